@@ -1,0 +1,4 @@
+//! walpost: a transactional outbox relay for PostgreSQL and Apache Kafka.
+
+#[cfg(feature = "cli")]
+pub mod relay;

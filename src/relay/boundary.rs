@@ -1,0 +1,353 @@
+//! Every type that crosses an edge of the core.
+//!
+//! Edge 1 (the replication stream) hands in [`Batch`]es, edge 2 (Kafka) takes [`Record`]s and answers with acknowledged
+//! [`Ticket`]s or [`Failure`]s, edge 3 (contracts and topics) answers a [`Request`]. None of these types knows a socket,
+//! a clock or a client library.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// A log sequence number: a byte offset in the write-ahead log, written as Postgres writes it (`16/B374D848`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lsn(pub u64);
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:X}/{:X}", self.0 >> 32, self.0 & 0xFFFF_FFFF)
+    }
+}
+
+/// The text is no LSN: two hexadecimal numbers of at most eight digits with a slash between them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a log sequence number like 16/B374D848")]
+pub struct InvalidLsn(String);
+
+impl FromStr for Lsn {
+    type Err = InvalidLsn;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLsn> {
+        let invalid = || InvalidLsn(text.to_owned());
+        let half = |digits: &str| u32::from_str_radix(digits, 16).map_err(|_| invalid());
+        let (high, low) = text.split_once('/').ok_or_else(invalid)?;
+        Ok(Self(u64::from(half(high)?) << 32 | u64::from(half(low)?)))
+    }
+}
+
+/// Where an event stands among all events of a slot: the LSN of its transaction's commit record, then its place among
+/// the transaction's events, from 1.
+///
+/// The commit LSN is the one that pgoutput's Begin carries, so it is known with the first row of a transaction of any
+/// size. The end of the commit record is known only with Commit, when the rows must long be on their way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The LSN of the commit record.
+    pub commit: Lsn,
+    /// The event's place in its transaction, from 1.
+    pub ordinal: u64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.commit, self.ordinal)
+    }
+}
+
+/// A moment in microseconds since 1970-01-01 00:00:00 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// Seconds from the Unix epoch to Postgres' own, 2000-01-01 00:00:00 UTC.
+    const POSTGRES_EPOCH_SECONDS: i64 = 946_684_800;
+
+    /// From microseconds since Postgres' epoch, as its binary formats carry them.
+    #[must_use]
+    pub const fn from_postgres(micros: i64) -> Self {
+        Self(micros.saturating_add(Self::POSTGRES_EPOCH_SECONDS * 1_000_000))
+    }
+
+    /// Milliseconds since the Unix epoch, as Kafka counts.
+    #[must_use]
+    pub const fn millis(self) -> i64 {
+        self.0.div_euclid(1_000)
+    }
+}
+
+/// Whole CopyData messages, one after the other, each as it came off the wire: the byte `d`, the length (four bytes, big
+/// endian, counting itself) and the body that starts with `w` (XLogData) or `k` (keepalive).
+///
+/// The source has checked that every message is complete and is CopyData; what is inside is the core's to decode.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The messages.
+    pub bytes: Bytes,
+}
+
+/// Names one attempt to get a record into Kafka; counts up from 0 in the order of first sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// One header of a record. The value may be any bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// The header's key.
+    pub name: &'a str,
+    /// The header's value; `None` is Kafka's null.
+    pub value: Option<&'a [u8]>,
+}
+
+/// What Kafka is to get. Everything is borrowed: a sink that keeps it copies it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// The topic's name.
+    pub topic: &'a str,
+    /// The message key; `None` is no key.
+    pub key: Option<&'a [u8]>,
+    /// The message value; `None` is a tombstone, an empty slice an empty value.
+    pub value: Option<&'a [u8]>,
+    /// Headers in the order in which they are to stand.
+    pub headers: &'a [Header<'a>],
+    /// The record's timestamp in milliseconds since the Unix epoch.
+    pub timestamp_millis: i64,
+}
+
+/// A record that came back from Kafka, with all that is needed to send it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedRecord {
+    /// The topic's name.
+    pub topic: String,
+    /// The message key.
+    pub key: Option<Vec<u8>>,
+    /// The message value.
+    pub value: Option<Vec<u8>>,
+    /// Headers in order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// The record's timestamp in milliseconds since the Unix epoch.
+    pub timestamp_millis: i64,
+}
+
+/// Why an event can't be published as its contract says. The text form is the `outbox-error` header of the dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RefusalCode {
+    /// No schema version of that name and version is registered.
+    UnknownSchema,
+    /// The payload breaks its schema.
+    ContractViolation,
+    /// Neither the row nor its schema version names a topic.
+    NoTopic,
+    /// The topic does not exist and may not be created.
+    UnknownTopic,
+    /// The record is larger than the topic takes.
+    TooLarge,
+    /// Kafka does not let the relay write to the topic.
+    NotAuthorized,
+    /// A column of the row can't be made into a part of a record.
+    Undecodable,
+}
+
+impl RefusalCode {
+    /// Every code, in the order of DESIGN's list.
+    pub const ALL: [Self; 7] = [
+        Self::UnknownSchema,
+        Self::ContractViolation,
+        Self::NoTopic,
+        Self::UnknownTopic,
+        Self::TooLarge,
+        Self::NotAuthorized,
+        Self::Undecodable,
+    ];
+
+    /// The code as headers, metrics and logs bear it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownSchema => "unknown_schema",
+            Self::ContractViolation => "contract_violation",
+            Self::NoTopic => "no_topic",
+            Self::UnknownTopic => "unknown_topic",
+            Self::TooLarge => "too_large",
+            Self::NotAuthorized => "not_authorized",
+            Self::Undecodable => "undecodable",
+        }
+    }
+}
+
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A refusal: a code for programs and a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind of refusal.
+    pub code: RefusalCode,
+    /// What exactly, in a sentence without the payload.
+    pub detail: String,
+}
+
+/// A record that Kafka did not take.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The ticket it was sent under.
+    pub ticket: Ticket,
+    /// The record, given back.
+    pub record: OwnedRecord,
+    /// What becomes of it.
+    pub verdict: Verdict,
+}
+
+/// What a failed send means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// This record will never be taken, however often it is sent; others are not concerned.
+    Refused(Refusal),
+    /// Nothing is wrong with the record: it is to be sent again, in order, when Kafka is back. The text is for the log.
+    Returned(String),
+}
+
+/// What the core asks the outside before it can go on. One at a time: the next event may need the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Look up a registered schema version.
+    SchemaVersion(SchemaVersionId),
+    /// Make sure that a topic exists, by these settings if it must be created.
+    Topic {
+        /// The topic's name.
+        name: Arc<str>,
+        /// How to create it.
+        settings: TopicSettings,
+    },
+}
+
+/// The name of a schema version.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SchemaVersionId {
+    /// The schema's (and contract's) name.
+    pub name: Arc<str>,
+    /// The version as its owner writes it.
+    pub version: Arc<str>,
+}
+
+impl fmt::Display for SchemaVersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.name, self.version)
+    }
+}
+
+/// A registered schema version, as far as publishing needs it. Immutable once registered, so it is looked up once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaVersion {
+    /// Its name and version.
+    pub id: SchemaVersionId,
+    /// The topic of its events; `None` leaves it to the row.
+    pub topic: Option<Arc<str>>,
+    /// The payload's format.
+    pub format: Format,
+    /// How its topic is created.
+    pub topic_settings: TopicSettings,
+}
+
+/// A payload's format, for the `content-type` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JSON.
+    Json,
+    /// Apache Avro, binary.
+    Avro,
+    /// Protocol Buffers, binary.
+    Protobuf,
+    /// UTF-8 text.
+    Text,
+    /// Any bytes.
+    Bytes,
+}
+
+impl Format {
+    /// The format as `outbox.schema_version.format` bears it.
+    #[must_use]
+    pub fn from_column(text: &str) -> Option<Self> {
+        Some(match text {
+            "json" => Self::Json,
+            "avro" => Self::Avro,
+            "protobuf" => Self::Protobuf,
+            "text" => Self::Text,
+            "bytes" => Self::Bytes,
+            _ => return None,
+        })
+    }
+
+    /// The media type.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Avro => "application/avro",
+            Self::Protobuf => "application/protobuf",
+            Self::Text => "text/plain; charset=utf-8",
+            Self::Bytes => "application/octet-stream",
+        }
+    }
+}
+
+/// How a topic is created when it is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// Number of partitions; `None` is the broker's default.
+    pub partitions: Option<i32>,
+    /// Replication factor; `None` is the broker's default.
+    pub replication_factor: Option<i16>,
+    /// Topic configuration, such as `cleanup.policy`.
+    pub config: BTreeMap<String, String>,
+}
+
+/// A topic that can be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// The largest record batch that the topic takes (`max.message.bytes`), in bytes.
+    pub max_message_bytes: usize,
+}
+
+/// What the outside answers to a [`Request`]. A look-up that failed for an outage is not answered but tried again.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The schema version, or `None` if it is not registered.
+    SchemaVersion(SchemaVersionId, Option<SchemaVersion>),
+    /// The topic, or why records can't go there.
+    Topic(Arc<str>, Result<Topic, Refusal>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_lsn_is_written_and_read_as_postgres_does() {
+        let lsn: Lsn = "16/B374D848".parse().expect("the manual's own example");
+        assert_eq!(lsn, Lsn(0x16_B374_D848));
+        assert_eq!(lsn.to_string(), "16/B374D848");
+        assert_eq!(Lsn(0).to_string(), "0/0");
+        for bad in ["", "16", "16/", "/1", "16/B374D848/2", "G/1", "123456789/1", "-1/2"] {
+            assert!(bad.parse::<Lsn>().is_err(), "{bad} was taken for an LSN");
+        }
+    }
+
+    #[test]
+    fn positions_order_by_commit_then_by_place_in_the_transaction() {
+        let at = |commit, ordinal| Position { commit: Lsn(commit), ordinal };
+        assert!(at(1, 9) < at(2, 1));
+        assert!(at(2, 1) < at(2, 2));
+        assert_eq!(at(0x1_0000_00FF, 3).to_string(), "1/FF/3");
+    }
+
+    #[test]
+    fn postgres_time_starts_in_2000() {
+        assert_eq!(Timestamp::from_postgres(0).millis(), 946_684_800_000);
+        assert_eq!(Timestamp(-1).millis(), -1);
+    }
+}
