@@ -23,7 +23,7 @@ mod kafka;
 mod limits;
 mod names;
 mod nearest;
-mod outbox;
+pub mod outbox;
 mod postgres;
 mod quantity;
 mod reader;
@@ -43,15 +43,15 @@ pub use error::{ConfigError, ConfigErrors, Origin};
 pub use http::HttpConfig;
 pub use kafka::{Delivery, KafkaConfig, KafkaProperties};
 pub use names::{SlotName, TableName, TopicName};
-pub use outbox::{DebeziumColumns, HeaderColumn, OutboxColumns, OutboxConfig, WalpostColumns};
 pub use postgres::{PostgresConfig, PostgresTls, SslMode};
-pub use relay::{HeaderStyle, OnRejected, RelayConfig};
+pub use relay::RelayConfig;
 pub use secret::Secret;
-pub use template::{TopicPart, TopicTemplate};
 
 use error::Complaint;
 use reader::{Findings, Section};
 use tree::{Node, Table};
+
+use crate::relay::outbox::Outbox;
 
 /// The file that is read where no other is named, if it is there.
 pub const DEFAULT_FILE: &str = "walpost.toml";
@@ -65,8 +65,8 @@ pub struct Config {
     pub kafka: KafkaConfig,
     /// `[relay]`.
     pub relay: RelayConfig,
-    /// `[[outbox]]`: at least one.
-    pub outboxes: Vec<OutboxConfig>,
+    /// `[[outbox]]`: at least one. The keys are described in [`outbox`].
+    pub outboxes: Vec<Outbox>,
     /// `[http]`.
     pub http: HttpConfig,
 }

@@ -1,129 +1,69 @@
 //! `[[outbox]]`: the outbox tables and what their columns mean.
+//!
+//! Each becomes an [`Outbox`], as the core takes it:
+//!
+//! - `outbox.N.table`, `WALPOST_OUTBOX__N__TABLE`: the table with its schema, as SQL writes it. No default.
+//! - `outbox.N.preset`, `WALPOST_OUTBOX__N__PRESET`: `walpost` or `debezium`. Default `walpost`.
+//! - `outbox.N.columns`, `WALPOST_OUTBOX__N__COLUMNS__<ROLE>`: the columns by their roles. Default: the role's name; `false`
+//!   says that the table has no such column. A column named here must be in the table; of the others, those that an
+//!   event can do without (`topic`, `headers`, `created_at`) are read where they are.
+//! - `outbox.N.topic`, `WALPOST_OUTBOX__N__TOPIC`: the topic of the table's events, with `{role}` or `{column}` where a
+//!   column's value goes; then no schema version is looked up. Default: none for `walpost` (the row's topic, else its schema
+//!   version's), `outbox.event.{aggregatetype}` for `debezium`.
+//! - `outbox.N.header_columns`, `WALPOST_OUTBOX__N__HEADER_COLUMNS` (in TOML): more columns that become headers, as
+//!   `["column"]` or `{ column = "header" }`. Default: none.
+//!
+//! Without any `[[outbox]]`, there is `outbox.event` with the preset `walpost`.
+
+use std::collections::BTreeMap;
 
 use super::environment::OUTBOXES_MAX;
 use super::error::Complaint;
 use super::names::{TableName, identifier};
 use super::reader::{Findings, Section, as_table, choice};
-use super::template::TopicTemplate;
+use super::template;
 use super::tree::{Node, Value, shown};
+use crate::relay::outbox::{Column, Outbox, Role, Routing};
 
 /// Most columns of a table that become headers.
 const HEADER_COLUMNS_MAX: usize = 64;
 
-/// One outbox table: one `[[outbox]]` of the file. Without any, there is `outbox.event` with the preset `walpost`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutboxConfig {
-    /// `outbox.N.table`, `WALPOST_OUTBOX__N__TABLE`: the table with its schema, as SQL writes it. No default.
-    pub table: TableName,
-    /// `outbox.N.preset` and `outbox.N.columns`, `WALPOST_OUTBOX__N__PRESET` and `WALPOST_OUTBOX__N__COLUMNS__<ROLE>`: what
-    /// kind of outbox it is, and the columns by their roles. Default preset `walpost`; each role's column has its role's name
-    /// by default; `false` says that the table has no such column.
-    pub columns: OutboxColumns,
-    /// `outbox.N.topic`, `WALPOST_OUTBOX__N__TOPIC`: the topic of the table's events, with `{role}` or `{column}` where a
-    /// column's value goes. It stands in for the schema version's topic; a row that names its topic itself keeps it.
-    /// Default: none for `walpost`, `outbox.event.{aggregatetype}` for `debezium`.
-    pub topic: Option<TopicTemplate>,
-    /// `outbox.N.header_columns`, `WALPOST_OUTBOX__N__HEADER_COLUMNS` (in TOML): more columns that become headers, as
-    /// `["column"]` or `{ column = "header" }`. Default: none.
-    pub header_columns: Vec<HeaderColumn>,
+/// The topic of Debezium's outbox event router.
+const DEBEZIUM_TOPIC: &str = "outbox.event.{aggregatetype}";
+
+/// What a table's columns are called by default, and what they mean.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Preset {
+    /// As `outbox.event`.
+    Walpost,
+    /// As Debezium's outbox event router reads it.
+    Debezium,
 }
 
-/// The columns of an outbox table by their roles.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OutboxColumns {
-    /// `preset = "walpost"`.
-    Walpost(WalpostColumns),
-    /// `preset = "debezium"`.
-    Debezium(DebeziumColumns),
-}
+/// A role as the configuration names it, and the core's; `None` for one that only the topic or headers use.
+type NamedRole = (&'static str, Option<Role>);
 
-/// The columns of a table like `outbox.event`. `None`: the table has no such column.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WalpostColumns {
-    /// The event's id.
-    pub id: String,
-    /// The schema's name.
-    pub schema_name: Option<String>,
-    /// The schema's version.
-    pub schema_version: Option<String>,
-    /// The row's own topic.
-    pub topic: Option<String>,
-    /// The message key.
-    pub key: Option<String>,
-    /// The message value.
-    pub payload: String,
-    /// The row's own headers, a JSON object.
-    pub headers: Option<String>,
-    /// When the row was made.
-    pub created_at: Option<String>,
-}
+impl Preset {
+    const WORDS: [(&'static str, Self); 2] = [("walpost", Self::Walpost), ("debezium", Self::Debezium)];
 
-/// The columns of a table for Debezium's outbox event router. `None`: the table has no such column.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DebeziumColumns {
-    /// The event's id.
-    pub id: String,
-    /// What the topic is made of.
-    pub aggregatetype: Option<String>,
-    /// The message key.
-    pub aggregateid: Option<String>,
-    /// The event's type.
-    pub event_type: Option<String>,
-    /// The message value.
-    pub payload: String,
-}
-
-/// A column that becomes a header.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderColumn {
-    /// The column.
-    pub column: String,
-    /// The header's key.
-    pub header: String,
-}
-
-impl OutboxColumns {
-    /// The column of a role as the configuration names it.
-    fn of_role(&self, role: &str) -> Option<&str> {
-        match (self, role) {
-            (Self::Walpost(columns), "id") => Some(columns.id.as_str()),
-            (Self::Walpost(columns), "schema_name") => columns.schema_name.as_deref(),
-            (Self::Walpost(columns), "schema_version") => columns.schema_version.as_deref(),
-            (Self::Walpost(columns), "key") => columns.key.as_deref(),
-            (Self::Debezium(columns), "id") => Some(columns.id.as_str()),
-            (Self::Debezium(columns), "aggregatetype") => columns.aggregatetype.as_deref(),
-            (Self::Debezium(columns), "aggregateid") => columns.aggregateid.as_deref(),
-            (Self::Debezium(columns), "type") => columns.event_type.as_deref(),
-            _ => None,
-        }
-    }
-}
-
-impl Default for OutboxConfig {
-    fn default() -> Self {
-        let column = |name: &str| Some(name.to_owned());
-        Self {
-            table: TableName { schema: "outbox".to_owned(), name: "event".to_owned() },
-            columns: OutboxColumns::Walpost(WalpostColumns {
-                id: "id".to_owned(),
-                schema_name: column("schema_name"),
-                schema_version: column("schema_version"),
-                topic: column("topic"),
-                key: column("key"),
-                payload: "payload".to_owned(),
-                headers: column("headers"),
-                created_at: column("created_at"),
-            }),
-            topic: None,
-            header_columns: Vec::new(),
+    fn roles(self) -> Vec<NamedRole> {
+        match self {
+            Self::Walpost => Role::ALL.iter().map(|role| (role.as_str(), Some(*role))).collect(),
+            Self::Debezium => vec![
+                ("id", Some(Role::Id)),
+                ("aggregatetype", None),
+                ("aggregateid", Some(Role::Key)),
+                ("type", None),
+                ("payload", Some(Role::Payload)),
+            ],
         }
     }
 }
 
 /// Reads all `[[outbox]]` tables.
-pub(super) fn read_all(node: Option<Node>, findings: &mut Findings) -> Vec<OutboxConfig> {
+pub(super) fn read_all(node: Option<Node>, findings: &mut Findings) -> Vec<Outbox> {
     let Some(node) = node else {
-        return vec![OutboxConfig::default()];
+        return vec![Outbox::walpost("outbox", "event")];
     };
     let items = match node.value {
         Value::List(items) if (1..=OUTBOXES_MAX).contains(&items.len()) => items,
@@ -139,7 +79,8 @@ pub(super) fn read_all(node: Option<Node>, findings: &mut Findings) -> Vec<Outbo
             return Vec::new();
         }
     };
-    let mut outboxes: Vec<OutboxConfig> = Vec::with_capacity(items.len());
+    let mut tables = BTreeMap::new();
+    let mut outboxes = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
         let path = format!("outbox.{index}");
         let origin = item.origin.clone();
@@ -150,93 +91,105 @@ pub(super) fn read_all(node: Option<Node>, findings: &mut Findings) -> Vec<Outbo
                 continue;
             }
         };
-        let Some(outbox) = outbox else { continue };
-        if outboxes.iter().any(|earlier| earlier.table == outbox.table) {
-            let complaint = Complaint::new(format!("{} is declared twice", outbox.table), "keep one of the two");
-            findings.refuse(&format!("{path}.table"), origin, complaint);
-        } else {
-            outboxes.push(outbox);
+        let Some((table, outbox)) = outbox else { continue };
+        if let Some(earlier) = tables.insert(table.clone(), index) {
+            let what = format!("{table} is declared as outbox.{earlier} already");
+            findings.refuse(&format!("{path}.table"), origin, Complaint::new(what, "keep one of the two"));
         }
+        outboxes.push(outbox);
     }
     outboxes
 }
 
-fn read(mut section: Section<'_>) -> Option<OutboxConfig> {
+fn read(mut section: Section<'_>) -> Option<(TableName, Outbox)> {
     let table = section.required("table", "\"schema.table\"", |value| TableName::parse(value.as_text()?));
-    let is_debezium = section.or("preset", false, |value| choice(value, &[("walpost", false), ("debezium", true)]));
-    let roles = section.section("columns");
-    let columns = if is_debezium { debezium_columns(roles) } else { walpost_columns(roles) };
-    let default_topic = is_debezium.then(TopicTemplate::debezium);
-    let topic = section.optional("topic", |value| TopicTemplate::parse(value.as_text()?)).or(default_topic);
-    let topic = topic.map(|topic| topic.with_columns(|role| columns.of_role(role)));
-    if let Some(complaint) = no_topic(&columns, topic.as_ref()) {
-        section.refuse("topic", complaint);
-    }
+    let preset = section.or("preset", Preset::Walpost, |value| choice(value, &Preset::WORDS));
+    let default_topic = (preset == Preset::Debezium).then(|| DEBEZIUM_TOPIC.to_owned());
+    let topic = section.optional("topic", |value| value.as_text().map(str::to_owned)).or(default_topic);
+    let columns = columns(preset, topic.is_some(), section.section("columns"));
+    let column_of = |role: &str| match columns.names.get(role) {
+        Some(Some(column)) => Ok(column.clone()),
+        Some(None) => Err(Complaint::new(
+            format!("needs the column of {role}, which columns says is not there"),
+            "name the column, or give a topic without it",
+        )),
+        None => identifier(role),
+    };
+    let parts = topic.map(|topic| template::parse(&topic, column_of));
+    let routing = match parts {
+        None => Routing::Contract,
+        Some(Ok(parts)) => Routing::Template(parts),
+        Some(Err(complaint)) => {
+            section.refuse("topic", complaint);
+            Routing::Contract
+        }
+    };
     let header_columns = section.optional("header_columns", header_columns).unwrap_or_default();
     section.finish();
-    Some(OutboxConfig { table: table?, columns, topic, header_columns })
+    let table = table?;
+    let TableName { schema: namespace, name } = table.clone();
+    Some((table, Outbox { namespace, table: name, columns: columns.read, routing, header_columns }))
 }
 
-/// The complaint that no event of a table could ever have a topic.
-fn no_topic(columns: &OutboxColumns, topic: Option<&TopicTemplate>) -> Option<Complaint> {
-    let (what, mend) = match (columns, topic) {
-        (OutboxColumns::Walpost(WalpostColumns { topic: None, schema_name, schema_version, .. }), None)
-            if schema_name.is_none() || schema_version.is_none() =>
-        {
-            ("is missing, and without a topic column or a schema version nothing says where events go", "give a topic")
+/// The columns of a table.
+struct Columns {
+    /// Those that the core reads.
+    read: Vec<Column>,
+    /// By the role's name, the column; `None` if the table has none.
+    names: BTreeMap<&'static str, Option<String>>,
+}
+
+/// Reads `columns`; `routed` says that the topic comes from the configuration.
+fn columns(preset: Preset, routed: bool, mut section: Section<'_>) -> Columns {
+    let mut columns = Columns { read: Vec::new(), names: BTreeMap::new() };
+    for (name, role) in preset.roles() {
+        let column = section.or(name, Some(name.to_owned()), column);
+        let is_named = section.is_given(name);
+        let complaint = match (role, &column) {
+            (Some(Role::Id | Role::Payload), None) => Some(("is needed", "name the column")),
+            (Some(Role::SchemaName | Role::SchemaVersion), None) if !routed => {
+                Some(("is needed to find the topic", "name the column, or give the table a topic"))
+            }
+            (Some(Role::Topic), Some(_)) if routed && is_named => {
+                Some(("is not read where the table has a topic", "give one of the two"))
+            }
+            _ => None,
+        };
+        if let Some((what, mend)) = complaint {
+            section.refuse(name, Complaint::new(what, mend));
         }
-        (OutboxColumns::Debezium(DebeziumColumns { aggregatetype: None, .. }), Some(topic))
-            if topic.columns().any(|column| column == "aggregatetype") =>
+        // A topic from the configuration stands in the place of the row's.
+        if let (Some(role), Some(column)) = (role, &column)
+            && !(routed && role == Role::Topic)
         {
-            ("takes its value from aggregatetype, which columns says is not there", "give a topic without it")
+            columns.read.push(Column { role, name: column.clone(), needed: is_named || !is_optional(role, routed) });
         }
-        _ => return None,
-    };
-    Some(Complaint::new(what, mend))
+        columns.names.insert(name, column);
+    }
+    section.finish();
+    columns
 }
 
-fn walpost_columns(mut roles: Section<'_>) -> OutboxColumns {
-    let columns = WalpostColumns {
-        id: needed(&mut roles, "id"),
-        schema_name: optional(&mut roles, "schema_name"),
-        schema_version: optional(&mut roles, "schema_version"),
-        topic: optional(&mut roles, "topic"),
-        key: optional(&mut roles, "key"),
-        payload: needed(&mut roles, "payload"),
-        headers: optional(&mut roles, "headers"),
-        created_at: optional(&mut roles, "created_at"),
-    };
-    roles.finish();
-    OutboxColumns::Walpost(columns)
+/// Whether an event can do without the column of a role that nobody has named.
+fn is_optional(role: Role, routed: bool) -> bool {
+    match role {
+        Role::Topic | Role::Headers | Role::CreatedAt => true,
+        Role::SchemaName | Role::SchemaVersion => routed,
+        Role::Id | Role::Key | Role::Payload => false,
+    }
 }
 
-fn debezium_columns(mut roles: Section<'_>) -> OutboxColumns {
-    let columns = DebeziumColumns {
-        id: needed(&mut roles, "id"),
-        aggregatetype: optional(&mut roles, "aggregatetype"),
-        aggregateid: optional(&mut roles, "aggregateid"),
-        event_type: optional(&mut roles, "type"),
-        payload: needed(&mut roles, "payload"),
-    };
-    roles.finish();
-    OutboxColumns::Debezium(columns)
-}
-
-fn needed(roles: &mut Section<'_>, role: &'static str) -> String {
-    roles.or(role, role.to_owned(), |value| identifier(value.as_text()?))
-}
-
-fn optional(roles: &mut Section<'_>, role: &'static str) -> Option<String> {
-    roles.or(role, Some(role.to_owned()), |value| match value {
+fn column(value: &Value) -> Result<Option<String>, Complaint> {
+    match value {
         Value::Boolean(false) => Ok(None),
         Value::Variable(text) if text == "false" => Ok(None),
         Value::Boolean(true) => Err(value.is_not("a column's name or false", "name the column")),
         other => identifier(other.as_text()?).map(Some),
-    })
+    }
 }
 
 /// Reads `["column"]`, which keeps its order, or `{ column = "header" }`, which is put into that of the columns' names.
-fn header_columns(value: &Value) -> Result<Vec<HeaderColumn>, Complaint> {
+fn header_columns(value: &Value) -> Result<Vec<(String, String)>, Complaint> {
     let columns = match value {
         Value::List(items) => {
             let columns = items.iter().map(|item| item.value.as_text().and_then(|name| header_column(name, name)));
@@ -257,10 +210,10 @@ fn header_columns(value: &Value) -> Result<Vec<HeaderColumn>, Complaint> {
     Ok(columns)
 }
 
-fn header_column(column: &str, header: &str) -> Result<HeaderColumn, Complaint> {
+fn header_column(column: &str, header: &str) -> Result<(String, String), Complaint> {
     if header.starts_with("outbox-") {
         let what = format!("{} starts with outbox-, as walpost's own headers do", shown(header));
         return Err(Complaint::new(what, "choose another header"));
     }
-    Ok(HeaderColumn { column: identifier(column)?, header: header.to_owned() })
+    Ok((identifier(column)?, header.to_owned()))
 }

@@ -7,6 +7,8 @@ use super::names::{TopicName, relay_name};
 use super::quantity;
 use super::reader::{Section, choice};
 use super::tree::{Value, shown};
+use crate::relay::OnRejected;
+use crate::relay::encode::HeaderStyle;
 
 /// Default of `relay.max_in_flight`, in records. At a kilobyte that librdkafka and a small event take with its headers it
 /// is 20 MB, and at 150,000 records a second it spans 130 ms, several round trips of a busy broker.
@@ -67,26 +69,6 @@ pub struct RelayConfig {
     /// `relay.retention`, `WALPOST_RELAY__RETENTION`: the age at which whole daily partitions of `outbox.event` are
     /// dropped, such as "7d", or "off" to keep all (`None`). Partitions ahead are made in any case. Default 7 days.
     pub retention: Option<Duration>,
-}
-
-/// What becomes of an event that can't be published as its contract says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnRejected {
-    /// It goes to the dead-letter topic, and the relay goes on.
-    DeadLetter,
-    /// The relay stops before it.
-    Halt,
-}
-
-/// Which headers a record gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeaderStyle {
-    /// The Kafka binding of CloudEvents 1.0, binary mode.
-    CloudEvents,
-    /// `id`, `schema`, `schema-version`, `outbox-position`.
-    Plain,
-    /// `id` and the placed columns, as Debezium's outbox event router.
-    Debezium,
 }
 
 impl RelayConfig {

@@ -7,6 +7,9 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::relay::OnRejected;
+use crate::relay::encode::HeaderStyle;
+use crate::relay::outbox::{Role, Routing, TemplatePart};
 
 const EXAMPLE: &str = include_str!("../../examples/walpost.toml");
 
@@ -54,7 +57,7 @@ fn the_least_configuration_gets_every_default() {
     assert_eq!(config.relay.source, None);
     assert_eq!(config.relay.max_in_flight_bytes, 16 << 20);
     assert_eq!(config.relay.retention, Some(Duration::from_secs(604_800)));
-    assert_eq!(config.outboxes, [OutboxConfig::default()]);
+    assert_eq!(config.outboxes, [Outbox::walpost("outbox", "event")]);
     assert_eq!(config.http.listen, Some("127.0.0.1:9646".parse().expect("an address")));
 }
 
@@ -81,7 +84,7 @@ fn the_example_holds_also_with_its_commented_lines() {
     }
     let config = load(&text, &[]).expect("the example's comments are right");
     assert_eq!(config.outboxes.len(), 2);
-    assert!(matches!(config.outboxes[1].columns, OutboxColumns::Debezium(_)));
+    assert_eq!(config.outboxes[1].header_columns, [("type".to_owned(), "eventType".to_owned())]);
     assert_eq!(config.kafka.properties.get("compression.type"), Some("zstd"));
     assert_eq!(config.postgres.tls.sslkey, Some(PathBuf::from("/etc/walpost/client.key")));
 }
@@ -122,7 +125,8 @@ fn variables_go_before_the_file() {
         ("WALPOST_OUTBOX__0__TABLE", "public.one"),
         ("WALPOST_OUTBOX__1__TABLE", "public.two"),
         ("WALPOST_OUTBOX__1__PRESET", "debezium"),
-        ("WALPOST_OUTBOX__1__COLUMNS__TYPE", "false"),
+        ("WALPOST_OUTBOX__1__COLUMNS__AGGREGATETYPE", "Kind"),
+        ("WALPOST_OUTBOX__1__COLUMNS__AGGREGATEID", "ref"),
         ("WALPOST_OUTBOX__1__HEADER_COLUMNS", "{ Kind = 'eventType' }"),
         ("WALPOST_HTTP__LISTEN", "off"),
         ("WALPOST_LOG", "debug"),
@@ -147,14 +151,36 @@ fn variables_go_before_the_file() {
     assert_eq!(config.relay.retention, None);
     assert_eq!(config.http.listen, None);
     let [one, two] = config.outboxes.as_slice() else { panic!("{:?}", config.outboxes) };
-    assert_eq!(one.table.to_string(), "public.one");
-    let OutboxColumns::Walpost(columns) = &one.columns else { panic!("{one:?}") };
-    assert_eq!(columns.key.as_deref(), Some("k"));
-    assert_eq!(two.table.to_string(), "public.two");
-    let OutboxColumns::Debezium(columns) = &two.columns else { panic!("{two:?}") };
-    assert_eq!(columns.event_type, None);
-    assert_eq!(two.topic.as_ref().map(ToString::to_string).as_deref(), Some("outbox.event.{aggregatetype}"));
-    assert_eq!(two.header_columns, [HeaderColumn { column: "Kind".into(), header: "eventType".into() }]);
+    assert_eq!((one.namespace.as_str(), one.table.as_str()), ("public", "one"));
+    assert_eq!(column(one, Role::Key), Some(("k", true)));
+    assert_eq!(two.table, "two");
+    assert_eq!(column(two, Role::Key), Some(("ref", true)));
+    let topic = [TemplatePart::Literal("outbox.event.".into()), TemplatePart::Column("Kind".into())];
+    assert_eq!(two.routing, Routing::Template(topic.to_vec()));
+    assert_eq!(two.header_columns, [("Kind".to_owned(), "eventType".to_owned())]);
+}
+
+fn column(outbox: &Outbox, role: Role) -> Option<(&str, bool)> {
+    let column = outbox.columns.iter().find(|column| column.role == role)?;
+    Some((column.name.as_str(), column.needed))
+}
+
+#[test]
+fn presets_are_the_cores_own() {
+    let text = format!("{LEAST}\n[[outbox]]\ntable = 'a.b'\n[[outbox]]\ntable = 'a.c'\npreset = 'debezium'");
+    let config = load(text, &[]).expect("all of it is right");
+    assert_eq!(config.outboxes, [Outbox::walpost("a", "b"), Outbox::debezium("a", "c")]);
+}
+
+#[test]
+fn a_topic_stands_in_for_the_schema_version() {
+    let text = format!("{LEAST}\n[[outbox]]\ntable = 'a.b'\ntopic = 'orders'\ncolumns = {{ key = false }}");
+    let config = load(text, &[]).expect("all of it is right");
+    let outbox = &config.outboxes[0];
+    assert_eq!(outbox.routing, Routing::Template(vec![TemplatePart::Literal("orders".into())]));
+    assert_eq!(column(outbox, Role::Key), None);
+    assert_eq!(column(outbox, Role::Topic), None);
+    assert_eq!(column(outbox, Role::SchemaName), Some(("schema_name", false)));
 }
 
 #[test]
@@ -162,7 +188,7 @@ fn more_than_ten_outboxes_keep_their_order() {
     let names: Vec<_> = (0..12).map(|n| (format!("WALPOST_OUTBOX__{n}__TABLE"), format!("public.t{n}"))).collect();
     let environment: Vec<_> = names.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let config = load(LEAST, &environment).expect("all of it is right");
-    let tables: Vec<_> = config.outboxes.iter().map(|outbox| outbox.table.name.clone()).collect();
+    let tables: Vec<_> = config.outboxes.iter().map(|outbox| outbox.table.clone()).collect();
     assert_eq!(tables, (0..12).map(|n| format!("t{n}")).collect::<Vec<_>>());
 }
 
@@ -205,7 +231,12 @@ header_columns = ['outbox-x']
 
 [[outbox]]
 table = 'Public.Event'
-columns = { schema_name = false, topic = false }
+columns = { schema_name = false }
+
+[[outbox]]
+table = 'public.event'
+topic = '{shop}.{key}'
+columns = { key = false, topic = 't' }
 
 [htttp]
 listen = 'x'
@@ -225,7 +256,7 @@ level = 'debug'
         text,
         &environment,
         expect![[r#"
-            the configuration has 31 mistakes:
+            the configuration has 33 mistakes:
               walpost.toml:1: postgres.url: is missing; write url = "postgres://user@host:5432/database" under [postgres], or set WALPOST_POSTGRES__URL
               walpost.toml:2: postgres.slott: unknown key; did you mean slot?
               walpost.toml:3: postgres.slot: "Wal-Post" is no name that Postgres takes for a slot; write 1 to 63 of a-z, 0-9 and _
@@ -244,17 +275,19 @@ level = 'debug'
               walpost.toml:21: outbox.0.table: is missing; write table = "schema.table" under [[outbox]], or set WALPOST_OUTBOX__0__TABLE
               walpost.toml:22: outbox.0.preset: "debezuim" is none of its values; did you mean "debezium"?
               walpost.toml:23: outbox.0.topic: "a.{" does not close a brace; write {column}
-              walpost.toml:24: outbox.0.columns.id: is a truth value where a string belongs; put it in quotes
+              walpost.toml:24: outbox.0.columns.id: is needed; name the column
               walpost.toml:24: outbox.0.columns.paylod: unknown key; did you mean payload?
               walpost.toml:25: outbox.0.header_columns: "outbox-x" starts with outbox-, as walpost's own headers do; choose another header
-              walpost.toml:27: outbox.1.topic: is missing, and without a topic column or a schema version nothing says where events go; give a topic
               walpost.toml:28: outbox.1.table: "Public.Event" is not schema.table; write an identifier with capitals in double quotes, '"Schema"."Table"', or in lower case
-              walpost.toml:31: htttp: unknown section; did you mean http?
-              walpost.toml:34: log: the log is not configured in the file; set WALPOST_LOG and WALPOST_LOG_FORMAT, or the options --log and --log-format
+              walpost.toml:29: outbox.1.columns.schema_name: is needed to find the topic; name the column, or give the table a topic
+              walpost.toml:33: outbox.2.topic: needs the column of key, which columns says is not there; name the column, or give a topic without it
+              walpost.toml:34: outbox.2.columns.topic: is not read where the table has a topic; give one of the two
+              walpost.toml:36: htttp: unknown section; did you mean http?
+              walpost.toml:39: log: the log is not configured in the file; set WALPOST_LOG and WALPOST_LOG_FORMAT, or the options --log and --log-format
               WALPOST_KAFAK__DELIVERY: there is no section kafak; did you mean WALPOST_KAFKA__…?
               WALPOST_KAFKA_BOOTSTRAP_SERVERS: a section and its key are parted by two underscores; rename the variable to WALPOST_KAFKA__BOOTSTRAP_SERVERS
               WALPOST_RELAY__: a part of the name is empty; write WALPOST_<SECTION>__<KEY>
-              WALPOST_OUTBOX__9__TABLE: there are 2 tables before it; number the tables from 0, without a gap
+              WALPOST_OUTBOX__9__TABLE: there are 3 tables before it; number the tables from 0, without a gap
               WALPOST_RELAY__NAMES: relay.names: unknown key; did you mean name?
               WALPOST_HTTP__LISTEN: http.listen: "localhost" is not an address and a port; write an IP address and a port, such as "127.0.0.1:9646" or "[::]:9646", or "off""#]],
     );
@@ -291,9 +324,6 @@ fn limits_must_agree_and_tables_differ() {
         [[outbox]]
         table = '\"public\".\"event\"'
         [[outbox]]
-        table = 'public.other'
-        columns = {{ schema_name = false, topic = false }}
-        [[outbox]]
         table = 'public.debezium'
         preset = 'debezium'
         columns = {{ aggregatetype = false }}"
@@ -302,11 +332,10 @@ fn limits_must_agree_and_tables_differ() {
         text,
         &[],
         expect![[r#"
-        the configuration has 4 mistakes:
-          walpost.toml:6: kafka.properties.queue.buffering.max.messages: 999 is less than the 1000 that relay.max_in_flight needs; leave it out, or lower relay.max_in_flight
-          walpost.toml:10: outbox.1.table: public.event is declared twice; keep one of the two
-          walpost.toml:12: outbox.2.topic: is missing, and without a topic column or a schema version nothing says where events go; give a topic
-          walpost.toml:15: outbox.3.topic: takes its value from aggregatetype, which columns says is not there; give a topic without it"#]],
+            the configuration has 3 mistakes:
+              walpost.toml:6: kafka.properties.queue.buffering.max.messages: 999 is less than the 1000 that relay.max_in_flight needs; leave it out, or lower relay.max_in_flight
+              walpost.toml:10: outbox.1.table: public.event is declared as outbox.0 already; keep one of the two
+              walpost.toml:12: outbox.2.topic: needs the column of aggregatetype, which columns says is not there; name the column, or give a topic without it"#]],
     );
 }
 
