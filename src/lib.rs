@@ -3,4 +3,10 @@
 #[cfg(feature = "cli")]
 pub mod config;
 #[cfg(feature = "cli")]
+pub mod contracts;
+#[cfg(feature = "cli")]
+pub mod http;
+#[cfg(feature = "cli")]
 pub mod relay;
+#[cfg(feature = "cli")]
+pub mod telemetry;
