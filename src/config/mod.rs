@@ -35,6 +35,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ pub use relay::RelayConfig;
 pub use secret::Secret;
 
 use error::Complaint;
+use postgres::Environment;
 use reader::{Findings, Section};
 use tree::{Node, Table};
 
@@ -82,14 +84,14 @@ impl Config {
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
-        let Raw { table, mut findings, libpq_says_where } = Raw::gather(path, environment)?;
-        let config = Self::read(table, libpq_says_where, &mut findings);
+        let Raw { table, mut findings, environment } = Raw::gather(path, environment)?;
+        let config = Self::read(table, &look_up(&environment), &mut findings);
         findings.or_errors(config)
     }
 
-    fn read(table: Table, libpq_says_where: bool, findings: &mut Findings) -> Option<Self> {
+    fn read(table: Table, environment: Environment<'_>, findings: &mut Findings) -> Option<Self> {
         let mut root = Section::new("", table, findings);
-        let postgres = PostgresConfig::read(root.section("postgres"), libpq_says_where);
+        let postgres = PostgresConfig::read(root.section("postgres"), environment);
         let kafka = KafkaConfig::read(root.section("kafka"));
         let relay = RelayConfig::read(root.section("relay"));
         let (node, findings) = root.take("outbox");
@@ -114,9 +116,9 @@ impl PostgresConfig {
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
-        let Raw { table, mut findings, libpq_says_where } = Raw::gather(path, environment)?;
+        let Raw { table, mut findings, environment } = Raw::gather(path, environment)?;
         let mut root = Section::new("", table, &mut findings);
-        let postgres = Self::read(root.section("postgres"), libpq_says_where);
+        let postgres = Self::read(root.section("postgres"), &look_up(&environment));
         for other in ["kafka", "relay", "outbox", "http"] {
             root.take(other);
         }
@@ -135,7 +137,7 @@ pub fn keys() -> Vec<String> {
         let text = format!("outbox = [{{ preset = \"{preset}\" }}]");
         let table = file::parse(&here, &text).expect("this text is TOML");
         let mut findings = Findings::new(Origin::Nowhere);
-        Config::read(table, true, &mut findings);
+        Config::read(table, &|_| None, &mut findings);
         let asked = findings.keys.into_iter().filter(|key| key.contains('.'));
         for key in asked {
             if !keys.contains(&key) {
@@ -150,7 +152,7 @@ pub fn keys() -> Vec<String> {
 struct Raw {
     table: Table,
     findings: Findings,
-    libpq_says_where: bool,
+    environment: HashMap<String, String>,
 }
 
 impl Raw {
@@ -170,8 +172,10 @@ impl Raw {
             let mend = "set WALPOST_LOG and WALPOST_LOG_FORMAT, or the options --log and --log-format";
             findings.refuse("log", origin, Complaint::new("the log is not configured in the file", mend));
         }
-        let is_given =
-            |(name, value): &(String, String)| postgres::LIBPQ_VARIABLES.contains(&name.as_str()) && !value.is_empty();
-        Ok(Self { table, findings, libpq_says_where: environment.iter().any(is_given) })
+        Ok(Self { table, findings, environment: environment.into_iter().collect() })
     }
+}
+
+fn look_up(environment: &HashMap<String, String>) -> impl Fn(&str) -> Option<String> + '_ {
+    |name| environment.get(name).cloned()
 }

@@ -9,14 +9,17 @@ use super::secret::Secret;
 use super::tree::Value;
 
 /// The variables of libpq that say where a server is; with one of them set, `postgres.url` may be missing.
-pub(super) const LIBPQ_VARIABLES: [&str; 4] = ["PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE"];
+const LIBPQ_VARIABLES: [&str; 3] = ["PGHOST", "PGHOSTADDR", "PGDATABASE"];
+
+/// Looks up an environment variable.
+pub(super) type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 /// `[postgres]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresConfig {
     /// `postgres.url`, `WALPOST_POSTGRES__URL`: where the database is, as libpq's URL (`postgres://user@host:5432/db`) or
     /// its keywords (`host=... dbname=...`). What it leaves out comes from libpq's `PG*` variables and `.pgpass`; without
-    /// it everything does. No default, unless one of `PGHOST`, `PGHOSTADDR`, `PGSERVICE` or `PGDATABASE` is set.
+    /// it everything does. No default, unless one of `PGHOST`, `PGHOSTADDR` or `PGDATABASE` is set.
     pub url: Option<Secret>,
     /// The keys about TLS; each goes before what the URL says.
     pub tls: PostgresTls,
@@ -80,11 +83,37 @@ impl SslMode {
 }
 
 impl PostgresConfig {
-    /// Reads the section. `libpq_says_where` tells that one of [`LIBPQ_VARIABLES`] is set.
-    pub(super) fn read(mut section: Section<'_>, libpq_says_where: bool) -> Self {
-        // The value is not looked at here: its errors would have to be written without it. See `connect_options`.
+    /// The URL or the keywords with the keys about TLS behind them, where the later of two wins: what is to be parsed to
+    /// connect. Empty if everything comes from libpq's variables.
+    #[must_use]
+    pub fn connection_string(&self) -> Secret {
+        let PostgresTls { sslmode, sslrootcert, sslcert, sslkey } = &self.tls;
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let settings = [
+            ("sslmode", sslmode.map(|mode| mode.as_str().to_owned())),
+            ("sslrootcert", path(sslrootcert)),
+            ("sslcert", path(sslcert)),
+            ("sslkey", path(sslkey)),
+        ];
+        let mut text = self.url.as_ref().map_or_else(String::new, |url| url.reveal().to_owned());
+        let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        for (key, value) in settings.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+            if is_url {
+                let separator = if text.contains('?') { '&' } else { '?' };
+                let value: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+                // A form writes a space as +, libpq takes %20 alone.
+                text = format!("{text}{separator}{key}={}", value.replace('+', "%20"));
+            } else {
+                text = format!("{text} {key}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'"));
+            }
+        }
+        Secret::new(text)
+    }
+
+    pub(super) fn read(mut section: Section<'_>, environment: Environment<'_>) -> Self {
         let url = section.optional("url", |value| Ok(Secret::new(value.as_text()?)));
-        if url.is_none() && !libpq_says_where && !section.is_given("url") {
+        let is_set = |name: &&str| environment(name).is_some_and(|value| !value.is_empty());
+        if !section.is_given("url") && !LIBPQ_VARIABLES.iter().any(is_set) {
             section.refuse_missing("url", "\"postgres://user@host:5432/database\"");
         }
         let path = |value: &Value| Ok::<_, Complaint>(PathBuf::from(value.as_text()?));
@@ -103,5 +132,34 @@ impl PostgresConfig {
         let publication = section.or("publication", "outbox".to_owned(), |value| identifier(value.as_text()?));
         section.finish();
         Self { url, tls, slot, publication }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection_string(url: Option<&str>) -> String {
+        let tls = PostgresTls {
+            sslmode: Some(SslMode::VerifyFull),
+            sslrootcert: Some("/it's a/ca.pem".into()),
+            ..PostgresTls::default()
+        };
+        let url = url.map(Secret::new);
+        let config = PostgresConfig { url, tls, slot: SlotName::default(), publication: "outbox".to_owned() };
+        config.connection_string().reveal().to_owned()
+    }
+
+    #[test]
+    fn keys_about_tls_go_before_the_urls() {
+        assert_eq!(
+            connection_string(Some("postgres://u@h/d?sslmode=disable")),
+            "postgres://u@h/d?sslmode=disable&sslmode=verify-full&sslrootcert=%2Fit%27s%20a%2Fca.pem"
+        );
+        assert_eq!(
+            connection_string(Some("host=h sslmode=disable")),
+            "host=h sslmode=disable sslmode='verify-full' sslrootcert='/it\\'s a/ca.pem'"
+        );
+        assert_eq!(connection_string(None), " sslmode='verify-full' sslrootcert='/it\\'s a/ca.pem'");
     }
 }

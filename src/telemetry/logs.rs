@@ -20,7 +20,7 @@ const FILTER_DEFAULT: &str = "info";
 
 /// Below these, and above what a filter says for everything: other libraries' chatter drowns the relay's own lines. A filter
 /// that names one of these targets still has its way.
-const QUIET: [&str; 5] = ["librdkafka=error", "rdkafka=error", "hyper=warn", "rustls=warn", "sqlx=warn"];
+const QUIET: [&str; 5] = ["librdkafka=warn", "rdkafka=warn", "hyper=warn", "rustls=warn", "sqlx=warn"];
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
