@@ -35,7 +35,7 @@ fn run_all(faults: Faults) {
     let seeds = seeds();
     let count = seeds.end - seeds.start;
     let steps: u64 = seeds.map(|seed| run(seed, faults)).sum();
-    println!("{count} seeds, {steps} steps");
+    eprintln!("{count} seeds, {steps} steps");
 }
 
 /// Invariants 1, 2, 4, 6 and 7 with crashes of the relay; duplicates may follow a crash.
