@@ -9,4 +9,6 @@ pub mod http;
 #[cfg(feature = "cli")]
 pub mod relay;
 #[cfg(feature = "cli")]
+pub mod sandbox;
+#[cfg(feature = "cli")]
 pub mod telemetry;

@@ -28,12 +28,15 @@ pub struct Contract {
 /// Answers, by what was asked.
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    contracts: HashMap<Arc<str>, HashMap<Arc<str>, Kept<Option<Arc<Contract>>>>>,
+    contracts: HashMap<Arc<str>, Versions>,
     contract_count: usize,
     topics: HashMap<Arc<str>, TopicEntry>,
     request: Option<Request>,
     asked: bool,
 }
+
+/// The versions of one schema; `None` is not registered.
+type Versions = HashMap<Arc<str>, Kept<Option<Arc<Contract>>>>;
 
 /// A topic, with the settings by which it was first asked for: when it vanishes it is made again as it was.
 #[derive(Debug, Default)]

@@ -137,7 +137,9 @@ pub struct ContractHeaders<'a> {
 
 /// The row's own headers: a JSON object. Strings are taken as they are, null as a null header, anything else as JSON text.
 #[derive(Debug, Default)]
-pub struct RowHeaders<'a>(SmallVec<[(Cow<'a, str>, Option<Cow<'a, [u8]>>); 4]>);
+pub struct RowHeaders<'a>(SmallVec<[RowHeader<'a>; 4]>);
+
+type RowHeader<'a> = (Cow<'a, str>, Option<Cow<'a, [u8]>>);
 
 impl<'a> RowHeaders<'a> {
     /// Reads the object.

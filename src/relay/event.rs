@@ -298,3 +298,7 @@ fn into_text(text: Cow<'_, str>) -> Text<'_> {
         Cow::Owned(text) => Text::Owned(text.into_bytes()),
     }
 }
+
+#[cfg(test)]
+#[path = "event_tests.rs"]
+mod tests;
