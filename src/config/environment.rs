@@ -23,8 +23,8 @@ pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
 }
 
-/// The environment of this process, with values that are not UTF-8 made so by U+FFFD, which [`overlay`] refuses in our
-/// own variables. (`std::env::vars` would panic on a stranger's.)
+/// The environment of this process, with values that are not UTF-8 made so by U+FFFD, which are refused in our own
+/// variables. (`std::env::vars` would panic on a stranger's.)
 #[must_use]
 pub fn process_environment() -> Vec<(String, String)> {
     std::env::vars_os()

@@ -427,3 +427,23 @@ fn the_postgres_section_can_be_read_alone() {
     let errors = PostgresConfig::load(None, environment).expect_err("two mistakes");
     assert_eq!(errors.0.len(), 2, "{errors}");
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_text_and_any_variable_is_read_or_refused(
+        text in "([a-z_.\\[\\]{}='\"0-9 \n]|\\PC){0,200}",
+        section in "POSTGRES|KAFKA|KAFKA__PROPERTIES|RELAY|OUTBOX|OUTBOX__0|OUTBOX__0__COLUMNS|HTTP|LOG",
+        key in "(__|_)?[A-Z0-9_]{0,20}",
+        value in "\\PC{0,40}",
+    ) {
+        let _ = load(&text, &[]);
+        let _ = load(LEAST, &[(&format!("WALPOST_{section}{key}"), &value)]);
+    }
+
+    #[test]
+    fn any_value_of_a_known_key_is_read_or_refused(index in 0_usize..1_000, value in "\\PC{0,40}") {
+        let keys = keys();
+        let name = environment::variable(&keys[index % keys.len()]);
+        let _ = load(LEAST, &[(&name, &value)]);
+    }
+}

@@ -5,7 +5,7 @@
 //! | `/metrics` | the metrics, OpenMetrics text 1.0.0 |
 //! | `/healthz` | 200: the process works |
 //! | `/readyz` | 200 when the relay is connected on both sides and the slot moves, else 503 with the reasons |
-//! | `/status` | [`RelayStatus`](crate::telemetry::RelayStatus) in JSON |
+//! | `/status` | [`RelayStatus`] in JSON |
 
 #[cfg(test)]
 mod tests;
