@@ -35,6 +35,15 @@ struct Commit {
     end: Lsn,
 }
 
+/// A ticket that was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// When the record's transaction committed.
+    pub committed_at: Timestamp,
+    /// The bytes of its key, value and headers.
+    pub bytes: usize,
+}
+
 /// How much is in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Owed {
@@ -60,21 +69,21 @@ impl Ledger {
         Ticket(self.first + self.entries.len() as u64)
     }
 
-    /// Closes a ticket: Kafka has the record. Gives the commit time of its transaction.
+    /// Closes a ticket: Kafka has the record.
     ///
     /// # Panics
     /// If the ticket was never issued or is settled already: the sink has answered for a record twice, and going on could
     /// confirm a row that Kafka does not have.
-    pub fn settle(&mut self, ticket: Ticket) -> Timestamp {
+    pub fn settle(&mut self, ticket: Ticket) -> Settled {
         let index = ticket.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
         let entry = index.and_then(|index| self.entries.get_mut(index)).filter(|entry| !entry.settled);
         let entry = entry.expect("a ticket is settled once, after it was issued");
         entry.settled = true;
-        let committed_at = entry.committed_at;
+        let settled = Settled { committed_at: entry.committed_at, bytes: entry.bytes };
         self.owed.records -= 1;
         self.owed.bytes -= entry.bytes;
         self.advance();
-        committed_at
+        settled
     }
 
     /// The transaction that all tickets since the last commit belong to has ended at `end`.

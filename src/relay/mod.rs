@@ -34,7 +34,7 @@ use bytes::Bytes;
 
 use boundary::{Answer, Batch, Failure, Lsn, Position, Record, Refusal, Request, Ticket, Timestamp};
 use encode::{Encoder, HeaderStyle};
-use ledger::Owed;
+use ledger::{Owed, Settled};
 use outbox::{Layout, LayoutError, Outbox};
 use pgoutput::{DecodeError, Frame, Message, Relation};
 use publish::{Origin, Publisher};
@@ -161,6 +161,8 @@ pub struct Core {
     /// Layouts of the outbox tables, by OID, as this connection has told them; `None` for other tables.
     layouts: HashMap<u32, Option<Layout>>,
     transaction: Option<Transaction>,
+    /// How far the stream has been read, by whole transactions and keepalives.
+    received: Lsn,
     draining: bool,
 }
 
@@ -185,6 +187,7 @@ impl Core {
             input: Bytes::new(),
             layouts: HashMap::new(),
             transaction: None,
+            received: Lsn::default(),
             draining: false,
         }
     }
@@ -209,8 +212,8 @@ impl Core {
         self.input = batch.bytes;
     }
 
-    /// Kafka has this record. Gives the commit time of its transaction.
-    pub fn handle_acknowledged(&mut self, ticket: Ticket) -> Timestamp {
+    /// Kafka has this record.
+    pub fn handle_acknowledged(&mut self, ticket: Ticket) -> Settled {
         self.publisher.handle_acknowledged(ticket)
     }
 
@@ -289,6 +292,12 @@ impl Core {
         self.publisher.ledger.flush()
     }
 
+    /// How far the stream has been read, by whole transactions and keepalives.
+    #[must_use]
+    pub const fn received(&self) -> Lsn {
+        self.received
+    }
+
     /// What is in flight.
     #[must_use]
     pub fn owed(&self) -> Owed {
@@ -328,6 +337,7 @@ impl Core {
         let message = match frame {
             Frame::Keepalive { end } => {
                 if self.transaction.is_none() {
+                    self.received = self.received.max(end);
                     self.publisher.ledger.idle(end);
                 }
                 return Ok(None);
@@ -342,6 +352,7 @@ impl Core {
                 if self.transaction.take().is_none() {
                     return Err(self.out_of_place("a commit outside a transaction"));
                 }
+                self.received = self.received.max(end);
                 self.publisher.ledger.commit(end);
             }
             Message::Relation(relation) => self.relation(&relation)?,

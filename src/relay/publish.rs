@@ -10,7 +10,7 @@ use super::boundary::{
 use super::catalogue::{Catalogue, Contract, Wait};
 use super::encode::{self, ContractHeaders, Encoder, RowHeaders, Stamps};
 use super::event::Event;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Settled};
 use super::returns::Returns;
 use super::{Counters, Halt, Idle, Notice, OnRejected, Settings};
 
@@ -67,7 +67,7 @@ impl Publisher {
         }
     }
 
-    pub(super) fn handle_acknowledged(&mut self, ticket: Ticket) -> Timestamp {
+    pub(super) fn handle_acknowledged(&mut self, ticket: Ticket) -> Settled {
         self.returns.calm();
         self.counters.acknowledged += 1;
         self.ledger.settle(ticket)
