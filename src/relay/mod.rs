@@ -197,10 +197,15 @@ impl Core {
     /// The server sends every transaction that is not confirmed again, from its first row and with its table's layout, so
     /// what was half read is dropped. Events up to the last one taken are passed over when they come again.
     pub fn handle_connected(&mut self, confirmed: Lsn) {
+        self.handle_disconnected();
+        self.publisher.ledger.start_at(confirmed);
+    }
+
+    /// The replication connection is gone, and with it the rest of what it had begun to say.
+    pub fn handle_disconnected(&mut self) {
         self.input = Bytes::new();
         self.layouts.clear();
         self.transaction = None;
-        self.publisher.ledger.start_at(confirmed);
     }
 
     /// Frames from the stream. Only when [`Self::poll`] has said [`Idle::Input`].
