@@ -1,4 +1,8 @@
 //! walpost: a transactional outbox relay for PostgreSQL and Apache Kafka.
 
 #[cfg(feature = "cli")]
+pub mod postgres;
+#[cfg(feature = "cli")]
 pub mod relay;
+#[cfg(feature = "cli")]
+pub mod source;
