@@ -147,7 +147,7 @@ pub struct ServerError {
 
 impl ServerError {
     /// Reads the body of an ErrorResponse or NoticeResponse.
-    pub(super) fn parse(body: &mut Body<'_>) -> Result<Self, ProtocolError> {
+    pub(crate) fn parse(body: &mut Body<'_>) -> Result<Self, ProtocolError> {
         let mut error = Self::default();
         loop {
             let field = body.byte("type of an error field")?;

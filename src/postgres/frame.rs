@@ -10,7 +10,7 @@ pub(crate) const HEADER_BYTES: usize = 5;
 
 /// The longest message that is taken, in bytes: Postgres' own limit for an allocation (`MaxAllocSize`), past which no
 /// server can send one.
-pub(crate) const MAX_MESSAGE_BYTES: usize = 1 << 30;
+const MAX_MESSAGE_BYTES: usize = 1 << 30;
 
 /// Bytes that are not the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -25,7 +25,7 @@ pub use auth::AuthError;
 pub use connection::{Connection, Interrupt, Patience, Row};
 pub(crate) use connection::{Parts, Transport};
 pub use error::{Error, ServerError, sqlstate};
-pub(crate) use frame::{Body, HEADER_BYTES, Head, MAX_MESSAGE_BYTES};
+pub(crate) use frame::{Body, HEADER_BYTES, Head};
 pub use frame::{Frame, Framer, ProtocolError};
 pub use options::{ChannelBinding, ConnectOptions, Host, OptionsError, Password, RootCertificates, TlsMode};
 pub use quote::{quote_identifier, quote_literal};

@@ -144,7 +144,7 @@ fn configure(data: &Path, directory: &Path, port: u16, settings: &[&str]) {
     let certificates = directory.display();
     let mut text = format!(
         "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\nfsync = off\n\
-         wal_level = logical\nmax_wal_senders = 10\nmax_replication_slots = 10\nwal_sender_timeout = 10s\n\
+         wal_level = logical\nmax_wal_senders = 30\nmax_replication_slots = 30\nwal_sender_timeout = 10s\n\
          ssl = on\nssl_cert_file = '{certificates}/server.pem'\nssl_key_file = '{certificates}/server.key'\n\
          ssl_ca_file = '{certificates}/ca.pem'\nlog_connections = on\n",
         data.display()

@@ -1,7 +1,7 @@
 //! From keys and values to options: the environment's and the default values, and what each value must be.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::conninfo::Given;
@@ -221,6 +221,8 @@ fn parse<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn with(text: &str, environment: &[(&str, &str)]) -> Result<ConnectOptions, OptionsError> {
