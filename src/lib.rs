@@ -12,3 +12,8 @@ pub mod relay;
 pub mod sandbox;
 #[cfg(feature = "cli")]
 pub mod telemetry;
+pub mod postgres;
+#[cfg(feature = "cli")]
+pub mod relay;
+#[cfg(feature = "cli")]
+pub mod source;
