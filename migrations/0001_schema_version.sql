@@ -64,7 +64,7 @@ begin
         return;
     end if;
     if jsonb_typeof(topic_config) <> 'object' then
-        raise exception using errcode = '22023', message = 'topic_config is not a JSON object: ' || topic_config;
+        raise exception using errcode = '22023', message = format('topic_config is not a JSON object: %s', topic_config);
     end if;
     for item in select e.key, e.value from jsonb_each(topic_config) e loop
         problem := case

@@ -107,6 +107,9 @@ begin
     if exists (select from outbox.relay r where r.backfill <> 'done') then
         action := 'kept';
         detail := 'a relay has not yet published the events from before its slot';
+        if exists (select from outbox.event_default e where e.created_at < before) then
+            old := array_prepend('event_default', old);
+        end if;
         foreach partition in array coalesce(old, '{}') loop
             return next;
         end loop;

@@ -58,7 +58,9 @@ pub async fn run(
     let options = match &args.database_url {
         // The URL itself stays out of the error: it may hold a password.
         Some(url) => PgConnectOptions::from_str(url).context("read the database's URL")?,
-        None => configured.context("no database: give --database-url, set DATABASE_URL, or configure [postgres] url")?,
+        None => {
+            configured.context("no database: give --database-url, set DATABASE_URL, or configure [postgres] url")?
+        }
     };
     let mut connection = options.disable_statement_logging().connect().await.context("connect to the database")?;
     let applied = migrations::migrate(&mut connection).await.context("migrate schema outbox")?;
@@ -109,7 +111,13 @@ fn report(
         return Ok(out.flush()?);
     }
     for migration in applied {
-        writeln!(out, "applied {:04} {} ({} ms)", migration.version, migration.description, migration.took.as_millis())?;
+        writeln!(
+            out,
+            "applied {:04} {} ({} ms)",
+            migration.version,
+            migration.description,
+            migration.took.as_millis()
+        )?;
     }
     if applied.is_empty() {
         writeln!(out, "schema outbox is up to date")?;
