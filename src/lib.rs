@@ -1,11 +1,16 @@
 //! walpost: a transactional outbox relay for PostgreSQL and Apache Kafka.
 
 #[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
 pub mod config;
 #[cfg(feature = "cli")]
 pub mod contracts;
 #[cfg(feature = "cli")]
 pub mod http;
+#[cfg(feature = "cli")]
+pub mod migrations;
+pub mod producer;
 #[cfg(feature = "cli")]
 pub mod relay;
 #[cfg(feature = "cli")]
