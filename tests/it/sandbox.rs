@@ -10,6 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use walpost::sandbox::{Kafka, KafkaOptions, KafkaSource, Postgres, PostgresOptions, Progress, StopMode};
@@ -24,6 +25,7 @@ async fn a_harness_has_a_database_and_topics_of_its_own() {
     assert_eq!(harness.query_text("select name from things").await.as_deref(), Some("one"));
     assert_eq!(harness.query_text("show wal_level").await.as_deref(), Some("logical"));
     assert_eq!(harness.query_text("select current_database()::text").await.as_deref(), Some(harness.name()));
+    assert!(harness.url().ends_with(harness.name()));
 
     let topic = harness.topic("things");
     create_topic(harness.kafka(), &topic, 3, 1).await;
@@ -35,7 +37,7 @@ async fn a_harness_has_a_database_and_topics_of_its_own() {
     let mut keys: Vec<_> = records.iter().filter_map(|record| record.key_text()).collect();
     keys.sort_unstable();
     assert_eq!(keys.first().copied(), Some("key 0"));
-    assert!(records.iter().all(|record| record.value_text() == Some("value") && record.headers.is_empty()));
+    assert!(records.iter().all(|record| record.value_text() == Some("value") && record.header("kind") == Some("test")));
 }
 
 #[tokio::test]
@@ -279,7 +281,8 @@ impl ProducerContext for Outcome {
 
 /// Sends a record and waits for what becomes of it.
 async fn send(producer: &BaseProducer<Outcome>, topic: &str, key: &str) -> Result<(), RDKafkaErrorCode> {
-    producer.send(BaseRecord::to(topic).key(key).payload("value")).expect("an empty queue");
+    let headers = OwnedHeaders::new().insert(Header { key: "kind", value: Some("test") });
+    producer.send(BaseRecord::to(topic).key(key).payload("value").headers(headers)).expect("an empty queue");
     let since = Instant::now();
     loop {
         producer.poll(Duration::ZERO);
