@@ -71,7 +71,7 @@ pub(super) async fn fetch_all(
         .read_timeout(SILENCE)
         .user_agent(concat!("walpost/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|error| SandboxError::Fetch { file: what.to_owned(), reason: reason(&error) })?;
+        .map_err(|error| SandboxError::Fetch { file: what.to_owned(), reason: with_causes(&error) })?;
     let total_bytes = Some(files.iter().map(|file| file.bytes).sum());
     let fetch = Fetch { client, base: maven_url(), what, total_bytes, done: AtomicU64::new(0), progress };
     let next = AtomicUsize::new(0);
@@ -128,8 +128,8 @@ impl Fetch<'_> {
         let failed = |reason: String| SandboxError::Fetch { file: file.path.to_owned(), reason };
         let request = self.client.get(format!("{}/{}", self.base, file.path)).send();
         let mut response =
-            request.await.and_then(reqwest::Response::error_for_status).map_err(|error| failed(reason(&error)))?;
-        while let Some(chunk) = response.chunk().await.map_err(|error| failed(reason(&error)))? {
+            request.await.and_then(reqwest::Response::error_for_status).map_err(|error| failed(with_causes(&error)))?;
+        while let Some(chunk) = response.chunk().await.map_err(|error| failed(with_causes(&error)))? {
             bytes.extend_from_slice(&chunk);
             let arrived = chunk.len() as u64;
             let done_bytes = self.done.fetch_add(arrived, Ordering::Relaxed) + arrived;
@@ -151,8 +151,8 @@ fn check(file: &Pinned<'_>, bytes: &[u8]) -> Result<(), SandboxError> {
     Err(SandboxError::Checksum { file, expected, found })
 }
 
-/// The whole chain in one line: reqwest keeps the cause ("connection refused") in the sources.
-fn reason(error: &dyn std::error::Error) -> String {
+/// The whole chain in one line: reqwest keeps the cause, as "connection refused", in the sources.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

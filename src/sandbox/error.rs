@@ -71,7 +71,7 @@ pub enum SandboxError {
     },
     /// This machine has no PostgreSQL and none could be fetched.
     #[error(
-        "no PostgreSQL {wanted} on this machine, and none could be fetched: {reason}; install one, or name a server with --postgres"
+        "no PostgreSQL {wanted} on this machine, and none could be fetched: {reason}; check the network, install one, or name a server with --postgres"
     )]
     NoPostgres {
         /// The version that was looked for.

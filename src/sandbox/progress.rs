@@ -29,7 +29,9 @@ pub enum Step<'a> {
 
 /// Where the steps go: a callback, shared by everything that one start sets going.
 #[derive(Clone, Default)]
-pub struct Progress(Option<Arc<dyn Fn(Step<'_>) + Send + Sync>>);
+pub struct Progress(Option<Arc<Tell>>);
+
+type Tell = dyn Fn(Step<'_>) + Send + Sync;
 
 impl Progress {
     /// Calls `tell` for every step, from whichever thread the step happens on.

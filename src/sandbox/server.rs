@@ -109,6 +109,17 @@ impl Server {
         self.end_with(Signal::KILL);
     }
 
+    /// SIGKILL for the process and all its children, as when the machine's power goes.
+    pub(super) fn kill_tree(mut self) {
+        // While it is stopped it starts no more children and buries none, so that their numbers stay theirs.
+        self.send(Signal::STOP);
+        for child in children_of(self.pid()) {
+            // One that has ended by itself is as good.
+            let _ = kill_process(child, Signal::KILL);
+        }
+        self.end_with(Signal::KILL);
+    }
+
     fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait().expect("a child can be waited for");
         if status.is_some() {
@@ -171,6 +182,33 @@ pub(super) async fn run(program: &'static str, mut command: Command) -> Result<S
     Err(SandboxError::Failed { program, status: output.status.to_string(), output: last_lines(&text) })
 }
 
+/// The processes whose parent is `pid`: from the process file system where there is one, else from ps.
+fn children_of(pid: u32) -> Vec<Pid> {
+    let pairs: Vec<(i32, u32)> = match std::fs::read_dir("/proc") {
+        Ok(entries) => entries.flatten().filter_map(|entry| parent_in_proc(&entry.path())).collect(),
+        Err(_) => {
+            let output = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
+            let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+            text.lines().filter_map(parse_pair).collect()
+        }
+    };
+    pairs.into_iter().filter(|(_, parent)| *parent == pid).filter_map(|(child, _)| Pid::from_raw(child)).collect()
+}
+
+/// The process of a folder in `/proc`, and its parent; see proc_pid_stat(5).
+fn parent_in_proc(folder: &Path) -> Option<(i32, u32)> {
+    let process = folder.file_name()?.to_str()?.parse().ok()?;
+    let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
+    // The name in parentheses may hold anything; after the last one come the state and the parent.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    Some((process, rest.split(' ').nth(1)?.parse().ok()?))
+}
+
+fn parse_pair(line: &str) -> Option<(i32, u32)> {
+    let (process, parent) = line.trim().split_once(char::is_whitespace)?;
+    Some((process.parse().ok()?, parent.trim().parse().ok()?))
+}
+
 fn tail(log: &Path) -> String {
     last_lines(&String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()))
 }
@@ -178,4 +216,31 @@ fn tail(log: &Path) -> String {
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_found() {
+        let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
+        let found = children_of(std::process::id());
+        child.kill().expect("an own child");
+        child.wait().expect("an own child");
+        assert!(found.contains(&Pid::from_child(&child)), "{found:?}");
+    }
+
+    #[test]
+    fn ps_lines_are_read() {
+        assert_eq!(parse_pair("  123     1"), Some((123, 1)));
+        assert_eq!(parse_pair("nothing"), None);
+    }
+
+    #[test]
+    fn the_last_lines_are_kept() {
+        let text: String = (0..100).map(|number| format!("{number}\n")).collect();
+        assert!(last_lines(&text).starts_with("85\n"));
+        assert_eq!(last_lines("one"), "one");
+    }
 }

@@ -103,6 +103,10 @@ impl Cluster {
         broker.server.as_ref().map(Server::pid)
     }
 
+    pub(super) fn log_path(&self, id: u16) -> Option<PathBuf> {
+        self.brokers.iter().find(|broker| broker.node.id == id).map(Broker::log)
+    }
+
     pub(super) async fn stop(&mut self) -> Result<(), SandboxError> {
         let running: Vec<Server> = self.brokers.iter_mut().filter_map(|broker| broker.server.take()).collect();
         // All at once: the last controllers of a quorum can't elect a leader, and would wait for one.
@@ -156,7 +160,7 @@ impl Cluster {
                 Tuning::Throughput => ["-Xmx1g", "-XX:+UseG1GC"].as_slice(),
             });
             command.arg("kafka.Kafka").arg(broker.folder.join("server.properties"));
-            let log = broker.folder.join("kafka.log");
+            let log = broker.log();
             broker.server = Some(Server::spawn(&name, &mut command, &log, Farewell::Kill, &self.workspace)?);
         }
         Ok(())
@@ -175,6 +179,10 @@ impl Cluster {
 }
 
 impl Broker {
+    fn log(&self) -> PathBuf {
+        self.folder.join("kafka.log")
+    }
+
     fn kill(&mut self) {
         if let Some(server) = self.server.take() {
             server.kill();

@@ -7,6 +7,8 @@ mod jvm;
 mod probe;
 mod properties;
 
+use std::path::PathBuf;
+
 use super::error::SandboxError;
 use super::progress::{Progress, Step};
 use super::random;
@@ -138,6 +140,14 @@ impl Kafka {
     pub fn pid(&self) -> Option<u32> {
         match &self.kind {
             Kind::Jvm(cluster) => cluster.pid(1),
+            Kind::Docker(_) | Kind::InProcess(_) => None,
+        }
+    }
+
+    /// The log of the first broker, where it runs in a process of this machine's.
+    pub fn log_path(&self) -> Option<PathBuf> {
+        match &self.kind {
+            Kind::Jvm(cluster) => cluster.log_path(1),
             Kind::Docker(_) | Kind::InProcess(_) => None,
         }
     }

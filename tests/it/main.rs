@@ -1,0 +1,4 @@
+//! End to end, against a real PostgreSQL and a real Apache Kafka. Where they come from: see `harness`.
+
+mod harness;
+mod sandbox;
