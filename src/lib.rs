@@ -2,3 +2,5 @@
 
 #[cfg(feature = "cli")]
 pub mod relay;
+#[cfg(feature = "cli")]
+pub mod sink;
