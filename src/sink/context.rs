@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use super::connection::Connection;
-use crate::relay::boundary::{OwnedRecord, Ticket};
+use crate::relay::boundary::OwnedRecord;
 
 /// How long a line of librdkafka's log is silent after it was written, so that a broker that is down is no flood.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
@@ -32,14 +32,17 @@ pub(super) struct Inbox {
 /// What was reported and not yet taken.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    pub(super) acked: Vec<Ticket>,
+    /// Numbers in the manifest.
+    pub(super) acked: Vec<usize>,
     pub(super) failed: Vec<Report>,
 }
 
 /// A record that came back with an error.
 #[derive(Debug)]
 pub(super) struct Report {
-    pub(super) ticket: Ticket,
+    /// The record's number in the manifest.
+    pub(super) slot: usize,
+    /// The record, without its timestamp.
     pub(super) record: OwnedRecord,
     pub(super) partition: i32,
     pub(super) code: RDKafkaErrorCode,
@@ -68,10 +71,10 @@ impl Inbox {
         self.filled.notify_one();
     }
 
-    fn acknowledge(&self, ticket: Ticket) {
+    fn acknowledge(&self, slot: usize) {
         let mut reports = self.lock();
         let was_empty = reports.acked.is_empty();
-        reports.acked.push(ticket);
+        reports.acked.push(slot);
         drop(reports);
         if was_empty {
             self.filled.notify_one();
@@ -87,18 +90,17 @@ pub(super) struct Context {
 }
 
 impl ProducerContext for Context {
-    /// The ticket. An integer: a boxed value would be an allocation a record.
+    /// The record's number in the manifest. An integer: a boxed value would be an allocation a record.
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
-        let ticket = Ticket(opaque as u64);
+    fn delivery(&self, result: &DeliveryResult<'_>, slot: usize) {
         match result {
             Ok(_) => {
                 self.connection.mark_up();
-                self.inbox.acknowledge(ticket);
+                self.inbox.acknowledge(slot);
             }
             Err((error, message)) => self.inbox.fail(Report {
-                ticket,
+                slot,
                 record: give_back(message),
                 partition: message.partition(),
                 code: error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
@@ -121,7 +123,9 @@ impl ClientContext for Context {
 
     fn stats_raw(&self, statistics: &[u8]) {
         match serde_json::from_slice::<Statistics>(statistics) {
-            Ok(statistics) if statistics.brokers.values().any(|broker| broker.state == "UP") => self.connection.mark_up(),
+            Ok(statistics) if statistics.brokers.values().any(|broker| broker.state == "UP") => {
+                self.connection.mark_up()
+            }
             Ok(_) => {}
             Err(error) => tracing::debug!(error = %error, "statistics of librdkafka not understood"),
         }
@@ -152,7 +156,7 @@ struct BrokerStatistics {
     state: String,
 }
 
-/// The record out of its delivery report, whole.
+/// The record out of its delivery report; the timestamp is not in there.
 fn give_back(message: &BorrowedMessage<'_>) -> OwnedRecord {
     let headers = message.headers().into_iter().flat_map(Headers::iter);
     OwnedRecord {
@@ -160,7 +164,7 @@ fn give_back(message: &BorrowedMessage<'_>) -> OwnedRecord {
         key: message.key().map(<[u8]>::to_vec),
         value: message.payload().map(<[u8]>::to_vec),
         headers: headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect(),
-        timestamp_millis: message.timestamp().to_millis().unwrap_or_default(),
+        timestamp_millis: 0,
     }
 }
 

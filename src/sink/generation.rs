@@ -15,6 +15,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::SinkError;
 use super::connection::Connection;
 use super::context::{Context, Inbox, LogGate, Report};
+use super::manifest::{Entry, Manifest};
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
 
 /// A producer and what it owes.
@@ -22,8 +23,20 @@ pub(super) struct Generation {
     producer: ThreadedProducer<Context>,
     inbox: Arc<Inbox>,
     batch_bytes: usize,
-    outstanding: usize,
+    manifest: Manifest,
     acked: bool,
+    /// Empty between two calls; kept for its memory.
+    scratch: Vec<usize>,
+}
+
+/// A record that came back.
+#[derive(Debug)]
+pub(super) struct Returned {
+    pub(super) ticket: Ticket,
+    pub(super) record: OwnedRecord,
+    /// The partition it was meant for; -1 when none was chosen yet.
+    pub(super) partition: i32,
+    pub(super) code: RDKafkaErrorCode,
 }
 
 impl Generation {
@@ -36,7 +49,7 @@ impl Generation {
         let inbox = Arc::new(Inbox::default());
         let context = Context { inbox: Arc::clone(&inbox), connection: Arc::clone(connection), log: log.clone() };
         let producer = ThreadedProducer::from_config_and_context(config, context).map_err(SinkError::Create)?;
-        Ok(Self { producer, inbox, batch_bytes, outstanding: 0, acked: false })
+        Ok(Self { producer, inbox, batch_bytes, manifest: Manifest::default(), acked: false, scratch: Vec::new() })
     }
 
     /// `batch.size` of this producer, in bytes.
@@ -46,7 +59,7 @@ impl Generation {
 
     /// Records taken and not yet answered.
     pub(super) fn outstanding(&self) -> usize {
-        self.outstanding
+        self.manifest.len()
     }
 
     /// Whether any record got through.
@@ -60,7 +73,7 @@ impl Generation {
 
     /// Hands a record to librdkafka; the error is librdkafka's, and then the record was not taken.
     pub(super) fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), RDKafkaErrorCode> {
-        let opaque = usize::try_from(ticket.0).expect("the relay runs on 64-bit systems");
+        let slot = self.manifest.add(Entry { ticket, timestamp_millis: record.timestamp_millis });
         let message = BaseRecord::<[u8], [u8], usize> {
             topic: record.topic,
             partition: None,
@@ -68,37 +81,33 @@ impl Generation {
             key: record.key,
             timestamp: Some(record.timestamp_millis),
             headers: headers(record),
-            delivery_opaque: opaque,
+            delivery_opaque: slot,
         };
-        match self.producer.send(message) {
-            Ok(()) => {
-                self.outstanding += 1;
-                Ok(())
-            }
-            Err((error, _)) => Err(code_of(&error)),
-        }
+        self.producer.send(message).map_err(|(error, _)| {
+            self.manifest.remove(slot);
+            code_of(&error)
+        })
     }
 
     /// Takes a record that librdkafka did not take, so that it comes back as a failure in its place among the others.
     pub(super) fn fail(&mut self, ticket: Ticket, record: &Record<'_>, code: RDKafkaErrorCode) {
-        self.outstanding += 1;
-        self.inbox.fail(Report { ticket, record: OwnedRecord::from(record), partition: -1, code });
+        let slot = self.manifest.add(Entry { ticket, timestamp_millis: record.timestamp_millis });
+        self.inbox.fail(Report { slot, record: OwnedRecord::from(record), partition: -1, code });
     }
 
     /// Moves what was reported to the ends of `acked` and `failed`.
-    pub(super) fn take(&mut self, acked: &mut Vec<Ticket>, failed: &mut Vec<Report>) {
+    pub(super) fn take(&mut self, acked: &mut Vec<Ticket>, failed: &mut Vec<Returned>) {
         let mut reports = self.inbox.lock();
-        let answered = reports.acked.len() + reports.failed.len();
-        self.acked |= !reports.acked.is_empty();
-        if acked.is_empty() {
-            // The usual case: the two vectors change places and neither is ever freed.
-            std::mem::swap(acked, &mut reports.acked);
-        } else {
-            acked.append(&mut reports.acked);
-        }
-        failed.append(&mut reports.failed);
+        // The two vectors change places under the lock, and neither is ever freed.
+        std::mem::swap(&mut self.scratch, &mut reports.acked);
+        let reported = std::mem::take(&mut reports.failed);
         drop(reports);
-        self.outstanding = self.outstanding.checked_sub(answered).expect("a record is answered once");
+        self.acked |= !self.scratch.is_empty();
+        acked.extend(self.scratch.drain(..).map(|slot| self.manifest.remove(slot).ticket));
+        failed.extend(reported.into_iter().map(|Report { slot, record, partition, code }| {
+            let Entry { ticket, timestamp_millis } = self.manifest.remove(slot);
+            Returned { ticket, record: OwnedRecord { timestamp_millis, ..record }, partition, code }
+        }));
     }
 
     /// The fatal error, if there is one: librdkafka sends nothing any more.

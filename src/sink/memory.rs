@@ -188,7 +188,8 @@ impl From<&Record<'_>> for OwnedRecord {
 mod tests {
     use super::*;
 
-    const RECORD: Record<'static> = Record { topic: "t", key: None, value: Some(b"v"), headers: &[], timestamp_millis: 1 };
+    const RECORD: Record<'static> =
+        Record { topic: "t", key: None, value: Some(b"v"), headers: &[], timestamp_millis: 1 };
 
     #[tokio::test]
     async fn takes_up_to_its_capacity_and_says_when_there_is_room() {

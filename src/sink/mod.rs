@@ -41,6 +41,7 @@ use crate::relay::boundary::{Failure, Record, Refusal, Ticket};
 mod connection;
 mod context;
 mod generation;
+mod manifest;
 mod memory;
 mod options;
 mod outcome;

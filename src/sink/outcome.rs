@@ -21,15 +21,18 @@ pub(super) enum Outcome {
 pub(super) fn outcome(code: Code) -> Outcome {
     let refusal = |code, detail: &str| Refusal { code, detail: detail.to_owned() };
     match code {
-        Code::TopicAuthorizationFailed => {
-            Outcome::TopicRefused(refusal(RefusalCode::NotAuthorized, "kafka does not allow this client to write to the topic"))
-        }
-        Code::InvalidTopic => {
-            Outcome::TopicRefused(refusal(RefusalCode::UnknownTopic, "kafka does not allow a topic of this name to be written"))
-        }
-        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => {
-            Outcome::RecordRefused(refusal(RefusalCode::TooLarge, "the record is larger than max.message.bytes of the topic"))
-        }
+        Code::TopicAuthorizationFailed => Outcome::TopicRefused(refusal(
+            RefusalCode::NotAuthorized,
+            "kafka does not allow this client to write to the topic",
+        )),
+        Code::InvalidTopic => Outcome::TopicRefused(refusal(
+            RefusalCode::UnknownTopic,
+            "kafka does not allow a topic of this name to be written",
+        )),
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Outcome::RecordRefused(refusal(
+            RefusalCode::TooLarge,
+            "the record is larger than max.message.bytes of the topic",
+        )),
         Code::InvalidRecord => Outcome::RecordRefused(refusal(
             RefusalCode::ContractViolation,
             "the broker refused the record as invalid: no key for a compacted topic, or it breaks the topic's schema",
@@ -38,9 +41,10 @@ pub(super) fn outcome(code: Code) -> Outcome {
             RefusalCode::ContractViolation,
             "the commit time is outside of the time span that the topic takes (message.timestamp.before.max.ms, after.max.ms)",
         )),
-        Code::PolicyViolation => {
-            Outcome::RecordRefused(refusal(RefusalCode::NotAuthorized, "a policy of the kafka cluster refused the record"))
-        }
+        Code::PolicyViolation => Outcome::RecordRefused(refusal(
+            RefusalCode::NotAuthorized,
+            "a policy of the kafka cluster refused the record",
+        )),
         _ => Outcome::Returned,
     }
 }

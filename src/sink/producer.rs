@@ -8,8 +8,8 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use super::context::{LogGate, Report};
-use super::generation::Generation;
+use super::context::LogGate;
+use super::generation::{Generation, Returned};
 use super::options::{BatchLimit, ProducerOptions, batch_bytes, producer_config};
 use super::outcome::{Outcome, outcome};
 use super::suspects::Suspects;
@@ -32,7 +32,7 @@ pub struct KafkaSink {
     generation: Generation,
     phase: Phase,
     /// What has failed, held back until nothing is outstanding.
-    failed: Vec<Report>,
+    failed: Vec<Returned>,
     suspects: Suspects,
     /// Topics that take nothing from this client, each with when to try again.
     refusing: HashMap<String, (Instant, Refusal)>,
@@ -132,7 +132,8 @@ impl KafkaSink {
         let verdicts = self.judge(&reports);
         let blamed = reports.iter().any(|report| outcome(report.code) != Outcome::Returned);
         let healthy = fatal.is_none() && reports.is_empty();
-        let failure = |(report, verdict): (Report, Verdict)| Failure { ticket: report.ticket, record: report.record, verdict };
+        let failure =
+            |(report, verdict): (Returned, Verdict)| Failure { ticket: report.ticket, record: report.record, verdict };
         into.failed.extend(reports.into_iter().zip(verdicts).map(failure));
         // To know who is to blame is progress; a producer that brought nothing at all would fail again at once.
         let progress = healthy || blamed || last.has_acked();
@@ -147,11 +148,14 @@ impl KafkaSink {
     }
 
     /// Says of each failed record whether it is to blame. `reports` are in the order of their tickets.
-    fn judge(&mut self, reports: &[Report]) -> Vec<Verdict> {
+    fn judge(&mut self, reports: &[Returned]) -> Vec<Verdict> {
         // Where a broker names the guilty records of a batch (Produce v8), librdkafka marks the others.
-        let place = |report: &Report| (report.record.topic.clone(), report.partition);
-        let named: HashSet<_> =
-            reports.iter().filter(|report| report.code == RDKafkaErrorCode::InvalidDifferentRecord).map(place).collect();
+        let place = |report: &Returned| (report.record.topic.clone(), report.partition);
+        let named: HashSet<_> = reports
+            .iter()
+            .filter(|report| report.code == RDKafkaErrorCode::InvalidDifferentRecord)
+            .map(place)
+            .collect();
         let mut unclear: HashMap<&str, (usize, usize)> = HashMap::new();
         let mut verdicts = Vec::with_capacity(reports.len());
         for report in reports {

@@ -110,7 +110,12 @@ impl Topics {
     }
 
     /// Returns when every partition of the topic has a leader, having created it if need be.
-    async fn appear(&self, name: &str, settings: &TopicSettings, create: bool) -> Result<Result<(), Refusal>, TopicsError> {
+    async fn appear(
+        &self,
+        name: &str,
+        settings: &TopicSettings,
+        create: bool,
+    ) -> Result<Result<(), Refusal>, TopicsError> {
         let deadline = Instant::now() + LEADERS_TIMEOUT;
         let mut created = false;
         loop {
@@ -180,9 +185,10 @@ impl Topics {
             Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
                 Ok(Err(unknown(name, "does not exist, and kafka does not allow this client to create it")))
             }
-            Err(Code::PolicyViolation) => {
-                Ok(Err(unknown(name, "does not exist, and a policy of the cluster does not allow it with these settings")))
-            }
+            Err(Code::PolicyViolation) => Ok(Err(unknown(
+                name,
+                "does not exist, and a policy of the cluster does not allow it with these settings",
+            ))),
             Err(code @ (Code::InvalidTopic | Code::InvalidPartitions | Code::InvalidConfig | Code::InvalidRequest)) => {
                 Ok(Err(unknown(name, &format!("can't be created: {code}"))))
             }
