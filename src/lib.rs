@@ -22,3 +22,4 @@ pub mod postgres;
 pub mod relay;
 #[cfg(feature = "cli")]
 pub mod source;
+pub mod sink;

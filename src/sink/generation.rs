@@ -1,0 +1,147 @@
+//! One librdkafka producer, from its start to the last answer.
+//!
+//! A producer lives until the first failure that librdkafka does not retry. It is then at its end: it takes nothing more, what
+//! it holds is answered, and a new one takes its place. So no record can be sent behind one that has to be sent again.
+
+use std::sync::Arc;
+use std::thread;
+
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header as ClientHeader, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::SinkError;
+use super::connection::Connection;
+use super::context::{Context, Inbox, LogGate, Report};
+use super::manifest::{Entry, Manifest};
+use crate::relay::boundary::{OwnedRecord, Record, Ticket};
+
+/// A producer and what it owes.
+pub(super) struct Generation {
+    producer: ThreadedProducer<Context>,
+    inbox: Arc<Inbox>,
+    batch_bytes: usize,
+    manifest: Manifest,
+    acked: bool,
+    /// Empty between two calls; kept for its memory.
+    scratch: Vec<usize>,
+}
+
+/// A record that came back.
+#[derive(Debug)]
+pub(super) struct Returned {
+    pub(super) ticket: Ticket,
+    pub(super) record: OwnedRecord,
+    /// The partition it was meant for; -1 when none was chosen yet.
+    pub(super) partition: i32,
+    pub(super) code: RDKafkaErrorCode,
+}
+
+impl Generation {
+    pub(super) fn start(
+        config: &ClientConfig,
+        batch_bytes: usize,
+        connection: &Arc<Connection>,
+        log: &LogGate,
+    ) -> Result<Self, SinkError> {
+        let inbox = Arc::new(Inbox::default());
+        let context = Context { inbox: Arc::clone(&inbox), connection: Arc::clone(connection), log: log.clone() };
+        let producer = ThreadedProducer::from_config_and_context(config, context).map_err(SinkError::Create)?;
+        Ok(Self { producer, inbox, batch_bytes, manifest: Manifest::default(), acked: false, scratch: Vec::new() })
+    }
+
+    /// `batch.size` of this producer, in bytes.
+    pub(super) fn batch_bytes(&self) -> usize {
+        self.batch_bytes
+    }
+
+    /// Records taken and not yet answered.
+    pub(super) fn outstanding(&self) -> usize {
+        self.manifest.len()
+    }
+
+    /// Whether any record got through.
+    pub(super) fn has_acked(&self) -> bool {
+        self.acked
+    }
+
+    pub(super) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
+    }
+
+    /// Hands a record to librdkafka; the error is librdkafka's, and then the record was not taken.
+    pub(super) fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), RDKafkaErrorCode> {
+        let slot = self.manifest.add(Entry { ticket, timestamp_millis: record.timestamp_millis });
+        let message = BaseRecord::<[u8], [u8], usize> {
+            topic: record.topic,
+            partition: None,
+            payload: record.value,
+            key: record.key,
+            timestamp: Some(record.timestamp_millis),
+            headers: headers(record),
+            delivery_opaque: slot,
+        };
+        self.producer.send(message).map_err(|(error, _)| {
+            self.manifest.remove(slot);
+            code_of(&error)
+        })
+    }
+
+    /// Takes a record that librdkafka did not take, so that it comes back as a failure in its place among the others.
+    pub(super) fn fail(&mut self, ticket: Ticket, record: &Record<'_>, code: RDKafkaErrorCode) {
+        let slot = self.manifest.add(Entry { ticket, timestamp_millis: record.timestamp_millis });
+        self.inbox.fail(Report { slot, record: OwnedRecord::from(record), partition: -1, code });
+    }
+
+    /// Moves what was reported to the ends of `acked` and `failed`.
+    pub(super) fn take(&mut self, acked: &mut Vec<Ticket>, failed: &mut Vec<Returned>) {
+        let mut reports = self.inbox.lock();
+        // The two vectors change places under the lock, and neither is ever freed.
+        std::mem::swap(&mut self.scratch, &mut reports.acked);
+        let reported = std::mem::take(&mut reports.failed);
+        drop(reports);
+        self.acked |= !self.scratch.is_empty();
+        acked.extend(self.scratch.drain(..).map(|slot| self.manifest.remove(slot).ticket));
+        failed.extend(reported.into_iter().map(|Report { slot, record, partition, code }| {
+            let Entry { ticket, timestamp_millis } = self.manifest.remove(slot);
+            Returned { ticket, record: OwnedRecord { timestamp_millis, ..record }, partition, code }
+        }));
+    }
+
+    /// The fatal error, if there is one: librdkafka sends nothing any more.
+    pub(super) fn fatal(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.producer.client().fatal_error()
+    }
+
+    /// Has librdkafka give back what it has not sent. What is on its way is left alone: its answer may be an acknowledgement.
+    pub(super) fn give_back_unsent(&self) {
+        self.producer.purge(PurgeConfig::default().queue().non_blocking());
+    }
+
+    /// Ends the producer on a thread of its own: librdkafka waits for its threads, up to a second.
+    pub(super) fn retire(self) {
+        // If no thread can be had, the closure is dropped here, and the producer with it.
+        let _ = thread::Builder::new().name("kafka producer end".to_owned()).spawn(move || drop(self));
+    }
+}
+
+fn headers(record: &Record<'_>) -> Option<OwnedHeaders> {
+    if record.headers.is_empty() {
+        return None;
+    }
+    let empty = OwnedHeaders::new_with_capacity(record.headers.len());
+    let add = |headers: OwnedHeaders, header: &crate::relay::boundary::Header<'_>| {
+        headers.insert(ClientHeader { key: header.name, value: header.value })
+    };
+    Some(record.headers.iter().fold(empty, add))
+}
+
+fn code_of(error: &KafkaError) -> RDKafkaErrorCode {
+    match error {
+        // A zero byte in the topic's name.
+        KafkaError::Nul(_) => RDKafkaErrorCode::InvalidTopic,
+        error => error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
+    }
+}

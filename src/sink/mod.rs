@@ -1,0 +1,133 @@
+//! Edge 2: Kafka. Takes records with tickets, answers with deliveries, and makes topics.
+//!
+//! ```text
+//!   core -- Record, Ticket --> Sink::send --> librdkafka --> brokers
+//!   core <-- Deliveries ------ Sink::deliveries <-- delivery reports
+//! ```
+//!
+//! # What the core may rely on
+//!
+//! 1. **Nothing overtakes.** Records of one topic and partition reach Kafka in the order in which [`Sink::send`] took them.
+//!    A record that was answered with [`SendError::Full`] was not taken: it is offered again before any other.
+//! 2. **Every record that was taken is answered**, once: with its ticket in [`Deliveries::acked`] or as a [`Failure`].
+//! 3. **Failures come when nothing is outstanding.** From the first failure on, `send` says `Full` until every record that was
+//!    taken has been answered, and then all failures come at once, by ascending ticket. Sending again what was returned, in
+//!    that order and before anything newer, therefore keeps the order.
+//! 4. **A refusal is about that record alone.** Kafka refuses whole batches; a record is called refused only when it was named or
+//!    stood alone in its batch, otherwise it is returned.
+//! 5. **An outage is no failure**: it is retried for ever, and shows as `Full` once the window is full.
+//!
+//! Exactly-once fits behind the same trait: `send` opens a transaction when there is none, [`Sink::deliveries`] commits it (it
+//! is the sink's only place to wait in) and reports the tickets as acknowledged once the commit has succeeded; an aborted
+//! transaction returns all of its records, which is rule 3.
+//!
+//! # What librdkafka does, and what follows (2.12, read in its source and seen against Kafka 4.3)
+//!
+//! - When a batch fails for good, librdkafka renumbers what follows and goes on: later records of the partition overtake what
+//!   the core would send again. `enable.gapless.guarantee` turns that into a fatal error at once, in the thread that saw the
+//!   failure. The producer is then replaced and what it held comes back ([`generation`]).
+//! - A broker that knows nothing of a producer accepts any first sequence number (Kafka's `ProducerAppendInfo.checkSequence`), so in
+//!   the first moments of a producer a second batch can pass a refused first one. Nothing in the client can prevent that.
+//! - A batch above the topic's `max.message.bytes` is refused whole (`MSG_SIZE_TOO_LARGE`); librdkafka does not split it as the
+//!   Java client does. `batch.size` is per producer, so it follows the smallest limit among the topics in use ([`BatchLimit`]).
+//! - A topic that is deleted fails what is queued for it with `UNKNOWN_TOPIC_OR_PART`, and the client goes on refusing that topic
+//!   until its metadata is read again: a new producer sees the new topic at once.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::relay::boundary::{Failure, Record, Refusal, Ticket};
+
+mod connection;
+mod context;
+mod generation;
+mod manifest;
+mod memory;
+mod options;
+mod outcome;
+mod producer;
+mod suspects;
+mod topics;
+
+pub use connection::Connection;
+pub use memory::{MemoryBroker, MemorySink, Taken};
+pub use options::{BatchLimit, ProducerOptions, PropertyError, PropertyFault, validate_properties};
+pub use producer::KafkaSink;
+pub use topics::{Topics, TopicsError};
+
+/// Takes records and says what became of them. See the module's rules.
+pub trait Sink {
+    /// Takes a record, without waiting. The record is copied: nothing of it is borrowed after the call.
+    ///
+    /// # Errors
+    /// [`SendError`]; the record was not taken.
+    fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), SendError>;
+
+    /// Waits until there is something to report and moves all of it to the end of `into`.
+    ///
+    /// Also returns, perhaps with nothing, when an offer that was [`SendError::Full`] may succeed now. Waits for ever when nothing
+    /// is outstanding. Cancel-safe: dropped before it is ready, it has moved nothing.
+    ///
+    /// # Errors
+    /// [`SinkError`]: this sink is at its end.
+    fn deliveries(&mut self, into: &mut Deliveries) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// Waits until everything taken is answered, at most for `timeout`, and ends the sink. What is unanswered then may or may
+    /// not have reached Kafka; it is not sent any more.
+    fn close(self, timeout: Duration) -> impl Future<Output = Closed> + Send;
+}
+
+/// Why a record was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No room now. The same record is to be offered again after [`Sink::deliveries`] has returned.
+    #[error("the sink is full")]
+    Full,
+    /// This record can never be taken.
+    #[error("{}: {}", .0.code, .0.detail)]
+    Refused(Refusal),
+    /// The sink takes nothing any more.
+    #[error(transparent)]
+    Fatal(#[from] SinkError),
+}
+
+/// The sink can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The client could not be created: its settings contradict each other, a file they name can't be read, or the system has
+    /// no thread left.
+    #[error("create the kafka client")]
+    Create(#[source] rdkafka::error::KafkaError),
+}
+
+/// What became of records since the last look.
+#[derive(Debug, Default)]
+pub struct Deliveries {
+    /// Tickets of records that Kafka has acknowledged (`acks=all`), in no order.
+    pub acked: Vec<Ticket>,
+    /// Records that Kafka did not take, by ascending ticket.
+    pub failed: Vec<Failure>,
+}
+
+impl Deliveries {
+    /// Whether there is nothing to report.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.acked.is_empty() && self.failed.is_empty()
+    }
+
+    /// Forgets everything, keeps the memory.
+    pub fn clear(&mut self) {
+        self.acked.clear();
+        self.failed.clear();
+    }
+}
+
+/// How a sink ended.
+#[derive(Debug, Default)]
+pub struct Closed {
+    /// What was answered while closing.
+    pub deliveries: Deliveries,
+    /// Number of records that were taken and never answered.
+    pub unanswered: usize,
+}

@@ -1,0 +1,265 @@
+//! What the clients are configured with, and which settings are not the user's to change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+
+/// Largest batch when no topic asks for less, in bytes.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Largest record that the client takes, in bytes: librdkafka's own ceiling. The topic's limit is what counts.
+const MESSAGE_MAX_BYTES: usize = 1_000_000_000;
+/// Records that librdkafka's queue holds beyond the core's window, so that the window fills first.
+const QUEUE_HEADROOM_RECORDS: usize = 1_000;
+/// The same in kibibytes.
+const QUEUE_HEADROOM_KIB: usize = 16 * 1024;
+
+/// How to reach Kafka and how much may be on the way.
+#[derive(Clone, Debug)]
+pub struct ProducerOptions {
+    /// `host:port` of one or more brokers, separated by commas.
+    pub bootstrap_servers: String,
+    /// Name of this client in the brokers' logs and quotas.
+    pub client_id: String,
+    /// Further librdkafka properties, already seen by [`validate_properties`].
+    pub properties: BTreeMap<String, String>,
+    /// Most records that the core keeps outstanding.
+    pub max_in_flight: usize,
+    /// Most bytes of records that the core keeps outstanding.
+    pub max_in_flight_bytes: usize,
+}
+
+/// A property that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("kafka property \"{property}\": {fault}")]
+pub struct PropertyError {
+    /// The property's name.
+    pub property: String,
+    /// What is wrong with it.
+    pub fault: PropertyFault,
+}
+
+/// Why a property can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PropertyFault {
+    /// A guarantee of the relay rests on it.
+    #[error("is set by walpost: {reason}")]
+    Reserved {
+        /// Which guarantee.
+        reason: &'static str,
+    },
+    /// librdkafka has no such property.
+    #[error("librdkafka has no property of this name")]
+    Unknown,
+    /// librdkafka does not take the value.
+    #[error("librdkafka does not take this value")]
+    InvalidValue,
+}
+
+/// Looks at every property and reports all that can't be used. The values are not repeated: they may be secrets.
+#[must_use]
+pub fn validate_properties(properties: &BTreeMap<String, String>) -> Vec<PropertyError> {
+    let fault = |(name, value): (&String, &String)| {
+        if let Some((_, reason)) = RESERVED.iter().find(|(reserved, _)| reserved == name) {
+            return Some(PropertyFault::Reserved { reason });
+        }
+        match ClientConfig::new().set(name, value).create_native_config() {
+            Ok(_) => None,
+            Err(KafkaError::ClientConfig(result, ..)) if is_unknown(result) => Some(PropertyFault::Unknown),
+            Err(_) => Some(PropertyFault::InvalidValue),
+        }
+    };
+    let error = |property| fault(property).map(|fault| PropertyError { property: property.0.clone(), fault });
+    properties.iter().filter_map(error).collect()
+}
+
+fn is_unknown(result: rdkafka::types::RDKafkaConfRes) -> bool {
+    result == rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN
+}
+
+const LOSS: &str = "a record counts as published only when every in-sync replica has it";
+const ORDER: &str = "records of one key must stay in order, and none may be repeated by a retry";
+const OUTAGE: &str = "an outage is waited out, however long; a record never times out";
+const PARTITION: &str = "a key must go to the partition that the Java client's partitioner picks";
+const MODE: &str = "it follows from the key delivery";
+const SERVERS: &str = "the key bootstrap_servers says it";
+const REPORTS: &str = "delivery reports drive what is confirmed to Postgres";
+
+/// Properties that are not the user's, aliases too, each with the reason.
+const RESERVED: &[(&str, &str)] = &[
+    ("acks", LOSS),
+    ("request.required.acks", LOSS),
+    ("enable.idempotence", ORDER),
+    ("enable.gapless.guarantee", ORDER),
+    ("queuing.strategy", ORDER),
+    ("retries", OUTAGE),
+    ("message.send.max.retries", OUTAGE),
+    ("message.timeout.ms", OUTAGE),
+    ("delivery.timeout.ms", OUTAGE),
+    ("partitioner", PARTITION),
+    ("transactional.id", MODE),
+    ("bootstrap.servers", SERVERS),
+    ("metadata.broker.list", SERVERS),
+    ("delivery.report.only.error", REPORTS),
+    ("enabled_events", REPORTS),
+    ("log.queue", REPORTS),
+];
+
+/// Second names of properties that are set here. librdkafka gets its settings in no order, so that of two names for one property
+/// either could win.
+const ALIASES: &[(&str, &str)] = &[("queue.buffering.max.ms", "linger.ms"), ("compression.codec", "compression.type")];
+
+/// The largest batch that every topic in use takes, in bytes: `batch.size` is one for all topics of a producer, and a batch
+/// above a topic's `max.message.bytes` is refused with all the innocent records in it. [`super::Topics`] lowers it, the producer
+/// follows. The Java client's default is 16 KiB, so a small limit is not yet a slow relay.
+#[derive(Clone, Debug)]
+pub struct BatchLimit(Arc<AtomicUsize>);
+
+impl Default for BatchLimit {
+    fn default() -> Self {
+        Self(Arc::new(AtomicUsize::new(usize::MAX)))
+    }
+}
+
+impl BatchLimit {
+    /// No batch may be larger than this from now on.
+    pub fn lower_to(&self, bytes: usize) {
+        self.0.fetch_min(bytes.max(1), Ordering::Relaxed);
+    }
+
+    /// The limit, in bytes; `usize::MAX` when no topic was seen yet.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// `message.max.bytes` as it will be, in bytes: what a record may have at most when the topic's own limit is not known.
+pub(super) fn message_max_bytes(options: &ProducerOptions) -> usize {
+    options.properties.get("message.max.bytes").and_then(|value| value.parse().ok()).unwrap_or(MESSAGE_MAX_BYTES)
+}
+
+/// The settings of every client: how to reach the brokers and how to come back to them.
+pub(super) fn client_config(options: &ProducerOptions) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("socket.keepalive.enable", "true");
+    config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
+    // A topic is made by `Topics`, with its own settings, or not at all; never by a broker that is asked for its metadata.
+    config.set("allow.auto.create.topics", "false");
+    for (name, value) in &options.properties {
+        let alias = ALIASES.iter().find(|(alias, _)| alias == name);
+        config.set(alias.map_or(name.as_str(), |(_, name)| name), value);
+    }
+    config.set("client.id", &options.client_id);
+    config.set("bootstrap.servers", &options.bootstrap_servers);
+    config
+}
+
+/// The producer's settings. Those that a guarantee rests on come last, so that nothing overrides them.
+pub(super) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("compression.type", "lz4");
+    // Under load batches fill while requests are on their way; alone, a record waits no longer than this.
+    config.set("linger.ms", "1");
+    config.set("message.max.bytes", MESSAGE_MAX_BYTES.to_string());
+    config.set("queue.buffering.max.messages", (options.max_in_flight + QUEUE_HEADROOM_RECORDS).to_string());
+    let kib = options.max_in_flight_bytes.div_ceil(1024) + QUEUE_HEADROOM_KIB;
+    config.set("queue.buffering.max.kbytes", kib.min(i32::MAX.unsigned_abs() as usize).to_string());
+    config.set("statistics.interval.ms", "1000");
+    for (name, value) in client_config(options).config_map() {
+        config.set(name.to_owned(), value.to_owned());
+    }
+    config.set("batch.size", batch_bytes.to_string());
+    config.set("acks", "all");
+    config.set("enable.idempotence", "true");
+    config.set("enable.gapless.guarantee", "true");
+    config.set("message.timeout.ms", "0");
+    config.set("partitioner", "murmur2_random");
+    config
+}
+
+/// The admin client's settings. Nothing reads its log queue, so nothing is put there; what fails is in the answers.
+pub(super) fn admin_config(options: &ProducerOptions) -> ClientConfig {
+    let mut config = client_config(options);
+    config.remove("statistics.interval.ms");
+    config.set_log_level(RDKafkaLogLevel::Emerg);
+    config
+}
+
+/// `batch.size` under `limit`, in bytes.
+pub(super) fn batch_bytes(options: &ProducerOptions, limit: &BatchLimit) -> usize {
+    let wanted = options.properties.get("batch.size").and_then(|value| value.parse().ok()).unwrap_or(BATCH_BYTES);
+    wanted.min(limit.bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(properties: &[(&str, &str)]) -> ProducerOptions {
+        ProducerOptions {
+            bootstrap_servers: "127.0.0.1:1".to_owned(),
+            client_id: "test".to_owned(),
+            properties: properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            max_in_flight: 10_000,
+            max_in_flight_bytes: 32 * 1024 * 1024,
+        }
+    }
+
+    #[test]
+    fn all_faults_are_reported_at_once_and_no_value_is_repeated() {
+        let given = options(&[
+            ("acks", "1"),
+            ("delivery.timeout.ms", "5"),
+            ("linger.ms", "5"),
+            ("linger.mss", "5"),
+            ("sasl.password", "hush"),
+            ("security.protocol", "hush"),
+        ]);
+        let errors = validate_properties(&given.properties);
+        let faults: Vec<_> = errors.iter().map(|error| (error.property.as_str(), error.fault.clone())).collect();
+        assert_eq!(
+            faults,
+            [
+                ("acks", PropertyFault::Reserved { reason: LOSS }),
+                ("delivery.timeout.ms", PropertyFault::Reserved { reason: OUTAGE }),
+                ("linger.mss", PropertyFault::Unknown),
+                ("security.protocol", PropertyFault::InvalidValue),
+            ]
+        );
+        assert!(errors.iter().all(|error| !error.to_string().contains("hush")));
+    }
+
+    #[test]
+    fn every_reserved_name_is_one_that_librdkafka_knows() {
+        for (name, _) in RESERVED {
+            // Callback-like properties can't be set as text, so an unknown name is what to look for.
+            let result = ClientConfig::new().set(*name, "1").create_native_config();
+            let unknown = matches!(result, Err(KafkaError::ClientConfig(result, ..)) if is_unknown(result));
+            assert!(!unknown, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_user_changes_the_batch_but_not_the_guarantees() {
+        let given = options(&[("batch.size", "50000"), ("acks", "1"), ("queue.buffering.max.ms", "7")]);
+        let limit = BatchLimit::default();
+        assert_eq!(batch_bytes(&given, &limit), 50_000);
+        limit.lower_to(20_000);
+        limit.lower_to(30_000);
+        assert_eq!(batch_bytes(&given, &limit), 20_000);
+        let config = producer_config(&given, 20_000);
+        assert_eq!(config.get("acks"), Some("all"));
+        assert_eq!(config.get("linger.ms"), Some("7"));
+    }
+
+    #[test]
+    fn librdkafkas_queue_is_larger_than_the_window() {
+        let config = producer_config(&options(&[]), BATCH_BYTES);
+        let number = |name| config.get(name).expect("it is set").parse::<usize>().expect("it is a number");
+        assert!(number("queue.buffering.max.messages") > 10_000);
+        assert!(number("queue.buffering.max.kbytes") > 32 * 1024);
+    }
+}

@@ -1,0 +1,85 @@
+//! Which records must travel alone because a batch with them was refused.
+
+use std::collections::HashMap;
+
+use crate::relay::boundary::Ticket;
+
+/// Topics with a refused batch whose guilty record is not known. Their next records are sent one at a time: what is refused
+/// then is guilty beyond doubt, and its neighbours go through.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    topics: HashMap<String, Suspect>,
+}
+
+#[derive(Debug)]
+struct Suspect {
+    /// Records of the topic that are still to travel alone.
+    left: usize,
+    /// The one that is on its way.
+    alone: Option<Ticket>,
+}
+
+impl Suspects {
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    /// The next `records` of `topic` travel alone.
+    pub(super) fn accuse(&mut self, topic: String, records: usize) {
+        let suspect = self.topics.entry(topic).or_insert(Suspect { left: 0, alone: None });
+        suspect.left = suspect.left.max(records);
+    }
+
+    /// Whether a record of `topic` may be sent now.
+    pub(super) fn may_send(&self, topic: &str) -> bool {
+        self.is_empty() || self.topics.get(topic).is_none_or(|suspect| suspect.alone.is_none())
+    }
+
+    /// A record of `topic` was sent.
+    pub(super) fn sent(&mut self, topic: &str, ticket: Ticket) {
+        if let Some(suspect) = self.topics.get_mut(topic) {
+            assert!(suspect.alone.is_none(), "a record of a suspect topic was sent beside another");
+            suspect.alone = Some(ticket);
+        }
+    }
+
+    /// Whether this record was on its way alone.
+    pub(super) fn was_alone(&self, topic: &str, ticket: Ticket) -> bool {
+        self.topics.get(topic).is_some_and(|suspect| suspect.alone == Some(ticket))
+    }
+
+    /// These records were answered. Says whether a topic has room again.
+    pub(super) fn answered(&mut self, tickets: impl Iterator<Item = Ticket> + Clone) -> bool {
+        let mut room = false;
+        self.topics.retain(|_, suspect| {
+            if suspect.alone.is_some_and(|alone| tickets.clone().any(|ticket| ticket == alone)) {
+                suspect.alone = None;
+                suspect.left = suspect.left.saturating_sub(1);
+                room = true;
+            }
+            suspect.left > 0 || suspect.alone.is_some()
+        });
+        room
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suspect_topic_sends_one_at_a_time_until_its_count_is_used_up() {
+        let mut suspects = Suspects::default();
+        suspects.accuse("a".to_owned(), 2);
+        assert!(suspects.may_send("a") && suspects.may_send("b"));
+        for ticket in [Ticket(7), Ticket(8)] {
+            suspects.sent("a", ticket);
+            assert!(suspects.was_alone("a", ticket));
+            assert!(!suspects.may_send("a") && suspects.may_send("b"));
+            assert!(!suspects.answered([Ticket(1)].into_iter()), "another record's answer makes no room");
+            assert!(suspects.answered([Ticket(1), ticket].into_iter()));
+        }
+        assert!(suspects.is_empty());
+        assert!(!suspects.was_alone("a", Ticket(9)));
+    }
+}

@@ -1,0 +1,259 @@
+//! Topics: whether they are there, how large a record they take, and making them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::FromClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode as Code;
+use tokio::time::Instant;
+
+use super::SinkError;
+use super::connection::Connection;
+use super::options::{BatchLimit, ProducerOptions, admin_config, message_max_bytes};
+use crate::relay::boundary::{Refusal, RefusalCode, Topic, TopicSettings};
+
+/// How long one request to Kafka may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a topic may take to have a leader for every partition after it was created.
+const LEADERS_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often leaders are looked for.
+const LEADERS_TICK: Duration = Duration::from_millis(50);
+/// Longest name of a topic, in bytes (Kafka's `Topic.MAX_NAME_LENGTH`).
+const NAME_MAX_BYTES: usize = 249;
+
+/// Looks topics up and creates them.
+pub struct Topics {
+    admin: Arc<AdminClient<DefaultClientContext>>,
+    limit: BatchLimit,
+    connection: Arc<Connection>,
+    fallback_bytes: usize,
+    warned: AtomicBool,
+}
+
+/// A topic could not be looked at now; the same question later may have an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicsError {
+    /// Kafka did not answer.
+    #[error("ask kafka for topic \"{topic}\"")]
+    Unreachable {
+        /// The topic's name.
+        topic: String,
+        /// What the client says.
+        #[source]
+        source: KafkaError,
+    },
+    /// The topic is there, but not every partition has a leader.
+    #[error("topic \"{topic}\" has partitions without a leader")]
+    NoLeader {
+        /// The topic's name.
+        topic: String,
+    },
+    /// Kafka answered with an error that may pass.
+    #[error("kafka can't {action} topic \"{topic}\" now")]
+    Failed {
+        /// What was tried.
+        action: &'static str,
+        /// The topic's name.
+        topic: String,
+        /// Kafka's error.
+        #[source]
+        code: Code,
+    },
+}
+
+/// What metadata says of a topic.
+enum Presence {
+    Ready,
+    Leaderless,
+    Missing,
+}
+
+impl Topics {
+    /// Starts the admin client; `limit` is lowered to what topics take. Does not wait for a broker.
+    ///
+    /// # Errors
+    /// [`SinkError::Create`].
+    pub fn new(options: &ProducerOptions, limit: BatchLimit, connection: Arc<Connection>) -> Result<Self, SinkError> {
+        let admin = AdminClient::from_config(&admin_config(options)).map_err(SinkError::Create)?;
+        let fallback_bytes = message_max_bytes(options);
+        Ok(Self { admin: Arc::new(admin), limit, connection, fallback_bytes, warned: AtomicBool::new(false) })
+    }
+
+    /// Makes sure that records can go to a topic; creates it by `settings` when it is missing and `create` allows it.
+    ///
+    /// A refusal is [`RefusalCode::UnknownTopic`] when the topic is missing and can't be created (not allowed here, not allowed by
+    /// Kafka, settings that Kafka does not take) or when its name is none that Kafka takes, and
+    /// [`RefusalCode::NotAuthorized`] when the client may not see it.
+    ///
+    /// # Errors
+    /// [`TopicsError`]: an outage. Ask again. Too few brokers for the replication factor is one: it passes with a rolling restart.
+    pub async fn ensure(
+        &self,
+        name: &str,
+        settings: &TopicSettings,
+        create: bool,
+    ) -> Result<Result<Topic, Refusal>, TopicsError> {
+        if !is_legal(name) {
+            let detail = format!("{name:?} is no name for a topic: up to 249 of a-z A-Z 0-9 . _ -");
+            return Ok(Err(Refusal { code: RefusalCode::UnknownTopic, detail }));
+        }
+        if let Err(refusal) = self.appear(name, settings, create).await? {
+            return Ok(Err(refusal));
+        }
+        let max_message_bytes = self.max_message_bytes(name).await?;
+        self.limit.lower_to(max_message_bytes);
+        Ok(Ok(Topic { max_message_bytes }))
+    }
+
+    /// Returns when every partition of the topic has a leader, having created it if need be.
+    async fn appear(
+        &self,
+        name: &str,
+        settings: &TopicSettings,
+        create: bool,
+    ) -> Result<Result<(), Refusal>, TopicsError> {
+        let deadline = Instant::now() + LEADERS_TIMEOUT;
+        let mut created = false;
+        loop {
+            match self.presence(name).await? {
+                Ok(Presence::Ready) => return Ok(Ok(())),
+                Ok(Presence::Missing) if !create => {
+                    return Ok(Err(unknown(name, "does not exist, and create_topics is false")));
+                }
+                Ok(Presence::Missing) if !created => {
+                    if let Err(refusal) = self.create(name, settings).await? {
+                        return Ok(Err(refusal));
+                    }
+                    created = true;
+                }
+                Ok(Presence::Missing | Presence::Leaderless) => {}
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+            if Instant::now() >= deadline {
+                return Err(TopicsError::NoLeader { topic: name.to_owned() });
+            }
+            tokio::time::sleep(LEADERS_TICK).await;
+        }
+    }
+
+    async fn presence(&self, name: &str) -> Result<Result<Presence, Refusal>, TopicsError> {
+        let (admin, asked) = (Arc::clone(&self.admin), name.to_owned());
+        let fetch = move || admin.inner().fetch_metadata(Some(&asked), REQUEST_TIMEOUT);
+        let fetched = tokio::task::spawn_blocking(fetch).await.expect("fetching metadata does not panic");
+        let metadata = self.answered(name, fetched)?;
+        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
+            return Ok(Ok(Presence::Missing));
+        };
+        let led = !topic.partitions().is_empty() && topic.partitions().iter().all(|partition| partition.leader() >= 0);
+        match topic.error().map(Code::from) {
+            None | Some(Code::NoError) if led => Ok(Ok(Presence::Ready)),
+            None | Some(Code::NoError | Code::LeaderNotAvailable) => Ok(Ok(Presence::Leaderless)),
+            Some(Code::UnknownTopicOrPartition) => Ok(Ok(Presence::Missing)),
+            Some(Code::TopicAuthorizationFailed) => {
+                let detail = format!("kafka does not allow this client to see the topic {name}");
+                Ok(Err(Refusal { code: RefusalCode::NotAuthorized, detail }))
+            }
+            Some(Code::InvalidTopic) => Ok(Err(unknown(name, "has a name that kafka does not take"))),
+            Some(code) => Err(TopicsError::Failed { action: "look up", topic: name.to_owned(), code }),
+        }
+    }
+
+    async fn create(&self, name: &str, settings: &TopicSettings) -> Result<Result<(), Refusal>, TopicsError> {
+        // -1 leaves the number to the broker (KIP-464).
+        let replication = TopicReplication::Fixed(i32::from(settings.replication_factor.unwrap_or(-1)));
+        let topic = NewTopic::new(name, settings.partitions.unwrap_or(-1), replication);
+        let topic = settings.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+        let result = match self.admin.create_topics([&topic], &admin_options()).await {
+            // The client itself refuses numbers that make no sense.
+            Err(KafkaError::AdminOpCreation(_) | KafkaError::Nul(_)) => {
+                return Ok(Err(unknown(name, "can't be created: its settings make no sense to the client")));
+            }
+            result => self.answered(name, result)?,
+        };
+        let failed = |code| TopicsError::Failed { action: "create", topic: name.to_owned(), code };
+        let Some(result) = result.into_iter().next() else { return Err(failed(Code::Unknown)) };
+        match result.map_err(|(_, code)| code) {
+            Ok(_) => {
+                tracing::info!(topic = name, "topic created");
+                Ok(Ok(()))
+            }
+            Err(Code::TopicAlreadyExists) => Ok(Ok(())),
+            Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
+                Ok(Err(unknown(name, "does not exist, and kafka does not allow this client to create it")))
+            }
+            Err(Code::PolicyViolation) => Ok(Err(unknown(
+                name,
+                "does not exist, and a policy of the cluster does not allow it with these settings",
+            ))),
+            Err(code @ (Code::InvalidTopic | Code::InvalidPartitions | Code::InvalidConfig | Code::InvalidRequest)) => {
+                Ok(Err(unknown(name, &format!("can't be created: {code}"))))
+            }
+            Err(code) => Err(failed(code)),
+        }
+    }
+
+    async fn max_message_bytes(&self, name: &str) -> Result<usize, TopicsError> {
+        const CONFIG: &str = "max.message.bytes";
+        let described = self.admin.describe_configs([&ResourceSpecifier::Topic(name)], &admin_options()).await;
+        let result = self.answered(name, described)?.into_iter().next();
+        let failed = |code| TopicsError::Failed { action: "describe", topic: name.to_owned(), code };
+        match result {
+            Some(Ok(resource)) => {
+                let value = resource.get(CONFIG).and_then(|entry| entry.value.as_ref());
+                value.and_then(|value| value.parse().ok()).ok_or_else(|| failed(Code::Unknown))
+            }
+            Some(Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) => {
+                if !self.warned.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        topic = name,
+                        fallback_bytes = self.fallback_bytes,
+                        "kafka does not allow this client to read max.message.bytes of topics (DescribeConfigs)"
+                    );
+                }
+                Ok(self.fallback_bytes)
+            }
+            Some(Err(code)) => Err(failed(code)),
+            None => Err(failed(Code::Unknown)),
+        }
+    }
+
+    /// Notes that Kafka has answered, or says that it has not.
+    fn answered<T>(&self, topic: &str, result: Result<T, KafkaError>) -> Result<T, TopicsError> {
+        let value = result.map_err(|source| TopicsError::Unreachable { topic: topic.to_owned(), source })?;
+        self.connection.mark_up();
+        Ok(value)
+    }
+}
+
+fn admin_options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT))
+}
+
+fn unknown(name: &str, what: &str) -> Refusal {
+    Refusal { code: RefusalCode::UnknownTopic, detail: format!("the topic {name} {what}") }
+}
+
+/// Whether Kafka takes this name for a topic (Kafka's `Topic.validate`).
+fn is_legal(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    !name.is_empty() && name.len() <= NAME_MAX_BYTES && name != "." && name != ".." && name.bytes().all(legal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_judged_as_kafka_does() {
+        for legal in ["a", "Orders.v1_2-3", "...", &"x".repeat(249)] {
+            assert!(is_legal(legal), "{legal}");
+        }
+        for illegal in ["", ".", "..", "a b", "a/b", "ä", "a\0", &"x".repeat(250)] {
+            assert!(!is_legal(illegal), "{illegal:?}");
+        }
+    }
+}
