@@ -24,6 +24,9 @@ pub enum Fault {
     /// Postgres can't be reached, or the slot can't be used.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The database can't be reached.
+    #[error("can't connect to the database")]
+    Database(#[source] sqlx::Error),
     /// The Kafka client can't work.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -34,9 +37,6 @@ pub enum Fault {
         servers: String,
         /// How long was waited.
         within: std::time::Duration,
-        /// What the client says.
-        #[source]
-        source: crate::sink::TopicsError,
     },
     /// An event, its table or the stream stops the relay.
     #[error(transparent)]
@@ -84,7 +84,9 @@ impl Fault {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => exit::CONFIGURATION,
-            Self::Source(_) | Self::Sink(_) | Self::KafkaUnreachable { .. } | Self::Sandbox(_) => exit::UNAVAILABLE,
+            Self::Source(_) | Self::Database(_) | Self::Sink(_) | Self::KafkaUnreachable { .. } | Self::Sandbox(_) => {
+                exit::UNAVAILABLE
+            }
             Self::Halt(Halt::Stream { .. }) => exit::UNAVAILABLE,
             Self::Halt(Halt::Layout(_) | Halt::Refused { .. }) => exit::REFUSED,
             Self::ShutdownTimeout { .. } | Self::Listen { .. } => exit::FAILED,
