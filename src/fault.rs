@@ -11,6 +11,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
+use crate::demo::DemoError;
 use crate::relay::Halt;
 use crate::sink::SinkError;
 use crate::source::SourceError;
@@ -24,6 +25,9 @@ pub enum Fault {
     /// Postgres can't be reached, or the slot can't be used.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The database can't be reached.
+    #[error("can't connect to the database")]
+    Database(#[source] sqlx::Error),
     /// The Kafka client can't work.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -34,9 +38,6 @@ pub enum Fault {
         servers: String,
         /// How long was waited.
         within: std::time::Duration,
-        /// What the client says.
-        #[source]
-        source: crate::sink::TopicsError,
     },
     /// An event, its table or the stream stops the relay.
     #[error(transparent)]
@@ -84,7 +85,9 @@ impl Fault {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => exit::CONFIGURATION,
-            Self::Source(_) | Self::Sink(_) | Self::KafkaUnreachable { .. } | Self::Sandbox(_) => exit::UNAVAILABLE,
+            Self::Source(_) | Self::Database(_) | Self::Sink(_) | Self::KafkaUnreachable { .. } | Self::Sandbox(_) => {
+                exit::UNAVAILABLE
+            }
             Self::Halt(Halt::Stream { .. }) => exit::UNAVAILABLE,
             Self::Halt(Halt::Layout(_) | Halt::Refused { .. }) => exit::REFUSED,
             Self::ShutdownTimeout { .. } | Self::Listen { .. } => exit::FAILED,
@@ -97,7 +100,9 @@ impl Fault {
 pub fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     eprintln!("walpost: {}", chain(error.as_ref()));
-    ExitCode::from(error.downcast_ref::<Fault>().map_or(exit::FAILED, Fault::exit_code))
+    let of_fault = error.downcast_ref::<Fault>().map(Fault::exit_code);
+    let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
+    ExitCode::from(of_fault.or_else(of_demo).unwrap_or(exit::FAILED))
 }
 
 /// An error and what caused it, in one line.

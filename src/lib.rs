@@ -9,6 +9,10 @@ pub mod contracts;
 #[cfg(feature = "cli")]
 pub mod demo;
 #[cfg(feature = "cli")]
+pub mod driver;
+#[cfg(feature = "cli")]
+pub mod fault;
+#[cfg(feature = "cli")]
 pub mod http;
 #[cfg(feature = "cli")]
 pub mod migrations;

@@ -7,7 +7,10 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
-use crate::demo::{self, Colour, Interrupts, Named, Options, Report, View};
+use crate::demo::{self, Colour, DemoError, Interrupts, Named, Options, Report, View};
+
+/// The log's filter unless the user has one: the demo shows itself what the relay waits for.
+pub const LOG_FILTER: &str = "error";
 
 /// Show the whole way from a transaction to a consumer on this machine, and check every event.
 ///
@@ -41,12 +44,12 @@ pub struct DemoArgs {
     pub json: bool,
 }
 
-/// Runs the demo, shows its progress on stderr and reports to `out`. True: nothing was lost or out of order, and nothing is left
-/// behind.
+/// Runs the demo, shows its progress on stderr and reports to `out`.
 ///
 /// # Errors
-/// The demo had no result: a [`demo::DemoError`], which knows its exit code. Or the report could not be written.
-pub async fn run(args: &DemoArgs, out: &mut (impl Write + IsTerminal + Send)) -> anyhow::Result<bool> {
+/// A [`DemoError`], which knows its exit code: the demo had no result, or not the one that it should have. Or the report could not
+/// be written.
+pub async fn run(args: &DemoArgs, out: &mut (impl Write + IsTerminal + Send)) -> anyhow::Result<()> {
     let interrupts = Interrupts::listen().context("listen for signals")?;
     let named = Named {
         postgres: args.postgres.clone(),
@@ -56,7 +59,7 @@ pub async fn run(args: &DemoArgs, out: &mut (impl Write + IsTerminal + Send)) ->
     let options = Options { named, rate: args.rate, duration: args.duration };
     let report = demo::run(&options, &View::stderr(), &interrupts).await?;
     write(&report, args.json, out).context("write the report")?;
-    Ok(report.is_success())
+    if report.is_success() { Ok(()) } else { Err(DemoError::Failed.into()) }
 }
 
 fn write(report: &Report, json: bool, out: &mut (impl Write + IsTerminal)) -> std::io::Result<()> {

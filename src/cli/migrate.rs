@@ -1,15 +1,18 @@
 //! `walpost migrate`: makes and updates schema `outbox`, and gives roles their rights.
 
 use std::io::Write;
-use std::str::FromStr;
+use std::path::Path;
 
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions as _, Connection};
 
+use crate::config::{DEFAULT_FILE, PostgresConfig, process_environment};
+use crate::fault::Fault;
 use crate::migrations::{self, Advice, Applied, Roles};
+use crate::postgres::ConnectOptions;
 
 /// Create or update schema outbox in the database.
 #[derive(Args, Clone, Debug, Default)]
@@ -36,18 +39,14 @@ pub struct MigrateArgs {
     pub json: bool,
 }
 
-/// Applies or prints, and reports to `out`. `configured` is the database of the configuration file, if there is one.
+/// Applies or prints, and reports to `out`. `path` is the configuration file, if one was named.
 ///
 /// # Errors
 /// No database was named, it can't be reached or migrated, or a role does not exist. The source is a [`sqlx::Error`], a
 /// [`sqlx::migrate::MigrateError`] or a [`migrations::GrantError`].
-pub async fn run(
-    args: &MigrateArgs,
-    configured: Option<PgConnectOptions>,
-    out: &mut (impl Write + Send),
-) -> anyhow::Result<()> {
-    let roles = Roles { writer: args.writer_role.clone(), relay: args.relay_role.clone() };
+pub async fn run(args: &MigrateArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
     if args.print {
+        let roles = roles(args);
         write!(out, "{}", migrations::sql())?;
         let grants = migrations::grants_sql(&roles);
         if !grants.is_empty() {
@@ -55,18 +54,38 @@ pub async fn run(
         }
         return Ok(out.flush()?);
     }
-    let options = match &args.database_url {
-        // The URL itself stays out of the error: it may hold a password.
-        Some(url) => PgConnectOptions::from_str(url).context("read the database's URL")?,
-        None => {
-            configured.context("no database: give --database-url, set DATABASE_URL, or configure [postgres] url")?
-        }
-    };
-    let mut connection = options.disable_statement_logging().connect().await.context("connect to the database")?;
+    apply(args, database(args, path)?.to_sqlx(), out).await
+}
+
+/// Applies to this database, and reports to `out`.
+///
+/// # Errors
+/// As [`run`].
+pub async fn apply(args: &MigrateArgs, options: PgConnectOptions, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+    let roles = roles(args);
+    let mut connection = options.disable_statement_logging().connect().await.map_err(Fault::Database)?;
     let applied = migrations::migrate(&mut connection).await.context("migrate schema outbox")?;
     let advice = migrations::grant(&mut connection, &roles).await.context("give roles their rights")?;
     connection.close().await.context("close the connection")?;
     report(args.json, &applied, &roles, &advice, out).context("write the report")
+}
+
+fn roles(args: &MigrateArgs) -> Roles {
+    Roles { writer: args.writer_role.clone(), relay: args.relay_role.clone() }
+}
+
+fn database(args: &MigrateArgs, path: Option<&Path>) -> anyhow::Result<ConnectOptions> {
+    let mut environment = process_environment();
+    if let Some(url) = &args.database_url {
+        environment.push(("WALPOST_POSTGRES__URL".to_owned(), url.clone()));
+    }
+    let loaded = PostgresConfig::load(path, environment).map_err(Fault::from);
+    if args.database_url.is_none() && path.is_none() && !Path::new(DEFAULT_FILE).exists() {
+        return Ok(loaded
+            .context("no database: give --database-url, set DATABASE_URL, or write walpost.toml")?
+            .connect);
+    }
+    Ok(loaded?.connect)
 }
 
 /// The report of `--json`.

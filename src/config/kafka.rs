@@ -7,6 +7,7 @@ use super::error::{Complaint, Origin};
 use super::file;
 use super::reader::{Findings, Section, as_table, choice};
 use super::tree::{Node, Table, Value, shown};
+use crate::sink::{PropertyError, PropertyFault, validate_properties};
 
 /// `[kafka]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub enum Delivery {
     AtLeastOnce,
 }
 
-/// Properties of librdkafka by name, each as the text that `rd_kafka_conf_set` takes. `Debug` shows the names only: some
+/// Properties of librdkafka by name, all of them known to it and none that the relay sets itself, each as the text that `rd_kafka_conf_set` takes. `Debug` shows the names only: some
 /// of the values are passwords.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct KafkaProperties(BTreeMap<String, Property>);
@@ -42,6 +43,12 @@ impl KafkaProperties {
     /// Names and values in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, property)| (name.as_str(), property.text.as_str()))
+    }
+
+    /// Names and values as the sink takes them.
+    #[must_use]
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        self.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     /// The value of a property.
@@ -68,6 +75,7 @@ impl KafkaConfig {
         let delivery = section.or("delivery", Delivery::AtLeastOnce, delivery);
         let (node, findings) = section.take("properties");
         let properties = node.map(|node| properties(node, findings)).unwrap_or_default();
+        check(&properties, findings);
         section.finish();
         Some(Self { bootstrap_servers: bootstrap_servers?, delivery, properties })
     }
@@ -125,6 +133,19 @@ fn properties(node: Node, findings: &mut Findings) -> KafkaProperties {
         Err(complaint) => findings.refuse("kafka.properties", origin, complaint),
     }
     properties
+}
+
+/// Asks librdkafka about every property.
+fn check(properties: &KafkaProperties, findings: &mut Findings) {
+    for PropertyError { property, fault } in validate_properties(&properties.to_map()) {
+        let mend = match fault {
+            PropertyFault::Reserved { .. } => "leave it out",
+            PropertyFault::Unknown => "see the list in librdkafka's CONFIGURATION.md",
+            PropertyFault::InvalidValue => "see what it takes in librdkafka's CONFIGURATION.md",
+        };
+        let origin = properties.origin(&property).cloned().unwrap_or(Origin::Nowhere);
+        findings.refuse(&format!("kafka.properties.{property}"), origin, Complaint::new(fault.to_string(), mend));
+    }
 }
 
 /// Joins the names of tables in tables by dots. Their depth is bounded by the TOML parser.

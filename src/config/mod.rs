@@ -44,9 +44,8 @@ pub use error::{ConfigError, ConfigErrors, Origin};
 pub use http::HttpConfig;
 pub use kafka::{Delivery, KafkaConfig, KafkaProperties};
 pub use names::{SlotName, TableName, TopicName};
-pub use postgres::{PostgresConfig, PostgresTls, SslMode};
+pub use postgres::PostgresConfig;
 pub use relay::RelayConfig;
-pub use secret::Secret;
 
 use error::Complaint;
 use postgres::Environment;
@@ -101,7 +100,7 @@ impl Config {
         }
         let http = HttpConfig::read(root.section("http"));
         root.finish();
-        Some(Self { postgres, kafka: kafka?, relay, outboxes, http })
+        Some(Self { postgres: postgres?, kafka: kafka?, relay, outboxes, http })
     }
 }
 
@@ -123,7 +122,7 @@ impl PostgresConfig {
             root.take(other);
         }
         root.finish();
-        findings.or_errors(Some(postgres))
+        findings.or_errors(postgres)
     }
 }
 

@@ -3,9 +3,9 @@
 use rdkafka::error::KafkaError;
 use sqlx::migrate::MigrateError;
 
-use super::relay::RelayError;
 use super::service::ServiceError;
 use crate::config::ConfigErrors;
+use crate::fault::{Fault, exit};
 use crate::sandbox::SandboxError;
 
 /// Something is in the demo's way. A check that found something wrong is no error but a [`Report`](super::Report).
@@ -73,21 +73,27 @@ pub enum DemoError {
     /// The order service could not go on.
     #[error(transparent)]
     Service(#[from] ServiceError),
-    /// The relay stopped.
+    /// The relay can't go on.
     #[error("the relay stopped")]
-    Relay(#[source] RelayError),
+    Relay(#[source] Fault),
+    /// The relay ended without being asked to, which is a bug.
+    #[error("the relay ended without being asked to: this is a bug")]
+    RelayEnded,
+    /// The check found something, or something could not be removed: the [`Report`](super::Report) says what.
+    #[error("not every event arrived as it should, or something stays behind: see the report")]
+    Failed,
     /// The user wanted no more.
     #[error("interrupted before the check was done")]
     Interrupted,
 }
 
 impl DemoError {
-    /// The exit code of the process: 64 for what was given on the command line, 69 for servers, 1 for an end by the user, and
-    /// the relay's own for what stopped it.
+    /// The exit code of the process: 64 for what was given on the command line, 69 for servers, 1 for a check that failed and
+    /// an end by the user, and the relay's own for what stopped it.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::PostgresUrl | Self::Config(_) => 64,
+            Self::PostgresUrl | Self::Config(_) => exit::CONFIGURATION,
             Self::Sandbox(_)
             | Self::NoPostgres { .. }
             | Self::MayNotCreateDatabase { .. }
@@ -95,9 +101,10 @@ impl DemoError {
             | Self::Migrate(_)
             | Self::Kafka { .. }
             | Self::NoBroker { .. }
-            | Self::Service(_) => 69,
-            Self::Relay(error) => super::relay::exit_code(error),
-            Self::Interrupted => 1,
+            | Self::Service(_) => exit::UNAVAILABLE,
+            Self::Relay(fault) => fault.exit_code(),
+            Self::RelayEnded => exit::BUG,
+            Self::Failed | Self::Interrupted => exit::FAILED,
         }
     }
 

@@ -35,7 +35,6 @@ use std::time::Duration;
 
 pub use error::DemoError;
 pub use interrupts::Interrupts;
-pub use relay::RelayError;
 pub use report::{Colour, EventsReport, LatencyReport, RelayReport, Report, ServersReport, TransactionsReport};
 pub use servers::Named;
 pub use service::{DealError, ServiceError};

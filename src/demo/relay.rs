@@ -11,15 +11,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::error::DemoError;
 use super::report::RelayReport;
 use crate::config::Config;
+use crate::driver;
+use crate::fault::Fault;
 use crate::telemetry::{Identity, Side, Telemetry};
-
-/// Why the relay stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum RelayError {
-    /// It has no reason, which is a bug.
-    #[error("it ended without being asked to")]
-    Ended,
-}
 
 /// What the relay says about itself.
 #[derive(Clone, Debug)]
@@ -27,7 +21,7 @@ pub(super) struct Gauges(Arc<Telemetry>);
 
 /// A running relay. Dropping it asks it to stop.
 pub(super) struct Relay {
-    task: JoinHandle<Result<(), RelayError>>,
+    task: JoinHandle<Result<(), Fault>>,
     gauges: Gauges,
     shutdown: CancellationToken,
     _guard: DropGuard,
@@ -42,11 +36,12 @@ impl Relay {
             relay: config.relay.name.clone(),
             slot: config.postgres.slot.as_str().to_owned(),
             publication: config.postgres.publication.clone(),
-            database: String::new(),
+            database: config.postgres.connect.database().to_owned(),
         };
         let telemetry = Arc::new(Telemetry::new(identity, Instant::now()));
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(start_relay(config, Arc::clone(&telemetry), shutdown.clone()));
+        let (told, asked) = (Arc::clone(&telemetry), shutdown.clone());
+        let task = tokio::spawn(async move { driver::run(&config, told, asked).await });
         Ok(Self { task, gauges: Gauges(telemetry), shutdown: shutdown.clone(), _guard: shutdown.drop_guard() })
     }
 
@@ -58,7 +53,7 @@ impl Relay {
     /// Returns when the relay has stopped by itself, which it never does but for a fault.
     pub(super) async fn stopped(&mut self) -> DemoError {
         let ended = (&mut self.task).await.expect("the relay does not panic");
-        DemoError::Relay(ended.err().unwrap_or(RelayError::Ended))
+        ended.map_or_else(DemoError::Relay, |()| DemoError::RelayEnded)
     }
 
     /// Lets the relay confirm what is in flight and waits for its end, which its own time-out bounds.
@@ -88,20 +83,4 @@ impl Gauges {
             reconnects: status.postgres_reconnects + status.kafka_reconnects,
         }
     }
-}
-
-/// The exit code that the relay would have ended the process with.
-pub(super) fn exit_code(error: &RelayError) -> u8 {
-    match error {
-        RelayError::Ended => 70,
-    }
-}
-
-async fn start_relay(
-    _config: Config,
-    _telemetry: Arc<Telemetry>,
-    shutdown: CancellationToken,
-) -> Result<(), RelayError> {
-    shutdown.cancelled().await;
-    Ok(())
 }

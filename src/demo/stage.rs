@@ -16,6 +16,7 @@ use super::audit::Topic;
 use super::error::DemoError;
 use super::random;
 use super::servers::{Servers, Silent, close, connect};
+use crate::fault::chain;
 use crate::migrations;
 
 /// How many partitions each topic has.
@@ -252,16 +253,4 @@ pub(super) fn relay_settings(stage: &Stage, servers: &Servers) -> BTreeMap<Strin
         settings.insert(variable, value.clone());
     }
     settings
-}
-
-/// An error with what is behind it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

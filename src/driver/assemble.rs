@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::postgres::ConnectOptions;
 use crate::relay::outbox::{Outbox, Role};
 use crate::relay::{Core, Settings};
-use crate::sink::{BatchLimit, Connection as KafkaConnection, KafkaSink, ProducerOptions, Topics};
+use crate::sink::{Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics};
 use crate::source::{OutboxTable, STATUS_INTERVAL, SourceOptions, TableName};
 use crate::telemetry::Telemetry;
 
@@ -33,11 +33,10 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
     let producer = producer_options(config);
     let rules = TopicRules::default();
     let topics = Topics::new(&producer, rules.clone(), Arc::clone(&kafka))?;
-    topics.reach(FIRST_ANSWER).await.map_err(|source| Fault::KafkaUnreachable {
-        servers: config.kafka.bootstrap_servers.clone(),
-        within: FIRST_ANSWER,
-        source,
-    })?;
+    if !topics.reach(FIRST_ANSWER).await {
+        let servers = config.kafka.bootstrap_servers.clone();
+        return Err(Fault::KafkaUnreachable { servers, within: FIRST_ANSWER });
+    }
     let sink = KafkaSink::new(producer, rules, Arc::clone(&kafka))?;
     let server_end = Arc::new(AtomicU64::new(0));
     let source = source_options(config, postgres.clone());
@@ -57,7 +56,7 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
     };
     let upkeep = Upkeep {
         postgres,
-        slot: config.postgres.slot.to_string(),
+        slot: config.postgres.slot.as_str().to_owned(),
         retention: config.relay.retention,
         telemetry: Arc::clone(telemetry),
         server_end,
@@ -73,18 +72,17 @@ fn settings(config: &Config, postgres: &ConnectOptions) -> Settings {
         source: relay.source.clone().unwrap_or_else(|| format!("/{}", postgres.database())),
         relay: relay.name.clone(),
         on_rejected: relay.on_rejected,
-        dead_letter_topic: relay.dead_letter_topic.to_string(),
+        dead_letter_topic: relay.dead_letter_topic.as_str().to_owned(),
         max_in_flight: relay.max_in_flight,
         max_in_flight_bytes: relay.max_in_flight_bytes,
     }
 }
 
 fn producer_options(config: &Config) -> ProducerOptions {
-    let property = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     ProducerOptions {
         bootstrap_servers: config.kafka.bootstrap_servers.clone(),
         client_id: format!("walpost-{}", config.relay.name),
-        properties: config.kafka.properties.iter().map(property).collect(),
+        properties: config.kafka.properties.to_map(),
         max_in_flight: config.relay.max_in_flight,
         max_in_flight_bytes: config.relay.max_in_flight_bytes,
     }
@@ -93,7 +91,7 @@ fn producer_options(config: &Config) -> ProducerOptions {
 fn source_options(config: &Config, connect: ConnectOptions) -> SourceOptions {
     SourceOptions {
         connect,
-        slot: config.postgres.slot.to_string(),
+        slot: config.postgres.slot.as_str().to_owned(),
         publication: config.postgres.publication.clone(),
         tables: config.outboxes.iter().map(table).collect(),
         status_interval: STATUS_INTERVAL,

@@ -108,7 +108,7 @@ impl Link {
             Some(_) => return Confirm::Done,
             None => {}
         }
-        if flush > source.stream.confirmed() {
+        if flush > source.stream.confirmed().unwrap_or(source.start) {
             source.stream.confirm(flush);
             self.resume = Some(flush);
         }

@@ -91,9 +91,7 @@ fn schema_version(options: &ConnectOptions, id: &SchemaVersionId) -> anyhow::Res
     let found = contracts::look_up(id, |sql, parameters| {
         let rows = connection.query(sql, parameters)?;
         let text = |row: &crate::postgres::Row, column| row.text(column).map(str::to_owned);
-        Ok::<_, crate::postgres::Error>(
-            rows.iter().map(|row| [text(row, 0), text(row, 1), text(row, 2)]).collect(),
-        )
+        Ok::<_, crate::postgres::Error>(rows.iter().map(|row| [text(row, 0), text(row, 1), text(row, 2)]).collect())
     });
     connection.close();
     match found {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::SinkError;
 use super::connection::Connection;
-use super::options::{BatchLimit, ProducerOptions, admin_config, message_max_bytes};
+use super::options::{ProducerOptions, TopicRules, admin_config, message_max_bytes};
 use crate::relay::boundary::{Refusal, RefusalCode, Topic, TopicSettings};
 
 /// How long one request to Kafka may take.
@@ -28,7 +28,7 @@ const NAME_MAX_BYTES: usize = 249;
 /// Looks topics up and creates them.
 pub struct Topics {
     admin: Arc<AdminClient<DefaultClientContext>>,
-    limit: BatchLimit,
+    rules: TopicRules,
     connection: Arc<Connection>,
     fallback_bytes: usize,
     warned: AtomicBool,
@@ -72,15 +72,21 @@ enum Presence {
     Missing,
 }
 
+/// What a topic's configuration says.
+struct Described {
+    max_message_bytes: usize,
+    compacted: bool,
+}
+
 impl Topics {
-    /// Starts the admin client; `limit` is lowered to what topics take. Does not wait for a broker.
+    /// Starts the admin client; `rules` learn what the topics ask for. Does not wait for a broker.
     ///
     /// # Errors
     /// [`SinkError::Create`].
-    pub fn new(options: &ProducerOptions, limit: BatchLimit, connection: Arc<Connection>) -> Result<Self, SinkError> {
+    pub fn new(options: &ProducerOptions, rules: TopicRules, connection: Arc<Connection>) -> Result<Self, SinkError> {
         let admin = AdminClient::from_config(&admin_config(options)).map_err(SinkError::Create)?;
         let fallback_bytes = message_max_bytes(options);
-        Ok(Self { admin: Arc::new(admin), limit, connection, fallback_bytes, warned: AtomicBool::new(false) })
+        Ok(Self { admin: Arc::new(admin), rules, connection, fallback_bytes, warned: AtomicBool::new(false) })
     }
 
     /// Makes sure that records can go to a topic; creates it by `settings` when it is missing and `create` allows it.
@@ -104,9 +110,20 @@ impl Topics {
         if let Err(refusal) = self.appear(name, settings, create).await? {
             return Ok(Err(refusal));
         }
-        let max_message_bytes = self.max_message_bytes(name).await?;
-        self.limit.lower_to(max_message_bytes);
+        let Described { max_message_bytes, compacted } = self.describe(name).await?;
+        self.rules.learn(name, max_message_bytes, compacted);
         Ok(Ok(Topic { max_message_bytes }))
+    }
+
+    /// Whether a broker answers within `timeout`.
+    pub async fn reach(&self, timeout: Duration) -> bool {
+        let admin = Arc::clone(&self.admin);
+        let ask = move || admin.inner().fetch_cluster_id(timeout).is_some();
+        let reached = tokio::task::spawn_blocking(ask).await.expect("asking for the cluster's id does not panic");
+        if reached {
+            self.connection.mark_up();
+        }
+        reached
     }
 
     /// Returns when every partition of the topic has a leader, having created it if need be.
@@ -196,15 +213,20 @@ impl Topics {
         }
     }
 
-    async fn max_message_bytes(&self, name: &str) -> Result<usize, TopicsError> {
-        const CONFIG: &str = "max.message.bytes";
+    async fn describe(&self, name: &str) -> Result<Described, TopicsError> {
         let described = self.admin.describe_configs([&ResourceSpecifier::Topic(name)], &admin_options()).await;
         let result = self.answered(name, described)?.into_iter().next();
         let failed = |code| TopicsError::Failed { action: "describe", topic: name.to_owned(), code };
         match result {
             Some(Ok(resource)) => {
-                let value = resource.get(CONFIG).and_then(|entry| entry.value.as_ref());
-                value.and_then(|value| value.parse().ok()).ok_or_else(|| failed(Code::Unknown))
+                let value = |key| resource.get(key).and_then(|entry| entry.value.as_deref());
+                let bytes = value("max.message.bytes").and_then(|value| value.parse().ok());
+                let max_message_bytes = bytes.ok_or_else(|| failed(Code::Unknown))?;
+                let policies = value("cleanup.policy").unwrap_or_default();
+                Ok(Described {
+                    max_message_bytes,
+                    compacted: policies.split(',').any(|policy| policy.trim() == "compact"),
+                })
             }
             Some(Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) => {
                 if !self.warned.swap(true, Ordering::Relaxed) {
@@ -214,7 +236,7 @@ impl Topics {
                         "kafka does not allow this client to read max.message.bytes of topics (DescribeConfigs)"
                     );
                 }
-                Ok(self.fallback_bytes)
+                Ok(Described { max_message_bytes: self.fallback_bytes, compacted: false })
             }
             Some(Err(code)) => Err(failed(code)),
             None => Err(failed(Code::Unknown)),

@@ -1,8 +1,5 @@
 //! End to end, against a real PostgreSQL and a real Apache Kafka. Where they come from: see `harness`.
+#![cfg(feature = "cli")]
 
 mod harness;
 mod sandbox;
-//! End to end against real servers. One binary, so that it links once.
-#![cfg(feature = "cli")]
-
-mod sink;

@@ -1,10 +1,10 @@
 //! Applying the migrations, and `walpost migrate`.
 
 use sqlx::Connection;
-use walpost::cli::migrate::{MigrateArgs, run as run_command};
+use walpost::cli::migrate::{self, MigrateArgs, apply};
 use walpost::migrations;
 
-use crate::support::{Database, refusal, run, text, unique};
+use crate::support::{Database, run, text, unique};
 
 #[tokio::test]
 async fn a_second_time_applies_nothing() -> anyhow::Result<()> {
@@ -65,7 +65,7 @@ async fn the_printed_sql_can_be_applied_by_hand_twice_and_migrated_over() -> any
         ..MigrateArgs::default()
     };
     let mut printed = Vec::new();
-    run_command(&args, None, &mut printed).await?;
+    migrate::run(&args, None, &mut printed).await?;
     let printed = String::from_utf8(printed)?;
     run(&mut connection, &printed).await?;
     run(&mut connection, &printed).await?;
@@ -89,7 +89,7 @@ async fn the_command_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Resu
     let report = |out: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&out);
 
     let mut out = Vec::new();
-    run_command(&args, Some(database.options()), &mut out).await?;
+    apply(&args, database.options(), &mut out).await?;
     let first = report(out)?;
     assert_eq!(first["applied"].as_array().map(Vec::len), Some(5), "{first}");
     assert_eq!(first["relay_role"], relay);
@@ -100,7 +100,7 @@ async fn the_command_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Resu
     let mend = warning.split_once("to give it: ").map(|(_, mend)| mend).unwrap_or_default();
     run(&mut connection, mend).await?;
     let mut out = Vec::new();
-    run_command(&args, Some(database.options()), &mut out).await?;
+    apply(&args, database.options(), &mut out).await?;
     let second = report(out)?;
     assert_eq!((&second["applied"], &second["warnings"]), (&serde_json::json!([]), &serde_json::json!([])));
     run(&mut connection, &format!("drop owned by \"{quoted}\"; drop role \"{quoted}\"")).await?;
@@ -111,31 +111,10 @@ async fn the_command_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Resu
 async fn a_role_that_is_not_there_is_named_with_its_mend() -> anyhow::Result<()> {
     let database = Database::empty().await?;
     let args = MigrateArgs { writer_role: Some("No Such Role".to_owned()), ..MigrateArgs::default() };
-    let error = match run_command(&args, Some(database.options()), &mut Vec::new()).await {
+    let error = match apply(&args, database.options(), &mut Vec::new()).await {
         Ok(()) => anyhow::bail!("a role that is not there was given rights"),
         Err(error) => format!("{error:#}"),
     };
     assert!(error.contains("create role \"No Such Role\" login;"), "{error}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn without_a_database_the_command_says_how_to_name_one() -> anyhow::Result<()> {
-    let error = match run_command(&MigrateArgs::default(), None, &mut Vec::new()).await {
-        Ok(()) => anyhow::bail!("migrated nothing"),
-        Err(error) => error.to_string(),
-    };
-    assert!(error.contains("--database-url"), "{error}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn the_publication_sends_inserts_through_the_root() -> anyhow::Result<()> {
-    let database = Database::migrated().await?;
-    let mut connection = database.connect().await?;
-    let publication = "select (pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot) from pg_publication";
-    assert_eq!(text(&mut connection, publication).await?.as_deref(), Some("(t,f,f,f,t)"));
-    let (code, _) = refusal(&mut connection, "create publication outbox").await?;
-    assert_eq!(code, "42710", "there is one already");
     Ok(())
 }
