@@ -47,6 +47,9 @@ struct Orders {
 /// What the thread works with.
 struct Reader {
     consumer: BaseConsumer<Silent>,
+    /// Asks where partitions end. Not the one that reads: a broker answers a connection's requests in turn, and each fetch waits for
+    /// half a second where there is nothing to read.
+    asker: BaseConsumer<Silent>,
     /// The topics' names, each with what it is.
     topics: [(String, Topic); 2],
     /// How far Postgres's clock, which stamps the records, is ahead of ours.
@@ -54,6 +57,9 @@ struct Reader {
     audit: SharedAudit,
     orders: Arc<Orders>,
 }
+
+/// The end of each partition.
+type Ends = Vec<((String, i32), i64)>;
 
 /// What the consumer looks at in a payload.
 #[derive(Deserialize)]
@@ -78,6 +84,7 @@ impl Consumer {
         let orders = Arc::new(Orders::default());
         let reader = Reader {
             consumer: servers.client(&config)?,
+            asker: servers.client(&config)?,
             topics: [Topic::Orders, Topic::Payments].map(|topic| (stage.topic(topic).to_owned(), topic)),
             clock_ahead_millis,
             audit: audit.clone(),
@@ -134,7 +141,7 @@ impl Reader {
         let mut partitions = TopicPartitionList::new();
         for (name, _) in &self.topics {
             loop {
-                let found = self.consumer.fetch_metadata(Some(name), ANSWER_LIMIT);
+                let found = self.asker.fetch_metadata(Some(name), ANSWER_LIMIT);
                 let count = found.ok().and_then(|metadata| Some(metadata.topics().first()?.partitions().len()));
                 if let Some(count) = count.filter(|count| *count > 0) {
                     for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
@@ -153,15 +160,15 @@ impl Reader {
     }
 
     /// Where each partition ends now, for readers of committed records.
-    fn ends(&self, partitions: &TopicPartitionList) -> Result<Vec<((String, i32), i64)>, KafkaError> {
+    fn ends(&self, partitions: &TopicPartitionList) -> Result<Ends, KafkaError> {
         let end = |(topic, partition): (String, i32)| {
-            let (_, end) = self.consumer.fetch_watermarks(&topic, partition, ANSWER_LIMIT)?;
+            let (_, end) = self.asker.fetch_watermarks(&topic, partition, ANSWER_LIMIT)?;
             Ok(((topic, partition), end))
         };
         partitions.to_topic_map().into_keys().map(end).collect()
     }
 
-    fn is_at(&self, ends: &[((String, i32), i64)]) -> Result<bool, KafkaError> {
+    fn is_at(&self, ends: &Ends) -> Result<bool, KafkaError> {
         let position = self.consumer.position()?.to_topic_map();
         Ok(ends.iter().all(|(partition, end)| match position.get(partition) {
             Some(Offset::Offset(position)) => position >= end,

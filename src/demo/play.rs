@@ -58,7 +58,9 @@ impl Play<'_> {
         let Cast { audit, service, consumer, gauges } = cast;
         service.close().await;
         let met = gauges.report();
+        tracing::debug!("every record was read; the relay stops");
         relay.stop().await?;
+        tracing::debug!("the relay has stopped; the consumer reads to the end");
         // Whatever comes after the last record that was waited for is a duplicate or worse.
         consumer.finish().await.map_err(self.servers.kafka_error("read the topics"))?;
         self.explain(&audit).await?;
@@ -94,20 +96,16 @@ impl Play<'_> {
         let began = Instant::now();
         cast.service.open_the_shop().await?;
         self.await_reads(&cast.audit, |_| {}).await;
-        if cast.audit.lock().figures().missing == 0 {
+        if cast.audit.figures().missing == 0 {
             doing.done(&format!("the relay runs: its first events were read after {} ms", began.elapsed().as_millis()));
         }
         cast.consumer.measure();
         self.view.load(self.options.rate, self.options.duration);
         let began = Instant::now();
-        let show = |figures: &Figures| {
-            self.view.show(&Live {
-                figures: figures.clone(),
-                p50_millis: cast.audit.lock().latencies().quantile(0.5),
-                elapsed: began.elapsed(),
-                duration: self.options.duration,
-                waits_for: cast.gauges.waits_for(),
-            });
+        let show = |figures: Figures| {
+            let p50_millis = cast.audit.lock().latencies().quantile(0.5);
+            let (elapsed, duration, waits_for) = (began.elapsed(), self.options.duration, cast.gauges.waits_for());
+            self.view.show(&Live { figures, p50_millis, elapsed, duration, waits_for });
         };
         let mut ticks = tokio::time::interval(TICK);
         let writing = cast.service.run(self.options.rate, self.options.duration, &self.interrupts.stop);
@@ -116,7 +114,7 @@ impl Play<'_> {
             // 1. The writing. 2. What is seen of it.
             tokio::select! {
                 ended = &mut writing => break ended?,
-                _ = ticks.tick() => show(&cast.audit.lock().figures()),
+                _ = ticks.tick() => show(cast.audit.figures()),
             }
         }
         let seconds = began.elapsed().as_secs_f64();
@@ -126,17 +124,18 @@ impl Play<'_> {
     }
 
     /// Returns when everything that was committed is read, or nothing has come for too long.
-    async fn await_reads(&self, audit: &SharedAudit, show: impl Fn(&Figures)) {
+    async fn await_reads(&self, audit: &SharedAudit, show: impl Fn(Figures)) {
         let (mut last_read, mut since) = (0, Instant::now());
         let mut ticks = tokio::time::interval(TICK / 10);
         loop {
             ticks.tick().await;
-            let figures = audit.lock().figures();
-            show(&figures);
-            if figures.read != last_read {
-                (last_read, since) = (figures.read, Instant::now());
+            let figures = audit.figures();
+            let (read, missing) = (figures.read, figures.missing);
+            show(figures);
+            if read != last_read {
+                (last_read, since) = (read, Instant::now());
             }
-            if figures.missing == 0 || since.elapsed() >= STALL_LIMIT {
+            if missing == 0 || since.elapsed() >= STALL_LIMIT {
                 return;
             }
         }

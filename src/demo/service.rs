@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::audit::Audit;
+use super::audit::{Audit, Figures};
 use super::deal::{self, Deal, Ending};
 use super::error::DemoError;
 use super::random::Random;
@@ -36,6 +36,11 @@ impl SharedAudit {
     pub(super) fn lock(&self) -> MutexGuard<'_, Audit> {
         // Nothing in the audit panics halfway through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the check stands.
+    pub(super) fn figures(&self) -> Figures {
+        self.lock().figures()
     }
 }
 

@@ -12,8 +12,10 @@ use crate::sandbox::{Progress, Step};
 
 /// How often a terminal shows the figures anew.
 pub(super) const TICK: Duration = Duration::from_millis(100);
-/// How often a line with the figures is written where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(5);
+/// How many lines with the figures are written where there is no terminal, and how far apart they are at least and at most.
+const LINES: u32 = 5;
+const LINE_LEAST: Duration = Duration::from_secs(2);
+const LINE_MOST: Duration = Duration::from_secs(60);
 /// How often a spinner turns.
 const SPIN: Duration = Duration::from_millis(100);
 /// Parts of the bar; its width in characters.
@@ -76,8 +78,7 @@ impl View {
             return Self(Kind::Lines(Lines::default()));
         }
         let lines = MultiProgress::new();
-        let postgres = lines.add(spinner("PostgreSQL"));
-        let kafka = lines.add(spinner("Kafka"));
+        let [postgres, kafka] = ["PostgreSQL", "Kafka"].map(|what| spinner(&lines, what));
         Self(Kind::Terminal(Terminal { lines, postgres, kafka, live: Mutex::default() }))
     }
 
@@ -110,7 +111,7 @@ impl View {
     /// Begins a step.
     pub(super) fn doing(&self, what: &str) -> Doing<'_> {
         let bar = match &self.0 {
-            Kind::Terminal(terminal) => Some(terminal.lines.add(spinner(what))),
+            Kind::Terminal(terminal) => Some(spinner(&terminal.lines, what)),
             Kind::Lines(_) | Kind::Silent => None,
         };
         Doing { view: self, bar }
@@ -163,7 +164,8 @@ impl View {
             }
             Kind::Lines(lines) => {
                 let mut last = lines.last.lock().unwrap_or_else(PoisonError::into_inner);
-                if live.elapsed.saturating_sub(*last) >= LINE_EVERY {
+                let every = (live.duration / LINES).clamp(LINE_LEAST, LINE_MOST);
+                if live.elapsed.saturating_sub(*last) >= every {
                     *last = live.elapsed;
                     line(&format!("{}: {live}", live.clock()));
                 }
@@ -282,8 +284,9 @@ fn write_step(fetching: &Mutex<String>, step: Step<'_>) {
     }
 }
 
-fn spinner(message: &str) -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
+fn spinner(lines: &MultiProgress, message: &str) -> ProgressBar {
+    // Added before it is drawn: a bar that is by itself draws a line that nobody removes.
+    let bar = lines.add(ProgressBar::new_spinner());
     bar.set_style(style("  {spinner:.cyan} {msg}").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
     bar.set_message(message.to_owned());
     bar.enable_steady_tick(SPIN);
