@@ -27,9 +27,11 @@
 //!   the core would send again. `enable.gapless.guarantee` turns that into a fatal error at once, in the thread that saw the
 //!   failure. The producer is then replaced and what it held comes back ([`generation`]).
 //! - A broker that knows nothing of a producer accepts any first sequence number (Kafka's `ProducerAppendInfo.checkSequence`), so in
-//!   the first moments of a producer a second batch can pass a refused first one. Nothing in the client can prevent that.
+//!   the first moments of a producer a second batch can pass a first one that failed. So the first record of a partition
+//!   goes alone ([`warmup`]).
 //! - A batch above the topic's `max.message.bytes` is refused whole (`MSG_SIZE_TOO_LARGE`); librdkafka does not split it as the
-//!   Java client does. `batch.size` is per producer, so it follows the smallest limit among the topics in use ([`BatchLimit`]).
+//!   Java client does. `batch.size` is per producer, so it follows the smallest limit among the topics in use ([`TopicRules`]).
+//! - A delivery report of a failed record has no timestamp, so it is kept beside ([`manifest`]).
 //! - A topic that is deleted fails what is queued for it with `UNKNOWN_TOPIC_OR_PART`, and the client goes on refusing that topic
 //!   until its metadata is read again: a new producer sees the new topic at once.
 
@@ -45,13 +47,16 @@ mod manifest;
 mod memory;
 mod options;
 mod outcome;
+mod partition;
 mod producer;
 mod suspects;
 mod topics;
+mod warmup;
 
 pub use connection::Connection;
 pub use memory::{MemoryBroker, MemorySink, Taken};
-pub use options::{BatchLimit, ProducerOptions, PropertyError, PropertyFault, validate_properties};
+pub use options::{ProducerOptions, PropertyError, PropertyFault, TopicFacts, TopicRules, validate_properties};
+pub use partition::partition_of;
 pub use producer::KafkaSink;
 pub use topics::{Topics, TopicsError};
 

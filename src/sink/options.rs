@@ -1,8 +1,8 @@
 //! What the clients are configured with, and which settings are not the user's to change.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
@@ -111,28 +111,53 @@ const RESERVED: &[(&str, &str)] = &[
 /// either could win.
 const ALIASES: &[(&str, &str)] = &[("queue.buffering.max.ms", "linger.ms"), ("compression.codec", "compression.type")];
 
-/// The largest batch that every topic in use takes, in bytes: `batch.size` is one for all topics of a producer, and a batch
-/// above a topic's `max.message.bytes` is refused with all the innocent records in it. [`super::Topics`] lowers it, the producer
-/// follows. The Java client's default is 16 KiB, so a small limit is not yet a slow relay.
-#[derive(Clone, Debug)]
-pub struct BatchLimit(Arc<AtomicUsize>);
+/// What the sink must know of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicFacts {
+    /// `max.message.bytes`: the largest batch that the topic takes, in bytes.
+    pub max_message_bytes: usize,
+    /// Whether the topic refuses records without a key, as a compacted topic does.
+    pub needs_key: bool,
+    /// Number of partitions.
+    pub partitions: u32,
+}
 
-impl Default for BatchLimit {
+/// The facts of all topics in use. [`super::Topics`] learns them, the producer follows.
+#[derive(Clone, Debug, Default)]
+pub struct TopicRules(Arc<Rules>);
+
+#[derive(Debug)]
+struct Rules {
+    batch_bytes: AtomicUsize,
+    topics: RwLock<HashMap<String, TopicFacts>>,
+}
+
+impl Default for Rules {
     fn default() -> Self {
-        Self(Arc::new(AtomicUsize::new(usize::MAX)))
+        Self { batch_bytes: AtomicUsize::new(usize::MAX), topics: RwLock::default() }
     }
 }
 
-impl BatchLimit {
-    /// No batch may be larger than this from now on.
-    pub fn lower_to(&self, bytes: usize) {
-        self.0.fetch_min(bytes.max(1), Ordering::Relaxed);
+impl TopicRules {
+    /// Notes what is known of a topic now.
+    pub fn learn(&self, topic: &str, facts: TopicFacts) {
+        self.0.batch_bytes.fetch_min(facts.max_message_bytes.max(1), Ordering::Relaxed);
+        self.0.topics.write().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), facts);
     }
 
-    /// The limit, in bytes; `usize::MAX` when no topic was seen yet.
+    /// What is known of a topic.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+    pub fn facts(&self, topic: &str) -> Option<TopicFacts> {
+        self.0.topics.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
+    }
+
+    /// The largest batch that every topic takes, in bytes; `usize::MAX` when no topic was seen yet.
+    ///
+    /// `batch.size` is one for all topics of a producer, and a batch above a topic's limit is refused with all the innocent records
+    /// in it. The Java client's default is 16 KiB, so a small limit is not yet a slow relay.
+    #[must_use]
+    pub fn batch_bytes(&self) -> usize {
+        self.0.batch_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -168,6 +193,8 @@ pub(super) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> 
     let kib = options.max_in_flight_bytes.div_ceil(1024) + QUEUE_HEADROOM_KIB;
     config.set("queue.buffering.max.kbytes", kib.min(i32::MAX.unsigned_abs() as usize).to_string());
     config.set("statistics.interval.ms", "1000");
+    // Otherwise the client waits for a connection to be needed, and a new producer's first record for half a second.
+    config.set("enable.sparse.connections", "false");
     for (name, value) in client_config(options).config_map() {
         config.set(name.to_owned(), value.to_owned());
     }
@@ -188,10 +215,10 @@ pub(super) fn admin_config(options: &ProducerOptions) -> ClientConfig {
     config
 }
 
-/// `batch.size` under `limit`, in bytes.
-pub(super) fn batch_bytes(options: &ProducerOptions, limit: &BatchLimit) -> usize {
+/// `batch.size` under `rules`, in bytes.
+pub(super) fn batch_bytes(options: &ProducerOptions, rules: &TopicRules) -> usize {
     let wanted = options.properties.get("batch.size").and_then(|value| value.parse().ok()).unwrap_or(BATCH_BYTES);
-    wanted.min(limit.bytes())
+    wanted.min(rules.batch_bytes())
 }
 
 #[cfg(test)]
@@ -245,11 +272,12 @@ mod tests {
     #[test]
     fn the_user_changes_the_batch_but_not_the_guarantees() {
         let given = options(&[("batch.size", "50000"), ("acks", "1"), ("queue.buffering.max.ms", "7")]);
-        let limit = BatchLimit::default();
-        assert_eq!(batch_bytes(&given, &limit), 50_000);
-        limit.lower_to(20_000);
-        limit.lower_to(30_000);
-        assert_eq!(batch_bytes(&given, &limit), 20_000);
+        let rules = TopicRules::default();
+        assert_eq!(batch_bytes(&given, &rules), 50_000);
+        let facts = |max_message_bytes| TopicFacts { max_message_bytes, needs_key: false, partitions: 1 };
+        rules.learn("small", facts(20_000));
+        rules.learn("large", facts(30_000));
+        assert_eq!(batch_bytes(&given, &rules), 20_000);
         let config = producer_config(&given, 20_000);
         assert_eq!(config.get("acks"), Some("all"));
         assert_eq!(config.get("linger.ms"), Some("7"));

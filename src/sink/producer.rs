@@ -10,14 +10,17 @@ use tokio::time::Instant;
 use super::connection::Connection;
 use super::context::LogGate;
 use super::generation::{Generation, Returned};
-use super::options::{BatchLimit, ProducerOptions, batch_bytes, producer_config};
+use super::options::{ProducerOptions, TopicRules, batch_bytes, producer_config};
 use super::outcome::{Outcome, outcome};
 use super::suspects::Suspects;
+use super::warmup::{Admission, Warmup};
 use super::{Closed, Deliveries, SendError, Sink, SinkError};
 use crate::relay::boundary::{Failure, Record, Refusal, RefusalCode, Ticket, Verdict};
 
 /// How often a failed producer is looked at until it has given everything back.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
+/// How long a full queue is left alone when nothing is reported.
+const QUEUE_TICK: Duration = Duration::from_millis(2);
 /// How long records to a topic that refuses them are refused without asking Kafka.
 const REFUSAL_MEMORY: Duration = Duration::from_secs(10);
 /// First and longest wait before records are taken again when a producer has failed without publishing anything.
@@ -26,7 +29,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// Writes records to Kafka with an idempotent producer; a record is acknowledged when every in-sync replica has it.
 pub struct KafkaSink {
     options: ProducerOptions,
-    limit: BatchLimit,
+    rules: TopicRules,
     connection: Arc<Connection>,
     log: LogGate,
     generation: Generation,
@@ -34,10 +37,14 @@ pub struct KafkaSink {
     /// What has failed, held back until nothing is outstanding.
     failed: Vec<Returned>,
     suspects: Suspects,
+    /// Of the present producer.
+    warmup: Warmup,
     /// Topics that take nothing from this client, each with when to try again.
     refusing: HashMap<String, (Instant, Refusal)>,
     /// Producers in a row that failed without publishing anything.
     fruitless: u32,
+    /// An offer was `Full` because librdkafka's own queue was.
+    crowded: bool,
     /// An offer was `Full` for a reason that has passed.
     room: bool,
 }
@@ -57,20 +64,22 @@ impl KafkaSink {
     ///
     /// # Errors
     /// [`SinkError::Create`].
-    pub fn new(options: ProducerOptions, limit: BatchLimit, connection: Arc<Connection>) -> Result<Self, SinkError> {
+    pub fn new(options: ProducerOptions, rules: TopicRules, connection: Arc<Connection>) -> Result<Self, SinkError> {
         let log = LogGate::default();
-        let generation = start(&options, &limit, &connection, &log)?;
+        let generation = start(&options, &rules, &connection, &log)?;
         Ok(Self {
             options,
-            limit,
+            rules,
             connection,
             log,
             generation,
             phase: Phase::Open,
             failed: Vec::new(),
             suspects: Suspects::default(),
+            warmup: Warmup::default(),
             refusing: HashMap::new(),
             fruitless: 0,
+            crowded: false,
             room: false,
         })
     }
@@ -86,6 +95,7 @@ impl KafkaSink {
         let known = into.acked.len();
         self.generation.take(&mut into.acked, &mut self.failed);
         self.connection.set_outstanding(self.generation.outstanding());
+        self.warmup.acked(&into.acked[known..]);
         if !self.suspects.is_empty() {
             self.room |= self.suspects.answered(into.acked[known..].iter().copied());
         }
@@ -108,13 +118,14 @@ impl KafkaSink {
 
     /// Whether the producer has failed, or its batches are too large for a topic that has come into use.
     fn must_end(&self) -> bool {
-        self.generation.inbox().is_broken() || self.generation.batch_bytes() > self.limit.bytes()
+        self.generation.inbox().is_broken() || self.generation.batch_bytes() > self.rules.batch_bytes()
     }
 
     /// Puts a new producer in the place of one that owes nothing any more, and hands out what has failed.
     fn replace(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
-        let next = start(&self.options, &self.limit, &self.connection, &self.log)?;
+        let next = start(&self.options, &self.rules, &self.connection, &self.log)?;
         let last = std::mem::replace(&mut self.generation, next);
+        self.warmup = Warmup::default();
         let fatal = last.fatal();
         let mut reports = std::mem::take(&mut self.failed);
         reports.sort_unstable_by_key(|report| report.ticket);
@@ -199,13 +210,22 @@ impl KafkaSink {
         }
     }
 
-    /// Whether the topic is known to refuse records of this client.
-    fn refusal(&mut self, topic: &str) -> Option<Refusal> {
-        if self.refusing.is_empty() {
-            return None;
+    /// Why the record would be refused, as far as that is known without asking Kafka.
+    fn refusal(&mut self, record: &Record<'_>) -> Option<Refusal> {
+        if !self.refusing.is_empty() {
+            self.refusing.retain(|_, (until, _)| Instant::now() < *until);
+            if let Some((_, refusal)) = self.refusing.get(record.topic) {
+                return Some(refusal.clone());
+            }
         }
-        self.refusing.retain(|_, (until, _)| Instant::now() < *until);
-        self.refusing.get(topic).map(|(_, refusal)| refusal.clone())
+        if record.key.is_none() && self.rules.facts(record.topic).is_some_and(|facts| facts.needs_key) {
+            let detail = format!("the topic {} is compacted, and the record has no key", record.topic);
+            return Some(Refusal { code: RefusalCode::ContractViolation, detail });
+        }
+        // librdkafka gives the name of a header back up to a zero byte.
+        let header = record.headers.iter().find(|header| header.name.as_bytes().contains(&0))?;
+        let detail = format!("the header name {:?} has a zero byte", header.name);
+        Some(Refusal { code: RefusalCode::Undecodable, detail })
     }
 }
 
@@ -219,15 +239,20 @@ impl Sink for KafkaSink {
         if self.phase != Phase::Open {
             return Err(SendError::Full);
         }
-        if let Some(refusal) = self.refusal(record.topic).or_else(|| unsendable(record)) {
+        if let Some(refusal) = self.refusal(record) {
             return Err(SendError::Refused(refusal));
         }
-        if !self.suspects.may_send(record.topic) {
+        let partitions = || self.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
+        let admission = self.warmup.admit(record.topic, record.key, partitions);
+        if admission == Admission::Wait || !self.suspects.may_send(record.topic) {
             return Err(SendError::Full);
         }
         if let Err(code) = self.generation.send(ticket, record) {
             match (code, outcome(code)) {
-                (RDKafkaErrorCode::QueueFull, _) => return Err(SendError::Full),
+                (RDKafkaErrorCode::QueueFull, _) => {
+                    self.crowded = true;
+                    return Err(SendError::Full);
+                }
                 (RDKafkaErrorCode::Fatal, _) => {
                     self.generation.inbox().break_off();
                     return Err(SendError::Full);
@@ -240,6 +265,7 @@ impl Sink for KafkaSink {
             }
         }
         self.suspects.sent(record.topic, ticket);
+        self.warmup.sent(ticket, admission);
         Ok(())
     }
 
@@ -250,7 +276,14 @@ impl Sink for KafkaSink {
                 self.room = false;
                 return Ok(());
             }
-            self.wait().await;
+            if self.crowded {
+                // librdkafka counts a record until after its report was read, so the last report may come before the room.
+                drop(tokio::time::timeout(QUEUE_TICK, self.wait()).await);
+                self.crowded = false;
+                self.room = true;
+            } else {
+                self.wait().await;
+            }
         }
     }
 
@@ -272,17 +305,10 @@ impl Sink for KafkaSink {
 
 fn start(
     options: &ProducerOptions,
-    limit: &BatchLimit,
+    rules: &TopicRules,
     connection: &Arc<Connection>,
     log: &LogGate,
 ) -> Result<Generation, SinkError> {
-    let batch_bytes = batch_bytes(options, limit);
+    let batch_bytes = batch_bytes(options, rules);
     Generation::start(&producer_config(options, batch_bytes), batch_bytes, connection, log)
-}
-
-/// Why librdkafka could not carry the record as it is: it reads the names of headers up to a zero byte.
-fn unsendable(record: &Record<'_>) -> Option<Refusal> {
-    let header = record.headers.iter().find(|header| header.name.as_bytes().contains(&0))?;
-    let detail = format!("the header name {:?} has a zero byte", header.name);
-    Some(Refusal { code: RefusalCode::Undecodable, detail })
 }

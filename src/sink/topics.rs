@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::SinkError;
 use super::connection::Connection;
-use super::options::{BatchLimit, ProducerOptions, admin_config, message_max_bytes};
+use super::options::{ProducerOptions, TopicFacts, TopicRules, admin_config, message_max_bytes};
 use crate::relay::boundary::{Refusal, RefusalCode, Topic, TopicSettings};
 
 /// How long one request to Kafka may take.
@@ -28,7 +28,7 @@ const NAME_MAX_BYTES: usize = 249;
 /// Looks topics up and creates them.
 pub struct Topics {
     admin: Arc<AdminClient<DefaultClientContext>>,
-    limit: BatchLimit,
+    rules: TopicRules,
     connection: Arc<Connection>,
     fallback_bytes: usize,
     warned: AtomicBool,
@@ -67,20 +67,29 @@ pub enum TopicsError {
 
 /// What metadata says of a topic.
 enum Presence {
-    Ready,
+    /// Every partition has a leader.
+    Ready {
+        partitions: usize,
+    },
     Leaderless,
     Missing,
 }
 
+/// What a topic's configuration says.
+struct Described {
+    max_message_bytes: usize,
+    compacted: bool,
+}
+
 impl Topics {
-    /// Starts the admin client; `limit` is lowered to what topics take. Does not wait for a broker.
+    /// Starts the admin client; `rules` learn what the topics ask for. Does not wait for a broker.
     ///
     /// # Errors
     /// [`SinkError::Create`].
-    pub fn new(options: &ProducerOptions, limit: BatchLimit, connection: Arc<Connection>) -> Result<Self, SinkError> {
+    pub fn new(options: &ProducerOptions, rules: TopicRules, connection: Arc<Connection>) -> Result<Self, SinkError> {
         let admin = AdminClient::from_config(&admin_config(options)).map_err(SinkError::Create)?;
         let fallback_bytes = message_max_bytes(options);
-        Ok(Self { admin: Arc::new(admin), limit, connection, fallback_bytes, warned: AtomicBool::new(false) })
+        Ok(Self { admin: Arc::new(admin), rules, connection, fallback_bytes, warned: AtomicBool::new(false) })
     }
 
     /// Makes sure that records can go to a topic; creates it by `settings` when it is missing and `create` allows it.
@@ -101,26 +110,27 @@ impl Topics {
             let detail = format!("{name:?} is no name for a topic: up to 249 of a-z A-Z 0-9 . _ -");
             return Ok(Err(Refusal { code: RefusalCode::UnknownTopic, detail }));
         }
-        if let Err(refusal) = self.appear(name, settings, create).await? {
-            return Ok(Err(refusal));
-        }
-        let max_message_bytes = self.max_message_bytes(name).await?;
-        self.limit.lower_to(max_message_bytes);
+        let partitions = match self.appear(name, settings, create).await? {
+            Ok(partitions) => u32::try_from(partitions).unwrap_or(u32::MAX),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let Described { max_message_bytes, compacted } = self.describe(name).await?;
+        self.rules.learn(name, TopicFacts { max_message_bytes, needs_key: compacted, partitions });
         Ok(Ok(Topic { max_message_bytes }))
     }
 
-    /// Returns when every partition of the topic has a leader, having created it if need be.
+    /// Returns the number of partitions when each has a leader, having created the topic if need be.
     async fn appear(
         &self,
         name: &str,
         settings: &TopicSettings,
         create: bool,
-    ) -> Result<Result<(), Refusal>, TopicsError> {
+    ) -> Result<Result<usize, Refusal>, TopicsError> {
         let deadline = Instant::now() + LEADERS_TIMEOUT;
         let mut created = false;
         loop {
             match self.presence(name).await? {
-                Ok(Presence::Ready) => return Ok(Ok(())),
+                Ok(Presence::Ready { partitions }) => return Ok(Ok(partitions)),
                 Ok(Presence::Missing) if !create => {
                     return Ok(Err(unknown(name, "does not exist, and create_topics is false")));
                 }
@@ -150,7 +160,7 @@ impl Topics {
         };
         let led = !topic.partitions().is_empty() && topic.partitions().iter().all(|partition| partition.leader() >= 0);
         match topic.error().map(Code::from) {
-            None | Some(Code::NoError) if led => Ok(Ok(Presence::Ready)),
+            None | Some(Code::NoError) if led => Ok(Ok(Presence::Ready { partitions: topic.partitions().len() })),
             None | Some(Code::NoError | Code::LeaderNotAvailable) => Ok(Ok(Presence::Leaderless)),
             Some(Code::UnknownTopicOrPartition) => Ok(Ok(Presence::Missing)),
             Some(Code::TopicAuthorizationFailed) => {
@@ -196,15 +206,20 @@ impl Topics {
         }
     }
 
-    async fn max_message_bytes(&self, name: &str) -> Result<usize, TopicsError> {
-        const CONFIG: &str = "max.message.bytes";
+    async fn describe(&self, name: &str) -> Result<Described, TopicsError> {
         let described = self.admin.describe_configs([&ResourceSpecifier::Topic(name)], &admin_options()).await;
         let result = self.answered(name, described)?.into_iter().next();
         let failed = |code| TopicsError::Failed { action: "describe", topic: name.to_owned(), code };
         match result {
             Some(Ok(resource)) => {
-                let value = resource.get(CONFIG).and_then(|entry| entry.value.as_ref());
-                value.and_then(|value| value.parse().ok()).ok_or_else(|| failed(Code::Unknown))
+                let value = |key| resource.get(key).and_then(|entry| entry.value.as_deref());
+                let bytes = value("max.message.bytes").and_then(|value| value.parse().ok());
+                let max_message_bytes = bytes.ok_or_else(|| failed(Code::Unknown))?;
+                let policies = value("cleanup.policy").unwrap_or_default();
+                Ok(Described {
+                    max_message_bytes,
+                    compacted: policies.split(',').any(|policy| policy.trim() == "compact"),
+                })
             }
             Some(Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) => {
                 if !self.warned.swap(true, Ordering::Relaxed) {
@@ -214,7 +229,7 @@ impl Topics {
                         "kafka does not allow this client to read max.message.bytes of topics (DescribeConfigs)"
                     );
                 }
-                Ok(self.fallback_bytes)
+                Ok(Described { max_message_bytes: self.fallback_bytes, compacted: false })
             }
             Some(Err(code)) => Err(failed(code)),
             None => Err(failed(Code::Unknown)),
