@@ -56,6 +56,16 @@ impl fmt::Display for Position {
     }
 }
 
+impl FromStr for Position {
+    type Err = InvalidLsn;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLsn> {
+        let invalid = || InvalidLsn(text.to_owned());
+        let (commit, ordinal) = text.rsplit_once('/').ok_or_else(invalid)?;
+        Ok(Self { commit: commit.parse()?, ordinal: ordinal.parse().map_err(|_| invalid())? })
+    }
+}
+
 /// A moment in microseconds since 1970-01-01 00:00:00 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
@@ -343,6 +353,8 @@ mod tests {
         assert!(at(1, 9) < at(2, 1));
         assert!(at(2, 1) < at(2, 2));
         assert_eq!(at(0x1_0000_00FF, 3).to_string(), "1/FF/3");
+        assert_eq!("1/FF/3".parse(), Ok(at(0x1_0000_00FF, 3)));
+        assert!("1/FF".parse::<Position>().is_err());
     }
 
     #[test]

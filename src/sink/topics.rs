@@ -119,6 +119,17 @@ impl Topics {
         Ok(Ok(Topic { max_message_bytes }))
     }
 
+    /// Whether a broker answers within `timeout`.
+    pub async fn reach(&self, timeout: Duration) -> bool {
+        let admin = Arc::clone(&self.admin);
+        let ask = move || admin.inner().fetch_cluster_id(timeout).is_some();
+        let reached = tokio::task::spawn_blocking(ask).await.expect("asking for the cluster's id does not panic");
+        if reached {
+            self.connection.mark_up();
+        }
+        reached
+    }
+
     /// Returns the number of partitions when each has a leader, having created the topic if need be.
     async fn appear(
         &self,

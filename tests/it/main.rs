@@ -1,4 +1,6 @@
-//! End to end against real servers. One binary, so that it links once.
+//! End to end, against a real PostgreSQL and a real Apache Kafka. Where they come from: see `harness`.
 #![cfg(feature = "cli")]
 
+mod harness;
+mod sandbox;
 mod sink;

@@ -1,0 +1,154 @@
+//! `walpost migrate`: makes and updates schema `outbox`, and gives roles their rights.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection};
+
+use crate::config::{DEFAULT_FILE, PostgresConfig, process_environment};
+use crate::fault::Fault;
+use crate::migrations::{self, Advice, Applied, Roles};
+use crate::postgres::ConnectOptions;
+
+/// Create or update schema outbox in the database.
+#[derive(Args, Clone, Debug, Default)]
+pub struct MigrateArgs {
+    /// The database, as the role that is to own schema outbox. Stands in place of the configuration's.
+    // The value is not shown in the help: it may hold a password.
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// Print the SQL, grants included, in place of applying it; no database is needed.
+    #[arg(long)]
+    pub print: bool,
+
+    /// Give this role what it needs to write events, and no more.
+    #[arg(long, value_name = "ROLE")]
+    pub writer_role: Option<String>,
+
+    /// Give this role what the relay needs, and no more.
+    #[arg(long, value_name = "ROLE")]
+    pub relay_role: Option<String>,
+
+    /// Report in one line of JSON.
+    #[arg(long, conflicts_with = "print")]
+    pub json: bool,
+}
+
+/// Applies or prints, and reports to `out`. `path` is the configuration file, if one was named.
+///
+/// # Errors
+/// No database was named, it can't be reached or migrated, or a role does not exist. The source is a [`sqlx::Error`], a
+/// [`sqlx::migrate::MigrateError`] or a [`migrations::GrantError`].
+pub async fn run(args: &MigrateArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+    if args.print {
+        let roles = roles(args);
+        write!(out, "{}", migrations::sql())?;
+        let grants = migrations::grants_sql(&roles);
+        if !grants.is_empty() {
+            write!(out, "-- grants\n\n{grants}")?;
+        }
+        return Ok(out.flush()?);
+    }
+    apply(args, database(args, path)?.to_sqlx(), out).await
+}
+
+/// Applies to this database, and reports to `out`.
+///
+/// # Errors
+/// As [`run`].
+pub async fn apply(args: &MigrateArgs, options: PgConnectOptions, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+    let roles = roles(args);
+    let mut connection = options.disable_statement_logging().connect().await.map_err(Fault::Database)?;
+    let applied = migrations::migrate(&mut connection).await.context("migrate schema outbox")?;
+    let advice = migrations::grant(&mut connection, &roles).await.context("give roles their rights")?;
+    connection.close().await.context("close the connection")?;
+    report(args.json, &applied, &roles, &advice, out).context("write the report")
+}
+
+fn roles(args: &MigrateArgs) -> Roles {
+    Roles { writer: args.writer_role.clone(), relay: args.relay_role.clone() }
+}
+
+fn database(args: &MigrateArgs, path: Option<&Path>) -> anyhow::Result<ConnectOptions> {
+    let mut environment = process_environment();
+    if let Some(url) = &args.database_url {
+        environment.push(("WALPOST_POSTGRES__URL".to_owned(), url.clone()));
+    }
+    let loaded = PostgresConfig::load(path, environment).map_err(Fault::from);
+    if args.database_url.is_none() && path.is_none() && !Path::new(DEFAULT_FILE).exists() {
+        return Ok(loaded
+            .context("no database: give --database-url, set DATABASE_URL, or write walpost.toml")?
+            .connect);
+    }
+    Ok(loaded?.connect)
+}
+
+/// The report of `--json`.
+#[derive(Serialize)]
+struct Report<'a> {
+    applied: Vec<AppliedReport<'a>>,
+    writer_role: Option<&'a str>,
+    relay_role: Option<&'a str>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct AppliedReport<'a> {
+    version: i64,
+    description: &'a str,
+    milliseconds: u128,
+}
+
+fn report(
+    json: bool,
+    applied: &[Applied],
+    roles: &Roles,
+    advice: &[Advice],
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    if json {
+        let report = Report {
+            applied: applied
+                .iter()
+                .map(|a| AppliedReport {
+                    version: a.version,
+                    description: &a.description,
+                    milliseconds: a.took.as_millis(),
+                })
+                .collect(),
+            writer_role: roles.writer.as_deref(),
+            relay_role: roles.relay.as_deref(),
+            warnings: advice.iter().map(ToString::to_string).collect(),
+        };
+        serde_json::to_writer(&mut *out, &report)?;
+        writeln!(out)?;
+        return Ok(out.flush()?);
+    }
+    for migration in applied {
+        writeln!(
+            out,
+            "applied {:04} {} ({} ms)",
+            migration.version,
+            migration.description,
+            migration.took.as_millis()
+        )?;
+    }
+    if applied.is_empty() {
+        writeln!(out, "schema outbox is up to date")?;
+    }
+    if let Some(role) = &roles.writer {
+        writeln!(out, "role {role} can emit")?;
+    }
+    if let Some(role) = &roles.relay {
+        writeln!(out, "role {role} can relay")?;
+    }
+    for warning in advice {
+        writeln!(out, "warning: {warning}")?;
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,66 @@
+//! The commands, one file each.
+
+pub mod migrate;
+pub mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::fault::conclude;
+use crate::telemetry::{LogFormat, init_logs};
+
+/// A transactional outbox relay for PostgreSQL and Apache Kafka.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    /// The configuration file; walpost.toml in this folder where there is one.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How log lines look.
+    #[arg(long, global = true, value_name = "FORMAT", env = "WALPOST_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// What is logged: a level such as debug, or a filter such as walpost::source=debug,info. Default info.
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create or update schema outbox in the database.
+    Migrate(migrate::MigrateArgs),
+    /// Run the relay.
+    Run,
+}
+
+/// Runs a command and says on stderr why it failed, if it did.
+#[must_use]
+pub fn main(cli: Cli) -> ExitCode {
+    conclude(&execute(cli))
+}
+
+fn execute(cli: Cli) -> anyhow::Result<()> {
+    let log = |name: &str| match &cli.log {
+        Some(filter) if name == "WALPOST_LOG" => Some(filter.clone()),
+        _ => std::env::var(name).ok(),
+    };
+    init_logs(cli.log_format, log)?;
+    // Both the sandbox's downloads and TLS to Postgres take the process's provider; it is set once, here.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let path = cli.config.as_deref();
+    let outcome = runtime.block_on(async {
+        match &cli.command {
+            Command::Migrate(arguments) => migrate::run(arguments, path, &mut std::io::stdout()).await,
+            Command::Run => run::run(path).await,
+        }
+    });
+    // Blocking calls to a server that is gone must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}

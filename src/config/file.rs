@@ -1,0 +1,134 @@
+//! The configuration file: bytes on disk to a tree of values, each with its line.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{ConfigError, Origin};
+use super::tree::{Node, Table, Value};
+
+/// Largest configuration file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Reads the file at `path`.
+///
+/// # Errors
+///
+/// The file can't be read, is too large, is not UTF-8 or not TOML; of the last, every place is named. The parser
+/// bounds nesting, so no file can overflow the stack.
+pub(super) fn read(path: &Path) -> Result<Table, Vec<ConfigError>> {
+    let shared: Arc<Path> = Arc::from(path);
+    let refuse = |what: String, mend: &str| {
+        let origin = Origin::File(Arc::clone(&shared));
+        vec![ConfigError { key: String::new(), origin, what, mend: mend.to_owned() }]
+    };
+    let bytes = bytes(path).map_err(|error| {
+        refuse(format!("can't be read: {error}"), "check the path given with --config and the file's permissions")
+    })?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(refuse(format!("is larger than {FILE_BYTES_MAX} bytes"), "give the path of a configuration file"));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        refuse(format!("is not UTF-8: a bad byte at offset {offset}"), "save the file as UTF-8")
+    })?;
+    // A mark of the byte order at the start is what some editors leave; TOML allows none.
+    parse(&shared, text.strip_prefix('\u{FEFF}').unwrap_or(&text))
+}
+
+/// Parses a text that stands in the file at `path`.
+pub(super) fn parse(path: &Arc<Path>, text: &str) -> Result<Table, Vec<ConfigError>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let lines = Lines::of(text);
+    if errors.is_empty() {
+        let origin = |offset| Origin::Line(Arc::clone(path), lines.position(offset).0);
+        return Ok(table(document.into_inner(), &origin));
+    }
+    let mut mistakes: Vec<ConfigError> = Vec::new();
+    for error in errors {
+        let (line, column) = lines.position(error.span().map_or(text.len(), |span| span.start));
+        // One slip makes the parser stumble several times on its line; the first says it best.
+        let again = |earlier: &ConfigError| matches!(&earlier.origin, Origin::Column(_, at, _) if *at == line);
+        if mistakes.iter().any(again) {
+            continue;
+        }
+        mistakes.push(ConfigError {
+            key: String::new(),
+            origin: Origin::Column(Arc::clone(path), line, column),
+            // The message alone: the error's own text would quote the line, with a password that may stand in it.
+            what: format!("is not TOML: {}", error.message()),
+            mend: "strings stand in quotes, a section in [brackets]".to_owned(),
+        });
+    }
+    Err(mistakes)
+}
+
+/// Parses a single TOML value, as a variable may hold it for a key that takes a table or an array.
+///
+/// # Errors
+///
+/// The parser's message, without the text.
+pub(super) fn parse_value(text: &str, origin: &Origin) -> Result<Value, String> {
+    let value = DeValue::parse(text).map_err(|error| error.message().to_owned())?;
+    Ok(self::value(value.into_inner(), &|_| origin.clone()))
+}
+
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn table(entries: DeTable<'_>, origin: &dyn Fn(usize) -> Origin) -> Table {
+    let entry = |(key, value): (Spanned<_>, Spanned<DeValue<'_>>)| {
+        let node = Node { origin: origin(key.span().start), value: self::value(value.into_inner(), origin) };
+        (std::borrow::Cow::into_owned(key.into_inner()), node)
+    };
+    entries.into_iter().map(entry).collect()
+}
+
+fn value(value: DeValue<'_>, origin: &dyn Fn(usize) -> Origin) -> Value {
+    match value {
+        DeValue::String(text) => Value::Text(text.into_owned()),
+        DeValue::Integer(number) => {
+            let decimal = i128::from_str_radix(number.as_str(), number.radix());
+            Value::Number(decimal.map_or_else(|_| number.to_string(), |decimal| decimal.to_string()))
+        }
+        DeValue::Float(number) => Value::Number(number.to_string()),
+        DeValue::Boolean(truth) => Value::Boolean(truth),
+        DeValue::Datetime(_) => Value::Moment,
+        DeValue::Array(items) => {
+            let item = |item: Spanned<DeValue<'_>>| {
+                let origin_of_item = origin(item.span().start);
+                Node { value: self::value(item.into_inner(), origin), origin: origin_of_item }
+            };
+            Value::List(items.into_iter().map(item).collect())
+        }
+        DeValue::Table(entries) => Value::Table(table(entries, origin)),
+    }
+}
+
+/// Where the lines of a text start.
+struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    fn of(text: &'t str) -> Self {
+        let after = text.match_indices('\n').map(|(offset, _)| offset + 1);
+        Self { text, starts: std::iter::once(0).chain(after).collect() }
+    }
+
+    /// The line and the column, in characters, of a byte offset; both from 1.
+    fn position(&self, offset: usize) -> (usize, usize) {
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = self.starts[line - 1];
+        let before = self.text.get(start..offset).map_or(0, |before| before.chars().count());
+        (line, before + 1)
+    }
+}

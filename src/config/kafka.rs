@@ -1,0 +1,186 @@
+//! `[kafka]`: the brokers, and what librdkafka is told beyond that.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::error::{Complaint, Origin};
+use super::file;
+use super::reader::{Findings, Section, as_table, choice};
+use super::tree::{Node, Table, Value, shown};
+use crate::sink::{PropertyError, PropertyFault, validate_properties};
+
+/// `[kafka]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaConfig {
+    /// `kafka.bootstrap_servers`, `WALPOST_KAFKA__BOOTSTRAP_SERVERS`: `host:port` of some brokers, parted by commas (in the
+    /// file also an array). No default.
+    pub bootstrap_servers: String,
+    /// `kafka.delivery`, `WALPOST_KAFKA__DELIVERY`. Default `at-least-once`.
+    pub delivery: Delivery,
+    /// `kafka.properties`, `WALPOST_KAFKA__PROPERTIES__<NAME>`: properties of librdkafka. Default: none beyond our own.
+    pub properties: KafkaProperties,
+}
+
+/// How often a record may reach Kafka.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Never less than once; again only after a crash of the relay.
+    AtLeastOnce,
+}
+
+/// Properties of librdkafka by name, all of them known to it and none that the relay sets itself, each as the text that `rd_kafka_conf_set` takes. `Debug` shows the names only: some
+/// of the values are passwords.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct KafkaProperties(BTreeMap<String, Property>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Property {
+    text: String,
+    origin: Origin,
+}
+
+impl KafkaProperties {
+    /// Names and values in the order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, property)| (name.as_str(), property.text.as_str()))
+    }
+
+    /// Names and values as the sink takes them.
+    #[must_use]
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        self.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// The value of a property.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|property| property.text.as_str())
+    }
+
+    /// Where a property is set.
+    pub(super) fn origin(&self, name: &str) -> Option<&Origin> {
+        self.0.get(name).map(|property| &property.origin)
+    }
+}
+
+impl fmt::Debug for KafkaProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl KafkaConfig {
+    pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
+        let bootstrap_servers = section.required("bootstrap_servers", "\"host:9092\"", servers);
+        let delivery = section.or("delivery", Delivery::AtLeastOnce, delivery);
+        let (node, findings) = section.take("properties");
+        let properties = node.map(|node| properties(node, findings)).unwrap_or_default();
+        check(&properties, findings);
+        section.finish();
+        Some(Self { bootstrap_servers: bootstrap_servers?, delivery, properties })
+    }
+}
+
+fn delivery(value: &Value) -> Result<Delivery, Complaint> {
+    match choice(value, &[("at-least-once", Some(Delivery::AtLeastOnce)), ("exactly-once", None)])? {
+        Some(delivery) => Ok(delivery),
+        None => Err(Complaint::new(
+            "\"exactly-once\" comes in a later release",
+            "write \"at-least-once\" and let consumers drop what they have seen, by ce_id or outbox-position",
+        )),
+    }
+}
+
+/// Checks a list of brokers as librdkafka takes it: `[protocol://]host[:port],...`.
+fn servers(value: &Value) -> Result<String, Complaint> {
+    let items: Vec<&str> = match value {
+        Value::List(items) => items.iter().map(|item| item.value.as_text()).collect::<Result<_, _>>()?,
+        Value::Text(_) | Value::Variable(_) => value.as_text()?.split(',').map(str::trim).collect(),
+        other => return Err(other.is_not("a string or an array of strings", "write \"host:9092,host:9092\"")),
+    };
+    if items.is_empty() {
+        return Err(Complaint::new("is empty", "name at least one broker, such as \"host:9092\""));
+    }
+    match items.iter().find(|item| !is_server(item)) {
+        Some(bad) => Err(Complaint::new(format!("{} is not host:port", shown(bad)), "write \"host:9092,host:9092\"")),
+        None => Ok(items.join(",")),
+    }
+}
+
+fn is_server(item: &str) -> bool {
+    let address = item.split_once("://").map_or(item, |(_, address)| address);
+    // The last colon outside an IPv6 address in brackets.
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port.parse::<u16>().is_ok_and(|port| port > 0)),
+        _ => (address, true),
+    };
+    let legal = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '%');
+    let bare_ipv6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
+    port && !host.is_empty() && host.chars().all(legal) && !bare_ipv6
+}
+
+/// Reads the table of properties. `linger.ms = 5` without quotes is a table in a table to TOML; it means the same here.
+fn properties(node: Node, findings: &mut Findings) -> KafkaProperties {
+    let origin = node.origin;
+    let value = match node.value {
+        // A variable's text in TOML is parsed where the variable is read, so none arrives here.
+        Value::Variable(text) => file::parse_value(&text, &origin).unwrap_or(Value::Variable(text)),
+        other => other,
+    };
+    let mut properties = KafkaProperties::default();
+    match as_table(value) {
+        Ok(table) => flatten("", table, &mut properties, findings),
+        Err(complaint) => findings.refuse("kafka.properties", origin, complaint),
+    }
+    properties
+}
+
+/// Asks librdkafka about every property.
+fn check(properties: &KafkaProperties, findings: &mut Findings) {
+    for PropertyError { property, fault } in validate_properties(&properties.to_map()) {
+        let mend = match fault {
+            PropertyFault::Reserved { .. } => "leave it out",
+            PropertyFault::Unknown => "see the list in librdkafka's CONFIGURATION.md",
+            PropertyFault::InvalidValue => "see what it takes in librdkafka's CONFIGURATION.md",
+        };
+        let origin = properties.origin(&property).cloned().unwrap_or(Origin::Nowhere);
+        findings.refuse(&format!("kafka.properties.{property}"), origin, Complaint::new(fault.to_string(), mend));
+    }
+}
+
+/// Joins the names of tables in tables by dots. Their depth is bounded by the TOML parser.
+fn flatten(prefix: &str, table: Table, properties: &mut KafkaProperties, findings: &mut Findings) {
+    for (key, node) in table {
+        let name = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+        let text = match node.value {
+            Value::Table(inner) => {
+                flatten(&name, inner, properties, findings);
+                continue;
+            }
+            Value::Text(text) | Value::Variable(text) | Value::Number(text) => text,
+            Value::Boolean(truth) => truth.to_string(),
+            other => {
+                let complaint =
+                    other.is_not("a string, number or truth value", "write the property as librdkafka takes it");
+                findings.refuse(&format!("kafka.properties.{name}"), node.origin, complaint);
+                continue;
+            }
+        };
+        put(name, Property { text, origin: node.origin }, properties, findings);
+    }
+}
+
+/// Adds a property. A variable goes before the file; the file may not name a property twice.
+fn put(name: String, property: Property, properties: &mut KafkaProperties, findings: &mut Findings) {
+    let is_variable = |property: &Property| matches!(property.origin, Origin::Variable(_));
+    match properties.0.get(&name) {
+        Some(earlier) if is_variable(earlier) && !is_variable(&property) => {}
+        Some(earlier) if !is_variable(earlier) && !is_variable(&property) => {
+            let complaint = Complaint::new("is set twice, with quotes and without", "keep one of the two");
+            findings.refuse(&format!("kafka.properties.{name}"), property.origin, complaint);
+        }
+        _ => {
+            properties.0.insert(name, property);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Names that another system has rules for: slots, Postgres identifiers, Kafka topics.
+
+use std::fmt;
+
+use super::error::Complaint;
+use super::tree::shown;
+
+/// Longest identifier of Postgres, in bytes (`NAMEDATALEN` - 1).
+const IDENTIFIER_BYTES_MAX: usize = 63;
+
+/// Longest name of a Kafka topic, in bytes (`org.apache.kafka.common.internals.Topic`).
+const TOPIC_BYTES_MAX: usize = 249;
+
+/// Longest name of a relay, in bytes: it becomes a part of names in Kafka.
+const RELAY_NAME_BYTES_MAX: usize = 128;
+
+/// The name of a replication slot: 1 to 63 of `a-z`, `0-9` and `_` (Postgres: `ReplicationSlotValidateName`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotName(String);
+
+impl Default for SlotName {
+    fn default() -> Self {
+        Self("walpost".to_owned())
+    }
+}
+
+impl SlotName {
+    pub(super) fn parse(text: &str) -> Result<Self, Complaint> {
+        let legal = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+        if text.len() <= IDENTIFIER_BYTES_MAX && !text.is_empty() && text.bytes().all(legal) {
+            return Ok(Self(text.to_owned()));
+        }
+        let what = format!("{} is no name that Postgres takes for a slot", shown(text));
+        Err(Complaint::new(what, "write 1 to 63 of a-z, 0-9 and _"))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The name of a Kafka topic: 1 to 249 of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`, not `.` or `..`
+/// (`org.apache.kafka.common.internals.Topic`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicName(String);
+
+impl TopicName {
+    /// Where dead letters go unless the configuration says otherwise.
+    pub(super) fn dead_letters() -> Self {
+        Self("outbox.dead-letter".to_owned())
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self, Complaint> {
+        if (1..=TOPIC_BYTES_MAX).contains(&text.len()) && text.chars().all(is_topic_char) && !matches!(text, "." | "..")
+        {
+            return Ok(Self(text.to_owned()));
+        }
+        let what = format!("{} is no name that Kafka takes for a topic", shown(text));
+        Err(Complaint::new(what, "write 1 to 249 of a-z, A-Z, 0-9, ., _ and -"))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A table by its schema and its name, as the catalogue has them: no quotes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TableName {
+    /// The schema.
+    pub schema: String,
+    /// The table.
+    pub name: String,
+}
+
+impl TableName {
+    /// Parses `schema.table`, each a plain or a "quoted" identifier. A plain one with capitals is refused: SQL would
+    /// read it in lower case, a person perhaps not.
+    pub(super) fn parse(text: &str) -> Result<Self, Complaint> {
+        let refused = |mend: &str| Complaint::new(format!("{} is not schema.table", shown(text)), mend);
+        let (schema, rest) = part(text).map_err(refused)?;
+        let Some(rest) = rest.strip_prefix('.') else {
+            return Err(refused("name the schema too: \"public.my_table\""));
+        };
+        let (name, rest) = part(rest).map_err(refused)?;
+        if !rest.is_empty() {
+            return Err(refused(
+                "put an identifier with a character other than a letter, digit, _ or $ in double quotes",
+            ));
+        }
+        Ok(Self { schema: identifier(&schema)?, name: identifier(&name)? })
+    }
+}
+
+impl fmt::Display for TableName {
+    /// As SQL takes it: both parts quoted where they must be.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |f: &mut fmt::Formatter<'_>, text: &str| {
+            let starts = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            if starts && text.chars().all(plain) {
+                f.write_str(text)
+            } else {
+                write!(f, "\"{}\"", text.replace('"', "\"\""))
+            }
+        };
+        part(f, &self.schema)?;
+        f.write_str(".")?;
+        part(f, &self.name)
+    }
+}
+
+/// Checks an identifier that is given as the catalogue has it: 1 to 63 bytes without a zero.
+pub(super) fn identifier(text: &str) -> Result<String, Complaint> {
+    if (1..=IDENTIFIER_BYTES_MAX).contains(&text.len()) && !text.contains('\0') {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new(
+        format!("{} is no identifier of Postgres", shown(text)),
+        "write 1 to 63 bytes, none of them zero",
+    ))
+}
+
+/// Checks the name of a relay. It stands in headers and is part of names in Kafka, so it keeps to a topic's characters.
+pub(super) fn relay_name(text: &str) -> Result<String, Complaint> {
+    if (1..=RELAY_NAME_BYTES_MAX).contains(&text.len()) && text.chars().all(is_topic_char) {
+        return Ok(text.to_owned());
+    }
+    let mend = format!("write 1 to {RELAY_NAME_BYTES_MAX} of a-z, A-Z, 0-9, ., _ and -");
+    Err(Complaint::new(format!("{} is no name for a relay", shown(text)), mend))
+}
+
+/// Whether a character may stand in a topic's name.
+pub(super) fn is_topic_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+/// The identifier at the start of a text, without its quotes, and what comes after. The error is an advice.
+fn part(text: &str) -> Result<(String, &str), &'static str> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
+        let (identifier, rest) = text.split_at(text.find(|c| !plain(c)).unwrap_or(text.len()));
+        if identifier.is_empty() || identifier.starts_with(|c: char| c.is_numeric() || c == '$') {
+            return Err("write \"schema.table\"; an identifier starts with a letter or _, or stands in double quotes");
+        }
+        if identifier.chars().any(char::is_uppercase) {
+            return Err("write an identifier with capitals in double quotes, '\"Schema\".\"Table\"', or in lower case");
+        }
+        return Ok((identifier.to_owned(), rest));
+    };
+    let mut identifier = String::new();
+    let mut chars = quoted.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        if c != '"' {
+            identifier.push(c);
+        } else if chars.next_if(|(_, next)| *next == '"').is_some() {
+            identifier.push('"');
+        } else {
+            return Ok((identifier, &quoted[at + 1..]));
+        }
+    }
+    Err("close the double quote")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_read_as_sql_reads_it() {
+        let read = |text| {
+            TableName::parse(text).ok().map(|table| (table.schema.clone(), table.name.clone(), table.to_string()))
+        };
+        let table = |schema: &str, name: &str, sql: &str| Some((schema.to_owned(), name.to_owned(), sql.to_owned()));
+        assert_eq!(read("outbox.event"), table("outbox", "event", "outbox.event"));
+        assert_eq!(read(r#""Sales"."Out.Box""#), table("Sales", "Out.Box", r#""Sales"."Out.Box""#));
+        assert_eq!(read(r#"public."say ""hi""""#), table("public", "say \"hi\"", r#"public."say ""hi""""#));
+        assert_eq!(read("öffentlich.ereignis"), table("öffentlich", "ereignis", "\"öffentlich\".ereignis"));
+        assert_eq!(read(r#""1"."select-1""#), table("1", "select-1", r#""1"."select-1""#));
+        let long = format!("public.{}", "x".repeat(64));
+        for bad in
+            ["", ".", "event", "a.b.c", "Public.Event", "a.\"b", "a.\"\"", "a b.c", "1a.b", "a.b ", "a.\"\0\"", &long]
+        {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn slots_and_topics_keep_to_their_systems_rules() {
+        assert!(SlotName::parse("walpost_2").is_ok());
+        for bad in ["", "Walpost", "wal-post", "ä", &"x".repeat(64)] {
+            assert!(SlotName::parse(bad).is_err(), "{bad}");
+        }
+        assert!(TopicName::parse("outbox.dead-letter_1").is_ok());
+        assert!(TopicName::parse(&"x".repeat(249)).is_ok());
+        for bad in ["", ".", "..", "a/b", "a b", "ä", &"x".repeat(250)] {
+            assert!(TopicName::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_refused_text_that_may_hold_a_password_is_not_shown() {
+        let complaint = SlotName::parse("postgres://u:hunter2@host/db").expect_err("no slot name");
+        assert!(!complaint.what.contains("hunter2"), "{}", complaint.what);
+    }
+}

@@ -1,0 +1,219 @@
+//! `[[outbox]]`: the outbox tables and what their columns mean.
+//!
+//! Each becomes an [`Outbox`], as the core takes it:
+//!
+//! - `outbox.N.table`, `WALPOST_OUTBOX__N__TABLE`: the table with its schema, as SQL writes it. No default.
+//! - `outbox.N.preset`, `WALPOST_OUTBOX__N__PRESET`: `walpost` or `debezium`. Default `walpost`.
+//! - `outbox.N.columns`, `WALPOST_OUTBOX__N__COLUMNS__<ROLE>`: the columns by their roles. Default: the role's name; `false`
+//!   says that the table has no such column. A column named here must be in the table; of the others, those that an
+//!   event can do without (`topic`, `headers`, `created_at`) are read where they are.
+//! - `outbox.N.topic`, `WALPOST_OUTBOX__N__TOPIC`: the topic of the table's events, with `{role}` or `{column}` where a
+//!   column's value goes; then no schema version is looked up. Default: none for `walpost` (the row's topic, else its schema
+//!   version's), `outbox.event.{aggregatetype}` for `debezium`.
+//! - `outbox.N.header_columns`, `WALPOST_OUTBOX__N__HEADER_COLUMNS` (in TOML): more columns that become headers, as
+//!   `["column"]` or `{ column = "header" }`. Default: none.
+//!
+//! Without any `[[outbox]]`, there is `outbox.event` with the preset `walpost`.
+
+use std::collections::BTreeMap;
+
+use super::environment::OUTBOXES_MAX;
+use super::error::Complaint;
+use super::names::{TableName, identifier};
+use super::reader::{Findings, Section, as_table, choice};
+use super::template;
+use super::tree::{Node, Value, shown};
+use crate::relay::outbox::{Column, Outbox, Role, Routing};
+
+/// Most columns of a table that become headers.
+const HEADER_COLUMNS_MAX: usize = 64;
+
+/// The topic of Debezium's outbox event router.
+const DEBEZIUM_TOPIC: &str = "outbox.event.{aggregatetype}";
+
+/// What a table's columns are called by default, and what they mean.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Preset {
+    /// As `outbox.event`.
+    Walpost,
+    /// As Debezium's outbox event router reads it.
+    Debezium,
+}
+
+/// A role as the configuration names it, and the core's; `None` for one that only the topic or headers use.
+type NamedRole = (&'static str, Option<Role>);
+
+impl Preset {
+    const WORDS: [(&'static str, Self); 2] = [("walpost", Self::Walpost), ("debezium", Self::Debezium)];
+
+    fn roles(self) -> Vec<NamedRole> {
+        match self {
+            Self::Walpost => Role::ALL.iter().map(|role| (role.as_str(), Some(*role))).collect(),
+            Self::Debezium => vec![
+                ("id", Some(Role::Id)),
+                ("aggregatetype", None),
+                ("aggregateid", Some(Role::Key)),
+                ("type", None),
+                ("payload", Some(Role::Payload)),
+            ],
+        }
+    }
+}
+
+/// Reads all `[[outbox]]` tables.
+pub(super) fn read_all(node: Option<Node>, findings: &mut Findings) -> Vec<Outbox> {
+    let Some(node) = node else {
+        return vec![Outbox::walpost("outbox", "event")];
+    };
+    let items = match node.value {
+        Value::List(items) if (1..=OUTBOXES_MAX).contains(&items.len()) => items,
+        Value::List(_) => {
+            let complaint =
+                Complaint::new("is empty or too long", format!("give 1 to {OUTBOXES_MAX} [[outbox]] tables"));
+            findings.refuse("outbox", node.origin, complaint);
+            return Vec::new();
+        }
+        other => {
+            let mend = "write [[outbox]], with double brackets, once for each table";
+            findings.refuse("outbox", node.origin, other.is_not("an array of tables", mend));
+            return Vec::new();
+        }
+    };
+    let mut tables = BTreeMap::new();
+    let mut outboxes = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let path = format!("outbox.{index}");
+        let origin = item.origin.clone();
+        let outbox = match as_table(item.value) {
+            Ok(table) => read(Section::new(&path, table, findings).at(&origin)),
+            Err(complaint) => {
+                findings.refuse(&path, origin, complaint);
+                continue;
+            }
+        };
+        let Some((table, outbox)) = outbox else { continue };
+        if let Some(earlier) = tables.insert(table.clone(), index) {
+            let what = format!("{table} is declared as outbox.{earlier} already");
+            findings.refuse(&format!("{path}.table"), origin, Complaint::new(what, "keep one of the two"));
+        }
+        outboxes.push(outbox);
+    }
+    outboxes
+}
+
+fn read(mut section: Section<'_>) -> Option<(TableName, Outbox)> {
+    let table = section.required("table", "\"schema.table\"", |value| TableName::parse(value.as_text()?));
+    let preset = section.or("preset", Preset::Walpost, |value| choice(value, &Preset::WORDS));
+    let default_topic = (preset == Preset::Debezium).then(|| DEBEZIUM_TOPIC.to_owned());
+    let topic = section.optional("topic", |value| value.as_text().map(str::to_owned)).or(default_topic);
+    let columns = columns(preset, topic.is_some(), section.section("columns"));
+    let column_of = |role: &str| match columns.names.get(role) {
+        Some(Some(column)) => Ok(column.clone()),
+        Some(None) => Err(Complaint::new(
+            format!("needs the column of {role}, which columns says is not there"),
+            "name the column, or give a topic without it",
+        )),
+        None => identifier(role),
+    };
+    let parts = topic.map(|topic| template::parse(&topic, column_of));
+    let routing = match parts {
+        None => Routing::Contract,
+        Some(Ok(parts)) => Routing::Template(parts),
+        Some(Err(complaint)) => {
+            section.refuse("topic", complaint);
+            Routing::Contract
+        }
+    };
+    let header_columns = section.optional("header_columns", header_columns).unwrap_or_default();
+    section.finish();
+    let table = table?;
+    let TableName { schema: namespace, name } = table.clone();
+    Some((table, Outbox { namespace, table: name, columns: columns.read, routing, header_columns }))
+}
+
+/// The columns of a table.
+struct Columns {
+    /// Those that the core reads.
+    read: Vec<Column>,
+    /// By the role's name, the column; `None` if the table has none.
+    names: BTreeMap<&'static str, Option<String>>,
+}
+
+/// Reads `columns`; `routed` says that the topic comes from the configuration.
+fn columns(preset: Preset, routed: bool, mut section: Section<'_>) -> Columns {
+    let mut columns = Columns { read: Vec::new(), names: BTreeMap::new() };
+    for (name, role) in preset.roles() {
+        let column = section.or(name, Some(name.to_owned()), column);
+        let is_named = section.is_given(name);
+        let complaint = match (role, &column) {
+            (Some(Role::Id | Role::Payload), None) => Some(("is needed", "name the column")),
+            (Some(Role::SchemaName | Role::SchemaVersion), None) if !routed => {
+                Some(("is needed to find the topic", "name the column, or give the table a topic"))
+            }
+            (Some(Role::Topic), Some(_)) if routed && is_named => {
+                Some(("is not read where the table has a topic", "give one of the two"))
+            }
+            _ => None,
+        };
+        if let Some((what, mend)) = complaint {
+            section.refuse(name, Complaint::new(what, mend));
+        }
+        // A topic from the configuration stands in the place of the row's.
+        if let (Some(role), Some(column)) = (role, &column)
+            && !(routed && role == Role::Topic)
+        {
+            columns.read.push(Column { role, name: column.clone(), needed: is_named || !is_optional(role, routed) });
+        }
+        columns.names.insert(name, column);
+    }
+    section.finish();
+    columns
+}
+
+/// Whether an event can do without the column of a role that nobody has named.
+fn is_optional(role: Role, routed: bool) -> bool {
+    match role {
+        Role::Topic | Role::Headers | Role::CreatedAt => true,
+        Role::SchemaName | Role::SchemaVersion => routed,
+        Role::Id | Role::Key | Role::Payload => false,
+    }
+}
+
+fn column(value: &Value) -> Result<Option<String>, Complaint> {
+    match value {
+        Value::Boolean(false) => Ok(None),
+        Value::Variable(text) if text == "false" => Ok(None),
+        Value::Boolean(true) => Err(value.is_not("a column's name or false", "name the column")),
+        other => identifier(other.as_text()?).map(Some),
+    }
+}
+
+/// Reads `["column"]`, which keeps its order, or `{ column = "header" }`, which is put into that of the columns' names.
+fn header_columns(value: &Value) -> Result<Vec<(String, String)>, Complaint> {
+    let columns = match value {
+        Value::List(items) => {
+            let columns = items.iter().map(|item| item.value.as_text().and_then(|name| header_column(name, name)));
+            columns.collect::<Result<Vec<_>, _>>()?
+        }
+        Value::Table(table) => {
+            let columns = table.iter().map(|(column, node)| header_column(column, node.value.as_text()?));
+            columns.collect::<Result<_, _>>()?
+        }
+        other => {
+            return Err(other.is_not("a list or table of columns", "write [\"column\"] or { column = \"header\" }"));
+        }
+    };
+    if columns.len() > HEADER_COLUMNS_MAX {
+        let mend = format!("name at most {HEADER_COLUMNS_MAX} columns");
+        return Err(Complaint::new(format!("names {} columns", columns.len()), mend));
+    }
+    Ok(columns)
+}
+
+fn header_column(column: &str, header: &str) -> Result<(String, String), Complaint> {
+    if header.starts_with("outbox-") {
+        let what = format!("{} starts with outbox-, as walpost's own headers do", shown(header));
+        return Err(Complaint::new(what, "choose another header"));
+    }
+    Ok((identifier(column)?, header.to_owned()))
+}

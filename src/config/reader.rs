@@ -1,0 +1,185 @@
+//! Walks a tree of values and makes typed ones of them, gathering every mistake on the way instead of stopping at one.
+
+use std::collections::BTreeMap;
+
+use super::environment::variable;
+use super::error::{Complaint, ConfigError, ConfigErrors, Origin};
+use super::nearest::nearest;
+use super::tree::{Node, Table, Value, shown};
+
+/// What the reading of a configuration has brought to light.
+pub(super) struct Findings {
+    /// The mistakes so far.
+    pub(super) errors: Vec<ConfigError>,
+    /// Every key that was asked for, present or not, in the order of asking.
+    pub(super) keys: Vec<String>,
+    /// Where a missing section would have to stand.
+    pub(super) home: Origin,
+}
+
+impl Findings {
+    pub(super) fn new(home: Origin) -> Self {
+        Self { errors: Vec::new(), keys: Vec::new(), home }
+    }
+
+    /// Records a mistake.
+    pub(super) fn refuse(&mut self, key: &str, origin: Origin, complaint: Complaint) {
+        let Complaint { what, mend } = complaint;
+        self.errors.push(ConfigError { key: key.to_owned(), origin, what, mend });
+    }
+
+    /// The value, if nothing is wrong with it or with anything else.
+    pub(super) fn or_errors<T>(mut self, value: Option<T>) -> Result<T, ConfigErrors> {
+        // What is missing comes after what is wrong: it has no line, and may be what is written wrong.
+        let place = |error: &ConfigError| match error.origin {
+            Origin::Column(_, line, _) | Origin::Line(_, line) => (0, line),
+            Origin::Variable(_) => (1, 0),
+            Origin::File(_) | Origin::Nowhere => (2, 0),
+        };
+        self.errors.sort_by_key(place);
+        match value {
+            Some(value) if self.errors.is_empty() => Ok(value),
+            _ => Err(ConfigErrors(self.errors)),
+        }
+    }
+}
+
+/// One table of the configuration while it is read.
+pub(super) struct Section<'f> {
+    path: String,
+    /// Where a missing key would have to stand.
+    home: Origin,
+    table: Table,
+    asked: BTreeMap<&'static str, Option<Origin>>,
+    findings: &'f mut Findings,
+}
+
+impl<'f> Section<'f> {
+    /// Starts reading `table`, which stands under `path` (empty for the whole configuration).
+    pub(super) fn new(path: impl Into<String>, table: Table, findings: &'f mut Findings) -> Self {
+        Self { path: path.into(), home: findings.home.clone(), table, asked: BTreeMap::new(), findings }
+    }
+
+    /// The same, where it is known on which line of the file the table starts.
+    pub(super) fn at(mut self, origin: &Origin) -> Self {
+        if matches!(origin, Origin::Line(..)) {
+            self.home = origin.clone();
+        }
+        self
+    }
+
+    /// Takes a value out, with the findings to read it into, when it is more than a plain value.
+    pub(super) fn take(&mut self, key: &'static str) -> (Option<Node>, &mut Findings) {
+        let node = self.table.remove(key);
+        self.asked.insert(key, node.as_ref().map(|node| node.origin.clone()));
+        let path = self.key(key);
+        self.findings.keys.push(path);
+        (node, self.findings)
+    }
+
+    /// The table under a key; an empty one if it is missing or no table.
+    pub(super) fn section(&mut self, key: &'static str) -> Section<'_> {
+        let path = self.key(key);
+        let (node, findings) = self.take(key);
+        let Some(Node { value, origin }) = node else {
+            return Section::new(path, Table::new(), findings);
+        };
+        let table = as_table(value).unwrap_or_else(|complaint| {
+            findings.refuse(&path, origin.clone(), complaint);
+            Table::new()
+        });
+        Section::new(path, table, findings).at(&origin)
+    }
+
+    /// A value that may be missing. `None` too if it is wrong; then the mistake is recorded.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, Complaint>,
+    ) -> Option<T> {
+        let node = self.take(key).0?;
+        parse(&node.value).map_err(|complaint| self.refuse(key, complaint)).ok()
+    }
+
+    /// A value with a default.
+    pub(super) fn or<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        parse: impl FnOnce(&Value) -> Result<T, Complaint>,
+    ) -> T {
+        self.optional(key, parse).unwrap_or(default)
+    }
+
+    /// A value that must be there; `example` goes into the advice when it is not.
+    pub(super) fn required<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        parse: impl FnOnce(&Value) -> Result<T, Complaint>,
+    ) -> Option<T> {
+        let value = self.optional(key, parse);
+        if !self.is_given(key) {
+            self.refuse_missing(key, example);
+        }
+        value
+    }
+
+    /// Whether a key that was asked for is there, right or wrong.
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.asked.get(key).is_some_and(Option::is_some)
+    }
+
+    /// Records that a needed key is not there.
+    pub(super) fn refuse_missing(&mut self, key: &'static str, example: &str) {
+        let header =
+            if self.path.starts_with("outbox.") { "[[outbox]]".to_owned() } else { format!("[{}]", self.path) };
+        let advice = format!("write {key} = {example} under {header}, or set {}", variable(&self.key(key)));
+        self.refuse(key, Complaint::new("is missing", advice));
+    }
+
+    /// Records a mistake of a key that was asked for.
+    pub(super) fn refuse(&mut self, key: &'static str, complaint: Complaint) {
+        let origin = self.asked.get(key).cloned().flatten().unwrap_or_else(|| self.home.clone());
+        self.findings.refuse(&self.key(key), origin, complaint);
+    }
+
+    /// Ends the reading: what nobody asked for is an unknown key.
+    pub(super) fn finish(self) {
+        let known = || self.asked.keys().copied();
+        for (key, node) in &self.table {
+            let mend = match nearest(key, known()) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("the keys here are {}", known().collect::<Vec<_>>().join(", ")),
+            };
+            let what = if matches!(node.value, Value::Table(_)) { "unknown section" } else { "unknown key" };
+            self.findings.refuse(&self.key(key), node.origin.clone(), Complaint::new(what, mend));
+        }
+    }
+
+    fn key(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+}
+
+/// Parses a text that must be one of a few words.
+pub(super) fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Result<T, Complaint> {
+    let text = value.as_text()?;
+    if let Some((_, meaning)) = choices.iter().find(|(word, _)| *word == text) {
+        return Ok(*meaning);
+    }
+    let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+    let mend = match nearest(text, choices.iter().map(|(word, _)| *word)) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => format!("write {}", words.join(" or ")),
+    };
+    Err(Complaint::new(format!("{} is none of its values", shown(text)), mend))
+}
+
+/// Makes a table of a value.
+pub(super) fn as_table(value: Value) -> Result<Table, Complaint> {
+    match value {
+        Value::Table(table) => Ok(table),
+        other => Err(other.is_not("a table", "write a [section] or { key = value }")),
+    }
+}

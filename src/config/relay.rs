@@ -1,0 +1,130 @@
+//! `[relay]`: what the relay is called, what becomes of refused events, and its limits.
+
+use std::time::Duration;
+
+use super::error::Complaint;
+use super::names::{TopicName, relay_name};
+use super::quantity;
+use super::reader::{Section, choice};
+use super::tree::{Value, shown};
+use crate::relay::OnRejected;
+use crate::relay::encode::HeaderStyle;
+
+/// Default of `relay.max_in_flight`, in records. At a kilobyte that librdkafka and a small event take with its headers it
+/// is 20 MB, and at 150,000 records a second it spans 130 ms, several round trips of a busy broker.
+const MAX_IN_FLIGHT_DEFAULT: u64 = 20_000;
+
+/// Largest `relay.max_in_flight`, in records: what `queue.buffering.max.messages` takes, less room for dead letters.
+const MAX_IN_FLIGHT_MOST: u64 = 10_000_000;
+
+/// Default of `relay.max_in_flight_bytes`, in bytes.
+const MAX_IN_FLIGHT_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
+
+/// Largest `relay.max_in_flight_bytes`, in bytes.
+const MAX_IN_FLIGHT_BYTES_MOST: u64 = 64 * 1024 * 1024 * 1024;
+
+/// Default of `relay.shutdown_timeout`: below the 30 s after which Kubernetes kills by default, with room to report.
+const SHUTDOWN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(25);
+
+/// Longest `relay.shutdown_timeout`.
+const SHUTDOWN_TIMEOUT_MOST: Duration = Duration::from_secs(3_600);
+
+/// Default of `relay.retention`.
+const RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
+
+/// Shortest and longest `relay.retention`: partitions are of a day.
+const RETENTION_LEAST: Duration = Duration::from_secs(86_400);
+const RETENTION_MOST: Duration = Duration::from_secs(3_650 * 86_400);
+
+/// Longest `relay.source`, in bytes: it stands in every record.
+const SOURCE_BYTES_MAX: usize = 256;
+
+/// `[relay]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayConfig {
+    /// `relay.name`, `WALPOST_RELAY__NAME`: the relay's name, header `outbox-relay`; 1 to 128 of a topic name's
+    /// characters. Default `walpost`.
+    pub name: String,
+    /// `relay.on_rejected`, `WALPOST_RELAY__ON_REJECTED`: what becomes of an event that can't be published as its contract
+    /// says. Default `dead-letter`.
+    pub on_rejected: OnRejected,
+    /// `relay.dead_letter_topic`, `WALPOST_RELAY__DEAD_LETTER_TOPIC`. Default `outbox.dead-letter`.
+    pub dead_letter_topic: TopicName,
+    /// `relay.create_topics`, `WALPOST_RELAY__CREATE_TOPICS`: whether a missing topic is created, by its schema version's
+    /// settings. Default true.
+    pub create_topics: bool,
+    /// `relay.headers`, `WALPOST_RELAY__HEADERS`: which headers a record gets. Default `cloudevents`.
+    pub headers: HeaderStyle,
+    /// `relay.source`, `WALPOST_RELAY__SOURCE`: header `ce_source`, a URI reference. Default (`None`) `/<database>`.
+    pub source: Option<String>,
+    /// `relay.max_in_flight`, `WALPOST_RELAY__MAX_IN_FLIGHT`: most records that Kafka has not acknowledged yet; at it the
+    /// relay stops reading. Default 20,000.
+    pub max_in_flight: usize,
+    /// `relay.max_in_flight_bytes`, `WALPOST_RELAY__MAX_IN_FLIGHT_BYTES`: the same in bytes of keys, values and headers, as a
+    /// number or such as "16MiB". A single larger record still passes, alone. Default 16 MiB.
+    pub max_in_flight_bytes: usize,
+    /// `relay.shutdown_timeout`, `WALPOST_RELAY__SHUTDOWN_TIMEOUT`: how long a stopping relay waits for Kafka's
+    /// acknowledgements, as a number of seconds or such as "25s". Default 25 s.
+    pub shutdown_timeout: Duration,
+    /// `relay.retention`, `WALPOST_RELAY__RETENTION`: the age at which whole daily partitions of `outbox.event` are
+    /// dropped, such as "7d", or "off" to keep all (`None`). Partitions ahead are made in any case. Default 7 days.
+    pub retention: Option<Duration>,
+}
+
+impl RelayConfig {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let words = [("dead-letter", OnRejected::DeadLetter), ("halt", OnRejected::Halt)];
+        let styles = [
+            ("cloudevents", HeaderStyle::CloudEvents),
+            ("plain", HeaderStyle::Plain),
+            ("debezium", HeaderStyle::Debezium),
+        ];
+        let name = section.or("name", "walpost".to_owned(), |value| relay_name(value.as_text()?));
+        let on_rejected = section.or("on_rejected", OnRejected::DeadLetter, |value| choice(value, &words));
+        let dead_letter_topic =
+            section.or("dead_letter_topic", TopicName::dead_letters(), |value| TopicName::parse(value.as_text()?));
+        let create_topics = section.or("create_topics", true, Value::as_boolean);
+        let headers = section.or("headers", HeaderStyle::CloudEvents, |value| choice(value, &styles));
+        let source = section.optional("source", source);
+        let max_in_flight =
+            section.or("max_in_flight", MAX_IN_FLIGHT_DEFAULT, |value| value.as_integer(1, MAX_IN_FLIGHT_MOST));
+        let max_in_flight_bytes = section.or("max_in_flight_bytes", MAX_IN_FLIGHT_BYTES_DEFAULT, |value| {
+            quantity::bytes(value, 1..=MAX_IN_FLIGHT_BYTES_MOST)
+        });
+        let shutdown_timeout = section.or("shutdown_timeout", SHUTDOWN_TIMEOUT_DEFAULT, |value| {
+            quantity::duration(value, Duration::ZERO..=SHUTDOWN_TIMEOUT_MOST)
+        });
+        let retention = section.or("retention", Some(RETENTION_DEFAULT), retention);
+        section.finish();
+        Self {
+            name,
+            on_rejected,
+            dead_letter_topic,
+            create_topics,
+            headers,
+            source,
+            max_in_flight: usize::try_from(max_in_flight).unwrap_or(usize::MAX),
+            max_in_flight_bytes: usize::try_from(max_in_flight_bytes).unwrap_or(usize::MAX),
+            shutdown_timeout,
+            retention,
+        }
+    }
+}
+
+fn retention(value: &Value) -> Result<Option<Duration>, Complaint> {
+    match value {
+        Value::Text(text) | Value::Variable(text) if text == "off" => Ok(None),
+        other => quantity::duration(other, RETENTION_LEAST..=RETENTION_MOST).map(Some),
+    }
+}
+
+/// Checks the characters of a URI reference (RFC 3986), which CloudEvents wants `source` to be.
+fn source(value: &Value) -> Result<String, Complaint> {
+    let text = value.as_text()?;
+    let legal = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c);
+    if text.len() <= SOURCE_BYTES_MAX && text.chars().all(legal) {
+        return Ok(text.to_owned());
+    }
+    let mend = format!("write at most {SOURCE_BYTES_MAX} characters such as \"/orders\", others percent-encoded");
+    Err(Complaint::new(format!("{} is no URI reference", shown(text)), mend))
+}

@@ -1,0 +1,69 @@
+//! `outbox.N.topic`: a topic's name with places for the values of columns.
+
+use super::error::Complaint;
+use super::names::{TopicName, is_topic_char};
+use super::tree::shown;
+use crate::relay::outbox::TemplatePart;
+
+/// Parses a name with `{role}` or `{column}` in it; `column_of` gives the column of what stands in the braces.
+pub(super) fn parse(
+    text: &str,
+    column_of: impl Fn(&str) -> Result<String, Complaint>,
+) -> Result<Vec<TemplatePart>, Complaint> {
+    let refused = |what: &str, mend: &str| Complaint::new(format!("{} {what}", shown(text)), mend);
+    if !text.contains(['{', '}']) {
+        let name = TopicName::parse(text)?;
+        return Ok(vec![TemplatePart::Literal(name.as_str().to_owned())]);
+    }
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (literal, after) = rest.split_at(rest.find(['{', '}']).unwrap_or(rest.len()));
+        if !literal.chars().all(is_topic_char) {
+            return Err(refused("has a character that no topic takes", "write a-z, A-Z, 0-9, ., _ and -"));
+        }
+        if !literal.is_empty() {
+            parts.push(TemplatePart::Literal(literal.to_owned()));
+        }
+        let Some(inside) = after.strip_prefix('{') else {
+            if after.is_empty() {
+                break;
+            }
+            return Err(refused("closes a brace that it did not open", "write {column}"));
+        };
+        let Some((name, after)) = inside.split_once('}') else {
+            return Err(refused("does not close a brace", "write {column}"));
+        };
+        if name.is_empty() || name.contains('{') {
+            return Err(refused("has no column in its braces", "write {column}"));
+        }
+        parts.push(TemplatePart::Column(column_of(name)?));
+        rest = after;
+    }
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<Vec<TemplatePart>> {
+        parse(text, |name| Ok(if name == "aggregatetype" { "Kind".to_owned() } else { name.to_owned() })).ok()
+    }
+
+    #[test]
+    fn a_template_is_literals_and_columns() {
+        let literal = |text: &str| TemplatePart::Literal(text.to_owned());
+        let column = |name: &str| TemplatePart::Column(name.to_owned());
+        assert_eq!(read("outbox.event.{aggregatetype}"), Some(vec![literal("outbox.event."), column("Kind")]));
+        assert_eq!(read("{a}{b}-x"), Some(vec![column("a"), column("b"), literal("-x")]));
+        assert_eq!(read("orders"), Some(vec![literal("orders")]));
+    }
+
+    #[test]
+    fn bad_templates_are_refused() {
+        for bad in ["", "a b", "a/{b}", "{", "}", "a}", "{}", "{a", "{a{b}}", "{a}}", "ä{b}", ".."] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

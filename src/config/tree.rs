@@ -1,0 +1,100 @@
+//! The configuration before it is typed: tables of values, each with the place where it was written.
+
+use std::collections::BTreeMap;
+
+use super::error::{Complaint, Origin};
+
+/// Longest excerpt of a refused value that an error shows, in characters.
+const EXCERPT_CHARS: usize = 60;
+
+/// Keys and their values.
+pub(super) type Table = BTreeMap<String, Node>;
+
+/// A value and where it was written.
+#[derive(Clone)]
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+}
+
+/// A value as it was written. No `Debug`: it may be a secret.
+#[derive(Clone)]
+pub(super) enum Value {
+    /// A string of the file.
+    Text(String),
+    /// An integer or a float, in decimal digits.
+    Number(String),
+    /// A truth value of the file.
+    Boolean(bool),
+    /// A date or time of the file; no key takes one.
+    Moment,
+    /// An array.
+    List(Vec<Node>),
+    /// A table.
+    Table(Table),
+    /// The text of a variable: a string, a number or a truth value, whichever its key takes.
+    Variable(String),
+}
+
+impl Value {
+    /// The value as a string.
+    pub(super) fn as_text(&self) -> Result<&str, Complaint> {
+        match self {
+            Self::Text(text) | Self::Variable(text) if text.is_empty() => {
+                Err(Complaint::new("is empty", "give it a value or leave the key out"))
+            }
+            Self::Text(text) | Self::Variable(text) => Ok(text),
+            other => Err(other.is_not("a string", "put it in quotes")),
+        }
+    }
+
+    /// The value as a truth value.
+    pub(super) fn as_boolean(&self) -> Result<bool, Complaint> {
+        match self {
+            Self::Boolean(truth) => Ok(*truth),
+            Self::Variable(text) if text == "true" => Ok(true),
+            Self::Variable(text) if text == "false" => Ok(false),
+            other => Err(other.is_not("true or false", "write true or false, without quotes")),
+        }
+    }
+
+    /// The value as a whole number from `least` to `most`.
+    pub(super) fn as_integer(&self, least: u64, most: u64) -> Result<u64, Complaint> {
+        let (Self::Number(digits) | Self::Variable(digits)) = self else {
+            return Err(self.is_not("a whole number", "write it without quotes"));
+        };
+        digits.parse().ok().filter(|number| (least..=most).contains(number)).ok_or_else(|| {
+            Complaint::new(
+                format!("{} is not a whole number from {least} to {most}", shown(digits)),
+                "choose a number in that range",
+            )
+        })
+    }
+
+    /// The complaint that this is not what is wanted. Names the kind of value, never the value.
+    pub(super) fn is_not(&self, wanted: &str, mend: &str) -> Complaint {
+        let kind = match self {
+            Self::Text(_) => "a string",
+            Self::Number(_) => "a number",
+            Self::Boolean(_) => "a truth value",
+            Self::Moment => "a date or time",
+            Self::List(_) => "an array",
+            Self::Table(_) => "a table",
+            Self::Variable(_) => "a text",
+        };
+        Complaint::new(format!("is {kind} where {wanted} belongs"), mend)
+    }
+}
+
+/// A refused value as an error may show it: quoted, on one line, cut off. A text with an `@` may be an address with a
+/// password that landed under the wrong key, so it is not shown at all.
+pub(super) fn shown(value: &str) -> String {
+    if value.contains('@') {
+        return "the value".to_owned();
+    }
+    let mut excerpt: String = value.chars().take(EXCERPT_CHARS).flat_map(char::escape_debug).collect();
+    if value.chars().nth(EXCERPT_CHARS).is_some() {
+        excerpt.push('…');
+    }
+    format!("\"{excerpt}\"")
+}

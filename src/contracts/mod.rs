@@ -1,0 +1,235 @@
+//! Edge 3: what the database says about schema versions.
+//!
+//! A schema version is immutable once registered, so the core asks for each once. The look-up is one statement; who runs it
+//! is the caller's business.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::relay::boundary::{Format, SchemaVersion, SchemaVersionId, TopicSettings};
+
+/// Looks up one schema version: its name is `$1`, its version `$2`. Gives no row or one with topic, format and the topic's
+/// settings, all as text.
+pub const LOOK_UP: &str =
+    "select topic, format, topic_config::text from outbox.schema_version where name = $1 and version = $2";
+
+/// One row of [`LOOK_UP`], each column as Postgres writes it.
+pub type Columns = [Option<String>; 3];
+
+/// A schema version can't be looked up.
+#[derive(Debug, thiserror::Error)]
+pub enum LookUpError<E: std::error::Error + 'static> {
+    /// The statement failed.
+    #[error("look up schema version {id}")]
+    Query {
+        /// The schema version.
+        id: SchemaVersionId,
+        /// Why.
+        #[source]
+        source: E,
+    },
+    /// What is registered makes no sense.
+    #[error("schema version {id} in outbox.schema_version is malformed")]
+    Malformed {
+        /// The schema version.
+        id: SchemaVersionId,
+        /// Why.
+        #[source]
+        source: Malformed,
+    },
+}
+
+/// What is wrong with a registered schema version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// The format is none that the relay knows.
+    #[error("format \"{0}\" is none of json, avro, protobuf, text and bytes")]
+    Format(String),
+    /// `topic_config` is no JSON object.
+    #[error("topic_config is not a JSON object")]
+    NoObject,
+    /// A key of `topic_config` is none.
+    #[error("topic_config has the unknown key \"{0}\"; it takes partitions, replication_factor and config")]
+    UnknownKey(String),
+    /// A value of `topic_config` is not what its key takes.
+    #[error("topic_config: {key} is not {wanted}")]
+    Value {
+        /// The key, with `config.` before a topic's property.
+        key: String,
+        /// What it takes.
+        wanted: &'static str,
+    },
+}
+
+/// Looks up a schema version through `query`, which runs a statement with these parameters and gives its rows. `None`: it is
+/// not registered.
+///
+/// # Errors
+///
+/// The statement fails, or what is registered is malformed.
+pub fn look_up<E: std::error::Error + 'static>(
+    id: &SchemaVersionId,
+    query: impl FnOnce(&str, &[Option<&str>]) -> Result<Vec<Columns>, E>,
+) -> Result<Option<SchemaVersion>, LookUpError<E>> {
+    let rows = query(LOOK_UP, &[Some(&*id.name), Some(&*id.version)])
+        .map_err(|source| LookUpError::Query { id: id.clone(), source })?;
+    // Name and version are the primary key, so there is one row at most.
+    let Some([topic, format, topic_config]) = rows.into_iter().next() else {
+        return Ok(None);
+    };
+    let version = parse(id, topic, format.as_deref(), topic_config.as_deref());
+    version.map(Some).map_err(|source| LookUpError::Malformed { id: id.clone(), source })
+}
+
+/// Makes a schema version of its columns.
+fn parse(
+    id: &SchemaVersionId,
+    topic: Option<String>,
+    format: Option<&str>,
+    topic_config: Option<&str>,
+) -> Result<SchemaVersion, Malformed> {
+    let format = format.unwrap_or_default();
+    Ok(SchemaVersion {
+        id: id.clone(),
+        topic: topic.filter(|topic| !topic.is_empty()).map(Arc::from),
+        format: Format::from_column(format).ok_or_else(|| Malformed::Format(format.to_owned()))?,
+        topic_settings: topic_config.map(topic_settings).transpose()?.unwrap_or_default(),
+    })
+}
+
+/// Reads `{"partitions": 6, "replication_factor": 3, "config": {"cleanup.policy": "compact"}}`; each key may be missing or
+/// null, which is the broker's default.
+fn topic_settings(json: &str) -> Result<TopicSettings, Malformed> {
+    let value: Value = serde_json::from_str(json).map_err(|_| Malformed::NoObject)?;
+    let object = match value {
+        Value::Null => return Ok(TopicSettings::default()),
+        Value::Object(object) => object,
+        _ => return Err(Malformed::NoObject),
+    };
+    let mut settings = TopicSettings::default();
+    for (key, value) in object {
+        match key.as_str() {
+            "partitions" => settings.partitions = positive(&key, &value, "a whole number from 1 to 2147483647")?,
+            "replication_factor" => {
+                settings.replication_factor = positive(&key, &value, "a whole number from 1 to 32767")?
+            }
+            "config" => settings.config = properties(value)?,
+            _ => return Err(Malformed::UnknownKey(key)),
+        }
+    }
+    Ok(settings)
+}
+
+fn positive<N: TryFrom<i64> + PartialOrd + From<i8>>(
+    key: &str,
+    value: &Value,
+    wanted: &'static str,
+) -> Result<Option<N>, Malformed> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    let number = value.as_i64().and_then(|number| N::try_from(number).ok()).filter(|number| *number >= N::from(1));
+    number.map(Some).ok_or_else(|| Malformed::Value { key: key.to_owned(), wanted })
+}
+
+/// A topic's properties. Kafka takes them as strings; numbers and truth values are written as such.
+fn properties(value: Value) -> Result<BTreeMap<String, String>, Malformed> {
+    let object: Map<String, Value> = match value {
+        Value::Null => return Ok(BTreeMap::new()),
+        Value::Object(object) => object,
+        _ => return Err(Malformed::Value { key: "config".to_owned(), wanted: "an object" }),
+    };
+    let property = |(name, value): (String, Value)| match value {
+        Value::String(text) => Ok((name, text)),
+        Value::Number(number) => Ok((name, number.to_string())),
+        Value::Bool(truth) => Ok((name, truth.to_string())),
+        _ => Err(Malformed::Value { key: format!("config.{name}"), wanted: "a string, number or truth value" }),
+    };
+    object.into_iter().map(property).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn id() -> SchemaVersionId {
+        SchemaVersionId { name: "orders.placed".into(), version: "2.1.0".into() }
+    }
+
+    fn found(topic: Option<&str>, format: &str, config: Option<&str>) -> Result<SchemaVersion, Malformed> {
+        let row = [topic, Some(format), config].map(|text| text.map(str::to_owned));
+        match look_up(&id(), |_, _| Ok::<_, Infallible>(vec![row])) {
+            Ok(version) => Ok(version.expect("there was a row")),
+            Err(LookUpError::Malformed { source, .. }) => Err(source),
+            Err(LookUpError::Query { source, .. }) => match source {},
+        }
+    }
+
+    #[test]
+    fn a_version_is_asked_for_by_name_and_version() {
+        let answer = look_up(&id(), |sql, parameters| {
+            assert_eq!(sql, LOOK_UP);
+            assert_eq!(parameters, [Some("orders.placed"), Some("2.1.0")]);
+            Ok::<_, Infallible>(Vec::new())
+        });
+        assert_eq!(answer.expect("no rows are no error"), None);
+    }
+
+    #[test]
+    fn an_error_of_the_query_keeps_its_source() {
+        let error = look_up(&id(), |_, _| Err(std::io::Error::other("gone"))).expect_err("it failed");
+        assert_eq!(error.to_string(), "look up schema version orders.placed/2.1.0");
+        assert_eq!(std::error::Error::source(&error).map(ToString::to_string).as_deref(), Some("gone"));
+    }
+
+    #[test]
+    fn all_columns_are_read() {
+        let config = r#"{"partitions": 6, "replication_factor": 3,
+            "config": {"cleanup.policy": "compact", "retention.ms": 1000, "preallocate": true}}"#;
+        let version = found(Some("orders"), "json", Some(config)).expect("it is well formed");
+        assert_eq!(version.topic.as_deref(), Some("orders"));
+        assert_eq!(version.format, Format::Json);
+        assert_eq!(version.topic_settings.partitions, Some(6));
+        assert_eq!(version.topic_settings.replication_factor, Some(3));
+        let properties = [("cleanup.policy", "compact"), ("preallocate", "true"), ("retention.ms", "1000")];
+        let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(version.topic_settings.config, BTreeMap::from(properties));
+    }
+
+    #[test]
+    fn what_is_not_there_is_the_default() {
+        for config in [None, Some("null"), Some("{}"), Some(r#"{"partitions": null, "config": null}"#)] {
+            let version = found(None, "avro", config).expect("it is well formed");
+            assert_eq!((version.topic, version.topic_settings), (None, TopicSettings::default()), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        let value = |key: &str, wanted| Malformed::Value { key: key.to_owned(), wanted };
+        let partitions = || value("partitions", "a whole number from 1 to 2147483647");
+        let replicas = || value("replication_factor", "a whole number from 1 to 32767");
+        for (config, expected) in [
+            ("[]", Malformed::NoObject),
+            ("{", Malformed::NoObject),
+            (r#"{"partition": 1}"#, Malformed::UnknownKey("partition".to_owned())),
+            (r#"{"partitions": 0}"#, partitions()),
+            (r#"{"partitions": 2147483648}"#, partitions()),
+            (r#"{"partitions": 1.5}"#, partitions()),
+            (r#"{"partitions": "6"}"#, partitions()),
+            (r#"{"replication_factor": 32768}"#, replicas()),
+            (r#"{"replication_factor": -1}"#, replicas()),
+            (r#"{"config": []}"#, value("config", "an object")),
+            (r#"{"config": {"a": [1]}}"#, value("config.a", "a string, number or truth value")),
+        ] {
+            assert_eq!(found(None, "json", Some(config)), Err(expected), "{config}");
+        }
+        assert_eq!(found(None, "xml", None), Err(Malformed::Format("xml".to_owned())));
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        assert_eq!(found(None, "json", Some(&deep)), Err(Malformed::NoObject));
+    }
+}

@@ -1,0 +1,109 @@
+//! From the configuration to a relay's parts.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use super::Driver;
+use super::link::{BackfillNote, Link};
+use super::lookup::Lookup;
+use super::upkeep::Upkeep;
+use crate::config::Config;
+use crate::fault::Fault;
+use crate::postgres::ConnectOptions;
+use crate::relay::outbox::{Outbox, Role};
+use crate::relay::{Core, Settings};
+use crate::sink::{Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics};
+use crate::source::{OutboxTable, STATUS_INTERVAL, SourceOptions, TableName};
+use crate::telemetry::Telemetry;
+
+/// How long Kafka may take to answer for the first time. Afterwards it is waited for as long as it takes.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+
+/// A relay that has not begun.
+pub(super) struct Parts {
+    pub(super) driver: Driver<KafkaSink>,
+    pub(super) upkeep: Upkeep,
+}
+
+/// Makes a relay's parts and sees that Kafka is there.
+pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts, Fault> {
+    let postgres = config.postgres.connect.clone().or_application_name(&format!("walpost {}", config.relay.name));
+    let kafka = Arc::new(KafkaConnection::default());
+    let producer = producer_options(config);
+    let rules = TopicRules::default();
+    let topics = Topics::new(&producer, rules.clone(), Arc::clone(&kafka))?;
+    if !topics.reach(FIRST_ANSWER).await {
+        let servers = config.kafka.bootstrap_servers.clone();
+        return Err(Fault::KafkaUnreachable { servers, within: FIRST_ANSWER });
+    }
+    let sink = KafkaSink::new(producer, rules, Arc::clone(&kafka))?;
+    let server_end = Arc::new(AtomicU64::new(0));
+    let source = source_options(config, postgres.clone());
+    let driver = Driver {
+        core: Core::new(settings(config, &postgres)),
+        sink,
+        link: Link::new(source.clone()),
+        backfill_note: BackfillNote::new(source),
+        lookup: Lookup::new(postgres.clone(), topics, config.relay.create_topics),
+        kafka,
+        telemetry: Arc::clone(telemetry),
+        server_end: Arc::clone(&server_end),
+        progress_at: None,
+        kafka_restarts: 0,
+        was_up: false,
+        blocked_on: None,
+    };
+    let upkeep = Upkeep {
+        postgres,
+        slot: config.postgres.slot.as_str().to_owned(),
+        retention: config.relay.retention,
+        telemetry: Arc::clone(telemetry),
+        server_end,
+    };
+    Ok(Parts { driver, upkeep })
+}
+
+fn settings(config: &Config, postgres: &ConnectOptions) -> Settings {
+    let relay = &config.relay;
+    Settings {
+        outboxes: config.outboxes.clone(),
+        header_style: relay.headers,
+        source: relay.source.clone().unwrap_or_else(|| format!("/{}", postgres.database())),
+        relay: relay.name.clone(),
+        on_rejected: relay.on_rejected,
+        dead_letter_topic: relay.dead_letter_topic.as_str().to_owned(),
+        max_in_flight: relay.max_in_flight,
+        max_in_flight_bytes: relay.max_in_flight_bytes,
+    }
+}
+
+fn producer_options(config: &Config) -> ProducerOptions {
+    ProducerOptions {
+        bootstrap_servers: config.kafka.bootstrap_servers.clone(),
+        client_id: format!("walpost-{}", config.relay.name),
+        properties: config.kafka.properties.to_map(),
+        max_in_flight: config.relay.max_in_flight,
+        max_in_flight_bytes: config.relay.max_in_flight_bytes,
+    }
+}
+
+fn source_options(config: &Config, connect: ConnectOptions) -> SourceOptions {
+    SourceOptions {
+        connect,
+        slot: config.postgres.slot.as_str().to_owned(),
+        publication: config.postgres.publication.clone(),
+        tables: config.outboxes.iter().map(table).collect(),
+        status_interval: STATUS_INTERVAL,
+    }
+}
+
+/// The backfill reads all columns, so that its rows have the layout that they have in the stream.
+fn table(outbox: &Outbox) -> OutboxTable {
+    let created_at = outbox.columns.iter().find(|column| column.role == Role::CreatedAt);
+    OutboxTable {
+        table: TableName { schema: outbox.namespace.clone(), name: outbox.table.clone() },
+        columns: Vec::new(),
+        order_by: created_at.map(|column| column.name.clone()),
+    }
+}

@@ -1,0 +1,200 @@
+//! The replication connection over its whole life: connecting, streaming, lost, connecting again.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::relay::boundary::{Batch, Lsn};
+use crate::source::{self, Event, Source, SourceError, SourceOptions};
+
+/// The shortest and the longest wait before the next attempt to connect.
+const BACK_OFF_MIN: Duration = Duration::from_millis(100);
+const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+
+/// How long the first connection is tried for. Later ones are tried for ever; a relay that has never reached its
+/// database is more likely to be configured wrongly than to meet an outage.
+const FIRST_CONNECTION: Duration = Duration::from_secs(10);
+
+/// What became of the connection.
+#[derive(Debug)]
+pub(super) enum LinkEvent {
+    /// The stream has begun at this LSN.
+    Up(Lsn),
+    /// Messages.
+    Batch(Batch),
+    /// The connection was lost, or could not be made; the next attempt follows.
+    Lost(SourceError),
+    /// There will be no connection.
+    Dead(SourceError),
+}
+
+/// What a confirmation asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Confirm {
+    /// Nothing.
+    Done,
+    /// That [`BackfillNote`] is written.
+    NoteBackfill,
+}
+
+type Attempt<T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Send>>;
+
+enum State {
+    Waiting(Instant),
+    Connecting(Attempt<Source>),
+    Up(Box<Source>),
+}
+
+/// One slot's connection, made anew as often as it takes.
+pub(super) struct Link {
+    options: SourceOptions,
+    state: State,
+    /// What this process has confirmed or may confirm; `None` until the rows from before the slot are in Kafka.
+    resume: Option<Lsn>,
+    back_off: Duration,
+    /// Until when the first connection is tried; `None` once there was one.
+    give_up: Option<Instant>,
+}
+
+impl Link {
+    pub(super) fn new(options: SourceOptions) -> Self {
+        let now = Instant::now();
+        Self {
+            options,
+            state: State::Waiting(now),
+            resume: None,
+            back_off: Duration::ZERO,
+            give_up: Some(now + FIRST_CONNECTION),
+        }
+    }
+
+    /// The next event.
+    ///
+    /// Cancel-safe: an attempt that is under way goes on with the next call.
+    pub(super) async fn next(&mut self) -> LinkEvent {
+        loop {
+            match &mut self.state {
+                State::Waiting(until) => {
+                    tokio::time::sleep_until(*until).await;
+                    let (options, resume) = (self.options.clone(), self.resume);
+                    let attempt = async move { source::connect(&options, resume).await };
+                    self.state = State::Connecting(Box::pin(attempt));
+                }
+                State::Connecting(attempt) => {
+                    return match attempt.await {
+                        Ok(source) => self.connected(source),
+                        Err(error) => self.failed(error),
+                    };
+                }
+                State::Up(source) => match source.stream.next().await {
+                    Event::Batch(batch) => {
+                        self.back_off = Duration::ZERO;
+                        return LinkEvent::Batch(batch);
+                    }
+                    Event::Lost(error) => return self.failed(error),
+                },
+            }
+        }
+    }
+
+    /// Everything before `flush` is in Kafka. Passed on to the slot, but not before it is noted that the rows from before the
+    /// slot are published: a crash in between would publish them from a new slot, and lose what the old one had passed.
+    pub(super) fn confirm(&mut self, flush: Lsn) -> Confirm {
+        let State::Up(source) = &mut self.state else { return Confirm::Done };
+        match source.backfill_end {
+            Some(end) if flush >= end => return Confirm::NoteBackfill,
+            Some(_) => return Confirm::Done,
+            None => {}
+        }
+        if flush > source.stream.confirmed().unwrap_or(source.start) {
+            source.stream.confirm(flush);
+            self.resume = Some(flush);
+        }
+        Confirm::Done
+    }
+
+    /// It is noted that the rows from before the slot are published: from here on the slot moves, and a connection that is
+    /// lost is resumed.
+    pub(super) fn handle_backfill_noted(&mut self) {
+        if let State::Up(source) = &mut self.state {
+            self.resume = source.backfill_end.take();
+        }
+    }
+
+    /// Whether everything that was confirmed may reach the slot.
+    pub(super) fn is_settled(&self) -> bool {
+        !matches!(&self.state, State::Up(source) if source.backfill_end.is_some())
+    }
+
+    /// Whether there is a stream.
+    pub(super) const fn is_up(&self) -> bool {
+        matches!(self.state, State::Up(_))
+    }
+
+    /// Ends the stream in order, so that the slot stands at the last LSN that was confirmed.
+    pub(super) async fn stop(self) -> Result<(), SourceError> {
+        match self.state {
+            State::Up(source) => source.stream.stop().await,
+            _ => Ok(()),
+        }
+    }
+
+    fn connected(&mut self, source: Source) -> LinkEvent {
+        self.give_up = None;
+        // While the rows from before the slot are under way nothing of it counts as confirmed.
+        let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
+        if source.backfill_end.is_none() {
+            self.resume = Some(self.resume.map_or(source.start, |resume| resume.max(source.start)));
+        }
+        self.state = State::Up(Box::new(source));
+        LinkEvent::Up(start)
+    }
+
+    fn failed(&mut self, error: SourceError) -> LinkEvent {
+        let held = matches!(error, SourceError::SlotHeld { .. });
+        let out_of_patience = self.give_up.is_some_and(|until| Instant::now() >= until) && !held;
+        // A lost stream is always worth another attempt: what stands in the way shows when connecting.
+        let was_up = matches!(self.state, State::Up(_));
+        if out_of_patience || !(was_up || error.is_transient()) {
+            return LinkEvent::Dead(error);
+        }
+        self.back_off = (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
+        self.state = State::Waiting(Instant::now() + self.back_off);
+        LinkEvent::Lost(error)
+    }
+}
+
+/// Writes that the rows from before the slot are published.
+pub(super) struct BackfillNote {
+    options: SourceOptions,
+    writing: Option<Attempt<()>>,
+}
+
+impl BackfillNote {
+    pub(super) fn new(options: SourceOptions) -> Self {
+        Self { options, writing: None }
+    }
+
+    /// Begins, unless it is under way.
+    pub(super) fn write(&mut self) {
+        if self.writing.is_none() {
+            let options = self.options.clone();
+            self.writing = Some(Box::pin(async move { source::backfill_done(&options).await }));
+        }
+    }
+
+    /// Whether it is under way. The link must not connect then: it could begin a backfill anew that this note is not about.
+    pub(super) const fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// How it went. Cancel-safe.
+    pub(super) async fn written(&mut self) -> Result<(), SourceError> {
+        let Some(writing) = &mut self.writing else { return std::future::pending().await };
+        let outcome = writing.await;
+        self.writing = None;
+        outcome
+    }
+}

@@ -1,0 +1,105 @@
+//! Answers the core's requests, one at a time. An outage is no answer: the question is put again until there is one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::contracts;
+use crate::postgres::{ConnectOptions, Connection};
+use crate::relay::boundary::{Answer, Request, SchemaVersion, SchemaVersionId};
+use crate::sink::Topics;
+
+/// The shortest and the longest wait before a question is put again.
+const BACK_OFF_MIN: Duration = Duration::from_millis(200);
+const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+
+/// Whom to ask.
+pub(super) struct Lookup {
+    sources: Arc<Sources>,
+    pending: Option<JoinHandle<Answer>>,
+}
+
+struct Sources {
+    postgres: ConnectOptions,
+    topics: Topics,
+    create_topics: bool,
+}
+
+impl Lookup {
+    pub(super) fn new(postgres: ConnectOptions, topics: Topics, create_topics: bool) -> Self {
+        Self { sources: Arc::new(Sources { postgres, topics, create_topics }), pending: None }
+    }
+
+    /// Puts a question. One that was open is given up: the core waits for one answer at a time.
+    pub(super) fn ask(&mut self, request: Request) {
+        let sources = Arc::clone(&self.sources);
+        let asked = tokio::spawn(async move { sources.answer(request).await });
+        if let Some(given_up) = self.pending.replace(asked) {
+            given_up.abort();
+        }
+    }
+
+    /// The answer to the open question. Cancel-safe.
+    pub(super) async fn answered(&mut self) -> Answer {
+        let Some(pending) = &mut self.pending else { return std::future::pending().await };
+        let answer = pending.await;
+        self.pending = None;
+        answer.expect("a look-up neither panics nor is aborted while it is waited for")
+    }
+}
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        if let Some(pending) = &self.pending {
+            pending.abort();
+        }
+    }
+}
+
+impl Sources {
+    async fn answer(&self, request: Request) -> Answer {
+        let mut back_off = BACK_OFF_MIN;
+        loop {
+            let error = match self.try_answer(&request).await {
+                Ok(answer) => return answer,
+                Err(error) => error,
+            };
+            tracing::warn!(error = %format!("{error:#}"), "look-up failed and is tried again");
+            tokio::time::sleep(back_off).await;
+            back_off = (back_off * 2).min(BACK_OFF_MAX);
+        }
+    }
+
+    async fn try_answer(&self, request: &Request) -> anyhow::Result<Answer> {
+        match request {
+            Request::SchemaVersion(id) => {
+                let (options, asked) = (self.postgres.clone(), id.clone());
+                let found = tokio::task::spawn_blocking(move || schema_version(&options, &asked)).await??;
+                Ok(Answer::SchemaVersion(id.clone(), found))
+            }
+            Request::Topic { name, settings } => {
+                let topic = self.topics.ensure(name, settings, self.create_topics).await?;
+                Ok(Answer::Topic(Arc::clone(name), topic))
+            }
+        }
+    }
+}
+
+fn schema_version(options: &ConnectOptions, id: &SchemaVersionId) -> anyhow::Result<Option<SchemaVersion>> {
+    let mut connection = Connection::open(options)?;
+    let found = contracts::look_up(id, |sql, parameters| {
+        let rows = connection.query(sql, parameters)?;
+        let text = |row: &crate::postgres::Row, column| row.text(column).map(str::to_owned);
+        Ok::<_, crate::postgres::Error>(rows.iter().map(|row| [text(row, 0), text(row, 1), text(row, 2)]).collect())
+    });
+    connection.close();
+    match found {
+        // It was registered with what the relay can't use, and can't be changed: its events are refused, not held up.
+        Err(contracts::LookUpError::Malformed { id, source }) => {
+            tracing::error!(schema_version = %id, error = %source, "schema version is malformed and counts as unknown");
+            Ok(None)
+        }
+        found => Ok(found?),
+    }
+}

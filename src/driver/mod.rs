@@ -1,0 +1,280 @@
+//! Carries values between the edges and the core. The program's only `select!` is here.
+//!
+//! | arm | waits for | hands it to |
+//! |---|---|---|
+//! | 1 | the order to stop | the core, which reads the open transaction to its end |
+//! | 2 | deliveries of the sink | the core's ledger |
+//! | 3 | the answer to a look-up | the core's catalogue |
+//! | 4 | the note that the first backfill is published | the link, which confirms from then on |
+//! | 5 | the replication connection, when the core wants input or there is none | the core |
+//! | 6 | the core's own time | the core |
+//! | 7 | the end of the time for stopping | the caller |
+//!
+//! Every arm is cancel-safe. Deliveries come before input, so that the window empties before it fills.
+
+mod assemble;
+mod link;
+mod lookup;
+mod upkeep;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::fault::{Fault, chain};
+use crate::relay::boundary::{Lsn, Record, Ticket, Timestamp};
+use crate::relay::{Core, Idle, Offer};
+use crate::sink::{Connection as KafkaConnection, Deliveries, SendError, Sink, SinkError};
+use crate::source::SourceError;
+use crate::telemetry::{Progress, Side, Telemetry};
+
+use link::{BackfillNote, Confirm, Link, LinkEvent};
+use lookup::Lookup;
+
+/// How often progress is written to the telemetry at most.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Runs a relay until `shutdown` or a fault.
+///
+/// On shutdown no transaction is begun any more; what is at Kafka is waited for, for `relay.shutdown_timeout` at most, and
+/// the slot is left at the last commit that Kafka has whole.
+///
+/// # Errors
+/// [`Fault`]: why the relay can't go on, with what to do and the exit code.
+pub async fn run(config: &Config, telemetry: Arc<Telemetry>, shutdown: CancellationToken) -> Result<(), Fault> {
+    let parts = assemble::relay(config, &telemetry).await?;
+    let upkeep = tokio::spawn(parts.upkeep.run());
+    let outcome = parts.driver.run(shutdown, config.relay.shutdown_timeout).await;
+    upkeep.abort();
+    outcome
+}
+
+/// The relay's moving parts.
+struct Driver<S> {
+    core: Core,
+    sink: S,
+    link: Link,
+    backfill_note: BackfillNote,
+    lookup: Lookup,
+    kafka: Arc<KafkaConnection>,
+    telemetry: Arc<Telemetry>,
+    /// Where the server's WAL ends, as the upkeep last saw it.
+    server_end: Arc<AtomicU64>,
+    progress_at: Option<Instant>,
+    kafka_restarts: u64,
+    /// Whether the replication connection has been up before.
+    was_up: bool,
+    blocked_on: Option<String>,
+}
+
+impl<S: Sink + Send> Driver<S> {
+    async fn run(mut self, shutdown: CancellationToken, timeout: Duration) -> Result<(), Fault> {
+        let mut stop_by = None;
+        let outcome = self.stream(&shutdown, timeout, &mut stop_by).await;
+        let left = stop_by.map_or(timeout, |by: Instant| by.saturating_duration_since(Instant::now()));
+        self.finish(outcome, left).await
+    }
+
+    /// Streams until everything is drained after `shutdown`, or until a fault. Sets `stop_by` at the shutdown.
+    async fn stream(
+        &mut self,
+        shutdown: &CancellationToken,
+        timeout: Duration,
+        stop_by: &mut Option<Instant>,
+    ) -> Result<(), Fault> {
+        let mut deliveries = Deliveries::default();
+        loop {
+            let idle = self.poll()?;
+            if self.link.confirm(self.core.flush()) == Confirm::NoteBackfill {
+                self.backfill_note.write();
+            }
+            if idle == Idle::Drained && self.core.owed().records == 0 && self.link.is_settled() {
+                return Ok(());
+            }
+            let wake = self.core.poll_timeout(Instant::now());
+            let may_receive = if self.link.is_up() { idle == Idle::Input } else { !self.backfill_note.is_writing() };
+            tokio::select! {
+                () = shutdown.cancelled(), if stop_by.is_none() => {
+                    tracing::info!(records = self.core.owed().records, "stopping: waiting for what is in flight");
+                    *stop_by = Some(Instant::now() + timeout);
+                    self.core.stop_intake();
+                }
+                outcome = self.sink.deliveries(&mut deliveries) => {
+                    outcome?;
+                    self.handle_deliveries(&mut deliveries);
+                }
+                answer = self.lookup.answered() => self.core.handle_answer(answer, Instant::now()),
+                noted = self.backfill_note.written() => self.handle_backfill(noted),
+                event = self.link.next(), if may_receive => self.handle_link(event)?,
+                () = sleep_until(wake) => {}
+                () = sleep_until(*stop_by) => {
+                    return Err(Fault::ShutdownTimeout { records: self.core.owed().records });
+                }
+            }
+        }
+    }
+
+    /// Lets the core work until it waits for something.
+    fn poll(&mut self) -> Result<Idle, Fault> {
+        let now = Instant::now();
+        let sink = &mut self.sink;
+        let mut fatal: Option<SinkError> = None;
+        let idle = self.core.poll(now, |ticket: Ticket, record: &Record<'_>| match sink.send(ticket, record) {
+            Ok(()) => Offer::Taken,
+            Err(SendError::Full) => Offer::Full,
+            Err(SendError::Refused(refusal)) => Offer::Refused(refusal),
+            Err(SendError::Fatal(error)) => {
+                fatal = Some(error);
+                Offer::Full
+            }
+        })?;
+        if let Some(error) = fatal {
+            return Err(error.into());
+        }
+        if let Some(request) = self.core.poll_request() {
+            self.lookup.ask(request);
+        }
+        while let Some(notice) = self.core.poll_notice() {
+            tracing::warn!(
+                position = %notice.position.map(|position| position.to_string()).unwrap_or_default(),
+                table = notice.table.as_deref().unwrap_or_default(),
+                code = notice.refusal.code.as_str(),
+                reason = %notice.refusal.detail,
+                "event was refused and goes to the dead-letter topic"
+            );
+        }
+        if self.progress_at.is_none_or(|at| now >= at) {
+            self.progress_at = Some(now + PROGRESS_INTERVAL);
+            self.report(now);
+        }
+        Ok(idle)
+    }
+
+    fn handle_deliveries(&mut self, deliveries: &mut Deliveries) {
+        let clock = SystemTime::now();
+        let mut bytes = 0;
+        let mut commit: Option<(Timestamp, u64)> = None;
+        for ticket in deliveries.acked.drain(..) {
+            let settled = self.core.handle_acknowledged(ticket);
+            bytes += settled.bytes as u64;
+            // Records of one transaction are one observation.
+            commit = match commit {
+                Some((at, records)) if at == settled.committed_at => Some((at, records + 1)),
+                other => {
+                    self.observe(other, clock);
+                    Some((settled.committed_at, 1))
+                }
+            };
+        }
+        self.observe(commit, clock);
+        self.telemetry.metrics.add_bytes(bytes);
+        let now = Instant::now();
+        for failure in deliveries.failed.drain(..) {
+            self.core.handle_failure(failure, now);
+        }
+    }
+
+    fn observe(&self, commit: Option<(Timestamp, u64)>, clock: SystemTime) {
+        if let Some((committed_at, records)) = commit {
+            self.telemetry.metrics.publish_latency.observe(age(committed_at, clock), records);
+        }
+    }
+
+    fn handle_backfill(&mut self, noted: Result<(), SourceError>) {
+        match noted {
+            Ok(()) => {
+                self.link.handle_backfill_noted();
+                tracing::info!("rows from before the slot are published");
+            }
+            // Nothing is confirmed before it is noted, so the next round tries again.
+            Err(error) => tracing::warn!(error = %error, "the end of the first backfill could not be noted"),
+        }
+    }
+
+    fn handle_link(&mut self, event: LinkEvent) -> Result<(), Fault> {
+        let metrics = &self.telemetry.metrics;
+        match event {
+            LinkEvent::Batch(batch) => self.core.handle_batch(batch),
+            LinkEvent::Up(start) => {
+                self.core.handle_connected(start);
+                metrics.set_connected(Side::Postgres, true);
+                if std::mem::replace(&mut self.was_up, true) {
+                    metrics.count_reconnect(Side::Postgres);
+                }
+                tracing::info!(lsn = %start, "streaming");
+            }
+            LinkEvent::Lost(error) => {
+                self.core.handle_disconnected();
+                metrics.set_connected(Side::Postgres, false);
+                let error = chain(&error);
+                tracing::warn!(error, "no replication connection, it is tried again");
+                self.telemetry.note_error(error);
+            }
+            LinkEvent::Dead(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, now: Instant) {
+        let (telemetry, clock) = (&self.telemetry, SystemTime::now());
+        let received = self.core.received();
+        let progress = Progress {
+            position: self.core.accepted(),
+            received,
+            flush: self.core.flush(),
+            server_end: Lsn(self.server_end.load(Ordering::Relaxed)).max(received),
+            owed: self.core.owed(),
+            lag: self.core.oldest().map(|oldest| age(oldest, clock)).unwrap_or_default(),
+        };
+        telemetry.set_progress(&progress, now);
+        telemetry.metrics.set_counters(&self.core.counters());
+        telemetry.metrics.set_connected(Side::Kafka, self.kafka.is_up());
+        for _ in self.kafka_restarts..self.kafka.restarts() {
+            telemetry.metrics.count_reconnect(Side::Kafka);
+        }
+        self.kafka_restarts = self.kafka.restarts();
+        let blocked = self.core.blocked_on().map(|(topic, why)| format!("topic {topic}: {}", why.detail));
+        if blocked != self.blocked_on {
+            match &blocked {
+                Some(reason) => tracing::error!(reason, "nothing goes on before this topic can be written to"),
+                None => tracing::info!("the topic can be written to again"),
+            }
+            telemetry.set_blocked_on(blocked.clone());
+            self.blocked_on = blocked;
+        }
+    }
+
+    /// Waits for what Kafka still owes, confirms it, and ends both edges.
+    async fn finish(mut self, outcome: Result<(), Fault>, left: Duration) -> Result<(), Fault> {
+        let mut closed = self.sink.close(left).await;
+        let now = Instant::now();
+        for ticket in closed.deliveries.acked.drain(..) {
+            self.core.handle_acknowledged(ticket);
+        }
+        for failure in closed.deliveries.failed.drain(..) {
+            self.core.handle_failure(failure, now);
+        }
+        self.link.confirm(self.core.flush());
+        if let Err(error) = self.link.stop().await {
+            tracing::warn!(error = %chain(&error), "the replication stream did not end in order");
+        }
+        tracing::info!(lsn = %self.core.flush(), unacknowledged = closed.unanswered, "stopped");
+        outcome
+    }
+}
+
+/// How long ago a transaction committed, by two clocks that may differ.
+fn age(committed_at: Timestamp, clock: SystemTime) -> Duration {
+    let committed_at = Duration::from_micros(u64::try_from(committed_at.0).unwrap_or(0));
+    clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_sub(committed_at)
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,86 @@
+//! What the relay does for the database beside streaming: daily partitions made ahead and dropped, and a look at how much
+//! WAL the slot keeps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::postgres::{ConnectOptions, Connection, Error};
+use crate::relay::boundary::Lsn;
+use crate::telemetry::Telemetry;
+
+/// How often the slot is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often `outbox.maintain` is called. It makes partitions days ahead, so an hour lost is no harm.
+const MAINTAIN_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// Looks after the outbox for as long as the relay runs.
+pub(super) struct Upkeep {
+    pub(super) postgres: ConnectOptions,
+    pub(super) slot: String,
+    /// The age at which whole partitions are dropped; `None` keeps all.
+    pub(super) retention: Option<Duration>,
+    pub(super) telemetry: Arc<Telemetry>,
+    /// Where the server's WAL ends, for the driver.
+    pub(super) server_end: Arc<AtomicU64>,
+}
+
+impl Upkeep {
+    /// Runs until it is dropped. A failure is logged; the next round is another attempt.
+    pub(super) async fn run(self) {
+        let mut ticks = tokio::time::interval(WATCH_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let this = Arc::new(self);
+        let mut maintain_at = Instant::now();
+        loop {
+            ticks.tick().await;
+            let due = Instant::now() >= maintain_at;
+            let round = Arc::clone(&this);
+            let outcome = tokio::task::spawn_blocking(move || round.look(due)).await;
+            match outcome {
+                Ok(Ok(())) if due => maintain_at = Instant::now() + MAINTAIN_INTERVAL,
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(error = %error, "upkeep failed and is tried again"),
+                Err(panicked) => tracing::error!(error = %panicked, "upkeep panicked"),
+            }
+        }
+    }
+
+    fn look(&self, maintain: bool) -> Result<(), Error> {
+        let mut connection = Connection::open(&self.postgres)?;
+        self.watch(&mut connection)?;
+        if maintain {
+            self.maintain(&mut connection);
+        }
+        connection.close();
+        Ok(())
+    }
+
+    fn watch(&self, connection: &mut Connection) -> Result<(), Error> {
+        let sql = "select pg_current_wal_lsn(), \
+                          pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint::text \
+                   from pg_replication_slots where slot_name = $1";
+        let rows = connection.query(sql, &[Some(&self.slot)])?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        if let Some(Ok(end)) = row.text(0).map(str::parse::<Lsn>) {
+            self.server_end.fetch_max(end.0, Ordering::Relaxed);
+        }
+        if let Some(Ok(bytes)) = row.text(1).map(str::parse) {
+            self.telemetry.metrics.set_retained_wal_bytes(bytes);
+        }
+        Ok(())
+    }
+
+    /// A table that the relay may not maintain is somebody else's to maintain: said once an hour, and no error.
+    fn maintain(&self, connection: &mut Connection) {
+        let retention = self.retention.map(|age| format!("{} seconds", age.as_secs()));
+        let sql = "select * from outbox.maintain($1::interval)";
+        match connection.query(sql, &[retention.as_deref()]) {
+            Ok(rows) => tracing::debug!(changes = rows.len(), "outbox maintained"),
+            Err(error) => tracing::warn!(error = %error, "outbox.maintain failed and is called again"),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The least rights that a role needs to write events, and that the relay's role needs to publish them.
+
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
+
+/// What a service needs: to emit, and to insert without `outbox.emit`. Not to read: a plain INSERT of this role can't have a
+/// RETURNING clause, and makes its own id if it wants to know it.
+const WRITER: &str = "\
+grant usage on schema outbox to {role};
+grant insert on outbox.event to {role};
+grant execute on function
+    outbox.emit(text, text, json, text, jsonb, text), outbox.emit(text, text, text, text, jsonb, text),
+    outbox.emit(text, text, jsonb, text, jsonb, text), outbox.emit_message(text, text, json, text, jsonb, text),
+    outbox.emit_message(text, text, text, text, jsonb, text), outbox.emit_message(text, text, jsonb, text, jsonb, text)
+    to {role};
+";
+
+/// What the relay needs besides LOGIN and REPLICATION: contracts, the events from before its slot, its own state, partitions.
+const RELAY: &str = "\
+grant usage on schema outbox to {role};
+grant select on outbox.schema_version, outbox.event to {role};
+grant select, insert, update on outbox.relay to {role};
+grant execute on function outbox.maintain(interval, integer) to {role};
+";
+
+/// Who is to be given rights.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// The role that services write events with.
+    pub writer: Option<String>,
+    /// The role that the relay connects with.
+    pub relay: Option<String>,
+}
+
+/// What a role still lacks that only its administrator can give, and the SQL that gives it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("role {role} lacks {lacks}; to give it: {mend}")]
+pub struct Advice {
+    /// The role's name.
+    pub role: String,
+    /// The attributes that it lacks.
+    pub lacks: &'static str,
+    /// The statement.
+    pub mend: String,
+}
+
+/// Rights could not be given. None was.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// There is no such role.
+    #[error("there is no role {role}; to make it: {mend}")]
+    NoSuchRole {
+        /// The role's name.
+        role: String,
+        /// The statement that makes it.
+        mend: String,
+    },
+    /// PostgreSQL refused.
+    #[error("grant rights in schema outbox")]
+    Database(#[from] sqlx::Error),
+}
+
+/// The grants as SQL.
+#[must_use]
+pub fn grants_sql(roles: &Roles) -> String {
+    let of = |role: &Option<String>, grants: &str| {
+        role.as_deref().map(|role| grants.replace("{role}", &quoted(role))).unwrap_or_default()
+    };
+    of(&roles.writer, WRITER) + &of(&roles.relay, RELAY)
+}
+
+/// Gives the roles their rights, all or none, and says what the relay's role still lacks. Safe to repeat.
+///
+/// # Errors
+/// When a role does not exist, or the connection's own role may not grant.
+pub async fn grant(connection: &mut PgConnection, roles: &Roles) -> Result<Vec<Advice>, GrantError> {
+    let mut advice = Vec::new();
+    if let Some(role) = &roles.writer {
+        find(connection, role, "login").await?;
+    }
+    if let Some(role) = &roles.relay {
+        let found = find(connection, role, "login replication").await?;
+        let lacks = match (found.login, found.replication) {
+            (true, true) => None,
+            (true, false) => Some("REPLICATION"),
+            (false, true) => Some("LOGIN"),
+            (false, false) => Some("LOGIN and REPLICATION"),
+        };
+        if let Some(lacks) = lacks {
+            let mend = format!("alter role {} login replication;", quoted(role));
+            advice.push(Advice { role: role.clone(), lacks, mend });
+        }
+    }
+    // Several statements in one message are one transaction.
+    connection.execute(AssertSqlSafe(grants_sql(roles))).await?;
+    Ok(advice)
+}
+
+/// What matters of a role.
+struct Found {
+    login: bool,
+    /// A superuser may replicate without the attribute.
+    replication: bool,
+}
+
+async fn find(connection: &mut PgConnection, role: &str, attributes: &str) -> Result<Found, GrantError> {
+    let found: Option<(bool, bool)> =
+        sqlx::query_as("select rolcanlogin, rolreplication or rolsuper from pg_catalog.pg_roles where rolname = $1")
+            .bind(role)
+            .fetch_optional(connection)
+            .await?;
+    let (login, replication) = found.ok_or_else(|| GrantError::NoSuchRole {
+        role: role.to_owned(),
+        mend: format!("create role {} {attributes};", quoted(role)),
+    })?;
+    Ok(Found { login, replication })
+}
+
+/// An identifier as SQL: capitals, dashes, quotes and keywords stay what they are.
+fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_of_any_name_is_quoted() {
+        let roles = Roles { writer: Some("Order \"Service\"; drop".to_owned()), relay: None };
+        let sql = grants_sql(&roles);
+        assert!(sql.contains("to \"Order \"\"Service\"\"; drop\";"), "{sql}");
+        assert!(!sql.contains("{role}") && !sql.contains("outbox.relay"), "{sql}");
+    }
+
+    #[test]
+    fn no_role_no_grant() {
+        assert_eq!(grants_sql(&Roles::default()), "");
+    }
+}

@@ -1,0 +1,177 @@
+//! What can go wrong between the relay and a Postgres server.
+
+use std::io;
+use std::time::Duration;
+
+use super::auth::AuthError;
+use super::frame::{Body, ProtocolError};
+use super::tls::TlsError;
+
+/// The SQLSTATE codes that the relay branches on (Postgres manual, appendix A).
+pub mod sqlstate {
+    /// `insufficient_privilege`.
+    pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    /// `undefined_table`.
+    pub const UNDEFINED_TABLE: &str = "42P01";
+    /// `undefined_object`: among others a slot or a publication that is not there.
+    pub const UNDEFINED_OBJECT: &str = "42704";
+    /// `duplicate_object`: among others a slot that is there already.
+    pub const DUPLICATE_OBJECT: &str = "42710";
+    /// `invalid_schema_name`.
+    pub const INVALID_SCHEMA_NAME: &str = "3F000";
+    /// `object_in_use`: among others a slot that another process holds.
+    pub const OBJECT_IN_USE: &str = "55006";
+    /// `object_not_in_prerequisite_state`: among others a wrong `wal_level` or an invalidated slot.
+    pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
+    /// `configuration_limit_exceeded`: among others no free replication slot.
+    pub const CONFIGURATION_LIMIT_EXCEEDED: &str = "53400";
+    /// `too_many_connections`: among others no free walsender.
+    pub const TOO_MANY_CONNECTIONS: &str = "53300";
+    /// `admin_shutdown`: the session was ended by `pg_terminate_backend` or a fast shutdown.
+    pub const ADMIN_SHUTDOWN: &str = "57P01";
+    /// `invalid_password`.
+    pub const INVALID_PASSWORD: &str = "28P01";
+    /// `invalid_authorization_specification`: no entry in `pg_hba.conf`, no such role.
+    pub const INVALID_AUTHORIZATION: &str = "28000";
+    /// `invalid_catalog_name`: the database does not exist.
+    pub const INVALID_CATALOG_NAME: &str = "3D000";
+}
+
+/// Why a connection could not be made or did not last, or what the server refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection could be made to any address of the host.
+    #[error("cannot reach Postgres at {host}")]
+    Unreachable {
+        /// Host and port, or the socket's path.
+        host: String,
+        /// What the last address tried gave.
+        #[source]
+        source: io::Error,
+    },
+    /// No TLS session as `sslmode` demands it.
+    #[error("no TLS session with Postgres at {host}")]
+    Tls {
+        /// Host and port.
+        host: String,
+        /// What exactly.
+        #[source]
+        source: TlsError,
+    },
+    /// The client side of authentication can't go on. What the server refuses is [`Error::Server`].
+    #[error("cannot authenticate to Postgres")]
+    Auth(#[from] AuthError),
+    /// The server's own error.
+    #[error(transparent)]
+    Server(Box<ServerError>),
+    /// The server sent what the protocol does not know.
+    #[error("what Postgres sent is not its protocol")]
+    Protocol(#[from] ProtocolError),
+    /// The server did not answer in time.
+    #[error("Postgres did not answer for {} s while {doing}", after.as_secs_f32())]
+    Timeout {
+        /// What was waited for.
+        doing: &'static str,
+        /// How long.
+        after: Duration,
+    },
+    /// The connection ended.
+    #[error("the connection to Postgres ended")]
+    Closed {
+        /// The system's reason, if it was not an orderly end.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// The caller gave up waiting.
+    #[error("waiting for Postgres was given up")]
+    Interrupted,
+}
+
+impl Error {
+    /// The SQLSTATE, if the server gave one.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&str> {
+        match self {
+            Self::Server(error) => Some(&error.code),
+            _ => None,
+        }
+    }
+
+    /// Whether the same attempt can succeed later with nobody mending anything: the network, a server that starts,
+    /// stops or has no connection to spare. Wrong passwords, certificates and SQL stay wrong.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Closed { .. } => true,
+            Self::Tls { source, .. } => source.is_transient(),
+            // Classes 08 connection exception, 40 transaction rollback, 53 insufficient resources, 57P operator
+            // intervention, 58 system error.
+            Self::Server(error) => {
+                let code = error.code.as_str();
+                ["08", "40", "53", "57P", "58"].iter().any(|class| code.starts_with(class))
+                    && code != sqlstate::CONFIGURATION_LIMIT_EXCEEDED
+            }
+            Self::Auth(_) | Self::Protocol(_) | Self::Interrupted => false,
+        }
+    }
+
+    pub(crate) fn closed_by(source: io::Error) -> Self {
+        Self::Closed { source: Some(source) }
+    }
+}
+
+/// An ErrorResponse or NoticeResponse, as far as the relay shows or branches on it
+/// (Postgres manual, "Error and Notice Message Fields").
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("{severity} {code}: {message}{}{}", labelled(" (", detail, ")"), labelled("; hint: ", hint, ""))]
+pub struct ServerError {
+    /// `ERROR`, `FATAL`, `PANIC`, or a notice's.
+    pub severity: String,
+    /// The SQLSTATE, five characters.
+    pub code: String,
+    /// The primary message, in the server's language.
+    pub message: String,
+    /// More about it.
+    pub detail: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+    /// Where in the server's code it happened.
+    pub context: Option<String>,
+    /// The table concerned.
+    pub table: Option<String>,
+    /// The column concerned.
+    pub column: Option<String>,
+    /// The constraint concerned.
+    pub constraint: Option<String>,
+}
+
+impl ServerError {
+    /// Reads the body of an ErrorResponse or NoticeResponse.
+    pub(crate) fn parse(body: &mut Body<'_>) -> Result<Self, ProtocolError> {
+        let mut error = Self::default();
+        loop {
+            let field = body.byte("type of an error field")?;
+            if field == 0 {
+                return Ok(error);
+            }
+            let text = String::from_utf8_lossy(body.c_string("an error field")?).into_owned();
+            match field {
+                // `V` is the severity that is never translated; it comes after `S` and wins.
+                b'S' | b'V' => error.severity = text,
+                b'C' => error.code = text,
+                b'M' => error.message = text,
+                b'D' => error.detail = Some(text),
+                b'H' => error.hint = Some(text),
+                b'W' => error.context = Some(text),
+                b't' => error.table = Some(text),
+                b'c' => error.column = Some(text),
+                b'n' => error.constraint = Some(text),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn labelled(before: &str, text: &Option<String>, after: &str) -> String {
+    text.as_ref().map(|text| format!("{before}{text}{after}")).unwrap_or_default()
+}

@@ -1,0 +1,33 @@
+//! A small blocking Postgres client: control queries for the relay, and the base of its replication stream.
+//!
+//! It is our own because the stream needs what no client library on a registry offers together: replication mode,
+//! CopyBoth, channel binding, and a socket that one blocking thread may tune and own. It speaks protocol 3.0 with text
+//! results; whatever wants typed rows uses sqlx, to which [`ConnectOptions::to_sqlx`] leads.
+//!
+//! In the order in which a connection comes about: [`options`] say where and how, [`socket`] reaches the server,
+//! [`tls`] encrypts, [`auth`] proves who is who, [`connection`] asks and answers, in [`frame`]s.
+
+mod auth;
+mod connection;
+mod error;
+mod frame;
+pub mod options;
+mod quote;
+mod socket;
+mod tls;
+
+#[cfg(test)]
+pub(crate) mod scratch;
+#[cfg(test)]
+mod tests;
+
+pub use auth::AuthError;
+pub use connection::{Connection, Interrupt, Patience, Row};
+pub(crate) use connection::{Parts, Transport};
+pub use error::{Error, ServerError, sqlstate};
+pub(crate) use frame::{Body, HEADER_BYTES, Head};
+pub use frame::{Frame, Framer, ProtocolError};
+pub use options::{ChannelBinding, ConnectOptions, Host, OptionsError, Password, RootCertificates, TlsMode};
+pub use quote::{quote_identifier, quote_literal};
+pub(crate) use socket::Socket;
+pub use tls::TlsError;

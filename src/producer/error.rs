@@ -1,0 +1,79 @@
+//! Why an event could not be emitted.
+
+/// SQLSTATE of an event whose schema or version is not registered, or whose schema has no active version.
+#[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
+const UNKNOWN_SCHEMA: &str = "WP001";
+
+/// SQLSTATE of an event whose schema version is retired.
+#[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
+const RETIRED_SCHEMA: &str = "WP002";
+
+/// An event was not emitted. `D` is the client's own error; but for [`EmitError::Serialize`] the transaction has failed with it.
+#[derive(Debug, thiserror::Error)]
+pub enum EmitError<D: std::error::Error + 'static> {
+    /// The schema or its version is not registered, or, without a version, the schema has no active one.
+    #[error("schema {name}{} is not registered or not active", version.as_ref().map(|v| format!(", version {v},")).unwrap_or_default())]
+    UnknownSchema {
+        /// The schema's name, as it was emitted.
+        name: String,
+        /// The version, if the event named one.
+        version: Option<String>,
+        /// What PostgreSQL said, with the versions that there are.
+        source: D,
+    },
+    /// The schema version is retired: events that exist are still published, new ones are refused.
+    #[error("schema version {name}/{version} is retired")]
+    RetiredSchema {
+        /// The schema's name.
+        name: String,
+        /// The version that the event named.
+        version: String,
+        /// What PostgreSQL said.
+        source: D,
+    },
+    /// The payload does not serialize to JSON. Nothing was sent.
+    #[error("an event's payload does not serialize to JSON")]
+    Serialize(#[from] serde_json::Error),
+    /// Anything else that PostgreSQL or the connection to it refused.
+    #[error("the database did not take an event")]
+    Database(#[source] D),
+}
+
+/// The fields of a database error that decide what it means; the names are PostgreSQL's own
+/// (<https://www.postgresql.org/docs/current/protocol-error-fields.html>).
+#[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
+pub(super) struct Fields<'a> {
+    pub(super) sqlstate: &'a str,
+    /// Holds the schema's name.
+    pub(super) data_type: Option<&'a str>,
+    /// Holds the version; empty if the event named none.
+    pub(super) constraint: Option<&'a str>,
+}
+
+#[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
+impl<D: std::error::Error + 'static> EmitError<D> {
+    /// Reads what an error of the database means from its fields, never from its text.
+    pub(super) fn classify(error: D, fields: impl FnOnce(&D) -> Option<Fields<'_>>) -> Self {
+        enum Kind {
+            Unknown { name: String, version: String },
+            Retired { name: String, version: String },
+            Other,
+        }
+        let kind = fields(&error).map_or(Kind::Other, |fields| {
+            let name = fields.data_type.unwrap_or_default().to_owned();
+            let version = fields.constraint.unwrap_or_default().to_owned();
+            match fields.sqlstate {
+                UNKNOWN_SCHEMA => Kind::Unknown { name, version },
+                RETIRED_SCHEMA => Kind::Retired { name, version },
+                _ => Kind::Other,
+            }
+        });
+        match kind {
+            Kind::Unknown { name, version } => {
+                Self::UnknownSchema { name, version: Some(version).filter(|v| !v.is_empty()), source: error }
+            }
+            Kind::Retired { name, version } => Self::RetiredSchema { name, version, source: error },
+            Kind::Other => Self::Database(error),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The event as a service builds it.
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+/// One event: a schema's name, a payload, and what else the record is to bear.
+///
+/// The payload is anything that serializes to JSON. Bytes that are JSON already go out as they are with
+/// [`RawValue`](serde_json::value::RawValue). Events of one key reach Kafka in the order in which they were emitted.
+///
+/// ```
+/// use walpost::producer::Event;
+///
+/// #[derive(serde::Serialize)]
+/// struct OrderPlaced { order_id: u64, total: &'static str }
+///
+/// let payload = OrderPlaced { order_id: 42, total: "44.80" };
+/// let placed = Event::new("order.placed", &payload).key("42").version("2").header("tenant", "acme");
+///
+/// let verbatim = serde_json::value::RawValue::from_string(r#"{"total": 1.50}"#.to_owned())?;
+/// let same_bytes = Event::new("order.placed", &*verbatim).key("42");
+///
+/// let gone = Event::tombstone("customer", "c-1138");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "an event does nothing until it is emitted"]
+pub struct Event<'a, P: ?Sized> {
+    schema: &'a str,
+    version: Option<&'a str>,
+    key: Option<&'a str>,
+    payload: Option<&'a P>,
+    headers: Vec<(&'a str, &'a str)>,
+    topic: Option<&'a str>,
+}
+
+impl<'a, P: Serialize + ?Sized> Event<'a, P> {
+    /// An event of the registered schema `schema`. A payload that serializes to `null` is the JSON value null and not a
+    /// tombstone: that is [`Event::tombstone`].
+    pub const fn new(schema: &'a str, payload: &'a P) -> Self {
+        Self { schema, version: None, key: None, payload: Some(payload), headers: Vec::new(), topic: None }
+    }
+}
+
+impl<'a> Event<'a, ()> {
+    /// An event without a value: in a compacted topic it deletes what was said of its key.
+    pub const fn tombstone(schema: &'a str, key: &'a str) -> Self {
+        Self { schema, version: None, key: Some(key), payload: None, headers: Vec::new(), topic: None }
+    }
+}
+
+impl<'a, P: ?Sized> Event<'a, P> {
+    /// The schema's version. Without it: the last registered active one.
+    pub const fn version(mut self, version: &'a str) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// The record's key. Without it the event has no place in any order.
+    pub const fn key(mut self, key: &'a str) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// A header of the record, such as `traceparent`. Given twice, the last value stands.
+    pub fn header(mut self, name: &'a str, value: &'a str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The record's topic, in place of the schema version's.
+    pub const fn topic(mut self, topic: &'a str) -> Self {
+        self.topic = Some(topic);
+        self
+    }
+}
+
+/// An event as the SQL functions take it.
+#[cfg_attr(not(any(feature = "sqlx", feature = "tokio-postgres")), expect(dead_code, reason = "used by the clients"))]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Row<'a> {
+    pub(super) schema: &'a str,
+    pub(super) version: Option<&'a str>,
+    pub(super) key: Option<&'a str>,
+    /// JSON; `None` is a tombstone.
+    pub(super) payload: Option<String>,
+    /// A JSON object.
+    pub(super) headers: Option<String>,
+    pub(super) topic: Option<&'a str>,
+}
+
+#[cfg_attr(not(any(feature = "sqlx", feature = "tokio-postgres")), expect(dead_code, reason = "used by the clients"))]
+impl<P: Serialize + ?Sized> Event<'_, P> {
+    pub(super) fn to_row(&self) -> Result<Row<'_>, serde_json::Error> {
+        Ok(Row {
+            schema: self.schema,
+            version: self.version,
+            key: self.key,
+            payload: self.payload.map(serde_json::to_string).transpose()?,
+            headers: if self.headers.is_empty() {
+                None
+            } else {
+                Some(serde_json::to_string(&AsObject(&self.headers))?)
+            },
+            topic: self.topic,
+        })
+    }
+}
+
+/// Pairs, written as an object.
+struct AsObject<'a>(&'a [(&'a str, &'a str)]);
+
+impl Serialize for AsObject<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    #[test]
+    fn an_event_becomes_a_row_with_what_was_given_and_nulls_for_the_rest() {
+        let row = Event::new("order.placed", &[1, 2]).to_row().expect("numbers serialize").payload;
+        assert_eq!(row.as_deref(), Some("[1,2]"));
+
+        let event = Event::new("s", "p").version("2").key("k").topic("t").header("a", "1").header("b", "\"");
+        let full = event.to_row().expect("text serializes");
+        assert_eq!(
+            full,
+            Row {
+                schema: "s",
+                version: Some("2"),
+                key: Some("k"),
+                payload: Some("\"p\"".to_owned()),
+                headers: Some(r#"{"a":"1","b":"\""}"#.to_owned()),
+                topic: Some("t"),
+            }
+        );
+    }
+
+    #[test]
+    fn raw_json_keeps_its_bytes_and_null_is_no_tombstone() {
+        let written = r#"{ "b": 1.50,  "a": "é" }"#;
+        let raw: Box<RawValue> = serde_json::from_str(written).expect("it is JSON");
+        let row = Event::new("s", &*raw).to_row().expect("raw JSON serializes").payload;
+        assert_eq!(row.as_deref(), Some(written));
+
+        let null = Event::new("s", &None::<u8>).to_row().expect("null serializes").payload;
+        assert_eq!(null.as_deref(), Some("null"));
+        assert_eq!(Event::tombstone("s", "k").to_row().expect("nothing serializes").payload, None);
+    }
+}

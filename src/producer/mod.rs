@@ -1,0 +1,23 @@
+//! What services use: an event in the transaction whose outcome it tells.
+//!
+//! [`Event`] says what is to be published; [`sqlx::emit`] and [`tokio_postgres::emit`] write it with one round trip, and
+//! `emit_batch` many of them with one. `emit_message` does the same through the write-ahead log alone, with no row in a table.
+//! All call the SQL functions of the same names (`migrations/0003_emit.sql`), so the role needs no right but to call them.
+//!
+//! A service depends on this module alone with `default-features = false` and the feature `sqlx` or `tokio-postgres`.
+//!
+//! Nothing is published if the transaction rolls back. An event that is refused fails its transaction, as any error in
+//! PostgreSQL does.
+
+mod error;
+mod event;
+#[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
+mod statement;
+
+#[cfg(feature = "sqlx")]
+pub mod sqlx;
+#[cfg(feature = "tokio-postgres")]
+pub mod tokio_postgres;
+
+pub use self::error::EmitError;
+pub use self::event::Event;

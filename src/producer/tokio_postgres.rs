@@ -1,0 +1,106 @@
+//! Emitting in transactions of tokio-postgres.
+//!
+//! Statements are sent with the types of their parameters, so that each is one round trip with nothing prepared before.
+
+use serde::Serialize;
+use tokio_postgres::GenericClient;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::error::Fields;
+use super::event::{Event, Row};
+use super::statement::{Columns, EMIT, EMIT_BATCH, EMIT_MESSAGE};
+
+/// Why an event could not be emitted through tokio-postgres.
+pub type EmitError = super::EmitError<tokio_postgres::Error>;
+
+/// Inserts an event into `outbox.event` and returns its id.
+///
+/// ```no_run
+/// # async fn place(mut client: tokio_postgres::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use walpost::producer::{Event, tokio_postgres::emit};
+///
+/// let tx = client.transaction().await?;
+/// tx.execute("insert into orders (id, total) values (42, 44.80)", &[]).await?;
+/// let payload = serde_json::json!({ "order_id": 42, "total": "44.80" });
+/// emit(&tx, &Event::new("order.placed", &payload).key("42")).await?;
+/// tx.commit().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As [`EmitError`] says; the transaction has then failed, unless the payload did not serialize.
+pub async fn emit<P>(client: &impl GenericClient, event: &Event<'_, P>) -> Result<Uuid, EmitError>
+where
+    P: Serialize + ?Sized,
+{
+    call(client, EMIT, event.to_row()?).await
+}
+
+/// Writes an event into the write-ahead log alone: no row, nothing to vacuum, and nothing left to publish from once the log
+/// is gone. Returns its id.
+///
+/// # Errors
+/// As for [`emit`].
+pub async fn emit_message<P>(client: &impl GenericClient, event: &Event<'_, P>) -> Result<Uuid, EmitError>
+where
+    P: Serialize + ?Sized,
+{
+    call(client, EMIT_MESSAGE, event.to_row()?).await
+}
+
+/// Inserts many events in one round trip, in the order of the slice, and returns their ids in that order. Payloads of
+/// different types go as [`RawValue`](serde_json::value::RawValue) or [`Value`](serde_json::Value).
+///
+/// # Errors
+/// As for [`emit`]; if one event is refused, none is inserted.
+pub async fn emit_batch<P>(client: &impl GenericClient, events: &[Event<'_, P>]) -> Result<Vec<Uuid>, EmitError>
+where
+    P: Serialize + ?Sized,
+{
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    let columns = Columns::of(events)?;
+    let rows = client
+        .query_typed(
+            EMIT_BATCH,
+            &[
+                (&columns.schemas, Type::TEXT_ARRAY),
+                (&columns.keys, Type::TEXT_ARRAY),
+                (&columns.payloads, Type::TEXT_ARRAY),
+                (&columns.versions, Type::TEXT_ARRAY),
+                (&columns.headers, Type::TEXT_ARRAY),
+                (&columns.topics, Type::TEXT_ARRAY),
+            ],
+        )
+        .await
+        .map_err(refused)?;
+    rows.iter().map(|row| row.try_get(0).map_err(EmitError::Database)).collect()
+}
+
+async fn call(client: &impl GenericClient, statement: &str, row: Row<'_>) -> Result<Uuid, EmitError> {
+    let answer = client
+        .query_typed_one(
+            statement,
+            &[
+                (&row.schema, Type::TEXT),
+                (&row.key, Type::TEXT),
+                (&row.payload, Type::TEXT),
+                (&row.version, Type::TEXT),
+                (&row.headers, Type::TEXT),
+                (&row.topic, Type::TEXT),
+            ],
+        )
+        .await
+        .map_err(refused)?;
+    answer.try_get(0).map_err(EmitError::Database)
+}
+
+fn refused(error: tokio_postgres::Error) -> EmitError {
+    EmitError::classify(error, |error| {
+        let error = error.as_db_error()?;
+        Some(Fields { sqlstate: error.code().code(), data_type: error.datatype(), constraint: error.constraint() })
+    })
+}

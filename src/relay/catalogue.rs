@@ -1,0 +1,166 @@
+//! What the core has been told about schema versions and topics.
+//!
+//! A registered schema version never changes, so a positive answer is kept for good. A negative answer, and a topic that
+//! could not be written to, is asked for again after [`REFUSAL_KEPT`]: somebody may have mended it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::boundary::{Answer, Refusal, Request, SchemaVersion, SchemaVersionId, Topic, TopicSettings};
+
+/// How long a negative answer holds.
+pub const REFUSAL_KEPT: Duration = Duration::from_secs(5);
+
+/// How many schema versions, and how many topics, are remembered. Rows can name anything, so there must be a limit; when
+/// it is reached the memory is emptied and filled again by asking.
+const ENTRIES_LIMIT: usize = 50_000;
+
+/// A schema version with what is derived from it once.
+#[derive(Debug)]
+pub struct Contract {
+    /// As registered.
+    pub schema_version: SchemaVersion,
+    /// The `ce_dataschema` header: `<name>/<version>`.
+    pub data_schema: String,
+}
+
+/// Answers, by what was asked.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    contracts: HashMap<Arc<str>, Versions>,
+    contract_count: usize,
+    topics: HashMap<Arc<str>, TopicEntry>,
+    request: Option<Request>,
+    asked: bool,
+}
+
+/// The versions of one schema; `None` is not registered.
+type Versions = HashMap<Arc<str>, Kept<Option<Arc<Contract>>>>;
+
+/// A topic, with the settings by which it was first asked for: when it vanishes it is made again as it was.
+#[derive(Debug, Default)]
+struct TopicEntry {
+    settings: TopicSettings,
+    kept: Option<Kept<Result<Topic, Refusal>>>,
+}
+
+#[derive(Debug)]
+struct Kept<T> {
+    answer: T,
+    /// When to ask again; `None` is never.
+    until: Option<Instant>,
+}
+
+impl<T> Kept<T> {
+    fn holds(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+impl Catalogue {
+    /// The contract of that name and version; `Ok(None)` if none is registered, `Err` if it has to be asked for first.
+    pub fn contract(&mut self, name: &str, version: &str, now: Instant) -> Result<Option<Arc<Contract>>, Wait> {
+        let kept = self.contracts.get(name).and_then(|versions| versions.get(version));
+        if let Some(kept) = kept.filter(|kept| kept.holds(now)) {
+            return Ok(kept.answer.clone());
+        }
+        self.ask(Request::SchemaVersion(SchemaVersionId { name: name.into(), version: version.into() }));
+        Err(Wait)
+    }
+
+    /// The topic of that name, or why it can't be written to; `Err` if it has to be asked for first.
+    pub fn topic(
+        &mut self,
+        name: &str,
+        settings: impl FnOnce() -> TopicSettings,
+        now: Instant,
+    ) -> Result<Result<Topic, Refusal>, Wait> {
+        let entry = self.topics.get(name);
+        if let Some(kept) = entry.and_then(|entry| entry.kept.as_ref()).filter(|kept| kept.holds(now)) {
+            return Ok(kept.answer.clone());
+        }
+        let settings = entry.map_or_else(settings, |entry| entry.settings.clone());
+        self.ask(Request::Topic { name: name.into(), settings });
+        Err(Wait)
+    }
+
+    /// Forgets what is known of a topic, so that it is made sure of again before the next record to it.
+    pub fn forget_topic(&mut self, name: &str) {
+        if let Some(entry) = self.topics.get_mut(name) {
+            entry.kept = None;
+        }
+    }
+
+    /// When a refusal to write to this topic is asked for again.
+    pub fn topic_asked_again_at(&self, name: &str) -> Option<Instant> {
+        self.topics.get(name).and_then(|entry| entry.kept.as_ref()).and_then(|kept| kept.until)
+    }
+
+    /// The open question, once.
+    pub fn poll_request(&mut self) -> Option<Request> {
+        if self.asked {
+            return None;
+        }
+        self.asked = self.request.is_some();
+        self.request.clone()
+    }
+
+    /// Takes an answer. One that nobody waits for any more is kept just the same.
+    pub fn handle_answer(&mut self, answer: Answer, now: Instant) {
+        let refused_until = Some(now + REFUSAL_KEPT);
+        match answer {
+            Answer::SchemaVersion(id, found) => {
+                self.answered(|request| matches!(request, Request::SchemaVersion(asked) if *asked == id));
+                let until = if found.is_some() { None } else { refused_until };
+                let answer = found.map(|schema_version| {
+                    Arc::new(Contract { data_schema: schema_version.id.to_string(), schema_version })
+                });
+                self.make_room_for_contract();
+                let versions = self.contracts.entry(id.name).or_default();
+                if versions.insert(id.version, Kept { answer, until }).is_none() {
+                    self.contract_count += 1;
+                }
+            }
+            Answer::Topic(name, answer) => {
+                let asked = self.request.as_ref().and_then(|request| match request {
+                    Request::Topic { name: asked, settings } if *asked == name => Some(settings.clone()),
+                    _ => None,
+                });
+                self.answered(|request| matches!(request, Request::Topic { name: asked, .. } if *asked == name));
+                let until = if answer.is_ok() { None } else { refused_until };
+                if self.topics.len() >= ENTRIES_LIMIT {
+                    self.topics.clear();
+                }
+                let entry = self.topics.entry(name).or_default();
+                entry.settings = asked.unwrap_or_else(|| std::mem::take(&mut entry.settings));
+                entry.kept = Some(Kept { answer, until });
+            }
+        }
+    }
+
+    fn ask(&mut self, request: Request) {
+        if self.request.as_ref() != Some(&request) {
+            self.request = Some(request);
+            self.asked = false;
+        }
+    }
+
+    fn answered(&mut self, is_asked: impl FnOnce(&Request) -> bool) {
+        if self.request.as_ref().is_some_and(is_asked) {
+            self.request = None;
+            self.asked = false;
+        }
+    }
+
+    fn make_room_for_contract(&mut self) {
+        if self.contract_count >= ENTRIES_LIMIT {
+            self.contracts.clear();
+            self.contract_count = 0;
+        }
+    }
+}
+
+/// The answer is not known yet: a [`Request`] is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait;

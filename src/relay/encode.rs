@@ -1,0 +1,314 @@
+//! An event becomes the headers of a record, and a refused one those of a dead letter.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use super::boundary::{Format, Header, OwnedRecord, Position, Record, Refusal, RefusalCode, Timestamp};
+use super::event::Event;
+
+/// Header names that walpost gives to records. Used by whoever reads them, too.
+pub mod names {
+    /// `<commit LSN>/<ordinal>`.
+    pub const POSITION: &str = "outbox-position";
+    /// The relay instance that published the record.
+    pub const RELAY: &str = "outbox-relay";
+    /// A dead letter's code.
+    pub const ERROR: &str = "outbox-error";
+    /// A dead letter's reason in words.
+    pub const ERROR_DETAIL: &str = "outbox-error-detail";
+    /// The topic that a dead letter should have gone to.
+    pub const TOPIC: &str = "outbox-topic";
+    /// The size in bytes of a value that even the dead-letter topic could not take.
+    pub const VALUE_OMITTED: &str = "outbox-value-omitted";
+}
+
+/// How an event's own fields are put into headers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeaderStyle {
+    /// The Kafka binding of CloudEvents 1.0, binary mode.
+    #[default]
+    CloudEvents,
+    /// `id`, `schema`, `schema-version`.
+    Plain,
+    /// `id` and the placed columns, as the Debezium outbox event router has them.
+    Debezium,
+}
+
+/// Headers on their way into a record; so many fit without an allocation.
+pub type HeaderList<'a> = SmallVec<[Header<'a>; 16]>;
+
+/// What all records of a relay share.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    /// The style of headers.
+    pub style: HeaderStyle,
+    /// The `ce_source` header.
+    pub source: String,
+    /// The `outbox-relay` header.
+    pub relay: String,
+}
+
+/// Values that are formatted for one record.
+pub struct Stamps {
+    position: Inline<48>,
+    time: Inline<32>,
+}
+
+impl Stamps {
+    /// Formats the position, and the time as RFC 3339.
+    #[must_use]
+    pub fn new(position: Position, time: Timestamp) -> Self {
+        Self {
+            position: Inline::format(format_args!("{position}")),
+            time: Inline::format(format_args!("{}", Rfc3339(time))),
+        }
+    }
+}
+
+impl Encoder {
+    /// The headers of an event's record. The relay's own win over headers of the same name in the row.
+    pub fn headers<'a>(
+        &'a self,
+        event: &'a Event<'_>,
+        row_headers: &'a RowHeaders<'_>,
+        contract: ContractHeaders<'a>,
+        stamps: &'a Stamps,
+    ) -> HeaderList<'a> {
+        let mut list = HeaderList::new();
+        let mut push = |name, value: &'a [u8]| list.push(Header { name, value: Some(value) });
+        match self.style {
+            HeaderStyle::CloudEvents => {
+                push("ce_specversion", b"1.0");
+                push("ce_id", &event.id);
+                push("ce_source", self.source.as_bytes());
+                if let Some(kind) = contract.name {
+                    push("ce_type", kind.as_bytes());
+                }
+                push("ce_time", stamps.time.as_bytes());
+                if let Some(data_schema) = contract.data_schema {
+                    push("ce_dataschema", data_schema.as_bytes());
+                }
+                if let Some(format) = contract.format {
+                    push("content-type", format.content_type().as_bytes());
+                }
+            }
+            HeaderStyle::Plain => {
+                push("id", &event.id);
+                if let Some((name, version)) = &event.schema {
+                    push("schema", name.as_bytes());
+                    push("schema-version", version.as_bytes());
+                }
+            }
+            HeaderStyle::Debezium => push("id", &event.id),
+        }
+        push(names::POSITION, stamps.position.as_bytes());
+        push(names::RELAY, self.relay.as_bytes());
+        for (name, value) in &event.placed {
+            push_new(&mut list, name, value.as_deref());
+        }
+        for (name, value) in &row_headers.0 {
+            push_new(&mut list, name, value.as_deref());
+        }
+        list
+    }
+}
+
+/// A header from the row never takes the place of one that stands already.
+fn push_new<'a>(list: &mut HeaderList<'a>, name: &'a str, value: Option<&'a [u8]>) {
+    if list.iter().all(|header| header.name != name) {
+        list.push(Header { name, value });
+    }
+}
+
+/// What a schema version adds to the headers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ContractHeaders<'a> {
+    /// The schema's name.
+    pub name: Option<&'a str>,
+    /// `<name>/<version>`.
+    pub data_schema: Option<&'a str>,
+    /// The payload's format.
+    pub format: Option<Format>,
+}
+
+/// The row's own headers: a JSON object. Strings are taken as they are, null as a null header, anything else as JSON text.
+#[derive(Debug, Default)]
+pub struct RowHeaders<'a>(SmallVec<[RowHeader<'a>; 4]>);
+
+type RowHeader<'a> = (Cow<'a, str>, Option<Cow<'a, [u8]>>);
+
+impl<'a> RowHeaders<'a> {
+    /// Reads the object.
+    ///
+    /// # Errors
+    /// A refusal (`undecodable`) if it is no JSON object.
+    pub fn parse(json: Option<&'a [u8]>) -> Result<Self, Refusal> {
+        let Some(json) = json else { return Ok(Self::default()) };
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let parsed = (&mut deserializer).deserialize_map(RowHeadersVisitor).and_then(|headers| {
+            deserializer.end()?;
+            Ok(headers)
+        });
+        parsed.map_err(|error| Refusal {
+            code: RefusalCode::Undecodable,
+            detail: format!("headers is not a JSON object (line {}, column {})", error.line(), error.column()),
+        })
+    }
+}
+
+struct RowHeadersVisitor;
+
+impl<'de> Visitor<'de> for RowHeadersVisitor {
+    type Value = RowHeaders<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of headers")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RowHeaders<'de>, A::Error> {
+        let mut headers = RowHeaders::default();
+        while let Some((name, value)) = map.next_entry::<Cow<'de, str>, &RawValue>()? {
+            let value = match value.get() {
+                "null" => None,
+                text if text.starts_with('"') => {
+                    let text: String = serde_json::from_str(text).map_err(serde::de::Error::custom)?;
+                    Some(Cow::Owned(text.into_bytes()))
+                }
+                json => Some(Cow::Borrowed(json.as_bytes())),
+            };
+            headers.0.push((name, value));
+        }
+        Ok(headers)
+    }
+}
+
+/// The bytes of a record that count against the window: key, value, and headers.
+#[must_use]
+pub fn size(record: &Record<'_>) -> usize {
+    let headers: usize =
+        record.headers.iter().map(|header| header.name.len() + header.value.map_or(0, <[u8]>::len)).sum();
+    record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers
+}
+
+/// The most that a record can take in a batch of its own, uncompressed, which is how large a topic's limit must be.
+///
+/// A batch header is 61 bytes (record batch format v2); around the record's own bytes stand seven varints of at most five
+/// bytes (timestamp delta: ten) and an attribute byte, and two varints around each header.
+#[must_use]
+pub fn size_in_batch(record: &Record<'_>) -> usize {
+    const BATCH_HEADER: usize = 61;
+    const RECORD_OVERHEAD: usize = 41;
+    const HEADER_OVERHEAD: usize = 10;
+    BATCH_HEADER + RECORD_OVERHEAD + record.headers.len() * HEADER_OVERHEAD + size(record)
+}
+
+/// Makes a record that came back into a dead letter: the same key, value and headers, and why.
+#[must_use]
+pub fn dead_letter(record: OwnedRecord, dead_letter_topic: &str, refusal: &Refusal) -> OwnedRecord {
+    let mut headers = record.headers;
+    headers.push((names::ERROR.to_owned(), Some(refusal.code.as_str().into())));
+    headers.push((names::ERROR_DETAIL.to_owned(), Some(refusal.detail.clone().into_bytes())));
+    headers.push((names::TOPIC.to_owned(), Some(record.topic.into_bytes())));
+    OwnedRecord { topic: dead_letter_topic.to_owned(), headers, ..record }
+}
+
+/// Takes the value out of a dead letter that is too large for its topic, and says how large it was.
+pub fn omit_value(letter: &mut OwnedRecord) {
+    if let Some(value) = letter.value.take() {
+        letter.headers.push((names::VALUE_OMITTED.to_owned(), Some(value.len().to_string().into_bytes())));
+    }
+}
+
+impl OwnedRecord {
+    /// A copy of `record`.
+    #[must_use]
+    pub fn copy(record: &Record<'_>) -> Self {
+        let header = |header: &Header<'_>| (header.name.to_owned(), header.value.map(<[u8]>::to_vec));
+        Self {
+            topic: record.topic.to_owned(),
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: record.headers.iter().map(header).collect(),
+            timestamp_millis: record.timestamp_millis,
+        }
+    }
+
+    /// The headers, borrowed.
+    #[must_use]
+    pub fn header_list(&self) -> HeaderList<'_> {
+        self.headers.iter().map(|(name, value)| Header { name, value: value.as_deref() }).collect()
+    }
+
+    /// The record, borrowed, with headers from [`Self::header_list`].
+    #[must_use]
+    pub fn borrow<'a>(&'a self, headers: &'a [Header<'a>]) -> Record<'a> {
+        Record {
+            topic: &self.topic,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers,
+            timestamp_millis: self.timestamp_millis,
+        }
+    }
+}
+
+/// A short text that is formatted without an allocation.
+struct Inline<const N: usize> {
+    bytes: [u8; N],
+    length: usize,
+}
+
+impl<const N: usize> Inline<N> {
+    fn format(text: fmt::Arguments<'_>) -> Self {
+        use fmt::Write as _;
+        let mut inline = Self { bytes: [0; N], length: 0 };
+        inline.write_fmt(text).expect("N is as long as the longest text");
+        inline
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl<const N: usize> fmt::Write for Inline<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+/// A moment as RFC 3339 has it, in UTC with microseconds. Years outside 0 to 9999 are cut to that range.
+pub(super) struct Rfc3339(pub(super) Timestamp);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const FIRST: i64 = -62_167_219_200_000_000;
+        const LAST: i64 = 253_402_300_799_999_999;
+        let micros = self.0.0.clamp(FIRST, LAST);
+        let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        // Days to a date by eras of 400 years that start on 1 March (Howard Hinnant, "chrono-compatible low-level date
+        // algorithms", civil_from_days).
+        let shifted = days + 719_468;
+        let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted_month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+    }
+}
+
+#[cfg(test)]
+#[path = "encode_tests.rs"]
+mod tests;

@@ -1,0 +1,144 @@
+use expect_test::{Expect, expect};
+
+use super::*;
+use crate::relay::boundary::Lsn;
+
+fn check_headers(style: HeaderStyle, event: &Event<'_>, contract: ContractHeaders<'_>, expected: Expect) {
+    let encoder = Encoder { style, source: "/shop".to_owned(), relay: "eu-1".to_owned() };
+    let row_headers = RowHeaders::parse(event.headers.as_deref()).expect("the headers are an object");
+    let stamps = Stamps::new(Position { commit: Lsn(0x16B_3748), ordinal: 3 }, Timestamp(1_700_000_000_123_456));
+    let shown: Vec<String> = encoder
+        .headers(event, &row_headers, contract, &stamps)
+        .iter()
+        .map(|header| format!("{}: {}\n", header.name, header.value.map_or("(null)".into(), String::from_utf8_lossy)))
+        .collect();
+    expected.assert_eq(&shown.concat());
+}
+
+fn event(headers: &'static str) -> Event<'static> {
+    Event {
+        id: crate::relay::event::Text::Borrowed(b"7f3c"),
+        schema: Some(("order.placed".into(), "2.1.0".into())),
+        headers: Some(Cow::Borrowed(headers.as_bytes())),
+        has_contract: true,
+        ..Event::default()
+    }
+}
+
+const CONTRACT: ContractHeaders<'_> =
+    ContractHeaders { name: Some("order.placed"), data_schema: Some("order.placed/2.1.0"), format: Some(Format::Json) };
+
+#[test]
+fn cloudevents_in_binary_mode() {
+    check_headers(
+        HeaderStyle::CloudEvents,
+        &event(r#"{"traceparent": "00-ab-cd-01", "n": 1.50, "none": null, "nested": {"a": ["b"]}}"#),
+        CONTRACT,
+        expect![[r#"
+            ce_specversion: 1.0
+            ce_id: 7f3c
+            ce_source: /shop
+            ce_type: order.placed
+            ce_time: 2023-11-14T22:13:20.123456Z
+            ce_dataschema: order.placed/2.1.0
+            content-type: application/json
+            outbox-position: 0/16B3748/3
+            outbox-relay: eu-1
+            traceparent: 00-ab-cd-01
+            n: 1.50
+            none: (null)
+            nested: {"a": ["b"]}
+        "#]],
+    );
+}
+
+#[test]
+fn plain_and_debezium() {
+    check_headers(
+        HeaderStyle::Plain,
+        &event("{}"),
+        CONTRACT,
+        expect![[r#"
+            id: 7f3c
+            schema: order.placed
+            schema-version: 2.1.0
+            outbox-position: 0/16B3748/3
+            outbox-relay: eu-1
+        "#]],
+    );
+    let placed = vec![("eventType", Some(crate::relay::event::Text::Borrowed(b"OrderPlaced"))), ("gone", None)];
+    check_headers(
+        HeaderStyle::Debezium,
+        &Event { schema: None, placed, ..event("{}") },
+        ContractHeaders::default(),
+        expect![[r#"
+            id: 7f3c
+            outbox-position: 0/16B3748/3
+            outbox-relay: eu-1
+            eventType: OrderPlaced
+            gone: (null)
+        "#]],
+    );
+}
+
+#[test]
+fn a_row_can_not_forge_the_relays_headers() {
+    check_headers(
+        HeaderStyle::Plain,
+        &event(r#"{"outbox-position": "0/0/1", "id": "other", "x": "\u00e4\"", "x": "again"}"#),
+        CONTRACT,
+        expect![[r#"
+            id: 7f3c
+            schema: order.placed
+            schema-version: 2.1.0
+            outbox-position: 0/16B3748/3
+            outbox-relay: eu-1
+            x: ä"
+        "#]],
+    );
+}
+
+#[test]
+fn case_31_headers_that_are_no_object_are_refused() {
+    let deep = format!(r#"{{"a": {}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+    assert!(RowHeaders::parse(Some(deep.as_bytes())).is_ok(), "deep JSON is passed on as text, without recursion");
+    for bad in ["", "[]", "1", "{", r#"{"a": 1} x"#, r#"{1: 2}"#, "{\"a\": \"\\ud800\"}"] {
+        let refusal = RowHeaders::parse(Some(bad.as_bytes())).expect_err(bad);
+        assert_eq!(refusal.code, RefusalCode::Undecodable);
+    }
+}
+
+#[test]
+fn times_are_rfc_3339() {
+    let check = |micros, expected: &str| assert_eq!(Rfc3339(Timestamp(micros)).to_string(), expected);
+    check(0, "1970-01-01T00:00:00.000000Z");
+    check(-1, "1969-12-31T23:59:59.999999Z");
+    check(951_782_400_000_000, "2000-02-29T00:00:00.000000Z");
+    check(4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z");
+    check(i64::MAX, "9999-12-31T23:59:59.999999Z");
+    check(i64::MIN, "0000-01-01T00:00:00.000000Z");
+}
+
+#[test]
+fn a_dead_letter_keeps_the_record_and_tells_why() {
+    let record = OwnedRecord {
+        topic: "orders".to_owned(),
+        key: Some(b"k".to_vec()),
+        value: Some(vec![0; 100]),
+        headers: vec![("id".to_owned(), None)],
+        timestamp_millis: 5,
+    };
+    let refusal = Refusal { code: RefusalCode::TooLarge, detail: "100 bytes".to_owned() };
+    let mut letter = dead_letter(record.clone(), "dead", &refusal);
+    assert_eq!((&letter.topic[..], &letter.key, &letter.value), ("dead", &record.key, &record.value));
+    let texts: Vec<_> = letter.headers[1..].iter().map(|(name, value)| (&name[..], value.as_deref())).collect();
+    let expected: [(&str, Option<&[u8]>); 3] = [
+        ("outbox-error", Some(b"too_large")),
+        ("outbox-error-detail", Some(b"100 bytes")),
+        ("outbox-topic", Some(b"orders")),
+    ];
+    assert_eq!(texts, expected);
+    omit_value(&mut letter);
+    assert_eq!(letter.value, None);
+    assert_eq!(letter.headers.last(), Some(&("outbox-value-omitted".to_owned(), Some(b"100".to_vec()))));
+}

@@ -1,0 +1,229 @@
+use super::*;
+use crate::relay::outbox::{Outbox, TemplatePart};
+use crate::relay::pgoutput::{Message as Pgoutput, decode};
+
+/// A relation message and a row message with these columns: name, type OID, value.
+fn frames(columns: &[(&str, u32, Value<'_>)]) -> (Vec<u8>, Vec<u8>) {
+    let count = u16::try_from(columns.len()).expect("few columns").to_be_bytes();
+    let mut relation = [&b"R\0\0\0\x01outbox\0event\0d"[..], &count].concat();
+    let mut row = [&b"I\0\0\0\x01N"[..], &count].concat();
+    for (name, type_oid, value) in columns {
+        relation.extend_from_slice(&[b"\0", name.as_bytes(), b"\0", &type_oid.to_be_bytes(), &[255; 4]].concat());
+        match value {
+            Value::Null => row.push(b'n'),
+            Value::Unchanged => row.push(b'u'),
+            Value::Text(bytes) | Value::Binary(bytes) => {
+                row.push(if matches!(value, Value::Text(_)) { b't' } else { b'b' });
+                row.extend_from_slice(&i32::try_from(bytes.len()).expect("short").to_be_bytes());
+                row.extend_from_slice(bytes);
+            }
+        }
+    }
+    (relation, row)
+}
+
+fn layout(outbox: &Outbox, relation: &[u8]) -> Layout {
+    let Ok(Pgoutput::Relation(relation)) = decode(relation) else { panic!("no relation") };
+    Layout::resolve(outbox, &relation).expect("the layout fits")
+}
+
+/// Reads one row and hands the event to `look`.
+fn read(outbox: &Outbox, columns: &[(&str, u32, Value<'_>)], look: impl FnOnce(&Event<'_>, Option<Refusal>)) {
+    let (relation, row) = frames(columns);
+    let layout = layout(outbox, &relation);
+    let Ok(Pgoutput::Insert { row, .. }) = decode(&row) else { panic!("no insert") };
+    let (event, refusal) = from_row(&row, &layout);
+    look(&event, refusal);
+}
+
+const ID: (&str, u32, Value<'_>) = ("id", 2950, Value::Binary(&[0xAB; 16]));
+const ID_TEXT: &[u8] = b"abababab-abab-abab-abab-abababababab";
+
+fn walpost<'a>(key: (u32, Value<'a>), payload: (u32, Value<'a>)) -> Vec<(&'a str, u32, Value<'a>)> {
+    vec![
+        ("extra", 600, Value::Text(b"(1,2)")),
+        ID,
+        ("schema_name", 25, Value::Binary(b"order.placed")),
+        ("schema_version", 25, Value::Binary(b"2")),
+        ("key", key.0, key.1),
+        ("payload", payload.0, payload.1),
+        ("created_at", 1184, Value::Binary(&[0, 0, 0, 0, 0, 0, 0, 9])),
+    ]
+}
+
+#[test]
+fn case_02_every_payload_type_gives_its_bytes() {
+    let outbox = Outbox::walpost("outbox", "event");
+    let cases: [(u32, Value<'_>, Option<&[u8]>); 9] = [
+        (114, Value::Binary(b"{\"b\": 1.50, \"a\":2}"), Some(b"{\"b\": 1.50, \"a\":2}")),
+        (114, Value::Text(b"[]"), Some(b"[]")),
+        (3802, Value::Binary(b"\x01{\"a\": 1}"), Some(b"{\"a\": 1}")),
+        (3802, Value::Text(b"{}"), Some(b"{}")),
+        (25, Value::Binary(b""), Some(b"")),
+        (1043, Value::Binary("Größe".as_bytes()), Some("Größe".as_bytes())),
+        (17, Value::Binary(b"\0\x01\0"), Some(b"\0\x01\0")),
+        (17, Value::Text(b"\\x00fF"), Some(b"\0\xFF")),
+        (114, Value::Null, None),
+    ];
+    for (type_oid, value, expected) in cases {
+        read(&outbox, &walpost((25, Value::Null), (type_oid, value)), |event, refusal| {
+            assert_eq!(refusal, None);
+            assert_eq!(event.payload.as_deref(), expected);
+            assert_eq!(&*event.id, ID_TEXT);
+            assert!(event.key.is_none());
+            assert_eq!(event.created_at, Some(Timestamp::from_postgres(9)));
+        });
+    }
+}
+
+#[test]
+fn every_key_type_gives_its_text() {
+    let outbox = Outbox::walpost("outbox", "event");
+    let cases: [(u32, Value<'_>, &[u8]); 7] = [
+        (25, Value::Binary(b""), b""),
+        (2950, Value::Binary(&[0xAB; 16]), ID_TEXT),
+        (21, Value::Binary(&[0xFF, 0xFF]), b"-1"),
+        (23, Value::Binary(&[0, 0, 1, 0]), b"256"),
+        (20, Value::Binary(&[0x80, 0, 0, 0, 0, 0, 0, 0]), b"-9223372036854775808"),
+        (17, Value::Binary(b"\0k"), b"\0k"),
+        (20_000, Value::Text(b"label of an enum"), b"label of an enum"),
+    ];
+    for (type_oid, value, expected) in cases {
+        read(&outbox, &walpost((type_oid, value), (114, Value::Null)), |event, refusal| {
+            assert_eq!(refusal, None);
+            assert_eq!(event.key.as_deref(), Some(expected));
+        });
+    }
+}
+
+#[test]
+fn case_26_what_can_not_be_read_is_refused_and_the_rest_is_kept() {
+    let outbox = Outbox::walpost("outbox", "event");
+    type Case<'a> = ((u32, Value<'a>), (u32, Value<'a>), &'a str);
+    let cases: [Case<'_>; 5] = [
+        ((2950, Value::Binary(b"short")), (114, Value::Binary(b"{}")), "key is a uuid of another length than 16 bytes"),
+        (
+            (23, Value::Binary(b"abc")),
+            (114, Value::Binary(b"{}")),
+            "key is an integer of another length than 2, 4 or 8 bytes",
+        ),
+        (
+            (20_000, Value::Binary(b"x")),
+            (114, Value::Binary(b"{}")),
+            "key has a type that is sent in a binary form the relay can't read",
+        ),
+        ((25, Value::Unchanged), (114, Value::Binary(b"{}")), "key was not sent by the server"),
+        (
+            (17, Value::Text(b"\\000")),
+            (114, Value::Binary(b"{}")),
+            "key is bytea in a text form other than \\x and hexadecimal digits",
+        ),
+    ];
+    for (key, payload, detail) in cases {
+        read(&outbox, &walpost(key, payload), |event, refusal| {
+            let expected = Refusal { code: RefusalCode::Undecodable, detail: detail.to_owned() };
+            assert_eq!(refusal, Some(expected));
+            assert_eq!(event.payload.as_deref(), Some(&b"{}"[..]), "the payload is kept for the dead letter");
+            assert_eq!(&*event.id, ID_TEXT);
+        });
+    }
+    read(&outbox, &walpost((25, Value::Null), (3802, Value::Binary(b"\x02{}"))), |event, refusal| {
+        assert_eq!(
+            refusal.map(|refusal| refusal.detail).as_deref(),
+            Some("payload is jsonb of an unknown binary version")
+        );
+        assert!(event.payload.is_none());
+    });
+}
+
+#[test]
+fn a_template_makes_the_topic_as_the_debezium_router_does() {
+    let mut outbox = Outbox::debezium("public", "outbox");
+    outbox.header_columns.push(("type".to_owned(), "eventType".to_owned()));
+    let columns = |kind| {
+        vec![
+            ID,
+            ("aggregatetype", 1043, kind),
+            ("aggregateid", 1043, Value::Binary(b"42")),
+            ("type", 1043, Value::Binary(b"OrderPlaced")),
+            ("payload", 3802, Value::Binary(b"\x01{}")),
+        ]
+    };
+    read(&outbox, &columns(Value::Binary(b"order")), |event, refusal| {
+        assert_eq!(refusal, None);
+        assert_eq!(event.topic.as_deref(), Some("outbox.event.order"));
+        assert_eq!(event.key.as_deref(), Some(&b"42"[..]));
+        let placed: Vec<_> = event.placed.iter().map(|(name, value)| (*name, value.as_deref())).collect();
+        assert_eq!(placed, [("eventType", Some(&b"OrderPlaced"[..]))]);
+        assert!(!event.has_contract);
+    });
+    read(&outbox, &columns(Value::Null), |event, refusal| {
+        assert_eq!((event.topic.as_deref(), refusal), (None, None), "no topic is for the publisher to refuse");
+    });
+    outbox.routing = crate::relay::outbox::Routing::Template(vec![TemplatePart::Column("type".to_owned())]);
+    read(&outbox, &columns(Value::Null), |event, _| assert_eq!(event.topic.as_deref(), Some("OrderPlaced")));
+}
+
+#[test]
+fn case_05_a_table_that_does_not_fit_is_an_error_that_names_the_column() {
+    let outbox = Outbox::walpost("outbox", "event");
+    let resolve = |columns: &[(&str, u32, Value<'_>)]| {
+        let (relation, _) = frames(columns);
+        let Ok(Pgoutput::Relation(relation)) = decode(&relation) else { panic!("no relation") };
+        Layout::resolve(&outbox, &relation).expect_err("the layout does not fit").to_string()
+    };
+    let mut columns = walpost((25, Value::Null), (114, Value::Null));
+    columns[5].1 = 600;
+    let text = resolve(&columns);
+    assert!(text.contains("\"payload\"") && text.contains("OID 600") && text.contains("bytea"), "{text}");
+    columns.remove(5);
+    let text = resolve(&columns);
+    assert!(text.contains("table outbox.event has no column \"payload\""), "{text}");
+}
+
+#[test]
+fn a_row_of_another_width_than_its_table_is_refused() {
+    let outbox = Outbox::walpost("outbox", "event");
+    let columns = walpost((25, Value::Null), (114, Value::Null));
+    let (relation, _) = frames(&columns);
+    let (_, row) = frames(&columns[1..]);
+    let layout = layout(&outbox, &relation);
+    let Ok(Pgoutput::Insert { row, .. }) = decode(&row) else { panic!("no insert") };
+    let (_, refusal) = from_row(&row, &layout);
+    assert_eq!(refusal.map(|refusal| refusal.code), Some(RefusalCode::Undecodable));
+}
+
+#[test]
+fn a_logical_message_carries_the_payload_as_written() {
+    let content = br#"{"id":"a\u0062c","schema_name":"order.placed","schema_version":"2.1","topic":null,
+        "key":"k\n1","payload":{"b" : 1.50,"a":null},"headers":{"x":"y"},"created_at":"2026-11-21T00:00:00Z"}"#;
+    let (event, refusal) = from_message(content);
+    assert_eq!(refusal, None);
+    assert_eq!(&*event.id, b"abc");
+    assert_eq!(event.key.as_deref(), Some(&b"k\n1"[..]));
+    assert_eq!(event.payload.as_deref(), Some(&br#"{"b" : 1.50,"a":null}"#[..]));
+    assert_eq!(event.headers.as_deref(), Some(&br#"{"x":"y"}"#[..]));
+    assert_eq!(event.topic, None);
+    assert!(event.has_contract);
+}
+
+#[test]
+fn case_02_in_a_logical_message_null_is_a_payload_and_absence_a_tombstone() {
+    let (event, _) = from_message(br#"{"id":"1","schema_name":"s","schema_version":"1","payload":null}"#);
+    assert_eq!(event.payload.as_deref(), Some(&b"null"[..]));
+    let (event, _) = from_message(br#"{"id":"1","schema_name":"s","schema_version":"1"}"#);
+    assert_eq!(event.payload, None);
+    assert!(event.key.is_none());
+}
+
+#[test]
+fn case_30_a_message_of_any_content_is_refused_whole() {
+    let deep = "[".repeat(100_000);
+    for content in
+        [&b""[..], b"\xFF", b"{}", b"[1]", deep.as_bytes(), br#"{"id":1,"schema_name":"s","schema_version":"1"}"#]
+    {
+        let (event, refusal) = from_message(content);
+        assert_eq!(refusal.map(|refusal| refusal.code), Some(RefusalCode::Undecodable));
+        assert_eq!(event.payload.as_deref(), Some(content));
+    }
+}

@@ -1,0 +1,254 @@
+//! What each commit is still owed.
+//!
+//! Every record gets a ticket when Kafka takes it into its queue, and the ticket is settled when Kafka has acknowledged
+//! the record (or its dead letter). Settling may come in any order; the flush LSN moves only over the settled front, one
+//! commit at a time. So `confirmed_flush_lsn` can never pass a commit that is still owed a row.
+
+use std::collections::VecDeque;
+
+use super::boundary::{Lsn, Ticket, Timestamp};
+
+/// The account of one slot: records out at Kafka, and the commits they belong to, both in stream order.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Records from the oldest that is not settled; the front is never settled.
+    entries: VecDeque<Entry>,
+    /// The ticket of the front entry, or of the next record when there is none.
+    first: u64,
+    /// Commits that are not wholly settled: all tickets below `below` must be.
+    commits: VecDeque<Commit>,
+    owed: Owed,
+    flush: Lsn,
+    last_commit_end: Lsn,
+}
+
+#[derive(Debug)]
+struct Entry {
+    bytes: usize,
+    committed_at: Timestamp,
+    settled: bool,
+}
+
+#[derive(Debug)]
+struct Commit {
+    below: u64,
+    end: Lsn,
+}
+
+/// A ticket that was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// When the record's transaction committed.
+    pub committed_at: Timestamp,
+    /// The bytes of its key, value and headers.
+    pub bytes: usize,
+}
+
+/// How much is in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// Records that are not settled.
+    pub records: usize,
+    /// Their bytes: keys, values and headers.
+    pub bytes: usize,
+}
+
+impl Ledger {
+    /// Opens the next ticket, for a record of `bytes` of a transaction that committed at `committed_at`.
+    pub fn issue(&mut self, bytes: usize, committed_at: Timestamp) -> Ticket {
+        let ticket = self.next_ticket();
+        self.entries.push_back(Entry { bytes, committed_at, settled: false });
+        self.owed.records += 1;
+        self.owed.bytes += bytes;
+        ticket
+    }
+
+    /// The ticket that [`Self::issue`] will open next.
+    #[must_use]
+    pub fn next_ticket(&self) -> Ticket {
+        Ticket(self.first + self.entries.len() as u64)
+    }
+
+    /// Closes a ticket: Kafka has the record.
+    ///
+    /// # Panics
+    /// If the ticket was never issued or is settled already: the sink has answered for a record twice, and going on could
+    /// confirm a row that Kafka does not have.
+    pub fn settle(&mut self, ticket: Ticket) -> Settled {
+        let index = ticket.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        let entry = index.and_then(|index| self.entries.get_mut(index)).filter(|entry| !entry.settled);
+        let entry = entry.expect("a ticket is settled once, after it was issued");
+        entry.settled = true;
+        let settled = Settled { committed_at: entry.committed_at, bytes: entry.bytes };
+        self.owed.records -= 1;
+        self.owed.bytes -= entry.bytes;
+        self.advance();
+        settled
+    }
+
+    /// The transaction that all tickets since the last commit belong to has ended at `end`.
+    ///
+    /// A commit that was counted before a reconnection comes again and is passed over.
+    pub fn commit(&mut self, end: Lsn) {
+        if end <= self.last_commit_end {
+            return;
+        }
+        self.last_commit_end = end;
+        self.commits.push_back(Commit { below: self.next_ticket().0, end });
+        self.advance();
+    }
+
+    /// The server has sent everything before `end`, outside any transaction. Counts only when nothing is owed.
+    pub fn idle(&mut self, end: Lsn) {
+        if self.owed.records == 0 && self.commits.is_empty() {
+            self.raise(end);
+        }
+    }
+
+    /// The slot stands at `confirmed` already.
+    pub fn start_at(&mut self, confirmed: Lsn) {
+        self.raise(confirmed);
+    }
+
+    /// Everything before this LSN is in Kafka. Never moves backwards.
+    #[must_use]
+    pub const fn flush(&self) -> Lsn {
+        self.flush
+    }
+
+    /// What is in flight.
+    #[must_use]
+    pub const fn owed(&self) -> Owed {
+        self.owed
+    }
+
+    /// When the transaction of the oldest record in flight committed.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.entries.front().map(|entry| entry.committed_at)
+    }
+
+    fn advance(&mut self) {
+        while self.entries.front().is_some_and(|entry| entry.settled) {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+        while let Some(commit) = self.commits.front().filter(|commit| commit.below <= self.first) {
+            let end = commit.end;
+            self.commits.pop_front();
+            self.raise(end);
+        }
+    }
+
+    fn raise(&mut self, to: Lsn) {
+        self.flush = self.flush.max(to);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn issue(ledger: &mut Ledger) -> Ticket {
+        ledger.issue(10, Timestamp(0))
+    }
+
+    #[test]
+    fn case_10_the_flush_lsn_waits_for_the_oldest_record() {
+        let mut ledger = Ledger::default();
+        let first = issue(&mut ledger);
+        ledger.commit(Lsn(100));
+        let second = issue(&mut ledger);
+        ledger.commit(Lsn(200));
+        ledger.settle(second);
+        assert_eq!(ledger.flush(), Lsn(0));
+        ledger.settle(first);
+        assert_eq!(ledger.flush(), Lsn(200));
+        assert_eq!(ledger.owed(), Owed::default());
+    }
+
+    #[test]
+    fn an_open_transaction_is_not_confirmed_when_its_rows_are_acknowledged() {
+        let mut ledger = Ledger::default();
+        let ticket = issue(&mut ledger);
+        ledger.settle(ticket);
+        assert_eq!(ledger.flush(), Lsn(0));
+        ledger.commit(Lsn(100));
+        assert_eq!(ledger.flush(), Lsn(100));
+    }
+
+    #[test]
+    fn case_20_a_keepalive_counts_only_when_nothing_is_owed() {
+        let mut ledger = Ledger::default();
+        ledger.idle(Lsn(50));
+        assert_eq!(ledger.flush(), Lsn(50));
+        let ticket = issue(&mut ledger);
+        ledger.idle(Lsn(90));
+        assert_eq!(ledger.flush(), Lsn(50));
+        ledger.commit(Lsn(80));
+        ledger.settle(ticket);
+        ledger.idle(Lsn(70));
+        assert_eq!(ledger.flush(), Lsn(80), "feedback never moves backwards");
+    }
+
+    #[test]
+    fn a_commit_that_comes_again_after_a_reconnection_is_counted_once() {
+        let mut ledger = Ledger::default();
+        let ticket = issue(&mut ledger);
+        ledger.commit(Lsn(100));
+        ledger.commit(Lsn(100));
+        ledger.commit(Lsn(100));
+        let later = issue(&mut ledger);
+        ledger.commit(Lsn(200));
+        ledger.settle(ticket);
+        assert_eq!(ledger.flush(), Lsn(100));
+        ledger.settle(later);
+        assert_eq!(ledger.flush(), Lsn(200));
+    }
+
+    #[test]
+    #[should_panic(expected = "a ticket is settled once")]
+    fn settling_a_ticket_twice_is_a_bug() {
+        let mut ledger = Ledger::default();
+        let ticket = issue(&mut ledger);
+        issue(&mut ledger);
+        ledger.settle(ticket);
+        ledger.settle(ticket);
+    }
+
+    proptest! {
+        /// Against the plainest model: a list of commits, each with the set of its tickets.
+        #[test]
+        fn the_flush_lsn_is_the_end_of_the_settled_prefix(
+            transactions in prop::collection::vec(0usize..5, 1..40),
+            order in prop::collection::vec(any::<prop::sample::Index>(), 0..120),
+        ) {
+            let mut ledger = Ledger::default();
+            let mut open = Vec::new();
+            let mut model = Vec::new();
+            for (index, rows) in transactions.iter().enumerate() {
+                let tickets: Vec<_> = (0..*rows).map(|_| issue(&mut ledger)).collect();
+                let end = Lsn((index as u64 + 1) * 10);
+                ledger.commit(end);
+                open.extend(tickets.iter().copied());
+                model.push((end, tickets));
+            }
+            let expected = |open: &[Ticket]| {
+                model.iter().take_while(|(_, tickets)| !tickets.iter().any(|ticket| open.contains(ticket)))
+                    .last().map_or(Lsn(0), |(end, _)| *end)
+            };
+            prop_assert_eq!(ledger.flush(), expected(&open));
+            for index in order {
+                if open.is_empty() {
+                    break;
+                }
+                let ticket = open.swap_remove(index.index(open.len()));
+                ledger.settle(ticket);
+                prop_assert_eq!(ledger.flush(), expected(&open));
+                prop_assert_eq!(ledger.owed(), Owed { records: open.len(), bytes: open.len() * 10 });
+            }
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! From an event to a record at Kafka, or to a dead letter: the one way out of the core.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::boundary::{
+    Failure, OwnedRecord, Position, Record, Refusal, RefusalCode, Ticket, Timestamp, TopicSettings, Verdict,
+};
+use super::catalogue::{Catalogue, Contract, Wait};
+use super::encode::{self, ContractHeaders, Encoder, RowHeaders, Stamps};
+use super::event::Event;
+use super::ledger::{Ledger, Settled};
+use super::returns::Returns;
+use super::{Counters, Halt, Idle, Notice, OnRejected, Settings};
+
+/// How many notices wait for the driver at most; further ones are only counted.
+const NOTICES_LIMIT: usize = 256;
+
+/// A sink's answer to an offered record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It is in the queue; a delivery or a failure will follow.
+    Taken,
+    /// There is no room. Nothing was taken; the same record is offered again later.
+    Full,
+    /// This record can never be taken.
+    Refused(Refusal),
+}
+
+/// Where an event comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin<'a> {
+    pub(super) position: Position,
+    pub(super) committed_at: Timestamp,
+    pub(super) table: &'a str,
+}
+
+/// Takes events in stream order and owes them to Kafka.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    settings: Settings,
+    pub(super) catalogue: Catalogue,
+    pub(super) ledger: Ledger,
+    returns: Returns,
+    /// The last event that was taken. What comes again up to here after a reconnection is passed over.
+    pub(super) accepted: Position,
+    pub(super) counters: Counters,
+    pub(super) notices: VecDeque<Notice>,
+    halt: Option<Halt>,
+    /// A topic without which nothing goes on, and why it can't be written to.
+    pub(super) blocked_on: Option<(String, Refusal)>,
+}
+
+impl Publisher {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            catalogue: Catalogue::default(),
+            ledger: Ledger::default(),
+            returns: Returns::default(),
+            accepted: Position::default(),
+            counters: Counters::default(),
+            notices: VecDeque::new(),
+            halt: None,
+            blocked_on: None,
+        }
+    }
+
+    pub(super) fn handle_acknowledged(&mut self, ticket: Ticket) -> Settled {
+        self.returns.calm();
+        self.counters.acknowledged += 1;
+        self.ledger.settle(ticket)
+    }
+
+    pub(super) fn handle_failure(&mut self, failure: Failure, now: Instant) {
+        let Failure { ticket, mut record, verdict } = failure;
+        let is_letter = record.topic == self.settings.dead_letter_topic;
+        match verdict {
+            Verdict::Returned(_) => self.give_back(ticket, record, now),
+            Verdict::Refused(Refusal { code: RefusalCode::TooLarge, .. }) if is_letter && record.value.is_some() => {
+                encode::omit_value(&mut record);
+                self.returns.push_letter(ticket, record);
+            }
+            // A dead letter that can't be written is never given up: it waits for its topic.
+            Verdict::Refused(refusal) if is_letter => {
+                self.blocked_on = Some((record.topic.clone(), refusal));
+                self.give_back(ticket, record, now);
+            }
+            Verdict::Refused(refusal) => self.refuse_delivered(ticket, record, refusal),
+        }
+    }
+
+    fn give_back(&mut self, ticket: Ticket, record: OwnedRecord, now: Instant) {
+        self.counters.returned += 1;
+        self.catalogue.forget_topic(&record.topic);
+        self.returns.give_back(ticket, record, now);
+    }
+
+    /// A record that had been taken was refused by the broker.
+    fn refuse_delivered(&mut self, ticket: Ticket, record: OwnedRecord, refusal: Refusal) {
+        self.catalogue.forget_topic(&record.topic);
+        let position = position_of(&record);
+        match self.settings.on_rejected {
+            OnRejected::Halt => self.halt = Some(Halt::Refused { position, table: None, refusal }),
+            OnRejected::DeadLetter => {
+                self.note(position, None, &refusal);
+                let letter = encode::dead_letter(record, &self.settings.dead_letter_topic, &refusal);
+                self.returns.push_letter(ticket, letter);
+            }
+        }
+    }
+
+    fn note(&mut self, position: Option<Position>, table: Option<&str>, refusal: &Refusal) {
+        self.counters.dead_letters[refusal.code as usize] += 1;
+        if self.notices.len() < NOTICES_LIMIT {
+            let table = table.map(str::to_owned);
+            self.notices.push_back(Notice { position, table, refusal: refusal.clone() });
+        }
+    }
+
+    /// When there is something to do without any input.
+    pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let blocked = self.blocked_on.as_ref().and_then(|(topic, _)| self.catalogue.topic_asked_again_at(topic));
+        [self.returns.wake_at(now), blocked].into_iter().flatten().min()
+    }
+
+    /// Sends what came back and what became a dead letter. `None` when new events may go out.
+    pub(super) fn resend(
+        &mut self,
+        now: Instant,
+        offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
+    ) -> Result<Option<Idle>, Halt> {
+        if let Some(halt) = self.halt.clone() {
+            return Err(halt);
+        }
+        while !self.returns.is_empty() {
+            let at_kafka = self.ledger.owed().records - self.returns.len();
+            let Some((ticket, record)) = self.returns.next(at_kafka, now) else {
+                return Ok(Some(Idle::Returned));
+            };
+            // The topic may be the very thing that is missing. Its settings are remembered by the catalogue.
+            match self.catalogue.topic(&record.topic, TopicSettings::default, now) {
+                Err(Wait) => return Ok(Some(Idle::Answer)),
+                Ok(Err(refusal)) => {
+                    self.blocked_on = Some((record.topic.clone(), refusal));
+                    return Ok(Some(Idle::Returned));
+                }
+                Ok(Ok(_)) => self.blocked_on = None,
+            }
+            let answer = offer(ticket, &record.borrow(&record.header_list()));
+            if answer == Offer::Full {
+                return Ok(Some(Idle::Sink));
+            }
+            let record = self.returns.take(ticket);
+            if let (Offer::Refused(refusal), Some(record)) = (answer, record) {
+                self.handle_failure(Failure { ticket, record, verdict: Verdict::Refused(refusal) }, now);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Publishes one event. `None` when it was taken; else nothing happened and the same event must be given again.
+    pub(super) fn publish(
+        &mut self,
+        encoder: &Encoder,
+        origin: Origin<'_>,
+        (event, refusal): (&Event<'_>, Option<Refusal>),
+        now: Instant,
+        offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
+    ) -> Result<Option<Idle>, Halt> {
+        let mut known = Known::default();
+        let checked = match refusal {
+            Some(refusal) => Err(Stop::Refused(refusal)),
+            None => self.check(event, &mut known, now),
+        };
+        if let Err(Stop::Wait) = checked {
+            return Ok(Some(Idle::Answer));
+        }
+        let stamps = Stamps::new(origin.position, event.created_at.unwrap_or(origin.committed_at));
+        let headers = encoder.headers(event, &known.row_headers, known.contract_headers(event), &stamps);
+        let record = Record {
+            topic: known.topic(event).unwrap_or_default(),
+            key: event.key.as_deref(),
+            value: event.payload.as_deref(),
+            headers: &headers,
+            timestamp_millis: origin.committed_at.millis(),
+        };
+        let refusal = match checked {
+            Err(Stop::Refused(refusal)) => refusal,
+            Err(Stop::Wait) => return Ok(Some(Idle::Answer)),
+            Ok(limit) if encode::size_in_batch(&record) > limit => too_large(&record, limit),
+            Ok(_) => match self.offer(&record, origin, offer) {
+                Offer::Taken => return Ok(None),
+                Offer::Full => return Ok(Some(Idle::Sink)),
+                Offer::Refused(refusal) => refusal,
+            },
+        };
+        self.publish_letter(&record, origin, &refusal, now, offer)
+    }
+
+    /// Looks up what publishing needs, and gives the size in bytes that the topic takes.
+    fn check<'a>(&mut self, event: &'a Event<'_>, known: &mut Known<'a>, now: Instant) -> Result<usize, Stop> {
+        if event.has_contract {
+            let Some((name, version)) = &event.schema else {
+                return Err(Stop::refused(
+                    RefusalCode::UnknownSchema,
+                    "schema_name or schema_version is null".to_owned(),
+                ));
+            };
+            known.contract = self.catalogue.contract(name, version, now)?;
+            if known.contract.is_none() {
+                return Err(Stop::refused(
+                    RefusalCode::UnknownSchema,
+                    format!("no schema version {name}/{version} is registered; call outbox.register_schema_version"),
+                ));
+            }
+        }
+        known.row_headers = RowHeaders::parse(event.headers.as_deref()).map_err(Stop::Refused)?;
+        let Some(topic) = known.topic(event) else {
+            return Err(Stop::refused(
+                RefusalCode::NoTopic,
+                "neither the row nor its schema version names a topic".to_owned(),
+            ));
+        };
+        let settings = || known.contract.as_ref().map(|contract| contract.schema_version.topic_settings.clone());
+        let topic = self.catalogue.topic(topic, || settings().unwrap_or_default(), now)?;
+        topic.map(|topic| topic.max_message_bytes).map_err(Stop::Refused)
+    }
+
+    /// Offers a record, and opens its ticket when it is taken.
+    fn offer(
+        &mut self,
+        record: &Record<'_>,
+        origin: Origin<'_>,
+        offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
+    ) -> Offer {
+        let answer = offer(self.ledger.next_ticket(), record);
+        if answer == Offer::Taken {
+            self.ledger.issue(encode::size(record), origin.committed_at);
+            self.accepted = origin.position;
+            self.counters.published += 1;
+        }
+        answer
+    }
+
+    fn publish_letter(
+        &mut self,
+        record: &Record<'_>,
+        origin: Origin<'_>,
+        refusal: &Refusal,
+        now: Instant,
+        offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
+    ) -> Result<Option<Idle>, Halt> {
+        if self.settings.on_rejected == OnRejected::Halt {
+            let table = Some(origin.table.to_owned());
+            return Err(Halt::Refused { position: Some(origin.position), table, refusal: refusal.clone() });
+        }
+        let topic = match self.catalogue.topic(&self.settings.dead_letter_topic, TopicSettings::default, now) {
+            Err(Wait) => return Ok(Some(Idle::Answer)),
+            Ok(Ok(topic)) => topic,
+            Ok(Err(why)) => {
+                self.blocked_on = Some((self.settings.dead_letter_topic.clone(), why));
+                return Ok(Some(Idle::Returned));
+            }
+        };
+        self.blocked_on = None;
+        let mut letter = encode::dead_letter(OwnedRecord::copy(record), &self.settings.dead_letter_topic, refusal);
+        if encode::size_in_batch(&letter.borrow(&letter.header_list())) > topic.max_message_bytes {
+            encode::omit_value(&mut letter);
+        }
+        let answer = self.offer(&letter.borrow(&letter.header_list()), origin, offer);
+        Ok(match answer {
+            Offer::Full => Some(Idle::Sink),
+            Offer::Taken => {
+                self.note(Some(origin.position), Some(origin.table), refusal);
+                None
+            }
+            Offer::Refused(why) => {
+                self.catalogue.forget_topic(&letter.topic);
+                self.blocked_on = Some((letter.topic, why));
+                Some(Idle::Returned)
+            }
+        })
+    }
+
+    /// Whether a record may go out: there is room in the window, or nothing in flight (a record larger than the whole
+    /// window passes alone).
+    pub(super) fn has_room(&self) -> bool {
+        let owed = self.ledger.owed();
+        owed.records == 0
+            || (owed.records < self.settings.max_in_flight && owed.bytes < self.settings.max_in_flight_bytes)
+    }
+}
+
+/// What has been looked up for an event.
+#[derive(Default)]
+struct Known<'a> {
+    contract: Option<Arc<Contract>>,
+    row_headers: RowHeaders<'a>,
+}
+
+impl Known<'_> {
+    fn topic<'a>(&'a self, event: &'a Event<'_>) -> Option<&'a str> {
+        let of_contract = || self.contract.as_ref().and_then(|contract| contract.schema_version.topic.as_deref());
+        event.topic.as_deref().or_else(of_contract)
+    }
+
+    fn contract_headers<'a>(&'a self, event: &'a Event<'_>) -> ContractHeaders<'a> {
+        let contract = self.contract.as_deref();
+        ContractHeaders {
+            name: event.schema.as_ref().map(|(name, _)| name.as_ref()),
+            data_schema: contract.map(|contract| contract.data_schema.as_str()),
+            format: contract.map(|contract| contract.schema_version.format),
+        }
+    }
+}
+
+/// Why an event can't go on to its topic.
+enum Stop {
+    /// An answer is missing.
+    Wait,
+    /// It breaks its contract.
+    Refused(Refusal),
+}
+
+impl Stop {
+    const fn refused(code: RefusalCode, detail: String) -> Self {
+        Self::Refused(Refusal { code, detail })
+    }
+}
+
+impl From<Wait> for Stop {
+    fn from(_: Wait) -> Self {
+        Self::Wait
+    }
+}
+
+fn too_large(record: &Record<'_>, limit: usize) -> Refusal {
+    let detail = format!(
+        "the record takes up to {} bytes in a batch, topic {} takes {limit} (max.message.bytes)",
+        encode::size_in_batch(record),
+        record.topic,
+    );
+    Refusal { code: RefusalCode::TooLarge, detail }
+}
+
+/// The position that a record's own header tells.
+fn position_of(record: &OwnedRecord) -> Option<Position> {
+    let (_, value) = record.headers.iter().find(|(name, _)| name == encode::names::POSITION)?;
+    std::str::from_utf8(value.as_deref()?).ok()?.parse().ok()
+}

@@ -1,0 +1,289 @@
+//! An Apache Kafka of our own: a real one where Java or Docker is there, else a stand-in inside this process.
+
+mod docker;
+mod in_process;
+mod java;
+mod jvm;
+mod probe;
+mod properties;
+
+use std::path::PathBuf;
+
+use super::error::SandboxError;
+use super::progress::{Progress, Step};
+use super::random;
+
+/// The version that is run.
+const VERSION: &str = "4.3.1";
+/// The superuser, where users are asked for; the sandbox's own account for administration.
+const ADMIN: &str = "admin";
+
+/// What to start. The default is one real broker, open to everyone on this machine, that creates no topic by itself.
+#[derive(Debug, Clone)]
+pub struct KafkaOptions {
+    /// Where to take it from.
+    pub source: KafkaSource,
+    /// How many brokers; each is a controller too. More than one only with [`KafkaSource::Java`].
+    pub brokers: u16,
+    /// Further broker properties, name and value; they win over the sandbox's own. The in-process broker ignores them.
+    pub properties: Vec<(String, String)>,
+    /// Users who log in with SASL/PLAIN. With any, everyone must log in, and access-control lists are kept: a resource
+    /// without any is open to all, see [`Kafka::deny_write`]. Only with [`KafkaSource::Java`].
+    pub users: Vec<String>,
+    /// What the JVM is tuned for.
+    pub tuning: Tuning,
+}
+
+/// Where a Kafka comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KafkaSource {
+    /// A real one: with Java 17 or newer, else with Docker.
+    #[default]
+    Real,
+    /// A real one, else the one inside this process.
+    RealOrInProcess,
+    /// Apache Kafka's jars, fetched once, with this machine's Java.
+    Java,
+    /// The image `apache/kafka`, with this machine's Docker.
+    Docker,
+    /// librdkafka's mock cluster: at-least-once delivery works, and little else.
+    InProcess,
+}
+
+/// What a broker's JVM is tuned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tuning {
+    /// Ready soon and light on a small machine: half the CPU and two thirds of the time to start.
+    #[default]
+    QuickStart,
+    /// Throughput once it is warm, for measurements.
+    Throughput,
+}
+
+/// A Kafka. Dropping it ends it and removes its files, as does the end of this process.
+#[derive(Debug)]
+pub struct Kafka {
+    kind: Kind,
+    logins: Vec<Login>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Jvm(jvm::Cluster),
+    Docker(docker::Container),
+    InProcess(in_process::Broker),
+}
+
+/// A user and the password that was made up for them.
+#[derive(Debug, Clone)]
+struct Login {
+    name: String,
+    password: String,
+}
+
+impl Default for KafkaOptions {
+    fn default() -> Self {
+        Self {
+            source: KafkaSource::default(),
+            brokers: 1,
+            properties: Vec::new(),
+            users: Vec::new(),
+            tuning: Tuning::default(),
+        }
+    }
+}
+
+impl Kafka {
+    /// Starts what `options` ask for, and waits until clients can use it.
+    ///
+    /// # Errors
+    /// Nothing here can run the wanted kind, its files can't be fetched, or it does not start.
+    pub async fn start(options: KafkaOptions, progress: &Progress) -> Result<Self, SandboxError> {
+        let logins = logins(&options.users);
+        let kind = start_kind(&options, &logins, progress).await?;
+        let kafka = Self { kind, logins };
+        progress.tell(Step::Ready { what: &kafka.describe() });
+        Ok(kafka)
+    }
+
+    /// Which kind runs: "Apache Kafka 4.3.1 (jars, Java 17)", "in-process broker of librdkafka: ...".
+    pub fn describe(&self) -> String {
+        match &self.kind {
+            Kind::Jvm(cluster) => cluster.describe(),
+            Kind::Docker(container) => container.describe(),
+            Kind::InProcess(broker) => broker.describe(),
+        }
+    }
+
+    /// Whether this is Apache Kafka and not a stand-in.
+    pub fn is_real(&self) -> bool {
+        !matches!(self.kind, Kind::InProcess(_))
+    }
+
+    /// The value of `bootstrap.servers`. It stays the same over [`Self::start_again`].
+    pub fn bootstrap(&self) -> String {
+        match &self.kind {
+            Kind::Jvm(cluster) => cluster.bootstrap(),
+            Kind::Docker(container) => container.bootstrap(),
+            Kind::InProcess(broker) => broker.bootstrap(),
+        }
+    }
+
+    /// The librdkafka properties that a client needs to log in as a user of [`KafkaOptions::users`], or as the superuser `admin`.
+    /// Empty where there is no such user.
+    pub fn client_properties(&self, user: &str) -> Vec<(String, String)> {
+        let login = self.logins.iter().find(|login| login.name == user);
+        login.map(properties::of_client).unwrap_or_default()
+    }
+
+    /// The process id of the first broker that runs in a process of this machine's.
+    pub fn pid(&self) -> Option<u32> {
+        match &self.kind {
+            Kind::Jvm(cluster) => cluster.pid(1),
+            Kind::Docker(_) | Kind::InProcess(_) => None,
+        }
+    }
+
+    /// The log of the first broker, where it runs in a process of this machine's.
+    pub fn log_path(&self) -> Option<PathBuf> {
+        match &self.kind {
+            Kind::Jvm(cluster) => cluster.log_path(1),
+            Kind::Docker(_) | Kind::InProcess(_) => None,
+        }
+    }
+
+    /// Stops every broker in order. Does nothing where they are stopped.
+    ///
+    /// # Errors
+    /// A broker did not stop in time; it was killed then.
+    pub async fn stop(&mut self) -> Result<(), SandboxError> {
+        match &mut self.kind {
+            Kind::Jvm(cluster) => cluster.stop().await,
+            Kind::Docker(container) => container.stop().await,
+            Kind::InProcess(broker) => broker.down(),
+        }
+    }
+
+    /// SIGKILL for every broker.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub async fn kill(&mut self) -> Result<(), SandboxError> {
+        match &mut self.kind {
+            Kind::Jvm(cluster) => cluster.kill(),
+            Kind::Docker(container) => container.kill().await?,
+            Kind::InProcess(broker) => broker.down()?,
+        }
+        Ok(())
+    }
+
+    /// Starts the stopped brokers on the same ports and data, and waits until clients can use them.
+    ///
+    /// # Errors
+    /// A broker does not start.
+    pub async fn start_again(&mut self) -> Result<(), SandboxError> {
+        match &mut self.kind {
+            Kind::Jvm(cluster) => cluster.start_brokers().await,
+            Kind::Docker(container) => container.start_again().await,
+            Kind::InProcess(broker) => broker.up(),
+        }
+    }
+
+    /// SIGKILL for one broker of several; they are numbered from 1.
+    ///
+    /// # Errors
+    /// This Kafka is not one with several brokers.
+    pub fn kill_broker(&mut self, id: u16) -> Result<(), SandboxError> {
+        self.jvm("kill one broker")?.kill_broker(id);
+        Ok(())
+    }
+
+    /// Starts a killed broker of several again.
+    ///
+    /// # Errors
+    /// This Kafka is not one with several brokers, or the broker does not start.
+    pub async fn start_broker(&mut self, id: u16) -> Result<(), SandboxError> {
+        self.jvm("start one broker")?.start_broker(id).await
+    }
+
+    /// Forbids a user to write to a topic, and leaves everything else about it to everyone.
+    ///
+    /// # Errors
+    /// This Kafka was started without users, or its ACL command fails.
+    pub async fn deny_write(&mut self, user: &str, topic: &str) -> Result<(), SandboxError> {
+        // An ACL on a topic closes it for all who are not named, so the others are let in again.
+        self.acl(&["--add", "--topic", topic, "--allow-principal", "User:*", "--operation", "All"]).await?;
+        let user = format!("User:{user}");
+        self.acl(&["--add", "--topic", topic, "--deny-principal", &user, "--operation", "Write"]).await
+    }
+
+    /// Runs Kafka's ACL command as the superuser with these arguments, as `kafka-acls.sh` takes them.
+    ///
+    /// # Errors
+    /// This Kafka was started without users, or the command fails.
+    pub async fn acl(&mut self, arguments: &[&str]) -> Result<(), SandboxError> {
+        let admin = self.logins.iter().find(|login| login.name == ADMIN).cloned();
+        let Some(admin) = admin else {
+            return Err(SandboxError::Unsupported { kind: self.describe(), action: "keep ACLs without users" });
+        };
+        self.jvm("keep ACLs")?.acl(&admin, arguments).await
+    }
+
+    fn jvm(&mut self, action: &'static str) -> Result<&mut jvm::Cluster, SandboxError> {
+        let kind = self.describe();
+        match &mut self.kind {
+            Kind::Jvm(cluster) => Ok(cluster),
+            Kind::Docker(_) | Kind::InProcess(_) => Err(SandboxError::Unsupported { kind, action }),
+        }
+    }
+}
+
+/// A password for each user and the superuser; nobody where there are no users.
+fn logins(users: &[String]) -> Vec<Login> {
+    if users.is_empty() {
+        return Vec::new();
+    }
+    let names = std::iter::once(ADMIN).chain(users.iter().map(String::as_str));
+    names.map(|name| Login { name: name.to_owned(), password: random::token(24) }).collect()
+}
+
+async fn start_kind(options: &KafkaOptions, logins: &[Login], progress: &Progress) -> Result<Kind, SandboxError> {
+    match options.source {
+        KafkaSource::Java => start_jvm(options, logins, progress).await,
+        KafkaSource::Docker => start_docker(options, logins, progress).await,
+        KafkaSource::InProcess => in_process::Broker::start().map(Kind::InProcess),
+        KafkaSource::Real => start_real(options, logins, progress).await,
+        KafkaSource::RealOrInProcess => match start_real(options, logins, progress).await {
+            Err(error @ (SandboxError::NoKafka { .. } | SandboxError::Fetch { .. })) => {
+                tracing::info!(error = %error, "no real kafka can run here; the in-process broker takes its place");
+                in_process::Broker::start().map(Kind::InProcess)
+            }
+            outcome => outcome,
+        },
+    }
+}
+
+async fn start_real(options: &KafkaOptions, logins: &[Login], progress: &Progress) -> Result<Kind, SandboxError> {
+    match start_jvm(options, logins, progress).await {
+        Err(SandboxError::NoKafka { reason: no_java }) => {
+            let with_docker = start_docker(options, logins, progress).await;
+            with_docker.map_err(|error| match error {
+                SandboxError::NoKafka { reason } => SandboxError::NoKafka { reason: format!("{no_java}; {reason}") },
+                other => other,
+            })
+        }
+        outcome => outcome,
+    }
+}
+
+async fn start_jvm(options: &KafkaOptions, logins: &[Login], progress: &Progress) -> Result<Kind, SandboxError> {
+    jvm::Cluster::start(options, logins, progress).await.map(Kind::Jvm)
+}
+
+async fn start_docker(options: &KafkaOptions, logins: &[Login], progress: &Progress) -> Result<Kind, SandboxError> {
+    if options.brokers > 1 || !logins.is_empty() {
+        let reason = "Docker runs one broker without users".to_owned();
+        return Err(SandboxError::NoKafka { reason });
+    }
+    docker::Container::start(options, progress).await.map(Kind::Docker)
+}

@@ -1,0 +1,246 @@
+//! One server process: started with its output in a log file, ended for certain.
+
+use std::fs::OpenOptions;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::error::SandboxError;
+use super::workspace::Workspace;
+
+/// How often a state that a server gives no notice of is looked at.
+pub(super) const POLL: Duration = Duration::from_millis(10);
+/// How long a server may take to end once its owner has let go of it; then it is killed.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// How much of a log an error message carries.
+const TAIL_LINES: usize = 15;
+
+/// A running server. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Server {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    farewell: Farewell,
+    workspace: Arc<Workspace>,
+}
+
+/// How a server ends whose data nobody wants any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// It has something to give back to the system, and does so at once: Postgres's shared memory on SIGQUIT.
+    Quit,
+    /// It can just be killed.
+    Kill,
+}
+
+impl Server {
+    /// Starts `command` with its output appended to `log`.
+    pub(super) fn spawn(
+        name: &str,
+        command: &mut Command,
+        log: &Path,
+        farewell: Farewell,
+        workspace: &Arc<Workspace>,
+    ) -> Result<Self, SandboxError> {
+        let file =
+            OpenOptions::new().create(true).append(true).open(log).map_err(SandboxError::file("open the log", log))?;
+        let errors = file.try_clone().map_err(SandboxError::file("open the log", log))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(errors)
+            // A group of its own: Ctrl-C in the terminal is for the owner, who ends its servers in order.
+            .process_group(0)
+            .spawn()
+            .map_err(SandboxError::run(Path::new(command.get_program())))?;
+        workspace.watch(farewell.signal_name(), child.id());
+        Ok(Self { name: name.to_owned(), child, log: log.to_path_buf(), farewell, workspace: Arc::clone(workspace) })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until `ready` says so, which is asked every few milliseconds; fails when the server ends before, or after `limit`.
+    pub(super) async fn wait_ready(
+        &mut self,
+        limit: Duration,
+        mut ready: impl AsyncFnMut() -> bool,
+    ) -> Result<(), SandboxError> {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.ended() {
+                let (server, log) = (self.name.clone(), self.log.clone());
+                return Err(SandboxError::Ended { server, status: status.to_string(), tail: tail(&log), log });
+            }
+            if ready().await {
+                return Ok(());
+            }
+            if since.elapsed() > limit {
+                let (server, log) = (self.name.clone(), self.log.clone());
+                return Err(SandboxError::NotReady { server, waited: limit, tail: tail(&log), log });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Asks the server to end with `signal` and waits for it; kills it after `limit` and says so.
+    pub(super) async fn stop(mut self, signal: Signal, limit: Duration) -> Result<(), SandboxError> {
+        self.send(signal);
+        let since = Instant::now();
+        while self.ended().is_none() {
+            if since.elapsed() > limit {
+                let server = self.name.clone();
+                self.kill();
+                return Err(SandboxError::NotStopped { server, waited: limit });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// SIGKILL, and waits until the process is gone.
+    pub(super) fn kill(mut self) {
+        self.end_with(Signal::KILL);
+    }
+
+    /// SIGKILL for the process and all its children, as when the machine's power goes.
+    pub(super) fn kill_tree(mut self) {
+        // While it is stopped it starts no more children and buries none, so that their numbers stay theirs.
+        self.send(Signal::STOP);
+        for child in children_of(self.pid()) {
+            // One that has ended by itself is as good.
+            let _ = kill_process(child, Signal::KILL);
+        }
+        self.end_with(Signal::KILL);
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.try_wait().expect("a child can be waited for");
+        if status.is_some() {
+            self.workspace.forget(self.child.id());
+        }
+        status
+    }
+
+    fn send(&mut self, signal: Signal) {
+        // The child is not waited for yet, so its number is still its own, also when it has ended.
+        if self.ended().is_none()
+            && let Err(error) = kill_process(Pid::from_child(&self.child), signal)
+        {
+            tracing::warn!(server = %self.name, signal = ?signal, error = %error, "a sandboxed server can't be signalled");
+        }
+    }
+
+    fn end_with(&mut self, signal: Signal) {
+        self.send(signal);
+        let since = Instant::now();
+        while self.ended().is_none() {
+            if since.elapsed() > FAREWELL {
+                self.send(Signal::KILL);
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end_with(match self.farewell {
+            Farewell::Quit => Signal::QUIT,
+            Farewell::Kill => Signal::KILL,
+        });
+    }
+}
+
+impl Farewell {
+    fn signal_name(self) -> &'static str {
+        match self {
+            Self::Quit => "QUIT",
+            Self::Kill => "KILL",
+        }
+    }
+}
+
+/// Runs a program that finishes by itself, off the async threads, and gives what it printed to standard output.
+pub(super) async fn run(program: &'static str, mut command: Command) -> Result<String, SandboxError> {
+    let path = PathBuf::from(command.get_program());
+    let output = tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output())
+        .await
+        .expect("running a program does not panic")
+        .map_err(SandboxError::run(&path))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    Err(SandboxError::Failed { program, status: output.status.to_string(), output: last_lines(&text) })
+}
+
+/// The processes whose parent is `pid`: from the process file system where there is one, else from ps.
+fn children_of(pid: u32) -> Vec<Pid> {
+    let pairs: Vec<(i32, u32)> = match std::fs::read_dir("/proc") {
+        Ok(entries) => entries.flatten().filter_map(|entry| parent_in_proc(&entry.path())).collect(),
+        Err(_) => {
+            let output = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
+            let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+            text.lines().filter_map(parse_pair).collect()
+        }
+    };
+    pairs.into_iter().filter(|(_, parent)| *parent == pid).filter_map(|(child, _)| Pid::from_raw(child)).collect()
+}
+
+/// The process of a folder in `/proc`, and its parent; see proc_pid_stat(5).
+fn parent_in_proc(folder: &Path) -> Option<(i32, u32)> {
+    let process = folder.file_name()?.to_str()?.parse().ok()?;
+    let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
+    // The name in parentheses may hold anything; after the last one come the state and the parent.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    Some((process, rest.split(' ').nth(1)?.parse().ok()?))
+}
+
+fn parse_pair(line: &str) -> Option<(i32, u32)> {
+    let (process, parent) = line.trim().split_once(char::is_whitespace)?;
+    Some((process.parse().ok()?, parent.trim().parse().ok()?))
+}
+
+fn tail(log: &Path) -> String {
+    last_lines(&String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()))
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_found() {
+        let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
+        let found = children_of(std::process::id());
+        child.kill().expect("an own child");
+        child.wait().expect("an own child");
+        assert!(found.contains(&Pid::from_child(&child)), "{found:?}");
+    }
+
+    #[test]
+    fn ps_lines_are_read() {
+        assert_eq!(parse_pair("  123     1"), Some((123, 1)));
+        assert_eq!(parse_pair("nothing"), None);
+    }
+
+    #[test]
+    fn the_last_lines_are_kept() {
+        let text: String = (0..100).map(|number| format!("{number}\n")).collect();
+        assert!(last_lines(&text).starts_with("85\n"));
+        assert_eq!(last_lines("one"), "one");
+    }
+}

@@ -1,0 +1,98 @@
+//! A folder for one server's files, which is gone when its owner is gone, together with the processes that work in it.
+//!
+//! `Drop` is not enough for that: statics are never dropped, and a killed process drops nothing. So a small shell
+//! script holds the reading end of a pipe and does the cleaning when the pipe closes (`lifeline.sh`). Its end is the
+//! same for a drop and for a SIGKILL, so that the rarer way is as well tried as the common one.
+
+use std::fs::{self, DirBuilder};
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use super::account::Account;
+use super::error::SandboxError;
+use super::random;
+
+const LIFELINE: &str = include_str!("lifeline.sh");
+
+/// A fresh folder under the system's temporary folder, with the lifeline that removes it.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    path: PathBuf,
+    keeper: Child,
+    orders: Mutex<Option<ChildStdin>>,
+}
+
+impl Workspace {
+    /// Makes the folder, with a name that starts with `walpost-<kind>-`, and starts its lifeline. Everyone may enter the
+    /// folder, as a server may run under another account; what is in it protects itself.
+    pub(super) fn create(kind: &str, account: Option<&Account>) -> Result<Self, SandboxError> {
+        let path = temporary_folder(account).join(format!("walpost-{kind}-{}", random::token(12)));
+        DirBuilder::new().mode(0o755).create(&path).map_err(SandboxError::file("create", &path))?;
+        let mut keeper = Command::new("sh")
+            .args(["-c", LIFELINE, "walpost-lifeline"])
+            .arg(&path)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // A group of its own: Ctrl-C in the terminal is for the owner, who ends the servers in order.
+            .process_group(0)
+            .spawn()
+            .map_err(SandboxError::run(Path::new("sh")))?;
+        let orders = Mutex::new(keeper.stdin.take());
+        Ok(Self { path, keeper, orders })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// From now on, `pid` gets `signal` when the owner is gone: "QUIT", "KILL".
+    pub(super) fn watch(&self, signal: &str, pid: u32) {
+        self.order(&format!("watch {signal} {pid}\n"));
+    }
+
+    /// From now on, the container of this name is removed when the owner is gone.
+    pub(super) fn watch_container(&self, name: &str) {
+        self.order(&format!("watch container {name}\n"));
+    }
+
+    /// The process has been waited for; its number may soon be somebody else's.
+    pub(super) fn forget(&self, pid: u32) {
+        self.order(&format!("forget {pid}\n"));
+    }
+
+    fn order(&self, line: &str) {
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipe) = orders.as_mut()
+            && let Err(error) = pipe.write_all(line.as_bytes())
+        {
+            tracing::warn!(error = %error, "the sandbox's lifeline is gone; a killed process will leave its servers behind");
+        }
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        drop(self.orders.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let ended = self.keeper.wait();
+        // Only where somebody killed the lifeline is there anything left to remove.
+        if self.path.exists()
+            && let Err(error) = fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), error = %error, ended = ?ended, "the sandbox's folder stays behind");
+        }
+    }
+}
+
+/// The temporary folder, or where the servers' account can't enter that one, the first usual one that it can.
+fn temporary_folder(account: Option<&Account>) -> PathBuf {
+    let wanted = std::env::temp_dir();
+    let Some(account) = account else { return wanted };
+    let usual = ["/tmp", "/var/tmp"].map(PathBuf::from);
+    std::iter::once(wanted.clone()).chain(usual).find(|path| account.can_enter(path)).unwrap_or(wanted)
+}

@@ -1,0 +1,259 @@
+//! Why there is no stream. Each message says in one line what is wrong and what mends it.
+
+use std::fmt;
+
+use crate::postgres::{self, quote_identifier, quote_literal};
+use crate::relay::boundary::Lsn;
+
+/// A table's schema and name, shown quoted, so that it can be pasted into SQL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableName {
+    /// The schema.
+    pub schema: String,
+    /// The table.
+    pub name: String,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", quote_identifier(&self.schema), quote_identifier(&self.name))
+    }
+}
+
+/// Why there is no stream.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The connection, or an error of the server's that has no name of its own here.
+    #[error(transparent)]
+    Postgres(#[from] postgres::Error),
+    /// Binary pgoutput and its messages came with Postgres 14.
+    #[error("the server is Postgres {0}: walpost needs 14 or newer")]
+    ServerTooOld(String),
+    /// The server is a standby, where the relay can't keep its state.
+    #[error("the server is a standby: connect to the primary")]
+    Standby,
+    /// The server writes no WAL that can be decoded.
+    #[error("wal_level is {found}: run \"alter system set wal_level = logical\" and restart Postgres")]
+    WalLevel {
+        /// The setting found.
+        found: String,
+    },
+    /// The role may not replicate.
+    #[error("role {role} may not replicate: run \"alter role {} replication\"", quote_identifier(role))]
+    NoReplicationRole {
+        /// The role.
+        role: String,
+    },
+    /// The relay's state table is not there.
+    #[error("table outbox.relay does not exist in database {database}: run \"walpost migrate\" there")]
+    MigrationsMissing {
+        /// The database connected to.
+        database: String,
+    },
+    /// The role lacks a grant.
+    #[error("role {role} may not {doing}: run \"walpost migrate --relay-role {role}\" as the schema's owner")]
+    NoPrivilege {
+        /// The role.
+        role: String,
+        /// What it may not do.
+        doing: &'static str,
+    },
+    /// Every walsender is taken.
+    #[error(
+        "all {limit} walsenders are in use: raise max_wal_senders and restart Postgres, or end one of \"select pid, application_name from pg_stat_replication\""
+    )]
+    SendersUsedUp {
+        /// The setting `max_wal_senders`.
+        limit: u32,
+    },
+    /// No slot is free.
+    #[error(
+        "all {limit} replication slots are in use: raise max_replication_slots and restart Postgres, or drop one that \"select slot_name from pg_replication_slots where not active\" shows"
+    )]
+    SlotsUsedUp {
+        /// The setting `max_replication_slots`.
+        limit: u32,
+    },
+    /// The name is not one that Postgres allows.
+    #[error("\"{0}\" can't name a replication slot: use 1 to 63 of a-z, 0-9 and _")]
+    SlotName(String),
+    /// Another process streams from the slot, or is filling it.
+    #[error("slot {slot} is held by process {}: stop that relay, or run \"select pg_terminate_backend({})\"", shown(*pid), shown(*pid))]
+    SlotHeld {
+        /// The slot.
+        slot: String,
+        /// The server process that holds it, if that is known.
+        pid: Option<i32>,
+    },
+    /// The slot was there, and rows after its position may never have been published.
+    #[error(
+        "slot {slot} is gone, and rows committed since its last position may be unpublished: publish those again from the table, then run \"delete from outbox.relay where slot = {}\" to begin with a new slot",
+        quote_literal(slot)
+    )]
+    SlotMissing {
+        /// The slot.
+        slot: String,
+    },
+    /// Postgres has removed WAL that the slot needed.
+    #[error(
+        "slot {slot} is invalidated ({reason}), and rows after {confirmed_flush} may be unpublished: publish those again from the table, then run \"select pg_drop_replication_slot({0}); delete from outbox.relay where slot = {0}\" and raise max_slot_wal_keep_size",
+        quote_literal(slot)
+    )]
+    SlotLost {
+        /// The slot.
+        slot: String,
+        /// Why, as Postgres says it.
+        reason: String,
+        /// The last position that was confirmed.
+        confirmed_flush: Lsn,
+    },
+    /// A physical slot.
+    #[error(
+        "slot {slot} is a physical slot: name another in [postgres] slot, or run \"select pg_drop_replication_slot({})\"",
+        quote_literal(slot)
+    )]
+    SlotPhysical {
+        /// The slot.
+        slot: String,
+    },
+    /// A slot of another output plugin.
+    #[error(
+        "slot {slot} decodes with {plugin}, not pgoutput: name another in [postgres] slot, or run \"select pg_drop_replication_slot({})\"",
+        quote_literal(slot)
+    )]
+    SlotPlugin {
+        /// The slot.
+        slot: String,
+        /// Its plugin.
+        plugin: String,
+    },
+    /// A slot of another database.
+    #[error(
+        "slot {slot} belongs to database {found}, not {wanted}: name another in [postgres] slot, or connect to {found}"
+    )]
+    SlotDatabase {
+        /// The slot.
+        slot: String,
+        /// Its database.
+        found: String,
+        /// The database connected to.
+        wanted: String,
+    },
+    /// Somebody else moved the slot, or made it anew, since this process confirmed its last position.
+    #[error(
+        "slot {slot} stands at {found}, past the {expected} that this relay confirmed: another hand moved or recreated it; publish the rows between again from the table, then restart walpost"
+    )]
+    SlotAdvanced {
+        /// The slot.
+        slot: String,
+        /// Where it stands.
+        found: Lsn,
+        /// Where it should stand.
+        expected: Lsn,
+    },
+    /// The server's WAL ends before a position that was confirmed.
+    #[error(
+        "the server's WAL ends at {found}, before the {expected} that this relay confirmed: it was restored from a backup; check what was published since, then restart walpost"
+    )]
+    ServerRewound {
+        /// Where the WAL ends.
+        found: Lsn,
+        /// What was confirmed.
+        expected: Lsn,
+    },
+    /// The state belongs to another cluster.
+    #[error(
+        "slot {slot} was made on the cluster {stored}, but this is {found}: the database was restored elsewhere; check what was published, then run \"delete from outbox.relay where slot = {}\"",
+        quote_literal(slot)
+    )]
+    SystemChanged {
+        /// The slot.
+        slot: String,
+        /// The system identifier kept in `outbox.relay`.
+        stored: String,
+        /// The server's.
+        found: String,
+    },
+    /// The publication does not exist.
+    #[error(
+        "publication {publication} does not exist: run \"create publication {} for table {table} with (publish = 'insert', publish_via_partition_root = true)\"",
+        quote_identifier(publication)
+    )]
+    PublicationMissing {
+        /// The publication.
+        publication: String,
+        /// A table that it should have.
+        table: TableName,
+    },
+    /// The publication lacks a table.
+    #[error(
+        "publication {publication} lacks table {table}: run \"alter publication {} add table {table}\"",
+        quote_identifier(publication)
+    )]
+    PublicationLacksTable {
+        /// The publication.
+        publication: String,
+        /// The table.
+        table: TableName,
+    },
+    /// The publication leaves inserts out.
+    #[error(
+        "publication {publication} leaves out inserts: run \"alter publication {} set (publish = 'insert')\"",
+        quote_identifier(publication)
+    )]
+    PublicationWithoutInserts {
+        /// The publication.
+        publication: String,
+    },
+    /// The publication names partitions in place of their table.
+    #[error(
+        "publication {publication} publishes the partitions of {table} under their own names: run \"alter publication {} set (publish_via_partition_root = true)\"",
+        quote_identifier(publication)
+    )]
+    PublicationByPartition {
+        /// The publication.
+        publication: String,
+        /// The partitioned table.
+        table: TableName,
+    },
+    /// An outbox table does not exist.
+    #[error(
+        "table {table} does not exist in database {database}: run \"walpost migrate\", or correct [[outbox]] table"
+    )]
+    TableMissing {
+        /// The table.
+        table: TableName,
+        /// The database connected to.
+        database: String,
+    },
+    /// A column that is needed does not exist.
+    #[error("table {table} has no column {column}: correct [[outbox]] columns, or add the column")]
+    ColumnMissing {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+    },
+    /// What the server answered does not make sense.
+    #[error("Postgres answered {question} with something unexpected")]
+    Answer {
+        /// What was asked.
+        question: &'static str,
+    },
+}
+
+impl SourceError {
+    /// Whether the same attempt can succeed later with nobody mending anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Postgres(error) => error.is_transient(),
+            Self::SlotHeld { .. } | Self::SendersUsedUp { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+fn shown(pid: Option<i32>) -> String {
+    pid.map_or_else(|| "(unknown)".to_owned(), |pid| pid.to_string())
+}

@@ -1,0 +1,34 @@
+//! Edge 1: the replication stream.
+//!
+//! [`connect`] looks at server, publication and slot, makes the slot at the first start, and hands back a [`Stream`]:
+//! a thread of its own that owns the replication socket, cuts whole messages off it without looking at rows, and
+//! reports the confirmed position on its own clock. On the first start the rows that were committed before the slot
+//! existed come first, as one made-up transaction in the stream's own shape, so that the core knows one kind of input.
+//!
+//! Nothing here decodes a row, and nothing but the [`Stream`]'s thread ever touches the socket.
+
+mod backfill;
+mod copy;
+mod cut;
+mod error;
+mod frames;
+mod open;
+mod outlet;
+mod reader;
+mod slot;
+mod state;
+mod stream;
+mod watermark;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use backfill::OutboxTable;
+pub use error::{SourceError, TableName};
+pub use open::{STATUS_INTERVAL, Source, SourceOptions, backfill_done, connect};
+pub use slot::{
+    CreatedSlot, Server, SlotState, System, check_publication, check_slot_name, create_slot, drop_slot,
+    identify_system, inspect_slot,
+};
+pub use stream::{Event, Stream};

@@ -1,0 +1,290 @@
+//! From options to a running stream: what is there, what is missing, and where to begin.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::backfill::{self, OutboxTable};
+use super::error::SourceError;
+use super::outlet::Outlet;
+use super::reader::{Reader, Timing};
+use super::slot::{
+    CreatedSlot, Server, check_publication, check_slot_name, create_slot, drop_slot, explain_refusal, identify_system,
+    inspect_slot,
+};
+use super::state::{self, Backfill};
+use super::stream::Stream;
+use crate::postgres::{ConnectOptions, Connection, Error, Interrupt, quote_identifier, sqlstate};
+use crate::relay::boundary::Lsn;
+
+/// How often the confirmed LSN is reported when nothing else is said.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What to stream, from where.
+#[derive(Clone, Debug)]
+pub struct SourceOptions {
+    /// The server.
+    pub connect: ConnectOptions,
+    /// The slot's name.
+    pub slot: String,
+    /// The publication's name.
+    pub publication: String,
+    /// The outbox tables. Each must be in the publication.
+    pub tables: Vec<OutboxTable>,
+    /// How often the confirmed LSN is reported; a third of the server's `wal_sender_timeout` if that is less.
+    pub status_interval: Duration,
+}
+
+/// A stream that has begun.
+#[derive(Debug)]
+pub struct Source {
+    /// The stream. Where there is a backfill, it brings that first.
+    pub stream: Stream,
+    /// The server.
+    pub server: Server,
+    /// The cluster's system identifier.
+    pub system_identifier: String,
+    /// The server's timeline.
+    pub timeline: u32,
+    /// Everything before this had been confirmed.
+    pub start: Lsn,
+    /// Where the rows from before the slot end, if the stream brings them: once this LSN may be confirmed,
+    /// [`backfill_done`] is to be called.
+    pub backfill_end: Option<Lsn>,
+}
+
+/// Connects, makes the slot if this is the first start, and starts the stream.
+///
+/// `resume` is the last LSN that this process has confirmed, if it has streamed from the slot before: after a crash of
+/// Postgres the slot may stand before it, and must never stand past it. Dropping the future gives up.
+///
+/// # Errors
+/// [`SourceError`]: what is wrong, and what mends it. Worth another attempt if it is transient.
+pub async fn connect(options: &SourceOptions, resume: Option<Lsn>) -> Result<Source, SourceError> {
+    let options = options.clone();
+    detached(move |interrupt| open(options, resume, interrupt)).await
+}
+
+/// Notes that every row from before the slot has been published, so that no later start publishes them again.
+///
+/// # Errors
+/// [`SourceError`], as [`connect`].
+pub async fn backfill_done(options: &SourceOptions) -> Result<(), SourceError> {
+    let options = options.clone();
+    detached(move |_| {
+        let mut control = Connection::open(&options.connect)?;
+        let server = Server::read(&mut control)?;
+        state::finish_backfill(&mut control, &server, &options.slot)?;
+        control.close();
+        Ok(())
+    })
+    .await
+}
+
+/// Runs blocking work on a thread of its own, which a dropped future interrupts and the runtime's end does not wait for.
+async fn detached<T: Send + 'static>(
+    work: impl FnOnce(&Interrupt) -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
+    struct OnDrop(Interrupt);
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.0.set();
+        }
+    }
+    let interrupt = Interrupt::default();
+    let guard = OnDrop(interrupt.clone());
+    let (answer, answered) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("walpost-connect".to_owned())
+        .spawn(move || drop(answer.send(work(&interrupt))))
+        .map_err(Error::closed_by)?;
+    let result = answered.await.expect("the thread that connects does not panic");
+    drop(guard);
+    result
+}
+
+/// Both connections, and what is known of their server.
+struct Opening {
+    options: SourceOptions,
+    control: Connection,
+    replication: Connection,
+    server: Server,
+    system_identifier: String,
+}
+
+fn open(options: SourceOptions, resume: Option<Lsn>, interrupt: &Interrupt) -> Result<Source, SourceError> {
+    check_slot_name(&options.slot)?;
+    let mut control = Connection::open(&options.connect)?;
+    let server = Server::read(&mut control)?;
+    server.check()?;
+    for table in &options.tables {
+        check_publication(&mut control, &server.database, &options.publication, &table.table)?;
+    }
+    let replication = Connection::open_replication(&options.connect);
+    let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
+    let system = identify_system(&mut replication)?;
+    if let Some(expected) = resume.filter(|expected| system.wal_end < *expected) {
+        return Err(SourceError::ServerRewound { found: system.wal_end, expected });
+    }
+    state::lock(&mut control, &options.slot)?;
+    let system_identifier = system.identifier;
+    let mut opening =
+        Opening { options, control, replication, server: server.clone(), system_identifier: system_identifier.clone() };
+    let (stream, start, backfill_end) = match opening.begin_at(resume)? {
+        Begin::At(start) => {
+            opening.start_replication(start)?;
+            (opening.stream(start)?, start, None)
+        }
+        Begin::Anew => {
+            let slot = opening.create(interrupt)?;
+            let end = slot.consistent_point;
+            (opening.backfill(slot)?, end, Some(end))
+        }
+    };
+    Ok(Source { stream, server, system_identifier, timeline: system.timeline, start, backfill_end })
+}
+
+enum Begin {
+    At(Lsn),
+    Anew,
+}
+
+impl Opening {
+    /// Where to begin, by what is known of the slot here and what the server has.
+    fn begin_at(&mut self, resume: Option<Lsn>) -> Result<Begin, SourceError> {
+        let slot = self.options.slot.clone();
+        let kept = state::read(&mut self.control, &self.server, &self.system_identifier, &slot)?;
+        let Some(found) = inspect_slot(&mut self.control, self.server.version, &slot)? else {
+            return match kept {
+                Some(Backfill::Done) => Err(SourceError::SlotMissing { slot }),
+                None | Some(Backfill::Pending) => Ok(Begin::Anew),
+            };
+        };
+        if let Some(pid) = found.active_pid {
+            return Err(SourceError::SlotHeld { slot, pid: Some(pid) });
+        }
+        let confirmed = match found.check(&slot, &self.server.database) {
+            Ok(confirmed) => confirmed,
+            // Nothing was confirmed yet, so nothing is lost with it.
+            Err(SourceError::SlotLost { .. }) if kept == Some(Backfill::Pending) && resume.is_none() => Lsn(u64::MAX),
+            Err(error) => return Err(error),
+        };
+        // What this process confirmed included the backfill, which comes first.
+        let backfill = if resume.is_some_and(|resume| resume >= confirmed) { Some(Backfill::Done) } else { kept };
+        match backfill {
+            Some(Backfill::Pending) => {
+                tracing::info!(slot = %slot, "slot is made again: its first backfill was not finished");
+                drop_slot(&mut self.control, &slot)?;
+                return Ok(Begin::Anew);
+            }
+            None => tracing::info!(slot = %slot, "slot was made by another hand: rows from before it are left out"),
+            Some(Backfill::Done) => {}
+        }
+        if backfill != kept || kept.is_none() {
+            state::write(&mut self.control, &self.server, &self.system_identifier, &slot, Backfill::Done)?;
+        }
+        self.check_not_past(confirmed, resume)?;
+        Ok(Begin::At(resume.unwrap_or(confirmed)))
+    }
+
+    fn check_not_past(&self, found: Lsn, expected: Option<Lsn>) -> Result<(), SourceError> {
+        match expected {
+            Some(expected) if found > expected => {
+                Err(SourceError::SlotAdvanced { slot: self.options.slot.clone(), found, expected })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn create(&mut self, interrupt: &Interrupt) -> Result<CreatedSlot, SourceError> {
+        let slot = &self.options.slot;
+        state::write(&mut self.control, &self.server, &self.system_identifier, slot, Backfill::Pending)?;
+        let sql = "select count(*) from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()";
+        let open = self.control.simple_query(sql)?;
+        if let Some(count) = open.first().and_then(|row| row.text(0)).filter(|count| *count != "0") {
+            tracing::info!(slot = %slot, transactions = %count, "slot creation waits for transactions that are open");
+        }
+        // It stays idle for as long as the backfill takes.
+        self.replication.simple_query("set idle_session_timeout = 0")?;
+        let slot = create_slot(&mut self.replication, &mut self.control, self.server.version, slot, interrupt)?;
+        tracing::info!(slot = %self.options.slot, lsn = %slot.consistent_point, "slot created");
+        Ok(slot)
+    }
+
+    fn start_replication(&mut self, start: Lsn) -> Result<(), SourceError> {
+        let command = format!(
+            "START_REPLICATION SLOT {} LOGICAL {start} (proto_version '1', publication_names {}, binary 'true', messages 'true')",
+            quote_identifier(&self.options.slot),
+            option_literal(&quote_identifier(&self.options.publication)),
+        );
+        if let Err(error) = self.replication.start_copy_both(&command) {
+            return Err(self.explain_start(error));
+        }
+        // Postgres silently starts at the slot's own position where that is past the one asked for.
+        let found = inspect_slot(&mut self.control, self.server.version, &self.options.slot)?;
+        self.check_not_past(found.and_then(|slot| slot.confirmed_flush).unwrap_or(start), Some(start))
+    }
+
+    fn explain_start(&mut self, error: Error) -> SourceError {
+        let concerns_slot = matches!(
+            error.sqlstate(),
+            Some(sqlstate::OBJECT_IN_USE | sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE | sqlstate::UNDEFINED_OBJECT)
+        );
+        if !concerns_slot {
+            return error.into();
+        }
+        let slot = self.options.slot.clone();
+        match inspect_slot(&mut self.control, self.server.version, &slot) {
+            Ok(None) => SourceError::SlotMissing { slot },
+            Ok(Some(found)) => match found.check(&slot, &self.server.database) {
+                Err(error) => error,
+                Ok(_) if error.sqlstate() == Some(sqlstate::OBJECT_IN_USE) => {
+                    SourceError::SlotHeld { slot, pid: found.active_pid }
+                }
+                Ok(_) => error.into(),
+            },
+            Err(error) => error,
+        }
+    }
+
+    fn timing(&self) -> Timing {
+        let timeout = Duration::from_millis(self.server.wal_sender_timeout_millis.into());
+        Timing::new(self.options.status_interval, timeout)
+    }
+
+    /// Hands the replication connection, which streams already, to its thread.
+    fn stream(self, start: Lsn) -> Result<Stream, SourceError> {
+        let timing = self.timing();
+        self.control.close();
+        let parts = self.replication.into_parts();
+        Stream::spawn(start, Interrupt::default(), move |outlet| Reader::new(parts, outlet, timing)?.run())
+    }
+
+    /// Hands both connections to the thread: it reads the tables first and streams then. The control connection keeps
+    /// others off the slot meanwhile.
+    fn backfill(self, slot: CreatedSlot) -> Result<Stream, SourceError> {
+        let interrupt = Interrupt::default();
+        let start = slot.consistent_point;
+        // The snapshot ends with the replication connection's next command, and this one is none.
+        Stream::spawn(start, interrupt.clone(), move |outlet| self.backfill_then_stream(&slot, &interrupt, outlet))
+    }
+
+    fn backfill_then_stream(
+        mut self,
+        slot: &CreatedSlot,
+        interrupt: &Interrupt,
+        outlet: &mut Outlet,
+    ) -> Result<(), SourceError> {
+        let rows = backfill::run(&mut self.control, &self.server.role, slot, &self.options.tables, outlet, interrupt)?;
+        tracing::info!(slot = %self.options.slot, rows, "rows from before the slot have been read");
+        self.start_replication(slot.consistent_point)?;
+        let timing = self.timing();
+        self.control.close();
+        Reader::new(self.replication.into_parts(), outlet, timing)?.run()
+    }
+}
+
+/// A string in a replication command, whose grammar knows no backslash: quotes are doubled, and nothing else.
+fn option_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

@@ -1,0 +1,101 @@
+//! The source against a real server.
+
+mod accidents;
+mod decoded;
+mod streaming;
+
+use super::{OutboxTable, Source, SourceError, SourceOptions, TableName, connect};
+use crate::postgres::scratch::Scratch;
+use crate::postgres::{ConnectOptions, Connection};
+use crate::relay::boundary::Lsn;
+
+/// A database of the test's own, with the relay's state table, an outbox table and its publication.
+struct Outbox {
+    server: &'static Scratch,
+    options: SourceOptions,
+}
+
+const TABLES: &str = "create schema outbox;
+    create table outbox.relay (slot text primary key, system_identifier text not null,
+        backfill text not null check (backfill in ('pending', 'done')), position pg_lsn,
+        updated_at timestamptz not null default now());
+    create table outbox.event (id bigint generated always as identity, payload text, acl aclitem,
+        created_at timestamptz not null default now());
+    create publication outbox for table outbox.event with (publish = 'insert', publish_via_partition_root = true)";
+
+impl Outbox {
+    fn new(server: &'static Scratch, name: &str) -> Self {
+        let connect = server.database(name);
+        let outbox = Self { server, options: options(connect, name) };
+        outbox.sql(TABLES);
+        outbox
+    }
+
+    fn sql(&self, sql: &str) -> Vec<String> {
+        let mut connection = Connection::open(&self.options.connect).expect("a connection");
+        let rows = connection.simple_query(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        connection.close();
+        rows.iter().map(|row| row.text(0).unwrap_or("null").to_owned()).collect()
+    }
+
+    /// One value.
+    fn value(&self, sql: &str) -> String {
+        self.sql(sql).into_iter().next().unwrap_or_else(|| panic!("{sql} gave no row"))
+    }
+
+    fn slot(&self, column: &str) -> String {
+        self.value(&format!("select {column} from pg_replication_slots where slot_name = '{}'", self.options.slot))
+    }
+
+    fn confirmed_flush(&self) -> Lsn {
+        self.slot("confirmed_flush_lsn").parse().expect("an LSN")
+    }
+
+    /// Writes rows that hold these texts, in one transaction.
+    fn insert(&self, payloads: &[&str]) {
+        let values: Vec<String> = payloads.iter().map(|payload| format!("('{payload}')")).collect();
+        self.sql(&format!("insert into outbox.event (payload) values {}", values.join(", ")));
+    }
+
+    async fn connect(&self) -> Source {
+        self.try_connect().await.unwrap_or_else(|error| panic!("no stream: {error} ({error:?})"))
+    }
+
+    async fn try_connect(&self) -> Result<Source, SourceError> {
+        connect(&self.options, None).await
+    }
+
+    async fn error(&self) -> SourceError {
+        match self.try_connect().await {
+            Ok(_) => panic!("a stream in place of an error"),
+            Err(error) => error,
+        }
+    }
+}
+
+impl Drop for Outbox {
+    /// Gives the slot back to the tests that share the server.
+    fn drop(&mut self) {
+        let sql = format!(
+            "select pg_terminate_backend(active_pid) from pg_replication_slots where database = '{0}' and active",
+            self.options.connect.database()
+        );
+        if !std::thread::panicking() {
+            self.server.sql(&sql);
+        }
+    }
+}
+
+fn options(connect: ConnectOptions, slot: &str) -> SourceOptions {
+    SourceOptions {
+        connect,
+        slot: slot.to_owned(),
+        publication: "outbox".to_owned(),
+        tables: vec![OutboxTable { table: event_table(), columns: vec![], order_by: Some("created_at".to_owned()) }],
+        status_interval: super::STATUS_INTERVAL,
+    }
+}
+
+fn event_table() -> TableName {
+    TableName { schema: "outbox".to_owned(), name: "event".to_owned() }
+}

@@ -1,0 +1,380 @@
+//! The metrics of `/metrics`, each a typed handle that the driver writes with an atomic operation.
+//!
+//! No label has more values than are listed here: topics and schemas are the users' to name, and would make as many series.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::latency::LatencyHistogram;
+use crate::relay::Counters;
+use crate::relay::boundary::{Lsn, Position, RefusalCode};
+use crate::relay::ledger::Owed;
+
+type Count = Gauge<u64, std::sync::atomic::AtomicU64>;
+type Seconds = Gauge<f64, std::sync::atomic::AtomicU64>;
+
+/// A system that the relay is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The replication connection.
+    Postgres,
+    /// The producer.
+    Kafka,
+}
+
+impl Side {
+    const ALL: [Self; 2] = [Self::Postgres, Self::Kafka];
+
+    /// The label's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Kafka => "kafka",
+        }
+    }
+}
+
+/// How far a relay is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The last event that was taken.
+    pub position: Position,
+    /// How far the stream has been read.
+    pub received: Lsn,
+    /// How far everything is in Kafka.
+    pub flush: Lsn,
+    /// Where the server's WAL ends, as far as is known.
+    pub server_end: Lsn,
+    /// What is in flight.
+    pub owed: Owed,
+    /// Age of the oldest event in flight; zero without any.
+    pub lag: Duration,
+}
+
+/// A label whose values are known when the relay starts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabel {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SideLabel {
+    side: &'static str,
+}
+
+/// Every metric.
+pub struct Metrics {
+    /// `walpost_events_total`: records that Kafka has acknowledged, dead letters among them.
+    events: Counter,
+    /// `walpost_bytes_total`: bytes of those records' keys, values and headers.
+    bytes: Counter,
+    /// `walpost_returned_total`: records that Kafka gave back and that were sent again.
+    returned: Counter,
+    /// `walpost_skipped_total`: events passed over after a reconnection, because they had been taken before it.
+    skipped: Counter,
+    /// `walpost_dead_letters_total{code}`: dead letters by their code, in the order of [`RefusalCode::ALL`].
+    dead_letters: [Counter; RefusalCode::ALL.len()],
+    /// `walpost_in_flight_records`.
+    in_flight_records: Count,
+    /// `walpost_in_flight_bytes`.
+    in_flight_bytes: Count,
+    /// `walpost_received_lsn_bytes`: how far the stream has been read.
+    received_lsn: Count,
+    /// `walpost_flush_lsn_bytes`: how far everything is in Kafka.
+    flush_lsn: Count,
+    /// `walpost_lag_bytes`: WAL between the server's end and the flush LSN.
+    lag_bytes: Count,
+    /// `walpost_lag_seconds`: age of the oldest event that is not in Kafka; 0 without any.
+    lag_seconds: Seconds,
+    /// `walpost_retained_wal_bytes`: WAL that the slot keeps on the server's disk.
+    retained_wal_bytes: Count,
+    /// `walpost_reconnects_total{side}`.
+    reconnects: [Counter; Side::ALL.len()],
+    /// `walpost_connected{side}`: 1 or 0.
+    connected: [Count; Side::ALL.len()],
+    /// `walpost_publish_latency_seconds`: from a commit to Kafka's acknowledgement of its records. Of records read from a
+    /// backlog it is the backlog's age.
+    pub publish_latency: LatencyHistogram,
+    registry: Registry,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("walpost");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The relay's version", build);
+        let letters = Family::<CodeLabel, Counter>::default();
+        let reconnects = Family::<SideLabel, Counter>::default();
+        let connected = Family::<SideLabel, Count>::default();
+        let code = |code: RefusalCode| CodeLabel { code: code.as_str() };
+        let side = |side: Side| SideLabel { side: side.as_str() };
+        let metrics = Self {
+            events: Counter::default(),
+            bytes: Counter::default(),
+            returned: Counter::default(),
+            skipped: Counter::default(),
+            dead_letters: RefusalCode::ALL.map(|of| letters.get_or_create_owned(&code(of))),
+            in_flight_records: Count::default(),
+            in_flight_bytes: Count::default(),
+            received_lsn: Count::default(),
+            flush_lsn: Count::default(),
+            lag_bytes: Count::default(),
+            lag_seconds: Seconds::default(),
+            retained_wal_bytes: Count::default(),
+            reconnects: Side::ALL.map(|of| reconnects.get_or_create_owned(&side(of))),
+            connected: Side::ALL.map(|of| connected.get_or_create_owned(&side(of))),
+            publish_latency: LatencyHistogram::default(),
+            registry: Registry::default(),
+        };
+        metrics.register_flow(&mut registry);
+        metrics.register_slot(&mut registry);
+        registry.register("dead_letters", "Dead letters by their code", letters);
+        registry.register("reconnects", "Connections made after the first", reconnects);
+        registry.register("connected", "Whether the relay is connected, 1 or 0", connected);
+        Self { registry, ..metrics }
+    }
+
+    fn register_flow(&self, registry: &mut Registry) {
+        registry.register("events", "Records that Kafka has acknowledged", self.events.clone());
+        registry.register("bytes", "Bytes of those records' keys, values and headers", self.bytes.clone());
+        registry.register("returned", "Records that were sent again", self.returned.clone());
+        registry.register("skipped", "Events passed over that came again after a reconnection", self.skipped.clone());
+        let records = Unit::Other("records".to_owned());
+        let in_flight = "Sent and not yet acknowledged";
+        registry.register_with_unit("in_flight", in_flight, records, self.in_flight_records.clone());
+        registry.register_with_unit("in_flight", in_flight, Unit::Bytes, self.in_flight_bytes.clone());
+        let latency = "From a commit to the acknowledgement of its records";
+        registry.register_with_unit("publish_latency", latency, Unit::Seconds, self.publish_latency.clone());
+    }
+
+    fn register_slot(&self, registry: &mut Registry) {
+        let mut bytes = |name: &str, help: &str, gauge: &Count| {
+            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+        };
+        bytes("received_lsn", "How far the stream has been read", &self.received_lsn);
+        bytes("flush_lsn", "How far everything is in Kafka", &self.flush_lsn);
+        bytes("lag", "WAL between the server's end and the flush LSN", &self.lag_bytes);
+        bytes("retained_wal", "WAL that the slot keeps on the server's disk", &self.retained_wal_bytes);
+        let age = "Age of the oldest event that is not in Kafka";
+        registry.register_with_unit("lag", age, Unit::Seconds, self.lag_seconds.clone());
+    }
+
+    /// Takes over the core's counters, which count from the start of the process as these do.
+    pub fn set_counters(&self, counters: &Counters) {
+        raise(&self.events, counters.acknowledged);
+        raise(&self.returned, counters.returned);
+        raise(&self.skipped, counters.skipped);
+        for (counter, count) in self.dead_letters.iter().zip(counters.dead_letters) {
+            raise(counter, count);
+        }
+    }
+
+    /// Adds bytes of acknowledged records.
+    pub fn add_bytes(&self, bytes: u64) {
+        self.bytes.inc_by(bytes);
+    }
+
+    /// Sets how far the relay is.
+    pub(super) fn set_progress(&self, progress: &Progress) {
+        self.in_flight_records.set(progress.owed.records as u64);
+        self.in_flight_bytes.set(progress.owed.bytes as u64);
+        self.received_lsn.set(progress.received.0);
+        self.flush_lsn.set(progress.flush.0);
+        self.lag_bytes.set(progress.server_end.0.saturating_sub(progress.flush.0));
+        self.lag_seconds.set(progress.lag.as_secs_f64());
+    }
+
+    /// Sets how much WAL the slot keeps, in bytes.
+    pub fn set_retained_wal_bytes(&self, bytes: u64) {
+        self.retained_wal_bytes.set(bytes);
+    }
+
+    /// Counts a connection that was made again.
+    pub fn count_reconnect(&self, side: Side) {
+        self.reconnects[side as usize].inc();
+    }
+
+    /// Sets whether a side is connected.
+    pub fn set_connected(&self, side: Side, connected: bool) {
+        self.connected[side as usize].set(u64::from(connected));
+    }
+
+    /// Whether a side is connected.
+    #[must_use]
+    pub fn is_connected(&self, side: Side) -> bool {
+        self.connected[side as usize].get() == 1
+    }
+
+    /// The metrics as numbers, for the status.
+    pub(super) fn read(&self) -> Reading {
+        Reading {
+            events: self.events.get(),
+            bytes: self.bytes.get(),
+            returned: self.returned.get(),
+            dead_letters: std::array::from_fn(|of| self.dead_letters[of].get()),
+            in_flight_records: self.in_flight_records.get(),
+            in_flight_bytes: self.in_flight_bytes.get(),
+            received_lsn: Lsn(self.received_lsn.get()),
+            flush_lsn: Lsn(self.flush_lsn.get()),
+            lag_bytes: self.lag_bytes.get(),
+            lag_seconds: self.lag_seconds.get(),
+            retained_wal_bytes: self.retained_wal_bytes.get(),
+            reconnects: Side::ALL.map(|side| self.reconnects[side as usize].get()),
+        }
+    }
+
+    /// All metrics in the OpenMetrics text format, version 1.0.0.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry).expect("a String takes everything");
+        text
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.read().fmt(f)
+    }
+}
+
+/// The values of all metrics at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    pub(super) events: u64,
+    pub(super) bytes: u64,
+    pub(super) returned: u64,
+    pub(super) dead_letters: [u64; RefusalCode::ALL.len()],
+    pub(super) in_flight_records: u64,
+    pub(super) in_flight_bytes: u64,
+    pub(super) received_lsn: Lsn,
+    pub(super) flush_lsn: Lsn,
+    pub(super) lag_bytes: u64,
+    pub(super) lag_seconds: f64,
+    pub(super) retained_wal_bytes: u64,
+    pub(super) reconnects: [u64; Side::ALL.len()],
+}
+
+/// Raises a counter to a total. There is one writer, so nothing comes in between.
+fn raise(counter: &Counter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn the_text_form_has_every_metric_with_its_unit() {
+        let metrics = Metrics::new();
+        let mut counters = Counters { acknowledged: 7, ..Counters::default() };
+        counters.dead_letters[RefusalCode::NoTopic as usize] = 2;
+        metrics.set_counters(&counters);
+        metrics.set_counters(&counters);
+        metrics.add_bytes(700);
+        metrics.set_progress(&Progress {
+            position: Position::default(),
+            received: Lsn(200),
+            flush: Lsn(100),
+            server_end: Lsn(250),
+            owed: Owed { records: 3, bytes: 300 },
+            lag: Duration::from_millis(1_500),
+        });
+        metrics.count_reconnect(Side::Kafka);
+        metrics.set_connected(Side::Postgres, true);
+        metrics.publish_latency.observe(Duration::from_millis(3), 6);
+        metrics.publish_latency.observe(Duration::from_secs(90), 1);
+        let text = metrics.encode();
+        let mut lines: Vec<_> = text.lines().filter(|line| !line.starts_with("# HELP")).collect();
+        // A family keeps its labels in no order.
+        lines.sort_by_key(|line| if line.contains('{') && !line.contains("le=") { *line } else { "" });
+        expect![[r##"
+            # TYPE walpost_build info
+            # TYPE walpost_events counter
+            walpost_events_total 7
+            # TYPE walpost_bytes counter
+            walpost_bytes_total 700
+            # TYPE walpost_returned counter
+            walpost_returned_total 0
+            # TYPE walpost_skipped counter
+            walpost_skipped_total 0
+            # TYPE walpost_in_flight_records gauge
+            # UNIT walpost_in_flight_records records
+            walpost_in_flight_records 3
+            # TYPE walpost_in_flight_bytes gauge
+            # UNIT walpost_in_flight_bytes bytes
+            walpost_in_flight_bytes 300
+            # TYPE walpost_publish_latency_seconds histogram
+            # UNIT walpost_publish_latency_seconds seconds
+            walpost_publish_latency_seconds_sum 90.018
+            walpost_publish_latency_seconds_count 7
+            walpost_publish_latency_seconds_bucket{le="0.0005"} 0
+            walpost_publish_latency_seconds_bucket{le="0.001"} 0
+            walpost_publish_latency_seconds_bucket{le="0.0025"} 0
+            walpost_publish_latency_seconds_bucket{le="0.005"} 6
+            walpost_publish_latency_seconds_bucket{le="0.01"} 6
+            walpost_publish_latency_seconds_bucket{le="0.015"} 6
+            walpost_publish_latency_seconds_bucket{le="0.025"} 6
+            walpost_publish_latency_seconds_bucket{le="0.05"} 6
+            walpost_publish_latency_seconds_bucket{le="0.1"} 6
+            walpost_publish_latency_seconds_bucket{le="0.25"} 6
+            walpost_publish_latency_seconds_bucket{le="0.5"} 6
+            walpost_publish_latency_seconds_bucket{le="1.0"} 6
+            walpost_publish_latency_seconds_bucket{le="2.5"} 6
+            walpost_publish_latency_seconds_bucket{le="5.0"} 6
+            walpost_publish_latency_seconds_bucket{le="10.0"} 6
+            walpost_publish_latency_seconds_bucket{le="30.0"} 6
+            walpost_publish_latency_seconds_bucket{le="60.0"} 6
+            walpost_publish_latency_seconds_bucket{le="+Inf"} 7
+            # TYPE walpost_received_lsn_bytes gauge
+            # UNIT walpost_received_lsn_bytes bytes
+            walpost_received_lsn_bytes 200
+            # TYPE walpost_flush_lsn_bytes gauge
+            # UNIT walpost_flush_lsn_bytes bytes
+            walpost_flush_lsn_bytes 100
+            # TYPE walpost_lag_bytes gauge
+            # UNIT walpost_lag_bytes bytes
+            walpost_lag_bytes 150
+            # TYPE walpost_retained_wal_bytes gauge
+            # UNIT walpost_retained_wal_bytes bytes
+            walpost_retained_wal_bytes 0
+            # TYPE walpost_lag_seconds gauge
+            # UNIT walpost_lag_seconds seconds
+            walpost_lag_seconds 1.5
+            # TYPE walpost_dead_letters counter
+            # TYPE walpost_reconnects counter
+            # TYPE walpost_connected gauge
+            # EOF
+            walpost_build_info{version="0.1.0"} 1
+            walpost_connected{side="kafka"} 0
+            walpost_connected{side="postgres"} 1
+            walpost_dead_letters_total{code="contract_violation"} 0
+            walpost_dead_letters_total{code="no_topic"} 2
+            walpost_dead_letters_total{code="not_authorized"} 0
+            walpost_dead_letters_total{code="too_large"} 0
+            walpost_dead_letters_total{code="undecodable"} 0
+            walpost_dead_letters_total{code="unknown_schema"} 0
+            walpost_dead_letters_total{code="unknown_topic"} 0
+            walpost_reconnects_total{side="kafka"} 1
+            walpost_reconnects_total{side="postgres"} 0"##]]
+        .assert_eq(&lines.join("\n"));
+    }
+}

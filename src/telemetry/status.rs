@@ -1,0 +1,282 @@
+//! The relay's state at a moment, as `/status` and `/readyz` tell it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::metrics::{Metrics, Progress, Side};
+use crate::relay::boundary::{Position, RefusalCode};
+
+/// How long a flush LSN may stand while something is owed before the relay calls itself not ready.
+pub const STALL: Duration = Duration::from_secs(60);
+
+/// What a relay is called, and what it reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// `relay.name`.
+    pub relay: String,
+    /// The slot.
+    pub slot: String,
+    /// The publication.
+    pub publication: String,
+    /// The database.
+    pub database: String,
+}
+
+/// Everything that a relay says about itself, shared between the driver, which writes, and the HTTP server, which reads.
+#[derive(Debug)]
+pub struct Telemetry {
+    /// The numbers.
+    pub metrics: Metrics,
+    identity: Identity,
+    started: Instant,
+    /// When the flush LSN last moved or nothing was owed, in milliseconds since `started`.
+    moved_millis: AtomicU64,
+    /// What changes seldom or has no number.
+    words: Mutex<Words>,
+}
+
+#[derive(Debug, Default)]
+struct Words {
+    position: Position,
+    last_error: Option<LastError>,
+    /// A topic without which nothing goes on, and why.
+    blocked_on: Option<String>,
+}
+
+/// The last error that the relay met, and went on after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    /// The error in words, without secrets.
+    pub message: String,
+    /// When it happened, in milliseconds since the Unix epoch.
+    pub at_unix_millis: u64,
+}
+
+/// A snapshot of the relay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RelayStatus {
+    /// The relay's version.
+    pub version: String,
+    /// `relay.name`.
+    pub relay: String,
+    /// The slot.
+    pub slot: String,
+    /// The publication.
+    pub publication: String,
+    /// The database.
+    pub database: String,
+    /// Seconds since the relay started.
+    pub uptime_seconds: u64,
+    /// Whether `/readyz` says so.
+    pub ready: bool,
+    /// Why not, one reason an item.
+    pub not_ready: Vec<String>,
+    /// Whether the replication connection stands.
+    pub postgres_connected: bool,
+    /// Whether a broker is connected.
+    pub kafka_connected: bool,
+    /// The position of the last event that was taken, `<commit LSN>/<ordinal>`.
+    pub position: String,
+    /// How far the stream has been read.
+    pub received_lsn: String,
+    /// How far everything is in Kafka.
+    pub flush_lsn: String,
+    /// WAL between the server's end and the flush LSN, in bytes.
+    pub lag_bytes: u64,
+    /// Age of the oldest event that is not in Kafka, in seconds.
+    pub lag_seconds: f64,
+    /// WAL that the slot keeps on the server's disk, in bytes.
+    pub retained_wal_bytes: u64,
+    /// Records acknowledged by Kafka, dead letters among them.
+    pub events: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Records sent and not yet acknowledged.
+    pub in_flight_records: u64,
+    /// Their bytes.
+    pub in_flight_bytes: u64,
+    /// Dead letters by code; codes without any are left out.
+    pub dead_letters: BTreeMap<String, u64>,
+    /// Records that were sent again.
+    pub returned: u64,
+    /// Connections made again, to Postgres.
+    pub postgres_reconnects: u64,
+    /// Connections made again, to Kafka.
+    pub kafka_reconnects: u64,
+    /// Upper bound of the median latency from commit to acknowledgement, in milliseconds.
+    pub latency_p50_millis: Option<f64>,
+    /// The same for 99 of 100 records.
+    pub latency_p99_millis: Option<f64>,
+    /// The last error that the relay met, and went on after.
+    pub last_error: Option<LastError>,
+}
+
+impl Telemetry {
+    /// A relay that starts now.
+    #[must_use]
+    pub fn new(identity: Identity, now: Instant) -> Self {
+        let (metrics, moved_millis, words) = (Metrics::new(), AtomicU64::new(0), Mutex::default());
+        Self { metrics, identity, started: now, moved_millis, words }
+    }
+
+    /// Sets how far the relay is.
+    pub fn set_progress(&self, progress: &Progress, now: Instant) {
+        if progress.flush > self.metrics.read().flush_lsn || progress.owed.records == 0 {
+            let millis = now.saturating_duration_since(self.started).as_millis();
+            self.moved_millis.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+        self.metrics.set_progress(progress);
+        self.words().position = progress.position;
+    }
+
+    /// Notes an error that the relay goes on after. The text must hold no secret and no payload.
+    pub fn note_error(&self, message: impl Into<String>) {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let at_unix_millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        self.words().last_error = Some(LastError { message: message.into(), at_unix_millis });
+    }
+
+    /// Sets what stops the relay altogether, such as a dead-letter topic that can't be written to; `None`: nothing does.
+    pub fn set_blocked_on(&self, reason: Option<String>) {
+        self.words().blocked_on = reason;
+    }
+
+    /// Why the relay is not ready at `now`; empty if it is: connected on both sides, and the slot moves.
+    #[must_use]
+    pub fn not_ready(&self, now: Instant) -> Vec<String> {
+        let mut reasons = Vec::new();
+        for (side, name) in [(Side::Postgres, "Postgres"), (Side::Kafka, "Kafka")] {
+            if !self.metrics.is_connected(side) {
+                reasons.push(format!("not connected to {name}"));
+            }
+        }
+        if let Some(reason) = &self.words().blocked_on {
+            reasons.push(format!("blocked: {reason}"));
+        }
+        let owed = self.metrics.read().in_flight_records;
+        let moved = self.started + Duration::from_millis(self.moved_millis.load(Ordering::Relaxed));
+        let still = now.saturating_duration_since(moved);
+        if owed > 0 && still >= STALL {
+            reasons
+                .push(format!("the slot has not moved for {} s while {owed} records are in flight", still.as_secs()));
+        }
+        reasons
+    }
+
+    /// The relay at `now`.
+    #[must_use]
+    pub fn status(&self, now: Instant) -> RelayStatus {
+        let not_ready = self.not_ready(now);
+        let reading = self.metrics.read();
+        let words = self.words();
+        let Identity { relay, slot, publication, database } = self.identity.clone();
+        let letters = RefusalCode::ALL.iter().zip(reading.dead_letters).filter(|(_, count)| *count > 0);
+        let quantile = |share| self.metrics.publish_latency.quantile(share).map(|bound| bound.as_secs_f64() * 1_000.0);
+        RelayStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            relay,
+            slot,
+            publication,
+            database,
+            uptime_seconds: now.saturating_duration_since(self.started).as_secs(),
+            ready: not_ready.is_empty(),
+            not_ready,
+            postgres_connected: self.metrics.is_connected(Side::Postgres),
+            kafka_connected: self.metrics.is_connected(Side::Kafka),
+            position: words.position.to_string(),
+            received_lsn: reading.received_lsn.to_string(),
+            flush_lsn: reading.flush_lsn.to_string(),
+            lag_bytes: reading.lag_bytes,
+            lag_seconds: reading.lag_seconds,
+            retained_wal_bytes: reading.retained_wal_bytes,
+            events: reading.events,
+            bytes: reading.bytes,
+            in_flight_records: reading.in_flight_records,
+            in_flight_bytes: reading.in_flight_bytes,
+            dead_letters: letters.map(|(code, count)| (code.to_string(), count)).collect(),
+            returned: reading.returned,
+            postgres_reconnects: reading.reconnects[Side::Postgres as usize],
+            kafka_reconnects: reading.reconnects[Side::Kafka as usize],
+            latency_p50_millis: quantile(0.5),
+            latency_p99_millis: quantile(0.99),
+            last_error: words.last_error.clone(),
+        }
+    }
+
+    fn words(&self) -> std::sync::MutexGuard<'_, Words> {
+        // No writer can leave half a value behind: each sets one field.
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::Counters;
+    use crate::relay::boundary::Lsn;
+    use crate::relay::ledger::Owed;
+
+    fn connected(now: Instant) -> Telemetry {
+        let telemetry = Telemetry::new(Identity::default(), now);
+        telemetry.metrics.set_connected(Side::Postgres, true);
+        telemetry.metrics.set_connected(Side::Kafka, true);
+        telemetry
+    }
+
+    #[test]
+    fn ready_means_connected_on_both_sides() {
+        let now = Instant::now();
+        let telemetry = connected(now);
+        assert_eq!(telemetry.not_ready(now), Vec::<String>::new());
+        telemetry.metrics.set_connected(Side::Kafka, false);
+        assert_eq!(telemetry.not_ready(now), ["not connected to Kafka"]);
+        telemetry.metrics.set_connected(Side::Kafka, true);
+        telemetry.set_blocked_on(Some("topic outbox.dead-letter: not_authorized".to_owned()));
+        assert_eq!(telemetry.not_ready(now), ["blocked: topic outbox.dead-letter: not_authorized"]);
+    }
+
+    #[test]
+    fn a_slot_that_stands_is_a_stall_only_while_something_is_owed() {
+        let start = Instant::now();
+        let telemetry = connected(start);
+        let progress = |records, flush, now| {
+            let owed = Owed { records, bytes: 0 };
+            telemetry.set_progress(&Progress { flush: Lsn(flush), owed, ..Progress::default() }, now);
+        };
+        // Idle for an hour, then a record: the stall counts from the record, not from the start of the idleness.
+        let later = start + Duration::from_secs(3_600);
+        progress(0, 1, later);
+        progress(1, 1, later + STALL / 2);
+        assert_eq!(telemetry.not_ready(later + STALL / 2), Vec::<String>::new());
+        let stalled = telemetry.not_ready(later + STALL);
+        assert_eq!(stalled, ["the slot has not moved for 60 s while 1 records are in flight"]);
+        progress(1, 2, later + STALL);
+        assert_eq!(telemetry.not_ready(later + STALL), Vec::<String>::new());
+        progress(0, 2, later + STALL * 2);
+        assert_eq!(telemetry.not_ready(later + STALL * 10), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_status_is_made_of_the_metrics_and_survives_json() {
+        let now = Instant::now();
+        let telemetry = connected(now);
+        let mut counters = Counters { acknowledged: 5, returned: 1, ..Counters::default() };
+        counters.dead_letters[RefusalCode::TooLarge as usize] = 2;
+        telemetry.metrics.set_counters(&counters);
+        let position = Position { commit: Lsn(0x1_0000_0010), ordinal: 3 };
+        let progress = Progress { position, flush: Lsn(30), server_end: Lsn(50), ..Progress::default() };
+        telemetry.set_progress(&progress, now);
+        telemetry.note_error("connection lost");
+        let status = telemetry.status(now + Duration::from_secs(4));
+        assert_eq!((status.events, status.returned, status.lag_bytes, status.uptime_seconds), (5, 1, 20, 4));
+        assert_eq!((status.position.as_str(), status.flush_lsn.as_str()), ("1/10/3", "0/1E"));
+        assert_eq!(status.dead_letters, BTreeMap::from([("too_large".to_owned(), 2)]));
+        assert_eq!(status.last_error.as_ref().map(|error| error.message.as_str()), Some("connection lost"));
+        let json = serde_json::to_string(&status).expect("plain values");
+        assert_eq!(serde_json::from_str::<RelayStatus>(&json).expect("its own output"), status);
+    }
+}

@@ -1,0 +1,212 @@
+//! A Postgres of the simulator: a history of transactions, a slot, and a connection that sends pgoutput.
+
+use walpost::relay::boundary::Lsn;
+
+use crate::random::Random;
+
+/// The payload of a row that its topic refuses when it arrives.
+pub(crate) const POISON: &str = "poison";
+
+/// One row of the history.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    /// Unique in the history, counting up in commit order; the event's id.
+    pub(crate) number: u64,
+    pub(crate) kind: Kind,
+    pub(crate) key: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A good row.
+    Event,
+    /// The same through a logical message.
+    Message,
+    /// Its schema version is not registered.
+    UnknownSchema,
+    /// Kafka refuses it.
+    Poison,
+    /// A row of a table that is no outbox.
+    Foreign,
+}
+
+impl Row {
+    pub(crate) const fn is_event(&self) -> bool {
+        !matches!(self.kind, Kind::Foreign)
+    }
+
+    pub(crate) const fn is_refused(&self) -> bool {
+        matches!(self.kind, Kind::UnknownSchema | Kind::Poison)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Transaction {
+    pub(crate) commit: Lsn,
+    pub(crate) end: Lsn,
+    pub(crate) rows: Vec<Row>,
+}
+
+pub(crate) struct Postgres {
+    pub(crate) history: Vec<Transaction>,
+    /// The end of the write-ahead log: past the last transaction, as other work goes on.
+    pub(crate) wal_end: Lsn,
+    pub(crate) confirmed: Lsn,
+    /// Messages that wait to be sent over the connection, if there is one.
+    connection: Option<Vec<Vec<u8>>>,
+    sent: usize,
+}
+
+const TABLE: u32 = 16_500;
+const FOREIGN_TABLE: u32 = 16_600;
+
+impl Postgres {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        let mut lsn = 1_000;
+        let mut number = 0;
+        let mut history = Vec::new();
+        for _ in 0..random.below(40) + 1 {
+            let rows = match random.below(10) {
+                0 => 0,
+                1 => random.below(60) + 1,
+                _ => random.below(5) + 1,
+            };
+            let rows = (0..rows).map(|_| row(random, &mut number)).collect();
+            let commit = Lsn(lsn + random.below(50));
+            let end = Lsn(commit.0 + 30);
+            // Sometimes the next commit record starts where this one ends.
+            lsn = end.0 + if random.chance(30) { 0 } else { random.below(100) };
+            history.push(Transaction { commit, end, rows });
+        }
+        Self { history, wal_end: Lsn(lsn + 500), confirmed: Lsn(0), connection: None, sent: 0 }
+    }
+
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Connects: everything that is not confirmed comes again, from the first row of its transaction.
+    pub(crate) fn connect(&mut self, random: &mut Random) -> Lsn {
+        let mut messages = Vec::new();
+        let mut described = false;
+        for transaction in self.history.iter().filter(|transaction| transaction.end > self.confirmed) {
+            messages.push(begin(transaction));
+            for row in &transaction.rows {
+                if !described || random.chance(3) {
+                    messages.push(relation(TABLE, "outbox", "event"));
+                    messages.push(relation(FOREIGN_TABLE, "public", "orders"));
+                    described = true;
+                }
+                messages.push(change(row));
+                if random.chance(5) {
+                    // Worse than a real server, which is not that far yet: nothing inside a transaction may count.
+                    messages.push(keepalive(transaction.end));
+                }
+            }
+            messages.push(commit(transaction));
+            if random.chance(20) {
+                messages.push(keepalive(transaction.end));
+            }
+        }
+        self.connection = Some(messages);
+        self.sent = 0;
+        self.confirmed
+    }
+
+    pub(crate) fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
+    /// Some more messages; a keepalive when all were sent.
+    pub(crate) fn send(&mut self, random: &mut Random) -> Vec<u8> {
+        let messages = self.connection.as_ref().expect("a batch is read from a connection");
+        if self.sent == messages.len() {
+            return keepalive(self.wal_end);
+        }
+        let count = (random.index(12) + 1).min(messages.len() - self.sent);
+        let batch = messages[self.sent..self.sent + count].concat();
+        self.sent += count;
+        batch
+    }
+
+    /// A standby status update.
+    pub(crate) fn confirm(&mut self, flush: Lsn) {
+        assert!(flush >= self.confirmed, "feedback moved backwards: {} after {}", flush, self.confirmed);
+        assert!(flush <= self.wal_end, "feedback {flush} beyond the end of the log {}", self.wal_end);
+        self.confirmed = flush;
+    }
+}
+
+fn row(random: &mut Random, number: &mut u64) -> Row {
+    let kind = match random.below(100) {
+        0..=3 => Kind::UnknownSchema,
+        4..=6 => Kind::Poison,
+        7..=12 => Kind::Foreign,
+        13..=22 => Kind::Message,
+        _ => Kind::Event,
+    };
+    *number += 1;
+    Row { number: *number, kind, key: random.below(4) }
+}
+
+fn copy_data(body: &[u8]) -> Vec<u8> {
+    let length = i32::try_from(body.len() + 4).expect("a short message");
+    [&b"d"[..], &length.to_be_bytes(), body].concat()
+}
+
+fn xlog_data(message: &[u8]) -> Vec<u8> {
+    copy_data(&[&b"w"[..], &[0; 24], message].concat())
+}
+
+fn keepalive(end: Lsn) -> Vec<u8> {
+    copy_data(&[&b"k"[..], &end.0.to_be_bytes(), &[0; 9]].concat())
+}
+
+fn begin(transaction: &Transaction) -> Vec<u8> {
+    xlog_data(&[&b"B"[..], &transaction.commit.0.to_be_bytes(), &[0; 8], &[0; 4]].concat())
+}
+
+fn commit(transaction: &Transaction) -> Vec<u8> {
+    let (at, end) = (transaction.commit.0.to_be_bytes(), transaction.end.0.to_be_bytes());
+    xlog_data(&[&b"C\0"[..], &at, &end, &[0; 8]].concat())
+}
+
+fn relation(oid: u32, namespace: &str, name: &str) -> Vec<u8> {
+    let columns: [(&str, u32); 5] =
+        [("id", 25), ("schema_name", 25), ("schema_version", 25), ("key", 25), ("payload", 114)];
+    let mut message = [&b"R"[..], &oid.to_be_bytes()].concat();
+    for text in [namespace, name] {
+        message.extend_from_slice(text.as_bytes());
+        message.push(0);
+    }
+    message.extend_from_slice(b"d\0\x05");
+    for (column, type_oid) in columns {
+        message.push(0);
+        message.extend_from_slice(column.as_bytes());
+        message.push(0);
+        message.extend_from_slice(&type_oid.to_be_bytes());
+        message.extend_from_slice(&(-1_i32).to_be_bytes());
+    }
+    xlog_data(&message)
+}
+
+fn change(row: &Row) -> Vec<u8> {
+    let schema = if row.kind == Kind::UnknownSchema { "nobody.knows" } else { "order.placed" };
+    let payload = if row.kind == Kind::Poison { format!("\"{POISON}\"") } else { row.number.to_string() };
+    if row.kind == Kind::Message {
+        let content = format!(
+            r#"{{"id":"{}","schema_name":"{schema}","schema_version":"1","key":"{}","payload":{payload}}}"#,
+            row.number, row.key
+        );
+        let length = i32::try_from(content.len()).expect("a short message").to_be_bytes();
+        return xlog_data(&[&b"M\x01"[..], &[0; 8], b"outbox\0", &length, content.as_bytes()].concat());
+    }
+    let table = if row.kind == Kind::Foreign { FOREIGN_TABLE } else { TABLE };
+    let mut message = [&b"I"[..], &table.to_be_bytes(), b"N\0\x05"].concat();
+    for value in [row.number.to_string().as_str(), schema, "1", row.key.to_string().as_str(), payload.as_str()] {
+        message.push(b'b');
+        message.extend_from_slice(&i32::try_from(value.len()).expect("a short value").to_be_bytes());
+        message.extend_from_slice(value.as_bytes());
+    }
+    xlog_data(&message)
+}

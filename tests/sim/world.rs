@@ -1,0 +1,233 @@
+//! One run: a history, a relay, the steps between, and what must hold after each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use walpost::relay::boundary::{Answer, Batch, Format, Lsn, OwnedRecord, Request, SchemaVersion, Topic, TopicSettings};
+use walpost::relay::encode::HeaderStyle;
+use walpost::relay::outbox::Outbox;
+use walpost::relay::{Core, Idle, OnRejected, Settings};
+
+use crate::kafka::Kafka;
+use crate::postgres::Postgres;
+use crate::random::Random;
+
+const TOPIC: &str = "orders";
+const DEAD_LETTERS: &str = "outbox.dead-letter";
+const STEPS_LIMIT: u64 = 200_000;
+
+/// What may go wrong besides connections and Kafka.
+#[derive(Clone, Copy)]
+pub(crate) struct Faults {
+    pub(crate) crashes: bool,
+}
+
+pub(crate) struct World {
+    random: Random,
+    faults: Faults,
+    postgres: Postgres,
+    kafka: Kafka,
+    relay: Core,
+    settings: Settings,
+    request: Option<Request>,
+    wants_input: bool,
+    now: Instant,
+    crashes: u64,
+    /// All commits up to here were found in Kafka, where nothing vanishes.
+    checked: Lsn,
+    /// From here on nothing goes wrong any more.
+    calm: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, faults: Faults) -> Self {
+        let mut random = Random::new(seed);
+        let settings = Settings {
+            outboxes: vec![Outbox::walpost("outbox", "event")],
+            header_style: HeaderStyle::CloudEvents,
+            source: "/shop".to_owned(),
+            relay: "simulated".to_owned(),
+            on_rejected: OnRejected::DeadLetter,
+            dead_letter_topic: DEAD_LETTERS.to_owned(),
+            max_in_flight: random.index(30) + 1,
+            max_in_flight_bytes: random.index(5_000) + 1,
+        };
+        Self {
+            postgres: Postgres::new(&mut random),
+            kafka: Kafka::new(&mut random),
+            relay: Core::new(settings.clone()),
+            random,
+            faults,
+            settings,
+            request: None,
+            wants_input: false,
+            now: Instant::now(),
+            crashes: 0,
+            checked: Lsn(0),
+            calm: false,
+        }
+    }
+
+    /// Runs to the end and gives the number of steps.
+    pub(crate) fn run(mut self) -> u64 {
+        let stormy = self.random.below(3_000);
+        for step in 0.. {
+            assert!(step < STEPS_LIMIT, "the relay does not come to an end: {:?}", self.relay);
+            self.calm = step > stormy;
+            self.step();
+            self.check();
+            if self.calm && self.postgres.confirmed == self.postgres.wal_end {
+                self.check_end();
+                return step;
+            }
+        }
+        unreachable!("the loop has no end of its own")
+    }
+
+    fn step(&mut self) {
+        match self.random.below(100) {
+            0..=24 => self.read(),
+            25..=49 => self.kafka.work(&mut self.random),
+            50..=69 => {
+                if let Some(ticket) = self.kafka.acknowledge(&mut self.random) {
+                    self.relay.handle_acknowledged(ticket);
+                }
+            }
+            70..=76 => {
+                for failure in self.kafka.failures(&mut self.random) {
+                    self.relay.handle_failure(failure, self.now);
+                }
+            }
+            77..=83 => self.answer(),
+            84..=89 => self.now += Duration::from_millis(self.random.below(3_000)),
+            90..=95 => {
+                if self.postgres.is_connected() {
+                    self.postgres.confirm(self.relay.flush());
+                }
+            }
+            _ => self.trouble(),
+        }
+        self.poll();
+    }
+
+    fn trouble(&mut self) {
+        if self.calm {
+            return self.kafka.end_outage();
+        }
+        match self.random.below(100) {
+            0..=9 if self.faults.crashes => self.crash(),
+            0..=39 => self.postgres.disconnect(),
+            40..=69 => self.kafka.end_outage(),
+            _ if self.kafka.outage.is_none() && self.random.chance(30) => {
+                let topic = if self.random.chance(70) { TOPIC } else { DEAD_LETTERS };
+                self.kafka.outage = Some(topic.to_owned());
+            }
+            _ => {}
+        }
+    }
+
+    fn crash(&mut self) {
+        self.crashes += 1;
+        self.postgres.disconnect();
+        self.kafka.lose_the_relay(&mut self.random);
+        self.relay = Core::new(self.settings.clone());
+        self.request = None;
+        self.wants_input = false;
+    }
+
+    fn read(&mut self) {
+        if !self.postgres.is_connected() {
+            let confirmed = self.postgres.connect(&mut self.random);
+            self.relay.handle_connected(confirmed);
+            self.wants_input = false;
+        } else if self.wants_input {
+            self.relay.handle_batch(Batch { bytes: self.postgres.send(&mut self.random).into() });
+            self.wants_input = false;
+        }
+    }
+
+    fn answer(&mut self) {
+        let answer = match self.request.take() {
+            None => return,
+            Some(Request::SchemaVersion(id)) => {
+                let found = (&*id.name == "order.placed").then(|| SchemaVersion {
+                    id: id.clone(),
+                    topic: Some(Arc::from(TOPIC)),
+                    format: Format::Json,
+                    topic_settings: TopicSettings::default(),
+                });
+                Answer::SchemaVersion(id, found)
+            }
+            Some(Request::Topic { name, .. }) => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_000_000 })),
+        };
+        self.relay.handle_answer(answer, self.now);
+    }
+
+    fn poll(&mut self) {
+        let (kafka, random) = (&mut self.kafka, &mut self.random);
+        let idle = self.relay.poll(self.now, |ticket, record| kafka.offer(ticket, record, random));
+        self.wants_input = idle.expect("nothing in the history stops the relay") == Idle::Input;
+        self.request = self.relay.poll_request().or(self.request.take());
+    }
+
+    /// What must hold after every step.
+    fn check(&mut self) {
+        let owed = self.relay.owed();
+        assert!(owed.records <= self.settings.max_in_flight, "{} records in flight", owed.records);
+        let flush = self.relay.flush();
+        assert!(flush >= self.postgres.confirmed || self.crashes > 0, "the flush LSN fell behind the slot");
+        if flush > self.checked {
+            self.check_nothing_lost(flush);
+            self.checked = flush;
+        }
+    }
+
+    /// Invariant 1: everything before the flush LSN is in Kafka.
+    fn check_nothing_lost(&self, flush: Lsn) {
+        let published = self.published();
+        for transaction in self.postgres.history.iter().filter(|transaction| transaction.end <= flush) {
+            for row in transaction.rows.iter().filter(|row| row.is_event()) {
+                let topic = if row.is_refused() { DEAD_LETTERS } else { TOPIC };
+                let found = published.get(topic).is_some_and(|ids| ids.contains(&row.number));
+                assert!(found, "{flush} is confirmed, and {row:?} of {} is not in {topic}", transaction.end);
+            }
+        }
+    }
+
+    fn published(&self) -> BTreeMap<&str, BTreeSet<u64>> {
+        let ids = |records: &Vec<OwnedRecord>| records.iter().map(id).collect();
+        self.kafka.log.iter().map(|(topic, records)| (topic.as_str(), ids(records))).collect()
+    }
+
+    /// What must hold when everything has come to rest: the slot stands at the end of the log (invariant 6), each event is
+    /// where it belongs, in order, and twice only after a crash.
+    fn check_end(&self) {
+        self.check_nothing_lost(self.postgres.wal_end);
+        let events =
+            || self.postgres.history.iter().flat_map(|transaction| &transaction.rows).filter(|row| row.is_event());
+        let expected: Vec<u64> = events().filter(|row| !row.is_refused()).map(|row| row.number).collect();
+        let records = self.kafka.log.get(TOPIC).map_or(&[][..], Vec::as_slice);
+        let ids: Vec<u64> = records.iter().map(id).collect();
+        let mut seen = BTreeSet::new();
+        let first: Vec<u64> = ids.iter().copied().filter(|number| seen.insert(*number)).collect();
+        assert_eq!(first, expected, "first deliveries are in commit order, and nothing else is there");
+
+        let mut letters: Vec<u64> = self.kafka.log.get(DEAD_LETTERS).into_iter().flatten().map(id).collect();
+        if self.crashes == 0 {
+            assert_eq!(ids, expected, "published twice without a crash");
+            letters.sort_unstable();
+        } else {
+            letters.sort_unstable();
+            letters.dedup();
+        }
+        let refused: Vec<u64> = events().filter(|row| row.is_refused()).map(|row| row.number).collect();
+        assert_eq!(letters, refused, "each refused event is one dead letter, and nothing else is");
+    }
+}
+
+fn id(record: &OwnedRecord) -> u64 {
+    let (_, value) = record.headers.iter().find(|(name, _)| name == "ce_id").expect("each record has an id");
+    let text = std::str::from_utf8(value.as_deref().expect("the id is no null")).expect("the id is text");
+    text.parse().expect("the id is the row's number")
+}

@@ -1,0 +1,120 @@
+//! Applying the migrations, and `walpost migrate`.
+
+use sqlx::Connection;
+use walpost::cli::migrate::{self, MigrateArgs, apply};
+use walpost::migrations;
+
+use crate::support::{Database, run, text, unique};
+
+#[tokio::test]
+async fn a_second_time_applies_nothing() -> anyhow::Result<()> {
+    let database = Database::empty().await?;
+    let mut connection = database.connect().await?;
+    let first = migrations::migrate(&mut connection).await?;
+    let versions: Vec<i64> = first.iter().map(|applied| applied.version).collect();
+    let all: Vec<i64> = migrations::migrator().iter().map(|migration| migration.version).collect();
+    assert_eq!(versions, all);
+    assert_eq!(migrations::migrate(&mut connection).await?, []);
+    Ok(())
+}
+
+#[tokio::test]
+async fn everything_lives_in_schema_outbox() -> anyhow::Result<()> {
+    let database = Database::empty().await?;
+    let mut connection = database.connect().await?;
+    let elsewhere = "select count(*) from (select relnamespace n from pg_class union all select pronamespace from pg_proc \
+                     union all select typnamespace from pg_type) o join pg_namespace s on s.oid = o.n \
+                     where s.nspname <> 'outbox' and s.nspname not like 'pg_toast%'";
+    let before = text(&mut connection, elsewhere).await?;
+    migrations::migrate(&mut connection).await?;
+    assert_eq!(text(&mut connection, elsewhere).await?, before);
+    let bookkeeping = "select count(*) from outbox._migrations where success";
+    assert_eq!(text(&mut connection, bookkeeping).await?.as_deref(), Some("5"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_many_at_once_each_migration_is_applied_by_one() -> anyhow::Result<()> {
+    let database = Database::empty().await?;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let mut connection = database.connect().await?;
+        tasks.spawn(async move {
+            let applied = migrations::migrate(&mut connection).await?;
+            connection.close().await?;
+            anyhow::Ok(applied.len())
+        });
+    }
+    let mut counts = Vec::new();
+    while let Some(count) = tasks.join_next().await {
+        counts.push(count??);
+    }
+    counts.sort_unstable();
+    assert_eq!(counts, [0, 0, 0, 0, 0, 0, 0, 5]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_printed_sql_can_be_applied_by_hand_twice_and_migrated_over() -> anyhow::Result<()> {
+    let database = Database::empty().await?;
+    let mut connection = database.connect().await?;
+    run(&mut connection, "create role walpost_sql_printed_writer").await.ok();
+    let args = MigrateArgs {
+        print: true,
+        writer_role: Some("walpost_sql_printed_writer".to_owned()),
+        ..MigrateArgs::default()
+    };
+    let mut printed = Vec::new();
+    migrate::run(&args, None, &mut printed).await?;
+    let printed = String::from_utf8(printed)?;
+    run(&mut connection, &printed).await?;
+    run(&mut connection, &printed).await?;
+    assert_eq!(migrations::migrate(&mut connection).await?.len(), 5);
+    let allowed = "select has_function_privilege('walpost_sql_printed_writer', \
+                   'outbox.emit(text, text, json, text, jsonb, text)', 'execute')";
+    assert_eq!(text(&mut connection, allowed).await?.as_deref(), Some("true"));
+    // The role is the server's: nothing may hold on to it.
+    run(&mut connection, "drop owned by walpost_sql_printed_writer; drop role walpost_sql_printed_writer").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_command_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Result<()> {
+    let database = Database::empty().await?;
+    let mut connection = database.connect().await?;
+    let relay = unique("Relay \"of\" orders; select");
+    let quoted = relay.replace('"', "\"\"");
+    run(&mut connection, &format!("create role \"{quoted}\" login")).await?;
+    let args = MigrateArgs { relay_role: Some(relay.clone()), json: true, ..MigrateArgs::default() };
+    let report = |out: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&out);
+
+    let mut out = Vec::new();
+    apply(&args, database.options(), &mut out).await?;
+    let first = report(out)?;
+    assert_eq!(first["applied"].as_array().map(Vec::len), Some(5), "{first}");
+    assert_eq!(first["relay_role"], relay);
+    let warning = first["warnings"][0].as_str().unwrap_or_default();
+    assert!(warning.contains("lacks REPLICATION"), "{warning}");
+
+    // The advice is a statement that works.
+    let mend = warning.split_once("to give it: ").map(|(_, mend)| mend).unwrap_or_default();
+    run(&mut connection, mend).await?;
+    let mut out = Vec::new();
+    apply(&args, database.options(), &mut out).await?;
+    let second = report(out)?;
+    assert_eq!((&second["applied"], &second["warnings"]), (&serde_json::json!([]), &serde_json::json!([])));
+    run(&mut connection, &format!("drop owned by \"{quoted}\"; drop role \"{quoted}\"")).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_that_is_not_there_is_named_with_its_mend() -> anyhow::Result<()> {
+    let database = Database::empty().await?;
+    let args = MigrateArgs { writer_role: Some("No Such Role".to_owned()), ..MigrateArgs::default() };
+    let error = match apply(&args, database.options(), &mut Vec::new()).await {
+        Ok(()) => anyhow::bail!("a role that is not there was given rights"),
+        Err(error) => format!("{error:#}"),
+    };
+    assert!(error.contains("create role \"No Such Role\" login;"), "{error}");
+    Ok(())
+}

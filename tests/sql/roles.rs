@@ -1,0 +1,119 @@
+//! What the roles of `walpost migrate` may do, and what not.
+
+use walpost::migrations::{Roles, grant};
+
+use crate::support::{Database, refusal, run, unique};
+
+/// SQLSTATE insufficient_privilege.
+const DENIED: &str = "42501";
+
+/// A database with a writer and a relay role of odd names, their names, and the SQL that removes them.
+async fn with_roles() -> anyhow::Result<(Database, String, String)> {
+    let database = Database::migrated().await?;
+    let (writer, relay) = (unique("Order Service"), unique("select"));
+    let mut connection = database.connect().await?;
+    run(&mut connection, &format!("create role \"{writer}\" login; create role \"{relay}\" login replication")).await?;
+    let roles = Roles { writer: Some(writer.clone()), relay: Some(relay.clone()) };
+    assert_eq!(grant(&mut connection, &roles).await?, []);
+    assert_eq!(grant(&mut connection, &roles).await?, [], "granting can be repeated");
+    Ok((database, writer, relay))
+}
+
+async fn remove(database: &Database, roles: [&str; 2]) -> anyhow::Result<()> {
+    let mut connection = database.connect().await?;
+    for role in roles {
+        run(&mut connection, &format!("drop owned by \"{role}\"; drop role \"{role}\"")).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_writer_can_emit_and_read_nothing() -> anyhow::Result<()> {
+    let (database, writer, relay) = with_roles().await?;
+    let mut connection = database.connect_as(&writer).await?;
+    for allowed in [
+        "select outbox.emit('order.placed', '1', '{}')",
+        "select outbox.emit('order.placed', '1', '{}'::json, version => '1')",
+        "select outbox.emit('order.placed', '1', '{}'::jsonb)",
+        "select outbox.emit_message('order.placed', '1', '{}')",
+        "select outbox.emit_message('order.placed', '1', '{}'::json)",
+        "select outbox.emit_message('order.placed', '1', '{}'::jsonb)",
+        "insert into outbox.event (schema_name, schema_version, key, payload) values ('order.placed', '1', 'k', '{}')",
+    ] {
+        run(&mut connection, allowed).await.map_err(|error| anyhow::anyhow!("{allowed}: {error}"))?;
+    }
+    for denied in [
+        "select from outbox.event",
+        "select from outbox.event_default",
+        "select from outbox.schema_version",
+        "select from outbox.latest_schema_version",
+        "select from outbox.relay",
+        "select from outbox._migrations",
+        "insert into outbox.event (schema_name, schema_version) values ('order.placed', '1') returning id",
+        "insert into outbox.event_default (schema_name, schema_version) values ('order.placed', '1')",
+        "update outbox.event set key = 'x'",
+        "delete from outbox.event",
+        "truncate outbox.event",
+        "insert into outbox.schema_version (name, version) values ('x', '1')",
+        "select outbox.register_schema_version('x', '1', 'x')",
+        "select outbox.maintain()",
+        "select outbox.drop_partitions(now())",
+        "select outbox.refuse_event('x', null, null)",
+        "create table outbox.mine ()",
+    ] {
+        assert_eq!(refusal(&mut connection, denied).await?.0, DENIED, "{denied}");
+    }
+    // What is refused is still named to one who may not look it up.
+    assert_eq!(refusal(&mut connection, "select outbox.emit('nope', '1', '{}')").await?.0, "WP001");
+    remove(&database, [&writer, &relay]).await
+}
+
+#[tokio::test]
+async fn the_relay_has_what_it_needs_and_no_more() -> anyhow::Result<()> {
+    let (database, writer, relay) = with_roles().await?;
+    let mut connection = database.connect_as(&relay).await?;
+    for allowed in [
+        "select * from outbox.event",
+        "select * from outbox.schema_version",
+        "insert into outbox.relay (slot, system_identifier, backfill) values ('walpost', '1', 'pending')",
+        "update outbox.relay set backfill = 'done', position = '0/16B3748', updated_at = now() where slot = 'walpost'",
+        "select * from outbox.relay",
+        "select * from outbox.maintain()",
+        "select * from outbox.maintain(retention => interval '30 days', ahead => 2)",
+    ] {
+        run(&mut connection, allowed).await.map_err(|error| anyhow::anyhow!("{allowed}: {error}"))?;
+    }
+    for denied in [
+        "select outbox.emit('order.placed', '1', '{}')",
+        "insert into outbox.event (schema_name, schema_version) values ('order.placed', '1')",
+        "delete from outbox.event",
+        "truncate outbox.event",
+        "update outbox.schema_version set status = 'retired'",
+        "select outbox.register_schema_version('x', '1', 'x')",
+        "select outbox.drop_partitions(now())",
+        "delete from outbox.relay",
+        "select from outbox._migrations",
+        "create table outbox.mine ()",
+        "drop publication outbox",
+    ] {
+        assert_eq!(refusal(&mut connection, denied).await?.0, DENIED, "{denied}");
+    }
+    remove(&database, [&writer, &relay]).await
+}
+
+#[tokio::test]
+async fn a_role_without_grants_can_do_nothing() -> anyhow::Result<()> {
+    let database = Database::migrated().await?;
+    let role = unique("stranger");
+    let mut connection = database.connect().await?;
+    // Even one who may look into the schema can call none of its functions.
+    run(&mut connection, &format!("create role {role}; grant usage on schema outbox to {role}")).await?;
+    let functions = format!(
+        "select p.oid::regprocedure::text from pg_proc p \
+         where pronamespace = 'outbox'::regnamespace and has_function_privilege('{role}', p.oid, 'execute')"
+    );
+    let open: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(functions)).fetch_all(&mut connection).await?;
+    assert_eq!(open, Vec::<String>::new());
+    run(&mut connection, &format!("drop owned by {role}; drop role {role}")).await?;
+    Ok(())
+}
