@@ -10,6 +10,7 @@ pub mod contracts;
 pub mod http;
 #[cfg(feature = "cli")]
 pub mod migrations;
+#[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
 pub mod producer;
 #[cfg(feature = "cli")]
 pub mod relay;

@@ -11,7 +11,6 @@
 
 mod error;
 mod event;
-#[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
 mod statement;
 
 #[cfg(feature = "sqlx")]
