@@ -54,13 +54,14 @@ language plpgsql security definer as $$
 #variable_conflict use_variable
 declare
     event_id pg_catalog.uuid := pg_catalog.gen_random_uuid();
-    chosen pg_catalog.text;
+    chosen pg_catalog.text := outbox.emittable_version(schema_name, version);
 begin
-    select l.version into chosen from outbox.latest_schema_version l where l.name operator(pg_catalog.=) schema_name;
-    if version is not null and (chosen operator(pg_catalog.=) version) is not true then
+    if chosen is null then
         select s.version into chosen from outbox.schema_version s
-        where s.name operator(pg_catalog.=) schema_name and s.version operator(pg_catalog.=) version
-          and s.status operator(pg_catalog.<>) 'retired';
+        where s.name operator(pg_catalog.=) schema_name
+          and case when version is null then s.status operator(pg_catalog.=) 'active'
+              else s.version operator(pg_catalog.=) version and s.status operator(pg_catalog.<>) 'retired' end
+        order by s.ordinal desc limit 1;
     end if;
     if chosen is null or pg_catalog.jsonb_typeof(headers) operator(pg_catalog.<>) 'object' then
         perform outbox.refuse_event(schema_name, version, headers);
@@ -103,13 +104,14 @@ language plpgsql security definer as $$
 #variable_conflict use_variable
 declare
     event_id pg_catalog.uuid := pg_catalog.gen_random_uuid();
-    chosen pg_catalog.text;
+    chosen pg_catalog.text := outbox.emittable_version(schema_name, version);
 begin
-    select l.version into chosen from outbox.latest_schema_version l where l.name operator(pg_catalog.=) schema_name;
-    if version is not null and (chosen operator(pg_catalog.=) version) is not true then
+    if chosen is null then
         select s.version into chosen from outbox.schema_version s
-        where s.name operator(pg_catalog.=) schema_name and s.version operator(pg_catalog.=) version
-          and s.status operator(pg_catalog.<>) 'retired';
+        where s.name operator(pg_catalog.=) schema_name
+          and case when version is null then s.status operator(pg_catalog.=) 'active'
+              else s.version operator(pg_catalog.=) version and s.status operator(pg_catalog.<>) 'retired' end
+        order by s.ordinal desc limit 1;
     end if;
     if chosen is null or pg_catalog.jsonb_typeof(headers) operator(pg_catalog.<>) 'object' then
         perform outbox.refuse_event(schema_name, version, headers);
