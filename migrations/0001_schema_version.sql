@@ -88,7 +88,7 @@ end $$;
 create or replace function outbox.rebuild_emittable_version() returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    held constant integer := 100;
+    held constant integer := 200;
     latest text;
     named text;
 begin

@@ -123,7 +123,7 @@ async fn more_schemas_than_the_copy_holds_and_names_of_any_characters() -> anyho
     run(
         &mut connection,
         r#"select outbox.register_schema_version(format('s%s', n), v, 't')
-           from generate_series(1, 150) n, unnest(array['1', '2']) v;
+           from generate_series(1, 250) n, unnest(array['1', '2']) v;
            update outbox.schema_version set status = 'retired' where name = 's1' and version = '2';
            select outbox.register_schema_version(n, v, 't')
            from unnest(array['it''s', 'a\\b', '$$', '%L', '"x"', '[1]', 'é', ' ']) n, unnest(array['1''', '\', '%']) v;
