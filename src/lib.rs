@@ -16,6 +16,7 @@ pub mod http;
 pub mod migrations;
 #[cfg(feature = "cli")]
 pub mod postgres;
+#[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
 pub mod producer;
 #[cfg(feature = "cli")]
 pub mod relay;
