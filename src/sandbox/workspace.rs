@@ -56,6 +56,16 @@ impl Workspace {
         self.order(&format!("watch {signal} {pid}\n"));
     }
 
+    /// From now on, the process group of `pid` is killed when the owner is gone.
+    pub(super) fn watch_group(&self, pid: u32) {
+        self.order(&format!("watch KILL -{pid}\n"));
+    }
+
+    /// The group has come to its end.
+    pub(super) fn forget_group(&self, pid: u32) {
+        self.order(&format!("forget -{pid}\n"));
+    }
+
     /// From now on, the container of this name is removed when the owner is gone.
     pub(super) fn watch_container(&self, name: &str) {
         self.order(&format!("watch container {name}\n"));
