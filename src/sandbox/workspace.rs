@@ -32,8 +32,10 @@ impl Workspace {
     pub(super) fn create(kind: &str, account: Option<&Account>) -> Result<Self, SandboxError> {
         let path = temporary_folder(account).join(format!("walpost-{kind}-{}", random::token(12)));
         DirBuilder::new().mode(0o755).create(&path).map_err(SandboxError::file("create", &path))?;
+        let script = path.join("lifeline.sh");
+        fs::write(&script, LIFELINE).map_err(SandboxError::file("write", &script))?;
         let mut keeper = Command::new("sh")
-            .args(["-c", LIFELINE, "walpost-lifeline"])
+            .arg(&script)
             .arg(&path)
             .current_dir("/")
             .stdin(Stdio::piped())
