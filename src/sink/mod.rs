@@ -27,9 +27,8 @@
 //!   the core would send again. `enable.gapless.guarantee` turns that into a fatal error at once, in the thread that saw the
 //!   failure. The producer is then replaced and what it held comes back ([`generation`]).
 //! - A broker that knows nothing of a producer accepts any first sequence number (Kafka's `ProducerAppendInfo.checkSequence`), so in
-//!   the first moments of a producer a second batch can pass a refused first one. So what can be known is refused before it is
-//!   sent: too large by the core, no key for a compacted topic here. What remains is a broker-side schema check and a commit time
-//!   outside of the topic's time span, in the first batch of a partition.
+//!   the first moments of a producer a second batch can pass a first one that failed. So the first record of a partition
+//!   goes alone ([`warmup`]).
 //! - A batch above the topic's `max.message.bytes` is refused whole (`MSG_SIZE_TOO_LARGE`); librdkafka does not split it as the
 //!   Java client does. `batch.size` is per producer, so it follows the smallest limit among the topics in use ([`TopicRules`]).
 //! - A delivery report of a failed record has no timestamp, so it is kept beside ([`manifest`]).
@@ -48,13 +47,16 @@ mod manifest;
 mod memory;
 mod options;
 mod outcome;
+mod partition;
 mod producer;
 mod suspects;
 mod topics;
+mod warmup;
 
 pub use connection::Connection;
 pub use memory::{MemoryBroker, MemorySink, Taken};
-pub use options::{ProducerOptions, PropertyError, PropertyFault, TopicRules, validate_properties};
+pub use options::{ProducerOptions, PropertyError, PropertyFault, TopicFacts, TopicRules, validate_properties};
+pub use partition::partition_of;
 pub use producer::KafkaSink;
 pub use topics::{Topics, TopicsError};
 

@@ -1,6 +1,6 @@
 //! What the clients are configured with, and which settings are not the user's to change.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -111,32 +111,44 @@ const RESERVED: &[(&str, &str)] = &[
 /// either could win.
 const ALIASES: &[(&str, &str)] = &[("queue.buffering.max.ms", "linger.ms"), ("compression.codec", "compression.type")];
 
-/// What the topics in use ask of a producer. [`super::Topics`] learns it, the producer follows.
+/// What the sink must know of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicFacts {
+    /// `max.message.bytes`: the largest batch that the topic takes, in bytes.
+    pub max_message_bytes: usize,
+    /// Whether the topic refuses records without a key, as a compacted topic does.
+    pub needs_key: bool,
+    /// Number of partitions.
+    pub partitions: u32,
+}
+
+/// The facts of all topics in use. [`super::Topics`] learns them, the producer follows.
 #[derive(Clone, Debug, Default)]
 pub struct TopicRules(Arc<Rules>);
 
 #[derive(Debug)]
 struct Rules {
     batch_bytes: AtomicUsize,
-    keyed: RwLock<HashSet<String>>,
+    topics: RwLock<HashMap<String, TopicFacts>>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { batch_bytes: AtomicUsize::new(usize::MAX), keyed: RwLock::default() }
+        Self { batch_bytes: AtomicUsize::new(usize::MAX), topics: RwLock::default() }
     }
 }
 
 impl TopicRules {
-    /// Notes a topic's `max.message.bytes` and whether each of its records needs a key, as a compacted topic's do.
-    pub fn learn(&self, topic: &str, max_message_bytes: usize, needs_key: bool) {
-        self.0.batch_bytes.fetch_min(max_message_bytes.max(1), Ordering::Relaxed);
-        let mut keyed = self.0.keyed.write().unwrap_or_else(PoisonError::into_inner);
-        if needs_key {
-            keyed.insert(topic.to_owned());
-        } else {
-            keyed.remove(topic);
-        }
+    /// Notes what is known of a topic now.
+    pub fn learn(&self, topic: &str, facts: TopicFacts) {
+        self.0.batch_bytes.fetch_min(facts.max_message_bytes.max(1), Ordering::Relaxed);
+        self.0.topics.write().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), facts);
+    }
+
+    /// What is known of a topic.
+    #[must_use]
+    pub fn facts(&self, topic: &str) -> Option<TopicFacts> {
+        self.0.topics.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
     }
 
     /// The largest batch that every topic takes, in bytes; `usize::MAX` when no topic was seen yet.
@@ -146,12 +158,6 @@ impl TopicRules {
     #[must_use]
     pub fn batch_bytes(&self) -> usize {
         self.0.batch_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Whether the topic is known to refuse records without a key.
-    #[must_use]
-    pub fn needs_key(&self, topic: &str) -> bool {
-        self.0.keyed.read().unwrap_or_else(PoisonError::into_inner).contains(topic)
     }
 }
 
@@ -268,10 +274,10 @@ mod tests {
         let given = options(&[("batch.size", "50000"), ("acks", "1"), ("queue.buffering.max.ms", "7")]);
         let rules = TopicRules::default();
         assert_eq!(batch_bytes(&given, &rules), 50_000);
-        rules.learn("small", 20_000, true);
-        rules.learn("large", 30_000, false);
+        let facts = |max_message_bytes| TopicFacts { max_message_bytes, needs_key: false, partitions: 1 };
+        rules.learn("small", facts(20_000));
+        rules.learn("large", facts(30_000));
         assert_eq!(batch_bytes(&given, &rules), 20_000);
-        assert!(rules.needs_key("small") && !rules.needs_key("large"));
         let config = producer_config(&given, 20_000);
         assert_eq!(config.get("acks"), Some("all"));
         assert_eq!(config.get("linger.ms"), Some("7"));

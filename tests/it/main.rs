@@ -4,3 +4,4 @@
 mod first;
 mod harness;
 mod sandbox;
+mod sink;
