@@ -26,7 +26,7 @@ pub(super) struct Container {
     name: String,
     port: u16,
     /// Removes the container when this is dropped, and when this process ends.
-    _workspace: Workspace,
+    workspace: Workspace,
 }
 
 impl Container {
@@ -37,9 +37,9 @@ impl Container {
         let workspace = Workspace::create("kafka", None)?;
         let name = format!("walpost-kafka-{}", random::token(12));
         let port = random::free_port();
-        let container = Self { name, port, _workspace: workspace };
+        let container = Self { name, port, workspace };
         progress.tell(Step::Starting { what: &container.describe() });
-        container._workspace.watch_container(&container.name);
+        container.workspace.watch_container(&container.name);
         let arguments = container.run_arguments(options);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         docker(&arguments).await?;
@@ -105,7 +105,7 @@ fn variable(property: &str) -> String {
 async fn docker(arguments: &[&str]) -> Result<(), SandboxError> {
     let mut command = Command::new("docker");
     command.args(arguments);
-    server::run("docker", command).await.map(drop)
+    server::run("docker", command, None).await.map(drop)
 }
 
 #[cfg(test)]
