@@ -45,14 +45,6 @@ create table if not exists outbox.schema_version (
     unique (name, ordinal)
 );
 
--- The version that an emit without a version takes. It could be read from schema_version by "order by ordinal desc limit 1",
--- but on a table of few rows PostgreSQL sorts for that, and the sort costs an emit 15 to 20 percent; this is one look at a
--- primary key. Kept by a trigger; a schema without an active version has no row.
-create table if not exists outbox.latest_schema_version (
-    name    text primary key,
-    version text not null
-);
-
 -- Refuses a topic_config that the relay could not read.
 create or replace function outbox.check_topic_config(topic_config jsonb) returns void
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
@@ -86,6 +78,43 @@ begin
     end loop;
 end $$;
 
+-- Which version an event gets, if it may be emitted: the named one unless it is retired, or, if none is named, the last
+-- registered active one. Null for what it does not know.
+--
+-- A copy of schema_version in the form of a function: outbox.emit needs this with each event, and PostgreSQL inlines a CASE
+-- into the expression that uses it, while a query has to start and end an execution; 0003_emit.sql has the figures. It is written
+-- anew in the transaction that registers a version or changes a status, and that discards the plans that hold the old
+-- one. It holds the newest versions, so many that comparing with each is still cheaper than a query; who gets null asks the table.
+create or replace function outbox.rebuild_emittable_version() returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    held constant integer := 200;
+    latest text;
+    named text;
+begin
+    select string_agg(format('when $1 operator(pg_catalog.=) %L then %L', s.name, s.version), ' ') into latest
+    from (select s.name, s.version from outbox.schema_version s
+          where s.status = 'active' and not exists (select from outbox.schema_version later
+              where later.name = s.name and later.status = 'active' and later.ordinal > s.ordinal)
+          order by s.registered_at desc limit held) s;
+    select string_agg(format('when $1 operator(pg_catalog.=) %L and $2 operator(pg_catalog.=) %L then %2$L',
+                             s.name, s.version), ' ') into named
+    from (select s.name, s.version from outbox.schema_version s
+          where s.status <> 'retired' order by s.registered_at desc limit held) s;
+    execute format('create or replace function outbox.emittable_version(schema_name text, version text) returns text '
+        'language sql stable as %L', format('select case when $2 is null then %s else %s end',
+            coalesce('case ' || latest || ' end', 'null'), coalesce('case ' || named || ' end', 'null')));
+end $$;
+
+-- One transaction at a time registers versions or changes them, so that their order is that of the commits. For each
+-- statement: a trigger for each row runs when its row is locked already, and two of those could wait for each other.
+create or replace function outbox.lock_schema_versions() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    perform pg_advisory_xact_lock(hashtextextended('outbox.schema_version', 0));
+    return null;
+end $$;
+
 -- Fills what the database decides about a new version, and keeps a registered one as it is.
 create or replace function outbox.keep_schema_version() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -95,8 +124,6 @@ begin
             message = 'a registered schema version is never removed: events may still name it',
             hint = 'Retire it: update outbox.schema_version set status = ''retired'' where name = ... and version = ...';
     end if;
-    -- One at a time for each name, so that the order of versions is the order of their commits.
-    perform pg_advisory_xact_lock(hashtextextended('outbox.schema_version/' || new.name, 0));
     if tg_op = 'INSERT' then
         perform outbox.check_topic_config(new.topic_config);
         new.ordinal := 1 + coalesce((select max(s.ordinal) from outbox.schema_version s where s.name = new.name), 0);
@@ -115,28 +142,26 @@ begin
     return new;
 end $$;
 
-create or replace function outbox.keep_latest_schema_version() returns trigger
+create or replace function outbox.keep_emittable_version() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    latest text;
 begin
-    select s.version into latest from outbox.schema_version s
-    where s.name = new.name and s.status = 'active' order by s.ordinal desc limit 1;
-    if latest is null then
-        delete from outbox.latest_schema_version l where l.name = new.name;
-    else
-        insert into outbox.latest_schema_version as l (name, version) values (new.name, latest)
-        on conflict (name) do update set version = excluded.version where l.version <> excluded.version;
-    end if;
+    perform outbox.rebuild_emittable_version();
     return null;
 end $$;
 
+create or replace trigger lock_schema_versions before insert or update on outbox.schema_version
+    for each statement execute function outbox.lock_schema_versions();
 create or replace trigger keep_schema_version before insert or update or delete on outbox.schema_version
     for each row execute function outbox.keep_schema_version();
 create or replace trigger keep_schema_versions before truncate on outbox.schema_version
     for each statement execute function outbox.keep_schema_version();
-create or replace trigger keep_latest_schema_version after insert or update on outbox.schema_version
-    for each row execute function outbox.keep_latest_schema_version();
+create or replace trigger keep_emittable_version after insert or update on outbox.schema_version
+    for each statement execute function outbox.keep_emittable_version();
+
+do $$
+begin
+    perform outbox.rebuild_emittable_version();
+end $$;
 
 -- Registers an immutable version. True: it is new. False: the same was registered already, whatever its status is now.
 -- JSON is compared by value, so that white space and the order of keys make no difference.
@@ -165,7 +190,7 @@ declare
     difference text;
 begin
     -- The trigger's lock, taken before looking: of two who register the same at once, the second finds the first's.
-    perform pg_advisory_xact_lock(hashtextextended('outbox.schema_version/' || name, 0));
+    perform pg_advisory_xact_lock(hashtextextended('outbox.schema_version', 0));
     select to_jsonb(s) into present from outbox.schema_version s where s.name = name and s.version = version;
     if not found then
         insert into outbox.schema_version
@@ -186,5 +211,6 @@ begin
     return false;
 end $$;
 
-revoke all on function outbox.check_topic_config, outbox.keep_schema_version, outbox.keep_latest_schema_version,
-    outbox.register_schema_version from public;
+revoke all on function outbox.check_topic_config, outbox.rebuild_emittable_version, outbox.emittable_version,
+    outbox.lock_schema_versions, outbox.keep_schema_version, outbox.keep_emittable_version, outbox.register_schema_version
+    from public;

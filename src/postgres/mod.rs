@@ -4,8 +4,8 @@
 //! CopyBoth, channel binding, and a socket that one blocking thread may tune and own. It speaks protocol 3.0 with text
 //! results; whatever wants typed rows uses sqlx, to which [`ConnectOptions::to_sqlx`] leads.
 //!
-//! In the order in which a connection comes about: [`options`] say where and how, [`socket`] reaches the server,
-//! [`tls`] encrypts, [`auth`] proves who is who, [`connection`] asks and answers, in [`frame`]s.
+//! In the order in which a connection comes about: [`options`] say where and how, `socket` reaches the server, `tls`
+//! encrypts, `auth` proves who is who, `connection` asks and answers, in `frame`s.
 
 mod auth;
 mod connection;
@@ -15,6 +15,7 @@ pub mod options;
 mod quote;
 mod socket;
 mod tls;
+mod transport;
 
 #[cfg(test)]
 pub(crate) mod scratch;
@@ -23,7 +24,6 @@ mod tests;
 
 pub use auth::AuthError;
 pub use connection::{Connection, Interrupt, Patience, Row};
-pub(crate) use connection::{Parts, Transport};
 pub use error::{Error, ServerError, sqlstate};
 pub(crate) use frame::{Body, HEADER_BYTES, Head};
 pub use frame::{Frame, Framer, ProtocolError};
@@ -31,3 +31,4 @@ pub use options::{ChannelBinding, ConnectOptions, Host, OptionsError, Password, 
 pub use quote::{quote_identifier, quote_literal};
 pub(crate) use socket::Socket;
 pub use tls::TlsError;
+pub(crate) use transport::{Parts, Transport};

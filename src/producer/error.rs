@@ -1,11 +1,9 @@
 //! Why an event could not be emitted.
 
 /// SQLSTATE of an event whose schema or version is not registered, or whose schema has no active version.
-#[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
 const UNKNOWN_SCHEMA: &str = "WP001";
 
 /// SQLSTATE of an event whose schema version is retired.
-#[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
 const RETIRED_SCHEMA: &str = "WP002";
 
 /// An event was not emitted. `D` is the client's own error; but for [`EmitError::Serialize`] the transaction has failed with it.
@@ -41,7 +39,6 @@ pub enum EmitError<D: std::error::Error + 'static> {
 
 /// The fields of a database error that decide what it means; the names are PostgreSQL's own
 /// (<https://www.postgresql.org/docs/current/protocol-error-fields.html>).
-#[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
 pub(super) struct Fields<'a> {
     pub(super) sqlstate: &'a str,
     /// Holds the schema's name.
@@ -50,7 +47,6 @@ pub(super) struct Fields<'a> {
     pub(super) constraint: Option<&'a str>,
 }
 
-#[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
 impl<D: std::error::Error + 'static> EmitError<D> {
     /// Reads what an error of the database means from its fields, never from its text.
     pub(super) fn classify(error: D, fields: impl FnOnce(&D) -> Option<Fields<'_>>) -> Self {

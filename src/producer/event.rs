@@ -76,7 +76,6 @@ impl<'a, P: ?Sized> Event<'a, P> {
 }
 
 /// An event as the SQL functions take it.
-#[cfg_attr(not(any(feature = "sqlx", feature = "tokio-postgres")), expect(dead_code, reason = "used by the clients"))]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Row<'a> {
     pub(super) schema: &'a str,
@@ -89,7 +88,6 @@ pub(super) struct Row<'a> {
     pub(super) topic: Option<&'a str>,
 }
 
-#[cfg_attr(not(any(feature = "sqlx", feature = "tokio-postgres")), expect(dead_code, reason = "used by the clients"))]
 impl<P: Serialize + ?Sized> Event<'_, P> {
     pub(super) fn to_row(&self) -> Result<Row<'_>, serde_json::Error> {
         Ok(Row {

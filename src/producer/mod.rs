@@ -4,6 +4,9 @@
 //! `emit_batch` many of them with one. `emit_message` does the same through the write-ahead log alone, with no row in a table.
 //! All call the SQL functions of the same names (`migrations/0003_emit.sql`), so the role needs no right but to call them.
 //!
+//! An emit costs the server about 1.2 times the CPU of a bare insert of the same row, and no more write-ahead log; the figures and
+//! how they were taken are in `migrations/0003_emit.sql`.
+//!
 //! A service depends on this module alone with `default-features = false` and the feature `sqlx` or `tokio-postgres`.
 //!
 //! Nothing is published if the transaction rolls back. An event that is refused fails its transaction, as any error in
@@ -11,7 +14,6 @@
 
 mod error;
 mod event;
-#[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
 mod statement;
 
 #[cfg(feature = "sqlx")]

@@ -25,11 +25,16 @@ pub(super) fn free_port() -> u16 {
         let mut bytes = [0; 2];
         fill(&mut bytes);
         let port = FIRST + u16::from_le_bytes(bytes) % COUNT;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if is_free(port) {
             return port;
         }
     }
     panic!("not one of 1000 random ports of 127.0.0.1 was free")
+}
+
+/// Whether nobody listens on this port of 127.0.0.1.
+pub(super) fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
 fn fill(bytes: &mut [u8]) {

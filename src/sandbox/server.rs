@@ -167,13 +167,28 @@ impl Farewell {
     }
 }
 
-/// Runs a program that finishes by itself, off the async threads, and gives what it printed to standard output.
-pub(super) async fn run(program: &'static str, mut command: Command) -> Result<String, SandboxError> {
+/// Runs a program that finishes by itself soon, and gives what it printed to standard output. Where nobody waits for it any more it finishes all the
+/// same, and the end of `workspace` waits for it: an initdb that is killed leaves shared memory behind.
+pub(super) async fn run(
+    program: &'static str,
+    mut command: Command,
+    workspace: Option<&Workspace>,
+) -> Result<String, SandboxError> {
     let path = PathBuf::from(command.get_program());
-    let output = tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output())
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let child = command.spawn().map_err(SandboxError::run(&path))?;
+    let id = child.id();
+    if let Some(workspace) = workspace {
+        workspace.wait_for_group(id);
+    }
+    // A thread and not an async child, as that one would stay a zombie where this future is dropped.
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output())
         .await
-        .expect("running a program does not panic")
+        .expect("waiting for a program does not panic")
         .map_err(SandboxError::run(&path))?;
+    if let Some(workspace) = workspace {
+        workspace.forget_group(id);
+    }
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -32,8 +32,10 @@ impl Workspace {
     pub(super) fn create(kind: &str, account: Option<&Account>) -> Result<Self, SandboxError> {
         let path = temporary_folder(account).join(format!("walpost-{kind}-{}", random::token(12)));
         DirBuilder::new().mode(0o755).create(&path).map_err(SandboxError::file("create", &path))?;
+        let script = path.join("lifeline.sh");
+        fs::write(&script, LIFELINE).map_err(SandboxError::file("write", &script))?;
         let mut keeper = Command::new("sh")
-            .args(["-c", LIFELINE, "walpost-lifeline"])
+            .arg(&script)
             .arg(&path)
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -54,6 +56,16 @@ impl Workspace {
     /// From now on, `pid` gets `signal` when the owner is gone: "QUIT", "KILL".
     pub(super) fn watch(&self, signal: &str, pid: u32) {
         self.order(&format!("watch {signal} {pid}\n"));
+    }
+
+    /// From now on, the end waits for the process group of `pid`, though not for ever.
+    pub(super) fn wait_for_group(&self, pid: u32) {
+        self.order(&format!("watch 0 -{pid}\n"));
+    }
+
+    /// The group has come to its end.
+    pub(super) fn forget_group(&self, pid: u32) {
+        self.order(&format!("forget -{pid}\n"));
     }
 
     /// From now on, the container of this name is removed when the owner is gone.

@@ -1,6 +1,6 @@
 //! What the clients are configured with, and which settings are not the user's to change.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -111,32 +111,44 @@ const RESERVED: &[(&str, &str)] = &[
 /// either could win.
 const ALIASES: &[(&str, &str)] = &[("queue.buffering.max.ms", "linger.ms"), ("compression.codec", "compression.type")];
 
-/// What the topics in use ask of a producer. [`super::Topics`] learns it, the producer follows.
+/// What the sink must know of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicFacts {
+    /// `max.message.bytes`: the largest batch that the topic takes, in bytes.
+    pub max_message_bytes: usize,
+    /// Whether the topic refuses records without a key, as a compacted topic does.
+    pub needs_key: bool,
+    /// Number of partitions.
+    pub partitions: u32,
+}
+
+/// The facts of all topics in use. [`super::Topics`] learns them, the producer follows.
 #[derive(Clone, Debug, Default)]
 pub struct TopicRules(Arc<Rules>);
 
 #[derive(Debug)]
 struct Rules {
     batch_bytes: AtomicUsize,
-    keyed: RwLock<HashSet<String>>,
+    topics: RwLock<HashMap<String, TopicFacts>>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { batch_bytes: AtomicUsize::new(usize::MAX), keyed: RwLock::default() }
+        Self { batch_bytes: AtomicUsize::new(usize::MAX), topics: RwLock::default() }
     }
 }
 
 impl TopicRules {
-    /// Notes a topic's `max.message.bytes` and whether each of its records needs a key, as a compacted topic's do.
-    pub fn learn(&self, topic: &str, max_message_bytes: usize, needs_key: bool) {
-        self.0.batch_bytes.fetch_min(max_message_bytes.max(1), Ordering::Relaxed);
-        let mut keyed = self.0.keyed.write().unwrap_or_else(PoisonError::into_inner);
-        if needs_key {
-            keyed.insert(topic.to_owned());
-        } else {
-            keyed.remove(topic);
-        }
+    /// Notes what is known of a topic now.
+    pub fn learn(&self, topic: &str, facts: TopicFacts) {
+        self.0.batch_bytes.fetch_min(facts.max_message_bytes.max(1), Ordering::Relaxed);
+        self.0.topics.write().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), facts);
+    }
+
+    /// What is known of a topic.
+    #[must_use]
+    pub fn facts(&self, topic: &str) -> Option<TopicFacts> {
+        self.0.topics.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
     }
 
     /// The largest batch that every topic takes, in bytes; `usize::MAX` when no topic was seen yet.
@@ -147,12 +159,6 @@ impl TopicRules {
     pub fn batch_bytes(&self) -> usize {
         self.0.batch_bytes.load(Ordering::Relaxed)
     }
-
-    /// Whether the topic is known to refuse records without a key.
-    #[must_use]
-    pub fn needs_key(&self, topic: &str) -> bool {
-        self.0.keyed.read().unwrap_or_else(PoisonError::into_inner).contains(topic)
-    }
 }
 
 /// `message.max.bytes` as it will be, in bytes: what a record may have at most when the topic's own limit is not known.
@@ -160,9 +166,8 @@ pub(super) fn message_max_bytes(options: &ProducerOptions) -> usize {
     options.properties.get("message.max.bytes").and_then(|value| value.parse().ok()).unwrap_or(MESSAGE_MAX_BYTES)
 }
 
-/// The settings of every client: how to reach the brokers and how to come back to them.
-pub(super) fn client_config(options: &ProducerOptions) -> ClientConfig {
-    let mut config = ClientConfig::new();
+/// Adds the settings of every client: how to reach the brokers and how to come back to them, and what the user has set.
+fn reach(config: &mut ClientConfig, options: &ProducerOptions) {
     config.set("socket.keepalive.enable", "true");
     config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
     // A topic is made by `Topics`, with its own settings, or not at all; never by a broker that is asked for its metadata.
@@ -173,7 +178,6 @@ pub(super) fn client_config(options: &ProducerOptions) -> ClientConfig {
     }
     config.set("client.id", &options.client_id);
     config.set("bootstrap.servers", &options.bootstrap_servers);
-    config
 }
 
 /// The producer's settings. Those that a guarantee rests on come last, so that nothing overrides them.
@@ -189,21 +193,22 @@ pub(super) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> 
     config.set("statistics.interval.ms", "1000");
     // Otherwise the client waits for a connection to be needed, and a new producer's first record for half a second.
     config.set("enable.sparse.connections", "false");
-    for (name, value) in client_config(options).config_map() {
-        config.set(name.to_owned(), value.to_owned());
-    }
+    reach(&mut config, options);
     config.set("batch.size", batch_bytes.to_string());
     config.set("acks", "all");
     config.set("enable.idempotence", "true");
     config.set("enable.gapless.guarantee", "true");
     config.set("message.timeout.ms", "0");
     config.set("partitioner", "murmur2_random");
+    let asked_for_more = options.properties.contains_key("debug");
+    config.set_log_level(if asked_for_more { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
     config
 }
 
 /// The admin client's settings. Nothing reads its log queue, so nothing is put there; what fails is in the answers.
 pub(super) fn admin_config(options: &ProducerOptions) -> ClientConfig {
-    let mut config = client_config(options);
+    let mut config = ClientConfig::new();
+    reach(&mut config, options);
     config.remove("statistics.interval.ms");
     config.set_log_level(RDKafkaLogLevel::Emerg);
     config
@@ -268,13 +273,22 @@ mod tests {
         let given = options(&[("batch.size", "50000"), ("acks", "1"), ("queue.buffering.max.ms", "7")]);
         let rules = TopicRules::default();
         assert_eq!(batch_bytes(&given, &rules), 50_000);
-        rules.learn("small", 20_000, true);
-        rules.learn("large", 30_000, false);
+        let facts = |max_message_bytes| TopicFacts { max_message_bytes, needs_key: false, partitions: 1 };
+        rules.learn("small", facts(20_000));
+        rules.learn("large", facts(30_000));
         assert_eq!(batch_bytes(&given, &rules), 20_000);
-        assert!(rules.needs_key("small") && !rules.needs_key("large"));
         let config = producer_config(&given, 20_000);
         assert_eq!(config.get("acks"), Some("all"));
+        assert_eq!(config.get("batch.size"), Some("20000"));
         assert_eq!(config.get("linger.ms"), Some("7"));
+    }
+
+    #[test]
+    fn a_password_reaches_every_client() {
+        let given = options(&[("sasl.password", "hush")]);
+        for config in [producer_config(&given, BATCH_BYTES), admin_config(&given)] {
+            assert_eq!(config.get("sasl.password"), Some("hush"));
+        }
     }
 
     #[test]

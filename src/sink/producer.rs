@@ -13,6 +13,7 @@ use super::generation::{Generation, Returned};
 use super::options::{ProducerOptions, TopicRules, batch_bytes, producer_config};
 use super::outcome::{Outcome, outcome};
 use super::suspects::Suspects;
+use super::warmup::{Admission, Warmup};
 use super::{Closed, Deliveries, SendError, Sink, SinkError};
 use crate::relay::boundary::{Failure, Record, Refusal, RefusalCode, Ticket, Verdict};
 
@@ -36,6 +37,8 @@ pub struct KafkaSink {
     /// What has failed, held back until nothing is outstanding.
     failed: Vec<Returned>,
     suspects: Suspects,
+    /// Of the present producer.
+    warmup: Warmup,
     /// Topics that take nothing from this client, each with when to try again.
     refusing: HashMap<String, (Instant, Refusal)>,
     /// Producers in a row that failed without publishing anything.
@@ -73,6 +76,7 @@ impl KafkaSink {
             phase: Phase::Open,
             failed: Vec::new(),
             suspects: Suspects::default(),
+            warmup: Warmup::default(),
             refusing: HashMap::new(),
             fruitless: 0,
             crowded: false,
@@ -91,6 +95,7 @@ impl KafkaSink {
         let known = into.acked.len();
         self.generation.take(&mut into.acked, &mut self.failed);
         self.connection.set_outstanding(self.generation.outstanding());
+        self.warmup.acked(&into.acked[known..]);
         if !self.suspects.is_empty() {
             self.room |= self.suspects.answered(into.acked[known..].iter().copied());
         }
@@ -120,6 +125,7 @@ impl KafkaSink {
     fn replace(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
         let next = start(&self.options, &self.rules, &self.connection, &self.log)?;
         let last = std::mem::replace(&mut self.generation, next);
+        self.warmup = Warmup::default();
         let fatal = last.fatal();
         let mut reports = std::mem::take(&mut self.failed);
         reports.sort_unstable_by_key(|report| report.ticket);
@@ -212,7 +218,7 @@ impl KafkaSink {
                 return Some(refusal.clone());
             }
         }
-        if record.key.is_none() && self.rules.needs_key(record.topic) {
+        if record.key.is_none() && self.rules.facts(record.topic).is_some_and(|facts| facts.needs_key) {
             let detail = format!("the topic {} is compacted, and the record has no key", record.topic);
             return Some(Refusal { code: RefusalCode::ContractViolation, detail });
         }
@@ -236,7 +242,9 @@ impl Sink for KafkaSink {
         if let Some(refusal) = self.refusal(record) {
             return Err(SendError::Refused(refusal));
         }
-        if !self.suspects.may_send(record.topic) {
+        let partitions = || self.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
+        let admission = self.warmup.admit(record.topic, record.key, partitions);
+        if admission == Admission::Wait || !self.suspects.may_send(record.topic) {
             return Err(SendError::Full);
         }
         if let Err(code) = self.generation.send(ticket, record) {
@@ -257,6 +265,7 @@ impl Sink for KafkaSink {
             }
         }
         self.suspects.sent(record.topic, ticket);
+        self.warmup.sent(ticket, admission);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::SinkError;
 use super::connection::Connection;
-use super::options::{ProducerOptions, TopicRules, admin_config, message_max_bytes};
+use super::options::{ProducerOptions, TopicFacts, TopicRules, admin_config, message_max_bytes};
 use crate::relay::boundary::{Refusal, RefusalCode, Topic, TopicSettings};
 
 /// How long one request to Kafka may take.
@@ -67,7 +67,10 @@ pub enum TopicsError {
 
 /// What metadata says of a topic.
 enum Presence {
-    Ready,
+    /// Every partition has a leader.
+    Ready {
+        partitions: usize,
+    },
     Leaderless,
     Missing,
 }
@@ -107,11 +110,12 @@ impl Topics {
             let detail = format!("{name:?} is no name for a topic: up to 249 of a-z A-Z 0-9 . _ -");
             return Ok(Err(Refusal { code: RefusalCode::UnknownTopic, detail }));
         }
-        if let Err(refusal) = self.appear(name, settings, create).await? {
-            return Ok(Err(refusal));
-        }
+        let partitions = match self.appear(name, settings, create).await? {
+            Ok(partitions) => u32::try_from(partitions).unwrap_or(u32::MAX),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let Described { max_message_bytes, compacted } = self.describe(name).await?;
-        self.rules.learn(name, max_message_bytes, compacted);
+        self.rules.learn(name, TopicFacts { max_message_bytes, needs_key: compacted, partitions });
         Ok(Ok(Topic { max_message_bytes }))
     }
 
@@ -126,18 +130,18 @@ impl Topics {
         reached
     }
 
-    /// Returns when every partition of the topic has a leader, having created it if need be.
+    /// Returns the number of partitions when each has a leader, having created the topic if need be.
     async fn appear(
         &self,
         name: &str,
         settings: &TopicSettings,
         create: bool,
-    ) -> Result<Result<(), Refusal>, TopicsError> {
+    ) -> Result<Result<usize, Refusal>, TopicsError> {
         let deadline = Instant::now() + LEADERS_TIMEOUT;
         let mut created = false;
         loop {
             match self.presence(name).await? {
-                Ok(Presence::Ready) => return Ok(Ok(())),
+                Ok(Presence::Ready { partitions }) => return Ok(Ok(partitions)),
                 Ok(Presence::Missing) if !create => {
                     return Ok(Err(unknown(name, "does not exist, and create_topics is false")));
                 }
@@ -167,7 +171,7 @@ impl Topics {
         };
         let led = !topic.partitions().is_empty() && topic.partitions().iter().all(|partition| partition.leader() >= 0);
         match topic.error().map(Code::from) {
-            None | Some(Code::NoError) if led => Ok(Ok(Presence::Ready)),
+            None | Some(Code::NoError) if led => Ok(Ok(Presence::Ready { partitions: topic.partitions().len() })),
             None | Some(Code::NoError | Code::LeaderNotAvailable) => Ok(Ok(Presence::Leaderless)),
             Some(Code::UnknownTopicOrPartition) => Ok(Ok(Presence::Missing)),
             Some(Code::TopicAuthorizationFailed) => {

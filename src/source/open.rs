@@ -206,7 +206,13 @@ impl Opening {
         }
         // It stays idle for as long as the backfill takes.
         self.replication.simple_query("set idle_session_timeout = 0")?;
-        let slot = create_slot(&mut self.replication, &mut self.control, self.server.version, slot, interrupt)?;
+        let pid = self.replication.process_id();
+        let made = create_slot(&mut self.replication, &mut self.control, self.server.version, slot, interrupt);
+        if let Err(SourceError::Postgres(Error::Interrupted)) = &made {
+            // It waits for a transaction, not for us, and would not notice before that has ended.
+            self.control.query("select pg_terminate_backend($1::text::int)", &[Some(&pid.to_string())])?;
+        }
+        let slot = made?;
         tracing::info!(slot = %self.options.slot, lsn = %slot.consistent_point, "slot created");
         Ok(slot)
     }

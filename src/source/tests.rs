@@ -47,6 +47,10 @@ impl Outbox {
         self.value(&format!("select {column} from pg_replication_slots where slot_name = '{}'", self.options.slot))
     }
 
+    fn slot_count(&self) -> usize {
+        self.sql(&format!("select 1 from pg_replication_slots where slot_name = '{}'", self.options.slot)).len()
+    }
+
     fn confirmed_flush(&self) -> Lsn {
         self.slot("confirmed_flush_lsn").parse().expect("an LSN")
     }

@@ -1,5 +1,7 @@
 //! End to end, against a real PostgreSQL and a real Apache Kafka. Where they come from: see `harness`.
 #![cfg(feature = "cli")]
 
+mod first;
 mod harness;
 mod sandbox;
+mod sink;

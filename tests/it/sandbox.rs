@@ -73,13 +73,14 @@ async fn postgres_keeps_its_data_over_every_kind_of_end() {
 }
 
 #[tokio::test]
-async fn kafka_keeps_acknowledged_records_over_a_kill_and_a_stop() {
+async fn kafka_creates_no_topic_and_keeps_acknowledged_records_over_a_kill_and_a_stop() {
     let mut harness = Harness::with_own_servers("ends", PostgresOptions::default(), KafkaOptions::default()).await;
     let kafka = harness.own_kafka();
     assert!(kafka.is_real());
     let (bootstrap, first) = (kafka.bootstrap(), kafka.pid());
     create_topic(&bootstrap, "kept", 1, 1).await;
     let producer = producer(&bootstrap, &[]);
+    assert_eq!(send(&producer, "missing", "key").await, Err(RDKafkaErrorCode::UnknownTopicOrPartition));
     send(&producer, "kept", "before").await.expect("a record to arrive");
     kafka.kill().await.expect("a broker to kill");
     kafka.start_again().await.expect("a second start");
@@ -95,13 +96,6 @@ async fn kafka_keeps_acknowledged_records_over_a_kill_and_a_stop() {
         records.iter().filter_map(|record| record.key_text()).collect::<Vec<_>>(),
         ["before", "between", "after"]
     );
-}
-
-#[tokio::test]
-async fn kafka_creates_no_topic_by_itself() {
-    let harness = Harness::new("no topic").await;
-    let error = send(&producer(harness.kafka(), &[]), &harness.topic("missing"), "key").await;
-    assert_eq!(error, Err(RDKafkaErrorCode::UnknownTopicOrPartition));
 }
 
 #[tokio::test]

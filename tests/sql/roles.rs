@@ -46,7 +46,7 @@ async fn the_writer_can_emit_and_read_nothing() -> anyhow::Result<()> {
         "select from outbox.event",
         "select from outbox.event_default",
         "select from outbox.schema_version",
-        "select from outbox.latest_schema_version",
+        "select outbox.emittable_version('order.placed', null)",
         "select from outbox.relay",
         "select from outbox._migrations",
         "insert into outbox.event (schema_name, schema_version) values ('order.placed', '1') returning id",

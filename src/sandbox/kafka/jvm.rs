@@ -35,6 +35,8 @@ appender.console.layout.pattern = %d{ISO8601} %p %c{1} %m%n
 ";
 /// How long a broker may take until clients can use it.
 const START_LIMIT: Duration = Duration::from_secs(90);
+/// How often a first start is tried, with other ports each time.
+const START_ATTEMPTS: u32 = 3;
 /// How long an orderly stop may take; with several brokers each hands its partitions over first.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// How long a connection on this machine takes at most to be accepted or refused.
@@ -66,6 +68,26 @@ impl Cluster {
     ) -> Result<Self, SandboxError> {
         let java = Java::find()?;
         let installation = install(&java, progress).await?;
+        let mut attempt = 1;
+        loop {
+            let mut cluster = Self::prepare(&java, &installation, options, logins)?;
+            progress.tell(Step::Starting { what: &cluster.describe() });
+            match cluster.start_brokers().await {
+                Ok(()) => return Ok(cluster),
+                // Somebody took a port between the choice and its use. Broken properties would fail again.
+                Err(SandboxError::Ended { .. }) if attempt < START_ATTEMPTS && cluster.lost_a_port() => attempt += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Makes the folders of brokers that are not started.
+    fn prepare(
+        java: &Java,
+        installation: &Path,
+        options: &KafkaOptions,
+        logins: &[Login],
+    ) -> Result<Self, SandboxError> {
         let workspace = Arc::new(Workspace::create("kafka", None)?);
         let node = |id| Node { id, port: random::free_port(), controller_port: random::free_port() };
         let nodes: Vec<Node> = (1..=options.brokers.max(1)).map(node).collect();
@@ -74,14 +96,12 @@ impl Cluster {
         for node in &nodes {
             let folder = workspace.path().join(format!("broker-{}", node.id));
             let properties = properties::of_broker(node, &nodes, options, logins);
-            format(&installation, node, &folder, &cluster_id, properties)?;
+            format(installation, node, &folder, &cluster_id, properties)?;
             brokers.push(Broker { node: *node, folder, server: None });
         }
         let admin = logins.first().cloned();
-        let mut cluster = Self { java, installation, tuning: options.tuning, brokers, admin, workspace };
-        progress.tell(Step::Starting { what: &cluster.describe() });
-        cluster.start_brokers().await?;
-        Ok(cluster)
+        let (java, installation) = (java.clone(), installation.to_path_buf());
+        Ok(Self { java, installation, tuning: options.tuning, brokers, admin, workspace })
     }
 
     pub(super) fn describe(&self) -> String {
@@ -148,7 +168,14 @@ impl Cluster {
         let mut command = java_command(&self.java, &self.installation, self.workspace.path());
         command.args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server", &self.bootstrap(), "--force"]);
         command.arg("--command-config").arg(&login).args(arguments);
-        server::run("kafka-acls", command).await.map(drop)
+        server::run("kafka-acls", command, Some(&self.workspace)).await.map(drop)
+    }
+
+    /// Whether somebody else listens on a port of a broker, once no broker does.
+    fn lost_a_port(&mut self) -> bool {
+        self.kill();
+        let taken = |port| !random::is_free(port);
+        self.brokers.iter().any(|broker| taken(broker.node.port) || taken(broker.node.controller_port))
     }
 
     fn spawn_stopped(&mut self, which: impl Fn(&Broker) -> bool) -> Result<(), SandboxError> {
@@ -218,7 +245,7 @@ async fn write_bootstrap(java: &Java, installation: &Path) -> Result<(), Sandbox
     let mut command = java_command(java, installation, installation);
     command.args(["kafka.tools.StorageTool", "format", "--cluster-id", &random_uuid(), "--config"]);
     command.arg(&configuration);
-    server::run("kafka-storage", command).await?;
+    server::run("kafka-storage", command, None).await?;
     let bootstrap = installation.join("bootstrap.checkpoint");
     fs::rename(data.join("bootstrap.checkpoint"), &bootstrap).map_err(SandboxError::file("move", &bootstrap))?;
     fs::remove_dir_all(&data).map_err(SandboxError::file("remove", &data))

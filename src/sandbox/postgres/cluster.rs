@@ -12,6 +12,7 @@ use super::{Durability, PostgresOptions, SUPERUSER};
 use crate::sandbox::account::Account;
 use crate::sandbox::error::SandboxError;
 use crate::sandbox::server;
+use crate::sandbox::workspace::Workspace;
 
 /// The longest path that a Unix socket's address holds on Linux (108 bytes with its end; macOS has 104), less the name that PostgreSQL
 /// adds: `/.s.PGSQL.65535`.
@@ -27,14 +28,15 @@ pub(super) struct Cluster {
     pub(super) socket_folder: Option<PathBuf>,
 }
 
-/// Runs initdb for a cluster in `folder` and writes its configuration.
+/// Runs initdb for a cluster in `workspace` and writes its configuration.
 pub(super) async fn create(
     binaries: &Binaries,
     account: Option<&Account>,
-    folder: &Path,
+    workspace: &Workspace,
     password: &str,
     options: &PostgresOptions,
 ) -> Result<Cluster, SandboxError> {
+    let folder = workspace.path();
     let data = folder.join("data");
     fs::create_dir(&data).map_err(SandboxError::file("create", &data))?;
     give(&data, account)?;
@@ -50,7 +52,7 @@ pub(super) async fn create(
         "--no-sync",
         "--no-instructions",
     ]);
-    server::run("initdb", initdb).await?;
+    server::run("initdb", initdb, Some(workspace)).await?;
     fs::remove_file(&password_file).map_err(SandboxError::file("remove", &password_file))?;
     for (name, content) in &options.files {
         write_private(&data.join(name), content, account)?;

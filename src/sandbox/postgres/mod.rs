@@ -97,7 +97,7 @@ impl Postgres {
         progress.tell(Step::Starting { what: &what });
         let workspace = Arc::new(Workspace::create("postgres", account.as_ref())?);
         let password = random::token(24);
-        let cluster = cluster::create(&binaries, account.as_ref(), workspace.path(), &password, &options).await?;
+        let cluster = cluster::create(&binaries, account.as_ref(), &workspace, &password, &options).await?;
         let mut postgres = Self {
             binaries,
             account,

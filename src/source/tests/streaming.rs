@@ -7,7 +7,7 @@ use super::{Outbox, options};
 use crate::postgres::Error;
 use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::Lsn;
-use crate::source::{SourceError, backfill_done, connect};
+use crate::source::{SourceError, backfill_done, connect, inspect_slot};
 
 #[tokio::test]
 async fn rows_from_before_the_slot_come_once_and_those_after_it_follow_in_the_same_shape() {
@@ -78,6 +78,23 @@ async fn a_transaction_open_while_the_slot_is_made_arrives_once() {
     assert_eq!(seen, ["after", "before", "meanwhile", "open"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn giving_up_while_the_slot_is_made_leaves_none() {
+    let outbox = Outbox::new(Scratch::shared(), "given_up");
+    let mut writer = crate::postgres::Connection::open(&outbox.options.connect).expect("a connection");
+    writer.simple_query("begin; insert into outbox.event (payload) values ('open')").expect("a row");
+    let options = outbox.options.clone();
+    let connecting = tokio::spawn(async move { connect(&options, None).await });
+    let walsenders = "select 1 from pg_stat_activity where backend_type = 'walsender' and datname = 'given_up'";
+    eventually("the slot's creation to begin", || (outbox.slot_count() == 1).then_some(()));
+    connecting.abort();
+    eventually("the walsender to end", || outbox.sql(walsenders).is_empty().then_some(()));
+    assert_eq!(outbox.slot_count(), 0);
+    writer.simple_query("commit").expect("committed");
+    let mut source = outbox.connect().await;
+    assert_eq!(read_payloads(&mut source.stream, 1).await.0, ["open"]);
+}
+
 #[tokio::test]
 async fn an_unfinished_backfill_is_begun_again() {
     let outbox = Outbox::new(Scratch::shared(), "unfinished");
@@ -135,6 +152,38 @@ async fn what_is_confirmed_reaches_the_slot_and_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_slot_that_fell_back_is_resumed_where_this_process_was() {
+    let outbox = Outbox::new(Scratch::shared(), "fell_back");
+    let mut source = outbox.connect().await;
+    read_payloads(&mut source.stream, 0).await;
+    backfill_done(&outbox.options).await.expect("noted");
+    outbox.insert(&["a"]);
+    let (_, confirmed) = read_payloads(&mut source.stream, 1).await;
+    outbox.insert(&["b"]);
+    // Dropped with nothing reported, the slot stands where a crash of the server would have left it.
+    drop(source);
+    eventually("the slot to be free", || (outbox.slot("active") == "f").then_some(()));
+    assert!(outbox.confirmed_flush() < confirmed);
+    let mut source = connect(&outbox.options, Some(confirmed)).await.expect("a stream");
+    assert_eq!(read_payloads(&mut source.stream, 1).await.0, ["b"]);
+}
+
+#[tokio::test]
+async fn a_new_slot_is_what_the_catalog_shows() {
+    let outbox = Outbox::new(Scratch::shared(), "catalog");
+    let mut source = outbox.connect().await;
+    read_payloads(&mut source.stream, 0).await;
+    let mut control = crate::postgres::Connection::open(&outbox.options.connect).expect("a connection");
+    let version = source.server.version;
+    let slot = inspect_slot(&mut control, version, "catalog").expect("an answer").expect("a slot");
+    assert_eq!((slot.plugin.as_deref(), slot.database.as_deref()), (Some("pgoutput"), Some("catalog")));
+    assert_eq!((slot.confirmed_flush, slot.wal_status.as_deref()), (Some(source.start), Some("reserved")));
+    assert!(slot.restart_lsn <= slot.confirmed_flush && slot.invalidation.is_none());
+    assert_eq!((slot.temporary, slot.two_phase, slot.failover), (false, false, version >= 170_000));
+    assert_eq!(inspect_slot(&mut control, version, "nowhere").expect("an answer"), None);
+}
+
+#[tokio::test]
 async fn an_idle_stream_brings_keepalives_that_follow_a_busy_database() {
     let outbox = Outbox::new(Scratch::shared(), "idle");
     let mut source = outbox.connect().await;
@@ -163,6 +212,22 @@ async fn status_updates_go_on_while_nobody_reads() {
     }
     assert_eq!(outbox.value(replied), "1");
     assert_eq!(read_payloads(&mut source.stream, 60_000).await.0.len(), 60_000);
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_still_ends_in_order() {
+    let outbox = Outbox::new(Scratch::shared(), "unread");
+    let mut source = outbox.connect().await;
+    let (_, end) = read_payloads(&mut source.stream, 0).await;
+    backfill_done(&outbox.options).await.expect("noted");
+    outbox.sql("insert into outbox.event (payload) select repeat('x', 1000) from generate_series(1, 60000)");
+    outbox.insert(&["last"]);
+    source.stream.confirm(end);
+    source.stream.stop().await.expect("an orderly end");
+    assert_eq!(outbox.slot("active"), "f");
+    let mut source = outbox.connect().await;
+    let (seen, _) = read_payloads(&mut source.stream, 60_001).await;
+    assert_eq!((seen.len(), seen.last().map(String::as_str)), (60_001, Some("last")));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
+use testcontainers::core::wait::LogWaitStrategy;
 use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
@@ -23,7 +24,8 @@ pub(super) fn answers() -> bool {
 
 /// PostgreSQL from its official image; gives the superuser's URL.
 pub(super) async fn postgres(tag: String) -> Result<(String, Running), String> {
-    let ready = WaitFor::message_on_stderr("listening on IPv4 address");
+    // The image starts the server once for its own setting up, and then for good.
+    let ready = WaitFor::log(LogWaitStrategy::stderr("database system is ready to accept connections").with_times(2));
     let settings = ["wal_level=logical", "max_replication_slots=100", "max_wal_senders=100", "fsync=off"];
     let command = std::iter::once("postgres").chain(settings.iter().flat_map(|setting| ["-c", setting]));
     let container = GenericImage::new("postgres".to_owned(), tag)

@@ -11,6 +11,7 @@
 
 mod consumer;
 mod docker;
+mod relay;
 mod servers;
 
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use tokio_postgres::{Client, NoTls, Row};
 use walpost::sandbox::{Kafka, KafkaOptions, Postgres, PostgresOptions, Progress, Sandbox};
 
 pub(crate) use consumer::Received;
+pub(crate) use relay::{Relay, config, walpost};
 use servers::{Origin, Servers};
 
 /// How long a test waits for what it expects: far longer than it takes, so that a slow machine is no failure.
@@ -64,6 +66,28 @@ impl Harness {
         let admin = connect(admin_url).await;
         admin.batch_execute(&format!("create database {name}")).await.expect("a superuser can create a database");
         Self { name, admin_url: admin_url.to_owned(), url: url.into(), kafka: kafka.to_owned(), origin, own }
+    }
+
+    /// [`Self::new`] with walpost's migrations applied.
+    pub(crate) async fn migrated(name: &str) -> Self {
+        let harness = Self::new(name).await;
+        harness.migrate().await;
+        harness
+    }
+
+    /// Applies walpost's migrations with the command.
+    pub(crate) async fn migrate(&self) {
+        let output = walpost().args(["migrate", "--database-url", self.url()]).output().expect("the binary runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Registers version 1 of a schema, with [`Self::topic`] of the same name as its topic.
+    pub(crate) async fn register(&self, schema: &str) {
+        let topic = self.topic(schema);
+        self.execute(&format!(
+            "select outbox.register_schema_version(name => '{schema}', version => '1', topic => '{topic}')"
+        ))
+        .await;
     }
 
     /// The superuser's URL of this test's database.

@@ -6,19 +6,11 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use walpost::relay::boundary::{RefusalCode, Ticket};
-use walpost::sink::{BatchLimit, Sink};
+use walpost::sink::{Sink, TopicFacts, TopicRules};
 
-use super::{feed, numbered, offer, record, sink, values, values_of};
+use super::{HASTY, feed, numbered, offer, record, sink, values, values_of};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
-
-/// Time-outs short enough that a test outlasts all of them.
-const HASTY: &[(&str, &str)] = &[
-    ("socket.timeout.ms", "500"),
-    ("request.timeout.ms", "300"),
-    ("retry.backoff.ms", "10"),
-    ("retry.backoff.max.ms", "50"),
-];
 
 fn cluster(topics: &[&str]) -> Cluster {
     let cluster = MockCluster::new(1).expect("start a mock cluster");
@@ -44,7 +36,7 @@ async fn case_18_errors_that_pass_are_retried_in_order() {
     );
     let servers = cluster.bootstrap_servers();
     let small_batches = [HASTY, &[("batch.num.messages", "50")]].concat();
-    let mut sink = sink(&servers, &small_batches, &BatchLimit::default());
+    let mut sink = sink(&servers, &small_batches, &TopicRules::default());
     let records = numbered("t", 2_000, 20);
     let run = feed(&mut sink, records.clone()).await;
     assert_eq!((run.acked, run.returned, run.refused.len()), (2_000, 0, 0));
@@ -55,7 +47,7 @@ async fn case_18_errors_that_pass_are_retried_in_order() {
 async fn case_18_a_broker_away_for_longer_than_every_timeout_loses_and_reorders_nothing() {
     let cluster = cluster(&["t"]);
     let servers = cluster.bootstrap_servers();
-    let mut sink = sink(&servers, HASTY, &BatchLimit::default());
+    let mut sink = sink(&servers, HASTY, &TopicRules::default());
     let records = numbered("t", 3_000, 20);
     let (before, after) = records.split_at(1_000);
     assert_eq!(feed(&mut sink, before.to_vec()).await.acked, 1_000);
@@ -74,7 +66,7 @@ async fn case_26_a_refused_batch_harms_no_innocent_record() {
     let cluster = cluster(&["t", "other"]);
     cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
     let servers = cluster.bootstrap_servers();
-    let mut sink = sink(&servers, &[("linger.ms", "50")], &BatchLimit::default());
+    let mut sink = sink(&servers, &[("linger.ms", "50")], &TopicRules::default());
     let records = numbered("t", 60, 20);
     let run = feed(&mut sink, records.clone()).await;
     assert_eq!((run.acked, run.refused.len()), (60, 0));
@@ -90,7 +82,7 @@ async fn case_26_a_record_that_is_refused_alone_is_refused_and_the_others_arrive
     let invalid = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD;
     cluster.request_errors(RDKafkaApiKey::Produce, &[invalid, invalid]);
     let servers = cluster.bootstrap_servers();
-    let mut sink = sink(&servers, &[("linger.ms", "50")], &BatchLimit::default());
+    let mut sink = sink(&servers, &[("linger.ms", "50")], &TopicRules::default());
     let records = numbered("t", 100, 20);
     let run = feed(&mut sink, records.clone()).await;
     assert_eq!(run.acked, 99);
@@ -104,7 +96,7 @@ async fn case_26_a_topic_without_authorization_refuses_its_records_and_no_others
     let cluster = cluster(&["t", "other"]);
     cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
     let servers = cluster.bootstrap_servers();
-    let mut sink = sink(&servers, &[], &BatchLimit::default());
+    let mut sink = sink(&servers, &[], &TopicRules::default());
     let run = feed(&mut sink, vec![record("t", "k", "1")]).await;
     assert_eq!(run.refused[0].1.code, RefusalCode::NotAuthorized);
     // The broker would take it now; the sink remembers the refusal for a while and asks nobody.
@@ -118,7 +110,7 @@ async fn a_fatal_error_returns_everything_and_a_new_producer_goes_on() {
     let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
     cluster.request_errors(RDKafkaApiKey::InitProducerId, &[denied, denied]);
     let servers = cluster.bootstrap_servers();
-    let mut sink = sink(&servers, HASTY, &BatchLimit::default());
+    let mut sink = sink(&servers, HASTY, &TopicRules::default());
     let records = numbered("t", 500, 20);
     let run = feed(&mut sink, records.clone()).await;
     assert_eq!((run.acked, run.refused.len()), (500, 0));
@@ -130,7 +122,7 @@ async fn a_fatal_error_returns_everything_and_a_new_producer_goes_on() {
 async fn a_full_queue_reorders_nothing() {
     let cluster = cluster(&["t"]);
     let servers = cluster.bootstrap_servers();
-    let mut sink = sink(&servers, &[("queue.buffering.max.messages", "20")], &BatchLimit::default());
+    let mut sink = sink(&servers, &[("queue.buffering.max.messages", "20")], &TopicRules::default());
     let records = numbered("t", 2_000, 20);
     let run = feed(&mut sink, records.clone()).await;
     assert_eq!((run.acked, run.returned), (2_000, 0));
@@ -142,11 +134,11 @@ async fn a_full_queue_reorders_nothing() {
 async fn a_smaller_batch_limit_takes_effect_between_two_records() {
     let cluster = cluster(&["t"]);
     let servers = cluster.bootstrap_servers();
-    let limit = BatchLimit::default();
-    let mut sink = sink(&servers, &[], &limit);
+    let rules = TopicRules::default();
+    let mut sink = sink(&servers, &[], &rules);
     let records = numbered("t", 200, 20);
     feed(&mut sink, records[..100].to_vec()).await;
-    limit.lower_to(10_000);
+    rules.learn("other", TopicFacts { max_message_bytes: 10_000, needs_key: false, partitions: 1 });
     let run = feed(&mut sink, records[100..].to_vec()).await;
     assert_eq!((run.acked, run.returned), (100, 0));
     assert_eq!(values(&servers, "t"), values_of(&records));
@@ -156,7 +148,8 @@ async fn a_smaller_batch_limit_takes_effect_between_two_records() {
 async fn closing_waits_for_answers_and_counts_what_has_none() {
     let cluster = cluster(&["t"]);
     let servers = cluster.bootstrap_servers();
-    let mut open = sink(&servers, &[("linger.ms", "100")], &BatchLimit::default());
+    let mut open = sink(&servers, &[("linger.ms", "100")], &TopicRules::default());
+    feed(&mut open, vec![record("t", "key", "the first goes alone")]).await;
     for (ticket, record) in (0..).zip(numbered("t", 100, 20)) {
         offer(&mut open, Ticket(ticket), &record).expect("there is room");
     }
@@ -164,7 +157,7 @@ async fn closing_waits_for_answers_and_counts_what_has_none() {
     assert_eq!((closed.deliveries.acked.len(), closed.unanswered), (100, 0));
 
     cluster.broker_down(-1).expect("stop the broker");
-    let mut open = sink(&servers, &[], &BatchLimit::default());
+    let mut open = sink(&servers, &[], &TopicRules::default());
     offer(&mut open, Ticket(0), &record("t", "k", "v")).expect("there is room");
     let closed = open.close(Duration::from_millis(200)).await;
     assert_eq!((closed.deliveries.acked.len(), closed.unanswered), (0, 1));

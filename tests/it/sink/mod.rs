@@ -9,13 +9,22 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use walpost::relay::boundary::{Header, OwnedRecord, Record, Refusal, Ticket, Verdict};
-use walpost::sink::{BatchLimit, Deliveries, KafkaSink, ProducerOptions, SendError, Sink};
+use walpost::sink::{Deliveries, KafkaSink, ProducerOptions, SendError, Sink, TopicRules};
 
 mod broker;
 mod faults;
+mod outage;
 
 /// Longest time that a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Time-outs short enough that a test outlasts all of them.
+const HASTY: &[(&str, &str)] = &[
+    ("socket.timeout.ms", "500"),
+    ("request.timeout.ms", "300"),
+    ("retry.backoff.ms", "10"),
+    ("retry.backoff.max.ms", "50"),
+];
 
 fn options(servers: &str, properties: &[(&str, &str)]) -> ProducerOptions {
     ProducerOptions {
@@ -27,8 +36,8 @@ fn options(servers: &str, properties: &[(&str, &str)]) -> ProducerOptions {
     }
 }
 
-fn sink(servers: &str, properties: &[(&str, &str)], limit: &BatchLimit) -> KafkaSink {
-    KafkaSink::new(options(servers, properties), limit.clone(), std::sync::Arc::default()).expect("start a producer")
+fn sink(servers: &str, properties: &[(&str, &str)], rules: &TopicRules) -> KafkaSink {
+    KafkaSink::new(options(servers, properties), rules.clone(), std::sync::Arc::default()).expect("start a producer")
 }
 
 fn record(topic: &str, key: &str, value: impl Into<Vec<u8>>) -> OwnedRecord {
@@ -122,6 +131,7 @@ fn read(servers: &str, topic: &str) -> Vec<(i32, OwnedRecord)> {
         .set("group.id", "unused")
         .set("enable.auto.commit", "false")
         .set("fetch.wait.max.ms", "50")
+        .set("enable.sparse.connections", "false")
         .create()
         .expect("create a consumer");
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("read metadata");
