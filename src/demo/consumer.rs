@@ -2,7 +2,7 @@
 //! the audit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -40,8 +40,8 @@ struct Orders {
     finish: AtomicBool,
     /// End.
     stop: AtomicBool,
-    /// Records before this moment, in milliseconds since the epoch by Postgres's clock, are left out of the latencies.
-    measure_from_millis: std::sync::atomic::AtomicI64,
+    /// What was committed before this moment is left out of the latencies, in milliseconds since the epoch; 0: all is.
+    measure_from_millis: AtomicI64,
 }
 
 /// What the thread works with.
@@ -75,7 +75,7 @@ impl Consumer {
         clock_ahead_millis: i64,
         audit: &SharedAudit,
     ) -> Result<Self, DemoError> {
-        let mut config = servers.client_config();
+        let mut config = servers.kafka.client_config();
         config.set("isolation.level", "read_committed");
         config.set("enable.auto.commit", "false");
         config.set("allow.auto.create.topics", "false");
@@ -83,8 +83,8 @@ impl Consumer {
         config.set("group.id", "walpost-demo");
         let orders = Arc::new(Orders::default());
         let reader = Reader {
-            consumer: servers.client(&config)?,
-            asker: servers.client(&config)?,
+            consumer: servers.kafka.client(&config)?,
+            asker: servers.kafka.client(&config)?,
             topics: [Topic::Orders, Topic::Payments].map(|topic| (stage.topic(topic).to_owned(), topic)),
             clock_ahead_millis,
             audit: audit.clone(),
@@ -94,9 +94,10 @@ impl Consumer {
         Ok(Self { thread: Some(thread.expect("the system has a thread left")), orders })
     }
 
-    /// Latencies are taken from now on: what was read before was the opening, when topics were made and clients met their brokers.
-    pub(super) fn measure(&self) {
-        self.orders.measure_from_millis.store(unix_millis(), Ordering::Relaxed);
+    /// Takes the latencies of what is committed from this long after now.
+    pub(super) fn measure_after(&self, wait: Duration) {
+        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        self.orders.measure_from_millis.store(unix_millis().saturating_add(wait), Ordering::Relaxed);
     }
 
     /// Reads to the end of every partition, and ends.

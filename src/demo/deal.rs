@@ -228,9 +228,7 @@ mod tests {
     fn every_deal_is_drawn() {
         let mut random = Random::new();
         let drawn: Vec<Deal> = (0..2_000).map(|_| Deal::draw(&mut random)).collect();
-        for deal in
-            [Deal::Place, Deal::PlaceAndPay, Deal::Basket, Deal::Cancel, Deal::PayAgain, Deal::Declined]
-        {
+        for deal in [Deal::Place, Deal::PlaceAndPay, Deal::Basket, Deal::Cancel, Deal::PayAgain, Deal::Declined] {
             assert!(drawn.contains(&deal), "{deal:?}");
         }
     }

@@ -5,21 +5,26 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::Options;
 use super::audit::Figures;
 use super::clock;
 use super::consumer::Consumer;
 use super::error::DemoError;
 use super::interrupts::Interrupts;
 use super::relay::{Gauges, Relay};
-use super::report::{Report, ServersReport};
+use super::report::{Report, ServersReport, Spent};
 use super::servers::{Servers, close, connect};
 use super::service::{Service, SharedAudit};
 use super::stage::{SCHEMAS, Stage, relay_settings};
 use super::view::{Live, TICK, View};
-use super::Options;
 
 /// How long the demo waits for the next record before it takes those that are missing for lost.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// How much of the load's beginning is left out of the latencies, at most, and as a part of the whole: connections are made, and a
+/// JVM that has just started warms up.
+const WARM_UP_MOST: Duration = Duration::from_secs(1);
+const WARM_UP_PART: u32 = 5;
 
 /// Everything that the demo needs while it runs.
 pub(super) struct Play<'a> {
@@ -51,8 +56,8 @@ impl Play<'_> {
             audit,
         };
         // 1. The orders. 2. A relay that stops is the end: nothing would arrive any more.
-        let seconds = tokio::select! {
-            seconds = self.trade(&cast) => seconds?,
+        let spent = tokio::select! {
+            spent = self.trade(&cast) => spent?,
             error = relay.stopped() => return Err(error),
         };
         let Cast { audit, service, consumer, gauges } = cast;
@@ -62,14 +67,14 @@ impl Play<'_> {
         relay.stop().await?;
         tracing::debug!("the relay has stopped; the consumer reads to the end");
         // Whatever comes after the last record that was waited for is a duplicate or worse.
-        consumer.finish().await.map_err(self.servers.kafka_error("read the topics"))?;
+        consumer.finish().await.map_err(self.servers.kafka.error("read the topics"))?;
         self.explain(&audit).await?;
         let servers = ServersReport {
-            postgres: self.servers.postgres_name.clone(),
-            kafka: self.servers.kafka_name.clone(),
-            kafka_is_real: self.servers.kafka_is_real,
+            postgres: self.servers.postgres.name.clone(),
+            kafka: self.servers.kafka.name.clone(),
+            kafka_is_real: self.servers.kafka.is_real(),
         };
-        let report = Report::new(&audit.lock(), servers, seconds, met);
+        let report = Report::new(&audit.lock(), servers, spent, met);
         Ok(report)
     }
 
@@ -81,7 +86,7 @@ impl Play<'_> {
         for made in self.stage.made(self.servers) {
             self.view.note(&format!("made for the demo and removed after it: {made}"));
         }
-        if !self.servers.postgres_is_named {
+        if !self.servers.postgres.is_named() {
             return Ok(0);
         }
         let mut connection = connect(&self.stage.url).await?;
@@ -90,8 +95,8 @@ impl Play<'_> {
         Ok(ahead)
     }
 
-    /// Opens the way with one transaction, then writes orders and waits until all are read. Gives the seconds of writing.
-    async fn trade(&self, cast: &Cast) -> Result<f64, DemoError> {
+    /// Opens the way with one transaction, then writes orders and waits until all are read.
+    async fn trade(&self, cast: &Cast) -> Result<Spent, DemoError> {
         let doing = self.view.doing("the relay is starting");
         let began = Instant::now();
         cast.service.open_the_shop().await?;
@@ -99,7 +104,8 @@ impl Play<'_> {
         if cast.audit.figures().missing == 0 {
             doing.done(&format!("the relay runs: its first events were read after {} ms", began.elapsed().as_millis()));
         }
-        cast.consumer.measure();
+        let warm_up = WARM_UP_MOST.min(self.options.duration / WARM_UP_PART);
+        cast.consumer.measure_after(warm_up);
         self.view.load(self.options.rate, self.options.duration);
         let began = Instant::now();
         let show = |figures: Figures| {
@@ -117,10 +123,10 @@ impl Play<'_> {
                 _ = ticks.tick() => show(cast.audit.figures()),
             }
         }
-        let seconds = began.elapsed().as_secs_f64();
+        let spent = Spent { writing: began.elapsed(), warm_up };
         self.explain(&cast.audit).await?;
         self.await_reads(&cast.audit, show).await;
-        Ok(seconds)
+        Ok(spent)
     }
 
     /// Returns when everything that was committed is read, or nothing has come for too long.

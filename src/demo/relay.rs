@@ -61,7 +61,6 @@ impl Relay {
         self.shutdown.cancel();
         self.task.await.expect("the relay does not panic").map_err(DemoError::Relay)
     }
-
 }
 
 impl Gauges {

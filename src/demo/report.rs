@@ -1,6 +1,7 @@
 //! What came of it: a table for people, a line of JSON for scripts.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -67,13 +68,15 @@ pub struct EventsReport {
     pub invented: u64,
 }
 
-/// Latencies of the events, without those of the opening.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Latencies of the events, each as often as it was read for the first time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LatencyReport {
     /// Half of them took no longer.
     pub p50: Option<u64>,
     /// 99 of 100 took no longer.
     pub p99: Option<u64>,
+    /// How many seconds at the beginning are left out, for connections to be made and a JVM to get warm.
+    pub warm_up_seconds: f64,
 }
 
 /// What the relay met.
@@ -85,9 +88,18 @@ pub struct RelayReport {
     pub reconnects: u64,
 }
 
+/// Where the time went.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spent {
+    /// How long the order service wrote.
+    pub(super) writing: Duration,
+    /// The beginning of that, which is left out of the latencies.
+    pub(super) warm_up: Duration,
+}
+
 impl Report {
     /// Reads the finished audit.
-    pub(super) fn new(audit: &Audit, servers: ServersReport, seconds: f64, relay: RelayReport) -> Self {
+    pub(super) fn new(audit: &Audit, servers: ServersReport, spent: Spent, relay: RelayReport) -> Self {
         let Figures {
             transactions,
             transactions_rolled_back,
@@ -103,10 +115,14 @@ impl Report {
         Self {
             ok: missing == 0 && out_of_order == 0 && invented == 0,
             servers,
-            seconds,
+            seconds: spent.writing.as_secs_f64(),
             transactions: TransactionsReport { committed: transactions, rolled_back: transactions_rolled_back },
             events: EventsReport { committed, rolled_back, read, lost: missing, duplicated, out_of_order, invented },
-            latency_ms: LatencyReport { p50: latencies.quantile(0.5), p99: latencies.quantile(0.99) },
+            latency_ms: LatencyReport {
+                p50: latencies.quantile(0.5),
+                p99: latencies.quantile(0.99),
+                warm_up_seconds: spent.warm_up.as_secs_f64(),
+            },
             relay,
             left_behind: Vec::new(),
         }
@@ -178,6 +194,8 @@ impl fmt::Display for Table<'_> {
         }
         row(formatter, "latency p50", "", &millis(latency_ms.p50))?;
         row(formatter, "latency p99", "", &millis(latency_ms.p99))?;
+        let note = format!("  from commit to consumer, after {} s to warm up", latency_ms.warm_up_seconds);
+        writeln!(formatter, "{}", self.colour.paint(Colour::DIM, &note))?;
         writeln!(formatter, "\n  {}\n  {}", self.report.servers.postgres, self.report.servers.kafka)?;
         if !self.report.servers.kafka_is_real {
             let advice = "  (it stands in for Kafka; with Java 17 or Docker here, a real one runs)";
@@ -243,7 +261,8 @@ mod tests {
     fn report(audit: &Audit) -> Report {
         let (postgres, kafka) = ("PostgreSQL 15.18 (this machine's)".to_owned(), "Apache Kafka 4.3.1".to_owned());
         let servers = ServersReport { postgres, kafka, kafka_is_real: true };
-        Report::new(audit, servers, 10.0, RelayReport::default())
+        let spent = Spent { writing: Duration::from_secs(10), warm_up: Duration::from_secs(1) };
+        Report::new(audit, servers, spent, RelayReport::default())
     }
 
     fn audit(committed: u64, read: impl IntoIterator<Item = u64>) -> Audit {
@@ -255,6 +274,11 @@ mod tests {
         (1..=committed).for_each(|sequence| audit.committed(&[event(sequence)]));
         read.into_iter().for_each(|sequence| audit.read(&event(sequence), Some(sequence)));
         audit
+    }
+
+    /// What is expected below is read without its margin, so that of the table goes too.
+    fn without_margin(table: &str) -> String {
+        table.lines().map(|line| line.strip_prefix("  ").unwrap_or(line).to_owned() + "\n").collect()
     }
 
     #[test]
@@ -269,22 +293,23 @@ mod tests {
         assert!(report.is_success());
         expect![[r#"
                             transactions      events
-              committed            1,200       1,200
-              rolled back              0           0
-              read                             1,200
-              lost                                 0
-              out of order                         0
-              invented                             0
-              duplicated                           0
-              latency p50                     600 ms
-              latency p99                   1,188 ms
+            committed              1,200       1,200
+            rolled back                0           0
+            read                               1,200
+            lost                                   0
+            out of order                           0
+            invented                               0
+            duplicated                             0
+            latency p50                       600 ms
+            latency p99                     1,188 ms
+            from commit to consumer, after 1 s to warm up
 
-              PostgreSQL 15.18 (this machine's)
-              Apache Kafka 4.3.1
+            PostgreSQL 15.18 (this machine's)
+            Apache Kafka 4.3.1
 
-              Every committed event was read once and in order, and nothing that was rolled back.
+            Every committed event was read once and in order, and nothing that was rolled back.
         "#]]
-        .assert_eq(&report.table(Colour::Off));
+        .assert_eq(&without_margin(&report.table(Colour::Off)));
     }
 
     #[test]
@@ -303,7 +328,7 @@ mod tests {
         let report = report(&audit(1, [1])).with_left_behind(&[left]);
         assert!(report.ok && !report.is_success());
         let json = serde_json::to_string(&report).expect("plain values");
-        expect![[r#"{"ok":true,"servers":{"postgres":"PostgreSQL 15.18 (this machine's)","kafka":"Apache Kafka 4.3.1","kafka_is_real":true},"seconds":10.0,"transactions":{"committed":1,"rolled_back":0},"events":{"committed":1,"rolled_back":0,"read":1,"lost":0,"duplicated":0,"out_of_order":0,"invented":0},"latency_ms":{"p50":1,"p99":1},"relay":{"dead_letters":0,"reconnects":0},"left_behind":["topic t: not allowed"]}"#]]
+        expect![[r#"{"ok":true,"servers":{"postgres":"PostgreSQL 15.18 (this machine's)","kafka":"Apache Kafka 4.3.1","kafka_is_real":true},"seconds":10.0,"transactions":{"committed":1,"rolled_back":0},"events":{"committed":1,"rolled_back":0,"read":1,"lost":0,"duplicated":0,"out_of_order":0,"invented":0},"latency_ms":{"p50":1,"p99":1,"warm_up_seconds":1.0},"relay":{"dead_letters":0,"reconnects":0},"left_behind":["topic t: not allowed"]}"#]]
         .assert_eq(&json);
     }
 }

@@ -32,100 +32,88 @@ pub struct Named {
 
 /// Both servers. Dropping this ends those that were put up for the demo.
 pub(super) struct Servers {
-    /// Where the Postgres is and who uses it, with some database that is there.
-    pub(super) postgres_url: Url,
+    pub(super) postgres: PostgresServer,
+    pub(super) kafka: KafkaServer,
+}
+
+/// A Postgres.
+pub(super) struct PostgresServer {
+    /// Where it is and who uses it, with some database that is there.
+    pub(super) url: Url,
     /// "PostgreSQL 15.18 (this machine's)".
-    pub(super) postgres_name: String,
-    /// Whether the Postgres is the user's.
-    pub(super) postgres_is_named: bool,
+    pub(super) name: String,
+    /// The sandbox's; none if it is the user's.
+    sandboxed: Option<Postgres>,
+}
+
+/// A Kafka.
+pub(super) struct KafkaServer {
     /// The brokers.
-    pub(super) kafka_servers: String,
-    /// What clients of theirs need beyond that.
-    pub(super) kafka_properties: BTreeMap<String, String>,
+    pub(super) bootstrap: String,
+    /// What clients need beyond that.
+    pub(super) properties: BTreeMap<String, String>,
     /// "Apache Kafka 4.3.1 (jars, Java 17)".
-    pub(super) kafka_name: String,
-    /// Whether the Kafka is the user's.
-    pub(super) kafka_is_named: bool,
-    /// Whether it is a real Kafka and not the stand-in.
-    pub(super) kafka_is_real: bool,
-    _postgres: Option<Postgres>,
-    _kafka: Option<Kafka>,
+    pub(super) name: String,
+    /// The sandbox's; none if it is the user's.
+    sandboxed: Option<Kafka>,
 }
 
 impl Servers {
-    /// Puts up what is not named, both at once, and sees that the named ones answer.
+    /// Sees that the named ones answer, then puts up the others, both at once.
     ///
     /// # Errors
     /// A server can't be put up or does not answer, or the URL is none.
     pub(super) async fn start(named: &Named, view: &View) -> Result<Self, DemoError> {
-        let url = named.postgres.as_deref().map(parse_url).transpose()?;
-        let start_postgres = async {
-            match url {
-                Some(_) => Ok(None),
-                None => Postgres::start(PostgresOptions::default(), &view.postgres_progress()).await.map(Some),
-            }
+        let named_postgres = match &named.postgres {
+            Some(url) => Some(greet_postgres(parse_url(url)?, view).await?),
+            None => None,
         };
-        let start_kafka = async {
-            match named.kafka {
-                Some(_) => Ok(None),
-                None => Kafka::start(sandboxed_kafka(), &view.kafka_progress()).await.map(Some),
-            }
+        let named_kafka = match &named.kafka {
+            Some(servers) => Some(greet_kafka(servers, &named.kafka_properties, view).await?),
+            None => None,
         };
         // Not try_join: the slower one comes to an end of its own before it is dropped.
-        let (postgres, kafka) = tokio::join!(start_postgres, start_kafka);
-        let (postgres, kafka): (Option<Postgres>, Option<Kafka>) = (postgres?, kafka?);
-        let postgres_url = match (url, &postgres) {
-            (Some(url), _) => url,
-            (None, Some(sandboxed)) => parse_url(&sandboxed.url())?,
-            (None, None) => unreachable!("without a named Postgres one was started"),
-        };
-        let mut servers = Self {
-            postgres_url,
-            postgres_name: postgres.as_ref().map(Postgres::describe).unwrap_or_default(),
-            postgres_is_named: postgres.is_none(),
-            kafka_servers: kafka.as_ref().map(Kafka::bootstrap).or_else(|| named.kafka.clone()).unwrap_or_default(),
-            kafka_properties: if kafka.is_none() { named.kafka_properties.clone() } else { BTreeMap::new() },
-            kafka_name: kafka.as_ref().map(Kafka::describe).unwrap_or_default(),
-            kafka_is_named: kafka.is_none(),
-            kafka_is_real: kafka.as_ref().is_none_or(Kafka::is_real),
-            _postgres: postgres,
-            _kafka: kafka,
-        };
-        servers.greet(view).await?;
-        Ok(servers)
+        let (postgres, kafka) = tokio::join!(
+            async {
+                match named_postgres {
+                    Some(named) => Ok(named),
+                    None => start_postgres(view).await,
+                }
+            },
+            async {
+                match named_kafka {
+                    Some(named) => Ok(named),
+                    None => start_kafka(view).await,
+                }
+            }
+        );
+        Ok(Self { postgres: postgres?, kafka: kafka? })
+    }
+}
+
+impl PostgresServer {
+    /// Whether it is the user's.
+    pub(super) fn is_named(&self) -> bool {
+        self.sandboxed.is_none()
+    }
+}
+
+impl KafkaServer {
+    /// Whether it is the user's.
+    pub(super) fn is_named(&self) -> bool {
+        self.sandboxed.is_none()
     }
 
-    /// Asks the user's own servers who they are.
-    async fn greet(&mut self, view: &View) -> Result<(), DemoError> {
-        if self.postgres_is_named {
-            let mut connection = connect(&self.postgres_url).await?;
-            let version: String = sqlx::query_scalar("select split_part(current_setting('server_version'), ' ', 1)")
-                .fetch_one(&mut connection)
-                .await
-                .map_err(DemoError::postgres("ask for the version"))?;
-            self.postgres_name = format!("PostgreSQL {version} at {}", address(&self.postgres_url));
-            view.postgres_ready(&self.postgres_name);
-        }
-        if self.kafka_is_named {
-            let client: AdminClient<Silent> = self.client(&self.client_config())?;
-            let ask = move || client.inner().fetch_metadata(None, BROKER_LIMIT).map(|found| found.brokers().len());
-            let asked = tokio::task::spawn_blocking(ask).await.expect("asking for metadata does not panic");
-            let brokers = asked.map_err(|source| {
-                let servers = self.kafka_servers.clone();
-                DemoError::NoBroker { servers, source }
-            })?;
-            let noun = if brokers == 1 { "broker" } else { "brokers" };
-            self.kafka_name = format!("Kafka at {} ({brokers} {noun})", self.kafka_servers);
-            view.kafka_ready(&self.kafka_name);
-        }
-        Ok(())
+    /// Whether it is a Kafka and not a stand-in.
+    pub(super) fn is_real(&self) -> bool {
+        self.sandboxed.as_ref().is_none_or(Kafka::is_real)
     }
 
-    /// What every Kafka client of the demo's is told.
+    /// What every client of the demo's is told.
     pub(super) fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.kafka_servers).set("client.id", "walpost-demo");
-        for (name, value) in &self.kafka_properties {
+        config.set("bootstrap.servers", &self.bootstrap).set("client.id", "walpost-demo");
+        for (name, value) in &self.properties {
             config.set(name, value);
         }
         config
@@ -133,12 +121,12 @@ impl Servers {
 
     /// Makes a client that does not write to the log: the demo says itself what it waits for.
     pub(super) fn client<C: FromClientConfigAndContext<Silent>>(&self, config: &ClientConfig) -> Result<C, DemoError> {
-        C::from_config_and_context(config, Silent).map_err(self.kafka_error("make a client"))
+        C::from_config_and_context(config, Silent).map_err(self.error("make a client"))
     }
 
-    /// For `map_err`: what was tried in Kafka.
-    pub(super) fn kafka_error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> DemoError {
-        let servers = self.kafka_servers.clone();
+    /// For `map_err`: what was tried.
+    pub(super) fn error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> DemoError {
+        let servers = self.bootstrap.clone();
         move |source| DemoError::Kafka { action, servers, source }
     }
 }
@@ -170,8 +158,48 @@ pub(super) async fn close(connection: PgConnection) {
     let _ = connection.close().await;
 }
 
-fn sandboxed_kafka() -> KafkaOptions {
-    KafkaOptions { source: KafkaSource::RealOrInProcess, ..KafkaOptions::default() }
+async fn start_postgres(view: &View) -> Result<PostgresServer, DemoError> {
+    let sandboxed = Postgres::start(PostgresOptions::default(), &view.postgres_progress()).await?;
+    Ok(PostgresServer { url: parse_url(&sandboxed.url())?, name: sandboxed.describe(), sandboxed: Some(sandboxed) })
+}
+
+async fn start_kafka(view: &View) -> Result<KafkaServer, DemoError> {
+    let options = KafkaOptions { source: KafkaSource::RealOrInProcess, ..KafkaOptions::default() };
+    let sandboxed = Kafka::start(options, &view.kafka_progress()).await?;
+    let (bootstrap, name) = (sandboxed.bootstrap(), sandboxed.describe());
+    Ok(KafkaServer { bootstrap, properties: BTreeMap::new(), name, sandboxed: Some(sandboxed) })
+}
+
+/// Asks a Postgres of the user's who it is.
+async fn greet_postgres(url: Url, view: &View) -> Result<PostgresServer, DemoError> {
+    let mut connection = connect(&url).await?;
+    let version: String = sqlx::query_scalar("select split_part(current_setting('server_version'), ' ', 1)")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(DemoError::postgres("ask for the version"))?;
+    close(connection).await;
+    let name = format!("PostgreSQL {version} at {}", address(&url));
+    view.postgres_ready(&name);
+    Ok(PostgresServer { url, name, sandboxed: None })
+}
+
+/// Asks a Kafka of the user's whether it is there.
+async fn greet_kafka(
+    bootstrap: &str,
+    properties: &BTreeMap<String, String>,
+    view: &View,
+) -> Result<KafkaServer, DemoError> {
+    let (bootstrap, properties) = (bootstrap.to_owned(), properties.clone());
+    let mut server = KafkaServer { bootstrap, properties, name: String::new(), sandboxed: None };
+    let client: AdminClient<Silent> = server.client(&server.client_config())?;
+    let ask = move || client.inner().fetch_metadata(None, BROKER_LIMIT).map(|found| found.brokers().len());
+    let asked = tokio::task::spawn_blocking(ask).await.expect("asking for metadata does not panic");
+    let servers = server.bootstrap.clone();
+    let brokers = asked.map_err(|source| DemoError::NoBroker { servers, source })?;
+    let noun = if brokers == 1 { "broker" } else { "brokers" };
+    server.name = format!("Kafka at {} ({brokers} {noun})", server.bootstrap);
+    view.kafka_ready(&server.name);
+    Ok(server)
 }
 
 fn parse_url(text: &str) -> Result<Url, DemoError> {

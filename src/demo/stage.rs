@@ -88,12 +88,12 @@ impl Stage {
     /// Chooses names: plain ones on the demo's own servers, random ones beside what others have.
     pub(super) fn name(servers: &Servers) -> Self {
         let suffix = random::suffix();
-        let (database, slot) = match servers.postgres_is_named {
+        let (database, slot) = match servers.postgres.is_named() {
             true => (format!("walpost_demo_{suffix}"), format!("walpost_demo_{suffix}")),
             false => ("shop".to_owned(), "walpost".to_owned()),
         };
-        let prefix = if servers.kafka_is_named { format!("walpost-demo-{suffix}") } else { "shop".to_owned() };
-        let mut url = servers.postgres_url.clone();
+        let prefix = if servers.kafka.is_named() { format!("walpost-demo-{suffix}") } else { "shop".to_owned() };
+        let mut url = servers.postgres.url.clone();
         url.set_path(&database);
         Self {
             database,
@@ -101,7 +101,7 @@ impl Stage {
             orders: format!("{prefix}.orders"),
             payments: format!("{prefix}.payments"),
             dead_letters: format!("{prefix}.dead-letter"),
-            server_url: servers.postgres_url.clone(),
+            server_url: servers.postgres.url.clone(),
             url,
         }
     }
@@ -124,13 +124,15 @@ impl Stage {
         migrations::migrate(&mut connection).await?;
         let topic_config = json!({ "partitions": PARTITIONS });
         for (schema, topic) in SCHEMAS {
-            sqlx::query("select outbox.register_schema_version($1, '1', $2, owner => 'walpost demo', topic_config => $3)")
-                .bind(schema)
-                .bind(self.topic(topic))
-                .bind(&topic_config)
-                .execute(&mut connection)
-                .await
-                .map_err(DemoError::postgres("register the schema versions"))?;
+            sqlx::query(
+                "select outbox.register_schema_version($1, '1', $2, owner => 'walpost demo', topic_config => $3)",
+            )
+            .bind(schema)
+            .bind(self.topic(topic))
+            .bind(&topic_config)
+            .execute(&mut connection)
+            .await
+            .map_err(DemoError::postgres("register the schema versions"))?;
         }
         connection.execute(SHOP).await.map_err(DemoError::postgres("make the shop's tables"))?;
         close(connection).await;
@@ -155,10 +157,10 @@ impl Stage {
     /// What is made on servers of the user's, for them to know; empty where there are none.
     pub(super) fn made(&self, servers: &Servers) -> Vec<String> {
         let mut made = Vec::new();
-        if servers.postgres_is_named {
+        if servers.postgres.is_named() {
             made.push(format!("database {} with slot {}", self.database, self.slot));
         }
-        if servers.kafka_is_named {
+        if servers.kafka.is_named() {
             made.push(format!("topics {} and {}", self.orders, self.payments));
         }
         made
@@ -167,13 +169,13 @@ impl Stage {
     /// Removes from the user's servers what is there of the demo's. The sandbox's servers go as a whole.
     pub(super) async fn remove(&self, servers: &Servers) -> Vec<LeftBehind> {
         let mut left = Vec::new();
-        if servers.postgres_is_named
+        if servers.postgres.is_named()
             && let Err(error) = self.remove_database().await
         {
             let what = format!("database {} and slot {}", self.database, self.slot);
             left.push(LeftBehind { what, why: chain(&error) });
         }
-        if servers.kafka_is_named {
+        if servers.kafka.is_named() {
             left.extend(self.remove_topics(servers).await);
         }
         left
@@ -219,7 +221,7 @@ impl Stage {
         let names = [self.orders.as_str(), &self.payments, &self.dead_letters];
         let left = |name: &str, why: String| LeftBehind { what: format!("topic {name}"), why };
         let options = AdminOptions::new().request_timeout(Some(TOPICS_LIMIT)).operation_timeout(Some(TOPICS_LIMIT));
-        let client: AdminClient<Silent> = match servers.client(&servers.client_config()) {
+        let client: AdminClient<Silent> = match servers.kafka.client(&servers.kafka.client_config()) {
             Ok(client) => client,
             Err(error) => return names.map(|name| left(name, chain(&error))).into(),
         };
@@ -240,7 +242,7 @@ pub(super) fn relay_settings(stage: &Stage, servers: &Servers) -> BTreeMap<Strin
         [
             ("WALPOST_POSTGRES__URL", stage.url.as_str()),
             ("WALPOST_POSTGRES__SLOT", &stage.slot),
-            ("WALPOST_KAFKA__BOOTSTRAP_SERVERS", &servers.kafka_servers),
+            ("WALPOST_KAFKA__BOOTSTRAP_SERVERS", &servers.kafka.bootstrap),
             ("WALPOST_RELAY__NAME", "walpost-demo"),
             ("WALPOST_RELAY__DEAD_LETTER_TOPIC", &stage.dead_letters),
             ("WALPOST_RELAY__SOURCE", "/shop"),
@@ -248,7 +250,7 @@ pub(super) fn relay_settings(stage: &Stage, servers: &Servers) -> BTreeMap<Strin
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
-    for (name, value) in &servers.kafka_properties {
+    for (name, value) in &servers.kafka.properties {
         let variable = format!("WALPOST_KAFKA__PROPERTIES__{}", name.replace('.', "_").to_uppercase());
         settings.insert(variable, value.clone());
     }
