@@ -4,12 +4,13 @@ pub mod demo;
 pub mod migrate;
 pub mod run;
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::fault::conclude;
+use crate::fault::{conclude, exit};
 use crate::telemetry::{LogFormat, init_logs};
 
 /// A transactional outbox relay for PostgreSQL and Apache Kafka.
@@ -54,7 +55,16 @@ impl Command {
 /// Runs a command and says on stderr why it failed, if it did.
 #[must_use]
 pub fn main(cli: Cli) -> ExitCode {
-    conclude(&execute(cli))
+    // The panic's own message, with the invariant that was broken, is on stderr already.
+    match std::panic::catch_unwind(AssertUnwindSafe(|| execute(cli))) {
+        Ok(outcome) => conclude(&outcome),
+        Err(_) => {
+            eprintln!(
+                "walpost: this is a bug; nothing was confirmed that Kafka does not have. Please report what stands above"
+            );
+            ExitCode::from(exit::BUG)
+        }
+    }
 }
 
 fn execute(cli: Cli) -> anyhow::Result<()> {

@@ -54,6 +54,9 @@ pub(super) struct Link {
     /// What this process has confirmed or may confirm; `None` until the rows from before the slot are in Kafka.
     resume: Option<Lsn>,
     back_off: Duration,
+    /// The timeline that was streamed from. The core passes over positions that it has seen, and another timeline may give
+    /// the same positions to other rows.
+    timeline: Option<u32>,
     /// Until when the first connection is tried; `None` once there was one.
     give_up: Option<Instant>,
 }
@@ -66,6 +69,7 @@ impl Link {
             state: State::Waiting(now),
             resume: None,
             back_off: Duration::ZERO,
+            timeline: None,
             give_up: Some(now + FIRST_CONNECTION),
         }
     }
@@ -143,6 +147,10 @@ impl Link {
 
     fn connected(&mut self, source: Source) -> LinkEvent {
         self.give_up = None;
+        let now = source.timeline;
+        if let Some(before) = self.timeline.replace(now).filter(|before| *before != now) {
+            return LinkEvent::Dead(SourceError::TimelineChanged { before, now });
+        }
         // While the rows from before the slot are under way nothing of it counts as confirmed.
         let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
         if source.backfill_end.is_none() {
