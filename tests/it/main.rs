@@ -3,6 +3,7 @@
 
 mod first;
 mod demo;
+mod examples;
 mod harness;
 mod sandbox;
 mod sink;
