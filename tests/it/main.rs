@@ -3,5 +3,6 @@
 
 mod first;
 mod harness;
+mod routing;
 mod sandbox;
 mod sink;
