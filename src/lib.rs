@@ -97,6 +97,8 @@ pub mod sink;
 #[cfg(feature = "cli")]
 pub mod contracts;
 #[cfg(feature = "cli")]
+pub mod demo;
+#[cfg(feature = "cli")]
 pub mod driver;
 #[cfg(feature = "cli")]
 pub mod fault;
