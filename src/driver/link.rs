@@ -127,9 +127,10 @@ impl Link {
         }
     }
 
-    /// Whether everything that was confirmed may reach the slot.
-    pub(super) fn is_settled(&self) -> bool {
-        !matches!(&self.state, State::Up(source) if source.backfill_end.is_some())
+    /// Whether nothing is left to be noted or confirmed of what is before `flush`. Rows from before the slot of which none has been
+    /// read leave nothing: the next start begins with them.
+    pub(super) fn is_settled(&self, flush: Lsn) -> bool {
+        !matches!(&self.state, State::Up(source) if source.backfill_end.is_some_and(|end| flush >= end))
     }
 
     /// Whether there is a stream.
@@ -163,9 +164,10 @@ impl Link {
     fn failed(&mut self, error: SourceError) -> LinkEvent {
         let held = matches!(error, SourceError::SlotHeld { .. });
         let out_of_patience = self.give_up.is_some_and(|until| Instant::now() >= until) && !held;
-        // A lost stream is always worth another attempt: what stands in the way shows when connecting.
-        let was_up = matches!(self.state, State::Up(_));
-        if out_of_patience || !(was_up || error.is_transient()) {
+        // A lost stream is always worth another attempt: what stands in the way shows when connecting. What stands in the way of
+        // reading the rows from before the slot shows only while reading them.
+        let was_streaming = matches!(&self.state, State::Up(source) if source.backfill_end.is_none());
+        if out_of_patience || !(was_streaming || error.is_transient()) {
             return LinkEvent::Dead(error);
         }
         self.back_off = (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);

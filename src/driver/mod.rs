@@ -91,7 +91,7 @@ impl<S: Sink + Send> Driver<S> {
             if self.link.confirm(self.core.flush()) == Confirm::NoteBackfill {
                 self.backfill_note.write();
             }
-            if idle == Idle::Drained && self.core.owed().records == 0 && self.link.is_settled() {
+            if idle == Idle::Drained && self.core.owed().records == 0 && self.link.is_settled(self.core.flush()) {
                 return Ok(());
             }
             let wake = self.core.poll_timeout(Instant::now());

@@ -24,7 +24,8 @@ pub struct OutboxTable {
     pub table: TableName,
     /// The columns that are needed; none: all.
     pub columns: Vec<String>,
-    /// The column by which rows from before the slot are ordered, if there is one that tells their age.
+    /// The column by which rows from before the slot are ordered, if there is one that tells their age. A table that has none of
+    /// that name is read in the order in which its rows lie.
     pub order_by: Option<String>,
 }
 
@@ -107,14 +108,14 @@ fn copy_statement(table: &OutboxTable, relation: &Relation) -> String {
         if column.binary { name } else { format!("{name}::text") }
     };
     let columns: Vec<String> = relation.columns.iter().map(expression).collect();
-    // Rows of one transaction often share their time of creation; then their place in the table tells their order.
-    let order =
-        table.order_by.as_deref().map(|column| format!(" order by {}, tableoid, ctid", quote_identifier(column)));
+    // Rows of one transaction often share their time of creation; then their place in the table tells their order. Without an
+    // order the server may begin a large table in its middle (synchronize_seqscans).
+    let age = table.order_by.as_deref().filter(|wanted| relation.columns.iter().any(|column| column.name == *wanted));
+    let age = age.map(|column| format!("{}, ", quote_identifier(column))).unwrap_or_default();
     format!(
-        "copy (select {} from {}{}) to stdout (format binary)",
+        "copy (select {} from {} order by {age}tableoid, ctid) to stdout (format binary)",
         columns.join(", "),
-        table.table,
-        order.unwrap_or_default()
+        table.table
     )
 }
 
@@ -152,9 +153,8 @@ fn describe(control: &mut Connection, table: &OutboxTable) -> Result<Relation, S
             key: row.is_true(4),
         });
     }
-    let needed = table.columns.iter().chain(&table.order_by);
-    let exists = |wanted: &&String| !rows.iter().any(|row| row.text(0) == Some(wanted));
-    if let Some(column) = needed.into_iter().find(exists) {
+    let is_missing = |wanted: &&String| !rows.iter().any(|row| row.text(0) == Some(wanted));
+    if let Some(column) = table.columns.iter().find(is_missing) {
         return Err(SourceError::ColumnMissing { table: table.table.clone(), column: column.clone() });
     }
     Ok(Relation { oid, table: table.table.clone(), replica_identity, columns })

@@ -5,5 +5,6 @@ mod first;
 mod demo;
 mod examples;
 mod harness;
+mod routing;
 mod sandbox;
 mod sink;
