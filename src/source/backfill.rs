@@ -24,7 +24,8 @@ pub struct OutboxTable {
     pub table: TableName,
     /// The columns that are needed; none: all.
     pub columns: Vec<String>,
-    /// The column by which rows from before the slot are ordered, if there is one that tells their age.
+    /// The column by which rows from before the slot are ordered, if there is one that tells their age. A table that is read
+    /// without it is in the order of its pages.
     pub order_by: Option<String>,
 }
 
@@ -108,8 +109,12 @@ fn copy_statement(table: &OutboxTable, relation: &Relation) -> String {
     };
     let columns: Vec<String> = relation.columns.iter().map(expression).collect();
     // Rows of one transaction often share their time of creation; then their place in the table tells their order.
-    let order =
-        table.order_by.as_deref().map(|column| format!(" order by {}, tableoid, ctid", quote_identifier(column)));
+    let is_read = |column: &&str| relation.columns.iter().any(|found| found.name == **column);
+    let order = table
+        .order_by
+        .as_deref()
+        .filter(is_read)
+        .map(|column| format!(" order by {}, tableoid, ctid", quote_identifier(column)));
     format!(
         "copy (select {} from {}{}) to stdout (format binary)",
         columns.join(", "),
@@ -152,9 +157,8 @@ fn describe(control: &mut Connection, table: &OutboxTable) -> Result<Relation, S
             key: row.is_true(4),
         });
     }
-    let needed = table.columns.iter().chain(&table.order_by);
-    let exists = |wanted: &&String| !rows.iter().any(|row| row.text(0) == Some(wanted));
-    if let Some(column) = needed.into_iter().find(exists) {
+    let is_missing = |wanted: &&String| !rows.iter().any(|row| row.text(0) == Some(wanted));
+    if let Some(column) = table.columns.iter().find(is_missing) {
         return Err(SourceError::ColumnMissing { table: table.table.clone(), column: column.clone() });
     }
     Ok(Relation { oid, table: table.table.clone(), replica_identity, columns })
