@@ -3,5 +3,8 @@
 
 mod first;
 mod harness;
+mod http;
+mod refusals;
 mod sandbox;
+mod setup;
 mod sink;
