@@ -45,7 +45,7 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         sink,
         link: Link::new(source.clone()),
         backfill_note: BackfillNote::new(source),
-        lookup: Lookup::new(postgres.clone(), topics, config.relay.create_topics),
+        lookup: Lookup::new(postgres.clone(), topics, config.relay.create_topics, Arc::clone(telemetry)),
         kafka,
         telemetry: Arc::clone(telemetry),
         server_end: Arc::clone(&server_end),

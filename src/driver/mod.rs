@@ -7,7 +7,7 @@
 //! | 3 | the answer to a look-up | the core's catalogue |
 //! | 4 | the note that the first backfill is published | the link, which confirms from then on |
 //! | 5 | the replication connection, when the core wants input or there is none | the core |
-//! | 6 | the core's own time | the core |
+//! | 6 | the core's own time, or a second | the core, and the telemetry |
 //! | 7 | the end of the time for stopping | the caller |
 //!
 //! Every arm is cancel-safe. Deliveries come before input, so that the window empties before it fills.
@@ -36,6 +36,9 @@ use lookup::Lookup;
 
 /// How often progress is written to the telemetry at most.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long the loop waits at most, so that the telemetry tells of an outage in which nothing moves.
+const TURN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs a relay until `shutdown` or a fault.
 ///
@@ -94,7 +97,8 @@ impl<S: Sink + Send> Driver<S> {
             if idle == Idle::Drained && self.core.owed().records == 0 && self.link.is_settled(self.core.flush()) {
                 return Ok(());
             }
-            let wake = self.core.poll_timeout(Instant::now());
+            let turn = Instant::now() + TURN_INTERVAL;
+            let wake = Some(self.core.poll_timeout(Instant::now()).map_or(turn, |at| at.min(turn)));
             let may_receive = if self.link.is_up() { idle == Idle::Input } else { !self.backfill_note.is_writing() };
             tokio::select! {
                 () = shutdown.cancelled(), if stop_by.is_none() => {

@@ -195,6 +195,12 @@ impl<'a> RowReader<'_, 'a> {
         None
     }
 
+    /// The same, and the bytes as they came, for the dead letter.
+    fn keep(&mut self, bytes: &'a [u8], column: &str, what: &str) -> Option<Text<'a>> {
+        self.refuse::<()>(column, what);
+        Some(Text::Borrowed(bytes))
+    }
+
     fn read(&mut self, slot: Slot, column: &str) -> Option<Text<'a>> {
         match (slot.codec, self.values[slot.index]) {
             (_, Value::Null) => None,
@@ -202,22 +208,22 @@ impl<'a> RowReader<'_, 'a> {
             (Codec::Utf8, Value::Text(bytes) | Value::Binary(bytes)) => Some(Text::Borrowed(bytes)),
             (Codec::Jsonb, Value::Binary(bytes)) => match bytes.split_first() {
                 Some((1, json)) => Some(Text::Borrowed(json)),
-                _ => self.refuse(column, "is jsonb of an unknown binary version"),
+                _ => self.keep(bytes, column, "is jsonb of an unknown binary version"),
             },
             (Codec::Bytea, Value::Text(digits)) => match unhex(digits) {
                 Some(bytes) => Some(Text::Owned(bytes)),
-                None => self.refuse(column, "is bytea in a text form other than \\x and hexadecimal digits"),
+                None => self.keep(digits, column, "is bytea in a text form other than \\x and hexadecimal digits"),
             },
             (Codec::Uuid, Value::Binary(bytes)) => match bytes.try_into() {
                 Ok(bytes) => Some(Text::uuid(bytes)),
-                Err(_) => self.refuse(column, "is a uuid of another length than 16 bytes"),
+                Err(_) => self.keep(bytes, column, "is a uuid of another length than 16 bytes"),
             },
             (Codec::Integer, Value::Binary(bytes)) => match integer(bytes) {
                 Some(value) => Some(Text::integer(value)),
-                None => self.refuse(column, "is an integer of another length than 2, 4 or 8 bytes"),
+                None => self.keep(bytes, column, "is an integer of another length than 2, 4 or 8 bytes"),
             },
-            (Codec::Timestamp | Codec::Foreign, Value::Binary(_)) => {
-                self.refuse(column, "has a type that is sent in a binary form the relay can't read")
+            (Codec::Timestamp | Codec::Foreign, Value::Binary(bytes)) => {
+                self.keep(bytes, column, "has a type that is sent in a binary form the relay can't read")
             }
             (_, Value::Binary(bytes) | Value::Text(bytes)) => Some(Text::Borrowed(bytes)),
         }

@@ -6,5 +6,8 @@ mod demo;
 mod examples;
 mod harness;
 mod routing;
+mod http;
+mod refusals;
 mod sandbox;
+mod setup;
 mod sink;
