@@ -50,6 +50,7 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         telemetry: Arc::clone(telemetry),
         server_end: Arc::clone(&server_end),
         progress_at: None,
+        progress_due: None,
         kafka_restarts: 0,
         was_up: false,
         blocked_on: None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::relay::boundary::{Batch, Lsn};
-use crate::source::{self, Event, Source, SourceError, SourceOptions};
+use crate::source::{self, Event, Resume, Source, SourceError, SourceOptions};
 
 /// The shortest and the longest wait before the next attempt to connect.
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
@@ -51,8 +51,8 @@ enum State {
 pub(super) struct Link {
     options: SourceOptions,
     state: State,
-    /// What this process has confirmed or may confirm; `None` until the rows from before the slot are in Kafka.
-    resume: Option<Lsn>,
+    /// What this process has of the slot; `None` until it has all rows from before the slot.
+    resume: Option<Resume>,
     back_off: Duration,
     /// Until when the first connection is tried; `None` once there was one.
     give_up: Option<Instant>,
@@ -110,7 +110,7 @@ impl Link {
         }
         if flush > source.stream.confirmed().unwrap_or(source.start) {
             source.stream.confirm(flush);
-            self.resume = Some(flush);
+            self.resume = Some(Resume::Confirmed(flush));
         }
         Confirm::Done
     }
@@ -119,7 +119,7 @@ impl Link {
     /// lost is resumed.
     pub(super) fn handle_backfill_noted(&mut self) {
         if let State::Up(source) = &mut self.state {
-            self.resume = source.backfill_end.take();
+            self.resume = source.backfill_end.take().map(Resume::Confirmed);
         }
     }
 
@@ -145,8 +145,11 @@ impl Link {
         self.give_up = None;
         // While the rows from before the slot are under way nothing of it counts as confirmed.
         let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
-        if source.backfill_end.is_none() {
-            self.resume = Some(self.resume.map_or(source.start, |resume| resume.max(source.start)));
+        if let Some(end) = source.backfill_end {
+            self.resume = self.resume.filter(|resume| *resume == Resume::Backfilled(end));
+        } else {
+            let known = self.resume.map_or(source.start, Resume::lsn);
+            self.resume = Some(Resume::Confirmed(known.max(source.start)));
         }
         self.state = State::Up(Box::new(source));
         LinkEvent::Up(start)
@@ -157,6 +160,12 @@ impl Link {
         let out_of_patience = self.give_up.is_some_and(|until| Instant::now() >= until) && !held;
         // A lost stream is always worth another attempt: what stands in the way shows when connecting.
         let was_up = matches!(self.state, State::Up(_));
+        if let State::Up(source) = &self.state
+            && source.stream.is_backfilled()
+            && let Some(end) = source.backfill_end
+        {
+            self.resume = Some(Resume::Backfilled(end));
+        }
         if out_of_patience || !(was_up || error.is_transient()) {
             return LinkEvent::Dead(error);
         }

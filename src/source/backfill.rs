@@ -55,9 +55,9 @@ pub(super) fn run(
 
 /// Starts a transaction in the slot's snapshot; the time of its start.
 fn begin(control: &mut Connection, snapshot: &str) -> Result<i64, SourceError> {
-    // The reading may take hours, and waits while Kafka does.
+    // The reading may take hours, and waits while Kafka does. It begins at a table's first row, whoever else reads it.
     control.simple_query(
-        "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = 0; \
+        "set synchronize_seqscans = off; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = 0; \
          select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'",
     )?;
     control.simple_query("begin isolation level repeatable read read only")?;
@@ -107,9 +107,13 @@ fn copy_statement(table: &OutboxTable, relation: &Relation) -> String {
         if column.binary { name } else { format!("{name}::text") }
     };
     let columns: Vec<String> = relation.columns.iter().map(expression).collect();
-    // Rows of one transaction often share their time of creation; then their place in the table tells their order.
-    let order =
-        table.order_by.as_deref().map(|column| format!(" order by {}, tableoid, ctid", quote_identifier(column)));
+    // Rows of one transaction often share their time of creation. Then the number of their statement in the transaction tells
+    // their order, and of one statement's rows their place in the table: alone it would not, as writers that compete fill
+    // pages in any order.
+    let order = table
+        .order_by
+        .as_deref()
+        .map(|column| format!(" order by {}, cmin::text::bigint, tableoid, ctid", quote_identifier(column)));
     format!(
         "copy (select {} from {}{}) to stdout (format binary)",
         columns.join(", "),

@@ -1,7 +1,9 @@
 //! End to end, against a real PostgreSQL and a real Apache Kafka. Where they come from: see `harness`.
 #![cfg(feature = "cli")]
 
+mod chaos;
 mod first;
 mod harness;
+mod lifecycle;
 mod sandbox;
 mod sink;

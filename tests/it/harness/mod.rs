@@ -9,10 +9,15 @@
 //! the PostgreSQL of the second and third. One pair of servers serves all tests of a process; a test that kills servers asks for
 //! its own with [`Harness::with_own_servers`], and gets them from the sandbox always.
 
+mod broker;
 mod consumer;
 mod docker;
+mod load;
+mod proxy;
 mod relay;
+mod seeded;
 mod servers;
+mod verdict;
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +26,12 @@ use tokio_postgres::{Client, NoTls, Row};
 use walpost::sandbox::{Kafka, KafkaOptions, Postgres, PostgresOptions, Progress, Sandbox};
 
 pub(crate) use consumer::Received;
+pub(crate) use load::Load;
+pub(crate) use proxy::Proxy;
 pub(crate) use relay::{Relay, config, walpost};
+pub(crate) use seeded::Seeded;
 use servers::{Origin, Servers};
+pub(crate) use verdict::Verdict;
 
 /// How long a test waits for what it expects: far longer than it takes, so that a slow machine is no failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,6 +64,16 @@ impl Harness {
         let url = own.postgres.as_ref().expect("a PostgreSQL was asked for").url();
         let kafka = own.kafka.as_ref().expect("a Kafka was asked for").bootstrap();
         Self::on(name, &url, &kafka, Origin::Own, Some(own)).await
+    }
+
+    /// The same with a PostgreSQL that belongs to this test alone, and the shared Kafka.
+    pub(crate) async fn with_own_postgres(name: &str, postgres: PostgresOptions) -> Self {
+        let postgres = PostgresOptions { version: servers::postgres_version(postgres.version), ..postgres };
+        let shared = Servers::shared().await;
+        let own = Sandbox::start(Some(postgres), None, &Progress::silent()).await;
+        let own = own.unwrap_or_else(|error| panic!("{}: {error}", servers::THREE_WAYS));
+        let url = own.postgres.as_ref().expect("a PostgreSQL was asked for").url();
+        Self::on(name, &url, &shared.kafka, shared.origin, Some(own)).await
     }
 
     async fn on(name: &str, admin_url: &str, kafka: &str, origin: Origin, own: Option<Sandbox>) -> Self {
@@ -145,6 +164,19 @@ impl Harness {
         }
     }
 
+    /// Waits until the relay has sent so many further status updates to its walsender.
+    pub(crate) async fn status_updates(&self, count: usize) {
+        let reply_time = format!(
+            "(select r.reply_time from pg_stat_replication r join pg_replication_slots s on s.active_pid = r.pid \
+             where s.slot_name = '{}')",
+            self.name
+        );
+        for _ in 0..count {
+            let before = self.query_text(&format!("select {reply_time}::text")).await.expect("a relay streams");
+            self.wait_for(&format!("select {reply_time} > '{before}'")).await;
+        }
+    }
+
     /// Reads a topic from its beginning until it has at least `count` records, then to its end, so that too many are seen too.
     pub(crate) async fn consume(&self, topic: &str, count: usize) -> Vec<Received> {
         let wanted = format!("{count} records");
@@ -186,13 +218,16 @@ impl Drop for Harness {
         if self.origin == Origin::Own {
             return;
         }
+        let own_postgres = self.own.is_some();
         let (name, admin_url, kafka, origin) =
             (self.name.clone(), self.admin_url.clone(), self.kafka.clone(), self.origin);
         // A thread with a runtime of its own: the test's may be on its way out, and this one must be waited for.
         let cleaning = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(async {
-                drop_database(&admin_url, &name).await;
+                if !own_postgres {
+                    drop_database(&admin_url, &name).await;
+                }
                 if origin == Origin::Environment {
                     servers::delete_topics(&kafka, &format!("{name}.")).await;
                 }

@@ -1,0 +1,75 @@
+//! Stopping in order.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use walpost::sandbox::{KafkaOptions, PostgresOptions};
+
+use super::{SCHEMA, emit, named, prepare, published, ready};
+use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_12_a_relay_stopped_under_load_leaves_nothing_to_repeat() {
+    let harness = Harness::new("stop under load").await;
+    prepare(&harness).await;
+    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(5), &mut Seeded::from(12));
+    for round in 0..4 {
+        let mut relay = ready(&harness, &format!("r{round}")).await;
+        published(&mut relay, 300).await;
+        let status = relay.terminate().await;
+        assert_eq!(status.code(), Some(0), "{}", relay.log());
+    }
+    load.stop().await;
+    let _last = ready(&harness, "last").await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_12_a_relay_stopped_in_a_large_transaction_reads_it_to_its_end() {
+    let harness = Harness::new("stop in large").await;
+    prepare(&harness).await;
+    let mut relay = ready(&harness, "first").await;
+    harness.execute(&emit("w0-0", 0, 30_000)).await;
+    published(&mut relay, 100).await;
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+    assert!(relay.log().contains("stopping"), "the signal came while it ran");
+    harness.execute(&emit("w0-0", 30_000, 30_010)).await;
+    let _second = ready(&harness, "second").await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_12_a_relay_stopped_without_its_postgres_connection_leaves_nothing_to_repeat() {
+    let harness = Harness::new("stop while lost").await;
+    prepare(&harness).await;
+    let mut relay = ready(&harness, "first").await;
+    harness.execute(&emit("w0-0", 0, 1_000)).await;
+    published(&mut relay, 1_000).await;
+    let end = "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name";
+    harness.execute(&format!("{end} = '{}'", harness.name())).await;
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+    let _second = ready(&harness, "second").await;
+    harness.execute(&emit("w0-0", 1_000, 1_001)).await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_12_a_relay_stopped_while_kafka_is_down_gives_up_in_time_and_loses_nothing() {
+    let mut harness =
+        Harness::with_own_servers("stop without kafka", PostgresOptions::default(), KafkaOptions::default()).await;
+    prepare(&harness).await;
+    let mut relay = Relay::start(&harness, &(named("first") + "shutdown_timeout = \"2s\"\n"));
+    relay.ready().await;
+    harness.execute(&emit("w0-0", 0, 100)).await;
+    published(&mut relay, 100).await;
+    harness.own_kafka().kill().await.expect("kafka can be killed");
+    harness.execute(&emit("w0-0", 100, 5_000)).await;
+    relay.wait_for("records in flight", |status| status["in_flight_records"].as_u64() > Some(0)).await;
+    relay.signal(Signal::TERM);
+    assert_eq!(relay.exit().await.code(), Some(1), "{}", relay.log());
+    harness.own_kafka().start_again().await.expect("kafka starts again");
+    let _second = ready(&harness, "second").await;
+    let verdict = Verdict::of(&harness, SCHEMA).await;
+    verdict.assert_sound();
+    assert!(verdict.duplicates <= 4_900, "what was confirmed before is not repeated: {verdict:#?}");
+}
