@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::fault::chain;
 use crate::relay::boundary::{Batch, Lsn};
 use crate::source::{self, Event, Resume, Source, SourceError, SourceOptions};
 
@@ -54,6 +55,8 @@ pub(super) struct Link {
     /// What this process has of the slot; `None` until it has all rows from before the slot.
     resume: Option<Resume>,
     back_off: Duration,
+    /// The walsender of the last stream.
+    walsender: Option<i32>,
     /// Until when the first connection is tried; `None` once there was one.
     give_up: Option<Instant>,
 }
@@ -65,6 +68,7 @@ impl Link {
             options,
             state: State::Waiting(now),
             resume: None,
+            walsender: None,
             back_off: Duration::ZERO,
             give_up: Some(now + FIRST_CONNECTION),
         }
@@ -102,7 +106,13 @@ impl Link {
     /// Everything before `flush` is in Kafka. Passed on to the slot, but not before it is noted that the rows from before the
     /// slot are published: a crash in between would publish them from a new slot, and lose what the old one had passed.
     pub(super) fn confirm(&mut self, flush: Lsn) -> Confirm {
-        let State::Up(source) = &mut self.state else { return Confirm::Done };
+        let State::Up(source) = &mut self.state else {
+            // Kept for the next stream, or for the end.
+            if let Some(Resume::Confirmed(lsn)) = &mut self.resume {
+                *lsn = flush.max(*lsn);
+            }
+            return Confirm::Done;
+        };
         match source.backfill_end {
             Some(end) if flush >= end => return Confirm::NoteBackfill,
             Some(_) => return Confirm::Done,
@@ -133,16 +143,25 @@ impl Link {
         matches!(self.state, State::Up(_))
     }
 
-    /// Ends the stream in order, so that the slot stands at the last LSN that was confirmed.
+    /// Ends the stream in order, so that the slot stands at the last LSN that was confirmed. Where there is no stream, or
+    /// the server does not answer on it, the slot is moved by another connection.
     pub(super) async fn stop(self) -> Result<(), SourceError> {
-        match self.state {
-            State::Up(source) => source.stream.stop().await,
-            _ => Ok(()),
+        if let State::Up(source) = self.state {
+            match source.stream.stop().await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::warn!(error = %chain(&error), "the replication stream did not end in order"),
+            }
+        }
+        match self.resume {
+            Some(Resume::Confirmed(lsn)) => source::confirm_without_stream(&self.options, lsn, self.walsender).await,
+            // Nothing was confirmed yet.
+            Some(Resume::Backfilled(_)) | None => Ok(()),
         }
     }
 
     fn connected(&mut self, source: Source) -> LinkEvent {
         self.give_up = None;
+        self.walsender = Some(source.walsender);
         // While the rows from before the slot are under way nothing of it counts as confirmed.
         let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
         if let Some(end) = source.backfill_end {

@@ -264,12 +264,12 @@ impl<S: Sink + Send> Driver<S> {
         for failure in closed.deliveries.failed.drain(..) {
             self.core.handle_failure(failure, now);
         }
-        self.link.confirm(self.core.flush());
-        if let Err(error) = self.link.stop().await {
-            tracing::warn!(error = %chain(&error), "the replication stream did not end in order");
-        }
-        tracing::info!(lsn = %self.core.flush(), unacknowledged = closed.unanswered, "stopped");
-        outcome
+        let flush = self.core.flush();
+        self.link.confirm(flush);
+        let confirmed = self.link.stop().await;
+        tracing::info!(lsn = %flush, unacknowledged = closed.unanswered, "stopped");
+        outcome?;
+        confirmed.map_err(|source| Fault::Unconfirmed { lsn: flush, source })
     }
 }
 

@@ -1,6 +1,6 @@
 //! From options to a running stream: what is there, what is missing, and where to begin.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -19,6 +19,11 @@ use crate::relay::boundary::Lsn;
 
 /// How often the confirmed LSN is reported when nothing else is said.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a walsender that was told to end may hold its slot.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const RELEASE_POLL: Duration = Duration::from_millis(20);
 
 /// What to stream, from where.
 #[derive(Clone, Debug)]
@@ -46,6 +51,8 @@ pub struct Source {
     pub system_identifier: String,
     /// The server's timeline.
     pub timeline: u32,
+    /// The server process that streams.
+    pub walsender: i32,
     /// Everything before this had been confirmed.
     pub start: Lsn,
     /// Where the rows from before the slot end, if the stream brings them: once this LSN may be confirmed,
@@ -100,6 +107,49 @@ pub async fn backfill_done(options: &SourceOptions) -> Result<(), SourceError> {
     .await
 }
 
+/// Moves the slot to an LSN that this process has confirmed and its last stream could not tell the server any more.
+/// `walsender` is the process of that stream: it may hold the slot still, silent or busy with a large transaction, and is
+/// ended then.
+///
+/// # Errors
+/// [`SourceError`]: the slot stands where it stood. [`SourceError::SlotHeld`] if another relay has taken over.
+pub async fn confirm_without_stream(
+    options: &SourceOptions,
+    lsn: Lsn,
+    walsender: Option<i32>,
+) -> Result<(), SourceError> {
+    let options = options.clone();
+    detached(move |_| advance(&options, lsn, walsender)).await
+}
+
+fn advance(options: &SourceOptions, lsn: Lsn, walsender: Option<i32>) -> Result<(), SourceError> {
+    let mut control = Connection::open(&options.connect)?;
+    let server = Server::read(&mut control)?;
+    let slot = &options.slot;
+    let since = Instant::now();
+    loop {
+        let found = inspect_slot(&mut control, server.version, slot)?;
+        let found = found.ok_or_else(|| SourceError::SlotMissing { slot: slot.clone() })?;
+        if found.check(slot, &server.database)? >= lsn {
+            return Ok(());
+        }
+        match found.active_pid {
+            None => {
+                let sql = "select pg_replication_slot_advance($1, $2::text::pg_lsn)";
+                control.query(sql, &[Some(slot), Some(&lsn.to_string())])?;
+                return Ok(());
+            }
+            pid if pid != walsender || since.elapsed() > RELEASE_TIMEOUT => {
+                return Err(SourceError::SlotHeld { slot: slot.clone(), pid });
+            }
+            Some(pid) => {
+                control.query("select pg_terminate_backend($1::text::int)", &[Some(&pid.to_string())])?;
+                std::thread::sleep(RELEASE_POLL);
+            }
+        }
+    }
+}
+
 /// Runs blocking work on a thread of its own, which a dropped future interrupts and the runtime's end does not wait for.
 async fn detached<T: Send + 'static>(
     work: impl FnOnce(&Interrupt) -> Result<T, SourceError> + Send + 'static,
@@ -149,6 +199,7 @@ fn open(options: SourceOptions, resume: Option<Resume>, interrupt: &Interrupt) -
     let system_identifier = system.identifier;
     let mut opening =
         Opening { options, control, replication, server: server.clone(), system_identifier: system_identifier.clone() };
+    let walsender = opening.replication.process_id();
     let (stream, start, backfill_end) = match opening.begin_at(resume)? {
         Begin::At { start, backfill_end } => {
             opening.start_replication(start)?;
@@ -160,7 +211,7 @@ fn open(options: SourceOptions, resume: Option<Resume>, interrupt: &Interrupt) -
             (opening.backfill(slot)?, end, Some(end))
         }
     };
-    Ok(Source { stream, server, system_identifier, timeline: system.timeline, start, backfill_end })
+    Ok(Source { stream, server, system_identifier, timeline: system.timeline, walsender, start, backfill_end })
 }
 
 enum Begin {

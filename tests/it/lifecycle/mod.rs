@@ -7,7 +7,7 @@ mod shutdown;
 mod slot;
 mod transactions;
 
-use crate::harness::{Harness, Relay};
+use crate::harness::{Harness, Proxy, Relay, config};
 
 /// The schema of all events here.
 pub(crate) const SCHEMA: &str = "load";
@@ -54,4 +54,9 @@ fn numbers(records: &[crate::harness::Received]) -> Vec<(String, u64)> {
         Some((record.key_text()?.to_owned(), value["n"].as_u64()?))
     };
     records.iter().map(|record| number(record).expect("a numbered event")).collect()
+}
+
+/// The configuration of a relay that reaches Postgres through the proxy before this port.
+fn through(harness: &Harness, proxy: &Proxy, port: u16, name: &str) -> String {
+    config(harness, &named(name)).replace(&format!(":{port}/"), &format!(":{}/", proxy.port()))
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use walpost::sandbox::{Durability, PostgresOptions, StopMode};
 
-use super::{SCHEMA, named, prepare, published, ready};
-use crate::harness::{Harness, Load, Proxy, Relay, Seeded, Verdict, config};
+use super::{SCHEMA, named, prepare, published, ready, through};
+use crate::harness::{Harness, Load, Proxy, Relay, Seeded, Verdict};
 
 /// What happens to Postgres.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ async fn case_17_a_connection_that_goes_silent_is_given_up_and_repeats_nothing()
     prepare(&harness).await;
     let port = harness.own_postgres().port();
     let proxy = Proxy::before(port).await;
-    let mut relay = Relay::start_with(&through(&harness, port, &proxy, "only"));
+    let mut relay = Relay::start_with(&through(&harness, &proxy, port, "only"));
     relay.ready().await;
     let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(20), &mut Seeded::from(18));
     for round in 1..=2 {
@@ -86,20 +86,16 @@ async fn case_23_a_stale_walsender_does_not_hold_the_slot_for_ever() {
     prepare(&harness).await;
     let port = harness.own_postgres().port();
     let proxy = Proxy::before(port).await;
-    let mut first = Relay::start_with(&through(&harness, port, &proxy, "first"));
+    let mut first = Relay::start_with(&through(&harness, &proxy, port, "first"));
     first.ready().await;
     let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(20), &mut Seeded::from(23));
     published(&mut first, 200).await;
+    let mut second = Relay::start(&harness, &named("second"));
+    second.wait_for_log("is held by").await;
     // The machine of the first is gone, and nobody told its walsender.
     proxy.freeze();
     first.kill();
-    let mut second = Relay::start(&harness, &named("second"));
-    second.wait_for_log("is held by").await;
     second.ready().await;
     load.stop().await;
     Verdict::of(&harness, SCHEMA).await.assert_sound();
-}
-
-fn through(harness: &Harness, port: u16, proxy: &Proxy, name: &str) -> String {
-    config(harness, &named(name)).replace(&format!(":{port}/"), &format!(":{}/", proxy.port()))
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use walpost::sandbox::{KafkaOptions, PostgresOptions};
 
-use super::{SCHEMA, emit, named, prepare, published, ready};
-use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
+use super::{SCHEMA, emit, named, prepare, published, ready, through};
+use crate::harness::{Harness, Load, Proxy, Relay, Seeded, Verdict};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_12_a_relay_stopped_under_load_leaves_nothing_to_repeat() {
@@ -39,18 +39,43 @@ async fn case_12_a_relay_stopped_in_a_large_transaction_reads_it_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_12_a_relay_stopped_without_its_postgres_connection_leaves_nothing_to_repeat() {
-    let harness = Harness::new("stop while lost").await;
+async fn case_12_a_relay_stopped_while_its_connection_is_silent_leaves_nothing_to_repeat() {
+    let mut harness =
+        Harness::with_own_servers("stop while silent", PostgresOptions::default(), KafkaOptions::default()).await;
     prepare(&harness).await;
-    let mut relay = ready(&harness, "first").await;
-    harness.execute(&emit("w0-0", 0, 1_000)).await;
+    let port = harness.own_postgres().port();
+    let proxy = Proxy::before(port).await;
+    let mut relay = Relay::start_with(&through(&harness, &proxy, port, "first"));
+    relay.ready().await;
+    harness.execute(&emit("w0-0", 0, 100)).await;
+    published(&mut relay, 100).await;
+    // What Kafka acknowledges from here on can't be confirmed on the stream.
+    harness.own_kafka().kill().await.expect("kafka can be killed");
+    harness.execute(&emit("w0-0", 100, 1_000)).await;
+    relay.wait_for("records in flight", |status| status["in_flight_records"] == 900).await;
+    harness.status_updates(1).await;
+    proxy.freeze();
+    harness.own_kafka().start_again().await.expect("kafka starts again");
     published(&mut relay, 1_000).await;
-    let end = "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name";
-    harness.execute(&format!("{end} = '{}'", harness.name())).await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     let _second = ready(&harness, "second").await;
     harness.execute(&emit("w0-0", 1_000, 1_001)).await;
     Verdict::of(&harness, SCHEMA).await.assert_exact();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_12_a_relay_stopped_without_postgres_says_what_it_could_not_confirm() {
+    let mut harness = Harness::with_own_postgres("stop without postgres", PostgresOptions::default()).await;
+    prepare(&harness).await;
+    let mut relay = ready(&harness, "first").await;
+    harness.execute(&emit("w0-0", 0, 100)).await;
+    published(&mut relay, 100).await;
+    harness.own_postgres().kill();
+    assert_eq!(relay.terminate().await.code(), Some(1), "{}", relay.log());
+    assert!(relay.log().contains("could not be told"), "{}", relay.log());
+    harness.own_postgres().start_again().await.expect("postgres starts again");
+    let _second = ready(&harness, "second").await;
+    Verdict::of(&harness, SCHEMA).await.assert_sound();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,8 +19,10 @@ async fn case_20_an_idle_outbox_in_a_busy_database_keeps_no_wal() {
         let end = busy(&harness).await;
         harness.wait_for(&format!("select confirmed_flush_lsn >= '{end}' {slot}")).await;
     }
-    harness.own_kafka().kill().await.expect("kafka can be killed");
     harness.execute(&emit("w0-0", 0, 1)).await;
+    published(&mut relay, 1).await;
+    harness.own_kafka().kill().await.expect("kafka can be killed");
+    harness.execute(&emit("w0-0", 1, 2)).await;
     let after_row = harness.query_text("select pg_current_wal_lsn()::text").await.expect("an LSN");
     relay.wait_for("a row in flight", |status| status["in_flight_records"] == 1).await;
     let end = busy(&harness).await;
