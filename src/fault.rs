@@ -14,6 +14,7 @@ use crate::config::ConfigErrors;
 use crate::demo::DemoError;
 use crate::postgres::{self, sqlstate};
 use crate::relay::Halt;
+use crate::relay::boundary::Lsn;
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::telemetry::LogsError;
@@ -55,6 +56,18 @@ pub enum Fault {
     ShutdownTimeout {
         /// How many.
         records: usize,
+    },
+    /// Postgres could not be told how far the relay has come.
+    #[error(
+        "stopped, but Postgres could not be told that everything before {lsn} is in Kafka; what came after the slot's \
+         confirmed_flush_lsn is published again at the next start"
+    )]
+    Unconfirmed {
+        /// How far.
+        lsn: Lsn,
+        /// Why.
+        #[source]
+        source: SourceError,
     },
     /// The HTTP server can't listen.
     #[error("can't listen on {address}: free the port, or set [http] listen to another one or to \"off\"")]
@@ -110,7 +123,7 @@ impl Fault {
             }
             Self::Halt(Halt::Stream { .. }) => exit::UNAVAILABLE,
             Self::Halt(Halt::Layout(_) | Halt::Refused { .. }) => exit::REFUSED,
-            Self::ShutdownTimeout { .. } | Self::Listen { .. } => exit::FAILED,
+            Self::ShutdownTimeout { .. } | Self::Unconfirmed { .. } | Self::Listen { .. } => exit::FAILED,
         }
     }
 }
@@ -144,17 +157,11 @@ const UNREACHABLE: &str = "start Postgres, or correct the database's URL";
 #[must_use]
 pub fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-<<<<<<< HEAD
     let fault = error.downcast_ref::<Fault>();
     let advice = fault.and_then(Fault::advice).map(|advice| format!("; {advice}")).unwrap_or_default();
     eprintln!("walpost: {}{advice}", chain(error.as_ref()));
-    ExitCode::from(fault.map_or(exit::FAILED, Fault::exit_code))
-=======
-    eprintln!("walpost: {}", chain(error.as_ref()));
-    let of_fault = error.downcast_ref::<Fault>().map(Fault::exit_code);
     let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
-    ExitCode::from(of_fault.or_else(of_demo).unwrap_or(exit::FAILED))
->>>>>>> main
+    ExitCode::from(fault.map(Fault::exit_code).or_else(of_demo).unwrap_or(exit::FAILED))
 }
 
 /// An error and what caused it, in one line. A cause that its effect repeats word for word is said once.
