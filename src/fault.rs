@@ -11,6 +11,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
+use crate::demo::DemoError;
 use crate::postgres::{self, sqlstate};
 use crate::relay::Halt;
 use crate::sink::SinkError;
@@ -146,7 +147,8 @@ pub fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     let fault = error.downcast_ref::<Fault>();
     let advice = fault.and_then(Fault::advice).map(|advice| format!("; {advice}")).unwrap_or_default();
     eprintln!("walpost: {}{advice}", chain(error.as_ref()));
-    ExitCode::from(fault.map_or(exit::FAILED, Fault::exit_code))
+    let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
+    ExitCode::from(fault.map(Fault::exit_code).or_else(of_demo).unwrap_or(exit::FAILED))
 }
 
 /// An error and what caused it, in one line. A cause that its effect repeats word for word is said once.
@@ -163,4 +165,25 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let link = |text, source| Link { text, source };
+        let cause = link("no route", None);
+        let repeating = link("can't connect: no route", Some(Box::new(cause)));
+        let outer = link("start", Some(Box::new(repeating)));
+        assert_eq!(chain(&outer), "start: can't connect: no route");
+    }
 }

@@ -37,6 +37,7 @@
 //! | [`fault`] | where an error becomes an end of the process, with its exit code |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
 //! | [`sandbox`] | a Postgres and a Kafka on this machine, for the demo and the tests |
+//! | [`demo`] | an order service, the relay and a checker, end to end |
 //!
 //! # Invariants, and where each is tested
 //!
@@ -106,3 +107,5 @@ pub mod telemetry;
 pub mod http;
 #[cfg(feature = "cli")]
 pub mod sandbox;
+#[cfg(feature = "cli")]
+pub mod demo;

@@ -2,6 +2,7 @@
 #![cfg(feature = "cli")]
 
 mod first;
+mod demo;
 mod harness;
 mod http;
 mod refusals;
