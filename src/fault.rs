@@ -14,6 +14,7 @@ use crate::config::ConfigErrors;
 use crate::demo::DemoError;
 use crate::postgres::{self, sqlstate};
 use crate::relay::Halt;
+use crate::relay::boundary::Lsn;
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::telemetry::LogsError;
@@ -56,6 +57,18 @@ pub enum Fault {
         /// How many.
         records: usize,
     },
+    /// Postgres could not be told how far the relay has come.
+    #[error(
+        "stopped, but Postgres could not be told that everything before {lsn} is in Kafka; what came after the slot's \
+         confirmed_flush_lsn is published again at the next start"
+    )]
+    Unconfirmed {
+        /// How far.
+        lsn: Lsn,
+        /// Why.
+        #[source]
+        source: SourceError,
+    },
     /// The HTTP server can't listen.
     #[error("can't listen on {address}: free the port, or set [http] listen to another one or to \"off\"")]
     Listen {
@@ -65,12 +78,9 @@ pub enum Fault {
         #[source]
         source: std::io::Error,
     },
-    /// A server of the demo's or the benchmark's can't be had.
-    #[error(transparent)]
-    Sandbox(#[from] crate::sandbox::SandboxError),
 }
 
-/// Exit codes, as DESIGN has them; after sysexits.h where it has a word for it.
+/// Exit codes, after sysexits.h where it has a word for it.
 pub mod exit {
     /// It failed.
     pub const FAILED: u8 = 1;
@@ -104,13 +114,13 @@ impl Fault {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Logs(_) => exit::CONFIGURATION,
-            Self::Source(_) | Self::Database(_) | Self::Sink(_) | Self::KafkaUnreachable { .. } | Self::Sandbox(_) => {
-                exit::UNAVAILABLE
-            }
+            // A Kafka client that can't be made has settings that contradict each other, or a file that is not there.
+            Self::Config(_) | Self::Logs(_) | Self::Sink(SinkError::Create(_)) => exit::CONFIGURATION,
+            Self::Source(SourceError::SlotName(_) | SourceError::ColumnMissing { .. }) => exit::CONFIGURATION,
+            Self::Source(_) | Self::Database(_) | Self::KafkaUnreachable { .. } => exit::UNAVAILABLE,
             Self::Halt(Halt::Stream { .. }) => exit::UNAVAILABLE,
             Self::Halt(Halt::Layout(_) | Halt::Refused { .. }) => exit::REFUSED,
-            Self::ShutdownTimeout { .. } | Self::Listen { .. } => exit::FAILED,
+            Self::ShutdownTimeout { .. } | Self::Unconfirmed { .. } | Self::Listen { .. } => exit::FAILED,
         }
     }
 }

@@ -282,7 +282,7 @@ pub fn from_message(content: &[u8]) -> (Event<'_>, Option<Refusal>) {
                 schema: Some((message.schema_name, message.schema_version)),
                 topic: message.topic,
                 key: message.key.map(into_text),
-                payload: message.payload.map(|raw| Cow::Borrowed(raw.get().as_bytes())),
+                payload: message.payload.map(|raw| Cow::Borrowed(with_white_space(raw.get().as_bytes(), content))),
                 headers: message.headers.map(|raw| Cow::Borrowed(raw.get().as_bytes())),
                 has_contract: true,
                 ..Event::default()
@@ -296,6 +296,16 @@ pub fn from_message(content: &[u8]) -> (Event<'_>, Option<Refusal>) {
             (event, Some(undecodable("the logical message", &what)))
         }
     }
+}
+
+/// A JSON value with the white space around it, which a parser passes over and its writer has written.
+fn with_white_space<'a>(value: &'a [u8], content: &'a [u8]) -> &'a [u8] {
+    let start = value.as_ptr().addr().checked_sub(content.as_ptr().addr());
+    let Some((before, rest)) = start.and_then(|start| content.split_at_checked(start)) else { return value };
+    let Some((_, after)) = rest.split_at_checked(value.len()) else { return value };
+    let white = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let (left, right) = (before.iter().rev().take_while(white).count(), after.iter().take_while(white).count());
+    &content[before.len() - left..before.len() + value.len() + right]
 }
 
 fn into_text(text: Cow<'_, str>) -> Text<'_> {
