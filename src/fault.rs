@@ -176,3 +176,24 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let link = |text, source| Link { text, source };
+        let cause = link("no route", None);
+        let repeating = link("can't connect: no route", Some(Box::new(cause)));
+        let outer = link("start", Some(Box::new(repeating)));
+        assert_eq!(chain(&outer), "start: can't connect: no route");
+    }
+}

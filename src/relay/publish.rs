@@ -74,6 +74,9 @@ impl Publisher {
     pub(super) fn handle_acknowledged(&mut self, ticket: Ticket) -> Settled {
         self.returns.calm();
         self.counters.acknowledged += 1;
+        // That a topic is there does not say that it can be written to; that something went through does, for what is in front
+        // of it. Should another topic be in the way still, the next poll or the next failure says so.
+        self.blocked_on = None;
         self.ledger.settle(ticket)
     }
 
@@ -150,7 +153,7 @@ impl Publisher {
                     self.blocked_on = Some((record.topic.clone(), refusal));
                     return Ok(Some(Idle::Returned));
                 }
-                Ok(Ok(_)) => self.blocked_on = None,
+                Ok(Ok(_)) => {}
             }
             let answer = offer(ticket, &record.borrow(&record.header_list()));
             if answer == Offer::Full {
