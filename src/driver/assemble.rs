@@ -1,7 +1,7 @@
 //! From the configuration to a relay's parts.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use super::Driver;
@@ -40,6 +40,7 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
     }
     let sink = KafkaSink::new(producer, rules, Arc::clone(&kafka))?;
     let server_end = Arc::new(AtomicU64::new(0));
+    let may_drop = Arc::new(AtomicBool::new(false));
     let source = source_options(config, postgres.clone());
     let driver = Driver {
         core: Core::new(settings(config, &postgres)),
@@ -50,6 +51,7 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         kafka,
         telemetry: Arc::clone(telemetry),
         server_end: Arc::clone(&server_end),
+        may_drop: Arc::clone(&may_drop),
         progress_at: None,
         kafka_restarts: 0,
         stray_messages: 0,
@@ -62,6 +64,7 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         retention: config.relay.retention,
         telemetry: Arc::clone(telemetry),
         server_end,
+        may_drop,
     };
     Ok(Parts { driver, upkeep })
 }
