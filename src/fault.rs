@@ -11,6 +11,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
+use crate::demo::DemoError;
 use crate::relay::Halt;
 use crate::relay::boundary::Lsn;
 use crate::sink::SinkError;
@@ -112,7 +113,9 @@ impl Fault {
 pub fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     eprintln!("walpost: {}", chain(error.as_ref()));
-    ExitCode::from(error.downcast_ref::<Fault>().map_or(exit::FAILED, Fault::exit_code))
+    let of_fault = error.downcast_ref::<Fault>().map(Fault::exit_code);
+    let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
+    ExitCode::from(of_fault.or_else(of_demo).unwrap_or(exit::FAILED))
 }
 
 /// An error and what caused it, in one line.

@@ -1,4 +1,83 @@
 //! walpost: a transactional outbox relay for PostgreSQL and Apache Kafka.
+//!
+//! A service writes its business rows and its outbox rows in one transaction. walpost tails the logical replication stream
+//! of the outbox table and publishes each row to the Kafka topic that the row's schema version names: in commit order,
+//! without loss. This page is the architecture; the README is for those who want to run it.
+//!
+//! # The flow
+//!
+//! ```text
+//! service tx --insert--> outbox.event --WAL--> slot --CopyBoth--> source: one thread owns the socket
+//!                                                                   | Batch (undecoded pgoutput)
+//!                                                                   v
+//!    +----------------------------- relay: the pure core -------------------------------+
+//!    | decode -> event -> catalogue (schema version, topic) -> encode -> offered record |
+//!    |                                        refused -> dead-letter record             |
+//!    | ledger: what each commit is still owed  ---> flush LSN                           |
+//!    +----------------------------------------------------------------------------------+
+//!             ^ acknowledged tickets, failures             | record + ticket
+//!             +------------- sink: Kafka producer <--------+
+//!                                                 flush LSN -> standby status update -> slot
+//! ```
+//!
+//! # Code map, in the order data moves
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`cli`] | the commands, one file each |
+//! | [`config`] | `walpost.toml` and the environment to typed values, all mistakes at once |
+//! | [`producer`] | what services use: `emit` for sqlx and tokio-postgres transactions |
+//! | [`migrations`] | schema `outbox`: tables, functions, publication, grants |
+//! | [`postgres`] | a small blocking Postgres client: TLS, SCRAM with channel binding, CopyBoth |
+//! | [`source`] | edge 1: the slot, the rows from before it, and the thread that owns the replication socket |
+//! | [`relay`] | the pure core: no input or output, no clock, no async |
+//! | [`sink`] | edge 2: the Kafka producer and the topics |
+//! | [`contracts`] | edge 3: what the database says about schema versions |
+//! | [`driver`] | the relay's only `select!`: carries values between the edges and the core |
+//! | [`fault`] | where an error becomes an end of the process, with its exit code |
+//! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
+//! | [`sandbox`] | a Postgres and a Kafka on this machine, for the demo and the tests |
+//! | [`demo`] | an order service, the relay and a checker, end to end |
+//!
+//! # Invariants, and where each is tested
+//!
+//! 1. **No loss.** `confirmed_flush_lsn` never passes the end of a commit that still has a row that Kafka has not
+//!    acknowledged (`acks=all`) as a record or as a dead letter. The [ledger](relay::ledger) moves the flush LSN over the
+//!    settled front only, and asserts that a ticket is settled once; the [stream](source::Stream) asserts again that what is
+//!    confirmed never goes back. `tests/sim`, `tests/it/chaos`.
+//! 2. **Order.** One task offers records, the producer is idempotent, a record that finds no room is offered again before
+//!    any other, and what Kafka gives back goes out again, in order, before anything newer
+//!    ([returns](relay::returns)). `tests/sim`, `tests/it/sink`.
+//! 3. **Duplicates** only after a crash of the relay. After a lost connection the core passes over every event up to the
+//!    last [position](relay::boundary::Position) that it took. `tests/sim`, `tests/it/lifecycle`.
+//! 4. **Bounded memory.** Records and bytes in flight have a limit; at it the core asks for no input, the channel from the
+//!    source fills, the thread stops reading, and Postgres holds the backlog.
+//! 5. **Alive while waiting.** The thread that owns the socket reports on its own clock, also while the channel is full.
+//! 6. **Idle slots move.** With nothing owed and no transaction open, the LSN of a keepalive is confirmed.
+//! 7. **A bad row harms only itself.** It becomes a dead letter or stops the relay, and is never skipped.
+//! 8. **Never silently past a gap.** A slot that is gone, recreated, invalidated, moved by another hand, or of another
+//!    cluster is an error that says what can be missing ([`SourceError`](source::SourceError)).
+//!
+//! What must never be: input or output, a clock, randomness or async in [`relay`]; a second owner of the replication
+//! socket; a second way for a record to Kafka than the core's `offer`; a branch on an error's text.
+//!
+//! # Positions
+//!
+//! An event's position is the LSN of its transaction's *commit record* and its place in the transaction. It is the LSN that
+//! pgoutput's Begin carries: the end of the commit record is not known before Commit, and the first rows of a transaction of
+//! a million must be on their way long before that. It orders all events of a slot all the same, and is the same each time
+//! an event is sent. What is confirmed to the slot is the commit's end.
+//!
+//! # What comes, and where it goes
+//!
+//! - **Exactly once**: Kafka transactions behind [`sink::Sink`], whose acknowledgements then mean a committed
+//!   transaction; the position goes into a compacted topic in the same transaction, and at start the core is told up to
+//!   where to pass over, which it does already after a reconnection.
+//! - **Contract checks**: between the catalogue and encode, in [`relay`]; a schema version is looked up once and never
+//!   changes, so its validator is compiled once.
+//! - **Replay**: a second [`relay::Core`] fed from a copied slot, or from the table as the first backfill is; both speak
+//!   pgoutput frames.
+//! - **Standby**: a slot that is held is waited for already ([`source::SourceError::SlotHeld`]).
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -28,3 +107,5 @@ pub mod telemetry;
 pub mod http;
 #[cfg(feature = "cli")]
 pub mod sandbox;
+#[cfg(feature = "cli")]
+pub mod demo;

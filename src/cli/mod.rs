@@ -1,14 +1,16 @@
 //! The commands, one file each.
 
+pub mod demo;
 pub mod migrate;
 pub mod run;
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::fault::conclude;
+use crate::fault::{conclude, exit};
 use crate::telemetry::{LogFormat, init_logs};
 
 /// A transactional outbox relay for PostgreSQL and Apache Kafka.
@@ -32,22 +34,43 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show the whole way from a transaction to a consumer on this machine, and check every event.
+    Demo(demo::DemoArgs),
     /// Create or update schema outbox in the database.
     Migrate(migrate::MigrateArgs),
     /// Run the relay.
     Run,
 }
 
+impl Command {
+    /// What is logged where nobody says otherwise; none: what every command logs.
+    const fn log_filter(&self) -> Option<&'static str> {
+        match self {
+            Self::Demo(_) => Some(demo::LOG_FILTER),
+            Self::Migrate(_) | Self::Run => None,
+        }
+    }
+}
+
 /// Runs a command and says on stderr why it failed, if it did.
 #[must_use]
 pub fn main(cli: Cli) -> ExitCode {
-    conclude(&execute(cli))
+    // The panic's own message, with the invariant that was broken, is on stderr already.
+    match std::panic::catch_unwind(AssertUnwindSafe(|| execute(cli))) {
+        Ok(outcome) => conclude(&outcome),
+        Err(_) => {
+            eprintln!(
+                "walpost: this is a bug; nothing was confirmed that Kafka does not have. Please report what stands above"
+            );
+            ExitCode::from(exit::BUG)
+        }
+    }
 }
 
 fn execute(cli: Cli) -> anyhow::Result<()> {
     let log = |name: &str| match &cli.log {
         Some(filter) if name == "WALPOST_LOG" => Some(filter.clone()),
-        _ => std::env::var(name).ok(),
+        _ => std::env::var(name).ok().or_else(|| cli.command.log_filter().map(str::to_owned)),
     };
     init_logs(cli.log_format, log)?;
     // Both the sandbox's downloads and TLS to Postgres take the process's provider; it is set once, here.
@@ -56,6 +79,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     let path = cli.config.as_deref();
     let outcome = runtime.block_on(async {
         match &cli.command {
+            Command::Demo(arguments) => demo::run(arguments, &mut std::io::stdout()).await,
             Command::Migrate(arguments) => migrate::run(arguments, path, &mut std::io::stdout()).await,
             Command::Run => run::run(path).await,
         }

@@ -7,21 +7,13 @@
 
 use super::error::{Complaint, Origin};
 use super::file;
+use super::names::{PREFIX, variable};
 use super::nearest::nearest;
 use super::reader::Findings;
 use super::tree::{Node, Table, Value};
 
-/// What every variable's name starts with.
-const PREFIX: &str = "WALPOST_";
-
 /// Most `[[outbox]]` tables.
 pub(super) const OUTBOXES_MAX: usize = 1_000;
-
-/// The variable that stands for a key: `WALPOST_RELAY__NAME` for `relay.name`.
-#[must_use]
-pub(super) fn variable(key: &str) -> String {
-    format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
-}
 
 /// The environment of this process, with values that are not UTF-8 made so by U+FFFD, which are refused in our own
 /// variables. (`std::env::vars` would panic on a stranger's.)

@@ -166,6 +166,15 @@ fn part(text: &str) -> Result<(String, &str), &'static str> {
     Err("close the double quote")
 }
 
+/// What the name of every variable of ours starts with.
+pub(super) const PREFIX: &str = "WALPOST_";
+
+/// The variable that stands for a key: `WALPOST_RELAY__NAME` for `relay.name`.
+#[must_use]
+pub(super) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

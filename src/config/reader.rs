@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::environment::variable;
 use super::error::{Complaint, ConfigError, ConfigErrors, Origin};
+use super::names::variable;
 use super::nearest::nearest;
 use super::tree::{Node, Table, Value, shown};
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::fault::chain;
 use crate::relay::boundary::{Batch, Lsn};
-use crate::source::{self, Event, Resume, Source, SourceError, SourceOptions};
+use crate::source::{self, Event, Origin, Resume, Source, SourceError, SourceOptions};
 
 /// The shortest and the longest wait before the next attempt to connect.
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
@@ -55,8 +55,9 @@ pub(super) struct Link {
     /// What this process has of the slot; `None` until it has all rows from before the slot.
     resume: Option<Resume>,
     back_off: Duration,
-    /// The walsender of the last stream.
-    walsender: Option<i32>,
+    /// Whose the last stream was. The core passes over positions that it has seen, and another timeline may give the same
+    /// positions to other rows.
+    last: Option<Origin>,
     /// Until when the first connection is tried; `None` once there was one.
     give_up: Option<Instant>,
 }
@@ -68,8 +69,8 @@ impl Link {
             options,
             state: State::Waiting(now),
             resume: None,
-            walsender: None,
             back_off: Duration::ZERO,
+            last: None,
             give_up: Some(now + FIRST_CONNECTION),
         }
     }
@@ -152,16 +153,22 @@ impl Link {
                 Err(error) => tracing::warn!(error = %chain(&error), "the replication stream did not end in order"),
             }
         }
-        match self.resume {
-            Some(Resume::Confirmed(lsn)) => source::confirm_without_stream(&self.options, lsn, self.walsender).await,
-            // Nothing was confirmed yet.
-            Some(Resume::Backfilled(_)) | None => Ok(()),
+        match (self.resume, &self.last) {
+            (Some(Resume::Confirmed(lsn)), Some(last)) => {
+                source::confirm_without_stream(&self.options, lsn, last).await
+            }
+            // Nothing was confirmed yet, or nothing may be.
+            _ => Ok(()),
         }
     }
 
     fn connected(&mut self, source: Source) -> LinkEvent {
         self.give_up = None;
-        self.walsender = Some(source.walsender);
+        let now = source.origin.timeline;
+        let before = self.last.replace(source.origin.clone()).map_or(now, |last| last.timeline);
+        if before != now {
+            return self.dead(SourceError::TimelineChanged { before, now });
+        }
         // While the rows from before the slot are under way nothing of it counts as confirmed.
         let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
         if let Some(end) = source.backfill_end {
@@ -172,6 +179,12 @@ impl Link {
         }
         self.state = State::Up(Box::new(source));
         LinkEvent::Up(start)
+    }
+
+    /// No connection any more, and no confirmation: this slot may not be the one that was streamed from.
+    fn dead(&mut self, error: SourceError) -> LinkEvent {
+        self.resume = None;
+        LinkEvent::Dead(error)
     }
 
     fn failed(&mut self, error: SourceError) -> LinkEvent {
@@ -186,7 +199,7 @@ impl Link {
             self.resume = Some(Resume::Backfilled(end));
         }
         if out_of_patience || !(was_up || error.is_transient()) {
-            return LinkEvent::Dead(error);
+            return self.dead(error);
         }
         self.back_off = (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
         self.state = State::Waiting(Instant::now() + self.back_off);

@@ -1,6 +1,6 @@
 # Ends what its owner has left behind. Standard input is a pipe whose other end only the owner holds, so it ends with the
 # owner, however that came about: a clean drop, a panic, SIGKILL. Until then each line is an order:
-#   watch SIGNAL PID       send PID this signal at the end; a process group, where PID is negative
+#   watch SIGNAL PID       send PID this signal at the end, 0 to only wait for it; a process group, where PID is negative
 #   watch container NAME   remove this container at the end
 #   forget PID             it is gone already
 # $1 is the folder to remove last.
@@ -21,11 +21,11 @@ done
 pids=
 for entry in $watched; do
     case $entry in
-    container:*) docker rm --force --volumes "${entry#*:}" ;;
+    container:*) ;;
     *) kill -s "${entry%%:*}" -- "${entry#*:}" && pids="$pids ${entry#*:}" ;;
     esac
 done
-# Five seconds for those that were asked and not killed: Postgres gives its shared memory back.
+# Five seconds for those that were not killed: Postgres gives its shared memory back.
 tries=0
 while [ -n "$pids" ] && [ "$tries" -lt 100 ]; do
     running=
@@ -38,5 +38,10 @@ while [ -n "$pids" ] && [ "$tries" -lt 100 ]; do
 done
 for pid in $pids; do
     kill -s KILL -- "$pid"
+done
+for entry in $watched; do
+    case $entry in
+    container:*) docker rm --force --volumes "${entry#*:}" ;;
+    esac
 done
 rm -rf -- "$1"

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::error::SandboxError;
 use super::workspace::Workspace;
@@ -167,48 +167,34 @@ impl Farewell {
     }
 }
 
-/// Runs a program that finishes by itself, and gives what it printed to standard output. Its end comes before that of `workspace`; and where
-/// nobody waits for it any more it is killed, with all that it has started.
+/// Runs a program that finishes by itself soon, and gives what it printed to standard output. Where nobody waits for it any more it finishes all the
+/// same, and the end of `workspace` waits for it: an initdb that is killed leaves shared memory behind.
 pub(super) async fn run(
     program: &'static str,
-    command: Command,
+    mut command: Command,
     workspace: Option<&Workspace>,
 ) -> Result<String, SandboxError> {
     let path = PathBuf::from(command.get_program());
-    let mut command = tokio::process::Command::from(command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let child = command.spawn().map_err(SandboxError::run(&path))?;
-    let group = Group { id: child.id(), workspace };
-    if let (Some(id), Some(workspace)) = (group.id, workspace) {
-        workspace.watch_group(id);
+    let id = child.id();
+    if let Some(workspace) = workspace {
+        workspace.wait_for_group(id);
     }
-    let output = child.wait_with_output().await.map_err(SandboxError::run(&path))?;
-    drop(group);
+    // A thread and not an async child, as that one would stay a zombie where this future is dropped.
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output())
+        .await
+        .expect("waiting for a program does not panic")
+        .map_err(SandboxError::run(&path))?;
+    if let Some(workspace) = workspace {
+        workspace.forget_group(id);
+    }
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stderr));
     Err(SandboxError::Failed { program, status: output.status.to_string(), output: last_lines(&text) })
-}
-
-/// A process group that is killed on drop. One that has ended is not there to be killed.
-struct Group<'a> {
-    id: Option<u32>,
-    workspace: Option<&'a Workspace>,
-}
-
-impl Drop for Group<'_> {
-    fn drop(&mut self) {
-        let Some(id) = self.id else { return };
-        if let Some(group) = i32::try_from(id).ok().and_then(Pid::from_raw) {
-            // The program itself may have ended, and been waited for; its number is taken by nobody within this moment.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-        if let Some(workspace) = self.workspace {
-            workspace.forget_group(id);
-        }
-    }
 }
 
 /// The processes whose parent is `pid`: from the process file system where there is one, else from ps.

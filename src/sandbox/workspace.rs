@@ -58,9 +58,9 @@ impl Workspace {
         self.order(&format!("watch {signal} {pid}\n"));
     }
 
-    /// From now on, the process group of `pid` is killed when the owner is gone.
-    pub(super) fn watch_group(&self, pid: u32) {
-        self.order(&format!("watch KILL -{pid}\n"));
+    /// From now on, the end waits for the process group of `pid`, though not for ever.
+    pub(super) fn wait_for_group(&self, pid: u32) {
+        self.order(&format!("watch 0 -{pid}\n"));
     }
 
     /// The group has come to its end.

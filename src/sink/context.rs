@@ -113,6 +113,8 @@ impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let Some(suppressed) = self.log.pass(facility, Instant::now()) else { return };
         match level {
+            // It warns of settings that are chosen here for a reason.
+            _ if facility == "CONFWARN" => tracing::debug!(target: "librdkafka", facility, "{message}"),
             RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
                 tracing::debug!(target: "librdkafka", facility, suppressed, "{message}");
             }

@@ -166,9 +166,8 @@ pub(super) fn message_max_bytes(options: &ProducerOptions) -> usize {
     options.properties.get("message.max.bytes").and_then(|value| value.parse().ok()).unwrap_or(MESSAGE_MAX_BYTES)
 }
 
-/// The settings of every client: how to reach the brokers and how to come back to them.
-pub(super) fn client_config(options: &ProducerOptions) -> ClientConfig {
-    let mut config = ClientConfig::new();
+/// Adds the settings of every client: how to reach the brokers and how to come back to them, and what the user has set.
+fn reach(config: &mut ClientConfig, options: &ProducerOptions) {
     config.set("socket.keepalive.enable", "true");
     config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
     // A topic is made by `Topics`, with its own settings, or not at all; never by a broker that is asked for its metadata.
@@ -179,7 +178,6 @@ pub(super) fn client_config(options: &ProducerOptions) -> ClientConfig {
     }
     config.set("client.id", &options.client_id);
     config.set("bootstrap.servers", &options.bootstrap_servers);
-    config
 }
 
 /// The producer's settings. Those that a guarantee rests on come last, so that nothing overrides them.
@@ -195,21 +193,22 @@ pub(super) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> 
     config.set("statistics.interval.ms", "1000");
     // Otherwise the client waits for a connection to be needed, and a new producer's first record for half a second.
     config.set("enable.sparse.connections", "false");
-    for (name, value) in client_config(options).config_map() {
-        config.set(name.to_owned(), value.to_owned());
-    }
+    reach(&mut config, options);
     config.set("batch.size", batch_bytes.to_string());
     config.set("acks", "all");
     config.set("enable.idempotence", "true");
     config.set("enable.gapless.guarantee", "true");
     config.set("message.timeout.ms", "0");
     config.set("partitioner", "murmur2_random");
+    let asked_for_more = options.properties.contains_key("debug");
+    config.set_log_level(if asked_for_more { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
     config
 }
 
 /// The admin client's settings. Nothing reads its log queue, so nothing is put there; what fails is in the answers.
 pub(super) fn admin_config(options: &ProducerOptions) -> ClientConfig {
-    let mut config = client_config(options);
+    let mut config = ClientConfig::new();
+    reach(&mut config, options);
     config.remove("statistics.interval.ms");
     config.set_log_level(RDKafkaLogLevel::Emerg);
     config
@@ -280,7 +279,16 @@ mod tests {
         assert_eq!(batch_bytes(&given, &rules), 20_000);
         let config = producer_config(&given, 20_000);
         assert_eq!(config.get("acks"), Some("all"));
+        assert_eq!(config.get("batch.size"), Some("20000"));
         assert_eq!(config.get("linger.ms"), Some("7"));
+    }
+
+    #[test]
+    fn a_password_reaches_every_client() {
+        let given = options(&[("sasl.password", "hush")]);
+        for config in [producer_config(&given, BATCH_BYTES), admin_config(&given)] {
+            assert_eq!(config.get("sasl.password"), Some("hush"));
+        }
     }
 
     #[test]

@@ -161,6 +161,16 @@ pub enum SourceError {
         /// What was confirmed.
         expected: Lsn,
     },
+    /// A standby was promoted while this process streamed: LSNs from before may mean something else now.
+    #[error(
+        "the server went from timeline {before} to {now}: a standby was promoted; start walpost again: it goes on where the slot stands, and what came after that may be published twice"
+    )]
+    TimelineChanged {
+        /// The timeline that was streamed from.
+        before: u32,
+        /// The server's now.
+        now: u32,
+    },
     /// The state belongs to another cluster.
     #[error(
         "slot {slot} was made on the cluster {stored}, but this is {found}: the database was restored elsewhere; check what was published, then run \"delete from outbox.relay where slot = {}\"",

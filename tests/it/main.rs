@@ -3,6 +3,7 @@
 
 mod chaos;
 mod first;
+mod demo;
 mod harness;
 mod lifecycle;
 mod sandbox;

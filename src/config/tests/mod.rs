@@ -109,8 +109,8 @@ fn the_example_names_every_key() {
 #[test]
 fn every_key_is_a_variable_too() {
     for key in keys().iter().filter(|key| !key.starts_with("outbox.")) {
-        let errors = load(LEAST, &[(&environment::variable(key), "\u{FFFD}")]).expect_err("a bad value");
-        let expected = Origin::Variable(environment::variable(key));
+        let errors = load(LEAST, &[(&names::variable(key), "\u{FFFD}")]).expect_err("a bad value");
+        let expected = Origin::Variable(names::variable(key));
         assert!(errors.0.iter().any(|error| error.origin == expected), "{key}: {errors}");
     }
 }
@@ -228,7 +228,7 @@ proptest::proptest! {
     #[test]
     fn any_value_of_a_known_key_is_read_or_refused(index in 0_usize..1_000, value in "\\PC{0,40}") {
         let keys = keys();
-        let name = environment::variable(&keys[index % keys.len()]);
+        let name = names::variable(&keys[index % keys.len()]);
         let _ = load(LEAST, &[(&name, &value)]);
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Container {
 
 impl Container {
     pub(super) async fn start(options: &KafkaOptions, progress: &Progress) -> Result<Self, SandboxError> {
-        if docker(&["info", "--format", "{{.ServerVersion}}"]).await.is_err() {
+        if docker(&["info", "--format", "{{.ServerVersion}}"], None).await.is_err() {
             return Err(SandboxError::NoKafka { reason: "no Docker engine answers".to_owned() });
         }
         let workspace = Workspace::create("kafka", None)?;
@@ -42,7 +42,7 @@ impl Container {
         container.workspace.watch_container(&container.name);
         let arguments = container.run_arguments(options);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        docker(&arguments).await?;
+        docker(&arguments, Some(&container.workspace)).await?;
         container.wait_ready().await?;
         Ok(container)
     }
@@ -56,15 +56,15 @@ impl Container {
     }
 
     pub(super) async fn stop(&self) -> Result<(), SandboxError> {
-        docker(&["stop", "--time", "60", &self.name]).await
+        docker(&["stop", "--time", "60", &self.name], Some(&self.workspace)).await
     }
 
     pub(super) async fn kill(&self) -> Result<(), SandboxError> {
-        docker(&["kill", &self.name]).await
+        docker(&["kill", &self.name], Some(&self.workspace)).await
     }
 
     pub(super) async fn start_again(&self) -> Result<(), SandboxError> {
-        docker(&["start", &self.name]).await?;
+        docker(&["start", &self.name], Some(&self.workspace)).await?;
         self.wait_ready().await
     }
 
@@ -102,10 +102,10 @@ fn variable(property: &str) -> String {
     format!("KAFKA_{}", property.replace('.', "_").to_uppercase())
 }
 
-async fn docker(arguments: &[&str]) -> Result<(), SandboxError> {
+async fn docker(arguments: &[&str], workspace: Option<&Workspace>) -> Result<(), SandboxError> {
     let mut command = Command::new("docker");
     command.args(arguments);
-    server::run("docker", command, None).await.map(drop)
+    server::run("docker", command, workspace).await.map(drop)
 }
 
 #[cfg(test)]

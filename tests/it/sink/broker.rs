@@ -1,4 +1,4 @@
-//! What only a real Kafka can show. Its address comes from `WALPOST_TEST_KAFKA`.
+//! What only a real Kafka can show.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,35 +9,39 @@ use rdkafka::client::DefaultClientContext;
 use walpost::relay::boundary::{OwnedRecord, Refusal, RefusalCode, Topic, TopicSettings};
 use walpost::sink::{Connection, KafkaSink, TopicRules, Topics, partition_of};
 
+use crate::harness::Harness;
+
 use super::{feed, numbered, options, read, record, sink, values, values_of};
 
-/// A Kafka, and names that no other test uses.
+/// A Kafka, and what walpost knows of it.
 struct Kafka {
-    servers: String,
+    harness: Harness,
     rules: TopicRules,
     connection: Arc<Connection>,
 }
 
 impl Kafka {
-    fn new() -> Self {
-        let servers =
-            std::env::var("WALPOST_TEST_KAFKA").expect("WALPOST_TEST_KAFKA=host:port names a Kafka to test with");
-        Self { servers, rules: TopicRules::default(), connection: Arc::default() }
+    async fn new(test: &str) -> Self {
+        Self { harness: Harness::new(test).await, rules: TopicRules::default(), connection: Arc::default() }
     }
 
+    fn servers(&self) -> &str {
+        self.harness.kafka()
+    }
+
+    /// The name of a topic that is not there yet.
     fn name(&self) -> String {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let start = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("the clock is past 1970").as_millis();
-        format!("test-{start}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+        self.harness.topic(&format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed)))
     }
 
     fn sink(&self) -> KafkaSink {
-        KafkaSink::new(options(&self.servers, &[]), self.rules.clone(), Arc::clone(&self.connection))
+        KafkaSink::new(options(self.servers(), &[]), self.rules.clone(), Arc::clone(&self.connection))
             .expect("a producer")
     }
 
     async fn ensure(&self, name: &str, settings: &TopicSettings, create: bool) -> Result<Topic, Refusal> {
-        let options = options(&self.servers, &[]);
+        let options = options(self.servers(), &[]);
         let topics = Topics::new(&options, self.rules.clone(), Arc::clone(&self.connection)).expect("an admin client");
         topics.ensure(name, settings, create).await.expect("kafka answers")
     }
@@ -51,7 +55,7 @@ impl Kafka {
 
     async fn delete(&self, name: &str) {
         let admin: AdminClient<DefaultClientContext> =
-            rdkafka::ClientConfig::new().set("bootstrap.servers", &self.servers).create().expect("an admin client");
+            rdkafka::ClientConfig::new().set("bootstrap.servers", self.servers()).create().expect("an admin client");
         let results = admin.delete_topics(&[name], &AdminOptions::new()).await.expect("kafka answers");
         results[0].as_ref().expect("the topic is deleted");
     }
@@ -64,13 +68,13 @@ fn settings(partitions: i32, config: &[(&str, &str)]) -> TopicSettings {
 
 #[tokio::test]
 async fn case_9_a_key_goes_to_the_partition_that_the_java_client_picks() {
-    let kafka = Kafka::new();
+    let kafka = Kafka::new("case_9_a_key_goes_to_the_partition_that").await;
     let topic = kafka.name();
     kafka.ensure(&topic, &settings(7, &[]), true).await.expect("the topic is created");
     let keys = ["", "21", "foobar", "a-little-bit-long-string", "ä€𝄞", "order-17", "order-18", "\0\0\0", "x"];
     let run = feed(&mut kafka.sink(), keys.iter().map(|key| record(&topic, key, "v")).collect()).await;
     assert_eq!(run.acked, keys.len());
-    let found = read(&kafka.servers, &topic);
+    let found = read(kafka.servers(), &topic);
     assert_eq!(found.len(), keys.len());
     for (partition, record) in found {
         let key = record.key.expect("every record has a key");
@@ -80,7 +84,7 @@ async fn case_9_a_key_goes_to_the_partition_that_the_java_client_picks() {
 
 #[tokio::test]
 async fn case_2_null_and_empty_and_any_bytes_arrive_as_they_were_given() {
-    let kafka = Kafka::new();
+    let kafka = Kafka::new("case_2_null_and_empty_and_any_bytes_arri").await;
     let topic = kafka.topic(&[("max.message.bytes", "2000000")]).await;
     let base = || record(&topic, "k", "v");
     let records = vec![
@@ -104,14 +108,14 @@ async fn case_2_null_and_empty_and_any_bytes_arrive_as_they_were_given() {
     ];
     let mut sink = kafka.sink();
     assert_eq!(feed(&mut sink, records.clone()).await.acked, records.len());
-    let found: Vec<_> = read(&kafka.servers, &topic).into_iter().map(|(_, record)| record).collect();
+    let found: Vec<_> = read(kafka.servers(), &topic).into_iter().map(|(_, record)| record).collect();
     assert_eq!(found, records);
     assert!(kafka.connection.is_up());
 }
 
 #[tokio::test]
 async fn case_26_a_topic_with_a_small_limit_refuses_no_innocent_record() {
-    let kafka = Kafka::new();
+    let kafka = Kafka::new("case_26_a_topic_with_a_small_limit_refus").await;
     let topic = kafka.topic(&[("max.message.bytes", "20000"), ("compression.type", "producer")]).await;
     assert_eq!(kafka.rules.batch_bytes(), 20_000);
     let mut records: Vec<_> = (0..2_000_u32).map(|number| record(&topic, "key", noise(number, 1_000))).collect();
@@ -126,10 +130,10 @@ async fn case_26_a_topic_with_a_small_limit_refuses_no_innocent_record() {
 
 #[tokio::test]
 async fn case_26_a_limit_that_nobody_told_of_refuses_no_innocent_record_either() {
-    let kafka = Kafka::new();
+    let kafka = Kafka::new("case_26_a_limit_that_nobody_told_of_refu").await;
     let topic = kafka.topic(&[("max.message.bytes", "20000")]).await;
     let records: Vec<_> = (0..300_u32).map(|number| record(&topic, "key", noise(number, 1_000))).collect();
-    let run = feed(&mut sink(&kafka.servers, &[], &TopicRules::default()), records.clone()).await;
+    let run = feed(&mut sink(kafka.servers(), &[], &TopicRules::default()), records.clone()).await;
     assert_eq!((run.acked, run.refused.len()), (300, 0));
     assert!(run.returned > 0, "no batch was too large");
     assert_same(&kafka, &topic, &records);
@@ -137,10 +141,10 @@ async fn case_26_a_limit_that_nobody_told_of_refuses_no_innocent_record_either()
 
 #[tokio::test]
 async fn case_26_a_record_that_the_broker_names_as_invalid_is_refused_alone() {
-    let kafka = Kafka::new();
+    let kafka = Kafka::new("case_26_a_record_that_the_broker_names_a").await;
     let topic = kafka.topic(&[("cleanup.policy", "compact")]).await;
     // Many batches are on their way when one is refused: none may overtake what comes back.
-    let mut sink = sink(&kafka.servers, &[("batch.num.messages", "10")], &TopicRules::default());
+    let mut sink = sink(kafka.servers(), &[("batch.num.messages", "10")], &TopicRules::default());
     let mut records = numbered(&topic, 200, 10);
     records[50].key = None;
     records[120].key = None;
@@ -155,7 +159,7 @@ async fn case_26_a_record_that_the_broker_names_as_invalid_is_refused_alone() {
 
 #[tokio::test]
 async fn case_26_a_record_without_key_for_a_compacted_topic_is_refused_before_it_is_sent() {
-    let kafka = Kafka::new();
+    let kafka = Kafka::new("case_26_a_record_without_key_for_a_compa").await;
     let topic = kafka.topic(&[("cleanup.policy", "compact,delete")]).await;
     let mut records = numbered(&topic, 100, 10);
     records[0].key = None;
@@ -163,29 +167,34 @@ async fn case_26_a_record_without_key_for_a_compacted_topic_is_refused_before_it
     assert_eq!((run.acked, run.returned), (99, 0));
     let [(refused, refusal)] = run.refused.as_slice() else { panic!("{:?}", run.refused) };
     assert_eq!((refused, refusal.code), (&records[0], RefusalCode::ContractViolation));
-    assert_eq!(values(&kafka.servers, &topic), values_of(&records[1..]));
+    assert_eq!(values(kafka.servers(), &topic), values_of(&records[1..]));
 }
 
 #[tokio::test]
 async fn case_18_a_topic_that_is_deleted_and_made_again_gets_what_is_still_to_come_in_order() {
-    let kafka = Kafka::new();
-    let topic = kafka.topic(&[]).await;
-    let mut sink = kafka.sink();
-    feed(&mut sink, numbered(&topic, 100, 10)).await;
-    kafka.delete(&topic).await;
-    let records: Vec<_> = numbered(&topic, 2_100, 10).split_off(100);
-    let again = async {
-        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-        kafka.ensure(&topic, &settings(1, &[]), true).await.expect("the topic is made again");
-    };
-    let (run, ()) = tokio::join!(feed(&mut sink, records.clone()), again);
-    assert_eq!((run.acked, run.refused.len()), (2_000, 0));
-    assert_eq!(values(&kafka.servers, &topic), values_of(&records));
+    let kafka = Kafka::new("topic_made_again").await;
+    // The client waits for the topic that it still believes in, or gives the records back at once.
+    for patience in ["30000", "0"] {
+        let topic = kafka.topic(&[]).await;
+        let properties = [("topic.metadata.propagation.max.ms", patience)];
+        let mut sink = sink(kafka.servers(), &properties, &kafka.rules);
+        feed(&mut sink, numbered(&topic, 100, 10)).await;
+        kafka.delete(&topic).await;
+        let records: Vec<_> = numbered(&topic, 2_100, 10).split_off(100);
+        let again = async {
+            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            kafka.ensure(&topic, &settings(1, &[]), true).await.expect("the topic is made again");
+        };
+        let (run, ()) = tokio::join!(feed(&mut sink, records.clone()), again);
+        assert_eq!((run.acked, run.refused.len()), (2_000, 0));
+        assert_eq!(run.returned > 0, patience == "0", "{} returned", run.returned);
+        assert_same(&kafka, &topic, &records);
+    }
 }
 
 #[tokio::test]
 async fn topics_are_created_with_their_settings_or_refused() {
-    let kafka = Kafka::new();
+    let kafka = Kafka::new("topics_are_created_with_their_settings_o").await;
     let name = kafka.name();
     let refusal = kafka.ensure(&name, &settings(3, &[]), false).await.expect_err("it may not be created");
     assert_eq!(refusal.code, RefusalCode::UnknownTopic);
@@ -205,9 +214,9 @@ async fn topics_are_created_with_their_settings_or_refused() {
 #[tokio::test]
 async fn a_refused_first_batch_is_not_passed_by_the_second() {
     // A broker that knows nothing of a producer takes any first sequence number, so a second batch could pass.
-    let kafka = Kafka::new();
+    let kafka = Kafka::new("a_refused_first_batch_is_not_passed_by_t").await;
     let topic = kafka.topic(&[("cleanup.policy", "compact")]).await;
-    let mut sink = sink(&kafka.servers, &[("batch.num.messages", "2")], &TopicRules::default());
+    let mut sink = sink(kafka.servers(), &[("batch.num.messages", "2")], &TopicRules::default());
     let mut records = numbered(&topic, 100, 10);
     records[0].key = None;
     let run = feed(&mut sink, records.clone()).await;
@@ -217,7 +226,7 @@ async fn a_refused_first_batch_is_not_passed_by_the_second() {
 
 /// The topic has these records in this order and no others.
 fn assert_same(kafka: &Kafka, topic: &str, records: &[OwnedRecord]) {
-    let found = read(&kafka.servers, topic);
+    let found = read(kafka.servers(), topic);
     let places: Vec<_> = found.iter().map(|(_, found)| records.iter().position(|record| record == found)).collect();
     let expected: Vec<_> = (0..records.len()).map(Some).collect();
     assert_eq!(places, expected);

@@ -8,17 +8,9 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use walpost::relay::boundary::{RefusalCode, Ticket};
 use walpost::sink::{Sink, TopicFacts, TopicRules};
 
-use super::{feed, numbered, offer, record, sink, values, values_of};
+use super::{HASTY, feed, numbered, offer, record, sink, values, values_of};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
-
-/// Time-outs short enough that a test outlasts all of them.
-const HASTY: &[(&str, &str)] = &[
-    ("socket.timeout.ms", "500"),
-    ("request.timeout.ms", "300"),
-    ("retry.backoff.ms", "10"),
-    ("retry.backoff.max.ms", "50"),
-];
 
 fn cluster(topics: &[&str]) -> Cluster {
     let cluster = MockCluster::new(1).expect("start a mock cluster");

@@ -13,9 +13,18 @@ use walpost::sink::{Deliveries, KafkaSink, ProducerOptions, SendError, Sink, Top
 
 mod broker;
 mod faults;
+mod outage;
 
 /// Longest time that a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Time-outs short enough that a test outlasts all of them.
+const HASTY: &[(&str, &str)] = &[
+    ("socket.timeout.ms", "500"),
+    ("request.timeout.ms", "300"),
+    ("retry.backoff.ms", "10"),
+    ("retry.backoff.max.ms", "50"),
+];
 
 fn options(servers: &str, properties: &[(&str, &str)]) -> ProducerOptions {
     ProducerOptions {

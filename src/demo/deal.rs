@@ -1,0 +1,235 @@
+//! What a transaction of the order service does, from SQL to events.
+
+use serde::Serialize;
+use sqlx::{Connection, PgConnection};
+
+use super::audit::{Event, Topic};
+use super::random::Random;
+use super::service::DealError;
+use super::stage::CUSTOMERS;
+use crate::producer::Event as Emitted;
+use crate::producer::sqlx::{emit, emit_batch};
+
+/// Orders in a basket.
+const BASKET: u32 = 3;
+
+/// The kinds of transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deal {
+    /// An order.
+    Place,
+    /// An order and its payment: two events, two topics.
+    PlaceAndPay,
+    /// Several orders with one statement.
+    Basket,
+    /// The customer's oldest open order is cancelled; one is placed if there is none.
+    Cancel,
+    /// An order whose payment is taken back to a savepoint and taken again.
+    PayAgain,
+    /// An order and its payment that are rolled back.
+    Declined,
+}
+
+impl Deal {
+    /// Of 100 transactions 40 place an order, 30 place and pay, 10 are baskets, 8 cancel, 5 pay again, 7 roll back.
+    pub(super) fn draw(random: &mut Random) -> Self {
+        match random.below(100) {
+            0..40 => Self::Place,
+            40..70 => Self::PlaceAndPay,
+            70..80 => Self::Basket,
+            80..88 => Self::Cancel,
+            88..93 => Self::PayAgain,
+            _ => Self::Declined,
+        }
+    }
+}
+
+/// How a transaction is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Commit,
+    RollBack,
+}
+
+/// The events that a transaction has written so far.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// Those that share the transaction's fate.
+    pub(super) events: Vec<Event>,
+    /// Those that were rolled back to a savepoint.
+    pub(super) taken_back: Vec<Event>,
+}
+
+/// The payload of all events. The consumer checks by `sequence`: this event's place among its customer's events in its topic.
+#[derive(Serialize)]
+struct Payload<'a> {
+    sequence: u64,
+    order_id: i64,
+    customer: u32,
+    total: &'a str,
+}
+
+/// Runs the statements of a deal in a transaction and notes each event in `written` as soon as it is there.
+pub(super) async fn make(
+    deal: Deal,
+    transaction: &mut PgConnection,
+    random: &mut Random,
+    written: &mut Written,
+) -> Result<Ending, DealError> {
+    let mut desk = Desk { customer: 1 + random.below(CUSTOMERS), written };
+    match deal {
+        Deal::Place => {
+            desk.place(transaction, random).await?;
+        }
+        Deal::PlaceAndPay => {
+            let order = desk.place(transaction, random).await?;
+            desk.pay(transaction, &order).await?;
+        }
+        Deal::Basket => desk.basket(transaction, random).await?,
+        Deal::Cancel => desk.cancel(transaction, random).await?,
+        Deal::PayAgain => {
+            let order = desk.place(transaction, random).await?;
+            desk.pay_in_vain(transaction, &order).await?;
+            desk.pay(transaction, &order).await?;
+        }
+        Deal::Declined => {
+            let order = desk.place(transaction, random).await?;
+            desk.pay(transaction, &order).await?;
+            return Ok(Ending::RollBack);
+        }
+    }
+    Ok(Ending::Commit)
+}
+
+/// An order that was placed in this transaction.
+struct Order {
+    id: i64,
+    total: String,
+}
+
+/// One customer's business in one transaction.
+struct Desk<'a> {
+    customer: u32,
+    written: &'a mut Written,
+}
+
+impl Desk<'_> {
+    async fn place(&mut self, connection: &mut PgConnection, random: &mut Random) -> Result<Order, DealError> {
+        let sequence = self.count(connection, Topic::Orders, 1).await?;
+        let order = self.insert(connection, random).await?;
+        self.emit(connection, ("order.placed", Topic::Orders), sequence, &order).await?;
+        Ok(order)
+    }
+
+    async fn pay(&mut self, connection: &mut PgConnection, order: &Order) -> Result<(), DealError> {
+        let sequence = self.count(connection, Topic::Payments, 1).await?;
+        self.emit(connection, ("payment.taken", Topic::Payments), sequence, order).await
+    }
+
+    async fn pay_in_vain(&mut self, connection: &mut PgConnection, order: &Order) -> Result<(), DealError> {
+        let before = self.written.events.len();
+        let mut savepoint = connection.begin().await?;
+        self.pay(&mut savepoint, order).await?;
+        savepoint.rollback().await?;
+        self.written.taken_back.extend(self.written.events.drain(before..));
+        Ok(())
+    }
+
+    async fn basket(&mut self, connection: &mut PgConnection, random: &mut Random) -> Result<(), DealError> {
+        let last = self.count(connection, Topic::Orders, BASKET).await?;
+        let mut orders = Vec::new();
+        for sequence in last + 1 - u64::from(BASKET)..=last {
+            orders.push((sequence, self.insert(connection, random).await?));
+        }
+        let key = self.customer.to_string();
+        let payloads: Vec<_> = orders.iter().map(|(sequence, order)| self.payload(*sequence, order)).collect();
+        let events: Vec<_> = payloads.iter().map(|payload| Emitted::new("order.placed", payload).key(&key)).collect();
+        let ids = emit_batch(connection, &events).await?;
+        for ((sequence, _), id) in orders.iter().zip(ids) {
+            self.note(Topic::Orders, *sequence, id);
+        }
+        Ok(())
+    }
+
+    async fn cancel(&mut self, connection: &mut PgConnection, random: &mut Random) -> Result<(), DealError> {
+        // The customer's row first, as everywhere: it is what keeps two transactions of one customer apart.
+        let sequence = self.count(connection, Topic::Orders, 1).await?;
+        let cancelled: Option<(i64, String)> = sqlx::query_as(
+            "update shop_order set status = 'cancelled'
+             where id = (select min(id) from shop_order where customer = $1 and status = 'placed')
+             returning id, total::text",
+        )
+        .bind(i64::from(self.customer))
+        .fetch_optional(&mut *connection)
+        .await?;
+        match cancelled {
+            Some((id, total)) => {
+                let order = Order { id, total };
+                self.emit(connection, ("order.cancelled", Topic::Orders), sequence, &order).await
+            }
+            None => {
+                let order = self.insert(connection, random).await?;
+                self.emit(connection, ("order.placed", Topic::Orders), sequence, &order).await
+            }
+        }
+    }
+
+    async fn insert(&self, connection: &mut PgConnection, random: &mut Random) -> Result<Order, DealError> {
+        let total = format!("{}.{:02}", 1 + random.below(500), random.below(100));
+        let id = sqlx::query_scalar("insert into shop_order (customer, total) values ($1, $2::numeric) returning id")
+            .bind(i64::from(self.customer))
+            .bind(&total)
+            .fetch_one(connection)
+            .await?;
+        Ok(Order { id, total })
+    }
+
+    /// Takes the customer's next numbers in a topic and gives the last of them.
+    async fn count(&self, connection: &mut PgConnection, topic: Topic, events: u32) -> Result<u64, DealError> {
+        let statement = match topic {
+            Topic::Orders => "update customer set orders = orders + $2 where id = $1 returning orders",
+            Topic::Payments => "update customer set payments = payments + $2 where id = $1 returning payments",
+        };
+        let last: i64 = sqlx::query_scalar(statement)
+            .bind(i64::from(self.customer))
+            .bind(i64::from(events))
+            .fetch_one(connection)
+            .await?;
+        Ok(last.unsigned_abs())
+    }
+
+    async fn emit(
+        &mut self,
+        connection: &mut PgConnection,
+        (schema, topic): (&str, Topic),
+        sequence: u64,
+        order: &Order,
+    ) -> Result<(), DealError> {
+        let (key, payload) = (self.customer.to_string(), self.payload(sequence, order));
+        let id = emit(connection, &Emitted::new(schema, &payload).key(&key)).await?;
+        self.note(topic, sequence, id);
+        Ok(())
+    }
+
+    fn payload<'a>(&self, sequence: u64, order: &'a Order) -> Payload<'a> {
+        Payload { sequence, order_id: order.id, customer: self.customer, total: &order.total }
+    }
+
+    fn note(&mut self, topic: Topic, sequence: u64, id: uuid::Uuid) {
+        self.written.events.push(Event { topic, customer: self.customer, sequence, id });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_deal_is_drawn() {
+        let mut random = Random::new();
+        let drawn: Vec<Deal> = (0..2_000).map(|_| Deal::draw(&mut random)).collect();
+        for deal in [Deal::Place, Deal::PlaceAndPay, Deal::Basket, Deal::Cancel, Deal::PayAgain, Deal::Declined] {
+            assert!(drawn.contains(&deal), "{deal:?}");
+        }
+    }
+}

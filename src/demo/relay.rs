@@ -1,0 +1,85 @@
+//! The relay, in this process: the same code and the same configuration as `walpost run`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::error::DemoError;
+use super::report::RelayReport;
+use crate::config::Config;
+use crate::driver;
+use crate::fault::Fault;
+use crate::telemetry::{Identity, Side, Telemetry};
+
+/// What the relay says about itself.
+#[derive(Clone, Debug)]
+pub(super) struct Gauges(Arc<Telemetry>);
+
+/// A running relay. Dropping it asks it to stop.
+pub(super) struct Relay {
+    task: JoinHandle<Result<(), Fault>>,
+    gauges: Gauges,
+    shutdown: CancellationToken,
+    _guard: DropGuard,
+}
+
+impl Relay {
+    /// Starts a relay with these settings and with nothing else: neither a file nor the environment of this process is read.
+    pub(super) fn start(settings: BTreeMap<String, String>) -> Result<Self, DemoError> {
+        // Without a file the one in the working directory would be taken; this one is empty wherever we are.
+        let config = Config::load(Some(Path::new("/dev/null")), settings)?;
+        let identity = Identity {
+            relay: config.relay.name.clone(),
+            slot: config.postgres.slot.as_str().to_owned(),
+            publication: config.postgres.publication.clone(),
+            database: config.postgres.connect.database().to_owned(),
+        };
+        let telemetry = Arc::new(Telemetry::new(identity, Instant::now()));
+        let shutdown = CancellationToken::new();
+        let (told, asked) = (Arc::clone(&telemetry), shutdown.clone());
+        let task = tokio::spawn(async move { driver::run(&config, told, asked).await });
+        Ok(Self { task, gauges: Gauges(telemetry), shutdown: shutdown.clone(), _guard: shutdown.drop_guard() })
+    }
+
+    /// What it says about itself, for as long as anyone wants to know.
+    pub(super) fn gauges(&self) -> Gauges {
+        self.gauges.clone()
+    }
+
+    /// Returns when the relay has stopped by itself, which it never does but for a fault.
+    pub(super) async fn stopped(&mut self) -> DemoError {
+        let ended = (&mut self.task).await.expect("the relay does not panic");
+        ended.map_or_else(DemoError::Relay, |()| DemoError::RelayEnded)
+    }
+
+    /// Lets the relay confirm what is in flight and waits for its end, which its own time-out bounds.
+    pub(super) async fn stop(self) -> Result<(), DemoError> {
+        self.shutdown.cancel();
+        self.task.await.expect("the relay does not panic").map_err(DemoError::Relay)
+    }
+}
+
+impl Gauges {
+    /// What the relay waits for, if it does.
+    pub(super) fn waits_for(&self) -> Option<&'static str> {
+        let metrics = &self.0.metrics;
+        match (metrics.is_connected(Side::Postgres), metrics.is_connected(Side::Kafka)) {
+            (true, true) => None,
+            (false, _) => Some("PostgreSQL"),
+            (true, false) => Some("Kafka"),
+        }
+    }
+
+    /// What the relay has met so far.
+    pub(super) fn report(&self) -> RelayReport {
+        let status = self.0.status(Instant::now());
+        RelayReport {
+            dead_letters: status.dead_letters.values().sum(),
+            reconnects: status.postgres_reconnects + status.kafka_reconnects,
+        }
+    }
+}

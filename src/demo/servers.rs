@@ -1,0 +1,255 @@
+//! The demo's Postgres and Kafka: the user's own, else those of the sandbox.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::admin::AdminClient;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use url::Url;
+
+use super::error::DemoError;
+use super::view::View;
+use crate::sandbox::{Kafka, KafkaOptions, KafkaSource, Postgres, PostgresOptions};
+
+/// How long one answer of a user's broker may take at the start.
+const BROKER_LIMIT: Duration = Duration::from_secs(10);
+
+/// The servers that the user named; what is not named is put up on this machine.
+#[derive(Clone, Default)]
+pub struct Named {
+    /// `--postgres`: the URL of a database, for the server and the role in it.
+    pub postgres: Option<String>,
+    /// `--kafka`: `host:port` of some brokers, parted by commas.
+    pub kafka: Option<String>,
+    /// `--kafka-property`: what librdkafka needs to reach them, such as `security.protocol`.
+    pub kafka_properties: BTreeMap<String, String>,
+}
+
+/// Both servers. Dropping this ends those that were put up for the demo.
+pub(super) struct Servers {
+    pub(super) postgres: PostgresServer,
+    pub(super) kafka: KafkaServer,
+}
+
+/// A Postgres.
+pub(super) struct PostgresServer {
+    /// Where it is and who uses it, with some database that is there.
+    pub(super) url: Url,
+    /// "PostgreSQL 15.18 (this machine's)".
+    pub(super) name: String,
+    /// The sandbox's; none if it is the user's.
+    sandboxed: Option<Postgres>,
+}
+
+/// A Kafka.
+pub(super) struct KafkaServer {
+    /// The brokers.
+    pub(super) bootstrap: String,
+    /// What clients need beyond that.
+    pub(super) properties: BTreeMap<String, String>,
+    /// "Apache Kafka 4.3.1 (jars, Java 17)".
+    pub(super) name: String,
+    /// The sandbox's; none if it is the user's.
+    sandboxed: Option<Kafka>,
+}
+
+impl Servers {
+    /// Sees that the named ones answer, then puts up the others, both at once.
+    ///
+    /// # Errors
+    /// A server can't be put up or does not answer, or the URL is none.
+    pub(super) async fn start(named: &Named, view: &View) -> Result<Self, DemoError> {
+        let named_postgres = match &named.postgres {
+            Some(url) => Some(greet_postgres(parse_url(url)?, view).await?),
+            None => None,
+        };
+        let named_kafka = match &named.kafka {
+            Some(servers) => Some(greet_kafka(servers, &named.kafka_properties, view).await?),
+            None => None,
+        };
+        // Not try_join: the slower one comes to an end of its own before it is dropped.
+        let (postgres, kafka) = tokio::join!(
+            async {
+                match named_postgres {
+                    Some(named) => Ok(named),
+                    None => start_postgres(view).await,
+                }
+            },
+            async {
+                match named_kafka {
+                    Some(named) => Ok(named),
+                    None => start_kafka(view).await,
+                }
+            }
+        );
+        Ok(Self { postgres: postgres?, kafka: kafka? })
+    }
+}
+
+impl PostgresServer {
+    /// Whether it is the user's.
+    pub(super) fn is_named(&self) -> bool {
+        self.sandboxed.is_none()
+    }
+}
+
+impl KafkaServer {
+    /// Whether it is the user's.
+    pub(super) fn is_named(&self) -> bool {
+        self.sandboxed.is_none()
+    }
+
+    /// Whether it is a Kafka and not a stand-in.
+    pub(super) fn is_real(&self) -> bool {
+        self.sandboxed.as_ref().is_none_or(Kafka::is_real)
+    }
+
+    /// What every client of the demo's is told.
+    pub(super) fn client_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap).set("client.id", "walpost-demo");
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        config
+    }
+
+    /// Makes a client that does not write to the log: the demo says itself what it waits for.
+    pub(super) fn client<C: FromClientConfigAndContext<Silent>>(&self, config: &ClientConfig) -> Result<C, DemoError> {
+        C::from_config_and_context(config, Silent).map_err(self.error("make a client"))
+    }
+
+    /// For `map_err`: what was tried.
+    pub(super) fn error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> DemoError {
+        let servers = self.bootstrap.clone();
+        move |source| DemoError::Kafka { action, servers, source }
+    }
+}
+
+/// A context without a voice.
+pub(super) struct Silent;
+
+impl ClientContext for Silent {
+    fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}
+
+    fn error(&self, _error: KafkaError, _reason: &str) {}
+}
+
+impl ConsumerContext for Silent {}
+
+/// Opens a session at the database that the URL names.
+pub(super) async fn connect(url: &Url) -> Result<PgConnection, DemoError> {
+    options(url)?.connect().await.map_err(|source| DemoError::NoPostgres { address: address(url), source })
+}
+
+/// sqlx's form of the URL.
+pub(super) fn options(url: &Url) -> Result<PgConnectOptions, DemoError> {
+    let options: PgConnectOptions = url.as_str().parse().map_err(|_| DemoError::PostgresUrl)?;
+    Ok(options.disable_statement_logging().application_name("walpost demo"))
+}
+
+/// Ends a session in good order; one that is broken already is no loss.
+pub(super) async fn close(connection: PgConnection) {
+    let _ = connection.close().await;
+}
+
+async fn start_postgres(view: &View) -> Result<PostgresServer, DemoError> {
+    let sandboxed = Postgres::start(PostgresOptions::default(), &view.postgres_progress()).await?;
+    Ok(PostgresServer { url: parse_url(&sandboxed.url())?, name: sandboxed.describe(), sandboxed: Some(sandboxed) })
+}
+
+async fn start_kafka(view: &View) -> Result<KafkaServer, DemoError> {
+    let options = KafkaOptions { source: KafkaSource::RealOrInProcess, ..KafkaOptions::default() };
+    let sandboxed = Kafka::start(options, &view.kafka_progress()).await?;
+    let (bootstrap, name) = (sandboxed.bootstrap(), sandboxed.describe());
+    Ok(KafkaServer { bootstrap, properties: BTreeMap::new(), name, sandboxed: Some(sandboxed) })
+}
+
+/// Asks a Postgres of the user's who it is.
+async fn greet_postgres(url: Url, view: &View) -> Result<PostgresServer, DemoError> {
+    let mut connection = connect(&url).await?;
+    let version: String = sqlx::query_scalar("select split_part(current_setting('server_version'), ' ', 1)")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(DemoError::postgres("ask for the version"))?;
+    close(connection).await;
+    let name = format!("PostgreSQL {version} at {}", address(&url));
+    view.postgres_ready(&name);
+    Ok(PostgresServer { url, name, sandboxed: None })
+}
+
+/// Asks a Kafka of the user's whether it is there.
+async fn greet_kafka(
+    bootstrap: &str,
+    properties: &BTreeMap<String, String>,
+    view: &View,
+) -> Result<KafkaServer, DemoError> {
+    let (bootstrap, properties) = (bootstrap.to_owned(), properties.clone());
+    let mut server = KafkaServer { bootstrap, properties, name: String::new(), sandboxed: None };
+    let client: AdminClient<Silent> = server.client(&server.client_config())?;
+    let ask = move || client.inner().fetch_metadata(None, BROKER_LIMIT).map(|found| found.brokers().len());
+    let asked = tokio::task::spawn_blocking(ask).await.expect("asking for metadata does not panic");
+    let servers = server.bootstrap.clone();
+    let brokers = asked.map_err(|source| DemoError::NoBroker { servers, source })?;
+    let noun = if brokers == 1 { "broker" } else { "brokers" };
+    server.name = format!("Kafka at {} ({brokers} {noun})", server.bootstrap);
+    view.kafka_ready(&server.name);
+    Ok(server)
+}
+
+fn parse_url(text: &str) -> Result<Url, DemoError> {
+    let url = Url::parse(text).map_err(|_| DemoError::PostgresUrl)?;
+    if !matches!(url.scheme(), "postgres" | "postgresql") {
+        return Err(DemoError::PostgresUrl);
+    }
+    options(&url)?;
+    Ok(url)
+}
+
+/// Host and port, without user and password.
+fn address(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("localhost");
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+impl std::fmt::Debug for Named {
+    /// Without the URL and the properties' values, which may hold passwords.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Named")
+            .field("postgres", &self.postgres.is_some())
+            .field("kafka", &self.kafka)
+            .field("kafka_properties", &self.kafka_properties.keys())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_shows_no_password() {
+        let url = parse_url("postgres://me:hunter2@db.example:5433/shop").expect("a URL");
+        assert_eq!(address(&url), "db.example:5433");
+        let named = Named { postgres: Some(url.to_string()), ..Named::default() };
+        assert!(!format!("{named:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_database_is_refused_without_showing_it() {
+        for bad in ["", "localhost", "mysql://me:hunter2@db/shop", "postgres://db:99999/shop"] {
+            let error = parse_url(bad).expect_err(bad);
+            assert_eq!(error.exit_code(), 64);
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+}
