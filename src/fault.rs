@@ -12,10 +12,12 @@ use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
 use crate::demo::DemoError;
+use crate::postgres::{self, sqlstate};
 use crate::relay::Halt;
 use crate::relay::boundary::Lsn;
 use crate::sink::SinkError;
 use crate::source::SourceError;
+use crate::telemetry::LogsError;
 
 /// Why a command ends before its work is done.
 #[derive(Debug, thiserror::Error)]
@@ -23,17 +25,20 @@ pub enum Fault {
     /// The configuration has mistakes.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// The log can't be set up.
+    #[error(transparent)]
+    Logs(#[from] LogsError),
     /// Postgres can't be reached, or the slot can't be used.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The database can't be reached.
-    #[error("can't connect to the database")]
-    Database(#[source] sqlx::Error),
+    #[error("can't connect to the database: {}", in_words(.0))]
+    Database(sqlx::Error),
     /// The Kafka client can't work.
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// Kafka could not be reached at the start.
-    #[error("Kafka at {servers} did not answer within {} s: start it, or correct [kafka] bootstrap_servers", within.as_secs())]
+    #[error("Kafka at {servers} did not answer within {} s: start it, or correct bootstrap_servers and, where it asks for them, security.protocol and sasl.* in [kafka]", within.as_secs())]
     KafkaUnreachable {
         /// `bootstrap_servers`.
         servers: String,
@@ -93,11 +98,26 @@ pub mod exit {
 }
 
 impl Fault {
+    /// What to do, where the message does not say it.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Source(SourceError::Postgres(error)) => match error {
+                postgres::Error::Unreachable { .. } => Some(UNREACHABLE),
+                postgres::Error::Tls { .. } => Some("see sslmode, sslrootcert and the host in the database's URL"),
+                other => connection_advice(other.sqlstate()),
+            },
+            Self::Database(sqlx::Error::Io(_)) => Some(UNREACHABLE),
+            Self::Database(sqlx::Error::Database(error)) => connection_advice(error.code().as_deref()),
+            _ => None,
+        }
+    }
+
     /// The code that the process ends with.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => exit::CONFIGURATION,
+            Self::Config(_) | Self::Logs(_) => exit::CONFIGURATION,
             Self::Source(_) | Self::Database(_) | Self::Sink(_) | Self::KafkaUnreachable { .. } | Self::Sandbox(_) => {
                 exit::UNAVAILABLE
             }
@@ -108,24 +128,53 @@ impl Fault {
     }
 }
 
+/// The driver's error without its frame, and without the line of the server's source.
+fn in_words(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Io(error) => error.to_string(),
+        other => chain(other),
+    }
+}
+
+/// What mends a connection to Postgres that could not be made; `None` where the error itself says it.
+fn connection_advice(sqlstate: Option<&str>) -> Option<&'static str> {
+    match sqlstate? {
+        sqlstate::INVALID_PASSWORD => {
+            Some("correct the password in the database's URL, PGPASSWORD or the password file")
+        }
+        sqlstate::INVALID_AUTHORIZATION => {
+            Some("see the role and sslmode in the database's URL, and pg_hba.conf on the server")
+        }
+        sqlstate::INVALID_CATALOG_NAME => Some("create the database, or correct the database's URL"),
+        _ => None,
+    }
+}
+
+const UNREACHABLE: &str = "start Postgres, or correct the database's URL";
+
 /// The exit code of a command's outcome, said on stderr.
 #[must_use]
 pub fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    eprintln!("walpost: {}", chain(error.as_ref()));
-    let of_fault = error.downcast_ref::<Fault>().map(Fault::exit_code);
+    let fault = error.downcast_ref::<Fault>();
+    let advice = fault.and_then(Fault::advice).map(|advice| format!("; {advice}")).unwrap_or_default();
+    eprintln!("walpost: {}{advice}", chain(error.as_ref()));
     let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
-    ExitCode::from(of_fault.or_else(of_demo).unwrap_or(exit::FAILED))
+    ExitCode::from(fault.map(Fault::exit_code).or_else(of_demo).unwrap_or(exit::FAILED))
 }
 
-/// An error and what caused it, in one line.
+/// An error and what caused it, in one line. A cause that its effect repeats word for word is said once.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
         source = cause.source();
     }
     text

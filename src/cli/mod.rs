@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::fault::{conclude, exit};
+use crate::fault::{Fault, conclude, exit};
 use crate::telemetry::{LogFormat, init_logs};
 
 /// A transactional outbox relay for PostgreSQL and Apache Kafka.
@@ -72,7 +72,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Some(filter) if name == "WALPOST_LOG" => Some(filter.clone()),
         _ => std::env::var(name).ok().or_else(|| cli.command.log_filter().map(str::to_owned)),
     };
-    init_logs(cli.log_format, log)?;
+    init_logs(cli.log_format, log).map_err(Fault::from)?;
     // Both the sandbox's downloads and TLS to Postgres take the process's provider; it is set once, here.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::fault::chain;
+use crate::postgres::{self, sqlstate};
 use crate::relay::boundary::{Batch, Lsn};
 use crate::source::{self, Event, Origin, Resume, Source, SourceError, SourceOptions};
 
@@ -58,6 +59,8 @@ pub(super) struct Link {
     /// Whose the last stream was. The core passes over positions that it has seen, and another timeline may give the same
     /// positions to other rows.
     last: Option<Origin>,
+    /// What was confirmed when Postgres last missed something that the stream needs.
+    undecodable_after: Option<Lsn>,
     /// Until when the first connection is tried; `None` once there was one.
     give_up: Option<Instant>,
 }
@@ -71,6 +74,7 @@ impl Link {
             resume: None,
             back_off: Duration::ZERO,
             last: None,
+            undecodable_after: None,
             give_up: Some(now + FIRST_CONNECTION),
         }
     }
@@ -134,9 +138,10 @@ impl Link {
         }
     }
 
-    /// Whether everything that was confirmed may reach the slot.
-    pub(super) fn is_settled(&self) -> bool {
-        !matches!(&self.state, State::Up(source) if source.backfill_end.is_some())
+    /// Whether nothing is left to be noted or confirmed of what is before `flush`. Rows from before the slot of which none has been
+    /// read leave nothing: the next start begins with them.
+    pub(super) fn is_settled(&self, flush: Lsn) -> bool {
+        !matches!(&self.state, State::Up(source) if source.backfill_end.is_some_and(|end| flush >= end))
     }
 
     /// Whether there is a stream.
@@ -190,7 +195,6 @@ impl Link {
     fn failed(&mut self, error: SourceError) -> LinkEvent {
         let held = matches!(error, SourceError::SlotHeld { .. });
         let out_of_patience = self.give_up.is_some_and(|until| Instant::now() >= until) && !held;
-        // A lost stream is always worth another attempt: what stands in the way shows when connecting.
         let was_up = matches!(self.state, State::Up(_));
         if let State::Up(source) = &self.state
             && source.stream.is_backfilled()
@@ -198,12 +202,41 @@ impl Link {
         {
             self.resume = Some(Resume::Backfilled(end));
         }
-        if out_of_patience || !(was_up || error.is_transient()) {
+        // Postgres' own word on a lost stream is worth another attempt: what stands in the way shows when connecting. What stands
+        // in the way of reading the rows from before the slot shows only while reading them, and what the source has found out
+        // is final.
+        let streams =
+            |source: &Source| source.backfill_end.is_none_or(|end| self.resume == Some(Resume::Backfilled(end)));
+        let was_streaming = matches!(&self.state, State::Up(source) if streams(source));
+        let may_pass = error.is_transient() || (was_streaming && matches!(error, SourceError::Postgres(_)));
+        if let Some(gap) = self.publication_gap(&error, was_up) {
+            return self.dead(gap);
+        }
+        if out_of_patience || !may_pass {
             return self.dead(error);
         }
         self.back_off = (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
         self.state = State::Waiting(Instant::now() + self.back_off);
         LinkEvent::Lost(error)
+    }
+}
+
+impl Link {
+    /// The publication is there when connecting and missing when streaming, at the same place as before: Postgres decodes
+    /// each row by the catalog of its own time, and then there was none. No attempt ever gets past that.
+    fn publication_gap(&mut self, error: &SourceError, was_up: bool) -> Option<SourceError> {
+        // The error of a publication that is not found; its warning, from Postgres 18 on.
+        let codes = [sqlstate::UNDEFINED_OBJECT, sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE];
+        let is_undefined = |error: &postgres::Error| error.sqlstate().is_some_and(|code| codes.contains(&code));
+        if !(was_up && matches!(error, SourceError::Postgres(error) if is_undefined(error))) {
+            return None;
+        }
+        let after = self.resume.map(Resume::lsn).unwrap_or_default();
+        (self.undecodable_after.replace(after) == Some(after)).then(|| SourceError::PublicationGap {
+            publication: self.options.publication.clone(),
+            slot: self.options.slot.clone(),
+            after,
+        })
     }
 }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::contracts;
-use crate::postgres::{ConnectOptions, Connection};
+use crate::postgres::{ConnectOptions, Connection, sqlstate};
 use crate::relay::boundary::{Answer, Request, SchemaVersion, SchemaVersionId};
 use crate::sink::Topics;
+use crate::source::SourceError;
+use crate::telemetry::Telemetry;
 
 /// The shortest and the longest wait before a question is put again.
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
@@ -24,11 +26,17 @@ struct Sources {
     postgres: ConnectOptions,
     topics: Topics,
     create_topics: bool,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Lookup {
-    pub(super) fn new(postgres: ConnectOptions, topics: Topics, create_topics: bool) -> Self {
-        Self { sources: Arc::new(Sources { postgres, topics, create_topics }), pending: None }
+    pub(super) fn new(
+        postgres: ConnectOptions,
+        topics: Topics,
+        create_topics: bool,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
+        Self { sources: Arc::new(Sources { postgres, topics, create_topics, telemetry }), pending: None }
     }
 
     /// Puts a question. One that was open is given up: the core waits for one answer at a time.
@@ -62,10 +70,15 @@ impl Sources {
         let mut back_off = BACK_OFF_MIN;
         loop {
             let error = match self.try_answer(&request).await {
-                Ok(answer) => return answer,
-                Err(error) => error,
+                Ok(answer) => {
+                    self.telemetry.set_waiting_for(None);
+                    return answer;
+                }
+                Err(error) => format!("{error:#}"),
             };
-            tracing::warn!(error = %format!("{error:#}"), "look-up failed and is tried again");
+            tracing::warn!(error, "look-up failed and is tried again");
+            self.telemetry.note_error(error.as_str());
+            self.telemetry.set_waiting_for(Some(error));
             tokio::time::sleep(back_off).await;
             back_off = (back_off * 2).min(BACK_OFF_MAX);
         }
@@ -99,6 +112,12 @@ fn schema_version(options: &ConnectOptions, id: &SchemaVersionId) -> anyhow::Res
         Err(contracts::LookUpError::Malformed { id, source }) => {
             tracing::error!(schema_version = %id, error = %source, "schema version is malformed and counts as unknown");
             Ok(None)
+        }
+        Err(contracts::LookUpError::Query { source, .. })
+            if source.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE) =>
+        {
+            let role = options.user().to_owned();
+            Err(SourceError::NoPrivilege { role, doing: "read outbox.schema_version" }.into())
         }
         found => Ok(found?),
     }

@@ -7,7 +7,7 @@
 //! | 3 | the answer to a look-up | the core's catalogue |
 //! | 4 | the note that the first backfill is published | the link, which confirms from then on |
 //! | 5 | the replication connection, when the core wants input or there is none | the core |
-//! | 6 | the core's own time, and that of the telemetry | the core |
+//! | 6 | the core's own time, or a second | the core, and the telemetry |
 //! | 7 | the end of the time for stopping | the caller |
 //!
 //! Every arm is cancel-safe. Deliveries come before input, so that the window empties before it fills.
@@ -37,8 +37,8 @@ use lookup::Lookup;
 /// How often progress is written to the telemetry at most.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How often it is written at least: the lag grows while nothing happens.
-const PROGRESS_INTERVAL_MOST: Duration = Duration::from_secs(1);
+/// How long the loop waits at most, so that the telemetry tells of an outage in which nothing moves.
+const TURN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs a relay until `shutdown` or a fault.
 ///
@@ -66,10 +66,7 @@ struct Driver<S> {
     telemetry: Arc<Telemetry>,
     /// Where the server's WAL ends, as the upkeep last saw it.
     server_end: Arc<AtomicU64>,
-    /// Before this, progress is not written again.
     progress_at: Option<Instant>,
-    /// At this it is written again, whatever happens.
-    progress_due: Option<Instant>,
     kafka_restarts: u64,
     /// Whether the replication connection has been up before.
     was_up: bool,
@@ -97,10 +94,11 @@ impl<S: Sink + Send> Driver<S> {
             if self.link.confirm(self.core.flush()) == Confirm::NoteBackfill {
                 self.backfill_note.write();
             }
-            if idle == Idle::Drained && self.core.owed().records == 0 && self.link.is_settled() {
+            if idle == Idle::Drained && self.core.owed().records == 0 && self.link.is_settled(self.core.flush()) {
                 return Ok(());
             }
-            let wake = [self.core.poll_timeout(Instant::now()), self.progress_due].into_iter().flatten().min();
+            let turn = Instant::now() + TURN_INTERVAL;
+            let wake = Some(self.core.poll_timeout(Instant::now()).map_or(turn, |at| at.min(turn)));
             let may_receive = if self.link.is_up() { idle == Idle::Input } else { !self.backfill_note.is_writing() };
             tokio::select! {
                 () = shutdown.cancelled(), if stop_by.is_none() => {
@@ -154,7 +152,6 @@ impl<S: Sink + Send> Driver<S> {
         }
         if self.progress_at.is_none_or(|at| now >= at) {
             self.progress_at = Some(now + PROGRESS_INTERVAL);
-            self.progress_due = Some(now + PROGRESS_INTERVAL_MOST);
             self.report(now);
         }
         Ok(idle)

@@ -22,6 +22,8 @@ pub mod names {
     pub const ERROR_DETAIL: &str = "outbox-error-detail";
     /// The topic that a dead letter should have gone to.
     pub const TOPIC: &str = "outbox-topic";
+    /// An event's own headers as they came, in a dead letter, where they could not be read.
+    pub const HEADERS: &str = "outbox-headers";
     /// The size in bytes of a value that even the dead-letter topic could not take.
     pub const VALUE_OMITTED: &str = "outbox-value-omitted";
 }
@@ -157,6 +159,12 @@ impl<'a> RowHeaders<'a> {
             code: RefusalCode::Undecodable,
             detail: format!("headers is not a JSON object (line {}, column {})", error.line(), error.column()),
         })
+    }
+
+    /// What could not be parsed, as the one header [`names::HEADERS`], so that a dead letter has all that came.
+    #[must_use]
+    pub fn unparsed(json: Option<&'a [u8]>) -> Self {
+        Self(json.map(|json| (names::HEADERS.into(), Some(json.into()))).into_iter().collect())
     }
 }
 

@@ -195,6 +195,12 @@ impl<'a> RowReader<'_, 'a> {
         None
     }
 
+    /// The same, and the bytes as they came, for the dead letter.
+    fn keep(&mut self, bytes: &'a [u8], column: &str, what: &str) -> Option<Text<'a>> {
+        self.refuse::<()>(column, what);
+        Some(Text::Borrowed(bytes))
+    }
+
     fn read(&mut self, slot: Slot, column: &str) -> Option<Text<'a>> {
         match (slot.codec, self.values[slot.index]) {
             (_, Value::Null) => None,
@@ -202,22 +208,22 @@ impl<'a> RowReader<'_, 'a> {
             (Codec::Utf8, Value::Text(bytes) | Value::Binary(bytes)) => Some(Text::Borrowed(bytes)),
             (Codec::Jsonb, Value::Binary(bytes)) => match bytes.split_first() {
                 Some((1, json)) => Some(Text::Borrowed(json)),
-                _ => self.refuse(column, "is jsonb of an unknown binary version"),
+                _ => self.keep(bytes, column, "is jsonb of an unknown binary version"),
             },
             (Codec::Bytea, Value::Text(digits)) => match unhex(digits) {
                 Some(bytes) => Some(Text::Owned(bytes)),
-                None => self.refuse(column, "is bytea in a text form other than \\x and hexadecimal digits"),
+                None => self.keep(digits, column, "is bytea in a text form other than \\x and hexadecimal digits"),
             },
             (Codec::Uuid, Value::Binary(bytes)) => match bytes.try_into() {
                 Ok(bytes) => Some(Text::uuid(bytes)),
-                Err(_) => self.refuse(column, "is a uuid of another length than 16 bytes"),
+                Err(_) => self.keep(bytes, column, "is a uuid of another length than 16 bytes"),
             },
             (Codec::Integer, Value::Binary(bytes)) => match integer(bytes) {
                 Some(value) => Some(Text::integer(value)),
-                None => self.refuse(column, "is an integer of another length than 2, 4 or 8 bytes"),
+                None => self.keep(bytes, column, "is an integer of another length than 2, 4 or 8 bytes"),
             },
-            (Codec::Timestamp | Codec::Foreign, Value::Binary(_)) => {
-                self.refuse(column, "has a type that is sent in a binary form the relay can't read")
+            (Codec::Timestamp | Codec::Foreign, Value::Binary(bytes)) => {
+                self.keep(bytes, column, "has a type that is sent in a binary form the relay can't read")
             }
             (_, Value::Binary(bytes) | Value::Text(bytes)) => Some(Text::Borrowed(bytes)),
         }
@@ -276,7 +282,7 @@ pub fn from_message(content: &[u8]) -> (Event<'_>, Option<Refusal>) {
                 schema: Some((message.schema_name, message.schema_version)),
                 topic: message.topic,
                 key: message.key.map(into_text),
-                payload: message.payload.map(|raw| Cow::Borrowed(raw.get().as_bytes())),
+                payload: message.payload.map(|raw| Cow::Borrowed(with_white_space(raw.get().as_bytes(), content))),
                 headers: message.headers.map(|raw| Cow::Borrowed(raw.get().as_bytes())),
                 has_contract: true,
                 ..Event::default()
@@ -290,6 +296,16 @@ pub fn from_message(content: &[u8]) -> (Event<'_>, Option<Refusal>) {
             (event, Some(undecodable("the logical message", &what)))
         }
     }
+}
+
+/// A JSON value with the white space around it, which a parser passes over and its writer has written.
+fn with_white_space<'a>(value: &'a [u8], content: &'a [u8]) -> &'a [u8] {
+    let start = value.as_ptr().addr().checked_sub(content.as_ptr().addr());
+    let Some((before, rest)) = start.and_then(|start| content.split_at_checked(start)) else { return value };
+    let Some((_, after)) = rest.split_at_checked(value.len()) else { return value };
+    let white = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let (left, right) = (before.iter().rev().take_while(white).count(), after.iter().take_while(white).count());
+    &content[before.len() - left..before.len() + value.len() + right]
 }
 
 fn into_text(text: Cow<'_, str>) -> Text<'_> {

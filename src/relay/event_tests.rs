@@ -208,6 +208,15 @@ fn a_logical_message_carries_the_payload_as_written() {
 }
 
 #[test]
+fn case_02_in_a_logical_message_white_space_around_the_payload_is_a_part_of_it() {
+    let content =
+        b"{\"id\":\"1\",\"schema_name\":\"s\",\"schema_version\":\"1\",\"payload\": \t[1]\r\n ,\"headers\":null}";
+    assert_eq!(from_message(content).0.payload.as_deref(), Some(&b" \t[1]\r\n "[..]));
+    let content = b"{\"id\":\"1\",\"schema_name\":\"s\",\"schema_version\":\"1\",\"payload\":1 }";
+    assert_eq!(from_message(content).0.payload.as_deref(), Some(&b"1 "[..]));
+}
+
+#[test]
 fn case_02_in_a_logical_message_null_is_a_payload_and_absence_a_tombstone() {
     let (event, _) = from_message(br#"{"id":"1","schema_name":"s","schema_version":"1","payload":null}"#);
     assert_eq!(event.payload.as_deref(), Some(&b"null"[..]));

@@ -169,8 +169,13 @@ impl Publisher {
         now: Instant,
         offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
     ) -> Result<Option<Idle>, Halt> {
-        let mut known = Known::default();
-        let checked = match refusal {
+        // Read before anything is refused: a dead letter has them too.
+        let (row_headers, malformed) = match RowHeaders::parse(event.headers.as_deref()) {
+            Ok(headers) => (headers, None),
+            Err(refusal) => (RowHeaders::unparsed(event.headers.as_deref()), Some(refusal)),
+        };
+        let mut known = Known { row_headers, contract: None };
+        let checked = match refusal.or(malformed) {
             Some(refusal) => Err(Stop::Refused(refusal)),
             None => self.check(event, &mut known, now),
         };
@@ -216,7 +221,6 @@ impl Publisher {
                 ));
             }
         }
-        known.row_headers = RowHeaders::parse(event.headers.as_deref()).map_err(Stop::Refused)?;
         let Some(topic) = known.topic(event) else {
             return Err(Stop::refused(
                 RefusalCode::NoTopic,
@@ -293,8 +297,7 @@ impl Publisher {
     }
 }
 
-/// What has been looked up for an event.
-#[derive(Default)]
+/// What has been looked up for an event, and its own headers.
 struct Known<'a> {
     contract: Option<Arc<Contract>>,
     row_headers: RowHeaders<'a>,

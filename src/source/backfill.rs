@@ -24,7 +24,8 @@ pub struct OutboxTable {
     pub table: TableName,
     /// The columns that are needed; none: all.
     pub columns: Vec<String>,
-    /// The column by which rows from before the slot are ordered, if there is one that tells their age.
+    /// The column by which rows from before the slot are ordered, if there is one that tells their age. A table that has none of
+    /// that name is read in the order in which its rows lie.
     pub order_by: Option<String>,
 }
 
@@ -55,9 +56,9 @@ pub(super) fn run(
 
 /// Starts a transaction in the slot's snapshot; the time of its start.
 fn begin(control: &mut Connection, snapshot: &str) -> Result<i64, SourceError> {
-    // The reading may take hours, and waits while Kafka does. It begins at a table's first row, whoever else reads it.
+    // The reading may take hours, and waits while Kafka does.
     control.simple_query(
-        "set synchronize_seqscans = off; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = 0; \
+        "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = 0; \
          select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'",
     )?;
     control.simple_query("begin isolation level repeatable read read only")?;
@@ -109,16 +110,13 @@ fn copy_statement(table: &OutboxTable, relation: &Relation) -> String {
     let columns: Vec<String> = relation.columns.iter().map(expression).collect();
     // Rows of one transaction often share their time of creation. Then the number of their statement in the transaction tells
     // their order, and of one statement's rows their place in the table: alone it would not, as writers that compete fill
-    // pages in any order.
-    let order = table
-        .order_by
-        .as_deref()
-        .map(|column| format!(" order by {}, cmin::text::bigint, tableoid, ctid", quote_identifier(column)));
+    // pages in any order. Without an order the server may begin a large table in its middle (synchronize_seqscans).
+    let age = table.order_by.as_deref().filter(|wanted| relation.columns.iter().any(|column| column.name == *wanted));
+    let age = age.map(|column| format!("{}, cmin::text::bigint, ", quote_identifier(column))).unwrap_or_default();
     format!(
-        "copy (select {} from {}{}) to stdout (format binary)",
+        "copy (select {} from {} order by {age}tableoid, ctid) to stdout (format binary)",
         columns.join(", "),
-        table.table,
-        order.unwrap_or_default()
+        table.table
     )
 }
 
@@ -156,9 +154,8 @@ fn describe(control: &mut Connection, table: &OutboxTable) -> Result<Relation, S
             key: row.is_true(4),
         });
     }
-    let needed = table.columns.iter().chain(&table.order_by);
-    let exists = |wanted: &&String| !rows.iter().any(|row| row.text(0) == Some(wanted));
-    if let Some(column) = needed.into_iter().find(exists) {
+    let is_missing = |wanted: &&String| !rows.iter().any(|row| row.text(0) == Some(wanted));
+    if let Some(column) = table.columns.iter().find(is_missing) {
         return Err(SourceError::ColumnMissing { table: table.table.clone(), column: column.clone() });
     }
     Ok(Relation { oid, table: table.table.clone(), replica_identity, columns })

@@ -38,6 +38,9 @@ fn advance(options: &SourceOptions, lsn: Lsn, last: &Origin) -> Result<(), Sourc
     if system.timeline != last.timeline {
         return Err(SourceError::TimelineChanged { before: last.timeline, now: system.timeline });
     }
+    if system.wal_end < lsn {
+        return Err(SourceError::ServerRewound { found: system.wal_end, expected: lsn });
+    }
     let walsender = Some(last.walsender);
     let since = Instant::now();
     loop {

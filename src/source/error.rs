@@ -33,25 +33,25 @@ pub enum SourceError {
     #[error("the server is a standby: connect to the primary")]
     Standby,
     /// The server writes no WAL that can be decoded.
-    #[error("wal_level is {found}: run \"alter system set wal_level = logical\" and restart Postgres")]
+    #[error("wal_level is {found}: run `alter system set wal_level = logical` and restart Postgres")]
     WalLevel {
         /// The setting found.
         found: String,
     },
     /// The role may not replicate.
-    #[error("role {role} may not replicate: run \"alter role {} replication\"", quote_identifier(role))]
+    #[error("role {role} may not replicate: run `alter role {} replication`", quote_identifier(role))]
     NoReplicationRole {
         /// The role.
         role: String,
     },
     /// The relay's state table is not there.
-    #[error("table outbox.relay does not exist in database {database}: run \"walpost migrate\" there")]
+    #[error("table outbox.relay does not exist in database {database}: run `walpost migrate` there")]
     MigrationsMissing {
         /// The database connected to.
         database: String,
     },
     /// The role lacks a grant.
-    #[error("role {role} may not {doing}: run \"walpost migrate --relay-role {role}\" as the schema's owner")]
+    #[error("role {role} may not {doing}: run `walpost migrate --relay-role {role}` as the schema's owner")]
     NoPrivilege {
         /// The role.
         role: String,
@@ -60,7 +60,7 @@ pub enum SourceError {
     },
     /// Every walsender is taken.
     #[error(
-        "all {limit} walsenders are in use: raise max_wal_senders and restart Postgres, or end one of \"select pid, application_name from pg_stat_replication\""
+        "all {limit} walsenders are in use: raise max_wal_senders and restart Postgres, or end one of `select pid, application_name from pg_stat_replication`"
     )]
     SendersUsedUp {
         /// The setting `max_wal_senders`.
@@ -68,7 +68,7 @@ pub enum SourceError {
     },
     /// No slot is free.
     #[error(
-        "all {limit} replication slots are in use: raise max_replication_slots and restart Postgres, or drop one that \"select slot_name from pg_replication_slots where not active\" shows"
+        "all {limit} replication slots are in use: raise max_replication_slots and restart Postgres, or drop one that `select slot_name from pg_replication_slots where not active` shows"
     )]
     SlotsUsedUp {
         /// The setting `max_replication_slots`.
@@ -78,7 +78,7 @@ pub enum SourceError {
     #[error("\"{0}\" can't name a replication slot: use 1 to 63 of a-z, 0-9 and _")]
     SlotName(String),
     /// Another process streams from the slot, or is filling it.
-    #[error("slot {slot} is held by process {}: stop that relay, or run \"select pg_terminate_backend({})\"", shown(*pid), shown(*pid))]
+    #[error("slot {slot} is held by process {}: stop that relay, or run `select pg_terminate_backend({})`", shown(*pid), shown(*pid))]
     SlotHeld {
         /// The slot.
         slot: String,
@@ -87,7 +87,7 @@ pub enum SourceError {
     },
     /// The slot was there, and rows after its position may never have been published.
     #[error(
-        "slot {slot} is gone, and rows committed since its last position may be unpublished: publish those again from the table, then run \"delete from outbox.relay where slot = {}\" to begin with a new slot",
+        "slot {slot} is gone, and rows committed since its last position may be unpublished: run `delete from outbox.relay where slot = {}` and start again; the new slot begins with every row that is still in the outbox tables, published or not",
         quote_literal(slot)
     )]
     SlotMissing {
@@ -96,7 +96,7 @@ pub enum SourceError {
     },
     /// Postgres has removed WAL that the slot needed.
     #[error(
-        "slot {slot} is invalidated ({reason}), and rows after {confirmed_flush} may be unpublished: publish those again from the table, then run \"select pg_drop_replication_slot({0}); delete from outbox.relay where slot = {0}\" and raise max_slot_wal_keep_size",
+        "slot {slot} is invalidated ({reason}), and rows after {confirmed_flush} may be unpublished: raise max_slot_wal_keep_size, run `select pg_drop_replication_slot({0}); delete from outbox.relay where slot = {0}` and start again; the new slot begins with every row that is still in the outbox tables, published or not",
         quote_literal(slot)
     )]
     SlotLost {
@@ -109,7 +109,7 @@ pub enum SourceError {
     },
     /// A physical slot.
     #[error(
-        "slot {slot} is a physical slot: name another in [postgres] slot, or run \"select pg_drop_replication_slot({})\"",
+        "slot {slot} is a physical slot: name another in [postgres] slot, or run `select pg_drop_replication_slot({})`",
         quote_literal(slot)
     )]
     SlotPhysical {
@@ -118,7 +118,7 @@ pub enum SourceError {
     },
     /// A slot of another output plugin.
     #[error(
-        "slot {slot} decodes with {plugin}, not pgoutput: name another in [postgres] slot, or run \"select pg_drop_replication_slot({})\"",
+        "slot {slot} decodes with {plugin}, not pgoutput: name another in [postgres] slot, or run `select pg_drop_replication_slot({})`",
         quote_literal(slot)
     )]
     SlotPlugin {
@@ -173,7 +173,7 @@ pub enum SourceError {
     },
     /// The state belongs to another cluster.
     #[error(
-        "slot {slot} was made on the cluster {stored}, but this is {found}: the database was restored elsewhere; check what was published, then run \"delete from outbox.relay where slot = {}\"",
+        "slot {slot} was made on the cluster {stored}, but this is {found}: the database was restored elsewhere; check what was published, then run `delete from outbox.relay where slot = {}`",
         quote_literal(slot)
     )]
     SystemChanged {
@@ -186,7 +186,7 @@ pub enum SourceError {
     },
     /// The publication does not exist.
     #[error(
-        "publication {publication} does not exist: run \"create publication {} for table {table} with (publish = 'insert', publish_via_partition_root = true)\"",
+        "publication {publication} does not exist: run `create publication {} for table {table} with (publish = 'insert', publish_via_partition_root = true)`",
         quote_identifier(publication)
     )]
     PublicationMissing {
@@ -195,9 +195,22 @@ pub enum SourceError {
         /// A table that it should have.
         table: TableName,
     },
+    /// The publication was made again, and rows were written while there was none.
+    #[error(
+        "publication {publication} did not exist when rows after {after} were written, and Postgres can't decode those: run `select pg_drop_replication_slot({0}); delete from outbox.relay where slot = {0}` and start again; the new slot begins with every row that is still in the outbox tables, published or not",
+        quote_literal(slot)
+    )]
+    PublicationGap {
+        /// The publication.
+        publication: String,
+        /// The slot.
+        slot: String,
+        /// The last position that was confirmed.
+        after: Lsn,
+    },
     /// The publication lacks a table.
     #[error(
-        "publication {publication} lacks table {table}: run \"alter publication {} add table {table}\"",
+        "publication {publication} lacks table {table}: run `alter publication {} add table {table}`",
         quote_identifier(publication)
     )]
     PublicationLacksTable {
@@ -208,7 +221,7 @@ pub enum SourceError {
     },
     /// The publication leaves inserts out.
     #[error(
-        "publication {publication} leaves out inserts: run \"alter publication {} set (publish = 'insert')\"",
+        "publication {publication} leaves out inserts: run `alter publication {} set (publish = 'insert')`",
         quote_identifier(publication)
     )]
     PublicationWithoutInserts {
@@ -217,7 +230,7 @@ pub enum SourceError {
     },
     /// The publication names partitions in place of their table.
     #[error(
-        "publication {publication} publishes the partitions of {table} under their own names: run \"alter publication {} set (publish_via_partition_root = true)\"",
+        "publication {publication} publishes the partitions of {table} under their own names: run `alter publication {} set (publish_via_partition_root = true)`",
         quote_identifier(publication)
     )]
     PublicationByPartition {
@@ -227,9 +240,7 @@ pub enum SourceError {
         table: TableName,
     },
     /// An outbox table does not exist.
-    #[error(
-        "table {table} does not exist in database {database}: run \"walpost migrate\", or correct [[outbox]] table"
-    )]
+    #[error("table {table} does not exist in database {database}: run `walpost migrate`, or correct [[outbox]] table")]
     TableMissing {
         /// The table.
         table: TableName,

@@ -9,7 +9,7 @@ use super::cut::{Cut, Next, Seen, cut};
 use super::error::SourceError;
 use super::outlet::{Handed, Outlet, Stop};
 use super::wire::{Received, Tempo, Wire};
-use crate::postgres::{Body, Error, HEADER_BYTES, Head, Parts, ServerError};
+use crate::postgres::{Body, Error, HEADER_BYTES, Head, Parts, ServerError, sqlstate};
 use crate::relay::boundary::{Batch, Lsn};
 
 /// Bytes that one read takes at most, and so the size of a batch unless a single message is larger.
@@ -192,6 +192,11 @@ impl<'a> Reader<'a> {
             b'N' => {
                 let notice = ServerError::parse(&mut body)?;
                 tracing::info!(severity = %notice.severity, code = %notice.code, message = %notice.message, "notice from postgres");
+                // From 18 on, pgoutput warns of a publication that it does not find, and leaves its rows out; before, that is
+                // an error. Here it is one always: no row is left out in silence.
+                if notice.severity == "WARNING" && notice.code == sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE {
+                    return Err(Error::Server(Box::new(notice)).into());
+                }
                 Ok(())
             }
             // ParameterStatus, CopyDone, CommandComplete, ReadyForQuery.

@@ -142,7 +142,8 @@ impl SlotState {
         }
         let confirmed_flush = self.confirmed_flush.unwrap_or_default();
         if self.wal_status.as_deref() == Some("lost") || self.invalidation.is_some() || self.confirmed_flush.is_none() {
-            let reason = self.invalidation.clone().unwrap_or_else(|| "its WAL was removed".to_owned());
+            let reason = self.invalidation.as_deref().filter(|reason| *reason != "wal_removed");
+            let reason = reason.unwrap_or("its WAL was removed").to_owned();
             return Err(SourceError::SlotLost { slot, reason, confirmed_flush });
         }
         Ok(confirmed_flush)
@@ -288,16 +289,7 @@ pub fn check_publication(
     publication: &str,
     table: &TableName,
 ) -> Result<(), SourceError> {
-    let rows =
-        control.query("select pubinsert, pubviaroot from pg_publication where pubname = $1", &[Some(publication)])?;
-    let publication = publication.to_owned();
-    let Some(found) = rows.first() else {
-        return Err(SourceError::PublicationMissing { publication, table: table.clone() });
-    };
-    if !found.is_true(0) {
-        return Err(SourceError::PublicationWithoutInserts { publication });
-    }
-    let rows = control.query(
+    let tables = control.query(
         "select exists (select from pg_publication_tables t where t.pubname = $1 and t.schemaname = $2 and t.tablename = $3), \
                 exists (select from pg_partition_tree(c.oid) leaf join pg_class l on l.oid = leaf.relid \
                         join pg_namespace ln on ln.oid = l.relnamespace \
@@ -305,13 +297,20 @@ pub fn check_publication(
                         where t.pubname = $1 and leaf.level > 0) \
          from pg_class c join pg_namespace n on n.oid = c.relnamespace \
          where n.nspname = $2 and c.relname = $3 and c.relkind in ('r', 'p')",
-        &[Some(&publication), Some(&table.schema), Some(&table.name)],
+        &[Some(publication), Some(&table.schema), Some(&table.name)],
     )?;
-    let table = table.clone();
-    match rows.first() {
-        None => Err(SourceError::TableMissing { table, database: database.to_owned() }),
-        Some(row) if row.is_true(0) => Ok(()),
-        Some(row) if row.is_true(1) => Err(SourceError::PublicationByPartition { publication, table }),
+    let publications =
+        control.query("select pubinsert, pubviaroot from pg_publication where pubname = $1", &[Some(publication)])?;
+    let (publication, table) = (publication.to_owned(), table.clone());
+    // A publication can be made only for a table that is there.
+    let Some(row) = tables.first() else {
+        return Err(SourceError::TableMissing { table, database: database.to_owned() });
+    };
+    match publications.first() {
+        None => Err(SourceError::PublicationMissing { publication, table }),
+        Some(found) if !found.is_true(0) => Err(SourceError::PublicationWithoutInserts { publication }),
+        Some(_) if row.is_true(0) => Ok(()),
+        Some(_) if row.is_true(1) => Err(SourceError::PublicationByPartition { publication, table }),
         Some(_) => Err(SourceError::PublicationLacksTable { publication, table }),
     }
 }

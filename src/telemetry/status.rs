@@ -45,6 +45,8 @@ struct Words {
     last_error: Option<LastError>,
     /// A topic without which nothing goes on, and why.
     blocked_on: Option<String>,
+    /// A question without whose answer nothing goes on, and why there is none yet.
+    waiting_for: Option<String>,
 }
 
 /// The last error that the relay met, and went on after.
@@ -145,6 +147,11 @@ impl Telemetry {
         self.words().blocked_on = reason;
     }
 
+    /// Sets which look-up of a schema version or a topic fails and is tried again, and why; `None`: none does.
+    pub fn set_waiting_for(&self, reason: Option<String>) {
+        self.words().waiting_for = reason;
+    }
+
     /// Why the relay is not ready at `now`; empty if it is: connected on both sides, and the slot moves.
     #[must_use]
     pub fn not_ready(&self, now: Instant) -> Vec<String> {
@@ -154,9 +161,10 @@ impl Telemetry {
                 reasons.push(format!("not connected to {name}"));
             }
         }
-        if let Some(reason) = &self.words().blocked_on {
-            reasons.push(format!("blocked: {reason}"));
-        }
+        let words = self.words();
+        reasons.extend(words.blocked_on.iter().map(|reason| format!("blocked: {reason}")));
+        reasons.extend(words.waiting_for.iter().map(|reason| format!("waiting: {reason}")));
+        drop(words);
         let owed = self.metrics.read().in_flight_records;
         let moved = self.started + Duration::from_millis(self.moved_millis.load(Ordering::Relaxed));
         let still = now.saturating_duration_since(moved);
@@ -236,7 +244,10 @@ mod tests {
         assert_eq!(telemetry.not_ready(now), ["not connected to Kafka"]);
         telemetry.metrics.set_connected(Side::Kafka, true);
         telemetry.set_blocked_on(Some("topic outbox.dead-letter: not_authorized".to_owned()));
-        assert_eq!(telemetry.not_ready(now), ["blocked: topic outbox.dead-letter: not_authorized"]);
+        telemetry.set_waiting_for(Some("look up schema version a/1: no connection".to_owned()));
+        let reasons =
+            ["blocked: topic outbox.dead-letter: not_authorized", "waiting: look up schema version a/1: no connection"];
+        assert_eq!(telemetry.not_ready(now), reasons);
     }
 
     #[test]

@@ -4,7 +4,12 @@
 mod chaos;
 mod first;
 mod demo;
+mod examples;
 mod harness;
 mod lifecycle;
+mod routing;
+mod http;
+mod refusals;
 mod sandbox;
+mod setup;
 mod sink;

@@ -59,17 +59,23 @@ impl Received {
     }
 }
 
-/// Reads `topics` until `enough` is true, then on to their end; panics after [`PATIENCE`]. Records of one partition come in its order;
+/// Reads `topics` until `enough` is true, then on to their end; panics after [`PATIENCE`]. `login` are further properties. Records of one partition come in its order;
 /// only what `read_committed` shows is seen.
 pub(super) async fn read(
     bootstrap: &str,
+    login: &[(String, String)],
     topics: &[&str],
     wanted: &str,
     enough: impl FnMut(&[Received]) -> bool + Send + 'static,
 ) -> Vec<Received> {
-    let (bootstrap, wanted) = (bootstrap.to_owned(), wanted.to_owned());
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", bootstrap);
+    for (name, value) in login {
+        client.set(name, value);
+    }
+    let wanted = wanted.to_owned();
     let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
-    let reading = tokio::task::spawn_blocking(move || read_blocking(&bootstrap, &topics, &wanted, enough));
+    let reading = tokio::task::spawn_blocking(move || read_blocking(&client, &topics, &wanted, enough));
     match reading.await {
         Ok(records) => records,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -77,13 +83,13 @@ pub(super) async fn read(
 }
 
 fn read_blocking(
-    bootstrap: &str,
+    client: &ClientConfig,
     topics: &[String],
     wanted: &str,
     mut enough: impl FnMut(&[Received]) -> bool,
 ) -> Vec<Received> {
     let deadline = Instant::now() + PATIENCE;
-    let mut readers: Vec<Reader> = topics.iter().map(|topic| Reader::open(bootstrap, topic, deadline)).collect();
+    let mut readers: Vec<Reader> = topics.iter().map(|topic| Reader::open(client, topic, deadline)).collect();
     let mut records = Vec::new();
     let mut satisfied = enough(&records);
     while !(satisfied && readers.iter().all(Reader::is_at_end)) {
@@ -112,9 +118,9 @@ struct Reader {
 
 impl Reader {
     /// Waits until the topic exists, and starts at the beginning of each partition.
-    fn open(bootstrap: &str, topic: &str, deadline: Instant) -> Self {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", bootstrap)
+    fn open(client: &ClientConfig, topic: &str, deadline: Instant) -> Self {
+        let consumer: BaseConsumer = client
+            .clone()
             .set("group.id", "walpost-tests")
             .set("enable.auto.commit", "false")
             .set("isolation.level", "read_committed")

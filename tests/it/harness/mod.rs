@@ -66,14 +66,23 @@ impl Harness {
         Self::on(name, &url, &kafka, Origin::Own, Some(own)).await
     }
 
-    /// The same with a PostgreSQL that belongs to this test alone, and the shared Kafka.
+    /// A fresh database on a PostgreSQL that belongs to this test alone, with the shared Kafka.
     pub(crate) async fn with_own_postgres(name: &str, postgres: PostgresOptions) -> Self {
+        let servers = Servers::shared().await;
         let postgres = PostgresOptions { version: servers::postgres_version(postgres.version), ..postgres };
-        let shared = Servers::shared().await;
         let own = Sandbox::start(Some(postgres), None, &Progress::silent()).await;
         let own = own.unwrap_or_else(|error| panic!("{}: {error}", servers::THREE_WAYS));
         let url = own.postgres.as_ref().expect("a PostgreSQL was asked for").url();
-        Self::on(name, &url, &shared.kafka, shared.origin, Some(own)).await
+        Self::on(name, &url, &servers.kafka, servers.origin, Some(own)).await
+    }
+
+    /// A fresh database on the shared PostgreSQL, with a Kafka that belongs to this test alone.
+    pub(crate) async fn with_own_kafka(name: &str, kafka: KafkaOptions) -> Self {
+        let servers = Servers::shared().await;
+        let own = Sandbox::start(None, Some(kafka), &Progress::silent()).await;
+        let own = own.unwrap_or_else(|error| panic!("{}: {error}", servers::THREE_WAYS));
+        let kafka = own.kafka.as_ref().expect("a Kafka was asked for").bootstrap();
+        Self::on(name, &servers.postgres_url, &kafka, servers.origin, Some(own)).await
     }
 
     async fn on(name: &str, admin_url: &str, kafka: &str, origin: Origin, own: Option<Sandbox>) -> Self {
@@ -134,6 +143,11 @@ impl Harness {
         connect(&self.url).await
     }
 
+    /// A new session of another role's, or in another database.
+    pub(crate) async fn session_at(&self, url: &str) -> Client {
+        connect(url).await
+    }
+
     /// Runs statements, separated by semicolons, in a session of their own.
     pub(crate) async fn execute(&self, sql: &str) {
         self.session().await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -185,7 +199,8 @@ impl Harness {
 
     /// [`Self::consume`] on a Kafka that is not this harness's.
     pub(crate) async fn consume_from(&self, bootstrap: &str, topic: &str, count: usize) -> Vec<Received> {
-        consumer::read(bootstrap, &[topic], &format!("{count} records"), move |records| records.len() >= count).await
+        let wanted = format!("{count} records");
+        consumer::read(bootstrap, &[], &[topic], &wanted, move |records| records.len() >= count).await
     }
 
     /// Reads topics from their beginning until `enough` is content with what came, then to their end. `wanted` says what was waited for,
@@ -196,7 +211,13 @@ impl Harness {
         wanted: &str,
         enough: impl FnMut(&[Received]) -> bool + Send + 'static,
     ) -> Vec<Received> {
-        consumer::read(self.kafka(), topics, wanted, enough).await
+        consumer::read(self.kafka(), &self.kafka_login("admin"), topics, wanted, enough).await
+    }
+
+    /// The librdkafka properties to log in as this user; none where the Kafka asks for no login.
+    pub(crate) fn kafka_login(&self, user: &str) -> Vec<(String, String)> {
+        let own = self.own.as_ref().and_then(|own| own.kafka.as_ref());
+        own.map(|kafka| kafka.client_properties(user)).unwrap_or_default()
     }
 
     /// This test's own PostgreSQL.
@@ -215,20 +236,21 @@ impl Harness {
 impl Drop for Harness {
     /// Leaves shared servers as they were. Own ones go away whole.
     fn drop(&mut self) {
-        if self.origin == Origin::Own {
+        let own = self.own.as_ref();
+        let shares_postgres = own.is_none_or(|own| own.postgres.is_none());
+        let shares_kafka = own.is_none_or(|own| own.kafka.is_none()) && self.origin == Origin::Environment;
+        if !shares_postgres && !shares_kafka {
             return;
         }
-        let own_postgres = self.own.is_some();
-        let (name, admin_url, kafka, origin) =
-            (self.name.clone(), self.admin_url.clone(), self.kafka.clone(), self.origin);
+        let (name, admin_url, kafka) = (self.name.clone(), self.admin_url.clone(), self.kafka.clone());
         // A thread with a runtime of its own: the test's may be on its way out, and this one must be waited for.
         let cleaning = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(async {
-                if !own_postgres {
+                if shares_postgres {
                     drop_database(&admin_url, &name).await;
                 }
-                if origin == Origin::Environment {
+                if shares_kafka {
                     servers::delete_topics(&kafka, &format!("{name}.")).await;
                 }
             });

@@ -1,0 +1,104 @@
+//! What the relay serves over HTTP, while all is well and while a server is away.
+
+use expect_test::expect;
+use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
+
+use crate::harness::{Harness, Relay};
+
+const EMIT: &str = "select outbox.emit('order.placed', 'k', '1')";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_status_and_health_of_a_relay_that_works() {
+    let harness = Harness::migrated("http").await;
+    harness.register("order.placed").await;
+    let mut relay = Relay::start(&harness, "name = 'shop'\n");
+    relay.ready().await;
+    for _ in 0..3 {
+        harness.execute(EMIT).await;
+    }
+    harness.execute("insert into outbox.event (schema_name, schema_version) values ('lost', '1')").await;
+    let settled = |status: &serde_json::Value| status["events"] == 4 && status["in_flight_records"] == 0;
+    let status = relay.wait_for("four records acknowledged", settled).await;
+    for (key, value) in [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("relay", "shop"),
+        ("slot", harness.name()),
+        ("publication", "outbox"),
+        ("database", harness.name()),
+    ] {
+        assert_eq!(status[key], value, "{status}");
+    }
+    assert_eq!(status["dead_letters"], serde_json::json!({"unknown_schema": 1}));
+    assert_eq!(status["ready"], true);
+    assert_eq!(status["not_ready"], serde_json::json!([]));
+    assert!(status["bytes"].as_u64().is_some_and(|bytes| bytes > 100), "{status}");
+    assert!(status["latency_p50_millis"].as_f64().is_some_and(|millis| millis > 0.0), "{status}");
+    let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
+    assert_eq!(status["position"].as_str(), letters[0].header("outbox-position"), "the last event taken");
+
+    let (code, metrics) = relay.get("/metrics").await.expect("the relay answers");
+    assert_eq!(code, 200);
+    let mut names: Vec<&str> = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    names.sort_unstable();
+    expect![[r#"
+        walpost_build info
+        walpost_bytes counter
+        walpost_connected gauge
+        walpost_dead_letters counter
+        walpost_events counter
+        walpost_flush_lsn_bytes gauge
+        walpost_in_flight_bytes gauge
+        walpost_in_flight_records gauge
+        walpost_lag_bytes gauge
+        walpost_lag_seconds gauge
+        walpost_publish_latency_seconds histogram
+        walpost_received_lsn_bytes gauge
+        walpost_reconnects counter
+        walpost_retained_wal_bytes gauge
+        walpost_returned counter
+        walpost_skipped counter"#]]
+    .assert_eq(&names.join("\n"));
+    for line in ["walpost_events_total 4", "walpost_dead_letters_total{code=\"unknown_schema\"} 1"] {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
+    assert!(metrics.ends_with("# EOF\n"));
+    assert_eq!(relay.get("/healthz").await, Some((200, "ok\n".to_owned())));
+    assert_eq!(relay.get("/readyz").await, Some((200, "ready\n".to_owned())));
+    assert_eq!(relay.get("/nowhere").await.map(|(code, _)| code), Some(404));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_follows_postgres_and_kafka() {
+    let postgres = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
+    let mut harness = Harness::with_own_servers("readiness", postgres, KafkaOptions::default()).await;
+    harness.migrate().await;
+    harness.register("order.placed").await;
+    let mut relay = Relay::start(&harness, "max_in_flight = 5\n");
+    relay.ready().await;
+    harness.execute(EMIT).await;
+    harness.consume(&harness.topic("order.placed"), 1).await;
+
+    harness.own_postgres().stop(StopMode::Fast).await.expect("the server stops");
+    not_ready(&mut relay, "not connected to Postgres").await;
+    harness.own_postgres().start_again().await.expect("the server starts");
+    relay.ready().await;
+
+    // More than the window holds, at once: nothing moves any more, and the reason is said all the same.
+    harness.own_kafka().kill().await.expect("the broker ends");
+    harness.execute(&format!("{EMIT} from generate_series(1, 20)")).await;
+    relay.wait_for("a full window", |status| status["in_flight_records"] == 5).await;
+    not_ready(&mut relay, "not connected to Kafka").await;
+    harness.own_kafka().start_again().await.expect("the broker starts");
+    relay.ready().await;
+    assert_eq!(harness.consume(&harness.topic("order.placed"), 21).await.len(), 21);
+    let status = relay.wait_for("nothing in flight", |status| status["in_flight_records"] == 0).await;
+    assert!(status["postgres_reconnects"].as_u64().is_some_and(|count| count > 0), "{status}");
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}
+
+/// Waits for a 503 with just this reason; the process is well all the while.
+async fn not_ready(relay: &mut Relay, reason: &str) {
+    relay.wait_for(reason, |status| status["not_ready"] == serde_json::json!([reason])).await;
+    assert_eq!(relay.get("/readyz").await, Some((503, format!("{reason}\n"))));
+    assert_eq!(relay.get("/healthz").await, Some((200, "ok\n".to_owned())));
+}

@@ -1,0 +1,83 @@
+//! What can't even become a dead letter, or can't be asked for: the relay waits, says so, and goes on.
+
+use super::{create_topic, emit, insert, register_with, values};
+use crate::harness::{Harness, Relay};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_27_a_missing_dead_letter_topic_is_waited_for() {
+    let harness = Harness::migrated("no_letters").await;
+    let letters = harness.topic("dead-letter");
+    create_topic(&harness, &harness.topic("order.placed"), &[]).await;
+    harness.register("order.placed").await;
+    let mut relay = Relay::start(&harness, "create_topics = false\n");
+    relay.ready().await;
+    harness.execute(&emit("order.placed", "k", "1")).await;
+    harness.execute(&insert("order.lost", "'k'", "'2'", &[])).await;
+    harness.execute(&emit("order.placed", "k", "3")).await;
+
+    wait_blocked(&mut relay, &letters).await;
+    let before = confirmed_after_two_reports(&harness).await;
+    create_topic(&harness, &letters, &[]).await;
+    relay.ready().await;
+    let refused = harness.consume(&letters, 1).await;
+    assert_eq!(values(&refused), ["2"]);
+    assert_eq!(values(&harness.consume(&harness.topic("order.placed"), 2).await), ["1", "3"]);
+    nothing_was_confirmed_past(&harness, &before, refused[0].header("outbox-position")).await;
+    relay.wait_for_log("the topic can be written to again").await;
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}
+
+/// Waits until log, `/readyz` and `/status` say that this topic stops everything.
+pub(super) async fn wait_blocked(relay: &mut Relay, topic: &str) {
+    let blocked = |reasons: &serde_json::Value| {
+        let reasons = reasons.as_array().into_iter().flatten().filter_map(|reason| reason.as_str());
+        reasons.filter(|reason| reason.starts_with("blocked: ") && reason.contains(topic)).count() == 1
+    };
+    let status = relay.wait_for("blocked", |status| blocked(&status["not_ready"])).await;
+    assert_eq!(status["ready"], false);
+    let (code, body) = relay.get("/readyz").await.expect("the relay answers");
+    assert_eq!(code, 503, "{body}");
+    assert!(body.contains("blocked") && body.contains(topic), "{body}");
+    relay.wait_for_log("nothing goes on before this topic can be written to").await;
+}
+
+/// What is confirmed after the relay has reported twice more, so that what it would confirm is confirmed.
+pub(super) async fn confirmed_after_two_reports(harness: &Harness) -> String {
+    let slot = harness.name();
+    let last_report = format!(
+        "select (s.reply_time)::text from pg_stat_replication s join pg_replication_slots p on p.active_pid = s.pid \
+         where p.slot_name = '{slot}'"
+    );
+    for _ in 0..2 {
+        let seen = harness.query_text(&last_report).await.expect("the relay streams");
+        let newer = format!("select ({last_report})::timestamptz > '{seen}'");
+        harness.wait_for(&newer).await;
+    }
+    let confirmed = format!("select confirmed_flush_lsn::text from pg_replication_slots where slot_name = '{slot}'");
+    harness.query_text(&confirmed).await.expect("the slot has a position")
+}
+
+/// Whether what was confirmed is not past the commit of the row at this position.
+pub(super) async fn nothing_was_confirmed_past(harness: &Harness, confirmed: &str, position: Option<&str>) {
+    let (commit, _) = position.and_then(|position| position.rsplit_once('/')).expect("a dead letter has its position");
+    let not_past = harness.query(&format!("select '{confirmed}'::pg_lsn <= '{commit}'::pg_lsn")).await;
+    assert!(not_past[0].get::<_, bool>(0), "{confirmed} was confirmed, the row's commit is at {commit}");
+}
+
+/// More replicas than there are brokers is taken for an outage: it passes when a broker comes back. It must be seen, though.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_can_not_be_made_now_is_waited_for_and_said() {
+    let harness = Harness::migrated("replicas").await;
+    let topic = harness.topic("order.placed");
+    register_with(&harness, "order.placed", r#"{"replication_factor": 17}"#).await;
+    let mut relay = Relay::start(&harness, "");
+    relay.ready().await;
+    harness.execute(&emit("order.placed", "k", "1")).await;
+    let named = |status: &serde_json::Value| status["not_ready"].to_string().contains(&topic);
+    let status = relay.wait_for("the topic named", named).await;
+    assert!(status["last_error"]["message"].as_str().is_some_and(|message| message.contains(&topic)), "{status}");
+    create_topic(&harness, &topic, &[]).await;
+    relay.ready().await;
+    assert_eq!(values(&harness.consume(&topic, 1).await), ["1"]);
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}

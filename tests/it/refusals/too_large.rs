@@ -1,0 +1,68 @@
+//! Records above their topic's limit, among bursts of innocent ones.
+
+use std::collections::BTreeMap;
+
+use super::{alter_topic, register_with};
+use crate::harness::{Harness, Received, Relay};
+
+/// A topic's limit, in bytes.
+const LIMIT: &str = "20000";
+
+/// Rows of about a kilobyte with seven keys, among them every `nth` one above [`LIMIT`]. Numbers are from `first` to `last`.
+fn burst(first: u32, last: u32, nth: u32) -> String {
+    format!(
+        "select outbox.emit('order.placed', 'k' || i % 7, json_build_object('n', i, 'pad', \
+         (select string_agg(md5(i::text || j), '') from generate_series(1, case when i % {nth} = 0 then 1000 else 30 end) j))) \
+         from generate_series({first}, {last}) i"
+    )
+}
+
+fn number(record: &Received) -> u64 {
+    let payload: serde_json::Value = serde_json::from_slice(record.value.as_deref().expect("a payload")).expect("JSON");
+    payload["n"].as_u64().expect("a number")
+}
+
+/// Every innocent row once, those of a key in order; every large one a dead letter.
+async fn check(harness: &Harness, last: u64, nth: impl Fn(u64) -> bool) {
+    let large: Vec<u64> = (1..=last).filter(|number| nth(*number)).collect();
+    let innocent = usize::try_from(last).expect("a small number") - large.len();
+    let mut keys: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for record in harness.consume(&harness.topic("order.placed"), innocent).await {
+        keys.entry(number(&record) % 7).or_default().push(number(&record));
+    }
+    for (key, numbers) in keys {
+        let expected: Vec<u64> = (1..=last).filter(|number| number % 7 == key && !nth(*number)).collect();
+        assert_eq!(numbers, expected, "key {key}");
+    }
+    let letters = harness.consume(&harness.topic("dead-letter"), large.len()).await;
+    assert!(letters.iter().all(|letter| letter.header("outbox-error") == Some("too_large")), "{letters:?}");
+    assert!(letters.iter().all(|letter| letter.header("outbox-topic") == Some(&harness.topic("order.placed"))));
+    assert_eq!(letters.iter().map(number).collect::<Vec<_>>(), large);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_26_large_rows_of_a_topic_with_a_small_limit() {
+    let harness = Harness::migrated("small_limit").await;
+    let settings = format!(r#"{{"partitions": 3, "config": {{"max.message.bytes": "{LIMIT}"}}}}"#);
+    register_with(&harness, "order.placed", &settings).await;
+    let mut relay = Relay::start(&harness, "");
+    relay.ready().await;
+    harness.execute(&burst(1, 2_000, 400)).await;
+    check(&harness, 2_000, |number| number % 400 == 0).await;
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}
+
+/// The relay has asked for the limit before, so that it is the broker that refuses, and whole batches at that.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_26_a_limit_that_is_lowered_while_the_relay_runs() {
+    let harness = Harness::migrated("lowered_limit").await;
+    register_with(&harness, "order.placed", r#"{"partitions": 1}"#).await;
+    let mut relay = Relay::start(&harness, "");
+    relay.ready().await;
+    harness.execute(&burst(1, 10, 1_000)).await;
+    harness.consume(&harness.topic("order.placed"), 10).await;
+    alter_topic(&harness, &harness.topic("order.placed"), "max.message.bytes", LIMIT).await;
+    harness.execute(&burst(11, 600, 150)).await;
+    check(&harness, 600, |number| number > 10 && number % 150 == 0).await;
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}

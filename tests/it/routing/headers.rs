@@ -1,0 +1,86 @@
+//! The styles of headers, and who wins.
+
+use super::register_ordered;
+use crate::harness::{Harness, Received, Relay};
+
+/// Two events, a row and a message, in this style; their records and ids.
+async fn published(style: &str) -> Vec<(Received, String)> {
+    let harness = Harness::migrated(&format!("headers_{style}")).await;
+    let topic = register_ordered(&harness, "order.placed").await;
+    let mut relay =
+        Relay::start(&harness, &format!("headers = \"{style}\"\nname = \"the-relay\"\nsource = \"/shop/orders\""));
+    relay.ready().await;
+    let mut ids = Vec::new();
+    for function in ["emit", "emit_message"] {
+        // Names that the relay gives itself are tried too.
+        let headers = r#"{"traceparent": "00-1", "id": "forged", "ce_id": "forged", "outbox-position": "forged", "outbox-relay": "forged"}"#;
+        let emit = format!("select outbox.{function}('order.placed', 'k', '1'::json, headers => '{headers}')::text");
+        ids.push(harness.query_text(&emit).await.expect("an id"));
+    }
+    harness.consume(&topic, 2).await.into_iter().zip(ids).collect()
+}
+
+fn names(record: &Received) -> Vec<&str> {
+    record.headers.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+fn is_position(text: &str) -> bool {
+    let parts: Vec<_> = text.split('/').collect();
+    parts.len() == 3 && parts[..2].iter().all(|part| u64::from_str_radix(part, 16).is_ok()) && parts[2] == "1"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_of_cloudevents_are_those_of_its_kafka_binding() {
+    for (record, id) in published("cloudevents").await {
+        let expected = [
+            "ce_specversion",
+            "ce_id",
+            "ce_source",
+            "ce_type",
+            "ce_time",
+            "ce_dataschema",
+            "content-type",
+            "outbox-position",
+            "outbox-relay",
+        ];
+        assert_eq!(names(&record)[..9], expected);
+        // jsonb has put the row's own into its order.
+        assert_eq!(names(&record)[9..], ["id", "traceparent"]);
+        for (name, value) in [
+            ("ce_specversion", "1.0"),
+            ("ce_id", id.as_str()),
+            ("ce_source", "/shop/orders"),
+            ("ce_type", "order.placed"),
+            ("ce_dataschema", "order.placed/1"),
+            ("content-type", "application/json"),
+            ("outbox-relay", "the-relay"),
+            ("traceparent", "00-1"),
+        ] {
+            assert_eq!(record.header(name), Some(value), "{name}");
+        }
+        assert!(record.header("outbox-position").is_some_and(is_position));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_in_plain_style_are_id_and_schema() {
+    for (record, id) in published("plain").await {
+        assert_eq!(
+            names(&record),
+            ["id", "schema", "schema-version", "outbox-position", "outbox-relay", "ce_id", "traceparent"]
+        );
+        assert_eq!(record.header("id"), Some(id.as_str()));
+        assert_eq!(record.header("schema"), Some("order.placed"));
+        assert_eq!(record.header("schema-version"), Some("1"));
+        assert!(record.header("outbox-position").is_some_and(is_position));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_in_debezium_style_are_the_id_alone() {
+    for (record, id) in published("debezium").await {
+        assert_eq!(names(&record), ["id", "outbox-position", "outbox-relay", "ce_id", "traceparent"]);
+        assert_eq!(record.header("id"), Some(id.as_str()));
+        assert!(record.header("outbox-position").is_some_and(is_position));
+    }
+}

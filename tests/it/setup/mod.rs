@@ -1,0 +1,66 @@
+//! Set-ups that can't work: what the user is told, that it mends it, and the exit code.
+
+mod command_line;
+mod publication;
+mod roles;
+mod server;
+mod slot;
+mod tls;
+mod unreachable;
+
+use crate::harness::{Harness, Relay, config};
+
+/// Starts a relay that must end by itself; its exit code and what it leaves on stderr, which is one line.
+async fn refused(config: &str) -> (Option<i32>, String) {
+    let mut relay = Relay::start_with(config);
+    let status = relay.exit().await;
+    let log = relay.log();
+    let told: Vec<&str> = log.lines().filter(|line| !line.starts_with('{')).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    (status.code(), told[0].to_owned())
+}
+
+/// A relay with this configuration is refused as unavailable; gives the message with `db` for the test's own name.
+async fn unavailable(harness: &Harness, config: &str) -> String {
+    let (code, message) = refused(config).await;
+    assert_eq!(code, Some(69), "{message}");
+    message.replace(harness.name(), "db")
+}
+
+/// The command between backticks, for this test's own names.
+fn mend(harness: &Harness, message: &str) -> String {
+    let mut parts = message.split('`');
+    let command = parts.nth(1).unwrap_or_else(|| panic!("no command: {message}"));
+    assert!(parts.next().is_some(), "the command does not end: {message}");
+    command.replace("db", harness.name())
+}
+
+/// Runs the statement that the message gives.
+async fn run_mend(harness: &Harness, message: &str) {
+    harness.execute(&mend(harness, message)).await;
+}
+
+/// Starts a relay, sees one event through, and stops it.
+async fn works(harness: &Harness, config: &str) {
+    let key = uuid::Uuid::now_v7().to_string();
+    harness.register("order.placed").await;
+    let mut relay = Relay::start_with(config);
+    relay.ready().await;
+    harness.execute(&format!("select outbox.emit('order.placed', '{key}', '1')")).await;
+    let arrived =
+        move |records: &[crate::harness::Received]| records.iter().any(|record| record.key_text() == Some(&key));
+    harness.consume_until(&[&harness.topic("order.placed")], "the new event", arrived).await;
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+}
+
+/// The configuration for another role.
+fn config_as(harness: &Harness, role: &str, password: &str) -> String {
+    config(harness, "").replace(harness.url(), &url_as(harness, role, password))
+}
+
+fn url_as(harness: &Harness, role: &str, password: &str) -> String {
+    let mut url = url::Url::parse(harness.url()).expect("the harness gives a URL");
+    url.set_username(role).expect("the URL has a host");
+    url.set_password(Some(password)).expect("the URL has a host");
+    url.into()
+}

@@ -1,0 +1,102 @@
+//! Slots that the relay must not use, or not go on with as if nothing had happened.
+
+use expect_test::expect;
+use walpost::sandbox::{Durability, PostgresOptions};
+
+use super::{run_mend, unavailable, works};
+use crate::harness::{Harness, Received, config};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_22_a_slot_that_was_dropped() {
+    let harness = Harness::migrated("dropped_slot").await;
+    let config = config(&harness, "");
+    works(&harness, &config).await;
+    harness.execute(&format!("select pg_drop_replication_slot('{}')", harness.name())).await;
+    harness.execute("select outbox.emit('order.placed', 'not lost', '1')").await;
+    let message = unavailable(&harness, &config).await;
+    expect!["walpost: slot db is gone, and rows committed since its last position may be unpublished: run `delete from outbox.relay where slot = 'db'` and start again; the new slot begins with every row that is still in the outbox tables, published or not"].assert_eq(&message);
+    run_mend(&harness, &message).await;
+    works(&harness, &config).await;
+    let key = |record: &Received| record.key_text() == Some("not lost");
+    let published = move |records: &[Received]| records.iter().any(key);
+    harness.consume_until(&[&harness.topic("order.placed")], "the row from before the new slot", published).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_22_slots_of_another_kind() {
+    let harness = Harness::migrated("foreign_slot").await;
+    let (slot, config) = (harness.name().to_owned(), config(&harness, ""));
+    let mut told = String::new();
+    let mut kinds = vec![format!("select pg_create_physical_replication_slot('{slot}')")];
+    // Not every installation has the plugin.
+    let other_plugin = format!("select pg_create_logical_replication_slot('{slot}', 'test_decoding')");
+    if harness
+        .session()
+        .await
+        .batch_execute(&format!("{other_plugin}; select pg_drop_replication_slot('{slot}')"))
+        .await
+        .is_ok()
+    {
+        kinds.push(other_plugin);
+    }
+    for kind in kinds {
+        harness.execute(&kind).await;
+        let message = unavailable(&harness, &config).await;
+        told += &format!("{message}\n");
+        run_mend(&harness, &message).await;
+    }
+    expect![[r#"
+        walpost: slot db is a physical slot: name another in [postgres] slot, or run `select pg_drop_replication_slot('db')`
+        walpost: slot db decodes with test_decoding, not pgoutput: name another in [postgres] slot, or run `select pg_drop_replication_slot('db')`
+    "#]].assert_eq(&told);
+    let other = Harness::new("foreign_slot_other").await;
+    other.execute(&format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput')")).await;
+    let message = unavailable(&harness, &config).await.replace(other.name(), "other");
+    expect!["walpost: slot db belongs to database other, not db: name another in [postgres] slot, or connect to other"]
+        .assert_eq(&message);
+    other.execute(&format!("select pg_drop_replication_slot('{slot}')")).await;
+    works(&harness, &config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_22_another_system_identifier() {
+    let harness = Harness::migrated("other_system").await;
+    let config = config(&harness, "");
+    works(&harness, &config).await;
+    harness.execute("update outbox.relay set system_identifier = '42'").await;
+    let message = unavailable(&harness, &config).await;
+    let system = harness.query_text("select system_identifier::text from pg_control_system()").await;
+    expect!["walpost: slot db was made on the cluster 42, but this is SYSTEM: the database was restored elsewhere; check what was published, then run `delete from outbox.relay where slot = 'db'`"].assert_eq(&message.replace(&system.expect("a system identifier"), "SYSTEM"));
+    run_mend(&harness, &message).await;
+    works(&harness, &config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_22_a_slot_that_was_invalidated() {
+    let options = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
+    let harness = Harness::with_own_postgres("invalidated", options).await;
+    harness.migrate().await;
+    let config = config(&harness, "");
+    works(&harness, &config).await;
+    harness.execute("select outbox.emit('order.placed', 'lost', '1')").await;
+    for statement in ["alter system set max_slot_wal_keep_size = '1MB'", "select pg_reload_conf()"] {
+        harness.execute(statement).await;
+    }
+    harness.wait_for("select current_setting('max_slot_wal_keep_size') = '1MB'").await;
+    let lost = format!("select wal_status = 'lost' from pg_replication_slots where slot_name = '{}'", harness.name());
+    for round in 0.. {
+        assert!(round < 100, "the slot is never invalidated");
+        harness.execute("create table if not exists filler (x int); insert into filler values (1)").await;
+        harness.execute("select pg_switch_wal()").await;
+        harness.execute("checkpoint").await;
+        if harness.query(&lost).await[0].get::<_, Option<bool>>(0) == Some(true) {
+            break;
+        }
+    }
+    let message = unavailable(&harness, &config).await;
+    let confirmed = harness.query_text("select confirmed_flush_lsn::text from pg_replication_slots").await;
+    let confirmed = confirmed.expect("an invalidated slot keeps its position");
+    expect!["walpost: slot db is invalidated (its WAL was removed), and rows after LSN may be unpublished: raise max_slot_wal_keep_size, run `select pg_drop_replication_slot('db'); delete from outbox.relay where slot = 'db'` and start again; the new slot begins with every row that is still in the outbox tables, published or not"].assert_eq(&message.replace(&confirmed, "LSN"));
+    run_mend(&harness, &message).await;
+    works(&harness, &config).await;
+}

@@ -1,0 +1,50 @@
+//! Servers that are not there, and a port that is taken.
+
+use std::net::TcpListener;
+
+use super::refused;
+use crate::harness::{Harness, config, walpost};
+
+/// A port that nobody listens on, kept from others for as long as the socket lives: it is bound, and does not listen.
+fn closed_port() -> (std::net::SocketAddr, rustix::fd::OwnedFd) {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+    let closed = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&closed, &std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = getsockname(&closed).expect("a bound socket").try_into().expect("an IPv4 address");
+    (address, closed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_24_servers_that_can_not_be_reached() {
+    let harness = Harness::migrated("unreachable").await;
+    let (address, _closed) = closed_port();
+    let nowhere = format!("postgres://walpost@{address}/shop");
+    let no_postgres = config(&harness, "").replace(harness.url(), &nowhere);
+    let no_kafka = config(&harness, "").replace(harness.kafka(), &address.to_string());
+    let migrating = tokio::task::spawn_blocking({
+        let nowhere = nowhere.clone();
+        move || walpost().args(["migrate", "--database-url", &nowhere]).output().expect("the binary runs")
+    });
+    let (postgres, kafka, migrated) = tokio::join!(refused(&no_postgres), refused(&no_kafka), migrating);
+    let migrated = migrated.expect("the test's own thread");
+    let told = [
+        format!("{:?} {}", postgres.0, postgres.1),
+        format!("{:?} {}", kafka.0, kafka.1),
+        format!("{:?} {}", migrated.status.code(), String::from_utf8_lossy(&migrated.stderr)),
+    ];
+    expect_test::expect![[r#"
+        Some(69) walpost: cannot reach Postgres at 127.0.0.1:PORT: Connection refused (os error 111); start Postgres, or correct the database's URL
+        Some(69) walpost: Kafka at 127.0.0.1:PORT did not answer within 10 s: start it, or correct bootstrap_servers and, where it asks for them, security.protocol and sasl.* in [kafka]
+        Some(69) walpost: can't connect to the database: Connection refused (os error 111); start Postgres, or correct the database's URL
+    "#]].assert_eq(&told.join("\n").replace(&address.port().to_string(), "PORT"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_24_a_port_that_is_taken() {
+    let harness = Harness::migrated("taken_port").await;
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("a bound socket").to_string();
+    let (code, message) = refused(&config(&harness, "").replace("127.0.0.1:0", &address)).await;
+    assert_eq!(code, Some(1), "{message}");
+    expect_test::expect![[r#"walpost: can't listen on ADDRESS: free the port, or set [http] listen to another one or to "off": Address already in use (os error 98)"#]].assert_eq(&message.replace(&address, "ADDRESS"));
+}

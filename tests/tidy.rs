@@ -1,0 +1,295 @@
+//! The repository's own rules, as far as a program can see them.
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory;
+use walpost::cli::Cli;
+use walpost::relay::boundary::RefusalCode;
+use walpost::telemetry::Metrics;
+
+/// Longest file of Rust, in lines.
+const FILE_LINES_MAX: usize = 400;
+
+/// A source file by its path from the root of the repository.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// Lines of code with their numbers, without comments. A string with two slashes in it is cut, which hides nothing looked for here.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate().map(|(index, line)| (index + 1, line));
+        lines.map(|(number, line)| (number, line.split_once("//").map_or(line, |(code, _)| code)))
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("read {path}: {error}"))
+}
+
+/// Every file below these folders whose name ends so, but for what was built.
+fn sources(folders: &[&str], ends: &str) -> Vec<Source> {
+    let mut open: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
+    let mut sources = Vec::new();
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("list {}: {error}", folder.display())) {
+            let path = entry.expect("an entry of a folder").path();
+            let name = path.file_name().and_then(|name| name.to_str()).expect("names of files are text");
+            if path.is_dir() {
+                let is_ours = !matches!(name, "target" | "corpus" | "artifacts" | "coverage");
+                open.extend(is_ours.then_some(path));
+            } else if name.ends_with(ends) {
+                let text = fs::read_to_string(&path).expect("sources are text");
+                let path = path.strip_prefix(root()).expect("it was found below the root").display().to_string();
+                sources.push(Source { path, text });
+            }
+        }
+    }
+    sources.sort_by(|a, b| a.path.cmp(&b.path));
+    sources
+}
+
+/// Fails with all findings at once.
+fn none(rule: &str, findings: &[String]) {
+    assert!(findings.is_empty(), "{rule}:\n  {}", findings.join("\n  "));
+}
+
+/// Whether `text` has `word` with no letter, digit, `_` or `-` around it.
+fn has_word(text: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    text.match_indices(word)
+        .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + word.len()..].starts_with(is_part))
+}
+
+#[test]
+fn the_core_does_nothing_but_compute() {
+    const BANNED: [&str; 18] = [
+        "SystemTime",
+        "Instant::now",
+        "tokio",
+        "rdkafka",
+        "std::net",
+        "std::fs",
+        "std::io::stdin",
+        "std::env",
+        "std::process",
+        "std::thread",
+        "std::sync::Mutex",
+        "rand::",
+        "getrandom",
+        "print!",
+        "println!",
+        "async ",
+        ".await",
+        "unsafe",
+    ];
+    let mut findings = Vec::new();
+    // Its tests may do more.
+    let core: Vec<Source> =
+        sources(&["src/relay"], ".rs").into_iter().filter(|source| !source.path.ends_with("tests.rs")).collect();
+    assert!(core.len() > 5, "the core is in src/relay");
+    for source in core {
+        let code = || source.code().take_while(|(_, line)| !line.starts_with("#[cfg(test)]"));
+        for (number, line) in code() {
+            let found = BANNED.iter().filter(|banned| line.contains(**banned));
+            findings.extend(found.map(|banned| format!("{}:{number}: {banned}", source.path)));
+        }
+        // What a core needs of this crate is a core's too.
+        let foreign = |line: &str| line.contains("crate::") && !line.contains("crate::relay");
+        let found = code().filter(|(_, line)| foreign(line));
+        findings.extend(found.map(|(number, line)| format!("{}:{number}: {}", source.path, line.trim())));
+    }
+    none("src/relay has no clock, no randomness, no input or output, no async, and needs no other module", &findings);
+}
+
+#[test]
+fn files_are_short() {
+    let mut findings = Vec::new();
+    for source in sources(&["src", "tests", "examples"], ".rs") {
+        let lines = source.text.lines().count();
+        if lines > FILE_LINES_MAX {
+            findings.push(format!("{}: {lines} lines, not {FILE_LINES_MAX}", source.path));
+        }
+    }
+    none("a file is read in one go", &findings);
+}
+
+#[test]
+fn modules_say_what_they_are_about() {
+    const BANNED: [&str; 8] = ["utils", "util", "helpers", "helper", "common", "manager", "misc", "types"];
+    let mut findings = Vec::new();
+    for source in sources(&["src", "tests", "examples"], ".rs") {
+        let path = Path::new(&source.path);
+        let parts = path.with_extension("");
+        let named = parts.iter().filter_map(|part| part.to_str()).filter(|part| BANNED.contains(part));
+        findings.extend(named.map(|part| format!("{}: {part} says nothing", source.path)));
+        let is_bound = source.path.ends_with("tests.rs") || source.path.contains("/tests/");
+        if !is_bound && !source.text.starts_with("//!") {
+            findings.push(format!("{}: does not start with what it is about", source.path));
+        }
+        for (number, line) in source.code() {
+            // The attribute is put together here, so that this line is none.
+            if line.trim_start().starts_with(concat!("#[", "allow("))
+                || line.trim_start().starts_with(concat!("#![", "allow("))
+            {
+                findings.push(format!("{}:{number}: expect a lint with its reason, do not allow it", source.path));
+            }
+        }
+    }
+    none("names and first lines tell a reader where he is", &findings);
+}
+
+#[test]
+fn migrations_are_prose_in_lower_case() {
+    const KEYWORDS: [&str; 9] =
+        ["SELECT ", "INSERT ", "CREATE ", "ALTER ", "GRANT ", "UPDATE ", "DELETE ", "FROM ", "WHERE "];
+    let mut findings = Vec::new();
+    for source in sources(&["migrations"], ".sql") {
+        if !source.text.starts_with("--") {
+            findings.push(format!("{}: does not start with what it is about", source.path));
+        }
+        for (index, line) in source.text.lines().enumerate() {
+            let code = line.split_once("--").map_or(line, |(code, _)| code);
+            // A literal is in the server's or a reader's language.
+            let outside: String = code.split('\'').step_by(2).collect();
+            if KEYWORDS.iter().any(|keyword| outside.contains(keyword)) {
+                findings.push(format!("{}:{}: {}", source.path, index + 1, line.trim()));
+            }
+        }
+    }
+    none("a migration is written to be read", &findings);
+}
+
+#[test]
+fn nothing_names_the_host_of_a_package_registry() {
+    // Put together here, so that this file has none of them.
+    let hosts = [
+        ["crates", "io"],
+        ["docs", "rs"],
+        ["maven", "org"],
+        ["npmjs", "org"],
+        ["pypi", "org"],
+        ["ghcr", "io"],
+        ["docker", "io"],
+        ["golang", "org"],
+    ];
+    let mut findings = Vec::new();
+    let folders = ["src", "tests", "examples", "migrations", ".ci"];
+    let endings = [".rs", ".toml", ".md", ".sql", ".sh", ".txt", "run"];
+    let mut files: Vec<Source> = endings.iter().flat_map(|ends| sources(&folders, ends)).collect();
+    files.extend(["README.md", "Cargo.toml"].map(|name| Source { path: name.to_owned(), text: read(name) }));
+    assert!(files.len() > 50, "{} files", files.len());
+    for source in files {
+        for (index, line) in source.text.lines().enumerate() {
+            if hosts.iter().any(|host| line.contains(&host.join("."))) {
+                findings.push(format!("{}:{}: {}", source.path, index + 1, line.trim()));
+            }
+        }
+    }
+    none("where packages come from is the user's to configure", &findings);
+}
+
+/// Keys that a TOML text shows, as section.key: set, or behind a `#`.
+fn shown_keys(toml: &str) -> Vec<String> {
+    let mut section = String::new();
+    let mut keys = Vec::new();
+    for line in toml.lines() {
+        let line = line.trim_start_matches(['#', ' ']);
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_matches(['[', ']', ' ']).to_owned();
+        } else if let Some((key, value)) = line.split_once(" = ") {
+            keys.push(format!("{section}.{key}"));
+            // The keys of an inline table are keys as well.
+            let inside =
+                value.strip_prefix("{ ").and_then(|rest| rest.split_once(" }")).map_or("", |(inside, _)| inside);
+            let inner = inside.split(", ").filter_map(|pair| pair.split_once(" = "));
+            keys.extend(inner.map(|(inner, _)| format!("{section}.{key}.{inner}")));
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_readme_or_its_example_has_every_key_of_the_configuration() {
+    let readme = read("README.md");
+    assert!(readme.contains("](examples/walpost.toml)"), "the README leads to the example");
+    let shown = shown_keys(&read("examples/walpost.toml"));
+    let keys = walpost::config::keys();
+    assert!(keys.len() > 20, "{keys:?}");
+    let missing: Vec<_> =
+        keys.into_iter().filter(|key| !shown.contains(&key.replacen("outbox.0.", "outbox.", 1))).collect();
+    none("not in examples/walpost.toml", &missing);
+}
+
+#[test]
+fn the_readme_has_every_metric() {
+    let readme = read("README.md");
+    let text = Metrics::new().encode();
+    let metrics = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter_map(|line| line.split_once(' '));
+    // A counter's sample has an ending that its type line has not; that is what a query names.
+    let names = metrics.map(|(name, kind)| match kind {
+        "counter" => format!("{name}_total"),
+        "info" => format!("{name}_info"),
+        _ => name.to_owned(),
+    });
+    let names: Vec<String> = names.collect();
+    assert!(names.len() > 10, "{text}");
+    let missing: Vec<_> = names.into_iter().filter(|name| !has_word(&readme, name)).collect();
+    none("not in README.md", &missing);
+}
+
+#[test]
+fn the_readme_has_every_command_and_its_options() {
+    let readme = read("README.md");
+    let mut missing = Vec::new();
+    for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+        let name = command.get_name();
+        let Some(row) = readme.lines().find(|line| line.starts_with(&format!("| `walpost {name}`"))) else {
+            missing.push(format!("walpost {name}"));
+            continue;
+        };
+        let options =
+            command.get_arguments().filter(|option| !option.is_hide_set()).filter_map(|option| option.get_long());
+        let options =
+            options.filter(|option| !has_word(row, &format!("--{option}")) && !row.contains(&format!("`--{option}`")));
+        missing.extend(options.map(|option| format!("walpost {name} --{option}")));
+    }
+    none("not in the README's table of commands", &missing);
+}
+
+#[test]
+fn the_readme_has_every_refusal_and_every_exit_code() {
+    let readme = read("README.md");
+    let codes = RefusalCode::ALL.map(RefusalCode::as_str);
+    let mut missing: Vec<_> =
+        codes.iter().filter(|code| !readme.contains(&format!("| `{code}` |"))).map(ToString::to_string).collect();
+    let fault = read("src/fault.rs");
+    let consts = fault.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": u8 = "));
+    let exits: Vec<_> = consts.map(|(name, value)| (name, value.trim_end_matches(';').to_owned())).collect();
+    assert!(exits.len() >= 5, "{exits:?}");
+    let said = readme.lines().skip_while(|line| !line.starts_with("Exit codes:")).take_while(|line| !line.is_empty());
+    let said = said.collect::<Vec<_>>().join(" ");
+    missing.extend(
+        exits
+            .into_iter()
+            .filter(|(_, value)| !has_word(&said, value))
+            .map(|(name, value)| format!("exit code {value} ({name})")),
+    );
+    none("not in README.md", &missing);
+}
+
+#[test]
+fn every_path_that_the_readme_links_is_there() {
+    let readme = read("README.md");
+    let links = readme.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+    let local = links.filter(|link| !link.contains("://") && !link.starts_with('#'));
+    let gone: Vec<_> = local.filter(|link| !root().join(link).exists()).map(str::to_owned).collect();
+    none("README.md links to what is not there", &gone);
+}
