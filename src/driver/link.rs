@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::fault::chain;
 use crate::postgres::{self, sqlstate};
 use crate::relay::boundary::{Batch, Lsn};
-use crate::source::{self, Event, Resume, Source, SourceError, SourceOptions};
+use crate::source::{self, Event, Origin, Resume, Source, SourceError, SourceOptions};
 
 /// The shortest and the longest wait before the next attempt to connect.
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
@@ -56,13 +56,11 @@ pub(super) struct Link {
     /// What this process has of the slot; `None` until it has all rows from before the slot.
     resume: Option<Resume>,
     back_off: Duration,
-    /// The timeline that was streamed from. The core passes over positions that it has seen, and another timeline may give
-    /// the same positions to other rows.
-    timeline: Option<u32>,
+    /// Whose the last stream was. The core passes over positions that it has seen, and another timeline may give the same
+    /// positions to other rows.
+    last: Option<Origin>,
     /// What was confirmed when Postgres last missed something that the stream needs.
     undecodable_after: Option<Lsn>,
-    /// The walsender of the last stream.
-    walsender: Option<i32>,
     /// Until when the first connection is tried; `None` once there was one.
     give_up: Option<Instant>,
 }
@@ -74,9 +72,8 @@ impl Link {
             options,
             state: State::Waiting(now),
             resume: None,
-            walsender: None,
             back_off: Duration::ZERO,
-            timeline: None,
+            last: None,
             undecodable_after: None,
             give_up: Some(now + FIRST_CONNECTION),
         }
@@ -166,20 +163,22 @@ impl Link {
                 Err(error) => tracing::warn!(error = %chain(&error), "the replication stream did not end in order"),
             }
         }
-        match self.resume {
-            Some(Resume::Confirmed(lsn)) => source::confirm_without_stream(&self.options, lsn, self.walsender).await,
-            // Nothing was confirmed yet.
-            Some(Resume::Backfilled(_)) | None => Ok(()),
+        match (self.resume, &self.last) {
+            (Some(Resume::Confirmed(lsn)), Some(last)) => {
+                source::confirm_without_stream(&self.options, lsn, last).await
+            }
+            // Nothing was confirmed yet, or nothing may be.
+            _ => Ok(()),
         }
     }
 
     fn connected(&mut self, source: Source) -> LinkEvent {
         self.give_up = None;
-        let now = source.timeline;
-        if let Some(before) = self.timeline.replace(now).filter(|before| *before != now) {
-            return LinkEvent::Dead(SourceError::TimelineChanged { before, now });
+        let now = source.origin.timeline;
+        let before = self.last.replace(source.origin.clone()).map_or(now, |last| last.timeline);
+        if before != now {
+            return self.dead(SourceError::TimelineChanged { before, now });
         }
-        self.walsender = Some(source.walsender);
         // While the rows from before the slot are under way nothing of it counts as confirmed.
         let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
         if let Some(end) = source.backfill_end {
@@ -190,6 +189,12 @@ impl Link {
         }
         self.state = State::Up(Box::new(source));
         LinkEvent::Up(start)
+    }
+
+    /// No connection any more, and no confirmation: this slot may not be the one that was streamed from.
+    fn dead(&mut self, error: SourceError) -> LinkEvent {
+        self.resume = None;
+        LinkEvent::Dead(error)
     }
 
     fn failed(&mut self, error: SourceError) -> LinkEvent {
@@ -205,13 +210,15 @@ impl Link {
         // Postgres' own word on a lost stream is worth another attempt: what stands in the way shows when connecting. What stands
         // in the way of reading the rows from before the slot shows only while reading them, and what the source has found out
         // is final.
-        let was_streaming = matches!(&self.state, State::Up(source) if source.backfill_end.is_none());
+        let streams =
+            |source: &Source| source.backfill_end.is_none_or(|end| self.resume == Some(Resume::Backfilled(end)));
+        let was_streaming = matches!(&self.state, State::Up(source) if streams(source));
         let may_pass = error.is_transient() || (was_streaming && matches!(error, SourceError::Postgres(_)));
         if let Some(gap) = self.publication_gap(&error, was_up) {
-            return LinkEvent::Dead(gap);
+            return self.dead(gap);
         }
         if out_of_patience || !may_pass {
-            return LinkEvent::Dead(error);
+            return self.dead(error);
         }
         self.back_off = (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
         self.state = State::Waiting(Instant::now() + self.back_off);

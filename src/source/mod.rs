@@ -13,6 +13,7 @@ mod cut;
 mod error;
 mod frames;
 mod open;
+mod confirm;
 mod outlet;
 mod reader;
 mod slot;
@@ -25,8 +26,9 @@ mod wire;
 mod tests;
 
 pub use backfill::OutboxTable;
+pub use confirm::confirm_without_stream;
 pub use error::{SourceError, TableName};
-pub use open::{Resume, STATUS_INTERVAL, Source, SourceOptions, backfill_done, confirm_without_stream, connect};
+pub use open::{Origin, Resume, STATUS_INTERVAL, Source, SourceOptions, backfill_done, connect};
 pub use slot::{
     CreatedSlot, Server, SlotState, System, check_publication, check_slot_name, create_slot, drop_slot,
     identify_system, inspect_slot,

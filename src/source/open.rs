@@ -1,6 +1,6 @@
 //! From options to a running stream: what is there, what is missing, and where to begin.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -19,11 +19,6 @@ use crate::relay::boundary::Lsn;
 
 /// How often the confirmed LSN is reported when nothing else is said.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long a walsender that was told to end may hold its slot.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often that is looked at.
-const RELEASE_POLL: Duration = Duration::from_millis(20);
 
 /// What to stream, from where.
 #[derive(Clone, Debug)]
@@ -47,17 +42,24 @@ pub struct Source {
     pub stream: Stream,
     /// The server.
     pub server: Server,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Everything before this had been confirmed.
+    pub start: Lsn,
+    /// Where the rows from before the slot end, if the stream brings them: once this LSN may be confirmed,
+    /// [`backfill_done`] is to be called.
+    pub backfill_end: Option<Lsn>,
+}
+
+/// Where a stream comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
     /// The cluster's system identifier.
     pub system_identifier: String,
     /// The server's timeline.
     pub timeline: u32,
     /// The server process that streams.
     pub walsender: i32,
-    /// Everything before this had been confirmed.
-    pub start: Lsn,
-    /// Where the rows from before the slot end, if the stream brings them: once this LSN may be confirmed,
-    /// [`backfill_done`] is to be called.
-    pub backfill_end: Option<Lsn>,
 }
 
 /// What this process has of the slot already, from streams that it has lost.
@@ -107,51 +109,8 @@ pub async fn backfill_done(options: &SourceOptions) -> Result<(), SourceError> {
     .await
 }
 
-/// Moves the slot to an LSN that this process has confirmed and its last stream could not tell the server any more.
-/// `walsender` is the process of that stream: it may hold the slot still, silent or busy with a large transaction, and is
-/// ended then.
-///
-/// # Errors
-/// [`SourceError`]: the slot stands where it stood. [`SourceError::SlotHeld`] if another relay has taken over.
-pub async fn confirm_without_stream(
-    options: &SourceOptions,
-    lsn: Lsn,
-    walsender: Option<i32>,
-) -> Result<(), SourceError> {
-    let options = options.clone();
-    detached(move |_| advance(&options, lsn, walsender)).await
-}
-
-fn advance(options: &SourceOptions, lsn: Lsn, walsender: Option<i32>) -> Result<(), SourceError> {
-    let mut control = Connection::open(&options.connect)?;
-    let server = Server::read(&mut control)?;
-    let slot = &options.slot;
-    let since = Instant::now();
-    loop {
-        let found = inspect_slot(&mut control, server.version, slot)?;
-        let found = found.ok_or_else(|| SourceError::SlotMissing { slot: slot.clone() })?;
-        if found.check(slot, &server.database)? >= lsn {
-            return Ok(());
-        }
-        match found.active_pid {
-            None => {
-                let sql = "select pg_replication_slot_advance($1, $2::text::pg_lsn)";
-                control.query(sql, &[Some(slot), Some(&lsn.to_string())])?;
-                return Ok(());
-            }
-            pid if pid != walsender || since.elapsed() > RELEASE_TIMEOUT => {
-                return Err(SourceError::SlotHeld { slot: slot.clone(), pid });
-            }
-            Some(pid) => {
-                control.query("select pg_terminate_backend($1::text::int)", &[Some(&pid.to_string())])?;
-                std::thread::sleep(RELEASE_POLL);
-            }
-        }
-    }
-}
-
 /// Runs blocking work on a thread of its own, which a dropped future interrupts and the runtime's end does not wait for.
-async fn detached<T: Send + 'static>(
+pub(super) async fn detached<T: Send + 'static>(
     work: impl FnOnce(&Interrupt) -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, SourceError> {
     struct OnDrop(Interrupt);
@@ -196,10 +155,15 @@ fn open(options: SourceOptions, resume: Option<Resume>, interrupt: &Interrupt) -
         return Err(SourceError::ServerRewound { found: system.wal_end, expected });
     }
     state::lock(&mut control, &options.slot)?;
-    let system_identifier = system.identifier;
-    let mut opening =
-        Opening { options, control, replication, server: server.clone(), system_identifier: system_identifier.clone() };
-    let walsender = opening.replication.process_id();
+    let origin =
+        Origin { system_identifier: system.identifier, timeline: system.timeline, walsender: replication.process_id() };
+    let mut opening = Opening {
+        options,
+        control,
+        replication,
+        server: server.clone(),
+        system_identifier: origin.system_identifier.clone(),
+    };
     let (stream, start, backfill_end) = match opening.begin_at(resume)? {
         Begin::At { start, backfill_end } => {
             opening.start_replication(start)?;
@@ -211,7 +175,7 @@ fn open(options: SourceOptions, resume: Option<Resume>, interrupt: &Interrupt) -
             (opening.backfill(slot)?, end, Some(end))
         }
     };
-    Ok(Source { stream, server, system_identifier, timeline: system.timeline, walsender, start, backfill_end })
+    Ok(Source { stream, server, origin, start, backfill_end })
 }
 
 enum Begin {
