@@ -144,17 +144,11 @@ const UNREACHABLE: &str = "start Postgres, or correct the database's URL";
 #[must_use]
 pub fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-<<<<<<< HEAD
     let fault = error.downcast_ref::<Fault>();
     let advice = fault.and_then(Fault::advice).map(|advice| format!("; {advice}")).unwrap_or_default();
     eprintln!("walpost: {}{advice}", chain(error.as_ref()));
-    ExitCode::from(fault.map_or(exit::FAILED, Fault::exit_code))
-=======
-    eprintln!("walpost: {}", chain(error.as_ref()));
-    let of_fault = error.downcast_ref::<Fault>().map(Fault::exit_code);
     let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
-    ExitCode::from(of_fault.or_else(of_demo).unwrap_or(exit::FAILED))
->>>>>>> main
+    ExitCode::from(fault.map(Fault::exit_code).or_else(of_demo).unwrap_or(exit::FAILED))
 }
 
 /// An error and what caused it, in one line. A cause that its effect repeats word for word is said once.
