@@ -14,6 +14,7 @@ use crate::config::ConfigErrors;
 use crate::demo::DemoError;
 use crate::postgres::{self, sqlstate};
 use crate::relay::Halt;
+use crate::relay::boundary::Lsn;
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::telemetry::LogsError;
@@ -55,6 +56,18 @@ pub enum Fault {
     ShutdownTimeout {
         /// How many.
         records: usize,
+    },
+    /// Postgres could not be told how far the relay has come.
+    #[error(
+        "stopped, but Postgres could not be told that everything before {lsn} is in Kafka; what came after the slot's \
+         confirmed_flush_lsn is published again at the next start"
+    )]
+    Unconfirmed {
+        /// How far.
+        lsn: Lsn,
+        /// Why.
+        #[source]
+        source: SourceError,
     },
     /// The HTTP server can't listen.
     #[error("can't listen on {address}: free the port, or set [http] listen to another one or to \"off\"")]
@@ -110,7 +123,7 @@ impl Fault {
             }
             Self::Halt(Halt::Stream { .. }) => exit::UNAVAILABLE,
             Self::Halt(Halt::Layout(_) | Halt::Refused { .. }) => exit::REFUSED,
-            Self::ShutdownTimeout { .. } | Self::Listen { .. } => exit::FAILED,
+            Self::ShutdownTimeout { .. } | Self::Unconfirmed { .. } | Self::Listen { .. } => exit::FAILED,
         }
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::fault::chain;
 use crate::postgres::{self, sqlstate};
 use crate::relay::boundary::{Batch, Lsn};
-use crate::source::{self, Event, Source, SourceError, SourceOptions};
+use crate::source::{self, Event, Resume, Source, SourceError, SourceOptions};
 
 /// The shortest and the longest wait before the next attempt to connect.
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
@@ -52,14 +53,16 @@ enum State {
 pub(super) struct Link {
     options: SourceOptions,
     state: State,
-    /// What this process has confirmed or may confirm; `None` until the rows from before the slot are in Kafka.
-    resume: Option<Lsn>,
+    /// What this process has of the slot; `None` until it has all rows from before the slot.
+    resume: Option<Resume>,
     back_off: Duration,
     /// The timeline that was streamed from. The core passes over positions that it has seen, and another timeline may give
     /// the same positions to other rows.
     timeline: Option<u32>,
     /// What was confirmed when Postgres last missed something that the stream needs.
     undecodable_after: Option<Lsn>,
+    /// The walsender of the last stream.
+    walsender: Option<i32>,
     /// Until when the first connection is tried; `None` once there was one.
     give_up: Option<Instant>,
 }
@@ -71,6 +74,7 @@ impl Link {
             options,
             state: State::Waiting(now),
             resume: None,
+            walsender: None,
             back_off: Duration::ZERO,
             timeline: None,
             undecodable_after: None,
@@ -110,7 +114,13 @@ impl Link {
     /// Everything before `flush` is in Kafka. Passed on to the slot, but not before it is noted that the rows from before the
     /// slot are published: a crash in between would publish them from a new slot, and lose what the old one had passed.
     pub(super) fn confirm(&mut self, flush: Lsn) -> Confirm {
-        let State::Up(source) = &mut self.state else { return Confirm::Done };
+        let State::Up(source) = &mut self.state else {
+            // Kept for the next stream, or for the end.
+            if let Some(Resume::Confirmed(lsn)) = &mut self.resume {
+                *lsn = flush.max(*lsn);
+            }
+            return Confirm::Done;
+        };
         match source.backfill_end {
             Some(end) if flush >= end => return Confirm::NoteBackfill,
             Some(_) => return Confirm::Done,
@@ -118,7 +128,7 @@ impl Link {
         }
         if flush > source.stream.confirmed().unwrap_or(source.start) {
             source.stream.confirm(flush);
-            self.resume = Some(flush);
+            self.resume = Some(Resume::Confirmed(flush));
         }
         Confirm::Done
     }
@@ -127,7 +137,7 @@ impl Link {
     /// lost is resumed.
     pub(super) fn handle_backfill_noted(&mut self) {
         if let State::Up(source) = &mut self.state {
-            self.resume = source.backfill_end.take();
+            self.resume = source.backfill_end.take().map(Resume::Confirmed);
         }
     }
 
@@ -142,11 +152,19 @@ impl Link {
         matches!(self.state, State::Up(_))
     }
 
-    /// Ends the stream in order, so that the slot stands at the last LSN that was confirmed.
+    /// Ends the stream in order, so that the slot stands at the last LSN that was confirmed. Where there is no stream, or
+    /// the server does not answer on it, the slot is moved by another connection.
     pub(super) async fn stop(self) -> Result<(), SourceError> {
-        match self.state {
-            State::Up(source) => source.stream.stop().await,
-            _ => Ok(()),
+        if let State::Up(source) = self.state {
+            match source.stream.stop().await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::warn!(error = %chain(&error), "the replication stream did not end in order"),
+            }
+        }
+        match self.resume {
+            Some(Resume::Confirmed(lsn)) => source::confirm_without_stream(&self.options, lsn, self.walsender).await,
+            // Nothing was confirmed yet.
+            Some(Resume::Backfilled(_)) | None => Ok(()),
         }
     }
 
@@ -156,10 +174,14 @@ impl Link {
         if let Some(before) = self.timeline.replace(now).filter(|before| *before != now) {
             return LinkEvent::Dead(SourceError::TimelineChanged { before, now });
         }
+        self.walsender = Some(source.walsender);
         // While the rows from before the slot are under way nothing of it counts as confirmed.
         let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
-        if source.backfill_end.is_none() {
-            self.resume = Some(self.resume.map_or(source.start, |resume| resume.max(source.start)));
+        if let Some(end) = source.backfill_end {
+            self.resume = self.resume.filter(|resume| *resume == Resume::Backfilled(end));
+        } else {
+            let known = self.resume.map_or(source.start, Resume::lsn);
+            self.resume = Some(Resume::Confirmed(known.max(source.start)));
         }
         self.state = State::Up(Box::new(source));
         LinkEvent::Up(start)
@@ -169,6 +191,12 @@ impl Link {
         let held = matches!(error, SourceError::SlotHeld { .. });
         let out_of_patience = self.give_up.is_some_and(|until| Instant::now() >= until) && !held;
         let was_up = matches!(self.state, State::Up(_));
+        if let State::Up(source) = &self.state
+            && source.stream.is_backfilled()
+            && let Some(end) = source.backfill_end
+        {
+            self.resume = Some(Resume::Backfilled(end));
+        }
         // Postgres' own word on a lost stream is worth another attempt: what stands in the way shows when connecting. What stands
         // in the way of reading the rows from before the slot shows only while reading them, and what the source has found out
         // is final.
@@ -196,7 +224,7 @@ impl Link {
         if !(was_up && matches!(error, SourceError::Postgres(error) if is_undefined(error))) {
             return None;
         }
-        let after = self.resume.unwrap_or_default();
+        let after = self.resume.map(Resume::lsn).unwrap_or_default();
         (self.undecodable_after.replace(after) == Some(after)).then(|| SourceError::PublicationGap {
             publication: self.options.publication.clone(),
             slot: self.options.slot.clone(),

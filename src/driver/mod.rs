@@ -66,6 +66,7 @@ struct Driver<S> {
     telemetry: Arc<Telemetry>,
     /// Where the server's WAL ends, as the upkeep last saw it.
     server_end: Arc<AtomicU64>,
+    /// Before this, progress is not written again.
     progress_at: Option<Instant>,
     kafka_restarts: u64,
     /// Whether the replication connection has been up before.
@@ -261,12 +262,12 @@ impl<S: Sink + Send> Driver<S> {
         for failure in closed.deliveries.failed.drain(..) {
             self.core.handle_failure(failure, now);
         }
-        self.link.confirm(self.core.flush());
-        if let Err(error) = self.link.stop().await {
-            tracing::warn!(error = %chain(&error), "the replication stream did not end in order");
-        }
-        tracing::info!(lsn = %self.core.flush(), unacknowledged = closed.unanswered, "stopped");
-        outcome
+        let flush = self.core.flush();
+        self.link.confirm(flush);
+        let confirmed = self.link.stop().await;
+        tracing::info!(lsn = %flush, unacknowledged = closed.unanswered, "stopped");
+        outcome?;
+        confirmed.map_err(|source| Fault::Unconfirmed { lsn: flush, source })
     }
 }
 

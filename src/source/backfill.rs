@@ -56,9 +56,9 @@ pub(super) fn run(
 
 /// Starts a transaction in the slot's snapshot; the time of its start.
 fn begin(control: &mut Connection, snapshot: &str) -> Result<i64, SourceError> {
-    // The reading may take hours, and waits while Kafka does.
+    // The reading may take hours, and waits while Kafka does. It begins at a table's first row, whoever else reads it.
     control.simple_query(
-        "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = 0; \
+        "set synchronize_seqscans = off; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = 0; \
          select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'",
     )?;
     control.simple_query("begin isolation level repeatable read read only")?;
@@ -108,10 +108,11 @@ fn copy_statement(table: &OutboxTable, relation: &Relation) -> String {
         if column.binary { name } else { format!("{name}::text") }
     };
     let columns: Vec<String> = relation.columns.iter().map(expression).collect();
-    // Rows of one transaction often share their time of creation; then their place in the table tells their order. Without an
-    // order the server may begin a large table in its middle (synchronize_seqscans).
+    // Rows of one transaction often share their time of creation. Then the number of their statement in the transaction tells
+    // their order, and of one statement's rows their place in the table: alone it would not, as writers that compete fill
+    // pages in any order. Without an order the server may begin a large table in its middle (synchronize_seqscans).
     let age = table.order_by.as_deref().filter(|wanted| relation.columns.iter().any(|column| column.name == *wanted));
-    let age = age.map(|column| format!("{}, ", quote_identifier(column))).unwrap_or_default();
+    let age = age.map(|column| format!("{}, cmin::text::bigint, ", quote_identifier(column))).unwrap_or_default();
     format!(
         "copy (select {} from {} order by {age}tableoid, ctid) to stdout (format binary)",
         columns.join(", "),

@@ -26,7 +26,7 @@ mod tests;
 
 pub use backfill::OutboxTable;
 pub use error::{SourceError, TableName};
-pub use open::{STATUS_INTERVAL, Source, SourceOptions, backfill_done, connect};
+pub use open::{Resume, STATUS_INTERVAL, Source, SourceOptions, backfill_done, confirm_without_stream, connect};
 pub use slot::{
     CreatedSlot, Server, SlotState, System, check_publication, check_slot_name, create_slot, drop_slot,
     identify_system, inspect_slot,

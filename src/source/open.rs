@@ -1,6 +1,6 @@
 //! From options to a running stream: what is there, what is missing, and where to begin.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -19,6 +19,11 @@ use crate::relay::boundary::Lsn;
 
 /// How often the confirmed LSN is reported when nothing else is said.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a walsender that was told to end may hold its slot.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const RELEASE_POLL: Duration = Duration::from_millis(20);
 
 /// What to stream, from where.
 #[derive(Clone, Debug)]
@@ -46,6 +51,8 @@ pub struct Source {
     pub system_identifier: String,
     /// The server's timeline.
     pub timeline: u32,
+    /// The server process that streams.
+    pub walsender: i32,
     /// Everything before this had been confirmed.
     pub start: Lsn,
     /// Where the rows from before the slot end, if the stream brings them: once this LSN may be confirmed,
@@ -53,14 +60,33 @@ pub struct Source {
     pub backfill_end: Option<Lsn>,
 }
 
+/// What this process has of the slot already, from streams that it has lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// All rows from before the slot, which end here. Nothing is confirmed: some may be on their way to Kafka still.
+    Backfilled(Lsn),
+    /// Everything before this LSN, which it has confirmed: after a crash of Postgres the slot may stand before it, and must
+    /// never stand past it.
+    Confirmed(Lsn),
+}
+
+impl Resume {
+    /// How far that is.
+    #[must_use]
+    pub const fn lsn(self) -> Lsn {
+        match self {
+            Self::Backfilled(lsn) | Self::Confirmed(lsn) => lsn,
+        }
+    }
+}
+
 /// Connects, makes the slot if this is the first start, and starts the stream.
 ///
-/// `resume` is the last LSN that this process has confirmed, if it has streamed from the slot before: after a crash of
-/// Postgres the slot may stand before it, and must never stand past it. Dropping the future gives up.
+/// `resume` is what this process has of it, if it has streamed from the slot before. Dropping the future gives up.
 ///
 /// # Errors
 /// [`SourceError`]: what is wrong, and what mends it. Worth another attempt if it is transient.
-pub async fn connect(options: &SourceOptions, resume: Option<Lsn>) -> Result<Source, SourceError> {
+pub async fn connect(options: &SourceOptions, resume: Option<Resume>) -> Result<Source, SourceError> {
     let options = options.clone();
     detached(move |interrupt| open(options, resume, interrupt)).await
 }
@@ -79,6 +105,49 @@ pub async fn backfill_done(options: &SourceOptions) -> Result<(), SourceError> {
         Ok(())
     })
     .await
+}
+
+/// Moves the slot to an LSN that this process has confirmed and its last stream could not tell the server any more.
+/// `walsender` is the process of that stream: it may hold the slot still, silent or busy with a large transaction, and is
+/// ended then.
+///
+/// # Errors
+/// [`SourceError`]: the slot stands where it stood. [`SourceError::SlotHeld`] if another relay has taken over.
+pub async fn confirm_without_stream(
+    options: &SourceOptions,
+    lsn: Lsn,
+    walsender: Option<i32>,
+) -> Result<(), SourceError> {
+    let options = options.clone();
+    detached(move |_| advance(&options, lsn, walsender)).await
+}
+
+fn advance(options: &SourceOptions, lsn: Lsn, walsender: Option<i32>) -> Result<(), SourceError> {
+    let mut control = Connection::open(&options.connect)?;
+    let server = Server::read(&mut control)?;
+    let slot = &options.slot;
+    let since = Instant::now();
+    loop {
+        let found = inspect_slot(&mut control, server.version, slot)?;
+        let found = found.ok_or_else(|| SourceError::SlotMissing { slot: slot.clone() })?;
+        if found.check(slot, &server.database)? >= lsn {
+            return Ok(());
+        }
+        match found.active_pid {
+            None => {
+                let sql = "select pg_replication_slot_advance($1, $2::text::pg_lsn)";
+                control.query(sql, &[Some(slot), Some(&lsn.to_string())])?;
+                return Ok(());
+            }
+            pid if pid != walsender || since.elapsed() > RELEASE_TIMEOUT => {
+                return Err(SourceError::SlotHeld { slot: slot.clone(), pid });
+            }
+            Some(pid) => {
+                control.query("select pg_terminate_backend($1::text::int)", &[Some(&pid.to_string())])?;
+                std::thread::sleep(RELEASE_POLL);
+            }
+        }
+    }
 }
 
 /// Runs blocking work on a thread of its own, which a dropped future interrupts and the runtime's end does not wait for.
@@ -112,7 +181,7 @@ struct Opening {
     system_identifier: String,
 }
 
-fn open(options: SourceOptions, resume: Option<Lsn>, interrupt: &Interrupt) -> Result<Source, SourceError> {
+fn open(options: SourceOptions, resume: Option<Resume>, interrupt: &Interrupt) -> Result<Source, SourceError> {
     check_slot_name(&options.slot)?;
     let mut control = Connection::open(&options.connect)?;
     let server = Server::read(&mut control)?;
@@ -123,17 +192,18 @@ fn open(options: SourceOptions, resume: Option<Lsn>, interrupt: &Interrupt) -> R
     let replication = Connection::open_replication(&options.connect);
     let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
     let system = identify_system(&mut replication)?;
-    if let Some(expected) = resume.filter(|expected| system.wal_end < *expected) {
+    if let Some(expected) = resume.map(Resume::lsn).filter(|expected| system.wal_end < *expected) {
         return Err(SourceError::ServerRewound { found: system.wal_end, expected });
     }
     state::lock(&mut control, &options.slot)?;
     let system_identifier = system.identifier;
     let mut opening =
         Opening { options, control, replication, server: server.clone(), system_identifier: system_identifier.clone() };
+    let walsender = opening.replication.process_id();
     let (stream, start, backfill_end) = match opening.begin_at(resume)? {
-        Begin::At(start) => {
+        Begin::At { start, backfill_end } => {
             opening.start_replication(start)?;
-            (opening.stream(start)?, start, None)
+            (opening.stream(start)?, start, backfill_end)
         }
         Begin::Anew => {
             let slot = opening.create(interrupt)?;
@@ -141,17 +211,17 @@ fn open(options: SourceOptions, resume: Option<Lsn>, interrupt: &Interrupt) -> R
             (opening.backfill(slot)?, end, Some(end))
         }
     };
-    Ok(Source { stream, server, system_identifier, timeline: system.timeline, start, backfill_end })
+    Ok(Source { stream, server, system_identifier, timeline: system.timeline, walsender, start, backfill_end })
 }
 
 enum Begin {
-    At(Lsn),
+    At { start: Lsn, backfill_end: Option<Lsn> },
     Anew,
 }
 
 impl Opening {
     /// Where to begin, by what is known of the slot here and what the server has.
-    fn begin_at(&mut self, resume: Option<Lsn>) -> Result<Begin, SourceError> {
+    fn begin_at(&mut self, resume: Option<Resume>) -> Result<Begin, SourceError> {
         let slot = self.options.slot.clone();
         let kept = state::read(&mut self.control, &self.server, &self.system_identifier, &slot)?;
         let Some(found) = inspect_slot(&mut self.control, self.server.version, &slot)? else {
@@ -166,11 +236,24 @@ impl Opening {
         let confirmed = match found.check(&slot, &self.server.database) {
             Ok(confirmed) => confirmed,
             // Nothing was confirmed yet, so nothing is lost with it.
-            Err(SourceError::SlotLost { .. }) if kept == Some(Backfill::Pending) && resume.is_none() => Lsn(u64::MAX),
+            Err(SourceError::SlotLost { .. })
+                if kept == Some(Backfill::Pending) && !matches!(resume, Some(Resume::Confirmed(_))) =>
+            {
+                Lsn(u64::MAX)
+            }
             Err(error) => return Err(error),
         };
+        let start = match resume {
+            // The stream was lost behind the rows from before the slot, which has not moved since.
+            Some(Resume::Backfilled(end)) if kept == Some(Backfill::Pending) && confirmed == end => {
+                return Ok(Begin::At { start: end, backfill_end: Some(end) });
+            }
+            Some(Resume::Confirmed(resume)) => Some(resume),
+            // The slot is another one by now, or it is noted already that those rows are published.
+            Some(Resume::Backfilled(_)) | None => None,
+        };
         // What this process confirmed included the backfill, which comes first.
-        let backfill = if resume.is_some_and(|resume| resume >= confirmed) { Some(Backfill::Done) } else { kept };
+        let backfill = if start.is_some_and(|start| start >= confirmed) { Some(Backfill::Done) } else { kept };
         match backfill {
             Some(Backfill::Pending) => {
                 tracing::info!(slot = %slot, "slot is made again: its first backfill was not finished");
@@ -183,17 +266,16 @@ impl Opening {
         if backfill != kept || kept.is_none() {
             state::write(&mut self.control, &self.server, &self.system_identifier, &slot, Backfill::Done)?;
         }
-        self.check_not_past(confirmed, resume)?;
-        Ok(Begin::At(resume.unwrap_or(confirmed)))
+        let start = start.unwrap_or(confirmed);
+        self.check_not_past(confirmed, start)?;
+        Ok(Begin::At { start, backfill_end: None })
     }
 
-    fn check_not_past(&self, found: Lsn, expected: Option<Lsn>) -> Result<(), SourceError> {
-        match expected {
-            Some(expected) if found > expected => {
-                Err(SourceError::SlotAdvanced { slot: self.options.slot.clone(), found, expected })
-            }
-            _ => Ok(()),
+    fn check_not_past(&self, found: Lsn, expected: Lsn) -> Result<(), SourceError> {
+        if found > expected {
+            return Err(SourceError::SlotAdvanced { slot: self.options.slot.clone(), found, expected });
         }
+        Ok(())
     }
 
     fn create(&mut self, interrupt: &Interrupt) -> Result<CreatedSlot, SourceError> {
@@ -228,7 +310,7 @@ impl Opening {
         }
         // Postgres silently starts at the slot's own position where that is past the one asked for.
         let found = inspect_slot(&mut self.control, self.server.version, &self.options.slot)?;
-        self.check_not_past(found.and_then(|slot| slot.confirmed_flush).unwrap_or(start), Some(start))
+        self.check_not_past(found.and_then(|slot| slot.confirmed_flush).unwrap_or(start), start)
     }
 
     fn explain_start(&mut self, error: Error) -> SourceError {
@@ -283,6 +365,8 @@ impl Opening {
     ) -> Result<(), SourceError> {
         let rows = backfill::run(&mut self.control, &self.server.role, slot, &self.options.tables, outlet, interrupt)?;
         tracing::info!(slot = %self.options.slot, rows, "rows from before the slot have been read");
+        // From here on the slot is enough to go on, also when the replication connection was lost meanwhile.
+        outlet.shared.set_backfilled();
         self.start_replication(slot.consistent_point)?;
         let timing = self.timing();
         self.control.close();

@@ -37,6 +37,7 @@ pub(super) struct Shared {
     push: AtomicBool,
     stop: AtomicU8,
     waits_for_room: AtomicBool,
+    backfilled: AtomicBool,
     queued_bytes: AtomicUsize,
     failure: Mutex<Option<SourceError>>,
     wake: UnixStream,
@@ -63,6 +64,15 @@ impl Shared {
 
     pub(super) fn take_push(&self) -> bool {
         self.push.swap(false, Ordering::SeqCst)
+    }
+
+    /// All rows from before the slot have been handed over.
+    pub(super) fn set_backfilled(&self) {
+        self.backfilled.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_backfilled(&self) -> bool {
+        self.backfilled.load(Ordering::SeqCst)
     }
 
     pub(super) fn request_stop(&self, stop: Stop) {
@@ -122,6 +132,7 @@ pub(super) fn channel(
         push: AtomicBool::new(false),
         stop: AtomicU8::new(0),
         waits_for_room: AtomicBool::new(false),
+        backfilled: AtomicBool::new(false),
         queued_bytes: AtomicUsize::new(0),
         failure: Mutex::new(None),
         wake,

@@ -87,6 +87,13 @@ impl Stream {
         self.confirmed
     }
 
+    /// Whether all rows from before the slot have come, where the stream brings them. Certain after [`Event::Lost`]; before,
+    /// the last of them may still be in the channel.
+    #[must_use]
+    pub fn is_backfilled(&self) -> bool {
+        self.shared.is_backfilled()
+    }
+
     /// Ends the stream in order: reports the confirmed LSN and waits, for at most 5 s, until the server has ended its
     /// side. Batches that are still in the channel are dropped; the server sends them again.
     ///

@@ -7,7 +7,7 @@ use super::decoded::read_payloads;
 use crate::postgres::Connection;
 use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::Lsn;
-use crate::source::{SourceError, backfill_done, connect};
+use crate::source::{Resume, SourceError, backfill_done, connect};
 
 /// The error's kind, by a look at its fields too, and its one line.
 macro_rules! assert_error {
@@ -128,12 +128,12 @@ async fn a_slot_that_is_gone_moved_or_rewound_is_never_passed_over() {
 
     outbox.insert(&["skipped by another hand"]);
     outbox.sql("select pg_replication_slot_advance('gone', pg_current_wal_lsn())");
-    let error = connect(&outbox.options, Some(confirmed)).await.expect_err("a gap");
+    let error = connect(&outbox.options, Some(Resume::Confirmed(confirmed))).await.expect_err("a gap");
     assert!(!error.is_transient());
     assert_error!(error, "another hand", SourceError::SlotAdvanced { expected, .. } if *expected == confirmed);
 
     let far = Lsn(u64::MAX / 2);
-    let error = connect(&outbox.options, Some(far)).await.expect_err("a server from a backup");
+    let error = connect(&outbox.options, Some(Resume::Confirmed(far))).await.expect_err("a server from a backup");
     assert_error!(error, "restored from a backup", SourceError::ServerRewound { expected, .. } if *expected == far);
 
     outbox.sql("select pg_drop_replication_slot('gone')");

@@ -7,7 +7,7 @@ use super::{Outbox, options};
 use crate::postgres::Error;
 use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::Lsn;
-use crate::source::{SourceError, backfill_done, connect, inspect_slot};
+use crate::source::{Resume, SourceError, backfill_done, connect, inspect_slot};
 
 #[tokio::test]
 async fn rows_from_before_the_slot_come_once_and_those_after_it_follow_in_the_same_shape() {
@@ -120,7 +120,7 @@ async fn an_unfinished_backfill_is_begun_again() {
     let resume = source.stream.confirmed();
     assert_eq!(resume, Some(end));
     source.stream.stop().await.expect("an orderly end");
-    let source = connect(&outbox.options, resume).await.expect("a stream");
+    let source = connect(&outbox.options, resume.map(Resume::Confirmed)).await.expect("a stream");
     assert_eq!(source.backfill_end, None);
     assert_eq!(outbox.value("select backfill from outbox.relay"), "done");
 }
@@ -164,7 +164,7 @@ async fn a_slot_that_fell_back_is_resumed_where_this_process_was() {
     drop(source);
     eventually("the slot to be free", || (outbox.slot("active") == "f").then_some(()));
     assert!(outbox.confirmed_flush() < confirmed);
-    let mut source = connect(&outbox.options, Some(confirmed)).await.expect("a stream");
+    let mut source = connect(&outbox.options, Some(Resume::Confirmed(confirmed))).await.expect("a stream");
     assert_eq!(read_payloads(&mut source.stream, 1).await.0, ["b"]);
 }
 

@@ -9,10 +9,15 @@
 //! the PostgreSQL of the second and third. One pair of servers serves all tests of a process; a test that kills servers asks for
 //! its own with [`Harness::with_own_servers`], and gets them from the sandbox always.
 
+mod broker;
 mod consumer;
 mod docker;
+mod load;
+mod proxy;
 mod relay;
+mod seeded;
 mod servers;
+mod verdict;
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +26,12 @@ use tokio_postgres::{Client, NoTls, Row};
 use walpost::sandbox::{Kafka, KafkaOptions, Postgres, PostgresOptions, Progress, Sandbox};
 
 pub(crate) use consumer::Received;
+pub(crate) use load::Load;
+pub(crate) use proxy::Proxy;
 pub(crate) use relay::{Relay, config, walpost};
+pub(crate) use seeded::Seeded;
 use servers::{Origin, Servers};
+pub(crate) use verdict::Verdict;
 
 /// How long a test waits for what it expects: far longer than it takes, so that a slow machine is no failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -166,6 +175,19 @@ impl Harness {
             }
             assert!(since.elapsed() < PATIENCE, "after {PATIENCE:?} this is not true: {sql}");
             tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until the relay has sent so many further status updates to its walsender.
+    pub(crate) async fn status_updates(&self, count: usize) {
+        let reply_time = format!(
+            "(select r.reply_time from pg_stat_replication r join pg_replication_slots s on s.active_pid = r.pid \
+             where s.slot_name = '{}')",
+            self.name
+        );
+        for _ in 0..count {
+            let before = self.query_text(&format!("select {reply_time}::text")).await.expect("a relay streams");
+            self.wait_for(&format!("select {reply_time} > '{before}'")).await;
         }
     }
 

@@ -1,0 +1,113 @@
+//! What can happen.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use walpost::sandbox::StopMode;
+
+use super::Chaos;
+use crate::harness::Seeded;
+
+/// Longest time that a server stays away, in milliseconds.
+const AWAY_MILLIS: u64 = 3_000;
+
+/// Something that happens to one of the processes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Blow {
+    KillRelay,
+    StopRelay,
+    TerminateWalsender,
+    StopPostgres(StopMode),
+    KillPostgres,
+    KillPostgresAndRelay,
+    KillKafka,
+    KillKafkaAndRelay,
+    KillEverything,
+}
+
+impl Blow {
+    /// One of them; the relay's death is the most common.
+    pub(super) fn any(seeded: &mut Seeded) -> Self {
+        match seeded.below(20) {
+            0..=7 => Self::KillRelay,
+            8 | 9 => Self::StopRelay,
+            10..=12 => Self::TerminateWalsender,
+            13 => Self::StopPostgres(StopMode::Fast),
+            14 => Self::StopPostgres(StopMode::Immediate),
+            15 => Self::KillPostgres,
+            16 => Self::KillPostgresAndRelay,
+            17 => Self::KillKafka,
+            18 => Self::KillKafkaAndRelay,
+            _ => Self::KillEverything,
+        }
+    }
+
+    /// Strikes, and has everything running again.
+    pub(super) async fn strike(self, chaos: &mut Chaos) {
+        match self {
+            Self::KillRelay => chaos.running().kill(),
+            Self::StopRelay => return stop_relay(chaos).await,
+            Self::TerminateWalsender => {
+                return chaos.harness.execute("select pg_terminate_backend(pid) from pg_stat_replication").await;
+            }
+            Self::StopPostgres(mode) => {
+                chaos.harness.own_postgres().stop(mode).await.expect("postgres stops");
+                return start_postgres(chaos).await;
+            }
+            Self::KillPostgres => {
+                chaos.harness.own_postgres().kill();
+                return start_postgres(chaos).await;
+            }
+            Self::KillPostgresAndRelay => {
+                chaos.harness.own_postgres().kill();
+                chaos.running().kill();
+                start_postgres(chaos).await;
+            }
+            Self::KillKafka => {
+                kill_kafka(chaos).await;
+                return start_kafka(chaos).await;
+            }
+            Self::KillKafkaAndRelay => {
+                kill_kafka(chaos).await;
+                chaos.running().kill();
+                start_kafka(chaos).await;
+            }
+            Self::KillEverything => {
+                kill_kafka(chaos).await;
+                chaos.harness.own_postgres().kill();
+                chaos.running().kill();
+                start_postgres(chaos).await;
+                start_kafka(chaos).await;
+            }
+        }
+        chaos.succeed();
+    }
+}
+
+/// One that has not begun to stream may have nothing to say, but it never repeats anything after its orderly end.
+async fn stop_relay(chaos: &mut Chaos) {
+    chaos.running().ready().await;
+    chaos.running().signal(Signal::TERM);
+    let status = chaos.running().exit().await;
+    assert_eq!(status.code(), Some(0), "{}", chaos.running().log());
+    chaos.stopped.push(chaos.relays.len() - 1);
+    chaos.succeed();
+}
+
+async fn start_postgres(chaos: &mut Chaos) {
+    away(chaos).await;
+    chaos.harness.own_postgres().start_again().await.expect("postgres starts again");
+}
+
+async fn kill_kafka(chaos: &mut Chaos) {
+    chaos.harness.own_kafka().kill().await.expect("kafka can be killed");
+}
+
+async fn start_kafka(chaos: &mut Chaos) {
+    away(chaos).await;
+    chaos.harness.own_kafka().start_again().await.expect("kafka starts again");
+}
+
+async fn away(chaos: &mut Chaos) {
+    tokio::time::sleep(Duration::from_millis(chaos.seeded.below(AWAY_MILLIS))).await;
+}

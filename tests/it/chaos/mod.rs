@@ -1,0 +1,125 @@
+//! Everything dies at random points under load, as a seed says; then every committed event is looked for.
+//!
+//! The long run is no part of the suite:
+//!
+//! ```sh
+//! WALPOST_TEST_KILLS=150 WALPOST_TEST_SEED=1 cargo test --test it chaos::everything -- --ignored --nocapture
+//! ```
+
+mod blow;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions};
+
+use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
+use crate::lifecycle::{SCHEMA, named, prepare};
+use blow::Blow;
+
+/// Kills in the suite's run.
+const FEW: u64 = 12;
+/// Kills in the long run, unless `WALPOST_TEST_KILLS` says otherwise.
+const MANY: u64 = 120;
+/// Most events that a process publishes between two blows.
+const EVENTS_BETWEEN: u64 = 600;
+/// Longest further wait before a blow, in milliseconds: longer than a relay takes to start.
+const WAIT_MILLIS: u64 = 700;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_11_a_relay_killed_at_random_points_loses_and_reorders_nothing() {
+    let (seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 11);
+    let harness = Harness::new("killed").await;
+    let mut chaos = Chaos::start(harness, seeded).await;
+    for _ in 0..FEW {
+        chaos.strike(Blow::KillRelay).await;
+    }
+    chaos.conclude(seed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes several minutes; see the module's head for the command"]
+async fn everything_killed_at_random_points_loses_and_reorders_nothing() {
+    let (seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 1);
+    let kills = std::env::var("WALPOST_TEST_KILLS").map_or(MANY, |text| text.parse().expect("a number of kills"));
+    let postgres = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
+    let harness = Harness::with_own_servers("chaos", postgres, KafkaOptions::default()).await;
+    let mut chaos = Chaos::start(harness, seeded).await;
+    for number in 0..kills {
+        let blow = Blow::any(&mut chaos.seeded);
+        eprintln!("{number}: {blow:?}");
+        chaos.strike(blow).await;
+    }
+    chaos.conclude(seed).await;
+}
+
+/// A load, a relay, and what has been done to them.
+struct Chaos {
+    harness: Harness,
+    seeded: Seeded,
+    load: Load,
+    /// Every relay process, the running one last. Those that have ended are kept for their logs.
+    relays: Vec<Relay>,
+    /// Those that were stopped in order, by their place in `relays`.
+    stopped: Vec<usize>,
+    blows: BTreeMap<String, u64>,
+}
+
+impl Chaos {
+    async fn start(harness: Harness, mut seeded: Seeded) -> Self {
+        prepare(&harness).await;
+        let load = Load::start(&harness, SCHEMA, 4, Duration::from_millis(10), &mut seeded.fork());
+        let relays = vec![Relay::start(&harness, &named("r0"))];
+        Self { harness, seeded, load, relays, stopped: Vec::new(), blows: BTreeMap::new() }
+    }
+
+    /// Waits for a point that the seed chooses, and strikes.
+    async fn strike(&mut self, blow: Blow) {
+        // Some die before they have published anything.
+        if self.seeded.below(4) > 0 {
+            let events = 1 + self.seeded.below(EVENTS_BETWEEN);
+            let relay = self.running();
+            relay.wait_for(&format!("{events} events"), |status| status["events"].as_u64() >= Some(events)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(self.seeded.below(WAIT_MILLIS))).await;
+        let log = self.running().log();
+        assert!(self.running().is_running(), "the relay has ended by itself:\n{log}");
+        *self.blows.entry(format!("{blow:?}")).or_default() += 1;
+        blow.strike(self).await;
+    }
+
+    fn running(&mut self) -> &mut Relay {
+        self.relays.last_mut().expect("there is always one")
+    }
+
+    /// Starts the next process.
+    fn succeed(&mut self) {
+        let name = named(&format!("r{}", self.relays.len()));
+        self.relays.push(Relay::start(&self.harness, &name));
+    }
+
+    /// Lets everything arrive and judges it.
+    async fn conclude(mut self, seed: u64) {
+        let transactions = self.load.stop().await;
+        self.relays.last_mut().expect("there is always one").ready().await;
+        let verdict = Verdict::of(&self.harness, SCHEMA).await;
+        eprintln!(
+            "seed {seed}: blows {:?}, relay processes {}, transactions {transactions}, events committed {}, records {}, \
+             lost {}, invented {}, reordered {}, duplicates {}, repeated by one process {}",
+            self.blows,
+            self.relays.len(),
+            verdict.committed,
+            verdict.records,
+            verdict.lost.len(),
+            verdict.invented.len(),
+            verdict.reordered.len(),
+            verdict.duplicates,
+            verdict.repeated_by_one_process.len(),
+        );
+        verdict.assert_sound();
+        for stopped in &self.stopped {
+            let next = verdict.repeats.get(&format!("r{}", stopped + 1));
+            assert!(next.is_none(), "r{stopped} had stopped in order, and the next repeated: {verdict:#?}");
+        }
+    }
+}

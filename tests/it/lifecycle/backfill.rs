@@ -1,0 +1,68 @@
+//! Rows from before the slot.
+
+use std::time::Duration;
+
+use super::{SCHEMA, emit, named, prepare, published, ready};
+use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
+
+/// Few records in flight, so that a backfill can be met in its middle.
+const SLOW: &str = "max_in_flight = 100\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_21_rows_from_before_the_slot_arrive_once() {
+    let harness = Harness::new("before").await;
+    prepare(&harness).await;
+    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(2), &mut Seeded::from(21));
+    harness.wait_for("select count(*) > 500 from outbox.event").await;
+    let _relay = ready(&harness, "only").await;
+    harness.wait_for("select count(*) > 1500 from outbox.event").await;
+    load.stop().await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_21_a_relay_killed_in_its_first_backfill_begins_it_again() {
+    let harness = Harness::new("before killed").await;
+    prepare(&harness).await;
+    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(20), &mut Seeded::from(22));
+    harness.execute(&emit("x-0", 0, 20_000)).await;
+    for name in ["first", "second"] {
+        let mut relay = Relay::start(&harness, &(named(name) + SLOW));
+        published(&mut relay, 1_000).await;
+        relay.kill();
+    }
+    let _third = ready(&harness, "third").await;
+    load.stop().await;
+    Verdict::of(&harness, SCHEMA).await.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_21_a_relay_stopped_in_its_first_backfill_ends_it_first() {
+    let harness = Harness::new("before stopped").await;
+    prepare(&harness).await;
+    harness.execute(&emit("x-0", 0, 10_000)).await;
+    let mut relay = Relay::start(&harness, &(named("first") + SLOW));
+    published(&mut relay, 100).await;
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+    harness.execute(&emit("x-0", 10_000, 10_010)).await;
+    let _second = ready(&harness, "second").await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_21_a_walsender_lost_during_the_first_backfill_repeats_nothing() {
+    let harness = Harness::new("before lost").await;
+    prepare(&harness).await;
+    harness.execute(&emit("x-0", 0, 20_000)).await;
+    let mut relay = Relay::start(&harness, &(named("only") + SLOW));
+    published(&mut relay, 500).await;
+    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(20), &mut Seeded::from(22));
+    for round in 1..=3 {
+        let end = "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'walsender' and datname";
+        harness.execute(&format!("{end} = '{}'", harness.name())).await;
+        published(&mut relay, 500 + round * 500).await;
+    }
+    load.stop().await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+    assert!(relay.is_running());
+}

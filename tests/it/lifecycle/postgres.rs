@@ -1,0 +1,101 @@
+//! Postgres goes away and comes back.
+
+use std::time::Duration;
+
+use walpost::sandbox::{Durability, PostgresOptions, StopMode};
+
+use super::{SCHEMA, named, prepare, published, ready, through};
+use crate::harness::{Harness, Load, Proxy, Relay, Seeded, Verdict};
+
+/// What happens to Postgres.
+#[derive(Debug, Clone, Copy)]
+enum Outage {
+    TerminateBackend,
+    Stop(StopMode),
+    Kill,
+}
+
+async fn survives(name: &str, outages: &[Outage]) {
+    let options = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
+    let mut harness = Harness::with_own_postgres(name, options).await;
+    prepare(&harness).await;
+    let mut relay = ready(&harness, "only").await;
+    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(5), &mut Seeded::from(17));
+    let mut count = 0;
+    for outage in outages {
+        count += 300;
+        published(&mut relay, count).await;
+        match *outage {
+            Outage::TerminateBackend => {
+                harness.execute("select pg_terminate_backend(pid) from pg_stat_replication").await;
+            }
+            Outage::Stop(mode) => {
+                harness.own_postgres().stop(mode).await.expect("postgres stops");
+                harness.own_postgres().start_again().await.expect("postgres starts again");
+            }
+            Outage::Kill => {
+                harness.own_postgres().kill();
+                harness.own_postgres().start_again().await.expect("postgres starts again");
+            }
+        }
+    }
+    published(&mut relay, count + 300).await;
+    load.stop().await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+    assert!(relay.is_running());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_17_a_terminated_walsender_repeats_nothing() {
+    survives("terminated", &[Outage::TerminateBackend; 4]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_17_a_restart_of_postgres_repeats_nothing() {
+    let outages = [Outage::Stop(StopMode::Fast), Outage::Stop(StopMode::Immediate), Outage::Kill];
+    survives("restarted", &outages).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_17_a_connection_that_goes_silent_is_given_up_and_repeats_nothing() {
+    let settings = vec![("wal_sender_timeout".to_owned(), "3s".to_owned())];
+    let options = PostgresOptions { durability: Durability::NoFsync, settings, ..PostgresOptions::default() };
+    let mut harness = Harness::with_own_postgres("silent", options).await;
+    prepare(&harness).await;
+    let port = harness.own_postgres().port();
+    let proxy = Proxy::before(port).await;
+    let mut relay = Relay::start_with(&through(&harness, &proxy, port, "only"));
+    relay.ready().await;
+    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(20), &mut Seeded::from(18));
+    for round in 1..=2 {
+        published(&mut relay, round * 200).await;
+        proxy.freeze();
+        relay.wait_for("the connection is given up", |status| status["postgres_connected"] == false).await;
+        relay.wait_for("a new one", |status| status["postgres_connected"] == true).await;
+    }
+    load.stop().await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+    assert!(relay.is_running());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_23_a_stale_walsender_does_not_hold_the_slot_for_ever() {
+    let settings = vec![("wal_sender_timeout".to_owned(), "3s".to_owned())];
+    let options = PostgresOptions { durability: Durability::NoFsync, settings, ..PostgresOptions::default() };
+    let mut harness = Harness::with_own_postgres("stale", options).await;
+    prepare(&harness).await;
+    let port = harness.own_postgres().port();
+    let proxy = Proxy::before(port).await;
+    let mut first = Relay::start_with(&through(&harness, &proxy, port, "first"));
+    first.ready().await;
+    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(20), &mut Seeded::from(23));
+    published(&mut first, 200).await;
+    let mut second = Relay::start(&harness, &named("second"));
+    second.wait_for_log("is held by").await;
+    // The machine of the first is gone, and nobody told its walsender.
+    proxy.freeze();
+    first.kill();
+    second.ready().await;
+    load.stop().await;
+    Verdict::of(&harness, SCHEMA).await.assert_sound();
+}
