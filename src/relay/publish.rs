@@ -17,6 +17,10 @@ use super::{Counters, Halt, Idle, Notice, OnRejected, Settings};
 /// How many notices wait for the driver at most; further ones are only counted.
 const NOTICES_LIMIT: usize = 256;
 
+/// How many windows of records may be acknowledged behind the oldest one in flight. A partition without a leader holds the flush
+/// LSN back; the others go on for so long, and after a crash are published again for so long.
+const SPAN_WINDOWS: usize = 10;
+
 /// A sink's answer to an offered record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Offer {
@@ -292,8 +296,12 @@ impl Publisher {
     /// window passes alone).
     pub(super) fn has_room(&self) -> bool {
         let owed = self.ledger.owed();
-        owed.records == 0
-            || (owed.records < self.settings.max_in_flight && owed.bytes < self.settings.max_in_flight_bytes)
+        let records = owed.records < self.settings.max_in_flight && self.ledger.span() < self.span_limit();
+        owed.records == 0 || (records && owed.bytes < self.settings.max_in_flight_bytes)
+    }
+
+    fn span_limit(&self) -> usize {
+        self.settings.max_in_flight.saturating_mul(SPAN_WINDOWS)
     }
 }
 
