@@ -9,7 +9,7 @@ use super::backfill_note::BackfillNote;
 use super::link::Link;
 use super::lookup::Lookup;
 use super::upkeep::Upkeep;
-use crate::config::Config;
+use crate::config::{AdminApi, Config};
 use crate::fault::Fault;
 use crate::postgres::ConnectOptions;
 use crate::relay::outbox::{Outbox, Role};
@@ -34,6 +34,10 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
     let producer = producer_options(config);
     let rules = TopicRules::default();
     let topics = Topics::new(&producer, rules.clone(), Arc::clone(&kafka))?;
+    let topics = match config.kafka.admin_api {
+        AdminApi::Present => topics,
+        AdminApi::Absent => topics.without_admin_api(),
+    };
     if !topics.reach(FIRST_ANSWER).await {
         let servers = config.kafka.bootstrap_servers.clone();
         return Err(Fault::KafkaUnreachable { servers, within: FIRST_ANSWER });
