@@ -22,8 +22,13 @@ const FIRST_CONNECTION: Duration = Duration::from_secs(10);
 /// What became of the connection.
 #[derive(Debug)]
 pub(super) enum LinkEvent {
-    /// The stream has begun at this LSN.
-    Up(Lsn),
+    /// The stream has begun.
+    Up {
+        /// Everything before this LSN had been confirmed.
+        start: Lsn,
+        /// It begins with the rows from before the slot, in another order perhaps than an earlier attempt had them.
+        from_the_first: bool,
+    },
     /// Messages.
     Batch(Batch),
     /// The connection was lost, or could not be made; the next attempt follows.
@@ -87,8 +92,13 @@ impl Link {
             match &mut self.state {
                 State::Waiting(until) => {
                     tokio::time::sleep_until(*until).await;
-                    let (options, resume) = (self.options.clone(), self.resume);
-                    let attempt = async move { source::connect(&options, resume).await };
+                    let (options, resume, last) = (self.options.clone(), self.resume, self.last.clone());
+                    let attempt = async move {
+                        match last {
+                            None => source::connect(&options, resume).await,
+                            Some(last) => source::reconnect(&options, resume, &last).await,
+                        }
+                    };
                     self.state = State::Connecting(Box::pin(attempt));
                 }
                 State::Connecting(attempt) => {
@@ -174,21 +184,19 @@ impl Link {
 
     fn connected(&mut self, source: Source) -> LinkEvent {
         self.give_up = None;
-        let now = source.origin.timeline;
-        let before = self.last.replace(source.origin.clone()).map_or(now, |last| last.timeline);
-        if before != now {
-            return self.dead(SourceError::TimelineChanged { before, now });
-        }
+        self.last = Some(source.origin.clone());
         // While the rows from before the slot are under way nothing of it counts as confirmed.
         let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
+        let mut from_the_first = false;
         if let Some(end) = source.backfill_end {
             self.resume = self.resume.filter(|resume| *resume == Resume::Backfilled(end));
+            from_the_first = self.resume.is_none();
         } else {
             let known = self.resume.map_or(source.start, Resume::lsn);
             self.resume = Some(Resume::Confirmed(known.max(source.start)));
         }
         self.state = State::Up(Box::new(source));
-        LinkEvent::Up(start)
+        LinkEvent::Up { start, from_the_first }
     }
 
     /// No connection any more, and no confirmation: this slot may not be the one that was streamed from.

@@ -186,7 +186,10 @@ impl<S: Sink + Send> Driver<S> {
         let metrics = &self.telemetry.metrics;
         match event {
             LinkEvent::Batch(batch) => self.core.handle_batch(batch),
-            LinkEvent::Up(start) => {
+            LinkEvent::Up { start, from_the_first } => {
+                if from_the_first {
+                    self.core.handle_first_rows();
+                }
                 self.core.handle_connected(start);
                 metrics.set_connected(Side::Postgres, true);
                 if std::mem::replace(&mut self.was_up, true) {

@@ -65,6 +65,12 @@ impl Core {
         self.publisher.ledger.start_at(confirmed);
     }
 
+    /// The stream begins with the rows from before the slot, in whatever order the tables have them now: no place in them says
+    /// what was taken of an earlier attempt, so all of them are taken.
+    pub fn handle_first_rows(&mut self) {
+        self.publisher.accepted = Position::default();
+    }
+
     /// The replication connection is gone, and with it the rest of what it had begun to say.
     pub fn handle_disconnected(&mut self) {
         self.input = Bytes::new();

@@ -41,7 +41,7 @@ pub(super) fn run(
     interrupt: &Interrupt,
 ) -> Result<u64, SourceError> {
     control.set_patience(Patience::Until(interrupt.clone()));
-    let committed_at = begin(control, &slot.snapshot)?;
+    let committed_at = begin(control, slot.snapshot.as_deref())?;
     let mut writer = Writer { bytes: Vec::new(), commit: Lsn(slot.consistent_point.0 - 1), committed_at };
     writer.begin().map_err(too_long)?;
     let mut rows = 0;
@@ -54,15 +54,17 @@ pub(super) fn run(
     Ok(rows)
 }
 
-/// Starts a transaction in the slot's snapshot; the time of its start.
-fn begin(control: &mut Connection, snapshot: &str) -> Result<i64, SourceError> {
+/// Starts a transaction in the slot's snapshot, or in one of its own; the time of its start.
+fn begin(control: &mut Connection, snapshot: Option<&str>) -> Result<i64, SourceError> {
     // Rows that a policy hides are an error, not left out. The reading may take hours, and waits while Kafka does.
     control.simple_query(
         "set row_security = off; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = 0; \
          select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'",
     )?;
     control.simple_query("begin isolation level repeatable read read only")?;
-    control.simple_query(&format!("set transaction snapshot {}", quote_literal(snapshot)))?;
+    if let Some(snapshot) = snapshot {
+        control.simple_query(&format!("set transaction snapshot {}", quote_literal(snapshot)))?;
+    }
     let question = "the time";
     let rows = control.simple_query(
         "select (extract(epoch from transaction_timestamp()) * 1000000)::bigint - 946684800000000::bigint",

@@ -28,7 +28,7 @@ mod tests;
 pub use backfill::OutboxTable;
 pub use confirm::confirm_without_stream;
 pub use error::{SourceError, TableName};
-pub use open::{Origin, Resume, STATUS_INTERVAL, Source, SourceOptions, backfill_done, connect};
+pub use open::{Origin, Resume, STATUS_INTERVAL, Source, SourceOptions, backfill_done, connect, reconnect};
 pub use slot::{
     CreatedSlot, Server, SlotState, System, check_publication, check_slot_name, create_slot, drop_slot,
     identify_system, inspect_slot,

@@ -9,8 +9,8 @@ use super::error::SourceError;
 use super::outlet::Outlet;
 use super::reader::{Reader, Timing};
 use super::slot::{
-    CreatedSlot, Server, check_publication, check_slot_name, create_slot, drop_slot, explain_refusal, identify_system,
-    inspect_slot,
+    CreatedSlot, Server, System, check_publication, check_slot_name, create_slot, drop_slot, explain_refusal,
+    identify_system, inspect_slot,
 };
 use super::state::{self, Backfill};
 use super::stream::Stream;
@@ -62,6 +62,20 @@ pub struct Origin {
     pub walsender: i32,
 }
 
+impl Origin {
+    /// Whether a server is the one that this stream came from.
+    fn check(&self, slot: &str, system: &System) -> Result<(), SourceError> {
+        if system.identifier != self.system_identifier {
+            let (stored, found) = (self.system_identifier.clone(), system.identifier.clone());
+            return Err(SourceError::SystemChanged { slot: slot.to_owned(), stored, found });
+        }
+        if system.timeline != self.timeline {
+            return Err(SourceError::TimelineChanged { before: self.timeline, now: system.timeline });
+        }
+        Ok(())
+    }
+}
+
 /// What this process has of the slot already, from streams that it has lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
@@ -90,7 +104,17 @@ impl Resume {
 /// [`SourceError`]: what is wrong, and what mends it. Worth another attempt if it is transient.
 pub async fn connect(options: &SourceOptions, resume: Option<Resume>) -> Result<Source, SourceError> {
     let options = options.clone();
-    detached(move |interrupt| open(options, resume, interrupt)).await
+    detached(move |interrupt| open(options, resume, None, interrupt)).await
+}
+
+/// As [`connect`], to the server that `last` came from: another cluster or timeline is an error before anything is asked of its
+/// slot, as its LSNs mean something else.
+///
+/// # Errors
+/// As [`connect`]; [`SourceError::TimelineChanged`] and [`SourceError::SystemChanged`].
+pub async fn reconnect(options: &SourceOptions, resume: Option<Resume>, last: &Origin) -> Result<Source, SourceError> {
+    let (options, last) = (options.clone(), last.clone());
+    detached(move |interrupt| open(options, resume, Some(&last), interrupt)).await
 }
 
 /// Notes that every row from before the slot has been published, so that no later start publishes them again.
@@ -140,7 +164,12 @@ struct Opening {
     system_identifier: String,
 }
 
-fn open(options: SourceOptions, resume: Option<Resume>, interrupt: &Interrupt) -> Result<Source, SourceError> {
+fn open(
+    options: SourceOptions,
+    resume: Option<Resume>,
+    last: Option<&Origin>,
+    interrupt: &Interrupt,
+) -> Result<Source, SourceError> {
     check_slot_name(&options.slot)?;
     let mut control = Connection::open(&options.connect)?;
     let server = Server::read(&mut control)?;
@@ -151,6 +180,9 @@ fn open(options: SourceOptions, resume: Option<Resume>, interrupt: &Interrupt) -
     let replication = Connection::open_replication(&options.connect);
     let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
     let system = identify_system(&mut replication)?;
+    if let Some(last) = last {
+        last.check(&options.slot, &system)?;
+    }
     if let Some(expected) = resume.map(Resume::lsn).filter(|expected| system.wal_end < *expected) {
         return Err(SourceError::ServerRewound { found: system.wal_end, expected });
     }
@@ -174,13 +206,24 @@ fn open(options: SourceOptions, resume: Option<Resume>, interrupt: &Interrupt) -
             let end = slot.consistent_point;
             (opening.backfill(slot)?, end, Some(end))
         }
+        // The slot's snapshot is gone; a later one shows the same rows and some more, which the stream brings again.
+        Begin::Again(end) => (opening.backfill(CreatedSlot { consistent_point: end, snapshot: None })?, end, Some(end)),
     };
     Ok(Source { stream, server, origin, start, backfill_end })
 }
 
+/// Stands for the position of a slot that was lost while it did not matter yet.
+const LOST: Lsn = Lsn(u64::MAX);
+
 enum Begin {
-    At { start: Lsn, backfill_end: Option<Lsn> },
+    At {
+        start: Lsn,
+        backfill_end: Option<Lsn>,
+    },
+    /// With a new slot, and the rows from before it.
     Anew,
+    /// With the slot as it was made, and the rows from before it once more.
+    Again(Lsn),
 }
 
 impl Opening {
@@ -203,7 +246,7 @@ impl Opening {
             Err(SourceError::SlotLost { .. })
                 if kept == Some(Backfill::Pending) && !matches!(resume, Some(Resume::Confirmed(_))) =>
             {
-                Lsn(u64::MAX)
+                LOST
             }
             Err(error) => return Err(error),
         };
@@ -219,10 +262,15 @@ impl Opening {
         // What this process confirmed included the backfill, which comes first.
         let backfill = if start.is_some_and(|start| start >= confirmed) { Some(Backfill::Done) } else { kept };
         match backfill {
-            Some(Backfill::Pending) => {
-                tracing::info!(slot = %slot, "slot is made again: its first backfill was not finished");
+            Some(Backfill::Pending) if confirmed == LOST => {
+                tracing::warn!(slot = %slot, "slot is made again: it was lost before its first backfill was finished");
                 drop_slot(&mut self.control, &slot)?;
                 return Ok(Begin::Anew);
+            }
+            // Kept, for what is in its WAL and in no table: logical messages, and rows that were deleted at once.
+            Some(Backfill::Pending) => {
+                tracing::info!(slot = %slot, "rows from before the slot are read again: the first backfill was not finished");
+                return Ok(Begin::Again(confirmed));
             }
             None => tracing::info!(slot = %slot, "slot was made by another hand: rows from before it are left out"),
             Some(Backfill::Done) => {}

@@ -198,7 +198,7 @@ pub struct CreatedSlot {
     /// Transactions whose commit record starts at or after this are streamed; the snapshot sees all others.
     pub consistent_point: Lsn,
     /// The snapshot, which lives until the replication connection runs its next command.
-    pub snapshot: String,
+    pub snapshot: Option<String>,
 }
 
 /// Makes a slot, kept on standbys too where the server can do that, and exports the snapshot of its beginning.
@@ -232,7 +232,7 @@ pub fn create_slot(
     let row = first(&rows, question)?;
     Ok(CreatedSlot {
         consistent_point: lsn(row, 1).ok_or(SourceError::Answer { question })?,
-        snapshot: text(row, 2, question)?,
+        snapshot: Some(text(row, 2, question)?),
     })
 }
 
