@@ -78,12 +78,9 @@ pub enum Fault {
         #[source]
         source: std::io::Error,
     },
-    /// A server of the demo's or the benchmark's can't be had.
-    #[error(transparent)]
-    Sandbox(#[from] crate::sandbox::SandboxError),
 }
 
-/// Exit codes, as DESIGN has them; after sysexits.h where it has a word for it.
+/// Exit codes, after sysexits.h where it has a word for it.
 pub mod exit {
     /// It failed.
     pub const FAILED: u8 = 1;
@@ -117,10 +114,10 @@ impl Fault {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Logs(_) => exit::CONFIGURATION,
-            Self::Source(_) | Self::Database(_) | Self::Sink(_) | Self::KafkaUnreachable { .. } | Self::Sandbox(_) => {
-                exit::UNAVAILABLE
-            }
+            // A Kafka client that can't be made has settings that contradict each other, or a file that is not there.
+            Self::Config(_) | Self::Logs(_) | Self::Sink(SinkError::Create(_)) => exit::CONFIGURATION,
+            Self::Source(SourceError::SlotName(_) | SourceError::ColumnMissing { .. }) => exit::CONFIGURATION,
+            Self::Source(_) | Self::Database(_) | Self::KafkaUnreachable { .. } => exit::UNAVAILABLE,
             Self::Halt(Halt::Stream { .. }) => exit::UNAVAILABLE,
             Self::Halt(Halt::Layout(_) | Halt::Refused { .. }) => exit::REFUSED,
             Self::ShutdownTimeout { .. } | Self::Unconfirmed { .. } | Self::Listen { .. } => exit::FAILED,
@@ -178,4 +175,25 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let link = |text, source| Link { text, source };
+        let cause = link("no route", None);
+        let repeating = link("can't connect: no route", Some(Box::new(cause)));
+        let outer = link("start", Some(Box::new(repeating)));
+        assert_eq!(chain(&outer), "start: can't connect: no route");
+    }
 }

@@ -33,9 +33,10 @@
 //! | [`relay`] | the pure core: no input or output, no clock, no async |
 //! | [`sink`] | edge 2: the Kafka producer and the topics |
 //! | [`contracts`] | edge 3: what the database says about schema versions |
-//! | [`driver`] | the relay's only `select!`: carries values between the edges and the core |
+//! | [`driver`] | the relay's loop and its only `select!`: carries values between the edges and the core |
 //! | [`fault`] | where an error becomes an end of the process, with its exit code |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
+//! | [`signals`] | what asks a command to end |
 //! | [`sandbox`] | a Postgres and a Kafka on this machine, for the demo and the tests |
 //! | [`demo`] | an order service, the relay and a checker, end to end |
 //!
@@ -105,6 +106,8 @@ pub mod fault;
 pub mod telemetry;
 #[cfg(feature = "cli")]
 pub mod http;
+#[cfg(feature = "cli")]
+pub mod signals;
 #[cfg(feature = "cli")]
 pub mod sandbox;
 #[cfg(feature = "cli")]

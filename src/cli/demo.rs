@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
-use crate::demo::{self, Colour, DemoError, Interrupts, Named, Options, Report, View};
+use crate::demo::{self, Colour, DemoError, Named, Options, Report, View};
+use crate::signals::Interrupts;
 
 /// The log's filter unless the user has one: the demo shows itself what the relay waits for.
 pub const LOG_FILTER: &str = "error";

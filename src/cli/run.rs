@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, process_environment};
-use crate::fault::Fault;
+use crate::fault::{Fault, exit};
+use crate::signals::Interrupts;
 use crate::telemetry::{Identity, Telemetry};
 use crate::{driver, http};
 
@@ -20,14 +20,15 @@ use crate::{driver, http};
 /// A [`Fault`].
 pub async fn run(path: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(path, process_environment()).map_err(Fault::from)?;
-    let shutdown = CancellationToken::new();
-    stop_on_signal(shutdown.clone())?;
-    let telemetry = Arc::new(Telemetry::new(identity(&config), Instant::now()));
+    let interrupts = Interrupts::listen().context("listen for signals")?;
+    tokio::spawn(end_at_once(interrupts.abort));
+    let telemetry = Arc::new(Telemetry::new(Identity::of(&config), Instant::now()));
+    // Metrics and health are served while the relay drains, too.
+    let drained = CancellationToken::new();
     if let Some(address) = config.http.listen {
         let listener = TcpListener::bind(address).await.map_err(|source| Fault::Listen { address, source })?;
         tracing::info!(address = %listener.local_addr().unwrap_or(address), "serving metrics and health over http");
-        let stopped = shutdown.clone().cancelled_owned();
-        tokio::spawn(http::serve(listener, Arc::clone(&telemetry), stopped));
+        tokio::spawn(serve(listener, Arc::clone(&telemetry), drained.clone()));
     }
     tracing::info!(
         relay = config.relay.name,
@@ -38,32 +39,20 @@ pub async fn run(path: Option<&Path>) -> anyhow::Result<()> {
         "walpost {}",
         env!("CARGO_PKG_VERSION"),
     );
-    driver::run(&config, telemetry, shutdown).await?;
-    Ok(())
+    let outcome = driver::run(&config, telemetry, interrupts.stop).await;
+    drained.cancel();
+    Ok(outcome?)
 }
 
-fn identity(config: &Config) -> Identity {
-    Identity {
-        relay: config.relay.name.clone(),
-        slot: config.postgres.slot.as_str().to_owned(),
-        publication: config.postgres.publication.clone(),
-        database: config.postgres.connect.database().to_owned(),
+async fn serve(listener: TcpListener, telemetry: Arc<Telemetry>, drained: CancellationToken) {
+    if let Err(error) = http::serve(listener, telemetry, drained.cancelled_owned()).await {
+        tracing::error!(error = %error, "the http server ended; the relay goes on without it");
     }
 }
 
-/// The first signal stops the relay in order, the second at once.
-fn stop_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
-    let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    for mut stream in [terminate, interrupt] {
-        let shutdown = shutdown.clone();
-        tokio::spawn(async move {
-            stream.recv().await;
-            shutdown.cancel();
-            stream.recv().await;
-            tracing::warn!("stopped at the second signal; what is in flight is published again at the next start");
-            std::process::exit(1);
-        });
-    }
-    Ok(())
+/// The second signal: nothing is waited for any more.
+async fn end_at_once(abort: CancellationToken) {
+    abort.cancelled().await;
+    tracing::warn!("stopped at the second signal; what is in flight is published again at the next start");
+    std::process::exit(exit::FAILED.into());
 }

@@ -20,7 +20,6 @@ mod clock;
 mod consumer;
 mod deal;
 mod error;
-mod interrupts;
 mod latency;
 mod play;
 mod random;
@@ -34,7 +33,6 @@ mod view;
 use std::time::Duration;
 
 pub use error::DemoError;
-pub use interrupts::Interrupts;
 pub use report::{Colour, EventsReport, LatencyReport, RelayReport, Report, ServersReport, TransactionsReport};
 pub use servers::Named;
 pub use service::{DealError, ServiceError};
@@ -44,6 +42,8 @@ pub use view::View;
 use play::Play;
 use servers::Servers;
 use stage::Stage;
+
+use crate::signals::Interrupts;
 
 /// What the demo is to do.
 #[derive(Clone, Debug)]

@@ -10,13 +10,13 @@ use super::audit::Figures;
 use super::clock;
 use super::consumer::Consumer;
 use super::error::DemoError;
-use super::interrupts::Interrupts;
 use super::relay::{Gauges, Relay};
 use super::report::{Report, ServersReport, Spent};
 use super::servers::{Servers, close, connect};
 use super::service::{Service, SharedAudit};
 use super::stage::{SCHEMAS, Stage, relay_settings};
 use super::view::{Live, TICK, View};
+use crate::signals::Interrupts;
 
 /// How long the demo waits for the next record before it takes those that are missing for lost.
 const STALL_LIMIT: Duration = Duration::from_secs(30);

@@ -32,13 +32,7 @@ impl Relay {
     pub(super) fn start(settings: BTreeMap<String, String>) -> Result<Self, DemoError> {
         // Without a file the one in the working directory would be taken; this one is empty wherever we are.
         let config = Config::load(Some(Path::new("/dev/null")), settings)?;
-        let identity = Identity {
-            relay: config.relay.name.clone(),
-            slot: config.postgres.slot.as_str().to_owned(),
-            publication: config.postgres.publication.clone(),
-            database: config.postgres.connect.database().to_owned(),
-        };
-        let telemetry = Arc::new(Telemetry::new(identity, Instant::now()));
+        let telemetry = Arc::new(Telemetry::new(Identity::of(&config), Instant::now()));
         let shutdown = CancellationToken::new();
         let (told, asked) = (Arc::clone(&telemetry), shutdown.clone());
         let task = tokio::spawn(async move { driver::run(&config, told, asked).await });

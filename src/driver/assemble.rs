@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::Driver;
-use super::link::{BackfillNote, Link};
+use super::backfill_note::BackfillNote;
+use super::link::Link;
 use super::lookup::Lookup;
 use super::upkeep::Upkeep;
 use crate::config::Config;
@@ -51,6 +52,7 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         server_end: Arc::clone(&server_end),
         progress_at: None,
         kafka_restarts: 0,
+        stray_messages: 0,
         was_up: false,
         blocked_on: None,
     };

@@ -232,36 +232,3 @@ impl Link {
         })
     }
 }
-
-/// Writes that the rows from before the slot are published.
-pub(super) struct BackfillNote {
-    options: SourceOptions,
-    writing: Option<Attempt<()>>,
-}
-
-impl BackfillNote {
-    pub(super) fn new(options: SourceOptions) -> Self {
-        Self { options, writing: None }
-    }
-
-    /// Begins, unless it is under way.
-    pub(super) fn write(&mut self) {
-        if self.writing.is_none() {
-            let options = self.options.clone();
-            self.writing = Some(Box::pin(async move { source::backfill_done(&options).await }));
-        }
-    }
-
-    /// Whether it is under way. The link must not connect then: it could begin a backfill anew that this note is not about.
-    pub(super) const fn is_writing(&self) -> bool {
-        self.writing.is_some()
-    }
-
-    /// How it went. Cancel-safe.
-    pub(super) async fn written(&mut self) -> Result<(), SourceError> {
-        let Some(writing) = &mut self.writing else { return std::future::pending().await };
-        let outcome = writing.await;
-        self.writing = None;
-        outcome
-    }
-}

@@ -1,4 +1,4 @@
-//! Carries values between the edges and the core. The program's only `select!` is here.
+//! Carries values between the edges and the core. The relay's loop, and its only `select!`, is here.
 //!
 //! | arm | waits for | hands it to |
 //! |---|---|---|
@@ -10,9 +10,11 @@
 //! | 6 | the core's own time, or a second | the core, and the telemetry |
 //! | 7 | the end of the time for stopping | the caller |
 //!
-//! Every arm is cancel-safe. Deliveries come before input, so that the window empties before it fills.
+//! Every arm is cancel-safe, and none goes before another: with deliveries always first, a busy Kafka would keep the relay from
+//! reading until the window is empty.
 
 mod assemble;
+mod backfill_note;
 mod link;
 mod lookup;
 mod upkeep;
@@ -31,7 +33,8 @@ use crate::sink::{Connection as KafkaConnection, Deliveries, SendError, Sink, Si
 use crate::source::SourceError;
 use crate::telemetry::{Progress, Side, Telemetry};
 
-use link::{BackfillNote, Confirm, Link, LinkEvent};
+use backfill_note::BackfillNote;
+use link::{Confirm, Link, LinkEvent};
 use lookup::Lookup;
 
 /// How often progress is written to the telemetry at most.
@@ -69,6 +72,7 @@ struct Driver<S> {
     /// Before this, progress is not written again.
     progress_at: Option<Instant>,
     kafka_restarts: u64,
+    stray_messages: u64,
     /// Whether the replication connection has been up before.
     was_up: bool,
     blocked_on: Option<String>,
@@ -102,19 +106,26 @@ impl<S: Sink + Send> Driver<S> {
             let wake = Some(self.core.poll_timeout(Instant::now()).map_or(turn, |at| at.min(turn)));
             let may_receive = if self.link.is_up() { idle == Idle::Input } else { !self.backfill_note.is_writing() };
             tokio::select! {
+                // 1. No transaction is begun any more.
                 () = shutdown.cancelled(), if stop_by.is_none() => {
                     tracing::info!(records = self.core.owed().records, "stopping: waiting for what is in flight");
                     *stop_by = Some(Instant::now() + timeout);
                     self.core.stop_intake();
                 }
+                // 2. What Kafka has, and what it gave back.
                 outcome = self.sink.deliveries(&mut deliveries) => {
                     outcome?;
-                    self.handle_deliveries(&mut deliveries);
+                    settle(&mut self.core, &self.telemetry, &mut deliveries);
                 }
+                // 3. The core waits for one answer at a time.
                 answer = self.lookup.answered() => self.core.handle_answer(answer, Instant::now()),
+                // 4. From then on the slot moves.
                 noted = self.backfill_note.written() => self.handle_backfill(noted),
+                // 5. Not read while the window is full: Postgres holds the backlog.
                 event = self.link.next(), if may_receive => self.handle_link(event)?,
+                // 6. Records that came back may go out again.
                 () = sleep_until(wake) => {}
+                // 7. What is in flight stays unconfirmed.
                 () = sleep_until(*stop_by) => {
                     return Err(Fault::ShutdownTimeout { records: self.core.owed().records });
                 }
@@ -156,36 +167,6 @@ impl<S: Sink + Send> Driver<S> {
             self.report(now);
         }
         Ok(idle)
-    }
-
-    fn handle_deliveries(&mut self, deliveries: &mut Deliveries) {
-        let clock = SystemTime::now();
-        let mut bytes = 0;
-        let mut commit: Option<(Timestamp, u64)> = None;
-        for ticket in deliveries.acked.drain(..) {
-            let settled = self.core.handle_acknowledged(ticket);
-            bytes += settled.bytes as u64;
-            // Records of one transaction are one observation.
-            commit = match commit {
-                Some((at, records)) if at == settled.committed_at => Some((at, records + 1)),
-                other => {
-                    self.observe(other, clock);
-                    Some((settled.committed_at, 1))
-                }
-            };
-        }
-        self.observe(commit, clock);
-        self.telemetry.metrics.add_bytes(bytes);
-        let now = Instant::now();
-        for failure in deliveries.failed.drain(..) {
-            self.core.handle_failure(failure, now);
-        }
-    }
-
-    fn observe(&self, commit: Option<(Timestamp, u64)>, clock: SystemTime) {
-        if let Some((committed_at, records)) = commit {
-            self.telemetry.metrics.publish_latency.observe(age(committed_at, clock), records);
-        }
     }
 
     fn handle_backfill(&mut self, noted: Result<(), SourceError>) {
@@ -235,7 +216,15 @@ impl<S: Sink + Send> Driver<S> {
             lag: self.core.oldest().map(|oldest| age(oldest, clock)).unwrap_or_default(),
         };
         telemetry.set_progress(&progress, now);
-        telemetry.metrics.set_counters(&self.core.counters());
+        let counters = self.core.counters();
+        telemetry.metrics.set_counters(&counters);
+        if counters.stray_messages > self.stray_messages {
+            self.stray_messages = counters.stray_messages;
+            tracing::warn!(
+                messages = counters.stray_messages,
+                "logical messages outside of a transaction are no events; write them with outbox.emit_message"
+            );
+        }
         telemetry.metrics.set_connected(Side::Kafka, self.kafka.is_up());
         for _ in self.kafka_restarts..self.kafka.restarts() {
             telemetry.metrics.count_reconnect(Side::Kafka);
@@ -255,19 +244,43 @@ impl<S: Sink + Send> Driver<S> {
     /// Waits for what Kafka still owes, confirms it, and ends both edges.
     async fn finish(mut self, outcome: Result<(), Fault>, left: Duration) -> Result<(), Fault> {
         let mut closed = self.sink.close(left).await;
-        let now = Instant::now();
-        for ticket in closed.deliveries.acked.drain(..) {
-            self.core.handle_acknowledged(ticket);
-        }
-        for failure in closed.deliveries.failed.drain(..) {
-            self.core.handle_failure(failure, now);
-        }
+        settle(&mut self.core, &self.telemetry, &mut closed.deliveries);
         let flush = self.core.flush();
         self.link.confirm(flush);
         let confirmed = self.link.stop().await;
         tracing::info!(lsn = %flush, unacknowledged = closed.unanswered, "stopped");
         outcome?;
         confirmed.map_err(|source| Fault::Unconfirmed { lsn: flush, source })
+    }
+}
+
+/// Hands what became of records to the core, and their latency to the telemetry.
+fn settle(core: &mut Core, telemetry: &Telemetry, deliveries: &mut Deliveries) {
+    let clock = SystemTime::now();
+    let observe = |commit: Option<(Timestamp, u64)>| {
+        if let Some((committed_at, records)) = commit {
+            telemetry.metrics.publish_latency.observe(age(committed_at, clock), records);
+        }
+    };
+    let mut bytes = 0;
+    let mut commit: Option<(Timestamp, u64)> = None;
+    for ticket in deliveries.acked.drain(..) {
+        let settled = core.handle_acknowledged(ticket);
+        bytes += settled.bytes as u64;
+        // Records of one transaction are one observation.
+        commit = match commit {
+            Some((at, records)) if at == settled.committed_at => Some((at, records + 1)),
+            other => {
+                observe(other);
+                Some((settled.committed_at, 1))
+            }
+        };
+    }
+    observe(commit);
+    telemetry.metrics.add_bytes(bytes);
+    let now = Instant::now();
+    for failure in deliveries.failed.drain(..) {
+        core.handle_failure(failure, now);
     }
 }
 

@@ -160,7 +160,7 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
-    /// Every code, in the order of DESIGN's list.
+    /// Every code, in the order in which they are declared.
     pub const ALL: [Self; 7] = [
         Self::UnknownSchema,
         Self::ContractViolation,

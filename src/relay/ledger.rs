@@ -94,7 +94,12 @@ impl Ledger {
             return;
         }
         self.last_commit_end = end;
-        self.commits.push_back(Commit { below: self.next_ticket().0, end });
+        let below = self.next_ticket().0;
+        // A transaction without a record of its own is done with the one before it.
+        match self.commits.back_mut().filter(|commit| commit.below == below) {
+            Some(commit) => commit.end = end,
+            None => self.commits.push_back(Commit { below, end }),
+        }
         self.advance();
     }
 
@@ -120,6 +125,12 @@ impl Ledger {
     #[must_use]
     pub const fn owed(&self) -> Owed {
         self.owed
+    }
+
+    /// How many records are kept account of: those in flight, and those behind the oldest of them.
+    #[must_use]
+    pub fn span(&self) -> usize {
+        self.entries.len()
     }
 
     /// When the transaction of the oldest record in flight committed.
@@ -206,6 +217,18 @@ mod tests {
         assert_eq!(ledger.flush(), Lsn(100));
         ledger.settle(later);
         assert_eq!(ledger.flush(), Lsn(200));
+    }
+
+    #[test]
+    fn transactions_without_records_take_no_memory() {
+        let mut ledger = Ledger::default();
+        let ticket = issue(&mut ledger);
+        for end in 1..1_000 {
+            ledger.commit(Lsn(end));
+        }
+        assert_eq!((ledger.commits.len(), ledger.span()), (1, 1));
+        ledger.settle(ticket);
+        assert_eq!((ledger.flush(), ledger.span()), (Lsn(999), 0));
     }
 
     #[test]

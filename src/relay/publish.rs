@@ -17,6 +17,10 @@ use super::{Counters, Halt, Idle, Notice, OnRejected, Settings};
 /// How many notices wait for the driver at most; further ones are only counted.
 const NOTICES_LIMIT: usize = 256;
 
+/// How many windows of records may be acknowledged behind the oldest one in flight. A partition without a leader holds the flush
+/// LSN back; the others go on for so long, and after a crash are published again for so long.
+const SPAN_WINDOWS: usize = 10;
+
 /// A sink's answer to an offered record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Offer {
@@ -70,6 +74,9 @@ impl Publisher {
     pub(super) fn handle_acknowledged(&mut self, ticket: Ticket) -> Settled {
         self.returns.calm();
         self.counters.acknowledged += 1;
+        // That a topic is there does not say that it can be written to; that something went through does, for what is in front
+        // of it. Should another topic be in the way still, the next poll or the next failure says so.
+        self.blocked_on = None;
         self.ledger.settle(ticket)
     }
 
@@ -146,7 +153,7 @@ impl Publisher {
                     self.blocked_on = Some((record.topic.clone(), refusal));
                     return Ok(Some(Idle::Returned));
                 }
-                Ok(Ok(_)) => self.blocked_on = None,
+                Ok(Ok(_)) => {}
             }
             let answer = offer(ticket, &record.borrow(&record.header_list()));
             if answer == Offer::Full {
@@ -292,8 +299,12 @@ impl Publisher {
     /// window passes alone).
     pub(super) fn has_room(&self) -> bool {
         let owed = self.ledger.owed();
-        owed.records == 0
-            || (owed.records < self.settings.max_in_flight && owed.bytes < self.settings.max_in_flight_bytes)
+        let records = owed.records < self.settings.max_in_flight && self.ledger.span() < self.span_limit();
+        owed.records == 0 || (records && owed.bytes < self.settings.max_in_flight_bytes)
+    }
+
+    fn span_limit(&self) -> usize {
+        self.settings.max_in_flight.saturating_mul(SPAN_WINDOWS)
     }
 }
 

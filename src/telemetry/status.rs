@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::metrics::{Metrics, Progress, Side};
+use crate::config::Config;
 use crate::relay::boundary::{Position, RefusalCode};
 
 /// How long a flush LSN may stand while something is owed before the relay calls itself not ready.
@@ -24,6 +25,19 @@ pub struct Identity {
     pub publication: String,
     /// The database.
     pub database: String,
+}
+
+impl Identity {
+    /// Of a relay with this configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            relay: config.relay.name.clone(),
+            slot: config.postgres.slot.as_str().to_owned(),
+            publication: config.postgres.publication.clone(),
+            database: config.postgres.connect.database().to_owned(),
+        }
+    }
 }
 
 /// Everything that a relay says about itself, shared between the driver, which writes, and the HTTP server, which reads.

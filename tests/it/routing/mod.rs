@@ -27,7 +27,7 @@ fn values(records: &[Received]) -> Vec<Option<&str>> {
 
 /// The place of each record's event in its transaction.
 fn ordinals(records: &[Received]) -> Vec<u64> {
-    let ordinal = |record: &Received| Some(record.header("outbox-position")?.rsplit_once('/')?.1.parse().ok()?);
+    let ordinal = |record: &Received| record.header("outbox-position")?.rsplit_once('/')?.1.parse().ok();
     records.iter().map(|record| ordinal(record).expect("every record has its position")).collect()
 }
 

@@ -16,7 +16,7 @@ async fn case_14_interleaved_transactions_come_in_the_order_of_their_commits() {
     let run = async |session: usize, sql: &str| sessions[session].batch_execute(sql).await.expect("a statement");
     let emit = async |session: usize, number: u32| {
         // Rows and messages take turns.
-        let function = if number % 2 == 0 { "emit" } else { "emit_message" };
+        let function = if number.is_multiple_of(2) { "emit" } else { "emit_message" };
         run(session, &format!("select outbox.{function}('order.placed', 'k', '\"{session}.{number}\"')")).await;
     };
     for session in 0..3 {

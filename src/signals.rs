@@ -1,14 +1,14 @@
-//! Ctrl-C, and what else asks a program to end.
+//! What asks a program to end: Ctrl-C, a supervisor, a terminal that closes.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// What the user has asked for so far.
+/// What has been asked for so far.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupts {
-    /// Write no more, and finish the check of what was committed.
+    /// Begin nothing new, and bring to its end what has begun.
     pub stop: CancellationToken,
-    /// End as soon as what was made is removed.
+    /// End at once.
     pub abort: CancellationToken,
 }
 
