@@ -100,8 +100,7 @@ fn scram_is_bound_to_the_session_where_that_is_asked_for() {
 #[test]
 fn a_unix_socket_and_a_password_file_serve() {
     let server = Scratch::shared();
-    let socket =
-        format!("host={}/data port={} user=admin dbname=postgres", server.directory().display(), server.port());
+    let socket = format!("host={} port={} user=admin dbname=postgres", server.directory().display(), server.port());
     let mut connection =
         Connection::open(&ConnectOptions::parse(&socket, &|_| None).expect("sound")).expect("a socket");
     assert!(!encrypted(&mut connection));

@@ -1,5 +1,5 @@
 //! End to end, against a real PostgreSQL and a real Apache Kafka. Where they come from: see `harness`.
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", feature = "tokio-postgres"))]
 
 mod chaos;
 mod first;
@@ -13,3 +13,4 @@ mod refusals;
 mod sandbox;
 mod setup;
 mod sink;
+mod sql;

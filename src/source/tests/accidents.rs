@@ -149,7 +149,7 @@ async fn a_slot_that_is_gone_moved_or_rewound_is_never_passed_over() {
 async fn a_slot_whose_wal_was_removed_says_so() {
     static SERVER: OnceLock<Scratch> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
-        Scratch::start(&["max_slot_wal_keep_size = 1MB", "min_wal_size = 32MB", "max_wal_size = 32MB"])
+        Scratch::start(&[("max_slot_wal_keep_size", "1MB"), ("min_wal_size", "32MB"), ("max_wal_size", "32MB")])
     });
     let outbox = Outbox::new(server, "invalidated");
     let mut source = outbox.connect().await;
@@ -210,7 +210,7 @@ async fn roles_and_grants_that_are_missing() {
 #[tokio::test]
 async fn a_server_with_no_slot_no_walsender_or_no_logical_wal_left() {
     static SERVER: OnceLock<Scratch> = OnceLock::new();
-    let server = SERVER.get_or_init(|| Scratch::start(&["max_replication_slots = 1", "max_wal_senders = 1"]));
+    let server = SERVER.get_or_init(|| Scratch::start(&[("max_replication_slots", "1"), ("max_wal_senders", "1")]));
     let outbox = Outbox::new(server, "limits");
     outbox.sql("select pg_create_physical_replication_slot('other')");
     let error = outbox.error().await;
@@ -226,7 +226,7 @@ async fn a_server_with_no_slot_no_walsender_or_no_logical_wal_left() {
     outbox.connect().await;
 
     static REPLICA: OnceLock<Scratch> = OnceLock::new();
-    let server = REPLICA.get_or_init(|| Scratch::start(&["wal_level = replica"]));
+    let server = REPLICA.get_or_init(|| Scratch::start(&[("wal_level", "replica")]));
     let outbox = Outbox::new(server, "level");
     assert_error!(outbox.error().await, "alter system set wal_level = logical", SourceError::WalLevel { found } if found == "replica");
 }

@@ -197,7 +197,7 @@ async fn an_idle_stream_brings_keepalives_that_follow_a_busy_database() {
 #[tokio::test]
 async fn status_updates_go_on_while_nobody_reads() {
     static SERVER: std::sync::OnceLock<Scratch> = std::sync::OnceLock::new();
-    let server = SERVER.get_or_init(|| Scratch::start(&["wal_sender_timeout = 2s"]));
+    let server = SERVER.get_or_init(|| Scratch::start(&[("wal_sender_timeout", "2s")]));
     let outbox = Outbox::new(server, "full_channel");
     let mut source = outbox.connect().await;
     read_payloads(&mut source.stream, 0).await;
@@ -254,7 +254,7 @@ async fn tls_and_unix_sockets_carry_the_stream() {
     let directory = server.directory().display().to_string();
     for (name, more) in [
         ("by_tls", format!("host=localhost hostaddr=127.0.0.1 sslmode=verify-full sslrootcert={directory}/ca.pem")),
-        ("by_socket", format!("host={directory}/data")),
+        ("by_socket", format!("host={directory}")),
     ] {
         let mut outbox = Outbox::new(server, name);
         outbox.options = options(server.options("admin", &more).with_database(name), name);
@@ -311,7 +311,7 @@ async fn a_walsender_that_is_ended_loses_the_stream_after_what_it_sent() {
 #[tokio::test]
 async fn a_server_that_falls_silent_is_given_up() {
     static SERVER: std::sync::OnceLock<Scratch> = std::sync::OnceLock::new();
-    let server = SERVER.get_or_init(|| Scratch::start(&["wal_sender_timeout = 2s"]));
+    let server = SERVER.get_or_init(|| Scratch::start(&[("wal_sender_timeout", "2s")]));
     let outbox = Outbox::new(server, "silent");
     let mut source = outbox.connect().await;
     read_payloads(&mut source.stream, 0).await;

@@ -4,7 +4,7 @@ use sqlx::Connection;
 use walpost::cli::migrate::{self, MigrateArgs, apply};
 use walpost::migrations;
 
-use crate::support::{Database, run, text, unique};
+use super::database::{Database, run, text, unique};
 
 #[tokio::test]
 async fn a_second_time_applies_nothing() -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use sqlx::Connection;
 use walpost::producer::{EmitError, Event, sqlx as with_sqlx, tokio_postgres as with_tokio};
 
-use crate::support::{Database, changes, run, slot, text};
+use super::database::{Database, changes, run, slot, text};
 
 /// Every event in the order of the table, which is that of the inserts: it is only ever appended to.
 const EVENTS: &str = "select string_agg(concat_ws('|', schema_version, topic, key, coalesce(payload::text, 'tombstone'), headers), \
@@ -34,7 +34,7 @@ async fn sqlx_emits_what_was_built() -> anyhow::Result<()> {
 async fn a_batch_keeps_its_order_and_answers_with_its_ids() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
-    let client = database.connect_tokio().await?;
+    let client = database.connect_tokio().await;
     let keys: Vec<String> = (0..500_u32).map(|n| (n.wrapping_mul(7919) % 500).to_string()).collect();
     let events: Vec<Event<'_, String>> =
         keys.iter()
@@ -69,7 +69,7 @@ async fn a_batch_keeps_its_order_and_answers_with_its_ids() -> anyhow::Result<()
 async fn tokio_postgres_emits_what_was_built() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
-    let mut client = database.connect_tokio().await?;
+    let mut client = database.connect_tokio().await;
     let raw: Box<RawValue> = serde_json::from_str("{ \"total\": 1.50 }")?;
     let tx = client.transaction().await?;
     let id = with_tokio::emit(&tx, &Event::new("order.placed", &*raw).key("42").version("1").topic("t")).await?;
@@ -87,7 +87,7 @@ async fn tokio_postgres_emits_what_was_built() -> anyhow::Result<()> {
 async fn messages_leave_no_row() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
-    let client = database.connect_tokio().await?;
+    let client = database.connect_tokio().await;
     let slot = slot(&mut connection).await?;
     let event = Event::new("order.placed", "hello").key("42");
     let ids =
@@ -112,7 +112,7 @@ fn assert_unknown<D: std::error::Error>(error: &EmitError<D>, wanted: Option<&st
 async fn a_refused_event_is_told_apart_from_other_errors() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
-    let client = database.connect_tokio().await?;
+    let client = database.connect_tokio().await;
     let fine = || Event::new("order.placed", &1);
     for version in [None, Some("3")] {
         let unknown = || version.map_or(Event::new("nope", &1), |version| Event::new("nope", &1).version(version));

@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use sqlx::PgConnection;
 use sqlx::postgres::PgPoolCopyExt;
 
-use crate::support::{Database, changes, refusal, run, slot, text};
+use super::database::{Database, changes, refusal, run, slot, text};
 
 /// The one event in the table, as a composite of the columns that a caller decides.
 async fn only_event(connection: &mut PgConnection) -> anyhow::Result<String> {

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use crate::support::{Database, refusal, run, text};
+use super::database::{Database, refusal, run, text};
 
 const FULL: &str = r#"name => 'order.paid', version => '2.1.0', topic => 'payments', format => 'json',
     schema => '{"type": "object",  "required": ["id"]}', compatibility => 'backward', owner => 'team-pay',

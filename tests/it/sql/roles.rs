@@ -2,7 +2,7 @@
 
 use walpost::migrations::{Roles, grant};
 
-use crate::support::{Database, refusal, run, unique};
+use super::database::{Database, refusal, run, unique};
 
 /// SQLSTATE insufficient_privilege.
 const DENIED: &str = "42501";

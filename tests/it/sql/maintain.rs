@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use crate::support::{Database, changes, refusal, run, slot, text};
+use super::database::{Database, changes, refusal, run, slot, text};
 
 /// An event of `days` days from now.
 fn insert(days: i32) -> String {

@@ -1,0 +1,9 @@
+//! The SQL surface, on the shared PostgreSQL alone.
+
+mod database;
+mod emit;
+mod maintain;
+mod migrate;
+mod producer;
+mod roles;
+mod schema_version;
