@@ -111,6 +111,11 @@ end $$;
 create or replace function outbox.lock_schema_versions() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
+    -- With an older snapshot than the lock's, outbox.emittable_version would be written without the versions of others.
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        raise exception using errcode = '25001', message = 'schema versions are registered at isolation level read committed',
+            hint = 'begin isolation level read committed';
+    end if;
     perform pg_advisory_xact_lock(hashtextextended('outbox.schema_version', 0));
     return null;
 end $$;

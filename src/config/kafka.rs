@@ -19,6 +19,18 @@ pub struct KafkaConfig {
     pub delivery: Delivery,
     /// `kafka.properties`, `WALPOST_KAFKA__PROPERTIES__<NAME>`: properties of librdkafka. Default: none beyond our own.
     pub properties: KafkaProperties,
+    /// No key: whether the brokers have what topics are made and described with.
+    pub admin_api: AdminApi,
+}
+
+/// Whether brokers take CreateTopics and DescribeConfigs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AdminApi {
+    /// As every Kafka does.
+    #[default]
+    Present,
+    /// librdkafka's mock cluster does not: its owner makes its topics beforehand. The demo says so of it.
+    Absent,
 }
 
 /// How often a record may reach Kafka.
@@ -77,7 +89,8 @@ impl KafkaConfig {
         let properties = node.map(|node| properties(node, findings)).unwrap_or_default();
         check(&properties, findings);
         section.finish();
-        Some(Self { bootstrap_servers: bootstrap_servers?, delivery, properties })
+        let admin_api = AdminApi::default();
+        Some(Self { bootstrap_servers: bootstrap_servers?, delivery, properties, admin_api })
     }
 }
 

@@ -42,7 +42,7 @@ use std::sync::Arc;
 pub use environment::process_environment;
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use http::HttpConfig;
-pub use kafka::{Delivery, KafkaConfig, KafkaProperties};
+pub use kafka::{AdminApi, Delivery, KafkaConfig, KafkaProperties};
 pub use names::{SlotName, TableName, TopicName};
 pub use postgres::PostgresConfig;
 pub use relay::RelayConfig;

@@ -1,5 +1,7 @@
 //! Why the demo ended without a result.
 
+use std::time::Duration;
+
 use rdkafka::error::KafkaError;
 use sqlx::migrate::MigrateError;
 
@@ -73,6 +75,18 @@ pub enum DemoError {
     /// The order service could not go on.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// The first events did not arrive.
+    #[error(
+        "the first events did not arrive within {} s{}",
+        waited.as_secs(),
+        last_error.as_ref().map(|error| format!("; the relay's last error: {error}")).unwrap_or_default()
+    )]
+    NotOpened {
+        /// How long they were waited for.
+        waited: Duration,
+        /// The last thing that went wrong in the relay.
+        last_error: Option<String>,
+    },
     /// The relay can't go on.
     #[error("the relay stopped")]
     Relay(#[source] Fault),
@@ -101,7 +115,8 @@ impl DemoError {
             | Self::Migrate(_)
             | Self::Kafka { .. }
             | Self::NoBroker { .. }
-            | Self::Service(_) => exit::UNAVAILABLE,
+            | Self::Service(_)
+            | Self::NotOpened { .. } => exit::UNAVAILABLE,
             Self::Relay(fault) => fault.exit_code(),
             Self::RelayEnded => exit::BUG,
             Self::Failed | Self::Interrupted => exit::FAILED,

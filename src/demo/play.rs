@@ -16,6 +16,7 @@ use super::servers::{Servers, close, connect};
 use super::service::{Service, SharedAudit};
 use super::stage::{SCHEMAS, Stage, relay_settings};
 use super::view::{Live, TICK, View};
+use crate::config::AdminApi;
 use crate::signals::Interrupts;
 
 /// How long the demo waits for the next record before it takes those that are missing for lost.
@@ -48,7 +49,8 @@ impl Play<'_> {
     pub(super) async fn run(&self) -> Result<Report, DemoError> {
         let clock_ahead_millis = self.set_up().await?;
         let audit = SharedAudit::default();
-        let mut relay = Relay::start(relay_settings(self.stage, self.servers))?;
+        let admin_api = if self.servers.kafka.is_real() { AdminApi::Present } else { AdminApi::Absent };
+        let mut relay = Relay::start(relay_settings(self.stage, self.servers), admin_api)?;
         let cast = Cast {
             service: Service::new(self.stage, &audit)?,
             consumer: Consumer::start(self.servers, self.stage, clock_ahead_millis, &audit)?,
@@ -81,7 +83,7 @@ impl Play<'_> {
     /// Makes the stage; says how far Postgres's clock is ahead of ours.
     async fn set_up(&self) -> Result<i64, DemoError> {
         let doing = self.view.doing("migrating");
-        self.stage.prepare().await?;
+        self.stage.prepare(self.servers).await?;
         doing.done(&format!("schema outbox is migrated, {} schema versions are registered", SCHEMAS.len()));
         for made in self.stage.made(self.servers) {
             self.view.note(&format!("made for the demo and removed after it: {made}"));
@@ -101,9 +103,10 @@ impl Play<'_> {
         let began = Instant::now();
         cast.service.open_the_shop().await?;
         self.await_reads(&cast.audit, |_| {}).await;
-        if cast.audit.figures().missing == 0 {
-            doing.done(&format!("the relay runs: its first events were read after {} ms", began.elapsed().as_millis()));
+        if cast.audit.figures().missing > 0 {
+            return Err(DemoError::NotOpened { waited: began.elapsed(), last_error: cast.gauges.last_error() });
         }
+        doing.done(&format!("the relay runs: its first events were read after {} ms", began.elapsed().as_millis()));
         let warm_up = WARM_UP_MOST.min(self.options.duration / WARM_UP_PART);
         cast.consumer.measure_after(warm_up);
         self.view.load(self.options.rate, self.options.duration);

@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::error::DemoError;
 use super::report::RelayReport;
-use crate::config::Config;
+use crate::config::{AdminApi, Config};
 use crate::driver;
 use crate::fault::Fault;
 use crate::telemetry::{Identity, Side, Telemetry};
@@ -29,9 +29,10 @@ pub(super) struct Relay {
 
 impl Relay {
     /// Starts a relay with these settings and with nothing else: neither a file nor the environment of this process is read.
-    pub(super) fn start(settings: BTreeMap<String, String>) -> Result<Self, DemoError> {
+    pub(super) fn start(settings: BTreeMap<String, String>, admin_api: AdminApi) -> Result<Self, DemoError> {
         // Without a file the one in the working directory would be taken; this one is empty wherever we are.
-        let config = Config::load(Some(Path::new("/dev/null")), settings)?;
+        let mut config = Config::load(Some(Path::new("/dev/null")), settings)?;
+        config.kafka.admin_api = admin_api;
         let telemetry = Arc::new(Telemetry::new(Identity::of(&config), Instant::now()));
         let shutdown = CancellationToken::new();
         let (told, asked) = (Arc::clone(&telemetry), shutdown.clone());
@@ -66,6 +67,11 @@ impl Gauges {
             (false, _) => Some("PostgreSQL"),
             (true, false) => Some("Kafka"),
         }
+    }
+
+    /// The last thing that went wrong and that the relay goes on after.
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.0.status(Instant::now()).last_error.map(|error| error.message)
     }
 
     /// What the relay has met so far.

@@ -109,6 +109,15 @@ impl KafkaServer {
         self.sandboxed.as_ref().is_none_or(Kafka::is_real)
     }
 
+    /// Creates topics where the relay can't: on the stand-in.
+    pub(super) fn create_topics_in_process(&self, names: &[&str], partitions: i32) -> Result<(), DemoError> {
+        let stand_in = self.sandboxed.as_ref().filter(|kafka| !kafka.is_real());
+        for (kafka, name) in stand_in.iter().flat_map(|kafka| names.iter().map(move |name| (kafka, name))) {
+            kafka.create_topic_in_process(name, partitions)?;
+        }
+        Ok(())
+    }
+
     /// What every client of the demo's is told.
     pub(super) fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();

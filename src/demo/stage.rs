@@ -116,7 +116,9 @@ impl Stage {
 
     /// Creates the database, migrates it, registers the schema versions and makes the shop's tables. The slot is the relay's
     /// to make, and the topics too, by the settings of their schema versions.
-    pub(super) async fn prepare(&self) -> Result<(), DemoError> {
+    pub(super) async fn prepare(&self, servers: &Servers) -> Result<(), DemoError> {
+        let topics = [self.orders.as_str(), &self.payments, &self.dead_letters];
+        servers.kafka.create_topics_in_process(&topics, PARTITIONS)?;
         let mut connection = connect(&self.server_url).await?;
         self.create_database(&mut connection).await?;
         close(connection).await;

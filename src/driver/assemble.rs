@@ -1,7 +1,7 @@
 //! From the configuration to a relay's parts.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use super::Driver;
@@ -9,7 +9,7 @@ use super::backfill_note::BackfillNote;
 use super::link::Link;
 use super::lookup::Lookup;
 use super::upkeep::Upkeep;
-use crate::config::Config;
+use crate::config::{AdminApi, Config};
 use crate::fault::Fault;
 use crate::postgres::ConnectOptions;
 use crate::relay::outbox::{Outbox, Role};
@@ -34,12 +34,17 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
     let producer = producer_options(config);
     let rules = TopicRules::default();
     let topics = Topics::new(&producer, rules.clone(), Arc::clone(&kafka))?;
+    let topics = match config.kafka.admin_api {
+        AdminApi::Present => topics,
+        AdminApi::Absent => topics.without_admin_api(),
+    };
     if !topics.reach(FIRST_ANSWER).await {
         let servers = config.kafka.bootstrap_servers.clone();
         return Err(Fault::KafkaUnreachable { servers, within: FIRST_ANSWER });
     }
     let sink = KafkaSink::new(producer, rules, Arc::clone(&kafka))?;
     let server_end = Arc::new(AtomicU64::new(0));
+    let may_drop = Arc::new(AtomicBool::new(false));
     let source = source_options(config, postgres.clone());
     let driver = Driver {
         core: Core::new(settings(config, &postgres)),
@@ -50,6 +55,7 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         kafka,
         telemetry: Arc::clone(telemetry),
         server_end: Arc::clone(&server_end),
+        may_drop: Arc::clone(&may_drop),
         progress_at: None,
         kafka_restarts: 0,
         stray_messages: 0,
@@ -62,6 +68,7 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         retention: config.relay.retention,
         telemetry: Arc::clone(telemetry),
         server_end,
+        may_drop,
     };
     Ok(Parts { driver, upkeep })
 }

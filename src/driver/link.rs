@@ -144,6 +144,11 @@ impl Link {
         !matches!(&self.state, State::Up(source) if source.backfill_end.is_some_and(|end| flush >= end))
     }
 
+    /// Whether no rows from before the slot are under way.
+    pub(super) fn is_backfilled(&self) -> bool {
+        !matches!(&self.state, State::Up(source) if source.backfill_end.is_some())
+    }
+
     /// Whether there is a stream.
     pub(super) const fn is_up(&self) -> bool {
         matches!(self.state, State::Up(_))

@@ -20,7 +20,7 @@ mod lookup;
 mod upkeep;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
@@ -69,6 +69,9 @@ struct Driver<S> {
     telemetry: Arc<Telemetry>,
     /// Where the server's WAL ends, as the upkeep last saw it.
     server_end: Arc<AtomicU64>,
+    /// For the upkeep: whether old rows are of no more use.
+    may_drop: Arc<AtomicBool>,
+    /// Before this, progress is not written again.
     progress_at: Option<Instant>,
     kafka_restarts: u64,
     stray_messages: u64,
@@ -205,6 +208,7 @@ impl<S: Sink + Send> Driver<S> {
 
     fn report(&mut self, now: Instant) {
         let (telemetry, clock) = (&self.telemetry, SystemTime::now());
+        self.may_drop.store(self.link.is_up() && self.link.is_backfilled(), Ordering::Relaxed);
         let received = self.core.received();
         let progress = Progress {
             position: self.core.accepted(),

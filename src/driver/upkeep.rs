@@ -2,7 +2,7 @@
 //! WAL the slot keeps.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
@@ -26,6 +26,9 @@ pub(super) struct Upkeep {
     pub(super) telemetry: Arc<Telemetry>,
     /// Where the server's WAL ends, for the driver.
     pub(super) server_end: Arc<AtomicU64>,
+    /// The relay streams, and the rows from before the slot are published: old rows are of no more use. Until then nothing is
+    /// dropped, as it may be what a new slot has to begin with.
+    pub(super) may_drop: Arc<AtomicBool>,
 }
 
 impl Upkeep {
@@ -41,7 +44,9 @@ impl Upkeep {
             let round = Arc::clone(&this);
             let outcome = tokio::task::spawn_blocking(move || round.look(due)).await;
             match outcome {
-                Ok(Ok(())) if due => maintain_at = Instant::now() + MAINTAIN_INTERVAL,
+                Ok(Ok(())) if due && this.may_drop.load(Ordering::Relaxed) => {
+                    maintain_at = Instant::now() + MAINTAIN_INTERVAL;
+                }
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(error = %error, "upkeep failed and is tried again"),
                 Err(panicked) => tracing::error!(error = %panicked, "upkeep panicked"),
@@ -76,7 +81,10 @@ impl Upkeep {
 
     /// A table that the relay may not maintain is somebody else's to maintain: said once an hour, and no error.
     fn maintain(&self, connection: &mut Connection) {
-        let retention = self.retention.map(|age| format!("{} seconds", age.as_secs()));
+        let retention = self
+            .retention
+            .filter(|_| self.may_drop.load(Ordering::Relaxed))
+            .map(|age| format!("{} seconds", age.as_secs()));
         let sql = "select * from outbox.maintain($1::interval)";
         match connection.query(sql, &[retention.as_deref()]) {
             Ok(rows) => tracing::debug!(changes = rows.len(), "outbox maintained"),

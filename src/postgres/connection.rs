@@ -18,7 +18,7 @@ use super::tls::TlsError;
 use super::transport::{Parts, Transport, connect, is_timeout};
 
 /// How long a control query may keep silent.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long one read waits before limits and interrupts are looked at again.
 const TICK: Duration = Duration::from_millis(200);
 /// Bytes that one read takes at most.

@@ -23,6 +23,7 @@ pub(crate) mod scratch;
 mod tests;
 
 pub use auth::AuthError;
+pub(crate) use connection::ANSWER_TIMEOUT;
 pub use connection::{Connection, Interrupt, Patience, Row};
 pub use error::{Error, ServerError, sqlstate};
 pub(crate) use frame::{Body, HEADER_BYTES, Head};

@@ -28,6 +28,12 @@ pub mod names {
     pub const VALUE_OMITTED: &str = "outbox-value-omitted";
 }
 
+/// How many headers a row may bring. Each is looked for among the others, and costs an allocation in the client.
+const ROW_HEADERS_LIMIT: usize = 1_000;
+
+/// What a header's value is cut to, in bytes, in a dead letter that is too large without its value.
+const CUT_HEADER_BYTES: usize = 1_024;
+
 /// How an event's own fields are put into headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HeaderStyle {
@@ -157,7 +163,11 @@ impl<'a> RowHeaders<'a> {
         });
         parsed.map_err(|error| Refusal {
             code: RefusalCode::Undecodable,
-            detail: format!("headers is not a JSON object (line {}, column {})", error.line(), error.column()),
+            detail: format!(
+                "headers is not a JSON object of at most {ROW_HEADERS_LIMIT} headers (line {}, column {})",
+                error.line(),
+                error.column()
+            ),
         })
     }
 
@@ -188,6 +198,13 @@ impl<'de> Visitor<'de> for RowHeadersVisitor {
                 }
                 json => Some(Cow::Borrowed(json.as_bytes())),
             };
+            // The client takes names as C strings, and would refuse the dead letter, too.
+            if name.contains('\0') {
+                return Err(serde::de::Error::custom("a name with a zero byte"));
+            }
+            if headers.0.len() == ROW_HEADERS_LIMIT {
+                return Err(serde::de::Error::custom("too many headers"));
+            }
             headers.0.push((name, value));
         }
         Ok(headers)
@@ -224,12 +241,37 @@ pub fn dead_letter(record: OwnedRecord, dead_letter_topic: &str, refusal: &Refus
     OwnedRecord { topic: dead_letter_topic.to_owned(), headers, ..record }
 }
 
-/// Takes the value out of a dead letter that is too large for its topic, and says how large it was.
-pub fn omit_value(letter: &mut OwnedRecord) {
+/// Makes a dead letter smaller that its topic does not take: first the value goes, and a header says how large it was; then
+/// the key, the row's own headers, and what is long in the others. Whether there was something to take.
+pub fn shrink(letter: &mut OwnedRecord) -> bool {
     if let Some(value) = letter.value.take() {
         letter.headers.push((names::VALUE_OMITTED.to_owned(), Some(value.len().to_string().into_bytes())));
+        return true;
     }
+    let size = |letter: &OwnedRecord| size(&letter.borrow(&letter.header_list()));
+    let before = size(letter);
+    letter.key = letter.key.take().filter(|key| key.len() <= CUT_HEADER_BYTES);
+    letter.headers.retain(|(name, _)| KEPT_HEADERS.contains(&name.as_str()));
+    for value in letter.headers.iter_mut().filter_map(|(_, value)| value.as_mut()) {
+        value.truncate(CUT_HEADER_BYTES);
+    }
+    size(letter) < before
 }
+
+/// The headers that the smallest dead letter still has.
+const KEPT_HEADERS: [&str; 11] = [
+    "ce_specversion",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "id",
+    names::POSITION,
+    names::RELAY,
+    names::ERROR,
+    names::ERROR_DETAIL,
+    names::TOPIC,
+    names::VALUE_OMITTED,
+];
 
 impl OwnedRecord {
     /// A copy of `record`.

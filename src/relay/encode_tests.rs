@@ -102,7 +102,7 @@ fn a_row_can_not_forge_the_relays_headers() {
 fn case_31_headers_that_are_no_object_are_refused() {
     let deep = format!(r#"{{"a": {}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
     assert!(RowHeaders::parse(Some(deep.as_bytes())).is_ok(), "deep JSON is passed on as text, without recursion");
-    for bad in ["", "[]", "1", "{", r#"{"a": 1} x"#, r#"{1: 2}"#, "{\"a\": \"\\ud800\"}"] {
+    for bad in ["", "[]", "1", "{", r#"{"a": 1} x"#, r#"{1: 2}"#, "{\"a\": \"\\ud800\"}", r#"{"a\u0000b": "x"}"#] {
         let refusal = RowHeaders::parse(Some(bad.as_bytes())).expect_err(bad);
         assert_eq!(refusal.code, RefusalCode::Undecodable);
     }
@@ -138,7 +138,17 @@ fn a_dead_letter_keeps_the_record_and_tells_why() {
         ("outbox-topic", Some(b"orders")),
     ];
     assert_eq!(texts, expected);
-    omit_value(&mut letter);
+    assert!(shrink(&mut letter));
     assert_eq!(letter.value, None);
     assert_eq!(letter.headers.last(), Some(&("outbox-value-omitted".to_owned(), Some(b"100".to_vec()))));
+    letter.key = Some(vec![0; 5_000]);
+    letter.headers.push(("baggage".to_owned(), Some(vec![0; 5_000])));
+    letter.headers.push(("ce_type".to_owned(), Some(vec![b'x'; 5_000])));
+    assert!(shrink(&mut letter));
+    assert_eq!(
+        (letter.key.as_deref(), letter.headers.last()),
+        (None, Some(&("ce_type".to_owned(), Some(vec![b'x'; 1_024]))))
+    );
+    assert!(letter.headers.iter().all(|(name, _)| name != "baggage"));
+    assert!(!shrink(&mut letter), "there is nothing more to take");
 }

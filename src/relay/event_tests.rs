@@ -132,11 +132,7 @@ fn case_26_what_can_not_be_read_is_refused_and_the_rest_is_kept() {
             refusal.map(|refusal| refusal.detail).as_deref(),
             Some("payload is jsonb of an unknown binary version")
         );
-        assert_eq!(
-            event.payload.as_deref(),
-            Some(&b"\x02{}"[..]),
-            "the bytes are kept for the dead letter as they came"
-        );
+        assert_eq!(event.payload.as_deref(), Some(&b"\x02{}"[..]), "what can't be read is kept as it came");
     });
 }
 

@@ -240,6 +240,11 @@ impl Core {
         let configured =
             self.outboxes.iter().find(|outbox| outbox.namespace == relation.namespace && outbox.table == relation.name);
         let layout = configured.map(|outbox| Layout::resolve(outbox, relation)).transpose()?;
+        // Its rows would be passed over as some other table's, and confirmed.
+        if let (None, Some(Some(before))) = (&layout, self.layouts.get(&relation.oid)) {
+            let now = format!("{}.{}", relation.namespace, relation.name);
+            return Err(LayoutError::Renamed { table: before.table.clone(), now });
+        }
         self.layouts.insert(relation.oid, layout);
         Ok(())
     }

@@ -152,6 +152,16 @@ pub enum LayoutError {
         /// What it is read as.
         role: String,
     },
+    /// An outbox table has another name now.
+    #[error(
+        "table {table} is {now} now, which is no outbox: rename it back, or name it in [[outbox]] table and in the publication"
+    )]
+    Renamed {
+        /// The table that was read, as schema.table.
+        table: String,
+        /// What its OID names now.
+        now: String,
+    },
     /// A column has a type from which its part of the record can't be made.
     #[error(
         "column \"{column}\" of table {table} has the type with OID {type_oid}, from which no {role} can be made; \

@@ -21,6 +21,11 @@ const NOTICES_LIMIT: usize = 256;
 /// LSN back; the others go on for so long, and after a crash are published again for so long.
 const SPAN_WINDOWS: usize = 10;
 
+/// The longest names that are looked up, in bytes: rows can name anything, and what was looked up is remembered. A topic's
+/// limit is Kafka's own (`Topic.MAX_NAME_LENGTH`).
+const SCHEMA_NAME_BYTES: usize = 1_024;
+const TOPIC_NAME_BYTES: usize = 249;
+
 /// A sink's answer to an offered record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Offer {
@@ -85,8 +90,9 @@ impl Publisher {
         let is_letter = record.topic == self.settings.dead_letter_topic;
         match verdict {
             Verdict::Returned(_) => self.give_back(ticket, record, now),
-            Verdict::Refused(Refusal { code: RefusalCode::TooLarge, .. }) if is_letter && record.value.is_some() => {
-                encode::omit_value(&mut record);
+            Verdict::Refused(Refusal { code: RefusalCode::TooLarge, .. })
+                if is_letter && encode::shrink(&mut record) =>
+            {
                 self.returns.push_letter(ticket, record);
             }
             // A dead letter that can't be written is never given up: it waits for its topic.
@@ -129,7 +135,7 @@ impl Publisher {
     /// When there is something to do without any input.
     pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
         let blocked = self.blocked_on.as_ref().and_then(|(topic, _)| self.catalogue.topic_asked_again_at(topic));
-        [self.returns.wake_at(now), blocked].into_iter().flatten().min()
+        [self.returns.wake_at(now), blocked.filter(|at| *at > now)].into_iter().flatten().min()
     }
 
     /// Sends what came back and what became a dead letter. `None` when new events may go out.
@@ -149,6 +155,16 @@ impl Publisher {
             // The topic may be the very thing that is missing. Its settings are remembered by the catalogue.
             match self.catalogue.topic(&record.topic, TopicSettings::default, now) {
                 Err(Wait) => return Ok(Some(Idle::Answer)),
+                // That the relay may not write there is the record's fate; that the topic is gone, an outage of the topic.
+                Ok(Err(refusal))
+                    if refusal.code == RefusalCode::NotAuthorized
+                        && record.topic != self.settings.dead_letter_topic =>
+                {
+                    if let Some(record) = self.returns.take(ticket) {
+                        self.refuse_delivered(ticket, record, refusal);
+                    }
+                    continue;
+                }
                 Ok(Err(refusal)) => {
                     self.blocked_on = Some((record.topic.clone(), refusal));
                     return Ok(Some(Idle::Returned));
@@ -220,6 +236,10 @@ impl Publisher {
                     "schema_name or schema_version is null".to_owned(),
                 ));
             };
+            if name.len().max(version.len()) > SCHEMA_NAME_BYTES {
+                let detail = format!("the name or version of the schema is longer than {SCHEMA_NAME_BYTES} bytes");
+                return Err(Stop::refused(RefusalCode::UnknownSchema, detail));
+            }
             known.contract = self.catalogue.contract(name, version, now)?;
             if known.contract.is_none() {
                 return Err(Stop::refused(
@@ -234,6 +254,10 @@ impl Publisher {
                 "neither the row nor its schema version names a topic".to_owned(),
             ));
         };
+        if topic.len() > TOPIC_NAME_BYTES {
+            let detail = format!("the topic's name is longer than {TOPIC_NAME_BYTES} bytes");
+            return Err(Stop::refused(RefusalCode::UnknownTopic, detail));
+        }
         let settings = || known.contract.as_ref().map(|contract| contract.schema_version.topic_settings.clone());
         let topic = self.catalogue.topic(topic, || settings().unwrap_or_default(), now)?;
         topic.map(|topic| topic.max_message_bytes).map_err(Stop::Refused)
@@ -277,8 +301,10 @@ impl Publisher {
         };
         self.blocked_on = None;
         let mut letter = encode::dead_letter(OwnedRecord::copy(record), &self.settings.dead_letter_topic, refusal);
-        if encode::size_in_batch(&letter.borrow(&letter.header_list())) > topic.max_message_bytes {
-            encode::omit_value(&mut letter);
+        while encode::size_in_batch(&letter.borrow(&letter.header_list())) > topic.max_message_bytes {
+            if !encode::shrink(&mut letter) {
+                break;
+            }
         }
         let answer = self.offer(&letter.borrow(&letter.header_list()), origin, offer);
         Ok(match answer {

@@ -13,8 +13,9 @@ const BATCH_BYTES: usize = 256 * 1024;
 const MESSAGE_MAX_BYTES: usize = 1_000_000_000;
 /// Records that librdkafka's queue holds beyond the core's window, so that the window fills first.
 const QUEUE_HEADROOM_RECORDS: usize = 1_000;
-/// The same in kibibytes.
-const QUEUE_HEADROOM_KIB: usize = 16 * 1024;
+/// The largest queue that librdkafka takes, in kibibytes. The core's window is the bound; a single record that is larger passes
+/// it alone, and must find room.
+const QUEUE_KIB: i32 = i32::MAX;
 
 /// How to reach Kafka and how much may be on the way.
 #[derive(Clone, Debug)]
@@ -188,8 +189,7 @@ pub(super) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> 
     config.set("linger.ms", "1");
     config.set("message.max.bytes", MESSAGE_MAX_BYTES.to_string());
     config.set("queue.buffering.max.messages", (options.max_in_flight + QUEUE_HEADROOM_RECORDS).to_string());
-    let kib = options.max_in_flight_bytes.div_ceil(1024) + QUEUE_HEADROOM_KIB;
-    config.set("queue.buffering.max.kbytes", kib.min(i32::MAX.unsigned_abs() as usize).to_string());
+    config.set("queue.buffering.max.kbytes", QUEUE_KIB.to_string());
     config.set("statistics.interval.ms", "1000");
     // Otherwise the client waits for a connection to be needed, and a new producer's first record for half a second.
     config.set("enable.sparse.connections", "false");

@@ -32,6 +32,8 @@ pub struct Topics {
     connection: Arc<Connection>,
     fallback_bytes: usize,
     warned: AtomicBool,
+    /// Whether the brokers take CreateTopics and DescribeConfigs.
+    has_admin_api: bool,
 }
 
 /// A topic could not be looked at now; the same question later may have an answer.
@@ -89,7 +91,21 @@ impl Topics {
     pub fn new(options: &ProducerOptions, rules: TopicRules, connection: Arc<Connection>) -> Result<Self, SinkError> {
         let admin = AdminClient::from_config(&admin_config(options)).map_err(SinkError::Create)?;
         let fallback_bytes = message_max_bytes(options);
-        Ok(Self { admin: Arc::new(admin), rules, connection, fallback_bytes, warned: AtomicBool::new(false) })
+        Ok(Self {
+            admin: Arc::new(admin),
+            rules,
+            connection,
+            fallback_bytes,
+            warned: AtomicBool::new(false),
+            has_admin_api: true,
+        })
+    }
+
+    /// For brokers that know neither CreateTopics nor DescribeConfigs, as librdkafka's mock cluster: a topic is waited for, and takes
+    /// what the client may send.
+    #[must_use]
+    pub fn without_admin_api(self) -> Self {
+        Self { has_admin_api: false, ..self }
     }
 
     /// Makes sure that records can go to a topic; creates it by `settings` when it is missing and `create` allows it.
@@ -145,7 +161,7 @@ impl Topics {
                 Ok(Presence::Missing) if !create => {
                     return Ok(Err(unknown(name, "does not exist, and create_topics is false")));
                 }
-                Ok(Presence::Missing) if !created => {
+                Ok(Presence::Missing) if !created && self.has_admin_api => {
                     if let Err(refusal) = self.create(name, settings).await? {
                         return Ok(Err(refusal));
                     }
@@ -218,6 +234,9 @@ impl Topics {
     }
 
     async fn describe(&self, name: &str) -> Result<Described, TopicsError> {
+        if !self.has_admin_api {
+            return Ok(Described { max_message_bytes: self.fallback_bytes, compacted: false });
+        }
         let described = self.admin.describe_configs([&ResourceSpecifier::Topic(name)], &admin_options()).await;
         let result = self.answered(name, described)?.into_iter().next();
         let failed = |code| TopicsError::Failed { action: "describe", topic: name.to_owned(), code };

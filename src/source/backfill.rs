@@ -56,9 +56,9 @@ pub(super) fn run(
 
 /// Starts a transaction in the slot's snapshot; the time of its start.
 fn begin(control: &mut Connection, snapshot: &str) -> Result<i64, SourceError> {
-    // The reading may take hours, and waits while Kafka does.
+    // Rows that a policy hides are an error, not left out. The reading may take hours, and waits while Kafka does.
     control.simple_query(
-        "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = 0; \
+        "set row_security = off; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = 0; \
          select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'",
     )?;
     control.simple_query("begin isolation level repeatable read read only")?;

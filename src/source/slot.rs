@@ -3,7 +3,7 @@
 use std::num::ParseIntError;
 
 use super::error::{SourceError, TableName};
-use crate::postgres::{Connection, Error, Interrupt, Patience, Row, quote_identifier, sqlstate};
+use crate::postgres::{ANSWER_TIMEOUT, Connection, Error, Interrupt, Patience, Row, quote_identifier, sqlstate};
 use crate::relay::boundary::Lsn;
 
 /// The first version of Postgres that walpost works with, as `server_version_num` counts.
@@ -228,6 +228,7 @@ pub fn create_slot(
         Ok(rows) => rows,
         Err(error) => return Err(explain_creation(error, control, slot)),
     };
+    replication.set_patience(Patience::Limit(ANSWER_TIMEOUT));
     let row = first(&rows, question)?;
     Ok(CreatedSlot {
         consistent_point: lsn(row, 1).ok_or(SourceError::Answer { question })?,

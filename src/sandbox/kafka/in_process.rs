@@ -32,6 +32,11 @@ impl Broker {
         self.bootstrap.clone()
     }
 
+    /// Clients can't create topics here.
+    pub(super) fn create_topic(&self, name: &str, partitions: i32) -> Result<(), SandboxError> {
+        self.mock(|mock| mock.create_topic(name, partitions, 1))
+    }
+
     /// The broker closes its connections and takes no new ones.
     pub(super) fn down(&self) -> Result<(), SandboxError> {
         self.mock(|mock| mock.broker_down(BROKER))

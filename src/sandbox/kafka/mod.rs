@@ -136,6 +136,19 @@ impl Kafka {
         login.map(properties::of_client).unwrap_or_default()
     }
 
+    /// Creates a topic on the in-process broker, which takes no such request from clients.
+    ///
+    /// # Errors
+    /// This Kafka is a real one: it is asked by a client.
+    pub fn create_topic_in_process(&self, name: &str, partitions: i32) -> Result<(), SandboxError> {
+        match &self.kind {
+            Kind::InProcess(broker) => broker.create_topic(name, partitions),
+            Kind::Jvm(_) | Kind::Docker(_) => {
+                Err(SandboxError::Unsupported { kind: self.describe(), action: "create a topic without a client" })
+            }
+        }
+    }
+
     /// The process id of the first broker that runs in a process of this machine's.
     pub fn pid(&self) -> Option<u32> {
         match &self.kind {
