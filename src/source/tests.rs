@@ -1,6 +1,7 @@
 //! The source against a real server.
 
 mod accidents;
+mod confirming;
 mod decoded;
 mod streaming;
 

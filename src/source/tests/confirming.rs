@@ -1,0 +1,69 @@
+//! What is confirmed or resumed after a stream was lost.
+
+use super::Outbox;
+use super::decoded::read_payloads;
+use crate::postgres::scratch::Scratch;
+use crate::relay::boundary::Lsn;
+use crate::source::{Origin, Resume, SourceError, backfill_done, confirm_without_stream, connect};
+
+#[tokio::test]
+async fn a_slot_is_moved_without_a_stream_only_where_it_was_streamed_from() {
+    let outbox = Outbox::new(Scratch::shared(), "moved");
+    let mut source = outbox.connect().await;
+    let (_, start) = read_payloads(&mut source.stream, 0).await;
+    backfill_done(&outbox.options).await.expect("noted");
+    outbox.insert(&["published"]);
+    let lsn: Lsn = outbox.value("select pg_current_wal_lsn()").parse().expect("an LSN");
+    let origin = source.origin.clone();
+
+    let other = Origin { timeline: origin.timeline + 1, ..origin.clone() };
+    let error = confirm_without_stream(&outbox.options, lsn, &other).await.expect_err("another timeline");
+    assert!(matches!(error, SourceError::TimelineChanged { .. }), "{error:?}");
+    let other = Origin { system_identifier: "1".to_owned(), ..origin.clone() };
+    let error = confirm_without_stream(&outbox.options, lsn, &other).await.expect_err("another cluster");
+    assert!(matches!(error, SourceError::SystemChanged { .. }), "{error:?}");
+    let error = confirm_without_stream(&outbox.options, Lsn(u64::MAX / 2), &origin).await.expect_err("no such WAL");
+    assert!(matches!(error, SourceError::ServerRewound { .. }), "{error:?}");
+    let other = Origin { walsender: 0, ..origin.clone() };
+    let error = confirm_without_stream(&outbox.options, lsn, &other).await.expect_err("another relay streams");
+    assert!(matches!(error, SourceError::SlotHeld { .. }), "{error:?}");
+    assert_eq!(outbox.confirmed_flush(), start, "nothing has moved it");
+
+    // Its own walsender holds the slot still.
+    confirm_without_stream(&outbox.options, lsn, &origin).await.expect("confirmed");
+    assert_eq!(outbox.confirmed_flush(), lsn);
+}
+
+#[tokio::test]
+async fn rows_from_before_the_slot_that_were_all_read_are_not_read_again() {
+    let outbox = Outbox::new(Scratch::shared(), "read_whole");
+    outbox.insert(&["before"]);
+    let mut source = outbox.connect().await;
+    let end = source.backfill_end.expect("a backfill");
+    assert_eq!(read_payloads(&mut source.stream, 1).await.0, ["before"]);
+    assert!(source.stream.is_backfilled());
+    outbox.insert(&["after"]);
+    drop(source);
+
+    // Resumed, and the note that they are published is still to be written.
+    let resume = Some(Resume::Backfilled(end));
+    let mut source = loop {
+        match connect(&outbox.options, resume).await {
+            Err(error) if error.is_transient() => tokio::task::yield_now().await,
+            other => break other.expect("a stream"),
+        }
+    };
+    assert_eq!(source.backfill_end, Some(end));
+    assert_eq!(read_payloads(&mut source.stream, 1).await.0, ["after"]);
+    drop(source);
+
+    // Of a slot that was made anew, all rows come again.
+    let other = Some(Resume::Backfilled(Lsn(1)));
+    let mut source = loop {
+        match connect(&outbox.options, other).await {
+            Err(error) if error.is_transient() => tokio::task::yield_now().await,
+            other => break other.expect("a stream"),
+        }
+    };
+    assert_eq!(read_payloads(&mut source.stream, 2).await.0, ["before", "after"]);
+}
