@@ -122,18 +122,6 @@ fn copy_statement(table: &OutboxTable, relation: &Relation) -> String {
     )
 }
 
-/// Whether all columns of a table have built-in types (OIDs below 16384, FirstNormalObjectId), whose binary forms are known.
-pub(super) fn is_built_in(control: &mut Connection, table: &TableName) -> Result<bool, SourceError> {
-    let question = "which types an outbox table has";
-    let rows = control.query(
-        "select not exists (select from pg_attribute a join pg_class c on c.oid = a.attrelid \
-             join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2 \
-             and a.attnum > 0 and not a.attisdropped and a.atttypid::bigint >= 16384)",
-        &[Some(&table.schema), Some(&table.name)],
-    )?;
-    Ok(first(&rows, question)?.is_true(0))
-}
-
 /// What the walsender would say of the table in a Relation message, less the columns that nobody needs.
 fn describe(control: &mut Connection, table: &OutboxTable) -> Result<Relation, SourceError> {
     let question = "what an outbox table looks like";
@@ -147,7 +135,7 @@ fn describe(control: &mut Connection, table: &OutboxTable) -> Result<Relation, S
     let replica_identity = row.text(1).and_then(|text| text.bytes().next()).unwrap_or(b'd');
     // Of a key, pgoutput marks the columns of the replica identity: all, none, the primary key's or an index's.
     let rows = control.query(
-        "select a.attname, a.atttypid, a.atttypmod, t.typsend::oid <> 0 and a.atttypid::bigint < 16384, \
+        "select a.attname, a.atttypid, a.atttypmod, t.typsend::oid <> 0, \
                 c.relreplident = 'f' or exists (select from pg_index i where i.indrelid = c.oid and a.attnum = any (i.indkey) \
                     and case c.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end) \
          from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_class c on c.oid = a.attrelid \

@@ -312,13 +312,8 @@ impl Opening {
     }
 
     fn start_replication(&mut self, start: Lsn) -> Result<(), SourceError> {
-        // An enum, a domain or an extension's type can be read as text only.
-        let mut binary = true;
-        for table in &self.options.tables {
-            binary &= backfill::is_built_in(&mut self.control, &table.table)?;
-        }
         let command = format!(
-            "START_REPLICATION SLOT {} LOGICAL {start} (proto_version '1', publication_names {}, binary '{binary}', messages 'true')",
+            "START_REPLICATION SLOT {} LOGICAL {start} (proto_version '1', publication_names {}, binary 'true', messages 'true')",
             quote_identifier(&self.options.slot),
             option_literal(&quote_identifier(&self.options.publication)),
         );

@@ -85,11 +85,17 @@ impl Verdict {
         verdict
     }
 
+    /// Nothing is lost, invented or out of order.
+    #[track_caller]
+    pub(crate) fn assert_complete(&self) {
+        assert!(self.lost.is_empty() && self.invented.is_empty(), "lost or invented: {self:#?}");
+        assert!(self.reordered.is_empty(), "out of order: {self:#?}");
+    }
+
     /// Fails unless everything arrived, in order, and no process has repeated itself.
     #[track_caller]
     pub(crate) fn assert_sound(&self) {
-        assert!(self.lost.is_empty() && self.invented.is_empty(), "lost or invented: {self:#?}");
-        assert!(self.reordered.is_empty(), "out of order: {self:#?}");
+        self.assert_complete();
         assert!(self.repeated_by_one_process.is_empty(), "repeated while the process lived: {self:#?}");
     }
 

@@ -33,7 +33,8 @@ async fn case_21_a_relay_killed_in_its_first_backfill_begins_it_again() {
     }
     let _third = ready(&harness, "third").await;
     load.stop().await;
-    Verdict::of(&harness, SCHEMA).await.assert_sound();
+    // The slot is kept, for what is in its log alone: rows committed between it and the later reading come from both.
+    Verdict::of(&harness, SCHEMA).await.assert_complete();
 }
 
 #[tokio::test(flavor = "multi_thread")]
