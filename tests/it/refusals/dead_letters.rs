@@ -58,9 +58,9 @@ async fn case_26_each_bad_row_is_a_dead_letter_with_its_code_and_harms_no_other(
     expect![[r#"
         unknown_schema: no schema version order.lost/1 is registered; call outbox.register_schema_version
           for , key Some("k"), value Some("{\"a\": 1.50}")
-        undecodable: headers is not a JSON object (line 1, column 0)
+        undecodable: headers is not a JSON object of at most 1000 headers (line 1, column 0)
           for , key Some("k"), value Some("[1]")
-        undecodable: headers is not a JSON object (line 1, column 6)
+        undecodable: headers is not a JSON object of at most 1000 headers (line 1, column 6)
           for , key Some("k"), value Some("[2]")
         no_topic: neither the row nor its schema version names a topic
           for , key None, value None
