@@ -120,7 +120,10 @@ impl Fault {
             Self::Source(_) | Self::Database(_) | Self::KafkaUnreachable { .. } => exit::UNAVAILABLE,
             Self::Halt(Halt::Stream { .. }) => exit::UNAVAILABLE,
             Self::Halt(Halt::Layout(_) | Halt::Refused { .. }) => exit::REFUSED,
-            Self::ShutdownTimeout { .. } | Self::Unconfirmed { .. } | Self::Listen { .. } => exit::FAILED,
+            Self::ShutdownTimeout { .. }
+            | Self::Unconfirmed { .. }
+            | Self::Listen { .. }
+            | Self::Sink(SinkError::Thread(_)) => exit::FAILED,
         }
     }
 }

@@ -31,6 +31,9 @@ pub struct Catalogue {
     contracts: HashMap<Arc<str>, Versions>,
     contract_count: usize,
     topics: HashMap<Arc<str>, TopicEntry>,
+    /// What was found last, which most often is what the next event asks for.
+    last_contract: Option<Arc<Contract>>,
+    last_topic: Option<(Arc<str>, Topic)>,
     request: Option<Request>,
     asked: bool,
 }
@@ -61,8 +64,17 @@ impl<T> Kept<T> {
 impl Catalogue {
     /// The contract of that name and version; `Ok(None)` if none is registered, `Err` if it has to be asked for first.
     pub fn contract(&mut self, name: &str, version: &str, now: Instant) -> Result<Option<Arc<Contract>>, Wait> {
+        // A registered schema version never changes.
+        let is_asked = |contract: &&Arc<Contract>| {
+            let id = &contract.schema_version.id;
+            *id.name == *name && *id.version == *version
+        };
+        if let Some(contract) = self.last_contract.as_ref().filter(is_asked) {
+            return Ok(Some(Arc::clone(contract)));
+        }
         let kept = self.contracts.get(name).and_then(|versions| versions.get(version));
         if let Some(kept) = kept.filter(|kept| kept.holds(now)) {
+            self.last_contract.clone_from(&kept.answer);
             return Ok(kept.answer.clone());
         }
         self.ask(Request::SchemaVersion(SchemaVersionId { name: name.into(), version: version.into() }));
@@ -76,8 +88,12 @@ impl Catalogue {
         settings: impl FnOnce() -> TopicSettings,
         now: Instant,
     ) -> Result<Result<Topic, Refusal>, Wait> {
+        if let Some((_, topic)) = self.last_topic.as_ref().filter(|(last, _)| **last == *name) {
+            return Ok(Ok(*topic));
+        }
         let entry = self.topics.get(name);
         if let Some(kept) = entry.and_then(|entry| entry.kept.as_ref()).filter(|kept| kept.holds(now)) {
+            self.last_topic = kept.answer.as_ref().ok().map(|topic| (name.into(), *topic));
             return Ok(kept.answer.clone());
         }
         let settings = entry.map_or_else(settings, |entry| entry.settings.clone());
@@ -87,6 +103,7 @@ impl Catalogue {
 
     /// Forgets what is known of a topic, so that it is made sure of again before the next record to it.
     pub fn forget_topic(&mut self, name: &str) {
+        self.last_topic = None;
         if let Some(entry) = self.topics.get_mut(name) {
             entry.kept = None;
         }
@@ -123,6 +140,7 @@ impl Catalogue {
                 }
             }
             Answer::Topic(name, answer) => {
+                self.last_topic = None;
                 let asked = self.request.as_ref().and_then(|request| match request {
                     Request::Topic { name: asked, settings } if *asked == name => Some(settings.clone()),
                     _ => None,

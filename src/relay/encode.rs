@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::boundary::{Format, Header, OwnedRecord, Position, Record, Refusal, RefusalCode, Timestamp};
 use super::event::Event;
+use super::inline::Inline;
 
 /// Header names that walpost gives to records. Used by whoever reads them, too.
 pub mod names {
@@ -70,10 +71,10 @@ impl Stamps {
     /// Formats the position, and the time as RFC 3339.
     #[must_use]
     pub fn new(position: Position, time: Timestamp) -> Self {
-        Self {
-            position: Inline::format(format_args!("{position}")),
-            time: Inline::format(format_args!("{}", Rfc3339(time))),
-        }
+        let mut stamps = Self { position: Inline::default(), time: Inline::default() };
+        stamps.position.push_position(position);
+        stamps.time.push_time(time);
+        stamps
     }
 }
 
@@ -219,16 +220,17 @@ pub fn size(record: &Record<'_>) -> usize {
     record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers
 }
 
-/// The most that a record can take in a batch of its own, uncompressed, which is how large a topic's limit must be.
+/// The most that a record of this [`size`] can take in a batch of its own, uncompressed, which is how large a topic's limit must
+/// be.
 ///
 /// A batch header is 61 bytes (record batch format v2); around the record's own bytes stand seven varints of at most five
 /// bytes (timestamp delta: ten) and an attribute byte, and two varints around each header.
 #[must_use]
-pub fn size_in_batch(record: &Record<'_>) -> usize {
+pub const fn size_in_batch(size: usize, headers: usize) -> usize {
     const BATCH_HEADER: usize = 61;
     const RECORD_OVERHEAD: usize = 41;
     const HEADER_OVERHEAD: usize = 10;
-    BATCH_HEADER + RECORD_OVERHEAD + record.headers.len() * HEADER_OVERHEAD + size(record)
+    BATCH_HEADER + RECORD_OVERHEAD + headers * HEADER_OVERHEAD + size
 }
 
 /// Makes a record that came back into a dead letter: the same key, value and headers, and why.
@@ -248,14 +250,13 @@ pub fn shrink(letter: &mut OwnedRecord) -> bool {
         letter.headers.push((names::VALUE_OMITTED.to_owned(), Some(value.len().to_string().into_bytes())));
         return true;
     }
-    let size = |letter: &OwnedRecord| size(&letter.borrow(&letter.header_list()));
-    let before = size(letter);
+    let before = letter.size();
     letter.key = letter.key.take().filter(|key| key.len() <= CUT_HEADER_BYTES);
     letter.headers.retain(|(name, _)| KEPT_HEADERS.contains(&name.as_str()));
     for value in letter.headers.iter_mut().filter_map(|(_, value)| value.as_mut()) {
         value.truncate(CUT_HEADER_BYTES);
     }
-    size(letter) < before
+    letter.size() < before
 }
 
 /// The headers that the smallest dead letter still has.
@@ -287,6 +288,12 @@ impl OwnedRecord {
         }
     }
 
+    /// Its [`size`].
+    #[must_use]
+    pub fn size(&self) -> usize {
+        size(&self.borrow(&self.header_list()))
+    }
+
     /// The headers, borrowed.
     #[must_use]
     pub fn header_list(&self) -> HeaderList<'_> {
@@ -303,59 +310,6 @@ impl OwnedRecord {
             headers,
             timestamp_millis: self.timestamp_millis,
         }
-    }
-}
-
-/// A short text that is formatted without an allocation.
-struct Inline<const N: usize> {
-    bytes: [u8; N],
-    length: usize,
-}
-
-impl<const N: usize> Inline<N> {
-    fn format(text: fmt::Arguments<'_>) -> Self {
-        use fmt::Write as _;
-        let mut inline = Self { bytes: [0; N], length: 0 };
-        inline.write_fmt(text).expect("N is as long as the longest text");
-        inline
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
-
-impl<const N: usize> fmt::Write for Inline<N> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.length + text.len();
-        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
-    }
-}
-
-/// A moment as RFC 3339 has it, in UTC with microseconds. Years outside 0 to 9999 are cut to that range.
-pub(super) struct Rfc3339(pub(super) Timestamp);
-
-impl fmt::Display for Rfc3339 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const FIRST: i64 = -62_167_219_200_000_000;
-        const LAST: i64 = 253_402_300_799_999_999;
-        let micros = self.0.0.clamp(FIRST, LAST);
-        let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
-        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-        // Days to a date by eras of 400 years that start on 1 March (Howard Hinnant, "chrono-compatible low-level date
-        // algorithms", civil_from_days).
-        let shifted = days + 719_468;
-        let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted_month = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
-        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
     }
 }
 

@@ -109,17 +109,6 @@ fn case_31_headers_that_are_no_object_are_refused() {
 }
 
 #[test]
-fn times_are_rfc_3339() {
-    let check = |micros, expected: &str| assert_eq!(Rfc3339(Timestamp(micros)).to_string(), expected);
-    check(0, "1970-01-01T00:00:00.000000Z");
-    check(-1, "1969-12-31T23:59:59.999999Z");
-    check(951_782_400_000_000, "2000-02-29T00:00:00.000000Z");
-    check(4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z");
-    check(i64::MAX, "9999-12-31T23:59:59.999999Z");
-    check(i64::MIN, "0000-01-01T00:00:00.000000Z");
-}
-
-#[test]
 fn a_dead_letter_keeps_the_record_and_tells_why() {
     let record = OwnedRecord {
         topic: "orders".to_owned(),

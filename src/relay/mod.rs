@@ -21,6 +21,7 @@ pub mod boundary;
 pub mod catalogue;
 pub mod encode;
 pub mod event;
+mod inline;
 pub mod ledger;
 pub mod outbox;
 pub mod pgoutput;

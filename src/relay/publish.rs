@@ -214,11 +214,12 @@ impl Publisher {
             headers: &headers,
             timestamp_millis: origin.committed_at.millis(),
         };
+        let size = encode::size(&record);
         let refusal = match checked {
             Err(Stop::Refused(refusal)) => refusal,
             Err(Stop::Wait) => return Ok(Some(Idle::Answer)),
-            Ok(limit) if encode::size_in_batch(&record) > limit => too_large(&record, limit),
-            Ok(_) => match self.offer(&record, origin, offer) {
+            Ok(limit) if encode::size_in_batch(size, record.headers.len()) > limit => too_large(&record, size, limit),
+            Ok(_) => match self.offer(&record, size, origin, offer) {
                 Offer::Taken => return Ok(None),
                 Offer::Full => return Ok(Some(Idle::Sink)),
                 Offer::Refused(refusal) => refusal,
@@ -263,16 +264,17 @@ impl Publisher {
         topic.map(|topic| topic.max_message_bytes).map_err(Stop::Refused)
     }
 
-    /// Offers a record, and opens its ticket when it is taken.
+    /// Offers a record of `size` bytes, and opens its ticket when it is taken.
     fn offer(
         &mut self,
         record: &Record<'_>,
+        size: usize,
         origin: Origin<'_>,
         offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
     ) -> Offer {
         let answer = offer(self.ledger.next_ticket(), record);
         if answer == Offer::Taken {
-            self.ledger.issue(encode::size(record), origin.committed_at);
+            self.ledger.issue(size, origin.committed_at);
             self.accepted = origin.position;
             self.counters.published += 1;
         }
@@ -301,12 +303,12 @@ impl Publisher {
         };
         self.blocked_on = None;
         let mut letter = encode::dead_letter(OwnedRecord::copy(record), &self.settings.dead_letter_topic, refusal);
-        while encode::size_in_batch(&letter.borrow(&letter.header_list())) > topic.max_message_bytes {
-            if !encode::shrink(&mut letter) {
-                break;
-            }
+        let mut size = letter.size();
+        while encode::size_in_batch(size, letter.headers.len()) > topic.max_message_bytes && encode::shrink(&mut letter)
+        {
+            size = letter.size();
         }
-        let answer = self.offer(&letter.borrow(&letter.header_list()), origin, offer);
+        let answer = self.offer(&letter.borrow(&letter.header_list()), size, origin, offer);
         Ok(match answer {
             Offer::Full => Some(Idle::Sink),
             Offer::Taken => {
@@ -376,10 +378,10 @@ impl From<Wait> for Stop {
     }
 }
 
-fn too_large(record: &Record<'_>, limit: usize) -> Refusal {
+fn too_large(record: &Record<'_>, size: usize, limit: usize) -> Refusal {
     let detail = format!(
         "the record takes up to {} bytes in a batch, topic {} takes {limit} (max.message.bytes)",
-        encode::size_in_batch(record),
+        encode::size_in_batch(size, record.headers.len()),
         record.topic,
     );
     Refusal { code: RefusalCode::TooLarge, detail }

@@ -7,23 +7,28 @@ use std::sync::Arc;
 use std::thread;
 
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
-use rdkafka::error::KafkaError;
-use rdkafka::message::{Header as ClientHeader, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
+use rdkafka::producer::{Producer, PurgeConfig, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::SinkError;
 use super::connection::Connection;
 use super::context::{Context, Inbox, LogGate, Report};
 use super::manifest::{Entry, Manifest};
+use super::native::{self, TopicHandles};
+use super::options::LINGER_MS;
+use super::pulse::{Nagle, Pulse};
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
 
 /// A producer and what it owes.
 pub(super) struct Generation {
+    /// `None` where the user has set how long batches wait. This and the topics go before the producer that they use.
+    pulse: Option<Pulse>,
+    topics: TopicHandles,
     producer: ThreadedProducer<Context>,
     inbox: Arc<Inbox>,
     batch_bytes: usize,
     manifest: Manifest,
+    nagle: Nagle,
     acked: bool,
     /// Empty between two calls; kept for its memory.
     scratch: Vec<usize>,
@@ -49,7 +54,21 @@ impl Generation {
         let inbox = Arc::new(Inbox::default());
         let context = Context { inbox: Arc::clone(&inbox), connection: Arc::clone(connection), log: log.clone() };
         let producer = ThreadedProducer::from_config_and_context(config, context).map_err(SinkError::Create)?;
-        Ok(Self { producer, inbox, batch_bytes, manifest: Manifest::default(), acked: false, scratch: Vec::new() })
+        let pulse = match config.get("linger.ms") {
+            Some(LINGER_MS) => Some(Pulse::start(producer.clone()).map_err(SinkError::Thread)?),
+            _ => None,
+        };
+        Ok(Self {
+            pulse,
+            topics: TopicHandles::default(),
+            producer,
+            inbox,
+            batch_bytes,
+            manifest: Manifest::default(),
+            nagle: Nagle::default(),
+            acked: false,
+            scratch: Vec::new(),
+        })
     }
 
     /// `batch.size` of this producer, in bytes.
@@ -74,24 +93,26 @@ impl Generation {
     /// Hands a record to librdkafka; the error is librdkafka's, and then the record was not taken.
     pub(super) fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), RDKafkaErrorCode> {
         let slot = self.manifest.add(Entry { ticket, timestamp_millis: record.timestamp_millis });
-        let message = BaseRecord::<[u8], [u8], usize> {
-            topic: record.topic,
-            partition: None,
-            payload: record.value,
-            key: record.key,
-            timestamp: Some(record.timestamp_millis),
-            headers: headers(record),
-            delivery_opaque: slot,
-        };
-        self.producer.send(message).map_err(|(error, _)| {
+        native::produce(&self.producer, &mut self.topics, record, slot).inspect_err(|_| {
             self.manifest.remove(slot);
-            code_of(&error)
-        })
+        })?;
+        self.nagle.sent(ticket);
+        Ok(())
+    }
+
+    /// Has librdkafka send what was handed over, unless something is on its way already: then that is done when it has been answered.
+    pub(super) fn push(&mut self) {
+        if let Some(pulse) = &self.pulse
+            && self.nagle.beats(self.manifest.len())
+        {
+            pulse.beat();
+        }
     }
 
     /// Takes a record that librdkafka did not take, so that it comes back as a failure in its place among the others.
     pub(super) fn fail(&mut self, ticket: Ticket, record: &Record<'_>, code: RDKafkaErrorCode) {
         let slot = self.manifest.add(Entry { ticket, timestamp_millis: record.timestamp_millis });
+        self.nagle.sent(ticket);
         self.inbox.fail(Report { slot, record: OwnedRecord::from(record), partition: -1, code });
     }
 
@@ -103,11 +124,19 @@ impl Generation {
         let reported = std::mem::take(&mut reports.failed);
         drop(reports);
         self.acked |= !self.scratch.is_empty();
+        let known = (acked.len(), failed.len());
         acked.extend(self.scratch.drain(..).map(|slot| self.manifest.remove(slot).ticket));
+        acked[known.0..].iter().for_each(|ticket| self.nagle.answered(*ticket));
         failed.extend(reported.into_iter().map(|Report { slot, record, partition, code }| {
             let Entry { ticket, timestamp_millis } = self.manifest.remove(slot);
+            self.nagle.answered(ticket);
             Returned { ticket, record: OwnedRecord { timestamp_millis, ..record }, partition, code }
         }));
+        if let Some(pulse) = &self.pulse
+            && known != (acked.len(), failed.len())
+        {
+            pulse.answered(self.nagle.rests());
+        }
     }
 
     /// The fatal error, if there is one: librdkafka sends nothing any more.
@@ -124,24 +153,5 @@ impl Generation {
     pub(super) fn retire(self) {
         // If no thread can be had, the closure is dropped here, and the producer with it.
         let _ = thread::Builder::new().name("kafka producer end".to_owned()).spawn(move || drop(self));
-    }
-}
-
-fn headers(record: &Record<'_>) -> Option<OwnedHeaders> {
-    if record.headers.is_empty() {
-        return None;
-    }
-    let empty = OwnedHeaders::new_with_capacity(record.headers.len());
-    let add = |headers: OwnedHeaders, header: &crate::relay::boundary::Header<'_>| {
-        headers.insert(ClientHeader { key: header.name, value: header.value })
-    };
-    Some(record.headers.iter().fold(empty, add))
-}
-
-fn code_of(error: &KafkaError) -> RDKafkaErrorCode {
-    match error {
-        // A zero byte in the topic's name.
-        KafkaError::Nul(_) => RDKafkaErrorCode::InvalidTopic,
-        error => error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
     }
 }

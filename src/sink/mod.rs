@@ -55,10 +55,12 @@ mod context;
 mod generation;
 mod manifest;
 mod memory;
+mod native;
 mod options;
 mod outcome;
 mod partition;
 mod producer;
+mod pulse;
 mod suspects;
 mod topics;
 mod warmup;
@@ -78,7 +80,8 @@ pub trait Sink {
     /// [`SendError`]; the record was not taken.
     fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), SendError>;
 
-    /// Waits until there is something to report and moves all of it to the end of `into`.
+    /// Waits until there is something to report and moves all of it to the end of `into`. Nothing more is offered meanwhile, so what was
+    /// taken does not wait for company.
     ///
     /// Also returns, perhaps with nothing, when an offer that was [`SendError::Full`] may succeed now. Waits for ever when nothing
     /// is outstanding. Cancel-safe: dropped before it is ready, it has moved nothing.
@@ -113,6 +116,9 @@ pub enum SinkError {
     /// no thread left.
     #[error("create the kafka client")]
     Create(#[source] rdkafka::error::KafkaError),
+    /// The system has no thread left for the client.
+    #[error("start a thread of the kafka client")]
+    Thread(#[source] std::io::Error),
 }
 
 /// What became of records since the last look.

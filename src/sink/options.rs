@@ -11,6 +11,8 @@ use rdkafka::error::KafkaError;
 const BATCH_BYTES: usize = 256 * 1024;
 /// Largest record that the client takes, in bytes: librdkafka's own ceiling. The topic's limit is what counts.
 const MESSAGE_MAX_BYTES: usize = 1_000_000_000;
+/// Longer than any batch waits: batches that are not full are sent by [`super::pulse`].
+pub(super) const LINGER_MS: &str = "10000";
 /// Records that librdkafka's queue holds beyond the core's window, so that the window fills first.
 const QUEUE_HEADROOM_RECORDS: usize = 1_000;
 /// The largest queue that librdkafka takes, in kibibytes. The core's window is the bound; a single record that is larger passes
@@ -185,8 +187,7 @@ fn reach(config: &mut ClientConfig, options: &ProducerOptions) {
 pub(super) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("compression.type", "lz4");
-    // Under load batches fill while requests are on their way; alone, a record waits no longer than this.
-    config.set("linger.ms", "1");
+    config.set("linger.ms", LINGER_MS);
     config.set("message.max.bytes", MESSAGE_MAX_BYTES.to_string());
     config.set("queue.buffering.max.messages", (options.max_in_flight + QUEUE_HEADROOM_RECORDS).to_string());
     config.set("queue.buffering.max.kbytes", QUEUE_KIB.to_string());

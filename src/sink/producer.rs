@@ -276,6 +276,7 @@ impl Sink for KafkaSink {
                 self.room = false;
                 return Ok(());
             }
+            self.generation.push();
             if self.crowded {
                 // librdkafka counts a record until after its report was read, so the last report may come before the room.
                 drop(tokio::time::timeout(QUEUE_TICK, self.wait()).await);
@@ -291,6 +292,7 @@ impl Sink for KafkaSink {
         let deadline = Instant::now() + timeout;
         let mut deliveries = Deliveries::default();
         while self.collect(&mut deliveries).is_ok() && self.generation.outstanding() > 0 && Instant::now() < deadline {
+            self.generation.push();
             drop(tokio::time::timeout_at(deadline, self.wait()).await);
         }
         let unanswered = self.generation.outstanding();

@@ -15,6 +15,8 @@ pub(super) struct Warmup {
     /// The place of each topic in `topics`.
     places: HashMap<String, usize>,
     topics: Vec<Topic>,
+    /// The topic that was looked for last.
+    last: Option<(String, usize)>,
     /// The first records of partitions that are on their way, each with its topic's place and its partition.
     probes: HashMap<Ticket, (usize, usize)>,
 }
@@ -50,7 +52,14 @@ impl Warmup {
     /// A record without a key goes anywhere and has no order to keep.
     pub(super) fn admit(&mut self, topic: &str, key: Option<&[u8]>, partitions: impl FnOnce() -> u32) -> Admission {
         let Some(key) = key else { return Admission::Free };
-        let place = self.places.get(topic).copied().unwrap_or_else(|| self.add(topic, partitions()));
+        let place = match &self.last {
+            Some((last, place)) if last == topic => *place,
+            _ => {
+                let place = self.places.get(topic).copied().unwrap_or_else(|| self.add(topic, partitions()));
+                self.last = Some((topic.to_owned(), place));
+                place
+            }
+        };
         let topic = &self.topics[place];
         if topic.cold == 0 {
             return Admission::Free;

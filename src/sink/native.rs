@@ -1,0 +1,175 @@
+//! Handing records to librdkafka by its own calls.
+//!
+//! `rdkafka` copies a topic's name and has it looked up, under a lock, for every record, and wraps each header list; and its flush
+//! polls. At some hundred thousand records a second that is a third of the sink's work, so these few calls are made here.
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::ptr::{self, NonNull};
+use std::time::Duration;
+
+use rdkafka::bindings as native;
+use rdkafka::producer::{Producer, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::context::Context;
+use crate::relay::boundary::{Header, Record};
+
+/// The topics that one producer has written to. To be dropped before the producer.
+#[derive(Default)]
+pub(super) struct TopicHandles {
+    by_name: HashMap<String, TopicHandle>,
+    /// The topic of the last record, which most often is the next one's, too.
+    last: Option<(String, Topic)>,
+}
+
+#[derive(Clone, Copy)]
+struct Topic(NonNull<native::rd_kafka_topic_t>);
+
+// SAFETY: librdkafka's topic objects may be used from any thread, by several at once.
+#[expect(unsafe_code, reason = "librdkafka's objects are thread-safe, pointers to them don't say so")]
+unsafe impl Send for Topic {}
+// SAFETY: as above.
+#[expect(unsafe_code, reason = "librdkafka's objects are thread-safe, pointers to them don't say so")]
+unsafe impl Sync for Topic {}
+
+/// Owns a topic object.
+struct TopicHandle(Topic);
+
+impl Drop for TopicHandle {
+    #[expect(unsafe_code, reason = "librdkafka's own destructor")]
+    fn drop(&mut self) {
+        // SAFETY: it came from rd_kafka_topic_new and is destroyed once; the producer that it belongs to still lives.
+        unsafe { native::rd_kafka_topic_destroy(self.0.0.as_ptr()) }
+    }
+}
+
+impl TopicHandles {
+    fn find(&mut self, producer: &ThreadedProducer<Context>, topic: &str) -> Result<Topic, RDKafkaErrorCode> {
+        if let Some((name, handle)) = &self.last
+            && name == topic
+        {
+            return Ok(*handle);
+        }
+        let handle = match self.by_name.get(topic) {
+            Some(handle) => handle.0,
+            None => {
+                let handle = TopicHandle::new(producer, topic)?;
+                self.by_name.entry(topic.to_owned()).or_insert(handle).0
+            }
+        };
+        self.last = Some((topic.to_owned(), handle));
+        Ok(handle)
+    }
+}
+
+impl TopicHandle {
+    #[expect(unsafe_code, reason = "librdkafka's own constructor")]
+    fn new(producer: &ThreadedProducer<Context>, topic: &str) -> Result<Self, RDKafkaErrorCode> {
+        let name = CString::new(topic).map_err(|_| RDKafkaErrorCode::InvalidTopic)?;
+        // SAFETY: the client lives, the name is a C string that is copied, and no configuration means the client's default.
+        let handle =
+            unsafe { native::rd_kafka_topic_new(producer.client().native_ptr(), name.as_ptr(), ptr::null_mut()) };
+        // SAFETY: it reads this thread's last error, which the failed call has set.
+        NonNull::new(handle)
+            .map(|topic| Self(Topic(topic)))
+            .ok_or_else(|| unsafe { native::rd_kafka_last_error() }.into())
+    }
+}
+
+/// Puts a copy of the record into librdkafka's queue. On an error it was not taken.
+#[expect(unsafe_code, reason = "rdkafka has no call that takes a topic's handle")]
+pub(super) fn produce(
+    producer: &ThreadedProducer<Context>,
+    topics: &mut TopicHandles,
+    record: &Record<'_>,
+    slot: usize,
+) -> Result<(), RDKafkaErrorCode> {
+    let topic = topics.find(producer, record.topic)?;
+    let headers = Headers::new(record.headers);
+    let (key, key_length) = pointer(record.key);
+    let (value, value_length) = pointer(record.value);
+    // SAFETY: the arguments are pairs of a type and what that type takes, up to the end mark (rd_kafka_vtype_t in rdkafka.h). The
+    // client and the topic live; key and value are copied (RD_KAFKA_MSG_F_COPY) before the call returns; the opaque value is a
+    // number that nobody follows. The headers become librdkafka's if it takes the record.
+    let error: RDKafkaErrorCode = unsafe {
+        use native::rd_kafka_vtype_t as vtype;
+        native::rd_kafka_producev(
+            producer.client().native_ptr(),
+            vtype::RD_KAFKA_VTYPE_RKT,
+            topic.0.as_ptr(),
+            vtype::RD_KAFKA_VTYPE_MSGFLAGS,
+            native::RD_KAFKA_MSG_F_COPY,
+            vtype::RD_KAFKA_VTYPE_VALUE,
+            value,
+            value_length,
+            vtype::RD_KAFKA_VTYPE_KEY,
+            key,
+            key_length,
+            vtype::RD_KAFKA_VTYPE_OPAQUE,
+            ptr::without_provenance_mut::<c_void>(slot),
+            vtype::RD_KAFKA_VTYPE_TIMESTAMP,
+            record.timestamp_millis,
+            vtype::RD_KAFKA_VTYPE_HEADERS,
+            headers.0,
+            vtype::RD_KAFKA_VTYPE_END,
+        )
+    }
+    .into();
+    if error != RDKafkaErrorCode::NoError {
+        return Err(error);
+    }
+    std::mem::forget(headers);
+    Ok(())
+}
+
+/// For so long, batches that are not full are sent, too; less long when nothing is outstanding before that.
+#[expect(unsafe_code, reason = "rdkafka's flush asks for a flush of no time at all, again and again")]
+pub(super) fn flush(producer: &ThreadedProducer<Context>, time: Duration) {
+    let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client lives. That time is up before everything is sent is what happens mostly.
+    let _ = unsafe { native::rd_kafka_flush(producer.client().native_ptr(), millis) };
+}
+
+/// A header list that is not yet librdkafka's; null when there are no headers.
+struct Headers(*mut native::rd_kafka_headers_t);
+
+impl Headers {
+    #[expect(unsafe_code, reason = "librdkafka's own list")]
+    fn new(headers: &[Header<'_>]) -> Self {
+        if headers.is_empty() {
+            return Self(ptr::null_mut());
+        }
+        // SAFETY: a list of its own.
+        let list = unsafe { native::rd_kafka_headers_new(headers.len()) };
+        for header in headers {
+            let (value, value_length) = pointer(header.value);
+            // SAFETY: name and value are copied, by the lengths that are given. It fails only on lists of consumed messages.
+            let _ = unsafe {
+                native::rd_kafka_header_add(
+                    list,
+                    header.name.as_ptr().cast(),
+                    header.name.len().cast_signed(),
+                    value,
+                    value_length.cast_signed(),
+                )
+            };
+        }
+        Self(list)
+    }
+}
+
+impl Drop for Headers {
+    #[expect(unsafe_code, reason = "librdkafka's own destructor")]
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: the list is still ours.
+            unsafe { native::rd_kafka_headers_destroy(self.0) }
+        }
+    }
+}
+
+/// Null is no value; an empty slice is an empty value, and its pointer is not null.
+fn pointer(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
+    bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
+}
