@@ -3,18 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::contracts;
 use crate::postgres::{ConnectOptions, Connection, sqlstate};
-use crate::relay::boundary::{Answer, Request, SchemaVersion, SchemaVersionId};
+use crate::relay::boundary::{Answer, ColumnType, Request, SchemaVersion, SchemaVersionId};
 use crate::sink::Topics;
-use crate::source::SourceError;
+use crate::source::{SourceError, look_up_type};
 use crate::telemetry::Telemetry;
 
 /// The shortest and the longest wait before a question is put again.
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+
+/// How long a type that is not there is asked for again. Its first row can come before the transaction that has made it is over
+/// for others; a type that is gone is gone, and its rows are refused after this.
+const TYPE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whom to ask.
 pub(super) struct Lookup {
@@ -95,6 +101,20 @@ impl Sources {
                 let topic = self.topics.ensure(name, settings, self.create_topics).await?;
                 Ok(Answer::Topic(Arc::clone(name), topic))
             }
+            Request::Type(oid) => Ok(Answer::Type(*oid, self.column_type(*oid).await?)),
+        }
+    }
+
+    async fn column_type(&self, oid: u32) -> anyhow::Result<Option<ColumnType>> {
+        let give_up = Instant::now() + TYPE_PATIENCE;
+        loop {
+            let options = self.postgres.clone();
+            let found = tokio::task::spawn_blocking(move || look_up_type(&options, oid)).await?;
+            let found = found.with_context(|| format!("look up the type with OID {oid}"))?;
+            if found.is_some() || Instant::now() >= give_up {
+                return Ok(found);
+            }
+            tokio::time::sleep(BACK_OFF_MIN).await;
         }
     }
 }

@@ -83,6 +83,6 @@ async fn case_24_tables_that_do_not_fit_the_configuration() {
         Some(69): walpost: table "public"."nowhere" does not exist in database db: run `walpost migrate`, or correct [[outbox]] table
         Some(65): walpost: table public.parcel has no column "schema_name", which the relay reads as schema_name; add the column again or name another one in [[outbox]] columns
         Some(65): walpost: table public.parcel has no column "kind", which the relay reads as a part of the topic; add the column again or name another one in [[outbox]] columns
-        Some(65): walpost: column "sent_on" of table public.parcel has the type with OID 1082, from which no key can be made; use text, varchar, uuid, an integer type or bytea
+        Some(65): walpost: column "sent_on" of table public.parcel has type date, from which no key can be made; use text, varchar, uuid, an integer type or bytea
     "#]].assert_eq(&told);
 }
