@@ -26,6 +26,8 @@ const TYPE_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Lookup {
     sources: Arc<Sources>,
     pending: Option<JoinHandle<Answer>>,
+    /// The open question in words.
+    question: String,
 }
 
 struct Sources {
@@ -42,16 +44,32 @@ impl Lookup {
         create_topics: bool,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { sources: Arc::new(Sources { postgres, topics, create_topics, telemetry }), pending: None }
+        Self {
+            sources: Arc::new(Sources { postgres, topics, create_topics, telemetry }),
+            pending: None,
+            question: String::new(),
+        }
     }
 
     /// Puts a question. One that was open is given up: the core waits for one answer at a time.
     pub(super) fn ask(&mut self, request: Request) {
+        self.question = match &request {
+            Request::SchemaVersion(id) => format!("schema version {id}"),
+            Request::Topic { name, .. } => format!("topic {name}"),
+            Request::Type(oid) => format!("the type with OID {oid}"),
+        };
         let sources = Arc::clone(&self.sources);
         let asked = tokio::spawn(async move { sources.answer(request).await });
         if let Some(given_up) = self.pending.replace(asked) {
             given_up.abort();
         }
+    }
+
+    /// The open question, and why it has no answer yet.
+    pub(super) fn question(&self) -> Option<String> {
+        self.pending.as_ref()?;
+        let why = self.sources.telemetry.waiting_for().map(|why| format!(" ({why})")).unwrap_or_default();
+        Some(format!("the look-up of {}{why}", self.question))
     }
 
     /// The answer to the open question. Cancel-safe.

@@ -138,7 +138,7 @@ impl ClientContext for Context {
         match code {
             Some(RDKafkaErrorCode::AllBrokersDown) => self.connection.mark_down(),
             Some(RDKafkaErrorCode::Fatal) => self.inbox.break_off(),
-            _ => {}
+            _ => self.connection.note_failure(reason),
         }
         let facility = code.map_or_else(String::new, |code| format!("{code:?}"));
         if let Some(suppressed) = self.log.pass(&facility, Instant::now()) {
