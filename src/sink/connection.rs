@@ -41,10 +41,16 @@ impl Connection {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Keeps what says the cause: how long the attempt took, and how many others failed alike, stand behind it in parentheses.
+    /// Keeps what says the cause.
     pub(super) fn note_failure(&self, reason: &str) {
-        let cause = reason.split_once(" (after ").map_or(reason, |(cause, _)| cause);
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause.to_owned());
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause(reason).to_owned());
+    }
+
+    /// A connection was lost, which librdkafka's log tells: kept where there is no better reason.
+    pub(super) fn note_disconnected(&self, line: &str) {
+        // The line starts with the name of a thread.
+        let reason = line.split_once("]: ").map_or(line, |(_, reason)| reason);
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| cause(reason).to_owned());
     }
 
     pub(super) fn mark_up(&self) {
@@ -68,6 +74,11 @@ impl Connection {
     pub(super) fn count_restart(&self) {
         self.restarts.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// How long the attempt took, and how many others failed alike, stands in parentheses behind the cause.
+fn cause(reason: &str) -> &str {
+    reason.split_once(" (after ").map_or(reason, |(cause, _)| cause)
 }
 
 #[cfg(test)]

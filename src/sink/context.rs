@@ -111,6 +111,9 @@ impl ProducerContext for Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == "FAIL" {
+            self.connection.note_disconnected(message);
+        }
         let Some(suppressed) = self.log.pass(facility, Instant::now()) else { return };
         match level {
             // It warns of settings that are chosen here for a reason.
