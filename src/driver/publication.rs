@@ -7,6 +7,10 @@ use crate::postgres::Connection;
 use crate::relay::boundary::Lsn;
 use crate::source::{SourceError, SourceOptions, TableName, check_publication};
 
+/// How many times as long as a look has taken the next one waits at least: where a publication has a hundred thousand tables, a
+/// look is some work.
+const REST: u32 = 50;
+
 /// Looks at the publication of the outbox tables, and knows when it was last in order.
 pub(super) struct PublicationWatch {
     publication: String,
@@ -23,6 +27,8 @@ struct Seen {
     in_order: Option<(Lsn, Instant)>,
     /// Which entries of the catalog made it so.
     entries: Vec<String>,
+    /// When it is looked at again at the earliest.
+    next: Option<Instant>,
 }
 
 impl PublicationWatch {
@@ -55,10 +61,10 @@ impl PublicationWatch {
     /// # Errors
     /// [`SourceError::PublicationChanged`] if it is not in order, and those of the connection.
     pub(super) fn look(&self, control: &mut Connection) -> Result<(), SourceError> {
-        if !self.seen().streamed {
+        let at = Instant::now();
+        if !self.is_due(at) {
             return Ok(());
         }
-        let at = Instant::now();
         let end = control.simple_query("select pg_current_wal_lsn()")?;
         let end = end.first().and_then(|row| row.text(0)).and_then(|lsn| lsn.parse().ok());
         let mut entries = Vec::with_capacity(self.tables.len());
@@ -77,7 +83,13 @@ impl PublicationWatch {
         }
         seen.entries = entries;
         seen.in_order = end.map(|end| (end, at));
+        seen.next = Some(Instant::now() + at.elapsed() * REST);
         Ok(())
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        let seen = self.seen();
+        seen.streamed && seen.next.is_none_or(|next| next <= now)
     }
 
     /// Names the catalog's entries by which a table is published: another hand that takes it out and puts it back makes new ones.

@@ -1,7 +1,8 @@
 //! What the core has been told about schema versions, topics and types of columns.
 //!
-//! A registered schema version never changes, nor does how a type is sent, so a positive answer is kept for good. A negative answer, and a topic that
-//! could not be written to, is asked for again after [`REFUSAL_KEPT`]: somebody may have mended it.
+//! A registered schema version never changes, nor does how a type is sent (but by `alter type ... set (send = ...)`), so a
+//! positive answer is kept for good. A negative answer, and a topic that could not be written to, is asked for again after
+//! [`REFUSAL_KEPT`]: somebody may have mended it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
