@@ -38,24 +38,29 @@ pub enum Fault {
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// Kafka could not be reached at the start.
-    #[error("Kafka at {servers} did not answer within {} s: start it, or correct bootstrap_servers and, where it asks for them, security.protocol and sasl.* in [kafka]", within.as_secs())]
+    #[error("Kafka at {servers} did not answer within {} s{}: start it, or correct bootstrap_servers and, where it asks for them, security.protocol and sasl.* in [kafka]", within.as_secs(), in_parentheses(reason.as_deref()))]
     KafkaUnreachable {
         /// `bootstrap_servers`.
         servers: String,
         /// How long was waited.
         within: std::time::Duration,
+        /// What the client met last, without secrets.
+        reason: Option<String>,
     },
     /// An event, its table or the stream stops the relay.
     #[error(transparent)]
     Halt(#[from] Halt),
     /// `relay.shutdown_timeout` was too short.
     #[error(
-        "stopped with {records} records that Kafka has not acknowledged; they are published again at the next start; \
-         raise [relay] shutdown_timeout if that happens without an outage"
+        "stopped before all was done: {}; what the slot was not told is published again at the next start; \
+         raise [relay] shutdown_timeout if that happens without an outage",
+        left_undone(*records, waits_for.as_deref())
     )]
     ShutdownTimeout {
-        /// How many.
+        /// How many records Kafka has not acknowledged.
         records: usize,
+        /// What else was waited for.
+        waits_for: Option<String>,
     },
     /// Postgres could not be told how far the relay has come.
     #[error(
@@ -128,6 +133,16 @@ impl Fault {
     }
 }
 
+fn in_parentheses(text: Option<&str>) -> String {
+    text.map(|text| format!(" ({text})")).unwrap_or_default()
+}
+
+fn left_undone(records: usize, waits_for: Option<&str>) -> String {
+    let records = (records > 0 || waits_for.is_none()).then(|| format!("Kafka has not acknowledged {records} records"));
+    let waits_for = waits_for.map(|what| format!("the relay waits for {what}"));
+    records.into_iter().chain(waits_for).collect::<Vec<_>>().join(", and ")
+}
+
 /// The driver's error without its frame, and without the line of the server's source.
 fn in_words(error: &sqlx::Error) -> String {
     match error {
@@ -189,6 +204,20 @@ mod tests {
     struct Link {
         text: &'static str,
         source: Option<Box<Link>>,
+    }
+
+    #[test]
+    fn a_stop_that_took_too_long_says_what_it_waited_for() {
+        let text = |records, waits_for: Option<&str>| {
+            let text = Fault::ShutdownTimeout { records, waits_for: waits_for.map(str::to_owned) }.to_string();
+            text.split(';').next().map(str::to_owned)
+        };
+        assert_eq!(text(3, None).as_deref(), Some("stopped before all was done: Kafka has not acknowledged 3 records"));
+        assert_eq!(text(0, Some("x")).as_deref(), Some("stopped before all was done: the relay waits for x"));
+        assert_eq!(
+            text(3, Some("x")).as_deref(),
+            Some("stopped before all was done: Kafka has not acknowledged 3 records, and the relay waits for x")
+        );
     }
 
     #[test]

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use super::Driver;
 use super::backfill_note::BackfillNote;
 use super::link::Link;
 use super::lookup::Lookup;
+use super::publication::PublicationWatch;
 use super::upkeep::Upkeep;
 use crate::config::{AdminApi, Config};
 use crate::fault::Fault;
@@ -38,24 +41,28 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         AdminApi::Present => topics,
         AdminApi::Absent => topics.without_admin_api(),
     };
+    // Made first: its callbacks tell why Kafka can't be reached.
+    let sink = KafkaSink::new(producer, rules, Arc::clone(&kafka))?;
     if !topics.reach(FIRST_ANSWER).await {
         let servers = config.kafka.bootstrap_servers.clone();
-        return Err(Fault::KafkaUnreachable { servers, within: FIRST_ANSWER });
+        return Err(Fault::KafkaUnreachable { servers, within: FIRST_ANSWER, reason: kafka.last_failure() });
     }
-    let sink = KafkaSink::new(producer, rules, Arc::clone(&kafka))?;
     let server_end = Arc::new(AtomicU64::new(0));
     let may_drop = Arc::new(AtomicBool::new(false));
     let source = source_options(config, postgres.clone());
+    let publication = Arc::new(PublicationWatch::new(&source));
+    let (found, findings) = mpsc::channel(1);
     let driver = Driver {
         core: Core::new(settings(config, &postgres)),
         sink,
-        link: Link::new(source.clone()),
+        link: Link::new(source.clone(), Arc::clone(&publication)),
         backfill_note: BackfillNote::new(source),
         lookup: Lookup::new(postgres.clone(), topics, config.relay.create_topics, Arc::clone(telemetry)),
         kafka,
         telemetry: Arc::clone(telemetry),
         server_end: Arc::clone(&server_end),
         may_drop: Arc::clone(&may_drop),
+        findings,
         progress_at: None,
         kafka_restarts: 0,
         stray_messages: 0,
@@ -69,6 +76,8 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         telemetry: Arc::clone(telemetry),
         server_end,
         may_drop,
+        publication,
+        findings: found,
     };
     Ok(Parts { driver, upkeep })
 }

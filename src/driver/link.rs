@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::publication::PublicationWatch;
 use crate::fault::chain;
 use crate::postgres::{self, sqlstate};
 use crate::relay::boundary::{Batch, Lsn};
@@ -68,10 +70,11 @@ pub(super) struct Link {
     undecodable_after: Option<Lsn>,
     /// Until when the first connection is tried; `None` once there was one.
     give_up: Option<Instant>,
+    publication: Arc<PublicationWatch>,
 }
 
 impl Link {
-    pub(super) fn new(options: SourceOptions) -> Self {
+    pub(super) fn new(options: SourceOptions, publication: Arc<PublicationWatch>) -> Self {
         let now = Instant::now();
         Self {
             options,
@@ -81,6 +84,7 @@ impl Link {
             last: None,
             undecodable_after: None,
             give_up: Some(now + FIRST_CONNECTION),
+            publication,
         }
     }
 
@@ -184,6 +188,7 @@ impl Link {
 
     fn connected(&mut self, source: Source) -> LinkEvent {
         self.give_up = None;
+        self.publication.note_streaming();
         self.last = Some(source.origin.clone());
         // While the rows from before the slot are under way nothing of it counts as confirmed.
         let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
@@ -226,6 +231,7 @@ impl Link {
             return self.dead(gap);
         }
         if out_of_patience || !may_pass {
+            let error = self.publication.explain(error);
             return self.dead(error);
         }
         self.back_off = (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);

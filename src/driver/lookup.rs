@@ -3,23 +3,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::contracts;
 use crate::postgres::{ConnectOptions, Connection, sqlstate};
-use crate::relay::boundary::{Answer, Request, SchemaVersion, SchemaVersionId};
+use crate::relay::boundary::{Answer, ColumnType, Request, SchemaVersion, SchemaVersionId};
 use crate::sink::Topics;
-use crate::source::SourceError;
+use crate::source::{SourceError, look_up_type};
 use crate::telemetry::Telemetry;
 
 /// The shortest and the longest wait before a question is put again.
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
+/// How long a type that is not there is asked for again. Its first row can come before the transaction that has made it is over
+/// for others; a type that is gone is gone, and its rows are refused after this.
+const TYPE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Whom to ask.
 pub(super) struct Lookup {
     sources: Arc<Sources>,
     pending: Option<JoinHandle<Answer>>,
+    /// The open question in words.
+    question: String,
 }
 
 struct Sources {
@@ -36,16 +44,32 @@ impl Lookup {
         create_topics: bool,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { sources: Arc::new(Sources { postgres, topics, create_topics, telemetry }), pending: None }
+        Self {
+            sources: Arc::new(Sources { postgres, topics, create_topics, telemetry }),
+            pending: None,
+            question: String::new(),
+        }
     }
 
     /// Puts a question. One that was open is given up: the core waits for one answer at a time.
     pub(super) fn ask(&mut self, request: Request) {
+        self.question = match &request {
+            Request::SchemaVersion(id) => format!("schema version {id}"),
+            Request::Topic { name, .. } => format!("topic {name}"),
+            Request::Type(oid) => format!("the type with OID {oid}"),
+        };
         let sources = Arc::clone(&self.sources);
         let asked = tokio::spawn(async move { sources.answer(request).await });
         if let Some(given_up) = self.pending.replace(asked) {
             given_up.abort();
         }
+    }
+
+    /// The open question, and why it has no answer yet.
+    pub(super) fn question(&self) -> Option<String> {
+        self.pending.as_ref()?;
+        let why = self.sources.telemetry.waiting_for().map(|why| format!(" ({why})")).unwrap_or_default();
+        Some(format!("the look-up of {}{why}", self.question))
     }
 
     /// The answer to the open question. Cancel-safe.
@@ -95,6 +119,20 @@ impl Sources {
                 let topic = self.topics.ensure(name, settings, self.create_topics).await?;
                 Ok(Answer::Topic(Arc::clone(name), topic))
             }
+            Request::Type(oid) => Ok(Answer::Type(*oid, self.column_type(*oid).await?)),
+        }
+    }
+
+    async fn column_type(&self, oid: u32) -> anyhow::Result<Option<ColumnType>> {
+        let give_up = Instant::now() + TYPE_PATIENCE;
+        loop {
+            let options = self.postgres.clone();
+            let found = tokio::task::spawn_blocking(move || look_up_type(&options, oid)).await?;
+            let found = found.with_context(|| format!("look up the type with OID {oid}"))?;
+            if found.is_some() || Instant::now() >= give_up {
+                return Ok(found);
+            }
+            tokio::time::sleep(BACK_OFF_MIN).await;
         }
     }
 }

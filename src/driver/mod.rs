@@ -8,7 +8,8 @@
 //! | 4 | the note that the first backfill is published | the link, which confirms from then on |
 //! | 5 | the replication connection, when the core wants input or there is none | the core |
 //! | 6 | the core's own time, or a second | the core, and the telemetry |
-//! | 7 | the end of the time for stopping | the caller |
+//! | 7 | what the upkeep has found out | the caller |
+//! | 8 | the end of the time for stopping | the caller |
 //!
 //! Every arm is cancel-safe, and none goes before another: with deliveries always first, a busy Kafka would keep the relay from
 //! reading until the window is empty.
@@ -17,12 +18,14 @@ mod assemble;
 mod backfill_note;
 mod link;
 mod lookup;
+mod publication;
 mod upkeep;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -71,6 +74,8 @@ struct Driver<S> {
     server_end: Arc<AtomicU64>,
     /// For the upkeep: whether old rows are of no more use.
     may_drop: Arc<AtomicBool>,
+    /// From the upkeep: why the relay must end.
+    findings: mpsc::Receiver<SourceError>,
     /// Before this, progress is not written again.
     progress_at: Option<Instant>,
     kafka_restarts: u64,
@@ -127,9 +132,12 @@ impl<S: Sink + Send> Driver<S> {
                 event = self.link.next(), if may_receive => self.handle_link(event)?,
                 // 6. Records that came back may go out again.
                 () = sleep_until(wake) => {}
-                // 7. What is in flight stays unconfirmed.
+                // 7. Rows would be missed from here on.
+                Some(found) = self.findings.recv() => return Err(found.into()),
+                // 8. What is in flight stays unconfirmed.
                 () = sleep_until(*stop_by) => {
-                    return Err(Fault::ShutdownTimeout { records: self.core.owed().records });
+                    let (records, waits_for) = (self.core.owed().records, self.waits_for(idle));
+                    return Err(Fault::ShutdownTimeout { records, waits_for });
                 }
             }
         }
@@ -169,6 +177,22 @@ impl<S: Sink + Send> Driver<S> {
             self.report(now);
         }
         Ok(idle)
+    }
+
+    /// What the relay waits for besides records at Kafka, in words.
+    fn waits_for(&self, idle: Idle) -> Option<String> {
+        if self.blocked_on.is_some() {
+            return self.blocked_on.clone();
+        }
+        match idle {
+            Idle::Answer => self.lookup.question(),
+            Idle::Input if self.link.is_up() => Some("the rest of a transaction that Postgres sends".to_owned()),
+            Idle::Input => Some("a replication connection, in the middle of a transaction".to_owned()),
+            Idle::Drained if !self.link.is_settled(self.core.flush()) => {
+                Some("the note in outbox.relay that the rows from before the slot are published".to_owned())
+            }
+            Idle::Drained | Idle::Window | Idle::Sink | Idle::Returned => None,
+        }
     }
 
     fn handle_backfill(&mut self, noted: Result<(), SourceError>) {

@@ -1,17 +1,20 @@
 //! What the relay does for the database beside streaming: daily partitions made ahead and dropped, and a look at how much
-//! WAL the slot keeps.
+//! WAL the slot keeps and at the publication.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::publication::PublicationWatch;
 use crate::postgres::{ConnectOptions, Connection, Error};
 use crate::relay::boundary::Lsn;
+use crate::source::SourceError;
 use crate::telemetry::Telemetry;
 
-/// How often the slot is looked at.
+/// How often the slot and the publication are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often `outbox.maintain` is called. It makes partitions days ahead, so an hour lost is no harm.
@@ -29,6 +32,9 @@ pub(super) struct Upkeep {
     /// The relay streams, and the rows from before the slot are published: old rows are of no more use. Until then nothing is
     /// dropped, as it may be what a new slot has to begin with.
     pub(super) may_drop: Arc<AtomicBool>,
+    pub(super) publication: Arc<PublicationWatch>,
+    /// What must end the relay.
+    pub(super) findings: mpsc::Sender<SourceError>,
 }
 
 impl Upkeep {
@@ -48,14 +54,17 @@ impl Upkeep {
                     maintain_at = Instant::now() + MAINTAIN_INTERVAL;
                 }
                 Ok(Ok(())) => {}
+                // One that waits to be heard already is as good.
+                Ok(Err(error @ SourceError::PublicationChanged { .. })) => drop(this.findings.try_send(error)),
                 Ok(Err(error)) => tracing::debug!(error = %error, "upkeep failed and is tried again"),
                 Err(panicked) => tracing::error!(error = %panicked, "upkeep panicked"),
             }
         }
     }
 
-    fn look(&self, maintain: bool) -> Result<(), Error> {
+    fn look(&self, maintain: bool) -> Result<(), SourceError> {
         let mut connection = Connection::open(&self.postgres)?;
+        self.publication.look(&mut connection)?;
         self.watch(&mut connection)?;
         if maintain {
             self.maintain(&mut connection);

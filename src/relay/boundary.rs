@@ -233,6 +233,17 @@ pub enum Request {
         /// How to create it.
         settings: TopicSettings,
     },
+    /// Look up a column's type by its OID.
+    Type(u32),
+}
+
+/// A column's type that does not say by its OID how its values are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnType {
+    /// Its name, as SQL writes it.
+    pub name: String,
+    /// The OID of the built-in type in whose binary form its values are sent; `None` if they have another form.
+    pub sent_as: Option<u32>,
 }
 
 /// The name of a schema version.
@@ -330,6 +341,8 @@ pub enum Answer {
     SchemaVersion(SchemaVersionId, Option<SchemaVersion>),
     /// The topic, or why records can't go there.
     Topic(Arc<str>, Result<Topic, Refusal>),
+    /// The type with this OID, or `None` if there is none (any more).
+    Type(u32, Option<ColumnType>),
 }
 
 #[cfg(test)]

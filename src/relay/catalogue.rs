@@ -1,18 +1,19 @@
-//! What the core has been told about schema versions and topics.
+//! What the core has been told about schema versions, topics and types of columns.
 //!
-//! A registered schema version never changes, so a positive answer is kept for good. A negative answer, and a topic that
-//! could not be written to, is asked for again after [`REFUSAL_KEPT`]: somebody may have mended it.
+//! A registered schema version never changes, nor does how a type is sent (but by `alter type ... set (send = ...)`), so a
+//! positive answer is kept for good. A negative answer, and a topic that could not be written to, is asked for again after
+//! [`REFUSAL_KEPT`]: somebody may have mended it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::boundary::{Answer, Refusal, Request, SchemaVersion, SchemaVersionId, Topic, TopicSettings};
+use super::boundary::{Answer, ColumnType, Refusal, Request, SchemaVersion, SchemaVersionId, Topic, TopicSettings};
 
 /// How long a negative answer holds.
 pub const REFUSAL_KEPT: Duration = Duration::from_secs(5);
 
-/// How many schema versions, and how many topics, are remembered. Rows can name anything, so there must be a limit; when
+/// How many schema versions, topics and types are remembered, each. Rows can name anything, so there must be a limit; when
 /// it is reached the memory is emptied and filled again by asking.
 const ENTRIES_LIMIT: usize = 50_000;
 
@@ -34,6 +35,7 @@ pub struct Catalogue {
     /// What was found last, which most often is what the next event asks for.
     last_contract: Option<Arc<Contract>>,
     last_topic: Option<(Arc<str>, Topic)>,
+    types: HashMap<u32, Kept<Option<ColumnType>>>,
     request: Option<Request>,
     asked: bool,
 }
@@ -101,6 +103,15 @@ impl Catalogue {
         Err(Wait)
     }
 
+    /// The type with that OID, `Ok(None)` if there is none; `Err` if it has to be asked for first.
+    pub fn column_type(&mut self, oid: u32, now: Instant) -> Result<Option<ColumnType>, Wait> {
+        if let Some(kept) = self.types.get(&oid).filter(|kept| kept.holds(now)) {
+            return Ok(kept.answer.clone());
+        }
+        self.ask(Request::Type(oid));
+        Err(Wait)
+    }
+
     /// Forgets what is known of a topic, so that it is made sure of again before the next record to it.
     pub fn forget_topic(&mut self, name: &str) {
         self.last_topic = None;
@@ -153,6 +164,14 @@ impl Catalogue {
                 let entry = self.topics.entry(name).or_default();
                 entry.settings = asked.unwrap_or_else(|| std::mem::take(&mut entry.settings));
                 entry.kept = Some(Kept { answer, until });
+            }
+            Answer::Type(oid, answer) => {
+                self.answered(|request| *request == Request::Type(oid));
+                let until = if answer.is_some() { None } else { refused_until };
+                if self.types.len() >= ENTRIES_LIMIT {
+                    self.types.clear();
+                }
+                self.types.insert(oid, Kept { answer, until });
             }
         }
     }

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::boundary::{Refusal, RefusalCode, Timestamp};
-use super::outbox::{Codec, Layout, Role, Route, RoutePart, Slot};
+use super::codec::Codec;
+use super::outbox::{Layout, Role, Route, RoutePart, Slot};
 use super::pgoutput::{Tuple, Value};
 
 /// One event, borrowed from the stream where it can be.

@@ -1,5 +1,7 @@
 use super::*;
-use crate::relay::outbox::{Outbox, TemplatePart};
+use crate::relay::boundary::ColumnType;
+use crate::relay::catalogue::Wait;
+use crate::relay::outbox::{Outbox, TemplatePart, Unresolved};
 use crate::relay::pgoutput::{Message as Pgoutput, decode};
 
 /// A relation message and a row message with these columns: name, type OID, value.
@@ -22,9 +24,20 @@ fn frames(columns: &[(&str, u32, Value<'_>)]) -> (Vec<u8>, Vec<u8>) {
     (relation, row)
 }
 
+/// What the database says of types: 16400 is an enum or the like, 16401 a domain over jsonb, 16402 a composite type, 16403 is gone.
+fn known(oid: u32) -> Result<Option<ColumnType>, Wait> {
+    let sent_as = match oid {
+        16400 => Some(25),
+        16401 => Some(3802),
+        16403 => return Ok(None),
+        _ => None,
+    };
+    Ok(Some(ColumnType { name: format!("public.t{oid}"), sent_as }))
+}
+
 fn layout(outbox: &Outbox, relation: &[u8]) -> Layout {
     let Ok(Pgoutput::Relation(relation)) = decode(relation) else { panic!("no relation") };
-    Layout::resolve(outbox, &relation).expect("the layout fits")
+    Layout::resolve(outbox, &relation, known).expect("the layout fits")
 }
 
 /// Reads one row and hands the event to `look`.
@@ -170,12 +183,21 @@ fn case_05_a_table_that_does_not_fit_is_an_error_that_names_the_column() {
     let resolve = |columns: &[(&str, u32, Value<'_>)]| {
         let (relation, _) = frames(columns);
         let Ok(Pgoutput::Relation(relation)) = decode(&relation) else { panic!("no relation") };
-        Layout::resolve(&outbox, &relation).expect_err("the layout does not fit").to_string()
+        match Layout::resolve(&outbox, &relation, known) {
+            Err(Unresolved::Misfit(error)) => error.to_string(),
+            other => panic!("the layout does not fit: {other:?}"),
+        }
     };
     let mut columns = walpost((25, Value::Null), (114, Value::Null));
     columns[5].1 = 600;
     let text = resolve(&columns);
-    assert!(text.contains("\"payload\"") && text.contains("OID 600") && text.contains("bytea"), "{text}");
+    assert!(text.contains("\"payload\"") && text.contains("type public.t600,") && text.contains("bytea"), "{text}");
+    for (oid, name) in [(16401, "type public.t16401,"), (16403, "type with OID 16403,")] {
+        columns[6].1 = oid;
+        columns[5].1 = 114;
+        let text = resolve(&columns);
+        assert!(text.contains("\"created_at\"") && text.contains(name) && text.contains("timestamptz"), "{text}");
+    }
     columns.remove(5);
     let text = resolve(&columns);
     assert!(text.contains("table outbox.event has no column \"payload\""), "{text}");
@@ -235,4 +257,41 @@ fn case_30_a_message_of_any_content_is_refused_whole() {
         assert_eq!(refusal.map(|refusal| refusal.code), Some(RefusalCode::Undecodable));
         assert_eq!(event.payload.as_deref(), Some(content));
     }
+}
+
+#[test]
+fn case_02_a_type_of_the_databases_own_is_read_as_what_it_is_sent_as() {
+    let outbox = Outbox::walpost("outbox", "event");
+    let key = (16400, Value::Binary(b"green"));
+    read(&outbox, &walpost(key, (16401, Value::Binary(b"\x01{}"))), |event, refusal| {
+        assert_eq!(refusal, None);
+        assert_eq!((event.key.as_deref(), event.payload.as_deref()), (Some(&b"green"[..]), Some(&b"{}"[..])));
+    });
+    for oid in [16402, 16403] {
+        read(&outbox, &walpost(key, (oid, Value::Binary(b"\0\0"))), |event, refusal| {
+            assert_eq!(refusal.map(|refusal| refusal.code), Some(RefusalCode::Undecodable));
+            assert_eq!(event.payload.as_deref(), Some(&b"\0\0"[..]), "what can't be read is kept as it came");
+        });
+        read(&outbox, &walpost(key, (oid, Value::Text(b"(1,2)"))), |event, refusal| {
+            assert_eq!(refusal, None, "text is text, whatever the type");
+            assert_eq!(event.payload.as_deref(), Some(&b"(1,2)"[..]));
+        });
+    }
+}
+
+#[test]
+fn case_05_a_type_that_nobody_has_told_of_is_waited_for() {
+    let outbox = Outbox::walpost("outbox", "event");
+    let (relation, _) = frames(&walpost((16400, Value::Null), (114, Value::Null)));
+    let Ok(Pgoutput::Relation(relation)) = decode(&relation) else { panic!("no relation") };
+    let mut asked = Vec::new();
+    let resolved = Layout::resolve(&outbox, &relation, |oid| {
+        asked.push(oid);
+        Err(Wait)
+    });
+    assert_eq!(
+        (resolved, asked),
+        (Err(Unresolved::Wait), vec![16400]),
+        "and no other: what is not read is not asked for"
+    );
 }

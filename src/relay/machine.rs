@@ -9,7 +9,7 @@ use super::boundary::{Answer, Batch, Failure, Lsn, Position, Record, Refusal, Re
 use super::encode::Encoder;
 use super::event;
 use super::ledger::{Owed, Settled};
-use super::outbox::{Layout, LayoutError, Outbox};
+use super::outbox::{Layout, LayoutError, Outbox, Unresolved};
 use super::pgoutput::{self, DecodeError, Frame, Message, Relation};
 use super::publish::{Offer, Origin, Publisher};
 use super::{Counters, Halt, Idle, MESSAGE_PREFIX, Notice, Settings};
@@ -230,7 +230,7 @@ impl Core {
                 self.received = self.received.max(end);
                 self.publisher.ledger.commit(end);
             }
-            Message::Relation(relation) => self.relation(&relation)?,
+            Message::Relation(relation) => return self.relation(&relation, now),
             Message::Insert { .. } | Message::Logical { transactional: true, .. } => {
                 return self.event(&message, now, offer);
             }
@@ -242,17 +242,23 @@ impl Core {
         Ok(None)
     }
 
-    fn relation(&mut self, relation: &Relation<'_>) -> Result<(), LayoutError> {
+    fn relation(&mut self, relation: &Relation<'_>, now: Instant) -> Result<Option<Idle>, Halt> {
         let configured =
             self.outboxes.iter().find(|outbox| outbox.namespace == relation.namespace && outbox.table == relation.name);
-        let layout = configured.map(|outbox| Layout::resolve(outbox, relation)).transpose()?;
+        let catalogue = &mut self.publisher.catalogue;
+        let resolve = |outbox| Layout::resolve(outbox, relation, |oid| catalogue.column_type(oid, now));
+        let layout = match configured.map(resolve).transpose() {
+            Ok(layout) => layout,
+            Err(Unresolved::Wait) => return Ok(Some(Idle::Answer)),
+            Err(Unresolved::Misfit(error)) => return Err(error.into()),
+        };
         // Its rows would be passed over as some other table's, and confirmed.
         if let (None, Some(Some(before))) = (&layout, self.layouts.get(&relation.oid)) {
             let now = format!("{}.{}", relation.namespace, relation.name);
-            return Err(LayoutError::Renamed { table: before.table.clone(), now });
+            return Err(LayoutError::Renamed { table: before.table.clone(), now }.into());
         }
         self.layouts.insert(relation.oid, layout);
-        Ok(())
+        Ok(None)
     }
 
     /// An insert or a logical message. Each counts in its transaction, also one that is no event, so that a position does

@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | [`pgoutput`] | bytes of the replication stream | borrowed messages |
 //! | [`outbox`] | a configured table and its layout in the stream | where each part of an event stands in a row |
+//! | [`codec`] | a column's type | how its bytes are read |
 //! | [`event`] | a row or a logical message | an event |
 //! | [`catalogue`] | answers about schema versions and topics | what an event needs to know |
 //! | [`encode`] | an event | headers, dead letters, sizes |
@@ -19,6 +20,7 @@
 
 pub mod boundary;
 pub mod catalogue;
+pub mod codec;
 pub mod encode;
 pub mod event;
 mod inline;

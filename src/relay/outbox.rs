@@ -3,6 +3,9 @@
 //! The configuration builds an [`Outbox`]; the core resolves it against the table's layout as the stream tells it, and
 //! again whenever the layout changes.
 
+use super::boundary::ColumnType;
+use super::catalogue::Wait;
+use super::codec::{Codec, Unreadable, fitting_types, type_name};
 use super::pgoutput::Relation;
 
 /// The part that a column plays in an event.
@@ -164,8 +167,7 @@ pub enum LayoutError {
     },
     /// A column has a type from which its part of the record can't be made.
     #[error(
-        "column \"{column}\" of table {table} has the type with OID {type_oid}, from which no {role} can be made; \
-         use {allowed}"
+        "column \"{column}\" of table {table} has type {type_name}, from which no {role} can be made; use {allowed}"
     )]
     UnsupportedType {
         /// The table, as schema.table.
@@ -174,66 +176,11 @@ pub enum LayoutError {
         column: String,
         /// What it is read as.
         role: String,
-        /// The OID of its type, as in pg_type.
-        type_oid: u32,
+        /// Its type, as SQL writes it.
+        type_name: String,
         /// Types that would do.
         allowed: &'static str,
     },
-}
-
-/// How the bytes of a column are to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Codec {
-    /// The bytes are the text: text, varchar, char, name, json.
-    Utf8,
-    /// In binary a version byte before the text.
-    Jsonb,
-    /// Any bytes; in text format as hexadecimal digits.
-    Bytea,
-    /// 16 bytes.
-    Uuid,
-    /// A signed number, big endian.
-    Integer,
-    /// Microseconds since 2000-01-01, with or without time zone.
-    Timestamp,
-    /// A type that is not built in: readable only where the server sends it as text.
-    Foreign,
-}
-
-/// OIDs of built-in types are fixed (pg_type.dat); others start at 16384 (FirstNormalObjectId).
-impl Codec {
-    const fn of(type_oid: u32) -> Option<Self> {
-        Some(match type_oid {
-            18 | 19 | 25 | 114 | 1042 | 1043 => Self::Utf8,
-            3802 => Self::Jsonb,
-            17 => Self::Bytea,
-            2950 => Self::Uuid,
-            20 | 21 | 23 => Self::Integer,
-            1114 | 1184 => Self::Timestamp,
-            16384.. => Self::Foreign,
-            _ => return None,
-        })
-    }
-
-    const fn allowed(self, role: Role) -> bool {
-        match role {
-            Role::Headers => matches!(self, Self::Utf8 | Self::Jsonb),
-            Role::CreatedAt => matches!(self, Self::Timestamp),
-            Role::Payload => matches!(self, Self::Utf8 | Self::Jsonb | Self::Bytea | Self::Foreign),
-            Role::Key => !matches!(self, Self::Timestamp),
-            _ => !matches!(self, Self::Timestamp | Self::Bytea),
-        }
-    }
-}
-
-const fn allowed_types(role: Role) -> &'static str {
-    match role {
-        Role::Headers => "jsonb or json",
-        Role::CreatedAt => "timestamptz or timestamp",
-        Role::Payload => "json, jsonb, text, varchar or bytea",
-        Role::Key => "text, varchar, uuid, an integer type or bytea",
-        _ => "text, varchar, uuid or an integer type",
-    }
 }
 
 /// A column that was found: where its value stands in a row, and how to read it.
@@ -278,19 +225,45 @@ pub enum RoutePart {
     Column(Slot, String),
 }
 
+/// Why a table has no layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unresolved {
+    /// The type of a column has to be asked for first.
+    Wait,
+    /// The table is not as the configuration says.
+    Misfit(LayoutError),
+}
+
+impl From<Wait> for Unresolved {
+    fn from(_: Wait) -> Self {
+        Self::Wait
+    }
+}
+
+impl From<LayoutError> for Unresolved {
+    fn from(error: LayoutError) -> Self {
+        Self::Misfit(error)
+    }
+}
+
 impl Layout {
-    /// Finds the columns of `outbox` in the table's layout.
+    /// Finds the columns of `outbox` in the table's layout. `types` says what is known of a type by its OID; it is asked for those
+    /// that have no fixed one, and for the name of one that does not fit.
     ///
     /// # Errors
-    /// If a needed column is missing or has a type that does not fit its role.
-    pub fn resolve(outbox: &Outbox, relation: &Relation<'_>) -> Result<Self, LayoutError> {
-        let resolver = Resolver { table: format!("{}.{}", relation.namespace, relation.name), relation };
+    /// If a needed column is missing or has a type that does not fit its role, and as long as `types` has no answer.
+    pub fn resolve(
+        outbox: &Outbox,
+        relation: &Relation<'_>,
+        types: impl FnMut(u32) -> Result<Option<ColumnType>, Wait>,
+    ) -> Result<Self, Unresolved> {
+        let mut resolver = Resolver { table: format!("{}.{}", relation.namespace, relation.name), relation, types };
         let mut roles = [None; Role::ALL.len()];
         for column in &outbox.columns {
             roles[column.role as usize] = match resolver.find(&column.name) {
                 None if !column.needed => None,
-                None => return Err(resolver.missing(&column.name, column.role.as_str())),
-                Some((index, type_oid)) => Some(resolver.slot(index, type_oid, column)?),
+                None => return Err(resolver.missing(&column.name, column.role.as_str()).into()),
+                Some(found) => Some(resolver.slot(found, column)?),
             };
         }
         let route = match &outbox.routing {
@@ -304,24 +277,26 @@ impl Layout {
                             .plain(name, "a part of the topic")
                             .map(|slot| RoutePart::Column(slot, name.clone())),
                     })
-                    .collect::<Result<_, _>>()?,
+                    .collect::<Result<_, Unresolved>>()?,
             ),
         };
         let headers = outbox
             .header_columns
             .iter()
             .map(|(column, header)| Ok((resolver.plain(column, "a header")?, header.clone())))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, Unresolved>>()?;
         Ok(Self { roles, route, headers, width: relation.columns().count(), table: resolver.table })
     }
 }
 
-struct Resolver<'a> {
+struct Resolver<'a, T> {
     table: String,
     relation: &'a Relation<'a>,
+    types: T,
 }
 
-impl Resolver<'_> {
+impl<T: FnMut(u32) -> Result<Option<ColumnType>, Wait>> Resolver<'_, T> {
+    /// A column's index and the OID of its type.
     fn find(&self, name: &str) -> Option<(usize, u32)> {
         let found = self.relation.columns().enumerate().find(|(_, column)| column.name == name);
         found.map(|(index, column)| (index, column.type_oid))
@@ -331,29 +306,36 @@ impl Resolver<'_> {
         LayoutError::MissingColumn { table: self.table.clone(), column: column.to_owned(), role: role.to_owned() }
     }
 
-    fn slot(&self, index: usize, type_oid: u32, column: &Column) -> Result<Slot, LayoutError> {
-        match Codec::of(type_oid) {
-            Some(codec) if codec.allowed(column.role) => Ok(Slot { index, codec }),
-            _ => Err(LayoutError::UnsupportedType {
-                table: self.table.clone(),
-                column: column.name.clone(),
-                role: column.role.as_str().to_owned(),
-                type_oid,
-                allowed: allowed_types(column.role),
-            }),
-        }
+    fn slot(&mut self, (index, type_oid): (usize, u32), column: &Column) -> Result<Slot, Unresolved> {
+        let role = column.role;
+        let type_name = match Codec::find(type_oid, &mut self.types) {
+            Ok(codec) if codec.fits(role) => return Ok(Slot { index, codec }),
+            Ok(_) => type_name(type_oid, &mut self.types)?,
+            Err(Unreadable::Type(name)) => name,
+            Err(Unreadable::Wait) => return Err(Unresolved::Wait),
+        };
+        Err(self.unsupported(&column.name, role.as_str(), type_name, fitting_types(role)).into())
     }
 
     /// A column that is read as text.
-    fn plain(&self, name: &str, role: &str) -> Result<Slot, LayoutError> {
+    fn plain(&mut self, name: &str, role: &str) -> Result<Slot, Unresolved> {
         let (index, type_oid) = self.find(name).ok_or_else(|| self.missing(name, role))?;
-        let codec = Codec::of(type_oid).ok_or_else(|| LayoutError::UnsupportedType {
+        match Codec::find(type_oid, &mut self.types) {
+            Ok(codec) => Ok(Slot { index, codec }),
+            Err(Unreadable::Type(type_name)) => {
+                Err(self.unsupported(name, role, type_name, fitting_types(Role::Key)).into())
+            }
+            Err(Unreadable::Wait) => Err(Unresolved::Wait),
+        }
+    }
+
+    fn unsupported(&self, column: &str, role: &str, type_name: String, allowed: &'static str) -> LayoutError {
+        LayoutError::UnsupportedType {
             table: self.table.clone(),
-            column: name.to_owned(),
+            column: column.to_owned(),
             role: role.to_owned(),
-            type_oid,
-            allowed: allowed_types(Role::Key),
-        })?;
-        Ok(Slot { index, codec })
+            type_name,
+            allowed,
+        }
     }
 }

@@ -111,6 +111,9 @@ impl ProducerContext for Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == "FAIL" {
+            self.connection.note_disconnected(message);
+        }
         let Some(suppressed) = self.log.pass(facility, Instant::now()) else { return };
         match level {
             // It warns of settings that are chosen here for a reason.
@@ -138,7 +141,7 @@ impl ClientContext for Context {
         match code {
             Some(RDKafkaErrorCode::AllBrokersDown) => self.connection.mark_down(),
             Some(RDKafkaErrorCode::Fatal) => self.inbox.break_off(),
-            _ => {}
+            _ => self.connection.note_failure(reason),
         }
         let facility = code.map_or_else(String::new, |code| format!("{code:?}"));
         if let Some(suppressed) = self.log.pass(&facility, Instant::now()) {

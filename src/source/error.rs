@@ -1,6 +1,7 @@
 //! Why there is no stream. Each message says in one line what is wrong and what mends it.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::postgres::{self, quote_identifier, quote_literal};
 use crate::relay::boundary::Lsn;
@@ -239,6 +240,18 @@ pub enum SourceError {
         /// The partitioned table.
         table: TableName,
     },
+    /// The publication was in order while the relay streamed, and is not any more. Postgres leaves out what it does not publish,
+    /// without a word.
+    #[error(
+        "{mismatch}; it was in order {}: rows committed since may be missing from Kafka; publish those again from the table",
+        found_in_order(last_in_order.as_ref())
+    )]
+    PublicationChanged {
+        /// What is wrong with it, as at a start.
+        mismatch: Box<SourceError>,
+        /// When it was last looked at before: where the WAL ended, and how long ago.
+        last_in_order: Option<(Lsn, Duration)>,
+    },
     /// An outbox table does not exist.
     #[error("table {table} does not exist in database {database}: run `walpost migrate`, or correct [[outbox]] table")]
     TableMissing {
@@ -272,6 +285,26 @@ impl SourceError {
             Self::SlotHeld { .. } | Self::SendersUsedUp { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether rows of an outbox table are not published under its name.
+    #[must_use]
+    pub const fn is_publication_mismatch(&self) -> bool {
+        matches!(
+            self,
+            Self::PublicationMissing { .. }
+                | Self::PublicationLacksTable { .. }
+                | Self::PublicationWithoutInserts { .. }
+                | Self::PublicationByPartition { .. }
+                | Self::TableMissing { .. }
+        )
+    }
+}
+
+fn found_in_order(last: Option<&(Lsn, Duration)>) -> String {
+    match last {
+        Some((lsn, ago)) => format!("{} s ago at {lsn}", ago.as_secs()),
+        None => "when the relay connected".to_owned(),
     }
 }
 

@@ -8,6 +8,7 @@
 //! Nothing here decodes a row, and nothing but the [`Stream`]'s thread ever touches the socket.
 
 mod backfill;
+mod column_type;
 mod copy;
 mod cut;
 mod error;
@@ -26,6 +27,7 @@ mod wire;
 mod tests;
 
 pub use backfill::OutboxTable;
+pub use column_type::look_up_type;
 pub use confirm::confirm_without_stream;
 pub use error::{SourceError, TableName};
 pub use open::{Origin, Resume, STATUS_INTERVAL, Source, SourceOptions, backfill_done, connect, reconnect};

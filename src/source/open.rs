@@ -206,7 +206,8 @@ fn open(
             let end = slot.consistent_point;
             (opening.backfill(slot)?, end, Some(end))
         }
-        // The slot's snapshot is gone; a later one shows the same rows and some more, which the stream brings again.
+        // The slot's snapshot is gone; a later one shows the same rows and some more, which the stream brings again. They can't be
+        // told by their xmin: a row from before the slot that was updated since has a new one too, and no stream brings it.
         Begin::Again(end) => (opening.backfill(CreatedSlot { consistent_point: end, snapshot: None })?, end, Some(end)),
     };
     Ok(Source { stream, server, origin, start, backfill_end })

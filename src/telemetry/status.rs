@@ -161,9 +161,15 @@ impl Telemetry {
         self.words().blocked_on = reason;
     }
 
-    /// Sets which look-up of a schema version or a topic fails and is tried again, and why; `None`: none does.
+    /// Sets which look-up of a schema version, a topic or a type fails and is tried again, and why; `None`: none does.
     pub fn set_waiting_for(&self, reason: Option<String>) {
         self.words().waiting_for = reason;
+    }
+
+    /// Which look-up fails and is tried again, and why.
+    #[must_use]
+    pub fn waiting_for(&self) -> Option<String> {
+        self.words().waiting_for.clone()
     }
 
     /// Why the relay is not ready at `now`; empty if it is: connected on both sides, and the slot moves.

@@ -59,6 +59,8 @@ pub(crate) struct Postgres {
 
 const TABLE: u32 = 16_500;
 const FOREIGN_TABLE: u32 = 16_600;
+/// A type that the relay has to ask for before it can read the first row.
+const EXTENSION_TYPE: u32 = 16_700;
 
 impl Postgres {
     pub(crate) fn new(random: &mut Random) -> Self {
@@ -173,7 +175,7 @@ fn commit(transaction: &Transaction) -> Vec<u8> {
 
 fn relation(oid: u32, namespace: &str, name: &str) -> Vec<u8> {
     let columns: [(&str, u32); 5] =
-        [("id", 25), ("schema_name", 25), ("schema_version", 25), ("key", 25), ("payload", 114)];
+        [("id", 25), ("schema_name", 25), ("schema_version", 25), ("key", EXTENSION_TYPE), ("payload", 114)];
     let mut message = [&b"R"[..], &oid.to_be_bytes()].concat();
     for text in [namespace, name] {
         message.extend_from_slice(text.as_bytes());

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use walpost::relay::boundary::{Answer, Batch, Format, Lsn, OwnedRecord, Request, SchemaVersion, Topic, TopicSettings};
+use walpost::relay::boundary::{
+    Answer, Batch, ColumnType, Format, Lsn, OwnedRecord, Request, SchemaVersion, Topic, TopicSettings,
+};
 use walpost::relay::encode::HeaderStyle;
 use walpost::relay::outbox::Outbox;
 use walpost::relay::{Core, Idle, OnRejected, Settings};
@@ -160,6 +162,9 @@ impl World {
                 Answer::SchemaVersion(id, found)
             }
             Some(Request::Topic { name, .. }) => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_000_000 })),
+            Some(Request::Type(oid)) => {
+                Answer::Type(oid, Some(ColumnType { name: "public.citext".to_owned(), sent_as: Some(25) }))
+            }
         };
         self.relay.handle_answer(answer, self.now);
     }

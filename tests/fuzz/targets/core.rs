@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use walpost::relay::boundary::{
-    Answer, Batch, Format, Lsn, Refusal, RefusalCode, Request, SchemaVersion, Ticket, Topic, TopicSettings,
+    Answer, Batch, ColumnType, Format, Lsn, Refusal, RefusalCode, Request, SchemaVersion, Ticket, Topic, TopicSettings,
 };
 use walpost::relay::encode::HeaderStyle;
 use walpost::relay::outbox::Outbox;
@@ -54,6 +54,11 @@ fn answer(core: &mut Core, now: Instant) {
             Answer::Topic(name, Err(refusal))
         }
         Request::Topic { name, .. } => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_000 })),
+        // Some are there, some are not, and some are sent as text.
+        Request::Type(oid) => {
+            let sent_as = (oid % 2 == 0).then_some(25);
+            Answer::Type(oid, (oid % 3 > 0).then(|| ColumnType { name: "public.own".to_owned(), sent_as }))
+        }
         // Some are registered, some are not.
         Request::SchemaVersion(id) if id.name.len() % 2 == 0 => Answer::SchemaVersion(id, None),
         Request::SchemaVersion(id) => {

@@ -49,7 +49,7 @@ fn message(bytes: &[u8], layout: &mut Option<Layout>) {
             }
             // A table that says it has all columns must never be misread; one that has not is refused.
             for outbox in [Outbox::walpost("outbox", "event"), Outbox::debezium("public", "outboxevent")] {
-                *layout = Layout::resolve(&outbox, &relation).ok().or(layout.take());
+                *layout = Layout::resolve(&outbox, &relation, |_| Ok(None)).ok().or(layout.take());
             }
         }
         Ok(Message::Insert { row, .. }) => {

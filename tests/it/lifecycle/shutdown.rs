@@ -98,3 +98,24 @@ async fn case_12_a_relay_stopped_while_kafka_is_down_gives_up_in_time_and_loses_
     verdict.assert_sound();
     assert!(verdict.duplicates <= 4_900, "what was confirmed before is not repeated: {verdict:#?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_12_a_relay_stopped_in_a_look_up_says_so() {
+    let harness = Harness::new("stop in look up").await;
+    prepare(&harness).await;
+    let mut relay = Relay::start(&harness, &(named("first") + "shutdown_timeout = \"1s\"\n"));
+    relay.ready().await;
+    let insert = format!("insert into outbox.event (schema_name, schema_version, key) values ('{SCHEMA}', '1', 'k')");
+    harness.execute(&format!("alter table outbox.schema_version rename to hidden; {insert}")).await;
+    relay.wait_for("the look-up fails", |status| status["not_ready"].to_string().contains("waiting")).await;
+    assert_eq!(relay.terminate().await.code(), Some(1), "{}", relay.log());
+    let log = relay.log();
+    let said = log.lines().last().unwrap_or_default();
+    for part in ["the relay waits for the look-up of schema version load/1 (", "does not exist", "shutdown_timeout"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!said.contains("0 records"), "{said}");
+    harness.execute("alter table outbox.hidden rename to schema_version").await;
+    let _second = ready(&harness, "second").await;
+    assert_eq!(harness.consume(&harness.topic(SCHEMA), 1).await.len(), 1);
+}

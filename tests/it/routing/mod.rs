@@ -6,6 +6,7 @@ mod headers;
 mod names;
 mod operations;
 mod order;
+mod own_types;
 mod partitions;
 mod payloads;
 mod tables;

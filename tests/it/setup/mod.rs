@@ -1,5 +1,6 @@
 //! Set-ups that can't work: what the user is told, that it mends it, and the exit code.
 
+mod broker;
 mod command_line;
 mod publication;
 mod roles;

@@ -3,7 +3,7 @@
 use expect_test::expect;
 
 use super::{run_mend, unavailable, works};
-use crate::harness::{Harness, Received, config};
+use crate::harness::{Harness, Received, Relay, config};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_24_migrations_missing() {
@@ -37,6 +37,56 @@ async fn case_24_publication_missing_or_not_fit() {
         walpost: publication outbox leaves out inserts: run `alter publication "outbox" set (publish = 'insert')`
         walpost: publication outbox publishes the partitions of "outbox"."event" under their own names: run `alter publication "outbox" set (publish_via_partition_root = true)`
     "#]].assert_eq(&told);
+}
+
+/// Found by a look at the catalog every few seconds: Postgres sends nothing of what the publication leaves out.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_24_a_publication_that_is_changed_while_the_relay_runs() {
+    let harness = Harness::migrated("publication_lost").await;
+    harness.register("order.placed").await;
+    let config = config(&harness, "");
+    let mut told = String::new();
+    for damage in [
+        "alter publication outbox drop table outbox.event",
+        "alter publication outbox set (publish = 'update')",
+        "alter publication outbox set (publish_via_partition_root = false)",
+        "drop publication outbox",
+    ] {
+        let mut relay = Relay::start_with(&config);
+        relay.ready().await;
+        harness.execute(&format!("{damage}; select outbox.emit('order.placed', 'k', '1')")).await;
+        assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
+        let log = relay.log();
+        let message = log.lines().last().expect("the relay says why").replace(harness.name(), "db");
+        run_mend(&harness, &message).await;
+        // How long ago it was in order depends on when it was looked at.
+        let (before, rest) = message.split_once("; it was in order ").expect("since when");
+        let (since, rest) = rest.split_once(':').expect("what that means");
+        assert!(since == "when the relay connected" || since.contains(" s ago at 0/"), "{message}");
+        told += &format!("{before}; it was in order SINCE:{rest}\n");
+    }
+    expect![[r#"
+        walpost: publication outbox lacks table "outbox"."event": run `alter publication "outbox" add table "outbox"."event"`; it was in order SINCE: rows committed since may be missing from Kafka; publish those again from the table
+        walpost: publication outbox leaves out inserts: run `alter publication "outbox" set (publish = 'insert')`; it was in order SINCE: rows committed since may be missing from Kafka; publish those again from the table
+        walpost: publication outbox publishes the partitions of "outbox"."event" under their own names: run `alter publication "outbox" set (publish_via_partition_root = true)`; it was in order SINCE: rows committed since may be missing from Kafka; publish those again from the table
+        walpost: publication outbox does not exist: run `create publication "outbox" for table "outbox"."event" with (publish = 'insert', publish_via_partition_root = true)`; it was in order SINCE: rows committed since may be missing from Kafka; publish those again from the table
+    "#]].assert_eq(&told);
+}
+
+/// The catalog's entry shows that the table was out of it, if no look fell into that time.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_24_a_table_that_is_taken_out_of_the_publication_and_put_back_is_warned_of() {
+    let harness = Harness::migrated("publication_back").await;
+    let mut relay = Relay::start(&harness, "");
+    relay.ready().await;
+    let change = "alter publication outbox drop table outbox.event; alter publication outbox add table outbox.event";
+    let since = std::time::Instant::now();
+    while !relay.log().contains("publication was changed and is in order again") {
+        assert!(since.elapsed() < crate::harness::PATIENCE, "no warning: {}", relay.log());
+        harness.execute(change).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    assert!(relay.is_running());
 }
 
 /// Postgres decodes a row by the publications of its own time: rows from while there was none are lost to the slot.
@@ -83,6 +133,6 @@ async fn case_24_tables_that_do_not_fit_the_configuration() {
         Some(69): walpost: table "public"."nowhere" does not exist in database db: run `walpost migrate`, or correct [[outbox]] table
         Some(65): walpost: table public.parcel has no column "schema_name", which the relay reads as schema_name; add the column again or name another one in [[outbox]] columns
         Some(65): walpost: table public.parcel has no column "kind", which the relay reads as a part of the topic; add the column again or name another one in [[outbox]] columns
-        Some(65): walpost: column "sent_on" of table public.parcel has the type with OID 1082, from which no key can be made; use text, varchar, uuid, an integer type or bytea
+        Some(65): walpost: column "sent_on" of table public.parcel has type date, from which no key can be made; use text, varchar, uuid, an integer type or bytea
     "#]].assert_eq(&told);
 }
