@@ -6,11 +6,17 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use walpost::relay::boundary::{RefusalCode, Ticket};
-use walpost::sink::{Sink, TopicFacts, TopicRules};
+use walpost::sink::{KafkaSink, Sink, TopicFacts, TopicRules};
 
-use super::{HASTY, feed, numbered, offer, record, sink, values, values_of};
+use super::{HASTY, feed, numbered, offer, record, values, values_of};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+/// A mock cluster does not look at sequence numbers: of two small batches on their way, the second would pass a first one that
+/// has to be sent again, where a real broker refuses it.
+fn sink(servers: &str, properties: &[(&str, &str)], rules: &TopicRules) -> KafkaSink {
+    super::sink(servers, &[properties, &[("max.in.flight.requests.per.connection", "1")]].concat(), rules)
+}
 
 fn cluster(topics: &[&str]) -> Cluster {
     let cluster = MockCluster::new(1).expect("start a mock cluster");
