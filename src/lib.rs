@@ -38,6 +38,7 @@
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
 //! | [`signals`] | what asks a command to end |
 //! | [`sandbox`] | a Postgres and a Kafka on this machine, for the demo and the tests |
+//! | [`venue`] | where the demo and the benchmark take place: those servers or the user's own, and what is made on them |
 //! | [`demo`] | an order service, the relay and a checker, end to end |
 //!
 //! # Invariants, and where each is tested
@@ -110,5 +111,7 @@ pub mod http;
 pub mod signals;
 #[cfg(feature = "cli")]
 pub mod sandbox;
+#[cfg(feature = "cli")]
+pub mod venue;
 #[cfg(feature = "cli")]
 pub mod demo;

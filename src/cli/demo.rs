@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
-use crate::demo::{self, Colour, DemoError, Named, Options, Report, View};
+use crate::demo::{self, DemoError, Options, Report, View};
 use crate::signals::Interrupts;
+use crate::venue::{Colour, Named};
 
 /// The log's filter unless the user has one: the demo shows itself what the relay waits for.
 pub const LOG_FILTER: &str = "error";
@@ -68,8 +69,7 @@ fn write(report: &Report, json: bool, out: &mut (impl Write + IsTerminal)) -> st
         serde_json::to_writer(&mut *out, report)?;
         writeln!(out)?;
     } else {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colour = if out.is_terminal() && !plain { Colour::On } else { Colour::Off };
+        let colour = Colour::of(out);
         write!(out, "\n{}", report.table(colour))?;
     }
     out.flush()
