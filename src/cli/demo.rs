@@ -75,7 +75,8 @@ fn write(report: &Report, json: bool, out: &mut (impl Write + IsTerminal)) -> st
     out.flush()
 }
 
-fn property(text: &str) -> Result<(String, String), String> {
+/// A property as NAME=VALUE.
+pub(super) fn property(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".to_owned()),
@@ -85,7 +86,8 @@ fn property(text: &str) -> Result<(String, String), String> {
 /// Longest duration: an audit of more events than an hour brings would fill a small machine's memory.
 const DURATION_MOST: Duration = Duration::from_secs(3_600);
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A duration as seconds or minutes.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.strip_suffix('m') {
         Some(number) => (number, 60.0),
         None => (text.strip_suffix('s').unwrap_or(text), 1.0),

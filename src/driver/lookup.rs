@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use crate::contracts;
 use crate::postgres::{ConnectOptions, Connection, sqlstate};
-use crate::relay::boundary::{Answer, Request, SchemaVersion, SchemaVersionId};
+use crate::relay::boundary::{Answer, Request, SchemaVersion, SchemaVersionId, Topic};
 use crate::sink::Topics;
 use crate::source::SourceError;
 use crate::telemetry::Telemetry;
@@ -22,9 +22,17 @@ pub(super) struct Lookup {
     pending: Option<JoinHandle<Answer>>,
 }
 
+/// Who knows about topics.
+pub(super) enum TopicSource {
+    /// Kafka.
+    Kafka(Topics),
+    /// Nobody, as nothing goes to Kafka: every topic is there and takes whatever comes.
+    Nowhere,
+}
+
 struct Sources {
     postgres: ConnectOptions,
-    topics: Topics,
+    topics: TopicSource,
     create_topics: bool,
     telemetry: Arc<Telemetry>,
 }
@@ -32,7 +40,7 @@ struct Sources {
 impl Lookup {
     pub(super) fn new(
         postgres: ConnectOptions,
-        topics: Topics,
+        topics: TopicSource,
         create_topics: bool,
         telemetry: Arc<Telemetry>,
     ) -> Self {
@@ -92,7 +100,10 @@ impl Sources {
                 Ok(Answer::SchemaVersion(id.clone(), found))
             }
             Request::Topic { name, settings } => {
-                let topic = self.topics.ensure(name, settings, self.create_topics).await?;
+                let topic = match &self.topics {
+                    TopicSource::Kafka(topics) => topics.ensure(name, settings, self.create_topics).await?,
+                    TopicSource::Nowhere => Ok(Topic { max_message_bytes: usize::MAX }),
+                };
                 Ok(Answer::Topic(Arc::clone(name), topic))
             }
         }

@@ -23,12 +23,10 @@ pub use text::Colour;
 pub use view::View;
 
 pub(crate) use database::ScratchDatabase;
-pub(crate) use servers::{
-    KafkaServer, PostgresServer, Servers, Silent, Wanted, close, connect, options, relay_settings,
-};
+pub(crate) use servers::{KafkaServer, Servers, Silent, Wanted, close, connect, options, relay_settings};
 pub(crate) use text::grouped;
 pub(crate) use topics::delete_topics;
-pub(crate) use view::{Doing, line, spinner, style};
+pub(crate) use view::{Doing, line, style};
 
 use uuid::Uuid;
 

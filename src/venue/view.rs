@@ -207,7 +207,7 @@ fn write_step(fetching: &Mutex<String>, step: Step<'_>) {
 }
 
 /// A line that turns.
-pub(crate) fn spinner(lines: &MultiProgress, message: &str) -> ProgressBar {
+fn spinner(lines: &MultiProgress, message: &str) -> ProgressBar {
     // Added before it is drawn: a bar that is by itself draws a line that nobody removes.
     let bar = lines.add(ProgressBar::new_spinner());
     bar.set_style(style("  {spinner:.cyan} {msg}").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
