@@ -131,7 +131,7 @@ async fn seal(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
 }
 
 fn procedure(payload: Payload, per_transaction: u64, version: &str) -> String {
-    let (table, value) = (payload.table(), payload.from_text("bench.payload(i)"));
+    let (table, value) = (payload.table(), payload.cast("bench.payload(i)"));
     format!(
         "create or replace procedure bench.fill(first bigint, last bigint) language plpgsql as $$
          begin

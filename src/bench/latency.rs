@@ -253,7 +253,7 @@ impl Drop for Reader {
 
 /// The statement that writes an event: `outbox.emit` where it takes such a payload.
 fn statement(payload: Payload) -> String {
-    let value = payload.from_text("$2::text");
+    let value = payload.cast("$2::text");
     match payload {
         Payload::Json => format!("select outbox.emit('{SCHEMA}', $1, {value}, version => $3)"),
         Payload::Jsonb | Payload::Bytea => format!(

@@ -223,7 +223,7 @@ impl Payload {
     }
 
     /// An expression of this type for a text in SQL.
-    pub(super) fn from_text(self, text: &str) -> String {
+    pub(super) fn cast(self, text: &str) -> String {
         match self {
             Self::Json | Self::Jsonb => format!("({text})::{}", self.as_str()),
             Self::Bytea => format!("convert_to({text}, 'UTF8')"),

@@ -11,7 +11,7 @@ mod backfill;
 mod copy;
 mod cut;
 mod error;
-mod frames;
+pub mod frames;
 mod open;
 mod confirm;
 mod outlet;
