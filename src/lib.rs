@@ -37,7 +37,7 @@
 //! | [`fault`] | where an error becomes an end of the process, with its exit code |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
 //! | [`signals`] | what asks a command to end |
-//! | [`sandbox`] | a Postgres and a Kafka on this machine, for the demo and the tests |
+//! | [`sandbox`] | a Postgres and a Kafka on this machine, for the demo, the benchmark and the tests |
 //! | [`venue`] | where the demo and the benchmark take place: those servers or the user's own, and what is made on them |
 //! | [`demo`] | an order service, the relay and a checker, end to end |
 //! | [`bench`] | what an event costs, how fast it gets to Kafka and how soon: the relay in a process of its own |

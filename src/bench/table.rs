@@ -166,3 +166,113 @@ fn named(who: &str, delivery: Option<Delivery>) -> String {
 fn whole(figure: f64) -> u64 {
     figure.round() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use expect_test::expect;
+
+    use super::*;
+    use crate::bench::facts::{Machine, PostgresFacts};
+    use crate::bench::report::{RunReport, SettingsReport};
+    use crate::bench::{Part, Payload};
+
+    fn report() -> Report {
+        let machine = Machine {
+            walpost: "0.1.0".to_owned(),
+            debug_build: false,
+            cpu: Some("AMD EPYC".to_owned()),
+            cores: 2,
+            memory_bytes: Some(25_276_000_000),
+            kernel: "Linux 6.18.44 x86_64".to_owned(),
+            load: Some("0.10".to_owned()),
+        };
+        let settings = BTreeMap::from([("fsync".to_owned(), "on".to_owned())]);
+        let cost = |statement, micros, server, wal_bytes| EmitCost {
+            statement,
+            per_transaction: 2_000,
+            micros,
+            server_cpu_micros: server,
+            wal_bytes,
+        };
+        let throughput = |reader, delivery, rate, of_pg_recvlogical| {
+            let median = RunReport {
+                start_millis: None,
+                seconds: 1.0,
+                events_per_second: rate,
+                cpu_micros_per_event: 2.345,
+                peak_rss_bytes: 28_400_000,
+            };
+            let (payload, runs) = (Payload::Json, vec![median]);
+            ThroughputReport {
+                reader,
+                delivery,
+                payload,
+                per_transaction: 10,
+                events: 1,
+                runs,
+                median,
+                of_pg_recvlogical,
+            }
+        };
+        let at_least_once = Delivery::AtLeastOnce;
+        Report {
+            machine,
+            postgres: PostgresFacts { name: "PostgreSQL 15.18 (this machine's)".to_owned(), settings },
+            kafka: Some("Apache Kafka 4.3.1 (jars, Java 17)".to_owned()),
+            settings: SettingsReport { parts: vec![Part::Emit], events: 1_000_000, payload_bytes: 240, runs: 3 },
+            emit: vec![
+                cost(Statement::BareInsert, 61.0, Some(40.0), 337.0),
+                cost(Statement::Emit, 71.0, Some(50.0), 337.4),
+            ],
+            start: vec![StartReport { delivery: at_least_once, runs_millis: vec![120.0, 140.0], median_millis: 130.0 }],
+            latency: vec![LatencyReport {
+                delivery: at_least_once,
+                payload: Payload::Json,
+                rate: 300,
+                achieved_rate: 299.8,
+                events: 5_000,
+                p50_millis: 2.34,
+                p99_millis: 8.0,
+                p999_millis: 21.5,
+                max_millis: 30.0,
+                relay_cpu: 0.051,
+            }],
+            throughput: vec![
+                throughput(Reader::PgRecvlogical, None, 137_000.0, Some(1.0)),
+                throughput(Reader::Walpost, Some(at_least_once), 143_850.0, Some(1.05)),
+            ],
+            left_behind: vec!["topic t: not allowed".to_owned()],
+        }
+    }
+
+    #[test]
+    fn the_tables() {
+        let table = report().table(Colour::Off);
+        let text: String =
+            table.lines().map(|line| line.strip_prefix("  ").unwrap_or(line).to_owned() + "\n").collect();
+        expect![[r#"
+            What a statement costs          a tx        us   server us    x bare WAL bytes
+            insert, bare                   2,000      61.0        40.0      1.00       337
+            outbox.emit                    2,000      71.0        50.0      1.25       337
+
+            A backlog of 1,000,000     payload  a tx    events/s   x recv  CPU us/event   peak MB
+            pg_recvlogical                json    10     137,000     1.00          2.35        28
+            walpost, at-least-once        json    10     143,850     1.05          2.35        28
+
+            From commit to consumer    payload  wanted/s  events/s   p50 ms   p99 ms p99.9 ms  relay CPU
+            walpost, at-least-once        json       300       300      2.3      8.0     21.5      5.1 %
+
+            From start to first record        ms      most
+            walpost, at-least-once           130       140
+
+            AMD EPYC, 2 cores, 25,276 MB, Linux 6.18.44 x86_64, load 0.10 before
+            PostgreSQL 15.18 (this machine's): fsync = on
+            Apache Kafka 4.3.1 (jars, Java 17); one partition a topic
+            walpost 0.1.0; payloads of 240 bytes; medians of 3 runs in turn
+            stays behind: topic t: not allowed
+        "#]]
+        .assert_eq(&text);
+    }
+}
