@@ -1,5 +1,7 @@
 //! The relay, as its users run it: `walpost run` in a process of its own.
 
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -31,8 +33,12 @@ pub(super) struct Relay {
 
 /// This program with these settings and no others: neither a file nor the settings of this process are read.
 pub(super) fn command(settings: &RelaySettings) -> Result<Command, BenchError> {
+    // The file that this process was started from may have been replaced since; on Linux this is the program itself (proc(5)).
+    let itself = PathBuf::from("/proc/self/exe");
+    let program = if itself.exists() { Ok(itself) } else { std::env::current_exe() };
     let find = |source| BenchError::Program { action: "find", program: "walpost".to_owned(), source };
-    let mut command = Command::new(std::env::current_exe().map_err(find)?);
+    let mut command = Command::new(program.map_err(find)?);
+    command.arg0("walpost");
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("WALPOST_") {
             command.env_remove(name);

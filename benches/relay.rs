@@ -1,8 +1,8 @@
 //! Nanoseconds an event of each part of the core, so that a regression has a place.
 //!
 //! ```sh
-//! cargo bench --bench core            # all of them
-//! cargo bench --bench core -- ledger  # those with this in their name
+//! cargo bench --bench relay            # all of them
+//! cargo bench --bench relay -- ledger  # those with this in their name
 //! ```
 //!
 //! Each part works through the same backlog again and again; of the samples the median is told, and the fastest, which other
@@ -182,7 +182,7 @@ fn backlog(per_transaction: u64) -> Bytes {
             writer.relation(&relation).expect("short frames");
         }
         for number in first..first + per_transaction {
-            let payload = format!(r#"{{"order_id": "{number:0>12}", "note": "{:x<203}"}}"#, "");
+            let payload = format!(r#"{{"order_id": "{number:0>12}", "note": "{:x<200}"}}"#, "");
             assert_eq!(payload.len(), 240, "as in walpost bench");
             let (id, key) = (u128::from(number).to_be_bytes(), format!("customer-{}", number % 5_000));
             let values: [Option<&[u8]>; 8] = [
