@@ -40,7 +40,7 @@
 //! | [`sandbox`] | a Postgres and a Kafka on this machine, for the demo, the benchmark and the tests |
 //! | [`venue`] | where the demo and the benchmark take place: those servers or the user's own, and what is made on them |
 //! | [`demo`] | an order service, the relay and a checker, end to end |
-//! | [`bench`] | what an event costs, how fast it gets to Kafka and how soon: the relay in a process of its own |
+//! | [`mod@bench`] | what an event costs, how fast it gets to Kafka and how soon: the relay in a process of its own |
 //!
 //! # Invariants, and where each is tested
 //!
