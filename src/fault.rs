@@ -10,6 +10,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use crate::bench::BenchError;
 use crate::config::ConfigErrors;
 use crate::demo::DemoError;
 use crate::postgres::{self, sqlstate};
@@ -176,7 +177,8 @@ pub fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     let advice = fault.and_then(Fault::advice).map(|advice| format!("; {advice}")).unwrap_or_default();
     eprintln!("walpost: {}{advice}", chain(error.as_ref()));
     let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
-    ExitCode::from(fault.map(Fault::exit_code).or_else(of_demo).unwrap_or(exit::FAILED))
+    let of_bench = || error.downcast_ref::<BenchError>().map(BenchError::exit_code);
+    ExitCode::from(fault.map(Fault::exit_code).or_else(of_demo).or_else(of_bench).unwrap_or(exit::FAILED))
 }
 
 /// An error and what caused it, in one line. A cause that its effect repeats word for word is said once.

@@ -37,8 +37,10 @@
 //! | [`fault`] | where an error becomes an end of the process, with its exit code |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
 //! | [`signals`] | what asks a command to end |
-//! | [`sandbox`] | a Postgres and a Kafka on this machine, for the demo and the tests |
+//! | [`sandbox`] | a Postgres and a Kafka on this machine, for the demo, the benchmark and the tests |
+//! | [`venue`] | where the demo and the benchmark take place: those servers or the user's own, and what is made on them |
 //! | [`demo`] | an order service, the relay and a checker, end to end |
+//! | [`mod@bench`] | what an event costs, how fast it gets to Kafka and how soon: the relay in a process of its own |
 //!
 //! # Invariants, and where each is tested
 //!
@@ -111,4 +113,8 @@ pub mod signals;
 #[cfg(feature = "cli")]
 pub mod sandbox;
 #[cfg(feature = "cli")]
+pub mod venue;
+#[cfg(feature = "cli")]
 pub mod demo;
+#[cfg(feature = "cli")]
+pub mod bench;

@@ -112,7 +112,7 @@ fn the_core_does_nothing_but_compute() {
 #[test]
 fn files_are_short() {
     let mut findings = Vec::new();
-    for source in sources(&["src", "tests", "examples"], ".rs") {
+    for source in sources(&["src", "tests", "benches", "examples"], ".rs") {
         let lines = source.text.lines().count();
         if lines > FILE_LINES_MAX {
             findings.push(format!("{}: {lines} lines, not {FILE_LINES_MAX}", source.path));
@@ -125,7 +125,7 @@ fn files_are_short() {
 fn modules_say_what_they_are_about() {
     const BANNED: [&str; 8] = ["utils", "util", "helpers", "helper", "common", "manager", "misc", "types"];
     let mut findings = Vec::new();
-    for source in sources(&["src", "tests", "examples"], ".rs") {
+    for source in sources(&["src", "tests", "benches", "examples"], ".rs") {
         let path = Path::new(&source.path);
         let parts = path.with_extension("");
         let named = parts.iter().filter_map(|part| part.to_str()).filter(|part| BANNED.contains(part));
@@ -181,7 +181,7 @@ fn nothing_names_the_host_of_a_package_registry() {
         ["golang", "org"],
     ];
     let mut findings = Vec::new();
-    let folders = ["src", "tests", "examples", "migrations", ".ci"];
+    let folders = ["src", "tests", "benches", "examples", "migrations", ".ci"];
     let endings = [".rs", ".toml", ".md", ".sql", ".sh", ".txt", "run"];
     let mut files: Vec<Source> = endings.iter().flat_map(|ends| sources(&folders, ends)).collect();
     files.extend(["README.md", "Cargo.toml"].map(|name| Source { path: name.to_owned(), text: read(name) }));

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
-use crate::demo::{self, Colour, DemoError, Named, Options, Report, View};
+use crate::demo::{self, DemoError, Options, Report, View};
 use crate::signals::Interrupts;
+use crate::venue::{Colour, Named};
 
 /// The log's filter unless the user has one: the demo shows itself what the relay waits for.
 pub const LOG_FILTER: &str = "error";
@@ -68,14 +69,14 @@ fn write(report: &Report, json: bool, out: &mut (impl Write + IsTerminal)) -> st
         serde_json::to_writer(&mut *out, report)?;
         writeln!(out)?;
     } else {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colour = if out.is_terminal() && !plain { Colour::On } else { Colour::Off };
+        let colour = Colour::of(out);
         write!(out, "\n{}", report.table(colour))?;
     }
     out.flush()
 }
 
-fn property(text: &str) -> Result<(String, String), String> {
+/// A property as NAME=VALUE.
+pub(super) fn property(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".to_owned()),
@@ -85,7 +86,8 @@ fn property(text: &str) -> Result<(String, String), String> {
 /// Longest duration: an audit of more events than an hour brings would fill a small machine's memory.
 const DURATION_MOST: Duration = Duration::from_secs(3_600);
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A duration as seconds or minutes.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.strip_suffix('m') {
         Some(number) => (number, 60.0),
         None => (text.strip_suffix('s').unwrap_or(text), 1.0),

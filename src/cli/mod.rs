@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod bench;
 pub mod demo;
 pub mod migrate;
 pub mod run;
@@ -36,6 +37,11 @@ pub struct Cli {
 pub enum Command {
     /// Show the whole way from a transaction to a consumer on this machine, and check every event.
     Demo(demo::DemoArgs),
+    /// Measure what an event costs, how fast the relay is and how soon a record arrives.
+    Bench(bench::BenchArgs),
+    /// A relay that publishes nothing, for the benchmark.
+    #[command(hide = true)]
+    BenchNull(bench::NullArgs),
     /// Create or update schema outbox in the database.
     Migrate(migrate::MigrateArgs),
     /// Run the relay.
@@ -47,7 +53,8 @@ impl Command {
     const fn log_filter(&self) -> Option<&'static str> {
         match self {
             Self::Demo(_) => Some(demo::LOG_FILTER),
-            Self::Migrate(_) | Self::Run => None,
+            Self::Bench(_) => Some(bench::LOG_FILTER),
+            Self::BenchNull(_) | Self::Migrate(_) | Self::Run => None,
         }
     }
 }
@@ -80,6 +87,8 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     let outcome = runtime.block_on(async {
         match &cli.command {
             Command::Demo(arguments) => demo::run(arguments, &mut std::io::stdout()).await,
+            Command::Bench(arguments) => bench::run(arguments, &mut std::io::stdout()).await,
+            Command::BenchNull(arguments) => bench::null(arguments, path, &mut std::io::stdout()).await,
             Command::Migrate(arguments) => migrate::run(arguments, path, &mut std::io::stdout()).await,
             Command::Run => run::run(path).await,
         }

@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use super::audit::{Event, Topic};
 use super::error::DemoError;
-use super::servers::{Servers, Silent};
 use super::service::SharedAudit;
 use super::stage::Stage;
+use crate::venue::{Servers, Silent};
 
 /// How long one poll waits for a record.
 const POLL: Duration = Duration::from_millis(50);
@@ -75,7 +75,7 @@ impl Consumer {
         clock_ahead_millis: i64,
         audit: &SharedAudit,
     ) -> Result<Self, DemoError> {
-        let mut config = servers.kafka.client_config();
+        let mut config = servers.kafka().client_config();
         config.set("isolation.level", "read_committed");
         config.set("enable.auto.commit", "false");
         config.set("allow.auto.create.topics", "false");
@@ -83,8 +83,8 @@ impl Consumer {
         config.set("group.id", "walpost-demo");
         let orders = Arc::new(Orders::default());
         let reader = Reader {
-            consumer: servers.kafka.client(&config)?,
-            asker: servers.kafka.client(&config)?,
+            consumer: servers.kafka().client(&config)?,
+            asker: servers.kafka().client(&config)?,
             topics: [Topic::Orders, Topic::Payments].map(|topic| (stage.topic(topic).to_owned(), topic)),
             clock_ahead_millis,
             audit: audit.clone(),

@@ -6,8 +6,7 @@
 //!
 //! # Layout
 //!
-//! - `servers`: the user's own, else those of the [sandbox](crate::sandbox)
-//! - `stage`: what is made on them under names of its own, and removed again
+//! - `stage`: what is made on the [servers](crate::venue) under names of its own, and removed again
 //! - `play`: what happens in which order
 //! - `service`, `deal`: the order service and its transactions
 //! - `relay`: the relay in this process
@@ -25,7 +24,6 @@ mod play;
 mod random;
 mod relay;
 mod report;
-mod servers;
 mod service;
 mod stage;
 mod view;
@@ -33,17 +31,16 @@ mod view;
 use std::time::Duration;
 
 pub use error::DemoError;
-pub use report::{Colour, EventsReport, LatencyReport, RelayReport, Report, ServersReport, TransactionsReport};
-pub use servers::Named;
+pub use report::{EventsReport, LatencyReport, RelayReport, Report, ServersReport, TransactionsReport};
 pub use service::{DealError, ServiceError};
-pub use stage::LeftBehind;
 pub use view::View;
 
 use play::Play;
-use servers::Servers;
 use stage::Stage;
 
+use crate::sandbox::{KafkaOptions, KafkaSource, PostgresOptions};
 use crate::signals::Interrupts;
+use crate::venue::{LeftBehind, Named, Servers, Wanted};
 
 /// What the demo is to do.
 #[derive(Clone, Debug)]
@@ -63,10 +60,12 @@ pub struct Options {
 /// is no error: [`Report::ok`] says so.
 pub async fn run(options: &Options, view: &View, interrupts: &Interrupts) -> Result<Report, DemoError> {
     // Nothing is written yet, so there is nothing to finish: the first signal ends it.
-    let started = interrupts.stop.run_until_cancelled(Servers::start(&options.named, view)).await;
+    let kafka = KafkaOptions { source: KafkaSource::RealOrInProcess, ..KafkaOptions::default() };
+    let wanted = Wanted { postgres: PostgresOptions::default(), kafka: Some(kafka) };
+    let started = interrupts.stop.run_until_cancelled(Servers::start(&options.named, wanted, view.steps())).await;
     let result = match started {
         None => Err(DemoError::Interrupted),
-        Some(Err(error)) => Err(error),
+        Some(Err(error)) => Err(error.into()),
         Some(Ok(servers)) => {
             let stage = Stage::name(&servers);
             let play = Play { options, view, interrupts, servers: &servers, stage: &stage };

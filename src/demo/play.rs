@@ -12,12 +12,12 @@ use super::consumer::Consumer;
 use super::error::DemoError;
 use super::relay::{Gauges, Relay};
 use super::report::{Report, ServersReport, Spent};
-use super::servers::{Servers, close, connect};
 use super::service::{Service, SharedAudit};
 use super::stage::{SCHEMAS, Stage, relay_settings};
 use super::view::{Live, TICK, View};
 use crate::config::AdminApi;
 use crate::signals::Interrupts;
+use crate::venue::{Servers, close, connect};
 
 /// How long the demo waits for the next record before it takes those that are missing for lost.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ impl Play<'_> {
     pub(super) async fn run(&self) -> Result<Report, DemoError> {
         let clock_ahead_millis = self.set_up().await?;
         let audit = SharedAudit::default();
-        let admin_api = if self.servers.kafka.is_real() { AdminApi::Present } else { AdminApi::Absent };
+        let admin_api = if self.servers.kafka().is_real() { AdminApi::Present } else { AdminApi::Absent };
         let mut relay = Relay::start(relay_settings(self.stage, self.servers), admin_api)?;
         let cast = Cast {
             service: Service::new(self.stage, &audit)?,
@@ -69,12 +69,12 @@ impl Play<'_> {
         relay.stop().await?;
         tracing::debug!("the relay has stopped; the consumer reads to the end");
         // Whatever comes after the last record that was waited for is a duplicate or worse.
-        consumer.finish().await.map_err(self.servers.kafka.error("read the topics"))?;
+        consumer.finish().await.map_err(self.servers.kafka().error("read the topics"))?;
         self.explain(&audit).await?;
         let servers = ServersReport {
             postgres: self.servers.postgres.name.clone(),
-            kafka: self.servers.kafka.name.clone(),
-            kafka_is_real: self.servers.kafka.is_real(),
+            kafka: self.servers.kafka().name.clone(),
+            kafka_is_real: self.servers.kafka().is_real(),
         };
         let report = Report::new(&audit.lock(), servers, spent, met);
         Ok(report)
@@ -91,7 +91,7 @@ impl Play<'_> {
         if !self.servers.postgres.is_named() {
             return Ok(0);
         }
-        let mut connection = connect(&self.stage.url).await?;
+        let mut connection = connect(&self.stage.database.url).await?;
         let ahead = clock::ahead_millis(&mut connection).await?;
         close(connection).await;
         Ok(ahead)
@@ -170,7 +170,7 @@ impl Play<'_> {
 
     /// Those of these events that are in the outbox.
     async fn stored(&self, events: &[Uuid]) -> Result<HashSet<Uuid>, DemoError> {
-        let mut connection = connect(&self.stage.url).await?;
+        let mut connection = connect(&self.stage.database.url).await?;
         let stored: Vec<Uuid> = sqlx::query_scalar("select id from outbox.event where id = any($1)")
             .bind(events)
             .fetch_all(&mut connection)

@@ -1,4 +1,4 @@
-//! Random numbers for the order service, and the random part of names.
+//! Random numbers for the order service.
 
 use uuid::Uuid;
 
@@ -9,7 +9,8 @@ pub(super) struct Random(u64);
 impl Random {
     /// A generator with a seed of its own.
     pub(super) fn new() -> Self {
-        Self(seed())
+        // The second half of a version 7 UUID is random but for two bits.
+        Self(Uuid::now_v7().as_u64_pair().1)
     }
 
     /// A number from 0 to `bound` - 1. The bias is that of a modulus of 64 bits: none that could be seen here.
@@ -23,16 +24,6 @@ impl Random {
     }
 }
 
-/// Eight random characters that may stand in any name.
-pub(super) fn suffix() -> String {
-    format!("{:08x}", seed() & 0xFFFF_FFFF)
-}
-
-fn seed() -> u64 {
-    // The second half of a version 7 UUID is random but for two bits.
-    Uuid::now_v7().as_u64_pair().1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,11 +34,5 @@ mod tests {
         let mut seen = [false; 10];
         (0..1_000).for_each(|_| seen[random.below(10) as usize] = true);
         assert_eq!(seen, [true; 10]);
-    }
-
-    #[test]
-    fn a_suffix_is_a_part_of_a_name() {
-        assert_ne!(suffix(), suffix());
-        assert!(suffix().len() == 8 && suffix().bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::audit::{Audit, Figures};
-use super::stage::LeftBehind;
+use crate::venue::{Colour, LeftBehind, grouped};
 
 /// The result of the demo.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -130,7 +130,7 @@ impl Report {
 
     /// Adds what could not be removed.
     pub(super) fn with_left_behind(mut self, left: &[LeftBehind]) -> Self {
-        self.left_behind = left.iter().map(|left| format!("{}: {}", left.what, left.why)).collect();
+        self.left_behind = left.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -144,29 +144,6 @@ impl Report {
     #[must_use]
     pub fn table(&self, colour: Colour) -> String {
         Table { report: self, colour }.to_string()
-    }
-}
-
-/// Whether a text is for a terminal that shows colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colour {
-    /// With escape sequences.
-    On,
-    /// Without.
-    Off,
-}
-
-impl Colour {
-    const RED: u8 = 31;
-    const GREEN: u8 = 32;
-    const DIM: u8 = 2;
-    const BOLD: u8 = 1;
-
-    fn paint(self, code: u8, text: &str) -> String {
-        match self {
-            Self::On => format!("\x1b[{code}m{text}\x1b[0m"),
-            Self::Off => text.to_owned(),
-        }
     }
 }
 
@@ -237,19 +214,6 @@ fn millis(millis: Option<u64>) -> String {
     millis.map_or_else(|| "-".to_owned(), |millis| format!("{} ms", grouped(millis)))
 }
 
-/// A number with commas between the thousands.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
@@ -279,12 +243,6 @@ mod tests {
     /// What is expected below is read without its margin, so that of the table goes too.
     fn without_margin(table: &str) -> String {
         table.lines().map(|line| line.strip_prefix("  ").unwrap_or(line).to_owned() + "\n").collect()
-    }
-
-    #[test]
-    fn thousands_have_commas() {
-        let shown = [0, 999, 1_000, 12_345, 999_999, 1_000_000].map(grouped);
-        assert_eq!(shown, ["0", "999", "1,000", "12,345", "999,999", "1,000,000"]);
     }
 
     #[test]

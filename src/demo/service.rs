@@ -15,9 +15,9 @@ use super::audit::{Audit, Figures};
 use super::deal::{self, Deal, Ending};
 use super::error::DemoError;
 use super::random::Random;
-use super::servers;
 use super::stage::Stage;
 use crate::producer::sqlx::EmitError;
+use crate::venue;
 
 /// How many connections write.
 pub(super) const CONNECTIONS: u32 = 8;
@@ -79,7 +79,7 @@ impl Service {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(ACQUIRE_LIMIT)
-            .connect_lazy_with(servers::options(&stage.url)?);
+            .connect_lazy_with(venue::options(&stage.database.url)?);
         Ok(Self { pool, audit: audit.clone() })
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::Driver;
 use super::backfill_note::BackfillNote;
 use super::link::Link;
-use super::lookup::Lookup;
+use super::lookup::{Lookup, TopicSource};
 use super::publication::PublicationWatch;
 use super::upkeep::Upkeep;
 use crate::config::{AdminApi, Config};
@@ -25,14 +25,13 @@ use crate::telemetry::Telemetry;
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// A relay that has not begun.
-pub(super) struct Parts {
-    pub(super) driver: Driver<KafkaSink>,
+pub(super) struct Parts<S> {
+    pub(super) driver: Driver<S>,
     pub(super) upkeep: Upkeep,
 }
 
 /// Makes a relay's parts and sees that Kafka is there.
-pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts, Fault> {
-    let postgres = config.postgres.connect.clone().or_application_name(&format!("walpost {}", config.relay.name));
+pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts<KafkaSink>, Fault> {
     let kafka = Arc::new(KafkaConnection::default());
     let producer = producer_options(config);
     let rules = TopicRules::default();
@@ -47,6 +46,18 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         let servers = config.kafka.bootstrap_servers.clone();
         return Err(Fault::KafkaUnreachable { servers, within: FIRST_ANSWER, reason: kafka.last_failure() });
     }
+    Ok(around(sink, TopicSource::Kafka(topics), kafka, config, telemetry))
+}
+
+/// The other parts of a relay whose records go to `sink`.
+pub(super) fn around<S>(
+    sink: S,
+    topics: TopicSource,
+    kafka: Arc<KafkaConnection>,
+    config: &Config,
+    telemetry: &Arc<Telemetry>,
+) -> Parts<S> {
+    let postgres = config.postgres.connect.clone().or_application_name(&format!("walpost {}", config.relay.name));
     let server_end = Arc::new(AtomicU64::new(0));
     let may_drop = Arc::new(AtomicBool::new(false));
     let source = source_options(config, postgres.clone());
@@ -79,7 +90,7 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         publication,
         findings: found,
     };
-    Ok(Parts { driver, upkeep })
+    Parts { driver, upkeep }
 }
 
 fn settings(config: &Config, postgres: &ConnectOptions) -> Settings {

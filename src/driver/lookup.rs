@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::contracts;
 use crate::postgres::{ConnectOptions, Connection, sqlstate};
-use crate::relay::boundary::{Answer, ColumnType, Request, SchemaVersion, SchemaVersionId};
+use crate::relay::boundary::{Answer, ColumnType, Request, SchemaVersion, SchemaVersionId, Topic};
 use crate::sink::Topics;
 use crate::source::{SourceError, look_up_type};
 use crate::telemetry::Telemetry;
@@ -30,9 +30,17 @@ pub(super) struct Lookup {
     question: String,
 }
 
+/// Who knows about topics.
+pub(super) enum TopicSource {
+    /// Kafka.
+    Kafka(Topics),
+    /// Nobody, as nothing goes to Kafka: every topic is there and takes whatever comes.
+    Nowhere,
+}
+
 struct Sources {
     postgres: ConnectOptions,
-    topics: Topics,
+    topics: TopicSource,
     create_topics: bool,
     telemetry: Arc<Telemetry>,
 }
@@ -40,7 +48,7 @@ struct Sources {
 impl Lookup {
     pub(super) fn new(
         postgres: ConnectOptions,
-        topics: Topics,
+        topics: TopicSource,
         create_topics: bool,
         telemetry: Arc<Telemetry>,
     ) -> Self {
@@ -116,7 +124,10 @@ impl Sources {
                 Ok(Answer::SchemaVersion(id.clone(), found))
             }
             Request::Topic { name, settings } => {
-                let topic = self.topics.ensure(name, settings, self.create_topics).await?;
+                let topic = match &self.topics {
+                    TopicSource::Kafka(topics) => topics.ensure(name, settings, self.create_topics).await?,
+                    TopicSource::Nowhere => Ok(Topic { max_message_bytes: usize::MAX }),
+                };
                 Ok(Answer::Topic(Arc::clone(name), topic))
             }
             Request::Type(oid) => Ok(Answer::Type(*oid, self.column_type(*oid).await?)),

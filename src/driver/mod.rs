@@ -38,7 +38,7 @@ use crate::telemetry::{Progress, Side, Telemetry};
 
 use backfill_note::BackfillNote;
 use link::{Confirm, Link, LinkEvent};
-use lookup::Lookup;
+use lookup::{Lookup, TopicSource};
 
 /// How often progress is written to the telemetry at most.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -54,7 +54,29 @@ const TURN_INTERVAL: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`Fault`]: why the relay can't go on, with what to do and the exit code.
 pub async fn run(config: &Config, telemetry: Arc<Telemetry>, shutdown: CancellationToken) -> Result<(), Fault> {
-    let parts = assemble::relay(config, &telemetry).await?;
+    drive(assemble::relay(config, &telemetry).await?, config, shutdown).await
+}
+
+/// Runs a relay whose records go to `sink` and not to Kafka, which is not asked about anything. For the benchmark: what the sink
+/// acknowledges is confirmed to the slot.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn run_into<S: Sink + Send>(
+    sink: S,
+    config: &Config,
+    telemetry: Arc<Telemetry>,
+    shutdown: CancellationToken,
+) -> Result<(), Fault> {
+    let kafka = Arc::new(KafkaConnection::default());
+    drive(assemble::around(sink, TopicSource::Nowhere, kafka, config, &telemetry), config, shutdown).await
+}
+
+async fn drive<S: Sink + Send>(
+    parts: assemble::Parts<S>,
+    config: &Config,
+    shutdown: CancellationToken,
+) -> Result<(), Fault> {
     let upkeep = tokio::spawn(parts.upkeep.run());
     let outcome = parts.driver.run(shutdown, config.relay.shutdown_timeout).await;
     upkeep.abort();

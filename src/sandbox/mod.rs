@@ -38,6 +38,9 @@ pub use kafka::{Kafka, KafkaOptions, KafkaSource, Tuning};
 pub use postgres::{Durability, Postgres, PostgresOptions, PostgresVersion, StopMode};
 pub use progress::{Progress, Step};
 
+pub(crate) use random::free_port;
+pub(crate) use workspace::Workspace;
+
 /// The servers that a caller asked for: each is there where there were options for it.
 #[derive(Debug)]
 pub struct Sandbox {

@@ -18,7 +18,7 @@ pub(super) fn token(length: usize) -> String {
 /// It lies below the range that operating systems give to outgoing connections (32768 and up on Linux, 49152 on macOS). A
 /// client that tries a stopped server's port again and again would otherwise be given that very port some day, connect to
 /// itself, and keep the server from coming back.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     const FIRST: u16 = 15_000;
     const COUNT: u16 = 16_384;
     for _ in 0..1000 {

@@ -20,7 +20,7 @@ const LIFELINE: &str = include_str!("lifeline.sh");
 
 /// A fresh folder under the system's temporary folder, with the lifeline that removes it.
 #[derive(Debug)]
-pub(super) struct Workspace {
+pub(crate) struct Workspace {
     path: PathBuf,
     keeper: Child,
     orders: Mutex<Option<ChildStdin>>,
@@ -49,12 +49,17 @@ impl Workspace {
         Ok(Self { path, keeper, orders })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// One for programs that run as this process does.
+    pub(crate) fn for_own_programs(kind: &str) -> Result<Self, SandboxError> {
+        Self::create(kind, None)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// From now on, `pid` gets `signal` when the owner is gone: "QUIT", "KILL".
-    pub(super) fn watch(&self, signal: &str, pid: u32) {
+    pub(crate) fn watch(&self, signal: &str, pid: u32) {
         self.order(&format!("watch {signal} {pid}\n"));
     }
 
@@ -74,7 +79,7 @@ impl Workspace {
     }
 
     /// The process has been waited for; its number may soon be somebody else's.
-    pub(super) fn forget(&self, pid: u32) {
+    pub(crate) fn forget(&self, pid: u32) {
         self.order(&format!("forget {pid}\n"));
     }
 

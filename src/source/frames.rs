@@ -1,4 +1,5 @@
-//! pgoutput frames made here: the rows from before the slot, in the shape in which the walsender would send them.
+//! pgoutput frames made here: the rows from before the slot, in the shape in which the walsender would send them. Tests and benchmarks make
+//! theirs with it, too.
 //!
 //! Layouts: Postgres manual, "Logical Replication Message Formats" and "Streaming Replication Protocol".
 
@@ -7,43 +8,54 @@ use crate::relay::boundary::Lsn;
 
 /// A column as a Relation message describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Column {
-    pub(super) name: String,
-    pub(super) type_oid: u32,
-    pub(super) type_modifier: i32,
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// `pg_attribute.atttypid`.
+    pub type_oid: u32,
+    /// `pg_attribute.atttypmod`.
+    pub type_modifier: i32,
     /// Whether it is a part of the replica identity.
-    pub(super) key: bool,
+    pub key: bool,
     /// Whether its type has a binary form; others are sent as text.
-    pub(super) binary: bool,
+    pub binary: bool,
 }
 
 /// A table as a Relation message describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Relation {
-    pub(super) oid: u32,
-    pub(super) table: TableName,
+pub struct Relation {
+    /// Its OID.
+    pub oid: u32,
+    /// Its name.
+    pub table: TableName,
     /// `pg_class.relreplident`.
-    pub(super) replica_identity: u8,
-    pub(super) columns: Vec<Column>,
+    pub replica_identity: u8,
+    /// Its columns in order.
+    pub columns: Vec<Column>,
 }
 
 /// A frame would be longer than the protocol's length can say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("longer than a message of the protocol can be")]
+pub struct TooLong;
 
 /// Writes frames of one transaction, one behind the other.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub struct Writer {
     /// What has been written.
-    pub(super) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// The LSN that the transaction's commit record is said to have.
-    pub(super) commit: Lsn,
+    pub commit: Lsn,
     /// Its commit time in microseconds since Postgres' epoch.
-    pub(super) committed_at: i64,
+    pub committed_at: i64,
 }
 
 impl Writer {
-    pub(super) fn begin(&mut self) -> Result<(), TooLong> {
+    /// Begin.
+    ///
+    /// # Errors
+    /// [`TooLong`].
+    pub fn begin(&mut self) -> Result<(), TooLong> {
         let (commit, committed_at) = (self.commit, self.committed_at);
         self.frame(|body| {
             body.push(b'B');
@@ -55,7 +67,11 @@ impl Writer {
         })
     }
 
-    pub(super) fn commit(&mut self, end: Lsn) -> Result<(), TooLong> {
+    /// Commit; the commit record ends at `end`.
+    ///
+    /// # Errors
+    /// [`TooLong`].
+    pub fn commit(&mut self, end: Lsn) -> Result<(), TooLong> {
         let (commit, committed_at) = (self.commit, self.committed_at);
         self.frame(|body| {
             body.extend([b'C', 0]);
@@ -66,7 +82,11 @@ impl Writer {
         })
     }
 
-    pub(super) fn relation(&mut self, relation: &Relation) -> Result<(), TooLong> {
+    /// A table's description, which comes before its first row.
+    ///
+    /// # Errors
+    /// [`TooLong`].
+    pub fn relation(&mut self, relation: &Relation) -> Result<(), TooLong> {
         self.frame(|body| {
             body.push(b'R');
             body.extend(relation.oid.to_be_bytes());
@@ -87,7 +107,10 @@ impl Writer {
     }
 
     /// An insert of a row with these values, which are in the columns' order.
-    pub(super) fn insert<'a>(
+    ///
+    /// # Errors
+    /// [`TooLong`].
+    pub fn insert<'a>(
         &mut self,
         relation: &Relation,
         values: impl IntoIterator<Item = Option<&'a [u8]>>,

@@ -12,7 +12,7 @@ mod column_type;
 mod copy;
 mod cut;
 mod error;
-mod frames;
+pub mod frames;
 mod open;
 mod confirm;
 mod outlet;

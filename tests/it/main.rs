@@ -1,6 +1,7 @@
 //! End to end, against a real PostgreSQL and a real Apache Kafka. Where they come from: see `harness`.
 #![cfg(all(feature = "cli", feature = "tokio-postgres"))]
 
+mod bench;
 mod chaos;
 mod first;
 mod demo;

@@ -1,6 +1,7 @@
-//! The demo's Postgres and Kafka: the user's own, else those of the sandbox.
+//! A Postgres and a Kafka: the user's own, else those of the sandbox.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rdkafka::admin::AdminClient;
@@ -12,9 +13,9 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use url::Url;
 
-use super::error::DemoError;
+use super::error::VenueError;
 use super::view::View;
-use crate::sandbox::{Kafka, KafkaOptions, KafkaSource, Postgres, PostgresOptions};
+use crate::sandbox::{Kafka, KafkaOptions, Postgres, PostgresOptions};
 
 /// How long one answer of a user's broker may take at the start.
 const BROKER_LIMIT: Duration = Duration::from_secs(10);
@@ -30,30 +31,37 @@ pub struct Named {
     pub kafka_properties: BTreeMap<String, String>,
 }
 
-/// Both servers. Dropping this ends those that were put up for the demo.
-pub(super) struct Servers {
-    pub(super) postgres: PostgresServer,
-    pub(super) kafka: KafkaServer,
+/// What is put up where the user names nothing.
+pub(crate) struct Wanted {
+    pub(crate) postgres: PostgresOptions,
+    /// None: no Kafka is needed.
+    pub(crate) kafka: Option<KafkaOptions>,
+}
+
+/// Both servers. Dropping this ends those that were put up.
+pub(crate) struct Servers {
+    pub(crate) postgres: PostgresServer,
+    kafka: Option<KafkaServer>,
 }
 
 /// A Postgres.
-pub(super) struct PostgresServer {
+pub(crate) struct PostgresServer {
     /// Where it is and who uses it, with some database that is there.
-    pub(super) url: Url,
+    pub(crate) url: Url,
     /// "PostgreSQL 15.18 (this machine's)".
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The sandbox's; none if it is the user's.
     sandboxed: Option<Postgres>,
 }
 
 /// A Kafka.
-pub(super) struct KafkaServer {
+pub(crate) struct KafkaServer {
     /// The brokers.
-    pub(super) bootstrap: String,
+    pub(crate) bootstrap: String,
     /// What clients need beyond that.
-    pub(super) properties: BTreeMap<String, String>,
+    pub(crate) properties: BTreeMap<String, String>,
     /// "Apache Kafka 4.3.1 (jars, Java 17)".
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The sandbox's; none if it is the user's.
     sandboxed: Option<Kafka>,
 }
@@ -63,54 +71,72 @@ impl Servers {
     ///
     /// # Errors
     /// A server can't be put up or does not answer, or the URL is none.
-    pub(super) async fn start(named: &Named, view: &View) -> Result<Self, DemoError> {
+    pub(crate) async fn start(named: &Named, wanted: Wanted, view: &View) -> Result<Self, VenueError> {
         let named_postgres = match &named.postgres {
             Some(url) => Some(greet_postgres(parse_url(url)?, view).await?),
             None => None,
         };
         let named_kafka = match &named.kafka {
-            Some(servers) => Some(greet_kafka(servers, &named.kafka_properties, view).await?),
-            None => None,
+            Some(servers) if wanted.kafka.is_some() => Some(greet_kafka(servers, &named.kafka_properties, view).await?),
+            _ => None,
         };
         // Not try_join: the slower one comes to an end of its own before it is dropped.
         let (postgres, kafka) = tokio::join!(
             async {
                 match named_postgres {
                     Some(named) => Ok(named),
-                    None => start_postgres(view).await,
+                    None => start_postgres(wanted.postgres, view).await,
                 }
             },
             async {
-                match named_kafka {
-                    Some(named) => Ok(named),
-                    None => start_kafka(view).await,
+                match (named_kafka, wanted.kafka) {
+                    (None, Some(options)) => start_kafka(options, view).await.map(Some),
+                    (named, _) => Ok(named),
                 }
             }
         );
         Ok(Self { postgres: postgres?, kafka: kafka? })
     }
+
+    /// The Kafka.
+    ///
+    /// # Panics
+    /// None was asked for.
+    pub(crate) fn kafka(&self) -> &KafkaServer {
+        self.kafka.as_ref().expect("a Kafka was asked for")
+    }
+
+    /// The Kafka, if one was asked for.
+    pub(crate) fn kafka_if_any(&self) -> Option<&KafkaServer> {
+        self.kafka.as_ref()
+    }
 }
 
 impl PostgresServer {
     /// Whether it is the user's.
-    pub(super) fn is_named(&self) -> bool {
+    pub(crate) fn is_named(&self) -> bool {
         self.sandboxed.is_none()
+    }
+
+    /// One of PostgreSQL's programs of the server's own version; none if the server is the user's.
+    pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
+        self.sandboxed.as_ref()?.program(name)
     }
 }
 
 impl KafkaServer {
     /// Whether it is the user's.
-    pub(super) fn is_named(&self) -> bool {
+    pub(crate) fn is_named(&self) -> bool {
         self.sandboxed.is_none()
     }
 
     /// Whether it is a Kafka and not a stand-in.
-    pub(super) fn is_real(&self) -> bool {
+    pub(crate) fn is_real(&self) -> bool {
         self.sandboxed.as_ref().is_none_or(Kafka::is_real)
     }
 
     /// Creates topics where the relay can't: on the stand-in.
-    pub(super) fn create_topics_in_process(&self, names: &[&str], partitions: i32) -> Result<(), DemoError> {
+    pub(crate) fn create_topics_in_process(&self, names: &[&str], partitions: i32) -> Result<(), VenueError> {
         let stand_in = self.sandboxed.as_ref().filter(|kafka| !kafka.is_real());
         for (kafka, name) in stand_in.iter().flat_map(|kafka| names.iter().map(move |name| (kafka, name))) {
             kafka.create_topic_in_process(name, partitions)?;
@@ -118,30 +144,30 @@ impl KafkaServer {
         Ok(())
     }
 
-    /// What every client of the demo's is told.
-    pub(super) fn client_config(&self) -> ClientConfig {
+    /// What every client is told.
+    pub(crate) fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap).set("client.id", "walpost-demo");
+        config.set("bootstrap.servers", &self.bootstrap).set("client.id", "walpost");
         for (name, value) in &self.properties {
             config.set(name, value);
         }
         config
     }
 
-    /// Makes a client that does not write to the log: the demo says itself what it waits for.
-    pub(super) fn client<C: FromClientConfigAndContext<Silent>>(&self, config: &ClientConfig) -> Result<C, DemoError> {
+    /// Makes a client that does not write to the log: the commands say themselves what they wait for.
+    pub(crate) fn client<C: FromClientConfigAndContext<Silent>>(&self, config: &ClientConfig) -> Result<C, VenueError> {
         C::from_config_and_context(config, Silent).map_err(self.error("make a client"))
     }
 
     /// For `map_err`: what was tried.
-    pub(super) fn error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> DemoError {
+    pub(crate) fn error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> VenueError {
         let servers = self.bootstrap.clone();
-        move |source| DemoError::Kafka { action, servers, source }
+        move |source| VenueError::Kafka { action, servers, source }
     }
 }
 
 /// A context without a voice.
-pub(super) struct Silent;
+pub(crate) struct Silent;
 
 impl ClientContext for Silent {
     fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}
@@ -152,40 +178,39 @@ impl ClientContext for Silent {
 impl ConsumerContext for Silent {}
 
 /// Opens a session at the database that the URL names.
-pub(super) async fn connect(url: &Url) -> Result<PgConnection, DemoError> {
-    options(url)?.connect().await.map_err(|source| DemoError::NoPostgres { address: address(url), source })
+pub(crate) async fn connect(url: &Url) -> Result<PgConnection, VenueError> {
+    options(url)?.connect().await.map_err(|source| VenueError::NoPostgres { address: address(url), source })
 }
 
 /// sqlx's form of the URL.
-pub(super) fn options(url: &Url) -> Result<PgConnectOptions, DemoError> {
-    let options: PgConnectOptions = url.as_str().parse().map_err(|_| DemoError::PostgresUrl)?;
-    Ok(options.disable_statement_logging().application_name("walpost demo"))
+pub(crate) fn options(url: &Url) -> Result<PgConnectOptions, VenueError> {
+    let options: PgConnectOptions = url.as_str().parse().map_err(|_| VenueError::PostgresUrl)?;
+    Ok(options.disable_statement_logging().application_name("walpost"))
 }
 
 /// Ends a session in good order; one that is broken already is no loss.
-pub(super) async fn close(connection: PgConnection) {
+pub(crate) async fn close(connection: PgConnection) {
     let _ = connection.close().await;
 }
 
-async fn start_postgres(view: &View) -> Result<PostgresServer, DemoError> {
-    let sandboxed = Postgres::start(PostgresOptions::default(), &view.postgres_progress()).await?;
+async fn start_postgres(options: PostgresOptions, view: &View) -> Result<PostgresServer, VenueError> {
+    let sandboxed = Postgres::start(options, &view.postgres_progress()).await?;
     Ok(PostgresServer { url: parse_url(&sandboxed.url())?, name: sandboxed.describe(), sandboxed: Some(sandboxed) })
 }
 
-async fn start_kafka(view: &View) -> Result<KafkaServer, DemoError> {
-    let options = KafkaOptions { source: KafkaSource::RealOrInProcess, ..KafkaOptions::default() };
+async fn start_kafka(options: KafkaOptions, view: &View) -> Result<KafkaServer, VenueError> {
     let sandboxed = Kafka::start(options, &view.kafka_progress()).await?;
     let (bootstrap, name) = (sandboxed.bootstrap(), sandboxed.describe());
     Ok(KafkaServer { bootstrap, properties: BTreeMap::new(), name, sandboxed: Some(sandboxed) })
 }
 
 /// Asks a Postgres of the user's who it is.
-async fn greet_postgres(url: Url, view: &View) -> Result<PostgresServer, DemoError> {
+async fn greet_postgres(url: Url, view: &View) -> Result<PostgresServer, VenueError> {
     let mut connection = connect(&url).await?;
     let version: String = sqlx::query_scalar("select split_part(current_setting('server_version'), ' ', 1)")
         .fetch_one(&mut connection)
         .await
-        .map_err(DemoError::postgres("ask for the version"))?;
+        .map_err(VenueError::postgres("ask for the version"))?;
     close(connection).await;
     let name = format!("PostgreSQL {version} at {}", address(&url));
     view.postgres_ready(&name);
@@ -197,24 +222,36 @@ async fn greet_kafka(
     bootstrap: &str,
     properties: &BTreeMap<String, String>,
     view: &View,
-) -> Result<KafkaServer, DemoError> {
+) -> Result<KafkaServer, VenueError> {
     let (bootstrap, properties) = (bootstrap.to_owned(), properties.clone());
     let mut server = KafkaServer { bootstrap, properties, name: String::new(), sandboxed: None };
     let client: AdminClient<Silent> = server.client(&server.client_config())?;
     let ask = move || client.inner().fetch_metadata(None, BROKER_LIMIT).map(|found| found.brokers().len());
     let asked = tokio::task::spawn_blocking(ask).await.expect("asking for metadata does not panic");
     let servers = server.bootstrap.clone();
-    let brokers = asked.map_err(|source| DemoError::NoBroker { servers, source })?;
+    let brokers = asked.map_err(|source| VenueError::NoBroker { servers, source })?;
     let noun = if brokers == 1 { "broker" } else { "brokers" };
     server.name = format!("Kafka at {} ({brokers} {noun})", server.bootstrap);
     view.kafka_ready(&server.name);
     Ok(server)
 }
 
-fn parse_url(text: &str) -> Result<Url, DemoError> {
-    let url = Url::parse(text).map_err(|_| DemoError::PostgresUrl)?;
+/// The settings of a relay on these servers, by the names of their variables.
+pub(crate) fn relay_settings(kafka: &KafkaServer, own: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let own = own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let mut settings = BTreeMap::from_iter(own);
+    settings.insert("WALPOST_KAFKA__BOOTSTRAP_SERVERS".to_owned(), kafka.bootstrap.clone());
+    for (name, value) in &kafka.properties {
+        let variable = format!("WALPOST_KAFKA__PROPERTIES__{}", name.replace('.', "_").to_uppercase());
+        settings.insert(variable, value.clone());
+    }
+    settings
+}
+
+fn parse_url(text: &str) -> Result<Url, VenueError> {
+    let url = Url::parse(text).map_err(|_| VenueError::PostgresUrl)?;
     if !matches!(url.scheme(), "postgres" | "postgresql") {
-        return Err(DemoError::PostgresUrl);
+        return Err(VenueError::PostgresUrl);
     }
     options(&url)?;
     Ok(url)

@@ -1,0 +1,123 @@
+//! The relay, as its users run it: `walpost run` in a process of its own.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::Delivery;
+use super::Payload;
+use super::arrivals::{Arrivals, Seen};
+use super::backlog::{Backlog, drop_slot};
+use super::child::{Child, Ended};
+use super::error::BenchError;
+use super::report::RunReport;
+use super::stage::{RelaySettings, Stage};
+use crate::telemetry::RelayStatus;
+
+/// How often a relay is asked how far it is.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a relay may go on without moving.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take to end.
+const END_LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// A running relay. Dropping it kills it.
+pub(super) struct Relay {
+    child: Child,
+    client: reqwest::Client,
+    status_url: String,
+}
+
+/// This program with these settings and no others: neither a file nor the settings of this process are read.
+pub(super) fn command(settings: &RelaySettings) -> Result<Command, BenchError> {
+    // The file that this process was started from may have been replaced since; on Linux this is the program itself (proc(5)).
+    let itself = PathBuf::from("/proc/self/exe");
+    let program = if itself.exists() { Ok(itself) } else { std::env::current_exe() };
+    let find = |source| BenchError::Program { action: "find", program: "walpost".to_owned(), source };
+    let mut command = Command::new(program.map_err(find)?);
+    command.arg0("walpost");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("WALPOST_") {
+            command.env_remove(name);
+        }
+    }
+    // Arguments are for everyone on this machine to see, the environment is not.
+    command.envs(&settings.variables).args(["--config", "/dev/null", "--log", "warn"]);
+    Ok(command)
+}
+
+impl Relay {
+    /// Starts a relay on this slot.
+    pub(super) fn start(stage: &Stage, slot: &str, payload: Payload, delivery: Delivery) -> Result<Self, BenchError> {
+        let settings = stage.relay_settings(slot, payload, Some(delivery));
+        let mut command = command(&settings)?;
+        command.arg("run");
+        let child = Child::spawn("walpost run", command, &stage.workspace)?;
+        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_LIMIT).build();
+        let client = client.expect("a client without certificates can be made");
+        Ok(Self { child, client, status_url: format!("http://{}/status", settings.address) })
+    }
+
+    /// When it was started.
+    pub(super) fn started(&self) -> Instant {
+        self.child.started
+    }
+
+    /// Waits until the relay's status is as wanted.
+    pub(super) async fn wait_for(mut self, what: &str, is: impl Fn(&RelayStatus) -> bool) -> Result<Self, BenchError> {
+        let (mut since, mut before, mut last_error) = (Instant::now(), 0, None);
+        loop {
+            if self.child.has_ended() {
+                // It says why in its exit code and its last words.
+                self.child.end(END_LIMIT).await?;
+                return Err(BenchError::Stalled { what: what.to_owned(), waited: since.elapsed(), last_error });
+            }
+            if let Some(status) = self.status().await {
+                let refused: u64 = status.dead_letters.values().sum();
+                if refused > 0 {
+                    let codes = status.dead_letters.into_keys().collect::<Vec<_>>().join(", ");
+                    return Err(BenchError::DeadLetters { events: refused, codes });
+                }
+                if is(&status) {
+                    return Ok(self);
+                }
+                if status.events != before {
+                    (before, since) = (status.events, Instant::now());
+                }
+                last_error = status.last_error.map(|error| error.message);
+            }
+            if since.elapsed() > STALL_LIMIT {
+                return Err(BenchError::Stalled { what: what.to_owned(), waited: STALL_LIMIT, last_error });
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// Ends it in good order and takes its account.
+    pub(super) async fn stop(mut self) -> Result<Ended, BenchError> {
+        self.child.terminate();
+        self.child.end(END_LIMIT).await
+    }
+
+    async fn status(&mut self) -> Option<RelayStatus> {
+        let answer = self.client.get(&self.status_url).send().await.ok()?;
+        serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+    }
+}
+
+/// Lets a relay work off the backlog once.
+pub(super) async fn run(stage: &Stage, backlog: &Backlog, delivery: Delivery) -> Result<RunReport, BenchError> {
+    let slot = backlog.slot(stage).await?;
+    let arrivals = Arrivals::watch(stage.servers.kafka(), &backlog.destination.topic).await?;
+    let relay = Relay::start(stage, &slot, backlog.payload, delivery)?;
+    let started = relay.started();
+    let relay = relay.wait_for("the relay", |status| status.events >= backlog.events).await?;
+    let Seen { first, last, offsets } = arrivals.settled().await;
+    let ended = relay.stop().await?;
+    drop_slot(stage, &slot).await?;
+    tracing::debug!(offsets, "a backlog is in kafka");
+    Ok(RunReport::new(backlog.events, started, first, last.unwrap_or(ended.at), &ended))
+}

@@ -1,0 +1,29 @@
+-- What the benchmark makes in its own database, beside walpost's migrations.
+
+create schema bench;
+
+-- A payload of 240 bytes: what repeats from event to event, and 64 digits that don't. Its spaces and the order of its keys are those
+-- of jsonb, so that the payload has the same bytes in every type.
+create function bench.payload(number bigint) returns text language sql immutable as $$
+    select '{"note": "leave it with the neighbours on the left", "total": "44.80", "status": "placed", "currency": "EUR", "order_id": "'
+        || lpad(number::text, 12, '0') || '", "reference": "' || md5(number::text) || md5((-number)::text) || '"}'
+$$;
+
+-- Outbox tables that differ from outbox.event in the payload's type alone.
+create table bench.event_jsonb (like outbox.event including defaults) partition by range (created_at);
+alter table bench.event_jsonb alter column payload type jsonb using payload::text::jsonb;
+create table bench.event_jsonb_default partition of bench.event_jsonb default;
+create table bench.event_bytea (like outbox.event including defaults) partition by range (created_at);
+alter table bench.event_bytea alter column payload type bytea using payload::text::bytea;
+create table bench.event_bytea_default partition of bench.event_bytea default;
+create publication bench_jsonb for table bench.event_jsonb with (publish = 'insert', publish_via_partition_root = true);
+create publication bench_bytea for table bench.event_bytea with (publish = 'insert', publish_via_partition_root = true);
+
+-- What an emit is held against: a table like outbox.event that is neither partitioned nor published, and a table of a business.
+create table bench.bare (like outbox.event including defaults);
+create table bench.shop_order (
+    id       bigint generated always as identity primary key,
+    customer text not null,
+    total    numeric(10, 2) not null,
+    status   text not null default 'placed'
+);
