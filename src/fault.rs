@@ -8,11 +8,8 @@
 //! | everything in [`Fault`] | the relay stops, confirms what Kafka has, and exits with the code below |
 
 use std::error::Error;
-use std::process::ExitCode;
 
-use crate::bench::BenchError;
 use crate::config::ConfigErrors;
-use crate::demo::DemoError;
 use crate::postgres::{self, sqlstate};
 use crate::relay::Halt;
 use crate::relay::boundary::Lsn;
@@ -168,18 +165,6 @@ fn connection_advice(sqlstate: Option<&str>) -> Option<&'static str> {
 }
 
 const UNREACHABLE: &str = "start Postgres, or correct the database's URL";
-
-/// The exit code of a command's outcome, said on stderr.
-#[must_use]
-pub fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
-    let fault = error.downcast_ref::<Fault>();
-    let advice = fault.and_then(Fault::advice).map(|advice| format!("; {advice}")).unwrap_or_default();
-    eprintln!("walpost: {}{advice}", chain(error.as_ref()));
-    let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
-    let of_bench = || error.downcast_ref::<BenchError>().map(BenchError::exit_code);
-    ExitCode::from(fault.map(Fault::exit_code).or_else(of_demo).or_else(of_bench).unwrap_or(exit::FAILED))
-}
 
 /// An error and what caused it, in one line. A cause that its effect repeats word for word is said once.
 #[must_use]

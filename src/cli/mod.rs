@@ -11,7 +11,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::fault::{Fault, conclude, exit};
+use crate::bench::BenchError;
+use crate::demo::DemoError;
+use crate::fault::{Fault, chain, exit};
 use crate::telemetry::{LogFormat, init_logs};
 
 /// A transactional outbox relay for PostgreSQL and Apache Kafka.
@@ -96,4 +98,15 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     // Blocking calls to a server that is gone must not hold up the end.
     runtime.shutdown_background();
     outcome
+}
+
+/// The exit code of a command's outcome, said on stderr.
+fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let fault = error.downcast_ref::<Fault>();
+    let advice = fault.and_then(Fault::advice).map(|advice| format!("; {advice}")).unwrap_or_default();
+    eprintln!("walpost: {}{advice}", chain(error.as_ref()));
+    let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
+    let of_bench = || error.downcast_ref::<BenchError>().map(BenchError::exit_code);
+    ExitCode::from(fault.map(Fault::exit_code).or_else(of_demo).or_else(of_bench).unwrap_or(exit::FAILED))
 }

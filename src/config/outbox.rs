@@ -23,7 +23,8 @@ use super::names::{TableName, identifier};
 use super::reader::{Findings, Section, as_table, choice};
 use super::template;
 use super::tree::{Node, Value, shown};
-use crate::relay::outbox::{Column, Outbox, Role, Routing};
+use crate::relay::outbox::{Column, Outbox, Routing};
+use crate::relay::role::Role;
 
 /// Most columns of a table that become headers.
 const HEADER_COLUMNS_MAX: usize = 64;

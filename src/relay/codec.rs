@@ -2,7 +2,7 @@
 
 use super::boundary::ColumnType;
 use super::catalogue::Wait;
-use super::outbox::Role;
+use super::role::Role;
 
 /// How the bytes of a column are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

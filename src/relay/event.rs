@@ -11,8 +11,9 @@ use serde_json::value::RawValue;
 
 use super::boundary::{Refusal, RefusalCode, Timestamp};
 use super::codec::Codec;
-use super::outbox::{Layout, Role, Route, RoutePart, Slot};
+use super::outbox::{Layout, Route, RoutePart, Slot};
 use super::pgoutput::{Tuple, Value};
+use super::role::Role;
 
 /// One event, borrowed from the stream where it can be.
 #[derive(Debug, Default)]

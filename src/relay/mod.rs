@@ -30,6 +30,7 @@ pub mod pgoutput;
 mod machine;
 mod publish;
 pub mod returns;
+pub mod role;
 
 use boundary::{Position, Refusal, RefusalCode};
 use encode::HeaderStyle;

@@ -7,56 +7,7 @@ use super::boundary::ColumnType;
 use super::catalogue::Wait;
 use super::codec::{Codec, Unreadable, fitting_types, type_name};
 use super::pgoutput::Relation;
-
-/// The part that a column plays in an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// The event's id.
-    Id,
-    /// The name of its schema.
-    SchemaName,
-    /// The version of its schema.
-    SchemaVersion,
-    /// A topic that overrides the schema version's.
-    Topic,
-    /// The message key.
-    Key,
-    /// The payload.
-    Payload,
-    /// A JSON object of further headers.
-    Headers,
-    /// When the event was made.
-    CreatedAt,
-}
-
-impl Role {
-    /// Every role.
-    pub const ALL: [Self; 8] = [
-        Self::Id,
-        Self::SchemaName,
-        Self::SchemaVersion,
-        Self::Topic,
-        Self::Key,
-        Self::Payload,
-        Self::Headers,
-        Self::CreatedAt,
-    ];
-
-    /// The role's name in the configuration, which is the column's name in `outbox.event`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Id => "id",
-            Self::SchemaName => "schema_name",
-            Self::SchemaVersion => "schema_version",
-            Self::Topic => "topic",
-            Self::Key => "key",
-            Self::Payload => "payload",
-            Self::Headers => "headers",
-            Self::CreatedAt => "created_at",
-        }
-    }
-}
+use super::role::Role;
 
 /// A column that an outbox reads.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -31,6 +31,8 @@
 //!   goes alone (`warmup.rs`).
 //! - A batch above the topic's `max.message.bytes` is refused whole (`MSG_SIZE_TOO_LARGE`); librdkafka does not split it as the
 //!   Java client does. `batch.size` is per producer, so it follows the smallest limit among the topics in use ([`TopicRules`]).
+//! - While a partition's request is on its way and records behind it are older than `linger.ms`, its thread polls without a pause,
+//!   a core's worth of work. So the linger is long, and batches that are not full are sent by `pulse.rs`.
 //! - A delivery report of a failed record has no timestamp, so it is kept beside (`manifest.rs`).
 //! - A topic that is deleted fails what is queued for it with `UNKNOWN_TOPIC_OR_PART`, and the client goes on refusing that topic
 //!   until its metadata is read again: a new producer sees the new topic at once.

@@ -11,7 +11,8 @@ use expect_test::Expect;
 use super::*;
 use crate::relay::OnRejected;
 use crate::relay::encode::HeaderStyle;
-use crate::relay::outbox::{Role, Routing, TemplatePart};
+use crate::relay::outbox::{Routing, TemplatePart};
+use crate::relay::role::Role;
 
 const EXAMPLE: &str = include_str!("../../../examples/walpost.toml");
 
