@@ -3,7 +3,8 @@
 use super::register_ordered;
 use crate::harness::{Harness, Received, Relay};
 
-const CLOCK: &str = "select (extract(epoch from clock_timestamp()) * 1000)::bigint";
+/// In milliseconds, cut as the timestamp of a record is.
+const CLOCK: &str = "select floor(extract(epoch from clock_timestamp()) * 1000)::bigint";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_03_the_timestamp_is_the_commit_time_and_rows_of_a_transaction_share_it() {
