@@ -93,12 +93,14 @@ impl Catalogue {
         if let Some((_, topic)) = self.last_topic.as_ref().filter(|(last, _)| **last == *name) {
             return Ok(Ok(*topic));
         }
-        let entry = self.topics.get(name);
-        if let Some(kept) = entry.and_then(|entry| entry.kept.as_ref()).filter(|kept| kept.holds(now)) {
-            self.last_topic = kept.answer.as_ref().ok().map(|topic| (name.into(), *topic));
+        let found = self.topics.get_key_value(name);
+        if let Some((name, kept)) = found.and_then(|(name, entry)| Some((name, entry.kept.as_ref()?)))
+            && kept.holds(now)
+        {
+            self.last_topic = kept.answer.as_ref().ok().map(|topic| (Arc::clone(name), *topic));
             return Ok(kept.answer.clone());
         }
-        let settings = entry.map_or_else(settings, |entry| entry.settings.clone());
+        let settings = found.map_or_else(settings, |(_, entry)| entry.settings.clone());
         self.ask(Request::Topic { name: name.into(), settings });
         Err(Wait)
     }

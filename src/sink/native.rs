@@ -18,9 +18,11 @@ use crate::relay::boundary::{Header, Record};
 /// The topics that one producer has written to. To be dropped before the producer.
 #[derive(Default)]
 pub(super) struct TopicHandles {
-    by_name: HashMap<String, TopicHandle>,
-    /// The topic of the last record, which most often is the next one's, too.
-    last: Option<(String, Topic)>,
+    /// The place of each topic in `topics`.
+    places: HashMap<String, usize>,
+    topics: Vec<(String, TopicHandle)>,
+    /// The place of the last record's topic, which most often is the next one's, too.
+    last: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -46,20 +48,19 @@ impl Drop for TopicHandle {
 
 impl TopicHandles {
     fn find(&mut self, producer: &ThreadedProducer<Context>, topic: &str) -> Result<Topic, RDKafkaErrorCode> {
-        if let Some((name, handle)) = &self.last
-            && name == topic
-        {
-            return Ok(*handle);
+        if self.topics.get(self.last).is_none_or(|(name, _)| name != topic) {
+            self.last = match self.places.get(topic) {
+                Some(place) => *place,
+                None => self.add(topic, TopicHandle::new(producer, topic)?),
+            };
         }
-        let handle = match self.by_name.get(topic) {
-            Some(handle) => handle.0,
-            None => {
-                let handle = TopicHandle::new(producer, topic)?;
-                self.by_name.entry(topic.to_owned()).or_insert(handle).0
-            }
-        };
-        self.last = Some((topic.to_owned(), handle));
-        Ok(handle)
+        Ok(self.topics[self.last].1.0)
+    }
+
+    fn add(&mut self, topic: &str, handle: TopicHandle) -> usize {
+        self.topics.push((topic.to_owned(), handle));
+        self.places.insert(topic.to_owned(), self.topics.len() - 1);
+        self.topics.len() - 1
     }
 }
 

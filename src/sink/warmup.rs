@@ -15,14 +15,15 @@ pub(super) struct Warmup {
     /// The place of each topic in `topics`.
     places: HashMap<String, usize>,
     topics: Vec<Topic>,
-    /// The topic that was looked for last.
-    last: Option<(String, usize)>,
+    /// The place of the topic that was looked for last.
+    last: usize,
     /// The first records of partitions that are on their way, each with its topic's place and its partition.
     probes: HashMap<Ticket, (usize, usize)>,
 }
 
 #[derive(Debug)]
 struct Topic {
+    name: String,
     partitions: Vec<Partition>,
     /// Number of partitions that are not warm.
     cold: usize,
@@ -52,14 +53,10 @@ impl Warmup {
     /// A record without a key goes anywhere and has no order to keep.
     pub(super) fn admit(&mut self, topic: &str, key: Option<&[u8]>, partitions: impl FnOnce() -> u32) -> Admission {
         let Some(key) = key else { return Admission::Free };
-        let place = match &self.last {
-            Some((last, place)) if last == topic => *place,
-            _ => {
-                let place = self.places.get(topic).copied().unwrap_or_else(|| self.add(topic, partitions()));
-                self.last = Some((topic.to_owned(), place));
-                place
-            }
-        };
+        if self.topics.get(self.last).is_none_or(|last| last.name != topic) {
+            self.last = self.places.get(topic).copied().unwrap_or_else(|| self.add(topic, partitions()));
+        }
+        let place = self.last;
         let topic = &self.topics[place];
         if topic.cold == 0 {
             return Admission::Free;
@@ -96,7 +93,7 @@ impl Warmup {
 
     fn add(&mut self, topic: &str, partitions: u32) -> usize {
         let partitions = vec![Partition::Cold; partitions.max(1) as usize];
-        self.topics.push(Topic { cold: partitions.len(), partitions });
+        self.topics.push(Topic { name: topic.to_owned(), cold: partitions.len(), partitions });
         self.places.insert(topic.to_owned(), self.topics.len() - 1);
         self.topics.len() - 1
     }
