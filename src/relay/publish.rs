@@ -272,7 +272,7 @@ impl Publisher {
     ) -> Offer {
         let answer = offer(self.ledger.next_ticket(), record);
         if answer == Offer::Taken {
-            self.ledger.issue(encode::size(record), origin.committed_at);
+            self.ledger.issue(encode::size(record), origin.committed_at, origin.position);
             self.accepted = origin.position;
             self.counters.published += 1;
         }
