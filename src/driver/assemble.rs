@@ -8,13 +8,16 @@ use super::Driver;
 use super::backfill_note::BackfillNote;
 use super::link::Link;
 use super::lookup::Lookup;
+use super::storing::Storing;
 use super::upkeep::Upkeep;
 use crate::config::{AdminApi, Config};
 use crate::fault::Fault;
 use crate::postgres::ConnectOptions;
 use crate::relay::outbox::{Outbox, Role};
 use crate::relay::{Core, Settings};
-use crate::sink::{Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics};
+use crate::sink::{
+    Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics, TransactionalSink, TransactionsOptions,
+};
 use crate::source::{OutboxTable, STATUS_INTERVAL, SourceOptions, TableName};
 use crate::telemetry::Telemetry;
 
@@ -22,14 +25,32 @@ use crate::telemetry::Telemetry;
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// A relay that has not begun.
-pub(super) struct Parts {
-    pub(super) driver: Driver<KafkaSink>,
+pub(super) struct Parts<S> {
+    pub(super) driver: Driver<S>,
     pub(super) upkeep: Upkeep,
 }
 
-/// Makes a relay's parts and sees that Kafka is there.
-pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts, Fault> {
-    let postgres = config.postgres.connect.clone().or_application_name(&format!("walpost {}", config.relay.name));
+/// A Kafka that has answered.
+pub(super) struct Reached {
+    producer: ProducerOptions,
+    rules: TopicRules,
+    topics: Arc<Topics>,
+    kafka: Arc<KafkaConnection>,
+}
+
+impl Reached {
+    pub(super) fn at_least_once(&self) -> Result<KafkaSink, Fault> {
+        Ok(KafkaSink::new(self.producer.clone(), self.rules.clone(), Arc::clone(&self.kafka))?)
+    }
+
+    pub(super) fn exactly_once(&self, config: &Config) -> TransactionalSink {
+        let (rules, kafka, topics) = (self.rules.clone(), Arc::clone(&self.kafka), Arc::clone(&self.topics));
+        TransactionalSink::new(self.producer.clone(), transactions(config), rules, kafka, topics)
+    }
+}
+
+/// Sees that Kafka is there.
+pub(super) async fn reach(config: &Config) -> Result<Reached, Fault> {
     let kafka = Arc::new(KafkaConnection::default());
     let producer = producer_options(config);
     let rules = TopicRules::default();
@@ -42,7 +63,13 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         let servers = config.kafka.bootstrap_servers.clone();
         return Err(Fault::KafkaUnreachable { servers, within: FIRST_ANSWER });
     }
-    let sink = KafkaSink::new(producer, rules, Arc::clone(&kafka))?;
+    Ok(Reached { producer, rules, topics: Arc::new(topics), kafka })
+}
+
+/// Makes a relay's parts.
+pub(super) fn relay<S>(config: &Config, telemetry: &Arc<Telemetry>, reached: Reached, sink: S) -> Parts<S> {
+    let Reached { topics, kafka, .. } = reached;
+    let postgres = config.postgres.connect.clone().or_application_name(&format!("walpost {}", config.relay.name));
     let server_end = Arc::new(AtomicU64::new(0));
     let may_drop = Arc::new(AtomicBool::new(false));
     let source = source_options(config, postgres.clone());
@@ -51,6 +78,11 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         sink,
         link: Link::new(source.clone()),
         backfill_note: BackfillNote::new(source),
+        storing: Storing::new(
+            postgres.clone(),
+            config.postgres.slot.as_str().to_owned(),
+            transactions(config).position_key(),
+        ),
         lookup: Lookup::new(postgres.clone(), topics, config.relay.create_topics, Arc::clone(telemetry)),
         kafka,
         telemetry: Arc::clone(telemetry),
@@ -70,7 +102,15 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         server_end,
         may_drop,
     };
-    Ok(Parts { driver, upkeep })
+    Parts { driver, upkeep }
+}
+
+fn transactions(config: &Config) -> TransactionsOptions {
+    TransactionsOptions {
+        relay: config.relay.name.clone(),
+        slot: config.postgres.slot.as_str().to_owned(),
+        create_topics: config.relay.create_topics,
+    }
 }
 
 fn settings(config: &Config, postgres: &ConnectOptions) -> Settings {

@@ -24,7 +24,7 @@ pub(super) struct Lookup {
 
 struct Sources {
     postgres: ConnectOptions,
-    topics: Topics,
+    topics: Arc<Topics>,
     create_topics: bool,
     telemetry: Arc<Telemetry>,
 }
@@ -32,7 +32,7 @@ struct Sources {
 impl Lookup {
     pub(super) fn new(
         postgres: ConnectOptions,
-        topics: Topics,
+        topics: Arc<Topics>,
         create_topics: bool,
         telemetry: Arc<Telemetry>,
     ) -> Self {

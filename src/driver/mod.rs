@@ -13,10 +13,12 @@
 //! Every arm is cancel-safe, and none goes before another: with deliveries always first, a busy Kafka would keep the relay from
 //! reading until the window is empty.
 
+mod anchor;
 mod assemble;
 mod backfill_note;
 mod link;
 mod lookup;
+mod storing;
 mod upkeep;
 
 use std::sync::Arc;
@@ -25,23 +27,30 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::fault::{Fault, chain};
 use crate::relay::boundary::{Lsn, Record, Ticket, Timestamp};
 use crate::relay::{Core, Idle, Offer};
-use crate::sink::{Connection as KafkaConnection, Deliveries, SendError, Sink, SinkError};
+use crate::sink::{Connection as KafkaConnection, Deliveries, SendError, Sink, SinkError, Urgency};
 use crate::source::SourceError;
 use crate::telemetry::{Progress, Side, Telemetry};
 
+pub use anchor::PositionError;
+
+use assemble::Parts;
 use backfill_note::BackfillNote;
 use link::{Confirm, Link, LinkEvent};
 use lookup::Lookup;
+use storing::Storing;
 
 /// How often progress is written to the telemetry at most.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long the loop waits at most, so that the telemetry tells of an outage in which nothing moves.
 const TURN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where nothing bounds an LSN.
+const LIMITLESS: Lsn = Lsn(u64::MAX);
 
 /// Runs a relay until `shutdown` or a fault.
 ///
@@ -51,7 +60,20 @@ const TURN_INTERVAL: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`Fault`]: why the relay can't go on, with what to do and the exit code.
 pub async fn run(config: &Config, telemetry: Arc<Telemetry>, shutdown: CancellationToken) -> Result<(), Fault> {
-    let parts = assemble::relay(config, &telemetry).await?;
+    let reached = assemble::reach(config).await?;
+    match config.kafka.delivery {
+        Delivery::AtLeastOnce => {
+            let sink = reached.at_least_once()?;
+            stream(assemble::relay(config, &telemetry, reached, sink), config, shutdown).await
+        }
+        Delivery::ExactlyOnce => {
+            let sink = reached.exactly_once(config);
+            stream(assemble::relay(config, &telemetry, reached, sink), config, shutdown).await
+        }
+    }
+}
+
+async fn stream<S: Sink + Send>(parts: Parts<S>, config: &Config, shutdown: CancellationToken) -> Result<(), Fault> {
     let upkeep = tokio::spawn(parts.upkeep.run());
     let outcome = parts.driver.run(shutdown, config.relay.shutdown_timeout).await;
     upkeep.abort();
@@ -65,6 +87,7 @@ struct Driver<S> {
     link: Link,
     backfill_note: BackfillNote,
     lookup: Lookup,
+    storing: Storing,
     kafka: Arc<KafkaConnection>,
     telemetry: Arc<Telemetry>,
     /// Where the server's WAL ends, as the upkeep last saw it.
@@ -98,15 +121,16 @@ impl<S: Sink + Send> Driver<S> {
         let mut deliveries = Deliveries::default();
         loop {
             let idle = self.poll()?;
-            if self.link.confirm(self.core.flush()) == Confirm::NoteBackfill {
+            self.seal(stop_by.is_some());
+            if self.link.confirm(self.confirmable(self.sink.stored())) == Confirm::NoteBackfill {
                 self.backfill_note.write();
             }
-            if idle == Idle::Drained && self.core.owed().records == 0 && self.link.is_settled(self.core.flush()) {
+            if idle == Idle::Drained && self.is_settled() {
                 return Ok(());
             }
             let turn = Instant::now() + TURN_INTERVAL;
             let wake = Some(self.core.poll_timeout(Instant::now()).map_or(turn, |at| at.min(turn)));
-            let may_receive = if self.link.is_up() { idle == Idle::Input } else { !self.backfill_note.is_writing() };
+            let may_receive = if self.link.is_up() { idle == Idle::Input && self.storing.is_open() } else { !self.backfill_note.is_writing() };
             tokio::select! {
                 // 1. No transaction is begun any more.
                 () = shutdown.cancelled(), if stop_by.is_none() => {
@@ -118,6 +142,9 @@ impl<S: Sink + Send> Driver<S> {
                 outcome = self.sink.deliveries(&mut deliveries) => {
                     outcome?;
                     settle(&mut self.core, &self.telemetry, &mut deliveries);
+                    if let Some(opened) = deliveries.opened.take() {
+                        self.storing.handle_opened(opened, &mut self.core).await?;
+                    }
                 }
                 // 3. The core waits for one answer at a time.
                 answer = self.lookup.answered() => self.core.handle_answer(answer, Instant::now()),
@@ -129,6 +156,10 @@ impl<S: Sink + Send> Driver<S> {
                 () = sleep_until(wake) => {}
                 // 7. What is in flight stays unconfirmed.
                 () = sleep_until(*stop_by) => {
+                    // A position that could not be stored is found again from the slot's.
+                    if self.core.owed().records == 0 {
+                        return Ok(());
+                    }
                     return Err(Fault::ShutdownTimeout { records: self.core.owed().records });
                 }
             }
@@ -171,6 +202,34 @@ impl<S: Sink + Send> Driver<S> {
         Ok(idle)
     }
 
+    /// Ends the open transaction, if it is time; or stores a position that no record goes with.
+    fn seal(&mut self, is_stopping: bool) {
+        if let Some(last) = self.sink.sealing(Urgency::WhenDue) {
+            self.sink.seal(self.core.checkpoint(last));
+            return;
+        }
+        let hurry = is_stopping || !self.link.is_backfilled();
+        let now = Instant::now();
+        if self.link.is_up()
+            && let Some(settled) = self.storing.due(self.core.settled(), self.sink.stored(), hurry, now)
+            && self.sink.seal(settled)
+        {
+            self.storing.begun(now);
+        }
+    }
+
+    /// What may be confirmed to the slot: not more than is stored in Kafka, where positions are.
+    fn confirmable(&self, stored: Option<Lsn>) -> Lsn {
+        self.core.flush().min(stored.unwrap_or(LIMITLESS))
+    }
+
+    /// Whether nothing is left to do before the end.
+    fn is_settled(&self) -> bool {
+        let stored = self.sink.stored();
+        let is_stored = !self.storing.is_open() || !self.link.is_up() || self.confirmable(stored) == self.core.flush();
+        self.core.owed().records == 0 && is_stored && self.link.is_settled(self.confirmable(stored))
+    }
+
     fn handle_backfill(&mut self, noted: Result<(), SourceError>) {
         match noted {
             Ok(()) => {
@@ -186,11 +245,12 @@ impl<S: Sink + Send> Driver<S> {
         let metrics = &self.telemetry.metrics;
         match event {
             LinkEvent::Batch(batch) => self.core.handle_batch(batch),
-            LinkEvent::Up { start, from_the_first } => {
+            LinkEvent::Up { start, origin, from_the_first } => {
                 if from_the_first {
                     self.core.handle_first_rows();
                 }
                 self.core.handle_connected(start);
+                self.storing.handle_up(start, &origin, from_the_first, &mut self.sink);
                 metrics.set_connected(Side::Postgres, true);
                 if std::mem::replace(&mut self.was_up, true) {
                     metrics.count_reconnect(Side::Postgres);
@@ -249,9 +309,13 @@ impl<S: Sink + Send> Driver<S> {
 
     /// Waits for what Kafka still owes, confirms it, and ends both edges.
     async fn finish(mut self, outcome: Result<(), Fault>, left: Duration) -> Result<(), Fault> {
+        // What was sent before the end is not to be sent again after it.
+        if let Some(last) = self.sink.sealing(Urgency::Now) {
+            self.sink.seal(self.core.checkpoint(last));
+        }
         let mut closed = self.sink.close(left).await;
         settle(&mut self.core, &self.telemetry, &mut closed.deliveries);
-        let flush = self.core.flush();
+        let flush = self.core.flush().min(closed.stored.unwrap_or(LIMITLESS));
         self.link.confirm(flush);
         let confirmed = self.link.stop().await;
         tracing::info!(lsn = %flush, unacknowledged = closed.unanswered, "stopped");

@@ -67,6 +67,11 @@ impl Generation {
         self.acked
     }
 
+    /// For calls about transactions.
+    pub(super) fn producer(&self) -> &ThreadedProducer<Context> {
+        &self.producer
+    }
+
     pub(super) fn inbox(&self) -> &Arc<Inbox> {
         &self.inbox
     }
