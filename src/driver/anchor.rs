@@ -99,7 +99,13 @@ pub(super) struct Anchor {
 impl Anchor {
     /// What is to be stored now: everything is in Kafka up to `settled`, and `stored` is what is kept there. Whoever is in a
     /// hurry does not wait for the interval.
-    pub(super) fn due(&self, settled: Option<Checkpoint>, stored: Option<Lsn>, hurry: bool, now: Instant) -> Option<Checkpoint> {
+    pub(super) fn due(
+        &self,
+        settled: Option<Checkpoint>,
+        stored: Option<Lsn>,
+        hurry: bool,
+        now: Instant,
+    ) -> Option<Checkpoint> {
         let is_time = hurry || self.last.is_none_or(|last| now >= last + STORE_INTERVAL);
         settled.filter(|settled| is_time && stored.is_some_and(|stored| stored < settled.flush))
     }

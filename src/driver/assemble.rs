@@ -16,7 +16,8 @@ use crate::postgres::ConnectOptions;
 use crate::relay::outbox::{Outbox, Role};
 use crate::relay::{Core, Settings};
 use crate::sink::{
-    Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics, TransactionalSink, TransactionsOptions,
+    Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics, TransactionalSink,
+    TransactionsOptions,
 };
 use crate::source::{OutboxTable, STATUS_INTERVAL, SourceOptions, TableName};
 use crate::telemetry::Telemetry;

@@ -130,7 +130,11 @@ impl<S: Sink + Send> Driver<S> {
             }
             let turn = Instant::now() + TURN_INTERVAL;
             let wake = Some(self.core.poll_timeout(Instant::now()).map_or(turn, |at| at.min(turn)));
-            let may_receive = if self.link.is_up() { idle == Idle::Input && self.storing.is_open() } else { !self.backfill_note.is_writing() };
+            let may_receive = if self.link.is_up() {
+                idle == Idle::Input && self.storing.is_open()
+            } else {
+                !self.backfill_note.is_writing()
+            };
             tokio::select! {
                 // 1. No transaction is begun any more.
                 () = shutdown.cancelled(), if stop_by.is_none() => {

@@ -51,8 +51,7 @@ impl Storing {
         self.start = start;
         self.from_the_first |= from_the_first && !self.is_open();
         if matches!(self.state, State::Closed) {
-            let cluster =
-                Cluster { system_identifier: origin.system_identifier.clone(), timeline: origin.timeline };
+            let cluster = Cluster { system_identifier: origin.system_identifier.clone(), timeline: origin.timeline };
             self.state = if sink.open(&cluster) { State::Opening(cluster) } else { State::Open };
         }
     }

@@ -70,7 +70,9 @@ pub use options::{ProducerOptions, PropertyError, PropertyFault, TopicFacts, Top
 pub use partition::partition_of;
 pub use producer::KafkaSink;
 pub use topics::{Topics, TopicsError};
-pub use transactions::{Cluster, POSITIONS_TOPIC, StoredPosition, TransactionalSink, TransactionsError, TransactionsOptions};
+pub use transactions::{
+    Cluster, POSITIONS_TOPIC, StoredPosition, TransactionalSink, TransactionsError, TransactionsOptions,
+};
 
 /// Takes records and says what became of them. See the module's rules.
 pub trait Sink {

@@ -321,11 +321,10 @@ impl TransactionalSink {
     /// Gives back what an aborted transaction held.
     fn give_back(&mut self, into: &mut Deliveries) {
         let reports = std::mem::take(&mut self.failed);
-        if let Some(report) = reports.iter().find(|report| report.ticket == POSITION) {
-            tracing::warn!(topic = POSITIONS_TOPIC, code = ?report.code, "the position could not be written");
-        }
         let guilty = self.blame.judge(&reports);
-        let first = reports.iter().find(|report| guilty.contains_key(&report.ticket)).or(reports.first());
+        // What failed along with another says nothing.
+        let along = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight, RDKafkaErrorCode::State];
+        let first = reports.iter().find(|report| !along.contains(&report.code));
         let reason = first.map_or_else(|| "the transaction was aborted".to_owned(), |report| report.code.to_string());
         let records = self.contents.abort();
         if !records.is_empty() {

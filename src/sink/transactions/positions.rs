@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
@@ -108,8 +109,8 @@ impl From<KafkaError> for ReadError {
 pub(super) enum Extent {
     /// What is committed now, if a transaction of another relay does not hide it.
     Visible,
-    /// Everything that has been committed before the call. Waits until no transaction that began before is open: one of another
-    /// relay that died ends when Kafka times it out.
+    /// Everything that has been committed before the call. Where an open transaction of another relay hides it, waits for its end: that of
+    /// a relay that died comes when Kafka times it out.
     Everything,
 }
 
@@ -131,10 +132,13 @@ pub(super) fn read(
     let mut found = None;
     for partition in topic.partitions() {
         let mut span = committed.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
+        let place = Place { partition: partition.id(), key, deadline };
         if let Some(uncommitted) = &uncommitted {
             let (_, end) = uncommitted.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
+            // Only a position of this relay's is waited for, whether it was committed or not: others may hang for long.
+            let is_hidden = span.1 < end && place.last(uncommitted, span.1, end, stopped)?.is_some();
             let mut told = false;
-            while span.1 < end {
+            while is_hidden && span.1 < end {
                 if stopped() {
                     return Err(ReadError::Stopped);
                 }
@@ -145,7 +149,6 @@ pub(super) fn read(
                 span = committed.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
             }
         }
-        let place = Place { partition: partition.id(), key, deadline };
         let tail = span.0.max(span.1 - TAIL);
         let mut last = place.last(&committed, tail, span.1, stopped)?;
         if last.is_none() && tail > span.0 {
@@ -169,7 +172,7 @@ impl Place<'_> {
     /// The last value of the key between two offsets, if there is one.
     fn last(
         &self,
-        consumer: &BaseConsumer,
+        consumer: &BaseConsumer<Quiet>,
         start: i64,
         end: i64,
         stopped: &impl Fn() -> bool,
@@ -204,7 +207,18 @@ impl Place<'_> {
     }
 }
 
-fn consumer(options: &ProducerOptions, isolation: &str) -> Result<BaseConsumer, KafkaError> {
+/// A consumer's errors come as answers, too; the end of a partition is none.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(error = %error, reason, "kafka consumer");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+fn consumer(options: &ProducerOptions, isolation: &str) -> Result<BaseConsumer<Quiet>, KafkaError> {
     let mut config: ClientConfig = admin_config(options);
     config
         .set("group.id", format!("{}-positions", options.client_id))
@@ -214,7 +228,7 @@ fn consumer(options: &ProducerOptions, isolation: &str) -> Result<BaseConsumer, 
         .set("auto.offset.reset", "earliest")
         .set("fetch.wait.max.ms", "50")
         .set("isolation.level", isolation);
-    config.create()
+    config.create_with_context(Quiet)
 }
 
 #[cfg(test)]
@@ -235,7 +249,12 @@ mod tests {
         expect![[r#"{"position":"1/FF/3","flush":"0/80","system_identifier":"7012","timeline":2,"version":"V"}"#]]
             .assert_eq(&text);
         assert_eq!(StoredPosition::decode(&bytes), Some(stored));
-        for bad in [&b"{}"[..], b"", b"null", br#"{"position":"x","flush":"0/0","system_identifier":"","timeline":1,"version":""}"#] {
+        for bad in [
+            &b"{}"[..],
+            b"",
+            b"null",
+            br#"{"position":"x","flush":"0/0","system_identifier":"","timeline":1,"version":""}"#,
+        ] {
             assert_eq!(StoredPosition::decode(bad), None);
         }
     }

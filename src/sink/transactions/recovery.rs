@@ -141,7 +141,10 @@ impl Maker {
             back_off = (back_off * 2).min(BACK_OFF.1);
         }
         if self.rules.facts(POSITIONS_TOPIC).is_some_and(|facts| !facts.needs_key) {
-            tracing::warn!(topic = POSITIONS_TOPIC, "the topic's cleanup.policy is not compact: positions may expire in it");
+            tracing::warn!(
+                topic = POSITIONS_TOPIC,
+                "the topic's cleanup.policy is not compact: positions may expire in it"
+            );
         }
         Ok(())
     }

@@ -1,5 +1,8 @@
 //! `delivery = "exactly-once"`: a reader of committed records sees each event once and in order, whatever dies.
 
+mod fencing;
+mod kills;
+mod letters;
 mod steady;
 
 use crate::harness::{Harness, Relay, config};
