@@ -10,7 +10,7 @@ use crate::lifecycle::named;
 
 /// The configuration of a relay that delivers exactly once. All of a test's relays have one name, as those that take over from one
 /// another do; `further` are keys of `[relay]`.
-fn exact(harness: &Harness, further: &str) -> String {
+pub(crate) fn exact(harness: &Harness, further: &str) -> String {
     exact_with(harness, "", further)
 }
 

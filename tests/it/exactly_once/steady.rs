@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{exact, ready};
-use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
+use crate::harness::{Harness, Load, Received, Relay, Seeded, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
 
 const POSITIONS: &str = "walpost.positions";
@@ -22,19 +22,19 @@ async fn a_steady_load_arrives_once_and_in_order_with_its_position_beside_it() {
     verdict.assert_exact();
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
 
-    let key = format!("exact/{}", harness.name());
-    let mine = move |records: &[crate::harness::Received]| {
-        records.iter().any(|record| record.key_text() == Some(key.as_str()))
-    };
-    let positions = harness.consume_until(&[POSITIONS], "a position", mine).await;
-    let key = format!("exact/{}", harness.name());
-    let last = positions.iter().rfind(|record| record.key_text() == Some(key.as_str())).expect("a position");
-    let value: serde_json::Value = serde_json::from_str(last.value_text().expect("a value")).expect("JSON");
-    let system = harness.query_text("select system_identifier::text from pg_control_system()").await.expect("a text");
-    assert_eq!(value["system_identifier"], system.as_str());
+    // An orderly stop leaves the slot and the position at one place.
     let slot = format!("from pg_replication_slots where slot_name = '{}'", harness.name());
-    let confirmed = harness.query_text(&format!("select confirmed_flush_lsn::text {slot}")).await;
-    assert_eq!(value["flush"].as_str(), confirmed.as_deref(), "an orderly stop leaves both at one place");
+    let confirmed = harness.query_text(&format!("select confirmed_flush_lsn::text {slot}")).await.expect("an LSN");
+    let system = harness.query_text("select system_identifier::text from pg_control_system()").await.expect("a text");
+    let key = format!("exact/{}", harness.name());
+    let is_last = move |record: &Received| {
+        let value: serde_json::Value = serde_json::from_str(record.value_text()?).ok()?;
+        let is_mine = record.key_text() == Some(key.as_str()) && value["system_identifier"] == system.as_str();
+        Some(is_mine && value["flush"] == confirmed.as_str())
+    };
+    // Behind what other tests' relays may have left open.
+    let enough = move |records: &[Received]| records.last().and_then(&is_last) == Some(true);
+    harness.consume_until(&[POSITIONS], "the position of the slot", enough).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
