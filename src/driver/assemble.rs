@@ -10,7 +10,7 @@ use super::link::Link;
 use super::lookup::Lookup;
 use super::storing::Storing;
 use super::upkeep::Upkeep;
-use crate::config::{AdminApi, Config};
+use crate::config::{AdminApi, Config, Delivery};
 use crate::fault::Fault;
 use crate::postgres::ConnectOptions;
 use crate::relay::outbox::{Outbox, Role};
@@ -123,8 +123,17 @@ fn settings(config: &Config, postgres: &ConnectOptions) -> Settings {
         relay: relay.name.clone(),
         on_rejected: relay.on_rejected,
         dead_letter_topic: relay.dead_letter_topic.as_str().to_owned(),
-        max_in_flight: relay.max_in_flight,
-        max_in_flight_bytes: relay.max_in_flight_bytes,
+        max_in_flight: relay.max_in_flight * window(config),
+        max_in_flight_bytes: relay.max_in_flight_bytes.saturating_mul(window(config)),
+    }
+}
+
+/// By how much the window is larger than configured. In transactions an acknowledgement is a commit, and until then everything
+/// since the last one is in the window: with the same window a transaction would be too short for what its commit costs.
+const fn window(config: &Config) -> usize {
+    match config.kafka.delivery {
+        Delivery::AtLeastOnce => 1,
+        Delivery::ExactlyOnce => 4,
     }
 }
 
@@ -133,8 +142,8 @@ fn producer_options(config: &Config) -> ProducerOptions {
         bootstrap_servers: config.kafka.bootstrap_servers.clone(),
         client_id: format!("walpost-{}", config.relay.name),
         properties: config.kafka.properties.to_map(),
-        max_in_flight: config.relay.max_in_flight,
-        max_in_flight_bytes: config.relay.max_in_flight_bytes,
+        max_in_flight: config.relay.max_in_flight * window(config),
+        max_in_flight_bytes: config.relay.max_in_flight_bytes.saturating_mul(window(config)),
     }
 }
 

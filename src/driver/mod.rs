@@ -3,7 +3,7 @@
 //! | arm | waits for | hands it to |
 //! |---|---|---|
 //! | 1 | the order to stop | the core, which reads the open transaction to its end |
-//! | 2 | deliveries of the sink | the core's ledger |
+//! | 2 | deliveries of the sink, and how far it was at an earlier run | the core's ledger |
 //! | 3 | the answer to a look-up | the core's catalogue |
 //! | 4 | the note that the first backfill is published | the link, which confirms from then on |
 //! | 5 | the replication connection, when the core wants input or there is none | the core |

@@ -10,13 +10,15 @@ use tokio::time::Instant;
 
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
 
-/// Age at which a transaction ends in any case. A commit costs some milliseconds in which nothing is sent.
-const AGE_MAX: Duration = Duration::from_millis(100);
+/// Age at which a transaction ends in any case, at least and at most: [`SHARE`] times what a commit costs.
+const AGE_MAX: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// While a transaction is committed nothing is sent, so under load commits take one part of the time in so many.
+const SHARE: u32 = 15;
 /// Age at which one ends that has few records, so that a slow stream does not wait.
 const AGE_MIN: Duration = Duration::from_millis(5);
 /// How many records are few: at more of them in [`AGE_MIN`] the time of a commit is better shared by more.
-const FEW: usize = 100;
-/// How long nothing comes when the stream has paused.
+const FEW: usize = 50;
+/// How long nothing comes at least when the stream has paused; as long as a commit costs if that is more.
 const PAUSE: Duration = Duration::from_millis(4);
 /// Memory that is kept for the next transaction, in bytes, beyond what the window lets in: a record that is larger than the
 /// whole window passes alone, and shall not stay for ever.
@@ -36,6 +38,10 @@ pub(super) struct Contents {
     begun: Instant,
     /// When its last record came.
     touched: Instant,
+    /// When its position was sent.
+    sealed: Instant,
+    /// How long the last commit took, from the last record to the answer.
+    cost: Duration,
     /// How many records and bytes make a transaction that is large enough.
     enough: (usize, usize),
 }
@@ -58,6 +64,8 @@ impl Contents {
             highest: None,
             begun: now,
             touched: now,
+            sealed: now,
+            cost: Duration::ZERO,
             enough: ((window_records / 4 * 3).max(1), (window_bytes / 4 * 3).max(1)),
         }
     }
@@ -74,6 +82,11 @@ impl Contents {
     pub(super) fn begin(&mut self, now: Instant) {
         assert!(self.kept.is_empty(), "a transaction begins when the one before is done with");
         (self.begun, self.touched) = (now, now);
+    }
+
+    /// The last record has been sent.
+    pub(super) fn seal(&mut self, now: Instant) {
+        self.sealed = now;
     }
 
     /// How long ago the transaction began.
@@ -109,12 +122,14 @@ impl Contents {
             return self.begun;
         }
         let soonest = self.begun + AGE_MIN;
-        let paused = if self.kept.len() < FEW { soonest } else { soonest.max(self.touched + PAUSE) };
-        paused.min(self.begun + AGE_MAX)
+        let pause = PAUSE.max(self.cost);
+        let paused = if self.kept.len() < FEW { soonest } else { soonest.max(self.touched + pause) };
+        paused.min(self.begun + (self.cost * SHARE).clamp(AGE_MAX.0, AGE_MAX.1))
     }
 
     /// The transaction is committed: hands out its tickets, and is empty.
-    pub(super) fn commit(&mut self, into: &mut Vec<Ticket>) {
+    pub(super) fn commit(&mut self, into: &mut Vec<Ticket>, now: Instant) {
+        self.cost = now.saturating_duration_since(self.sealed);
         into.extend(self.kept.iter().map(|kept| kept.ticket));
         if let Some(highest) = self.highest {
             self.committed_below = Ticket(highest.0 + 1);
@@ -201,7 +216,7 @@ mod tests {
         let mut contents = contents(&[2, 0, 1]);
         assert_eq!(contents.whole(), Some(Ticket(2)));
         let mut acked = Vec::new();
-        contents.commit(&mut acked);
+        contents.commit(&mut acked, Instant::now());
         assert_eq!(acked, [2, 0, 1].map(Ticket));
         contents.keep(Ticket(4), &RECORD, Instant::now());
         assert_eq!(contents.whole(), None);
@@ -220,8 +235,22 @@ mod tests {
         };
         assert_eq!(with(3, AGE_MIN), AGE_MIN);
         assert_eq!(with(FEW as u64, Duration::from_millis(50)), Duration::from_millis(54));
-        assert_eq!(with(FEW as u64, Duration::from_millis(99)), AGE_MAX);
+        assert_eq!(with(FEW as u64, Duration::from_millis(99)), AGE_MAX.0);
         assert_eq!(with(750, Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_transaction_lives_the_longer_the_more_a_commit_costs() {
+        let start = Instant::now();
+        let mut contents = Contents::new(1_000, 1_000_000, start);
+        contents.begin(start);
+        contents.seal(start);
+        contents.commit(&mut Vec::new(), start + Duration::from_millis(20));
+        contents.begin(start);
+        (0..FEW as u64).for_each(|ticket| contents.keep(Ticket(ticket), &RECORD, start));
+        assert_eq!(contents.due() - start, Duration::from_millis(20), "a pause as long as a commit");
+        contents.keep(Ticket(FEW as u64), &RECORD, start + Duration::from_secs(9));
+        assert_eq!(contents.due() - start, Duration::from_millis(300));
     }
 
     proptest! {

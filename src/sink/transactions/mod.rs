@@ -266,7 +266,7 @@ impl TransactionalSink {
 
     fn handle_committed(&mut self, into: &mut Deliveries) {
         let first = into.acked.len();
-        self.contents.commit(&mut into.acked);
+        self.contents.commit(&mut into.acked, Instant::now());
         self.blame.committed(&into.acked[first..]);
         self.stored = self.in_doubt.take();
         self.rest();

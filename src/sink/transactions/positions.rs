@@ -177,12 +177,15 @@ impl Place<'_> {
         end: i64,
         stopped: &impl Fn() -> bool,
     ) -> Result<Option<Option<Vec<u8>>>, ReadError> {
+        if start >= end {
+            return Ok(None);
+        }
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(POSITIONS_TOPIC, self.partition, Offset::Offset(start))?;
         consumer.assign(&list)?;
         let mut last = None;
         // Up to the end as it is now: what was committed before the call is before it.
-        while start < end {
+        loop {
             match consumer.poll(TICK) {
                 Some(Ok(message)) => {
                     if message.key() == Some(self.key.as_bytes()) {

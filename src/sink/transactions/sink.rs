@@ -98,6 +98,7 @@ impl Sink for TransactionalSink {
             }
             Err(code) => generation.fail(POSITION, &record, code),
         }
+        self.contents.seal(Instant::now());
         self.in_doubt = Some(stored);
         self.phase = Phase::Sealing;
         // Wakes `deliveries` should everything have arrived already.
