@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::LIMITLESS;
 use super::anchor::{Anchor, Started};
 use crate::fault::Fault;
 use crate::postgres::{ConnectOptions, Connection};
@@ -10,9 +11,8 @@ use crate::relay::boundary::{Checkpoint, Lsn};
 use crate::sink::{Cluster, Opened, Sink};
 use crate::source::{Origin, SourceError};
 
-/// How often the server is asked where its log ends, and how long after a connection was lost.
-const ATTEMPTS: usize = 20;
-const PAUSE: Duration = Duration::from_millis(500);
+/// How long the server may take to say where its log ends.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// Where the relay is with the positions in Kafka. For a sink that stores none it is always open.
 pub(super) struct Storing {
@@ -83,15 +83,14 @@ impl Storing {
         Ok(())
     }
 
-    /// Where the server's log ends. The connection was there a moment ago: one that is lost is worth a few more attempts.
+    /// Where the server's log ends, if it says so now. It may be waiting for this very relay before it shuts down, and then takes no
+    /// question: the check is left out.
     async fn end_of_log(&self) -> Result<Lsn, Fault> {
-        for _ in 1..ATTEMPTS {
-            match self.try_end_of_log().await {
-                Err(error) if error.is_transient() => tokio::time::sleep(PAUSE).await,
-                outcome => return Ok(outcome?),
-            }
+        match tokio::time::timeout(ANSWER, self.try_end_of_log()).await {
+            Ok(Err(error)) if !error.is_transient() => Err(error.into()),
+            Ok(Ok(end)) => Ok(end),
+            Ok(Err(_)) | Err(_) => Ok(LIMITLESS),
         }
-        Ok(self.try_end_of_log().await?)
     }
 
     async fn try_end_of_log(&self) -> Result<Lsn, SourceError> {
