@@ -32,6 +32,9 @@ mod positions;
 mod recovery;
 mod sink;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

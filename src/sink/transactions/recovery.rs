@@ -227,3 +227,23 @@ pub(super) async fn blocking<T: Send + 'static, S: Clone + Send + 'static>(
     let stopped = stopped.clone();
     tokio::task::spawn_blocking(move || work(stopped)).await.expect("a call to kafka does not panic")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::boundary::{Checkpoint, Lsn, Position};
+
+    #[test]
+    fn a_position_past_all_that_are_known_is_another_relays() {
+        let at = |flush, ordinal| {
+            let checkpoint = Checkpoint { position: Position { commit: Lsn(9), ordinal }, flush: Lsn(flush) };
+            let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
+            Some(StoredPosition { checkpoint, cluster })
+        };
+        let known = [at(10, 1), at(10, 5)];
+        assert!(!is_past(&known, &None) && !is_past(&known, &at(10, 0)), "another's transaction may hide the last");
+        assert!(!is_past(&known, &at(10, 1)) && !is_past(&known, &at(10, 5)));
+        assert!(is_past(&known, &at(10, 6)) && is_past(&known, &at(11, 5)));
+        assert!(is_past(&[None, None], &at(1, 1)));
+    }
+}
