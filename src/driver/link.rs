@@ -161,6 +161,11 @@ impl Link {
         !matches!(&self.state, State::Up(source) if source.backfill_end.is_some())
     }
 
+    /// Ends the stream, and connects again after a while.
+    pub(super) fn give_way(&mut self) -> LinkEvent {
+        self.failed(postgres::Error::Closed { source: None }.into())
+    }
+
     /// Whether there is a stream.
     pub(super) const fn is_up(&self) -> bool {
         matches!(self.state, State::Up(_))

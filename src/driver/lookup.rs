@@ -1,12 +1,13 @@
 //! Answers the core's requests, one at a time. An outage is no answer: the question is put again until there is one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
 use crate::contracts;
-use crate::postgres::{ConnectOptions, Connection, sqlstate};
+use crate::postgres::{self, ConnectOptions, Connection, sqlstate};
 use crate::relay::boundary::{Answer, Request, SchemaVersion, SchemaVersionId};
 use crate::sink::Topics;
 use crate::source::SourceError;
@@ -20,6 +21,7 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Lookup {
     sources: Arc<Sources>,
     pending: Option<JoinHandle<Answer>>,
+    turned_away: Arc<AtomicBool>,
 }
 
 struct Sources {
@@ -27,6 +29,7 @@ struct Sources {
     topics: Arc<Topics>,
     create_topics: bool,
     telemetry: Arc<Telemetry>,
+    turned_away: Arc<AtomicBool>,
 }
 
 impl Lookup {
@@ -36,7 +39,9 @@ impl Lookup {
         create_topics: bool,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { sources: Arc::new(Sources { postgres, topics, create_topics, telemetry }), pending: None }
+        let turned_away = Arc::<AtomicBool>::default();
+        let sources = Sources { postgres, topics, create_topics, telemetry, turned_away: Arc::clone(&turned_away) };
+        Self { sources: Arc::new(sources), pending: None, turned_away }
     }
 
     /// Puts a question. One that was open is given up: the core waits for one answer at a time.
@@ -46,6 +51,11 @@ impl Lookup {
         if let Some(given_up) = self.pending.replace(asked) {
             given_up.abort();
         }
+    }
+
+    /// Whether Postgres has turned a question away, as it takes no connections. Once for each time.
+    pub(super) fn was_turned_away(&self) -> bool {
+        self.turned_away.swap(false, Ordering::Relaxed)
     }
 
     /// The answer to the open question. Cancel-safe.
@@ -74,7 +84,13 @@ impl Sources {
                     self.telemetry.set_waiting_for(None);
                     return answer;
                 }
-                Err(error) => format!("{error:#}"),
+                Err(error) => {
+                    let of_postgres = error.chain().find_map(|cause| cause.downcast_ref::<postgres::Error>());
+                    if of_postgres.and_then(postgres::Error::sqlstate) == Some(sqlstate::CANNOT_CONNECT_NOW) {
+                        self.turned_away.store(true, Ordering::Relaxed);
+                    }
+                    format!("{error:#}")
+                }
             };
             tracing::warn!(error, "look-up failed and is tried again");
             self.telemetry.note_error(error.as_str());

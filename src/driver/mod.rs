@@ -121,6 +121,11 @@ impl<S: Sink + Send> Driver<S> {
         let mut deliveries = Deliveries::default();
         loop {
             let idle = self.poll()?;
+            // A server that shuts down takes no question any more, and waits for the stream while that waits for the answer.
+            if self.link.is_up() && self.lookup.was_turned_away() {
+                let lost = self.link.give_way();
+                self.handle_link(lost)?;
+            }
             self.seal(stop_by.is_some());
             if self.link.confirm(self.confirmable(self.sink.stored())) == Confirm::NoteBackfill {
                 self.backfill_note.write();
