@@ -1,5 +1,6 @@
 //! `delivery = "exactly-once"`: a reader of committed records sees each event once and in order, whatever dies.
 
+mod acls;
 mod fencing;
 mod kills;
 mod letters;
