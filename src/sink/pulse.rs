@@ -52,10 +52,15 @@ impl Nagle {
     pub(super) fn beats(&mut self, outstanding: usize) -> bool {
         let beats = self.unanswered == 0 && outstanding > 0;
         if beats {
-            self.beaten = self.last;
-            self.unanswered = outstanding;
+            self.beat(outstanding);
         }
         beats
+    }
+
+    /// Counts a beat, with so many records outstanding.
+    pub(super) fn beat(&mut self, outstanding: usize) {
+        self.beaten = self.last;
+        self.unanswered = outstanding;
     }
 
     /// Whether the records of the last beat are all answered.

@@ -6,6 +6,7 @@ mod chaos;
 mod first;
 mod demo;
 mod examples;
+mod exactly_once;
 mod harness;
 mod lifecycle;
 mod routing;
