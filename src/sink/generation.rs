@@ -56,7 +56,7 @@ impl Generation {
         let context = Context { inbox: Arc::clone(&inbox), connection: Arc::clone(connection), log: log.clone() };
         let producer = ThreadedProducer::from_config_and_context(config, context).map_err(SinkError::Create)?;
         let pulse = match pace {
-            Pace::Pulse => Some(Pulse::start(producer.clone()).map_err(SinkError::Thread)?),
+            Pace::Pulse { again } => Some(Pulse::start(producer.clone(), again).map_err(SinkError::Thread)?),
             Pace::Linger => None,
         };
         Ok(Self {

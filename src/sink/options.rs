@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
@@ -210,20 +211,27 @@ pub(super) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
     /// [`super::pulse`].
-    Pulse,
+    Pulse {
+        /// The first wait for an answer.
+        again: Duration,
+    },
     /// librdkafka, by the user's `linger.ms`.
     Linger,
 }
 
-pub(super) fn pace(options: &ProducerOptions) -> Pace {
+pub(super) fn pace(options: &ProducerOptions, again: Duration) -> Pace {
     let names = ALIASES.iter().filter(|(_, name)| *name == "linger.ms").flat_map(|(alias, name)| [*alias, *name]);
-    if names.into_iter().any(|name| options.properties.contains_key(name)) { Pace::Linger } else { Pace::Pulse }
+    if names.into_iter().any(|name| options.properties.contains_key(name)) {
+        Pace::Linger
+    } else {
+        Pace::Pulse { again }
+    }
 }
 
 /// Gives records so long to be delivered, which `linger.ms` must be shorter than.
-pub(super) fn set_message_timeout(config: &mut ClientConfig, options: &ProducerOptions, millis: u128) {
+pub(super) fn set_message_timeout(config: &mut ClientConfig, pace: Pace, millis: u128) {
     config.set("message.timeout.ms", millis.to_string());
-    if pace(options) == Pace::Pulse {
+    if let Pace::Pulse { .. } = pace {
         config.set("linger.ms", LINGER_MS.min(millis - 1).to_string());
     }
 }
@@ -304,7 +312,9 @@ mod tests {
         assert_eq!(config.get("acks"), Some("all"));
         assert_eq!(config.get("batch.size"), Some("20000"));
         assert_eq!(config.get("linger.ms"), Some("7"));
-        assert_eq!([pace(&given), pace(&options(&[]))], [Pace::Linger, Pace::Pulse]);
+        let again = Duration::from_millis(4);
+        assert_eq!(pace(&given, again), Pace::Linger);
+        assert_eq!(pace(&options(&[]), again), Pace::Pulse { again });
     }
 
     #[test]

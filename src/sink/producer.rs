@@ -14,7 +14,7 @@ use super::options::{ProducerOptions, TopicRules, batch_bytes, pace, producer_co
 use super::outcome::{Outcome, outcome, unfit};
 use super::suspects::Suspects;
 use super::warmup::{Admission, Warmup};
-use super::{Closed, Deliveries, SendError, Sink, SinkError};
+use super::{Closed, Deliveries, SendError, Sink, SinkError, pulse};
 use crate::relay::boundary::{Failure, Record, Refusal, Ticket, Verdict};
 
 /// How often a failed producer is looked at until it has given everything back.
@@ -305,5 +305,5 @@ fn start(
     log: &LogGate,
 ) -> Result<Generation, SinkError> {
     let batch_bytes = batch_bytes(options, rules);
-    Generation::start(&producer_config(options, batch_bytes), pace(options), batch_bytes, connection, log)
+    Generation::start(&producer_config(options, batch_bytes), pace(options, pulse::AGAIN), batch_bytes, connection, log)
 }

@@ -14,9 +14,10 @@ use crate::relay::boundary::{OwnedRecord, Record, Ticket};
 const AGE_MAX: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// While a transaction is committed nothing is sent, so under load commits take one part of the time in so many.
 const SHARE: u32 = 15;
-/// Age at which one ends that has few records, so that a slow stream does not wait.
-const AGE_MIN: Duration = Duration::from_millis(5);
-/// How many records are few: at more of them in [`AGE_MIN`] the time of a commit is better shared by more.
+/// Age at which one ends that has few records, so that a slow stream does not wait: what comes while it is committed is in the
+/// next one anyway.
+const AGE_MIN: Duration = Duration::from_millis(1);
+/// How many records are few: at more of them the time of a commit is better shared by more.
 const FEW: usize = 50;
 /// How long nothing comes at least when the stream has paused; as long as a commit costs if that is more.
 const PAUSE: Duration = Duration::from_millis(4);
@@ -233,7 +234,7 @@ mod tests {
             (0..records).for_each(|ticket| contents.keep(Ticket(ticket), &RECORD, start + last));
             contents.due() - start
         };
-        assert_eq!(with(3, AGE_MIN), AGE_MIN);
+        assert_eq!(with(3, Duration::ZERO), AGE_MIN);
         assert_eq!(with(FEW as u64, Duration::from_millis(50)), Duration::from_millis(54));
         assert_eq!(with(FEW as u64, Duration::from_millis(99)), AGE_MAX.0);
         assert_eq!(with(750, Duration::ZERO), Duration::ZERO);

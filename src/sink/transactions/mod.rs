@@ -22,6 +22,8 @@
 //! - Both fencing by another producer and the coordinator's time-out end in the same fatal error (`_FENCED`). A transaction older
 //!   than its time-out is taken for timed out, unless the position in Kafka has been moved by another.
 //! - `commit_transaction` waits in steps of 100 ms while a record is on its way, so it is called when none is.
+//! - A commit is answered before its markers are written. Whoever adds a partition to the next transaction before that is sent away, and
+//!   librdkafka asks again after 20 ms (`rd_kafka_txn_handle_AddPartitionsToTxn`), so there is a short rest in between.
 //! - A record that fails makes the transaction abortable; what else is queued fails with it. No gapless guarantee is needed.
 
 mod blame;
@@ -76,6 +78,8 @@ pub struct TransactionalSink {
     contents: Contents,
     /// Whether the transactional id has been taken once.
     is_open: bool,
+    /// No transaction is begun before that time.
+    rest_until: Option<Instant>,
     /// The last position that was committed.
     stored: Option<StoredPosition>,
     /// The position of a transaction whose commit may have begun.
@@ -135,6 +139,7 @@ impl TransactionalSink {
             answer: None,
             contents,
             is_open: false,
+            rest_until: None,
             stored: None,
             in_doubt: None,
             failed: Vec::new(),
@@ -272,6 +277,7 @@ impl TransactionalSink {
         self.contents.commit(&mut into.acked, Instant::now());
         self.blame.committed(&into.acked[first..]);
         self.stored = self.in_doubt.take();
+        self.rest_until = Some(Instant::now() + MARKERS);
         self.rest();
     }
 
@@ -360,6 +366,9 @@ impl TransactionalSink {
 
 /// Whether a call that blocks is to end.
 type Stopped = Box<dyn Fn() -> bool + Send>;
+
+/// How long Kafka has to write the markers of a transaction that is committed.
+const MARKERS: Duration = Duration::from_millis(5);
 
 /// How often something is looked at that nothing tells of.
 const TICK: Duration = Duration::from_millis(10);

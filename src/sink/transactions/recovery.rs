@@ -10,6 +10,7 @@ use super::super::connection::Connection;
 use super::super::context::LogGate;
 use super::super::generation::Generation;
 use super::super::options::{ProducerOptions, TopicRules, batch_bytes, pace, producer_config, set_message_timeout};
+use super::super::pulse::AGAIN_IN_TRANSACTIONS;
 use super::super::topics::Topics;
 use super::super::{SinkError, TransactionsError};
 use super::calls::{self, Ended};
@@ -78,8 +79,9 @@ impl Maker {
         config.set("transactional.id", self.identity.transactional_id());
         config.set("transaction.timeout.ms", timeout.to_string());
         // Before the coordinator gives the transaction up, which would look as if another relay had taken over.
-        set_message_timeout(&mut config, &self.options, (timeout / 2).max(100));
-        Generation::start(&config, pace(&self.options), batch_bytes, &self.connection, &self.log)
+        let pace = pace(&self.options, AGAIN_IN_TRANSACTIONS);
+        set_message_timeout(&mut config, pace, (timeout / 2).max(100));
+        Generation::start(&config, pace, batch_bytes, &self.connection, &self.log)
     }
 
     /// Makes a producer that owns the transactional id and reads back how far its predecessor came. Waits for as long as Kafka

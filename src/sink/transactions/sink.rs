@@ -17,7 +17,7 @@ impl TransactionalSink {
     fn begin(&mut self) -> bool {
         match self.phase {
             Phase::Open => return true,
-            Phase::Idle if !self.must_renew() => {}
+            Phase::Idle if !self.must_renew() && self.rest_until.is_none_or(|until| Instant::now() >= until) => {}
             _ => return false,
         }
         let Some(generation) = &self.generation else { return false };
@@ -45,7 +45,13 @@ impl TransactionalSink {
                 self.answer = Some(answer);
                 self.phase = Phase::Closed;
             }
-            (Phase::Idle, Some(filled)) => filled.await,
+            (Phase::Idle, Some(filled)) => match self.rest_until {
+                None => filled.await,
+                Some(until) => {
+                    self.room = tokio::time::timeout_at(until, filled).await.is_err();
+                    self.rest_until = self.rest_until.filter(|_| !self.room);
+                }
+            },
             (Phase::Open, Some(filled)) => {
                 // One that is not whole is looked at from time to time: it must not grow old.
                 let until = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(1));
