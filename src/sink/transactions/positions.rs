@@ -1,5 +1,6 @@
 //! The topic in which each relay keeps how far it is: written in the transaction that makes it true, read at the start.
 
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -114,52 +115,73 @@ pub(super) enum Extent {
     Everything,
 }
 
-/// Reads the last position under `key`. Blocks.
-pub(super) fn read(
-    options: &ProducerOptions,
-    key: &str,
-    extent: Extent,
-    stopped: &impl Fn() -> bool,
-) -> Result<Option<StoredPosition>, ReadError> {
-    let committed = consumer(options, "read_committed")?;
-    let uncommitted = (extent == Extent::Everything).then(|| consumer(options, "read_uncommitted")).transpose()?;
-    let metadata = committed.fetch_metadata(Some(POSITIONS_TOPIC), ANSWER)?;
-    let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == POSITIONS_TOPIC) else { return Ok(None) };
-    if let Some(error) = topic.error() {
-        return Err(KafkaError::MetadataFetch(error.into()).into());
+/// Reads positions.
+pub(super) struct Reader {
+    committed: Consuming,
+    /// Sees the open transactions, too.
+    uncommitted: Consuming,
+}
+
+impl Reader {
+    /// Does not wait for a broker.
+    ///
+    /// # Errors
+    /// librdkafka's, where the settings contradict each other.
+    pub(super) fn new(options: &ProducerOptions) -> Result<Self, KafkaError> {
+        Ok(Self {
+            committed: consumer(options, "read_committed")?,
+            uncommitted: consumer(options, "read_uncommitted")?,
+        })
     }
-    let deadline = Instant::now() + READING;
-    let mut found = None;
-    for partition in topic.partitions() {
-        let mut span = committed.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
-        let place = Place { partition: partition.id(), key, deadline };
-        if let Some(uncommitted) = &uncommitted {
-            let (_, end) = uncommitted.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
-            // Only a position of this relay's is waited for, whether it was committed or not: others may hang for long.
-            let is_hidden = span.1 < end && place.last(uncommitted, span.1, end, stopped)?.is_some();
-            let mut told = false;
-            while is_hidden && span.1 < end {
-                if stopped() {
-                    return Err(ReadError::Stopped);
+
+    /// Reads the last position under `key`. Blocks; to be called on a thread of the runtime's.
+    pub(super) fn read(
+        &self,
+        key: &str,
+        extent: Extent,
+        stopped: &impl Fn() -> bool,
+    ) -> Result<Option<StoredPosition>, ReadError> {
+        let Self { committed, uncommitted } = self;
+        let metadata = committed.fetch_metadata(Some(POSITIONS_TOPIC), ANSWER)?;
+        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == POSITIONS_TOPIC) else {
+            return Ok(None);
+        };
+        if let Some(error) = topic.error() {
+            return Err(KafkaError::MetadataFetch(error.into()).into());
+        }
+        let deadline = Instant::now() + READING;
+        let mut found = None;
+        for partition in topic.partitions() {
+            let mut span = committed.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
+            let place = Place { partition: partition.id(), key, deadline };
+            if extent == Extent::Everything {
+                let (_, end) = uncommitted.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
+                // Only a position of this relay's is waited for, whether it was committed or not: others may hang for long.
+                let is_hidden = span.1 < end && place.last(uncommitted, span.1, end, stopped)?.is_some();
+                let mut told = false;
+                while is_hidden && span.1 < end {
+                    if stopped() {
+                        return Err(ReadError::Stopped);
+                    }
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::info!(topic = POSITIONS_TOPIC, "waiting for a transaction of another relay to end");
+                    }
+                    std::thread::sleep(TICK);
+                    span = committed.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
                 }
-                if !std::mem::replace(&mut told, true) {
-                    tracing::info!(topic = POSITIONS_TOPIC, "waiting for a transaction of another relay to end");
-                }
-                std::thread::sleep(TICK);
-                span = committed.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
+            }
+            let tail = span.0.max(span.1 - TAIL);
+            let mut last = place.last(committed, tail, span.1, stopped)?;
+            if last.is_none() && tail > span.0 {
+                last = place.last(committed, span.0, span.1, stopped)?;
+            }
+            // A tombstone is a position that was taken back.
+            if let Some(Some(value)) = last {
+                found = Some(StoredPosition::decode(&value).ok_or(ReadError::Malformed)?);
             }
         }
-        let tail = span.0.max(span.1 - TAIL);
-        let mut last = place.last(&committed, tail, span.1, stopped)?;
-        if last.is_none() && tail > span.0 {
-            last = place.last(&committed, span.0, span.1, stopped)?;
-        }
-        // A tombstone is a position that was taken back.
-        if let Some(Some(value)) = last {
-            found = Some(StoredPosition::decode(&value).ok_or(ReadError::Malformed)?);
-        }
+        Ok(found)
     }
-    Ok(found)
 }
 
 struct Place<'a> {
@@ -210,6 +232,24 @@ impl Place<'_> {
     }
 }
 
+/// A consumer, whose end takes a tenth of a second that nobody need wait for but the end of the runtime.
+struct Consuming(Option<BaseConsumer<Quiet>>);
+
+impl Deref for Consuming {
+    type Target = BaseConsumer<Quiet>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Consuming {
+    fn drop(&mut self) {
+        let consumer = self.0.take();
+        drop(tokio::task::spawn_blocking(move || drop(consumer)));
+    }
+}
+
 /// A consumer's errors come as answers, too; the end of a partition is none.
 struct Quiet;
 
@@ -225,7 +265,7 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
-fn consumer(options: &ProducerOptions, isolation: &str) -> Result<BaseConsumer<Quiet>, KafkaError> {
+fn consumer(options: &ProducerOptions, isolation: &str) -> Result<Consuming, KafkaError> {
     let mut config: ClientConfig = admin_config(options);
     config
         .set("group.id", format!("{}-positions", options.client_id))
@@ -233,9 +273,10 @@ fn consumer(options: &ProducerOptions, isolation: &str) -> Result<BaseConsumer<Q
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest")
-        .set("fetch.wait.max.ms", "50")
+        // The end is told by an empty answer.
+        .set("fetch.wait.max.ms", "5")
         .set("isolation.level", isolation);
-    config.create_with_context(Quiet)
+    config.create_with_context(Quiet).map(|consumer| Consuming(Some(consumer)))
 }
 
 #[cfg(test)]

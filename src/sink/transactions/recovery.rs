@@ -14,7 +14,7 @@ use super::super::pulse::AGAIN_IN_TRANSACTIONS;
 use super::super::topics::Topics;
 use super::super::{SinkError, TransactionsError};
 use super::calls::{self, Ended};
-use super::positions::{self, Cluster, Extent, POSITIONS_TOPIC, ReadError, StoredPosition};
+use super::positions::{self, Cluster, Extent, POSITIONS_TOPIC, ReadError, Reader, StoredPosition};
 
 /// The first and the longest wait before something that failed is tried again.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -97,13 +97,14 @@ impl Maker {
     ) -> Result<Recovered, SinkError> {
         self.ensure_topic().await?;
         // Before anybody is fenced: it might be another database's relay of the same name, or the one that has taken over.
-        let visible = self.clone().read(Extent::Visible, &stopped).await?;
+        let reader = Arc::new(Reader::new(&self.options).map_err(SinkError::Create)?);
+        let visible = self.read(&reader, Extent::Visible, &stopped).await?;
         self.check(&visible, &cluster)?;
         if known.as_ref().is_some_and(|known| is_past(known, &visible)) {
             return Err(self.fenced());
         }
         let generation = self.clone().own(stopped.clone()).await?;
-        let stored = self.clone().read(Extent::Everything, &stopped).await?;
+        let stored = self.read(&reader, Extent::Everything, &stopped).await?;
         self.check(&stored, &cluster)?;
         if known.is_some_and(|known| !known.contains(&stored)) {
             generation.retire();
@@ -184,15 +185,16 @@ impl Maker {
     }
 
     /// Reads the relay's position.
-    pub(super) async fn read(
-        self,
+    async fn read(
+        &self,
+        reader: &Arc<Reader>,
         extent: Extent,
         stopped: &(impl Fn() -> bool + Clone + Send + 'static),
     ) -> Result<Option<StoredPosition>, SinkError> {
         let mut back_off = BACK_OFF.0;
         loop {
-            let (options, key) = (self.options.clone(), self.identity.position_key());
-            let outcome = blocking(stopped, move |stopped| positions::read(&options, &key, extent, &stopped)).await;
+            let (reader, key) = (Arc::clone(reader), self.identity.position_key());
+            let outcome = blocking(stopped, move |stopped| reader.read(&key, extent, &stopped)).await;
             match outcome {
                 Ok(stored) => return Ok(stored),
                 Err(ReadError::Stopped) => return Err(SinkError::Stopped),
