@@ -149,7 +149,7 @@ fn settings(config: &Config, postgres: &ConnectOptions) -> Settings {
 const fn window(config: &Config) -> usize {
     match config.kafka.delivery {
         Delivery::AtLeastOnce => 1,
-        Delivery::ExactlyOnce => 4,
+        Delivery::ExactlyOnce => 2,
     }
 }
 

@@ -24,8 +24,8 @@ const PAUSE: Duration = Duration::from_millis(4);
 /// Memory that is kept for the next transaction, in bytes, beyond what the window lets in: a record that is larger than the
 /// whole window passes alone, and shall not stay for ever.
 const SPARE_BYTES: usize = 64 * 1024 * 1024;
-/// The length of a value that is null.
-const NULL: u64 = u64::MAX;
+/// The length of a value that is null. Every other is below it: librdkafka's largest record has a gigabyte.
+const NULL: u32 = u32::MAX;
 
 /// The records of the open transaction.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Contents {
         put(&mut self.bytes, Some(record.topic.as_bytes()));
         put(&mut self.bytes, record.key);
         put(&mut self.bytes, record.value);
-        self.bytes.extend_from_slice(&(record.headers.len() as u64).to_ne_bytes());
+        put_length(&mut self.bytes, record.headers.len());
         for header in record.headers {
             put(&mut self.bytes, Some(header.name.as_bytes()));
             put(&mut self.bytes, header.value);
@@ -166,18 +166,28 @@ impl Contents {
 }
 
 fn put(into: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    into.extend_from_slice(&bytes.map_or(NULL, |bytes| bytes.len() as u64).to_ne_bytes());
-    into.extend_from_slice(bytes.unwrap_or_default());
+    match bytes {
+        None => into.extend_from_slice(&NULL.to_ne_bytes()),
+        Some(bytes) => {
+            put_length(into, bytes.len());
+            into.extend_from_slice(bytes);
+        }
+    }
+}
+
+fn put_length(into: &mut Vec<u8>, length: usize) {
+    let length = u32::try_from(length).ok().filter(|length| *length < NULL);
+    into.extend_from_slice(&length.expect("librdkafka has taken the record").to_ne_bytes());
 }
 
 /// Reads what [`put`] has written, and nothing else: a length that does not fit is a bug.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn number(&mut self) -> u64 {
+    fn number(&mut self) -> u32 {
         let (number, rest) = self.0.split_first_chunk().expect("a kept record is whole");
         self.0 = rest;
-        u64::from_ne_bytes(*number)
+        u32::from_ne_bytes(*number)
     }
 
     fn take(&mut self) -> Option<&'a [u8]> {
