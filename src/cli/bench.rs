@@ -1,6 +1,5 @@
 //! `walpost bench`: what an event costs, how fast it gets to Kafka, and how soon. And the hidden command that it measures itself with.
 
-use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -8,11 +7,11 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::demo::{duration, property};
+use super::venue::{ServerArgs, duration, write};
 use crate::bench::{self, BenchError, Options, Part, Payload, Report};
 use crate::config::Delivery;
 use crate::signals::Interrupts;
-use crate::venue::{Colour, Named, View};
+use crate::venue::View;
 
 /// The log's filter unless the user has one: what fails is told at the end.
 pub const LOG_FILTER: &str = "error";
@@ -28,17 +27,9 @@ pub struct BenchArgs {
     #[arg(value_name = "PART")]
     pub parts: Vec<Part>,
 
-    /// Use this PostgreSQL (wal_level = logical): the benchmark creates a database of its own there and drops it at its end.
-    #[arg(long, value_name = "URL")]
-    pub postgres: Option<String>,
-
-    /// Use this Kafka: the benchmark creates topics of its own there and deletes them at its end.
-    #[arg(long, value_name = "SERVERS")]
-    pub kafka: Option<String>,
-
-    /// A property of librdkafka that it takes to reach that Kafka, such as security.protocol=SSL; may be repeated.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = property, requires = "kafka")]
-    pub kafka_property: Vec<(String, String)>,
+    /// Servers of the user's.
+    #[command(flatten)]
+    pub servers: ServerArgs,
 
     /// Events in a backlog.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000_000))]
@@ -87,14 +78,9 @@ pub struct NullArgs {
 /// A [`BenchError`], which knows its exit code. Or the report could not be written.
 pub async fn run(args: &BenchArgs, out: &mut (impl Write + IsTerminal + Send)) -> anyhow::Result<()> {
     let interrupts = Interrupts::listen().context("listen for signals")?;
-    let named = Named {
-        postgres: args.postgres.clone(),
-        kafka: args.kafka.clone(),
-        kafka_properties: BTreeMap::from_iter(args.kafka_property.iter().cloned()),
-    };
     let parts = if args.parts.is_empty() { Part::value_variants().to_vec() } else { args.parts.clone() };
     let options = Options {
-        named,
+        named: args.servers.named(),
         parts,
         events: args.events,
         per_transaction: args.per_transaction.clone(),
@@ -105,7 +91,7 @@ pub async fn run(args: &BenchArgs, out: &mut (impl Write + IsTerminal + Send)) -
         runs: args.runs,
     };
     let report = bench::run(&options, &View::stderr(), &interrupts).await?;
-    write(&report, args.json, out).context("write the report")?;
+    write(&report, args.json, Report::table, out).context("write the report")?;
     if report.left_behind.is_empty() { Ok(()) } else { Err(BenchError::LeftBehind.into()) }
 }
 
@@ -118,15 +104,4 @@ pub async fn null(args: &NullArgs, path: Option<&Path>, out: &mut (impl Write + 
     let report = bench::run_null(path, args.events, interrupts.stop).await?;
     serde_json::to_writer(&mut *out, &report)?;
     Ok(out.flush()?)
-}
-
-fn write(report: &Report, json: bool, out: &mut (impl Write + IsTerminal)) -> std::io::Result<()> {
-    if json {
-        serde_json::to_writer(&mut *out, report)?;
-        writeln!(out)?;
-    } else {
-        let colour = Colour::of(out);
-        write!(out, "\n{}", report.table(colour))?;
-    }
-    out.flush()
 }

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod demo;
 pub mod migrate;
 pub mod run;
+pub mod venue;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;

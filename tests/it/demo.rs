@@ -1,85 +1,20 @@
 //! `walpost demo` as a program: its numbers, its exit codes, its end on a signal, and what it leaves behind, which is nothing.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::harness::{Harness, PATIENCE};
+use crate::harness::Harness;
+use crate::harness::program::{Ended, command, interrupt, run};
 
-/// A demo that has ended.
-struct Ended {
-    status: ExitStatus,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ended {
-    fn report(&self) -> Value {
-        let report = serde_json::from_str(&self.stdout);
-        report.unwrap_or_else(|error| panic!("{error} in the report {:?}; stderr:\n{}", self.stdout, self.stderr))
-    }
-
-    /// The name that follows a word in what the demo says it made.
-    fn name_after(&self, word: &str) -> &str {
-        let made = self.stderr.split_once(word).unwrap_or_else(|| panic!("no {word:?} in:\n{}", self.stderr)).1;
-        made.split_whitespace().next().expect("a name follows")
-    }
-}
-
-fn demo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_walpost"));
-    command.arg("demo").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // What the person who runs the tests has set is not the demo's business.
-    command.env_remove("WALPOST_LOG").env_remove("RUST_LOG");
-    command
-}
-
-fn end(child: Child) -> Ended {
-    let output = child.wait_with_output().expect("the demo can be waited for");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the demo writes UTF-8");
-    Ended { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
-}
-
-fn run(arguments: &[&str]) -> Ended {
-    end(demo(arguments).spawn().expect("the demo starts"))
-}
-
-/// Runs the demo until it says `word` on stderr, sends it SIGINT and waits for its end.
-fn interrupt_at(word: &str, mut command: Command) -> Ended {
-    let mut child = command.spawn().expect("the demo starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("it is piped"));
-    let mut stderr = String::new();
-    while !stderr.contains(word) {
-        assert_ne!(lines.read_line(&mut stderr).expect("the demo writes UTF-8"), 0, "no {word:?} in:\n{stderr}");
-    }
-    kill_process(Pid::from_child(&child), Signal::INT).expect("the demo runs");
-    lines.read_to_string(&mut stderr).expect("the demo writes UTF-8");
-    Ended { stderr, ..end(child) }
+/// Interrupts the demo when its order service has begun.
+fn interrupt_demo(command: std::process::Command) -> Ended {
+    interrupt(command, "an order service writes", Duration::ZERO)
 }
 
 /// Nothing of the demo's is on the servers any more.
 async fn assert_clean(harness: &Harness, ended: &Ended) {
-    let database = ended.name_after("database ");
-    assert!(database.starts_with("walpost_demo_"), "{database}");
-    let left = format!(
-        "select count(*)::text from (select datname from pg_database union all select slot_name from pg_replication_slots) n \
-         where datname = '{database}'"
-    );
-    assert_eq!(harness.query_text(&left).await.as_deref(), Some("0"), "{database} or its slot stays behind");
-    let topic = ended.name_after("topics ").to_owned();
-    let prefix = topic.strip_suffix(".orders").expect("the topic of orders").to_owned();
-    let kafka = harness.kafka().to_owned();
-    let topics = tokio::task::spawn_blocking(move || {
-        let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &kafka).create().expect("a client");
-        let metadata = client.fetch_metadata(None, PATIENCE).expect("the test's Kafka answers");
-        metadata.topics().iter().map(|topic| topic.name().to_owned()).collect::<Vec<_>>()
-    });
-    let topics = topics.await.expect("asking for topics does not panic");
-    assert!(!topics.iter().any(|topic| topic.starts_with(&prefix)), "topics stay behind: {topics:?}");
+    ended.assert_clean(harness, "walpost_demo_", ".orders").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +26,7 @@ async fn on_servers_of_the_users_it_checks_every_event_and_removes_what_it_made(
         .await;
     let (url, kafka) = (harness.url().to_owned(), harness.kafka().to_owned());
     let arguments = ["--postgres", &url, "--kafka", &kafka, "--rate", "200", "--duration", "2s", "--json"];
-    let ended = run(&arguments);
+    let ended = run("demo", &arguments);
     let report = ended.report();
     assert!(ended.status.success(), "{:?}: {report}\n{}", ended.status, ended.stderr);
     let count = |pointer: &str| {
@@ -117,10 +52,8 @@ async fn on_servers_of_the_users_it_checks_every_event_and_removes_what_it_made(
 async fn ctrl_c_ends_the_writing_and_what_was_committed_is_still_checked() {
     let harness = Harness::new("demo_ctrl_c").await;
     let (url, kafka) = (harness.url(), harness.kafka());
-    let ended = interrupt_at(
-        "an order service writes",
-        demo(&["--postgres", url, "--kafka", kafka, "--duration", "30m", "--json"]),
-    );
+    let arguments = ["--postgres", url, "--kafka", kafka, "--duration", "30m", "--json"];
+    let ended = interrupt_demo(command("demo", &arguments));
     let report = ended.report();
     assert!(ended.status.success(), "{report}\n{}", ended.stderr);
     assert_eq!(report["events"]["committed"], report["events"]["read"], "{report}");
@@ -133,10 +66,10 @@ fn with_servers_of_its_own_it_leaves_no_file_and_no_process() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).expect("own folder");
-    let mut command = demo(&["--duration", "30m", "--rate", "50"]);
+    let mut command = command("demo", &["--duration", "30m", "--rate", "50"]);
     // Servers that run as another account get the mark too.
     command.env("TMPDIR", folder.path()).env("WALPOST_TEST_MARK", folder.path());
-    let ended = interrupt_at("an order service writes", command);
+    let ended = interrupt_demo(command);
     assert!(ended.status.success(), "{}\n{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.contains("Every committed event was read once and in order"), "{}", ended.stdout);
     let left: Vec<_> = std::fs::read_dir(folder.path()).expect("own folder").collect();
@@ -159,14 +92,14 @@ fn marked_processes(mark: &[u8]) -> Vec<String> {
 #[test]
 fn a_server_that_is_not_there_is_named_with_its_exit_code() {
     let nobody = "127.0.0.1:1";
-    let no_postgres = run(&["--postgres", &format!("postgres://me:hunter2@{nobody}/shop")]);
+    let no_postgres = run("demo", &["--postgres", &format!("postgres://me:hunter2@{nobody}/shop")]);
     assert_eq!(no_postgres.status.code(), Some(69), "{}", no_postgres.stderr);
     assert!(no_postgres.stderr.contains(&format!("can't connect to PostgreSQL at {nobody}")), "{}", no_postgres.stderr);
     assert!(!no_postgres.stderr.contains("hunter2"), "{}", no_postgres.stderr);
-    let no_url = run(&["--postgres", "localhost"]);
+    let no_url = run("demo", &["--postgres", "localhost"]);
     assert_eq!(no_url.status.code(), Some(64), "{}", no_url.stderr);
-    let no_kafka = run(&["--kafka", nobody]);
+    let no_kafka = run("demo", &["--kafka", nobody]);
     assert_eq!(no_kafka.status.code(), Some(69), "{}", no_kafka.stderr);
     assert!(no_kafka.stderr.contains(&format!("no Kafka answers at {nobody}")), "{}", no_kafka.stderr);
-    assert_eq!(run(&["--rate", "0"]).status.code(), Some(2));
+    assert_eq!(run("demo", &["--rate", "0"]).status.code(), Some(2));
 }

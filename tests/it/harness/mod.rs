@@ -14,6 +14,7 @@ mod consumer;
 mod database;
 mod docker;
 mod load;
+pub(crate) mod program;
 mod proxy;
 mod relay;
 mod seeded;
