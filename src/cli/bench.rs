@@ -44,7 +44,7 @@ pub struct BenchArgs {
     pub payload: Vec<Payload>,
 
     /// How the relay delivers.
-    #[arg(long, value_name = "HOW,...", value_delimiter = ',', default_value = "at-least-once")]
+    #[arg(long, value_name = "HOW,...", value_delimiter = ',', default_value = "at-least-once,exactly-once")]
     pub delivery: Vec<Delivery>,
 
     /// Events a second for the latency.
