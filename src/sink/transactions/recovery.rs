@@ -97,14 +97,14 @@ impl Maker {
     ) -> Result<Recovered, SinkError> {
         self.ensure_topic().await?;
         // Before anybody is fenced: it might be another database's relay of the same name, or the one that has taken over.
-        let reader = Arc::new(Reader::new(&self.options).map_err(SinkError::Create)?);
-        let visible = self.read(&reader, Extent::Visible, &stopped).await?;
+        let mut reader = self.reader()?;
+        let visible = self.read(&mut reader, Extent::Visible, &stopped).await?;
         self.check(&visible, &cluster)?;
         if known.as_ref().is_some_and(|known| is_past(known, &visible)) {
             return Err(self.fenced());
         }
         let generation = self.clone().own(stopped.clone()).await?;
-        let stored = self.read(&reader, Extent::Everything, &stopped).await?;
+        let stored = self.read(&mut reader, Extent::Everything, &stopped).await?;
         self.check(&stored, &cluster)?;
         if known.is_some_and(|known| !known.contains(&stored)) {
             generation.retire();
@@ -184,17 +184,21 @@ impl Maker {
         }
     }
 
+    fn reader(&self) -> Result<Arc<Reader>, SinkError> {
+        Reader::new(&self.options).map(Arc::new).map_err(SinkError::Create)
+    }
+
     /// Reads the relay's position.
     async fn read(
         &self,
-        reader: &Arc<Reader>,
+        reader: &mut Arc<Reader>,
         extent: Extent,
         stopped: &(impl Fn() -> bool + Clone + Send + 'static),
     ) -> Result<Option<StoredPosition>, SinkError> {
         let mut back_off = BACK_OFF.0;
         loop {
-            let (reader, key) = (Arc::clone(reader), self.identity.position_key());
-            let outcome = blocking(stopped, move |stopped| reader.read(&key, extent, &stopped)).await;
+            let (present, key) = (Arc::clone(reader), self.identity.position_key());
+            let outcome = blocking(stopped, move |stopped| present.read(&key, extent, &stopped)).await;
             match outcome {
                 Ok(stored) => return Ok(stored),
                 Err(ReadError::Stopped) => return Err(SinkError::Stopped),
@@ -207,6 +211,8 @@ impl Maker {
                 }
                 Err(ReadError::Passing(error)) => {
                     tracing::warn!(error = %error, "the position in kafka could not be read, it is tried again");
+                    // What the old one has met in an outage waits in its queue, and would be told one by one after it.
+                    *reader = self.reader()?;
                 }
             }
             tokio::time::sleep(back_off).await;
