@@ -3,6 +3,10 @@
 //! A schema version is immutable once registered, so the core asks for each once. The look-up is one statement; who runs it
 //! is the caller's business.
 
+pub mod mistake;
+pub mod schema;
+pub mod yaml;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
