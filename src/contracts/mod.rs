@@ -3,6 +3,7 @@
 //! A schema version is immutable once registered, so the core asks for each once. The look-up is one statement; who runs it
 //! is the caller's business.
 
+pub mod compatibility;
 pub mod mistake;
 pub mod schema;
 pub mod yaml;
