@@ -3,10 +3,15 @@
 //! A schema version is immutable once registered, so the core asks for each once. The look-up is one statement; who runs it
 //! is the caller's business.
 
-pub mod compatibility;
-pub mod mistake;
-pub mod schema;
+pub mod files;
+pub mod odcs;
 pub mod yaml;
+pub mod definition;
+pub mod schema;
+pub mod compatibility;
+pub mod version;
+pub mod topic_name;
+pub mod mistake;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
