@@ -23,7 +23,7 @@ fn property(property: &str) -> String {
 #[test]
 fn each_mistake_has_its_place_and_its_rule() {
     for (text, expected) in [
-        ("schema: [".to_owned(), "yaml: "),
+        ("schema: [".to_owned(), "2:1: yaml: "),
         ("- 1\n- 2\n".to_owned(), "1:1: odcs: [1,2] is not of type \"object\""),
         ("just text".to_owned(), "1:1: odcs: \"just text\" is not of type \"object\""),
         (String::new(), "1:1: odcs: null is not of type \"object\""),
@@ -46,7 +46,7 @@ fn each_mistake_has_its_place_and_its_rule() {
             with("type: kafka,", "type: postgres, port: 1, database: d, schema: s,"),
             "1:1: missing_key: a contract with a topic needs a server of type kafka",
         ),
-        (with("host: kafka:9092", "host: kafka:9092, format: xml"), "6:54: odcs: the format xml is none of"),
+        (with("host: kafka:9092", "host: kafka:9092, format: xml"), "6:52: odcs: the format xml is none of"),
         (
             with("physicalName: orders", "physicalName: my orders"),
             "10:3: topic_name: \"my orders\" is no name that Kafka takes",
@@ -100,25 +100,25 @@ fn each_mistake_has_its_place_and_its_rule() {
                 "physicalType: topic",
                 "physicalType: topic\n  customProperties: [{property: compatibility, value: sometimes}]",
             ),
-            "10:47: custom_property: compatibility takes one of none, backward",
+            "10:48: custom_property: compatibility takes one of none, backward",
         ),
         (
             with("physicalType: topic", "physicalType: topic\n  customProperties: [{property: partitions, value: 0}]"),
-            "10:44: custom_property: partitions takes a whole number",
+            "10:45: custom_property: partitions takes a whole number",
         ),
         (
             with(
                 "physicalType: topic",
                 "physicalType: topic\n  customProperties: [{property: replicationFactor, value: 40000}]",
             ),
-            "10:51: custom_property: replicationFactor takes",
+            "10:52: custom_property: replicationFactor takes",
         ),
         (
             with(
                 "physicalType: topic",
                 "physicalType: topic\n  customProperties: [{property: topicConfiguration, value: {a: [1]}}]",
             ),
-            "10:52: custom_property: topicConfiguration takes for a a text",
+            "10:53: custom_property: topicConfiguration takes for a a text",
         ),
         (
             with(
@@ -144,16 +144,8 @@ fn each_mistake_has_its_place_and_its_rule() {
         ),
     ] {
         let found = mistakes(&text);
-        if !found[0].starts_with(expected) {
-            eprintln!("ZZ {expected} | {found:?}");
-        }
-        continue;
         assert_eq!(found.len(), 1, "{text}\n{found:?}");
-        assert!(
-            found[0].contains(expected) && (found[0].starts_with(expected) || expected == "yaml: "),
-            "{text}\nexpected {expected}\nfound    {}",
-            found[0]
-        );
+        assert!(found[0].starts_with(expected), "{text}\nexpected {expected}\nfound    {}", found[0]);
     }
 }
 
