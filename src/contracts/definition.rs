@@ -51,7 +51,9 @@ pub struct JsonSchema {
 pub enum Status {
     /// `proposed` or `draft`: not registered.
     Draft,
-    /// `active`, or nothing.
+    /// Nothing: registered as active, and later left as it is.
+    Unsaid,
+    /// `active`.
     Active,
     /// `deprecated`: may be emitted by those who name its version.
     Deprecated,
@@ -60,11 +62,11 @@ pub enum Status {
 }
 
 impl Status {
-    /// As `outbox.schema_version` has it; `None`: it is not there.
+    /// As `outbox.schema_version` has it; `None`: the contract asks for none.
     #[must_use]
     pub const fn registered(self) -> Option<&'static str> {
         match self {
-            Self::Draft => None,
+            Self::Draft | Self::Unsaid => None,
             Self::Active => Some("active"),
             Self::Deprecated => Some("deprecated"),
             Self::Retired => Some("retired"),
@@ -73,6 +75,18 @@ impl Status {
 }
 
 impl Definition {
+    /// The format as `outbox.schema_version` has it.
+    #[must_use]
+    pub const fn format_column(&self) -> &'static str {
+        match self.format {
+            Format::Json => "json",
+            Format::Avro => "avro",
+            Format::Protobuf => "protobuf",
+            Format::Text => "text",
+            Format::Bytes => "bytes",
+        }
+    }
+
     /// `topic_config` as `outbox.schema_version` has it; `None`: all is left to the broker.
     #[must_use]
     pub fn topic_config(&self) -> Option<Value> {

@@ -31,6 +31,7 @@ use serde_json::Value;
 pub use compare::breaches;
 pub use inline::inline;
 pub use rule::{Rule, Source};
+pub(super) use scalar::equal;
 
 /// What a new version must keep to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -137,7 +137,8 @@ fn format(contract: &Cursor<'_>, mistakes: &mut Vec<Mistake>) -> Format {
 fn status(contract: &Cursor<'_>, mistakes: &mut Vec<Mistake>) -> Status {
     match contract.text("status") {
         Some("proposed" | "draft") => Status::Draft,
-        Some("active") | None => Status::Active,
+        None => Status::Unsaid,
+        Some("active") => Status::Active,
         Some("deprecated") => Status::Deprecated,
         Some("retired") => Status::Retired,
         Some(other) => {
@@ -146,7 +147,7 @@ fn status(contract: &Cursor<'_>, mistakes: &mut Vec<Mistake>) -> Status {
                 Rule::Odcs,
                 format!("the status {other} is none of proposed, draft, active, deprecated and retired"),
             ));
-            Status::Active
+            Status::Unsaid
         }
     }
 }
