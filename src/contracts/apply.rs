@@ -5,12 +5,20 @@
 //! change before any is made, and topics are changed before the commit: where Kafka fails, nothing is registered, and a topic
 //! that was made by then is one that the next apply finds as it should be.
 
+use std::time::Duration;
+
 use sqlx::PgConnection;
+use tokio::time::Instant;
 
 use super::broker::{Broker, BrokerError, Intent};
 use super::definition::Definition;
 use super::plan::{Plan, TopicAction, VersionAction};
 use super::registered::{self, RegistryError};
+
+/// How long Kafka may take until it shows a topic as it was made.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often that is looked at.
+const SETTLE_TICK: Duration = Duration::from_millis(50);
 
 /// Nothing was registered.
 #[derive(Debug, thiserror::Error)]
@@ -50,11 +58,8 @@ pub async fn plan(
     broker: &Broker,
 ) -> Result<Plan, ContractError> {
     let names: Vec<String> = definitions.iter().map(|definition| definition.name.clone()).collect();
-    let mut topics: Vec<String> = definitions.iter().map(|definition| definition.topic.clone()).collect();
-    topics.sort();
-    topics.dedup();
     let registered = registered::read(connection, Some(&names)).await?;
-    let topics = broker.describe(&topics).await?;
+    let topics = broker.describe(&topics(definitions)).await?;
     let plan = Plan::new(definitions, &registered, Some(&topics));
     if plan.may_apply() {
         for topic in &plan.topics {
@@ -115,5 +120,33 @@ async fn within(
             Err(source) => return Err(ContractError::Halfway { changed, source }),
         }
     }
+    if !changed.is_empty() {
+        settle(definitions, broker).await.map_err(|source| ContractError::Halfway { changed, source })?;
+    }
     Ok(plan)
+}
+
+/// Waits until Kafka shows every topic as it is to be: it answers before its brokers know.
+async fn settle(definitions: &[Definition], broker: &Broker) -> Result<(), BrokerError> {
+    let topics = topics(definitions);
+    let deadline = Instant::now() + SETTLE_TIMEOUT;
+    loop {
+        let states = broker.describe(&topics).await?;
+        let plan = Plan::new(definitions, &[], Some(&states));
+        let Some(behind) = plan.topics.iter().find(|topic| topic.action != TopicAction::Unchanged) else {
+            return Ok(());
+        };
+        if Instant::now() >= deadline {
+            return Err(BrokerError::Unsettled { topic: behind.name.clone() });
+        }
+        tokio::time::sleep(SETTLE_TICK).await;
+    }
+}
+
+/// The topics of all versions, each once.
+fn topics(definitions: &[Definition]) -> Vec<String> {
+    let mut topics: Vec<String> = definitions.iter().map(|definition| definition.topic.clone()).collect();
+    topics.sort();
+    topics.dedup();
+    topics
 }

@@ -50,6 +50,12 @@ pub enum BrokerError {
         /// Kafka's reason.
         code: Code,
     },
+    /// Kafka took a change and does not show it.
+    #[error("Kafka does not show the topic {topic} as it was made; see the brokers' logs")]
+    Unsettled {
+        /// The topic.
+        topic: String,
+    },
 }
 
 fn advice(code: Code) -> &'static str {
@@ -61,15 +67,6 @@ fn advice(code: Code) -> &'static str {
             "; give this client CREATE, ALTER, ALTER_CONFIGS and DESCRIBE_CONFIGS"
         }
         _ => "",
-    }
-}
-
-impl BrokerError {
-    /// Whether what was asked for was refused, not only out of reach.
-    #[must_use]
-    pub fn is_refusal(&self) -> bool {
-        let authorization = [Code::TopicAuthorizationFailed, Code::ClusterAuthorizationFailed];
-        matches!(self, Self::Refused { code, .. } if !authorization.contains(code))
     }
 }
 
@@ -198,7 +195,7 @@ impl Broker {
         let topic = settings.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
         let created = self.admin.create_topics([&topic], &options(intent)).await;
         match self.answered(created)?.into_iter().next() {
-            // Somebody was faster, who is not held up by this database's lock: the next plan sees what became of it.
+            // Somebody was faster, who is not held up by this database's lock. Whether it is as it should be is looked at in the end.
             Some(Err((_, Code::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(()),
             Some(Err((_, code))) => Err(refused("create", name, code)),
         }

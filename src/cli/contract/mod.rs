@@ -170,7 +170,7 @@ impl ContractFault {
             },
             Self::Contract(ContractError::Broker(source) | ContractError::Halfway { source, .. }) => match source {
                 BrokerError::Create(_) => exit::CONFIGURATION,
-                BrokerError::Unreachable { .. } => exit::UNAVAILABLE,
+                BrokerError::Unreachable { .. } | BrokerError::Unsettled { .. } => exit::UNAVAILABLE,
                 BrokerError::Refused { .. } => exit::REFUSED,
             },
             Self::Unregistered(_) => exit::FAILED,
