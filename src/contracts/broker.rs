@@ -170,10 +170,7 @@ impl Broker {
                     return Ok(());
                 }
                 // The request sets all of a topic's own properties: those that nobody changes go with it.
-                let all = keep
-                    .iter()
-                    .map(|(name, value)| (name, value))
-                    .chain(config.iter().map(|change| (&change.name, &change.wanted)));
+                let all = keep.iter().chain(config.iter().map(|change| (&change.name, &change.wanted)));
                 let alter = AlterConfig::new(ResourceSpecifier::Topic(topic));
                 let alter = all.fold(alter, |alter, (name, value)| alter.set(name, value));
                 let altered = self.admin.alter_configs([&alter], &options(intent)).await;

@@ -224,11 +224,16 @@ impl Plan {
         self.refusals().next().is_none()
     }
 
-    /// How many versions are to be registered, how many to get another status, how many topics to be created and altered.
+    /// How many versions are to be registered, how many to get another status, how many topics to be created and altered; without
+    /// what is refused.
     #[must_use]
     pub fn counts(&self) -> [usize; 4] {
-        let versions = |is: fn(&VersionAction) -> bool| self.versions.iter().filter(|plan| is(&plan.action)).count();
-        let topics = |is: fn(&TopicAction) -> bool| self.topics.iter().filter(|plan| is(&plan.action)).count();
+        let versions = |is: fn(&VersionAction) -> bool| {
+            self.versions.iter().filter(|plan| plan.refusals.is_empty() && is(&plan.action)).count()
+        };
+        let topics = |is: fn(&TopicAction) -> bool| {
+            self.topics.iter().filter(|plan| plan.refusals.is_empty() && is(&plan.action)).count()
+        };
         [
             versions(|action| *action == VersionAction::Register),
             versions(|action| matches!(action, VersionAction::SetStatus { .. })),

@@ -80,7 +80,10 @@ impl Comparison {
             let refused: Vec<_> = types.iter().filter(|kind| !allows(wanted, kind)).copied().collect();
             if !refused.is_empty() {
                 let rule = if refused.len() == types.len() { Rule::TypeChanged } else { Rule::TypeNarrowed };
-                let refused = if refused.len() > 3 { "anything".to_owned() } else { refused.join(" or ") };
+                // An integer is a number.
+                let told = refused.iter().filter(|kind| **kind != "integer" || !refused.contains(&"number"));
+                let told: Vec<&str> = told.copied().collect();
+                let refused = if told.len() > 3 { "anything".to_owned() } else { told.join(" or ") };
                 self.breach(property, rule, format!(" ({refused}, and the reader takes {wanted})"));
                 if rule == Rule::TypeChanged {
                     return;

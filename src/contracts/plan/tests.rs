@@ -98,7 +98,7 @@ fn a_new_version_keeps_to_those_before_it_be_they_registered_or_new() {
     // Against the last registered alone, and against all.
     let wide = definition("s", "4", text(5));
     let all = [registered(&v1, 1), registered(&v3, 2)];
-    assert_eq!(refusals(&Plan::new(&[wide.clone()], &all, None)), []);
+    assert_eq!(refusals(&Plan::new(std::slice::from_ref(&wide), &all, None)), []);
     let mut transitive = definition("s", "5", text(4));
     transitive.compatibility = Compatibility::BackwardTransitive;
     assert_eq!(refusals(&Plan::new(&[transitive], &all, None)), [("s/5".to_owned(), "max_length_decreased")]);

@@ -147,7 +147,6 @@ struct Limit {
 ///
 /// # Errors
 /// The limit is no date or time.
-#[expect(clippy::type_complexity, reason = "it is what jsonschema's with_keyword takes")]
 pub(super) fn keyword<'a>(
     name: &str,
     relation: Relation,

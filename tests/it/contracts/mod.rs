@@ -1,10 +1,12 @@
 //! `walpost contract` against a real PostgreSQL and a real Kafka.
 
 mod apply;
+mod lint;
 mod mistakes;
 mod settings;
 mod show;
 mod topics;
+mod walk;
 
 use std::fs;
 use std::path::{Path, PathBuf};
