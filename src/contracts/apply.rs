@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::broker::{Broker, BrokerError, Intent};
 use super::definition::Definition;
-use super::plan::{Plan, TopicAction, VersionAction};
+use super::plan::{Plan, Refusal, TopicAction, VersionAction};
 use super::registered::{self, RegistryError};
 
 /// How long Kafka may take until it shows a topic as it was made.
@@ -51,7 +51,7 @@ fn refused(plan: &Plan) -> String {
 /// What would be done.
 ///
 /// # Errors
-/// The database or Kafka can't be asked, or Kafka would not take a topic's settings.
+/// The database or Kafka can't be asked.
 pub async fn plan(
     definitions: &[Definition],
     connection: &mut PgConnection,
@@ -60,10 +60,13 @@ pub async fn plan(
     let names: Vec<String> = definitions.iter().map(|definition| definition.name.clone()).collect();
     let registered = registered::read(connection, Some(&names)).await?;
     let topics = broker.describe(&topics(definitions)).await?;
-    let plan = Plan::new(definitions, &registered, Some(&topics));
-    if plan.may_apply() {
-        for topic in &plan.topics {
-            broker.change(&topic.name, &topic.action, Intent::Validate).await?;
+    let mut plan = Plan::new(definitions, &registered, Some(&topics));
+    for topic in plan.topics.iter_mut().filter(|topic| topic.refusals.is_empty()) {
+        match broker.change(&topic.name, &topic.action, Intent::Validate).await {
+            // Who plans need not be one who may change: a pull request's checks are not.
+            Err(error) if error.is_denial() => topic.warnings.push(error.to_string()),
+            Err(error @ BrokerError::Refused { .. }) => topic.refusals.push(Refusal::Topic(error.to_string())),
+            outcome => outcome?,
         }
     }
     Ok(plan)

@@ -70,6 +70,15 @@ fn advice(code: Code) -> &'static str {
     }
 }
 
+impl BrokerError {
+    /// Whether this client may not do it, which another might.
+    #[must_use]
+    pub fn is_denial(&self) -> bool {
+        let denials = [Code::TopicAuthorizationFailed, Code::ClusterAuthorizationFailed];
+        matches!(self, Self::Refused { code, .. } if denials.contains(code))
+    }
+}
+
 /// Whether a request is to be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {

@@ -10,6 +10,8 @@ use super::difference::differences;
 use super::files::newest;
 use super::mistake::Place;
 use super::registered::Registered;
+use super::schema::SchemaFault;
+use super::schema::inspect::inspect;
 use super::version;
 use crate::relay::boundary::TopicSettings;
 
@@ -79,6 +81,13 @@ pub enum Refusal {
     },
     /// Consumers could not read events.
     Incompatible(compatibility::Incompatibility),
+    /// A registered version has a schema that no check can take, and so none can be compared with.
+    Incomparable {
+        /// The version.
+        version: String,
+        /// What is wrong with its schema.
+        fault: SchemaFault,
+    },
     /// It would be the latest registered, and so what is emitted without a version, and is older than what is registered.
     Older {
         /// The latest registered version.
@@ -95,6 +104,7 @@ impl Refusal {
         match self {
             Self::Immutable { .. } => "immutable",
             Self::Incompatible(incompatibility) => incompatibility.breach.rule.as_str(),
+            Self::Incomparable { .. } => "incomparable",
             Self::Older { .. } => "version_order",
             Self::Topic(_) => "topic",
         }
@@ -123,6 +133,11 @@ impl std::fmt::Display for Refusal {
                 differences.iter().try_for_each(|difference| write!(f, "\n        {difference}"))
             }
             Self::Incompatible(incompatibility) => incompatibility.fmt(f),
+            Self::Incomparable { version, fault } => write!(
+                f,
+                "incomparable: the schema of {version}, as it is registered, can't be compared with: {fault}; retire it, and register \
+                 this one with the compatibility none"
+            ),
             Self::Older { latest } => write!(
                 f,
                 "version_order: {latest} is registered already, and a version that is registered later is the one that is emitted \
@@ -270,13 +285,20 @@ fn plan_version<'a>(
     if let Some(latest) = of_name.last().filter(|latest| is_older(&definition.version, &latest.version)) {
         plan.refusals.push(Refusal::Older { latest: latest.version.clone() });
     }
-    let earlier: Vec<Version<'_>> = of_name
-        .iter()
-        .map(|other| Version { version: &other.version, schema: other.schema.as_ref() })
-        .chain(new.iter().map(|other| Version { version: &other.version, schema: schema(other) }))
-        .collect();
+    let kind = definition.compatibility;
+    let mut earlier = Vec::new();
+    // The last is the one before, unless the files have a new one between.
+    let compared = if kind.is_transitive() { of_name.len() } else { usize::from(new.is_empty()).min(of_name.len()) };
+    for other in &of_name[of_name.len() - compared..] {
+        // It was registered by another hand than this: a definition is compiled before it comes here.
+        match other.schema.as_ref().map_or(Ok(()), inspect) {
+            Ok(()) => earlier.push(Version { version: &other.version, schema: other.schema.as_ref() }),
+            Err(_) if kind == Compatibility::None => {}
+            Err(fault) => plan.refusals.push(Refusal::Incomparable { version: other.version.clone(), fault }),
+        }
+    }
+    earlier.extend(new.iter().map(|other| Version { version: &other.version, schema: schema(other) }));
     let own = Version { version: &definition.version, schema: schema(definition) };
-    let kind: Compatibility = definition.compatibility;
     plan.refusals.extend(compatibility::check(kind, own, &earlier).into_iter().map(Refusal::Incompatible));
     plan
 }

@@ -61,6 +61,7 @@ fn refusal(refusal: &Refusal) -> Value {
             report["reader"] = json!(incompatibility.reader);
             report["writer"] = json!(incompatibility.writer);
         }
+        Refusal::Incomparable { version, .. } => report["version"] = json!(version),
         Refusal::Older { latest } => report["latest"] = json!(latest),
         Refusal::Topic(_) => {}
     }

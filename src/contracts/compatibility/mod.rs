@@ -86,7 +86,9 @@ impl Compatibility {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    const fn is_transitive(self) -> bool {
+    /// Whether it is with every version, not with the last alone.
+    #[must_use]
+    pub const fn is_transitive(self) -> bool {
         matches!(self, Self::BackwardTransitive | Self::ForwardTransitive | Self::FullTransitive)
     }
 

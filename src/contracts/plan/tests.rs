@@ -198,3 +198,17 @@ fn the_newest_version_says_how_the_topic_is_to_be() {
     assert_eq!(plan.topics.len(), 1);
     assert_eq!(plan.topics[0].action, TopicAction::Create { settings: new.topic_settings });
 }
+
+#[test]
+fn a_registered_schema_that_no_check_can_take_is_refused_to_compare_with() {
+    let mut circle = registered(&definition("s", "1", text(5)), 1);
+    circle.schema = Some(json!({"$ref": "#"}));
+    let v2 = definition("s", "2", text(5));
+    let expected = [("s/2".to_owned(), "incomparable")];
+    assert_eq!(refusals(&Plan::new(std::slice::from_ref(&v2), std::slice::from_ref(&circle), None)), expected);
+    // One that is not compared with does not matter.
+    let v3 = definition("s", "3", text(5));
+    assert_eq!(refusals(&Plan::new(std::slice::from_ref(&v3), &[circle.clone(), registered(&v2, 2)], None)), []);
+    let free = Definition { compatibility: Compatibility::None, ..v2 };
+    assert_eq!(refusals(&Plan::new(&[free], &[circle], None)), []);
+}

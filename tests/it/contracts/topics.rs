@@ -67,8 +67,12 @@ async fn what_kafka_does_not_take_is_refused_before_anything_is_done() {
         for command in ["plan", "apply"] {
             let refused = contracts.run(&[command]);
             assert_eq!(refused.code, Some(65), "{refused:?}");
-            let head = format!("walpost: Kafka refused to create the topic {}", harness.topic("b.wrong"));
-            assert!(refused.err.starts_with(&head) && refused.err.contains(reason), "{refused:?}");
+            let head = format!("    topic: Kafka refused to create the topic {}", harness.topic("b.wrong"));
+            assert!(refused.out.contains(&head) && refused.out.contains(reason), "{refused:?}");
+            assert!(
+                refused.out.contains("/wrong.yaml:10:3\n") && refused.out.contains("1 topic to create; 1 refused\n"),
+                "{refused:?}"
+            );
         }
         assert_eq!(contracts.registered().await, [""; 0]);
         assert_eq!(harness.partitions(&harness.topic("a.fine")), 0);

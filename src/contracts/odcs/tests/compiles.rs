@@ -107,6 +107,15 @@ fn property() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
+    /// Any text, and a contract with any text in it: mistakes, or none, but no panic.
+    #[test]
+    fn or_is_refused(text in "[-?:,\\[\\]{}#&*!|>'\"%@` \n\t~a-z0-9.é\u{0}]{0,60}", at in 0..400_usize) {
+        let _ = parse(&text);
+        let contract = super::contract("    - {name: a, logicalType: string}\n");
+        let at = at.min(contract.len());
+        let _ = parse(&format!("{}{text}{}", &contract[..at], &contract[at..]));
+    }
+
     #[test]
     fn a_schema_that_compiles(mut property in property()) {
         property["name"] = json!("p");
