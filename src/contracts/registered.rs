@@ -86,6 +86,15 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// What Postgres or the driver says.
+    #[must_use]
+    pub fn into_source(self) -> sqlx::Error {
+        match self {
+            Self::NotMigrated(source) | Self::Locked(source) | Self::Differs(source) => source,
+            Self::NotAllowed { source, .. } | Self::Failed { source, .. } => source,
+        }
+    }
+
     pub(super) fn new(action: &'static str) -> impl Fn(sqlx::Error) -> Self {
         move |source| {
             let code = source.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
