@@ -109,7 +109,8 @@ fn ledger(settled: impl Fn(u64) -> u64) {
     let mut ledger = Ledger::default();
     for number in 0..EVENTS + WINDOW {
         if number < EVENTS {
-            ledger.issue(300, Timestamp(0));
+            let position = Position { commit: Lsn(number - number % 10), ordinal: number % 10 + 1 };
+            ledger.issue(300, Timestamp(0), position);
             if number % 10 == 9 {
                 ledger.commit(Lsn(number));
             }

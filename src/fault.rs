@@ -4,16 +4,18 @@
 //! |---|---|
 //! | a connection to Postgres, a walsender, a slot that is held | retried with back-off (the driver's link) |
 //! | Kafka, a topic that went away, too few replicas | retried for ever, in order (the sink and the core's returns) |
+//! | a transaction that Kafka aborts or times out | everything in it is sent again, in order (the transactional sink) |
 //! | one event against its contract | a dead letter, or [`Fault::Halt`] with `on_rejected = "halt"` |
 //! | everything in [`Fault`] | the relay stops, confirms what Kafka has, and exits with the code below |
 
 use std::error::Error;
 
 use crate::config::ConfigErrors;
+use crate::driver::PositionError;
 use crate::postgres::{self, sqlstate};
 use crate::relay::Halt;
 use crate::relay::boundary::Lsn;
-use crate::sink::SinkError;
+use crate::sink::{SinkError, TransactionsError};
 use crate::source::SourceError;
 use crate::telemetry::LogsError;
 
@@ -35,6 +37,9 @@ pub enum Fault {
     /// The Kafka client can't work.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// The slot and the position in Kafka do not belong together.
+    #[error(transparent)]
+    Position(#[from] PositionError),
     /// Kafka could not be reached at the start.
     #[error("Kafka at {servers} did not answer within {} s{}: start it, or correct bootstrap_servers and, where it asks for them, security.protocol and sasl.* in [kafka]", within.as_secs(), in_parentheses(reason.as_deref()))]
     KafkaUnreachable {
@@ -119,6 +124,13 @@ impl Fault {
         match self {
             // A Kafka client that can't be made has settings that contradict each other, or a file that is not there.
             Self::Config(_) | Self::Logs(_) | Self::Sink(SinkError::Create(_)) => exit::CONFIGURATION,
+            Self::Sink(SinkError::Transactions(
+                TransactionsError::Timeout { .. }
+                | TransactionsError::Unsupported
+                | TransactionsError::ForeignPosition { .. },
+            )) => exit::CONFIGURATION,
+            Self::Sink(SinkError::Transactions(_)) | Self::Position(_) => exit::UNAVAILABLE,
+            Self::Sink(SinkError::Stopped) => exit::FAILED,
             Self::Source(SourceError::SlotName(_) | SourceError::ColumnMissing { .. }) => exit::CONFIGURATION,
             Self::Source(_) | Self::Database(_) | Self::KafkaUnreachable { .. } => exit::UNAVAILABLE,
             Self::Halt(Halt::Stream { .. }) => exit::UNAVAILABLE,

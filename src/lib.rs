@@ -31,7 +31,7 @@
 //! | [`postgres`] | a small blocking Postgres client: TLS, SCRAM with channel binding, CopyBoth |
 //! | [`source`] | edge 1: the slot, the rows from before it, and the thread that owns the replication socket |
 //! | [`relay`] | the pure core: no input or output, no clock, no async |
-//! | [`sink`] | edge 2: the Kafka producer and the topics |
+//! | [`sink`] | edge 2: the Kafka producer, its transactions, and the topics |
 //! | [`contracts`] | edge 3: what the database says about schema versions; and contract files, which become them |
 //! | [`driver`] | the relay's loop and its only `select!`: carries values between the edges and the core |
 //! | [`fault`] | where an error becomes an end of the process, with its exit code |
@@ -52,14 +52,17 @@
 //!    any other, and what Kafka gives back goes out again, in order, before anything newer
 //!    ([returns](relay::returns)). `tests/sim`, `tests/it/sink`.
 //! 3. **Duplicates** only after a crash of the relay. After a lost connection the core passes over every event up to the
-//!    last [position](relay::boundary::Position) that it took. `tests/sim`, `tests/it/lifecycle`.
+//!    last [position](relay::boundary::Position) that it took. `tests/sim`, `tests/it/lifecycle`. With exactly-once delivery never:
+//!    the position is in the transaction that makes it true ([`sink::TransactionalSink`]), and the slot is not confirmed past
+//!    it. `tests/sim`, `tests/it/exactly_once`, `tests/it/chaos`.
 //! 4. **Bounded memory.** Records and bytes in flight have a limit; at it the core asks for no input, the channel from the
 //!    source fills, the thread stops reading, and Postgres holds the backlog.
 //! 5. **Alive while waiting.** The thread that owns the socket reports on its own clock, also while the channel is full.
 //! 6. **Idle slots move.** With nothing owed and no transaction open, the LSN of a keepalive is confirmed.
 //! 7. **A bad row harms only itself.** It becomes a dead letter or stops the relay, and is never skipped.
 //! 8. **Never silently past a gap.** A slot that is gone, recreated, invalidated, moved by another hand, or of another
-//!    cluster is an error that says what can be missing ([`SourceError`](source::SourceError)).
+//!    cluster is an error that says what can be missing ([`SourceError`](source::SourceError)); as is one that does not go
+//!    with the position in Kafka ([`PositionError`](driver::PositionError)).
 //!
 //! What must never be: input or output, a clock, randomness or async in [`relay`]; a second owner of the replication
 //! socket; a second way for a record to Kafka than the core's `offer`; a branch on an error's text.
@@ -73,9 +76,6 @@
 //!
 //! # What comes, and where it goes
 //!
-//! - **Exactly once**: Kafka transactions behind [`sink::Sink`], whose acknowledgements then mean a committed
-//!   transaction; the position goes into a compacted topic in the same transaction, and at start the core is told up to
-//!   where to pass over, which it does already after a reconnection.
 //! - **Contract checks**: between the catalogue and encode, in [`relay`]; a schema version is looked up once and never
 //!   changes, so its validator is compiled once.
 //! - **Replay**: a second [`relay::Core`] fed from a copied slot, or from the table as the first backfill is; both speak

@@ -20,7 +20,8 @@ use super::relay::Relay;
 use super::report::{LatencyReport, millis, quantile};
 use super::stage::{Destination, SCHEMA, Stage};
 use super::throughput::{done_with, fresh_slot};
-use super::{Delivery, Options, Payload};
+use super::{Options, Payload};
+use crate::config::Delivery;
 use crate::venue::{Silent, VenueError, View};
 
 /// How many connections write: enough for the highest rate at a few milliseconds a commit.

@@ -42,6 +42,7 @@ pub use report::{
 
 use stage::Stage;
 
+use crate::config::Delivery;
 use crate::sandbox::{Durability, KafkaOptions, KafkaSource, PostgresOptions, Tuning};
 use crate::signals::Interrupts;
 use crate::venue::{Named, Servers, View, Wanted};
@@ -72,14 +73,6 @@ pub enum Payload {
     Jsonb,
     /// In a table that is alike but for this.
     Bytea,
-}
-
-/// A value of `kafka.delivery`; its name is passed on to the relay's configuration as it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Delivery {
-    /// `at-least-once`.
-    AtLeastOnce,
 }
 
 /// What the benchmark is to do.
@@ -113,13 +106,6 @@ impl Payload {
             Self::Jsonb => "jsonb",
             Self::Bytea => "bytea",
         }
-    }
-}
-
-impl Delivery {
-    /// The value in the configuration.
-    pub(crate) fn as_str(self) -> String {
-        self.to_possible_value().expect("no kind of delivery is left out").get_name().to_owned()
     }
 }
 
@@ -177,6 +163,9 @@ async fn measure(options: &Options, stage: &Stage, view: &View) -> Result<Report
         .made()
         .into_iter()
         .for_each(|made| view.note(&format!("made for the benchmark and removed after it: {made}")));
+    if let Some(left) = stage.leaves(options) {
+        view.note(&format!("made for the benchmark and left behind: {left}"));
+    }
     let mut report = Report::new(options, facts::servers(stage, &mut connection).await?);
     if report.machine.debug_build {
         view.note("this walpost was built without optimization: its figures say nothing");

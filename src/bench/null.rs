@@ -119,7 +119,7 @@ impl Sink for NullSink {
     }
 
     async fn close(self, _timeout: Duration) -> Closed {
-        Closed { deliveries: Deliveries { acked: self.taken, failed: Vec::new() }, unanswered: 0 }
+        Closed { deliveries: Deliveries { acked: self.taken, ..Deliveries::default() }, unanswered: 0, stored: None }
     }
 }
 

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::Delivery;
 use super::Payload;
 use super::arrivals::{Arrivals, Seen};
 use super::backlog::{Backlog, drop_slot};
@@ -13,6 +12,7 @@ use super::child::{Child, Ended};
 use super::error::BenchError;
 use super::report::RunReport;
 use super::stage::{RelaySettings, Stage};
+use crate::config::Delivery;
 use crate::telemetry::RelayStatus;
 
 /// How often a relay is asked how far it is.

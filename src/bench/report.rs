@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::child::Ended;
 use super::facts::{Machine, PostgresFacts, ServersFacts};
-use super::{Delivery, Options, Part, Payload};
+use super::{Options, Part, Payload};
+use crate::config::Delivery;
 use crate::venue::LeftBehind;
 
 /// Bytes of an event's payload; `stage.sql` makes it.

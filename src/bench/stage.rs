@@ -11,9 +11,11 @@ use serde_json::json;
 use sqlx::{Executor, PgConnection};
 
 use super::error::BenchError;
-use super::{Delivery, Options, Payload};
+use super::{Options, Payload};
+use crate::config::Delivery;
 use crate::fault::chain;
 use crate::sandbox::{Workspace, free_port};
+use crate::sink::POSITIONS_TOPIC;
 use crate::venue::{self, LeftBehind, ScratchDatabase, Servers, Silent, VenueError};
 
 /// What every slot's name begins with; see [`super::run_null`].
@@ -81,6 +83,13 @@ impl Stage {
             made.push(format!("topics {}.*", self.prefix));
         }
         made
+    }
+
+    /// What stays on a Kafka of the user's: the topic may be in use by others, so nothing is deleted there.
+    pub(super) fn leaves(&self, options: &Options) -> Option<String> {
+        let writes = options.needs_kafka() && options.deliveries.contains(&Delivery::ExactlyOnce);
+        (writes && self.servers.kafka().is_named())
+            .then(|| format!("records of {SLOT_PREFIX}* in {POSITIONS_TOPIC}, some bytes each"))
     }
 
     /// A name for a slot that no other has.
@@ -152,7 +161,7 @@ impl Stage {
     /// without Kafka.
     pub(super) fn relay_settings(&self, slot: &str, payload: Payload, delivery: Option<Delivery>) -> RelaySettings {
         let address = format!("127.0.0.1:{}", free_port());
-        let (delivery, dead_letters) = (delivery.map(Delivery::as_str), self.dead_letters());
+        let dead_letters = self.dead_letters();
         let publication = payload.publication();
         let mut own = vec![
             ("WALPOST_POSTGRES__URL", self.database.url.as_str()),
@@ -163,8 +172,8 @@ impl Stage {
             ("WALPOST_RELAY__DEAD_LETTER_TOPIC", &dead_letters),
             ("WALPOST_HTTP__LISTEN", if delivery.is_some() { &address } else { "off" }),
         ];
-        if let Some(delivery) = &delivery {
-            own.push(("WALPOST_KAFKA__DELIVERY", delivery));
+        if let Some(delivery) = delivery {
+            own.push(("WALPOST_KAFKA__DELIVERY", delivery.as_str()));
         }
         let variables = match self.servers.kafka_if_any().filter(|_| delivery.is_some()) {
             Some(kafka) => venue::relay_settings(kafka, &own),

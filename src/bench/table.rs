@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::Delivery;
 use super::report::{EmitCost, LatencyReport, Reader, Report, StartReport, Statement, ThroughputReport};
+use crate::config::Delivery;
 use crate::venue::{Colour, grouped};
 
 impl Report {

@@ -7,7 +7,8 @@ use super::backlog::{Backlog, create_slot, drop_slot};
 use super::error::BenchError;
 use super::report::{Reader, RunReport, StartReport, ThroughputReport, median};
 use super::stage::Stage;
-use super::{Delivery, Options, Part, Payload, null, recvlogical, relay};
+use super::{Options, Part, Payload, null, recvlogical, relay};
+use crate::config::Delivery;
 use crate::venue::{View, grouped};
 
 /// A reader, as far as it is chosen.

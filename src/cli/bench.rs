@@ -9,7 +9,8 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use super::demo::{duration, property};
-use crate::bench::{self, BenchError, Delivery, Options, Part, Payload, Report};
+use crate::bench::{self, BenchError, Options, Part, Payload, Report};
+use crate::config::Delivery;
 use crate::signals::Interrupts;
 use crate::venue::{Colour, Named, View};
 

@@ -36,6 +36,7 @@ pub async fn run(path: Option<&Path>) -> anyhow::Result<()> {
         publication = config.postgres.publication,
         postgres = config.postgres.connect.endpoint(),
         kafka = config.kafka.bootstrap_servers,
+        delivery = config.kafka.delivery.as_str(),
         "walpost {}",
         env!("CARGO_PKG_VERSION"),
     );

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use clap::ValueEnum;
+use serde::Serialize;
+
 use super::error::{Complaint, Origin};
 use super::file;
 use super::reader::{Findings, Section, as_table, choice};
@@ -34,10 +37,24 @@ pub enum AdminApi {
 }
 
 /// How often a record may reach Kafka.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Delivery {
     /// Never less than once; again only after a crash of the relay.
     AtLeastOnce,
+    /// Exactly once for a reader of committed records, whatever dies.
+    ExactlyOnce,
+}
+
+impl Delivery {
+    /// The value as the configuration bears it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtLeastOnce => "at-least-once",
+            Self::ExactlyOnce => "exactly-once",
+        }
+    }
 }
 
 /// Properties of librdkafka by name, all of them known to it and none that the relay sets itself, each as the text that `rd_kafka_conf_set` takes. `Debug` shows the names only: some
@@ -95,13 +112,8 @@ impl KafkaConfig {
 }
 
 fn delivery(value: &Value) -> Result<Delivery, Complaint> {
-    match choice(value, &[("at-least-once", Some(Delivery::AtLeastOnce)), ("exactly-once", None)])? {
-        Some(delivery) => Ok(delivery),
-        None => Err(Complaint::new(
-            "\"exactly-once\" comes in a later release",
-            "write \"at-least-once\" and let consumers drop what they have seen, by ce_id or outbox-position",
-        )),
-    }
+    let both = [Delivery::AtLeastOnce, Delivery::ExactlyOnce];
+    choice(value, &both.map(|delivery| (delivery.as_str(), delivery)))
 }
 
 /// Checks a list of brokers as librdkafka takes it: `[protocol://]host[:port],...`.

@@ -11,8 +11,8 @@ use crate::relay::OnRejected;
 use crate::relay::encode::HeaderStyle;
 
 /// Default of `relay.max_in_flight`, in records. At a kilobyte that librdkafka and a small event take with its headers it
-/// is 20 MB, and at 150,000 records a second it spans 130 ms, several round trips of a busy broker.
-const MAX_IN_FLIGHT_DEFAULT: u64 = 20_000;
+/// is 10 MB, and at 150,000 records a second it spans 65 ms, some round trips of a busy broker.
+const MAX_IN_FLIGHT_DEFAULT: u64 = 10_000;
 
 /// Largest `relay.max_in_flight`, in records: what `queue.buffering.max.messages` takes, less room for dead letters.
 const MAX_IN_FLIGHT_MOST: u64 = 10_000_000;
@@ -58,7 +58,7 @@ pub struct RelayConfig {
     /// `relay.source`, `WALPOST_RELAY__SOURCE`: header `ce_source`, a URI reference. Default (`None`) `/<database>`.
     pub source: Option<String>,
     /// `relay.max_in_flight`, `WALPOST_RELAY__MAX_IN_FLIGHT`: most records that Kafka has not acknowledged yet; at it the
-    /// relay stops reading. Default 20,000.
+    /// relay stops reading. Default 10,000.
     pub max_in_flight: usize,
     /// `relay.max_in_flight_bytes`, `WALPOST_RELAY__MAX_IN_FLIGHT_BYTES`: the same in bytes of keys, values and headers, as a
     /// number or such as "16MiB". A single larger record still passes, alone. Default 16 MiB.

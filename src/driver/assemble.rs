@@ -7,18 +7,23 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::Driver;
+use super::account::Account;
 use super::backfill_note::BackfillNote;
 use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
 use super::publication::PublicationWatch;
+use super::storing::Storing;
 use super::upkeep::Upkeep;
-use crate::config::{AdminApi, Config};
+use crate::config::{AdminApi, Config, Delivery};
 use crate::fault::Fault;
 use crate::postgres::ConnectOptions;
 use crate::relay::outbox::Outbox;
 use crate::relay::role::Role;
 use crate::relay::{Core, Settings};
-use crate::sink::{Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics};
+use crate::sink::{
+    Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics, TransactionalSink,
+    TransactionsOptions,
+};
 use crate::source::{OutboxTable, STATUS_INTERVAL, SourceOptions, TableName};
 use crate::telemetry::Telemetry;
 
@@ -31,8 +36,34 @@ pub(super) struct Parts<S> {
     pub(super) upkeep: Upkeep,
 }
 
-/// Makes a relay's parts and sees that Kafka is there.
-pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts<KafkaSink>, Fault> {
+/// A Kafka that has answered, and what writes to it.
+pub(super) struct Reached<S> {
+    sink: S,
+    producer: ProducerOptions,
+    rules: TopicRules,
+    topics: Arc<Topics>,
+    kafka: Arc<KafkaConnection>,
+}
+
+impl Reached<KafkaSink> {
+    /// Puts a sink that writes exactly once in the place of the one that looked for Kafka.
+    pub(super) fn exactly_once(self, config: &Config) -> Reached<TransactionalSink> {
+        let Self { producer, rules, topics, kafka, .. } = self;
+        let (rules_too, kafka_too, topics_too) = (rules.clone(), Arc::clone(&kafka), Arc::clone(&topics));
+        let sink = TransactionalSink::new(producer.clone(), transactions(config), rules_too, kafka_too, topics_too);
+        Reached { sink, producer, rules, topics, kafka }
+    }
+}
+
+impl<S> Reached<S> {
+    /// Makes a relay's parts.
+    pub(super) fn relay(self, config: &Config, telemetry: &Arc<Telemetry>) -> Parts<S> {
+        around(self.sink, TopicSource::Kafka(self.topics), self.kafka, config, telemetry)
+    }
+}
+
+/// Makes the sink that writes at least once, and sees that Kafka is there.
+pub(super) async fn reach(config: &Config) -> Result<Reached<KafkaSink>, Fault> {
     let kafka = Arc::new(KafkaConnection::default());
     let producer = producer_options(config);
     let rules = TopicRules::default();
@@ -42,15 +73,15 @@ pub(super) async fn relay(config: &Config, telemetry: &Arc<Telemetry>) -> Result
         AdminApi::Absent => topics.without_admin_api(),
     };
     // Made first: its callbacks tell why Kafka can't be reached.
-    let sink = KafkaSink::new(producer, rules, Arc::clone(&kafka))?;
+    let sink = KafkaSink::new(producer.clone(), rules.clone(), Arc::clone(&kafka))?;
     if !topics.reach(FIRST_ANSWER).await {
         let servers = config.kafka.bootstrap_servers.clone();
         return Err(Fault::KafkaUnreachable { servers, within: FIRST_ANSWER, reason: kafka.last_failure() });
     }
-    Ok(around(sink, TopicSource::Kafka(topics), kafka, config, telemetry))
+    Ok(Reached { sink, producer, rules, topics: Arc::new(topics), kafka })
 }
 
-/// The other parts of a relay whose records go to `sink`.
+/// The parts of a relay whose records go to `sink`.
 pub(super) fn around<S>(
     sink: S,
     topics: TopicSource,
@@ -69,17 +100,14 @@ pub(super) fn around<S>(
         sink,
         link: Link::new(source.clone(), Arc::clone(&publication)),
         backfill_note: BackfillNote::new(source),
+        storing: Storing::new(
+            postgres.clone(),
+            config.postgres.slot.as_str().to_owned(),
+            transactions(config).position_key(),
+        ),
         lookup: Lookup::new(postgres.clone(), topics, config.relay.create_topics, Arc::clone(telemetry)),
-        kafka,
-        telemetry: Arc::clone(telemetry),
-        server_end: Arc::clone(&server_end),
-        may_drop: Arc::clone(&may_drop),
+        account: Account::new(Arc::clone(telemetry), kafka, Arc::clone(&server_end), Arc::clone(&may_drop)),
         findings,
-        progress_at: None,
-        kafka_restarts: 0,
-        stray_messages: 0,
-        was_up: false,
-        blocked_on: None,
     };
     let upkeep = Upkeep {
         postgres,
@@ -94,6 +122,14 @@ pub(super) fn around<S>(
     Parts { driver, upkeep }
 }
 
+fn transactions(config: &Config) -> TransactionsOptions {
+    TransactionsOptions {
+        relay: config.relay.name.clone(),
+        slot: config.postgres.slot.as_str().to_owned(),
+        create_topics: config.relay.create_topics,
+    }
+}
+
 fn settings(config: &Config, postgres: &ConnectOptions) -> Settings {
     let relay = &config.relay;
     Settings {
@@ -103,8 +139,17 @@ fn settings(config: &Config, postgres: &ConnectOptions) -> Settings {
         relay: relay.name.clone(),
         on_rejected: relay.on_rejected,
         dead_letter_topic: relay.dead_letter_topic.as_str().to_owned(),
-        max_in_flight: relay.max_in_flight,
-        max_in_flight_bytes: relay.max_in_flight_bytes,
+        max_in_flight: relay.max_in_flight * window(config),
+        max_in_flight_bytes: relay.max_in_flight_bytes.saturating_mul(window(config)),
+    }
+}
+
+/// By how much the window is larger than configured. In transactions an acknowledgement is a commit, and until then everything
+/// since the last one is in the window: with the same window a transaction would be too short for what its commit costs.
+const fn window(config: &Config) -> usize {
+    match config.kafka.delivery {
+        Delivery::AtLeastOnce => 1,
+        Delivery::ExactlyOnce => 2,
     }
 }
 
@@ -113,8 +158,8 @@ fn producer_options(config: &Config) -> ProducerOptions {
         bootstrap_servers: config.kafka.bootstrap_servers.clone(),
         client_id: format!("walpost-{}", config.relay.name),
         properties: config.kafka.properties.to_map(),
-        max_in_flight: config.relay.max_in_flight,
-        max_in_flight_bytes: config.relay.max_in_flight_bytes,
+        max_in_flight: config.relay.max_in_flight * window(config),
+        max_in_flight_bytes: config.relay.max_in_flight_bytes.saturating_mul(window(config)),
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) enum LinkEvent {
     Up {
         /// Everything before this LSN had been confirmed.
         start: Lsn,
+        /// Whose stream it is.
+        origin: Origin,
         /// It begins with the rows from before the slot, in another order perhaps than an earlier attempt had them.
         from_the_first: bool,
     },
@@ -163,6 +165,11 @@ impl Link {
         !matches!(&self.state, State::Up(source) if source.backfill_end.is_some())
     }
 
+    /// Ends the stream, and connects again after a while.
+    pub(super) fn give_way(&mut self) -> LinkEvent {
+        self.failed(postgres::Error::Closed { source: None }.into())
+    }
+
     /// Whether there is a stream.
     pub(super) const fn is_up(&self) -> bool {
         matches!(self.state, State::Up(_))
@@ -189,7 +196,8 @@ impl Link {
     fn connected(&mut self, source: Source) -> LinkEvent {
         self.give_up = None;
         self.publication.note_streaming();
-        self.last = Some(source.origin.clone());
+        let origin = source.origin.clone();
+        self.last = Some(origin.clone());
         // While the rows from before the slot are under way nothing of it counts as confirmed.
         let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
         let mut from_the_first = false;
@@ -201,7 +209,7 @@ impl Link {
             self.resume = Some(Resume::Confirmed(known.max(source.start)));
         }
         self.state = State::Up(Box::new(source));
-        LinkEvent::Up { start, from_the_first }
+        LinkEvent::Up { start, origin, from_the_first }
     }
 
     /// No connection any more, and no confirmation: this slot may not be the one that was streamed from.

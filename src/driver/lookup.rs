@@ -1,6 +1,7 @@
 //! Answers the core's requests, one at a time. An outage is no answer: the question is put again until there is one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::contracts;
-use crate::postgres::{ConnectOptions, Connection, sqlstate};
+use crate::postgres::{self, ConnectOptions, Connection, sqlstate};
 use crate::relay::boundary::{Answer, ColumnType, Request, SchemaVersion, SchemaVersionId, Topic};
 use crate::sink::Topics;
 use crate::source::{SourceError, look_up_type};
@@ -28,12 +29,13 @@ pub(super) struct Lookup {
     pending: Option<JoinHandle<Answer>>,
     /// The open question in words.
     question: String,
+    turned_away: Arc<AtomicBool>,
 }
 
 /// Who knows about topics.
 pub(super) enum TopicSource {
     /// Kafka.
-    Kafka(Topics),
+    Kafka(Arc<Topics>),
     /// Nobody, as nothing goes to Kafka: every topic is there and takes whatever comes.
     Nowhere,
 }
@@ -43,6 +45,7 @@ struct Sources {
     topics: TopicSource,
     create_topics: bool,
     telemetry: Arc<Telemetry>,
+    turned_away: Arc<AtomicBool>,
 }
 
 impl Lookup {
@@ -52,11 +55,9 @@ impl Lookup {
         create_topics: bool,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self {
-            sources: Arc::new(Sources { postgres, topics, create_topics, telemetry }),
-            pending: None,
-            question: String::new(),
-        }
+        let turned_away = Arc::<AtomicBool>::default();
+        let sources = Sources { postgres, topics, create_topics, telemetry, turned_away: Arc::clone(&turned_away) };
+        Self { sources: Arc::new(sources), pending: None, question: String::new(), turned_away }
     }
 
     /// Puts a question. One that was open is given up: the core waits for one answer at a time.
@@ -78,6 +79,11 @@ impl Lookup {
         self.pending.as_ref()?;
         let why = self.sources.telemetry.waiting_for().map(|why| format!(" ({why})")).unwrap_or_default();
         Some(format!("the look-up of {}{why}", self.question))
+    }
+
+    /// Whether Postgres has turned a question away, as it takes no connections. Once for each time.
+    pub(super) fn was_turned_away(&self) -> bool {
+        self.turned_away.swap(false, Ordering::Relaxed)
     }
 
     /// The answer to the open question. Cancel-safe.
@@ -106,7 +112,13 @@ impl Sources {
                     self.telemetry.set_waiting_for(None);
                     return answer;
                 }
-                Err(error) => format!("{error:#}"),
+                Err(error) => {
+                    let of_postgres = error.chain().find_map(|cause| cause.downcast_ref::<postgres::Error>());
+                    if of_postgres.and_then(postgres::Error::sqlstate) == Some(sqlstate::CANNOT_CONNECT_NOW) {
+                        self.turned_away.store(true, Ordering::Relaxed);
+                    }
+                    format!("{error:#}")
+                }
             };
             tracing::warn!(error, "look-up failed and is tried again");
             self.telemetry.note_error(error.as_str());

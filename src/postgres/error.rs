@@ -29,6 +29,8 @@ pub mod sqlstate {
     pub const TOO_MANY_CONNECTIONS: &str = "53300";
     /// `admin_shutdown`: the session was ended by `pg_terminate_backend` or a fast shutdown.
     pub const ADMIN_SHUTDOWN: &str = "57P01";
+    /// `cannot_connect_now`: the server starts up or shuts down.
+    pub const CANNOT_CONNECT_NOW: &str = "57P03";
     /// `invalid_password`.
     pub const INVALID_PASSWORD: &str = "28P01";
     /// `invalid_authorization_specification`: no entry in `pg_hba.conf`, no such role.

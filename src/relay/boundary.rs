@@ -66,6 +66,15 @@ impl FromStr for Position {
     }
 }
 
+/// How far everything is in Kafka: what exactly-once delivery stores there, in the transaction that makes it true.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The last event that is in Kafka, with all before it.
+    pub position: Position,
+    /// The end of the last commit of which everything is in Kafka: what may be confirmed to the slot.
+    pub flush: Lsn,
+}
+
 /// A moment in microseconds since 1970-01-01 00:00:00 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::boundary::{Lsn, Ticket, Timestamp};
+use super::boundary::{Checkpoint, Lsn, Position, Ticket, Timestamp};
 
 /// The account of one slot: records out at Kafka, and the commits they belong to, both in stream order.
 #[derive(Debug, Default)]
@@ -26,6 +26,7 @@ pub struct Ledger {
 struct Entry {
     bytes: usize,
     committed_at: Timestamp,
+    position: Position,
     settled: bool,
 }
 
@@ -54,10 +55,11 @@ pub struct Owed {
 }
 
 impl Ledger {
-    /// Opens the next ticket, for a record of `bytes` of a transaction that committed at `committed_at`.
-    pub fn issue(&mut self, bytes: usize, committed_at: Timestamp) -> Ticket {
+    /// Opens the next ticket, for the record of `bytes` of the event at `position`, whose transaction committed at
+    /// `committed_at`.
+    pub fn issue(&mut self, bytes: usize, committed_at: Timestamp, position: Position) -> Ticket {
         let ticket = self.next_ticket();
-        self.entries.push_back(Entry { bytes, committed_at, settled: false });
+        self.entries.push_back(Entry { bytes, committed_at, position, settled: false });
         self.owed.records += 1;
         self.owed.bytes += bytes;
         ticket
@@ -84,6 +86,19 @@ impl Ledger {
         self.owed.bytes -= entry.bytes;
         self.advance();
         settled
+    }
+
+    /// How far everything would be in Kafka if this ticket and all before it were settled.
+    ///
+    /// # Panics
+    /// If the ticket is not open: only of what Kafka is yet to have can a transaction be made.
+    #[must_use]
+    pub fn checkpoint(&self, up_to: Ticket) -> Checkpoint {
+        let index = up_to.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        let entry = index.and_then(|index| self.entries.get(index)).expect("a checkpoint is made of an open ticket");
+        let whole = self.commits.partition_point(|commit| commit.below <= up_to.0 + 1);
+        let end = whole.checked_sub(1).map_or(self.flush, |last| self.commits[last].end);
+        Checkpoint { position: entry.position, flush: self.flush.max(end) }
     }
 
     /// The transaction that all tickets since the last commit belong to has ended at `end`.
@@ -163,7 +178,8 @@ mod tests {
     use super::*;
 
     fn issue(ledger: &mut Ledger) -> Ticket {
-        ledger.issue(10, Timestamp(0))
+        let ordinal = ledger.next_ticket().0 + 1;
+        ledger.issue(10, Timestamp(0), Position { commit: Lsn(1), ordinal })
     }
 
     #[test]
@@ -241,7 +257,47 @@ mod tests {
         ledger.settle(ticket);
     }
 
+    #[test]
+    fn a_checkpoint_leaves_out_the_commit_that_is_not_whole_in_it() {
+        let mut ledger = Ledger::default();
+        ledger.start_at(Lsn(50));
+        let tickets: Vec<_> = (0..2).map(|_| issue(&mut ledger)).collect();
+        let at = |ordinal, flush| Checkpoint { position: Position { commit: Lsn(1), ordinal }, flush: Lsn(flush) };
+        assert_eq!(ledger.checkpoint(tickets[1]), at(2, 50), "the transaction has not ended");
+        ledger.commit(Lsn(100));
+        assert_eq!(ledger.checkpoint(tickets[0]), at(1, 50));
+        assert_eq!(ledger.checkpoint(tickets[1]), at(2, 100));
+    }
+
     proptest! {
+        /// Against the same model: a checkpoint is where the flush LSN stands once all tickets up to it are settled.
+        #[test]
+        fn a_checkpoint_foretells_the_flush_lsn(
+            transactions in prop::collection::vec(0usize..5, 1..40),
+            open_rows in 0usize..3,
+            steps in prop::collection::vec(1usize..7, 0..60),
+        ) {
+            let mut ledger = Ledger::default();
+            let mut tickets = Vec::new();
+            for (index, rows) in transactions.iter().enumerate() {
+                tickets.extend((0..*rows).map(|_| issue(&mut ledger)));
+                ledger.commit(Lsn((index as u64 + 1) * 10));
+            }
+            tickets.extend((0..open_rows).map(|_| issue(&mut ledger)));
+            let mut settled = 0;
+            for step in steps {
+                let until = (settled + step).min(tickets.len());
+                let Some(last) = tickets[settled..until].last() else { break };
+                let foretold = ledger.checkpoint(*last);
+                for ticket in &tickets[settled..until] {
+                    ledger.settle(*ticket);
+                }
+                prop_assert_eq!(foretold.flush, ledger.flush());
+                prop_assert_eq!(foretold.position.ordinal, until as u64);
+                settled = until;
+            }
+        }
+
         /// Against the plainest model: a list of commits, each with the set of its tickets.
         #[test]
         fn the_flush_lsn_is_the_end_of_the_settled_prefix(

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::boundary::{Answer, Batch, Failure, Lsn, Position, Record, Refusal, Request, Ticket, Timestamp};
+use super::boundary::{Answer, Batch, Checkpoint, Failure, Lsn, Position, Record, Refusal, Request, Ticket, Timestamp};
 use super::encode::Encoder;
 use super::event;
 use super::ledger::{Owed, Settled};
@@ -69,6 +69,11 @@ impl Core {
     /// what was taken of an earlier attempt, so all of them are taken.
     pub fn handle_first_rows(&mut self) {
         self.publisher.accepted = Position::default();
+    }
+
+    /// Everything up to `position` is in Kafka since an earlier run, and is passed over when it comes.
+    pub fn handle_stored(&mut self, position: Position) {
+        self.publisher.accepted = self.publisher.accepted.max(position);
     }
 
     /// The replication connection is gone, and with it the rest of what it had begun to say.
@@ -165,6 +170,19 @@ impl Core {
     #[must_use]
     pub fn flush(&self) -> Lsn {
         self.publisher.ledger.flush()
+    }
+
+    /// How far everything would be in Kafka if this ticket, which is open, and all before it were acknowledged.
+    #[must_use]
+    pub fn checkpoint(&self, up_to: Ticket) -> Checkpoint {
+        self.publisher.ledger.checkpoint(up_to)
+    }
+
+    /// How far everything is in Kafka; `None` while anything is owed.
+    #[must_use]
+    pub fn settled(&self) -> Option<Checkpoint> {
+        let settled = Checkpoint { position: self.publisher.accepted, flush: self.flush() };
+        (self.owed().records == 0).then_some(settled)
     }
 
     /// How far the stream has been read, by whole transactions and keepalives.

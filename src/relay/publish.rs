@@ -77,7 +77,7 @@ impl Publisher {
     }
 
     pub(super) fn handle_acknowledged(&mut self, ticket: Ticket) -> Settled {
-        self.returns.calm();
+        self.returns.calm(ticket);
         self.counters.acknowledged += 1;
         // That a topic is there does not say that it can be written to; that something went through does, for what is in front
         // of it. Should another topic be in the way still, the next poll or the next failure says so.
@@ -274,7 +274,7 @@ impl Publisher {
     ) -> Offer {
         let answer = offer(self.ledger.next_ticket(), record);
         if answer == Offer::Taken {
-            self.ledger.issue(size, origin.committed_at);
+            self.ledger.issue(size, origin.committed_at, origin.position);
             self.accepted = origin.position;
             self.counters.published += 1;
         }

@@ -4,7 +4,7 @@
 //! are back go out again in their first order. So an outage never reorders a key. Dead letters have no order to keep and
 //! go out as soon as they can.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::boundary::{OwnedRecord, Ticket};
@@ -20,6 +20,9 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 pub struct Returns {
     returned: BTreeMap<Ticket, OwnedRecord>,
     letters: VecDeque<(Ticket, OwnedRecord)>,
+    /// Letters that went out from here and are not answered for. They keep no order, so nothing waits for them: a sink that
+    /// writes transactions answers for them only when what came back with them has gone out too.
+    letters_out: BTreeSet<Ticket>,
     /// Nothing goes out before.
     not_before: Option<Instant>,
     back_off: Duration,
@@ -42,6 +45,7 @@ impl Returns {
 
     /// A record came back that is to be sent again.
     pub fn give_back(&mut self, ticket: Ticket, record: OwnedRecord, now: Instant) {
+        self.letters_out.remove(&ticket);
         self.returned.insert(ticket, record);
         self.resending = false;
         if self.not_before.is_none_or(|at| at <= now) {
@@ -52,11 +56,13 @@ impl Returns {
 
     /// A record was refused and is a dead letter now.
     pub fn push_letter(&mut self, ticket: Ticket, letter: OwnedRecord) {
+        self.letters_out.remove(&ticket);
         self.letters.push_back((ticket, letter));
     }
 
     /// Kafka acknowledged something: the outage is over.
-    pub fn calm(&mut self) {
+    pub fn calm(&mut self, acknowledged: Ticket) {
+        self.letters_out.remove(&acknowledged);
         self.back_off = Duration::ZERO;
     }
 
@@ -75,7 +81,7 @@ impl Returns {
             return None;
         }
         // What is at Kafka while resending went out from here, in order.
-        self.resending |= at_kafka == 0;
+        self.resending |= at_kafka == self.letters_out.len();
         let (ticket, record) = self.returned.first_key_value()?;
         self.resending.then_some((*ticket, record))
     }
@@ -83,6 +89,7 @@ impl Returns {
     /// The record that [`Self::next`] gave has gone out, or has become something else.
     pub fn take(&mut self, ticket: Ticket) -> Option<OwnedRecord> {
         if self.letters.front().is_some_and(|(front, _)| *front == ticket) {
+            self.letters_out.insert(ticket);
             return self.letters.pop_front().map(|(_, letter)| letter);
         }
         let record = self.returned.remove(&ticket);
@@ -143,6 +150,14 @@ mod tests {
         returns.give_back(Ticket(1), record("a"), now);
         returns.push_letter(Ticket(5), record("dead"));
         assert_eq!(returns.next(7, now).map(|(ticket, _)| ticket), Some(Ticket(5)));
+        returns.take(Ticket(5));
+        let later = now + BACK_OFF_MIN;
+        assert!(returns.next(2, later).is_none(), "another record is still at Kafka");
+        assert_eq!(
+            returns.next(1, later).map(|(ticket, _)| ticket),
+            Some(Ticket(1)),
+            "the letter alone is not waited for"
+        );
     }
 
     #[test]
@@ -155,7 +170,7 @@ mod tests {
         }
         returns.give_back(Ticket(20), record("a"), now);
         assert_eq!(returns.wake_at(now), Some(now + BACK_OFF_MAX));
-        returns.calm();
+        returns.calm(Ticket(20));
         let now = now + BACK_OFF_MAX;
         returns.give_back(Ticket(21), record("a"), now);
         assert_eq!(returns.wake_at(now), Some(now + BACK_OFF_MIN));

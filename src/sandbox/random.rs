@@ -33,7 +33,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// Whether nobody listens on this port of 127.0.0.1.
-pub(super) fn is_free(port: u16) -> bool {
+fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 

@@ -64,6 +64,11 @@ impl Inbox {
         self.filled.notify_one();
     }
 
+    /// All that had failed is given back, and the producer is as good as before.
+    pub(super) fn mend(&self) {
+        self.broken.store(false, Ordering::Release);
+    }
+
     pub(super) fn fail(&self, report: Report) {
         // Before the report can be seen: no record may be sent after this one has failed.
         self.broken.store(true, Ordering::Release);

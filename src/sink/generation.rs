@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::context::{Context, Inbox, LogGate, Report};
 use super::manifest::{Entry, Manifest};
 use super::native::{self, TopicHandles};
-use super::options::LINGER_MS;
+use super::options::Pace;
 use super::pulse::{Nagle, Pulse};
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
 
@@ -47,6 +47,7 @@ pub(super) struct Returned {
 impl Generation {
     pub(super) fn start(
         config: &ClientConfig,
+        pace: Pace,
         batch_bytes: usize,
         connection: &Arc<Connection>,
         log: &LogGate,
@@ -54,9 +55,9 @@ impl Generation {
         let inbox = Arc::new(Inbox::default());
         let context = Context { inbox: Arc::clone(&inbox), connection: Arc::clone(connection), log: log.clone() };
         let producer = ThreadedProducer::from_config_and_context(config, context).map_err(SinkError::Create)?;
-        let pulse = match config.get("linger.ms") {
-            Some(LINGER_MS) => Some(Pulse::start(producer.clone()).map_err(SinkError::Thread)?),
-            _ => None,
+        let pulse = match pace {
+            Pace::Pulse { again } => Some(Pulse::start(producer.clone(), again).map_err(SinkError::Thread)?),
+            Pace::Linger => None,
         };
         Ok(Self {
             pulse,
@@ -86,6 +87,11 @@ impl Generation {
         self.acked
     }
 
+    /// For calls about transactions.
+    pub(super) fn producer(&self) -> &ThreadedProducer<Context> {
+        &self.producer
+    }
+
     pub(super) fn inbox(&self) -> &Arc<Inbox> {
         &self.inbox
     }
@@ -105,6 +111,14 @@ impl Generation {
         if let Some(pulse) = &self.pulse
             && self.nagle.beats(self.manifest.len())
         {
+            pulse.beat();
+        }
+    }
+
+    /// Has librdkafka send what was handed over, whatever is on its way.
+    pub(super) fn push_all(&mut self) {
+        if let Some(pulse) = &self.pulse {
+            self.nagle.beat(self.manifest.len());
             pulse.beat();
         }
     }

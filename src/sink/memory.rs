@@ -168,7 +168,7 @@ impl Sink for MemorySink {
             }
         };
         drop(tokio::time::timeout(timeout, answered).await);
-        Closed { deliveries, unanswered: self.0.lock().outstanding.len() }
+        Closed { deliveries, unanswered: self.0.lock().outstanding.len(), stored: None }
     }
 }
 

@@ -17,9 +17,9 @@
 //!    stood alone in its batch, otherwise it is returned.
 //! 5. **An outage is no failure**: it is retried for ever, and shows as `Full` once the window is full.
 //!
-//! Exactly-once fits behind the same trait: `send` opens a transaction when there is none, [`Sink::deliveries`] commits it (it
-//! is the sink's only place to wait in) and reports the tickets as acknowledged once the commit has succeeded; an aborted
-//! transaction returns all of its records, which is rule 3.
+//! Exactly-once is behind the same trait ([`TransactionalSink`]): `send` opens a transaction when there is none, the driver seals it with
+//! the position that it reaches, and the tickets are acknowledged once its commit has succeeded; an aborted transaction
+//! returns all of its records, which is rule 3.
 //!
 //! # What librdkafka does, and what follows (2.12, read in its source and seen against Kafka 4.3)
 //!
@@ -50,7 +50,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::relay::boundary::{Failure, Record, Refusal, Ticket};
+use crate::relay::boundary::{Checkpoint, Failure, Lsn, Record, Refusal, Ticket};
 
 mod connection;
 mod context;
@@ -65,6 +65,7 @@ mod producer;
 mod pulse;
 mod suspects;
 mod topics;
+mod transactions;
 mod warmup;
 
 pub use connection::Connection;
@@ -73,6 +74,9 @@ pub use options::{ProducerOptions, PropertyError, PropertyFault, TopicFacts, Top
 pub use partition::partition_of;
 pub use producer::KafkaSink;
 pub use topics::{Topics, TopicsError};
+pub use transactions::{
+    Cluster, POSITIONS_TOPIC, StoredPosition, TransactionalSink, TransactionsError, TransactionsOptions,
+};
 
 /// Takes records and says what became of them. See the module's rules.
 pub trait Sink {
@@ -95,6 +99,42 @@ pub trait Sink {
     /// Waits until everything taken is answered, at most for `timeout`, and ends the sink. What is unanswered then may or may
     /// not have reached Kafka; it is not sent any more.
     fn close(self, timeout: Duration) -> impl Future<Output = Closed> + Send;
+
+    /// The slot on this cluster is the relay's: the sink takes over from whoever wrote under the relay's name before. Once, and
+    /// only then, as a relay that waits for the slot must not fence the one that has it.
+    ///
+    /// Whether that takes time: nothing may be sent then before [`Deliveries::opened`] tells how far the predecessor came.
+    fn open(&mut self, cluster: &Cluster) -> bool {
+        let _ = cluster;
+        false
+    }
+
+    /// The last ticket of the open transaction, if it is to end now.
+    fn sealing(&mut self, urgency: Urgency) -> Option<Ticket> {
+        let _ = urgency;
+        None
+    }
+
+    /// Commits the open transaction with this checkpoint in it, which is that of [`Self::sealing`]'s ticket; where none is open, one of
+    /// the checkpoint alone. Whether that was begun: not while another is being committed.
+    fn seal(&mut self, checkpoint: Checkpoint) -> bool {
+        let _ = checkpoint;
+        false
+    }
+
+    /// The flush LSN that is stored in Kafka, past which the slot must not be confirmed; `None` where none is kept.
+    fn stored(&self) -> Option<Lsn> {
+        None
+    }
+}
+
+/// When a transaction is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// At its age or size.
+    WhenDue,
+    /// The relay ends.
+    Now,
 }
 
 /// Why a record was not taken.
@@ -121,6 +161,12 @@ pub enum SinkError {
     /// The system has no thread left for the client.
     #[error("start a thread of the kafka client")]
     Thread(#[source] std::io::Error),
+    /// Exactly-once delivery can't go on.
+    #[error(transparent)]
+    Transactions(#[from] TransactionsError),
+    /// The sink was closed while it was at work.
+    #[error("the kafka sink was closed")]
+    Stopped,
 }
 
 /// What became of records since the last look.
@@ -130,19 +176,29 @@ pub struct Deliveries {
     pub acked: Vec<Ticket>,
     /// Records that Kafka did not take, by ascending ticket.
     pub failed: Vec<Failure>,
+    /// The sink is open, as [`Sink::open`] has asked it.
+    pub opened: Option<Opened>,
+}
+
+/// What a sink that keeps positions has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// How far everything is in Kafka already; `None` if nothing says it.
+    pub stored: Option<StoredPosition>,
 }
 
 impl Deliveries {
     /// Whether there is nothing to report.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.acked.is_empty() && self.failed.is_empty()
+        self.acked.is_empty() && self.failed.is_empty() && self.opened.is_none()
     }
 
     /// Forgets everything, keeps the memory.
     pub fn clear(&mut self) {
         self.acked.clear();
         self.failed.clear();
+        self.opened = None;
     }
 }
 
@@ -153,4 +209,6 @@ pub struct Closed {
     pub deliveries: Deliveries,
     /// Number of records that were taken and never answered.
     pub unanswered: usize,
+    /// As [`Sink::stored`], at the end.
+    pub stored: Option<Lsn>,
 }

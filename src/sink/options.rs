@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
@@ -12,7 +13,7 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// Largest record that the client takes, in bytes: librdkafka's own ceiling. The topic's limit is what counts.
 const MESSAGE_MAX_BYTES: usize = 1_000_000_000;
 /// Longer than any batch waits: batches that are not full are sent by [`super::pulse`].
-pub(super) const LINGER_MS: &str = "10000";
+const LINGER_MS: u128 = 10_000;
 /// Records that librdkafka's queue holds beyond the core's window, so that the window fills first.
 const QUEUE_HEADROOM_RECORDS: usize = 1_000;
 /// The largest queue that librdkafka takes, in kibibytes. The core's window is the bound; a single record that is larger passes
@@ -187,7 +188,7 @@ fn reach(config: &mut ClientConfig, options: &ProducerOptions) {
 pub(super) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("compression.type", "lz4");
-    config.set("linger.ms", LINGER_MS);
+    config.set("linger.ms", LINGER_MS.to_string());
     config.set("message.max.bytes", MESSAGE_MAX_BYTES.to_string());
     config.set("queue.buffering.max.messages", (options.max_in_flight + QUEUE_HEADROOM_RECORDS).to_string());
     config.set("queue.buffering.max.kbytes", QUEUE_KIB.to_string());
@@ -204,6 +205,35 @@ pub(super) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> 
     let asked_for_more = options.properties.contains_key("debug");
     config.set_log_level(if asked_for_more { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
     config
+}
+
+/// Who decides when a batch that is not full is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// [`super::pulse`].
+    Pulse {
+        /// The first wait for an answer.
+        again: Duration,
+    },
+    /// librdkafka, by the user's `linger.ms`.
+    Linger,
+}
+
+pub(super) fn pace(options: &ProducerOptions, again: Duration) -> Pace {
+    let names = ALIASES.iter().filter(|(_, name)| *name == "linger.ms").flat_map(|(alias, name)| [*alias, *name]);
+    if names.into_iter().any(|name| options.properties.contains_key(name)) {
+        Pace::Linger
+    } else {
+        Pace::Pulse { again }
+    }
+}
+
+/// Gives records so long to be delivered, which `linger.ms` must be shorter than.
+pub(super) fn set_message_timeout(config: &mut ClientConfig, pace: Pace, millis: u128) {
+    config.set("message.timeout.ms", millis.to_string());
+    if let Pace::Pulse { .. } = pace {
+        config.set("linger.ms", LINGER_MS.min(millis - 1).to_string());
+    }
 }
 
 /// The admin client's settings. Nothing reads its log queue, so nothing is put there; what fails is in the answers.
@@ -282,6 +312,9 @@ mod tests {
         assert_eq!(config.get("acks"), Some("all"));
         assert_eq!(config.get("batch.size"), Some("20000"));
         assert_eq!(config.get("linger.ms"), Some("7"));
+        let again = Duration::from_millis(4);
+        assert_eq!(pace(&given, again), Pace::Linger);
+        assert_eq!(pace(&options(&[]), again), Pace::Pulse { again });
     }
 
     #[test]

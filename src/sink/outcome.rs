@@ -2,7 +2,8 @@
 
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use crate::relay::boundary::{Refusal, RefusalCode};
+use super::options::TopicRules;
+use crate::relay::boundary::{Record, Refusal, RefusalCode};
 
 /// What a code says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +48,18 @@ pub(super) fn outcome(code: Code) -> Outcome {
         )),
         _ => Outcome::Returned,
     }
+}
+
+/// Why a record would be refused by its topic or changed by librdkafka, as far as that is known without asking Kafka.
+pub(super) fn unfit(record: &Record<'_>, rules: &TopicRules) -> Option<Refusal> {
+    if record.key.is_none() && rules.facts(record.topic).is_some_and(|facts| facts.needs_key) {
+        let detail = format!("the topic {} is compacted, and the record has no key", record.topic);
+        return Some(Refusal { code: RefusalCode::ContractViolation, detail });
+    }
+    // librdkafka gives the name of a header back up to a zero byte.
+    let header = record.headers.iter().find(|header| header.name.as_bytes().contains(&0))?;
+    let detail = format!("the header name {:?} has a zero byte", header.name);
+    Some(Refusal { code: RefusalCode::Undecodable, detail })
 }
 
 #[cfg(test)]

@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use super::connection::Connection;
 use super::context::LogGate;
 use super::generation::{Generation, Returned};
-use super::options::{ProducerOptions, TopicRules, batch_bytes, producer_config};
-use super::outcome::{Outcome, outcome};
+use super::options::{ProducerOptions, TopicRules, batch_bytes, pace, producer_config};
+use super::outcome::{Outcome, outcome, unfit};
 use super::suspects::Suspects;
 use super::warmup::{Admission, Warmup};
-use super::{Closed, Deliveries, SendError, Sink, SinkError};
-use crate::relay::boundary::{Failure, Record, Refusal, RefusalCode, Ticket, Verdict};
+use super::{Closed, Deliveries, SendError, Sink, SinkError, pulse};
+use crate::relay::boundary::{Failure, Record, Refusal, Ticket, Verdict};
 
 /// How often a failed producer is looked at until it has given everything back.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
@@ -218,14 +218,7 @@ impl KafkaSink {
                 return Some(refusal.clone());
             }
         }
-        if record.key.is_none() && self.rules.facts(record.topic).is_some_and(|facts| facts.needs_key) {
-            let detail = format!("the topic {} is compacted, and the record has no key", record.topic);
-            return Some(Refusal { code: RefusalCode::ContractViolation, detail });
-        }
-        // librdkafka gives the name of a header back up to a zero byte.
-        let header = record.headers.iter().find(|header| header.name.as_bytes().contains(&0))?;
-        let detail = format!("the header name {:?} has a zero byte", header.name);
-        Some(Refusal { code: RefusalCode::Undecodable, detail })
+        unfit(record, &self.rules)
     }
 }
 
@@ -301,7 +294,7 @@ impl Sink for KafkaSink {
         if let Err(error) = tokio::task::spawn_blocking(move || drop(generation)).await {
             tracing::error!(error = %error, "kafka producer did not end");
         }
-        Closed { deliveries, unanswered }
+        Closed { deliveries, unanswered, stored: None }
     }
 }
 
@@ -312,5 +305,5 @@ fn start(
     log: &LogGate,
 ) -> Result<Generation, SinkError> {
     let batch_bytes = batch_bytes(options, rules);
-    Generation::start(&producer_config(options, batch_bytes), batch_bytes, connection, log)
+    Generation::start(&producer_config(options, batch_bytes), pace(options, pulse::AGAIN), batch_bytes, connection, log)
 }

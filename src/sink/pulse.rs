@@ -20,9 +20,13 @@ use crate::relay::boundary::Ticket;
 
 /// How long a flush is held: long enough that librdkafka's threads have woken, the shortest that it takes.
 const FLUSH: Duration = Duration::from_millis(1);
-/// First and longest wait for an answer before flushing again: a thread may have slept through it, and while one partition can't be
-/// written to the others go on.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(10));
+/// First wait for an answer before flushing again: a thread may have slept through it, and while one partition can't be written to the
+/// others go on.
+pub(super) const AGAIN: Duration = Duration::from_millis(4);
+/// The same where each transaction's first records wait until their partition has been added to it.
+pub(super) const AGAIN_IN_TRANSACTIONS: Duration = Duration::from_millis(1);
+/// The longest; it doubles up to that.
+const AGAIN_MOST: Duration = Duration::from_millis(10);
 
 /// Which of the outstanding records were on their way at the last beat.
 #[derive(Debug, Default)]
@@ -52,10 +56,15 @@ impl Nagle {
     pub(super) fn beats(&mut self, outstanding: usize) -> bool {
         let beats = self.unanswered == 0 && outstanding > 0;
         if beats {
-            self.beaten = self.last;
-            self.unanswered = outstanding;
+            self.beat(outstanding);
         }
         beats
+    }
+
+    /// Counts a beat, with so many records outstanding.
+    pub(super) fn beat(&mut self, outstanding: usize) {
+        self.beaten = self.last;
+        self.unanswered = outstanding;
     }
 
     /// Whether the records of the last beat are all answered.
@@ -88,14 +97,15 @@ struct State {
 }
 
 impl Pulse {
-    /// Starts the thread.
+    /// Starts the thread; `again` is the first wait for an answer.
     ///
     /// # Errors
     /// The system's, if it has no thread left.
-    pub(super) fn start(producer: ThreadedProducer<Context>) -> std::io::Result<Self> {
+    pub(super) fn start(producer: ThreadedProducer<Context>, again: Duration) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("kafka flush".to_owned()).spawn(move || theirs.run(&producer))?;
+        let thread =
+            thread::Builder::new().name("kafka flush".to_owned()).spawn(move || theirs.run(&producer, again))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -132,12 +142,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, producer: &ThreadedProducer<Context>) {
-        let (mut flushed, mut wait) = (0, AGAIN.0);
+    fn run(&self, producer: &ThreadedProducer<Context>, again: Duration) {
+        let (mut flushed, mut wait) = (0, again);
         let mut state = self.lock();
         while !state.ended {
             if state.beats > flushed {
-                (flushed, wait) = (state.beats, AGAIN.0);
+                (flushed, wait) = (state.beats, again);
                 drop(state);
                 native::flush(producer, FLUSH);
                 state = self.lock();
@@ -145,7 +155,7 @@ impl Shared {
                 let (next, timeout) = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
                 state = next;
                 if timeout.timed_out() && state.waiting && !std::mem::take(&mut state.progress) {
-                    wait = (wait * 2).min(AGAIN.1);
+                    wait = (wait * 2).min(AGAIN_MOST);
                     drop(state);
                     native::flush(producer, FLUSH);
                     state = self.lock();

@@ -25,6 +25,8 @@ pub struct Identity {
     pub publication: String,
     /// The database.
     pub database: String,
+    /// `kafka.delivery`.
+    pub delivery: String,
 }
 
 impl Identity {
@@ -36,6 +38,7 @@ impl Identity {
             slot: config.postgres.slot.as_str().to_owned(),
             publication: config.postgres.publication.clone(),
             database: config.postgres.connect.database().to_owned(),
+            delivery: config.kafka.delivery.as_str().to_owned(),
         }
     }
 }
@@ -85,6 +88,8 @@ pub struct RelayStatus {
     pub publication: String,
     /// The database.
     pub database: String,
+    /// How often a record may reach Kafka: `at-least-once` or `exactly-once`.
+    pub delivery: String,
     /// Seconds since the relay started.
     pub uptime_seconds: u64,
     /// Whether `/readyz` says so.
@@ -201,7 +206,7 @@ impl Telemetry {
         let not_ready = self.not_ready(now);
         let reading = self.metrics.read();
         let words = self.words();
-        let Identity { relay, slot, publication, database } = self.identity.clone();
+        let Identity { relay, slot, publication, database, delivery } = self.identity.clone();
         let letters = RefusalCode::ALL.iter().zip(reading.dead_letters).filter(|(_, count)| *count > 0);
         let quantile = |share| self.metrics.publish_latency.quantile(share).map(|bound| bound.as_secs_f64() * 1_000.0);
         RelayStatus {
@@ -210,6 +215,7 @@ impl Telemetry {
             slot,
             publication,
             database,
+            delivery,
             uptime_seconds: now.saturating_duration_since(self.started).as_secs(),
             ready: not_ready.is_empty(),
             not_ready,

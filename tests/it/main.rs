@@ -7,6 +7,7 @@ mod contracts;
 mod first;
 mod demo;
 mod examples;
+mod exactly_once;
 mod harness;
 mod lifecycle;
 mod routing;

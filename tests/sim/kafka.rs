@@ -58,8 +58,7 @@ impl Kafka {
             self.queued.remove(&topic);
             return;
         };
-        let poisoned = record.value.as_deref() == Some(format!("\"{POISON}\"").as_bytes());
-        if poisoned && record.topic != "outbox.dead-letter" {
+        if is_poisoned(&record) {
             let refusal = Refusal { code: RefusalCode::TooLarge, detail: "poison".to_owned() };
             self.failed.push(Failure { ticket, record, verdict: Verdict::Refused(refusal) });
         } else {
@@ -99,14 +98,15 @@ impl Kafka {
                 continue;
             }
             let arrive = random.index(queue.len() + 1);
-            let poisoned = |record: &OwnedRecord| record.value.as_deref() == Some(format!("\"{POISON}\"").as_bytes());
             let arrived = queue.into_iter().take(arrive).map(|(_, record)| record);
-            self.log
-                .entry(topic.clone())
-                .or_default()
-                .extend(arrived.filter(|record| topic == "outbox.dead-letter" || !poisoned(record)));
+            self.log.entry(topic.clone()).or_default().extend(arrived.filter(|record| !is_poisoned(record)));
         }
         self.unacknowledged.clear();
         self.failed.clear();
     }
+}
+
+/// Whether a record's topic refuses it. A dead letter is never refused.
+pub(crate) fn is_poisoned(record: &OwnedRecord) -> bool {
+    record.topic != "outbox.dead-letter" && record.value.as_deref() == Some(format!("\"{POISON}\"").as_bytes())
 }

@@ -8,6 +8,7 @@
 mod kafka;
 mod postgres;
 mod random;
+mod transactions;
 mod world;
 
 use world::{Faults, World};
@@ -42,11 +43,17 @@ fn run_all(faults: Faults) {
 /// Invariants 1, 2, 4, 6 and 7 with crashes of the relay; duplicates may follow a crash.
 #[test]
 fn nothing_is_lost_or_reordered_whatever_fails() {
-    run_all(Faults { crashes: true });
+    run_all(Faults { crashes: true, exactly_once: false });
 }
 
 /// Invariant 3: without a crash nothing is published twice, whatever happens to the connections.
 #[test]
 fn nothing_is_published_twice_while_the_relay_lives() {
-    run_all(Faults { crashes: false });
+    run_all(Faults { crashes: false, exactly_once: false });
+}
+
+/// Invariant 3 with exactly-once delivery: a reader of committed records sees each event once and in order, whatever dies.
+#[test]
+fn nothing_is_committed_twice_whatever_dies() {
+    run_all(Faults { crashes: true, exactly_once: true });
 }

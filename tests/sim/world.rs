@@ -14,6 +14,7 @@ use walpost::relay::{Core, Idle, OnRejected, Settings};
 use crate::kafka::Kafka;
 use crate::postgres::Postgres;
 use crate::random::Random;
+use crate::transactions::Transactions;
 
 const TOPIC: &str = "orders";
 const DEAD_LETTERS: &str = "outbox.dead-letter";
@@ -23,6 +24,8 @@ const STEPS_LIMIT: u64 = 200_000;
 #[derive(Clone, Copy)]
 pub(crate) struct Faults {
     pub(crate) crashes: bool,
+    /// Records go to Kafka in transactions.
+    pub(crate) exactly_once: bool,
 }
 
 pub(crate) struct World {
@@ -30,6 +33,8 @@ pub(crate) struct World {
     faults: Faults,
     postgres: Postgres,
     kafka: Kafka,
+    /// In place of the other Kafka, with exactly-once delivery.
+    transactions: Option<Transactions>,
     relay: Core,
     settings: Settings,
     request: Option<Request>,
@@ -58,6 +63,7 @@ impl World {
         Self {
             postgres: Postgres::new(&mut random),
             kafka: Kafka::new(&mut random),
+            transactions: faults.exactly_once.then(|| Transactions::new(&mut random)),
             relay: Core::new(settings.clone()),
             random,
             faults,
@@ -90,14 +96,22 @@ impl World {
     fn step(&mut self) {
         match self.random.below(100) {
             0..=24 => self.read(),
-            25..=49 => self.kafka.work(&mut self.random),
+            25..=49 => match &mut self.transactions {
+                Some(transactions) => transactions.work(self.calm, &mut self.random),
+                None => self.kafka.work(&mut self.random),
+            },
             50..=69 => {
+                let tickets = self.transactions.as_mut().map(Transactions::acknowledged).unwrap_or_default();
+                for ticket in tickets {
+                    self.relay.handle_acknowledged(ticket);
+                }
                 if let Some(ticket) = self.kafka.acknowledge(&mut self.random) {
                     self.relay.handle_acknowledged(ticket);
                 }
             }
             70..=76 => {
-                for failure in self.kafka.failures(&mut self.random) {
+                let aborted = self.transactions.as_mut().map(Transactions::failures).unwrap_or_default();
+                for failure in aborted.into_iter().chain(self.kafka.failures(&mut self.random)) {
                     self.relay.handle_failure(failure, self.now);
                 }
             }
@@ -105,7 +119,10 @@ impl World {
             84..=89 => self.now += Duration::from_millis(self.random.below(3_000)),
             90..=95 => {
                 if self.postgres.is_connected() {
-                    self.postgres.confirm(self.relay.flush());
+                    let bound = self.transactions.as_ref().map(Transactions::bound);
+                    let flush = self.relay.flush().min(bound.unwrap_or(Lsn(u64::MAX)));
+                    // Behind the slot only when nothing is stored yet.
+                    self.postgres.confirm(flush.max(self.postgres.confirmed));
                 }
             }
             _ => self.trouble(),
@@ -133,6 +150,9 @@ impl World {
         self.crashes += 1;
         self.postgres.disconnect();
         self.kafka.lose_the_relay(&mut self.random);
+        if let Some(transactions) = &mut self.transactions {
+            transactions.lose_the_relay(&mut self.random);
+        }
         self.relay = Core::new(self.settings.clone());
         self.request = None;
         self.wants_input = false;
@@ -142,6 +162,9 @@ impl World {
         if !self.postgres.is_connected() {
             let confirmed = self.postgres.connect(&mut self.random);
             self.relay.handle_connected(confirmed);
+            if let Some(transactions) = &self.transactions {
+                self.relay.handle_stored(transactions.resume(confirmed));
+            }
             self.wants_input = false;
         } else if self.wants_input {
             self.relay.handle_batch(Batch { bytes: self.postgres.send(&mut self.random).into() });
@@ -170,8 +193,14 @@ impl World {
     }
 
     fn poll(&mut self) {
-        let (kafka, random) = (&mut self.kafka, &mut self.random);
-        let idle = self.relay.poll(self.now, |ticket, record| kafka.offer(ticket, record, random));
+        let (kafka, transactions, random) = (&mut self.kafka, &mut self.transactions, &mut self.random);
+        let idle = self.relay.poll(self.now, |ticket, record| match transactions {
+            Some(transactions) => transactions.offer(ticket, record, random),
+            None => kafka.offer(ticket, record, random),
+        });
+        if let Some(transactions) = transactions {
+            transactions.seal(&self.relay, random);
+        }
         self.wants_input = idle.expect("nothing in the history stops the relay") == Idle::Input;
         self.request = self.relay.poll_request().or(self.request.take());
     }
@@ -200,9 +229,14 @@ impl World {
         }
     }
 
+    /// What readers read.
+    fn log(&self) -> &BTreeMap<String, Vec<OwnedRecord>> {
+        self.transactions.as_ref().map_or(&self.kafka.log, |transactions| &transactions.log)
+    }
+
     fn published(&self) -> BTreeMap<&str, BTreeSet<u64>> {
         let ids = |records: &Vec<OwnedRecord>| records.iter().map(id).collect();
-        self.kafka.log.iter().map(|(topic, records)| (topic.as_str(), ids(records))).collect()
+        self.log().iter().map(|(topic, records)| (topic.as_str(), ids(records))).collect()
     }
 
     /// What must hold when everything has come to rest: the slot stands at the end of the log (invariant 6), each event is
@@ -212,15 +246,15 @@ impl World {
         let events =
             || self.postgres.history.iter().flat_map(|transaction| &transaction.rows).filter(|row| row.is_event());
         let expected: Vec<u64> = events().filter(|row| !row.is_refused()).map(|row| row.number).collect();
-        let records = self.kafka.log.get(TOPIC).map_or(&[][..], Vec::as_slice);
+        let records = self.log().get(TOPIC).map_or(&[][..], Vec::as_slice);
         let ids: Vec<u64> = records.iter().map(id).collect();
         let mut seen = BTreeSet::new();
         let first: Vec<u64> = ids.iter().copied().filter(|number| seen.insert(*number)).collect();
         assert_eq!(first, expected, "first deliveries are in commit order, and nothing else is there");
 
-        let mut letters: Vec<u64> = self.kafka.log.get(DEAD_LETTERS).into_iter().flatten().map(id).collect();
-        if self.crashes == 0 {
-            assert_eq!(ids, expected, "published twice without a crash");
+        let mut letters: Vec<u64> = self.log().get(DEAD_LETTERS).into_iter().flatten().map(id).collect();
+        if self.crashes == 0 || self.faults.exactly_once {
+            assert_eq!(ids, expected, "published twice");
             letters.sort_unstable();
         } else {
             letters.sort_unstable();

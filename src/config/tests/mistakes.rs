@@ -18,7 +18,7 @@ sslcert = 'client.pem'
 
 [kafka]
 bootstrap_servers = ['a:9092', 'b:port']
-delivery = 'exactly-once'
+delivery = 'exactly_once'
 properties = { 'linger.ms' = [5], 'queue.buffering.max.messages' = 10 }
 
 [relay]
@@ -69,7 +69,7 @@ level = 'debug'
               walpost.toml:3: postgres.slot: "Wal-Post" is no name that Postgres takes for a slot; write 1 to 63 of a-z, 0-9 and _
               walpost.toml:4: postgres.sslmode: "allow" is none of its values; write "disable" or "prefer" or "require" or "verify-ca" or "verify-full"
               walpost.toml:8: kafka.bootstrap_servers: "b:port" is not host:port; write "host:9092,host:9092"
-              walpost.toml:9: kafka.delivery: "exactly-once" comes in a later release; write "at-least-once" and let consumers drop what they have seen, by ce_id or outbox-position
+              walpost.toml:9: kafka.delivery: "exactly_once" is none of its values; did you mean "exactly-once"?
               walpost.toml:10: kafka.properties.linger.ms: is an array where a string, number or truth value belongs; write the property as librdkafka takes it
               walpost.toml:13: relay.on_rejected: "dead_letter" is none of its values; did you mean "dead-letter"?
               walpost.toml:14: relay.dead_letter_topic: "dead letters" is no name that Kafka takes for a topic; write 1 to 249 of a-z, A-Z, 0-9, ., _ and -

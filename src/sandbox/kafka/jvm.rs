@@ -74,8 +74,9 @@ impl Cluster {
             progress.tell(Step::Starting { what: &cluster.describe() });
             match cluster.start_brokers().await {
                 Ok(()) => return Ok(cluster),
-                // Somebody took a port between the choice and its use. Broken properties would fail again.
-                Err(SandboxError::Ended { .. }) if attempt < START_ATTEMPTS && cluster.lost_a_port() => attempt += 1,
+                // Most often somebody took a port between the choice and its use, and may be gone again by now. Other causes
+                // are met again.
+                Err(SandboxError::Ended { .. }) if attempt < START_ATTEMPTS => attempt += 1,
                 Err(error) => return Err(error),
             }
         }
@@ -169,13 +170,6 @@ impl Cluster {
         command.args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server", &self.bootstrap(), "--force"]);
         command.arg("--command-config").arg(&login).args(arguments);
         server::run("kafka-acls", command, Some(&self.workspace)).await.map(drop)
-    }
-
-    /// Whether somebody else listens on a port of a broker, once no broker does.
-    fn lost_a_port(&mut self) -> bool {
-        self.kill();
-        let taken = |port| !random::is_free(port);
-        self.brokers.iter().any(|broker| taken(broker.node.port) || taken(broker.node.controller_port))
     }
 
     fn spawn_stopped(&mut self, which: impl Fn(&Broker) -> bool) -> Result<(), SandboxError> {

@@ -5,6 +5,8 @@
 //! ```sh
 //! WALPOST_TEST_KILLS=150 WALPOST_TEST_SEED=1 cargo test --test it chaos::everything -- --ignored --nocapture
 //! ```
+//!
+//! With `everything_killed_at_random_points_with_exactly_once` in its place no event may come twice.
 
 mod blow;
 
@@ -13,7 +15,8 @@ use std::time::Duration;
 
 use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions};
 
-use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
+use crate::exactly_once::exact;
+use crate::harness::{Harness, Load, Relay, Seeded, Verdict, config};
 use crate::lifecycle::{SCHEMA, named, prepare};
 use blow::Blow;
 
@@ -30,7 +33,7 @@ const WAIT_MILLIS: u64 = 700;
 async fn case_11_a_relay_killed_at_random_points_loses_and_reorders_nothing() {
     let (seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 11);
     let harness = Harness::new("killed").await;
-    let mut chaos = Chaos::start(harness, seeded).await;
+    let mut chaos = Chaos::start(harness, Delivery::AtLeastOnce, seeded).await;
     for _ in 0..FEW {
         chaos.strike(Blow::KillRelay).await;
     }
@@ -38,13 +41,33 @@ async fn case_11_a_relay_killed_at_random_points_loses_and_reorders_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_few_blows_to_everything_with_exactly_once_repeat_nothing() {
+    let (seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 4);
+    everything(Delivery::ExactlyOnce, seeded, seed, FEW / 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes several minutes; see the module's head for the command"]
+async fn everything_killed_at_random_points_with_exactly_once_repeats_nothing() {
+    let (seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 1);
+    everything(Delivery::ExactlyOnce, seeded, seed, kills()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes several minutes; see the module's head for the command"]
 async fn everything_killed_at_random_points_loses_and_reorders_nothing() {
     let (seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 1);
-    let kills = std::env::var("WALPOST_TEST_KILLS").map_or(MANY, |text| text.parse().expect("a number of kills"));
+    everything(Delivery::AtLeastOnce, seeded, seed, kills()).await;
+}
+
+fn kills() -> u64 {
+    std::env::var("WALPOST_TEST_KILLS").map_or(MANY, |text| text.parse().expect("a number of kills"))
+}
+
+async fn everything(delivery: Delivery, seeded: Seeded, seed: u64, kills: u64) {
     let postgres = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
     let harness = Harness::with_own_servers("chaos", postgres, KafkaOptions::default()).await;
-    let mut chaos = Chaos::start(harness, seeded).await;
+    let mut chaos = Chaos::start(harness, delivery, seeded).await;
     for number in 0..kills {
         let blow = Blow::any(&mut chaos.seeded);
         eprintln!("{number}: {blow:?}");
@@ -53,9 +76,19 @@ async fn everything_killed_at_random_points_loses_and_reorders_nothing() {
     chaos.conclude(seed).await;
 }
 
+/// What the relays promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    /// Each process has a name of its own, so that it can be seen who repeats whom.
+    AtLeastOnce,
+    /// All have one name, as those that take over from one another must.
+    ExactlyOnce,
+}
+
 /// A load, a relay, and what has been done to them.
 struct Chaos {
     harness: Harness,
+    delivery: Delivery,
     seeded: Seeded,
     load: Load,
     /// Every relay process, the running one last. Those that have ended are kept for their logs.
@@ -66,11 +99,17 @@ struct Chaos {
 }
 
 impl Chaos {
-    async fn start(harness: Harness, mut seeded: Seeded) -> Self {
+    async fn start(harness: Harness, delivery: Delivery, mut seeded: Seeded) -> Self {
         prepare(&harness).await;
         let load = Load::start(&harness, SCHEMA, 4, Duration::from_millis(10), &mut seeded.fork());
-        let relays = vec![Relay::start(&harness, &named("r0"))];
-        Self { harness, seeded, load, relays, stopped: Vec::new(), blows: BTreeMap::new() }
+        let (relays, stopped, blows) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut chaos = Self { harness, delivery, seeded, load, relays, stopped, blows };
+        chaos.succeed();
+        if delivery == Delivery::ExactlyOnce {
+            // A first backfill that is interrupted is the one exception.
+            chaos.running().wait_for_log("rows from before the slot are published").await;
+        }
+        chaos
     }
 
     /// Waits for a point that the seed chooses, and strikes.
@@ -94,8 +133,11 @@ impl Chaos {
 
     /// Starts the next process.
     fn succeed(&mut self) {
-        let name = named(&format!("r{}", self.relays.len()));
-        self.relays.push(Relay::start(&self.harness, &name));
+        let config = match self.delivery {
+            Delivery::AtLeastOnce => config(&self.harness, &named(&format!("r{}", self.relays.len()))),
+            Delivery::ExactlyOnce => exact(&self.harness, ""),
+        };
+        self.relays.push(Relay::start_with(&config));
     }
 
     /// Lets everything arrive and judges it.
@@ -104,8 +146,9 @@ impl Chaos {
         self.relays.last_mut().expect("there is always one").ready().await;
         let verdict = Verdict::of(&self.harness, SCHEMA).await;
         eprintln!(
-            "seed {seed}: blows {:?}, relay processes {}, transactions {transactions}, events committed {}, records {}, \
+            "{:?}, seed {seed}: blows {:?}, relay processes {}, transactions {transactions}, events committed {}, records {}, \
              lost {}, invented {}, reordered {}, duplicates {}, repeated by one process {}",
+            self.delivery,
             self.blows,
             self.relays.len(),
             verdict.committed,
@@ -116,6 +159,9 @@ impl Chaos {
             verdict.duplicates,
             verdict.repeated_by_one_process.len(),
         );
+        if self.delivery == Delivery::ExactlyOnce {
+            return verdict.assert_exact();
+        }
         verdict.assert_sound();
         for stopped in &self.stopped {
             let next = verdict.repeats.get(&format!("r{}", stopped + 1));

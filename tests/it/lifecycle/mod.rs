@@ -35,12 +35,12 @@ async fn ready(harness: &Harness, name: &str) -> Relay {
 }
 
 /// Waits until Kafka has acknowledged so many records of this process.
-async fn published(relay: &mut Relay, count: u64) {
+pub(crate) async fn published(relay: &mut Relay, count: u64) {
     relay.wait_for(&format!("{count} events"), |status| status["events"].as_u64() >= Some(count)).await;
 }
 
 /// Emits events numbered `from..to` with one key, in one transaction.
-fn emit(key: &str, from: u64, to: u64) -> String {
+pub(crate) fn emit(key: &str, from: u64, to: u64) -> String {
     format!(
         "select outbox.emit('{SCHEMA}', '{key}', json_build_object('n', n)) from generate_series({from}, {}) n",
         to - 1

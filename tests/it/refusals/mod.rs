@@ -5,7 +5,7 @@ mod blocked;
 mod dead_letters;
 mod halt;
 mod hostile;
-mod too_large;
+pub(crate) mod too_large;
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use rdkafka::config::ClientConfig;
 use crate::harness::{Harness, Received};
 
 /// Registers version 1 of a schema whose topic is made by these settings (JSON).
-async fn register_with(harness: &Harness, schema: &str, topic_config: &str) {
+pub(crate) async fn register_with(harness: &Harness, schema: &str, topic_config: &str) {
     let topic = harness.topic(schema);
     harness
         .execute(&format!(
@@ -52,7 +52,7 @@ async fn create_topic(harness: &Harness, topic: &str, config: &[(&str, &str)]) {
 }
 
 /// Sets one property of a topic that has no others.
-async fn alter_topic(harness: &Harness, topic: &str, name: &str, value: &str) {
+pub(crate) async fn alter_topic(harness: &Harness, topic: &str, name: &str, value: &str) {
     let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
     let changed = admin(harness).alter_configs([&change], &admin_options()).await.expect("Kafka answers");
     assert!(changed[0].is_ok(), "{changed:?}");

@@ -6,10 +6,10 @@ use super::{alter_topic, register_with};
 use crate::harness::{Harness, Received, Relay};
 
 /// A topic's limit, in bytes.
-const LIMIT: &str = "20000";
+pub(crate) const LIMIT: &str = "20000";
 
 /// Rows of about a kilobyte with seven keys, among them every `nth` one above [`LIMIT`]. Numbers are from `first` to `last`.
-fn burst(first: u32, last: u32, nth: u32) -> String {
+pub(crate) fn burst(first: u32, last: u32, nth: u32) -> String {
     format!(
         "select outbox.emit('order.placed', 'k' || i % 7, json_build_object('n', i, 'pad', \
          (select string_agg(md5(i::text || j), '') from generate_series(1, case when i % {nth} = 0 then 1000 else 30 end) j))) \
@@ -23,7 +23,7 @@ fn number(record: &Received) -> u64 {
 }
 
 /// Every innocent row once, those of a key in order; every large one a dead letter.
-async fn check(harness: &Harness, last: u64, nth: impl Fn(u64) -> bool) {
+pub(crate) async fn check(harness: &Harness, last: u64, nth: impl Fn(u64) -> bool) {
     let large: Vec<u64> = (1..=last).filter(|number| nth(*number)).collect();
     let innocent = usize::try_from(last).expect("a small number") - large.len();
     let mut keys: BTreeMap<u64, Vec<u64>> = BTreeMap::new();

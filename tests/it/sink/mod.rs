@@ -1,7 +1,7 @@
 //! The sink against brokers: a mock cluster for faults, a real Kafka for what only that can show.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
@@ -124,6 +124,17 @@ fn offer(sink: &mut KafkaSink, ticket: Ticket, record: &OwnedRecord) -> Result<(
     sink.send(ticket, &borrowed)
 }
 
+/// The end of a partition, which may have lost its leader just now.
+fn end_of(consumer: &BaseConsumer, topic: &str, partition: i32) -> i64 {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, PATIENCE) {
+            Ok((_, end)) => return end,
+            Err(error) => assert!(Instant::now() < give_up, "read the end of {topic}/{partition}: {error}"),
+        }
+    }
+}
+
 /// Everything in a topic, by partition, in order.
 fn read(servers: &str, topic: &str) -> Vec<(i32, OwnedRecord)> {
     let consumer: BaseConsumer = ClientConfig::new()
@@ -138,7 +149,7 @@ fn read(servers: &str, topic: &str) -> Vec<(i32, OwnedRecord)> {
     let partitions: Vec<i32> = metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect();
     let mut records = Vec::new();
     for partition in partitions {
-        let (_, end) = consumer.fetch_watermarks(topic, partition, PATIENCE).expect("read the partition's end");
+        let end = end_of(&consumer, topic, partition);
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset to start at");
         consumer.assign(&list).expect("assign the partition");

@@ -1,0 +1,155 @@
+//! What the log and the telemetry are told of the relay's course.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::link::Link;
+use crate::fault::chain;
+use crate::relay::Core;
+use crate::relay::boundary::{Lsn, Timestamp};
+use crate::sink::{Connection as KafkaConnection, Deliveries};
+use crate::source::SourceError;
+use crate::telemetry::{Progress, Side, Telemetry};
+
+/// How often progress is written to the telemetry at most.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What was told, so that each thing is told once.
+pub(super) struct Account {
+    telemetry: Arc<Telemetry>,
+    kafka: Arc<KafkaConnection>,
+    /// Where the server's WAL ends, as the upkeep last saw it.
+    server_end: Arc<AtomicU64>,
+    /// For the upkeep: whether old rows are of no more use.
+    may_drop: Arc<AtomicBool>,
+    /// Before this, progress is not written again.
+    progress_at: Option<Instant>,
+    kafka_restarts: u64,
+    stray_messages: u64,
+    /// Whether the replication connection has been up before.
+    was_up: bool,
+    blocked_on: Option<String>,
+}
+
+impl Account {
+    pub(super) fn new(
+        telemetry: Arc<Telemetry>,
+        kafka: Arc<KafkaConnection>,
+        server_end: Arc<AtomicU64>,
+        may_drop: Arc<AtomicBool>,
+    ) -> Self {
+        let (progress_at, kafka_restarts, stray_messages) = (None, 0, 0);
+        let (was_up, blocked_on) = (false, None);
+        Self { telemetry, kafka, server_end, may_drop, progress_at, kafka_restarts, stray_messages, was_up, blocked_on }
+    }
+
+    /// The topic that nothing goes on without, and why, in words.
+    pub(super) fn blocked_on(&self) -> Option<&str> {
+        self.blocked_on.as_deref()
+    }
+
+    pub(super) fn note_streaming(&mut self, start: Lsn) {
+        self.telemetry.metrics.set_connected(Side::Postgres, true);
+        if std::mem::replace(&mut self.was_up, true) {
+            self.telemetry.metrics.count_reconnect(Side::Postgres);
+        }
+        tracing::info!(lsn = %start, "streaming");
+    }
+
+    pub(super) fn note_lost(&self, error: &SourceError) {
+        self.telemetry.metrics.set_connected(Side::Postgres, false);
+        let error = chain(error);
+        tracing::warn!(error, "no replication connection, it is tried again");
+        self.telemetry.note_error(error);
+    }
+
+    /// Tells how far the relay is, if it is time.
+    pub(super) fn report(&mut self, core: &Core, link: &Link, now: Instant) {
+        if self.progress_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.progress_at = Some(now + PROGRESS_INTERVAL);
+        self.may_drop.store(link.is_up() && link.is_backfilled(), Ordering::Relaxed);
+        let (received, clock) = (core.received(), SystemTime::now());
+        let progress = Progress {
+            position: core.accepted(),
+            received,
+            flush: core.flush(),
+            server_end: Lsn(self.server_end.load(Ordering::Relaxed)).max(received),
+            owed: core.owed(),
+            lag: core.oldest().map(|oldest| age(oldest, clock)).unwrap_or_default(),
+        };
+        self.telemetry.set_progress(&progress, now);
+        self.report_counts(core);
+        self.report_block(core);
+    }
+
+    fn report_counts(&mut self, core: &Core) {
+        let metrics = &self.telemetry.metrics;
+        let counters = core.counters();
+        metrics.set_counters(&counters);
+        if counters.stray_messages > self.stray_messages {
+            self.stray_messages = counters.stray_messages;
+            tracing::warn!(
+                messages = counters.stray_messages,
+                "logical messages outside of a transaction are no events; write them with outbox.emit_message"
+            );
+        }
+        metrics.set_connected(Side::Kafka, self.kafka.is_up());
+        for _ in self.kafka_restarts..self.kafka.restarts() {
+            metrics.count_reconnect(Side::Kafka);
+        }
+        self.kafka_restarts = self.kafka.restarts();
+    }
+
+    fn report_block(&mut self, core: &Core) {
+        let blocked = core.blocked_on().map(|(topic, why)| format!("topic {topic}: {}", why.detail));
+        if blocked == self.blocked_on {
+            return;
+        }
+        match &blocked {
+            Some(reason) => tracing::error!(reason, "nothing goes on before this topic can be written to"),
+            None => tracing::info!("the topic can be written to again"),
+        }
+        self.telemetry.set_blocked_on(blocked.clone());
+        self.blocked_on = blocked;
+    }
+
+    /// Hands what became of records to the core, and their latency to the telemetry.
+    pub(super) fn settle(&self, core: &mut Core, deliveries: &mut Deliveries) {
+        let clock = SystemTime::now();
+        let metrics = &self.telemetry.metrics;
+        let observe = |commit: Option<(Timestamp, u64)>| {
+            if let Some((committed_at, records)) = commit {
+                metrics.publish_latency.observe(age(committed_at, clock), records);
+            }
+        };
+        let mut bytes = 0;
+        let mut commit: Option<(Timestamp, u64)> = None;
+        for ticket in deliveries.acked.drain(..) {
+            let settled = core.handle_acknowledged(ticket);
+            bytes += settled.bytes as u64;
+            // Records of one transaction are one observation.
+            commit = match commit {
+                Some((at, records)) if at == settled.committed_at => Some((at, records + 1)),
+                other => {
+                    observe(other);
+                    Some((settled.committed_at, 1))
+                }
+            };
+        }
+        observe(commit);
+        metrics.add_bytes(bytes);
+        let now = Instant::now();
+        for failure in deliveries.failed.drain(..) {
+            core.handle_failure(failure, now);
+        }
+    }
+}
+
+/// How long ago a transaction committed, by two clocks that may differ.
+fn age(committed_at: Timestamp, clock: SystemTime) -> Duration {
+    let committed_at = Duration::from_micros(u64::try_from(committed_at.0).unwrap_or(0));
+    clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_sub(committed_at)
+}

@@ -1,0 +1,164 @@
+//! Exactly-once delivery and the slot: where a relay begins by what it finds in Kafka, and when it stores a position there with
+//! no record to go with it.
+
+use std::time::{Duration, Instant};
+
+use crate::relay::boundary::{Checkpoint, Lsn, Position};
+use crate::sink::{Cluster, POSITIONS_TOPIC, StoredPosition};
+
+/// How often a position is stored without a record at most: the slot of an idle outbox in a busy database is confirmed as
+/// often, and keeps so much log.
+const STORE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The slot and the position in Kafka do not belong together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PositionError {
+    /// The slot was moved, or recreated, or used by a relay that did not keep the position.
+    #[error(
+        "slot {slot} stands at {start}, past the {flush} that topic {POSITIONS_TOPIC} has for this relay: events committed between the two may be in Kafka not at all; compare them with the outbox table and publish what is missing; then write a null value under the key {key} to the topic and start again: the relay begins where the slot stands"
+    )]
+    Gap {
+        /// The slot.
+        slot: String,
+        /// Where it stands.
+        start: Lsn,
+        /// Up to where everything is in Kafka.
+        flush: Lsn,
+        /// The key of the position.
+        key: String,
+    },
+    /// The position is further than the server's log.
+    #[error(
+        "the server's WAL ends at {end}, before the {flush} that topic {POSITIONS_TOPIC} has for this relay: the database was restored from a backup; check what was published since, then write a null value under the key {key} to the topic and start again: the relay begins where the slot stands"
+    )]
+    Rewound {
+        /// Where the log ends.
+        end: Lsn,
+        /// Up to where everything is in Kafka.
+        flush: Lsn,
+        /// The key of the position.
+        key: String,
+    },
+    /// The position is of another timeline.
+    #[error(
+        "topic {POSITIONS_TOPIC} has a position of timeline {stored} for this relay, and the server is on timeline {found}: a standby was promoted, and the same LSN may mean other events now; check what was published after the slot's position {start}, then write a null value under the key {key} to the topic and start again: the relay begins where the slot stands"
+    )]
+    Timeline {
+        /// The position's.
+        stored: u32,
+        /// The server's.
+        found: u32,
+        /// Where the slot stands.
+        start: Lsn,
+        /// The key of the position.
+        key: String,
+    },
+}
+
+/// A slot that streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Started {
+    /// The slot's name.
+    pub(super) slot: String,
+    /// Everything before this had been confirmed.
+    pub(super) start: Lsn,
+    /// Where the server's log ends; not before what it has confirmed.
+    pub(super) end: Lsn,
+    /// Whose it is.
+    pub(super) cluster: Cluster,
+}
+
+impl Started {
+    /// Up to where everything is in Kafka, by a position under `key`.
+    ///
+    /// # Errors
+    /// [`PositionError`]: going on could pass over events for good.
+    pub(super) fn resume(&self, stored: &StoredPosition, key: &str) -> Result<Position, PositionError> {
+        let Checkpoint { position, flush } = stored.checkpoint;
+        let key = key.to_owned();
+        if stored.cluster.timeline != self.cluster.timeline {
+            let (stored, found) = (stored.cluster.timeline, self.cluster.timeline);
+            return Err(PositionError::Timeline { stored, found, start: self.start, key });
+        }
+        if flush > self.end {
+            return Err(PositionError::Rewound { end: self.end, flush, key });
+        }
+        if flush < self.start {
+            return Err(PositionError::Gap { slot: self.slot.clone(), start: self.start, flush, key });
+        }
+        Ok(position)
+    }
+}
+
+/// When the next position is stored without a record.
+#[derive(Debug, Default)]
+pub(super) struct Anchor {
+    last: Option<Instant>,
+}
+
+impl Anchor {
+    /// What is to be stored now: everything is in Kafka up to `settled`, and `stored` is what is kept there. Whoever is in a
+    /// hurry does not wait for the interval.
+    pub(super) fn due(
+        &self,
+        settled: Option<Checkpoint>,
+        stored: Option<Lsn>,
+        hurry: bool,
+        now: Instant,
+    ) -> Option<Checkpoint> {
+        let is_time = hurry || self.last.is_none_or(|last| now >= last + STORE_INTERVAL);
+        settled.filter(|settled| is_time && stored.is_some_and(|stored| stored < settled.flush))
+    }
+
+    /// Storing has begun.
+    pub(super) fn begun(&mut self, now: Instant) {
+        self.last = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(start: u64, end: u64) -> Started {
+        let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
+        Started { slot: "s".to_owned(), start: Lsn(start), end: Lsn(end), cluster }
+    }
+
+    fn stored(flush: u64, timeline: u32) -> StoredPosition {
+        let position = Position { commit: Lsn(flush + 5), ordinal: 2 };
+        let cluster = Cluster { system_identifier: "7".to_owned(), timeline };
+        StoredPosition { checkpoint: Checkpoint { position, flush: Lsn(flush) }, cluster }
+    }
+
+    #[test]
+    fn a_slot_behind_the_position_is_resumed_and_one_ahead_of_it_is_a_gap() {
+        for start in [50, 100] {
+            let resumed = started(start, 900).resume(&stored(100, 1), "k").expect("no gap");
+            assert_eq!(resumed, Position { commit: Lsn(105), ordinal: 2 });
+        }
+        let gap = started(101, 900).resume(&stored(100, 1), "r/s").expect_err("a gap").to_string();
+        assert!(gap.starts_with("slot s stands at 0/65, past the 0/64") && gap.contains("key r/s"), "{gap}");
+    }
+
+    #[test]
+    fn a_position_of_another_history_is_no_place_to_begin() {
+        assert!(matches!(started(50, 99).resume(&stored(100, 1), "k"), Err(PositionError::Rewound { .. })));
+        assert!(matches!(started(50, 900).resume(&stored(100, 2), "k"), Err(PositionError::Timeline { .. })));
+    }
+
+    #[test]
+    fn a_position_is_stored_alone_when_the_slot_could_move_and_not_too_often() {
+        let now = Instant::now();
+        let settled = Some(Checkpoint { position: Position::default(), flush: Lsn(10) });
+        let mut anchor = Anchor::default();
+        assert_eq!(anchor.due(settled, Some(Lsn(9)), false, now), settled, "the first at once");
+        anchor.begun(now);
+        assert_eq!(anchor.due(settled, Some(Lsn(9)), false, now), None);
+        assert_eq!(anchor.due(settled, Some(Lsn(9)), true, now), settled);
+        assert_eq!(anchor.due(settled, Some(Lsn(9)), false, now + STORE_INTERVAL), settled);
+        assert_eq!(anchor.due(settled, Some(Lsn(10)), true, now), None, "it is stored");
+        assert_eq!(anchor.due(None, Some(Lsn(9)), true, now), None, "something is owed");
+        assert_eq!(anchor.due(settled, None, true, now), None, "nothing is kept in Kafka");
+    }
+}

@@ -1,0 +1,289 @@
+//! What an open transaction holds: a copy of each record, to give it back should the transaction be aborted, and when it is
+//! time to end it.
+//!
+//! librdkafka frees a record once it is delivered, which is before its transaction commits. The copies stand in one buffer
+//! that grows to the largest transaction and is used again: no allocation a record.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::relay::boundary::{OwnedRecord, Record, Ticket};
+
+/// Age at which a transaction ends in any case, at least and at most: [`SHARE`] times what a commit costs.
+const AGE_MAX: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// While a transaction is committed nothing is sent, so under load commits take one part of the time in so many.
+const SHARE: u32 = 15;
+/// Age at which one ends that has few records, so that a slow stream does not wait: what comes while it is committed is in the
+/// next one anyway.
+const AGE_MIN: Duration = Duration::from_millis(1);
+/// How many records are few: at more of them the time of a commit is better shared by more.
+const FEW: usize = 50;
+/// How long nothing comes at least when the stream has paused; as long as a commit costs if that is more.
+const PAUSE: Duration = Duration::from_millis(4);
+/// Memory that is kept for the next transaction, in bytes, beyond what the window lets in: a record that is larger than the
+/// whole window passes alone, and shall not stay for ever.
+const SPARE_BYTES: usize = 64 * 1024 * 1024;
+/// The length of a value that is null. Every other is below it: librdkafka's largest record has a gigabyte.
+const NULL: u32 = u32::MAX;
+
+/// The records of the open transaction.
+#[derive(Debug)]
+pub(super) struct Contents {
+    kept: Vec<Kept>,
+    bytes: Vec<u8>,
+    /// Every ticket below this one is in a transaction that was committed.
+    committed_below: Ticket,
+    highest: Option<Ticket>,
+    /// When the transaction began.
+    begun: Instant,
+    /// When its last record came.
+    touched: Instant,
+    /// When its position was sent.
+    sealed: Instant,
+    /// How long the last commit took, from the last record to the answer.
+    cost: Duration,
+    /// How many records and bytes make a transaction that is large enough.
+    enough: (usize, usize),
+}
+
+/// Where a record stands in the buffer.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    ticket: Ticket,
+    timestamp_millis: i64,
+    start: usize,
+}
+
+impl Contents {
+    /// For a window of so many records and bytes.
+    pub(super) fn new(window_records: usize, window_bytes: usize, now: Instant) -> Self {
+        Self {
+            kept: Vec::new(),
+            bytes: Vec::new(),
+            committed_below: Ticket(0),
+            highest: None,
+            begun: now,
+            touched: now,
+            sealed: now,
+            cost: Duration::ZERO,
+            enough: ((window_records / 4 * 3).max(1), (window_bytes / 4 * 3).max(1)),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// A transaction begins.
+    pub(super) fn begin(&mut self, now: Instant) {
+        assert!(self.kept.is_empty(), "a transaction begins when the one before is done with");
+        (self.begun, self.touched) = (now, now);
+    }
+
+    /// The last record has been sent.
+    pub(super) fn seal(&mut self, now: Instant) {
+        self.sealed = now;
+    }
+
+    /// How long ago the transaction began.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.begun)
+    }
+
+    /// Keeps a copy of a record that was sent.
+    pub(super) fn keep(&mut self, ticket: Ticket, record: &Record<'_>, now: Instant) {
+        self.kept.push(Kept { ticket, timestamp_millis: record.timestamp_millis, start: self.bytes.len() });
+        self.highest = self.highest.max(Some(ticket));
+        self.touched = now;
+        put(&mut self.bytes, Some(record.topic.as_bytes()));
+        put(&mut self.bytes, record.key);
+        put(&mut self.bytes, record.value);
+        put_length(&mut self.bytes, record.headers.len());
+        for header in record.headers {
+            put(&mut self.bytes, Some(header.name.as_bytes()));
+            put(&mut self.bytes, header.value);
+        }
+    }
+
+    /// The highest ticket, if the transaction may be committed: it holds every ticket from the last committed one to this.
+    /// Dead letters go out before what was returned with them, so for a time there may be gaps.
+    pub(super) fn whole(&self) -> Option<Ticket> {
+        let highest = self.highest?;
+        (highest.0 + 1 - self.committed_below.0 == self.kept.len() as u64).then_some(highest)
+    }
+
+    /// When the transaction is to end; a further record may change that.
+    pub(super) fn due(&self) -> Instant {
+        if self.kept.len() >= self.enough.0 || self.bytes.len() >= self.enough.1 {
+            return self.begun;
+        }
+        let soonest = self.begun + AGE_MIN;
+        let pause = PAUSE.max(self.cost);
+        let paused = if self.kept.len() < FEW { soonest } else { soonest.max(self.touched + pause) };
+        paused.min(self.begun + (self.cost * SHARE).clamp(AGE_MAX.0, AGE_MAX.1))
+    }
+
+    /// The transaction is committed: hands out its tickets, and is empty.
+    pub(super) fn commit(&mut self, into: &mut Vec<Ticket>, now: Instant) {
+        self.cost = now.saturating_duration_since(self.sealed);
+        into.extend(self.kept.iter().map(|kept| kept.ticket));
+        if let Some(highest) = self.highest {
+            self.committed_below = Ticket(highest.0 + 1);
+        }
+        self.clear();
+    }
+
+    /// The transaction is aborted: hands out its records by ascending ticket, and is empty.
+    pub(super) fn abort(&mut self) -> Vec<(Ticket, OwnedRecord)> {
+        self.kept.sort_unstable_by_key(|kept| kept.ticket);
+        let records = self.kept.iter().map(|kept| (kept.ticket, self.record(kept))).collect();
+        self.clear();
+        records
+    }
+
+    fn clear(&mut self) {
+        self.kept.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(self.enough.1.saturating_mul(2).saturating_add(SPARE_BYTES));
+        self.highest = None;
+    }
+
+    fn record(&self, kept: &Kept) -> OwnedRecord {
+        let mut reader = Reader(&self.bytes[kept.start..]);
+        let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+        let topic = text(reader.take());
+        let (key, value) = (reader.take().map(<[u8]>::to_vec), reader.take().map(<[u8]>::to_vec));
+        let headers = reader.number();
+        let header = |_| (text(reader.take()), reader.take().map(<[u8]>::to_vec));
+        let headers = (0..headers).map(header).collect();
+        OwnedRecord { topic, key, value, headers, timestamp_millis: kept.timestamp_millis }
+    }
+}
+
+fn put(into: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        None => into.extend_from_slice(&NULL.to_ne_bytes()),
+        Some(bytes) => {
+            put_length(into, bytes.len());
+            into.extend_from_slice(bytes);
+        }
+    }
+}
+
+fn put_length(into: &mut Vec<u8>, length: usize) {
+    let length = u32::try_from(length).ok().filter(|length| *length < NULL);
+    into.extend_from_slice(&length.expect("librdkafka has taken the record").to_ne_bytes());
+}
+
+/// Reads what [`put`] has written, and nothing else: a length that does not fit is a bug.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn number(&mut self) -> u32 {
+        let (number, rest) = self.0.split_first_chunk().expect("a kept record is whole");
+        self.0 = rest;
+        u32::from_ne_bytes(*number)
+    }
+
+    fn take(&mut self) -> Option<&'a [u8]> {
+        let length = self.number();
+        if length == NULL {
+            return None;
+        }
+        let length = usize::try_from(length).expect("it was a length in memory");
+        let (bytes, rest) = self.0.split_at(length);
+        self.0 = rest;
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RECORD: Record<'static> =
+        Record { topic: "t", key: None, value: Some(b"v"), headers: &[], timestamp_millis: 1 };
+
+    fn contents(tickets: &[u64]) -> Contents {
+        let mut contents = Contents::new(1_000, 1_000_000, Instant::now());
+        tickets.iter().for_each(|ticket| contents.keep(Ticket(*ticket), &RECORD, Instant::now()));
+        contents
+    }
+
+    #[test]
+    fn a_transaction_with_a_gap_before_one_of_its_tickets_may_not_be_committed() {
+        assert_eq!(contents(&[]).whole(), None);
+        assert_eq!(contents(&[0, 1, 2]).whole(), Some(Ticket(2)));
+        // A dead letter went out before what was returned with it.
+        assert_eq!(contents(&[2]).whole(), None);
+        assert_eq!(contents(&[2, 0]).whole(), None);
+        let mut contents = contents(&[2, 0, 1]);
+        assert_eq!(contents.whole(), Some(Ticket(2)));
+        let mut acked = Vec::new();
+        contents.commit(&mut acked, Instant::now());
+        assert_eq!(acked, [2, 0, 1].map(Ticket));
+        contents.keep(Ticket(4), &RECORD, Instant::now());
+        assert_eq!(contents.whole(), None);
+        let returned: Vec<_> = contents.abort().into_iter().map(|(ticket, _)| ticket).collect();
+        assert_eq!((returned, contents.whole()), (vec![Ticket(4)], None));
+    }
+
+    #[test]
+    fn a_transaction_ends_early_where_little_comes_and_at_its_age_or_size_where_much_does() {
+        let start = Instant::now();
+        let with = |records: u64, last: Duration| {
+            let mut contents = Contents::new(1_000, 1_000_000, start);
+            contents.begin(start);
+            (0..records).for_each(|ticket| contents.keep(Ticket(ticket), &RECORD, start + last));
+            contents.due() - start
+        };
+        assert_eq!(with(3, Duration::ZERO), AGE_MIN);
+        assert_eq!(with(FEW as u64, Duration::from_millis(50)), Duration::from_millis(54));
+        assert_eq!(with(FEW as u64, Duration::from_millis(99)), AGE_MAX.0);
+        assert_eq!(with(750, Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_transaction_lives_the_longer_the_more_a_commit_costs() {
+        let start = Instant::now();
+        let mut contents = Contents::new(1_000, 1_000_000, start);
+        contents.begin(start);
+        contents.seal(start);
+        contents.commit(&mut Vec::new(), start + Duration::from_millis(20));
+        contents.begin(start);
+        (0..FEW as u64).for_each(|ticket| contents.keep(Ticket(ticket), &RECORD, start));
+        assert_eq!(contents.due() - start, Duration::from_millis(20), "a pause as long as a commit");
+        contents.keep(Ticket(FEW as u64), &RECORD, start + Duration::from_secs(9));
+        assert_eq!(contents.due() - start, Duration::from_millis(300));
+    }
+
+    proptest! {
+        #[test]
+        fn an_aborted_transaction_gives_every_record_back_as_it_was(
+            records in prop::collection::vec((
+                "[a-z.]{1,9}",
+                prop::option::of(prop::collection::vec(any::<u8>(), 0..9)),
+                prop::option::of(prop::collection::vec(any::<u8>(), 0..99)),
+                prop::collection::vec(("[a-z_]{0,9}", prop::option::of(prop::collection::vec(any::<u8>(), 0..9))), 0..5),
+                any::<i64>(),
+            ), 0..20),
+        ) {
+            let mut contents = contents(&[]);
+            let mut expected = Vec::new();
+            for (number, (topic, key, value, headers, timestamp_millis)) in (0..).zip(records) {
+                let record = OwnedRecord { topic, key, value, headers, timestamp_millis };
+                contents.keep(Ticket(number), &record.borrow(&record.header_list()), Instant::now());
+                expected.push((Ticket(number), record));
+            }
+            prop_assert_eq!(contents.abort(), expected);
+            prop_assert!(contents.is_empty());
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The sink that writes to Kafka exactly once: in transactions that carry the relay's position.
+//!
+//! ```text
+//!   send ... send | seal: position | all delivered | commit -> acknowledged
+//!    open          sealing                           calling
+//!         a record fails, or the producer does -> abort -> everything given back
+//! ```
+//!
+//! An acknowledgement means that the record's transaction has committed, with the position behind it in the same
+//! transaction ([`POSITIONS_TOPIC`]). A transaction that is aborted gives all of its records back at once.
+//!
+//! # Why a reader of committed records never sees an event twice
+//!
+//! A transaction holds, with those before it, every ticket up to its highest ([`contents`]), and its position is that ticket's. So
+//! whatever was committed is told by the last committed position, and whoever starts reads that, after `init_transactions` has
+//! fenced the predecessor and ended what he left open. A commit whose answer is not known is asked for the same way: a new
+//! producer takes the transactional id, which settles the old transaction, and the position that is then in Kafka says how. It
+//! is the one of that transaction, or of the one before, or another relay has taken over.
+//!
+//! # What librdkafka does (2.12, read in its source)
+//!
+//! - Both fencing by another producer and the coordinator's time-out end in the same fatal error (`_FENCED`). A transaction older
+//!   than its time-out is taken for timed out, unless the position in Kafka has been moved by another.
+//! - `commit_transaction` waits in steps of 100 ms while a record is on its way, so it is called when none is.
+//! - A commit is answered before its markers are written. Whoever adds a partition to the next transaction before that is sent away, and
+//!   librdkafka asks again after 20 ms (`rd_kafka_txn_handle_AddPartitionsToTxn`), so there is a short rest in between.
+//! - A record that fails makes the transaction abortable; what else is queued fails with it. No gapless guarantee is needed.
+
+mod blame;
+mod calls;
+mod contents;
+mod error;
+mod positions;
+mod recovery;
+mod sink;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::context::LogGate;
+use super::generation::{Generation, Returned};
+use super::options::{ProducerOptions, TopicRules};
+use super::topics::Topics;
+use super::warmup::Warmup;
+use super::{Deliveries, Opened, SinkError};
+use crate::relay::boundary::{Failure, Ticket, Verdict};
+use blame::Blame;
+use calls::{Ended, Stop};
+use contents::Contents;
+use recovery::{Maker, Recovered};
+
+pub use error::TransactionsError;
+pub use positions::{Cluster, POSITIONS_TOPIC, StoredPosition};
+pub use recovery::TransactionsOptions;
+
+/// The ticket of a position. The core never gets there: it counts from 0.
+const POSITION: Ticket = Ticket(u64::MAX);
+
+/// Writes records to Kafka in transactions.
+pub struct TransactionalSink {
+    maker: Maker,
+    stop: Stop,
+    /// Where the positions are of.
+    cluster: Option<Cluster>,
+    /// The producer; a call that blocks has it for itself.
+    generation: Option<Generation>,
+    phase: Phase,
+    /// What a call has come to.
+    answer: Option<Answer>,
+    contents: Contents,
+    /// Whether the transactional id has been taken once.
+    is_open: bool,
+    /// No transaction is begun before that time.
+    rest_until: Option<Instant>,
+    /// The last position that was committed.
+    stored: Option<StoredPosition>,
+    /// The position of a transaction whose commit may have begun.
+    in_doubt: Option<StoredPosition>,
+    failed: Vec<Returned>,
+    /// Empty between two calls; kept for its memory.
+    arrived: Vec<Ticket>,
+    blame: Blame,
+    /// Of the present producer.
+    warmup: Warmup,
+    /// An offer was `Full` because librdkafka's own queue was.
+    crowded: bool,
+    /// An offer was `Full` because another record must arrive first.
+    awaited: bool,
+    /// An offer was `Full` for a reason that has passed.
+    room: bool,
+}
+
+enum Phase {
+    /// No producer.
+    Closed,
+    /// No transaction.
+    Idle,
+    /// Records are taken.
+    Open,
+    /// The position is on its way, the last record of its transaction.
+    Sealing,
+    /// librdkafka does something that takes its time.
+    Calling(JoinHandle<Answer>),
+    /// The transaction is aborted, and the last reports are to come.
+    Aborted,
+}
+
+enum Answer {
+    Committed(Box<Generation>, Ended),
+    Aborted(Box<Generation>, Ended),
+    Recovered(Box<Result<Recovered, SinkError>>),
+}
+
+impl TransactionalSink {
+    /// A sink that has asked nothing of Kafka yet.
+    #[must_use]
+    pub fn new(
+        options: ProducerOptions,
+        identity: TransactionsOptions,
+        rules: TopicRules,
+        connection: Arc<Connection>,
+        topics: Arc<Topics>,
+    ) -> Self {
+        let contents = Contents::new(options.max_in_flight, options.max_in_flight_bytes, Instant::now());
+        Self {
+            maker: Maker { options, identity, rules, connection, log: LogGate::default(), topics },
+            stop: Stop::default(),
+            cluster: None,
+            generation: None,
+            phase: Phase::Closed,
+            answer: None,
+            contents,
+            is_open: false,
+            rest_until: None,
+            stored: None,
+            in_doubt: None,
+            failed: Vec::new(),
+            arrived: Vec::new(),
+            blame: Blame::default(),
+            warmup: Warmup::default(),
+            crowded: false,
+            awaited: false,
+            room: false,
+        }
+    }
+
+    /// Number of records taken and not yet answered.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.contents.len()
+    }
+
+    /// Takes what was reported, and does what follows.
+    fn collect(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
+        if let Some(answer) = self.answer.take() {
+            self.handle(answer, into)?;
+        }
+        let Some(generation) = &mut self.generation else { return Ok(()) };
+        generation.take(&mut self.arrived, &mut self.failed);
+        let on_their_way = generation.outstanding();
+        self.warmup.acked(&self.arrived);
+        self.blame.arrived(&self.arrived);
+        if self.awaited && !self.arrived.is_empty() {
+            self.awaited = false;
+            self.room = true;
+        }
+        self.arrived.clear();
+        let inbox = Arc::clone(generation.inbox());
+        match self.phase {
+            Phase::Idle | Phase::Open | Phase::Sealing if inbox.is_broken() => self.break_off(),
+            Phase::Idle if self.must_renew() => self.recover(),
+            Phase::Sealing if on_their_way == 0 => {
+                self.call(|generation, stopped| {
+                    let ended = calls::commit(&generation, &stopped);
+                    Answer::Committed(Box::new(generation), ended)
+                });
+                Ok(())
+            }
+            // What is missing in it is not sent through this producer.
+            Phase::Open if self.must_renew() && self.contents.whole().is_none() => {
+                inbox.break_off();
+                Ok(())
+            }
+            Phase::Open if self.contents.age(Instant::now()) > self.maker.transaction_timeout() / 3 * 2 => {
+                // What is missing in it does not come; the coordinator would soon end it as if another relay had.
+                inbox.break_off();
+                Ok(())
+            }
+            Phase::Aborted if on_their_way == 0 => {
+                inbox.mend();
+                self.give_back(into);
+                self.rest();
+                Ok(())
+            }
+            _ => Ok(()),
+        }?;
+        self.maker.connection.set_outstanding(self.contents.len());
+        Ok(())
+    }
+
+    /// Ends a transaction that can't be committed.
+    fn break_off(&mut self) -> Result<(), SinkError> {
+        let fatal = self.generation.as_ref().and_then(Generation::fatal);
+        match fatal {
+            None if matches!(self.phase, Phase::Idle) => self.recover(),
+            None => {
+                self.call(|generation, stopped| {
+                    let ended = calls::abort(&generation, &stopped);
+                    Answer::Aborted(Box::new(generation), ended)
+                });
+                Ok(())
+            }
+            Some((RDKafkaErrorCode::Fenced, reason)) => self.handle_failed_call(Ended::Fenced(reason)),
+            Some((code, reason)) => self.handle_failed_call(Ended::Fatal(code, reason)),
+        }
+    }
+
+    /// Has librdkafka do what takes its time, on a thread for it.
+    fn call(&mut self, work: impl FnOnce(Generation, Stopped) -> Answer + Send + 'static) {
+        let generation = self.generation.take().expect("a call begins when no other is under way");
+        let stopped: Stopped = Box::new(self.stop.flag());
+        self.phase = Phase::Calling(tokio::task::spawn_blocking(move || work(generation, stopped)));
+    }
+
+    /// Has a new producer take over from the present one, or from a predecessor's.
+    fn recover(&mut self) -> Result<(), SinkError> {
+        let Some(cluster) = self.cluster.clone() else { return Ok(()) };
+        if let Some(generation) = self.generation.take() {
+            generation.retire();
+        }
+        let (maker, stopped) = (self.maker.clone(), self.stop.flag());
+        let known = self.known_positions();
+        let task = async move { Answer::Recovered(Box::new(maker.recover(cluster, known, stopped).await)) };
+        self.phase = Phase::Calling(tokio::spawn(task));
+        Ok(())
+    }
+
+    /// What may be in Kafka if no other relay has taken over; `None` if this is the first look.
+    fn known_positions(&self) -> Option<[Option<StoredPosition>; 2]> {
+        self.is_open.then(|| [self.stored.clone(), self.in_doubt.clone()])
+    }
+
+    fn handle(&mut self, answer: Answer, into: &mut Deliveries) -> Result<(), SinkError> {
+        match answer {
+            Answer::Committed(generation, ended) => {
+                self.generation = Some(*generation);
+                match ended {
+                    Ended::Done => self.handle_committed(into),
+                    failed => self.handle_failed_call(failed)?,
+                }
+            }
+            Answer::Aborted(generation, ended) => {
+                self.generation = Some(*generation);
+                match ended {
+                    Ended::Done => {
+                        self.in_doubt = None;
+                        self.phase = Phase::Aborted;
+                    }
+                    failed => self.handle_failed_call(failed)?,
+                }
+            }
+            Answer::Recovered(recovered) => self.handle_recovered((*recovered)?, into),
+        }
+        Ok(())
+    }
+
+    fn handle_committed(&mut self, into: &mut Deliveries) {
+        let first = into.acked.len();
+        self.contents.commit(&mut into.acked, Instant::now());
+        self.blame.committed(&into.acked[first..]);
+        self.stored = self.in_doubt.take();
+        self.rest_until = Some(Instant::now() + MARKERS);
+        self.rest();
+    }
+
+    /// A call failed, or librdkafka says that the producer has: a new one will know what became of the transaction.
+    fn handle_failed_call(&mut self, ended: Ended) -> Result<(), SinkError> {
+        let is_idle = matches!(self.phase, Phase::Idle);
+        match ended {
+            // The client can't tell another relay from a time-out, but a young transaction has not timed out.
+            Ended::Fenced(_) if is_idle || self.contents.age(Instant::now()) < self.maker.transaction_timeout() => {
+                return Err(self.fenced());
+            }
+            Ended::Stopped => {
+                self.phase = Phase::Closed;
+                return Ok(());
+            }
+            Ended::Fatal(RDKafkaErrorCode::TransactionalIdAuthorizationFailed, _) => {
+                return Err(TransactionsError::NotAuthorized { id: self.maker.identity.transactional_id() }.into());
+            }
+            Ended::Done => {}
+            Ended::Fenced(reason) | Ended::Lost(reason) | Ended::Fatal(_, reason) => {
+                tracing::warn!(reason, records = self.contents.len(), "kafka producer failed and is replaced");
+                self.maker.connection.count_restart();
+            }
+        }
+        self.recover()
+    }
+
+    fn handle_recovered(&mut self, recovered: Recovered, into: &mut Deliveries) {
+        let Recovered { generation, stored } = recovered;
+        self.generation = Some(generation);
+        self.warmup = Warmup::default();
+        if !std::mem::replace(&mut self.is_open, true) {
+            into.opened = Some(Opened { stored: stored.clone() });
+            self.stored = stored;
+        } else if self.in_doubt.is_some() && stored == self.in_doubt {
+            self.handle_committed(into);
+        } else {
+            self.in_doubt = None;
+            self.give_back(into);
+        }
+        self.rest();
+    }
+
+    /// Nothing is open.
+    fn rest(&mut self) {
+        self.phase = Phase::Idle;
+        self.room = true;
+    }
+
+    /// Gives back what an aborted transaction held.
+    fn give_back(&mut self, into: &mut Deliveries) {
+        let reports = std::mem::take(&mut self.failed);
+        let guilty = self.blame.judge(&reports);
+        // What failed along with another says nothing.
+        let along = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight, RDKafkaErrorCode::State];
+        let first = reports.iter().find(|report| !along.contains(&report.code));
+        let reason = first.map_or_else(|| "the transaction was aborted".to_owned(), |report| report.code.to_string());
+        let records = self.contents.abort();
+        if !records.is_empty() {
+            let topic = first.map(|report| report.record.topic.as_str());
+            tracing::warn!(reason, topic, records = records.len(), "kafka transaction aborted");
+        }
+        into.failed.extend(records.into_iter().map(|(ticket, record)| {
+            let verdict = match guilty.get(&ticket) {
+                Some(refusal) => Verdict::Refused(refusal.clone()),
+                None => Verdict::Returned(reason.clone()),
+            };
+            Failure { ticket, record, verdict }
+        }));
+    }
+
+    /// Whether batches are too large for a topic that has come into use.
+    fn must_renew(&self) -> bool {
+        self.generation.as_ref().is_some_and(|generation| generation.batch_bytes() > self.maker.rules.batch_bytes())
+    }
+
+    fn fenced(&self) -> SinkError {
+        TransactionsError::Fenced { id: self.maker.identity.transactional_id() }.into()
+    }
+
+    /// When the open transaction is to end, if it can.
+    fn due(&self) -> Option<Instant> {
+        (matches!(self.phase, Phase::Open) && self.contents.whole().is_some()).then(|| self.contents.due())
+    }
+}
+
+/// Whether a call that blocks is to end.
+type Stopped = Box<dyn Fn() -> bool + Send>;
+
+/// How long Kafka has to write the markers of a transaction that is committed.
+const MARKERS: Duration = Duration::from_millis(5);
+
+/// How often something is looked at that nothing tells of.
+const TICK: Duration = Duration::from_millis(10);

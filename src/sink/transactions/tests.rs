@@ -1,0 +1,75 @@
+//! What becomes of a transaction whose commit has no answer, without a broker.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::relay::boundary::{Checkpoint, Lsn, Position, Record};
+use crate::sink::{ProducerOptions, TopicRules, Topics};
+
+const RECORD: Record<'static> = Record { topic: "t", key: None, value: Some(b"v"), headers: &[], timestamp_millis: 1 };
+
+fn position(flush: u64) -> StoredPosition {
+    let checkpoint = Checkpoint { position: Position { commit: Lsn(flush), ordinal: 1 }, flush: Lsn(flush) };
+    StoredPosition { checkpoint, cluster: Cluster { system_identifier: "7".to_owned(), timeline: 1 } }
+}
+
+/// A sink with two records in a transaction whose commit began: the position before it is 10, its own 20.
+fn in_doubt() -> TransactionalSink {
+    let options = ProducerOptions {
+        bootstrap_servers: "127.0.0.1:1".to_owned(),
+        client_id: "test".to_owned(),
+        properties: std::collections::BTreeMap::new(),
+        max_in_flight: 100,
+        max_in_flight_bytes: 100_000,
+    };
+    let (rules, connection) = (TopicRules::default(), Arc::<Connection>::default());
+    let topics = Topics::new(&options, rules.clone(), Arc::clone(&connection)).expect("a client needs no broker");
+    let identity = TransactionsOptions { relay: "r".to_owned(), slot: "s".to_owned(), create_topics: true };
+    let mut sink = TransactionalSink::new(options, identity, rules, connection, Arc::new(topics));
+    sink.is_open = true;
+    sink.stored = Some(position(10));
+    sink.in_doubt = Some(position(20));
+    for ticket in 0..2 {
+        sink.contents.keep(Ticket(ticket), &RECORD, Instant::now());
+    }
+    sink
+}
+
+fn recover(sink: &mut TransactionalSink, stored: Option<StoredPosition>) -> Deliveries {
+    let generation = sink.maker.start().expect("a client needs no broker");
+    let mut deliveries = Deliveries::default();
+    sink.handle_recovered(Recovered { generation, stored }, &mut deliveries);
+    deliveries
+}
+
+#[tokio::test]
+async fn a_commit_without_an_answer_that_is_found_in_kafka_acknowledges_its_records() {
+    let mut sink = in_doubt();
+    let deliveries = recover(&mut sink, Some(position(20)));
+    assert_eq!(deliveries.acked, [Ticket(0), Ticket(1)]);
+    assert!(deliveries.failed.is_empty());
+    assert_eq!(sink.stored, Some(position(20)));
+}
+
+#[tokio::test]
+async fn a_commit_without_an_answer_that_is_not_found_gives_its_records_back() {
+    let mut sink = in_doubt();
+    let deliveries = recover(&mut sink, Some(position(10)));
+    assert!(deliveries.acked.is_empty());
+    let returned: Vec<_> = deliveries.failed.iter().map(|failure| (failure.ticket, &failure.verdict)).collect();
+    assert!(matches!(returned[..], [(Ticket(0), Verdict::Returned(_)), (Ticket(1), Verdict::Returned(_))]));
+    assert_eq!(sink.stored, Some(position(10)));
+}
+
+#[tokio::test]
+async fn a_young_transaction_that_is_fenced_ends_the_sink_and_one_that_timed_out_does_not() {
+    let mut sink = in_doubt();
+    sink.phase = Phase::Open;
+    let error = sink.handle_failed_call(Ended::Fenced("fenced".to_owned())).expect_err("another has taken over");
+    assert!(matches!(error, SinkError::Transactions(TransactionsError::Fenced { .. })));
+    let long_ago = Instant::now() - sink.maker.transaction_timeout();
+    let mut deliveries = Deliveries::default();
+    sink.contents.commit(&mut deliveries.acked, long_ago);
+    sink.contents.begin(long_ago);
+    assert!(sink.handle_failed_call(Ended::Fenced("fenced".to_owned())).is_ok());
+}

@@ -1,0 +1,167 @@
+//! Others who have the transactional id, the slot, or the topic of positions.
+
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rustix::process::Signal;
+
+use super::{exact, exact_with, ready};
+use crate::harness::{Harness, PATIENCE, Relay, Verdict};
+use crate::lifecycle::{SCHEMA, emit, prepare, published};
+
+const POSITIONS: &str = "walpost.positions";
+
+/// A producer with this transactional id that has taken it.
+async fn producer(harness: &Harness, id: &str) -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", harness.kafka())
+        .set("transactional.id", id)
+        .set("transaction.timeout.ms", "15000")
+        .create()
+        .expect("a Kafka client");
+    tokio::task::spawn_blocking(move || {
+        producer.init_transactions(PATIENCE).expect("kafka answers");
+        producer
+    })
+    .await
+    .expect("taking an id does not panic")
+}
+
+/// Writes a record to the topic of positions.
+fn position(producer: &BaseProducer, key: &str, value: Option<&str>) {
+    let record = BaseRecord::<str, str>::to(POSITIONS).key(key);
+    let record = match value {
+        Some(value) => record.payload(value),
+        None => record,
+    };
+    producer.send(record).map_err(|(error, _)| error).expect("there is room");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_whose_transactional_id_was_taken_ends_and_says_so() {
+    let harness = Harness::new("exact fenced").await;
+    prepare(&harness).await;
+    let mut relay = ready(&harness).await;
+    harness.execute(&emit("w0-0", 0, 500)).await;
+    published(&mut relay, 500).await;
+    let id = format!("walpost.exact.{}", harness.name());
+    let _other = producer(&harness, &id).await;
+    harness.execute(&emit("w0-0", 500, 1_000)).await;
+    assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
+    assert!(relay.log().contains(&format!("the transactional id {id} was fenced")), "{}", relay.log());
+    let _second = ready(&harness).await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_waits_for_the_slot_does_not_fence_the_one_that_has_it() {
+    let harness = Harness::new("exact standby").await;
+    prepare(&harness).await;
+    let mut first = ready(&harness).await;
+    harness.execute(&emit("w0-0", 0, 100)).await;
+    published(&mut first, 100).await;
+    let mut second = Relay::start_with(&exact(&harness, ""));
+    second.wait_for_log("is held by").await;
+    harness.execute(&emit("w0-0", 100, 300)).await;
+    published(&mut first, 300).await;
+    first.kill();
+    harness.execute(&emit("w0-0", 300, 400)).await;
+    published(&mut second, 100).await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_kafka_times_out_is_sent_again() {
+    let harness = Harness::new("exact timeout").await;
+    prepare(&harness).await;
+    let properties = r#""transaction.timeout.ms" = 2000, "socket.timeout.ms" = 2000"#;
+    let config = exact_with(&harness, properties, "max_in_flight = 700\n");
+    let mut relay = Relay::start_with(&config);
+    relay.ready().await;
+    harness.execute(&emit("w0-0", 0, 30_000)).await;
+    for least in [2_000, 12_000] {
+        published(&mut relay, least).await;
+        relay.signal(Signal::STOP);
+        // The coordinator looks for such transactions every ten seconds.
+        tokio::time::sleep(Duration::from_secs(13)).await;
+        relay.signal(Signal::CONT);
+    }
+    let verdict = Verdict::of(&harness, SCHEMA).await;
+    verdict.assert_exact();
+    assert!(relay.is_running(), "{}", relay.log());
+    let told = relay.log().lines().filter(|line| line.contains("WARN")).map(str::to_owned).collect::<Vec<_>>();
+    eprintln!("{}", told.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_another_relays_transaction_hides_is_waited_for() {
+    let harness = Harness::new("exact hidden").await;
+    prepare(&harness).await;
+    let mut relay = ready(&harness).await;
+    harness.execute(&emit("w0-0", 0, 100)).await;
+    published(&mut relay, 100).await;
+    // What is committed behind an open transaction of the partition can't be read before that has ended.
+    let other = producer(&harness, &format!("other-{}", harness.name())).await;
+    other.begin_transaction().expect("a transaction");
+    position(&other, "other", Some("{}"));
+    let other = tokio::task::spawn_blocking(move || {
+        other.flush(PATIENCE).expect("kafka has it");
+        other
+    });
+    let other = other.await.expect("flushing does not panic");
+    harness.execute(&emit("w0-0", 100, 200)).await;
+    published(&mut relay, 200).await;
+    relay.kill();
+    let mut second = Relay::start_with(&exact(&harness, ""));
+    second.wait_for_log("waiting for a transaction of another relay to end").await;
+    harness.execute(&emit("w0-0", 200, 300)).await;
+    tokio::task::spawn_blocking(move || other.abort_transaction(PATIENCE)).await.expect("no panic").expect("an abort");
+    published(&mut second, 100).await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_ahead_of_the_position_is_a_gap_until_the_position_is_taken_back() {
+    let harness = Harness::new("exact gap").await;
+    prepare(&harness).await;
+    let mut relay = ready(&harness).await;
+    harness.execute(&emit("w0-0", 0, 100)).await;
+    published(&mut relay, 100).await;
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+    harness.execute(&emit("w0-0", 100, 200)).await;
+    let slot = harness.name().to_owned();
+    harness.execute(&format!("select pg_replication_slot_advance('{slot}', pg_current_wal_lsn())")).await;
+    harness.execute(&emit("w0-0", 200, 300)).await;
+    let mut relay = Relay::start_with(&exact(&harness, ""));
+    assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
+    let log = relay.log();
+    assert!(log.contains(&format!("slot {slot} stands at")) && log.contains("may be in Kafka not at all"), "{log}");
+
+    let other = producer(&harness, &format!("hand-{slot}")).await;
+    other.begin_transaction().expect("a transaction");
+    position(&other, &format!("exact/{slot}"), None);
+    tokio::task::spawn_blocking(move || other.commit_transaction(PATIENCE)).await.expect("no panic").expect("a commit");
+    let _relay = ready(&harness).await;
+    let records = harness.consume(&harness.topic(SCHEMA), 200).await;
+    assert_eq!(records.len(), 200, "those before the gap and those behind it, once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_of_another_cluster_fences_nobody() {
+    let harness = Harness::new("exact foreign").await;
+    prepare(&harness).await;
+    let mut relay = ready(&harness).await;
+    harness.execute(&emit("w0-0", 0, 10)).await;
+    published(&mut relay, 10).await;
+    // The relay of another cluster, with the same name and slot, has written since.
+    let other = producer(&harness, &format!("foreign-{}", harness.name())).await;
+    other.begin_transaction().expect("a transaction");
+    let value = r#"{"position":"0/1/1","flush":"0/1","system_identifier":"1","timeline":1,"version":"0"}"#;
+    position(&other, &format!("exact/{}", harness.name()), Some(value));
+    tokio::task::spawn_blocking(move || other.commit_transaction(PATIENCE)).await.expect("no panic").expect("a commit");
+    relay.kill();
+    let mut second = Relay::start_with(&exact(&harness, ""));
+    assert_eq!(second.exit().await.code(), Some(64), "{}", second.log());
+    assert!(second.log().contains("give this relay another [relay] name"), "{}", second.log());
+}

@@ -1,0 +1,29 @@
+//! `delivery = "exactly-once"`: a reader of committed records sees each event once and in order, whatever dies.
+
+mod acls;
+mod fencing;
+mod kills;
+mod letters;
+mod steady;
+
+use crate::harness::{Harness, Relay, config};
+use crate::lifecycle::named;
+
+/// The configuration of a relay that delivers exactly once. All of a test's relays have one name, as those that take over from one
+/// another do; `further` are keys of `[relay]`.
+pub(crate) fn exact(harness: &Harness, further: &str) -> String {
+    exact_with(harness, "", further)
+}
+
+/// The same with properties of the client's, as in `"linger.ms" = 5`.
+fn exact_with(harness: &Harness, properties: &str, further: &str) -> String {
+    let delivery = format!("[kafka]\ndelivery = \"exactly-once\"\nproperties = {{ {properties} }}\n");
+    config(harness, &(named("exact") + further)).replace("[kafka]\n", &delivery)
+}
+
+/// Starts one and waits until it is ready.
+async fn ready(harness: &Harness) -> Relay {
+    let mut relay = Relay::start_with(&exact(harness, ""));
+    relay.ready().await;
+    relay
+}
