@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::compatibility::equal;
 use super::definition::Definition;
+use super::pointer::step;
 use super::registered::Registered;
-use super::yaml::step;
 
 /// Most differences that are told; the others are counted.
 const TOLD_MAX: usize = 12;

@@ -36,6 +36,7 @@ pub mod emissions;
 pub mod version;
 pub mod topic_name;
 pub mod mistake;
+pub mod pointer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

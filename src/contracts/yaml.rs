@@ -13,9 +13,8 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde_json::{Map, Number, Value};
 
 use super::mistake::{Mistake, Place, Rule};
+use super::pointer::{DEPTH_MAX, step};
 
-/// Deepest nesting. The standard's schema needs three levels for each level of a payload.
-pub const DEPTH_MAX: usize = 96;
 /// Most values in a file, those that aliases repeat included.
 const VALUES_MAX: usize = 100_000;
 
@@ -76,12 +75,6 @@ impl Document {
     pub fn mistake(&self, pointer: &str, rule: Rule, what: impl Into<String>) -> Mistake {
         Mistake { place: self.place(pointer), rule, what: what.into() }
     }
-}
-
-/// One step of a JSON pointer (RFC 6901) after `pointer`.
-#[must_use]
-pub fn step(pointer: &str, part: &str) -> String {
-    format!("{pointer}/{}", part.replace('~', "~0").replace('/', "~1"))
 }
 
 /// A collection that is open.

@@ -6,8 +6,8 @@ use super::Rule;
 use super::array::is_open;
 use super::compare::Comparison;
 use super::writer::Writer;
+use crate::contracts::pointer::step;
 use crate::contracts::schema::Schema;
-use crate::contracts::yaml::step;
 
 /// What a writer's schema says of one property.
 enum Promise<'a> {

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::super::mistake::{Mistake, Rule};
-use super::super::yaml::{Document, step};
+use super::super::pointer::step;
+use super::super::yaml::Document;
 
 /// A value of a document.
 #[derive(Clone, Debug)]

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::super::mistake::{Mistake, Rule};
+use super::super::pointer::step;
 use super::super::schema::moment::Moment;
-use super::super::yaml::step;
 use super::cursor::Cursor;
 use super::moment_pattern;
 

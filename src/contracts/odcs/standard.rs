@@ -11,7 +11,8 @@ use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
 use super::super::mistake::{Mistake, Rule};
-use super::super::yaml::{Document, step};
+use super::super::pointer::step;
+use super::super::yaml::Document;
 use crate::config::nearest::nearest;
 
 /// Longest part of a value that a mistake repeats, in characters.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::mistake::{Mistake, Rule};
-use super::super::yaml::step;
+use super::super::pointer::step;
 use super::cursor::Cursor;
 use super::property::payload_name;
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::SchemaFault;
 use super::keywords::{Holds, holds};
 use crate::contracts::mistake::Rule;
-use crate::contracts::yaml::{DEPTH_MAX, step};
+use crate::contracts::pointer::{DEPTH_MAX, step};
 
 /// Most schemas in a schema when every reference is replaced by what it refers to.
 const EXPANDED_MAX: u64 = 20_000;
@@ -32,7 +32,7 @@ struct Part<'a> {
 pub fn inspect(schema: &Value) -> Result<(), SchemaFault> {
     depth(schema)?;
     let parts = parts(schema)?;
-    let mut edges: HashMap<&str, Vec<String>> = HashMap::new();
+    let mut edges: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (pointer, part) in &parts {
         let mut targets = part.applied.clone();
         targets.extend(reference(pointer, part, &parts)?);
@@ -183,7 +183,7 @@ fn unescape(fragment: &str) -> String {
 }
 
 /// Sees that no schema applies itself, and that all of them together are not too many.
-fn expand(edges: &HashMap<&str, Vec<String>>) -> Result<(), SchemaFault> {
+fn expand(edges: &BTreeMap<&str, Vec<String>>) -> Result<(), SchemaFault> {
     // How many schemas each comes to. None: it is being looked at, further up.
     let mut sizes: HashMap<&str, Option<u64>> = HashMap::new();
     for start in edges.keys() {
@@ -194,7 +194,9 @@ fn expand(edges: &HashMap<&str, Vec<String>>) -> Result<(), SchemaFault> {
                     Some(Some(_)) => continue,
                     Some(None) => {
                         let detail = "leads back to itself; recursive schemas are not taken: a payload could make a check as deep as it likes";
-                        return Err(refuse(pointer, Rule::CyclicRef, detail));
+                        // A schema stands below no other than its own, so that it is a reference that leads back.
+                        let from = stack.last().map_or("", |(from, _)| from);
+                        return Err(refuse(&step(from, "$ref"), Rule::CyclicRef, detail));
                     }
                     None => sizes.insert(pointer, None),
                 };

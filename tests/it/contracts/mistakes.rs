@@ -46,7 +46,7 @@ async fn every_mistake_is_told_at_once_and_nothing_is_applied() {
         ("duplicate_version: fine/1 is defined at ", 1),
         ("f-topic.yaml:12:3: topic_name: \"not a topic\" is no name that Kafka takes", 1),
         ("g-pattern.yaml:13:", 1),
-        ("h-cyclic.schema.json:3:13: cyclic_ref: leads back to itself", 1),
+        ("h-cyclic.schema.json:3:29: cyclic_ref: leads back to itself", 1),
         ("i-remote.schema.json:3:11: remote_ref: \"http://169.254.169.254/latest\" leads out of this schema", 1),
         ("j-deep.schema.json:1:", 1),
         ("k-exponential.schema.json:2:3: pattern: ", 1),
