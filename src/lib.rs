@@ -32,7 +32,7 @@
 //! | [`source`] | edge 1: the slot, the rows from before it, and the thread that owns the replication socket |
 //! | [`relay`] | the pure core: no input or output, no clock, no async |
 //! | [`sink`] | edge 2: the Kafka producer, its transactions, and the topics |
-//! | [`contracts`] | edge 3: what the database says about schema versions |
+//! | [`contracts`] | edge 3: what the database says about schema versions; and contract files, which become them |
 //! | [`driver`] | the relay's loop and its only `select!`: carries values between the edges and the core |
 //! | [`fault`] | where an error becomes an end of the process, with its exit code |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |

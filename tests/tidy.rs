@@ -1,6 +1,7 @@
 //! The repository's own rules, as far as a program can see them.
 #![cfg(feature = "cli")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -255,10 +256,16 @@ fn the_readme_has_every_command_and_its_options() {
             missing.push(format!("walpost {name}"));
             continue;
         };
-        let options =
-            command.get_arguments().filter(|option| !option.is_hide_set()).filter_map(|option| option.get_long());
-        let options =
-            options.filter(|option| !has_word(row, &format!("--{option}")) && !row.contains(&format!("`--{option}`")));
+        // A command of commands has a row with all of them.
+        let below: Vec<_> = command.get_subcommands().filter(|command| !command.is_hide_set()).collect();
+        let unnamed = below.iter().filter(|below| !row.contains(&format!("`{}`", below.get_name())));
+        missing.extend(unnamed.map(|below| format!("walpost {name} {}", below.get_name())));
+        let arguments = below.iter().flat_map(|below| below.get_arguments()).chain(command.get_arguments());
+        let options: BTreeSet<_> =
+            arguments.filter(|option| !option.is_hide_set()).filter_map(|option| option.get_long()).collect();
+        let options = options
+            .into_iter()
+            .filter(|option| !has_word(row, &format!("--{option}")) && !row.contains(&format!("`--{option}`")));
         missing.extend(options.map(|option| format!("walpost {name} --{option}")));
     }
     none("not in the README's table of commands", &missing);

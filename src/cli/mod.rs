@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod bench;
+pub mod contract;
 pub mod demo;
 pub mod migrate;
 pub mod run;
@@ -16,6 +17,7 @@ use crate::bench::BenchError;
 use crate::demo::DemoError;
 use crate::fault::{Fault, chain, exit};
 use crate::telemetry::{LogFormat, init_logs};
+use contract::ContractFault;
 
 /// A transactional outbox relay for PostgreSQL and Apache Kafka.
 #[derive(Debug, Parser)]
@@ -47,6 +49,8 @@ pub enum Command {
     BenchNull(bench::NullArgs),
     /// Create or update schema outbox in the database.
     Migrate(migrate::MigrateArgs),
+    /// Plan and apply data contracts, and see what is registered.
+    Contract(contract::ContractArgs),
     /// Run the relay.
     Run,
 }
@@ -57,6 +61,7 @@ impl Command {
         match self {
             Self::Demo(_) => Some(demo::LOG_FILTER),
             Self::Bench(_) => Some(bench::LOG_FILTER),
+            Self::Contract(_) => Some(contract::LOG_FILTER),
             Self::BenchNull(_) | Self::Migrate(_) | Self::Run => None,
         }
     }
@@ -93,6 +98,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             Command::Bench(arguments) => bench::run(arguments, &mut std::io::stdout()).await,
             Command::BenchNull(arguments) => bench::null(arguments, path, &mut std::io::stdout()).await,
             Command::Migrate(arguments) => migrate::run(arguments, path, &mut std::io::stdout()).await,
+            Command::Contract(arguments) => contract::run(arguments, path, &mut std::io::stdout()).await,
             Command::Run => run::run(path).await,
         }
     });
@@ -109,5 +115,7 @@ fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     eprintln!("walpost: {}{advice}", chain(error.as_ref()));
     let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
     let of_bench = || error.downcast_ref::<BenchError>().map(BenchError::exit_code);
-    ExitCode::from(fault.map(Fault::exit_code).or_else(of_demo).or_else(of_bench).unwrap_or(exit::FAILED))
+    let of_contract = || error.downcast_ref::<ContractFault>().map(ContractFault::exit_code);
+    let code = fault.map(Fault::exit_code).or_else(of_demo).or_else(of_bench).or_else(of_contract);
+    ExitCode::from(code.unwrap_or(exit::FAILED))
 }

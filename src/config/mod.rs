@@ -22,7 +22,7 @@ mod http;
 mod kafka;
 mod limits;
 mod names;
-mod nearest;
+pub(crate) mod nearest;
 pub mod outbox;
 mod postgres;
 mod quantity;

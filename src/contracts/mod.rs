@@ -1,7 +1,42 @@
-//! Edge 3: what the database says about schema versions.
+//! Edge 3: schema versions. What the database says about them, and contract files, which become them.
 //!
 //! A schema version is immutable once registered, so the core asks for each once. The look-up is one statement; who runs it
 //! is the caller's business.
+//!
+//! # From a file to a schema version
+//!
+//! ```text
+//! files -> yaml -> odcs -> definition --+
+//!                                       +--> plan --> apply: one transaction, then Kafka, then its commit
+//! outbox.schema_version -> registered --+
+//! Kafka -> broker ----------------------+
+//! ```
+//!
+//! - [`files`]: finds and reads them; what they must agree on
+//! - [`yaml`]: text to values with places, so that every [`mistake`] has its file, line and rule
+//! - [`odcs`]: the Open Data Contract Standard to [`definition`]s; its properties to JSON Schema
+//! - [`schema`]: a JSON Schema compiled once and asked about each payload; pure, and safe for schemas of anybody
+//! - [`compatibility`]: whether consumers of one version can read another's events; pure
+//! - [`plan`]: what it takes, and whether it may be; pure. [`difference`]: how a file differs from what never changes
+//! - [`apply`]: does it; [`registered`] is the database's side, [`broker`] Kafka's
+//! - [`emissions`]: what was emitted
+
+pub mod files;
+pub mod odcs;
+pub mod yaml;
+pub mod definition;
+pub mod schema;
+pub mod compatibility;
+pub mod registered;
+pub mod difference;
+pub mod plan;
+pub mod broker;
+pub mod apply;
+pub mod emissions;
+pub mod version;
+pub mod topic_name;
+pub mod mistake;
+pub mod pointer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -4,12 +4,16 @@
 //! slot, a publication and schema `outbox` belong to one database, and in topics whose names bear the same random suffix.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
-use serde_json::json;
 use sqlx::Executor;
 
 use super::audit::Topic;
 use super::error::DemoError;
+use crate::contracts::definition::Definition;
+use crate::contracts::odcs;
+use crate::contracts::registered::{self, RegistryError};
 use crate::fault::chain;
 use crate::venue::{self, LeftBehind, ScratchDatabase, Servers, close, delete_topics};
 
@@ -39,6 +43,12 @@ pub(super) const CUSTOMERS: u32 = 200;
 /// The schemas of the events, each with its topic.
 pub(super) const SCHEMAS: [(&str, Topic); 3] =
     [("order.placed", Topic::Orders), ("order.cancelled", Topic::Orders), ("payment.taken", Topic::Payments)];
+
+/// What the order service promises: the contract file's schema versions.
+fn contract() -> Vec<Definition> {
+    let file: Arc<Path> = Arc::from(Path::new("src/demo/contract.odcs.yaml"));
+    odcs::read(&file, include_str!("contract.odcs.yaml")).expect("the demo's contract has no mistakes")
+}
 
 /// The names of everything that the demo makes.
 #[derive(Clone, Debug)]
@@ -90,17 +100,12 @@ impl Stage {
     pub(super) async fn prepare(&self, servers: &Servers) -> Result<(), DemoError> {
         servers.kafka().create_topics_in_process(&self.topics(), PARTITIONS)?;
         let mut connection = self.database.create().await?;
-        let topic_config = json!({ "partitions": PARTITIONS });
-        for (schema, topic) in SCHEMAS {
-            sqlx::query(
-                "select outbox.register_schema_version($1, '1', $2, owner => 'walpost demo', topic_config => $3)",
-            )
-            .bind(schema)
-            .bind(self.topic(topic))
-            .bind(&topic_config)
-            .execute(&mut connection)
-            .await
-            .map_err(DemoError::postgres("register the schema versions"))?;
+        for mut definition in contract() {
+            let topic = SCHEMAS.iter().find(|(schema, _)| *schema == definition.name).map(|(_, topic)| *topic);
+            definition.topic = self.topic(topic.expect("the contract has the demo's schemas")).to_owned();
+            let registered =
+                registered::register(&mut connection, &definition).await.map_err(RegistryError::into_source);
+            registered.map_err(DemoError::postgres("register the schema versions"))?;
         }
         connection.execute(SHOP).await.map_err(DemoError::postgres("make the shop's tables"))?;
         close(connection).await;
@@ -146,4 +151,23 @@ pub(super) fn relay_settings(stage: &Stage, servers: &Servers) -> BTreeMap<Strin
         ("WALPOST_HTTP__LISTEN", "off"),
     ];
     venue::relay_settings(servers.kafka(), &own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contracts::schema::Schema;
+
+    #[test]
+    fn the_contract_has_every_schema_and_takes_what_the_service_writes() {
+        let contract = contract();
+        let names: Vec<_> = contract.iter().map(|definition| definition.name.as_str()).collect();
+        assert_eq!(names, SCHEMAS.map(|(name, _)| name));
+        for definition in &contract {
+            assert_eq!(definition.topic_settings.partitions, Some(PARTITIONS));
+            let schema = Schema::compile(&definition.schema.as_ref().expect("it has one").value).expect("it compiles");
+            assert_eq!(schema.check(br#"{"sequence":1,"order_id":7,"customer":12,"total":"44.80"}"#), Ok(()));
+            assert!(schema.check(br#"{"sequence":1,"order_id":7,"customer":12,"total":44.8}"#).is_err());
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 mod bench;
 mod chaos;
+mod contracts;
 mod first;
 mod demo;
 mod examples;

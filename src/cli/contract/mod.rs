@@ -1,0 +1,295 @@
+//! `walpost contract`: contract files to schema versions and topics, and what is registered.
+
+mod json;
+mod text;
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use sqlx::{ConnectOptions as _, PgConnection};
+
+use super::venue::property;
+use crate::config::{Config, PostgresConfig, process_environment};
+use crate::contracts::apply::{self, ContractError};
+use crate::contracts::broker::{Broker, BrokerError};
+use crate::contracts::emissions;
+use crate::contracts::files::{self, Contracts, FilesError};
+use crate::contracts::plan::Plan;
+use crate::contracts::registered::{self, RegistryError};
+use crate::fault::{Fault, exit};
+use crate::venue::Colour;
+
+/// The log's filter unless the user has one: what fails is told at the end.
+pub const LOG_FILTER: &str = "error";
+
+/// Data contracts: plan and apply contract files, and see what is registered.
+#[derive(Args, Clone, Debug)]
+pub struct ContractArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ContractCommand,
+}
+
+/// What to do with contracts.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ContractCommand {
+    /// Show what apply would change, and whether it may; exits with 65 if not, so that a pull request's checks can run it.
+    Plan(PlanArgs),
+    /// Register the schema versions of contract files and make their topics, all or nothing; safe to repeat.
+    Apply(ApplyArgs),
+    /// List the registered schemas and their versions.
+    List(ListArgs),
+    /// Show a schema: what it means, who owns it, its topic, its versions, and what was emitted.
+    Show(ShowArgs),
+}
+
+/// Where the database and Kafka are.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Servers {
+    /// The database, as the role that owns schema outbox. Stands in place of the configuration's.
+    // The value is not shown in the help: it may hold a password.
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// The brokers. Stands in place of the configuration's.
+    #[arg(long, value_name = "SERVERS")]
+    pub kafka: Option<String>,
+
+    /// A property of librdkafka that it takes to reach them, such as security.protocol=SSL; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
+    pub kafka_property: Vec<(String, String)>,
+}
+
+/// What [`ContractCommand::Plan`] takes.
+#[derive(Args, Clone, Debug)]
+pub struct PlanArgs {
+    /// Contract files, or folders with contract files (.yaml, .yml) in and below them.
+    #[arg(value_name = "PATH", default_value = "contracts")]
+    pub paths: Vec<PathBuf>,
+
+    /// Where the database and Kafka are.
+    #[command(flatten)]
+    pub servers: Servers,
+
+    /// Ask no server: read the files and compare the versions that they have of a schema with each other.
+    #[arg(long, conflicts_with_all = ["kafka", "kafka_property"])]
+    pub offline: bool,
+
+    /// Report in one line of JSON, mistakes and refusals too.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What [`ContractCommand::Apply`] takes.
+#[derive(Args, Clone, Debug)]
+pub struct ApplyArgs {
+    /// Contract files, or folders with contract files (.yaml, .yml) in and below them.
+    #[arg(value_name = "PATH", default_value = "contracts")]
+    pub paths: Vec<PathBuf>,
+
+    /// Where the database and Kafka are.
+    #[command(flatten)]
+    pub servers: Servers,
+
+    /// Report in one line of JSON, mistakes and refusals too.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What [`ContractCommand::List`] takes.
+#[derive(Args, Clone, Debug)]
+pub struct ListArgs {
+    /// The database. Stands in place of the configuration's.
+    // The value is not shown in the help: it may hold a password.
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// Report in one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What [`ContractCommand::Show`] takes.
+#[derive(Args, Clone, Debug)]
+pub struct ShowArgs {
+    /// The schema's name, such as order.placed.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+
+    /// The version; without one the last that was registered.
+    #[arg(value_name = "VERSION")]
+    pub which: Option<String>,
+
+    /// The database. Stands in place of the configuration's.
+    // The value is not shown in the help: it may hold a password.
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// Report in one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A command on contracts has no result, or not the one that was wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum ContractFault {
+    /// The files.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// Planning or applying.
+    #[error(transparent)]
+    Contract(#[from] ContractError),
+    /// The database.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// No such schema or version.
+    #[error("{0} is not registered; walpost contract list shows what is")]
+    Unregistered(String),
+}
+
+impl From<BrokerError> for ContractFault {
+    fn from(error: BrokerError) -> Self {
+        Self::Contract(error.into())
+    }
+}
+
+impl ContractFault {
+    /// The code that the process ends with.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Files(FilesError::Mistakes(_)) | Self::Contract(ContractError::Refused(_)) => exit::REFUSED,
+            Self::Files(_) => exit::CONFIGURATION,
+            Self::Contract(ContractError::Registry(error)) | Self::Registry(error) => match error {
+                RegistryError::Differs(_) => exit::REFUSED,
+                RegistryError::NotMigrated(_) | RegistryError::Locked(_) => exit::UNAVAILABLE,
+                RegistryError::NotAllowed { .. } | RegistryError::Failed { .. } => exit::FAILED,
+            },
+            Self::Contract(ContractError::Broker(source) | ContractError::Halfway { source, .. }) => match source {
+                BrokerError::Create(_) => exit::CONFIGURATION,
+                BrokerError::Unreachable { .. } | BrokerError::Unsettled { .. } => exit::UNAVAILABLE,
+                BrokerError::Refused { .. } => exit::REFUSED,
+            },
+            Self::Unregistered(_) => exit::FAILED,
+        }
+    }
+}
+
+/// Runs a command on contracts and reports to `out`. `path` is the configuration file, if one was named.
+///
+/// # Errors
+/// A [`Fault`] or a [`ContractFault`], which know their exit codes; or the report could not be written.
+pub async fn run(
+    args: &ContractArgs,
+    path: Option<&Path>,
+    out: &mut (impl Write + IsTerminal + Send),
+) -> anyhow::Result<()> {
+    match &args.command {
+        ContractCommand::Plan(args) => plan(args, path, out).await,
+        ContractCommand::Apply(args) => apply(args, path, out).await,
+        ContractCommand::List(args) => list(args, path, out).await,
+        ContractCommand::Show(args) => show(args, path, out).await,
+    }
+}
+
+async fn plan(args: &PlanArgs, path: Option<&Path>, out: &mut (impl Write + IsTerminal + Send)) -> anyhow::Result<()> {
+    let contracts = read(&args.paths, args.json, out)?;
+    let plan = if args.offline {
+        Plan::new(&contracts.definitions, &[], None)
+    } else {
+        let (mut connection, broker) = connect(&args.servers, path).await?;
+        apply::plan(&contracts.definitions, &mut connection, &broker).await.map_err(ContractFault::from)?
+    };
+    report(&plan, false, args.json, out)?;
+    match plan.may_apply() {
+        true => Ok(()),
+        false => Err(ContractFault::from(ContractError::Refused(Box::new(plan))).into()),
+    }
+}
+
+async fn apply(
+    args: &ApplyArgs,
+    path: Option<&Path>,
+    out: &mut (impl Write + IsTerminal + Send),
+) -> anyhow::Result<()> {
+    let contracts = read(&args.paths, args.json, out)?;
+    let (mut connection, broker) = connect(&args.servers, path).await?;
+    let outcome = apply::apply(&contracts.definitions, &mut connection, &broker).await;
+    match &outcome {
+        Ok(plan) => report(plan, true, args.json, out)?,
+        Err(ContractError::Refused(plan)) => report(plan, false, args.json, out)?,
+        Err(_) => {}
+    }
+    outcome.map_err(ContractFault::from)?;
+    Ok(())
+}
+
+async fn list(args: &ListArgs, path: Option<&Path>, out: &mut (impl Write + IsTerminal)) -> anyhow::Result<()> {
+    let mut connection = database(args.database_url.as_deref(), path).await?;
+    let registered = registered::read(&mut connection, None).await.map_err(ContractFault::from)?;
+    write(out, if args.json { json::list(&registered) } else { text::list(&registered) })
+}
+
+async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut (impl Write + IsTerminal)) -> anyhow::Result<()> {
+    let mut connection = database(args.database_url.as_deref(), path).await?;
+    let names = [args.name.clone()];
+    let versions = registered::read(&mut connection, Some(&names)).await.map_err(ContractFault::from)?;
+    let wanted = args.which.as_deref();
+    let Some(version) = versions.iter().rev().find(|version| wanted.is_none_or(|wanted| version.version == wanted))
+    else {
+        let which = wanted.map(|version| format!("/{version}")).unwrap_or_default();
+        return Err(ContractFault::Unregistered(format!("{}{which}", args.name)).into());
+    };
+    let emissions = emissions::count(&mut connection, &args.name).await.map_err(ContractFault::from)?;
+    let shown =
+        if args.json { json::show(version, &versions, &emissions) } else { text::show(version, &versions, &emissions) };
+    write(out, shown)
+}
+
+/// The contracts of the files. Mistakes go to `out` where a program reads it; they are the error in any case.
+fn read(paths: &[PathBuf], as_json: bool, out: &mut impl Write) -> anyhow::Result<Contracts> {
+    let loaded = files::load(paths);
+    if let Err(FilesError::Mistakes(mistakes)) = &loaded
+        && as_json
+    {
+        write(out, json::mistakes(mistakes))?;
+    }
+    Ok(loaded.map_err(ContractFault::from)?)
+}
+
+fn report(plan: &Plan, is_done: bool, as_json: bool, out: &mut (impl Write + IsTerminal)) -> anyhow::Result<()> {
+    let colour = Colour::of(out);
+    write(out, if as_json { json::plan(plan, is_done) } else { text::plan(plan, is_done, colour) })
+}
+
+fn write(out: &mut impl Write, text: String) -> anyhow::Result<()> {
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write the report")
+}
+
+async fn connect(servers: &Servers, path: Option<&Path>) -> anyhow::Result<(PgConnection, Broker)> {
+    let mut environment: BTreeMap<String, String> = process_environment().into_iter().collect();
+    let given =
+        [("WALPOST_POSTGRES__URL", &servers.database_url), ("WALPOST_KAFKA__BOOTSTRAP_SERVERS", &servers.kafka)];
+    for (name, value) in given {
+        environment.extend(value.clone().map(|value| (name.to_owned(), value)));
+    }
+    for (name, value) in &servers.kafka_property {
+        let name = name.to_uppercase().replace('.', "_");
+        environment.insert(format!("WALPOST_KAFKA__PROPERTIES__{name}"), value.clone());
+    }
+    let config = Config::load(path, environment).map_err(Fault::from)?;
+    let broker = Broker::new(&config.kafka).map_err(ContractFault::from)?;
+    let options = config.postgres.connect.to_sqlx().disable_statement_logging();
+    Ok((options.connect().await.map_err(Fault::Database)?, broker))
+}
+
+async fn database(url: Option<&str>, path: Option<&Path>) -> anyhow::Result<PgConnection> {
+    let mut environment: BTreeMap<String, String> = process_environment().into_iter().collect();
+    environment.extend(url.map(|url| ("WALPOST_POSTGRES__URL".to_owned(), url.to_owned())));
+    let config = PostgresConfig::load(path, environment).map_err(Fault::from)?;
+    let options = config.connect.to_sqlx().disable_statement_logging();
+    Ok(options.connect().await.map_err(Fault::Database)?)
+}

@@ -1,0 +1,155 @@
+//! Carrying a plan out: all or nothing in the database, then Kafka, then the database's commit.
+//!
+//! One transaction holds the lock that every registration takes, from before the plan is made until its end: two who apply at
+//! once do it one after the other, and the second finds done what the first did. Kafka is asked whether it would take every
+//! change before any is made, and topics are changed before the commit: where Kafka fails, nothing is registered, and a topic
+//! that was made by then is one that the next apply finds as it should be.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tokio::time::Instant;
+
+use super::broker::{Broker, BrokerError, Intent};
+use super::definition::Definition;
+use super::plan::{Plan, Refusal, TopicAction, VersionAction};
+use super::registered::{self, RegistryError};
+
+/// How long Kafka may take until it shows a topic as it was made.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often that is looked at.
+const SETTLE_TICK: Duration = Duration::from_millis(50);
+
+/// Nothing was registered.
+#[derive(Debug, thiserror::Error)]
+pub enum ContractError {
+    /// The plan may not be.
+    #[error("{}", refused(.0))]
+    Refused(Box<Plan>),
+    /// The database.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Kafka.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// Kafka, after topics were changed.
+    #[error("{source}; nothing was registered, and what was done to {} stays: apply again", changed.join(", "))]
+    Halfway {
+        /// The topics that were changed.
+        changed: Vec<String>,
+        /// Why it went no further.
+        source: BrokerError,
+    },
+}
+
+fn refused(plan: &Plan) -> String {
+    let count = plan.refusals().count();
+    let (changes, are) = if count == 1 { ("change", "is") } else { ("changes", "are") };
+    format!("{count} {changes} {are} refused; nothing was applied")
+}
+
+/// What would be done.
+///
+/// # Errors
+/// The database or Kafka can't be asked.
+pub async fn plan(
+    definitions: &[Definition],
+    connection: &mut PgConnection,
+    broker: &Broker,
+) -> Result<Plan, ContractError> {
+    let names: Vec<String> = definitions.iter().map(|definition| definition.name.clone()).collect();
+    let registered = registered::read(connection, Some(&names)).await?;
+    let topics = broker.describe(&topics(definitions)).await?;
+    let mut plan = Plan::new(definitions, &registered, Some(&topics));
+    for topic in plan.topics.iter_mut().filter(|topic| topic.refusals.is_empty()) {
+        match broker.change(&topic.name, &topic.action, Intent::Validate).await {
+            // Who plans need not be one who may change: a pull request's checks are not.
+            Err(error) if error.is_denial() => topic.warnings.push(error.to_string()),
+            Err(error @ BrokerError::Refused { .. }) => topic.refusals.push(Refusal::Topic(error.to_string())),
+            outcome => outcome?,
+        }
+    }
+    Ok(plan)
+}
+
+/// Does it, and gives what was done.
+///
+/// # Errors
+/// A change is refused, or the database or Kafka failed; nothing was registered.
+pub async fn apply(
+    definitions: &[Definition],
+    connection: &mut PgConnection,
+    broker: &Broker,
+) -> Result<Plan, ContractError> {
+    registered::lock(connection).await?;
+    let outcome = within(definitions, connection, broker).await;
+    let end = if outcome.is_ok() { "commit" } else { "rollback" };
+    let ended = sqlx::query(end).execute(connection).await.map_err(RegistryError::new("end the transaction"));
+    let plan = outcome?;
+    ended?;
+    Ok(plan)
+}
+
+async fn within(
+    definitions: &[Definition],
+    connection: &mut PgConnection,
+    broker: &Broker,
+) -> Result<Plan, ContractError> {
+    let plan = plan(definitions, connection, broker).await?;
+    if !plan.may_apply() {
+        return Err(ContractError::Refused(Box::new(plan)));
+    }
+    for version in &plan.versions {
+        let definition = &version.definition;
+        let mut status = None;
+        match &version.action {
+            VersionAction::Register => {
+                registered::register(connection, definition).await?;
+                status = definition.status.registered().filter(|status| *status != "active");
+            }
+            VersionAction::SetStatus { to, .. } => status = Some(*to),
+            VersionAction::Unchanged | VersionAction::Draft => {}
+        }
+        if let Some(status) = status {
+            registered::set_status(connection, &definition.name, &definition.version, status).await?;
+        }
+    }
+    let mut changed = Vec::new();
+    for topic in &plan.topics {
+        match broker.change(&topic.name, &topic.action, Intent::Change).await {
+            Ok(()) if topic.action != TopicAction::Unchanged => changed.push(topic.name.clone()),
+            Ok(()) => {}
+            Err(source) if changed.is_empty() => return Err(source.into()),
+            Err(source) => return Err(ContractError::Halfway { changed, source }),
+        }
+    }
+    if !changed.is_empty() {
+        settle(definitions, broker).await.map_err(|source| ContractError::Halfway { changed, source })?;
+    }
+    Ok(plan)
+}
+
+/// Waits until Kafka shows every topic as it is to be: it answers before its brokers know.
+async fn settle(definitions: &[Definition], broker: &Broker) -> Result<(), BrokerError> {
+    let topics = topics(definitions);
+    let deadline = Instant::now() + SETTLE_TIMEOUT;
+    loop {
+        let states = broker.describe(&topics).await?;
+        let plan = Plan::new(definitions, &[], Some(&states));
+        let Some(behind) = plan.topics.iter().find(|topic| topic.action != TopicAction::Unchanged) else {
+            return Ok(());
+        };
+        if Instant::now() >= deadline {
+            return Err(BrokerError::Unsettled { topic: behind.name.clone() });
+        }
+        tokio::time::sleep(SETTLE_TICK).await;
+    }
+}
+
+/// The topics of all versions, each once.
+fn topics(definitions: &[Definition]) -> Vec<String> {
+    let mut topics: Vec<String> = definitions.iter().map(|definition| definition.topic.clone()).collect();
+    topics.sort();
+    topics.dedup();
+    topics
+}

@@ -1,0 +1,250 @@
+//! Objects.
+
+use serde_json::{Map, Value, json};
+
+use super::Rule;
+use super::array::is_open;
+use super::compare::Comparison;
+use super::writer::Writer;
+use crate::contracts::pointer::step;
+use crate::contracts::schema::Schema;
+
+/// What a writer's schema says of one property.
+enum Promise<'a> {
+    /// It is never there.
+    Absent,
+    /// It may be there as anything.
+    Anything,
+    /// It is named, or has a name of a pattern.
+    Described(Vec<&'a Value>),
+    /// It may be there as any further property.
+    Further(Vec<&'a Value>),
+}
+
+impl Comparison {
+    pub(super) fn objects(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
+        self.at_most(
+            reader,
+            writer,
+            property,
+            "maxProperties",
+            [Rule::MaxPropertiesAdded, Rule::MaxPropertiesDecreased],
+        );
+        self.at_least(
+            reader,
+            writer,
+            property,
+            "minProperties",
+            [Rule::MinPropertiesAdded, Rule::MinPropertiesIncreased],
+        );
+        let missing = self.required(reader, writer, property);
+        for (name, wanted) in entries(reader, "properties") {
+            self.property(wanted, &promise(writer, name), missing.contains(&name.as_str()), &step(property, name));
+        }
+        for (pattern, wanted) in entries(reader, "patternProperties") {
+            self.pattern(pattern, wanted, writer, property);
+        }
+        // Closed or not, a reader leaves aside what it does not name. One that says of what kind further properties are reads them.
+        if let Some(wanted) = reader.get("additionalProperties").filter(|wanted| wanted.is_object() && !is_open(wanted))
+        {
+            self.further(wanted, reader, writer, property);
+        }
+        if let Some(wanted) =
+            reader.get("unevaluatedProperties").filter(|wanted| wanted.is_object() && !is_open(wanted))
+            && !writer
+                .all("unevaluatedProperties")
+                .any(|promised| promised == wanted || promised == &Value::Bool(false))
+        {
+            self.breach(property, Rule::UnevaluatedChanged, "");
+        }
+        self.names(reader, writer, property);
+        self.dependencies(reader, writer, property);
+    }
+
+    /// Gives the names that the reader requires and the writer does not promise.
+    fn required<'r>(&mut self, reader: &'r Map<String, Value>, writer: &Writer<'_>, property: &str) -> Vec<&'r str> {
+        let mut missing = Vec::new();
+        for name in names(reader.get("required")) {
+            let has_default = reader
+                .get("properties")
+                .and_then(|properties| properties.get(name))
+                .is_some_and(|wanted| wanted.get("default").is_some());
+            if has_default || requires(writer, name) {
+                continue;
+            }
+            let rule = match promise(writer, name) {
+                Promise::Described(_) => Rule::RequiredAttributeAdded,
+                Promise::Anything => Rule::RequiredPropertyAddedToOpenContentModel,
+                Promise::Absent | Promise::Further(_) => Rule::RequiredPropertyAddedToUnopenContentModel,
+            };
+            self.breach(&step(property, name), rule, "");
+            missing.push(name);
+        }
+        missing
+    }
+
+    fn property(&mut self, wanted: &Value, promised: &Promise<'_>, is_missing: bool, property: &str) {
+        match promised {
+            Promise::Absent => {}
+            Promise::Described(schemas) => self.compare(wanted, &Writer::new(schemas.iter().copied()), property),
+            Promise::Anything if is_open(wanted) || is_missing => {}
+            Promise::Anything => self.breach(property, Rule::PropertyAddedToOpenContentModel, ""),
+            Promise::Further(schemas) => {
+                let breaches = self.attempt(wanted, &Writer::new(schemas.iter().copied()), property);
+                if let Some(first) = breaches.first() {
+                    let detail = format!(" ({})", first.rule);
+                    self.breach(property, Rule::PropertyAddedNotCoveredByPartiallyOpenContentModel, detail);
+                }
+            }
+        }
+    }
+
+    /// A reader's pattern is of every property that has such a name, and of further ones.
+    fn pattern(&mut self, pattern: &str, wanted: &Value, writer: &Writer<'_>, property: &str) {
+        if is_open(wanted) {
+            return;
+        }
+        for name in described(writer).filter(|name| matches(pattern, name)) {
+            if let Promise::Described(schemas) = promise(writer, name) {
+                self.compare(wanted, &Writer::new(schemas), &step(property, name));
+            }
+        }
+        let same: Vec<_> = writer.all("patternProperties").filter_map(|patterns| patterns.get(pattern)).collect();
+        let further: Vec<_> = writer.all("additionalProperties").collect();
+        if same.is_empty() && further.is_empty() {
+            return self.breach(property, Rule::PatternPropertiesAdded, format!(" ({pattern})"));
+        }
+        // Another pattern of the writer's may share names with this one.
+        let others = writer.all("patternProperties").filter_map(Value::as_object).flatten();
+        let others: Vec<_> = others.filter(|(other, _)| *other != pattern).map(|(_, schema)| schema).collect();
+        let at = step(property, "*");
+        if same.is_empty() {
+            let breaches =
+                others.iter().chain(&further).flat_map(|schema| self.attempt(wanted, &Writer::new([*schema]), &at));
+            if breaches.count() > 0 {
+                self.breach(property, Rule::PatternPropertiesAdded, format!(" ({pattern})"));
+            }
+        } else {
+            self.compare(wanted, &Writer::new(same), &at);
+        }
+    }
+
+    fn further(&mut self, wanted: &Value, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
+        let patterns: Vec<&String> = entries(reader, "patternProperties").map(|(pattern, _)| pattern).collect();
+        let is_named = |name: &str| {
+            entries(reader, "properties").any(|(known, _)| known == name)
+                || patterns.iter().any(|pattern| matches(pattern, name))
+        };
+        for name in described(writer).filter(|name| !is_named(name)) {
+            if let Promise::Described(schemas) = promise(writer, name) {
+                self.compare(wanted, &Writer::new(schemas), &step(property, name));
+            }
+        }
+        for (pattern, schema) in writer.all("patternProperties").filter_map(Value::as_object).flatten() {
+            if !patterns.contains(&pattern) {
+                self.compare(wanted, &Writer::new([schema]), &step(property, "*"));
+            }
+        }
+        let promised: Vec<_> = writer.all("additionalProperties").collect();
+        let is_closed = writer.all("unevaluatedProperties").any(|promised| promised == &Value::Bool(false));
+        if promised.is_empty() && !is_closed {
+            self.breach(property, Rule::AdditionalPropertiesNarrowed, "");
+        } else if !promised.is_empty() {
+            self.compare(wanted, &Writer::new(promised), &step(property, "*"));
+        }
+    }
+
+    fn names(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
+        let Some(wanted) = reader.get("propertyNames").filter(|wanted| !is_open(wanted)) else { return };
+        let promised: Vec<_> = writer.all("propertyNames").collect();
+        if !promised.is_empty() && self.attempt(wanted, &Writer::new(promised).assuming("string"), property).is_empty()
+        {
+            return;
+        }
+        // A closed schema lists the names that there are.
+        let is_closed = writer.parts().any(|part| {
+            part.get("additionalProperties") == Some(&Value::Bool(false)) && !part.contains_key("patternProperties")
+        });
+        let takes = |schema: &Schema, name: &str| schema.check_value(&Value::from(name)).is_ok();
+        let all_taken =
+            || Schema::compile(wanted).is_ok_and(|schema| described(writer).all(|name| takes(&schema, name)));
+        if !(is_closed && all_taken()) {
+            self.breach(property, Rule::PropertyNamesNarrowed, "");
+        }
+    }
+
+    fn dependencies(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
+        for (name, wanted) in entries(reader, "dependentRequired") {
+            let promised: Vec<_> = writer.all("dependentRequired").filter_map(|all| all.get(name)).collect();
+            let is_promised = |other: &&str| promised.iter().any(|all| names(Some(all)).any(|name| name == *other));
+            let missing: Vec<_> =
+                names(Some(wanted)).filter(|other| !requires(writer, other) && !is_promised(other)).collect();
+            if !missing.is_empty() && !matches!(promise(writer, name), Promise::Absent) {
+                let rule = if promised.is_empty() { Rule::DependencyArrayAdded } else { Rule::DependencyArrayExtended };
+                self.breach(&step(property, name), rule, format!(" ({})", missing.join(", ")));
+            }
+        }
+        for (name, wanted) in entries(reader, "dependentSchemas") {
+            let promised = writer.all("dependentSchemas").filter_map(|all| all.get(name));
+            let promised = promised.fold(writer.clone(), Writer::and);
+            let is_absent = matches!(promise(writer, name), Promise::Absent);
+            if !is_absent && !self.attempt(wanted, &promised, property).is_empty() {
+                self.breach(&step(property, name), Rule::DependencySchemaAdded, "");
+            }
+        }
+    }
+}
+
+fn entries<'a>(part: &'a Map<String, Value>, keyword: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    part.get(keyword).and_then(Value::as_object).into_iter().flatten()
+}
+
+fn names(list: Option<&Value>) -> impl Iterator<Item = &str> {
+    list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn requires(writer: &Writer<'_>, name: &str) -> bool {
+    writer.all("required").any(|all| names(Some(all)).any(|required| required == name))
+}
+
+/// The names that the writer's schemas give.
+fn described<'a>(writer: &Writer<'a>) -> impl Iterator<Item = &'a str> {
+    writer.all("properties").filter_map(Value::as_object).flatten().map(|(name, _)| name.as_str())
+}
+
+fn promise<'a>(writer: &Writer<'a>, name: &str) -> Promise<'a> {
+    let (mut described, mut further) = (Vec::new(), Vec::new());
+    for part in writer.parts() {
+        let before = described.len();
+        described.extend(part.get("properties").and_then(|properties| properties.get(name)));
+        described.extend(
+            entries(part, "patternProperties").filter(|(pattern, _)| matches(pattern, name)).map(|(_, schema)| schema),
+        );
+        if described.len() > before {
+            continue;
+        }
+        match part.get("additionalProperties") {
+            Some(Value::Bool(false)) => return Promise::Absent,
+            Some(schema) if !is_open(schema) => further.push(schema),
+            _ => {}
+        }
+    }
+    if described.iter().chain(&further).any(|schema| **schema == Value::Bool(false)) {
+        return Promise::Absent;
+    }
+    let is_closed = writer.all("unevaluatedProperties").any(|promised| promised == &Value::Bool(false));
+    match (described.is_empty(), further.is_empty()) {
+        (false, _) => {
+            described.extend(further);
+            Promise::Described(described)
+        }
+        (true, false) => Promise::Further(further),
+        (true, true) if is_closed => Promise::Absent,
+        (true, true) => Promise::Anything,
+    }
+}
+
+/// Whether a pattern has a match in a name. One that does not compile has none.
+fn matches(pattern: &str, name: &str) -> bool {
+    Schema::compile(&json!({ "pattern": pattern })).is_ok_and(|schema| schema.check_value(&Value::from(name)).is_ok())
+}

@@ -1,0 +1,194 @@
+//! Values, strings and numbers.
+
+use std::cmp::Ordering;
+
+use serde_json::{Map, Value};
+
+use super::Rule;
+use super::compare::Comparison;
+use super::writer::Writer;
+use crate::contracts::schema::moment::Moment;
+
+impl Comparison {
+    /// `enum` and `const`.
+    pub(super) fn values(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
+        let promised = writer.values();
+        if let Some(wanted) = reader.get("enum").and_then(Value::as_array) {
+            match &promised {
+                None => self.breach(property, Rule::EnumAdded, ""),
+                Some(promised) => {
+                    let further: Vec<String> = promised
+                        .iter()
+                        .filter(|value| !wanted.iter().any(|wanted| equal(wanted, value)))
+                        .map(ToString::to_string)
+                        .collect();
+                    if !further.is_empty() {
+                        self.breach(property, Rule::EnumArrayNarrowed, format!(" ({})", further.join(", ")));
+                    }
+                }
+            }
+        }
+        if let Some(wanted) = reader.get("const")
+            && !promised.is_some_and(|promised| promised.iter().all(|value| equal(wanted, value)))
+        {
+            self.breach(property, Rule::ConstChanged, format!(" ({wanted})"));
+        }
+    }
+
+    pub(super) fn strings(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
+        self.at_most(reader, writer, property, "maxLength", [Rule::MaxLengthAdded, Rule::MaxLengthDecreased]);
+        self.at_least(reader, writer, property, "minLength", [Rule::MinLengthAdded, Rule::MinLengthIncreased]);
+        self.same(reader, writer, property, "pattern", [Rule::PatternAdded, Rule::PatternChanged]);
+        self.same(reader, writer, property, "format", [Rule::FormatAdded, Rule::FormatChanged]);
+        for (keyword, stricter, is_upper) in [
+            ("formatMaximum", "formatExclusiveMaximum", true),
+            ("formatExclusiveMaximum", "formatMaximum", true),
+            ("formatMinimum", "formatExclusiveMinimum", false),
+            ("formatExclusiveMinimum", "formatMinimum", false),
+        ] {
+            let Some(wanted) = reader.get(keyword) else { continue };
+            let moment = |value: &Value| value.as_str().and_then(Moment::parse);
+            let order =
+                |value: &Value| moment(value).zip(moment(wanted)).and_then(|(value, wanted)| value.compare(&wanted));
+            let beyond = if is_upper { Ordering::Less } else { Ordering::Greater };
+            // An inclusive limit does for an exclusive one only if it lies before it; the other way round it may be the same.
+            let is_exclusive = keyword.contains("Exclusive");
+            let holds =
+                writer.all(keyword).any(|value| order(value).is_some_and(|order| order == beyond || order.is_eq()))
+                    || writer.all(stricter).any(|value| {
+                        order(value).is_some_and(|order| order == beyond || (!is_exclusive && order.is_eq()))
+                    });
+            if !holds {
+                let is_there = writer.all(keyword).chain(writer.all(stricter)).next().is_some();
+                let rule = if is_there { Rule::FormatLimitNarrowed } else { Rule::FormatLimitAdded };
+                self.breach(property, rule, format!(" ({keyword} {wanted})"));
+            }
+        }
+    }
+
+    pub(super) fn numbers(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
+        for (keyword, other, is_upper, rules) in [
+            ("maximum", "exclusiveMaximum", true, [Rule::MaximumAdded, Rule::MaximumDecreased]),
+            ("exclusiveMaximum", "maximum", true, [Rule::ExclusiveMaximumAdded, Rule::ExclusiveMaximumDecreased]),
+            ("minimum", "exclusiveMinimum", false, [Rule::MinimumAdded, Rule::MinimumIncreased]),
+            ("exclusiveMinimum", "minimum", false, [Rule::ExclusiveMinimumAdded, Rule::ExclusiveMinimumIncreased]),
+        ] {
+            let Some(wanted) = reader.get(keyword) else { continue };
+            let within = |value: &Value| if is_upper { less(value, wanted) } else { less(wanted, value) };
+            let is_exclusive = keyword.starts_with("exclusive");
+            let holds = writer.all(keyword).any(|value| within(value) || equal(value, wanted))
+                || writer.all(other).any(|value| within(value) || (!is_exclusive && equal(value, wanted)));
+            if !holds {
+                let promised = writer.all(keyword).chain(writer.all(other)).next();
+                self.limit(property, keyword, rules, wanted, promised);
+            }
+        }
+        let Some(wanted) = reader.get("multipleOf") else { return };
+        let whole = Value::from(1);
+        let types = writer.types();
+        let of_type = (!types.contains(&"number")).then_some(&whole);
+        let promised: Vec<&Value> = writer.all("multipleOf").chain(of_type).collect();
+        if promised.iter().any(|value| is_multiple(value, wanted)) {
+            return;
+        }
+        let rule = match writer.all("multipleOf").next() {
+            None => Rule::MultipleOfAdded,
+            Some(promised) if is_multiple(wanted, promised) => Rule::MultipleOfExpanded,
+            Some(_) => Rule::MultipleOfChanged,
+        };
+        self.breach(property, rule, format!(" ({wanted})"));
+    }
+
+    /// `rules` are of a limit that is new and of one that is narrower.
+    pub(super) fn at_most(
+        &mut self,
+        reader: &Map<String, Value>,
+        writer: &Writer<'_>,
+        property: &str,
+        keyword: &str,
+        rules: [Rule; 2],
+    ) {
+        let Some(wanted) = reader.get(keyword) else { return };
+        let promised = writer.least(keyword);
+        if promised.is_none_or(|promised| less(wanted, promised)) {
+            self.limit(property, keyword, rules, wanted, promised);
+        }
+    }
+
+    /// [`Self::at_most`] the other way round. A least number of nothing asks for nothing.
+    pub(super) fn at_least(
+        &mut self,
+        reader: &Map<String, Value>,
+        writer: &Writer<'_>,
+        property: &str,
+        keyword: &str,
+        rules: [Rule; 2],
+    ) {
+        let Some(wanted) = reader.get(keyword).filter(|wanted| less(&Value::from(0), wanted)) else { return };
+        let promised = writer.greatest(keyword);
+        if promised.is_none_or(|promised| less(promised, wanted)) {
+            self.limit(property, keyword, rules, wanted, promised);
+        }
+    }
+
+    fn limit(&mut self, property: &str, keyword: &str, rules: [Rule; 2], wanted: &Value, promised: Option<&Value>) {
+        match promised {
+            None => self.breach(property, rules[0], format!(" ({keyword} {wanted})")),
+            Some(promised) => {
+                self.breach(property, rules[1], format!(" ({keyword} {wanted}, and the writer promises {promised})"));
+            }
+        }
+    }
+
+    fn same(
+        &mut self,
+        reader: &Map<String, Value>,
+        writer: &Writer<'_>,
+        property: &str,
+        keyword: &str,
+        rules: [Rule; 2],
+    ) {
+        let Some(wanted) = reader.get(keyword) else { return };
+        if writer.all(keyword).any(|promised| promised == wanted) {
+            return;
+        }
+        self.limit(property, keyword, rules, wanted, writer.all(keyword).next());
+    }
+}
+
+/// Whether one number is less than another; integers exactly.
+pub(super) fn less(a: &Value, b: &Value) -> bool {
+    order(a, b) == Some(Ordering::Less)
+}
+
+/// Equal as JSON Schema has it: 1 and 1.0 are one number.
+pub(in crate::contracts) fn equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(_), Value::Number(_)) => order(a, b) == Some(Ordering::Equal),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b)))
+        }
+        _ => a == b,
+    }
+}
+
+fn order(a: &Value, b: &Value) -> Option<Ordering> {
+    let whole = |value: &Value| value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from));
+    match (whole(a), whole(b)) {
+        (Some(a), Some(b)) => Some(a.cmp(&b)),
+        _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
+    }
+}
+
+/// Whether a number is a multiple of another.
+pub(super) fn is_multiple(value: &Value, of: &Value) -> bool {
+    match (value.as_i64(), of.as_i64(), value.as_f64(), of.as_f64()) {
+        (Some(value), Some(of), ..) => of != 0 && value.checked_rem(of) == Some(0),
+        (_, _, Some(value), Some(of)) => {
+            let quotient = value / of;
+            quotient.is_finite() && (quotient - quotient.round()).abs() < 1e-9
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,174 @@
+//! Finding and reading contract files, and what they must agree on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::definition::{Definition, Status};
+use super::mistake::{Mistake, Mistakes, Place, Rule};
+use super::{odcs, topic_name};
+
+/// Largest file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Most files below the folders that are named.
+const FILES_MAX: usize = 10_000;
+
+/// What all files define.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Contracts {
+    /// Every schema version, by name and then by version.
+    pub definitions: Vec<Definition>,
+    /// How many files were read.
+    pub files: usize,
+}
+
+/// There is nothing to read.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// A path can't be read.
+    #[error("can't read {}: name the contract files, or the folders that they are in", path.display())]
+    Unreadable {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The folders have no YAML files.
+    #[error("no contract files: {} no .yaml or .yml file", in_folders(.0))]
+    None(Vec<PathBuf>),
+    /// More files than contracts can be.
+    #[error("more than {FILES_MAX} .yaml and .yml files: name the folder that has the contracts")]
+    TooMany,
+    /// The files have mistakes.
+    #[error(transparent)]
+    Mistakes(#[from] Mistakes),
+}
+
+fn in_folders(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    format!("{} {}", paths.join(", "), if paths.len() == 1 { "has" } else { "have" })
+}
+
+/// Reads contract files and, in folders, every `.yaml` and `.yml` file below them but for those of hidden folders.
+///
+/// # Errors
+/// A path can't be read or leads to no file; or all mistakes in all files.
+pub fn load(paths: &[PathBuf]) -> Result<Contracts, FilesError> {
+    let found = find(paths)?;
+    if found.is_empty() {
+        return Err(FilesError::None(paths.to_vec()));
+    }
+    let mut mistakes = Vec::new();
+    let mut definitions = Vec::new();
+    for path in &found {
+        let file: Arc<Path> = Arc::from(path.as_path());
+        match read(path) {
+            Ok(text) => match odcs::read(&file, &text) {
+                Ok(defined) => definitions.extend(defined),
+                Err(found) => mistakes.extend(found),
+            },
+            Err(error) => {
+                mistakes.push(Mistake { place: Place::start_of(&file), rule: Rule::File, what: error.to_string() })
+            }
+        }
+    }
+    agree(&definitions, &mut mistakes);
+    Mistakes::none(mistakes)?;
+    definitions.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| super::version::compare(&a.version, &b.version)));
+    Ok(Contracts { definitions, files: found.len() })
+}
+
+/// A file's text, if it is one of a contract's size.
+pub(super) fn read(path: &Path) -> io::Result<String> {
+    let size = fs::metadata(path)?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("{size} bytes; a contract has {FILE_BYTES_MAX} at most"),
+        ));
+    }
+    let text = fs::read_to_string(path)?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FilesError> {
+    let mut found = Vec::new();
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| FilesError::Unreadable { path, source }
+    };
+    for path in paths {
+        if !fs::metadata(path).map_err(unreadable(path))?.is_dir() {
+            found.push(path.clone());
+            continue;
+        }
+        let mut open = vec![path.clone()];
+        while let Some(folder) = open.pop() {
+            for entry in fs::read_dir(&folder).map_err(unreadable(&folder))? {
+                let entry = entry.map_err(unreadable(&folder))?;
+                let kind = entry.file_type().map_err(unreadable(&entry.path()))?;
+                let is_hidden = entry.file_name().to_str().is_some_and(|name| name.starts_with('.'));
+                let path = entry.path();
+                // A link to a folder is not followed: it may lead back.
+                if kind.is_dir() && !is_hidden {
+                    open.push(path);
+                } else if !kind.is_dir() && path.extension().is_some_and(|ends| ends == "yaml" || ends == "yml") {
+                    found.push(path);
+                }
+                if found.len() > FILES_MAX {
+                    return Err(FilesError::TooMany);
+                }
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// What no file can see by itself.
+fn agree(definitions: &[Definition], mistakes: &mut Vec<Mistake>) {
+    let mut versions: BTreeMap<(&str, &str), &Definition> = BTreeMap::new();
+    let mut topics: BTreeMap<&str, &Definition> = BTreeMap::new();
+    for definition in definitions {
+        if let Some(first) = versions.insert((&definition.name, &definition.version), definition) {
+            let what = format!("{}/{} is defined at {}, too", definition.name, definition.version, first.place);
+            mistakes.push(Mistake { place: definition.place.clone(), rule: Rule::DuplicateVersion, what });
+        }
+    }
+    for definition in newest(definitions) {
+        match topics.get(definition.topic.as_str()) {
+            Some(first) if first.topic_settings != definition.topic_settings => {
+                let what = format!("the topic {} has other settings at {}", definition.topic, first.place);
+                mistakes.push(Mistake { place: definition.place.clone(), rule: Rule::TopicSettings, what });
+            }
+            Some(_) => {}
+            None => {
+                if let Some((name, other)) =
+                    topics.iter().find(|(name, _)| topic_name::collide(name, &definition.topic))
+                {
+                    let what =
+                        format!("Kafka does not take the topic {} beside {name} of {}", definition.topic, other.place);
+                    mistakes.push(Mistake { place: definition.place.clone(), rule: Rule::TopicName, what });
+                }
+                topics.insert(&definition.topic, definition);
+            }
+        }
+    }
+}
+
+/// The newest version of each schema, drafts aside: the one whose topic settings count.
+#[must_use]
+pub fn newest(definitions: &[Definition]) -> Vec<&Definition> {
+    let mut newest: BTreeMap<&str, &Definition> = BTreeMap::new();
+    for definition in definitions.iter().filter(|definition| definition.status != Status::Draft) {
+        let entry = newest.entry(&definition.name).or_insert(definition);
+        if super::version::compare(&entry.version, &definition.version).is_lt() {
+            *entry = definition;
+        }
+    }
+    newest.into_values().collect()
+}

@@ -1,0 +1,202 @@
+//! What is wrong with contract files: always a place, a rule and a sentence; all of them at once.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The file, as it was named or found.
+    pub file: Arc<Path>,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+}
+
+impl Place {
+    /// The beginning of a file.
+    #[must_use]
+    pub fn start_of(file: &Arc<Path>) -> Self {
+        Self { file: Arc::clone(file), line: 1, column: 1 }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
+}
+
+/// The rule that a file breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rule {
+    /// The file can't be read, or is too large to be a contract.
+    File,
+    /// It is not YAML, or YAML of a kind that contracts do without.
+    Yaml,
+    /// A JSON Schema file is not JSON.
+    Json,
+    /// One key twice in one mapping.
+    DuplicateKey,
+    /// Nested too deep.
+    Nesting,
+    /// It is not what the Open Data Contract Standard describes.
+    Odcs,
+    /// A key that the standard does not have there.
+    UnknownKey,
+    /// A key that the standard requires is missing.
+    MissingKey,
+    /// A custom property of walpost's has a value that it does not take, or a name that is nearly right.
+    CustomProperty,
+    /// A name that can't be a schema version's.
+    Name,
+    /// A name that Kafka does not take for a topic, or two that it does not take together.
+    TopicName,
+    /// Two schemas want one topic with different settings.
+    TopicSettings,
+    /// A logical type's option that has no meaning for a payload.
+    TypeOption,
+    /// A service level that can't be understood.
+    ServiceLevel,
+    /// The JSON Schema file is missing, or is not a path beside the contract.
+    SchemaFile,
+    /// The schema is not one of JSON Schema, draft 2020-12.
+    Schema,
+    /// A keyword that draft 2020-12 does not have.
+    UnknownKeyword,
+    /// A format that nothing checks.
+    UnknownFormat,
+    /// A reference out of the schema.
+    RemoteRef,
+    /// References that lead back to themselves.
+    CyclicRef,
+    /// A reference to nothing.
+    DanglingRef,
+    /// A regular expression that is none, or that can't be matched in linear time.
+    Pattern,
+    /// Two definitions of one schema version.
+    DuplicateVersion,
+}
+
+impl Rule {
+    /// Every rule.
+    pub const ALL: [Self; 23] = [
+        Self::File,
+        Self::Yaml,
+        Self::Json,
+        Self::DuplicateKey,
+        Self::Nesting,
+        Self::Odcs,
+        Self::UnknownKey,
+        Self::MissingKey,
+        Self::CustomProperty,
+        Self::Name,
+        Self::TopicName,
+        Self::TopicSettings,
+        Self::TypeOption,
+        Self::ServiceLevel,
+        Self::SchemaFile,
+        Self::Schema,
+        Self::UnknownKeyword,
+        Self::UnknownFormat,
+        Self::RemoteRef,
+        Self::CyclicRef,
+        Self::DanglingRef,
+        Self::Pattern,
+        Self::DuplicateVersion,
+    ];
+
+    /// The rule as it is reported.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Yaml => "yaml",
+            Self::Json => "json",
+            Self::DuplicateKey => "duplicate_key",
+            Self::Nesting => "nesting",
+            Self::Odcs => "odcs",
+            Self::UnknownKey => "unknown_key",
+            Self::MissingKey => "missing_key",
+            Self::CustomProperty => "custom_property",
+            Self::Name => "name",
+            Self::TopicName => "topic_name",
+            Self::TopicSettings => "topic_settings",
+            Self::TypeOption => "type_option",
+            Self::ServiceLevel => "service_level",
+            Self::SchemaFile => "schema_file",
+            Self::Schema => "schema",
+            Self::UnknownKeyword => "unknown_keyword",
+            Self::UnknownFormat => "unknown_format",
+            Self::RemoteRef => "remote_ref",
+            Self::CyclicRef => "cyclic_ref",
+            Self::DanglingRef => "dangling_ref",
+            Self::Pattern => "pattern",
+            Self::DuplicateVersion => "duplicate_version",
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One mistake in a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mistake {
+    /// Where.
+    pub place: Place,
+    /// Which rule is broken.
+    pub rule: Rule,
+    /// What is wrong and what to write, without the place.
+    pub what: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.place, self.rule, self.what)
+    }
+}
+
+/// All mistakes in all files, in the order of files and lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    /// The mistakes, sorted; at least one.
+    ///
+    /// # Errors
+    /// There are some.
+    pub fn none(mut mistakes: Vec<Mistake>) -> Result<(), Self> {
+        if mistakes.is_empty() {
+            return Ok(());
+        }
+        mistakes.sort();
+        mistakes.dedup();
+        Err(Self(mistakes))
+    }
+
+    /// The mistakes, by file and line.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Mistake] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(
+            f,
+            "{count} {} in the contract files; nothing was applied",
+            if count == 1 { "mistake" } else { "mistakes" }
+        )?;
+        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+    }
+}
+
+impl std::error::Error for Mistakes {}

@@ -1,0 +1,58 @@
+//! A value of a document with its place.
+
+use serde_json::Value;
+
+use super::super::mistake::{Mistake, Rule};
+use super::super::pointer::step;
+use super::super::yaml::Document;
+
+/// A value of a document.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor<'a> {
+    document: &'a Document,
+    pub(super) value: &'a Value,
+    pub(super) pointer: String,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn root(document: &'a Document) -> Self {
+        Self { document, value: &document.value, pointer: String::new() }
+    }
+
+    /// What stands under a key; nothing if that is null.
+    pub(super) fn get(&self, key: &str) -> Option<Self> {
+        let value = self.value.get(key).filter(|value| !value.is_null())?;
+        Some(Self { document: self.document, value, pointer: step(&self.pointer, key) })
+    }
+
+    /// The items of the array under a key; none if there is no such array.
+    pub(super) fn items(&self, key: &str) -> Vec<Self> {
+        self.get(key).map(|list| list.elements()).unwrap_or_default()
+    }
+
+    /// The items of this array.
+    pub(super) fn elements(&self) -> Vec<Self> {
+        let items = self.value.as_array().map_or(&[][..], Vec::as_slice);
+        let element =
+            |(index, value)| Self { document: self.document, value, pointer: format!("{}/{index}", self.pointer) };
+        items.iter().enumerate().map(element).collect()
+    }
+
+    /// The text under a key.
+    pub(super) fn text(&self, key: &str) -> Option<&'a str> {
+        self.value.get(key).and_then(Value::as_str)
+    }
+
+    /// The truth value under a key.
+    pub(super) fn flag(&self, key: &str) -> Option<bool> {
+        self.value.get(key).and_then(Value::as_bool)
+    }
+
+    pub(super) fn document(&self) -> &'a Document {
+        self.document
+    }
+
+    pub(super) fn mistake(&self, rule: Rule, what: impl Into<String>) -> Mistake {
+        self.document.mistake(&self.pointer, rule, what)
+    }
+}

@@ -1,0 +1,102 @@
+//! walpost's own custom properties, of a contract or of one of its schema objects; the object's go before the contract's.
+//!
+//! | property | value | default |
+//! |---|---|---|
+//! | `compatibility` | `none`, `backward`, `forward`, `full`, or one of these with `_transitive` | `none` |
+//! | `partitions` | a whole number from 1 | the broker's |
+//! | `replicationFactor` | a whole number from 1 to 32767 | the broker's |
+//! | `topicConfiguration` | Kafka's topic properties by name | the broker's |
+//! | `jsonSchema` | a JSON Schema file, by its path from the contract's folder | the schema comes from the object's `properties` |
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::super::compatibility::Compatibility;
+use super::super::mistake::{Mistake, Rule};
+use super::cursor::Cursor;
+use crate::config::nearest::nearest;
+use crate::relay::boundary::TopicSettings;
+
+const NAMES: [&str; 5] = ["compatibility", "partitions", "replicationFactor", "topicConfiguration", "jsonSchema"];
+
+/// What a contract or an object says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Custom<'a> {
+    pub(super) compatibility: Option<Compatibility>,
+    pub(super) settings: TopicSettings,
+    /// The file's path, with its place.
+    pub(super) json_schema: Option<(&'a str, Cursor<'a>)>,
+}
+
+impl<'a> Custom<'a> {
+    /// Reads the `customProperties` of this element, over those of the one around it. What belongs to others is left aside.
+    pub(super) fn read(element: &Cursor<'a>, around: &Self, mistakes: &mut Vec<Mistake>) -> Self {
+        let mut custom = around.clone();
+        let mut seen: Vec<&str> = Vec::new();
+        for property in element.items("customProperties") {
+            let name = property.text("property").unwrap_or_default();
+            let vendor = property.text("vendor").unwrap_or("walpost");
+            if vendor != "walpost" {
+                continue;
+            }
+            if !NAMES.contains(&name) {
+                if let Some(meant) = nearest(name, NAMES) {
+                    let what = format!(
+                        "walpost has no custom property {name}; did you mean {meant}? If it is another's, say so in vendor"
+                    );
+                    mistakes.push(property.mistake(Rule::CustomProperty, what));
+                }
+                continue;
+            }
+            if seen.contains(&name) {
+                mistakes.push(property.mistake(Rule::CustomProperty, format!("{name} stands here a second time")));
+            }
+            seen.push(name);
+            // A value is required by the standard, and may be null.
+            let value = property.get("value").unwrap_or_else(|| property.clone());
+            if let Err(wanted) = custom.take(name, &value) {
+                mistakes.push(value.mistake(Rule::CustomProperty, format!("{name} takes {wanted}")));
+            }
+        }
+        custom
+    }
+
+    fn take(&mut self, name: &str, value: &Cursor<'a>) -> Result<(), String> {
+        match name {
+            "compatibility" => {
+                let kind = value.value.as_str().and_then(Compatibility::parse);
+                let kinds = || Compatibility::ALL.map(Compatibility::as_str).join(", ");
+                self.compatibility = Some(kind.ok_or_else(|| format!("one of {}", kinds()))?);
+            }
+            "partitions" => {
+                let number =
+                    value.value.as_i64().and_then(|number| i32::try_from(number).ok()).filter(|number| *number >= 1);
+                self.settings.partitions = Some(number.ok_or("a whole number from 1 to 2147483647")?);
+            }
+            "replicationFactor" => {
+                let number =
+                    value.value.as_i64().and_then(|number| i16::try_from(number).ok()).filter(|number| *number >= 1);
+                self.settings.replication_factor = Some(number.ok_or("a whole number from 1 to 32767")?);
+            }
+            "topicConfiguration" => self.settings.config = properties(value.value)?,
+            _ => {
+                let path = value.value.as_str().filter(|path| !path.is_empty());
+                self.json_schema = Some((path.ok_or("a file's path")?, value.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Kafka takes every value as text; numbers and truth values are written as such.
+fn properties(value: &Value) -> Result<BTreeMap<String, String>, String> {
+    let object = value.as_object().ok_or("Kafka's topic properties by name, such as {retention.ms: 604800000}")?;
+    let property = |(name, value): (&String, &Value)| match value {
+        Value::String(text) => Ok((name.clone(), text.clone())),
+        Value::Number(number) => Ok((name.clone(), number.to_string())),
+        Value::Bool(truth) => Ok((name.clone(), truth.to_string())),
+        _ => Err(format!("for {name} a text, a number or a truth value")),
+    };
+    object.iter().map(property).collect()
+}

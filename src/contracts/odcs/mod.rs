@@ -1,0 +1,156 @@
+//! Contract files of the Open Data Contract Standard, version 3, to definitions of schema versions.
+//!
+//! Every schema object with `physicalType: topic` becomes a schema version: its name is the object's `name`, its version the
+//! contract's, its topic the object's `physicalName`. Objects of other types are not walpost's and are left aside.
+
+mod cursor;
+mod custom;
+mod moment_pattern;
+mod property;
+mod schema_file;
+mod standard;
+mod terms;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::definition::{Definition, JsonSchema, Status};
+use super::mistake::{Mistake, Rule};
+use super::schema::{Schema, inspect};
+use super::topic_name;
+use super::yaml::Document;
+use crate::relay::boundary::Format;
+use cursor::Cursor;
+use custom::Custom;
+use property::Made;
+
+/// What a contract file defines; nothing if it has no topic.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read(file: &Arc<Path>, text: &str) -> Result<Vec<Definition>, Vec<Mistake>> {
+    let document = Document::parse(file, text).map_err(|mistake| vec![mistake])?;
+    let mistakes = standard::mistakes(&document);
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let contract = Cursor::root(&document);
+    let mut mistakes = Vec::new();
+    let of_contract = Custom::read(&contract, &Custom::default(), &mut mistakes);
+    let topics: Vec<_> =
+        contract.items("schema").into_iter().filter(|object| object.text("physicalType") == Some("topic")).collect();
+    let format = if topics.is_empty() { Format::Json } else { format(&contract, &mut mistakes) };
+    let status = status(&contract, &mut mistakes);
+    let mut definitions = Vec::new();
+    for object in &topics {
+        let custom = Custom::read(object, &of_contract, &mut mistakes);
+        definitions.push(define(&contract, object, custom, format, status, &mut mistakes));
+    }
+    if mistakes.is_empty() { Ok(definitions) } else { Err(mistakes) }
+}
+
+fn define(
+    contract: &Cursor<'_>,
+    object: &Cursor<'_>,
+    custom: Custom<'_>,
+    format: Format,
+    status: Status,
+    mistakes: &mut Vec<Mistake>,
+) -> Definition {
+    let name = object.text("name").unwrap_or_default();
+    let version = contract.text("version").unwrap_or_default();
+    for (key, of, value) in [("name", object, name), ("version", contract, version)] {
+        if value.trim().is_empty() || value.trim() != value {
+            let at = of.get(key).unwrap_or_else(|| of.clone());
+            mistakes.push(at.mistake(Rule::Name, format!("{key} {value:?} is empty, or begins or ends with a space")));
+        }
+    }
+    let topic = object.text("physicalName").unwrap_or(name);
+    if !topic_name::is_legal(topic) {
+        let at = object.get("physicalName").or_else(|| object.get("name")).unwrap_or_else(|| object.clone());
+        mistakes.push(at.mistake(
+            Rule::TopicName,
+            format!("{topic:?} is no name that Kafka takes for a topic: 1 to 249 of a-z A-Z 0-9 . _ -"),
+        ));
+    }
+    Definition {
+        place: object.document().place(&object.pointer),
+        name: name.to_owned(),
+        version: version.to_owned(),
+        topic: topic.to_owned(),
+        format,
+        schema: if format == Format::Json { schema(object, &custom, mistakes) } else { None },
+        compatibility: custom.compatibility.unwrap_or_default(),
+        owner: terms::owner(contract),
+        description: terms::description(contract, object),
+        sla: terms::service_levels(contract, object, mistakes),
+        lineage: terms::lineage(object),
+        topic_settings: custom.settings,
+        status,
+    }
+}
+
+/// The schema of an object's payload: from a file where one is named, else from the object's properties.
+fn schema(object: &Cursor<'_>, custom: &Custom<'_>, mistakes: &mut Vec<Mistake>) -> Option<JsonSchema> {
+    if let Some((path, named)) = &custom.json_schema {
+        let read = schema_file::read(path, named, &object.document().file);
+        return read.map_err(|found| mistakes.extend(found)).ok();
+    }
+    object.get("properties")?;
+    let mut made = Made::default();
+    let value = made.payload(object);
+    mistakes.append(&mut made.mistakes);
+    let faults = inspect::unknown(&value).into_iter().chain(Schema::compile(&value).err());
+    let before = mistakes.len();
+    mistakes
+        .extend(faults.map(|fault| object.document().mistake(made.origin(&fault.pointer), fault.rule, fault.detail)));
+    let text = serde_json::to_string(&value).expect("a value is JSON");
+    (mistakes.len() == before).then_some(JsonSchema { value, text })
+}
+
+/// The format of the servers of type kafka, of which there is one at least.
+fn format(contract: &Cursor<'_>, mistakes: &mut Vec<Mistake>) -> Format {
+    let servers = contract.items("servers");
+    let kafka: Vec<_> = servers.into_iter().filter(|server| server.text("type") == Some("kafka")).collect();
+    if kafka.is_empty() {
+        mistakes.push(
+            contract.mistake(Rule::MissingKey, "a contract with a topic needs a server of type kafka under servers"),
+        );
+    }
+    let mut format = None;
+    for server in &kafka {
+        let text = server.text("format").unwrap_or("json");
+        let at = server.get("format").unwrap_or_else(|| server.clone());
+        match (Format::from_column(text), format) {
+            (None, _) => mistakes.push(
+                at.mistake(Rule::Odcs, format!("the format {text} is none of json, avro, protobuf, text and bytes")),
+            ),
+            (Some(this), Some(other)) if this != other => {
+                mistakes.push(at.mistake(Rule::Odcs, "two servers of type kafka with different formats"))
+            }
+            (Some(this), _) => format = Some(this),
+        }
+    }
+    format.unwrap_or(Format::Json)
+}
+
+fn status(contract: &Cursor<'_>, mistakes: &mut Vec<Mistake>) -> Status {
+    match contract.text("status") {
+        Some("proposed" | "draft") => Status::Draft,
+        None => Status::Unsaid,
+        Some("active") => Status::Active,
+        Some("deprecated") => Status::Deprecated,
+        Some("retired") => Status::Retired,
+        Some(other) => {
+            let at = contract.get("status").unwrap_or_else(|| contract.clone());
+            mistakes.push(at.mistake(
+                Rule::Odcs,
+                format!("the status {other} is none of proposed, draft, active, deprecated and retired"),
+            ));
+            Status::Unsaid
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

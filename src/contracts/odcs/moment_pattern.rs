@@ -1,0 +1,68 @@
+//! ODCS formats of dates and times, which are those of Java's `DateTimeFormatter`, as regular expressions.
+
+/// The pattern of a format: letters `y`, `M`, `d`, `H`, `h`, `m`, `s`, `S`, `a`, `X`, `x`, `Z`, text in quotes, and the rest as it
+/// stands.
+///
+/// # Errors
+/// The letter that has no pattern here.
+pub(super) fn pattern(format: &str) -> Result<String, char> {
+    let mut pattern = String::from("^");
+    let mut symbols = format.chars().peekable();
+    while let Some(symbol) = symbols.next() {
+        if symbol == '\'' {
+            let mut quoted = String::new();
+            for inner in symbols.by_ref().take_while(|inner| *inner != '\'') {
+                quoted.push(inner);
+            }
+            // Two quotes are one.
+            literal(if quoted.is_empty() { "'" } else { &quoted }, &mut pattern);
+            continue;
+        }
+        if !symbol.is_ascii_alphabetic() {
+            literal(symbol.encode_utf8(&mut [0; 4]), &mut pattern);
+            continue;
+        }
+        let mut count = 1;
+        while symbols.next_if_eq(&symbol).is_some() {
+            count += 1;
+        }
+        pattern.push_str(&letters(symbol, count).ok_or(symbol)?);
+    }
+    pattern.push('$');
+    Ok(pattern)
+}
+
+fn letters(symbol: char, count: usize) -> Option<String> {
+    let two = |range: &str, short: &str| match count {
+        1 => Some(short.to_owned()),
+        2 => Some(range.to_owned()),
+        _ => None,
+    };
+    match symbol {
+        'y' | 'u' if (1..=9).contains(&count) => {
+            Some(if count == 1 { "[0-9]{1,9}".to_owned() } else { format!("[0-9]{{{count}}}") })
+        }
+        'M' if count == 3 => Some("(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)".to_owned()),
+        'M' => two("(0[1-9]|1[0-2])", "([1-9]|1[0-2])"),
+        'd' => two("(0[1-9]|[12][0-9]|3[01])", "([1-9]|[12][0-9]|3[01])"),
+        'H' => two("([01][0-9]|2[0-3])", "([0-9]|1[0-9]|2[0-3])"),
+        'h' => two("(0[1-9]|1[0-2])", "([1-9]|1[0-2])"),
+        'm' | 's' => two("[0-5][0-9]", "([0-9]|[1-5][0-9])"),
+        'S' if count <= 9 => Some(format!("[0-9]{{{count}}}")),
+        'a' if count == 1 => Some("(AM|PM)".to_owned()),
+        'X' if count == 3 => Some("(Z|[+-][0-9]{2}:[0-9]{2})".to_owned()),
+        'x' if count == 3 => Some("[+-][0-9]{2}:[0-9]{2}".to_owned()),
+        'X' if count == 1 => Some("(Z|[+-][0-9]{2}([0-9]{2})?)".to_owned()),
+        'Z' if count <= 3 => Some("[+-][0-9]{4}".to_owned()),
+        _ => None,
+    }
+}
+
+fn literal(text: &str, pattern: &mut String) {
+    for symbol in text.chars() {
+        if symbol.is_ascii_punctuation() && !matches!(symbol, '-' | ':' | ',' | '\'' | '/' | ' ' | '_') {
+            pattern.push('\\');
+        }
+        pattern.push(symbol);
+    }
+}

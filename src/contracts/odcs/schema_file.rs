@@ -1,0 +1,56 @@
+//! A JSON Schema file that a contract points to.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::super::definition::JsonSchema;
+use super::super::files;
+use super::super::mistake::{Mistake, Place, Rule};
+use super::super::schema::{Schema, SchemaFault, inspect};
+use super::super::yaml::Document;
+use super::cursor::Cursor;
+
+/// Reads and compiles the file at `path`, which is beside the contract or below its folder.
+pub(super) fn read(path: &str, named: &Cursor<'_>, contract: &Path) -> Result<JsonSchema, Vec<Mistake>> {
+    let mistake = |what: String| vec![named.mistake(Rule::SchemaFile, what)];
+    let is_below = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if path.contains("://") || !is_below {
+        return Err(mistake(format!(
+            "{path} is not a path below the contract's folder; nothing is fetched from elsewhere"
+        )));
+    }
+    let found: PathBuf = contract.parent().unwrap_or(Path::new("")).join(path);
+    let text = files::read(&found).map_err(|error| mistake(format!("can't read {}: {error}", found.display())))?;
+    let file: Arc<Path> = Arc::from(found);
+    parse(&file, &text)
+}
+
+/// Makes a schema of a file's text.
+fn parse(file: &Arc<Path>, text: &str) -> Result<JsonSchema, Vec<Mistake>> {
+    let document = Document::parse(file, text);
+    let value: Value = match (serde_json::from_str(text), &document) {
+        // Its depth is said by the rule for it, with the same place.
+        (_, Err(mistake)) if matches!(mistake.rule, Rule::Nesting | Rule::DuplicateKey | Rule::File) => {
+            return Err(vec![mistake.clone()]);
+        }
+        (Ok(value), _) => value,
+        (Err(error), _) => {
+            let place = Place { file: Arc::clone(file), line: error.line().max(1), column: error.column().max(1) };
+            return Err(vec![Mistake { place, rule: Rule::Json, what: error.to_string() }]);
+        }
+    };
+    // JSON that is no YAML, for its tabs, has the beginning of the file for a place.
+    let mistake = |fault: SchemaFault| match &document {
+        Ok(document) => document.mistake(&fault.pointer, fault.rule, fault.detail),
+        Err(_) => Mistake {
+            place: Place::start_of(file),
+            rule: fault.rule,
+            what: format!("{}: {}", fault.pointer, fault.detail),
+        },
+    };
+    let mut mistakes: Vec<Mistake> = inspect::unknown(&value).into_iter().map(mistake).collect();
+    mistakes.extend(Schema::compile(&value).err().map(mistake));
+    if mistakes.is_empty() { Ok(JsonSchema { value, text: text.trim().to_owned() }) } else { Err(mistakes) }
+}

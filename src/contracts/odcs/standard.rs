@@ -1,0 +1,134 @@
+//! Whether a document is of the Open Data Contract Standard: the standard's own JSON Schema decides.
+//!
+//! `odcs-3.2.0.schema.json` is that of the standard's version 3.2.0 (Bitol, a project of LF AI & Data; Apache License 2.0),
+//! which takes every version from 3.0.0 on.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{ValidationError, Validator};
+use serde_json::Value;
+
+use super::super::mistake::{Mistake, Rule};
+use super::super::pointer::step;
+use super::super::yaml::Document;
+use crate::config::nearest::nearest;
+
+/// Longest part of a value that a mistake repeats, in characters.
+const SHOWN_MAX: usize = 160;
+
+struct Standard {
+    validator: Validator,
+    /// Every key that the standard has anywhere.
+    keys: BTreeSet<String>,
+}
+
+static STANDARD: LazyLock<Standard> = LazyLock::new(|| {
+    let schema: Value =
+        serde_json::from_str(include_str!("odcs-3.2.0.schema.json")).expect("the standard's schema is JSON");
+    let validator =
+        jsonschema::options().should_validate_formats(false).build(&schema).expect("the standard's schema is one");
+    let mut keys = BTreeSet::new();
+    let mut open = vec![&schema];
+    while let Some(value) = open.pop() {
+        if let Some(properties) = value.get("properties").and_then(Value::as_object) {
+            keys.extend(properties.keys().cloned());
+        }
+        match value {
+            Value::Array(items) => open.extend(items),
+            Value::Object(entries) => open.extend(entries.values()),
+            _ => {}
+        }
+    }
+    Standard { validator, keys }
+});
+
+/// Everything in which a document departs from the standard, version 3.
+pub(super) fn mistakes(document: &Document) -> Vec<Mistake> {
+    let mut found = Vec::new();
+    for error in STANDARD.validator.iter_errors(&document.value) {
+        gather(&error, &mut found);
+    }
+    let api = document.value.get("apiVersion").and_then(Value::as_str);
+    if let Some(api) = api.filter(|api| api.starts_with("v2.")) {
+        let what = format!("{api} of the standard is too old; write it in version 3 (apiVersion: v3.1.0)");
+        found.retain(|finding| finding.pointer != "/apiVersion");
+        found.push(Finding { pointer: "/apiVersion".to_owned(), rule: Rule::Odcs, what, is_known_key: false });
+    }
+    // Where a part of an object is wrong, its known keys count as not evaluated, and are reported as if they were unknown.
+    let is_doubtful = |finding: &Finding| {
+        let around = finding.pointer.rfind('/').map_or("", |end| &finding.pointer[..end]);
+        let is_cause = |other: &Finding| !other.is_known_key && other.pointer.starts_with(around);
+        finding.is_known_key && found.iter().any(is_cause)
+    };
+    let kept: Vec<bool> = found.iter().map(|finding| !is_doubtful(finding)).collect();
+    let kept = found.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(finding, _)| finding);
+    let mut mistakes: Vec<Mistake> =
+        kept.map(|finding| document.mistake(&finding.pointer, finding.rule, finding.what)).collect();
+    // A key is found unknown by each part of the standard's schema that looks at its object.
+    mistakes.sort();
+    mistakes.dedup();
+    mistakes
+}
+
+struct Finding {
+    pointer: String,
+    rule: Rule,
+    what: String,
+    /// A key that the standard has, if perhaps elsewhere.
+    is_known_key: bool,
+}
+
+fn gather(error: &ValidationError<'_>, found: &mut Vec<Finding>) {
+    let pointer = error.instance_path().as_str();
+    let mut push = |pointer: String, rule, what| found.push(Finding { pointer, rule, what, is_known_key: false });
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            for key in unexpected {
+                let is_known_key = STANDARD.keys.contains(key);
+                let meant = nearest(key, STANDARD.keys.iter().map(String::as_str)).filter(|_| !is_known_key);
+                let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+                let what = format!("the standard has no key {key} here{meant}");
+                found.push(Finding { pointer: step(pointer, key), rule: Rule::UnknownKey, what, is_known_key });
+            }
+        }
+        ValidationErrorKind::Required { property } => {
+            let key = property.as_str().unwrap_or_default();
+            push(pointer.to_owned(), Rule::MissingKey, format!("the key {key} is missing"));
+        }
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            // The alternative that was meant is one of the value's type, and has the fewest mistakes.
+            let is_of_type = |errors: &&Vec<ValidationError<'_>>| {
+                let of_type = |error: &ValidationError<'_>| {
+                    matches!(error.kind(), ValidationErrorKind::Type { .. })
+                        && error.instance_path().as_str() == pointer
+                };
+                !errors.iter().any(of_type)
+            };
+            match context.iter().filter(is_of_type).min_by_key(|errors| errors.len()) {
+                Some(errors) => errors.iter().for_each(|error| gather(error, found)),
+                None => push(pointer.to_owned(), Rule::Odcs, shown(error)),
+            }
+        }
+        ValidationErrorKind::Enum { options } => {
+            let options: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let what = format!("{} is none of {}", error.instance(), options.join(", "));
+            push(pointer.to_owned(), Rule::Odcs, what);
+        }
+        _ => push(pointer.to_owned(), Rule::Odcs, shown(error)),
+    }
+}
+
+fn shown(error: &ValidationError<'_>) -> String {
+    let text = error.to_string();
+    let hint = match error.kind() {
+        ValidationErrorKind::Type { .. } if error.instance().is_number() && text.contains("string") => "; quote it",
+        _ => "",
+    };
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}...{hint}", &text[..end]),
+        None => text + hint,
+    }
+}

@@ -1,0 +1,177 @@
+//! Every kind of mistake, with its line and its rule.
+
+use super::{contract, parse};
+
+/// The mistakes of a text, without the file's name.
+fn mistakes(text: &str) -> Vec<String> {
+    let found = parse(text).map(drop).expect_err("it has mistakes");
+    found.iter().map(|mistake| mistake.strip_prefix("c.yaml:").expect("the file is named").to_owned()).collect()
+}
+
+/// A contract with this line replaced by that.
+fn with(line: &str, other: &str) -> String {
+    let text = contract("    - {name: a, logicalType: string}\n");
+    assert!(text.contains(line), "{line} is in it");
+    text.replace(line, other)
+}
+
+/// A contract whose one property is this, from line 12 on.
+fn property(property: &str) -> String {
+    contract(&format!("    - name: a\n      {}\n", property.replace('\n', "\n      ")))
+}
+
+#[test]
+fn each_mistake_has_its_place_and_its_rule() {
+    for (text, expected) in [
+        ("schema: [".to_owned(), "2:1: yaml: "),
+        ("- 1\n- 2\n".to_owned(), "1:1: odcs: [1,2] is not of type \"object\""),
+        ("just text".to_owned(), "1:1: odcs: \"just text\" is not of type \"object\""),
+        (String::new(), "1:1: odcs: null is not of type \"object\""),
+        (with("id: shop.orders\n", ""), "1:1: missing_key: the key id is missing"),
+        (with("kind: DataContract", "kind: Contract"), "2:1: odcs: \"Contract\" is none of"),
+        (with("v3.2.0", "v2.2.2"), "1:1: odcs: v2.2.2 of the standard is too old"),
+        (with("v3.2.0", "v9.0.0"), "1:1: odcs: \"v9.0.0\" is none of"),
+        (with("version: 1.0.0", "version: 1.0"), "4:1: odcs: 1.0 is not of type \"string\"; quote it"),
+        (with("version: 1.0.0", "version: ' '"), "4:1: name: version \" \" is empty"),
+        (with("servers:", "server:"), "5:1: unknown_key: the standard has no key server here"),
+        (
+            with("kind: DataContract", "kind: DataContract\nslaPropertis: []"),
+            "3:1: unknown_key: the standard has no key slaPropertis here; did you mean slaProperties?",
+        ),
+        (
+            with("physicalName: orders", "physicalName: orders\n  partitions: 6"),
+            "11:3: unknown_key: the standard has no key partitions here",
+        ),
+        (
+            with("type: kafka,", "type: postgres, port: 1, database: d, schema: s,"),
+            "1:1: missing_key: a contract with a topic needs a server of type kafka",
+        ),
+        (with("host: kafka:9092", "host: kafka:9092, format: xml"), "6:52: odcs: the format xml is none of"),
+        (
+            with("physicalName: orders", "physicalName: my orders"),
+            "10:3: topic_name: \"my orders\" is no name that Kafka takes",
+        ),
+        (with("physicalName: orders", "physicalName: ..").clone(), "10:3: topic_name: \"..\""),
+        (with("kind: DataContract", "kind: DataContract\nstatus: live"), "3:1: odcs: the status live is none of"),
+        (property("logicalType: text"), "13:7: odcs: \"text\" is none of"),
+        (property("requird: true"), "13:7: unknown_key: the standard has no key requird here; did you mean required?"),
+        (
+            property("logicalType: string\nlogicalTypeOptions: {maxLen: 3}"),
+            "14:28: unknown_key: the standard has no key maxLen here; did you mean maxLength?",
+        ),
+        (
+            property("logicalType: string\nlogicalTypeOptions: {maxLength: -3}"),
+            "14:28: odcs: -3 is less than the minimum of 0",
+        ),
+        (property("logicalType: string\nlogicalTypeOptions: {pattern: '('}"), "14:28: pattern: "),
+        (property("logicalType: string\nlogicalTypeOptions: {pattern: '^(?!x)'}"), "14:28: pattern: "),
+        (property("logicalType: string\nlogicalTypeOptions: {pattern: '((a{900}){900}){900}'}"), "14:28: pattern: "),
+        (
+            property("logicalType: string\nlogicalTypeOptions: {format: uuidd}"),
+            "14:28: unknown_format: no check knows the format \"uuidd\"",
+        ),
+        (property("logicalType: date\nlogicalTypeOptions: {format: yyyy-QQ}"), "14:28: type_option: the letter Q"),
+        (
+            property("logicalType: date\nlogicalTypeOptions: {minimum: yesterday}"),
+            "14:28: type_option: \"yesterday\" is no date",
+        ),
+        (
+            property("logicalType: date\nlogicalTypeOptions: {format: dd.MM.yyyy, minimum: 2020-01-01}"),
+            "14:48: type_option: minimum needs the standard form",
+        ),
+        (
+            property("logicalType: integer\nenum: [{value: 1}, {value: one}]"),
+            "14:27: type_option: \"one\" is no integer",
+        ),
+        (
+            property("logicalType: object\nlogicalTypeOptions: {required: [b]}\nproperties: [{name: c}]"),
+            "14:39: type_option: the object has no property \"b\"",
+        ),
+        (
+            property("logicalType: object\nproperties: [{name: c}, {name: d, physicalName: c}]"),
+            "14:31: duplicate_key: a second property with the name c",
+        ),
+        (
+            property("logicalType: map\nmap: {key: {logicalType: object}, value: {logicalType: string}}"),
+            "14:13: type_option: a key of a map is text",
+        ),
+        (
+            with(
+                "physicalType: topic",
+                "physicalType: topic\n  customProperties: [{property: compatibility, value: sometimes}]",
+            ),
+            "10:48: custom_property: compatibility takes one of none, backward",
+        ),
+        (
+            with("physicalType: topic", "physicalType: topic\n  customProperties: [{property: partitions, value: 0}]"),
+            "10:45: custom_property: partitions takes a whole number",
+        ),
+        (
+            with(
+                "physicalType: topic",
+                "physicalType: topic\n  customProperties: [{property: replicationFactor, value: 40000}]",
+            ),
+            "10:52: custom_property: replicationFactor takes",
+        ),
+        (
+            with(
+                "physicalType: topic",
+                "physicalType: topic\n  customProperties: [{property: topicConfiguration, value: {a: [1]}}]",
+            ),
+            "10:53: custom_property: topicConfiguration takes for a a text",
+        ),
+        (
+            with(
+                "physicalType: topic",
+                "physicalType: topic\n  customProperties: [{property: compatability, value: full}]",
+            ),
+            "10:22: custom_property: walpost has no custom property compatability; did you mean compatibility?",
+        ),
+        (
+            with("kind: DataContract", "kind: DataContract\nslaProperties: [{property: latency, value: 5}]"),
+            "3:17: service_level: latency: the unit is missing",
+        ),
+        (
+            with("kind: DataContract", "kind: DataContract\nslaProperties: [{property: latency, value: 5, unit: y}]"),
+            "3:17: service_level: latency: the unit y is none of",
+        ),
+        (
+            with(
+                "kind: DataContract",
+                "kind: DataContract\nslaProperties: [{property: latency, value: fast, unit: s}]",
+            ),
+            "3:17: service_level: latency: \"fast\" is no number",
+        ),
+    ] {
+        let found = mistakes(&text);
+        assert_eq!(found.len(), 1, "{text}\n{found:?}");
+        assert!(found[0].starts_with(expected), "{text}\nexpected {expected}\nfound    {}", found[0]);
+    }
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_told_at_once() {
+    let text =
+        contract("    - {name: a, logicalType: text}\n    - {logicalType: string}\n    - {name: c, requird: true}\n")
+            .replace("kind: DataContract", "kind: X");
+    let mut found: Vec<_> =
+        mistakes(&text).iter().map(|mistake| mistake.split(": ").take(2).collect::<Vec<_>>().join(" ")).collect();
+    found.sort();
+    assert_eq!(found, ["12:17 odcs", "13:7 missing_key", "14:17 unknown_key", "2:1 odcs"]);
+    let text =
+        property("logicalType: date\nlogicalTypeOptions: {minimum: x, maximum: y}").replace("orders\n", "no orders\n");
+    assert_eq!(mistakes(&text.replace("id: shop.no orders", "id: shop")).len(), 3);
+}
+
+#[test]
+fn a_schema_ten_thousand_deep_is_refused() {
+    let deep = format!("    - {}name: a{}\n", "{items: ".repeat(10_000), "}".repeat(10_000));
+    let found = mistakes(&contract(&deep));
+    assert!(
+        found.len() == 1 && found[0].starts_with("12:") && found[0].contains("nesting: nested more than 96 levels"),
+        "{found:?}"
+    );
+    let block: String = (0..120).map(|level| format!("{}items:\n", " ".repeat(8 + level))).collect();
+    let found = mistakes(&contract(&format!("    - name: a\n      items:\n{block}")));
+    assert!(found[0].contains("nesting: nested more than 96 levels"), "{found:?}");
+}

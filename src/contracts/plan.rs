@@ -1,0 +1,370 @@
+//! What it takes to have the database and Kafka as the files say, and whether it may be. Pure.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::compatibility::{self, Breach, Compatibility, Version};
+use super::definition::{Definition, Status};
+use super::difference::differences;
+use super::files::newest;
+use super::mistake::Place;
+use super::registered::Registered;
+use super::schema::SchemaFault;
+use super::schema::inspect::inspect;
+use super::version;
+use crate::relay::boundary::TopicSettings;
+
+/// How a topic is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicState {
+    /// It is not there.
+    Missing,
+    /// It is there.
+    Present {
+        /// Number of partitions.
+        partitions: i32,
+        /// Replicas of its first partition.
+        replication_factor: i16,
+        /// Every property, those of the broker's defaults included.
+        config: BTreeMap<String, String>,
+        /// The properties that were set for this topic.
+        set: BTreeMap<String, String>,
+    },
+}
+
+/// Everything that is to be done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The schema versions of the files, in the order of their registration.
+    pub versions: Vec<VersionPlan>,
+    /// Their topics.
+    pub topics: Vec<TopicPlan>,
+}
+
+/// What becomes of one schema version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VersionPlan {
+    /// Its definition.
+    pub definition: Definition,
+    /// What is to be done.
+    pub action: VersionAction,
+    /// Why it may not be.
+    pub refusals: Vec<Refusal>,
+}
+
+/// What is to be done with a schema version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionAction {
+    /// It is new.
+    Register,
+    /// It is registered as it is.
+    Unchanged,
+    /// It is registered with another status.
+    SetStatus {
+        /// The status that it has.
+        from: String,
+        /// The status that the contract says.
+        to: &'static str,
+    },
+    /// It is a draft, which is left for later.
+    Draft,
+}
+
+/// Why something may not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is registered with another definition, which never changes.
+    Immutable {
+        /// Each difference.
+        differences: Vec<String>,
+    },
+    /// Consumers could not read events.
+    Incompatible(compatibility::Incompatibility),
+    /// A registered version has a schema that no check can take, and so none can be compared with.
+    Incomparable {
+        /// The version.
+        version: String,
+        /// What is wrong with its schema.
+        fault: SchemaFault,
+    },
+    /// It would be the latest registered, and so what is emitted without a version, and is older than what is registered.
+    Older {
+        /// The latest registered version.
+        latest: String,
+    },
+    /// What Kafka can't do to a topic, or would break consumers with.
+    Topic(String),
+}
+
+impl Refusal {
+    /// The rule, as it is reported.
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Immutable { .. } => "immutable",
+            Self::Incompatible(incompatibility) => incompatibility.breach.rule.as_str(),
+            Self::Incomparable { .. } => "incomparable",
+            Self::Older { .. } => "version_order",
+            Self::Topic(_) => "topic",
+        }
+    }
+
+    /// The property of the payload that it is about.
+    #[must_use]
+    pub fn property(&self) -> Option<&str> {
+        match self {
+            Self::Incompatible(compatibility::Incompatibility { breach: Breach { property, .. }, .. }) => {
+                Some(property)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Immutable { differences } => {
+                write!(
+                    f,
+                    "immutable: it is registered with another definition, which never changes; give what is new a new version"
+                )?;
+                differences.iter().try_for_each(|difference| write!(f, "\n        {difference}"))
+            }
+            Self::Incompatible(incompatibility) => incompatibility.fmt(f),
+            Self::Incomparable { version, fault } => write!(
+                f,
+                "incomparable: the schema of {version}, as it is registered, can't be compared with: {fault}; retire it, and register \
+                 this one with the compatibility none"
+            ),
+            Self::Older { latest } => write!(
+                f,
+                "version_order: {latest} is registered already, and a version that is registered later is the one that is emitted \
+                 where none is named; give it a later version, or leave this file out"
+            ),
+            Self::Topic(what) => write!(f, "topic: {what}"),
+        }
+    }
+}
+
+/// What becomes of one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicPlan {
+    /// Its name.
+    pub name: String,
+    /// Where it is defined.
+    pub place: Place,
+    /// What is to be done.
+    pub action: TopicAction,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+    /// Why it may not be.
+    pub refusals: Vec<Refusal>,
+}
+
+/// What is to be done with a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicAction {
+    /// It is missing.
+    Create {
+        /// How it is to be.
+        settings: TopicSettings,
+    },
+    /// It is there, otherwise than the contract says.
+    Alter {
+        /// How many partitions it has, and is to have.
+        partitions: Option<(i32, i32)>,
+        /// Its properties that change.
+        config: Vec<PropertyChange>,
+        /// The properties that were set for it and stay.
+        keep: BTreeMap<String, String>,
+    },
+    /// It is there as the contract says.
+    Unchanged,
+    /// Kafka was not asked.
+    Unknown,
+}
+
+/// A topic's property that changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PropertyChange {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub present: String,
+    /// What it is to be.
+    pub wanted: String,
+}
+
+impl Plan {
+    /// Plans. `definitions` are those of the files, by name and version; `registered` those of the database, in the order of
+    /// registration; `topics` is Kafka, or nothing where it is not asked.
+    #[must_use]
+    pub fn new(
+        definitions: &[Definition],
+        registered: &[Registered],
+        topics: Option<&BTreeMap<String, TopicState>>,
+    ) -> Self {
+        let mut versions = Vec::new();
+        for (index, definition) in definitions.iter().enumerate() {
+            let before = definitions[..index]
+                .iter()
+                .filter(|other| other.name == definition.name && other.status != Status::Draft);
+            versions.push(plan_version(definition, before, registered));
+        }
+        let mut planned: BTreeMap<&str, TopicPlan> = BTreeMap::new();
+        for definition in newest(definitions) {
+            planned.entry(&definition.topic).or_insert_with(|| plan_topic(definition, topics));
+        }
+        Self { versions, topics: planned.into_values().collect() }
+    }
+
+    /// Every refusal, with what is refused.
+    pub fn refusals(&self) -> impl Iterator<Item = (String, &Refusal)> {
+        let versions = self.versions.iter().flat_map(|plan| {
+            let name = format!("{}/{}", plan.definition.name, plan.definition.version);
+            plan.refusals.iter().map(move |refusal| (name.clone(), refusal))
+        });
+        let topics = self
+            .topics
+            .iter()
+            .flat_map(|plan| plan.refusals.iter().map(|refusal| (format!("topic {}", plan.name), refusal)));
+        versions.chain(topics)
+    }
+
+    /// Whether all of it may be done.
+    #[must_use]
+    pub fn may_apply(&self) -> bool {
+        self.refusals().next().is_none()
+    }
+
+    /// How many versions are to be registered, how many to get another status, how many topics to be created and altered; without
+    /// what is refused.
+    #[must_use]
+    pub fn counts(&self) -> [usize; 4] {
+        let versions = |is: fn(&VersionAction) -> bool| {
+            self.versions.iter().filter(|plan| plan.refusals.is_empty() && is(&plan.action)).count()
+        };
+        let topics = |is: fn(&TopicAction) -> bool| {
+            self.topics.iter().filter(|plan| plan.refusals.is_empty() && is(&plan.action)).count()
+        };
+        [
+            versions(|action| *action == VersionAction::Register),
+            versions(|action| matches!(action, VersionAction::SetStatus { .. })),
+            topics(|action| matches!(action, TopicAction::Create { .. })),
+            topics(|action| matches!(action, TopicAction::Alter { .. })),
+        ]
+    }
+}
+
+fn plan_version<'a>(
+    definition: &'a Definition,
+    before: impl Iterator<Item = &'a Definition>,
+    registered: &[Registered],
+) -> VersionPlan {
+    let mut plan = VersionPlan { definition: definition.clone(), action: VersionAction::Draft, refusals: Vec::new() };
+    if definition.status == Status::Draft {
+        return plan;
+    }
+    let of_name: Vec<&Registered> = registered.iter().filter(|other| other.name == definition.name).collect();
+    if let Some(present) = of_name.iter().find(|other| other.version == definition.version) {
+        let differences = differences(present, definition);
+        if !differences.is_empty() {
+            plan.refusals.push(Refusal::Immutable { differences });
+        }
+        plan.action = match definition.status.registered() {
+            Some(to) if to != present.status => VersionAction::SetStatus { from: present.status.clone(), to },
+            _ => VersionAction::Unchanged,
+        };
+        return plan;
+    }
+    plan.action = VersionAction::Register;
+    let is_registered = |other: &&Definition| of_name.iter().any(|registered| registered.version == other.version);
+    let new: Vec<&Definition> = before.filter(|other| !is_registered(other)).collect();
+    if let Some(latest) = of_name.last().filter(|latest| is_older(&definition.version, &latest.version)) {
+        plan.refusals.push(Refusal::Older { latest: latest.version.clone() });
+    }
+    let kind = definition.compatibility;
+    let mut earlier = Vec::new();
+    // The last is the one before, unless the files have a new one between.
+    let compared = if kind.is_transitive() { of_name.len() } else { usize::from(new.is_empty()).min(of_name.len()) };
+    for other in &of_name[of_name.len() - compared..] {
+        // It was registered by another hand than this: a definition is compiled before it comes here.
+        match other.schema.as_ref().map_or(Ok(()), inspect) {
+            Ok(()) => earlier.push(Version { version: &other.version, schema: other.schema.as_ref() }),
+            Err(_) if kind == Compatibility::None => {}
+            Err(fault) => plan.refusals.push(Refusal::Incomparable { version: other.version.clone(), fault }),
+        }
+    }
+    earlier.extend(new.iter().map(|other| Version { version: &other.version, schema: schema(other) }));
+    let own = Version { version: &definition.version, schema: schema(definition) };
+    plan.refusals.extend(compatibility::check(kind, own, &earlier).into_iter().map(Refusal::Incompatible));
+    plan
+}
+
+fn schema(definition: &Definition) -> Option<&Value> {
+    definition.schema.as_ref().map(|schema| &schema.value)
+}
+
+/// Only where both versions begin with a number: names have no order.
+fn is_older(new: &str, latest: &str) -> bool {
+    let counts =
+        |version: &str| version.trim_start_matches(['v', 'V']).starts_with(|first: char| first.is_ascii_digit());
+    counts(new) && counts(latest) && version::compare(new, latest).is_lt()
+}
+
+fn plan_topic(definition: &Definition, topics: Option<&BTreeMap<String, TopicState>>) -> TopicPlan {
+    let settings = &definition.topic_settings;
+    let mut plan = TopicPlan {
+        name: definition.topic.clone(),
+        place: definition.place.clone(),
+        action: TopicAction::Unknown,
+        warnings: Vec::new(),
+        refusals: Vec::new(),
+    };
+    let Some(topics) = topics else { return plan };
+    let Some(TopicState::Present { partitions, replication_factor, config, set }) = topics.get(&definition.topic)
+    else {
+        plan.action = TopicAction::Create { settings: settings.clone() };
+        return plan;
+    };
+    let mut grown = None;
+    match settings.partitions {
+        Some(wanted) if wanted > *partitions => {
+            grown = Some((*partitions, wanted));
+            let keys = "keys move to other partitions: the order of one key's events does not hold across the change";
+            plan.warnings.push(format!("{partitions} to {wanted} partitions: {keys}"));
+        }
+        Some(wanted) if wanted < *partitions => {
+            plan.refusals.push(Refusal::Topic(format!(
+                "it has {partitions} partitions, and Kafka takes none away; the contract says {wanted}"
+            )));
+        }
+        _ => {}
+    }
+    if let Some(wanted) = settings.replication_factor.filter(|wanted| wanted != replication_factor) {
+        let how = "replicas are moved with kafka-reassign-partitions, not by walpost";
+        plan.warnings.push(format!("it has {replication_factor} replicas, and the contract says {wanted}: {how}"));
+    }
+    let mut changes = Vec::new();
+    for (name, wanted) in &settings.config {
+        match config.get(name) {
+            None => plan.refusals.push(Refusal::Topic(format!("Kafka has no topic property {name}"))),
+            Some(present) if present.trim() == wanted.trim() => {}
+            Some(present) => {
+                changes.push(PropertyChange { name: name.clone(), present: present.clone(), wanted: wanted.clone() });
+            }
+        }
+    }
+    let keep = set.iter().filter(|(name, _)| !changes.iter().any(|change| change.name == **name));
+    let keep = keep.map(|(name, value)| (name.clone(), value.clone())).collect();
+    plan.action = match (grown, changes.is_empty()) {
+        (None, true) => TopicAction::Unchanged,
+        (partitions, _) => TopicAction::Alter { partitions, config: changes, keep },
+    };
+    plan
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! What a schema must be before it is compiled: of a size, without recursion, and complete in itself.
+//!
+//! A validator follows references for each payload. One that leads out of the schema would make a check depend on another
+//! server; a circle would make it recurse as deep as the payload's author likes; and a few lines that each refer twice to
+//! the next are an exponential amount of work. All three are refused here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value};
+
+use super::SchemaFault;
+use super::keywords::{Holds, holds};
+use crate::contracts::mistake::Rule;
+use crate::contracts::pointer::{DEPTH_MAX, step};
+
+/// Most schemas in a schema when every reference is replaced by what it refers to.
+const EXPANDED_MAX: u64 = 20_000;
+/// The one dialect.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// A schema within the schema.
+struct Part<'a> {
+    /// JSON pointers of the schemas that are applied with it.
+    applied: Vec<String>,
+    keywords: Option<&'a Map<String, Value>>,
+}
+
+/// Looks at a schema as a whole.
+///
+/// # Errors
+/// The first thing that can't be taken.
+pub fn inspect(schema: &Value) -> Result<(), SchemaFault> {
+    depth(schema)?;
+    let parts = parts(schema)?;
+    let mut edges: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (pointer, part) in &parts {
+        let mut targets = part.applied.clone();
+        targets.extend(reference(pointer, part, &parts)?);
+        edges.insert(pointer, targets);
+    }
+    expand(&edges)
+}
+
+/// Keywords that draft 2020-12 does not have, each with the JSON pointer of its place; and formats that nothing checks.
+#[must_use]
+pub fn unknown(schema: &Value) -> Vec<SchemaFault> {
+    let Ok(parts) = parts(schema) else { return Vec::new() };
+    let mut faults = Vec::new();
+    for (pointer, part) in &parts {
+        for (keyword, value) in part.keywords.into_iter().flatten() {
+            if holds(keyword).is_none() && !keyword.starts_with("x-") {
+                let detail = format!("draft 2020-12 has no keyword \"{keyword}\"; what is your own starts with x-");
+                faults.push(SchemaFault { pointer: step(pointer, keyword), rule: Rule::UnknownKeyword, detail });
+            }
+            let format = value.as_str().filter(|_| keyword == "format");
+            if let Some(format) = format.filter(|format| !super::keywords::is_known_format(format)) {
+                let detail = format!("no check knows the format \"{format}\"; describe it with a pattern");
+                faults.push(SchemaFault { pointer: step(pointer, keyword), rule: Rule::UnknownFormat, detail });
+            }
+        }
+    }
+    faults
+}
+
+fn refuse(pointer: &str, rule: Rule, detail: impl Into<String>) -> SchemaFault {
+    SchemaFault { pointer: pointer.to_owned(), rule, detail: detail.into() }
+}
+
+/// Level by level, so that depth costs no stack.
+fn depth(schema: &Value) -> Result<(), SchemaFault> {
+    let mut level = vec![schema];
+    for _ in 0..DEPTH_MAX {
+        level = level.into_iter().flat_map(children).collect();
+        if level.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(refuse("", Rule::Nesting, format!("nested more than {DEPTH_MAX} levels deep")))
+}
+
+fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
+    match value {
+        Value::Array(items) => Box::new(items.iter()),
+        Value::Object(entries) => Box::new(entries.values()),
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+/// Every schema in the schema, by its JSON pointer.
+fn parts(schema: &Value) -> Result<BTreeMap<String, Part<'_>>, SchemaFault> {
+    let mut parts = BTreeMap::new();
+    let mut open = vec![(String::new(), schema)];
+    while let Some((pointer, value)) = open.pop() {
+        let keywords = match value {
+            Value::Bool(_) => None,
+            Value::Object(keywords) => Some(keywords),
+            _ => return Err(refuse(&pointer, Rule::Schema, "a schema is an object, true or false")),
+        };
+        let mut applied = Vec::new();
+        for (keyword, value) in keywords.into_iter().flatten() {
+            let below = step(&pointer, keyword);
+            let found: Vec<(String, &Value)> = match (holds(keyword).unwrap_or(Holds::Value), value) {
+                (Holds::Schema, value) => vec![(below, value)],
+                (Holds::Schemas, Value::Array(items)) => {
+                    items.iter().enumerate().map(|(index, item)| (format!("{below}/{index}"), item)).collect()
+                }
+                (Holds::SchemaMap | Holds::Definitions, Value::Object(entries)) => {
+                    entries.iter().map(|(name, value)| (step(&below, name), value)).collect()
+                }
+                // What is of the wrong type the metaschema refuses.
+                _ => Vec::new(),
+            };
+            if holds(keyword) != Some(Holds::Definitions) {
+                applied.extend(found.iter().map(|(pointer, _)| pointer.clone()));
+            }
+            open.extend(found);
+        }
+        parts.insert(pointer, Part { applied, keywords });
+    }
+    Ok(parts)
+}
+
+/// The JSON pointer of the schema that this one refers to, if it does.
+fn reference(
+    pointer: &str,
+    part: &Part<'_>,
+    parts: &BTreeMap<String, Part<'_>>,
+) -> Result<Option<String>, SchemaFault> {
+    let Some(keywords) = part.keywords else { return Ok(None) };
+    if let Some(dialect) =
+        keywords.get("$schema").filter(|dialect| dialect.as_str().map(|d| d.trim_end_matches('#')) != Some(DIALECT))
+    {
+        let detail = format!("{dialect} is another dialect; schemas are of draft 2020-12: \"{DIALECT}\"");
+        return Err(refuse(&step(pointer, "$schema"), Rule::Schema, detail));
+    }
+    if !pointer.is_empty() && keywords.contains_key("$id") {
+        let detail = "an $id inside of a schema makes another document of it; refer to it by #/$defs/...";
+        return Err(refuse(&step(pointer, "$id"), Rule::RemoteRef, detail));
+    }
+    for keyword in ["$dynamicRef", "$recursiveRef"] {
+        if keywords.contains_key(keyword) {
+            let detail = "recursive schemas are not taken: a payload could make a check as deep as it likes";
+            return Err(refuse(&step(pointer, keyword), Rule::CyclicRef, detail));
+        }
+    }
+    let Some(reference) = keywords.get("$ref") else { return Ok(None) };
+    let at = step(pointer, "$ref");
+    let Some(reference) = reference.as_str() else {
+        return Err(refuse(&at, Rule::Schema, "$ref is not a string"));
+    };
+    let Some(fragment) = reference.strip_prefix('#') else {
+        let detail =
+            format!("\"{reference}\" leads out of this schema; put what it means under $defs and write #/$defs/...");
+        return Err(refuse(&at, Rule::RemoteRef, detail));
+    };
+    let target = unescape(fragment);
+    match parts.contains_key(&target) {
+        true => Ok(Some(target)),
+        false => {
+            Err(refuse(&at, Rule::DanglingRef, format!("\"{reference}\" leads to no schema; write #/$defs/<name>")))
+        }
+    }
+}
+
+/// A URI fragment's percent escapes undone; what is no UTF-8 then leads nowhere.
+fn unescape(fragment: &str) -> String {
+    let mut bytes = Vec::with_capacity(fragment.len());
+    let mut rest = fragment.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let escape = after.get(..2).filter(|_| first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Sees that no schema applies itself, and that all of them together are not too many.
+fn expand(edges: &BTreeMap<&str, Vec<String>>) -> Result<(), SchemaFault> {
+    // How many schemas each comes to. None: it is being looked at, further up.
+    let mut sizes: HashMap<&str, Option<u64>> = HashMap::new();
+    for start in edges.keys() {
+        let mut stack = vec![(*start, 0_usize)];
+        while let Some((pointer, next)) = stack.pop() {
+            if next == 0 {
+                match sizes.get(pointer) {
+                    Some(Some(_)) => continue,
+                    Some(None) => {
+                        let detail = "leads back to itself; recursive schemas are not taken: a payload could make a check as deep as it likes";
+                        // A schema stands below no other than its own, so that it is a reference that leads back.
+                        let from = stack.last().map_or("", |(from, _)| from);
+                        return Err(refuse(&step(from, "$ref"), Rule::CyclicRef, detail));
+                    }
+                    None => sizes.insert(pointer, None),
+                };
+            }
+            let targets = &edges[pointer];
+            if let Some(target) = targets.get(next) {
+                stack.push((pointer, next + 1));
+                let (target, _) = edges.get_key_value(target.as_str()).expect("every target is a part");
+                stack.push((target, 0));
+                continue;
+            }
+            let size = |target: &String| sizes.get(target.as_str()).copied().flatten().unwrap_or(0);
+            let total = targets.iter().map(size).fold(1_u64, u64::saturating_add);
+            if total > EXPANDED_MAX {
+                let detail = format!("comes to more than {EXPANDED_MAX} schemas, references followed");
+                return Err(refuse(pointer, Rule::Nesting, detail));
+            }
+            sizes.insert(pointer, Some(total));
+        }
+    }
+    Ok(())
+}

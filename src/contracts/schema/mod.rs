@@ -1,0 +1,140 @@
+//! A payload's schema: compiled once, then asked about each payload. Pure; what is compiled may come from anybody.
+//!
+//! The dialect is JSON Schema, draft 2020-12, with its formats asserted and with the limits of dates and times that ODCS has
+//! (`formatMinimum` and its like, as the ajv validator names them: [`moment`]). What could take unbounded time, memory or
+//! stack is refused before anything is compiled ([`inspect`]); regular expressions are matched in linear time.
+
+pub mod inspect;
+pub mod keywords;
+pub mod moment;
+
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
+use serde_json::Value;
+
+use super::mistake::Rule;
+
+/// Largest compiled regular expression, in bytes.
+const PATTERN_BYTES_MAX: usize = 256 * 1024;
+/// Longest detail of a violation, in bytes: it becomes a header of a dead letter.
+const DETAIL_BYTES_MAX: usize = 500;
+
+/// A compiled schema.
+#[derive(Debug)]
+pub struct Schema {
+    validator: Validator,
+}
+
+/// Why a schema can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rule} at {pointer:?}: {detail}")]
+pub struct SchemaFault {
+    /// Where in the schema, as a JSON pointer.
+    pub pointer: String,
+    /// The rule that it breaks.
+    pub rule: Rule,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// How a payload breaks its schema.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rule} at {pointer:?}: {detail}")]
+pub struct Violation {
+    /// Where in the payload, as a JSON pointer; empty is the payload itself.
+    pub pointer: String,
+    /// The keyword that it breaks, such as `required` or `maxLength`; `json` if it is not JSON.
+    pub rule: String,
+    /// What is wrong, with the names of properties but without the payload's values. 500 bytes at most.
+    pub detail: String,
+}
+
+impl Schema {
+    /// Compiles a schema.
+    ///
+    /// # Errors
+    /// It is none of draft 2020-12, or could cost without bound.
+    pub fn compile(schema: &Value) -> Result<Self, SchemaFault> {
+        inspect::inspect(schema)?;
+        let options = jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .should_validate_formats(true)
+            .should_ignore_unknown_formats(true)
+            .with_pattern_options(
+                PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX),
+            );
+        let options = moment::KEYWORDS.into_iter().fold(options, |options, (name, relation)| {
+            options.with_keyword(name, move |_, limit, _| moment::keyword(name, relation, limit))
+        });
+        let validator = options.build(schema).map_err(|error| fault(schema, &error))?;
+        Ok(Self { validator })
+    }
+
+    /// Whether a payload keeps to the schema.
+    ///
+    /// # Errors
+    /// The first way in which it does not.
+    pub fn check(&self, payload: &[u8]) -> Result<(), Violation> {
+        let payload: Value = serde_json::from_slice(payload).map_err(|error| Violation {
+            pointer: String::new(),
+            rule: "json".to_owned(),
+            detail: cut(format!("not JSON: {error}")),
+        })?;
+        self.check_value(&payload)
+    }
+
+    /// [`Self::check`] of a payload that is parsed already.
+    ///
+    /// # Errors
+    /// The first way in which it does not keep to the schema.
+    pub fn check_value(&self, payload: &Value) -> Result<(), Violation> {
+        // Whether it does is known sooner than where it does not.
+        if self.validator.is_valid(payload) {
+            return Ok(());
+        }
+        self.validator.validate(payload).map_err(|error| violation(&error))
+    }
+}
+
+fn violation(error: &ValidationError<'_>) -> Violation {
+    Violation {
+        pointer: error.instance_path().as_str().to_owned(),
+        rule: error.kind().keyword().to_owned(),
+        detail: cut(error.masked().to_string()),
+    }
+}
+
+/// The compiler says where in the schema by the path of its metaschema's instance, or of the keyword.
+fn fault(schema: &Value, error: &ValidationError<'_>) -> SchemaFault {
+    let found = |pointer: &str| schema.pointer(pointer).is_some() && !pointer.is_empty();
+    let paths = [error.instance_path().as_str(), error.schema_path().as_str()];
+    let pointer = paths.into_iter().find(|pointer| found(pointer)).unwrap_or_default().to_owned();
+    let is_pattern = pointer.ends_with("/pattern") || pointer.contains("/patternProperties");
+    let rule = match error.kind() {
+        ValidationErrorKind::Format { format } if format == "regex" => Rule::Pattern,
+        _ if is_pattern => Rule::Pattern,
+        ValidationErrorKind::Referencing(_) => Rule::RemoteRef,
+        _ => Rule::Schema,
+    };
+    let detail = match rule {
+        Rule::Pattern => format!(
+            "{error}; a pattern is matched in linear time: no look-around, no back-references, and no more than {} KiB compiled",
+            PATTERN_BYTES_MAX / 1024
+        ),
+        _ => error.to_string(),
+    };
+    SchemaFault { pointer, rule, detail }
+}
+
+/// At most [`DETAIL_BYTES_MAX`], at the end of a character.
+fn cut(mut text: String) -> String {
+    if text.len() > DETAIL_BYTES_MAX {
+        let end = (0..=DETAIL_BYTES_MAX - 3).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

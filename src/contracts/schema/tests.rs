@@ -1,0 +1,181 @@
+use serde_json::json;
+
+use super::moment::Moment;
+use super::*;
+
+fn refusal(schema: &Value) -> (Rule, String) {
+    let fault = Schema::compile(schema).map(drop).expect_err("it is refused");
+    (fault.rule, fault.pointer)
+}
+
+fn broken(schema: &Value, payload: &str) -> Option<(String, String)> {
+    let schema = Schema::compile(schema).expect("it compiles");
+    schema.check(payload.as_bytes()).err().map(|violation| (violation.pointer, violation.rule))
+}
+
+#[test]
+fn a_payload_is_checked_and_the_reason_has_a_pointer() {
+    let schema = json!({
+        "type": "object",
+        "properties": {"id": {"type": "string", "format": "uuid"}, "lines": {"type": "array", "items": {"$ref": "#/$defs/line"}}},
+        "required": ["id"],
+        "additionalProperties": false,
+        "$defs": {"line": {"type": "object", "required": ["sku"], "properties": {"sku": {"type": "string", "maxLength": 3}}}}
+    });
+    let id = r#""id": "01890a5d-ac96-774b-bcce-b302099a8057""#;
+    let line = |sku: &str| format!(r#"{{{id}, "lines": [{{"sku": "ab"}}, {{"sku": {sku}}}]}}"#);
+    assert_eq!(broken(&schema, &line("\"abc\"")), None);
+    for (payload, pointer, rule) in [
+        ("{}".to_owned(), "", "required"),
+        (format!("{{{id}, \"x\": 1}}"), "", "additionalProperties"),
+        (r#"{"id": "7"}"#.to_owned(), "/id", "format"),
+        (line("\"abcd\""), "/lines/1/sku", "maxLength"),
+        (line("4"), "/lines/1/sku", "type"),
+        ("{".to_owned(), "", "json"),
+        (format!("{{{id}}} x"), "", "json"),
+        ("[".repeat(10_000), "", "json"),
+    ] {
+        assert_eq!(broken(&schema, &payload), Some((pointer.to_owned(), rule.to_owned())), "{payload:.40}");
+    }
+}
+
+#[test]
+fn a_reason_has_no_value_of_the_payload_and_is_short() {
+    let schema = Schema::compile(&json!({"properties": {"card": {"type": "integer"}}, "additionalProperties": false}))
+        .expect("it compiles");
+    let violation = schema.check(br#"{"card": "4111 1111"}"#).expect_err("it is text");
+    assert!(!violation.to_string().contains("4111"), "{violation}");
+    let name = "müßig".repeat(200);
+    let violation = schema.check(format!("{{\"{name}\": 1}}").as_bytes()).expect_err("it is not known");
+    assert!(violation.detail.len() <= 500 && violation.detail.ends_with("..."), "{}", violation.detail);
+}
+
+#[test]
+fn what_could_cost_without_bound_is_refused() {
+    let doubling: serde_json::Map<String, Value> = (0..30)
+        .map(|level| {
+            let next = json!({"$ref": format!("#/$defs/d{}", level + 1)});
+            (format!("d{level}"), if level == 29 { json!({"type": "string"}) } else { json!({"allOf": [next, next]}) })
+        })
+        .collect();
+    let deep = (0..120).fold(json!({}), |inner, _| json!({"items": inner}));
+    for (schema, rule, pointer) in [
+        (json!({"$ref": "#"}), Rule::CyclicRef, "/$ref"),
+        (json!({"$ref": "https://example.com/a.json"}), Rule::RemoteRef, "/$ref"),
+        (json!({"$ref": "file:///etc/passwd"}), Rule::RemoteRef, "/$ref"),
+        (json!({"properties": {"a": {"$ref": "other.json#/a"}}}), Rule::RemoteRef, "/properties/a/$ref"),
+        (json!({"properties": {"a": {"$id": "other.json"}}}), Rule::RemoteRef, "/properties/a/$id"),
+        (json!({"$ref": "#/$defs/no"}), Rule::DanglingRef, "/$ref"),
+        (json!({"$ref": "#name", "$defs": {"a": {"$anchor": "name"}}}), Rule::DanglingRef, "/$ref"),
+        // A value that is there, and no schema.
+        (json!({"$ref": "#/default", "default": {}}), Rule::DanglingRef, "/$ref"),
+        (json!({"$dynamicRef": "#a"}), Rule::CyclicRef, "/$dynamicRef"),
+        (json!({"$ref": "#/$defs/d0", "$defs": doubling}), Rule::Nesting, "/$defs/d15"),
+        (deep, Rule::Nesting, ""),
+        (json!({"$schema": "http://json-schema.org/draft-07/schema#"}), Rule::Schema, "/$schema"),
+        (json!({"type": "text"}), Rule::Schema, "/type"),
+        (json!({"properties": {"a": {"minLength": -1}}}), Rule::Schema, "/properties/a/minLength"),
+        (json!({"properties": {"a": 5}}), Rule::Schema, "/properties/a"),
+        (json!({"formatMinimum": "yesterday"}), Rule::Schema, "/formatMinimum"),
+    ] {
+        let (found, at) = refusal(&schema);
+        assert_eq!(found, rule, "{schema}");
+        // Which of the doubling schemas is the first that is too large depends on where the walk begins.
+        assert!(at == pointer || pointer.starts_with("/$defs/d"), "{schema}: {at}");
+    }
+    let (rule, pointer) = refusal(&json!({"$defs": {"n": {"properties": {"next": {"$ref": "#/$defs/n"}}}}}));
+    assert_eq!(rule, Rule::CyclicRef);
+    assert_eq!(pointer, "/$defs/n/properties/next/$ref");
+}
+
+#[test]
+fn references_within_the_schema_are_followed() {
+    let schema = json!({"$id": "https://example.com/s", "$ref": "#/$defs/a%20b~1c", "$defs": {"a b/c": {"$ref": "#/$defs/d"}, "d": {"type": "string"}}});
+    assert_eq!(broken(&schema, "\"x\""), None);
+    assert_eq!(broken(&schema, "1"), Some((String::new(), "type".to_owned())));
+}
+
+#[test]
+fn regular_expressions_take_linear_time_or_are_refused() {
+    for (pattern, refused) in [
+        ("^[A-Z]{2}\\d+$", false),
+        // Exponential for a backtracking engine.
+        ("^(a+)+$", false),
+        ("(a", true),
+        ("^(?=a)b", true),
+        ("(a)\\1", true),
+        // A large automaton.
+        ("((a{1000}){1000}){1000}", true),
+    ] {
+        for schema in [json!({"properties": {"p": {"pattern": pattern}}}), json!({"patternProperties": {pattern: {}}})]
+        {
+            let outcome = Schema::compile(&schema).map(drop);
+            assert_eq!(outcome.is_err(), refused, "{schema}: {outcome:?}");
+            if let Err(fault) = outcome {
+                assert_eq!(fault.rule, Rule::Pattern, "{fault}");
+                assert!(fault.pointer.contains("attern"), "{fault}");
+            }
+        }
+    }
+    let schema = Schema::compile(&json!({"pattern": "^(a+)+$"})).expect("it compiles");
+    let text = format!("\"{}b\"", "a".repeat(100_000));
+    let began = std::time::Instant::now();
+    assert_eq!(schema.check(text.as_bytes()).map_err(|violation| violation.rule), Err("pattern".to_owned()));
+    // A backtracking engine would take longer than the universe.
+    assert!(began.elapsed() < std::time::Duration::from_secs(20));
+}
+
+#[test]
+fn unknown_keywords_and_formats_are_found_where_schemas_stand() {
+    let schema = json!({
+        "requierd": [], "x-owner": 1, "default": {"anything": 1}, "properties": {"format": {"format": "uuidd"}, "b": {"nullable": true}}
+    });
+    let found: Vec<_> = inspect::unknown(&schema).into_iter().map(|fault| (fault.pointer, fault.rule)).collect();
+    let expected = [
+        ("/requierd", Rule::UnknownKeyword),
+        ("/properties/b/nullable", Rule::UnknownKeyword),
+        ("/properties/format/format", Rule::UnknownFormat),
+    ];
+    assert_eq!(found, expected.map(|(pointer, rule)| (pointer.to_owned(), rule)));
+}
+
+#[test]
+fn moments_are_compared_on_one_time_line() {
+    let moment = |text: &str| Moment::parse(text).unwrap_or_else(|| panic!("{text} is a moment"));
+    for (earlier, later) in [
+        ("2023-12-31", "2024-01-01"),
+        ("2024-02-28", "2024-02-29"),
+        ("1969-12-31T23:59:59Z", "1970-01-01T00:00:00.000000001Z"),
+        ("2024-01-01T00:30:00+01:00", "2024-01-01T00:00:00Z"),
+        ("2024-01-01 00:00:00", "2024-01-01T00:00:00.1"),
+        ("09:00:00", "09:00:00.5"),
+        ("10:00:00+02:00", "08:30:00Z"),
+    ] {
+        assert_eq!(moment(earlier).compare(&moment(later)), Some(std::cmp::Ordering::Less), "{earlier} {later}");
+    }
+    assert_eq!(moment("2024-01-01").compare(&moment("10:00:00")), None);
+    for none in [
+        "",
+        "2023-02-29",
+        "2024-13-01",
+        "2024-01-01T",
+        "24:00:00",
+        "10:00",
+        "10:00:00.",
+        "2024-1-1",
+        "10:00:00+1:00",
+        "٢٠٢٤-01-01",
+    ] {
+        assert_eq!(Moment::parse(none), None, "{none}");
+    }
+    let schema = json!({"format": "date", "formatMinimum": "2020-01-01", "formatExclusiveMaximum": "2030-01-01"});
+    for (payload, keyword) in [
+        ("\"2020-01-01\"", None),
+        ("\"2029-12-31\"", None),
+        ("\"2019-12-31\"", Some("formatMinimum")),
+        ("\"2030-01-01\"", Some("formatExclusiveMaximum")),
+        ("\"soon\"", Some("format")),
+    ] {
+        assert_eq!(broken(&schema, payload).map(|(_, rule)| rule).as_deref(), keyword, "{payload}");
+    }
+}

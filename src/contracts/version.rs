@@ -1,0 +1,92 @@
+//! The order of versions in files. Registered ones have the order of their registration; new ones are registered in this order.
+
+use std::cmp::Ordering;
+
+/// Compares versions as people read them: runs of digits by their value, the rest as text; a version is after its own
+/// pre-releases (`1.0.0-rc1` before `1.0.0`, as Semantic Versioning 2.0.0 has it in section 11).
+#[must_use]
+pub fn compare(a: &str, b: &str) -> Ordering {
+    let parts = |text: &str| -> Vec<Part> {
+        let plain = text.strip_prefix(['v', 'V']).filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
+        Parts { rest: plain.unwrap_or(text) }.map(Part::new).collect()
+    };
+    let (mut left, mut right) = (parts(a), parts(b));
+    let length = left.len().max(right.len());
+    left.resize(length, Part::End);
+    right.resize(length, Part::End);
+    left.cmp(&right).then_with(|| a.cmp(b))
+}
+
+/// A part, in the order that decides: a hyphen's part before the end, all others after it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    PreRelease(String),
+    End,
+    Text(String),
+    /// Digits without leading zeros, by their number first.
+    Number(usize, String),
+}
+
+impl Part {
+    fn new(text: &str) -> Self {
+        if text.starts_with(|first: char| first.is_ascii_digit()) {
+            let digits = text.trim_start_matches('0');
+            return Self::Number(digits.len(), digits.to_owned());
+        }
+        match text.strip_prefix('-') {
+            Some(rest) if !rest.is_empty() => Self::PreRelease(rest.to_owned()),
+            _ => Self::Text(text.to_owned()),
+        }
+    }
+}
+
+/// Runs of digits and runs of others.
+struct Parts<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let first = self.rest.chars().next()?;
+        let is_digit = first.is_ascii_digit();
+        let end = self.rest.find(|symbol: char| symbol.is_ascii_digit() != is_digit).unwrap_or(self.rest.len());
+        let (part, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        Some(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_in_the_order_in_which_people_count() {
+        let ordered = [
+            "0.9",
+            "1",
+            "1.0.0-alpha",
+            "1.0.0-rc1",
+            "1.0.0-rc2",
+            "1.0.0-rc10",
+            "1.0.0",
+            "1.0.1",
+            "1.2",
+            "1.10",
+            "v2",
+            "2.0.0",
+            "10",
+            "2026-03",
+            "2026-11",
+        ];
+        for (index, a) in ordered.iter().enumerate() {
+            for b in &ordered[index + 1..] {
+                assert_eq!(compare(a, b), Ordering::Less, "{a} {b}");
+                assert_eq!(compare(b, a), Ordering::Greater, "{b} {a}");
+            }
+        }
+        assert_eq!(compare("1.0", "1.0"), Ordering::Equal);
+    }
+}

@@ -1,0 +1,328 @@
+//! YAML 1.2 to JSON values, with the line and column of every key and value.
+//!
+//! What contracts do without is refused, with its place: tags, several documents, keys that are no text, infinities, one key
+//! twice. Aliases are resolved, within a limit, so that no file grows to more than it may. JSON is YAML, so that this reads
+//! JSON Schema files too.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
+use serde_json::{Map, Number, Value};
+
+use super::mistake::{Mistake, Place, Rule};
+use super::pointer::{DEPTH_MAX, step};
+
+/// Most values in a file, those that aliases repeat included.
+const VALUES_MAX: usize = 100_000;
+
+/// A file's one document.
+#[derive(Debug)]
+pub struct Document {
+    /// The file.
+    pub file: Arc<Path>,
+    /// What it says.
+    pub value: Value,
+    places: HashMap<String, (usize, usize)>,
+}
+
+impl Document {
+    /// Reads a text. Nothing of it is evaluated, and nothing else is read.
+    ///
+    /// # Errors
+    /// The first mistake; what follows it can't be told.
+    pub fn parse(file: &Arc<Path>, text: &str) -> Result<Self, Mistake> {
+        let mut builder =
+            Builder { file, stack: Vec::new(), places: HashMap::new(), anchors: HashMap::new(), values: 0, root: None };
+        let mut documents = 0;
+        for event in Parser::new_from_str(text) {
+            let (event, span) = event.map_err(|error| builder.syntax(text, &error))?;
+            if matches!(event, Event::DocumentStart(_)) {
+                documents += 1;
+                if documents > 1 {
+                    return Err(builder.mistake(
+                        &span.start,
+                        Rule::Yaml,
+                        "a second document in one file; make a file of it",
+                    ));
+                }
+            }
+            builder.take(event, span)?;
+        }
+        let value = builder.root.take().unwrap_or(Value::Null);
+        Ok(Self { file: Arc::clone(file), value, places: builder.places })
+    }
+
+    /// Where the value at this JSON pointer stands, or the innermost one around it that is there.
+    #[must_use]
+    pub fn place(&self, pointer: &str) -> Place {
+        let mut rest = pointer;
+        loop {
+            if let Some(&(line, column)) = self.places.get(rest) {
+                return Place { file: Arc::clone(&self.file), line, column };
+            }
+            match rest.rfind('/') {
+                Some(end) => rest = &rest[..end],
+                None => return Place::start_of(&self.file),
+            }
+        }
+    }
+
+    /// A mistake at this JSON pointer.
+    #[must_use]
+    pub fn mistake(&self, pointer: &str, rule: Rule, what: impl Into<String>) -> Mistake {
+        Mistake { place: self.place(pointer), rule, what: what.into() }
+    }
+}
+
+/// A collection that is open.
+enum Open {
+    Sequence { pointer: String, anchor: usize, items: Vec<Value> },
+    Mapping { pointer: String, anchor: usize, entries: Map<String, Value>, key: Option<String> },
+}
+
+struct Builder<'a> {
+    file: &'a Arc<Path>,
+    stack: Vec<Open>,
+    places: HashMap<String, (usize, usize)>,
+    /// Values with an anchor, each with how many values it is made of.
+    anchors: HashMap<usize, (Value, usize)>,
+    values: usize,
+    root: Option<Value>,
+}
+
+impl Builder<'_> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Mistake> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.refuse_tag(tag.as_ref(), &span.start)?;
+                if self.expects_key() {
+                    return self.key(text, &span.start);
+                }
+                let value = self.scalar(&text, style, &span.start)?;
+                self.note_place(&span.start);
+                self.value(value, anchor, 1, &span.start)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.open(tag.as_ref(), &span.start, |pointer| Open::Sequence { pointer, anchor, items: Vec::new() })
+            }
+            Event::MappingStart(anchor, tag) => self.open(tag.as_ref(), &span.start, |pointer| Open::Mapping {
+                pointer,
+                anchor,
+                entries: Map::new(),
+                key: None,
+            }),
+            Event::SequenceEnd | Event::MappingEnd => {
+                let (value, anchor) = match self.stack.pop().expect("what ends was begun") {
+                    Open::Sequence { items, anchor, .. } => (Value::Array(items), anchor),
+                    Open::Mapping { entries, anchor, .. } => (Value::Object(entries), anchor),
+                };
+                self.value(value, anchor, 1, &span.start)
+            }
+            Event::Alias(anchor) => {
+                // An alias inside of what it names has no value yet.
+                let Some((value, size)) = self.anchors.get(&anchor).cloned() else {
+                    return Err(self.mistake(&span.start, Rule::Yaml, "an alias of what it is a part of"));
+                };
+                if self.expects_key() {
+                    return Err(self.mistake(&span.start, Rule::Yaml, "an alias is no key; write the key out"));
+                }
+                self.note_place(&span.start);
+                self.value(value, 0, size, &span.start)
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
+                Ok(())
+            }
+        }
+    }
+
+    fn expects_key(&self) -> bool {
+        matches!(self.stack.last(), Some(Open::Mapping { key: None, .. }))
+    }
+
+    fn key(&mut self, text: Cow<'_, str>, at: &Marker) -> Result<(), Mistake> {
+        self.refuse_nul(&text, at)?;
+        let Some(Open::Mapping { pointer, entries, key, .. }) = self.stack.last_mut() else {
+            unreachable!("a key stands in a mapping")
+        };
+        if entries.contains_key(&*text) {
+            let what = format!("the key \"{text}\" stands here a second time");
+            return Err(self.mistake(at, Rule::DuplicateKey, what));
+        }
+        // Until its value says where it is, and for an empty value for good.
+        let pointer = step(pointer, &text);
+        *key = Some(text.into_owned());
+        self.places.insert(pointer, (at.line(), at.col() + 1));
+        Ok(())
+    }
+
+    fn open(
+        &mut self,
+        tag: Option<&Cow<'_, Tag>>,
+        at: &Marker,
+        make: impl FnOnce(String) -> Open,
+    ) -> Result<(), Mistake> {
+        self.refuse_tag(tag, at)?;
+        if self.expects_key() {
+            return Err(self.mistake(at, Rule::Yaml, "a key must be text"));
+        }
+        if self.stack.len() >= DEPTH_MAX {
+            return Err(self.mistake(at, Rule::Nesting, format!("nested more than {DEPTH_MAX} levels deep")));
+        }
+        self.note_place(at);
+        let pointer = self.pointer();
+        self.stack.push(make(pointer));
+        Ok(())
+    }
+
+    /// The JSON pointer of the value that comes next.
+    fn pointer(&self) -> String {
+        match self.stack.last() {
+            None => String::new(),
+            Some(Open::Sequence { pointer, items, .. }) => format!("{pointer}/{}", items.len()),
+            Some(Open::Mapping { pointer, key, .. }) => step(pointer, key.as_deref().expect("a value follows a key")),
+        }
+    }
+
+    /// The place of a mapping's value is that of its key, which is what a person looks for.
+    fn note_place(&mut self, at: &Marker) {
+        let pointer = self.pointer();
+        self.places.entry(pointer).or_insert((at.line(), at.col() + 1));
+    }
+
+    fn value(&mut self, value: Value, anchor: usize, size: usize, at: &Marker) -> Result<(), Mistake> {
+        self.values += size;
+        if self.values > VALUES_MAX {
+            return Err(self.mistake(
+                at,
+                Rule::File,
+                format!("more than {VALUES_MAX} values, those of aliases included"),
+            ));
+        }
+        if anchor > 0 {
+            let size = count(&value);
+            self.anchors.insert(anchor, (value.clone(), size));
+        }
+        match self.stack.last_mut() {
+            None => self.root = Some(value),
+            Some(Open::Sequence { items, .. }) => items.push(value),
+            Some(Open::Mapping { entries, key, .. }) => {
+                entries.insert(key.take().expect("a value follows a key"), value);
+            }
+        }
+        Ok(())
+    }
+
+    fn scalar(&self, text: &str, style: ScalarStyle, at: &Marker) -> Result<Value, Mistake> {
+        self.refuse_nul(text, at)?;
+        if style != ScalarStyle::Plain {
+            return Ok(Value::String(text.to_owned()));
+        }
+        resolve(text).ok_or_else(|| {
+            self.mistake(at, Rule::Yaml, format!("{text} is no number that JSON has; quote it if it is text"))
+        })
+    }
+
+    fn refuse_tag(&self, tag: Option<&Cow<'_, Tag>>, at: &Marker) -> Result<(), Mistake> {
+        match tag {
+            None => Ok(()),
+            Some(tag) => Err(self.mistake(
+                at,
+                Rule::Yaml,
+                format!("the tag {}{}; contracts do without tags", tag.handle, tag.suffix),
+            )),
+        }
+    }
+
+    /// PostgreSQL's jsonb can't hold U+0000.
+    fn refuse_nul(&self, text: &str, at: &Marker) -> Result<(), Mistake> {
+        if text.contains('\0') {
+            return Err(self.mistake(at, Rule::Yaml, "a text with U+0000 in it, which PostgreSQL can't store"));
+        }
+        Ok(())
+    }
+
+    /// The scanner has a limit of its own for what is nested in brackets, and meets it before the builder does.
+    fn syntax(&self, text: &str, error: &ScanError) -> Mistake {
+        let before = text.chars().take(error.marker().index());
+        let open = before.fold(0_usize, |open, symbol| match symbol {
+            '[' | '{' => open + 1,
+            ']' | '}' => open.saturating_sub(1),
+            _ => open,
+        });
+        if open > DEPTH_MAX {
+            return self.mistake(error.marker(), Rule::Nesting, format!("nested more than {DEPTH_MAX} levels deep"));
+        }
+        self.mistake(error.marker(), Rule::Yaml, error.info().to_owned())
+    }
+
+    fn mistake(&self, at: &Marker, rule: Rule, what: impl Into<String>) -> Mistake {
+        let place = Place { file: Arc::clone(self.file), line: at.line().max(1), column: at.col() + 1 };
+        Mistake { place, rule, what: what.into() }
+    }
+}
+
+/// How many values a value is made of. It is no deeper than [`DEPTH_MAX`].
+fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Value::Object(entries) => 1 + entries.values().map(count).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+/// A plain scalar by the core schema of YAML 1.2 (section 10.3.2); `None`: a number that JSON can't hold.
+fn resolve(text: &str) -> Option<Value> {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Some(Value::Null),
+        "true" | "True" | "TRUE" => return Some(Value::Bool(true)),
+        "false" | "False" | "FALSE" => return Some(Value::Bool(false)),
+        ".nan" | ".NaN" | ".NAN" => return None,
+        _ => {}
+    }
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if matches!(unsigned, ".inf" | ".Inf" | ".INF") {
+        return None;
+    }
+    let radix = |digits: &str, radix| i64::from_str_radix(digits, radix).ok().map(Value::from);
+    if let Some(digits) = text.strip_prefix("0x").filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_hexdigit()))
+    {
+        return radix(digits, 16);
+    }
+    if let Some(digits) =
+        text.strip_prefix("0o").filter(|d| !d.is_empty() && d.bytes().all(|b| matches!(b, b'0'..=b'7')))
+    {
+        return radix(digits, 8);
+    }
+    if !is_number(unsigned) {
+        return Some(Value::String(text.to_owned()));
+    }
+    let plain = text.strip_prefix('+').unwrap_or(text);
+    if let Ok(number) = plain.parse::<i64>() {
+        return Some(Value::from(number));
+    }
+    if let Ok(number) = plain.parse::<u64>() {
+        return Some(Value::from(number));
+    }
+    plain.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number)
+}
+
+/// `[0-9]+ ( \. [0-9]* )?` or `\. [0-9]+`, then perhaps an exponent.
+fn is_number(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['-', '+']).unwrap_or(exponent))),
+        None => (text, None),
+    };
+    let is_mantissa = match mantissa.split_once('.') {
+        None => digits(mantissa),
+        Some(("", fraction)) => digits(fraction),
+        Some((whole, fraction)) => digits(whole) && (fraction.is_empty() || digits(fraction)),
+    };
+    is_mantissa && exponent.is_none_or(digits)
+}
+
+#[cfg(test)]
+mod tests;

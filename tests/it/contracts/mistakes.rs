@@ -1,0 +1,109 @@
+//! Bad input: every mistake in every file at once, with file, line and rule, and nothing applied.
+
+use super::Contracts;
+use crate::harness::Harness;
+
+const ID: &str = "[{name: id, logicalType: string, required: true}]";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mistake_is_told_at_once_and_nothing_is_applied() {
+    let harness = Harness::migrated("contract_mistakes").await;
+    let contracts = Contracts::new(&harness);
+    let plain = |name: &str| contracts.contract(name, "1", "", ID);
+    let schema = |name: &str, schema: &str| {
+        contracts.write(&format!("{name}.schema.json"), schema);
+        let keys = format!("  customProperties: [{{property: jsonSchema, value: {name}.schema.json}}]\n");
+        contracts.write(&format!("{name}.yaml"), &contracts.contract(name, "1", &keys, "[]"));
+    };
+    contracts.write("fine.yaml", &plain("fine"));
+    contracts.write("a-not-yaml.yaml", "schema: [\n");
+    contracts.write("b-not-odcs.yml", "openapi: 3.1.0\n");
+    contracts.write("c-unknown-key.yaml", &plain("c").replace("status: active", "stattus: active"));
+    contracts.write("d-deep.yaml", &format!("a: {}{}", "[".repeat(10_000), "]".repeat(10_000)));
+    contracts.write("e-twice.yaml", &plain("fine"));
+    contracts.write("f-topic.yaml", &plain("f").replace(&harness.topic("f"), "not a topic"));
+    let pattern = "[{name: id, logicalType: string, logicalTypeOptions: {pattern: '^(?=(a+)+$)'}}]";
+    contracts.write("g-pattern.yaml", &contracts.contract("g", "1", "", pattern));
+    schema(
+        "h-cyclic",
+        "{\n  \"$ref\": \"#/$defs/a\",\n  \"$defs\": {\"a\": {\"items\": {\"$ref\": \"#/$defs/a\"}}}\n}",
+    );
+    schema("i-remote", "{\n  \"properties\": {\n    \"a\": {\"$ref\": \"http://169.254.169.254/latest\"}\n  }\n}");
+    schema("j-deep", &format!("{{\"items\": {}true{}}}", "{\"items\": ".repeat(10_000), "}".repeat(10_000)));
+    schema("k-exponential", "{\n  \"pattern\": \"((a{1000}){1000}){1000}\"\n}");
+    schema("l-not-json", "{\n  \"type\": \"object\",\n}");
+    schema("m-keyword", "{\n  \"type\": \"object\",\n  \"requierd\": [\"a\"]\n}");
+    schema("n-not-a-schema", "{\n  \"type\": \"text\"\n}");
+    let keys = "  customProperties: [{property: jsonSchema, value: ../../../etc/passwd}]\n";
+    contracts.write("o-outside.yaml", &contracts.contract("o", "1", keys, "[]"));
+    let expected = [
+        ("a-not-yaml.yaml:2:1: yaml: ", 1),
+        ("b-not-odcs.yml:1:1: missing_key: the key apiVersion is missing", 1),
+        ("b-not-odcs.yml:1:1: unknown_key: the standard has no key openapi here", 1),
+        ("c-unknown-key.yaml:5:1: unknown_key: the standard has no key stattus here; did you mean status?", 1),
+        ("d-deep.yaml:1:", 1),
+        ("nesting: nested more than 96 levels deep", 2),
+        ("duplicate_version: fine/1 is defined at ", 1),
+        ("f-topic.yaml:12:3: topic_name: \"not a topic\" is no name that Kafka takes", 1),
+        ("g-pattern.yaml:13:", 1),
+        ("h-cyclic.schema.json:3:29: cyclic_ref: leads back to itself", 1),
+        ("i-remote.schema.json:3:11: remote_ref: \"http://169.254.169.254/latest\" leads out of this schema", 1),
+        ("j-deep.schema.json:1:", 1),
+        ("k-exponential.schema.json:2:3: pattern: ", 1),
+        ("l-not-json.schema.json:3:1: json: trailing comma", 1),
+        ("m-keyword.schema.json:3:3: unknown_keyword: draft 2020-12 has no keyword \"requierd\"", 1),
+        ("n-not-a-schema.schema.json:2:3: schema: ", 1),
+        ("o-outside.yaml:13:45: schema_file: ../../../etc/passwd is not a path below the contract's folder", 1),
+    ];
+    for command in ["plan", "apply"] {
+        let refused = contracts.run(&[command]);
+        assert_eq!(refused.code, Some(65), "{refused:?}");
+        for (part, count) in expected {
+            assert_eq!(refused.err.matches(part).count(), count, "{part}\n{}", refused.err);
+        }
+        assert!(refused.err.contains("mistakes in the contract files; nothing was applied\n"), "{}", refused.err);
+        assert_eq!(refused.out, "");
+    }
+    // The same for a program, with no server at hand.
+    let offline = contracts.ask(&["plan", "--offline", "--json", &contracts.folder().display().to_string()]);
+    assert_eq!(offline.code, Some(65));
+    let report = offline.json();
+    let mistakes = report["mistakes"].as_array().expect("there are some");
+    let of_file =
+        |end: &str| mistakes.iter().find(|mistake| mistake["file"].as_str().is_some_and(|file| file.ends_with(end)));
+    let keyword = of_file("m-keyword.schema.json").expect("it is reported");
+    assert_eq!(
+        (&keyword["line"], &keyword["column"], &keyword["rule"]),
+        (&3.into(), &3.into(), &"unknown_keyword".into())
+    );
+    assert_eq!(contracts.registered().await, [""; 0]);
+    assert_eq!(harness.partitions(&harness.topic("fine")), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_contradict_each_other_are_refused() {
+    let harness = Harness::migrated("contract_contradict").await;
+    let contracts = Contracts::new(&harness);
+    let topic = harness.topic("shared.topic");
+    let to = |name: &str, topic: &str, partitions: u32| {
+        let keys = format!("  customProperties: [{{property: partitions, value: {partitions}}}]\n");
+        let text = contracts
+            .contract(name, "1", &keys, ID)
+            .replace(&format!("physicalName: {}", harness.topic(name)), &format!("physicalName: {topic}"));
+        contracts.write(&format!("{name}.yaml"), &text);
+    };
+    to("a", &topic, 2);
+    to("b", &topic, 3);
+    to("c", &topic.replace("shared.topic", "shared_topic"), 2);
+    let refused = contracts.run(&["apply"]);
+    assert_eq!(refused.code, Some(65), "{refused:?}");
+    assert!(
+        refused.err.contains(&format!("b.yaml:10:3: topic_settings: the topic {topic} has other settings at ")),
+        "{refused:?}"
+    );
+    assert!(refused.err.contains("c.yaml:10:3: topic_name: Kafka does not take the topic"), "{refused:?}");
+    to("b", &topic, 2);
+    std::fs::remove_file(contracts.folder().join("c.yaml")).expect("it is there");
+    let applied = contracts.run(&["apply"]);
+    assert!(applied.out.ends_with("applied: 2 schema versions registered, 1 topic created\n"), "{applied:?}");
+}

@@ -1,0 +1,112 @@
+//! Topics: altered, found, refused.
+
+use super::Contracts;
+use crate::harness::{Harness, walpost};
+
+const ID: &str = "[{name: id, logicalType: string, required: true}]";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_with_other_settings_is_altered_and_the_rest_of_it_stays() {
+    let harness = Harness::migrated("contract_alter").await;
+    let contracts = Contracts::new(&harness);
+    let topic = harness.topic("order.placed");
+    // Somebody made it by hand, with a setting that no contract knows.
+    harness.create_topic(&topic, 1, &[("retention.ms", "1000"), ("segment.ms", "777000")]).await;
+    let keys = |retention: u32, partitions: u32| {
+        format!(
+            "  customProperties:\n  - {{property: topicConfiguration, value: {{retention.ms: {retention}, min.insync.replicas: 1}}}}\n  \
+             - {{property: partitions, value: {partitions}}}\n"
+        )
+    };
+    contracts.write("1.yaml", &contracts.contract("order.placed", "1", &keys(2000, 2), ID));
+    let plan = contracts.run(&["plan"]);
+    assert!(
+        plan.out.contains(&format!("~ topic {topic}: partitions 1 become 2, retention.ms 1000 becomes 2000\n")),
+        "{plan:?}"
+    );
+    assert!(plan.out.contains("warning: 1 to 2 partitions: keys move to other partitions"), "{plan:?}");
+    let applied = contracts.run(&["apply"]);
+    assert!(applied.out.ends_with("applied: 1 schema version registered, 1 topic altered\n"), "{applied:?}");
+    assert_eq!(harness.partitions(&topic), 2);
+    for (name, value) in [("retention.ms", "2000"), ("segment.ms", "777000")] {
+        assert_eq!(harness.topic_property(&topic, name).await.as_deref(), Some(value), "{name}");
+    }
+    assert!(contracts.run(&["apply"]).out.ends_with("applied: nothing to change\n"));
+
+    // A new version with other settings alters it; Kafka takes no partition away.
+    contracts.write("2.yaml", &contracts.contract("order.placed", "2", &keys(3000, 2), ID));
+    assert_eq!(contracts.run(&["apply"]).code, Some(0));
+    assert_eq!(harness.topic_property(&topic, "retention.ms").await.as_deref(), Some("3000"));
+    contracts.write("3.yaml", &contracts.contract("order.placed", "3", &keys(3000, 1), ID));
+    let refused = contracts.run(&["apply"]);
+    assert_eq!(refused.code, Some(65));
+    assert!(
+        refused.out.contains("topic: it has 2 partitions, and Kafka takes none away; the contract says 1\n"),
+        "{refused:?}"
+    );
+    assert_eq!(contracts.registered().await, ["order.placed/1 active", "order.placed/2 active"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kafka_does_not_take_is_refused_before_anything_is_done() {
+    let harness = Harness::migrated("contract_refused").await;
+    let contracts = Contracts::new(&harness);
+    contracts.write("fine.yaml", &contracts.contract("a.fine", "1", "", ID));
+    for (keys, reason) in [
+        (
+            "  customProperties: [{property: topicConfiguration, value: {retention.hours: 1}}]\n",
+            "see topicConfiguration",
+        ),
+        (
+            "  customProperties: [{property: topicConfiguration, value: {retention.ms: soon}}]\n",
+            "see topicConfiguration",
+        ),
+        ("  customProperties: [{property: replicationFactor, value: 9}]\n", "there are fewer brokers"),
+    ] {
+        contracts.write("wrong.yaml", &contracts.contract("b.wrong", "1", keys, ID));
+        for command in ["plan", "apply"] {
+            let refused = contracts.run(&[command]);
+            assert_eq!(refused.code, Some(65), "{refused:?}");
+            let head = format!("    topic: Kafka refused to create the topic {}", harness.topic("b.wrong"));
+            assert!(refused.out.contains(&head) && refused.out.contains(reason), "{refused:?}");
+            assert!(
+                refused.out.contains("/wrong.yaml:10:3\n") && refused.out.contains("1 topic to create; 1 refused\n"),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(contracts.registered().await, [""; 0]);
+        assert_eq!(harness.partitions(&harness.topic("a.fine")), 0);
+    }
+}
+
+/// What an apply leaves that died between Kafka and the commit: topics without schema versions.
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_of_an_apply_that_died_are_found_as_they_should_be() {
+    let harness = Harness::migrated("contract_leftover").await;
+    let contracts = Contracts::new(&harness);
+    let keys = "  customProperties: [{property: partitions, value: 2}]\n";
+    contracts.write("1.yaml", &contracts.contract("order.placed", "1", keys, ID));
+    let topic = harness.topic("order.placed");
+    harness.create_topic(&topic, 2, &[]).await;
+    let plan = contracts.run(&["plan"]);
+    assert!(plan.out.contains(&format!("= topic {topic}: as it should be\n")), "{plan:?}");
+    assert!(contracts.run(&["apply"]).out.ends_with("applied: 1 schema version registered\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_kafka_nothing_is_registered_and_the_lock_is_given_back() {
+    let harness = Harness::migrated("contract_no_kafka").await;
+    let contracts = Contracts::new(&harness);
+    contracts.write("1.yaml", &contracts.contract("order.placed", "1", "", ID));
+    // A port that nobody listens on: it was free a moment ago, and is not given to another so soon.
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let mut command = walpost();
+    command.args(["contract", "apply", "--database-url", harness.url(), "--kafka", &format!("127.0.0.1:{port}")]);
+    let output = command.arg(contracts.folder()).output().expect("the binary runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{error}");
+    assert!(error.contains(&format!("Kafka at 127.0.0.1:{port} did not answer within 15 s")), "{error}");
+    assert_eq!(contracts.registered().await, [""; 0]);
+    assert_eq!(contracts.run(&["apply"]).code, Some(0));
+}

@@ -1,0 +1,139 @@
+//! The walk of `examples/contracts/README.md`: every command of it, with the output that it shows.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use walpost::contracts::compatibility;
+use walpost::contracts::mistake::Rule;
+use walpost::contracts::schema::Schema;
+use walpost::sandbox::KafkaOptions;
+
+use crate::harness::{Harness, Relay, walpost};
+
+const README: &str = "examples/contracts/README.md";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The fenced blocks of a text, each with its language.
+fn blocks(text: &str) -> Vec<(&str, &str)> {
+    let fenced = text.split("\n```").skip(1).step_by(2);
+    fenced.map(|block| block.split_once('\n').expect("a block has a first line")).collect()
+}
+
+/// Commands with the output that is shown for them.
+fn commands(block: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut commands: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in block.lines() {
+        match (line.strip_prefix("$ "), commands.last_mut()) {
+            (Some(command), _) => commands.push((command, Vec::new())),
+            (None, Some((_, shown))) => shown.push(line),
+            (None, None) => panic!("a block of the console begins with a command: {line}"),
+        }
+    }
+    commands
+}
+
+/// Whether lines are as shown; a line of three dots stands for any lines.
+fn is_as_shown(lines: &[&str], shown: &[&str]) -> bool {
+    match shown.split_first() {
+        None => lines.is_empty(),
+        Some((&"...", rest)) => (0..=lines.len()).any(|skipped| is_as_shown(&lines[skipped..], rest)),
+        Some((first, rest)) => lines.first() == Some(first) && is_as_shown(&lines[1..], rest),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_walk_goes_as_it_is_written() {
+    // Its topics have names that a shared Kafka could have.
+    let harness = Harness::with_own_kafka("contract_walk", KafkaOptions::default()).await;
+    harness.migrate().await;
+    let readme = fs::read_to_string(root().join(README)).expect("the walk is there");
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let binaries = Path::new(walpost().get_program()).parent().expect("a binary has a folder").to_owned();
+    let path = std::env::join_paths(
+        [binaries].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    );
+    let path = path.expect("paths can be joined");
+    let mut relay = Relay::start(&harness, "");
+    let mut payload = None;
+    let mut run = 0;
+    for (language, block) in blocks(&readme) {
+        match language {
+            "console" => {
+                for (command, shown) in commands(block) {
+                    let output = Command::new("sh")
+                        .args(["-c", &format!("({command}) 2>&1")])
+                        .current_dir(root())
+                        .env("PATH", &path)
+                        .env("TMPDIR", scratch.path())
+                        .env("DATABASE_URL", harness.url())
+                        .env("WALPOST_KAFKA__BOOTSTRAP_SERVERS", harness.kafka())
+                        .output()
+                        .expect("a shell");
+                    let text = String::from_utf8(output.stdout).expect("it prints text");
+                    let lines: Vec<&str> = text.lines().collect();
+                    assert!(
+                        is_as_shown(&lines, &shown),
+                        "$ {command}\n{text}\nbut {README} shows\n{}",
+                        shown.join("\n")
+                    );
+                    run += 1;
+                }
+            }
+            "sql" => {
+                harness.execute(block).await;
+                payload = block.split("'ada', '").nth(1).and_then(|rest| rest.split("');").next());
+            }
+            _ => {}
+        }
+    }
+    assert!(run >= 8, "{run} commands");
+
+    let payload = payload.expect("the walk emits an event");
+    let records = harness.consume("shop.orders", 1).await;
+    assert_eq!(records[0].value.as_deref(), Some(payload.as_bytes()));
+    let header =
+        records[0].headers.iter().find(|(name, _)| name == "ce_dataschema").and_then(|(_, value)| value.as_deref());
+    assert_eq!(header, Some("order.placed/1.0.0".as_bytes()));
+    assert!(relay.terminate().await.success());
+
+    // It keeps to what both versions promise, and a version of what it is not to be does not.
+    for version in ["1.0.0", "1.1.0"] {
+        let sql = format!(
+            "select schema::text from outbox.schema_version where name = 'order.placed' and version = '{version}'"
+        );
+        let schema = harness.query_text(&sql).await.expect("it is registered");
+        let schema = Schema::compile(&serde_json::from_str(&schema).expect("it is JSON")).expect("it compiles");
+        assert_eq!(schema.check(payload.as_bytes()), Ok(()), "{version}");
+        let broken = schema.check(payload.replace("\"44.80\"", "44.80").as_bytes()).expect_err("the total is text");
+        assert_eq!((broken.pointer.as_str(), broken.rule.as_str()), ("/total", "type"));
+    }
+}
+
+#[test]
+fn the_page_has_every_rule_and_says_how_many_there_are() {
+    let readme = fs::read_to_string(root().join(README)).expect("the page is there");
+    for rule in Rule::ALL {
+        assert!(readme.contains(&format!("`{rule}`")), "{rule} is not in {README}");
+    }
+    let rules = compatibility::Rule::ALL;
+    let own: Vec<_> = rules.iter().filter(|rule| rule.source() == compatibility::Source::Draft202012).collect();
+    let said = format!("There are {} rules. {} are those of Confluent", rules.len(), rules.len() - own.len());
+    assert!(readme.contains(&said), "{README} does not say: {said}");
+    for rule in own {
+        assert!(readme.contains(&format!("`{rule}`")), "{rule} is not in {README}");
+    }
+}
+
+#[test]
+fn the_contract_that_the_readme_shows_is_one() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README is there");
+    let shown: Vec<_> = blocks(&readme).into_iter().filter(|(language, _)| *language == "yaml").collect();
+    assert_eq!(shown.len(), 1);
+    let file = std::sync::Arc::from(Path::new("README.md"));
+    let definitions = walpost::contracts::odcs::read(&file, shown[0].1).expect("it has no mistakes");
+    assert_eq!((definitions[0].name.as_str(), definitions[0].topic.as_str()), ("order.placed", "orders"));
+}
