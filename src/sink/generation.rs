@@ -98,12 +98,10 @@ impl Generation {
 
     /// Hands a record to librdkafka; the error is librdkafka's, and then the record was not taken.
     pub(super) fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), RDKafkaErrorCode> {
-        let slot = self.manifest.add(Entry { ticket, timestamp_millis: record.timestamp_millis });
+        let slot = self.note(ticket, record);
         native::produce(&self.producer, &mut self.topics, record, slot).inspect_err(|_| {
             self.manifest.remove(slot);
-        })?;
-        self.nagle.sent(ticket);
-        Ok(())
+        })
     }
 
     /// Has librdkafka send what was handed over, unless something is on its way already: then that is done when it has been answered.
@@ -125,9 +123,13 @@ impl Generation {
 
     /// Takes a record that librdkafka did not take, so that it comes back as a failure in its place among the others.
     pub(super) fn fail(&mut self, ticket: Ticket, record: &Record<'_>, code: RDKafkaErrorCode) {
-        let slot = self.manifest.add(Entry { ticket, timestamp_millis: record.timestamp_millis });
-        self.nagle.sent(ticket);
+        let slot = self.note(ticket, record);
         self.inbox.fail(Report { slot, record: OwnedRecord::from(record), partition: -1, code });
+    }
+
+    fn note(&mut self, ticket: Ticket, record: &Record<'_>) -> usize {
+        let number = self.nagle.number();
+        self.manifest.add(Entry { ticket, timestamp_millis: record.timestamp_millis, number })
     }
 
     /// Moves what was reported to the ends of `acked` and `failed`.
@@ -139,11 +141,14 @@ impl Generation {
         drop(reports);
         self.acked |= !self.scratch.is_empty();
         let known = (acked.len(), failed.len());
-        acked.extend(self.scratch.drain(..).map(|slot| self.manifest.remove(slot).ticket));
-        acked[known.0..].iter().for_each(|ticket| self.nagle.answered(*ticket));
+        for slot in self.scratch.drain(..) {
+            let Entry { ticket, number, .. } = self.manifest.remove(slot);
+            self.nagle.answered(number);
+            acked.push(ticket);
+        }
         failed.extend(reported.into_iter().map(|Report { slot, record, partition, code }| {
-            let Entry { ticket, timestamp_millis } = self.manifest.remove(slot);
-            self.nagle.answered(ticket);
+            let Entry { ticket, timestamp_millis, number } = self.manifest.remove(slot);
+            self.nagle.answered(number);
             Returned { ticket, record: OwnedRecord { timestamp_millis, ..record }, partition, code }
         }));
         if let Some(pulse) = &self.pulse

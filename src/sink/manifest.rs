@@ -4,7 +4,7 @@ use crate::relay::boundary::Ticket;
 
 /// Ticket and timestamp of every outstanding record, each under a number that travels with the record as its opaque value.
 ///
-/// A delivery report of a failed record has no timestamp (`rd_kafka_message_timestamp` answers -1), so it is kept here: 16 bytes
+/// A delivery report of a failed record has no timestamp (`rd_kafka_message_timestamp` answers -1), so it is kept here: 24 bytes
 /// a record, in slots that are used again, no allocation a record.
 #[derive(Debug, Default)]
 pub(super) struct Manifest {
@@ -17,6 +17,8 @@ pub(super) struct Manifest {
 pub(super) struct Entry {
     pub(super) ticket: Ticket,
     pub(super) timestamp_millis: i64,
+    /// See [`super::pulse::Nagle`].
+    pub(super) number: u64,
 }
 
 impl Manifest {
@@ -55,7 +57,7 @@ mod tests {
     #[test]
     fn slots_are_used_again_and_keep_their_own_entry() {
         let mut manifest = Manifest::default();
-        let entry = |number| Entry { ticket: Ticket(number), timestamp_millis: -1 };
+        let entry = |number| Entry { ticket: Ticket(number), timestamp_millis: -1, number };
         let slots: Vec<_> = (0..3).map(|number| manifest.add(entry(number))).collect();
         assert_eq!(manifest.remove(slots[1]), entry(1));
         assert_eq!(manifest.len(), 2);

@@ -16,7 +16,6 @@ use rdkafka::producer::ThreadedProducer;
 
 use super::context::Context;
 use super::native;
-use crate::relay::boundary::Ticket;
 
 /// How long a flush is held: long enough that librdkafka's threads have woken, the shortest that it takes.
 const FLUSH: Duration = Duration::from_millis(1);
@@ -29,25 +28,28 @@ pub(super) const AGAIN_IN_TRANSACTIONS: Duration = Duration::from_millis(1);
 const AGAIN_MOST: Duration = Duration::from_millis(10);
 
 /// Which of the outstanding records were on their way at the last beat.
+///
+/// By numbers of their own: tickets do not always go up, as a dead letter goes out before what came back with it.
 #[derive(Debug, Default)]
 pub(super) struct Nagle {
-    /// The last record that was handed over.
-    last: Option<Ticket>,
-    /// The last record at the last beat.
-    beaten: Option<Ticket>,
+    /// The number of the last record that was handed over, from 1.
+    last: u64,
+    /// The same at the last beat.
+    beaten: u64,
     /// Records up to that one which are not answered yet.
     unanswered: usize,
 }
 
 impl Nagle {
-    /// A record was handed over. Tickets go up.
-    pub(super) fn sent(&mut self, ticket: Ticket) {
-        self.last = Some(ticket);
+    /// A record is handed over. Its number.
+    pub(super) fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
     }
 
-    /// A record was answered.
-    pub(super) fn answered(&mut self, ticket: Ticket) {
-        if Some(ticket) <= self.beaten {
+    /// The record of this number was answered.
+    pub(super) fn answered(&mut self, number: u64) {
+        if number <= self.beaten {
             self.unanswered = self.unanswered.saturating_sub(1);
         }
     }
@@ -175,19 +177,20 @@ mod tests {
     fn a_record_goes_at_once_when_nothing_is_on_its_way_and_the_next_ones_together_after_it() {
         let mut nagle = Nagle::default();
         assert!(!nagle.beats(0));
-        nagle.sent(Ticket(7));
+        let first = nagle.number();
         assert!(nagle.beats(1));
-        for ticket in 8..11 {
-            nagle.sent(Ticket(ticket));
+        let [second, third, fourth] = std::array::from_fn(|_| {
+            let number = nagle.number();
             assert!(!nagle.beats(2));
-        }
-        nagle.answered(Ticket(9));
+            number
+        });
+        nagle.answered(third);
         assert!(!nagle.rests(), "a full batch that went by itself says nothing of the beat's");
-        nagle.answered(Ticket(7));
+        nagle.answered(first);
         assert!(nagle.rests());
         assert!(nagle.beats(2));
-        nagle.answered(Ticket(8));
-        nagle.answered(Ticket(10));
+        nagle.answered(fourth);
+        nagle.answered(second);
         assert!(nagle.rests() && !nagle.beats(0));
     }
 }

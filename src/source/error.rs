@@ -240,6 +240,20 @@ pub enum SourceError {
         /// The partitioned table.
         table: TableName,
     },
+    /// The publication leaves out some of a table's rows.
+    #[error(
+        "publication {publication} leaves out rows of {table} by a row filter, where ({filter}): run `alter publication {} drop table {table}; alter publication {} add table {table}`",
+        quote_identifier(publication),
+        quote_identifier(publication)
+    )]
+    PublicationFilters {
+        /// The publication.
+        publication: String,
+        /// The table.
+        table: TableName,
+        /// The filter, in SQL.
+        filter: String,
+    },
     /// The publication was in order while the relay streamed, and is not any more. Postgres leaves out what it does not publish,
     /// without a word.
     #[error(
@@ -296,6 +310,7 @@ impl SourceError {
                 | Self::PublicationLacksTable { .. }
                 | Self::PublicationWithoutInserts { .. }
                 | Self::PublicationByPartition { .. }
+                | Self::PublicationFilters { .. }
                 | Self::TableMissing { .. }
         )
     }

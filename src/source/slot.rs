@@ -279,11 +279,11 @@ fn setting(control: &mut Connection, name: &'static str) -> Result<u32, SourceEr
     number(first(&rows, name)?, 0, name)
 }
 
-/// Whether a publication streams a table's inserts under the table's own name.
+/// Whether a publication streams all of a table's inserts under the table's own name.
 ///
 /// # Errors
 /// [`SourceError::PublicationMissing`], [`SourceError::PublicationWithoutInserts`], [`SourceError::TableMissing`],
-/// [`SourceError::PublicationByPartition`], [`SourceError::PublicationLacksTable`].
+/// [`SourceError::PublicationByPartition`], [`SourceError::PublicationLacksTable`], [`SourceError::PublicationFilters`].
 pub fn check_publication(
     control: &mut Connection,
     database: &str,
@@ -295,7 +295,9 @@ pub fn check_publication(
                 exists (select from pg_partition_tree(c.oid) leaf join pg_class l on l.oid = leaf.relid \
                         join pg_namespace ln on ln.oid = l.relnamespace \
                         join pg_publication_tables t on t.schemaname = ln.nspname and t.tablename = l.relname \
-                        where t.pubname = $1 and leaf.level > 0) \
+                        where t.pubname = $1 and leaf.level > 0), \
+                (select to_jsonb(t) ->> 'rowfilter' from pg_publication_tables t \
+                 where t.pubname = $1 and t.schemaname = $2 and t.tablename = $3) \
          from pg_class c join pg_namespace n on n.oid = c.relnamespace \
          where n.nspname = $2 and c.relname = $3 and c.relkind in ('r', 'p')",
         &[Some(publication), Some(&table.schema), Some(&table.name)],
@@ -310,7 +312,11 @@ pub fn check_publication(
     match publications.first() {
         None => Err(SourceError::PublicationMissing { publication, table }),
         Some(found) if !found.is_true(0) => Err(SourceError::PublicationWithoutInserts { publication }),
-        Some(_) if row.is_true(0) => Ok(()),
+        // There are row filters from PostgreSQL 15 on.
+        Some(_) if row.is_true(0) => match row.text(2) {
+            None => Ok(()),
+            Some(filter) => Err(SourceError::PublicationFilters { publication, table, filter: filter.to_owned() }),
+        },
         Some(_) if row.is_true(1) => Err(SourceError::PublicationByPartition { publication, table }),
         Some(_) => Err(SourceError::PublicationLacksTable { publication, table }),
     }

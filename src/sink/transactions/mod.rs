@@ -329,6 +329,8 @@ impl TransactionalSink {
 
     /// Gives back what an aborted transaction held.
     fn give_back(&mut self, into: &mut Deliveries) {
+        // The first records of partitions that come back are the first again.
+        self.warmup = Warmup::default();
         let reports = std::mem::take(&mut self.failed);
         let guilty = self.blame.judge(&reports);
         // What failed along with another says nothing.

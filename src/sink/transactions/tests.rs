@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::relay::boundary::{Checkpoint, Lsn, Position, Record};
+use crate::sink::warmup::Admission;
 use crate::sink::{ProducerOptions, TopicRules, Topics};
 
 const RECORD: Record<'static> = Record { topic: "t", key: None, value: Some(b"v"), headers: &[], timestamp_millis: 1 };
@@ -72,4 +73,24 @@ async fn a_young_transaction_that_is_fenced_ends_the_sink_and_one_that_timed_out
     sink.contents.commit(&mut deliveries.acked, long_ago);
     sink.contents.begin(long_ago);
     assert!(sink.handle_failed_call(Ended::Fenced("fenced".to_owned())).is_ok());
+}
+
+#[tokio::test]
+async fn a_partition_whose_first_record_was_aborted_is_begun_anew() {
+    let mut sink = in_doubt();
+    recover(&mut sink, Some(position(10)));
+    let admit = |sink: &mut TransactionalSink| sink.warmup.admit("t", Some(b"k"), || 1);
+    let first = admit(&mut sink);
+    sink.warmup.sent(Ticket(0), first);
+    assert_eq!(admit(&mut sink), Admission::Wait);
+    let record = Record { key: Some(b"k"), ..RECORD };
+    sink.contents.begin(Instant::now());
+    sink.contents.keep(Ticket(0), &record, Instant::now());
+    let generation = sink.generation.as_mut().expect("it has recovered");
+    generation.fail(Ticket(0), &record, RDKafkaErrorCode::PurgeQueue);
+    sink.phase = Phase::Aborted;
+    let mut deliveries = Deliveries::default();
+    sink.collect(&mut deliveries).expect("nothing is final");
+    assert_eq!(deliveries.failed.len(), 1);
+    assert_ne!(admit(&mut sink), Admission::Wait, "nothing is on its way that it could wait for");
 }

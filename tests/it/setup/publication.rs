@@ -39,6 +39,26 @@ async fn case_24_publication_missing_or_not_fit() {
     "#]].assert_eq(&told);
 }
 
+/// PostgreSQL 15 and newer.
+const FILTER: &str = "alter publication outbox set table outbox.event where (key <> 'x')";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_that_leaves_out_rows_is_refused_at_the_start_and_while_the_relay_runs() {
+    let harness = Harness::migrated("publication_filter").await;
+    harness.register("order.placed").await;
+    let config = config(&harness, "");
+    harness.execute(FILTER).await;
+    let message = unavailable(&harness, &config).await;
+    expect![[r#"walpost: publication outbox leaves out rows of "outbox"."event" by a row filter, where ((key <> 'x'::text)): run `alter publication "outbox" drop table "outbox"."event"; alter publication "outbox" add table "outbox"."event"`"#]].assert_eq(&message);
+    run_mend(&harness, &message).await;
+    works(&harness, &config).await;
+    let mut relay = Relay::start_with(&config);
+    relay.ready().await;
+    harness.execute(&format!("{FILTER}; select outbox.emit('order.placed', 'x', '1')")).await;
+    assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
+    assert!(relay.log().contains("leaves out rows of"), "{}", relay.log());
+}
+
 /// Found by a look at the catalog every few seconds: Postgres sends nothing of what the publication leaves out.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_24_a_publication_that_is_changed_while_the_relay_runs() {
