@@ -36,6 +36,11 @@ impl Blame {
         self.refusing.get(topic).map(|(_, refusal)| refusal.clone())
     }
 
+    /// A topic takes nothing from this client.
+    pub(super) fn refuse(&mut self, topic: String, refusal: Refusal) {
+        self.refusing.insert(topic, (Instant::now() + REFUSAL_MEMORY, refusal));
+    }
+
     /// Whether a record may be sent now, while so many are on their way.
     pub(super) fn may_send(&self, ticket: Ticket, on_their_way: usize) -> bool {
         self.alone.is_none() && (on_their_way == 0 || !self.suspects.contains(&ticket))
@@ -78,8 +83,7 @@ impl Blame {
         for report in reports {
             match outcome(report.code) {
                 Outcome::TopicRefused(refusal) => {
-                    let until = Instant::now() + REFUSAL_MEMORY;
-                    self.refusing.insert(report.record.topic.clone(), (until, refusal.clone()));
+                    self.refuse(report.record.topic.clone(), refusal.clone());
                     guilty.insert(report.ticket, refusal);
                 }
                 Outcome::RecordRefused(refusal) if named.contains(&place(report)) || batches[&place(report)] == 1 => {

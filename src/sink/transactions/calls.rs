@@ -70,6 +70,15 @@ pub(super) fn begin(generation: &Generation) -> Ended {
     repeat("begin_transaction", &|| true, || generation.producer().begin_transaction())
 }
 
+/// Why the open transaction is lost, as librdkafka has been told; `None` if it is not. Where a transaction is open, beginning another
+/// does nothing but tell.
+pub(super) fn lost_for(generation: &Generation) -> Option<Code> {
+    match generation.producer().begin_transaction() {
+        Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => Some(error.code()),
+        _ => None,
+    }
+}
+
 /// Commits. All delivery reports must have come: with a record on its way this takes 100 ms, as librdkafka looks at its own
 /// count in such steps.
 pub(super) fn commit(generation: &Generation, stopped: &impl Fn() -> bool) -> Ended {

@@ -4,6 +4,7 @@
 //! librdkafka frees a record once it is delivered, which is before its transaction commits. The copies stand in one buffer
 //! that grows to the largest transaction and is used again: no allocation a record.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -146,6 +147,16 @@ impl Contents {
         records
     }
 
+    /// A record of each topic.
+    pub(super) fn one_of_each_topic(&self) -> Vec<OwnedRecord> {
+        let mut topics = BTreeMap::new();
+        for kept in &self.kept {
+            let topic = Reader(&self.bytes[kept.start..]).take().unwrap_or_default();
+            topics.entry(topic).or_insert(kept);
+        }
+        topics.into_values().map(|kept| self.record(kept)).collect()
+    }
+
     fn clear(&mut self) {
         self.kept.clear();
         self.bytes.clear();
@@ -282,6 +293,12 @@ mod tests {
                 contents.keep(Ticket(number), &record.borrow(&record.header_list()), Instant::now());
                 expected.push((Ticket(number), record));
             }
+            let mut topics: Vec<_> = expected.iter().map(|(_, record)| record.topic.clone()).collect();
+            topics.sort_unstable();
+            topics.dedup();
+            let of_each = contents.one_of_each_topic();
+            prop_assert!(of_each.iter().all(|one| expected.iter().any(|(_, record)| record == one)));
+            prop_assert_eq!(of_each.into_iter().map(|one| one.topic).collect::<Vec<_>>(), topics);
             prop_assert_eq!(contents.abort(), expected);
             prop_assert!(contents.is_empty());
         }

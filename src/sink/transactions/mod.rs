@@ -31,6 +31,7 @@ mod calls;
 mod contents;
 mod error;
 mod positions;
+mod probe;
 mod recovery;
 mod sink;
 
@@ -48,10 +49,11 @@ use super::connection::Connection;
 use super::context::LogGate;
 use super::generation::{Generation, Returned};
 use super::options::{ProducerOptions, TopicRules};
+use super::outcome::{Outcome, outcome};
 use super::topics::Topics;
 use super::warmup::Warmup;
 use super::{Deliveries, Opened, SinkError};
-use crate::relay::boundary::{Failure, Ticket, Verdict};
+use crate::relay::boundary::{Failure, OwnedRecord, Ticket, Verdict};
 use blame::Blame;
 use calls::{Ended, Stop};
 use contents::Contents;
@@ -211,6 +213,11 @@ impl TransactionalSink {
         let fatal = self.generation.as_ref().and_then(Generation::fatal);
         match fatal {
             None if matches!(self.phase, Phase::Idle) => self.recover(),
+            None if self.generation.as_ref().is_some_and(probe::is_topic_refused) => {
+                let mut probes = self.contents.one_of_each_topic();
+                probes.push(self.position_record());
+                self.recover_with(probes)
+            }
             None => {
                 self.call(|generation, stopped| {
                     let ended = calls::abort(&generation, &stopped);
@@ -232,13 +239,18 @@ impl TransactionalSink {
 
     /// Has a new producer take over from the present one, or from a predecessor's.
     fn recover(&mut self) -> Result<(), SinkError> {
+        self.recover_with(Vec::new())
+    }
+
+    /// The same, and which of these records' topics take nothing from this client.
+    fn recover_with(&mut self, probes: Vec<OwnedRecord>) -> Result<(), SinkError> {
         let Some(cluster) = self.cluster.clone() else { return Ok(()) };
         if let Some(generation) = self.generation.take() {
             generation.retire();
         }
         let (maker, stopped) = (self.maker.clone(), self.stop.flag());
         let known = self.known_positions();
-        let task = async move { Answer::Recovered(Box::new(maker.recover(cluster, known, stopped).await)) };
+        let task = async move { Answer::Recovered(Box::new(maker.recover(cluster, known, probes, stopped).await)) };
         self.phase = Phase::Calling(tokio::spawn(task));
         Ok(())
     }
@@ -246,6 +258,18 @@ impl TransactionalSink {
     /// What may be in Kafka if no other relay has taken over; `None` if this is the first look.
     fn known_positions(&self) -> Option<[Option<StoredPosition>; 2]> {
         self.is_open.then(|| [self.stored.clone(), self.in_doubt.clone()])
+    }
+
+    /// A record for the topic of positions that says nothing new.
+    fn position_record(&self) -> OwnedRecord {
+        let (key, value) = (self.maker.identity.position_key(), self.stored.as_ref().map(StoredPosition::encode));
+        OwnedRecord {
+            topic: POSITIONS_TOPIC.to_owned(),
+            key: Some(key.into_bytes()),
+            value,
+            headers: Vec::new(),
+            timestamp_millis: 0,
+        }
     }
 
     fn handle(&mut self, answer: Answer, into: &mut Deliveries) -> Result<(), SinkError> {
@@ -306,7 +330,12 @@ impl TransactionalSink {
     }
 
     fn handle_recovered(&mut self, recovered: Recovered, into: &mut Deliveries) {
-        let Recovered { generation, stored } = recovered;
+        let Recovered { generation, stored, refusing } = recovered;
+        for (topic, code) in refusing {
+            if let Outcome::TopicRefused(refusal) = outcome(code) {
+                self.blame.refuse(topic, refusal);
+            }
+        }
         self.generation = Some(generation);
         self.warmup = Warmup::default();
         if !std::mem::replace(&mut self.is_open, true) {
@@ -343,8 +372,9 @@ impl TransactionalSink {
             tracing::warn!(reason, topic, records = records.len(), "kafka transaction aborted");
         }
         into.failed.extend(records.into_iter().map(|(ticket, record)| {
-            let verdict = match guilty.get(&ticket) {
-                Some(refusal) => Verdict::Refused(refusal.clone()),
+            let refusal = guilty.get(&ticket).cloned().or_else(|| self.blame.refusal(&record.topic));
+            let verdict = match refusal {
+                Some(refusal) => Verdict::Refused(refusal),
                 None => Verdict::Returned(reason.clone()),
             };
             Failure { ticket, record, verdict }

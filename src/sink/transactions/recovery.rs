@@ -15,6 +15,8 @@ use super::super::topics::Topics;
 use super::super::{SinkError, TransactionsError};
 use super::calls::{self, Ended};
 use super::positions::{self, Cluster, Extent, POSITIONS_TOPIC, ReadError, Reader, StoredPosition};
+use super::probe;
+use crate::relay::boundary::OwnedRecord;
 
 /// The first and the longest wait before something that failed is tried again.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -61,6 +63,8 @@ pub(super) struct Maker {
 pub(super) struct Recovered {
     pub(super) generation: Generation,
     pub(super) stored: Option<StoredPosition>,
+    /// Topics that take nothing from this client.
+    pub(super) refusing: Vec<(String, Code)>,
 }
 
 impl Maker {
@@ -85,7 +89,7 @@ impl Maker {
     }
 
     /// Makes a producer that owns the transactional id and reads back how far its predecessor came. Waits for as long as Kafka
-    /// is away.
+    /// is away. Tries the topics of `probes`, if the last transaction was lost for one of them.
     ///
     /// # Errors
     /// [`SinkError`]: waiting does not help.
@@ -93,6 +97,7 @@ impl Maker {
         self,
         cluster: Cluster,
         known: Option<[Option<StoredPosition>; 2]>,
+        probes: Vec<OwnedRecord>,
         stopped: impl Fn() -> bool + Clone + Send + 'static,
     ) -> Result<Recovered, SinkError> {
         self.ensure_topic().await?;
@@ -103,6 +108,7 @@ impl Maker {
         if known.as_ref().is_some_and(|known| is_past(known, &visible)) {
             return Err(self.fenced());
         }
+        let refusing = probe::refusing(&self, probes, &stopped).await?;
         let generation = self.clone().own(stopped.clone()).await?;
         let stored = self.read(&mut reader, Extent::Everything, &stopped).await?;
         self.check(&stored, &cluster)?;
@@ -110,7 +116,7 @@ impl Maker {
             generation.retire();
             return Err(self.fenced());
         }
-        Ok(Recovered { generation, stored })
+        Ok(Recovered { generation, stored, refusing })
     }
 
     fn fenced(&self) -> SinkError {
@@ -152,7 +158,10 @@ impl Maker {
         Ok(())
     }
 
-    async fn own(self, stopped: impl Fn() -> bool + Clone + Send + 'static) -> Result<Generation, SinkError> {
+    pub(super) async fn own(
+        self,
+        stopped: impl Fn() -> bool + Clone + Send + 'static,
+    ) -> Result<Generation, SinkError> {
         let id = self.identity.transactional_id();
         loop {
             let (maker, stopped) = (self.clone(), &stopped);

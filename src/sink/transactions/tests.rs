@@ -39,7 +39,7 @@ fn in_doubt() -> TransactionalSink {
 fn recover(sink: &mut TransactionalSink, stored: Option<StoredPosition>) -> Deliveries {
     let generation = sink.maker.start().expect("a client needs no broker");
     let mut deliveries = Deliveries::default();
-    sink.handle_recovered(Recovered { generation, stored }, &mut deliveries);
+    sink.handle_recovered(Recovered { generation, stored, refusing: Vec::new() }, &mut deliveries);
     deliveries
 }
 

@@ -40,3 +40,42 @@ async fn a_relay_without_its_transactional_id_or_its_topic_ends_and_says_so() {
     published(&mut relay, 10).await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
 }
+
+/// A client that may do everything but write to `topic`.
+async fn deny_writes(harness: &mut Harness, topic: &str) {
+    let all = ["--add", "--allow-principal", "User:*", "--operation", "All", "--topic", topic];
+    harness.own_kafka().acl(&all).await.expect("ACLs are kept");
+    let denied = ["--add", "--deny-principal", "User:relay", "--operation", "Write", "--topic", topic];
+    harness.own_kafka().acl(&denied).await.expect("ACLs are kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_written_goes_to_the_dead_letters_and_the_rest_goes_on() {
+    let options = KafkaOptions { users: vec![USER.to_owned()], ..KafkaOptions::default() };
+    let mut harness = Harness::with_own_kafka("exact denied", options).await;
+    harness.migrate().await;
+    for schema in ["order.placed", "order.secret"] {
+        harness.register(schema).await;
+        harness.execute(&format!("select outbox.emit('{schema}', 'k', '0')")).await;
+    }
+    let properties: Vec<String> =
+        harness.kafka_login(USER).iter().map(|(name, value)| format!("'{name}' = '{value}'")).collect();
+    let config = exact_with(&harness, &properties.join(", "), "");
+    let mut relay = Relay::start_with(&config);
+    relay.ready().await;
+    published(&mut relay, 2).await;
+
+    let secret = harness.topic("order.secret");
+    deny_writes(&mut harness, &secret).await;
+    harness.execute("select outbox.emit('order.secret', 'k', '1')").await;
+    harness.execute("select outbox.emit('order.placed', 'k', '2')").await;
+    let refused = |status: &serde_json::Value| {
+        status["dead_letters"]["not_authorized"] == 1 && status["events"].as_u64() >= Some(4)
+    };
+    relay.wait_for("a dead letter and the record after it", refused).await;
+
+    deny_writes(&mut harness, "walpost.positions").await;
+    harness.execute("select outbox.emit('order.placed', 'k', '3')").await;
+    assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
+    assert!(relay.log().contains("needs the topic walpost.positions"), "{}", relay.log());
+}
