@@ -16,6 +16,15 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 /// How long records to a topic that refuses them are refused without asking Kafka.
 const REFUSAL_MEMORY: Duration = Duration::from_secs(10);
 
+/// What is known of a transaction that was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reports {
+    /// All of its records were reported on.
+    All,
+    /// The producer was at its end before that.
+    Some,
+}
+
 /// What is known of refusals.
 #[derive(Debug, Default)]
 pub(super) struct Blame {
@@ -66,8 +75,8 @@ impl Blame {
         }
     }
 
-    /// A transaction was lost with these reports, all that there are of it. The records that were refused.
-    pub(super) fn judge(&mut self, reports: &[Returned]) -> HashMap<Ticket, Refusal> {
+    /// A transaction was lost with these reports. The records that were refused.
+    pub(super) fn judge(&mut self, reports: &[Returned], extent: Reports) -> HashMap<Ticket, Refusal> {
         let place = |report: &Returned| (report.record.topic.clone(), report.partition);
         // Where a broker names the guilty records of a batch (Produce v8), librdkafka marks the others.
         let mut named = BTreeSet::new();
@@ -86,7 +95,10 @@ impl Blame {
                     self.refuse(report.record.topic.clone(), refusal.clone());
                     guilty.insert(report.ticket, refusal);
                 }
-                Outcome::RecordRefused(refusal) if named.contains(&place(report)) || batches[&place(report)] == 1 => {
+                // It may only look alone, where others of its batch are not reported on.
+                Outcome::RecordRefused(refusal)
+                    if named.contains(&place(report)) || (extent == Reports::All && batches[&place(report)] == 1) =>
+                {
                     guilty.insert(report.ticket, refusal);
                 }
                 Outcome::RecordRefused(_) => drop(self.suspects.insert(report.ticket)),
@@ -113,9 +125,16 @@ mod tests {
     #[test]
     fn the_only_record_of_a_refused_batch_is_guilty() {
         let mut blame = Blame::default();
-        let guilty = blame.judge(&[report(1, Code::PurgeQueue), report(2, Code::MessageSizeTooLarge)]);
+        let guilty = blame.judge(&[report(1, Code::PurgeQueue), report(2, Code::MessageSizeTooLarge)], Reports::All);
         assert_eq!(guilty.into_keys().collect::<Vec<_>>(), [Ticket(2)]);
         assert!(blame.may_send(Ticket(1), 5));
+    }
+
+    #[test]
+    fn a_refused_record_that_may_have_had_company_is_a_suspect() {
+        let mut blame = Blame::default();
+        assert!(blame.judge(&[report(2, Code::MessageSizeTooLarge)], Reports::Some).is_empty());
+        assert!(!blame.may_send(Ticket(2), 1) && blame.may_send(Ticket(2), 0));
     }
 
     #[test]
@@ -123,7 +142,7 @@ mod tests {
         let mut blame = Blame::default();
         let codes = [Code::InvalidDifferentRecord, Code::InvalidRecord, Code::InvalidRecord];
         let reports: Vec<_> = (0..).zip(codes).map(|(ticket, code)| report(ticket, code)).collect();
-        let mut guilty: Vec<_> = blame.judge(&reports).into_keys().collect();
+        let mut guilty: Vec<_> = blame.judge(&reports, Reports::All).into_keys().collect();
         guilty.sort_unstable();
         assert_eq!(guilty, [Ticket(1), Ticket(2)]);
         assert!(blame.may_send(Ticket(0), 5));
@@ -133,7 +152,7 @@ mod tests {
     fn suspects_travel_alone_until_one_is_refused() {
         let mut blame = Blame::default();
         let reports: Vec<_> = (4..7).map(|ticket| report(ticket, Code::MessageSizeTooLarge)).collect();
-        assert!(blame.judge(&reports).is_empty());
+        assert!(blame.judge(&reports, Reports::All).is_empty());
         assert!(blame.may_send(Ticket(3), 5));
         assert!(!blame.may_send(Ticket(4), 1) && blame.may_send(Ticket(4), 0));
         blame.sent(Ticket(4));
@@ -143,7 +162,7 @@ mod tests {
         blame.arrived(&[Ticket(4)]);
         assert!(blame.may_send(Ticket(7), 1));
         blame.sent(Ticket(5));
-        let guilty = blame.judge(&[report(5, Code::MessageSizeTooLarge)]);
+        let guilty = blame.judge(&[report(5, Code::MessageSizeTooLarge)], Reports::All);
         assert_eq!(guilty.into_keys().collect::<Vec<_>>(), [Ticket(5)]);
         assert!(!blame.may_send(Ticket(6), 1), "still a suspect");
         blame.committed(&[Ticket(4), Ticket(5), Ticket(6)]);
@@ -153,7 +172,7 @@ mod tests {
     #[test]
     fn a_topic_that_refuses_is_not_asked_again_at_once() {
         let mut blame = Blame::default();
-        assert_eq!(blame.judge(&[report(1, Code::TopicAuthorizationFailed)]).len(), 1);
+        assert_eq!(blame.judge(&[report(1, Code::TopicAuthorizationFailed)], Reports::All).len(), 1);
         assert!(blame.refusal("t").is_some() && blame.refusal("other").is_none());
     }
 }

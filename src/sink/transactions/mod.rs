@@ -54,7 +54,7 @@ use super::topics::Topics;
 use super::warmup::Warmup;
 use super::{Deliveries, Opened, SinkError};
 use crate::relay::boundary::{Failure, OwnedRecord, Ticket, Verdict};
-use blame::Blame;
+use blame::{Blame, Reports};
 use calls::{Ended, Stop};
 use contents::Contents;
 use recovery::{Maker, Recovered};
@@ -198,7 +198,7 @@ impl TransactionalSink {
             }
             Phase::Aborted if on_their_way == 0 => {
                 inbox.mend();
-                self.give_back(into);
+                self.give_back(Reports::All, into);
                 self.rest();
                 Ok(())
             }
@@ -345,7 +345,7 @@ impl TransactionalSink {
             self.handle_committed(into);
         } else {
             self.in_doubt = None;
-            self.give_back(into);
+            self.give_back(Reports::Some, into);
         }
         self.rest();
     }
@@ -357,11 +357,11 @@ impl TransactionalSink {
     }
 
     /// Gives back what an aborted transaction held.
-    fn give_back(&mut self, into: &mut Deliveries) {
+    fn give_back(&mut self, extent: Reports, into: &mut Deliveries) {
         // The first records of partitions that come back are the first again.
         self.warmup = Warmup::default();
         let reports = std::mem::take(&mut self.failed);
-        let guilty = self.blame.judge(&reports);
+        let guilty = self.blame.judge(&reports, extent);
         // What failed along with another says nothing.
         let along = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight, RDKafkaErrorCode::State];
         let first = reports.iter().find(|report| !along.contains(&report.code));
