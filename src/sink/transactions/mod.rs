@@ -26,6 +26,7 @@
 //!   librdkafka asks again after 20 ms (`rd_kafka_txn_handle_AddPartitionsToTxn`), so there is a short rest in between.
 //! - A record that fails makes the transaction abortable; what else is queued fails with it. No gapless guarantee is needed.
 
+mod abort;
 mod blame;
 mod calls;
 mod contents;
@@ -53,7 +54,7 @@ use super::outcome::{Outcome, outcome};
 use super::topics::Topics;
 use super::warmup::Warmup;
 use super::{Deliveries, Opened, SinkError};
-use crate::relay::boundary::{Failure, OwnedRecord, Ticket, Verdict};
+use crate::relay::boundary::{OwnedRecord, Ticket};
 use blame::{Blame, Reports};
 use calls::{Ended, Stop};
 use contents::Contents;
@@ -208,28 +209,6 @@ impl TransactionalSink {
         Ok(())
     }
 
-    /// Ends a transaction that can't be committed.
-    fn break_off(&mut self) -> Result<(), SinkError> {
-        let fatal = self.generation.as_ref().and_then(Generation::fatal);
-        match fatal {
-            None if matches!(self.phase, Phase::Idle) => self.recover(),
-            None if self.generation.as_ref().is_some_and(probe::is_topic_refused) => {
-                let mut probes = self.contents.one_of_each_topic();
-                probes.push(self.position_record());
-                self.recover_with(probes)
-            }
-            None => {
-                self.call(|generation, stopped| {
-                    let ended = calls::abort(&generation, &stopped);
-                    Answer::Aborted(Box::new(generation), ended)
-                });
-                Ok(())
-            }
-            Some((RDKafkaErrorCode::Fenced, reason)) => self.handle_failed_call(Ended::Fenced(reason)),
-            Some((code, reason)) => self.handle_failed_call(Ended::Fatal(code, reason)),
-        }
-    }
-
     /// Has librdkafka do what takes its time, on a thread for it.
     fn call(&mut self, work: impl FnOnce(Generation, Stopped) -> Answer + Send + 'static) {
         let generation = self.generation.take().expect("a call begins when no other is under way");
@@ -258,18 +237,6 @@ impl TransactionalSink {
     /// What may be in Kafka if no other relay has taken over; `None` if this is the first look.
     fn known_positions(&self) -> Option<[Option<StoredPosition>; 2]> {
         self.is_open.then(|| [self.stored.clone(), self.in_doubt.clone()])
-    }
-
-    /// A record for the topic of positions that says nothing new.
-    fn position_record(&self) -> OwnedRecord {
-        let (key, value) = (self.maker.identity.position_key(), self.stored.as_ref().map(StoredPosition::encode));
-        OwnedRecord {
-            topic: POSITIONS_TOPIC.to_owned(),
-            key: Some(key.into_bytes()),
-            value,
-            headers: Vec::new(),
-            timestamp_millis: 0,
-        }
     }
 
     fn handle(&mut self, answer: Answer, into: &mut Deliveries) -> Result<(), SinkError> {
@@ -354,31 +321,6 @@ impl TransactionalSink {
     fn rest(&mut self) {
         self.phase = Phase::Idle;
         self.room = true;
-    }
-
-    /// Gives back what an aborted transaction held.
-    fn give_back(&mut self, extent: Reports, into: &mut Deliveries) {
-        // The first records of partitions that come back are the first again.
-        self.warmup = Warmup::default();
-        let reports = std::mem::take(&mut self.failed);
-        let guilty = self.blame.judge(&reports, extent);
-        // What failed along with another says nothing.
-        let along = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight, RDKafkaErrorCode::State];
-        let first = reports.iter().find(|report| !along.contains(&report.code));
-        let reason = first.map_or_else(|| "the transaction was aborted".to_owned(), |report| report.code.to_string());
-        let records = self.contents.abort();
-        if !records.is_empty() {
-            let topic = first.map(|report| report.record.topic.as_str());
-            tracing::warn!(reason, topic, records = records.len(), "kafka transaction aborted");
-        }
-        into.failed.extend(records.into_iter().map(|(ticket, record)| {
-            let refusal = guilty.get(&ticket).cloned().or_else(|| self.blame.refusal(&record.topic));
-            let verdict = match refusal {
-                Some(refusal) => Verdict::Refused(refusal),
-                None => Verdict::Returned(reason.clone()),
-            };
-            Failure { ticket, record, verdict }
-        }));
     }
 
     /// Whether batches are too large for a topic that has come into use.

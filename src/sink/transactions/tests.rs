@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::relay::boundary::{Checkpoint, Lsn, Position, Record};
+use crate::relay::boundary::{Checkpoint, Lsn, Position, Record, Verdict};
 use crate::sink::warmup::Admission;
 use crate::sink::{ProducerOptions, TopicRules, Topics};
 
