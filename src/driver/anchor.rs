@@ -39,6 +39,22 @@ pub enum PositionError {
         /// The key of the position.
         key: String,
     },
+    /// The log has gone on from an earlier state, and has other events where the position is.
+    #[error(
+        "topic {POSITIONS_TOPIC} has the position {position} for this relay, and that event is not in the WAL behind slot {slot}: {found}; the database was restored to an earlier state and has gone on from there, or [postgres] publication names another one now. Nothing was published or confirmed: of the events committed after {start} some may be in Kafka not at all, and Kafka may have some that the database has lost; compare what was published with the outbox table; then write a null value under the key {key} to the topic and start again: the relay begins where the slot stands and publishes everything after {start}"
+    )]
+    Displaced {
+        /// The position.
+        position: Position,
+        /// What is there instead.
+        found: &'static str,
+        /// The slot.
+        slot: String,
+        /// Where it stands.
+        start: Lsn,
+        /// The key of the position.
+        key: String,
+    },
     /// The position is of another timeline.
     #[error(
         "topic {POSITIONS_TOPIC} has a position of timeline {stored} for this relay, and the server is on timeline {found}: a standby was promoted, and the same LSN may mean other events now; check what was published after the slot's position {start}, then write a null value under the key {key} to the topic and start again: the relay begins where the slot stands"
@@ -74,7 +90,7 @@ impl Started {
     /// # Errors
     /// [`PositionError`]: going on could pass over events for good.
     pub(super) fn resume(&self, stored: &StoredPosition, key: &str) -> Result<Position, PositionError> {
-        let Checkpoint { position, flush } = stored.checkpoint;
+        let Checkpoint { position, flush, .. } = stored.checkpoint;
         let key = key.to_owned();
         if stored.cluster.timeline != self.cluster.timeline {
             let (stored, found) = (stored.cluster.timeline, self.cluster.timeline);
@@ -128,7 +144,7 @@ mod tests {
     fn stored(flush: u64, timeline: u32) -> StoredPosition {
         let position = Position { commit: Lsn(flush + 5), ordinal: 2 };
         let cluster = Cluster { system_identifier: "7".to_owned(), timeline };
-        StoredPosition { checkpoint: Checkpoint { position, flush: Lsn(flush) }, cluster }
+        StoredPosition { checkpoint: Checkpoint { position, committed_at: None, flush: Lsn(flush) }, cluster }
     }
 
     #[test]
@@ -150,7 +166,7 @@ mod tests {
     #[test]
     fn a_position_is_stored_alone_when_the_slot_could_move_and_not_too_often() {
         let now = Instant::now();
-        let settled = Some(Checkpoint { position: Position::default(), flush: Lsn(10) });
+        let settled = Some(Checkpoint { flush: Lsn(10), ..Checkpoint::default() });
         let mut anchor = Anchor::default();
         assert_eq!(anchor.due(settled, Some(Lsn(9)), false, now), settled, "the first at once");
         anchor.begun(now);

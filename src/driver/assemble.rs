@@ -100,11 +100,7 @@ pub(super) fn around<S>(
         sink,
         link: Link::new(source.clone(), Arc::clone(&publication)),
         backfill_note: BackfillNote::new(source),
-        storing: Storing::new(
-            postgres.clone(),
-            config.postgres.slot.as_str().to_owned(),
-            transactions(config).position_key(),
-        ),
+        storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
         lookup: Lookup::new(postgres.clone(), topics, config.relay.create_topics, Arc::clone(telemetry)),
         account: Account::new(Arc::clone(telemetry), kafka, Arc::clone(&server_end), Arc::clone(&may_drop)),
         findings,

@@ -152,7 +152,7 @@ impl<S: Sink + Send> Driver<S> {
                     outcome?;
                     self.account.settle(&mut self.core, &mut deliveries);
                     if let Some(opened) = deliveries.opened.take() {
-                        self.storing.handle_opened(opened, &mut self.core).await?;
+                        self.storing.handle_opened(opened, &mut self.core, &mut self.sink)?;
                     }
                 }
                 // 3. The core waits for one answer at a time.
@@ -181,7 +181,7 @@ impl<S: Sink + Send> Driver<S> {
     /// Lets the core work until it waits for something.
     fn poll(&mut self) -> Result<Idle, Fault> {
         let now = Instant::now();
-        let sink = &mut self.sink;
+        let (sink, storing) = (&mut self.sink, &self.storing);
         let mut fatal: Option<SinkError> = None;
         let idle = self.core.poll(now, |ticket: Ticket, record: &Record<'_>| match sink.send(ticket, record) {
             Ok(()) => Offer::Taken,
@@ -191,7 +191,8 @@ impl<S: Sink + Send> Driver<S> {
                 fatal = Some(error);
                 Offer::Full
             }
-        })?;
+        });
+        let idle = idle.map_err(|halt| storing.explain(halt))?;
         if let Some(error) = fatal {
             return Err(error.into());
         }
@@ -269,13 +270,13 @@ impl<S: Sink + Send> Driver<S> {
     fn handle_link(&mut self, event: LinkEvent) -> Result<(), Fault> {
         match event {
             LinkEvent::Batch(batch) => self.core.handle_batch(batch),
-            LinkEvent::Up { start, origin, from_the_first } => {
-                if from_the_first {
+            LinkEvent::Up(beginning) => {
+                if beginning.from_the_first {
                     self.core.handle_first_rows();
                 }
-                self.core.handle_connected(start);
-                self.storing.handle_up(start, &origin, from_the_first, &mut self.sink);
-                self.account.note_streaming(start);
+                self.core.handle_connected(beginning.start);
+                self.storing.handle_up(&beginning, &mut self.sink);
+                self.account.note_streaming(beginning.start);
             }
             LinkEvent::Lost(error) => {
                 self.core.handle_disconnected();

@@ -122,6 +122,9 @@ pub trait Sink {
         false
     }
 
+    /// The position that was found is of an earlier slot: nothing of it counts as stored, and the next one replaces it.
+    fn disown_stored(&mut self) {}
+
     /// The flush LSN that is stored in Kafka, past which the slot must not be confirmed; `None` where none is kept.
     fn stored(&self) -> Option<Lsn> {
         None

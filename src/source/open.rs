@@ -46,6 +46,8 @@ pub struct Source {
     pub origin: Origin,
     /// Everything before this had been confirmed.
     pub start: Lsn,
+    /// Where the server's log ended when the slot was ours and nothing of it had been sent yet.
+    pub wal_end: Lsn,
     /// Where the rows from before the slot end, if the stream brings them: once this LSN may be confirmed,
     /// [`backfill_done`] is to be called.
     pub backfill_end: Option<Lsn>,
@@ -196,7 +198,10 @@ fn open(
         server: server.clone(),
         system_identifier: origin.system_identifier.clone(),
     };
-    let (stream, start, backfill_end) = match opening.begin_at(resume)? {
+    let begin = opening.begin_at(resume)?;
+    // Anew: whoever had the slot until now may have got, and stored, what was written since the first time.
+    let wal_end = identify_system(&mut opening.replication)?.wal_end;
+    let (stream, start, backfill_end) = match begin {
         Begin::At { start, backfill_end } => {
             opening.start_replication(start)?;
             (opening.stream(start)?, start, backfill_end)
@@ -210,7 +215,7 @@ fn open(
         // told by their xmin: a row from before the slot that was updated since has a new one too, and no stream brings it.
         Begin::Again(end) => (opening.backfill(CreatedSlot { consistent_point: end, snapshot: None })?, end, Some(end)),
     };
-    Ok(Source { stream, server, origin, start, backfill_end })
+    Ok(Source { stream, server, origin, start, wal_end, backfill_end })
 }
 
 /// Stands for the position of a slot that was lost while it did not matter yet.

@@ -82,6 +82,8 @@ pub struct TransactionalSink {
     rest_until: Option<Instant>,
     /// The last position that was committed.
     stored: Option<StoredPosition>,
+    /// That position is of an earlier slot. It is known still, to tell whether another relay has written.
+    is_disowned: bool,
     /// The position of a transaction whose commit may have begun.
     in_doubt: Option<StoredPosition>,
     failed: Vec<Returned>,
@@ -141,6 +143,7 @@ impl TransactionalSink {
             is_open: false,
             rest_until: None,
             stored: None,
+            is_disowned: false,
             in_doubt: None,
             failed: Vec::new(),
             arrived: Vec::new(),
@@ -277,6 +280,7 @@ impl TransactionalSink {
         self.contents.commit(&mut into.acked, Instant::now());
         self.blame.committed(&into.acked[first..]);
         self.stored = self.in_doubt.take();
+        self.is_disowned = false;
         self.rest_until = Some(Instant::now() + MARKERS);
         self.rest();
     }

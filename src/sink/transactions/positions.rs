@@ -12,7 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
 use super::super::options::{ProducerOptions, admin_config};
-use crate::relay::boundary::{Checkpoint, TopicSettings};
+use crate::relay::boundary::{Checkpoint, Timestamp, TopicSettings};
 
 /// The topic's name. One for all relays of a Kafka; the key says whose a position is.
 pub const POSITIONS_TOPIC: &str = "walpost.positions";
@@ -47,6 +47,10 @@ pub struct StoredPosition {
 #[derive(Serialize, Deserialize)]
 struct Value {
     position: String,
+    /// When the transaction at the position committed, in microseconds since the Unix epoch. Older values have none, nor has one
+    /// from before the first event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    committed_at_micros: Option<i64>,
     flush: String,
     #[serde(flatten)]
     cluster: Cluster,
@@ -57,6 +61,7 @@ impl StoredPosition {
     pub(super) fn encode(&self) -> Vec<u8> {
         let value = Value {
             position: self.checkpoint.position.to_string(),
+            committed_at_micros: self.checkpoint.committed_at.map(|at| at.0),
             flush: self.checkpoint.flush.to_string(),
             cluster: self.cluster.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -65,8 +70,12 @@ impl StoredPosition {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let Value { position, flush, cluster, .. } = serde_json::from_slice(bytes).ok()?;
-        Some(Self { checkpoint: Checkpoint { position: position.parse().ok()?, flush: flush.parse().ok()? }, cluster })
+        let Value { position, committed_at_micros, flush, cluster, .. } = serde_json::from_slice(bytes).ok()?;
+        let (position, flush) = (position.parse().ok()?, flush.parse().ok()?);
+        Some(Self {
+            checkpoint: Checkpoint { position, committed_at: committed_at_micros.map(Timestamp), flush },
+            cluster,
+        })
     }
 }
 
@@ -288,15 +297,20 @@ mod tests {
 
     #[test]
     fn a_position_is_json_that_a_person_can_read() {
-        let stored = StoredPosition {
-            checkpoint: Checkpoint { position: Position { commit: Lsn(0x1_0000_00FF), ordinal: 3 }, flush: Lsn(0x80) },
+        let position = Position { commit: Lsn(0x1_0000_00FF), ordinal: 3 };
+        let mut stored = StoredPosition {
+            checkpoint: Checkpoint { position, committed_at: Some(Timestamp(1_700_000_000_000_001)), flush: Lsn(0x80) },
             cluster: Cluster { system_identifier: "7012".to_owned(), timeline: 2 },
         };
         let bytes = stored.encode();
         let text = String::from_utf8(bytes.clone()).expect("JSON is text").replace(env!("CARGO_PKG_VERSION"), "V");
-        expect![[r#"{"position":"1/FF/3","flush":"0/80","system_identifier":"7012","timeline":2,"version":"V"}"#]]
+        expect![[r#"{"position":"1/FF/3","committed_at_micros":1700000000000001,"flush":"0/80","system_identifier":"7012","timeline":2,"version":"V"}"#]]
             .assert_eq(&text);
-        assert_eq!(StoredPosition::decode(&bytes), Some(stored));
+        assert_eq!(StoredPosition::decode(&bytes), Some(stored.clone()));
+        let older =
+            br#"{"position":"1/FF/3","flush":"0/80","system_identifier":"7012","timeline":2,"version":"0.1.0"}"#;
+        stored.checkpoint.committed_at = None;
+        assert_eq!(StoredPosition::decode(older), Some(stored), "a value from before there were commit times");
         for bad in [
             &b"{}"[..],
             b"",

@@ -246,7 +246,8 @@ mod tests {
     #[test]
     fn a_position_past_all_that_are_known_is_another_relays() {
         let at = |flush, ordinal| {
-            let checkpoint = Checkpoint { position: Position { commit: Lsn(9), ordinal }, flush: Lsn(flush) };
+            let position = Position { commit: Lsn(9), ordinal };
+            let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
             let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
             Some(StoredPosition { checkpoint, cluster })
         };
