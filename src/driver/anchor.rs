@@ -39,6 +39,18 @@ pub enum PositionError {
         /// The key of the position.
         key: String,
     },
+    /// The relay has stored positions, and there is none.
+    #[error(
+        "topic {POSITIONS_TOPIC} has nothing under the key {key}, though the relay of slot {slot} has stored positions there: the topic was deleted, or its records expired or were lost, or [relay] name was changed. Events committed after the slot's position {start} may be in Kafka already; restore the record if you can; else compare what was published after {start}, write a null value under the key {key} to the topic and start again: the relay begins where the slot stands, and what is in Kafka already is published twice"
+    )]
+    Lost {
+        /// The slot.
+        slot: String,
+        /// Where it stands.
+        start: Lsn,
+        /// The key of the position.
+        key: String,
+    },
     /// The log has gone on from an earlier state, and has other events where the position is.
     #[error(
         "topic {POSITIONS_TOPIC} has the position {position} for this relay, and that event is not in the WAL behind slot {slot}: {found}; the database was restored to an earlier state and has gone on from there, or [postgres] publication names another one now. Nothing was published or confirmed: of the events committed after {start} some may be in Kafka not at all, and Kafka may have some that the database has lost; compare what was published with the outbox table; then write a null value under the key {key} to the topic and start again: the relay begins where the slot stands and publishes everything after {start}"

@@ -41,6 +41,8 @@ pub(super) struct Beginning {
     pub(super) start: Lsn,
     /// Where the server's log ended then.
     pub(super) wal_end: Lsn,
+    /// A position in Kafka that is noted in the database.
+    pub(super) noted: Option<Lsn>,
     /// Whose stream it is.
     pub(super) origin: Origin,
     /// It begins with the rows from before the slot, in another order perhaps than an earlier attempt had them.
@@ -202,7 +204,7 @@ impl Link {
     fn connected(&mut self, source: Source) -> LinkEvent {
         self.give_up = None;
         self.publication.note_streaming();
-        let (origin, wal_end) = (source.origin.clone(), source.wal_end);
+        let (origin, wal_end, noted) = (source.origin.clone(), source.wal_end, source.noted);
         self.last = Some(origin.clone());
         // While the rows from before the slot are under way nothing of it counts as confirmed.
         let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
@@ -215,7 +217,7 @@ impl Link {
             self.resume = Some(Resume::Confirmed(known.max(source.start)));
         }
         self.state = State::Up(Box::new(source));
-        LinkEvent::Up(Beginning { start, wal_end, origin, from_the_first })
+        LinkEvent::Up(Beginning { start, wal_end, noted, origin, from_the_first })
     }
 
     /// No connection any more, and no confirmation: this slot may not be the one that was streamed from.

@@ -9,7 +9,8 @@
 //! | 5 | the replication connection, when the core wants input or there is none | the core |
 //! | 6 | the core's own time, or a second | the core, and the telemetry |
 //! | 7 | what the upkeep has found out | the caller |
-//! | 8 | the end of the time for stopping | the caller |
+//! | 8 | the note that positions are kept in Kafka | nobody |
+//! | 9 | the end of the time for stopping | the caller |
 //!
 //! Every arm is cancel-safe, and none goes before another: with deliveries always first, a busy Kafka would keep the relay from
 //! reading until the window is empty.
@@ -20,6 +21,7 @@ mod assemble;
 mod backfill_note;
 mod link;
 mod lookup;
+mod position_note;
 mod publication;
 mod storing;
 mod upkeep;
@@ -45,6 +47,7 @@ use assemble::Parts;
 use backfill_note::BackfillNote;
 use link::{Confirm, Link, LinkEvent};
 use lookup::{Lookup, TopicSource};
+use position_note::PositionNote;
 use storing::Storing;
 
 /// How long the loop waits at most, so that the telemetry tells of an outage in which nothing moves.
@@ -96,6 +99,7 @@ struct Driver<S> {
     sink: S,
     link: Link,
     backfill_note: BackfillNote,
+    position_note: PositionNote,
     lookup: Lookup,
     storing: Storing,
     account: Account,
@@ -127,6 +131,7 @@ impl<S: Sink + Send> Driver<S> {
                 self.handle_link(lost)?;
             }
             self.seal(stop_by.is_some());
+            self.position_note.keep(self.sink.stored(), Instant::now());
             if self.link.confirm(self.confirmable(self.sink.stored())) == Confirm::NoteBackfill {
                 self.backfill_note.write();
             }
@@ -165,7 +170,9 @@ impl<S: Sink + Send> Driver<S> {
                 () = sleep_until(wake) => {}
                 // 7. Rows would be missed from here on.
                 Some(found) = self.findings.recv() => return Err(found.into()),
-                // 8. What is in flight stays unconfirmed.
+                // 8. Nothing waits for it.
+                () = self.position_note.written() => {}
+                // 9. What is in flight stays unconfirmed.
                 () = sleep_until(*stop_by) => {
                     let (records, waits_for) = (self.core.owed().records, self.waits_for(idle));
                     // A position that could not be stored is found again from the slot's.
@@ -276,6 +283,7 @@ impl<S: Sink + Send> Driver<S> {
                 }
                 self.core.handle_connected(beginning.start);
                 self.storing.handle_up(&beginning, &mut self.sink);
+                self.position_note.handle_up(beginning.noted);
                 self.account.note_streaming(beginning.start);
             }
             LinkEvent::Lost(error) => {

@@ -7,7 +7,7 @@ use super::link::Beginning;
 use crate::fault::Fault;
 use crate::relay::boundary::{Checkpoint, Lsn};
 use crate::relay::{Core, Halt};
-use crate::sink::{Cluster, Opened, Sink};
+use crate::sink::{Cluster, Kept, Opened, Sink};
 
 /// Where the relay is with the positions in Kafka. For a sink that stores none it is always open.
 pub(super) struct Storing {
@@ -18,6 +18,7 @@ pub(super) struct Storing {
     /// As the last connection found it.
     start: Lsn,
     wal_end: Lsn,
+    noted: Option<Lsn>,
     from_the_first: bool,
     anchor: Anchor,
 }
@@ -33,7 +34,16 @@ enum State {
 impl Storing {
     pub(super) fn new(slot: String, key: String) -> Self {
         let (state, anchor) = (State::Closed, Anchor::default());
-        Self { slot, key, state, start: Lsn::default(), wal_end: Lsn::default(), from_the_first: false, anchor }
+        Self {
+            slot,
+            key,
+            state,
+            start: Lsn::default(),
+            wal_end: Lsn::default(),
+            noted: None,
+            from_the_first: false,
+            anchor,
+        }
     }
 
     /// Whether events may be taken: it is known up to where they are in Kafka.
@@ -43,8 +53,8 @@ impl Storing {
 
     /// The slot is ours.
     pub(super) fn handle_up(&mut self, beginning: &Beginning, sink: &mut impl Sink) {
-        let Beginning { start, wal_end, origin, from_the_first } = beginning;
-        (self.start, self.wal_end) = (*start, *wal_end);
+        let Beginning { start, wal_end, noted, origin, from_the_first } = beginning;
+        (self.start, self.wal_end, self.noted) = (*start, *wal_end, *noted);
         self.from_the_first |= *from_the_first && !self.is_open();
         if matches!(self.state, State::Closed) {
             let cluster = Cluster { system_identifier: origin.system_identifier.clone(), timeline: origin.timeline };
@@ -59,13 +69,20 @@ impl Storing {
     pub(super) fn handle_opened(&mut self, opened: Opened, core: &mut Core, sink: &mut impl Sink) -> Result<(), Fault> {
         let State::Opening(cluster) = std::mem::replace(&mut self.state, State::Open) else { return Ok(()) };
         match opened.stored {
-            None => tracing::info!(key = self.key, "no position in kafka: it begins where the slot stands"),
+            Kept::Nothing if self.noted.is_some() && !self.from_the_first => {
+                let (slot, start, key) = (self.slot.clone(), self.start, self.key.clone());
+                return Err(PositionError::Lost { slot, start, key }.into());
+            }
+            Kept::Nothing => tracing::info!(key = self.key, "no position in kafka: it begins where the slot stands"),
+            Kept::TakenBack => {
+                tracing::info!(key = self.key, "the position in kafka was taken back: it begins where the slot stands");
+            }
             // Rows from before a slot have no place that a later attempt finds again.
-            Some(_) if self.from_the_first => {
+            Kept::Position(_) if self.from_the_first => {
                 tracing::info!(key = self.key, "the position in kafka is not of this slot, which is new");
                 sink.disown_stored();
             }
-            Some(stored) => {
+            Kept::Position(stored) => {
                 let started = Started { slot: self.slot.clone(), start: self.start, end: self.wal_end, cluster };
                 let position = started.resume(&stored, &self.key)?;
                 core.handle_stored(&stored.checkpoint);

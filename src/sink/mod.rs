@@ -75,7 +75,7 @@ pub use partition::partition_of;
 pub use producer::KafkaSink;
 pub use topics::{Topics, TopicsError};
 pub use transactions::{
-    Cluster, POSITIONS_TOPIC, StoredPosition, TransactionalSink, TransactionsError, TransactionsOptions,
+    Cluster, Kept, POSITIONS_TOPIC, StoredPosition, TransactionalSink, TransactionsError, TransactionsOptions,
 };
 
 /// Takes records and says what became of them. See the module's rules.
@@ -186,8 +186,8 @@ pub struct Deliveries {
 /// What a sink that keeps positions has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// How far everything is in Kafka already; `None` if nothing says it.
-    pub stored: Option<StoredPosition>,
+    /// How far everything is in Kafka already.
+    pub stored: Kept,
 }
 
 impl Deliveries {

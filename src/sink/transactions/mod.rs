@@ -58,7 +58,7 @@ use contents::Contents;
 use recovery::{Maker, Recovered};
 
 pub use error::TransactionsError;
-pub use positions::{Cluster, POSITIONS_TOPIC, StoredPosition};
+pub use positions::{Cluster, Kept, POSITIONS_TOPIC, StoredPosition};
 pub use recovery::TransactionsOptions;
 
 /// The ticket of a position. The core never gets there: it counts from 0.
@@ -310,11 +310,12 @@ impl TransactionalSink {
     }
 
     fn handle_recovered(&mut self, recovered: Recovered, into: &mut Deliveries) {
-        let Recovered { generation, stored } = recovered;
+        let Recovered { generation, kept } = recovered;
+        let stored = kept.position().cloned();
         self.generation = Some(generation);
         self.warmup = Warmup::default();
         if !std::mem::replace(&mut self.is_open, true) {
-            into.opened = Some(Opened { stored: stored.clone() });
+            into.opened = Some(Opened { stored: kept });
             self.stored = stored;
         } else if self.in_doubt.is_some() && stored == self.in_doubt {
             self.handle_committed(into);

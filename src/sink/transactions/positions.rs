@@ -43,6 +43,44 @@ pub struct StoredPosition {
     pub cluster: Cluster,
 }
 
+/// What the topic has under a relay's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// No record.
+    Nothing,
+    /// A null value: somebody has decided that the relay begins where its slot stands.
+    TakenBack,
+    /// A position.
+    Position(StoredPosition),
+}
+
+impl Kept {
+    /// The position, if there is one.
+    #[must_use]
+    pub const fn position(&self) -> Option<&StoredPosition> {
+        match self {
+            Self::Position(stored) => Some(stored),
+            Self::Nothing | Self::TakenBack => None,
+        }
+    }
+
+    pub(super) fn into_position(self) -> Option<StoredPosition> {
+        match self {
+            Self::Position(stored) => Some(stored),
+            Self::Nothing | Self::TakenBack => None,
+        }
+    }
+
+    /// By the last record under the key, if there is one: its value, which may be null.
+    fn of(last: Option<Option<Vec<u8>>>) -> Result<Self, ReadError> {
+        match last {
+            None => Ok(Self::Nothing),
+            Some(None) => Ok(Self::TakenBack),
+            Some(Some(value)) => StoredPosition::decode(&value).map(Self::Position).ok_or(ReadError::Malformed),
+        }
+    }
+}
+
 /// The record's value.
 #[derive(Serialize, Deserialize)]
 struct Value {
@@ -144,22 +182,17 @@ impl Reader {
     }
 
     /// Reads the last position under `key`. Blocks; to be called on a thread of the runtime's.
-    pub(super) fn read(
-        &self,
-        key: &str,
-        extent: Extent,
-        stopped: &impl Fn() -> bool,
-    ) -> Result<Option<StoredPosition>, ReadError> {
+    pub(super) fn read(&self, key: &str, extent: Extent, stopped: &impl Fn() -> bool) -> Result<Kept, ReadError> {
         let Self { committed, uncommitted } = self;
         let metadata = committed.fetch_metadata(Some(POSITIONS_TOPIC), ANSWER)?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == POSITIONS_TOPIC) else {
-            return Ok(None);
+            return Ok(Kept::Nothing);
         };
         if let Some(error) = topic.error() {
             return Err(KafkaError::MetadataFetch(error.into()).into());
         }
         let deadline = Instant::now() + READING;
-        let mut found = None;
+        let mut found = Kept::Nothing;
         for partition in topic.partitions() {
             let mut span = committed.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
             let place = Place { partition: partition.id(), key, deadline };
@@ -184,9 +217,8 @@ impl Reader {
             if last.is_none() && tail > span.0 {
                 last = place.last(committed, span.0, span.1, stopped)?;
             }
-            // A tombstone is a position that was taken back.
-            if let Some(Some(value)) = last {
-                found = Some(StoredPosition::decode(&value).ok_or(ReadError::Malformed)?);
+            if last.is_some() {
+                found = Kept::of(last)?;
             }
         }
         Ok(found)

@@ -14,7 +14,7 @@ use super::super::pulse::AGAIN_IN_TRANSACTIONS;
 use super::super::topics::Topics;
 use super::super::{SinkError, TransactionsError};
 use super::calls::{self, Ended};
-use super::positions::{self, Cluster, Extent, POSITIONS_TOPIC, ReadError, Reader, StoredPosition};
+use super::positions::{self, Cluster, Extent, Kept, POSITIONS_TOPIC, ReadError, Reader, StoredPosition};
 
 /// The first and the longest wait before something that failed is tried again.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -60,7 +60,7 @@ pub(super) struct Maker {
 /// A producer that owns the transactional id, and the last position that was committed under it.
 pub(super) struct Recovered {
     pub(super) generation: Generation,
-    pub(super) stored: Option<StoredPosition>,
+    pub(super) kept: Kept,
 }
 
 impl Maker {
@@ -98,19 +98,20 @@ impl Maker {
         self.ensure_topic().await?;
         // Before anybody is fenced: it might be another database's relay of the same name, or the one that has taken over.
         let mut reader = self.reader()?;
-        let visible = self.read(&mut reader, Extent::Visible, &stopped).await?;
+        let visible = self.read(&mut reader, Extent::Visible, &stopped).await?.into_position();
         self.check(&visible, &cluster)?;
         if known.as_ref().is_some_and(|known| is_past(known, &visible)) {
             return Err(self.fenced());
         }
         let generation = self.clone().own(stopped.clone()).await?;
-        let stored = self.read(&mut reader, Extent::Everything, &stopped).await?;
+        let kept = self.read(&mut reader, Extent::Everything, &stopped).await?;
+        let stored = kept.position().cloned();
         self.check(&stored, &cluster)?;
         if known.is_some_and(|known| !known.contains(&stored)) {
             generation.retire();
             return Err(self.fenced());
         }
-        Ok(Recovered { generation, stored })
+        Ok(Recovered { generation, kept })
     }
 
     fn fenced(&self) -> SinkError {
@@ -194,13 +195,13 @@ impl Maker {
         reader: &mut Arc<Reader>,
         extent: Extent,
         stopped: &(impl Fn() -> bool + Clone + Send + 'static),
-    ) -> Result<Option<StoredPosition>, SinkError> {
+    ) -> Result<Kept, SinkError> {
         let mut back_off = BACK_OFF.0;
         loop {
             let (present, key) = (Arc::clone(reader), self.identity.position_key());
             let outcome = blocking(stopped, move |stopped| present.read(&key, extent, &stopped)).await;
             match outcome {
-                Ok(stored) => return Ok(stored),
+                Ok(kept) => return Ok(kept),
                 Err(ReadError::Stopped) => return Err(SinkError::Stopped),
                 Err(ReadError::NotAuthorized) => {
                     let detail = "kafka does not allow this client to read it".to_owned();

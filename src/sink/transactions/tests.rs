@@ -39,7 +39,8 @@ fn in_doubt() -> TransactionalSink {
 fn recover(sink: &mut TransactionalSink, stored: Option<StoredPosition>) -> Deliveries {
     let generation = sink.maker.start().expect("a client needs no broker");
     let mut deliveries = Deliveries::default();
-    sink.handle_recovered(Recovered { generation, stored }, &mut deliveries);
+    let kept = stored.map_or(Kept::Nothing, Kept::Position);
+    sink.handle_recovered(Recovered { generation, kept }, &mut deliveries);
     deliveries
 }
 

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 use rdkafka::producer::Producer;
-use walpost::sandbox::{Durability, PostgresOptions, StopMode};
+use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
 
 use super::fencing::{commit, position, producer};
 use super::{exact, ready};
-use crate::harness::{Harness, Received, Relay};
+use crate::harness::{Harness, Received, Relay, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
 
 /// A copy of a folder with its owners and rights.
@@ -78,4 +78,38 @@ async fn a_database_that_was_restored_and_has_gone_on_since_loses_no_event() {
         (0..250).all(|wanted| numbers.contains(&wanted))
     };
     harness.consume_until(&[&harness.topic(SCHEMA)], "the events of both histories", are_there).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_that_are_lost_are_noticed_and_one_that_was_taken_back_is_not() {
+    let harness = Harness::with_own_kafka("exact lost", KafkaOptions::default()).await;
+    prepare(&harness).await;
+    let mut relay = ready(&harness).await;
+    harness.execute(&emit("w0-0", 0, 100)).await;
+    published(&mut relay, 100).await;
+    let noted = format!("select position is not null from outbox.relay where slot = '{}'", harness.name());
+    harness.wait_for(&noted).await;
+    relay.kill();
+    harness.delete_topic("walpost.positions").await;
+    let slot = confirmed(&harness).await;
+    let mut relay = Relay::start_with(&exact(&harness, ""));
+    assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
+    let log = relay.log();
+    assert!(log.contains("has nothing under the key") && log.contains(&format!("position {slot} may be")), "{log}");
+
+    take_back(&harness).await;
+    let mut relay = ready(&harness).await;
+    harness.execute(&emit("w0-0", 100, 150)).await;
+    published(&mut relay, 50).await;
+    assert!(relay.log().contains("was taken back"), "{}", relay.log());
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+
+    // Without positions there is nothing to lose.
+    let at_least_once = exact(&harness, "").replace("exactly-once", "at-least-once");
+    let mut relay = Relay::start_with(&at_least_once);
+    harness.wait_for(&noted.replace("is not null", "is null")).await;
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+    harness.delete_topic("walpost.positions").await;
+    let _relay = ready(&harness).await;
+    Verdict::of(&harness, SCHEMA).await.assert_sound();
 }
