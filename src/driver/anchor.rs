@@ -9,6 +9,8 @@ use crate::sink::{Cluster, POSITIONS_TOPIC, StoredPosition};
 /// How often a position is stored without a record at most: the slot of an idle outbox in a busy database is confirmed as
 /// often, and keeps so much log.
 const STORE_INTERVAL: Duration = Duration::from_secs(10);
+/// The first and the longest wait before a position that could not be stored is given to the sink again.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// The slot and the position in Kafka do not belong together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -121,12 +123,30 @@ impl Started {
 /// When the next position is stored without a record.
 #[derive(Debug, Default)]
 pub(super) struct Anchor {
-    last: Option<Instant>,
+    last: Option<Storing>,
+}
+
+/// A position that was given to the sink.
+#[derive(Clone, Copy, Debug)]
+struct Storing {
+    flush: Lsn,
+    at: Instant,
+    /// How long the next attempt waits, should this one fail.
+    back_off: Duration,
+}
+
+/// What an attempt to store a position is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// The one before has succeeded, or there was none.
+    First,
+    /// The one before has failed.
+    Again,
 }
 
 impl Anchor {
     /// What is to be stored now: everything is in Kafka up to `settled`, and `stored` is what is kept there. Whoever is in a
-    /// hurry does not wait for the interval.
+    /// hurry does not wait for the interval, but for the back-off where storing has failed.
     pub(super) fn due(
         &self,
         settled: Option<Checkpoint>,
@@ -134,13 +154,21 @@ impl Anchor {
         hurry: bool,
         now: Instant,
     ) -> Option<Checkpoint> {
-        let is_time = hurry || self.last.is_none_or(|last| now >= last + STORE_INTERVAL);
+        let is_time = match self.last {
+            None => true,
+            Some(last) if stored < Some(last.flush) => now >= last.at + last.back_off,
+            Some(last) => hurry || now >= last.at + STORE_INTERVAL,
+        };
         settled.filter(|settled| is_time && stored.is_some_and(|stored| stored < settled.flush))
     }
 
-    /// Storing has begun.
-    pub(super) fn begun(&mut self, now: Instant) {
-        self.last = Some(now);
+    /// Storing everything up to `flush` has begun. The sink does one thing after the other, so that the last one has failed if
+    /// it is not in what is stored.
+    pub(super) fn begun(&mut self, flush: Lsn, stored: Option<Lsn>, now: Instant) -> Attempt {
+        let failed = self.last.filter(|last| stored < Some(last.flush));
+        let back_off = failed.map_or(BACK_OFF.0, |failed| (failed.back_off * 2).min(BACK_OFF.1));
+        self.last = Some(Storing { flush, at: now, back_off });
+        if failed.is_some() { Attempt::Again } else { Attempt::First }
     }
 }
 
@@ -181,12 +209,30 @@ mod tests {
         let settled = Some(Checkpoint { flush: Lsn(10), ..Checkpoint::default() });
         let mut anchor = Anchor::default();
         assert_eq!(anchor.due(settled, Some(Lsn(9)), false, now), settled, "the first at once");
-        anchor.begun(now);
+        anchor.begun(Lsn(9), Some(Lsn(8)), now);
         assert_eq!(anchor.due(settled, Some(Lsn(9)), false, now), None);
         assert_eq!(anchor.due(settled, Some(Lsn(9)), true, now), settled);
         assert_eq!(anchor.due(settled, Some(Lsn(9)), false, now + STORE_INTERVAL), settled);
         assert_eq!(anchor.due(settled, Some(Lsn(10)), true, now), None, "it is stored");
         assert_eq!(anchor.due(None, Some(Lsn(9)), true, now), None, "something is owed");
         assert_eq!(anchor.due(settled, None, true, now), None, "nothing is kept in Kafka");
+    }
+
+    #[test]
+    fn a_position_that_can_not_be_stored_is_tried_less_and_less_often() {
+        let (mut now, stored) = (Instant::now(), Some(Lsn(9)));
+        let settled = Some(Checkpoint { flush: Lsn(10), ..Checkpoint::default() });
+        let mut anchor = Anchor::default();
+        assert_eq!(anchor.begun(Lsn(10), stored, now), Attempt::First);
+        for millis in [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
+            let back_off = Duration::from_millis(millis);
+            assert_eq!(anchor.due(settled, stored, true, now + back_off - Duration::from_millis(1)), None);
+            assert_eq!(anchor.due(settled, stored, true, now + back_off), settled);
+            now += back_off;
+            assert_eq!(anchor.begun(Lsn(10), stored, now), Attempt::Again);
+        }
+        let settled = Some(Checkpoint { flush: Lsn(11), ..Checkpoint::default() });
+        assert_eq!(anchor.due(settled, Some(Lsn(10)), true, now), settled, "it was stored at last");
+        assert_eq!(anchor.begun(Lsn(11), Some(Lsn(10)), now), Attempt::First);
     }
 }

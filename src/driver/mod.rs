@@ -42,7 +42,7 @@ use crate::telemetry::Telemetry;
 
 pub use anchor::PositionError;
 
-use account::Account;
+use account::{Account, Standing};
 use assemble::Parts;
 use backfill_note::BackfillNote;
 use link::{Confirm, Link, LinkEvent};
@@ -215,7 +215,7 @@ impl<S: Sink + Send> Driver<S> {
                 "event was refused and goes to the dead-letter topic"
             );
         }
-        self.account.report(&self.core, &self.link, now);
+        self.account.report(&self.core, &self.link, self.standing(idle), now);
         Ok(idle)
     }
 
@@ -247,13 +247,20 @@ impl<S: Sink + Send> Driver<S> {
             && let Some(settled) = self.storing.due(self.core.settled(), self.sink.stored(), hurry, now)
             && self.sink.seal(settled)
         {
-            self.storing.begun(now);
+            self.storing.begun(settled.flush, self.sink.stored(), now);
         }
     }
 
     /// What may be confirmed to the slot: not more than is stored in Kafka, where positions are.
     fn confirmable(&self, stored: Option<Lsn>) -> Lsn {
         self.core.flush().min(stored.unwrap_or(LIMITLESS))
+    }
+
+    /// How far the slot is or may be, and whether anything waits to go on from there.
+    fn standing(&self, idle: Idle) -> Standing {
+        let flush = self.confirmable(self.sink.stored()).max(self.storing.start());
+        let is_held_up = matches!(idle, Idle::Sink | Idle::Window | Idle::Returned);
+        Standing { flush, waits: is_held_up || flush < self.core.flush() }
     }
 
     /// Whether nothing is left to do before the end.

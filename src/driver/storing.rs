@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::anchor::{Anchor, PositionError, Started};
+use super::anchor::{Anchor, Attempt, PositionError, Started};
 use super::link::Beginning;
 use crate::fault::Fault;
 use crate::relay::boundary::{Checkpoint, Lsn};
@@ -49,6 +49,11 @@ impl Storing {
     /// Whether events may be taken: it is known up to where they are in Kafka.
     pub(super) const fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
+    }
+
+    /// Where the slot stood when the last connection was made.
+    pub(super) const fn start(&self) -> Lsn {
+        self.start
     }
 
     /// The slot is ours.
@@ -119,7 +124,9 @@ impl Storing {
     }
 
     /// Storing has begun.
-    pub(super) fn begun(&mut self, now: Instant) {
-        self.anchor.begun(now);
+    pub(super) fn begun(&mut self, flush: Lsn, stored: Option<Lsn>, now: Instant) {
+        if self.anchor.begun(flush, stored, now) == Attempt::Again {
+            tracing::warn!(key = self.key, lsn = %flush, "the position could not be stored in kafka, it is tried again");
+        }
     }
 }
