@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::relay::boundary::{Checkpoint, Lsn, Position};
-use crate::sink::{Cluster, POSITIONS_TOPIC, StoredPosition};
+use crate::sink::{POSITIONS_TOPIC, StoredPosition};
 
 /// How often a position is stored without a record at most: the slot of an idle outbox in a busy database is confirmed as
 /// often, and keeps so much log.
@@ -69,20 +69,6 @@ pub enum PositionError {
         /// The key of the position.
         key: String,
     },
-    /// The position is of another timeline.
-    #[error(
-        "topic {POSITIONS_TOPIC} has a position of timeline {stored} for this relay, and the server is on timeline {found}: a standby was promoted, and the same LSN may mean other events now; check what was published after the slot's position {start}, then write a null value under the key {key} to the topic and start again: the relay begins where the slot stands"
-    )]
-    Timeline {
-        /// The position's.
-        stored: u32,
-        /// The server's.
-        found: u32,
-        /// Where the slot stands.
-        start: Lsn,
-        /// The key of the position.
-        key: String,
-    },
 }
 
 /// A slot that streams.
@@ -94,8 +80,6 @@ pub(super) struct Started {
     pub(super) start: Lsn,
     /// Where the server's log ends; not before what it has confirmed.
     pub(super) end: Lsn,
-    /// Whose it is.
-    pub(super) cluster: Cluster,
 }
 
 impl Started {
@@ -106,10 +90,6 @@ impl Started {
     pub(super) fn resume(&self, stored: &StoredPosition, key: &str) -> Result<Position, PositionError> {
         let Checkpoint { position, flush, .. } = stored.checkpoint;
         let key = key.to_owned();
-        if stored.cluster.timeline != self.cluster.timeline {
-            let (stored, found) = (stored.cluster.timeline, self.cluster.timeline);
-            return Err(PositionError::Timeline { stored, found, start: self.start, key });
-        }
         if flush > self.end {
             return Err(PositionError::Rewound { end: self.end, flush, key });
         }
@@ -175,32 +155,31 @@ impl Anchor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::Cluster;
 
     fn started(start: u64, end: u64) -> Started {
-        let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
-        Started { slot: "s".to_owned(), start: Lsn(start), end: Lsn(end), cluster }
+        Started { slot: "s".to_owned(), start: Lsn(start), end: Lsn(end) }
     }
 
-    fn stored(flush: u64, timeline: u32) -> StoredPosition {
+    fn stored(flush: u64) -> StoredPosition {
         let position = Position { commit: Lsn(flush + 5), ordinal: 2 };
-        let cluster = Cluster { system_identifier: "7".to_owned(), timeline };
+        let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
         StoredPosition { checkpoint: Checkpoint { position, committed_at: None, flush: Lsn(flush) }, cluster }
     }
 
     #[test]
     fn a_slot_behind_the_position_is_resumed_and_one_ahead_of_it_is_a_gap() {
         for start in [50, 100] {
-            let resumed = started(start, 900).resume(&stored(100, 1), "k").expect("no gap");
+            let resumed = started(start, 900).resume(&stored(100), "k").expect("no gap");
             assert_eq!(resumed, Position { commit: Lsn(105), ordinal: 2 });
         }
-        let gap = started(101, 900).resume(&stored(100, 1), "r/s").expect_err("a gap").to_string();
+        let gap = started(101, 900).resume(&stored(100), "r/s").expect_err("a gap").to_string();
         assert!(gap.starts_with("slot s stands at 0/65, past the 0/64") && gap.contains("key r/s"), "{gap}");
     }
 
     #[test]
-    fn a_position_of_another_history_is_no_place_to_begin() {
-        assert!(matches!(started(50, 99).resume(&stored(100, 1), "k"), Err(PositionError::Rewound { .. })));
-        assert!(matches!(started(50, 900).resume(&stored(100, 2), "k"), Err(PositionError::Timeline { .. })));
+    fn a_position_past_the_end_of_the_log_is_no_place_to_begin() {
+        assert!(matches!(started(50, 99).resume(&stored(100), "k"), Err(PositionError::Rewound { .. })));
     }
 
     #[test]

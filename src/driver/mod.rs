@@ -157,7 +157,7 @@ impl<S: Sink + Send> Driver<S> {
                     outcome?;
                     self.account.settle(&mut self.core, &mut deliveries);
                     if let Some(opened) = deliveries.opened.take() {
-                        self.storing.handle_opened(opened, &mut self.core, &mut self.sink)?;
+                        self.storing.handle_opened(opened, &mut self.core)?;
                     }
                 }
                 // 3. The core waits for one answer at a time.

@@ -26,8 +26,8 @@ pub(super) struct Storing {
 enum State {
     /// There was no connection yet.
     Closed,
-    /// Kafka was asked when this cluster's slot was ours.
-    Opening(Cluster),
+    /// Kafka was asked when the slot was ours.
+    Opening,
     Open,
 }
 
@@ -63,7 +63,10 @@ impl Storing {
         self.from_the_first |= *from_the_first && !self.is_open();
         if matches!(self.state, State::Closed) {
             let cluster = Cluster { system_identifier: origin.system_identifier.clone(), timeline: origin.timeline };
-            self.state = if sink.open(&cluster) { State::Opening(cluster) } else { State::Open };
+            if self.from_the_first {
+                sink.disown_stored();
+            }
+            self.state = if sink.open(&cluster) { State::Opening } else { State::Open };
         }
     }
 
@@ -71,8 +74,8 @@ impl Storing {
     ///
     /// # Errors
     /// [`Fault::Position`]: that does not go with the slot.
-    pub(super) fn handle_opened(&mut self, opened: Opened, core: &mut Core, sink: &mut impl Sink) -> Result<(), Fault> {
-        let State::Opening(cluster) = std::mem::replace(&mut self.state, State::Open) else { return Ok(()) };
+    pub(super) fn handle_opened(&mut self, opened: Opened, core: &mut Core) -> Result<(), Fault> {
+        let State::Opening = std::mem::replace(&mut self.state, State::Open) else { return Ok(()) };
         match opened.stored {
             Kept::Nothing if self.noted.is_some() && !self.from_the_first => {
                 let (slot, start, key) = (self.slot.clone(), self.start, self.key.clone());
@@ -85,10 +88,9 @@ impl Storing {
             // Rows from before a slot have no place that a later attempt finds again.
             Kept::Position(_) if self.from_the_first => {
                 tracing::info!(key = self.key, "the position in kafka is not of this slot, which is new");
-                sink.disown_stored();
             }
             Kept::Position(stored) => {
-                let started = Started { slot: self.slot.clone(), start: self.start, end: self.wal_end, cluster };
+                let started = Started { slot: self.slot.clone(), start: self.start, end: self.wal_end };
                 let position = started.resume(&stored, &self.key)?;
                 core.handle_stored(&stored.checkpoint);
                 tracing::info!(

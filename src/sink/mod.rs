@@ -122,7 +122,8 @@ pub trait Sink {
         false
     }
 
-    /// The position that was found is of an earlier slot: nothing of it counts as stored, and the next one replaces it.
+    /// The slot is new. A position that is found is of an earlier one: nothing of it counts as stored, and the next one replaces it.
+    /// To be said before [`Self::open`].
     fn disown_stored(&mut self) {}
 
     /// The flush LSN that is stored in Kafka, past which the slot must not be confirmed; `None` where none is kept.

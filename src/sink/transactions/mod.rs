@@ -55,7 +55,7 @@ use crate::relay::boundary::{Failure, Ticket, Verdict};
 use blame::Blame;
 use calls::{Ended, Stop};
 use contents::Contents;
-use recovery::{Maker, Recovered};
+use recovery::{History, Maker, Recovered};
 
 pub use error::TransactionsError;
 pub use positions::{Cluster, Kept, POSITIONS_TOPIC, StoredPosition};
@@ -240,8 +240,8 @@ impl TransactionalSink {
             generation.retire();
         }
         let (maker, stopped) = (self.maker.clone(), self.stop.flag());
-        let known = self.known_positions();
-        let task = async move { Answer::Recovered(Box::new(maker.recover(cluster, known, stopped).await)) };
+        let (known, history) = (self.known_positions(), History { cluster, is_new: self.is_disowned });
+        let task = async move { Answer::Recovered(Box::new(maker.recover(history, known, stopped).await)) };
         self.phase = Phase::Calling(tokio::spawn(task));
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The topic in which each relay keeps how far it is: written in the transaction that makes it true, read at the start.
 
 use std::ops::Deref;
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -20,6 +21,8 @@ pub const POSITIONS_TOPIC: &str = "walpost.positions";
 const ANSWER: Duration = Duration::from_secs(5);
 /// How often the end of what is committed is looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// How often it is told that another relay's transaction is waited for.
+const TELLING: Duration = Duration::from_secs(10);
 /// How long reading may take before it is begun again.
 const READING: Duration = Duration::from_secs(120);
 /// Offsets from the end in which a position is looked for before all are read.
@@ -58,13 +61,6 @@ impl Kept {
     /// The position, if there is one.
     #[must_use]
     pub const fn position(&self) -> Option<&StoredPosition> {
-        match self {
-            Self::Position(stored) => Some(stored),
-            Self::Nothing | Self::TakenBack => None,
-        }
-    }
-
-    pub(super) fn into_position(self) -> Option<StoredPosition> {
         match self {
             Self::Position(stored) => Some(stored),
             Self::Nothing | Self::TakenBack => None,
@@ -138,6 +134,8 @@ pub(super) enum ReadError {
     NotAuthorized,
     /// What is there is no position.
     Malformed,
+    /// The topic has so many partitions, and the last position in one is not the last in all.
+    Partitioned(usize),
     /// Nobody waits for the answer any more.
     Stopped,
 }
@@ -191,6 +189,11 @@ impl Reader {
         if let Some(error) = topic.error() {
             return Err(KafkaError::MetadataFetch(error.into()).into());
         }
+        check_layout(topic.partitions().len())?;
+        tell_of_risk(
+            metadata.brokers().len(),
+            topic.partitions().iter().map(|partition| partition.replicas().len()).min(),
+        );
         let deadline = Instant::now() + READING;
         let mut found = Kept::Nothing;
         for partition in topic.partitions() {
@@ -200,12 +203,13 @@ impl Reader {
                 let (_, end) = uncommitted.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
                 // Only a position of this relay's is waited for, whether it was committed or not: others may hang for long.
                 let is_hidden = span.1 < end && place.last(uncommitted, span.1, end, stopped)?.is_some();
-                let mut told = false;
+                let mut tell_at = Instant::now();
                 while is_hidden && span.1 < end {
                     if stopped() {
                         return Err(ReadError::Stopped);
                     }
-                    if !std::mem::replace(&mut told, true) {
+                    if Instant::now() >= tell_at {
+                        tell_at += TELLING;
                         tracing::info!(topic = POSITIONS_TOPIC, "waiting for a transaction of another relay to end");
                     }
                     std::thread::sleep(TICK);
@@ -223,6 +227,29 @@ impl Reader {
         }
         Ok(found)
     }
+}
+
+/// Positions must have one order.
+const fn check_layout(partitions: usize) -> Result<(), ReadError> {
+    if partitions > 1 { Err(ReadError::Partitioned(partitions)) } else { Ok(()) }
+}
+
+/// Warns once of positions that one broker alone has though there are more.
+fn tell_of_risk(brokers: usize, replicas: Option<usize>) {
+    static TOLD: Once = Once::new();
+    if is_at_risk(brokers, replicas) {
+        TOLD.call_once(|| {
+            tracing::warn!(
+                topic = POSITIONS_TOPIC,
+                brokers,
+                "the topic has one replica: should its broker lose it, events are published twice; raise its replication factor"
+            );
+        });
+    }
+}
+
+fn is_at_risk(brokers: usize, replicas: Option<usize>) -> bool {
+    brokers > 1 && replicas == Some(1)
 }
 
 struct Place<'a> {
@@ -326,6 +353,21 @@ mod tests {
 
     use super::*;
     use crate::relay::boundary::{Lsn, Position};
+
+    #[test]
+    fn positions_are_in_one_partition_and_on_more_than_one_broker_where_there_are_more() {
+        assert!(check_layout(1).is_ok());
+        assert!(matches!(check_layout(2), Err(ReadError::Partitioned(2))));
+        assert!(is_at_risk(3, Some(1)));
+        assert!(!is_at_risk(1, Some(1)) && !is_at_risk(3, Some(2)) && !is_at_risk(3, None));
+    }
+
+    #[test]
+    fn a_null_is_no_missing_record() {
+        assert!(matches!(Kept::of(None), Ok(Kept::Nothing)));
+        assert!(matches!(Kept::of(Some(None)), Ok(Kept::TakenBack)));
+        assert!(matches!(Kept::of(Some(Some(b"{}".to_vec()))), Err(ReadError::Malformed)));
+    }
 
     #[test]
     fn a_position_is_json_that_a_person_can_read() {

@@ -39,9 +39,12 @@ pub(super) fn position(producer: &BaseProducer, key: &str, value: Option<&str>) 
 }
 
 /// Commits its open transaction.
-pub(super) async fn commit(producer: BaseProducer) {
-    let committed = tokio::task::spawn_blocking(move || producer.commit_transaction(PATIENCE)).await;
-    committed.expect("committing does not panic").expect("a commit");
+pub(super) async fn commit(producer: BaseProducer) -> BaseProducer {
+    let committed = tokio::task::spawn_blocking(move || {
+        producer.commit_transaction(PATIENCE).expect("a commit");
+        producer
+    });
+    committed.await.expect("committing does not panic")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,4 +173,27 @@ async fn a_position_of_another_cluster_fences_nobody() {
     let mut second = Relay::start_with(&exact(&harness, ""));
     assert_eq!(second.exit().await.code(), Some(64), "{}", second.log());
     assert!(second.log().contains("give this relay another [relay] name"), "{}", second.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_copy_does_not_fence_the_original() {
+    let harness = Harness::new("exact promoted").await;
+    prepare(&harness).await;
+    let mut relay = ready(&harness).await;
+    relay.wait_for_log("rows from before the slot are published").await;
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+    // The original's relay writes on, on another timeline.
+    let original = producer(&harness, &format!("walpost.exact.{}", harness.name())).await;
+    let system = harness.query_text("select system_identifier::text from pg_control_system()").await.expect("a text");
+    let value =
+        format!(r#"{{"position":"0/1/1","flush":"0/1","system_identifier":"{system}","timeline":99,"version":"0"}}"#);
+    original.begin_transaction().expect("a transaction");
+    position(&original, &format!("exact/{}", harness.name()), Some(&value));
+    let original = commit(original).await;
+    let mut copy = Relay::start_with(&exact(&harness, ""));
+    assert_eq!(copy.exit().await.code(), Some(69), "{}", copy.log());
+    assert!(copy.log().contains("has a position of timeline 99"), "{}", copy.log());
+    original.begin_transaction().expect("it was not fenced");
+    position(&original, &format!("exact/{}", harness.name()), Some(&value));
+    commit(original).await;
 }
