@@ -133,7 +133,7 @@ impl Fault {
             Self::Sink(SinkError::Stopped) => exit::FAILED,
             Self::Source(SourceError::SlotName(_) | SourceError::ColumnMissing { .. }) => exit::CONFIGURATION,
             Self::Source(_) | Self::Database(_) | Self::KafkaUnreachable { .. } => exit::UNAVAILABLE,
-            Self::Halt(Halt::Stream { .. }) => exit::UNAVAILABLE,
+            Self::Halt(Halt::Stream { .. } | Halt::Displaced { .. }) => exit::UNAVAILABLE,
             Self::Halt(Halt::Layout(_) | Halt::Refused { .. }) => exit::REFUSED,
             Self::ShutdownTimeout { .. }
             | Self::Unconfirmed { .. }

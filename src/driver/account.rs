@@ -15,6 +15,15 @@ use crate::telemetry::{Progress, Side, Telemetry};
 /// How often progress is written to the telemetry at most.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
+/// What of the relay's course the core alone does not know.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    /// How far the slot may be confirmed.
+    pub(super) flush: Lsn,
+    /// Whether an event or a position waits to go to Kafka.
+    pub(super) waits: bool,
+}
+
 /// What was told, so that each thing is told once.
 pub(super) struct Account {
     telemetry: Arc<Telemetry>,
@@ -65,7 +74,7 @@ impl Account {
     }
 
     /// Tells how far the relay is, if it is time.
-    pub(super) fn report(&mut self, core: &Core, link: &Link, now: Instant) {
+    pub(super) fn report(&mut self, core: &Core, link: &Link, standing: Standing, now: Instant) {
         if self.progress_at.is_some_and(|at| now < at) {
             return;
         }
@@ -75,9 +84,10 @@ impl Account {
         let progress = Progress {
             position: core.accepted(),
             received,
-            flush: core.flush(),
+            flush: standing.flush,
             server_end: Lsn(self.server_end.load(Ordering::Relaxed)).max(received),
             owed: core.owed(),
+            waits: standing.waits,
             lag: core.oldest().map(|oldest| age(oldest, clock)).unwrap_or_default(),
         };
         self.telemetry.set_progress(&progress, now);

@@ -4,11 +4,13 @@
 use std::time::{Duration, Instant};
 
 use crate::relay::boundary::{Checkpoint, Lsn, Position};
-use crate::sink::{Cluster, POSITIONS_TOPIC, StoredPosition};
+use crate::sink::{POSITIONS_TOPIC, StoredPosition};
 
 /// How often a position is stored without a record at most: the slot of an idle outbox in a busy database is confirmed as
 /// often, and keeps so much log.
 const STORE_INTERVAL: Duration = Duration::from_secs(10);
+/// The first and the longest wait before a position that could not be stored is given to the sink again.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// The slot and the position in Kafka do not belong together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,16 +41,30 @@ pub enum PositionError {
         /// The key of the position.
         key: String,
     },
-    /// The position is of another timeline.
+    /// The relay has stored positions, and there is none.
     #[error(
-        "topic {POSITIONS_TOPIC} has a position of timeline {stored} for this relay, and the server is on timeline {found}: a standby was promoted, and the same LSN may mean other events now; check what was published after the slot's position {start}, then write a null value under the key {key} to the topic and start again: the relay begins where the slot stands"
+        "topic {POSITIONS_TOPIC} has nothing under the key {key}, though the relay of slot {slot} has stored positions there: the topic was deleted, or its records expired or were lost, or [relay] name was changed. Events committed after the slot's position {start} may be in Kafka already; restore the record if you can; else compare what was published after {start}, write a null value under the key {key} to the topic and start again: the relay begins where the slot stands, and what is in Kafka already is published twice"
     )]
-    Timeline {
-        /// The position's.
-        stored: u32,
-        /// The server's.
-        found: u32,
-        /// Where the slot stands.
+    Lost {
+        /// The slot.
+        slot: String,
+        /// Where it stands.
+        start: Lsn,
+        /// The key of the position.
+        key: String,
+    },
+    /// The log has gone on from an earlier state, and has other events where the position is.
+    #[error(
+        "topic {POSITIONS_TOPIC} has the position {position} for this relay, and that event is not in the WAL behind slot {slot}: {found}; the database was restored to an earlier state and has gone on from there, or [postgres] publication names another one now. Nothing was published or confirmed: of the events committed after {start} some may be in Kafka not at all, and Kafka may have some that the database has lost; compare what was published with the outbox table; then write a null value under the key {key} to the topic and start again: the relay begins where the slot stands and publishes everything after {start}"
+    )]
+    Displaced {
+        /// The position.
+        position: Position,
+        /// What is there instead.
+        found: &'static str,
+        /// The slot.
+        slot: String,
+        /// Where it stands.
         start: Lsn,
         /// The key of the position.
         key: String,
@@ -64,8 +80,6 @@ pub(super) struct Started {
     pub(super) start: Lsn,
     /// Where the server's log ends; not before what it has confirmed.
     pub(super) end: Lsn,
-    /// Whose it is.
-    pub(super) cluster: Cluster,
 }
 
 impl Started {
@@ -74,12 +88,8 @@ impl Started {
     /// # Errors
     /// [`PositionError`]: going on could pass over events for good.
     pub(super) fn resume(&self, stored: &StoredPosition, key: &str) -> Result<Position, PositionError> {
-        let Checkpoint { position, flush } = stored.checkpoint;
+        let Checkpoint { position, flush, .. } = stored.checkpoint;
         let key = key.to_owned();
-        if stored.cluster.timeline != self.cluster.timeline {
-            let (stored, found) = (stored.cluster.timeline, self.cluster.timeline);
-            return Err(PositionError::Timeline { stored, found, start: self.start, key });
-        }
         if flush > self.end {
             return Err(PositionError::Rewound { end: self.end, flush, key });
         }
@@ -93,12 +103,30 @@ impl Started {
 /// When the next position is stored without a record.
 #[derive(Debug, Default)]
 pub(super) struct Anchor {
-    last: Option<Instant>,
+    last: Option<Storing>,
+}
+
+/// A position that was given to the sink.
+#[derive(Clone, Copy, Debug)]
+struct Storing {
+    flush: Lsn,
+    at: Instant,
+    /// How long the next attempt waits, should this one fail.
+    back_off: Duration,
+}
+
+/// What an attempt to store a position is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// The one before has succeeded, or there was none.
+    First,
+    /// The one before has failed.
+    Again,
 }
 
 impl Anchor {
     /// What is to be stored now: everything is in Kafka up to `settled`, and `stored` is what is kept there. Whoever is in a
-    /// hurry does not wait for the interval.
+    /// hurry does not wait for the interval, but for the back-off where storing has failed.
     pub(super) fn due(
         &self,
         settled: Option<Checkpoint>,
@@ -106,59 +134,84 @@ impl Anchor {
         hurry: bool,
         now: Instant,
     ) -> Option<Checkpoint> {
-        let is_time = hurry || self.last.is_none_or(|last| now >= last + STORE_INTERVAL);
+        let is_time = match self.last {
+            None => true,
+            Some(last) if stored < Some(last.flush) => now >= last.at + last.back_off,
+            Some(last) => hurry || now >= last.at + STORE_INTERVAL,
+        };
         settled.filter(|settled| is_time && stored.is_some_and(|stored| stored < settled.flush))
     }
 
-    /// Storing has begun.
-    pub(super) fn begun(&mut self, now: Instant) {
-        self.last = Some(now);
+    /// Storing everything up to `flush` has begun. The sink does one thing after the other, so that the last one has failed if
+    /// it is not in what is stored.
+    pub(super) fn begun(&mut self, flush: Lsn, stored: Option<Lsn>, now: Instant) -> Attempt {
+        let failed = self.last.filter(|last| stored < Some(last.flush));
+        let back_off = failed.map_or(BACK_OFF.0, |failed| (failed.back_off * 2).min(BACK_OFF.1));
+        self.last = Some(Storing { flush, at: now, back_off });
+        if failed.is_some() { Attempt::Again } else { Attempt::First }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::Cluster;
 
     fn started(start: u64, end: u64) -> Started {
-        let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
-        Started { slot: "s".to_owned(), start: Lsn(start), end: Lsn(end), cluster }
+        Started { slot: "s".to_owned(), start: Lsn(start), end: Lsn(end) }
     }
 
-    fn stored(flush: u64, timeline: u32) -> StoredPosition {
+    fn stored(flush: u64) -> StoredPosition {
         let position = Position { commit: Lsn(flush + 5), ordinal: 2 };
-        let cluster = Cluster { system_identifier: "7".to_owned(), timeline };
-        StoredPosition { checkpoint: Checkpoint { position, flush: Lsn(flush) }, cluster }
+        let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
+        StoredPosition { checkpoint: Checkpoint { position, committed_at: None, flush: Lsn(flush) }, cluster }
     }
 
     #[test]
     fn a_slot_behind_the_position_is_resumed_and_one_ahead_of_it_is_a_gap() {
         for start in [50, 100] {
-            let resumed = started(start, 900).resume(&stored(100, 1), "k").expect("no gap");
+            let resumed = started(start, 900).resume(&stored(100), "k").expect("no gap");
             assert_eq!(resumed, Position { commit: Lsn(105), ordinal: 2 });
         }
-        let gap = started(101, 900).resume(&stored(100, 1), "r/s").expect_err("a gap").to_string();
+        let gap = started(101, 900).resume(&stored(100), "r/s").expect_err("a gap").to_string();
         assert!(gap.starts_with("slot s stands at 0/65, past the 0/64") && gap.contains("key r/s"), "{gap}");
     }
 
     #[test]
-    fn a_position_of_another_history_is_no_place_to_begin() {
-        assert!(matches!(started(50, 99).resume(&stored(100, 1), "k"), Err(PositionError::Rewound { .. })));
-        assert!(matches!(started(50, 900).resume(&stored(100, 2), "k"), Err(PositionError::Timeline { .. })));
+    fn a_position_past_the_end_of_the_log_is_no_place_to_begin() {
+        assert!(matches!(started(50, 99).resume(&stored(100), "k"), Err(PositionError::Rewound { .. })));
     }
 
     #[test]
     fn a_position_is_stored_alone_when_the_slot_could_move_and_not_too_often() {
         let now = Instant::now();
-        let settled = Some(Checkpoint { position: Position::default(), flush: Lsn(10) });
+        let settled = Some(Checkpoint { flush: Lsn(10), ..Checkpoint::default() });
         let mut anchor = Anchor::default();
         assert_eq!(anchor.due(settled, Some(Lsn(9)), false, now), settled, "the first at once");
-        anchor.begun(now);
+        anchor.begun(Lsn(9), Some(Lsn(8)), now);
         assert_eq!(anchor.due(settled, Some(Lsn(9)), false, now), None);
         assert_eq!(anchor.due(settled, Some(Lsn(9)), true, now), settled);
         assert_eq!(anchor.due(settled, Some(Lsn(9)), false, now + STORE_INTERVAL), settled);
         assert_eq!(anchor.due(settled, Some(Lsn(10)), true, now), None, "it is stored");
         assert_eq!(anchor.due(None, Some(Lsn(9)), true, now), None, "something is owed");
         assert_eq!(anchor.due(settled, None, true, now), None, "nothing is kept in Kafka");
+    }
+
+    #[test]
+    fn a_position_that_can_not_be_stored_is_tried_less_and_less_often() {
+        let (mut now, stored) = (Instant::now(), Some(Lsn(9)));
+        let settled = Some(Checkpoint { flush: Lsn(10), ..Checkpoint::default() });
+        let mut anchor = Anchor::default();
+        assert_eq!(anchor.begun(Lsn(10), stored, now), Attempt::First);
+        for millis in [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
+            let back_off = Duration::from_millis(millis);
+            assert_eq!(anchor.due(settled, stored, true, now + back_off - Duration::from_millis(1)), None);
+            assert_eq!(anchor.due(settled, stored, true, now + back_off), settled);
+            now += back_off;
+            assert_eq!(anchor.begun(Lsn(10), stored, now), Attempt::Again);
+        }
+        let settled = Some(Checkpoint { flush: Lsn(11), ..Checkpoint::default() });
+        assert_eq!(anchor.due(settled, Some(Lsn(10)), true, now), settled, "it was stored at last");
+        assert_eq!(anchor.begun(Lsn(11), Some(Lsn(10)), now), Attempt::First);
     }
 }

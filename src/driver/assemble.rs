@@ -11,6 +11,7 @@ use super::account::Account;
 use super::backfill_note::BackfillNote;
 use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
+use super::position_note::PositionNote;
 use super::publication::PublicationWatch;
 use super::storing::Storing;
 use super::upkeep::Upkeep;
@@ -99,12 +100,9 @@ pub(super) fn around<S>(
         core: Core::new(settings(config, &postgres)),
         sink,
         link: Link::new(source.clone(), Arc::clone(&publication)),
-        backfill_note: BackfillNote::new(source),
-        storing: Storing::new(
-            postgres.clone(),
-            config.postgres.slot.as_str().to_owned(),
-            transactions(config).position_key(),
-        ),
+        backfill_note: BackfillNote::new(source.clone()),
+        position_note: PositionNote::new(source),
+        storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
         lookup: Lookup::new(postgres.clone(), topics, config.relay.create_topics, Arc::clone(telemetry)),
         account: Account::new(Arc::clone(telemetry), kafka, Arc::clone(&server_end), Arc::clone(&may_drop)),
         findings,

@@ -25,20 +25,28 @@ const FIRST_CONNECTION: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) enum LinkEvent {
     /// The stream has begun.
-    Up {
-        /// Everything before this LSN had been confirmed.
-        start: Lsn,
-        /// Whose stream it is.
-        origin: Origin,
-        /// It begins with the rows from before the slot, in another order perhaps than an earlier attempt had them.
-        from_the_first: bool,
-    },
+    Up(Beginning),
     /// Messages.
     Batch(Batch),
     /// The connection was lost, or could not be made; the next attempt follows.
     Lost(SourceError),
     /// There will be no connection.
     Dead(SourceError),
+}
+
+/// How a stream begins.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    /// Everything before this LSN had been confirmed.
+    pub(super) start: Lsn,
+    /// Where the server's log ended then.
+    pub(super) wal_end: Lsn,
+    /// A position in Kafka that is noted in the database.
+    pub(super) noted: Option<Lsn>,
+    /// Whose stream it is.
+    pub(super) origin: Origin,
+    /// It begins with the rows from before the slot, in another order perhaps than an earlier attempt had them.
+    pub(super) from_the_first: bool,
 }
 
 /// What a confirmation asks for.
@@ -196,7 +204,7 @@ impl Link {
     fn connected(&mut self, source: Source) -> LinkEvent {
         self.give_up = None;
         self.publication.note_streaming();
-        let origin = source.origin.clone();
+        let (origin, wal_end, noted) = (source.origin.clone(), source.wal_end, source.noted);
         self.last = Some(origin.clone());
         // While the rows from before the slot are under way nothing of it counts as confirmed.
         let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
@@ -209,7 +217,7 @@ impl Link {
             self.resume = Some(Resume::Confirmed(known.max(source.start)));
         }
         self.state = State::Up(Box::new(source));
-        LinkEvent::Up { start, origin, from_the_first }
+        LinkEvent::Up(Beginning { start, wal_end, noted, origin, from_the_first })
     }
 
     /// No connection any more, and no confirmation: this slot may not be the one that was streamed from.

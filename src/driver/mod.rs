@@ -9,7 +9,8 @@
 //! | 5 | the replication connection, when the core wants input or there is none | the core |
 //! | 6 | the core's own time, or a second | the core, and the telemetry |
 //! | 7 | what the upkeep has found out | the caller |
-//! | 8 | the end of the time for stopping | the caller |
+//! | 8 | the note that positions are kept in Kafka | nobody |
+//! | 9 | the end of the time for stopping | the caller |
 //!
 //! Every arm is cancel-safe, and none goes before another: with deliveries always first, a busy Kafka would keep the relay from
 //! reading until the window is empty.
@@ -20,6 +21,7 @@ mod assemble;
 mod backfill_note;
 mod link;
 mod lookup;
+mod position_note;
 mod publication;
 mod storing;
 mod upkeep;
@@ -40,11 +42,12 @@ use crate::telemetry::Telemetry;
 
 pub use anchor::PositionError;
 
-use account::Account;
+use account::{Account, Standing};
 use assemble::Parts;
 use backfill_note::BackfillNote;
 use link::{Confirm, Link, LinkEvent};
 use lookup::{Lookup, TopicSource};
+use position_note::PositionNote;
 use storing::Storing;
 
 /// How long the loop waits at most, so that the telemetry tells of an outage in which nothing moves.
@@ -96,6 +99,7 @@ struct Driver<S> {
     sink: S,
     link: Link,
     backfill_note: BackfillNote,
+    position_note: PositionNote,
     lookup: Lookup,
     storing: Storing,
     account: Account,
@@ -127,6 +131,7 @@ impl<S: Sink + Send> Driver<S> {
                 self.handle_link(lost)?;
             }
             self.seal(stop_by.is_some());
+            self.position_note.keep(self.sink.stored(), Instant::now());
             if self.link.confirm(self.confirmable(self.sink.stored())) == Confirm::NoteBackfill {
                 self.backfill_note.write();
             }
@@ -152,7 +157,7 @@ impl<S: Sink + Send> Driver<S> {
                     outcome?;
                     self.account.settle(&mut self.core, &mut deliveries);
                     if let Some(opened) = deliveries.opened.take() {
-                        self.storing.handle_opened(opened, &mut self.core).await?;
+                        self.storing.handle_opened(opened, &mut self.core)?;
                     }
                 }
                 // 3. The core waits for one answer at a time.
@@ -165,7 +170,9 @@ impl<S: Sink + Send> Driver<S> {
                 () = sleep_until(wake) => {}
                 // 7. Rows would be missed from here on.
                 Some(found) = self.findings.recv() => return Err(found.into()),
-                // 8. What is in flight stays unconfirmed.
+                // 8. Nothing waits for it.
+                () = self.position_note.written() => {}
+                // 9. What is in flight stays unconfirmed.
                 () = sleep_until(*stop_by) => {
                     let (records, waits_for) = (self.core.owed().records, self.waits_for(idle));
                     // A position that could not be stored is found again from the slot's.
@@ -181,7 +188,7 @@ impl<S: Sink + Send> Driver<S> {
     /// Lets the core work until it waits for something.
     fn poll(&mut self) -> Result<Idle, Fault> {
         let now = Instant::now();
-        let sink = &mut self.sink;
+        let (sink, storing) = (&mut self.sink, &self.storing);
         let mut fatal: Option<SinkError> = None;
         let idle = self.core.poll(now, |ticket: Ticket, record: &Record<'_>| match sink.send(ticket, record) {
             Ok(()) => Offer::Taken,
@@ -191,7 +198,8 @@ impl<S: Sink + Send> Driver<S> {
                 fatal = Some(error);
                 Offer::Full
             }
-        })?;
+        });
+        let idle = idle.map_err(|halt| storing.explain(halt))?;
         if let Some(error) = fatal {
             return Err(error.into());
         }
@@ -207,7 +215,7 @@ impl<S: Sink + Send> Driver<S> {
                 "event was refused and goes to the dead-letter topic"
             );
         }
-        self.account.report(&self.core, &self.link, now);
+        self.account.report(&self.core, &self.link, self.standing(idle), now);
         Ok(idle)
     }
 
@@ -239,13 +247,20 @@ impl<S: Sink + Send> Driver<S> {
             && let Some(settled) = self.storing.due(self.core.settled(), self.sink.stored(), hurry, now)
             && self.sink.seal(settled)
         {
-            self.storing.begun(now);
+            self.storing.begun(settled.flush, self.sink.stored(), now);
         }
     }
 
     /// What may be confirmed to the slot: not more than is stored in Kafka, where positions are.
     fn confirmable(&self, stored: Option<Lsn>) -> Lsn {
         self.core.flush().min(stored.unwrap_or(LIMITLESS))
+    }
+
+    /// How far the slot is or may be, and whether anything waits to go on from there.
+    fn standing(&self, idle: Idle) -> Standing {
+        let flush = self.confirmable(self.sink.stored()).max(self.storing.start());
+        let is_held_up = matches!(idle, Idle::Sink | Idle::Window | Idle::Returned);
+        Standing { flush, waits: is_held_up || flush < self.core.flush() }
     }
 
     /// Whether nothing is left to do before the end.
@@ -269,13 +284,14 @@ impl<S: Sink + Send> Driver<S> {
     fn handle_link(&mut self, event: LinkEvent) -> Result<(), Fault> {
         match event {
             LinkEvent::Batch(batch) => self.core.handle_batch(batch),
-            LinkEvent::Up { start, origin, from_the_first } => {
-                if from_the_first {
+            LinkEvent::Up(beginning) => {
+                if beginning.from_the_first {
                     self.core.handle_first_rows();
                 }
-                self.core.handle_connected(start);
-                self.storing.handle_up(start, &origin, from_the_first, &mut self.sink);
-                self.account.note_streaming(start);
+                self.core.handle_connected(beginning.start);
+                self.storing.handle_up(&beginning, &mut self.sink);
+                self.position_note.handle_up(beginning.noted);
+                self.account.note_streaming(beginning.start);
             }
             LinkEvent::Lost(error) => {
                 self.core.handle_disconnected();

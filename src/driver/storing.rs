@@ -1,28 +1,24 @@
 //! What the driver keeps of a sink that stores positions: whether it has found the last one, and when the next is due.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::LIMITLESS;
-use super::anchor::{Anchor, Started};
+use super::anchor::{Anchor, Attempt, PositionError, Started};
+use super::link::Beginning;
 use crate::fault::Fault;
-use crate::postgres::{ConnectOptions, Connection};
-use crate::relay::Core;
 use crate::relay::boundary::{Checkpoint, Lsn};
-use crate::sink::{Cluster, Opened, Sink};
-use crate::source::{Origin, SourceError};
-
-/// How long the server may take to say where its log ends.
-const ANSWER: Duration = Duration::from_secs(3);
+use crate::relay::{Core, Halt};
+use crate::sink::{Cluster, Kept, Opened, Sink};
 
 /// Where the relay is with the positions in Kafka. For a sink that stores none it is always open.
 pub(super) struct Storing {
-    postgres: ConnectOptions,
     slot: String,
     /// The key of the position, for messages.
     key: String,
     state: State,
     /// As the last connection found it.
     start: Lsn,
+    wal_end: Lsn,
+    noted: Option<Lsn>,
     from_the_first: bool,
     anchor: Anchor,
 }
@@ -30,15 +26,24 @@ pub(super) struct Storing {
 enum State {
     /// There was no connection yet.
     Closed,
-    /// Kafka was asked when this cluster's slot was ours.
-    Opening(Cluster),
+    /// Kafka was asked when the slot was ours.
+    Opening,
     Open,
 }
 
 impl Storing {
-    pub(super) fn new(postgres: ConnectOptions, slot: String, key: String) -> Self {
+    pub(super) fn new(slot: String, key: String) -> Self {
         let (state, anchor) = (State::Closed, Anchor::default());
-        Self { postgres, slot, key, state, start: Lsn::default(), from_the_first: false, anchor }
+        Self {
+            slot,
+            key,
+            state,
+            start: Lsn::default(),
+            wal_end: Lsn::default(),
+            noted: None,
+            from_the_first: false,
+            anchor,
+        }
     }
 
     /// Whether events may be taken: it is known up to where they are in Kafka.
@@ -46,13 +51,22 @@ impl Storing {
         matches!(self.state, State::Open)
     }
 
-    /// The slot is ours, and stands at `start`.
-    pub(super) fn handle_up(&mut self, start: Lsn, origin: &Origin, from_the_first: bool, sink: &mut impl Sink) {
-        self.start = start;
-        self.from_the_first |= from_the_first && !self.is_open();
+    /// Where the slot stood when the last connection was made.
+    pub(super) const fn start(&self) -> Lsn {
+        self.start
+    }
+
+    /// The slot is ours.
+    pub(super) fn handle_up(&mut self, beginning: &Beginning, sink: &mut impl Sink) {
+        let Beginning { start, wal_end, noted, origin, from_the_first } = beginning;
+        (self.start, self.wal_end, self.noted) = (*start, *wal_end, *noted);
+        self.from_the_first |= *from_the_first && !self.is_open();
         if matches!(self.state, State::Closed) {
             let cluster = Cluster { system_identifier: origin.system_identifier.clone(), timeline: origin.timeline };
-            self.state = if sink.open(&cluster) { State::Opening(cluster) } else { State::Open };
+            if self.from_the_first {
+                sink.disown_stored();
+            }
+            self.state = if sink.open(&cluster) { State::Opening } else { State::Open };
         }
     }
 
@@ -60,19 +74,25 @@ impl Storing {
     ///
     /// # Errors
     /// [`Fault::Position`]: that does not go with the slot.
-    pub(super) async fn handle_opened(&mut self, opened: Opened, core: &mut Core) -> Result<(), Fault> {
-        let State::Opening(cluster) = std::mem::replace(&mut self.state, State::Open) else { return Ok(()) };
+    pub(super) fn handle_opened(&mut self, opened: Opened, core: &mut Core) -> Result<(), Fault> {
+        let State::Opening = std::mem::replace(&mut self.state, State::Open) else { return Ok(()) };
         match opened.stored {
-            None => tracing::info!(key = self.key, "no position in kafka: it begins where the slot stands"),
+            Kept::Nothing if self.noted.is_some() && !self.from_the_first => {
+                let (slot, start, key) = (self.slot.clone(), self.start, self.key.clone());
+                return Err(PositionError::Lost { slot, start, key }.into());
+            }
+            Kept::Nothing => tracing::info!(key = self.key, "no position in kafka: it begins where the slot stands"),
+            Kept::TakenBack => {
+                tracing::info!(key = self.key, "the position in kafka was taken back: it begins where the slot stands");
+            }
             // Rows from before a slot have no place that a later attempt finds again.
-            Some(_) if self.from_the_first => {
+            Kept::Position(_) if self.from_the_first => {
                 tracing::info!(key = self.key, "the position in kafka is not of this slot, which is new");
             }
-            Some(stored) => {
-                let end = self.end_of_log().await?;
-                let started = Started { slot: self.slot.clone(), start: self.start, end, cluster };
+            Kept::Position(stored) => {
+                let started = Started { slot: self.slot.clone(), start: self.start, end: self.wal_end };
                 let position = started.resume(&stored, &self.key)?;
-                core.handle_stored(position);
+                core.handle_stored(&stored.checkpoint);
                 tracing::info!(
                     position = %position,
                     lsn = %stored.checkpoint.flush,
@@ -83,26 +103,15 @@ impl Storing {
         Ok(())
     }
 
-    /// Where the server's log ends, if it says so now. It may be waiting for this very relay before it shuts down, and then takes no
-    /// question: the check is left out.
-    async fn end_of_log(&self) -> Result<Lsn, Fault> {
-        match tokio::time::timeout(ANSWER, self.try_end_of_log()).await {
-            Ok(Err(error)) if !error.is_transient() => Err(error.into()),
-            Ok(Ok(end)) => Ok(end),
-            Ok(Err(_)) | Err(_) => Ok(LIMITLESS),
+    /// Why the core does not go on, in the words of whoever has to decide how it goes on.
+    pub(super) fn explain(&self, halt: Halt) -> Fault {
+        match halt {
+            Halt::Displaced { position, found } => {
+                let (slot, start, key) = (self.slot.clone(), self.start, self.key.clone());
+                PositionError::Displaced { position, found, slot, start, key }.into()
+            }
+            other => other.into(),
         }
-    }
-
-    async fn try_end_of_log(&self) -> Result<Lsn, SourceError> {
-        let options = self.postgres.clone();
-        let asked = tokio::task::spawn_blocking(move || {
-            let mut connection = Connection::open(&options)?;
-            let rows = connection.simple_query("select pg_current_wal_lsn()")?;
-            connection.close();
-            let end = rows.first().and_then(|row| row.text(0)?.parse().ok());
-            end.ok_or(SourceError::Answer { question: "where its log ends" })
-        });
-        asked.await.expect("a question to Postgres does not panic")
     }
 
     /// What is to be stored with no record; see [`Anchor::due`].
@@ -117,7 +126,9 @@ impl Storing {
     }
 
     /// Storing has begun.
-    pub(super) fn begun(&mut self, now: Instant) {
-        self.anchor.begun(now);
+    pub(super) fn begun(&mut self, flush: Lsn, stored: Option<Lsn>, now: Instant) {
+        if self.anchor.begun(flush, stored, now) == Attempt::Again {
+            tracing::warn!(key = self.key, lsn = %flush, "the position could not be stored in kafka, it is tried again");
+        }
     }
 }

@@ -71,6 +71,8 @@ impl FromStr for Position {
 pub struct Checkpoint {
     /// The last event that is in Kafka, with all before it.
     pub position: Position,
+    /// When its transaction committed; `None` if nothing says it.
+    pub committed_at: Option<Timestamp>,
     /// The end of the last commit of which everything is in Kafka: what may be confirmed to the slot.
     pub flush: Lsn,
 }

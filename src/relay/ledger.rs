@@ -98,7 +98,7 @@ impl Ledger {
         let entry = index.and_then(|index| self.entries.get(index)).expect("a checkpoint is made of an open ticket");
         let whole = self.commits.partition_point(|commit| commit.below <= up_to.0 + 1);
         let end = whole.checked_sub(1).map_or(self.flush, |last| self.commits[last].end);
-        Checkpoint { position: entry.position, flush: self.flush.max(end) }
+        Checkpoint { position: entry.position, committed_at: Some(entry.committed_at), flush: self.flush.max(end) }
     }
 
     /// The transaction that all tickets since the last commit belong to has ended at `end`.
@@ -262,7 +262,10 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.start_at(Lsn(50));
         let tickets: Vec<_> = (0..2).map(|_| issue(&mut ledger)).collect();
-        let at = |ordinal, flush| Checkpoint { position: Position { commit: Lsn(1), ordinal }, flush: Lsn(flush) };
+        let at = |ordinal, flush| {
+            let position = Position { commit: Lsn(1), ordinal };
+            Checkpoint { position, committed_at: Some(Timestamp(0)), flush: Lsn(flush) }
+        };
         assert_eq!(ledger.checkpoint(tickets[1]), at(2, 50), "the transaction has not ended");
         ledger.commit(Lsn(100));
         assert_eq!(ledger.checkpoint(tickets[0]), at(1, 50));

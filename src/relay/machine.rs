@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::boundary::{Answer, Batch, Checkpoint, Failure, Lsn, Position, Record, Refusal, Request, Ticket, Timestamp};
 use super::encode::Encoder;
 use super::event;
+use super::landmark::Landmark;
 use super::ledger::{Owed, Settled};
 use super::outbox::{Layout, LayoutError, Outbox, Unresolved};
 use super::pgoutput::{self, DecodeError, Frame, Message, Relation};
@@ -25,6 +26,8 @@ pub struct Core {
     /// Layouts of the outbox tables, by OID, as this connection has told them; `None` for other tables.
     layouts: HashMap<u32, Option<Layout>>,
     transaction: Option<Transaction>,
+    /// What must come before anything new is taken, or confirmed.
+    landmark: Option<Landmark>,
     /// How far the stream has been read, by whole transactions and keepalives.
     received: Lsn,
     draining: bool,
@@ -51,6 +54,7 @@ impl Core {
             input: Bytes::new(),
             layouts: HashMap::new(),
             transaction: None,
+            landmark: None,
             received: Lsn::default(),
             draining: false,
         }
@@ -69,11 +73,17 @@ impl Core {
     /// what was taken of an earlier attempt, so all of them are taken.
     pub fn handle_first_rows(&mut self) {
         self.publisher.accepted = Position::default();
+        self.publisher.accepted_at = None;
     }
 
-    /// Everything up to `position` is in Kafka since an earlier run, and is passed over when it comes.
-    pub fn handle_stored(&mut self, position: Position) {
-        self.publisher.accepted = self.publisher.accepted.max(position);
+    /// Everything up to a position is in Kafka since an earlier run, and is passed over when it comes. Before the first batch, and after
+    /// [`Self::handle_connected`]: the event at that position must come too, unless the slot is past it.
+    pub fn handle_stored(&mut self, stored: &Checkpoint) {
+        if stored.position > self.publisher.accepted {
+            self.publisher.accepted = stored.position;
+            self.publisher.accepted_at = stored.committed_at;
+            self.landmark = Landmark::ahead(stored, self.publisher.ledger.flush());
+        }
     }
 
     /// The replication connection is gone, and with it the rest of what it had begun to say.
@@ -169,7 +179,7 @@ impl Core {
     /// Everything before this LSN is in Kafka, and may be confirmed to the slot. Never moves backwards.
     #[must_use]
     pub fn flush(&self) -> Lsn {
-        self.publisher.ledger.flush()
+        self.landmark.map_or_else(|| self.publisher.ledger.flush(), |landmark| landmark.start())
     }
 
     /// How far everything would be in Kafka if this ticket, which is open, and all before it were acknowledged.
@@ -178,11 +188,12 @@ impl Core {
         self.publisher.ledger.checkpoint(up_to)
     }
 
-    /// How far everything is in Kafka; `None` while anything is owed.
+    /// How far everything is in Kafka; `None` while anything is owed, or passed over.
     #[must_use]
     pub fn settled(&self) -> Option<Checkpoint> {
-        let settled = Checkpoint { position: self.publisher.accepted, flush: self.flush() };
-        (self.owed().records == 0).then_some(settled)
+        let Publisher { accepted: position, accepted_at: committed_at, .. } = self.publisher;
+        let settled = Checkpoint { position, committed_at, flush: self.flush() };
+        (self.owed().records == 0 && self.landmark.is_none()).then_some(settled)
     }
 
     /// How far the stream has been read, by whole transactions and keepalives.
@@ -230,6 +241,7 @@ impl Core {
         let message = match frame {
             Frame::Keepalive { end } => {
                 if self.transaction.is_none() {
+                    self.landmark.map_or(Ok(()), |landmark| landmark.check_before(end))?;
                     self.received = self.received.max(end);
                     self.publisher.ledger.idle(end);
                 }
@@ -245,6 +257,7 @@ impl Core {
                 if self.transaction.take().is_none() {
                     return Err(self.out_of_place("a commit outside a transaction"));
                 }
+                self.landmark.map_or(Ok(()), |landmark| landmark.check_before(end))?;
                 self.received = self.received.max(end);
                 self.publisher.ledger.commit(end);
             }
@@ -291,6 +304,8 @@ impl Core {
             return Err(self.out_of_place("a row outside a transaction"));
         };
         let position = Position { commit: transaction.commit, ordinal: transaction.events + 1 };
+        let met = self.landmark.map(|landmark| landmark.is(position, transaction.committed_at)).transpose()?;
+        self.landmark = self.landmark.filter(|_| met == Some(false));
         if position > self.publisher.accepted {
             if !self.publisher.has_room() {
                 return Ok(Some(Idle::Window));

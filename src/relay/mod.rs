@@ -15,6 +15,7 @@
 //! | [`catalogue`] | answers about schema versions and topics | what an event needs to know |
 //! | [`encode`] | an event | headers, dead letters, sizes |
 //! | `publish` | an event | an offered record, or a dead letter |
+//! | `landmark` | the position of an earlier run | whether the stream is of the same history |
 //! | [`ledger`] | tickets and commits | the flush LSN |
 //! | [`returns`] | records that Kafka gave back | the same, in order, when it may take them |
 
@@ -24,6 +25,7 @@ pub mod codec;
 pub mod encode;
 pub mod event;
 mod inline;
+mod landmark;
 pub mod ledger;
 pub mod outbox;
 pub mod pgoutput;
@@ -105,6 +107,14 @@ pub enum Halt {
     /// A table is not as the configuration says.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// The event at the position of an earlier run has not come again, though everything up to it was to be passed over.
+    #[error("the event at position {position}, where an earlier run ended, is not in the stream: {found}")]
+    Displaced {
+        /// The position.
+        position: Position,
+        /// What is there instead.
+        found: &'static str,
+    },
     /// An event was refused and `on_rejected` is `halt`.
     #[error(
         "event at position {} of {} was refused ({}): {}",

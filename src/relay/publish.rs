@@ -54,6 +54,8 @@ pub(super) struct Publisher {
     returns: Returns,
     /// The last event that was taken. What comes again up to here after a reconnection is passed over.
     pub(super) accepted: Position,
+    /// When its transaction committed, if that is known.
+    pub(super) accepted_at: Option<Timestamp>,
     pub(super) counters: Counters,
     pub(super) notices: VecDeque<Notice>,
     halt: Option<Halt>,
@@ -69,6 +71,7 @@ impl Publisher {
             ledger: Ledger::default(),
             returns: Returns::default(),
             accepted: Position::default(),
+            accepted_at: None,
             counters: Counters::default(),
             notices: VecDeque::new(),
             halt: None,
@@ -276,6 +279,7 @@ impl Publisher {
         if answer == Offer::Taken {
             self.ledger.issue(size, origin.committed_at, origin.position);
             self.accepted = origin.position;
+            self.accepted_at = Some(origin.committed_at);
             self.counters.published += 1;
         }
         answer

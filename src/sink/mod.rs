@@ -75,7 +75,7 @@ pub use partition::partition_of;
 pub use producer::KafkaSink;
 pub use topics::{Topics, TopicsError};
 pub use transactions::{
-    Cluster, POSITIONS_TOPIC, StoredPosition, TransactionalSink, TransactionsError, TransactionsOptions,
+    Cluster, Kept, POSITIONS_TOPIC, StoredPosition, TransactionalSink, TransactionsError, TransactionsOptions,
 };
 
 /// Takes records and says what became of them. See the module's rules.
@@ -121,6 +121,10 @@ pub trait Sink {
         let _ = checkpoint;
         false
     }
+
+    /// The slot is new. A position that is found is of an earlier one: nothing of it counts as stored, and the next one replaces it.
+    /// To be said before [`Self::open`].
+    fn disown_stored(&mut self) {}
 
     /// The flush LSN that is stored in Kafka, past which the slot must not be confirmed; `None` where none is kept.
     fn stored(&self) -> Option<Lsn> {
@@ -183,8 +187,8 @@ pub struct Deliveries {
 /// What a sink that keeps positions has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// How far everything is in Kafka already; `None` if nothing says it.
-    pub stored: Option<StoredPosition>,
+    /// How far everything is in Kafka already.
+    pub stored: Kept,
 }
 
 impl Deliveries {

@@ -13,6 +13,7 @@ mod copy;
 mod cut;
 mod error;
 pub mod frames;
+mod notes;
 mod open;
 mod confirm;
 mod outlet;
@@ -30,7 +31,8 @@ pub use backfill::OutboxTable;
 pub use column_type::look_up_type;
 pub use confirm::confirm_without_stream;
 pub use error::{SourceError, TableName};
-pub use open::{Origin, Resume, STATUS_INTERVAL, Source, SourceOptions, backfill_done, connect, reconnect};
+pub use notes::{backfill_done, note_positions};
+pub use open::{Origin, Resume, STATUS_INTERVAL, Source, SourceOptions, connect, reconnect};
 pub use slot::{
     CreatedSlot, Server, SlotState, System, check_publication, check_slot_name, create_slot, drop_slot,
     identify_system, inspect_slot,

@@ -46,8 +46,12 @@ pub struct Source {
     pub origin: Origin,
     /// Everything before this had been confirmed.
     pub start: Lsn,
+    /// Where the server's log ended when the slot was ours and nothing of it had been sent yet.
+    pub wal_end: Lsn,
+    /// A position of the slot's in Kafka, by the note that [`super::note_positions`] leaves.
+    pub noted: Option<Lsn>,
     /// Where the rows from before the slot end, if the stream brings them: once this LSN may be confirmed,
-    /// [`backfill_done`] is to be called.
+    /// [`super::backfill_done`] is to be called.
     pub backfill_end: Option<Lsn>,
 }
 
@@ -117,22 +121,6 @@ pub async fn reconnect(options: &SourceOptions, resume: Option<Resume>, last: &O
     detached(move |interrupt| open(options, resume, Some(&last), interrupt)).await
 }
 
-/// Notes that every row from before the slot has been published, so that no later start publishes them again.
-///
-/// # Errors
-/// [`SourceError`], as [`connect`].
-pub async fn backfill_done(options: &SourceOptions) -> Result<(), SourceError> {
-    let options = options.clone();
-    detached(move |_| {
-        let mut control = Connection::open(&options.connect)?;
-        let server = Server::read(&mut control)?;
-        state::finish_backfill(&mut control, &server, &options.slot)?;
-        control.close();
-        Ok(())
-    })
-    .await
-}
-
 /// Runs blocking work on a thread of its own, which a dropped future interrupts and the runtime's end does not wait for.
 pub(super) async fn detached<T: Send + 'static>(
     work: impl FnOnce(&Interrupt) -> Result<T, SourceError> + Send + 'static,
@@ -196,7 +184,11 @@ fn open(
         server: server.clone(),
         system_identifier: origin.system_identifier.clone(),
     };
-    let (stream, start, backfill_end) = match opening.begin_at(resume)? {
+    let begin = opening.begin_at(resume)?;
+    // Anew: whoever had the slot until now may have got, and stored, what was written since the first time.
+    let wal_end = identify_system(&mut opening.replication)?.wal_end;
+    let noted = state::position(&mut opening.control, &server, &opening.options.slot)?;
+    let (stream, start, backfill_end) = match begin {
         Begin::At { start, backfill_end } => {
             opening.start_replication(start)?;
             (opening.stream(start)?, start, backfill_end)
@@ -210,7 +202,7 @@ fn open(
         // told by their xmin: a row from before the slot that was updated since has a new one too, and no stream brings it.
         Begin::Again(end) => (opening.backfill(CreatedSlot { consistent_point: end, snapshot: None })?, end, Some(end)),
     };
-    Ok(Source { stream, server, origin, start, backfill_end })
+    Ok(Source { stream, server, origin, start, wal_end, noted, backfill_end })
 }
 
 /// Stands for the position of a slot that was lost while it did not matter yet.

@@ -1,8 +1,10 @@
-//! The relay's own row in `outbox.relay`: whether the rows that were there before the slot have been published.
+//! The relay's own row in `outbox.relay`: whether the rows that were there before the slot have been published, and whether
+//! positions are kept in Kafka.
 
 use super::error::SourceError;
 use super::slot::{Server, text};
 use crate::postgres::{Connection, Error, sqlstate};
+use crate::relay::boundary::Lsn;
 
 /// How far the rows from before the slot are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +56,10 @@ pub(super) fn write(
     slot: &str,
     backfill: Backfill,
 ) -> Result<(), SourceError> {
-    let sql = "insert into outbox.relay (slot, system_identifier, backfill) values ($1, $2, $3) \
-               on conflict (slot) do update set backfill = excluded.backfill, updated_at = now()";
+    // A slot that is to be made has no position yet.
+    let sql = "insert into outbox.relay as relay (slot, system_identifier, backfill) values ($1, $2, $3) \
+               on conflict (slot) do update set backfill = excluded.backfill, updated_at = now(), \
+               position = case excluded.backfill when 'done' then relay.position end";
     control
         .query(sql, &[Some(slot), Some(system_identifier), Some(backfill.as_str())])
         .map_err(|error| explain(error, server, "write outbox.relay"))?;
@@ -66,6 +70,29 @@ pub(super) fn write(
 pub(super) fn finish_backfill(control: &mut Connection, server: &Server, slot: &str) -> Result<(), SourceError> {
     let sql = "update outbox.relay set backfill = 'done', updated_at = now() where slot = $1";
     control.query(sql, &[Some(slot)]).map_err(|error| explain(error, server, "write outbox.relay"))?;
+    Ok(())
+}
+
+/// A position of the slot that was stored in Kafka, if positions are kept there.
+pub(super) fn position(control: &mut Connection, server: &Server, slot: &str) -> Result<Option<Lsn>, SourceError> {
+    let rows = control
+        .query("select position::text from outbox.relay where slot = $1", &[Some(slot)])
+        .map_err(|error| explain(error, server, "read outbox.relay"))?;
+    Ok(rows.first().and_then(|row| row.text(0)?.parse().ok()))
+}
+
+/// Notes such a position, or that none is kept.
+pub(super) fn write_position(
+    control: &mut Connection,
+    server: &Server,
+    slot: &str,
+    position: Option<Lsn>,
+) -> Result<(), SourceError> {
+    let sql = "update outbox.relay set position = $2::text::pg_lsn, updated_at = now() where slot = $1";
+    let position = position.map(|lsn| lsn.to_string());
+    control
+        .query(sql, &[Some(slot), position.as_deref()])
+        .map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
 }
 

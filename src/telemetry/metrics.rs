@@ -49,12 +49,14 @@ pub struct Progress {
     pub position: Position,
     /// How far the stream has been read.
     pub received: Lsn,
-    /// How far everything is in Kafka.
+    /// How far the slot may be confirmed: everything before it is in Kafka, and where positions are stored there, the position too.
     pub flush: Lsn,
     /// Where the server's WAL ends, as far as is known.
     pub server_end: Lsn,
     /// What is in flight.
     pub owed: Owed,
+    /// Something waits to go to Kafka that is not in flight yet: an event, or a position.
+    pub waits: bool,
     /// Age of the oldest event in flight; zero without any.
     pub lag: Duration,
 }
@@ -296,6 +298,7 @@ mod tests {
             flush: Lsn(100),
             server_end: Lsn(250),
             owed: Owed { records: 3, bytes: 300 },
+            waits: false,
             lag: Duration::from_millis(1_500),
         });
         metrics.count_reconnect(Side::Kafka);

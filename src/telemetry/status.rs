@@ -1,7 +1,7 @@
 //! The relay's state at a moment, as `/status` and `/readyz` tell it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,7 +11,7 @@ use super::metrics::{Metrics, Progress, Side};
 use crate::config::Config;
 use crate::relay::boundary::{Position, RefusalCode};
 
-/// How long a flush LSN may stand while something is owed before the relay calls itself not ready.
+/// How long a flush LSN may stand while something is owed, or waits to go to Kafka, before the relay calls itself not ready.
 pub const STALL: Duration = Duration::from_secs(60);
 
 /// What a relay is called, and what it reads.
@@ -50,8 +50,10 @@ pub struct Telemetry {
     pub metrics: Metrics,
     identity: Identity,
     started: Instant,
-    /// When the flush LSN last moved or nothing was owed, in milliseconds since `started`.
+    /// When the flush LSN last moved or nothing was owed and nothing waited, in milliseconds since `started`.
     moved_millis: AtomicU64,
+    /// Whether something waits that is not in flight.
+    waits: AtomicBool,
     /// What changes seldom or has no number.
     words: Mutex<Words>,
 }
@@ -104,7 +106,7 @@ pub struct RelayStatus {
     pub position: String,
     /// How far the stream has been read.
     pub received_lsn: String,
-    /// How far everything is in Kafka.
+    /// How far everything is in Kafka, its position too where positions are stored there: what may be confirmed to the slot.
     pub flush_lsn: String,
     /// WAL between the server's end and the flush LSN, in bytes.
     pub lag_bytes: u64,
@@ -141,12 +143,14 @@ impl Telemetry {
     #[must_use]
     pub fn new(identity: Identity, now: Instant) -> Self {
         let (metrics, moved_millis, words) = (Metrics::new(), AtomicU64::new(0), Mutex::default());
-        Self { metrics, identity, started: now, moved_millis, words }
+        Self { metrics, identity, started: now, moved_millis, waits: AtomicBool::new(false), words }
     }
 
     /// Sets how far the relay is.
     pub fn set_progress(&self, progress: &Progress, now: Instant) {
-        if progress.flush > self.metrics.read().flush_lsn || progress.owed.records == 0 {
+        self.waits.store(progress.waits, Ordering::Relaxed);
+        let is_idle = progress.owed.records == 0 && !progress.waits;
+        if progress.flush > self.metrics.read().flush_lsn || is_idle {
             let millis = now.saturating_duration_since(self.started).as_millis();
             self.moved_millis.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
@@ -193,9 +197,13 @@ impl Telemetry {
         let owed = self.metrics.read().in_flight_records;
         let moved = self.started + Duration::from_millis(self.moved_millis.load(Ordering::Relaxed));
         let still = now.saturating_duration_since(moved);
-        if owed > 0 && still >= STALL {
-            reasons
-                .push(format!("the slot has not moved for {} s while {owed} records are in flight", still.as_secs()));
+        let meanwhile = match owed {
+            0 if self.waits.load(Ordering::Relaxed) => Some("an event or a position waits to go to Kafka".to_owned()),
+            0 => None,
+            records => Some(format!("{records} records are in flight")),
+        };
+        if let Some(meanwhile) = meanwhile.filter(|_| still >= STALL) {
+            reasons.push(format!("the slot has not moved for {} s while {meanwhile}", still.as_secs()));
         }
         reasons
     }
@@ -295,6 +303,24 @@ mod tests {
         assert_eq!(telemetry.not_ready(later + STALL), Vec::<String>::new());
         progress(0, 2, later + STALL * 2);
         assert_eq!(telemetry.not_ready(later + STALL * 10), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_waits_and_is_not_in_flight_is_a_stall_too() {
+        let start = Instant::now();
+        let telemetry = connected(start);
+        let progress = |waits, flush, now| {
+            telemetry.set_progress(&Progress { flush: Lsn(flush), waits, ..Progress::default() }, now);
+        };
+        progress(false, 1, start);
+        progress(true, 1, start + STALL / 2);
+        assert_eq!(telemetry.not_ready(start + STALL / 2), Vec::<String>::new());
+        let stalled = telemetry.not_ready(start + STALL);
+        assert_eq!(stalled, ["the slot has not moved for 60 s while an event or a position waits to go to Kafka"]);
+        progress(true, 2, start + STALL);
+        assert_eq!(telemetry.not_ready(start + STALL), Vec::<String>::new(), "the position was stored");
+        progress(false, 2, start + STALL);
+        assert_eq!(telemetry.not_ready(start + STALL * 9), Vec::<String>::new());
     }
 
     #[test]

@@ -165,7 +165,9 @@ fn keepalive(end: Lsn) -> Vec<u8> {
 }
 
 fn begin(transaction: &Transaction) -> Vec<u8> {
-    xlog_data(&[&b"B"[..], &transaction.commit.0.to_be_bytes(), &[0; 8], &[0; 4]].concat())
+    // Each commits at a time of its own.
+    let at = transaction.commit.0.to_be_bytes();
+    xlog_data(&[&b"B"[..], &at, &at, &[0; 4]].concat())
 }
 
 fn commit(transaction: &Transaction) -> Vec<u8> {

@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use walpost::relay::boundary::{
-    Checkpoint, Failure, Lsn, OwnedRecord, Position, Record, Refusal, RefusalCode, Ticket, Verdict,
-};
+use walpost::relay::boundary::{Checkpoint, Failure, Lsn, OwnedRecord, Record, Refusal, RefusalCode, Ticket, Verdict};
 use walpost::relay::{Core, Offer};
 
 use crate::kafka::is_poisoned;
@@ -132,10 +130,10 @@ impl Transactions {
     }
 
     /// Where a relay begins whose slot stands at `confirmed`.
-    pub(crate) fn resume(&self, confirmed: Lsn) -> Position {
-        let Checkpoint { position, flush } = self.stored.unwrap_or_default();
-        assert!(confirmed <= flush, "the slot was confirmed to {confirmed}, past the stored {flush}");
-        position
+    pub(crate) fn resume(&self, confirmed: Lsn) -> Checkpoint {
+        let stored = self.stored.unwrap_or_default();
+        assert!(confirmed <= stored.flush, "the slot was confirmed to {confirmed}, past the stored {}", stored.flush);
+        stored
     }
 
     /// What may be confirmed to the slot.

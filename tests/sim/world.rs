@@ -163,7 +163,7 @@ impl World {
             let confirmed = self.postgres.connect(&mut self.random);
             self.relay.handle_connected(confirmed);
             if let Some(transactions) = &self.transactions {
-                self.relay.handle_stored(transactions.resume(confirmed));
+                self.relay.handle_stored(&transactions.resume(confirmed));
             }
             self.wants_input = false;
         } else if self.wants_input {

@@ -33,6 +33,26 @@ pub enum TransactionsError {
         /// The key.
         key: String,
     },
+    /// The topic of positions has no single order.
+    #[error(
+        "topic {POSITIONS_TOPIC} has {partitions} partitions, and positions must have one order: stop every relay that keeps positions there, delete the topic and create it with one partition and cleanup.policy=compact; each relay then says how it goes on"
+    )]
+    Partitioned {
+        /// How many.
+        partitions: usize,
+    },
+    /// The position is of another timeline.
+    #[error(
+        "topic {POSITIONS_TOPIC} has a position of timeline {stored} under the key {key}, and the server is on timeline {found}: a standby was promoted, and the same LSN may mean other events now; check what was published after the slot's confirmed_flush_lsn, then write a null value under the key to the topic and start again: the relay begins where the slot stands; or, if the original is still in use, give this relay another [relay] name"
+    )]
+    Timeline {
+        /// The key.
+        key: String,
+        /// The position's.
+        stored: u32,
+        /// The server's.
+        found: u32,
+    },
     /// Positions can't be kept.
     #[error(
         "exactly-once delivery needs the topic {POSITIONS_TOPIC}: {detail}; create it with cleanup.policy=compact, or allow this client to create, describe, read and write it"

@@ -58,10 +58,10 @@ use crate::relay::boundary::{OwnedRecord, Ticket};
 use blame::{Blame, Reports};
 use calls::{Ended, Stop};
 use contents::Contents;
-use recovery::{Maker, Recovered};
+use recovery::{History, Maker, Recovered};
 
 pub use error::TransactionsError;
-pub use positions::{Cluster, POSITIONS_TOPIC, StoredPosition};
+pub use positions::{Cluster, Kept, POSITIONS_TOPIC, StoredPosition};
 pub use recovery::TransactionsOptions;
 
 /// The ticket of a position. The core never gets there: it counts from 0.
@@ -85,6 +85,8 @@ pub struct TransactionalSink {
     rest_until: Option<Instant>,
     /// The last position that was committed.
     stored: Option<StoredPosition>,
+    /// That position is of an earlier slot. It is known still, to tell whether another relay has written.
+    is_disowned: bool,
     /// The position of a transaction whose commit may have begun.
     in_doubt: Option<StoredPosition>,
     failed: Vec<Returned>,
@@ -144,6 +146,7 @@ impl TransactionalSink {
             is_open: false,
             rest_until: None,
             stored: None,
+            is_disowned: false,
             in_doubt: None,
             failed: Vec::new(),
             arrived: Vec::new(),
@@ -228,8 +231,8 @@ impl TransactionalSink {
             generation.retire();
         }
         let (maker, stopped) = (self.maker.clone(), self.stop.flag());
-        let known = self.known_positions();
-        let task = async move { Answer::Recovered(Box::new(maker.recover(cluster, known, probes, stopped).await)) };
+        let (known, history) = (self.known_positions(), History { cluster, is_new: self.is_disowned });
+        let task = async move { Answer::Recovered(Box::new(maker.recover(history, known, probes, stopped).await)) };
         self.phase = Phase::Calling(tokio::spawn(task));
         Ok(())
     }
@@ -268,6 +271,7 @@ impl TransactionalSink {
         self.contents.commit(&mut into.acked, Instant::now());
         self.blame.committed(&into.acked[first..]);
         self.stored = self.in_doubt.take();
+        self.is_disowned = false;
         self.rest_until = Some(Instant::now() + MARKERS);
         self.rest();
     }
@@ -297,7 +301,8 @@ impl TransactionalSink {
     }
 
     fn handle_recovered(&mut self, recovered: Recovered, into: &mut Deliveries) {
-        let Recovered { generation, stored, refusing } = recovered;
+        let Recovered { generation, kept, refusing } = recovered;
+        let stored = kept.position().cloned();
         for (topic, code) in refusing {
             if let Outcome::TopicRefused(refusal) = outcome(code) {
                 self.blame.refuse(topic, refusal);
@@ -306,7 +311,7 @@ impl TransactionalSink {
         self.generation = Some(generation);
         self.warmup = Warmup::default();
         if !std::mem::replace(&mut self.is_open, true) {
-            into.opened = Some(Opened { stored: stored.clone() });
+            into.opened = Some(Opened { stored: kept });
             self.stored = stored;
         } else if self.in_doubt.is_some() && stored == self.in_doubt {
             self.handle_committed(into);

@@ -1,6 +1,7 @@
 //! The topic in which each relay keeps how far it is: written in the transaction that makes it true, read at the start.
 
 use std::ops::Deref;
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -12,7 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
 use super::super::options::{ProducerOptions, admin_config};
-use crate::relay::boundary::{Checkpoint, TopicSettings};
+use crate::relay::boundary::{Checkpoint, Timestamp, TopicSettings};
 
 /// The topic's name. One for all relays of a Kafka; the key says whose a position is.
 pub const POSITIONS_TOPIC: &str = "walpost.positions";
@@ -20,6 +21,8 @@ pub const POSITIONS_TOPIC: &str = "walpost.positions";
 const ANSWER: Duration = Duration::from_secs(5);
 /// How often the end of what is committed is looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// How often it is told that another relay's transaction is waited for.
+const TELLING: Duration = Duration::from_secs(10);
 /// How long reading may take before it is begun again.
 const READING: Duration = Duration::from_secs(120);
 /// Offsets from the end in which a position is looked for before all are read.
@@ -43,10 +46,45 @@ pub struct StoredPosition {
     pub cluster: Cluster,
 }
 
+/// What the topic has under a relay's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// No record.
+    Nothing,
+    /// A null value: somebody has decided that the relay begins where its slot stands.
+    TakenBack,
+    /// A position.
+    Position(StoredPosition),
+}
+
+impl Kept {
+    /// The position, if there is one.
+    #[must_use]
+    pub const fn position(&self) -> Option<&StoredPosition> {
+        match self {
+            Self::Position(stored) => Some(stored),
+            Self::Nothing | Self::TakenBack => None,
+        }
+    }
+
+    /// By the last record under the key, if there is one: its value, which may be null.
+    fn of(last: Option<Option<Vec<u8>>>) -> Result<Self, ReadError> {
+        match last {
+            None => Ok(Self::Nothing),
+            Some(None) => Ok(Self::TakenBack),
+            Some(Some(value)) => StoredPosition::decode(&value).map(Self::Position).ok_or(ReadError::Malformed),
+        }
+    }
+}
+
 /// The record's value.
 #[derive(Serialize, Deserialize)]
 struct Value {
     position: String,
+    /// When the transaction at the position committed, in microseconds since the Unix epoch. Older values have none, nor has one
+    /// from before the first event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    committed_at_micros: Option<i64>,
     flush: String,
     #[serde(flatten)]
     cluster: Cluster,
@@ -57,6 +95,7 @@ impl StoredPosition {
     pub(super) fn encode(&self) -> Vec<u8> {
         let value = Value {
             position: self.checkpoint.position.to_string(),
+            committed_at_micros: self.checkpoint.committed_at.map(|at| at.0),
             flush: self.checkpoint.flush.to_string(),
             cluster: self.cluster.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -65,8 +104,12 @@ impl StoredPosition {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let Value { position, flush, cluster, .. } = serde_json::from_slice(bytes).ok()?;
-        Some(Self { checkpoint: Checkpoint { position: position.parse().ok()?, flush: flush.parse().ok()? }, cluster })
+        let Value { position, committed_at_micros, flush, cluster, .. } = serde_json::from_slice(bytes).ok()?;
+        let (position, flush) = (position.parse().ok()?, flush.parse().ok()?);
+        Some(Self {
+            checkpoint: Checkpoint { position, committed_at: committed_at_micros.map(Timestamp), flush },
+            cluster,
+        })
     }
 }
 
@@ -91,6 +134,8 @@ pub(super) enum ReadError {
     NotAuthorized,
     /// What is there is no position.
     Malformed,
+    /// The topic has so many partitions, and the last position in one is not the last in all.
+    Partitioned(usize),
     /// Nobody waits for the answer any more.
     Stopped,
 }
@@ -135,22 +180,22 @@ impl Reader {
     }
 
     /// Reads the last position under `key`. Blocks; to be called on a thread of the runtime's.
-    pub(super) fn read(
-        &self,
-        key: &str,
-        extent: Extent,
-        stopped: &impl Fn() -> bool,
-    ) -> Result<Option<StoredPosition>, ReadError> {
+    pub(super) fn read(&self, key: &str, extent: Extent, stopped: &impl Fn() -> bool) -> Result<Kept, ReadError> {
         let Self { committed, uncommitted } = self;
         let metadata = committed.fetch_metadata(Some(POSITIONS_TOPIC), ANSWER)?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == POSITIONS_TOPIC) else {
-            return Ok(None);
+            return Ok(Kept::Nothing);
         };
         if let Some(error) = topic.error() {
             return Err(KafkaError::MetadataFetch(error.into()).into());
         }
+        check_layout(topic.partitions().len())?;
+        tell_of_risk(
+            metadata.brokers().len(),
+            topic.partitions().iter().map(|partition| partition.replicas().len()).min(),
+        );
         let deadline = Instant::now() + READING;
-        let mut found = None;
+        let mut found = Kept::Nothing;
         for partition in topic.partitions() {
             let mut span = committed.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
             let place = Place { partition: partition.id(), key, deadline };
@@ -158,12 +203,13 @@ impl Reader {
                 let (_, end) = uncommitted.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
                 // Only a position of this relay's is waited for, whether it was committed or not: others may hang for long.
                 let is_hidden = span.1 < end && place.last(uncommitted, span.1, end, stopped)?.is_some();
-                let mut told = false;
+                let mut tell_at = Instant::now();
                 while is_hidden && span.1 < end {
                     if stopped() {
                         return Err(ReadError::Stopped);
                     }
-                    if !std::mem::replace(&mut told, true) {
+                    if Instant::now() >= tell_at {
+                        tell_at += TELLING;
                         tracing::info!(topic = POSITIONS_TOPIC, "waiting for a transaction of another relay to end");
                     }
                     std::thread::sleep(TICK);
@@ -175,13 +221,35 @@ impl Reader {
             if last.is_none() && tail > span.0 {
                 last = place.last(committed, span.0, span.1, stopped)?;
             }
-            // A tombstone is a position that was taken back.
-            if let Some(Some(value)) = last {
-                found = Some(StoredPosition::decode(&value).ok_or(ReadError::Malformed)?);
+            if last.is_some() {
+                found = Kept::of(last)?;
             }
         }
         Ok(found)
     }
+}
+
+/// Positions must have one order.
+const fn check_layout(partitions: usize) -> Result<(), ReadError> {
+    if partitions > 1 { Err(ReadError::Partitioned(partitions)) } else { Ok(()) }
+}
+
+/// Warns once of positions that one broker alone has though there are more.
+fn tell_of_risk(brokers: usize, replicas: Option<usize>) {
+    static TOLD: Once = Once::new();
+    if is_at_risk(brokers, replicas) {
+        TOLD.call_once(|| {
+            tracing::warn!(
+                topic = POSITIONS_TOPIC,
+                brokers,
+                "the topic has one replica: should its broker lose it, events are published twice; raise its replication factor"
+            );
+        });
+    }
+}
+
+fn is_at_risk(brokers: usize, replicas: Option<usize>) -> bool {
+    brokers > 1 && replicas == Some(1)
 }
 
 struct Place<'a> {
@@ -287,16 +355,36 @@ mod tests {
     use crate::relay::boundary::{Lsn, Position};
 
     #[test]
+    fn positions_are_in_one_partition_and_on_more_than_one_broker_where_there_are_more() {
+        assert!(check_layout(1).is_ok());
+        assert!(matches!(check_layout(2), Err(ReadError::Partitioned(2))));
+        assert!(is_at_risk(3, Some(1)));
+        assert!(!is_at_risk(1, Some(1)) && !is_at_risk(3, Some(2)) && !is_at_risk(3, None));
+    }
+
+    #[test]
+    fn a_null_is_no_missing_record() {
+        assert!(matches!(Kept::of(None), Ok(Kept::Nothing)));
+        assert!(matches!(Kept::of(Some(None)), Ok(Kept::TakenBack)));
+        assert!(matches!(Kept::of(Some(Some(b"{}".to_vec()))), Err(ReadError::Malformed)));
+    }
+
+    #[test]
     fn a_position_is_json_that_a_person_can_read() {
-        let stored = StoredPosition {
-            checkpoint: Checkpoint { position: Position { commit: Lsn(0x1_0000_00FF), ordinal: 3 }, flush: Lsn(0x80) },
+        let position = Position { commit: Lsn(0x1_0000_00FF), ordinal: 3 };
+        let mut stored = StoredPosition {
+            checkpoint: Checkpoint { position, committed_at: Some(Timestamp(1_700_000_000_000_001)), flush: Lsn(0x80) },
             cluster: Cluster { system_identifier: "7012".to_owned(), timeline: 2 },
         };
         let bytes = stored.encode();
         let text = String::from_utf8(bytes.clone()).expect("JSON is text").replace(env!("CARGO_PKG_VERSION"), "V");
-        expect![[r#"{"position":"1/FF/3","flush":"0/80","system_identifier":"7012","timeline":2,"version":"V"}"#]]
+        expect![[r#"{"position":"1/FF/3","committed_at_micros":1700000000000001,"flush":"0/80","system_identifier":"7012","timeline":2,"version":"V"}"#]]
             .assert_eq(&text);
-        assert_eq!(StoredPosition::decode(&bytes), Some(stored));
+        assert_eq!(StoredPosition::decode(&bytes), Some(stored.clone()));
+        let older =
+            br#"{"position":"1/FF/3","flush":"0/80","system_identifier":"7012","timeline":2,"version":"0.1.0"}"#;
+        stored.checkpoint.committed_at = None;
+        assert_eq!(StoredPosition::decode(older), Some(stored), "a value from before there were commit times");
         for bad in [
             &b"{}"[..],
             b"",

@@ -14,7 +14,7 @@ use super::super::pulse::AGAIN_IN_TRANSACTIONS;
 use super::super::topics::Topics;
 use super::super::{SinkError, TransactionsError};
 use super::calls::{self, Ended};
-use super::positions::{self, Cluster, Extent, POSITIONS_TOPIC, ReadError, Reader, StoredPosition};
+use super::positions::{self, Cluster, Extent, Kept, POSITIONS_TOPIC, ReadError, Reader, StoredPosition};
 use super::probe;
 use crate::relay::boundary::OwnedRecord;
 
@@ -59,10 +59,36 @@ pub(super) struct Maker {
     pub(super) topics: Arc<Topics>,
 }
 
+/// Whose positions may be found.
+#[derive(Clone, Debug)]
+pub(super) struct History {
+    pub(super) cluster: Cluster,
+    /// The slot is new: what is found is of an earlier one, on whatever timeline.
+    pub(super) is_new: bool,
+}
+
+impl History {
+    /// Whether a position under `key` is of this history. To be asked before anybody is fenced: it might be of another database's
+    /// relay of the same name, or of the original of which this database is a promoted copy.
+    fn check(&self, stored: &Option<StoredPosition>, key: String) -> Result<(), TransactionsError> {
+        let Some(Cluster { system_identifier, timeline }) = stored.as_ref().map(|stored| &stored.cluster) else {
+            return Ok(());
+        };
+        if *system_identifier != self.cluster.system_identifier {
+            let (stored, found) = (system_identifier.clone(), self.cluster.system_identifier.clone());
+            return Err(TransactionsError::ForeignPosition { key, stored, found });
+        }
+        if *timeline != self.cluster.timeline && !self.is_new {
+            return Err(TransactionsError::Timeline { key, stored: *timeline, found: self.cluster.timeline });
+        }
+        Ok(())
+    }
+}
+
 /// A producer that owns the transactional id, and the last position that was committed under it.
 pub(super) struct Recovered {
     pub(super) generation: Generation,
-    pub(super) stored: Option<StoredPosition>,
+    pub(super) kept: Kept,
     /// Topics that take nothing from this client.
     pub(super) refusing: Vec<(String, Code)>,
 }
@@ -95,7 +121,7 @@ impl Maker {
     /// [`SinkError`]: waiting does not help.
     pub(super) async fn recover(
         self,
-        cluster: Cluster,
+        history: History,
         known: Option<[Option<StoredPosition>; 2]>,
         probes: Vec<OwnedRecord>,
         stopped: impl Fn() -> bool + Clone + Send + 'static,
@@ -103,37 +129,25 @@ impl Maker {
         self.ensure_topic().await?;
         // Before anybody is fenced: it might be another database's relay of the same name, or the one that has taken over.
         let mut reader = self.reader()?;
-        let visible = self.read(&mut reader, Extent::Visible, &stopped).await?;
-        self.check(&visible, &cluster)?;
+        let visible = self.read(&mut reader, Extent::Visible, &stopped).await?.position().cloned();
+        history.check(&visible, self.identity.position_key())?;
         if known.as_ref().is_some_and(|known| is_past(known, &visible)) {
             return Err(self.fenced());
         }
         let refusing = probe::refusing(&self, probes, &stopped).await?;
         let generation = self.clone().own(stopped.clone()).await?;
-        let stored = self.read(&mut reader, Extent::Everything, &stopped).await?;
-        self.check(&stored, &cluster)?;
+        let kept = self.read(&mut reader, Extent::Everything, &stopped).await?;
+        let stored = kept.position().cloned();
+        history.check(&stored, self.identity.position_key())?;
         if known.is_some_and(|known| !known.contains(&stored)) {
             generation.retire();
             return Err(self.fenced());
         }
-        Ok(Recovered { generation, stored, refusing })
+        Ok(Recovered { generation, kept, refusing })
     }
 
     fn fenced(&self) -> SinkError {
         TransactionsError::Fenced { id: self.identity.transactional_id() }.into()
-    }
-
-    fn check(&self, stored: &Option<StoredPosition>, cluster: &Cluster) -> Result<(), SinkError> {
-        let foreign = |stored: &&StoredPosition| stored.cluster.system_identifier != cluster.system_identifier;
-        match stored.as_ref().filter(foreign) {
-            None => Ok(()),
-            Some(stored) => Err(TransactionsError::ForeignPosition {
-                key: self.identity.position_key(),
-                stored: stored.cluster.system_identifier.clone(),
-                found: cluster.system_identifier.clone(),
-            }
-            .into()),
-        }
     }
 
     /// Makes sure that the topic of positions is there.
@@ -203,17 +217,20 @@ impl Maker {
         reader: &mut Arc<Reader>,
         extent: Extent,
         stopped: &(impl Fn() -> bool + Clone + Send + 'static),
-    ) -> Result<Option<StoredPosition>, SinkError> {
+    ) -> Result<Kept, SinkError> {
         let mut back_off = BACK_OFF.0;
         loop {
             let (present, key) = (Arc::clone(reader), self.identity.position_key());
             let outcome = blocking(stopped, move |stopped| present.read(&key, extent, &stopped)).await;
             match outcome {
-                Ok(stored) => return Ok(stored),
+                Ok(kept) => return Ok(kept),
                 Err(ReadError::Stopped) => return Err(SinkError::Stopped),
                 Err(ReadError::NotAuthorized) => {
                     let detail = "kafka does not allow this client to read it".to_owned();
                     return Err(TransactionsError::NoPositionsTopic { detail }.into());
+                }
+                Err(ReadError::Partitioned(partitions)) => {
+                    return Err(TransactionsError::Partitioned { partitions }.into());
                 }
                 Err(ReadError::Malformed) => {
                     return Err(TransactionsError::Malformed { key: self.identity.position_key() }.into());
@@ -253,9 +270,26 @@ mod tests {
     use crate::relay::boundary::{Checkpoint, Lsn, Position};
 
     #[test]
+    fn a_position_of_another_history_is_told_before_anybody_is_fenced() {
+        let cluster = |system: &str, timeline| Cluster { system_identifier: system.to_owned(), timeline };
+        let check = |stored: Cluster, is_new| {
+            let stored = StoredPosition { checkpoint: Checkpoint::default(), cluster: stored };
+            History { cluster: cluster("7", 2), is_new }.check(&Some(stored), "k".to_owned())
+        };
+        assert_eq!(check(cluster("7", 2), false), Ok(()));
+        assert!(matches!(check(cluster("8", 2), true), Err(TransactionsError::ForeignPosition { .. })));
+        for timeline in [1, 3] {
+            let error = check(cluster("7", timeline), false).expect_err("another timeline").to_string();
+            assert!(error.contains(&format!("position of timeline {timeline}")), "{error}");
+            assert_eq!(check(cluster("7", timeline), true), Ok(()), "the promoted standby has made a new slot");
+        }
+    }
+
+    #[test]
     fn a_position_past_all_that_are_known_is_another_relays() {
         let at = |flush, ordinal| {
-            let checkpoint = Checkpoint { position: Position { commit: Lsn(9), ordinal }, flush: Lsn(flush) };
+            let position = Position { commit: Lsn(9), ordinal };
+            let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
             let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
             Some(StoredPosition { checkpoint, cluster })
         };

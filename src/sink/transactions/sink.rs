@@ -113,8 +113,13 @@ impl Sink for TransactionalSink {
         true
     }
 
+    fn disown_stored(&mut self) {
+        self.is_disowned = true;
+    }
+
     fn stored(&self) -> Option<Lsn> {
-        Some(self.stored.as_ref().map(|stored| stored.checkpoint.flush).unwrap_or_default())
+        let stored = self.stored.as_ref().filter(|_| !self.is_disowned);
+        Some(stored.map(|stored| stored.checkpoint.flush).unwrap_or_default())
     }
 
     fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), SendError> {

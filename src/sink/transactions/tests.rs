@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::*;
 use crate::relay::boundary::{Checkpoint, Lsn, Position, Record, Verdict};
 use crate::sink::warmup::Admission;
-use crate::sink::{ProducerOptions, TopicRules, Topics};
+use crate::sink::{ProducerOptions, Sink, TopicRules, Topics};
 
 const RECORD: Record<'static> = Record { topic: "t", key: None, value: Some(b"v"), headers: &[], timestamp_millis: 1 };
 
 fn position(flush: u64) -> StoredPosition {
-    let checkpoint = Checkpoint { position: Position { commit: Lsn(flush), ordinal: 1 }, flush: Lsn(flush) };
+    let position = Position { commit: Lsn(flush), ordinal: 1 };
+    let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
     StoredPosition { checkpoint, cluster: Cluster { system_identifier: "7".to_owned(), timeline: 1 } }
 }
 
@@ -39,7 +40,8 @@ fn in_doubt() -> TransactionalSink {
 fn recover(sink: &mut TransactionalSink, stored: Option<StoredPosition>) -> Deliveries {
     let generation = sink.maker.start().expect("a client needs no broker");
     let mut deliveries = Deliveries::default();
-    sink.handle_recovered(Recovered { generation, stored, refusing: Vec::new() }, &mut deliveries);
+    let kept = stored.map_or(Kept::Nothing, Kept::Position);
+    sink.handle_recovered(Recovered { generation, kept, refusing: Vec::new() }, &mut deliveries);
     deliveries
 }
 
@@ -50,6 +52,18 @@ async fn a_commit_without_an_answer_that_is_found_in_kafka_acknowledges_its_reco
     assert_eq!(deliveries.acked, [Ticket(0), Ticket(1)]);
     assert!(deliveries.failed.is_empty());
     assert_eq!(sink.stored, Some(position(20)));
+}
+
+#[tokio::test]
+async fn a_position_of_an_earlier_slot_is_not_stored_until_the_next_one_is() {
+    let mut sink = in_doubt();
+    sink.disown_stored();
+    assert_eq!(sink.stored(), Some(Lsn(0)), "nothing may be confirmed by it");
+    recover(&mut sink, Some(position(10)));
+    assert_eq!(sink.stored(), Some(Lsn(0)), "it is no other relay's, and still not this slot's");
+    sink.in_doubt = Some(position(5));
+    recover(&mut sink, Some(position(5)));
+    assert_eq!(sink.stored(), Some(Lsn(5)));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use crate::lifecycle::{SCHEMA, emit, prepare, published};
 const POSITIONS: &str = "walpost.positions";
 
 /// A producer with this transactional id that has taken it.
-async fn producer(harness: &Harness, id: &str) -> BaseProducer {
+pub(super) async fn producer(harness: &Harness, id: &str) -> BaseProducer {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", harness.kafka())
         .set("transactional.id", id)
@@ -29,13 +29,22 @@ async fn producer(harness: &Harness, id: &str) -> BaseProducer {
 }
 
 /// Writes a record to the topic of positions.
-fn position(producer: &BaseProducer, key: &str, value: Option<&str>) {
+pub(super) fn position(producer: &BaseProducer, key: &str, value: Option<&str>) {
     let record = BaseRecord::<str, str>::to(POSITIONS).key(key);
     let record = match value {
         Some(value) => record.payload(value),
         None => record,
     };
     producer.send(record).map_err(|(error, _)| error).expect("there is room");
+}
+
+/// Commits its open transaction.
+pub(super) async fn commit(producer: BaseProducer) -> BaseProducer {
+    let committed = tokio::task::spawn_blocking(move || {
+        producer.commit_transaction(PATIENCE).expect("a commit");
+        producer
+    });
+    committed.await.expect("committing does not panic")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,7 +150,7 @@ async fn a_slot_ahead_of_the_position_is_a_gap_until_the_position_is_taken_back(
     let other = producer(&harness, &format!("hand-{slot}")).await;
     other.begin_transaction().expect("a transaction");
     position(&other, &format!("exact/{slot}"), None);
-    tokio::task::spawn_blocking(move || other.commit_transaction(PATIENCE)).await.expect("no panic").expect("a commit");
+    commit(other).await;
     let _relay = ready(&harness).await;
     let records = harness.consume(&harness.topic(SCHEMA), 200).await;
     assert_eq!(records.len(), 200, "those before the gap and those behind it, once");
@@ -159,9 +168,32 @@ async fn a_position_of_another_cluster_fences_nobody() {
     other.begin_transaction().expect("a transaction");
     let value = r#"{"position":"0/1/1","flush":"0/1","system_identifier":"1","timeline":1,"version":"0"}"#;
     position(&other, &format!("exact/{}", harness.name()), Some(value));
-    tokio::task::spawn_blocking(move || other.commit_transaction(PATIENCE)).await.expect("no panic").expect("a commit");
+    commit(other).await;
     relay.kill();
     let mut second = Relay::start_with(&exact(&harness, ""));
     assert_eq!(second.exit().await.code(), Some(64), "{}", second.log());
     assert!(second.log().contains("give this relay another [relay] name"), "{}", second.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_copy_does_not_fence_the_original() {
+    let harness = Harness::new("exact promoted").await;
+    prepare(&harness).await;
+    let mut relay = ready(&harness).await;
+    relay.wait_for_log("rows from before the slot are published").await;
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+    // The original's relay writes on, on another timeline.
+    let original = producer(&harness, &format!("walpost.exact.{}", harness.name())).await;
+    let system = harness.query_text("select system_identifier::text from pg_control_system()").await.expect("a text");
+    let value =
+        format!(r#"{{"position":"0/1/1","flush":"0/1","system_identifier":"{system}","timeline":99,"version":"0"}}"#);
+    original.begin_transaction().expect("a transaction");
+    position(&original, &format!("exact/{}", harness.name()), Some(&value));
+    let original = commit(original).await;
+    let mut copy = Relay::start_with(&exact(&harness, ""));
+    assert_eq!(copy.exit().await.code(), Some(69), "{}", copy.log());
+    assert!(copy.log().contains("has a position of timeline 99"), "{}", copy.log());
+    original.begin_transaction().expect("it was not fenced");
+    position(&original, &format!("exact/{}", harness.name()), Some(&value));
+    commit(original).await;
 }

@@ -2,6 +2,7 @@
 
 mod acls;
 mod fencing;
+mod histories;
 mod kills;
 mod letters;
 mod steady;

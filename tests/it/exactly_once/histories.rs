@@ -1,0 +1,115 @@
+//! The database, or Kafka, is not what it was when the position was stored.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use rdkafka::producer::Producer;
+use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
+
+use super::fencing::{commit, position, producer};
+use super::{exact, ready};
+use crate::harness::{Harness, Received, Relay, Verdict};
+use crate::lifecycle::{SCHEMA, emit, prepare, published};
+
+/// A copy of a folder with its owners and rights.
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp is there");
+    assert!(status.success(), "copy {} to {}", from.display(), to.display());
+}
+
+/// Where the slot stands.
+async fn confirmed(harness: &Harness) -> String {
+    let sql = "select confirmed_flush_lsn::text from pg_replication_slots where slot_name";
+    harness.query_text(&format!("{sql} = '{}'", harness.name())).await.expect("the slot is there")
+}
+
+/// Takes the position back, as the errors advise.
+async fn take_back(harness: &Harness) {
+    let other = producer(harness, &format!("hand-{}", harness.name())).await;
+    other.begin_transaction().expect("a transaction");
+    position(&other, &format!("exact/{}", harness.name()), None);
+    commit(other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_restored_and_has_gone_on_since_loses_no_event() {
+    let options = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
+    let mut harness = Harness::with_own_postgres("exact restored", options).await;
+    prepare(&harness).await;
+    let mut relay = ready(&harness).await;
+    harness.execute(&emit("w0-0", 0, 10)).await;
+    published(&mut relay, 10).await;
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+
+    let backup = tempfile::tempdir().expect("a temporary folder");
+    let (data, backup) = (harness.own_postgres().data_path().to_owned(), backup.path().join("data"));
+    harness.own_postgres().stop(StopMode::Fast).await.expect("postgres stops");
+    copy(&data, &backup);
+    harness.own_postgres().start_again().await.expect("postgres starts again");
+    let mut relay = ready(&harness).await;
+    harness.execute(&emit("w0-0", 10, 200)).await;
+    published(&mut relay, 190).await;
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+    let stored = confirmed(&harness).await;
+
+    harness.own_postgres().stop(StopMode::Fast).await.expect("postgres stops");
+    std::fs::remove_dir_all(&data).expect("the data is removed");
+    copy(&backup, &data);
+    harness.own_postgres().start_again().await.expect("postgres starts again");
+    let slot = confirmed(&harness).await;
+    harness.execute(&emit("w0-0", 200, 250)).await;
+    harness.execute("select pg_logical_emit_message(false, 'other work', repeat('x', 2000000))").await;
+    harness.wait_for(&format!("select pg_current_wal_flush_lsn() > '{stored}'")).await;
+    let mut relay = Relay::start_with(&exact(&harness, ""));
+    assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
+    let log = relay.log();
+    assert!(log.contains("is not in the WAL behind slot") && log.contains("some may be in Kafka not at all"), "{log}");
+    assert_eq!(confirmed(&harness).await, slot, "nothing was confirmed");
+
+    take_back(&harness).await;
+    let _relay = ready(&harness).await;
+    let number = |record: &Received| {
+        let value: serde_json::Value = serde_json::from_str(record.value_text()?).ok()?;
+        value["n"].as_u64()
+    };
+    let are_there = move |records: &[Received]| {
+        let numbers: BTreeSet<u64> = records.iter().filter_map(number).collect();
+        (0..250).all(|wanted| numbers.contains(&wanted))
+    };
+    harness.consume_until(&[&harness.topic(SCHEMA)], "the events of both histories", are_there).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_that_are_lost_are_noticed_and_one_that_was_taken_back_is_not() {
+    let harness = Harness::with_own_kafka("exact lost", KafkaOptions::default()).await;
+    prepare(&harness).await;
+    let mut relay = ready(&harness).await;
+    harness.execute(&emit("w0-0", 0, 100)).await;
+    published(&mut relay, 100).await;
+    let noted = format!("select position is not null from outbox.relay where slot = '{}'", harness.name());
+    harness.wait_for(&noted).await;
+    relay.kill();
+    harness.delete_topic("walpost.positions").await;
+    let slot = confirmed(&harness).await;
+    let mut relay = Relay::start_with(&exact(&harness, ""));
+    assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
+    let log = relay.log();
+    assert!(log.contains("has nothing under the key") && log.contains(&format!("position {slot} may be")), "{log}");
+
+    take_back(&harness).await;
+    let mut relay = ready(&harness).await;
+    harness.execute(&emit("w0-0", 100, 150)).await;
+    published(&mut relay, 50).await;
+    assert!(relay.log().contains("was taken back"), "{}", relay.log());
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+
+    // Without positions there is nothing to lose.
+    let at_least_once = exact(&harness, "").replace("exactly-once", "at-least-once");
+    let mut relay = Relay::start_with(&at_least_once);
+    harness.wait_for(&noted.replace("is not null", "is null")).await;
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+    harness.delete_topic("walpost.positions").await;
+    let _relay = ready(&harness).await;
+    Verdict::of(&harness, SCHEMA).await.assert_sound();
+}
