@@ -164,7 +164,8 @@ mod tests {
     fn stored(flush: u64) -> StoredPosition {
         let position = Position { commit: Lsn(flush + 5), ordinal: 2 };
         let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
-        StoredPosition { checkpoint: Checkpoint { position, committed_at: None, flush: Lsn(flush) }, cluster }
+        let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
+        StoredPosition { checkpoint, cluster, transaction: uuid::Uuid::nil() }
     }
 
     #[test]

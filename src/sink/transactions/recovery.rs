@@ -266,6 +266,8 @@ pub(super) async fn blocking<T: Send + 'static, S: Clone + Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::relay::boundary::{Checkpoint, Lsn, Position};
 
@@ -273,7 +275,8 @@ mod tests {
     fn a_position_of_another_history_is_told_before_anybody_is_fenced() {
         let cluster = |system: &str, timeline| Cluster { system_identifier: system.to_owned(), timeline };
         let check = |stored: Cluster, is_new| {
-            let stored = StoredPosition { checkpoint: Checkpoint::default(), cluster: stored };
+            let stored =
+                StoredPosition { checkpoint: Checkpoint::default(), cluster: stored, transaction: Uuid::nil() };
             History { cluster: cluster("7", 2), is_new }.check(&Some(stored), "k".to_owned())
         };
         assert_eq!(check(cluster("7", 2), false), Ok(()));
@@ -291,7 +294,7 @@ mod tests {
             let position = Position { commit: Lsn(9), ordinal };
             let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
             let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
-            Some(StoredPosition { checkpoint, cluster })
+            Some(StoredPosition { checkpoint, cluster, transaction: Uuid::nil() })
         };
         let known = [at(10, 1), at(10, 5)];
         assert!(!is_past(&known, &None) && !is_past(&known, &at(10, 0)), "another's transaction may hide the last");

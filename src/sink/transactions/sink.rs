@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::super::outcome::{Outcome, outcome, unfit};
 use super::super::warmup::Admission;
@@ -87,7 +88,7 @@ impl Sink for TransactionalSink {
             return false;
         }
         let Some(generation) = &mut self.generation else { return false };
-        let stored = StoredPosition { checkpoint, cluster };
+        let stored = StoredPosition { checkpoint, cluster, transaction: Uuid::now_v7() };
         let (key, value) = (self.maker.identity.position_key(), stored.encode());
         let record = Record {
             topic: POSITIONS_TOPIC,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::*;
 use crate::relay::boundary::{Checkpoint, Lsn, Position, Record, Verdict};
 use crate::sink::warmup::Admission;
@@ -12,7 +14,8 @@ const RECORD: Record<'static> = Record { topic: "t", key: None, value: Some(b"v"
 fn position(flush: u64) -> StoredPosition {
     let position = Position { commit: Lsn(flush), ordinal: 1 };
     let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
-    StoredPosition { checkpoint, cluster: Cluster { system_identifier: "7".to_owned(), timeline: 1 } }
+    let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
+    StoredPosition { checkpoint, cluster, transaction: Uuid::nil() }
 }
 
 /// A sink with two records in a transaction whose commit began: the position before it is 10, its own 20.
@@ -107,4 +110,13 @@ async fn a_partition_whose_first_record_was_aborted_is_begun_anew() {
     sink.collect(&mut deliveries).expect("nothing is final");
     assert_eq!(deliveries.failed.len(), 1);
     assert_ne!(admit(&mut sink), Admission::Wait, "nothing is on its way that it could wait for");
+}
+
+#[tokio::test]
+async fn a_commit_without_an_answer_is_not_told_by_its_checkpoint_alone() {
+    let mut sink = in_doubt();
+    sink.in_doubt = Some(StoredPosition { transaction: Uuid::now_v7(), ..position(10) });
+    let deliveries = recover(&mut sink, Some(position(10)));
+    assert!(deliveries.acked.is_empty(), "what is in Kafka is the one before");
+    assert_eq!(deliveries.failed.len(), 2);
 }
