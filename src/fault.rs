@@ -11,11 +11,10 @@
 use std::error::Error;
 
 use crate::config::ConfigErrors;
-use crate::driver::PositionError;
 use crate::postgres::{self, sqlstate};
 use crate::relay::Halt;
 use crate::relay::boundary::Lsn;
-use crate::sink::{SinkError, TransactionsError};
+use crate::sink::{PositionError, SinkError, TransactionsError};
 use crate::source::SourceError;
 use crate::telemetry::LogsError;
 

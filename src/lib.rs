@@ -62,7 +62,7 @@
 //! 7. **A bad row harms only itself.** It becomes a dead letter or stops the relay, and is never skipped.
 //! 8. **Never silently past a gap.** A slot that is gone, recreated, invalidated, moved by another hand, or of another
 //!    cluster is an error that says what can be missing ([`SourceError`](source::SourceError)); as is one that does not go
-//!    with the position in Kafka ([`PositionError`](driver::PositionError)).
+//!    with the position in Kafka ([`PositionError`](sink::PositionError)).
 //!
 //! What must never be: input or output, a clock, randomness or async in [`relay`]; a second owner of the replication
 //! socket; a second way for a record to Kafka than the core's `offer`; a branch on an error's text.

@@ -49,7 +49,9 @@ pub(super) struct Reached<S> {
 impl Reached<KafkaSink> {
     /// Puts a sink that writes exactly once in the place of the one that looked for Kafka.
     pub(super) fn exactly_once(self, config: &Config) -> Reached<TransactionalSink> {
-        let Self { producer, rules, topics, kafka, .. } = self;
+        let Self { sink, producer, rules, topics, kafka } = self;
+        // librdkafka waits for its threads, a tenth of a second.
+        drop(tokio::task::spawn_blocking(move || drop(sink)));
         let (rules_too, kafka_too, topics_too) = (rules.clone(), Arc::clone(&kafka), Arc::clone(&topics));
         let sink = TransactionalSink::new(producer.clone(), transactions(config), rules_too, kafka_too, topics_too);
         Reached { sink, producer, rules, topics, kafka }

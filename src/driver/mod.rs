@@ -40,8 +40,6 @@ use crate::sink::{Connection as KafkaConnection, Deliveries, SendError, Sink, Si
 use crate::source::SourceError;
 use crate::telemetry::Telemetry;
 
-pub use anchor::PositionError;
-
 use account::{Account, Standing};
 use assemble::Parts;
 use backfill_note::BackfillNote;
@@ -242,12 +240,8 @@ impl<S: Sink + Send> Driver<S> {
             return;
         }
         let hurry = is_stopping || !self.link.is_backfilled();
-        let now = Instant::now();
-        if self.link.is_up()
-            && let Some(settled) = self.storing.due(self.core.settled(), self.sink.stored(), hurry, now)
-            && self.sink.seal(settled)
-        {
-            self.storing.begun(settled.flush, self.sink.stored(), now);
+        if self.link.is_up() {
+            self.storing.store(self.core.settled(), hurry, &mut self.sink);
         }
     }
 

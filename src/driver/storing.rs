@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use super::anchor::{Anchor, Attempt, PositionError, Started};
+use super::anchor::{Anchor, Attempt};
 use super::link::Beginning;
 use crate::fault::Fault;
 use crate::relay::boundary::{Checkpoint, Lsn};
 use crate::relay::{Core, Halt};
-use crate::sink::{Cluster, Kept, Opened, Sink};
+use crate::sink::{Cluster, Kept, Opened, PositionError, Sink, Started};
 
 /// Where the relay is with the positions in Kafka. For a sink that stores none it is always open.
 pub(super) struct Storing {
@@ -114,21 +114,16 @@ impl Storing {
         }
     }
 
-    /// What is to be stored with no record; see [`Anchor::due`].
-    pub(super) fn due(
-        &self,
-        settled: Option<Checkpoint>,
-        stored: Option<Lsn>,
-        hurry: bool,
-        now: Instant,
-    ) -> Option<Checkpoint> {
-        self.is_open().then(|| self.anchor.due(settled, stored, hurry, now)).flatten()
-    }
-
-    /// Storing has begun.
-    pub(super) fn begun(&mut self, flush: Lsn, stored: Option<Lsn>, now: Instant) {
-        if self.anchor.begun(flush, stored, now) == Attempt::Again {
-            tracing::warn!(key = self.key, lsn = %flush, "the position could not be stored in kafka, it is tried again");
+    /// Stores what is settled with no record to go with it, if it is [due](Anchor::due).
+    pub(super) fn store(&mut self, settled: Option<Checkpoint>, hurry: bool, sink: &mut impl Sink) {
+        let (stored, now) = (sink.stored(), Instant::now());
+        if self.is_open()
+            && let Some(settled) = self.anchor.due(settled, stored, hurry, now)
+            && sink.seal(settled)
+            && self.anchor.begun(settled.flush, stored, now) == Attempt::Again
+        {
+            let lsn = settled.flush;
+            tracing::warn!(key = self.key, %lsn, "the position could not be stored in kafka, it is tried again");
         }
     }
 }

@@ -75,7 +75,8 @@ pub use partition::partition_of;
 pub use producer::KafkaSink;
 pub use topics::{Topics, TopicsError};
 pub use transactions::{
-    Cluster, Kept, POSITIONS_TOPIC, StoredPosition, TransactionalSink, TransactionsError, TransactionsOptions,
+    Cluster, Kept, POSITIONS_TOPIC, PositionError, Started, StoredPosition, TransactionalSink, TransactionsError,
+    TransactionsOptions,
 };
 
 /// Takes records and says what became of them. See the module's rules.

@@ -34,6 +34,7 @@ mod error;
 mod positions;
 mod probe;
 mod recovery;
+mod resume;
 mod sink;
 
 #[cfg(test)]
@@ -63,6 +64,7 @@ use recovery::{History, Maker, Recovered};
 pub use error::TransactionsError;
 pub use positions::{Cluster, Kept, POSITIONS_TOPIC, StoredPosition};
 pub use recovery::TransactionsOptions;
+pub use resume::{PositionError, Started};
 
 /// The ticket of a position. The core never gets there: it counts from 0.
 const POSITION: Ticket = Ticket(u64::MAX);

@@ -99,8 +99,6 @@ async fn a_transaction_that_kafka_times_out_is_sent_again() {
     let verdict = Verdict::of(&harness, SCHEMA).await;
     verdict.assert_exact();
     assert!(relay.is_running(), "{}", relay.log());
-    let told = relay.log().lines().filter(|line| line.contains("WARN")).map(str::to_owned).collect::<Vec<_>>();
-    eprintln!("{}", told.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
