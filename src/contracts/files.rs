@@ -8,10 +8,8 @@ use std::sync::Arc;
 
 use super::definition::{Definition, Status};
 use super::mistake::{Mistake, Mistakes, Place, Rule};
-use super::{odcs, topic_name};
+use super::{odcs, text_file, topic_name};
 
-/// Largest file that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most files below the folders that are named.
 const FILES_MAX: usize = 10_000;
 
@@ -65,7 +63,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Contracts, FilesError> {
     let mut definitions = Vec::new();
     for path in &found {
         let file: Arc<Path> = Arc::from(path.as_path());
-        match read(path) {
+        match text_file::read(path) {
             Ok(text) => match odcs::read(&file, &text) {
                 Ok(defined) => definitions.extend(defined),
                 Err(found) => mistakes.extend(found),
@@ -79,19 +77,6 @@ pub fn load(paths: &[PathBuf]) -> Result<Contracts, FilesError> {
     Mistakes::none(mistakes)?;
     definitions.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| super::version::compare(&a.version, &b.version)));
     Ok(Contracts { definitions, files: found.len() })
-}
-
-/// A file's text, if it is one of a contract's size.
-pub(super) fn read(path: &Path) -> io::Result<String> {
-    let size = fs::metadata(path)?.len();
-    if size > FILE_BYTES_MAX {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("{size} bytes; a contract has {FILE_BYTES_MAX} at most"),
-        ));
-    }
-    let text = fs::read_to_string(path)?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FilesError> {

@@ -37,6 +37,7 @@ pub mod version;
 pub mod topic_name;
 pub mod mistake;
 pub mod pointer;
+mod text_file;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -4,12 +4,13 @@ use serde_json::{Map, Value};
 
 use super::Rule;
 use super::compare::Comparison;
+use super::scalar::Limit;
 use super::writer::Writer;
 
 impl Comparison {
     pub(super) fn arrays(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
-        self.at_most(reader, writer, property, "maxItems", [Rule::MaxItemsAdded, Rule::MaxItemsDecreased]);
-        self.at_least(reader, writer, property, "minItems", [Rule::MinItemsAdded, Rule::MinItemsIncreased]);
+        self.at_most(reader, writer, Limit::new(property, "maxItems", [Rule::MaxItemsAdded, Rule::MaxItemsDecreased]));
+        self.at_least(reader, writer, Limit::new(property, "minItems", [Rule::MinItemsAdded, Rule::MinItemsIncreased]));
         let is_true = |value: &Value| value == &Value::Bool(true);
         if reader.get("uniqueItems").is_some_and(is_true) && !writer.all("uniqueItems").any(is_true) {
             self.breach(property, Rule::UniqueItemsAdded, "");

@@ -19,6 +19,7 @@
 mod array;
 mod compare;
 mod inline;
+mod number;
 mod object;
 mod rule;
 mod scalar;
@@ -30,8 +31,8 @@ use serde_json::Value;
 
 pub use compare::breaches;
 pub use inline::inline;
+pub(super) use number::equal;
 pub use rule::{Rule, Source};
-pub(super) use scalar::equal;
 
 /// What a new version must keep to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Rule;
 use super::array::is_open;
 use super::compare::Comparison;
+use super::scalar::Limit;
 use super::writer::Writer;
 use crate::contracts::pointer::step;
 use crate::contracts::schema::Schema;
@@ -26,16 +27,12 @@ impl Comparison {
         self.at_most(
             reader,
             writer,
-            property,
-            "maxProperties",
-            [Rule::MaxPropertiesAdded, Rule::MaxPropertiesDecreased],
+            Limit::new(property, "maxProperties", [Rule::MaxPropertiesAdded, Rule::MaxPropertiesDecreased]),
         );
         self.at_least(
             reader,
             writer,
-            property,
-            "minProperties",
-            [Rule::MinPropertiesAdded, Rule::MinPropertiesIncreased],
+            Limit::new(property, "minProperties", [Rule::MinPropertiesAdded, Rule::MinPropertiesIncreased]),
         );
         let missing = self.required(reader, writer, property);
         for (name, wanted) in entries(reader, "properties") {

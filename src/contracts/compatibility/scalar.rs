@@ -6,8 +6,24 @@ use serde_json::{Map, Value};
 
 use super::Rule;
 use super::compare::Comparison;
+use super::number::{equal, is_multiple, less};
 use super::writer::Writer;
 use crate::contracts::schema::moment::Moment;
+
+/// A keyword that narrows what a property may be.
+#[derive(Clone, Copy)]
+pub(super) struct Limit<'a> {
+    property: &'a str,
+    keyword: &'a str,
+    /// Of a limit that is new, and of one that is narrower.
+    rules: [Rule; 2],
+}
+
+impl<'a> Limit<'a> {
+    pub(super) const fn new(property: &'a str, keyword: &'a str, rules: [Rule; 2]) -> Self {
+        Self { property, keyword, rules }
+    }
+}
 
 impl Comparison {
     /// `enum` and `const`.
@@ -36,10 +52,18 @@ impl Comparison {
     }
 
     pub(super) fn strings(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
-        self.at_most(reader, writer, property, "maxLength", [Rule::MaxLengthAdded, Rule::MaxLengthDecreased]);
-        self.at_least(reader, writer, property, "minLength", [Rule::MinLengthAdded, Rule::MinLengthIncreased]);
-        self.same(reader, writer, property, "pattern", [Rule::PatternAdded, Rule::PatternChanged]);
-        self.same(reader, writer, property, "format", [Rule::FormatAdded, Rule::FormatChanged]);
+        self.at_most(
+            reader,
+            writer,
+            Limit::new(property, "maxLength", [Rule::MaxLengthAdded, Rule::MaxLengthDecreased]),
+        );
+        self.at_least(
+            reader,
+            writer,
+            Limit::new(property, "minLength", [Rule::MinLengthAdded, Rule::MinLengthIncreased]),
+        );
+        self.same(reader, writer, Limit::new(property, "pattern", [Rule::PatternAdded, Rule::PatternChanged]));
+        self.same(reader, writer, Limit::new(property, "format", [Rule::FormatAdded, Rule::FormatChanged]));
         for (keyword, stricter, is_upper) in [
             ("formatMaximum", "formatExclusiveMaximum", true),
             ("formatExclusiveMaximum", "formatMaximum", true),
@@ -80,7 +104,7 @@ impl Comparison {
                 || writer.all(other).any(|value| within(value) || (!is_exclusive && equal(value, wanted)));
             if !holds {
                 let promised = writer.all(keyword).chain(writer.all(other)).next();
-                self.limit(property, keyword, rules, wanted, promised);
+                self.limit(Limit::new(property, keyword, rules), wanted, promised);
             }
         }
         let Some(wanted) = reader.get("multipleOf") else { return };
@@ -99,39 +123,26 @@ impl Comparison {
         self.breach(property, rule, format!(" ({wanted})"));
     }
 
-    /// `rules` are of a limit that is new and of one that is narrower.
-    pub(super) fn at_most(
-        &mut self,
-        reader: &Map<String, Value>,
-        writer: &Writer<'_>,
-        property: &str,
-        keyword: &str,
-        rules: [Rule; 2],
-    ) {
-        let Some(wanted) = reader.get(keyword) else { return };
-        let promised = writer.least(keyword);
+    /// The writer must keep to at most what the reader takes.
+    pub(super) fn at_most(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, limit: Limit<'_>) {
+        let Some(wanted) = reader.get(limit.keyword) else { return };
+        let promised = writer.least(limit.keyword);
         if promised.is_none_or(|promised| less(wanted, promised)) {
-            self.limit(property, keyword, rules, wanted, promised);
+            self.limit(limit, wanted, promised);
         }
     }
 
     /// [`Self::at_most`] the other way round. A least number of nothing asks for nothing.
-    pub(super) fn at_least(
-        &mut self,
-        reader: &Map<String, Value>,
-        writer: &Writer<'_>,
-        property: &str,
-        keyword: &str,
-        rules: [Rule; 2],
-    ) {
-        let Some(wanted) = reader.get(keyword).filter(|wanted| less(&Value::from(0), wanted)) else { return };
-        let promised = writer.greatest(keyword);
+    pub(super) fn at_least(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, limit: Limit<'_>) {
+        let Some(wanted) = reader.get(limit.keyword).filter(|wanted| less(&Value::from(0), wanted)) else { return };
+        let promised = writer.greatest(limit.keyword);
         if promised.is_none_or(|promised| less(promised, wanted)) {
-            self.limit(property, keyword, rules, wanted, promised);
+            self.limit(limit, wanted, promised);
         }
     }
 
-    fn limit(&mut self, property: &str, keyword: &str, rules: [Rule; 2], wanted: &Value, promised: Option<&Value>) {
+    fn limit(&mut self, limit: Limit<'_>, wanted: &Value, promised: Option<&Value>) {
+        let Limit { property, keyword, rules } = limit;
         match promised {
             None => self.breach(property, rules[0], format!(" ({keyword} {wanted})")),
             Some(promised) => {
@@ -140,55 +151,11 @@ impl Comparison {
         }
     }
 
-    fn same(
-        &mut self,
-        reader: &Map<String, Value>,
-        writer: &Writer<'_>,
-        property: &str,
-        keyword: &str,
-        rules: [Rule; 2],
-    ) {
-        let Some(wanted) = reader.get(keyword) else { return };
-        if writer.all(keyword).any(|promised| promised == wanted) {
+    fn same(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, limit: Limit<'_>) {
+        let Some(wanted) = reader.get(limit.keyword) else { return };
+        if writer.all(limit.keyword).any(|promised| promised == wanted) {
             return;
         }
-        self.limit(property, keyword, rules, wanted, writer.all(keyword).next());
-    }
-}
-
-/// Whether one number is less than another; integers exactly.
-pub(super) fn less(a: &Value, b: &Value) -> bool {
-    order(a, b) == Some(Ordering::Less)
-}
-
-/// Equal as JSON Schema has it: 1 and 1.0 are one number.
-pub(in crate::contracts) fn equal(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(_), Value::Number(_)) => order(a, b) == Some(Ordering::Equal),
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b)))
-        }
-        _ => a == b,
-    }
-}
-
-fn order(a: &Value, b: &Value) -> Option<Ordering> {
-    let whole = |value: &Value| value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from));
-    match (whole(a), whole(b)) {
-        (Some(a), Some(b)) => Some(a.cmp(&b)),
-        _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
-    }
-}
-
-/// Whether a number is a multiple of another.
-pub(super) fn is_multiple(value: &Value, of: &Value) -> bool {
-    match (value.as_i64(), of.as_i64(), value.as_f64(), of.as_f64()) {
-        (Some(value), Some(of), ..) => of != 0 && value.checked_rem(of) == Some(0),
-        (_, _, Some(value), Some(of)) => {
-            let quotient = value / of;
-            quotient.is_finite() && (quotient - quotient.round()).abs() < 1e-9
-        }
-        _ => false,
+        self.limit(limit, wanted, writer.all(limit.keyword).next());
     }
 }

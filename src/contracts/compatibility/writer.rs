@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::scalar::{equal, is_multiple, less};
+use super::number::{equal, is_multiple, less};
 
 /// The kinds of JSON values, integers apart.
 pub(super) const TYPES: [&str; 7] = ["null", "boolean", "object", "array", "integer", "number", "string"];

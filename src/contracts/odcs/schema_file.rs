@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::super::definition::JsonSchema;
-use super::super::files;
 use super::super::mistake::{Mistake, Place, Rule};
 use super::super::schema::{Schema, SchemaFault, inspect};
+use super::super::text_file;
 use super::super::yaml::Document;
 use super::cursor::Cursor;
 
@@ -22,7 +22,7 @@ pub(super) fn read(path: &str, named: &Cursor<'_>, contract: &Path) -> Result<Js
         )));
     }
     let found: PathBuf = contract.parent().unwrap_or(Path::new("")).join(path);
-    let text = files::read(&found).map_err(|error| mistake(format!("can't read {}: {error}", found.display())))?;
+    let text = text_file::read(&found).map_err(|error| mistake(format!("can't read {}: {error}", found.display())))?;
     let file: Arc<Path> = Arc::from(found);
     parse(&file, &text)
 }

@@ -31,6 +31,7 @@ mod blame;
 mod calls;
 mod contents;
 mod error;
+mod maker;
 mod positions;
 mod probe;
 mod recovery;
@@ -59,11 +60,12 @@ use crate::relay::boundary::{OwnedRecord, Ticket};
 use blame::{Blame, Reports};
 use calls::{Ended, Stop};
 use contents::Contents;
-use recovery::{History, Maker, Recovered};
+use maker::Maker;
+use recovery::{History, Recovered};
 
 pub use error::TransactionsError;
+pub use maker::TransactionsOptions;
 pub use positions::{Cluster, Kept, POSITIONS_TOPIC, StoredPosition};
-pub use recovery::TransactionsOptions;
 pub use resume::{PositionError, Started};
 
 /// The ticket of a position. The core never gets there: it counts from 0.

@@ -12,8 +12,8 @@ use super::super::generation::Generation;
 use super::super::outcome::{Outcome, outcome};
 use super::super::{SinkError, TransactionsError};
 use super::calls::{self, Ended};
+use super::maker::{Maker, blocking};
 use super::positions::POSITIONS_TOPIC;
-use super::recovery::{Maker, blocking};
 use crate::relay::boundary::{OwnedRecord, Ticket};
 
 /// How often it is looked whether the record has arrived or has come back.
