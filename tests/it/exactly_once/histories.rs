@@ -86,11 +86,11 @@ async fn positions_that_are_lost_are_noticed_and_one_that_was_taken_back_is_not(
     prepare(&harness).await;
     let mut relay = ready(&harness).await;
     harness.execute(&emit("w0-0", 0, 100)).await;
+    let end = harness.query_text("select pg_current_wal_insert_lsn()::text").await.expect("an LSN");
     published(&mut relay, 100).await;
     let noted = format!("select position is not null from outbox.relay where slot = '{}'", harness.name());
     harness.wait_for(&noted).await;
     // Without positions the next relay begins where the slot stands.
-    let end = harness.query_text("select pg_current_wal_insert_lsn()::text").await.expect("an LSN");
     let slot = format!("from pg_replication_slots where slot_name = '{}'", harness.name());
     harness.wait_for(&format!("select confirmed_flush_lsn >= '{end}' {slot}")).await;
     relay.kill();
