@@ -5,6 +5,7 @@ pub mod contract;
 pub mod demo;
 pub mod migrate;
 pub mod run;
+pub mod slot;
 pub mod venue;
 
 use std::panic::AssertUnwindSafe;
@@ -53,6 +54,8 @@ pub enum Command {
     Contract(contract::ContractArgs),
     /// Run the relay.
     Run,
+    /// Give up a slot that can't be trusted any more, or take it as it stands.
+    Slot(slot::SlotArgs),
 }
 
 impl Command {
@@ -62,7 +65,7 @@ impl Command {
             Self::Demo(_) => Some(demo::LOG_FILTER),
             Self::Bench(_) => Some(bench::LOG_FILTER),
             Self::Contract(_) => Some(contract::LOG_FILTER),
-            Self::BenchNull(_) | Self::Migrate(_) | Self::Run => None,
+            Self::BenchNull(_) | Self::Migrate(_) | Self::Run | Self::Slot(_) => None,
         }
     }
 }
@@ -100,6 +103,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             Command::Migrate(arguments) => migrate::run(arguments, path, &mut std::io::stdout()).await,
             Command::Contract(arguments) => contract::run(arguments, path, &mut std::io::stdout()).await,
             Command::Run => run::run(path).await,
+            Command::Slot(arguments) => slot::run(arguments, path, &mut std::io::stdout()).await,
         }
     });
     // Blocking calls to a server that is gone must not hold up the end.

@@ -60,6 +60,7 @@ impl Account {
 
     pub(super) fn note_streaming(&mut self, start: Lsn) {
         self.telemetry.metrics.set_connected(Side::Postgres, true);
+        self.telemetry.set_standby(false);
         if std::mem::replace(&mut self.was_up, true) {
             self.telemetry.metrics.count_reconnect(Side::Postgres);
         }
@@ -68,7 +69,18 @@ impl Account {
 
     pub(super) fn note_lost(&self, error: &SourceError) {
         self.telemetry.metrics.set_connected(Side::Postgres, false);
+        let is_held = matches!(error, SourceError::SlotHeld { .. });
+        let is_news = self.telemetry.set_standby(is_held);
         let error = chain(error);
+        if is_held {
+            if is_news {
+                tracing::info!(
+                    reason = error,
+                    "standing by: another relay has the slot, and this one takes over when it ends"
+                );
+            }
+            return;
+        }
         tracing::warn!(error, "no replication connection, it is tried again");
         self.telemetry.note_error(error);
     }

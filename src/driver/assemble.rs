@@ -11,8 +11,8 @@ use super::account::Account;
 use super::backfill_note::BackfillNote;
 use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
-use super::position_note::PositionNote;
 use super::publication::PublicationWatch;
+use super::slot_note::SlotNote;
 use super::storing::Storing;
 use super::upkeep::Upkeep;
 use crate::config::{AdminApi, Config, Delivery};
@@ -25,7 +25,7 @@ use crate::sink::{
     Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics, TransactionalSink,
     TransactionsOptions,
 };
-use crate::source::{OutboxTable, STATUS_INTERVAL, SourceOptions, TableName};
+use crate::source::{Lease, OutboxTable, STATUS_INTERVAL, SourceOptions, TableName};
 use crate::telemetry::Telemetry;
 
 /// How long Kafka may take to answer for the first time. Afterwards it is waited for as long as it takes.
@@ -92,18 +92,19 @@ pub(super) fn around<S>(
     config: &Config,
     telemetry: &Arc<Telemetry>,
 ) -> Parts<S> {
-    let postgres = config.postgres.connect.clone().or_application_name(&format!("walpost {}", config.relay.name));
+    let postgres = connect_options(config);
     let server_end = Arc::new(AtomicU64::new(0));
     let may_drop = Arc::new(AtomicBool::new(false));
-    let source = source_options(config, postgres.clone());
+    let source = source_options(config);
     let publication = Arc::new(PublicationWatch::new(&source));
+    let lease = Arc::new(Lease::new(source.connect.clone(), source.slot.clone()));
     let (found, findings) = mpsc::channel(1);
     let driver = Driver {
         core: Core::new(settings(config, &postgres)),
         sink,
-        link: Link::new(source.clone(), Arc::clone(&publication)),
-        backfill_note: BackfillNote::new(source.clone()),
-        position_note: PositionNote::new(source),
+        link: Link::new(source.clone(), Arc::clone(&lease), Arc::clone(&publication)),
+        backfill_note: BackfillNote::new(source),
+        slot_note: SlotNote::new(lease),
         storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
         lookup: Lookup::new(postgres.clone(), topics, config.relay.create_topics, Arc::clone(telemetry)),
         account: Account::new(Arc::clone(telemetry), kafka, Arc::clone(&server_end), Arc::clone(&may_drop)),
@@ -163,9 +164,14 @@ fn producer_options(config: &Config) -> ProducerOptions {
     }
 }
 
-fn source_options(config: &Config, connect: ConnectOptions) -> SourceOptions {
+fn connect_options(config: &Config) -> ConnectOptions {
+    config.postgres.connect.clone().or_application_name(&format!("walpost {}", config.relay.name))
+}
+
+/// The slot that a relay with this configuration streams from, and how.
+pub(crate) fn source_options(config: &Config) -> SourceOptions {
     SourceOptions {
-        connect,
+        connect: connect_options(config),
         slot: config.postgres.slot.as_str().to_owned(),
         publication: config.postgres.publication.clone(),
         tables: config.outboxes.iter().map(table).collect(),

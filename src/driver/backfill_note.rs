@@ -9,7 +9,7 @@ use crate::source::{self, SourceError, SourceOptions};
 /// How long after a failure the next attempt waits. Nothing is confirmed meanwhile, and nothing else is held up.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
-pub(super) type Attempt = Pin<Box<dyn Future<Output = Result<(), SourceError>> + Send>>;
+type Attempt = Pin<Box<dyn Future<Output = Result<(), SourceError>> + Send>>;
 
 /// Writes that the rows from before the slot are published.
 pub(super) struct BackfillNote {

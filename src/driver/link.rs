@@ -1,8 +1,9 @@
 //! The replication connection over its whole life: connecting, streaming, lost, connecting again.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,11 +12,14 @@ use super::publication::PublicationWatch;
 use crate::fault::chain;
 use crate::postgres::{self, sqlstate};
 use crate::relay::boundary::{Batch, Lsn};
-use crate::source::{self, Event, Origin, Resume, Source, SourceError, SourceOptions};
+use crate::source::{self, Event, Lease, Origin, Resume, Source, SourceError, SourceOptions};
 
 /// The shortest and the longest wait before the next attempt to connect.
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+
+/// How often a relay that stands by asks whether it is its turn. Once it is, it needs a connection and Kafka's word for the rest.
+const STANDBY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long the first connection is tried for. Later ones are tried for ever; a relay that has never reached its
 /// database is more likely to be configured wrongly than to meet an outage.
@@ -47,6 +51,8 @@ pub(super) struct Beginning {
     pub(super) origin: Origin,
     /// It begins with the rows from before the slot, in another order perhaps than an earlier attempt had them.
     pub(super) from_the_first: bool,
+    /// Those rows are brought again, because a slot was lost that stood here.
+    pub(super) recovered: Option<Lsn>,
 }
 
 /// What a confirmation asks for.
@@ -69,6 +75,7 @@ enum State {
 /// One slot's connection, made anew as often as it takes.
 pub(super) struct Link {
     options: SourceOptions,
+    lease: Arc<Lease>,
     state: State,
     /// What this process has of the slot; `None` until it has all rows from before the slot.
     resume: Option<Resume>,
@@ -84,10 +91,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(options: SourceOptions, publication: Arc<PublicationWatch>) -> Self {
+    pub(super) fn new(options: SourceOptions, lease: Arc<Lease>, publication: Arc<PublicationWatch>) -> Self {
         let now = Instant::now();
         Self {
             options,
+            lease,
             state: State::Waiting(now),
             resume: None,
             back_off: Duration::ZERO,
@@ -107,10 +115,11 @@ impl Link {
                 State::Waiting(until) => {
                     tokio::time::sleep_until(*until).await;
                     let (options, resume, last) = (self.options.clone(), self.resume, self.last.clone());
+                    let lease = Arc::clone(&self.lease);
                     let attempt = async move {
                         match last {
-                            None => source::connect(&options, resume).await,
-                            Some(last) => source::reconnect(&options, resume, &last).await,
+                            None => source::connect(&options, &lease, resume).await,
+                            Some(last) => source::reconnect(&options, &lease, resume, &last).await,
                         }
                     };
                     self.state = State::Connecting(Box::pin(attempt));
@@ -121,12 +130,14 @@ impl Link {
                         Err(error) => self.failed(error),
                     };
                 }
-                State::Up(source) => match source.stream.next().await {
-                    Event::Batch(batch) => {
+                State::Up(source) => match while_held(&self.lease, source.stream.next()).await {
+                    Some(Event::Batch(batch)) => {
                         self.back_off = Duration::ZERO;
                         return LinkEvent::Batch(batch);
                     }
-                    Event::Lost(error) => return self.failed(error),
+                    Some(Event::Lost(error)) => return self.failed(error),
+                    // Another relay may have the slot in a moment.
+                    None => return self.give_way(),
                 },
             }
         }
@@ -184,8 +195,15 @@ impl Link {
     }
 
     /// Ends the stream in order, so that the slot stands at the last LSN that was confirmed. Where there is no stream, or
-    /// the server does not answer on it, the slot is moved by another connection.
+    /// the server does not answer on it, the slot is moved by another connection. The lease goes last.
     pub(super) async fn stop(self) -> Result<(), SourceError> {
+        let lease = Arc::clone(&self.lease);
+        let outcome = self.end().await;
+        lease.release();
+        outcome
+    }
+
+    async fn end(self) -> Result<(), SourceError> {
         if let State::Up(source) = self.state {
             match source.stream.stop().await {
                 Ok(()) => return Ok(()),
@@ -205,6 +223,7 @@ impl Link {
         self.give_up = None;
         self.publication.note_streaming();
         let (origin, wal_end, noted) = (source.origin.clone(), source.wal_end, source.noted);
+        let recovered = source.recovery.as_ref().map(|recovery| recovery.after);
         self.last = Some(origin.clone());
         // While the rows from before the slot are under way nothing of it counts as confirmed.
         let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
@@ -217,7 +236,7 @@ impl Link {
             self.resume = Some(Resume::Confirmed(known.max(source.start)));
         }
         self.state = State::Up(Box::new(source));
-        LinkEvent::Up(Beginning { start, wal_end, noted, origin, from_the_first })
+        LinkEvent::Up(Beginning { start, wal_end, noted, origin, from_the_first, recovered })
     }
 
     /// No connection any more, and no confirmation: this slot may not be the one that was streamed from.
@@ -250,7 +269,7 @@ impl Link {
             let error = self.publication.explain(error);
             return self.dead(error);
         }
-        self.back_off = (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
+        self.back_off = if held { STANDBY_INTERVAL } else { (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX) };
         self.state = State::Waiting(Instant::now() + self.back_off);
         LinkEvent::Lost(error)
     }
@@ -273,4 +292,14 @@ impl Link {
             after,
         })
     }
+}
+
+/// What the future gives, or `None` as soon as the lease is lost.
+async fn while_held<T>(lease: &Lease, next: impl Future<Output = T>) -> Option<T> {
+    let (mut next, mut lost) = (pin!(next), pin!(lease.lost()));
+    poll_fn(|context| match lost.as_mut().poll(context) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => next.as_mut().poll(context).map(Some),
+    })
+    .await
 }

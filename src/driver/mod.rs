@@ -9,7 +9,7 @@
 //! | 5 | the replication connection, when the core wants input or there is none | the core |
 //! | 6 | the core's own time, or a second | the core, and the telemetry |
 //! | 7 | what the upkeep has found out | the caller |
-//! | 8 | the note that positions are kept in Kafka | nobody |
+//! | 8 | the note of how far the slot may be confirmed | the slot |
 //! | 9 | the end of the time for stopping | the caller |
 //!
 //! Every arm is cancel-safe, and none goes before another: with deliveries always first, a busy Kafka would keep the relay from
@@ -21,8 +21,8 @@ mod assemble;
 mod backfill_note;
 mod link;
 mod lookup;
-mod position_note;
 mod publication;
+mod slot_note;
 mod storing;
 mod upkeep;
 
@@ -42,10 +42,11 @@ use crate::telemetry::Telemetry;
 
 use account::{Account, Standing};
 use assemble::Parts;
+pub(crate) use assemble::source_options;
 use backfill_note::BackfillNote;
 use link::{Confirm, Link, LinkEvent};
 use lookup::{Lookup, TopicSource};
-use position_note::PositionNote;
+use slot_note::{Reached, SlotNote};
 use storing::Storing;
 
 /// How long the loop waits at most, so that the telemetry tells of an outage in which nothing moves.
@@ -97,7 +98,7 @@ struct Driver<S> {
     sink: S,
     link: Link,
     backfill_note: BackfillNote,
-    position_note: PositionNote,
+    slot_note: SlotNote,
     lookup: Lookup,
     storing: Storing,
     account: Account,
@@ -129,10 +130,7 @@ impl<S: Sink + Send> Driver<S> {
                 self.handle_link(lost)?;
             }
             self.seal(stop_by.is_some());
-            self.position_note.keep(self.sink.stored(), Instant::now());
-            if self.link.confirm(self.confirmable(self.sink.stored())) == Confirm::NoteBackfill {
-                self.backfill_note.write();
-            }
+            self.confirm();
             if idle == Idle::Drained && self.is_settled() {
                 return Ok(());
             }
@@ -168,8 +166,8 @@ impl<S: Sink + Send> Driver<S> {
                 () = sleep_until(wake) => {}
                 // 7. Rows would be missed from here on.
                 Some(found) = self.findings.recv() => return Err(found.into()),
-                // 8. Nothing waits for it.
-                () = self.position_note.written() => {}
+                // 8. The next turn confirms.
+                () = self.slot_note.written() => {}
                 // 9. What is in flight stays unconfirmed.
                 () = sleep_until(*stop_by) => {
                     let (records, waits_for) = (self.core.owed().records, self.waits_for(idle));
@@ -245,6 +243,20 @@ impl<S: Sink + Send> Driver<S> {
         }
     }
 
+    /// Moves the slot as far as it may be and as that is noted.
+    fn confirm(&mut self) {
+        let stored = self.sink.stored();
+        let flush = self.confirmable(stored);
+        if self.link.is_up() && self.link.is_backfilled() {
+            let reached = Reached { flush, event: self.core.accepted().commit, stored };
+            self.slot_note.keep(reached, Instant::now());
+        }
+        let noted = if self.link.is_backfilled() { self.slot_note.confirmable(flush) } else { flush };
+        if self.link.confirm(noted) == Confirm::NoteBackfill {
+            self.backfill_note.write();
+        }
+    }
+
     /// What may be confirmed to the slot: not more than is stored in Kafka, where positions are.
     fn confirmable(&self, stored: Option<Lsn>) -> Lsn {
         self.core.flush().min(stored.unwrap_or(LIMITLESS))
@@ -280,11 +292,11 @@ impl<S: Sink + Send> Driver<S> {
             LinkEvent::Batch(batch) => self.core.handle_batch(batch),
             LinkEvent::Up(beginning) => {
                 if beginning.from_the_first {
-                    self.core.handle_first_rows();
+                    self.core.handle_first_rows(beginning.recovered.map(|after| after.to_string()));
                 }
                 self.core.handle_connected(beginning.start);
                 self.storing.handle_up(&beginning, &mut self.sink);
-                self.position_note.handle_up(beginning.noted);
+                self.slot_note.handle_up(beginning.start);
                 self.account.note_streaming(beginning.start);
             }
             LinkEvent::Lost(error) => {
@@ -305,6 +317,11 @@ impl<S: Sink + Send> Driver<S> {
         let mut closed = self.sink.close(left).await;
         self.account.settle(&mut self.core, &mut closed.deliveries);
         let flush = self.core.flush().min(closed.stored.unwrap_or(LIMITLESS));
+        if self.link.is_up() && self.link.is_backfilled() && !self.slot_note.end(flush, closed.stored).await {
+            // By another connection, then.
+            let lost = self.link.give_way();
+            tracing::debug!(?lost, "the end could not be noted by the lease");
+        }
         self.link.confirm(flush);
         let confirmed = self.link.stop().await;
         tracing::info!(lsn = %flush, unacknowledged = closed.unanswered, "stopped");

@@ -58,7 +58,7 @@ impl Storing {
 
     /// The slot is ours.
     pub(super) fn handle_up(&mut self, beginning: &Beginning, sink: &mut impl Sink) {
-        let Beginning { start, wal_end, noted, origin, from_the_first } = beginning;
+        let Beginning { start, wal_end, noted, origin, from_the_first, .. } = beginning;
         (self.start, self.wal_end, self.noted) = (*start, *wal_end, *noted);
         self.from_the_first |= *from_the_first && !self.is_open();
         if matches!(self.state, State::Closed) {

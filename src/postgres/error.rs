@@ -13,6 +13,8 @@ pub mod sqlstate {
     pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
     /// `undefined_table`.
     pub const UNDEFINED_TABLE: &str = "42P01";
+    /// `undefined_column`.
+    pub const UNDEFINED_COLUMN: &str = "42703";
     /// `undefined_object`: among others a slot or a publication that is not there.
     pub const UNDEFINED_OBJECT: &str = "42704";
     /// `duplicate_object`: among others a slot that is there already.

@@ -17,6 +17,8 @@ pub mod names {
     pub const POSITION: &str = "outbox-position";
     /// The relay instance that published the record.
     pub const RELAY: &str = "outbox-relay";
+    /// On a record that was published again after its slot was lost: the LSN up to which everything had been published before.
+    pub const RECOVERED: &str = "outbox-recovered";
     /// A dead letter's code.
     pub const ERROR: &str = "outbox-error";
     /// A dead letter's reason in words.
@@ -59,6 +61,8 @@ pub struct Encoder {
     pub source: String,
     /// The `outbox-relay` header.
     pub relay: String,
+    /// The `outbox-recovered` header, of records that may be in Kafka already.
+    pub recovered: Option<String>,
 }
 
 /// Values that are formatted for one record.
@@ -116,6 +120,9 @@ impl Encoder {
         }
         push(names::POSITION, stamps.position.as_bytes());
         push(names::RELAY, self.relay.as_bytes());
+        if let Some(recovered) = &self.recovered {
+            push(names::RECOVERED, recovered.as_bytes());
+        }
         for (name, value) in &event.placed {
             push_new(&mut list, name, value.as_deref());
         }

@@ -45,8 +45,12 @@ impl Core {
     /// A core that has seen nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let encoder =
-            Encoder { style: settings.header_style, source: settings.source.clone(), relay: settings.relay.clone() };
+        let encoder = Encoder {
+            style: settings.header_style,
+            source: settings.source.clone(),
+            relay: settings.relay.clone(),
+            recovered: None,
+        };
         Self {
             outboxes: settings.outboxes.clone(),
             encoder,
@@ -70,8 +74,10 @@ impl Core {
     }
 
     /// The stream begins with the rows from before the slot, in whatever order the tables have them now: no place in them says
-    /// what was taken of an earlier attempt, so all of them are taken.
-    pub fn handle_first_rows(&mut self) {
+    /// what was taken of an earlier attempt, so all of them are taken. With `recovered`, some may be in Kafka already: their records
+    /// bear it in the header `outbox-recovered`.
+    pub fn handle_first_rows(&mut self, recovered: Option<String>) {
+        self.encoder.recovered = recovered;
         self.publisher.accepted = Position::default();
         self.publisher.accepted_at = None;
     }
@@ -260,6 +266,8 @@ impl Core {
                 self.landmark.map_or(Ok(()), |landmark| landmark.check_before(end))?;
                 self.received = self.received.max(end);
                 self.publisher.ledger.commit(end);
+                // The rows from before the slot are one transaction, the first.
+                self.encoder.recovered = None;
             }
             Message::Relation(relation) => return self.relation(&relation, now),
             Message::Insert { .. } | Message::Logical { transactional: true, .. } => {

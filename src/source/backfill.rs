@@ -9,6 +9,8 @@ use super::error::{SourceError, TableName};
 use super::frames::{Column, Relation, TooLong, Writer};
 use super::outlet::Outlet;
 use super::slot::{CreatedSlot, first, number};
+use super::state::Recovery;
+use super::unpublished::since;
 use crate::postgres::{
     self, Connection, Interrupt, Patience, ProtocolError, quote_identifier, quote_literal, sqlstate,
 };
@@ -29,24 +31,34 @@ pub struct OutboxTable {
     pub order_by: Option<String>,
 }
 
+/// Which rows are read.
+pub(super) struct Rows<'a> {
+    /// Whose snapshot shows them.
+    pub(super) slot: &'a CreatedSlot,
+    pub(super) tables: &'a [OutboxTable],
+    /// Only those that may have been lost with another slot.
+    pub(super) recovery: Option<&'a Recovery>,
+}
+
 /// Reads all tables and hands on their rows as one transaction; how many there were.
 ///
 /// The connection is left inside the snapshot's transaction, which does nothing but read.
 pub(super) fn run(
     control: &mut Connection,
     role: &str,
-    slot: &CreatedSlot,
-    tables: &[OutboxTable],
+    wanted: &Rows<'_>,
     outlet: &mut Outlet,
     interrupt: &Interrupt,
 ) -> Result<u64, SourceError> {
+    let Rows { slot, tables, recovery } = wanted;
     control.set_patience(Patience::Until(interrupt.clone()));
     let committed_at = begin(control, slot.snapshot.as_deref())?;
     let mut writer = Writer { bytes: Vec::new(), commit: Lsn(slot.consistent_point.0 - 1), committed_at };
     writer.begin().map_err(too_long)?;
+    let filter = recovery.map(|recovery| since(control, &recovery.from_xid)).transpose()?;
     let mut rows = 0;
-    for table in tables {
-        rows += copy_table(control, role, table, &mut writer, outlet)?;
+    for table in *tables {
+        rows += copy_table(control, role, (table, filter.as_deref()), &mut writer, outlet)?;
     }
     writer.commit(slot.consistent_point).map_err(too_long)?;
     outlet.hand_over(std::mem::take(&mut writer.bytes))?;
@@ -75,7 +87,7 @@ fn begin(control: &mut Connection, snapshot: Option<&str>) -> Result<i64, Source
 fn copy_table(
     control: &mut Connection,
     role: &str,
-    table: &OutboxTable,
+    (table, filter): (&OutboxTable, Option<&str>),
     writer: &mut Writer,
     outlet: &mut Outlet,
 ) -> Result<u64, SourceError> {
@@ -84,7 +96,7 @@ fn copy_table(
     let mut copy = CopyRows::default();
     let mut rows = 0;
     control
-        .copy_out(&copy_statement(table, &relation), |data| {
+        .copy_out(&copy_statement(table, filter, &relation), |data| {
             copy.push(data, relation.columns.len(), |values| {
                 rows += 1;
                 writer.insert(&relation, values.iter().copied()).map_err(too_long)
@@ -104,7 +116,7 @@ fn copy_table(
     Ok(rows)
 }
 
-fn copy_statement(table: &OutboxTable, relation: &Relation) -> String {
+fn copy_statement(table: &OutboxTable, filter: Option<&str>, relation: &Relation) -> String {
     let expression = |column: &Column| {
         let name = quote_identifier(&column.name);
         if column.binary { name } else { format!("{name}::text") }
@@ -116,9 +128,10 @@ fn copy_statement(table: &OutboxTable, relation: &Relation) -> String {
     let age = table.order_by.as_deref().filter(|wanted| relation.columns.iter().any(|column| column.name == *wanted));
     let age = age.map(|column| format!("{}, cmin::text::bigint, ", quote_identifier(column))).unwrap_or_default();
     format!(
-        "copy (select {} from {} order by {age}tableoid, ctid) to stdout (format binary)",
+        "copy (select {} from {}{} order by {age}tableoid, ctid) to stdout (format binary)",
         columns.join(", "),
-        table.table
+        table.table,
+        filter.map(|filter| format!(" where {filter}")).unwrap_or_default(),
     )
 }
 

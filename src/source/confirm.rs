@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::error::SourceError;
 use super::open::{Origin, SourceOptions, detached};
 use super::slot::{Server, explain_refusal, identify_system, inspect_slot};
+use super::state;
 use crate::postgres::Connection;
 use crate::relay::boundary::Lsn;
 
@@ -33,7 +34,8 @@ fn advance(options: &SourceOptions, lsn: Lsn, last: &Origin) -> Result<(), Sourc
     let system = identify_system(&mut replication)?;
     if system.identifier != last.system_identifier {
         let (stored, found) = (last.system_identifier.clone(), system.identifier);
-        return Err(SourceError::SystemChanged { slot: slot.clone(), stored, found });
+        let unpublished = Box::default();
+        return Err(SourceError::SystemChanged { slot: slot.clone(), stored, found, unpublished });
     }
     if system.timeline != last.timeline {
         return Err(SourceError::TimelineChanged { before: last.timeline, now: system.timeline });
@@ -45,12 +47,15 @@ fn advance(options: &SourceOptions, lsn: Lsn, last: &Origin) -> Result<(), Sourc
     let since = Instant::now();
     loop {
         let found = inspect_slot(&mut control, server.version, slot)?;
-        let found = found.ok_or_else(|| SourceError::SlotMissing { slot: slot.clone() })?;
+        let found =
+            found.ok_or_else(|| SourceError::SlotMissing { slot: slot.clone(), unpublished: Box::default() })?;
         if found.check(slot, &server.database)? >= lsn {
             return Ok(());
         }
         match found.active_pid {
             None => {
+                // Before the slot is moved: a start takes one that stands past what is noted for one that another hand has moved.
+                state::note_end(&mut control, &server, slot, lsn)?;
                 let sql = "select pg_replication_slot_advance($1, $2::text::pg_lsn)";
                 control.query(sql, &[Some(slot), Some(&lsn.to_string())])?;
                 return Ok(());

@@ -3,8 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::unpublished::Unpublished;
 use crate::postgres::{self, quote_identifier, quote_literal};
 use crate::relay::boundary::Lsn;
+
+/// How to go on without a slot that can be trusted.
+const RECREATE: &str = "run `walpost slot recreate`: the relay makes the slot anew, and first publishes again, marked, what may be missing and is still in the outbox tables";
 
 /// A table's schema and name, shown quoted, so that it can be pasted into SQL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +55,12 @@ pub enum SourceError {
         /// The database connected to.
         database: String,
     },
+    /// The relay's state table is an older one.
+    #[error("schema outbox in database {database} is older than this walpost: run `walpost migrate` there")]
+    MigrationsOutdated {
+        /// The database connected to.
+        database: String,
+    },
     /// The role lacks a grant.
     #[error("role {role} may not {doing}: run `walpost migrate --relay-role {role}` as the schema's owner")]
     NoPrivilege {
@@ -87,18 +97,16 @@ pub enum SourceError {
         pid: Option<i32>,
     },
     /// The slot was there, and rows after its position may never have been published.
-    #[error(
-        "slot {slot} is gone, and rows committed since its last position may be unpublished: run `delete from outbox.relay where slot = {}` and start again; the new slot begins with every row that is still in the outbox tables, published or not",
-        quote_literal(slot)
-    )]
+    #[error("slot {slot} is gone: {unpublished}; {RECREATE}")]
     SlotMissing {
         /// The slot.
         slot: String,
+        /// What may be missing.
+        unpublished: Box<Unpublished>,
     },
     /// Postgres has removed WAL that the slot needed.
     #[error(
-        "slot {slot} is invalidated ({reason}), and rows after {confirmed_flush} may be unpublished: raise max_slot_wal_keep_size, run `select pg_drop_replication_slot({0}); delete from outbox.relay where slot = {0}` and start again; the new slot begins with every row that is still in the outbox tables, published or not",
-        quote_literal(slot)
+        "slot {slot} is invalidated ({reason}), and stood at {confirmed_flush}: {unpublished}; raise max_slot_wal_keep_size, and {RECREATE}"
     )]
     SlotLost {
         /// The slot.
@@ -107,6 +115,8 @@ pub enum SourceError {
         reason: String,
         /// The last position that was confirmed.
         confirmed_flush: Lsn,
+        /// What may be missing.
+        unpublished: Box<Unpublished>,
     },
     /// A physical slot.
     #[error(
@@ -140,21 +150,23 @@ pub enum SourceError {
         /// The database connected to.
         wanted: String,
     },
-    /// Somebody else moved the slot, or made it anew, since this process confirmed its last position.
+    /// Somebody else moved the slot, or made it anew, since its relay confirmed its last position.
     #[error(
-        "slot {slot} stands at {found}, past the {expected} that this relay confirmed: another hand moved or recreated it; publish the rows between again from the table, then restart walpost"
+        "slot {slot} stands at {found}, past the {expected} up to which its relay confirmed it: another hand moved or recreated it: {unpublished}; {RECREATE}; or run `walpost slot adopt` to go on where the slot stands, without those"
     )]
     SlotAdvanced {
         /// The slot.
         slot: String,
         /// Where it stands.
         found: Lsn,
-        /// Where it should stand.
+        /// Where it should stand at most.
         expected: Lsn,
+        /// What may be missing.
+        unpublished: Box<Unpublished>,
     },
     /// The server's WAL ends before a position that was confirmed.
     #[error(
-        "the server's WAL ends at {found}, before the {expected} that this relay confirmed: it was restored from a backup; check what was published since, then restart walpost"
+        "the server's WAL ends at {found}, before the {expected} that this relay confirmed: it was restored from a backup, and Kafka has events that the database has lost; check what was published since, then restart walpost"
     )]
     ServerRewound {
         /// Where the WAL ends.
@@ -172,10 +184,21 @@ pub enum SourceError {
         /// The server's now.
         now: u32,
     },
+    /// The server has not come from the timeline that the relay streamed from last.
+    #[error(
+        "slot {slot} was last used on timeline {before}, and the server is on {now}, which has not come from it: it is another copy of the database; connect to the right one, or {RECREATE}"
+    )]
+    TimelineForeign {
+        /// The slot.
+        slot: String,
+        /// The timeline kept in `outbox.relay`.
+        before: u32,
+        /// The server's.
+        now: u32,
+    },
     /// The state belongs to another cluster.
     #[error(
-        "slot {slot} was made on the cluster {stored}, but this is {found}: the database was restored elsewhere; check what was published, then run `delete from outbox.relay where slot = {}`",
-        quote_literal(slot)
+        "slot {slot} was made on the cluster {stored}, but this is {found}: the database was restored elsewhere, or upgraded: {unpublished}; check what was published, and {RECREATE}"
     )]
     SystemChanged {
         /// The slot.
@@ -184,6 +207,8 @@ pub enum SourceError {
         stored: String,
         /// The server's.
         found: String,
+        /// What may be missing.
+        unpublished: Box<Unpublished>,
     },
     /// The publication does not exist.
     #[error(
@@ -198,8 +223,7 @@ pub enum SourceError {
     },
     /// The publication was made again, and rows were written while there was none.
     #[error(
-        "publication {publication} did not exist when rows after {after} were written, and Postgres can't decode those: run `select pg_drop_replication_slot({0}); delete from outbox.relay where slot = {0}` and start again; the new slot begins with every row that is still in the outbox tables, published or not",
-        quote_literal(slot)
+        "publication {publication} did not exist when rows after {after} were written, and Postgres can't decode those for slot {slot}; {RECREATE}"
     )]
     PublicationGap {
         /// The publication.

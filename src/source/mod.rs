@@ -13,9 +13,14 @@ mod copy;
 mod cut;
 mod error;
 pub mod frames;
+mod lease;
 mod notes;
 mod open;
+mod begin;
+mod timeline;
+mod unpublished;
 mod confirm;
+mod recreate;
 mod outlet;
 mod reader;
 mod slot;
@@ -31,10 +36,14 @@ pub use backfill::OutboxTable;
 pub use column_type::look_up_type;
 pub use confirm::confirm_without_stream;
 pub use error::{SourceError, TableName};
-pub use notes::{backfill_done, note_positions};
+pub use lease::Lease;
+pub use notes::{Extent, Note, backfill_done};
 pub use open::{Origin, Resume, STATUS_INTERVAL, Source, SourceOptions, connect, reconnect};
+pub use recreate::{Recreated, Scope, adopt, recreate};
 pub use slot::{
     CreatedSlot, Server, SlotState, System, check_publication, check_slot_name, create_slot, drop_slot,
     identify_system, inspect_slot,
 };
+pub use state::Recovery;
 pub use stream::{Event, Stream};
+pub use unpublished::{Published, Rows, Unpublished};

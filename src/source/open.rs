@@ -1,19 +1,22 @@
 //! From options to a running stream: what is there, what is missing, and where to begin.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::backfill::{self, OutboxTable};
+use super::backfill::{self, OutboxTable, Rows};
+use super::begin::Begin;
 use super::error::SourceError;
+use super::lease::Lease;
 use super::outlet::Outlet;
 use super::reader::{Reader, Timing};
 use super::slot::{
-    CreatedSlot, Server, System, check_publication, check_slot_name, create_slot, drop_slot, explain_refusal,
-    identify_system, inspect_slot,
+    CreatedSlot, Server, System, check_publication, check_slot_name, explain_refusal, identify_system, inspect_slot,
 };
-use super::state::{self, Backfill};
+use super::state::Recovery;
 use super::stream::Stream;
+use super::unpublished::Published;
 use crate::postgres::{ConnectOptions, Connection, Error, Interrupt, quote_identifier, sqlstate};
 use crate::relay::boundary::Lsn;
 
@@ -48,11 +51,13 @@ pub struct Source {
     pub start: Lsn,
     /// Where the server's log ended when the slot was ours and nothing of it had been sent yet.
     pub wal_end: Lsn,
-    /// A position of the slot's in Kafka, by the note that [`super::note_positions`] leaves.
+    /// A position of the slot's in Kafka, by an earlier [`super::Note`].
     pub noted: Option<Lsn>,
     /// Where the rows from before the slot end, if the stream brings them: once this LSN may be confirmed,
     /// [`super::backfill_done`] is to be called.
     pub backfill_end: Option<Lsn>,
+    /// Those rows are brought again, because a slot was lost.
+    pub recovery: Option<Recovery>,
 }
 
 /// Where a stream comes from.
@@ -71,7 +76,8 @@ impl Origin {
     fn check(&self, slot: &str, system: &System) -> Result<(), SourceError> {
         if system.identifier != self.system_identifier {
             let (stored, found) = (self.system_identifier.clone(), system.identifier.clone());
-            return Err(SourceError::SystemChanged { slot: slot.to_owned(), stored, found });
+            let unpublished = Box::default();
+            return Err(SourceError::SystemChanged { slot: slot.to_owned(), stored, found, unpublished });
         }
         if system.timeline != self.timeline {
             return Err(SourceError::TimelineChanged { before: self.timeline, now: system.timeline });
@@ -102,13 +108,18 @@ impl Resume {
 
 /// Connects, makes the slot if this is the first start, and starts the stream.
 ///
-/// `resume` is what this process has of it, if it has streamed from the slot before. Dropping the future gives up.
+/// `lease` is taken first, and kept whatever comes of it. `resume` is what this process has of the slot, if it has streamed from it
+/// before. Dropping the future gives up.
 ///
 /// # Errors
 /// [`SourceError`]: what is wrong, and what mends it. Worth another attempt if it is transient.
-pub async fn connect(options: &SourceOptions, resume: Option<Resume>) -> Result<Source, SourceError> {
-    let options = options.clone();
-    detached(move |interrupt| open(options, resume, None, interrupt)).await
+pub async fn connect(
+    options: &SourceOptions,
+    lease: &Arc<Lease>,
+    resume: Option<Resume>,
+) -> Result<Source, SourceError> {
+    let (options, lease) = (options.clone(), Arc::clone(lease));
+    detached(move |interrupt| open(options, &lease, resume, None, interrupt)).await
 }
 
 /// As [`connect`], to the server that `last` came from: another cluster or timeline is an error before anything is asked of its
@@ -116,9 +127,14 @@ pub async fn connect(options: &SourceOptions, resume: Option<Resume>) -> Result<
 ///
 /// # Errors
 /// As [`connect`]; [`SourceError::TimelineChanged`] and [`SourceError::SystemChanged`].
-pub async fn reconnect(options: &SourceOptions, resume: Option<Resume>, last: &Origin) -> Result<Source, SourceError> {
-    let (options, last) = (options.clone(), last.clone());
-    detached(move |interrupt| open(options, resume, Some(&last), interrupt)).await
+pub async fn reconnect(
+    options: &SourceOptions,
+    lease: &Arc<Lease>,
+    resume: Option<Resume>,
+    last: &Origin,
+) -> Result<Source, SourceError> {
+    let (options, lease, last) = (options.clone(), Arc::clone(lease), last.clone());
+    detached(move |interrupt| open(options, &lease, resume, Some(&last), interrupt)).await
 }
 
 /// Runs blocking work on a thread of its own, which a dropped future interrupts and the runtime's end does not wait for.
@@ -144,21 +160,25 @@ pub(super) async fn detached<T: Send + 'static>(
 }
 
 /// Both connections, and what is known of their server.
-struct Opening {
-    options: SourceOptions,
-    control: Connection,
-    replication: Connection,
-    server: Server,
-    system_identifier: String,
+pub(super) struct Opening {
+    pub(super) options: SourceOptions,
+    pub(super) control: Connection,
+    pub(super) replication: Connection,
+    pub(super) server: Server,
+    pub(super) system: System,
+    /// The position in Kafka that is noted.
+    pub(super) position: Option<Lsn>,
 }
 
 fn open(
     options: SourceOptions,
+    lease: &Lease,
     resume: Option<Resume>,
     last: Option<&Origin>,
     interrupt: &Interrupt,
 ) -> Result<Source, SourceError> {
     check_slot_name(&options.slot)?;
+    let tenure = lease.take()?;
     let mut control = Connection::open(&options.connect)?;
     let server = Server::read(&mut control)?;
     server.check()?;
@@ -174,136 +194,34 @@ fn open(
     if let Some(expected) = resume.map(Resume::lsn).filter(|expected| system.wal_end < *expected) {
         return Err(SourceError::ServerRewound { found: system.wal_end, expected });
     }
-    state::lock(&mut control, &options.slot)?;
-    let origin =
-        Origin { system_identifier: system.identifier, timeline: system.timeline, walsender: replication.process_id() };
-    let mut opening = Opening {
-        options,
-        control,
-        replication,
-        server: server.clone(),
-        system_identifier: origin.system_identifier.clone(),
-    };
-    let begin = opening.begin_at(resume)?;
+    let walsender = replication.process_id();
+    let origin = Origin { system_identifier: system.identifier.clone(), timeline: system.timeline, walsender };
+    let mut opening = Opening { options, control, replication, server: server.clone(), system, position: None };
+    let begin = opening.begin_at(resume, tenure)?;
     // Anew: whoever had the slot until now may have got, and stored, what was written since the first time.
     let wal_end = identify_system(&mut opening.replication)?.wal_end;
-    let noted = state::position(&mut opening.control, &server, &opening.options.slot)?;
-    let (stream, start, backfill_end) = match begin {
+    let noted = opening.position;
+    let (stream, start, backfill_end, recovery) = match begin {
         Begin::At { start, backfill_end } => {
             opening.start_replication(start)?;
-            (opening.stream(start)?, start, backfill_end)
+            (opening.stream(start)?, start, backfill_end, None)
         }
-        Begin::Anew => {
+        Begin::Anew(recovery) => {
             let slot = opening.create(interrupt)?;
             let end = slot.consistent_point;
-            (opening.backfill(slot)?, end, Some(end))
+            (opening.backfill(slot, recovery.clone())?, end, Some(end), recovery)
         }
         // The slot's snapshot is gone; a later one shows the same rows and some more, which the stream brings again. They can't be
         // told by their xmin: a row from before the slot that was updated since has a new one too, and no stream brings it.
-        Begin::Again(end) => (opening.backfill(CreatedSlot { consistent_point: end, snapshot: None })?, end, Some(end)),
+        Begin::Again(end, recovery) => {
+            let slot = CreatedSlot { consistent_point: end, snapshot: None };
+            (opening.backfill(slot, recovery.clone())?, end, Some(end), recovery)
+        }
     };
-    Ok(Source { stream, server, origin, start, wal_end, noted, backfill_end })
-}
-
-/// Stands for the position of a slot that was lost while it did not matter yet.
-const LOST: Lsn = Lsn(u64::MAX);
-
-enum Begin {
-    At {
-        start: Lsn,
-        backfill_end: Option<Lsn>,
-    },
-    /// With a new slot, and the rows from before it.
-    Anew,
-    /// With the slot as it was made, and the rows from before it once more.
-    Again(Lsn),
+    Ok(Source { stream, server, origin, start, wal_end, noted, backfill_end, recovery })
 }
 
 impl Opening {
-    /// Where to begin, by what is known of the slot here and what the server has.
-    fn begin_at(&mut self, resume: Option<Resume>) -> Result<Begin, SourceError> {
-        let slot = self.options.slot.clone();
-        let kept = state::read(&mut self.control, &self.server, &self.system_identifier, &slot)?;
-        let Some(found) = inspect_slot(&mut self.control, self.server.version, &slot)? else {
-            return match kept {
-                Some(Backfill::Done) => Err(SourceError::SlotMissing { slot }),
-                None | Some(Backfill::Pending) => Ok(Begin::Anew),
-            };
-        };
-        if let Some(pid) = found.active_pid {
-            return Err(SourceError::SlotHeld { slot, pid: Some(pid) });
-        }
-        let confirmed = match found.check(&slot, &self.server.database) {
-            Ok(confirmed) => confirmed,
-            // Nothing was confirmed yet, so nothing is lost with it.
-            Err(SourceError::SlotLost { .. })
-                if kept == Some(Backfill::Pending) && !matches!(resume, Some(Resume::Confirmed(_))) =>
-            {
-                LOST
-            }
-            Err(error) => return Err(error),
-        };
-        let start = match resume {
-            // The stream was lost behind the rows from before the slot, which has not moved since.
-            Some(Resume::Backfilled(end)) if kept == Some(Backfill::Pending) && confirmed == end => {
-                return Ok(Begin::At { start: end, backfill_end: Some(end) });
-            }
-            Some(Resume::Confirmed(resume)) => Some(resume),
-            // The slot is another one by now, or it is noted already that those rows are published.
-            Some(Resume::Backfilled(_)) | None => None,
-        };
-        // What this process confirmed included the backfill, which comes first.
-        let backfill = if start.is_some_and(|start| start >= confirmed) { Some(Backfill::Done) } else { kept };
-        match backfill {
-            Some(Backfill::Pending) if confirmed == LOST => {
-                tracing::warn!(slot = %slot, "slot is made again: it was lost before its first backfill was finished");
-                drop_slot(&mut self.control, &slot)?;
-                return Ok(Begin::Anew);
-            }
-            // Kept, for what is in its WAL and in no table: logical messages, and rows that were deleted at once.
-            Some(Backfill::Pending) => {
-                tracing::info!(slot = %slot, "rows from before the slot are read again: the first backfill was not finished");
-                return Ok(Begin::Again(confirmed));
-            }
-            None => tracing::info!(slot = %slot, "slot was made by another hand: rows from before it are left out"),
-            Some(Backfill::Done) => {}
-        }
-        if backfill != kept || kept.is_none() {
-            state::write(&mut self.control, &self.server, &self.system_identifier, &slot, Backfill::Done)?;
-        }
-        let start = start.unwrap_or(confirmed);
-        self.check_not_past(confirmed, start)?;
-        Ok(Begin::At { start, backfill_end: None })
-    }
-
-    fn check_not_past(&self, found: Lsn, expected: Lsn) -> Result<(), SourceError> {
-        if found > expected {
-            return Err(SourceError::SlotAdvanced { slot: self.options.slot.clone(), found, expected });
-        }
-        Ok(())
-    }
-
-    fn create(&mut self, interrupt: &Interrupt) -> Result<CreatedSlot, SourceError> {
-        let slot = &self.options.slot;
-        state::write(&mut self.control, &self.server, &self.system_identifier, slot, Backfill::Pending)?;
-        let sql = "select count(*) from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()";
-        let open = self.control.simple_query(sql)?;
-        if let Some(count) = open.first().and_then(|row| row.text(0)).filter(|count| *count != "0") {
-            tracing::info!(slot = %slot, transactions = %count, "slot creation waits for transactions that are open");
-        }
-        // It stays idle for as long as the backfill takes.
-        self.replication.simple_query("set idle_session_timeout = 0")?;
-        let pid = self.replication.process_id();
-        let made = create_slot(&mut self.replication, &mut self.control, self.server.version, slot, interrupt);
-        if let Err(SourceError::Postgres(Error::Interrupted)) = &made {
-            // It waits for a transaction, not for us, and would not notice before that has ended.
-            self.control.query("select pg_terminate_backend($1::text::int)", &[Some(&pid.to_string())])?;
-        }
-        let slot = made?;
-        tracing::info!(slot = %self.options.slot, lsn = %slot.consistent_point, "slot created");
-        Ok(slot)
-    }
-
     fn start_replication(&mut self, start: Lsn) -> Result<(), SourceError> {
         let command = format!(
             "START_REPLICATION SLOT {} LOGICAL {start} (proto_version '1', publication_names {}, binary 'true', messages 'true')",
@@ -315,7 +233,8 @@ impl Opening {
         }
         // Postgres silently starts at the slot's own position where that is past the one asked for.
         let found = inspect_slot(&mut self.control, self.server.version, &self.options.slot)?;
-        self.check_not_past(found.and_then(|slot| slot.confirmed_flush).unwrap_or(start), start)
+        let confirmed = found.and_then(|slot| slot.confirmed_flush).unwrap_or(start);
+        self.check_not_past(confirmed, start, &Published::default())
     }
 
     fn explain_start(&mut self, error: Error) -> SourceError {
@@ -328,7 +247,7 @@ impl Opening {
         }
         let slot = self.options.slot.clone();
         match inspect_slot(&mut self.control, self.server.version, &slot) {
-            Ok(None) => SourceError::SlotMissing { slot },
+            Ok(None) => SourceError::SlotMissing { slot, unpublished: Box::default() },
             Ok(Some(found)) => match found.check(&slot, &self.server.database) {
                 Err(error) => error,
                 Ok(_) if error.sqlstate() == Some(sqlstate::OBJECT_IN_USE) => {
@@ -353,22 +272,25 @@ impl Opening {
         Stream::spawn(start, Interrupt::default(), move |outlet| Reader::new(parts, outlet, timing)?.run())
     }
 
-    /// Hands both connections to the thread: it reads the tables first and streams then. The control connection keeps
-    /// others off the slot meanwhile.
-    fn backfill(self, slot: CreatedSlot) -> Result<Stream, SourceError> {
+    /// Hands both connections to the thread: it reads the tables first and streams then.
+    fn backfill(self, slot: CreatedSlot, recovery: Option<Recovery>) -> Result<Stream, SourceError> {
         let interrupt = Interrupt::default();
         let start = slot.consistent_point;
         // The snapshot ends with the replication connection's next command, and this one is none.
-        Stream::spawn(start, interrupt.clone(), move |outlet| self.backfill_then_stream(&slot, &interrupt, outlet))
+        Stream::spawn(start, interrupt.clone(), move |outlet| {
+            self.backfill_then_stream(&slot, recovery.as_ref(), &interrupt, outlet)
+        })
     }
 
     fn backfill_then_stream(
         mut self,
         slot: &CreatedSlot,
+        recovery: Option<&Recovery>,
         interrupt: &Interrupt,
         outlet: &mut Outlet,
     ) -> Result<(), SourceError> {
-        let rows = backfill::run(&mut self.control, &self.server.role, slot, &self.options.tables, outlet, interrupt)?;
+        let rows = Rows { slot, tables: &self.options.tables, recovery };
+        let rows = backfill::run(&mut self.control, &self.server.role, &rows, outlet, interrupt)?;
         tracing::info!(slot = %self.options.slot, rows, "rows from before the slot have been read");
         // From here on the slot is enough to go on, also when the replication connection was lost meanwhile.
         outlet.shared.set_backfilled();

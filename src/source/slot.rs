@@ -144,7 +144,8 @@ impl SlotState {
         if self.wal_status.as_deref() == Some("lost") || self.invalidation.is_some() || self.confirmed_flush.is_none() {
             let reason = self.invalidation.as_deref().filter(|reason| *reason != "wal_removed");
             let reason = reason.unwrap_or("its WAL was removed").to_owned();
-            return Err(SourceError::SlotLost { slot, reason, confirmed_flush });
+            let unpublished = Box::default();
+            return Err(SourceError::SlotLost { slot, reason, confirmed_flush, unpublished });
         }
         Ok(confirmed_flush)
     }

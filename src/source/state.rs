@@ -1,8 +1,9 @@
-//! The relay's own row in `outbox.relay`: whether the rows that were there before the slot have been published, and whether
-//! positions are kept in Kafka.
+//! The relay's own row in `outbox.relay`: whether the rows that were there before the slot have been published, up to where the
+//! slot was confirmed, and what is in Kafka.
 
 use super::error::SourceError;
-use super::slot::{Server, text};
+use super::slot::{Server, System, text};
+use super::unpublished::Published;
 use crate::postgres::{Connection, Error, sqlstate};
 use crate::relay::boundary::Lsn;
 
@@ -24,102 +25,149 @@ impl Backfill {
     }
 }
 
-/// Reads the row of a slot, which must have been made on the cluster with this system identifier.
-pub(super) fn read(
-    control: &mut Connection,
-    server: &Server,
-    system_identifier: &str,
-    slot: &str,
-) -> Result<Option<Backfill>, SourceError> {
-    let rows = control
-        .query("select system_identifier, backfill from outbox.relay where slot = $1", &[Some(slot)])
-        .map_err(|error| explain(error, server, "read outbox.relay"))?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    let question = "what outbox.relay holds";
-    let stored = text(row, 0, question)?;
-    if stored != system_identifier {
-        let found = system_identifier.to_owned();
-        return Err(SourceError::SystemChanged { slot: slot.to_owned(), stored, found });
-    }
-    match row.text(1) {
-        Some("pending") => Ok(Some(Backfill::Pending)),
-        Some("done") => Ok(Some(Backfill::Done)),
-        _ => Err(SourceError::Answer { question }),
-    }
+/// What is kept of a slot.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    /// The cluster that the slot was made on.
+    pub(super) system_identifier: String,
+    pub(super) backfill: Backfill,
+    /// The timeline that was last streamed from.
+    pub(super) timeline: Option<u32>,
+    /// A position of the slot that was stored in Kafka, if positions are kept there.
+    pub(super) position: Option<Lsn>,
+    /// The slot was not confirmed past this.
+    pub(super) confirm_limit: Option<Lsn>,
+    /// What is in Kafka for certain.
+    pub(super) published: Published,
+    /// The backfill brings again what may have been lost with another slot.
+    pub(super) recovery: Option<Recovery>,
 }
 
-/// Writes the row of a slot.
+/// Which rows a backfill brings again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Rows of transactions with this id or a later one.
+    pub from_xid: String,
+    /// Where the relay had come to with the slot that was lost; 0/0 if that is not known.
+    pub after: Lsn,
+}
+
+/// Reads the row of a slot.
+pub(super) fn read(control: &mut Connection, server: &Server, slot: &str) -> Result<Option<Kept>, SourceError> {
+    let question = "what outbox.relay holds";
+    let rows = control
+        .query(
+            "select system_identifier, backfill, timeline::text, position::text, confirm_limit::text, \
+             published_lsn::text, published_at::text, published_xid::text, recover_from::text \
+             from outbox.relay where slot = $1",
+            &[Some(slot)],
+        )
+        .map_err(|error| explain(error, server, "read outbox.relay"))?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let lsn = |column: usize| row.text(column).and_then(|text| text.parse::<Lsn>().ok());
+    let published = Published { lsn: lsn(5), at: row.text(6).map(str::to_owned), xid: row.text(7).map(str::to_owned) };
+    let recovery =
+        row.text(8).map(|xid| Recovery { from_xid: xid.to_owned(), after: published.lsn.unwrap_or_default() });
+    Ok(Some(Kept {
+        system_identifier: text(row, 0, question)?,
+        backfill: match row.text(1) {
+            Some("pending") => Backfill::Pending,
+            Some("done") => Backfill::Done,
+            _ => return Err(SourceError::Answer { question }),
+        },
+        timeline: row.text(2).and_then(|text| text.parse().ok()),
+        position: lsn(3),
+        confirm_limit: lsn(4),
+        published,
+        recovery,
+    }))
+}
+
+/// Writes the row of a slot that is about to stream from this server.
 pub(super) fn write(
     control: &mut Connection,
     server: &Server,
-    system_identifier: &str,
+    system: &System,
     slot: &str,
     backfill: Backfill,
 ) -> Result<(), SourceError> {
-    // A slot that is to be made has no position yet.
-    let sql = "insert into outbox.relay as relay (slot, system_identifier, backfill) values ($1, $2, $3) \
+    // A slot that is to be made has no position yet, and none that it was confirmed at.
+    let sql = "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline) \
+               values ($1, $2, $3, $4::text::integer) \
                on conflict (slot) do update set backfill = excluded.backfill, updated_at = now(), \
-               position = case excluded.backfill when 'done' then relay.position end";
+               timeline = excluded.timeline, \
+               position = case excluded.backfill when 'done' then relay.position end, \
+               confirm_limit = case excluded.backfill when 'done' then relay.confirm_limit end";
+    let timeline = system.timeline.to_string();
     control
-        .query(sql, &[Some(slot), Some(system_identifier), Some(backfill.as_str())])
+        .query(sql, &[Some(slot), Some(&system.identifier), Some(backfill.as_str()), Some(&timeline)])
+        .map_err(|error| explain(error, server, "write outbox.relay"))?;
+    Ok(())
+}
+
+/// Notes that the slot is to be made anew, and that rows of transactions from this id on are to be published again.
+pub(super) fn begin_recovery(
+    control: &mut Connection,
+    server: &Server,
+    system: &System,
+    slot: &str,
+    from_xid: &str,
+) -> Result<(), SourceError> {
+    let sql = "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, recover_from) \
+               values ($1, $2, 'pending', $3::text::integer, $4::text::xid8) \
+               on conflict (slot) do update set system_identifier = excluded.system_identifier, backfill = 'pending', \
+               timeline = excluded.timeline, recover_from = excluded.recover_from, position = null, \
+               confirm_limit = null, updated_at = now()";
+    let timeline = system.timeline.to_string();
+    control
+        .query(sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(from_xid)])
+        .map_err(|error| explain(error, server, "write outbox.relay"))?;
+    Ok(())
+}
+
+/// Notes that the slot is taken as it stands.
+pub(super) fn adopt(
+    control: &mut Connection,
+    server: &Server,
+    system: &System,
+    slot: &str,
+    stands: Lsn,
+) -> Result<(), SourceError> {
+    let sql = "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, confirm_limit) \
+               values ($1, $2, 'done', $3::text::integer, $4::text::pg_lsn) \
+               on conflict (slot) do update set system_identifier = excluded.system_identifier, backfill = 'done', \
+               timeline = excluded.timeline, confirm_limit = excluded.confirm_limit, recover_from = null, \
+               updated_at = now()";
+    let (timeline, stands) = (system.timeline.to_string(), stands.to_string());
+    control
+        .query(sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(&stands)])
         .map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
 }
 
 /// Notes that every row from before the slot has been published.
 pub(super) fn finish_backfill(control: &mut Connection, server: &Server, slot: &str) -> Result<(), SourceError> {
-    let sql = "update outbox.relay set backfill = 'done', updated_at = now() where slot = $1";
+    let sql = "update outbox.relay set backfill = 'done', recover_from = null, updated_at = now() where slot = $1";
     control.query(sql, &[Some(slot)]).map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
 }
 
-/// A position of the slot that was stored in Kafka, if positions are kept there.
-pub(super) fn position(control: &mut Connection, server: &Server, slot: &str) -> Result<Option<Lsn>, SourceError> {
-    let rows = control
-        .query("select position::text from outbox.relay where slot = $1", &[Some(slot)])
-        .map_err(|error| explain(error, server, "read outbox.relay"))?;
-    Ok(rows.first().and_then(|row| row.text(0)?.parse().ok()))
-}
-
-/// Notes such a position, or that none is kept.
-pub(super) fn write_position(
-    control: &mut Connection,
-    server: &Server,
-    slot: &str,
-    position: Option<Lsn>,
-) -> Result<(), SourceError> {
-    let sql = "update outbox.relay set position = $2::text::pg_lsn, updated_at = now() where slot = $1";
-    let position = position.map(|lsn| lsn.to_string());
+/// Notes how far a slot is about to be confirmed, from outside of its lease.
+pub(super) fn note_end(control: &mut Connection, server: &Server, slot: &str, limit: Lsn) -> Result<(), SourceError> {
+    let sql = "update outbox.relay set confirm_limit = greatest(confirm_limit, $2::text::pg_lsn), updated_at = now() where slot = $1";
     control
-        .query(sql, &[Some(slot), position.as_deref()])
+        .query(sql, &[Some(slot), Some(&limit.to_string())])
         .map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
 }
 
-fn explain(error: Error, server: &Server, doing: &'static str) -> SourceError {
+pub(super) fn explain(error: Error, server: &Server, doing: &'static str) -> SourceError {
     match error.sqlstate() {
         Some(sqlstate::UNDEFINED_TABLE | sqlstate::INVALID_SCHEMA_NAME) => {
             SourceError::MigrationsMissing { database: server.database.clone() }
         }
+        Some(sqlstate::UNDEFINED_COLUMN) => SourceError::MigrationsOutdated { database: server.database.clone() },
         Some(sqlstate::INSUFFICIENT_PRIVILEGE) => SourceError::NoPrivilege { role: server.role.clone(), doing },
         _ => error.into(),
     }
-}
-
-/// Holds, while the control connection lives, the right to make, drop or fill the slot. Two relays that start at once
-/// would else take the one's unfinished slot for a leftover of the other's.
-pub(super) fn lock(control: &mut Connection, slot: &str) -> Result<(), SourceError> {
-    let key = "hashtext('walpost'), hashtext($1)";
-    let rows = control.query(&format!("select pg_try_advisory_lock({key})"), &[Some(slot)])?;
-    if rows.first().is_some_and(|row| row.is_true(0)) {
-        return Ok(());
-    }
-    // Postgres shows the two halves of such a key as unsigned numbers in classid and objid, with objsubid 2.
-    let rows = control.query(
-        "select pid from pg_locks where locktype = 'advisory' and objsubid = 2 and granted \
-         and classid::bigint::bit(32) = hashtext('walpost')::bit(32) and objid::bigint::bit(32) = hashtext($1)::bit(32)",
-        &[Some(slot)],
-    )?;
-    let pid = rows.first().and_then(|row| row.text(0)).and_then(|pid| pid.parse().ok());
-    Err(SourceError::SlotHeld { slot: slot.to_owned(), pid })
 }

@@ -5,7 +5,9 @@ mod confirming;
 mod decoded;
 mod streaming;
 
-use super::{OutboxTable, Source, SourceError, SourceOptions, TableName, connect};
+use std::sync::{Arc, Mutex};
+
+use super::{Lease, OutboxTable, Resume, Source, SourceError, SourceOptions, TableName};
 use crate::postgres::scratch::Scratch;
 use crate::postgres::{ConnectOptions, Connection};
 use crate::relay::boundary::Lsn;
@@ -19,7 +21,8 @@ struct Outbox {
 const TABLES: &str = "create schema outbox;
     create table outbox.relay (slot text primary key, system_identifier text not null,
         backfill text not null check (backfill in ('pending', 'done')), position pg_lsn,
-        updated_at timestamptz not null default now());
+        updated_at timestamptz not null default now(), timeline integer, confirm_limit pg_lsn, published_lsn pg_lsn,
+        published_at timestamptz, published_xid xid8, recover_from xid8);
     create table outbox.event (id bigint generated always as identity, payload text, acl aclitem,
         created_at timestamptz not null default now());
     create publication outbox for table outbox.event with (publish = 'insert', publish_via_partition_root = true)";
@@ -70,6 +73,12 @@ impl Outbox {
         connect(&self.options, None).await
     }
 
+    /// As another process that is after the same slot.
+    async fn rival(&self) -> Result<Source, SourceError> {
+        let lease = Arc::new(Lease::new(self.options.connect.clone(), self.options.slot.clone()));
+        super::connect(&self.options, &lease, None).await
+    }
+
     async fn error(&self) -> SourceError {
         match self.try_connect().await {
             Ok(_) => panic!("a stream in place of an error"),
@@ -89,6 +98,28 @@ impl Drop for Outbox {
             self.server.sql(&sql);
         }
     }
+}
+
+/// As this process, which keeps its leases for as long as it may need them.
+async fn connect(options: &SourceOptions, resume: Option<Resume>) -> Result<Source, SourceError> {
+    static LEASES: Mutex<Vec<(SourceOptions, Arc<Lease>)>> = Mutex::new(Vec::new());
+    let lease = {
+        let mut leases = LEASES.lock().expect("no test panics here");
+        let known = leases
+            .iter()
+            .find(|(of, _)| of.connect == options.connect && of.slot == options.slot)
+            .map(|(_, lease)| Arc::clone(lease));
+        known.unwrap_or_else(|| {
+            let lease = Arc::new(Lease::new(options.connect.clone(), options.slot.clone()));
+            leases.push((options.clone(), Arc::clone(&lease)));
+            lease
+        })
+    };
+    let outcome = super::connect(options, &lease, resume).await;
+    if outcome.is_err() {
+        lease.release();
+    }
+    outcome
 }
 
 fn options(connect: ConnectOptions, slot: &str) -> SourceOptions {

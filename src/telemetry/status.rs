@@ -66,6 +66,8 @@ struct Words {
     blocked_on: Option<String>,
     /// A question without whose answer nothing goes on, and why there is none yet.
     waiting_for: Option<String>,
+    /// Another relay has the slot.
+    is_standby: bool,
 }
 
 /// The last error that the relay met, and went on after.
@@ -94,6 +96,8 @@ pub struct RelayStatus {
     pub delivery: String,
     /// Seconds since the relay started.
     pub uptime_seconds: u64,
+    /// Whether another relay has the slot, and this one waits to take over.
+    pub standby: bool,
     /// Whether `/readyz` says so.
     pub ready: bool,
     /// Why not, one reason an item.
@@ -175,18 +179,25 @@ impl Telemetry {
         self.words().waiting_for = reason;
     }
 
+    /// Sets whether another relay has the slot; gives whether that is news.
+    pub fn set_standby(&self, is_standby: bool) -> bool {
+        std::mem::replace(&mut self.words().is_standby, is_standby) != is_standby
+    }
+
     /// Which look-up fails and is tried again, and why.
     #[must_use]
     pub fn waiting_for(&self) -> Option<String> {
         self.words().waiting_for.clone()
     }
 
-    /// Why the relay is not ready at `now`; empty if it is: connected on both sides, and the slot moves.
+    /// Why the relay is not ready at `now`; empty if it is: connected on both sides, and the slot moves. A relay that stands by is
+    /// ready to take over: were it not, a rolling update would wait for it for ever.
     #[must_use]
     pub fn not_ready(&self, now: Instant) -> Vec<String> {
         let mut reasons = Vec::new();
+        let is_standby = self.words().is_standby;
         for (side, name) in [(Side::Postgres, "Postgres"), (Side::Kafka, "Kafka")] {
-            if !self.metrics.is_connected(side) {
+            if !(self.metrics.is_connected(side) || is_standby && side == Side::Postgres) {
                 reasons.push(format!("not connected to {name}"));
             }
         }
@@ -225,6 +236,7 @@ impl Telemetry {
             database,
             delivery,
             uptime_seconds: now.saturating_duration_since(self.started).as_secs(),
+            standby: words.is_standby,
             ready: not_ready.is_empty(),
             not_ready,
             postgres_connected: self.metrics.is_connected(Side::Postgres),

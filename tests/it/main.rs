@@ -16,4 +16,5 @@ mod refusals;
 mod sandbox;
 mod setup;
 mod sink;
+mod slot;
 mod sql;

@@ -2,12 +2,12 @@
 
 use std::sync::OnceLock;
 
-use super::Outbox;
 use super::decoded::read_payloads;
+use super::{Outbox, connect};
 use crate::postgres::Connection;
 use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::Lsn;
-use crate::source::{Resume, SourceError, backfill_done, connect};
+use crate::source::{Resume, SourceError, backfill_done};
 
 /// The error's kind, by a look at its fields too, and its one line.
 macro_rules! assert_error {
@@ -99,12 +99,25 @@ async fn a_slot_held_by_another_names_its_process_and_can_be_had_later() {
     let outbox = Outbox::new(Scratch::shared(), "held");
     let mut source = outbox.connect().await;
     read_payloads(&mut source.stream, 0).await;
-    let pid: i32 = eventually("the walsender", || outbox.slot("active_pid").parse().ok());
-    let error = outbox.error().await;
+    let error = outbox.rival().await.expect_err("the lease is taken");
     assert!(error.is_transient());
-    assert_error!(error, "pg_terminate_backend(", SourceError::SlotHeld { pid: Some(found), .. } if *found == pid);
+    assert_error!(error, "pg_terminate_backend(", SourceError::SlotHeld { pid: Some(_), .. });
+    // Another program that streams from it has no lease, and is not ended.
     source.stream.stop().await.expect("an orderly end");
+    let other = outbox.options.connect.clone().or_application_name("psql");
+    let mut foreign = Connection::open_replication(&other).expect("a replication connection");
+    foreign
+        .start_copy_both("START_REPLICATION SLOT held LOGICAL 0/0 (proto_version '1', publication_names 'outbox')")
+        .expect("a stream");
+    let error = outbox.error().await;
+    let pid = foreign.process_id();
+    assert_error!(error, "is held by process", SourceError::SlotHeld { pid: Some(found), .. } if *found == pid);
+    drop(foreign);
+    let _freed: String = eventually("the slot", || Some(outbox.slot("active")).filter(|active| active == "f"));
+    // What this process has left behind is ended.
+    let source = outbox.connect().await;
     outbox.connect().await;
+    drop(source);
 }
 
 #[tokio::test]
@@ -113,7 +126,8 @@ async fn a_slot_that_another_relay_is_filling_is_left_alone() {
     outbox.sql("insert into outbox.event (payload) select repeat('x', 10000) from generate_series(1, 3000)");
     let mut source = outbox.connect().await;
     assert_eq!(outbox.slot("active"), "f");
-    assert_error!(outbox.error().await, "is held by process", SourceError::SlotHeld { pid: Some(_), .. });
+    let error = outbox.rival().await.expect_err("the lease is taken");
+    assert_error!(error, "is held by process", SourceError::SlotHeld { pid: Some(_), .. });
     assert_eq!(read_payloads(&mut source.stream, 3000).await.0.len(), 3000);
 }
 
@@ -139,7 +153,7 @@ async fn a_slot_that_is_gone_moved_or_rewound_is_never_passed_over() {
     outbox.sql("select pg_drop_replication_slot('gone')");
     let error = outbox.error().await;
     assert!(!error.is_transient());
-    assert_error!(error, "delete from outbox.relay where slot = 'gone'", SourceError::SlotMissing { .. });
+    assert_error!(error, "run `walpost slot recreate`", SourceError::SlotMissing { .. });
 
     outbox.sql("update outbox.relay set system_identifier = '1'");
     assert_error!(outbox.error().await, "restored elsewhere", SourceError::SystemChanged { stored, .. } if stored == "1");
@@ -161,7 +175,7 @@ async fn a_slot_whose_wal_was_removed_says_so() {
         outbox.sql("checkpoint");
         (outbox.slot("wal_status") == "lost").then_some(())
     });
-    assert_error!(outbox.error().await, "pg_drop_replication_slot('invalidated')", SourceError::SlotLost { .. });
+    assert_error!(outbox.error().await, "run `walpost slot recreate`", SourceError::SlotLost { .. });
     // Of a slot from which nothing was confirmed, nothing is lost.
     outbox.sql("update outbox.relay set backfill = 'pending'");
     assert!(outbox.connect().await.backfill_end.is_some());

@@ -1,10 +1,10 @@
 //! What is confirmed or resumed after a stream was lost.
 
-use super::Outbox;
 use super::decoded::read_payloads;
+use super::{Outbox, connect};
 use crate::postgres::scratch::Scratch;
 use crate::relay::boundary::Lsn;
-use crate::source::{Origin, Resume, SourceError, backfill_done, confirm_without_stream, connect};
+use crate::source::{Origin, Resume, SourceError, backfill_done, confirm_without_stream};
 
 #[tokio::test]
 async fn a_slot_is_moved_without_a_stream_only_where_it_was_streamed_from() {

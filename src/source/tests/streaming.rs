@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::decoded::{Message, lost, next, payloads, read_payloads, until};
-use super::{Outbox, options};
+use super::{Outbox, connect, options};
 use crate::postgres::Error;
 use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::Lsn;
-use crate::source::{Resume, SourceError, backfill_done, connect, inspect_slot};
+use crate::source::{Resume, SourceError, backfill_done, inspect_slot};
 
 #[tokio::test]
 async fn rows_from_before_the_slot_come_once_and_those_after_it_follow_in_the_same_shape() {

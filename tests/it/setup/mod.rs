@@ -9,7 +9,7 @@ mod slot;
 mod tls;
 mod unreachable;
 
-use crate::harness::{Harness, Relay, config};
+use crate::harness::{Harness, Relay, config, program};
 
 /// Starts a relay that must end by itself; its exit code and what it leaves on stderr, which is one line.
 async fn refused(config: &str) -> (Option<i32>, String) {
@@ -36,9 +36,25 @@ fn mend(harness: &Harness, message: &str) -> String {
     command.replace("db", harness.name())
 }
 
-/// Runs the statement that the message gives.
-async fn run_mend(harness: &Harness, message: &str) {
-    harness.execute(&mend(harness, message)).await;
+/// Runs the statement, or the command of walpost's own, that the message gives.
+async fn run_mend(harness: &Harness, config: &str, message: &str) {
+    let mend = mend(harness, message);
+    match mend.strip_prefix("walpost ") {
+        Some(arguments) => drop(walpost_with(config, arguments)),
+        None => harness.execute(&mend).await,
+    }
+}
+
+/// What a command of walpost's prints with this configuration.
+pub(crate) fn walpost_with(config: &str, arguments: &str) -> String {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), config).expect("the configuration is written");
+    let mut arguments: Vec<&str> = arguments.split(' ').collect();
+    let name = arguments.remove(0);
+    arguments.extend(["--config", file.path().to_str().expect("a path in UTF-8")]);
+    let ended = program::run(name, &arguments);
+    assert!(ended.status.success(), "{name} {arguments:?}: {} {}", ended.stdout, ended.stderr);
+    ended.stdout
 }
 
 /// Starts a relay, sees one event through, and stops it.

@@ -27,7 +27,7 @@ async fn case_24_publication_missing_or_not_fit() {
     ] {
         harness.execute(damage).await;
         let message = unavailable(&harness, &config).await;
-        run_mend(&harness, &message).await;
+        run_mend(&harness, &config, &message).await;
         told += &format!("{message}\n");
         works(&harness, &config).await;
     }
@@ -50,7 +50,7 @@ async fn a_publication_that_leaves_out_rows_is_refused_at_the_start_and_while_th
     harness.execute(FILTER).await;
     let message = unavailable(&harness, &config).await;
     expect![[r#"walpost: publication outbox leaves out rows of "outbox"."event" by a row filter, where ((key <> 'x'::text)): run `alter publication "outbox" drop table "outbox"."event"; alter publication "outbox" add table "outbox"."event"`"#]].assert_eq(&message);
-    run_mend(&harness, &message).await;
+    run_mend(&harness, &config, &message).await;
     works(&harness, &config).await;
     let mut relay = Relay::start_with(&config);
     relay.ready().await;
@@ -78,7 +78,7 @@ async fn case_24_a_publication_that_is_changed_while_the_relay_runs() {
         assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
         let log = relay.log();
         let message = log.lines().last().expect("the relay says why").replace(harness.name(), "db");
-        run_mend(&harness, &message).await;
+        run_mend(&harness, &config, &message).await;
         // How long ago it was in order depends on when it was looked at.
         let (before, rest) = message.split_once("; it was in order ").expect("since when");
         let (since, rest) = rest.split_once(':').expect("what that means");
@@ -117,11 +117,11 @@ async fn case_24_rows_from_while_there_was_no_publication() {
     works(&harness, &config).await;
     harness.execute("drop publication outbox").await;
     harness.execute("select outbox.emit('order.placed', 'not lost', '1')").await;
-    run_mend(&harness, &unavailable(&harness, &config).await).await;
+    run_mend(&harness, &config, &unavailable(&harness, &config).await).await;
     let message = unavailable(&harness, &config).await;
     let after = message.split("rows after ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a position");
-    expect!["walpost: publication outbox did not exist when rows after LSN were written, and Postgres can't decode those: run `select pg_drop_replication_slot('db'); delete from outbox.relay where slot = 'db'` and start again; the new slot begins with every row that is still in the outbox tables, published or not"].assert_eq(&message.replace(after, "LSN"));
-    run_mend(&harness, &message).await;
+    expect!["walpost: publication outbox did not exist when rows after LSN were written, and Postgres can't decode those for slot db; run `walpost slot recreate`: the relay makes the slot anew, and first publishes again, marked, what may be missing and is still in the outbox tables"].assert_eq(&message.replace(after, "LSN"));
+    run_mend(&harness, &config, &message).await;
     works(&harness, &config).await;
     let key = |record: &Received| record.key_text() == Some("not lost");
     let published = move |records: &[Received]| records.iter().any(key);

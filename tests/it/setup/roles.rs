@@ -44,7 +44,7 @@ async fn case_24_a_role_without_replication_and_then_without_grants() {
     let message = unavailable(&harness, &role.config()).await;
     expect![[r#"walpost: role db_relay may not replicate: run `alter role "db_relay" replication`"#]]
         .assert_eq(&message);
-    run_mend(&harness, &message).await;
+    run_mend(&harness, "", &message).await;
 
     let message = unavailable(&harness, &role.config()).await;
     expect!["walpost: role db_relay may not read outbox.relay: run `walpost migrate --relay-role db_relay` as the schema's owner"].assert_eq(&message);

@@ -22,7 +22,7 @@ async fn case_24_wal_level_slots_and_walsenders() {
     let message = unavailable(&harness, &config).await;
     expect!["walpost: wal_level is replica: run `alter system set wal_level = logical` and restart Postgres"]
         .assert_eq(&message);
-    run_mend(&harness, &message).await;
+    run_mend(&harness, &config, &message).await;
     harness.own_postgres().stop(StopMode::Fast).await.expect("the server stops");
     harness.own_postgres().start_again().await.expect("the server starts");
 

@@ -1,0 +1,109 @@
+//! `walpost slot`: what an operator decides about a slot that can't be trusted any more.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::config::{Config, process_environment};
+use crate::driver::source_options;
+use crate::fault::Fault;
+use crate::relay::boundary::Lsn;
+use crate::source::{self, Recreated, Scope, Unpublished};
+
+/// Give up a slot that can't be trusted any more, or take it as it stands.
+#[derive(Args, Clone, Debug)]
+pub struct SlotArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SlotCommand,
+}
+
+/// What to do with the relay's slot.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum SlotCommand {
+    /// Drop the slot; at its next start the relay makes it anew, and first publishes again, from the outbox tables, what may never
+    /// have been published. Those records bear the header outbox-recovered, and what was published after all comes twice.
+    Recreate(RecreateArgs),
+    /// Take the slot as it stands. Events that it has passed over are never published.
+    Adopt(AdoptArgs),
+}
+
+/// What [`SlotCommand::Recreate`] takes.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct RecreateArgs {
+    /// Publish again everything that the outbox tables have.
+    #[arg(long)]
+    pub all: bool,
+
+    /// Report in one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What [`SlotCommand::Adopt`] takes.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct AdoptArgs {
+    /// Report in one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Decides, and reports to `out`.
+///
+/// # Errors
+/// A [`Fault`]: while a relay has the slot, nothing is changed.
+pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+    let config = Config::load(path, process_environment()).map_err(Fault::from)?;
+    let (options, slot) = (source_options(&config), config.postgres.slot.as_str());
+    let text = match args.command {
+        SlotCommand::Recreate(RecreateArgs { all, json }) => {
+            let scope = if all { Scope::Everything } else { Scope::Unpublished };
+            let recreated = source::recreate(&options, scope).await.map_err(Fault::from)?;
+            if json { recreated_json(slot, &recreated) } else { recreated_text(slot, &recreated) }
+        }
+        SlotCommand::Adopt(AdoptArgs { json }) => {
+            let stands = source::adopt(&options).await.map_err(Fault::from)?;
+            if json { json!({"slot": slot, "lsn": stands.to_string()}).to_string() } else { adopted_text(slot, stands) }
+        }
+    };
+    writeln!(out, "{text}").context("write the report")
+}
+
+fn recreated_text(slot: &str, Recreated { dropped_at, unpublished }: &Recreated) -> String {
+    let dropped = match dropped_at {
+        Some(lsn) => format!("slot {slot} stood at {lsn} and is dropped"),
+        None => format!("there was no slot {slot}"),
+    };
+    let again = match (&unpublished.rows, &unpublished.published.xid) {
+        (Some(rows), _) if rows.count == 0 => "there is no row to publish again".to_owned(),
+        (Some(rows), _) => format!("it first publishes {} rows again, with the header outbox-recovered", rows.count),
+        (None, _) => "it first publishes rows again, with the header outbox-recovered".to_owned(),
+    };
+    let why = if unpublished.published.xid.is_some() {
+        unpublished.to_string()
+    } else {
+        "everything that the outbox tables have is taken".to_owned()
+    };
+    format!("{dropped}\n{why}\nthe next `walpost run` makes the slot anew: {again}")
+}
+
+fn recreated_json(slot: &str, Recreated { dropped_at, unpublished }: &Recreated) -> String {
+    let Unpublished { published, rows } = unpublished;
+    json!({
+        "slot": slot,
+        "dropped_at_lsn": dropped_at.map(|lsn| lsn.to_string()),
+        "published_before_lsn": published.lsn.map(|lsn| lsn.to_string()),
+        "published_before": published.at,
+        "rows_to_publish_again": rows.as_ref().map(|rows| rows.count),
+        "rows_made_from": rows.as_ref().and_then(|rows| rows.created.as_ref()).map(|created| &created.0),
+        "rows_made_to": rows.as_ref().and_then(|rows| rows.created.as_ref()).map(|created| &created.1),
+    })
+    .to_string()
+}
+
+fn adopted_text(slot: &str, stands: Lsn) -> String {
+    format!("slot {slot} is taken as it stands: the next `walpost run` goes on at {stands}")
+}

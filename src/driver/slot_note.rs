@@ -1,0 +1,111 @@
+//! The notes in `outbox.relay` of how far the relay is. The slot is never confirmed past what is noted, so a later start can tell a
+//! slot that somebody else has moved, and what that passed over.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::fault::chain;
+use crate::relay::boundary::Lsn;
+use crate::source::{Extent, Lease, Note, SourceError};
+
+/// How often is noted at most.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How often is noted while nothing but a little WAL that is no event's has come: a note is WAL too.
+const IDLE_INTERVAL: Duration = Duration::from_secs(10);
+/// How much WAL is a little, in bytes.
+const LITTLE: u64 = 4 * 1024;
+/// How long the last note may take.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Writing = Pin<Box<dyn Future<Output = Result<Lsn, SourceError>> + Send>>;
+
+/// How far everything is in Kafka.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reached {
+    /// Everything before it.
+    pub(super) flush: Lsn,
+    /// The commit of the last event that was taken.
+    pub(super) event: Lsn,
+    /// A position that is stored in Kafka, where positions are.
+    pub(super) stored: Option<Lsn>,
+}
+
+/// Keeps the notes ahead of the slot.
+pub(super) struct SlotNote {
+    lease: Arc<Lease>,
+    /// Up to where the slot may be confirmed.
+    limit: Lsn,
+    /// Where the slot stood when the last stream began.
+    start: Lsn,
+    /// A connection has begun, and nothing was noted since.
+    is_due: bool,
+    writing: Option<Writing>,
+    /// When the last note was begun.
+    last: Option<Instant>,
+}
+
+impl SlotNote {
+    pub(super) fn new(lease: Arc<Lease>) -> Self {
+        Self { lease, limit: Lsn::default(), start: Lsn::default(), is_due: false, writing: None, last: None }
+    }
+
+    /// A stream begins at this LSN.
+    pub(super) fn handle_up(&mut self, start: Lsn) {
+        self.limit = self.limit.max(start);
+        self.start = start;
+        self.is_due = true;
+    }
+
+    /// What of it may be confirmed to the slot.
+    pub(super) fn confirmable(&self, flush: Lsn) -> Lsn {
+        flush.min(self.limit)
+    }
+
+    /// Begins to write a note, if it is time for one.
+    pub(super) fn keep(&mut self, reached: Reached, now: Instant) {
+        if self.writing.is_some() || !(self.is_due || reached.flush > self.limit) {
+            return;
+        }
+        let is_little = reached.event < self.limit && reached.flush.0.saturating_sub(self.limit.0) < LITTLE;
+        let interval = if is_little && !self.is_due { IDLE_INTERVAL } else { INTERVAL };
+        if self.last.is_some_and(|last| now < last + interval) {
+            return;
+        }
+        self.last = Some(now);
+        self.is_due = false;
+        self.writing = Some(self.write(reached, Extent::Ahead));
+    }
+
+    /// Waits until a note is written, or has failed, which is tried again. Cancel-safe.
+    pub(super) async fn written(&mut self) {
+        let Some(writing) = &mut self.writing else { return std::future::pending().await };
+        let outcome = writing.await;
+        self.writing = None;
+        match outcome {
+            Ok(limit) => self.limit = self.limit.max(limit),
+            // With the lease the stream ends, and begins anew with another.
+            Err(error) => {
+                self.is_due = true;
+                tracing::debug!(error = %chain(&error), "how far the slot may be confirmed could not be noted");
+            }
+        }
+    }
+
+    /// Writes the last note: the slot will stand at `flush` and not past it. Whether that is noted now.
+    pub(super) async fn end(&mut self, flush: Lsn, stored: Option<Lsn>) -> bool {
+        let reached = Reached { flush: flush.max(self.start), event: flush, stored };
+        if self.writing.is_some() && tokio::time::timeout(END_TIMEOUT, self.written()).await.is_err() {
+            return false;
+        }
+        let outcome = tokio::time::timeout(END_TIMEOUT, self.write(reached, Extent::Exact)).await;
+        matches!(outcome, Ok(Ok(_)))
+    }
+
+    fn write(&self, reached: Reached, extent: Extent) -> Writing {
+        let lease = Arc::clone(&self.lease);
+        let note = Note { flush: reached.flush, stored: reached.stored, extent };
+        Box::pin(async move { lease.note(note).await })
+    }
+}

@@ -1,0 +1,187 @@
+//! The right to a slot: one relay at a time has it, others stand by.
+//!
+//! It is an advisory lock in a session of its own, which beats every second. A process that dies loses it at once, one that
+//! hangs or is cut off from the network after [`SILENCE`], when the server ends the session. Whoever has the lease may end a
+//! walsender that a predecessor has left on the slot. The notes in `outbox.relay` go the same way, so a relay that has lost its
+//! lease notes nothing, and confirms nothing that is not noted.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use super::error::SourceError;
+use super::notes::{Note, Notebook};
+use super::slot::first;
+use crate::postgres::{ConnectOptions, Connection, Error, Patience};
+use crate::relay::boundary::Lsn;
+
+/// How often the session is used, so that both sides know of each other.
+const BEAT: Duration = Duration::from_secs(1);
+/// For how long the server takes the session for alive without hearing of it.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long an answer may take. A server that takes longer has lost the relay, or the relay it.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The right to a slot, as one process has it or asks for it.
+#[derive(Debug)]
+pub struct Lease {
+    connect: ConnectOptions,
+    slot: String,
+    seat: Mutex<Seat>,
+}
+
+/// Whether somebody else may have had the slot in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tenure {
+    /// The lease was held all the time.
+    Kept,
+    /// It was taken now.
+    New,
+}
+
+#[derive(Debug)]
+enum Seat {
+    /// Not asked for, or lost.
+    Vacant,
+    /// Another has it. The session is kept for the next attempt.
+    Asking(Connection),
+    Held(Holder),
+}
+
+/// The thread that owns the session.
+#[derive(Debug)]
+struct Holder {
+    commands: Sender<Command>,
+    ended: watch::Receiver<bool>,
+}
+
+struct Command {
+    note: Note,
+    answer: oneshot::Sender<Result<Lsn, SourceError>>,
+}
+
+impl Lease {
+    /// A lease that is not held yet.
+    #[must_use]
+    pub fn new(connect: ConnectOptions, slot: String) -> Self {
+        Self { connect, slot, seat: Mutex::new(Seat::Vacant) }
+    }
+
+    /// Takes the lease if nobody has it, and does nothing if it is held already. Blocking.
+    pub(super) fn take(&self) -> Result<Tenure, SourceError> {
+        let mut seat = self.seat();
+        let mut session = match std::mem::replace(&mut *seat, Seat::Vacant) {
+            Seat::Held(holder) if !*holder.ended.borrow() => {
+                *seat = Seat::Held(holder);
+                return Ok(Tenure::Kept);
+            }
+            Seat::Asking(session) => session,
+            Seat::Vacant | Seat::Held(_) => Connection::open(&self.connect)?,
+        };
+        session.set_patience(Patience::Limit(ANSWER));
+        if let Some(pid) = lock(&mut session, &self.slot)? {
+            *seat = Seat::Asking(session);
+            return Err(SourceError::SlotHeld { slot: self.slot.clone(), pid });
+        }
+        session.simple_query(&format!(
+            "set idle_session_timeout = {}; set statement_timeout = 0; set lock_timeout = 0",
+            SILENCE.as_millis()
+        ))?;
+        *seat = Seat::Held(Holder::spawn(session, self.slot.clone())?);
+        Ok(Tenure::New)
+    }
+
+    /// Writes a note; the LSN up to which the slot may be confirmed from now on.
+    ///
+    /// # Errors
+    /// [`SourceError`]: nothing may be confirmed beyond what was noted before.
+    pub async fn note(&self, note: Note) -> Result<Lsn, SourceError> {
+        let gone = || SourceError::from(Error::Closed { source: None });
+        let (answer, answered) = oneshot::channel();
+        {
+            let seat = self.seat();
+            let Seat::Held(holder) = &*seat else { return Err(gone()) };
+            holder.commands.send(Command { note, answer }).map_err(|_| gone())?;
+        }
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Waits until the lease that is held is lost; for ever if none is. Cancel-safe.
+    pub async fn lost(&self) {
+        let held = match &*self.seat() {
+            Seat::Held(holder) => Some(holder.ended.clone()),
+            Seat::Vacant | Seat::Asking(_) => None,
+        };
+        let Some(mut ended) = held else { return std::future::pending().await };
+        // An error means that the thread is gone, which is the same.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Gives the lease back, at once.
+    pub fn release(&self) {
+        *self.seat() = Seat::Vacant;
+    }
+
+    fn seat(&self) -> MutexGuard<'_, Seat> {
+        // A seat is replaced as a whole.
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Holder {
+    fn spawn(session: Connection, slot: String) -> Result<Self, SourceError> {
+        let (commands, orders) = channel();
+        let (end, ended) = watch::channel(false);
+        let thread = std::thread::Builder::new().name("walpost-lease".to_owned()).spawn(move || {
+            if let Err(error) = hold(session, &slot, &orders) {
+                tracing::warn!(slot, error = %crate::fault::chain(&error), "the lease on the slot is lost");
+            }
+            // Nobody may listen any more.
+            let _ = end.send(true);
+        });
+        thread.map_err(Error::closed_by)?;
+        Ok(Self { commands, ended })
+    }
+}
+
+/// Beats, and writes what is asked for, until nobody wants the lease any more or the session is lost.
+fn hold(mut session: Connection, slot: &str, orders: &Receiver<Command>) -> Result<(), SourceError> {
+    let mut notebook = Notebook::default();
+    loop {
+        match orders.recv_timeout(BEAT) {
+            Ok(Command { note, answer }) => match notebook.write(&mut session, slot, &note) {
+                Ok(limit) => drop(answer.send(Ok(limit))),
+                Err(error) => {
+                    let gone = Error::Closed { source: None }.into();
+                    let _ = answer.send(Err(gone));
+                    return Err(error);
+                }
+            },
+            Err(RecvTimeoutError::Timeout) => drop(session.simple_query("select 1")?),
+            Err(RecvTimeoutError::Disconnected) => {
+                session.close();
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Tries to lock; the process that has it if that is another's. Two relays that start at once would else take the one's
+/// unfinished slot for a leftover of the other's.
+fn lock(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>, SourceError> {
+    let key = "hashtext('walpost'), hashtext($1)";
+    let rows = session.query(&format!("select pg_try_advisory_lock({key})"), &[Some(slot)])?;
+    if first(&rows, "whether the lease is free")?.is_true(0) {
+        return Ok(None);
+    }
+    // Postgres shows the two halves of such a key as unsigned numbers in classid and objid, with objsubid 2.
+    let rows = session.query(
+        "select pid from pg_locks where locktype = 'advisory' and objsubid = 2 and granted \
+         and classid::bigint::bit(32) = hashtext('walpost')::bit(32) and objid::bigint::bit(32) = hashtext($1)::bit(32) \
+         and database = (select oid from pg_database where datname = current_database())",
+        &[Some(slot)],
+    )?;
+    Ok(Some(rows.first().and_then(|row| row.text(0)?.parse().ok())))
+}

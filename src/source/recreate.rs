@@ -1,0 +1,114 @@
+//! What an operator decides about a slot that can't be trusted any more.
+
+use std::sync::Arc;
+
+use super::error::SourceError;
+use super::lease::Lease;
+use super::open::{SourceOptions, detached};
+use super::slot::{Server, System, check_slot_name, drop_slot, explain_refusal, identify_system, inspect_slot};
+use super::state::{self, Kept};
+use super::unpublished::{Published, Unpublished};
+use crate::postgres::Connection;
+use crate::relay::boundary::Lsn;
+
+/// Which rows are published again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those that may never have been published, by what is noted.
+    Unpublished,
+    /// All that the outbox tables have.
+    Everything,
+}
+
+/// A slot that the relay makes anew at its next start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recreated {
+    /// Where the old one stood; `None` if there was none.
+    pub dropped_at: Option<Lsn>,
+    /// What is published again.
+    pub unpublished: Unpublished,
+}
+
+/// Gives a slot up: drops it where it is there, and notes that the relay, at its next start, makes it anew and first publishes again
+/// what may be missing, from the outbox tables.
+///
+/// # Errors
+/// [`SourceError`]; [`SourceError::SlotHeld`] while a relay has it. Nothing is changed then.
+pub async fn recreate(options: &SourceOptions, scope: Scope) -> Result<Recreated, SourceError> {
+    let (options, lease) = decide(options);
+    detached(move |_| {
+        let mut desk = Desk::open(&options, &lease)?;
+        // Ids of transactions mean nothing on another cluster.
+        let kept = desk.kept.take().filter(|kept| kept.system_identifier == desk.system.identifier);
+        let published = match scope {
+            Scope::Unpublished => kept.map(|kept| kept.published).unwrap_or_default(),
+            Scope::Everything => Published::default(),
+        };
+        let found = inspect_slot(&mut desk.control, desk.server.version, &options.slot)?;
+        match found.as_ref().map(|found| found.check(&options.slot, &desk.server.database)) {
+            None | Some(Ok(_) | Err(SourceError::SlotLost { .. })) => {}
+            Some(Err(foreign)) => return Err(foreign),
+        }
+        if let Some(pid) = found.as_ref().and_then(|found| found.active_pid) {
+            return Err(SourceError::SlotHeld { slot: options.slot.clone(), pid: Some(pid) });
+        }
+        let unpublished = Unpublished::look(&mut desk.control, &options.tables, published);
+        let from_xid = unpublished.published.xid.as_deref().unwrap_or("0");
+        // Noted first: a slot that is there still does no harm to a backfill that is to come.
+        state::begin_recovery(&mut desk.control, &desk.server, &desk.system, &options.slot, from_xid)?;
+        if found.is_some() {
+            drop_slot(&mut desk.control, &options.slot)?;
+        }
+        let dropped_at = found.map(|found| found.confirmed_flush.unwrap_or_default());
+        Ok(Recreated { dropped_at, unpublished })
+    })
+    .await
+}
+
+/// Takes a slot as it stands, whatever was passed over; where that is.
+///
+/// # Errors
+/// [`SourceError`]; [`SourceError::SlotHeld`] while a relay has it, [`SourceError::SlotMissing`] if there is none.
+pub async fn adopt(options: &SourceOptions) -> Result<Lsn, SourceError> {
+    let (options, lease) = decide(options);
+    detached(move |_| {
+        let mut desk = Desk::open(&options, &lease)?;
+        let slot = options.slot.clone();
+        let found = inspect_slot(&mut desk.control, desk.server.version, &slot)?;
+        let Some(found) = found else {
+            return Err(SourceError::SlotMissing { slot, unpublished: Box::default() });
+        };
+        let stands = found.check(&slot, &desk.server.database)?;
+        state::adopt(&mut desk.control, &desk.server, &desk.system, &slot, stands)?;
+        Ok(stands)
+    })
+    .await
+}
+
+fn decide(options: &SourceOptions) -> (SourceOptions, Arc<Lease>) {
+    (options.clone(), Arc::new(Lease::new(options.connect.clone(), options.slot.clone())))
+}
+
+/// What is needed to decide, with the lease held.
+struct Desk {
+    control: Connection,
+    server: Server,
+    system: System,
+    kept: Option<Kept>,
+}
+
+impl Desk {
+    fn open(options: &SourceOptions, lease: &Lease) -> Result<Self, SourceError> {
+        check_slot_name(&options.slot)?;
+        let mut control = Connection::open(&options.connect)?;
+        let server = Server::read(&mut control)?;
+        server.check()?;
+        lease.take()?;
+        let replication = Connection::open_replication(&options.connect);
+        let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
+        let system = identify_system(&mut replication)?;
+        replication.close();
+        let kept = state::read(&mut control, &server, &options.slot)?;
+        Ok(Self { control, server, system, kept })
+    }
+}

@@ -1,0 +1,15 @@
+//! The slot when something happens to it, and two relays that are after it.
+
+mod accidents;
+mod standby;
+
+use crate::harness::Harness;
+
+/// What `outbox.relay` or `pg_replication_slots` says of the test's slot.
+async fn of_slot(harness: &Harness, column: &str) -> Option<String> {
+    let sql = format!(
+        "select {column}::text from outbox.relay join pg_replication_slots on slot = slot_name where slot = '{}'",
+        harness.name()
+    );
+    harness.query_text(&sql).await
+}
