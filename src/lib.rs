@@ -62,7 +62,8 @@
 //! 7. **A bad row harms only itself.** It becomes a dead letter or stops the relay, and is never skipped.
 //! 8. **Never silently past a gap.** A slot that is gone, recreated, invalidated, moved by another hand, or of another
 //!    cluster is an error that says what can be missing ([`SourceError`](source::SourceError)); as is one that does not go
-//!    with the position in Kafka ([`PositionError`](sink::PositionError)).
+//!    with the position in Kafka ([`PositionError`](sink::PositionError)). The slot is never confirmed past what is
+//!    [noted](source::Note) in `outbox.relay`, so that a start can tell. `tests/it/slot`.
 //!
 //! What must never be: input or output, a clock, randomness or async in [`relay`]; a second owner of the replication
 //! socket; a second way for a record to Kafka than the core's `offer`; a branch on an error's text.
@@ -74,13 +75,17 @@
 //! a million must be on their way long before that. It orders all events of a slot all the same, and is the same each time
 //! an event is sent. What is confirmed to the slot is the commit's end.
 //!
+//! # One relay at a time
+//!
+//! A slot is had by whoever holds its [lease](source::Lease): an advisory lock in a session that beats every second. Others stand by.
+//! The lease's session is also the only way for a note, so a relay that has lost it confirms nothing that is not noted.
+//!
 //! # What comes, and where it goes
 //!
 //! - **Contract checks**: between the catalogue and encode, in [`relay`]; a schema version is looked up once and never
 //!   changes, so its validator is compiled once.
 //! - **Replay**: a second [`relay::Core`] fed from a copied slot, or from the table as the first backfill is; both speak
 //!   pgoutput frames.
-//! - **Standby**: a slot that is held is waited for already ([`source::SourceError::SlotHeld`]).
 
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod migrate;
 pub mod run;
 pub mod slot;
+pub mod status;
 pub mod venue;
 
 use std::panic::AssertUnwindSafe;
@@ -54,6 +55,8 @@ pub enum Command {
     Contract(contract::ContractArgs),
     /// Run the relay.
     Run,
+    /// Show the slot, and how the relay is.
+    Status(status::StatusArgs),
     /// Give up a slot that can't be trusted any more, or take it as it stands.
     Slot(slot::SlotArgs),
 }
@@ -65,6 +68,7 @@ impl Command {
             Self::Demo(_) => Some(demo::LOG_FILTER),
             Self::Bench(_) => Some(bench::LOG_FILTER),
             Self::Contract(_) => Some(contract::LOG_FILTER),
+            Self::Status(_) => Some(status::LOG_FILTER),
             Self::BenchNull(_) | Self::Migrate(_) | Self::Run | Self::Slot(_) => None,
         }
     }
@@ -103,6 +107,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             Command::Migrate(arguments) => migrate::run(arguments, path, &mut std::io::stdout()).await,
             Command::Contract(arguments) => contract::run(arguments, path, &mut std::io::stdout()).await,
             Command::Run => run::run(path).await,
+            Command::Status(arguments) => status::run(arguments, path, &mut std::io::stdout()).await,
             Command::Slot(arguments) => slot::run(arguments, path, &mut std::io::stdout()).await,
         }
     });

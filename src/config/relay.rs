@@ -36,6 +36,9 @@ const RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
 const RETENTION_LEAST: Duration = Duration::from_secs(86_400);
 const RETENTION_MOST: Duration = Duration::from_secs(3_650 * 86_400);
 
+/// Smallest `relay.max_retained_wal`, in bytes: a segment of WAL.
+const MAX_RETAINED_WAL_LEAST: u64 = 16 * 1024 * 1024;
+
 /// Longest `relay.source`, in bytes: it stands in every record.
 const SOURCE_BYTES_MAX: usize = 256;
 
@@ -69,6 +72,10 @@ pub struct RelayConfig {
     /// `relay.retention`, `WALPOST_RELAY__RETENTION`: the age at which whole daily partitions of `outbox.event` are
     /// dropped, such as "7d", or "off" to keep all (`None`). Partitions ahead are made in any case. Default 7 days.
     pub retention: Option<Duration>,
+    /// `relay.max_retained_wal`, `WALPOST_RELAY__MAX_RETAINED_WAL`: how much WAL the slot may keep on the server's disk, in bytes or such
+    /// as "10GiB", before the relay warns and calls itself not ready. Default (`None`): three quarters of the server's
+    /// `max_slot_wal_keep_size`, where it has one.
+    pub max_retained_wal: Option<u64>,
 }
 
 impl RelayConfig {
@@ -95,6 +102,8 @@ impl RelayConfig {
             quantity::duration(value, Duration::ZERO..=SHUTDOWN_TIMEOUT_MOST)
         });
         let retention = section.or("retention", Some(RETENTION_DEFAULT), retention);
+        let max_retained_wal =
+            section.optional("max_retained_wal", |value| quantity::bytes(value, MAX_RETAINED_WAL_LEAST..=u64::MAX));
         section.finish();
         Self {
             name,
@@ -107,6 +116,7 @@ impl RelayConfig {
             max_in_flight_bytes: usize::try_from(max_in_flight_bytes).unwrap_or(usize::MAX),
             shutdown_timeout,
             retention,
+            max_retained_wal,
         }
     }
 }

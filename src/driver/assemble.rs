@@ -114,6 +114,7 @@ pub(super) fn around<S>(
         postgres,
         slot: config.postgres.slot.as_str().to_owned(),
         retention: config.relay.retention,
+        max_retained_wal: config.relay.max_retained_wal,
         telemetry: Arc::clone(telemetry),
         server_end,
         may_drop,

@@ -26,6 +26,8 @@ pub(super) struct Upkeep {
     pub(super) slot: String,
     /// The age at which whole partitions are dropped; `None` keeps all.
     pub(super) retention: Option<Duration>,
+    /// `relay.max_retained_wal`.
+    pub(super) max_retained_wal: Option<u64>,
     pub(super) telemetry: Arc<Telemetry>,
     /// Where the server's WAL ends, for the driver.
     pub(super) server_end: Arc<AtomicU64>,
@@ -75,7 +77,8 @@ impl Upkeep {
 
     fn watch(&self, connection: &mut Connection) -> Result<(), Error> {
         let sql = "select pg_current_wal_lsn(), \
-                          pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint::text \
+                          pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint::text, \
+                          (select setting from pg_settings where name = 'max_slot_wal_keep_size') \
                    from pg_replication_slots where slot_name = $1";
         let rows = connection.query(sql, &[Some(&self.slot)])?;
         let Some(row) = rows.first() else { return Ok(()) };
@@ -83,9 +86,30 @@ impl Upkeep {
             self.server_end.fetch_max(end.0, Ordering::Relaxed);
         }
         if let Some(Ok(bytes)) = row.text(1).map(str::parse) {
-            self.telemetry.metrics.set_retained_wal_bytes(bytes);
+            // In MB; -1 is no limit.
+            let kept_at_most = row.text(2).and_then(|setting| setting.parse::<u64>().ok()).map(|size| size << 20);
+            self.note_retained(bytes, kept_at_most);
         }
         Ok(())
+    }
+
+    /// Tells how much WAL the slot keeps, and warns when it is too much, while there is time.
+    fn note_retained(&self, bytes: u64, kept_at_most: Option<u64>) {
+        let limit = self.max_retained_wal.or_else(|| kept_at_most.map(|most| most / 4 * 3));
+        self.telemetry.metrics.set_retained_wal_bytes(bytes, limit);
+        let excess = limit.filter(|limit| bytes > *limit).map(|limit| {
+            let then = match kept_at_most {
+                Some(most) => format!("at {most} (max_slot_wal_keep_size) Postgres invalidates it"),
+                None => "nothing but the disk limits it".to_owned(),
+            };
+            format!("slot {} keeps {bytes} bytes of WAL, more than {limit}; {then}", self.slot)
+        });
+        let is_news = self.telemetry.set_excess_wal(excess.clone());
+        match excess {
+            Some(excess) if is_news => tracing::warn!(excess, "the slot keeps too much wal"),
+            None if is_news => tracing::info!(bytes, "the slot keeps no more wal than it may"),
+            _ => {}
+        }
     }
 
     /// A table that the relay may not maintain is somebody else's to maintain: said once an hour, and no error.

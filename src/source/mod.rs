@@ -21,6 +21,7 @@ mod timeline;
 mod unpublished;
 mod confirm;
 mod recreate;
+mod report;
 mod outlet;
 mod reader;
 mod slot;
@@ -40,6 +41,7 @@ pub use lease::Lease;
 pub use notes::{Extent, Note, backfill_done};
 pub use open::{Origin, Resume, STATUS_INTERVAL, Source, SourceOptions, connect, reconnect};
 pub use recreate::{Recreated, Scope, adopt, recreate};
+pub use report::{Noted, SlotReport, Standing, report};
 pub use slot::{
     CreatedSlot, Server, SlotState, System, check_publication, check_slot_name, create_slot, drop_slot,
     identify_system, inspect_slot,

@@ -98,6 +98,8 @@ pub struct Metrics {
     lag_seconds: Seconds,
     /// `walpost_retained_wal_bytes`: WAL that the slot keeps on the server's disk.
     retained_wal_bytes: Count,
+    /// `walpost_max_retained_wal_bytes`: how much of it is too much; 0 where nothing says.
+    max_retained_wal_bytes: Count,
     /// `walpost_reconnects_total{side}`.
     reconnects: [Counter; Side::ALL.len()],
     /// `walpost_connected{side}`: 1 or 0.
@@ -139,6 +141,7 @@ impl Metrics {
             lag_bytes: Count::default(),
             lag_seconds: Seconds::default(),
             retained_wal_bytes: Count::default(),
+            max_retained_wal_bytes: Count::default(),
             reconnects: Side::ALL.map(|of| reconnects.get_or_create_owned(&side(of))),
             connected: Side::ALL.map(|of| connected.get_or_create_owned(&side(of))),
             publish_latency: LatencyHistogram::default(),
@@ -173,6 +176,7 @@ impl Metrics {
         bytes("flush_lsn", "How far everything is in Kafka", &self.flush_lsn);
         bytes("lag", "WAL between the server's end and the flush LSN", &self.lag_bytes);
         bytes("retained_wal", "WAL that the slot keeps on the server's disk", &self.retained_wal_bytes);
+        bytes("max_retained_wal", "How much of it is too much; 0 where nothing says", &self.max_retained_wal_bytes);
         let age = "Age of the oldest event that is not in Kafka";
         registry.register_with_unit("lag", age, Unit::Seconds, self.lag_seconds.clone());
     }
@@ -203,8 +207,9 @@ impl Metrics {
     }
 
     /// Sets how much WAL the slot keeps, in bytes.
-    pub fn set_retained_wal_bytes(&self, bytes: u64) {
+    pub fn set_retained_wal_bytes(&self, bytes: u64, limit: Option<u64>) {
         self.retained_wal_bytes.set(bytes);
+        self.max_retained_wal_bytes.set(limit.unwrap_or_default());
     }
 
     /// Counts a connection that was made again.
@@ -359,6 +364,9 @@ mod tests {
             # TYPE walpost_retained_wal_bytes gauge
             # UNIT walpost_retained_wal_bytes bytes
             walpost_retained_wal_bytes 0
+            # TYPE walpost_max_retained_wal_bytes gauge
+            # UNIT walpost_max_retained_wal_bytes bytes
+            walpost_max_retained_wal_bytes 0
             # TYPE walpost_lag_seconds gauge
             # UNIT walpost_lag_seconds seconds
             walpost_lag_seconds 1.5

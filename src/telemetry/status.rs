@@ -68,6 +68,8 @@ struct Words {
     waiting_for: Option<String>,
     /// Another relay has the slot.
     is_standby: bool,
+    /// The slot keeps more WAL than it should.
+    excess_wal: Option<String>,
 }
 
 /// The last error that the relay met, and went on after.
@@ -184,6 +186,12 @@ impl Telemetry {
         std::mem::replace(&mut self.words().is_standby, is_standby) != is_standby
     }
 
+    /// Sets that the slot keeps more WAL than it should, in words; gives whether it is news that it does or does not.
+    pub fn set_excess_wal(&self, excess: Option<String>) -> bool {
+        let before = std::mem::replace(&mut self.words().excess_wal, excess.clone());
+        before.is_some() != excess.is_some()
+    }
+
     /// Which look-up fails and is tried again, and why.
     #[must_use]
     pub fn waiting_for(&self) -> Option<String> {
@@ -204,6 +212,7 @@ impl Telemetry {
         let words = self.words();
         reasons.extend(words.blocked_on.iter().map(|reason| format!("blocked: {reason}")));
         reasons.extend(words.waiting_for.iter().map(|reason| format!("waiting: {reason}")));
+        reasons.extend(words.excess_wal.clone());
         drop(words);
         let owed = self.metrics.read().in_flight_records;
         let moved = self.started + Duration::from_millis(self.moved_millis.load(Ordering::Relaxed));

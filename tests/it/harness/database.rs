@@ -40,6 +40,16 @@ impl Database {
         Self { name, admin_url: admin_url.to_owned(), url: url.into(), stays }
     }
 
+    /// The same on another server of this machine, a copy of this one, which goes away by itself.
+    pub(super) fn at_port(&self, port: u16) -> Self {
+        let at_port = |url: &str| {
+            let mut url = url::Url::parse(url).expect("the server's address is a URL");
+            url.set_port(Some(port)).expect("the URL has a host");
+            url.into()
+        };
+        Self { name: self.name.clone(), admin_url: at_port(&self.admin_url), url: at_port(&self.url), stays: false }
+    }
+
     /// The superuser's URL of this test's database.
     pub(crate) fn url(&self) -> &str {
         &self.url

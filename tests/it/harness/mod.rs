@@ -160,11 +160,27 @@ impl Harness {
         own.expect("only a test made by with_own_servers may kill them")
     }
 
+    /// This test's database on a standby of its own PostgreSQL.
+    pub(crate) fn at_port(&self, port: u16) -> Database {
+        self.database.at_port(port)
+    }
+
+    /// From here on this test's database is on a standby, which has taken the primary's place.
+    pub(crate) fn move_to_port(&mut self, port: u16) {
+        self.database = self.database.at_port(port);
+    }
+
     /// This test's own Kafka.
     pub(crate) fn own_kafka(&mut self) -> &mut Kafka {
         let own = self.own.as_mut().and_then(|own| own.kafka.as_mut());
         own.expect("only a test made by with_own_servers may kill them")
     }
+}
+
+/// A PostgreSQL that belongs to the test, beside its harness's.
+pub(crate) async fn further_postgres(options: PostgresOptions) -> Postgres {
+    let own = servers::start(Some(options), None).await.unwrap_or_else(|reason| panic!("{reason}"));
+    own.postgres.expect("a PostgreSQL was asked for")
 }
 
 impl Deref for Harness {

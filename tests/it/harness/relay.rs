@@ -145,7 +145,7 @@ impl Relay {
     }
 
     /// The address that the log tells.
-    fn address(&self) -> Option<String> {
+    pub(crate) fn address(&self) -> Option<String> {
         let log = self.log();
         let line = log.lines().find(|line| line.contains("serving metrics"))?;
         let line: serde_json::Value = serde_json::from_str(line).ok()?;

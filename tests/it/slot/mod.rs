@@ -1,7 +1,9 @@
 //! The slot when something happens to it, and two relays that are after it.
 
 mod accidents;
+mod promotion;
 mod standby;
+mod watch;
 
 use crate::harness::Harness;
 

@@ -1,0 +1,237 @@
+//! `walpost status`: the slot, as the database has it, and the relay, as it says itself.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::{Config, process_environment};
+use crate::driver::source_options;
+use crate::fault::{Fault, chain};
+use crate::source::{self, SlotReport};
+use crate::venue::grouped;
+
+/// The log's filter unless the user has one: what fails is told at the end.
+pub const LOG_FILTER: &str = "error";
+
+/// How long the relay's own word is waited for.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// How often is looked with `--watch`.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Show the slot, and how the relay is.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct StatusArgs {
+    /// Look again every second, until it is interrupted.
+    #[arg(long)]
+    pub watch: bool,
+
+    /// Report in one line of JSON for each look.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is known at a moment.
+#[derive(Serialize)]
+struct Report {
+    slot: SlotReport,
+    /// What the relay's `/status` says; null if it can't be asked.
+    relay: Option<Value>,
+    /// Why not.
+    relay_unreachable: Option<String>,
+}
+
+/// Looks once or again and again, and reports to `out`.
+///
+/// # Errors
+/// A [`Fault`]: the database can't be reached. That no relay answers is part of the report.
+pub async fn run(args: &StatusArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+    let config = Config::load(path, process_environment()).map_err(Fault::from)?;
+    let redraws = args.watch && !args.json && std::io::stdout().is_terminal();
+    loop {
+        let report = look(&config).await?;
+        let text = if args.json { serde_json::to_string(&report).context("write JSON")? } else { text(&report) };
+        // ANSI: the cursor to the top, and nothing below it.
+        let clear = if redraws { "\x1b[H\x1b[J" } else { "" };
+        writeln!(out, "{clear}{text}").and_then(|()| out.flush()).context("write the report")?;
+        if !args.watch {
+            return Ok(());
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+async fn look(config: &Config) -> Result<Report, Fault> {
+    let slot = source::report(&source_options(config)).await?;
+    let (relay, relay_unreachable) = match config.http.listen {
+        None => (None, Some("[http] listen is off".to_owned())),
+        Some(address) => match ask(address).await {
+            Ok(status) => (Some(status), None),
+            Err(error) => (None, Some(format!("no answer at {address}: {}", chain(&error)))),
+        },
+    };
+    Ok(Report { slot, relay, relay_unreachable })
+}
+
+async fn ask(address: SocketAddr) -> Result<Value, reqwest::Error> {
+    // A relay that listens everywhere is asked here.
+    let ip = match address.ip() {
+        ip if ip.is_unspecified() && ip.is_ipv4() => std::net::Ipv4Addr::LOCALHOST.into(),
+        ip if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let client = reqwest::Client::builder().timeout(ANSWER).no_proxy().build()?;
+    let url = format!("http://{}/status", SocketAddr::new(ip, address.port()));
+    client.get(url).send().await?.error_for_status()?.json().await
+}
+
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    for (name, value) in slot_lines(&report.slot).into_iter().chain(relay_lines(report)) {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{name:<16}{value}");
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn slot_lines(report: &SlotReport) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("slot", format!("{} in database {}", report.slot, report.database))];
+    match &report.stands {
+        None => lines.push(("", "does not exist".to_owned())),
+        Some(stands) => {
+            let lsn = stands.confirmed_flush_lsn.as_deref().unwrap_or("nowhere");
+            let lag = stands.lag_bytes.map(|bytes| format!(", {} bytes behind", grouped(bytes))).unwrap_or_default();
+            lines.push(("position", format!("{lsn} of {}{lag}", report.wal_end_lsn)));
+            let kept = stands
+                .retained_wal_bytes
+                .map_or_else(|| "none".to_owned(), |bytes| format!("{} bytes", grouped(bytes)));
+            let left = match stands.safe_wal_bytes {
+                Some(left) => {
+                    format!(", {} bytes before it may be invalidated", grouped(u64::try_from(left).unwrap_or(0)))
+                }
+                None => String::new(),
+            };
+            let state = stands.invalidation.as_deref().or(stands.wal_status.as_deref()).unwrap_or("unknown");
+            lines.push(("retained wal", format!("{kept} ({state}){left}")));
+            let held_by = match (stands.active_pid, &stands.held_by) {
+                (Some(pid), Some(name)) => format!("{name} (process {pid})"),
+                (Some(pid), None) => format!("process {pid}"),
+                (None, _) => "nobody".to_owned(),
+            };
+            lines.push(("held by", held_by));
+        }
+    }
+    if let Some(noted) = &report.noted {
+        let published = match (&noted.published_before, &noted.published_before_lsn) {
+            _ if noted.backfill_pending => "rows from before the slot are still to be published".to_owned(),
+            (Some(at), Some(lsn)) => format!("everything before {at} ({lsn}) for certain"),
+            _ => "nothing is noted yet".to_owned(),
+        };
+        lines.push(("published", published));
+    }
+    lines
+}
+
+fn relay_lines(report: &Report) -> Vec<(&'static str, String)> {
+    let Some(relay) = &report.relay else {
+        return vec![("relay", report.relay_unreachable.clone().unwrap_or_default())];
+    };
+    let word = |key: &str| relay[key].as_str().unwrap_or_default().to_owned();
+    let number = |key: &str| grouped(relay[key].as_u64().unwrap_or_default());
+    let state = match (relay["ready"].as_bool(), relay["standby"].as_bool()) {
+        (_, Some(true)) => "stands by".to_owned(),
+        (Some(true), _) => "ready".to_owned(),
+        _ => {
+            let reasons = relay["not_ready"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            format!("not ready: {}", reasons.collect::<Vec<_>>().join("; "))
+        }
+    };
+    let mut lines = vec![
+        ("relay", format!("{} {}, {}, {state}", word("relay"), word("version"), word("delivery"))),
+        ("last event", word("position")),
+        ("lag", format!("{:.1} s, {} bytes", relay["lag_seconds"].as_f64().unwrap_or_default(), number("lag_bytes"))),
+        ("in flight", format!("{} records, {} bytes", number("in_flight_records"), number("in_flight_bytes"))),
+        ("events", number("events")),
+    ];
+    let letters = relay["dead_letters"].as_object().into_iter().flatten();
+    let letters: Vec<_> =
+        letters.map(|(code, count)| format!("{code} {}", grouped(count.as_u64().unwrap_or_default()))).collect();
+    lines.push(("dead letters", if letters.is_empty() { "0".to_owned() } else { letters.join(", ") }));
+    if let Some(error) = relay["last_error"]["message"].as_str() {
+        lines.push(("last error", error.to_owned()));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use serde_json::json;
+
+    use super::*;
+    use crate::source::{Noted, Standing};
+
+    #[test]
+    fn a_report_is_a_line_a_fact() {
+        let stands = Standing {
+            confirmed_flush_lsn: Some("0/10".to_owned()),
+            lag_bytes: Some(4096),
+            retained_wal_bytes: Some(16_777_216),
+            safe_wal_bytes: Some(1_000_000),
+            wal_status: Some("reserved".to_owned()),
+            invalidation: None,
+            active_pid: Some(7),
+            held_by: Some("walpost walpost".to_owned()),
+            failover: true,
+        };
+        let noted = Noted {
+            backfill_pending: false,
+            published_before_lsn: Some("0/8".to_owned()),
+            published_before: Some("2026-11-21 20:00:00+00".to_owned()),
+            confirm_limit_lsn: None,
+        };
+        let slot = SlotReport {
+            slot: "walpost".to_owned(),
+            database: "shop".to_owned(),
+            wal_end_lsn: "0/1010".to_owned(),
+            stands: Some(stands),
+            noted: Some(noted),
+        };
+        let relay = json!({
+            "relay": "walpost", "version": "0.1.0", "delivery": "at-least-once", "ready": false, "standby": false,
+            "not_ready": ["not connected to Kafka"], "position": "0/8/1", "lag_seconds": 1.25, "lag_bytes": 4096,
+            "in_flight_records": 12, "in_flight_bytes": 3400, "events": 1_000_000, "dead_letters": {"too_large": 2},
+            "last_error": {"message": "connection lost", "at_unix_millis": 1},
+        });
+        let report = Report { slot: slot.clone(), relay: Some(relay), relay_unreachable: None };
+        expect![[r"
+            slot            walpost in database shop
+            position        0/10 of 0/1010, 4,096 bytes behind
+            retained wal    16,777,216 bytes (reserved), 1,000,000 bytes before it may be invalidated
+            held by         walpost walpost (process 7)
+            published       everything before 2026-11-21 20:00:00+00 (0/8) for certain
+            relay           walpost 0.1.0, at-least-once, not ready: not connected to Kafka
+            last event      0/8/1
+            lag             1.2 s, 4,096 bytes
+            in flight       12 records, 3,400 bytes
+            events          1,000,000
+            dead letters    too_large 2
+            last error      connection lost"]]
+        .assert_eq(&text(&report));
+        let none = SlotReport { stands: None, noted: None, ..slot };
+        let report = Report { slot: none, relay: None, relay_unreachable: Some("no answer".to_owned()) };
+        expect![[r"
+            slot            walpost in database shop
+                            does not exist
+            relay           no answer"]]
+        .assert_eq(&text(&report));
+    }
+}

@@ -1,0 +1,70 @@
+//! How much log the slot keeps, and what `walpost status` says of it.
+
+use serde_json::Value;
+use walpost::sandbox::KafkaOptions;
+
+use crate::harness::{Harness, Relay, config};
+use crate::lifecycle::{emit, named, prepare, published};
+use crate::setup::walpost_with;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_keeps_too_much_wal_is_warned_of_until_it_does_not() {
+    let mut harness = Harness::with_own_kafka("kept_wal", KafkaOptions::default()).await;
+    prepare(&harness).await;
+    let mut relay = Relay::start_with(&config(&harness, "max_retained_wal = \"16MiB\"\n"));
+    relay.ready().await;
+    harness.execute(&emit("w0-0", 0, 1)).await;
+    published(&mut relay, 1).await;
+    harness.own_kafka().kill().await.expect("kafka can be killed");
+    harness.execute(&emit("w0-0", 1, 2)).await;
+    harness.execute("create table filler (text text)").await;
+    for _ in 0..3 {
+        harness.execute("insert into filler select repeat('x', 1000) from generate_series(1, 10000)").await;
+    }
+    let keeps = |status: &Value| {
+        let reasons = status["not_ready"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        reasons.into_iter().any(|reason| reason.contains("bytes of WAL, more than 16777216"))
+    };
+    relay.wait_for("too much log", keeps).await;
+    let (_, metrics) = relay.get("/metrics").await.expect("it serves metrics");
+    assert!(metrics.contains("walpost_max_retained_wal_bytes 16777216"), "{metrics}");
+    assert!(relay.log().contains("the slot keeps too much wal"), "{}", relay.log());
+
+    harness.own_kafka().start_again().await.expect("kafka starts again");
+    published(&mut relay, 2).await;
+    // Where it decodes from follows what is confirmed once the server has written which transactions run.
+    harness.execute("checkpoint").await;
+    harness.execute(&emit("w0-0", 2, 3)).await;
+    relay.wait_for("little log", |status| status["ready"] == true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_of_the_slot_with_and_without_a_relay() {
+    let harness = Harness::new("status").await;
+    prepare(&harness).await;
+    let config = config(&harness, &named("told"));
+    let report = |config: &str| -> Value {
+        serde_json::from_str(&walpost_with(config, "status --json")).expect("one line of JSON")
+    };
+    let before = report(&config);
+    assert_eq!((&before["slot"]["stands"], &before["relay"]), (&Value::Null, &Value::Null), "{before}");
+
+    let mut relay = Relay::start_with(&config);
+    relay.ready().await;
+    harness.execute(&emit("w0-0", 0, 3)).await;
+    published(&mut relay, 3).await;
+    let address = relay.address().expect("it has said where it listens");
+    let config = config.replace("127.0.0.1:0", &address);
+    let during = report(&config);
+    assert_eq!(during["relay"]["events"], 3, "{during}");
+    assert_eq!(during["slot"]["stands"]["held_by"], "walpost told", "{during}");
+    assert_eq!(during["slot"]["stands"]["wal_status"], "reserved", "{during}");
+    let text = walpost_with(&config, "status");
+    assert!(text.contains("told 0.1.0, at-least-once, ready") && text.contains("events          3"), "{text}");
+    assert!(text.contains("held by         walpost told (process"), "{text}");
+
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+    let after = report(&config);
+    assert_eq!(after["slot"]["stands"]["active_pid"], Value::Null, "{after}");
+    assert!(after["relay_unreachable"].as_str().is_some_and(|why| why.contains(&address)), "{after}");
+}
