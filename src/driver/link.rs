@@ -11,7 +11,7 @@ use super::publication::PublicationWatch;
 use crate::fault::chain;
 use crate::postgres::{self, sqlstate};
 use crate::relay::boundary::{Batch, Lsn};
-use crate::source::{self, Event, Origin, Resume, Source, SourceError, SourceOptions};
+use crate::source::{self, Event, Feed, Origin, Resume, Source, SourceError, SourceOptions};
 
 /// The shortest and the longest wait before the next attempt to connect.
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
@@ -69,6 +69,8 @@ enum State {
 /// One slot's connection, made anew as often as it takes.
 pub(super) struct Link {
     options: SourceOptions,
+    /// What a replay reads, in place of the slot.
+    feed: Option<Feed>,
     state: State,
     /// What this process has of the slot; `None` until it has all rows from before the slot.
     resume: Option<Resume>,
@@ -88,6 +90,7 @@ impl Link {
         let now = Instant::now();
         Self {
             options,
+            feed: None,
             state: State::Waiting(now),
             resume: None,
             back_off: Duration::ZERO,
@@ -96,6 +99,11 @@ impl Link {
             give_up: Some(now + FIRST_CONNECTION),
             publication,
         }
+    }
+
+    /// A link to what a replay reads. Nothing that it confirms reaches the slot.
+    pub(super) fn replaying(options: SourceOptions, feed: Feed, publication: Arc<PublicationWatch>) -> Self {
+        Self { feed: Some(feed), ..Self::new(options, publication) }
     }
 
     /// The next event.
@@ -107,10 +115,12 @@ impl Link {
                 State::Waiting(until) => {
                     tokio::time::sleep_until(*until).await;
                     let (options, resume, last) = (self.options.clone(), self.resume, self.last.clone());
+                    let feed = self.feed;
                     let attempt = async move {
-                        match last {
-                            None => source::connect(&options, resume).await,
-                            Some(last) => source::reconnect(&options, resume, &last).await,
+                        match (feed, last) {
+                            (Some(feed), last) => source::connect_replay(&options, feed, resume, last.as_ref()).await,
+                            (None, None) => source::connect(&options, resume).await,
+                            (None, Some(last)) => source::reconnect(&options, resume, &last).await,
                         }
                     };
                     self.state = State::Connecting(Box::pin(attempt));
@@ -184,8 +194,11 @@ impl Link {
     }
 
     /// Ends the stream in order, so that the slot stands at the last LSN that was confirmed. Where there is no stream, or
-    /// the server does not answer on it, the slot is moved by another connection.
+    /// the server does not answer on it, the slot is moved by another connection. A replay's copy ends with its stream.
     pub(super) async fn stop(self) -> Result<(), SourceError> {
+        if self.feed.is_some() {
+            return Ok(());
+        }
         if let State::Up(source) = self.state {
             match source.stream.stop().await {
                 Ok(()) => return Ok(()),
@@ -246,7 +259,9 @@ impl Link {
         if let Some(gap) = self.publication_gap(&error, was_up) {
             return self.dead(gap);
         }
-        if out_of_patience || !may_pass {
+        // The tables give their rows in another order the next time.
+        let is_unrepeatable = was_up && self.feed == Some(Feed::Tables);
+        if out_of_patience || !may_pass || is_unrepeatable {
             let error = self.publication.explain(error);
             return self.dead(error);
         }

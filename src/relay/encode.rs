@@ -17,6 +17,8 @@ pub mod names {
     pub const POSITION: &str = "outbox-position";
     /// The relay instance that published the record.
     pub const RELAY: &str = "outbox-relay";
+    /// The id of the replay that published the record again.
+    pub const REPLAY: &str = "outbox-replay";
     /// A dead letter's code.
     pub const ERROR: &str = "outbox-error";
     /// A dead letter's reason in words.
@@ -59,6 +61,8 @@ pub struct Encoder {
     pub source: String,
     /// The `outbox-relay` header.
     pub relay: String,
+    /// The `outbox-replay` header, where there is a replay.
+    pub replay: Option<String>,
 }
 
 /// Values that are formatted for one record.
@@ -116,6 +120,9 @@ impl Encoder {
         }
         push(names::POSITION, stamps.position.as_bytes());
         push(names::RELAY, self.relay.as_bytes());
+        if let Some(replay) = &self.replay {
+            push(names::REPLAY, replay.as_bytes());
+        }
         for (name, value) in &event.placed {
             push_new(&mut list, name, value.as_deref());
         }
@@ -260,7 +267,7 @@ pub fn shrink(letter: &mut OwnedRecord) -> bool {
 }
 
 /// The headers that the smallest dead letter still has.
-const KEPT_HEADERS: [&str; 11] = [
+const KEPT_HEADERS: [&str; 12] = [
     "ce_specversion",
     "ce_id",
     "ce_source",
@@ -268,6 +275,7 @@ const KEPT_HEADERS: [&str; 11] = [
     "id",
     names::POSITION,
     names::RELAY,
+    names::REPLAY,
     names::ERROR,
     names::ERROR_DETAIL,
     names::TOPIC,

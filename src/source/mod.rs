@@ -5,6 +5,8 @@
 //! reports the confirmed position on its own clock. On the first start the rows that were committed before the slot
 //! existed come first, as one made-up transaction in the stream's own shape, so that the core knows one kind of input.
 //!
+//! A replay's stream ([`connect_replay`]) comes from a temporary copy of whichever slot still holds the position ([`held`]).
+//!
 //! Nothing here decodes a row, and nothing but the [`Stream`]'s thread ever touches the socket.
 
 mod backfill;
@@ -13,11 +15,13 @@ mod copy;
 mod cut;
 mod error;
 pub mod frames;
+mod held;
 mod notes;
 mod open;
 mod confirm;
 mod outlet;
 mod reader;
+mod replay;
 mod slot;
 mod state;
 mod stream;
@@ -31,8 +35,10 @@ pub use backfill::OutboxTable;
 pub use column_type::look_up_type;
 pub use confirm::confirm_without_stream;
 pub use error::{SourceError, TableName};
+pub use held::{Held, NotHeld, advance, advance_target, copy_holder, held, holder};
 pub use notes::{backfill_done, note_positions};
 pub use open::{Origin, Resume, STATUS_INTERVAL, Source, SourceOptions, connect, reconnect};
+pub use replay::{Feed, TABLES_END, connect_replay};
 pub use slot::{
     CreatedSlot, Server, SlotState, System, check_publication, check_slot_name, create_slot, drop_slot,
     identify_system, inspect_slot,
