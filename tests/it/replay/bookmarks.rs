@@ -1,7 +1,8 @@
 //! `walpost bookmark`.
 
 use super::Stage;
-use crate::lifecycle::emit;
+use crate::harness::{Relay, config};
+use crate::lifecycle::{SCHEMA, emit};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bookmark_stays_where_it_is_until_it_is_dropped() {
@@ -72,4 +73,64 @@ async fn what_is_no_bookmark_is_neither_made_nor_dropped() {
     assert!(stage.refused(69, "replay", &["--bookmark", "here"]).contains("bookmark here holds nothing any more"));
     stage.report("bookmark", &["drop", "here"]);
     assert_eq!(stage.report("bookmark", &["list"]), serde_json::json!([]));
+}
+
+/// Postgres moves a slot record by record, and a record behind the header of a page would be passed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bookmark_at_a_commit_behind_a_pages_header_holds_that_commit() {
+    let mut stage = Stage::new("bookmark_pages", "").await;
+    stage.report("bookmark", &["create", "start"]);
+    // 17 bytes further each time, so that records come to lie everywhere.
+    let emit = format!(
+        "select outbox.emit('{SCHEMA}', 'k', json_build_object('n', n, 'fill', repeat('x', 17 * (n % 400)))); commit;"
+    );
+    let each =
+        format!("do $$ begin for n in 1..1500 loop perform {} end loop; end $$", emit.trim_start_matches("select "));
+    stage.harness.execute(&each).await;
+    stage.published(1_500).await;
+    let (first, _) = stage.records(1_500).await;
+    let lsn = |record: &crate::harness::Received| {
+        let position = record.header("outbox-position").expect("a position").to_owned();
+        position.rsplit_once('/').expect("an LSN and a place").0.to_owned()
+    };
+    let place = |lsn: &str| u64::from_str_radix(lsn.split_once('/').expect("an LSN").1, 16).expect("digits") % 8_192;
+    let behind: Vec<String> = first.iter().map(lsn).filter(|lsn| place(lsn) <= 40).collect();
+    assert!(!behind.is_empty(), "no commit is the first record of its page");
+    for (index, lsn) in behind.iter().take(4).enumerate() {
+        let name = format!("page_{index}");
+        stage.report("bookmark", &["create", &name, "--at-lsn", lsn]);
+        let replay = stage.report("replay", &["--bookmark", &name, "--to-lsn", lsn, "--dry-run"]);
+        assert_eq!((&replay["events"], &replay["first"]["position"]), (&1.into(), &format!("{lsn}/1").into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_relays_role_may_do_all_of_this() {
+    let mut stage = Stage::new("position_rights", "").await;
+    let role = format!("{}_relay", stage.harness.name());
+    stage.harness.execute(&format!("create role {role} login password 'secret' replication")).await;
+    let granted = stage.run("migrate", &["--relay-role", &role]);
+    assert!(granted.status.success(), "{}", granted.stderr);
+    let mut url = url::Url::parse(stage.harness.url()).expect("a URL");
+    url.set_username(&role).expect("a URL with a user");
+    url.set_password(Some("secret")).expect("a URL with a password");
+    let text = config(&stage.harness, "rewind = \"1h\"\n").replace(stage.harness.url(), url.as_str());
+    std::fs::write(stage.config_path(), &text).expect("it can be written");
+    assert!(stage.relay.terminate().await.success());
+    stage.relay = Relay::start_with(&text);
+    stage.relay.wait_for("a window", |status| status["rewind"].is_object()).await;
+    let start = stage.harness.query_text("select clock_timestamp()::text").await.expect("a time");
+    stage.report("bookmark", &["create", "b"]);
+    stage.harness.execute(&emit("a", 0, 5)).await;
+    stage.published(5).await;
+    for origin in [&["--bookmark", "b"][..], &["--since", &start], &["--from-table"]] {
+        assert_eq!(stage.report("replay", &[origin, &["--dry-run"]].concat())["events"], 5, "{origin:?}");
+    }
+    stage.report("bookmark", &["drop", "b"]);
+    assert!(stage.relay.terminate().await.success());
+    // A role that was granted its rights before there were bookmarks is told how to get them.
+    stage.harness.execute(&format!("revoke all on outbox.bookmark from {role}")).await;
+    let message = stage.refused(69, "bookmark", &["list"]);
+    assert!(message.contains("may not read outbox.bookmark: run `walpost migrate --relay-role db_relay`"), "{message}");
+    stage.harness.execute(&format!("drop owned by {role}; drop role {role}")).await;
 }
