@@ -26,7 +26,7 @@ const ROUND: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 const STEP_BYTES: u64 = 16 << 20;
 /// How many rounds in a row the slot may keep more log than it should before the window is given up. Postgres notes every 15 s a
 /// place to which a `restart_lsn` can follow.
-const ROUNDS_OVER: u32 = 6;
+const ROUNDS_OVER: u32 = 4;
 /// How long Postgres may read for a step.
 const STEP_LIMIT: Duration = Duration::from_secs(600);
 

@@ -12,10 +12,6 @@ use crate::relay::boundary::Lsn;
 /// How often another slot is looked for when the one that was chosen has moved on meanwhile.
 const ATTEMPTS: usize = 10;
 
-/// Bytes of a page of the log, and of the longest header of one (`XLOG_BLCKSZ`, `SizeOfXLogLongPHD`).
-const PAGE_BYTES: u64 = 8_192;
-const PAGE_HEADER_BYTES: u64 = 40;
-
 /// A slot that events can be read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -120,23 +116,14 @@ fn is_about_the_holder(code: Option<&str>) -> bool {
     matches!(code, Some(sqlstate::UNDEFINED_OBJECT | sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE))
 }
 
-/// Where a slot is to be advanced to for it to hold `wanted` still.
-///
-/// Postgres reads whole records until one ends at or after the target. Behind the header of a page the record before ends ahead of
-/// the header, so that the record at `wanted` itself would be passed.
-#[must_use]
-pub const fn advance_target(wanted: Lsn) -> Lsn {
-    let place = wanted.0 % PAGE_BYTES;
-    if place <= PAGE_HEADER_BYTES { Lsn(wanted.0 - place) } else { wanted }
-}
-
-/// Moves a slot on, as far as it holds `wanted` still; where it stands then. It reads the log in between.
+/// Moves a slot on, as far as it holds `wanted` still; where it stands then. Postgres reads the log in between, and the slot's
+/// `restart_lsn` follows to one of the places that it finds there.
 ///
 /// # Errors
 /// Those of the connection.
 pub fn advance(control: &mut Connection, slot: &str, wanted: Lsn) -> Result<Lsn, SourceError> {
     let question = "where a slot stands";
-    let target = advance_target(wanted).to_string();
+    let target = wanted.to_string();
     let rows = control.query(
         "select case when confirmed_flush_lsn >= $2::text::pg_lsn then confirmed_flush_lsn \
                 else (pg_replication_slot_advance(slot_name, $2::text::pg_lsn)).end_lsn end \
@@ -161,13 +148,5 @@ mod tests {
         assert_eq!(refused, NotHeld { wanted: Lsn(9), oldest: Some(held[0].clone()) });
         assert!(refused.to_string().contains("0/A, by slot day"), "{refused}");
         assert!(holder(&[], Lsn(9)).is_err_and(|refused| refused.to_string().contains("no slot of this database")));
-    }
-
-    #[test]
-    fn a_slot_is_never_moved_past_a_record_behind_a_pages_header() {
-        for (wanted, target) in [(8_192, 8_192), (8_192 + 24, 8_192), (8_192 + 40, 8_192), (8_192 + 48, 8_240), (5, 0)]
-        {
-            assert_eq!(advance_target(Lsn(wanted)), Lsn(target));
-        }
     }
 }

@@ -35,7 +35,7 @@ pub use backfill::OutboxTable;
 pub use column_type::look_up_type;
 pub use confirm::confirm_without_stream;
 pub use error::{SourceError, TableName};
-pub use held::{Held, NotHeld, advance, advance_target, copy_holder, held, holder};
+pub use held::{Held, NotHeld, advance, copy_holder, held, holder};
 pub use notes::{backfill_done, note_positions};
 pub use open::{Origin, Resume, STATUS_INTERVAL, Source, SourceOptions, connect, reconnect};
 pub use replay::{Feed, TABLES_END, connect_replay};

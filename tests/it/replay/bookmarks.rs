@@ -75,7 +75,7 @@ async fn what_is_no_bookmark_is_neither_made_nor_dropped() {
     assert_eq!(stage.report("bookmark", &["list"]), serde_json::json!([]));
 }
 
-/// Postgres moves a slot record by record, and a record behind the header of a page would be passed.
+/// Postgres moves a slot by reading whole records; the first one of a page stands behind the page's header.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bookmark_at_a_commit_behind_a_pages_header_holds_that_commit() {
     let mut stage = Stage::new("bookmark_pages", "").await;

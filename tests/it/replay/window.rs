@@ -89,16 +89,15 @@ async fn the_window_is_bounded_by_its_size_and_by_half_of_what_postgres_keeps_fo
         settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         ..PostgresOptions::default()
     };
-    for (rewind, limit) in [("16MiB", 16_u64), ("24h", 32)] {
-        let harness = Harness::with_own_postgres("window_size", options.clone()).await;
+    for rewind in ["32MiB", "24h"] {
+        let (limit, harness) = (32_u64, Harness::with_own_postgres("window_size", options.clone()).await);
         let mut stage = Stage::on(harness, &format!("rewind = \"{rewind}\"\n")).await;
         stage.relay.wait_for("a window", |status| status["rewind"].is_object()).await;
         let name = stage.harness.name().to_owned();
-        for _ in 0..3 {
-            write_log(&stage.harness, 24).await;
+        for _ in 0..6 {
+            write_log(&stage.harness, 12).await;
             stage.harness.execute("checkpoint").await;
             let end = stage.lsn().await;
-            // Bounded again within some rounds, and never lost on the way.
             let bounded = format!(
                 "select pg_wal_lsn_diff('{end}', restart_lsn) <= {limit} * 1024 * 1024 and wal_status in ('reserved', 'extended') \
                  from pg_replication_slots where slot_name = '{name}_rewind'"
@@ -107,12 +106,27 @@ async fn the_window_is_bounded_by_its_size_and_by_half_of_what_postgres_keeps_fo
         }
         let relay = format!("select wal_status from pg_replication_slots where slot_name = '{name}'");
         assert_eq!(stage.harness.query_text(&relay).await.as_deref(), Some("reserved"));
-        let status = stage.relay.status().await;
-        assert!(status["rewind"]["retained_wal_bytes"].as_u64() <= Some(limit << 20), "{status}");
+        let fits = |status: &serde_json::Value| status["rewind"]["retained_wal_bytes"].as_u64() <= Some(limit << 20);
+        stage.relay.wait_for("within its bounds", fits).await;
+        assert!(!stage.relay.log().contains("given up"), "it follows: {}", stage.relay.log());
         stage.harness.execute(&emit("a", 0, 10)).await;
         stage.published(10).await;
         assert!(stage.relay.terminate().await.success());
     }
+}
+
+/// A transaction that writes more than the window may hold leaves no place in it that the slot could follow to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_can_not_follow_is_given_up_and_begins_anew() {
+    let mut stage = Stage::new("window_given_up", "rewind = \"16MiB\"\n").await;
+    stage.relay.wait_for("a window", |status| status["rewind"].is_object()).await;
+    let first = stage.relay.status().await["rewind"]["from_lsn"].clone();
+    write_log(&stage.harness, 40).await;
+    stage.relay.wait_for_log("the rewind window is given up").await;
+    let again = |status: &serde_json::Value| status["rewind"].is_object() && status["rewind"]["from_lsn"] != first;
+    stage.relay.wait_for("a new window", again).await;
+    stage.harness.execute(&emit("a", 0, 10)).await;
+    stage.published(10).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
