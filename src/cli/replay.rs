@@ -217,6 +217,7 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::boundary::Timestamp;
 
     #[test]
     fn a_place_to_begin_is_an_lsn_or_a_position() {
@@ -226,6 +227,45 @@ mod tests {
         for bad in ["", "1", "1/FF/3/4", "1/FF/x", "x/1"] {
             assert!(position(bad).is_err(), "{bad}");
         }
+    }
+
+    fn report() -> Report {
+        Report {
+            id: "r1".to_owned(),
+            is_dry_run: false,
+            is_complete: false,
+            from: Position { commit: Lsn(1), ordinal: 1 },
+            to: Lsn(0xFF),
+            since: None,
+            until: Some(Timestamp(0)),
+            held_by: None,
+            events: 7,
+            dead_letters: std::collections::BTreeMap::new(),
+            left_out: 0,
+            first: None,
+            last: None,
+            seconds: 1.0,
+            unfinished: Position { commit: Lsn(0x10), ordinal: 3 },
+            last_at: Some(Timestamp(1_500_000)),
+            fault: None,
+        }
+    }
+
+    #[test]
+    fn the_command_that_goes_on_selects_what_the_first_one_did() {
+        let args = ReplayArgs {
+            bookmark: Some("b".to_owned()),
+            until: Some("1h".to_owned()),
+            schema: vec!["order.placed".to_owned()],
+            key: vec!["it's".to_owned(), "x".to_owned()],
+            topic: Some("again".to_owned()),
+            ..ReplayArgs::default()
+        };
+        expect_test::expect![[r"walpost replay --config w.toml --from-lsn 0/10/3 --to-lsn 0/FF --until 1970-01-01T00:00:00.000000Z --schema order.placed --key 'it'\''s' --key x --topic again --id r1"]]
+            .assert_eq(&go_on(&args, Some(Path::new("w.toml")), &report()));
+        let args = ReplayArgs { from_table: true, dry_run: true, ..ReplayArgs::default() };
+        expect_test::expect!["walpost replay --since 1970-01-01T00:00:01.500000Z --until 1970-01-01T00:00:00.000000Z --id r1 --from-table --dry-run"]
+            .assert_eq(&go_on(&args, None, &report()));
     }
 
     #[test]

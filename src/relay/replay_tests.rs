@@ -206,14 +206,3 @@ fn a_large_transaction_passes_in_bounded_memory_and_is_left_in_its_middle() {
     let rest = run(Replay { selection, ..to_the_end() }, stream(&[&events]), None);
     assert_eq!([positions(&part), positions(&rest)].concat(), positions(&whole));
 }
-
-#[test]
-fn rows_of_a_table_count_by_the_time_of_their_making_where_they_have_one() {
-    let event = Event { created_at: Some(Timestamp(5)), ..Event::default() };
-    let selection = Selection { since: Some(Timestamp(6)), ..Selection::default() };
-    assert!(!selection.takes(Position::default(), Timestamp(5), &event));
-    let replay = Replay { clock: Clock::Created, selection: Selection { to: Lsn(0), ..selection }, ..to_the_end() };
-    // These rows have none, so that the transaction's counts.
-    let run = run(replay, stream(&[&[("a", "x")]]), None);
-    assert!(run.records.is_empty(), "the commit is past the end");
-}
