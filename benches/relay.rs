@@ -93,7 +93,8 @@ fn frames_alone(frames: &[u8]) {
 }
 
 fn encode(events: &[Event<'_>], style: HeaderStyle, row_headers: Option<&[u8]>) {
-    let encoder = Encoder { style, source: "/shop".to_owned(), relay: "walpost".to_owned(), recovered: None };
+    let encoder =
+        Encoder { style, source: "/shop".to_owned(), relay: "walpost".to_owned(), recovered: None, replay: None };
     let contract =
         ContractHeaders { name: Some(SCHEMA.0), data_schema: Some("order.placed/1"), format: Some(Format::Json) };
     for (ordinal, event) in (1..).zip(events) {

@@ -34,6 +34,8 @@
 //! | [`sink`] | edge 2: the Kafka producer, its transactions, and the topics |
 //! | [`contracts`] | edge 3: what the database says about schema versions; and contract files, which become them |
 //! | [`driver`] | the relay's loop and its only `select!`: carries values between the edges and the core |
+//! | [`positions`] | positions to go back to: bookmarks, the rewind window, and which moment a position was |
+//! | [`mod@replay`] | publishing again beside the relay: the driver over a copied slot or the tables, with a core of its own |
 //! | [`fault`] | where an error becomes an end of the process, with its exit code |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
 //! | [`signals`] | what asks a command to end |
@@ -75,6 +77,9 @@
 //! a million must be on their way long before that. It orders all events of a slot all the same, and is the same each time
 //! an event is sent. What is confirmed to the slot is the commit's end.
 //!
+//! A slot can stream every transaction whose commit record starts at or behind its `confirmed_flush_lsn`, and so can a copy of it: a
+//! replay streams from a temporary copy of whichever slot still holds its position ([`source::held`]), and touches no relay's.
+//!
 //! # One relay at a time
 //!
 //! A slot is had by whoever holds its [lease](source::Lease): an advisory lock in a session that beats every second. Others stand by.
@@ -84,8 +89,6 @@
 //!
 //! - **Contract checks**: between the catalogue and encode, in [`relay`]; a schema version is looked up once and never
 //!   changes, so its validator is compiled once.
-//! - **Replay**: a second [`relay::Core`] fed from a copied slot, or from the table as the first backfill is; both speak
-//!   pgoutput frames.
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -107,6 +110,10 @@ pub mod sink;
 pub mod contracts;
 #[cfg(feature = "cli")]
 pub mod driver;
+#[cfg(feature = "cli")]
+pub mod positions;
+#[cfg(feature = "cli")]
+pub mod replay;
 #[cfg(feature = "cli")]
 pub mod fault;
 #[cfg(feature = "cli")]

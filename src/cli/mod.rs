@@ -1,9 +1,11 @@
 //! The commands, one file each.
 
 pub mod bench;
+pub mod bookmark;
 pub mod contract;
 pub mod demo;
 pub mod migrate;
+pub mod replay;
 pub mod run;
 pub mod slot;
 pub mod status;
@@ -18,8 +20,11 @@ use clap::{Parser, Subcommand};
 use crate::bench::BenchError;
 use crate::demo::DemoError;
 use crate::fault::{Fault, chain, exit};
+use crate::positions::bookmark::BookmarkError;
+use crate::replay::ReplayError;
 use crate::telemetry::{LogFormat, init_logs};
 use contract::ContractFault;
+use replay::ReplayStopped;
 
 /// A transactional outbox relay for PostgreSQL and Apache Kafka.
 #[derive(Debug, Parser)]
@@ -59,6 +64,10 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Give up a slot that can't be trusted any more, or take it as it stands.
     Slot(slot::SlotArgs),
+    /// Publish again, from a position, a bookmark, a time or the tables, beside the running relay.
+    Replay(replay::ReplayArgs),
+    /// Named positions, to be replayed from.
+    Bookmark(bookmark::BookmarkArgs),
 }
 
 impl Command {
@@ -69,6 +78,8 @@ impl Command {
             Self::Bench(_) => Some(bench::LOG_FILTER),
             Self::Contract(_) => Some(contract::LOG_FILTER),
             Self::Status(_) => Some(status::LOG_FILTER),
+            Self::Replay(_) => Some(replay::LOG_FILTER),
+            Self::Bookmark(_) => Some(bookmark::LOG_FILTER),
             Self::BenchNull(_) | Self::Migrate(_) | Self::Run | Self::Slot(_) => None,
         }
     }
@@ -109,6 +120,8 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             Command::Run => run::run(path).await,
             Command::Status(arguments) => status::run(arguments, path, &mut std::io::stdout()).await,
             Command::Slot(arguments) => slot::run(arguments, path, &mut std::io::stdout()).await,
+            Command::Replay(arguments) => replay::run(arguments, path, &mut std::io::stdout()).await,
+            Command::Bookmark(arguments) => bookmark::run(arguments, path, &mut std::io::stdout()).await,
         }
     });
     // Blocking calls to a server that is gone must not hold up the end.
@@ -125,6 +138,11 @@ fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
     let of_bench = || error.downcast_ref::<BenchError>().map(BenchError::exit_code);
     let of_contract = || error.downcast_ref::<ContractFault>().map(ContractFault::exit_code);
-    let code = fault.map(Fault::exit_code).or_else(of_demo).or_else(of_bench).or_else(of_contract);
+    let of_replay = || error.downcast_ref::<ReplayError>().map(ReplayError::exit_code);
+    let of_stopped = || error.downcast_ref::<ReplayStopped>().map(ReplayStopped::exit_code);
+    let of_bookmark = || error.downcast_ref::<BookmarkError>().map(BookmarkError::exit_code);
+    let of_positions = || of_replay().or_else(of_stopped).or_else(of_bookmark);
+    let code =
+        fault.map(Fault::exit_code).or_else(of_demo).or_else(of_bench).or_else(of_contract).or_else(of_positions);
     ExitCode::from(code.unwrap_or(exit::FAILED))
 }

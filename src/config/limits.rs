@@ -2,6 +2,7 @@
 
 use super::error::{Complaint, Origin};
 use super::kafka::KafkaConfig;
+use super::names::{IDENTIFIER_BYTES_MAX, SlotName};
 use super::reader::Findings;
 use super::relay::RelayConfig;
 
@@ -26,5 +27,19 @@ pub(super) fn check(relay: &RelayConfig, kafka: &KafkaConfig, findings: &mut Fin
             );
             findings.refuse(&format!("kafka.properties.{name}"), origin, complaint);
         }
+    }
+}
+
+/// What the name of the slot of the rewind window has behind the relay's slot's.
+pub const REWIND_SLOT_END: &str = "_rewind";
+
+/// Checks that the slot of the rewind window can have a name.
+pub(super) fn check_rewind(relay: &RelayConfig, slot: &SlotName, findings: &mut Findings) {
+    let longest = IDENTIFIER_BYTES_MAX - REWIND_SLOT_END.len();
+    if relay.rewind.is_some() && slot.as_str().len() > longest {
+        let home = findings.home.clone();
+        let what = format!("slot {} leaves no room for the name of a second one", slot.as_str());
+        let mend = format!("choose a postgres.slot of at most {longest} bytes, or leave relay.rewind off");
+        findings.refuse("relay.rewind", home, Complaint::new(what, mend));
     }
 }

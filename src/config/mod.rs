@@ -43,9 +43,10 @@ pub use environment::process_environment;
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use http::HttpConfig;
 pub use kafka::{AdminApi, Delivery, KafkaConfig, KafkaProperties};
+pub use limits::REWIND_SLOT_END;
 pub use names::{SlotName, TableName, TopicName};
 pub use postgres::PostgresConfig;
-pub use relay::RelayConfig;
+pub use relay::{RelayConfig, Rewind};
 
 use error::Complaint;
 use postgres::Environment;
@@ -97,6 +98,9 @@ impl Config {
         let outboxes = outbox::read_all(node, findings);
         if let Some(kafka) = &kafka {
             limits::check(&relay, kafka, findings);
+        }
+        if let Some(postgres) = &postgres {
+            limits::check_rewind(&relay, &postgres.slot, findings);
         }
         let http = HttpConfig::read(root.section("http"));
         root.finish();

@@ -6,7 +6,7 @@ use super::error::Complaint;
 use super::tree::shown;
 
 /// Longest identifier of Postgres, in bytes (`NAMEDATALEN` - 1).
-const IDENTIFIER_BYTES_MAX: usize = 63;
+pub(super) const IDENTIFIER_BYTES_MAX: usize = 63;
 
 /// Longest name of a Kafka topic, in bytes (`org.apache.kafka.common.internals.Topic`).
 const TOPIC_BYTES_MAX: usize = 249;

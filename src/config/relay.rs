@@ -1,5 +1,6 @@
 //! `[relay]`: what the relay is called, what becomes of refused events, and its limits.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::Complaint;
@@ -38,6 +39,11 @@ const RETENTION_MOST: Duration = Duration::from_secs(3_650 * 86_400);
 
 /// Smallest `relay.max_retained_wal`, in bytes: a segment of WAL.
 const MAX_RETAINED_WAL_LEAST: u64 = 16 * 1024 * 1024;
+/// Shortest and longest duration of `relay.rewind`.
+const REWIND_AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
+
+/// Smallest and largest size of `relay.rewind`, in bytes: Postgres keeps the log in files of 16 MiB.
+const REWIND_BYTES: RangeInclusive<u64> = 16 << 20..=1 << 50;
 
 /// Longest `relay.source`, in bytes: it stands in every record.
 const SOURCE_BYTES_MAX: usize = 256;
@@ -76,6 +82,18 @@ pub struct RelayConfig {
     /// as "10GiB", before the relay warns and calls itself not ready. Default (`None`): three quarters of the server's
     /// `max_slot_wal_keep_size`, where it has one.
     pub max_retained_wal: Option<u64>,
+    /// `relay.rewind`, `WALPOST_RELAY__REWIND`: how far back any position can be replayed: a duration such as "24h", a size
+    /// of the log such as "10GiB", or both ("24h 10GiB": whichever is less); or "off" (`None`). Default off.
+    pub rewind: Option<Rewind>,
+}
+
+/// `relay.rewind`: how much of the log is kept for replays. At least one of the two is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewind {
+    /// For so long.
+    pub age: Option<Duration>,
+    /// At most so many bytes.
+    pub bytes: Option<u64>,
 }
 
 impl RelayConfig {
@@ -104,6 +122,7 @@ impl RelayConfig {
         let retention = section.or("retention", Some(RETENTION_DEFAULT), retention);
         let max_retained_wal =
             section.optional("max_retained_wal", |value| quantity::bytes(value, MAX_RETAINED_WAL_LEAST..=u64::MAX));
+        let rewind = section.or("rewind", None, rewind);
         section.finish();
         Self {
             name,
@@ -117,6 +136,7 @@ impl RelayConfig {
             shutdown_timeout,
             retention,
             max_retained_wal,
+            rewind,
         }
     }
 }
@@ -125,6 +145,28 @@ fn retention(value: &Value) -> Result<Option<Duration>, Complaint> {
     match value {
         Value::Text(text) | Value::Variable(text) if text == "off" => Ok(None),
         other => quantity::duration(other, RETENTION_LEAST..=RETENTION_MOST).map(Some),
+    }
+}
+
+/// A duration, a size, or both.
+fn rewind(value: &Value) -> Result<Option<Rewind>, Complaint> {
+    let (text, mend) = (value.as_text()?, "write such as \"24h\", \"10GiB\", both as \"24h 10GiB\", or \"off\"");
+    if text == "off" {
+        return Ok(None);
+    }
+    let mut rewind = Rewind { age: None, bytes: None };
+    for part in text.split_whitespace() {
+        let part = Value::Text(part.to_owned());
+        match (quantity::duration(&part, Duration::ZERO..=Duration::MAX), quantity::bytes(&part, 0..=u64::MAX)) {
+            // A plain number is both.
+            (Ok(_), Err(_)) if rewind.age.is_none() => rewind.age = Some(quantity::duration(&part, REWIND_AGE)?),
+            (Err(_), Ok(_)) if rewind.bytes.is_none() => rewind.bytes = Some(quantity::bytes(&part, REWIND_BYTES)?),
+            _ => return Err(Complaint::new(format!("{} is neither a duration nor a size", shown(text)), mend)),
+        }
+    }
+    match rewind {
+        Rewind { age: None, bytes: None } => Err(Complaint::new(format!("{} says nothing", shown(text)), mend)),
+        said => Ok(Some(said)),
     }
 }
 
@@ -137,4 +179,23 @@ fn source(value: &Value) -> Result<String, Complaint> {
     }
     let mend = format!("write at most {SOURCE_BYTES_MAX} characters such as \"/orders\", others percent-encoded");
     Err(Complaint::new(format!("{} is no URI reference", shown(text)), mend))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rewind_is_a_duration_a_size_or_both() {
+        let read = |text: &str| rewind(&Value::Text(text.to_owned()));
+        let (age, bytes) = (Some(Duration::from_secs(86_400)), Some(10 << 30));
+        assert_eq!(read("off"), Ok(None));
+        assert_eq!(read("24h"), Ok(Some(Rewind { age, bytes: None })));
+        assert_eq!(read("10GiB"), Ok(Some(Rewind { age: None, bytes })));
+        assert_eq!(read("10GiB 1d"), Ok(Some(Rewind { age, bytes })));
+        for bad in ["", " ", "5", "24h 2h", "1GiB 2GiB", "24h10GiB", "24 h", "1MiB", "0s", "2TB", "24h off", "on"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert!(rewind(&Value::Number("86400".to_owned())).is_err(), "of what?");
+    }
 }

@@ -17,6 +17,7 @@ use super::storing::Storing;
 use super::upkeep::Upkeep;
 use crate::config::{AdminApi, Config, Delivery};
 use crate::fault::Fault;
+use crate::positions::window::Window;
 use crate::postgres::ConnectOptions;
 use crate::relay::outbox::Outbox;
 use crate::relay::role::Role;
@@ -35,15 +36,16 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 pub(super) struct Parts<S> {
     pub(super) driver: Driver<S>,
     pub(super) upkeep: Upkeep,
+    pub(super) window: Window,
 }
 
 /// A Kafka that has answered, and what writes to it.
 pub(super) struct Reached<S> {
-    sink: S,
+    pub(super) sink: S,
     producer: ProducerOptions,
     rules: TopicRules,
-    topics: Arc<Topics>,
-    kafka: Arc<KafkaConnection>,
+    pub(super) topics: Arc<Topics>,
+    pub(super) kafka: Arc<KafkaConnection>,
 }
 
 impl Reached<KafkaSink> {
@@ -65,10 +67,10 @@ impl<S> Reached<S> {
     }
 }
 
-/// Makes the sink that writes at least once, and sees that Kafka is there.
-pub(super) async fn reach(config: &Config) -> Result<Reached<KafkaSink>, Fault> {
+/// Makes the sink that writes at least once, and sees that Kafka is there, which knows it by this name.
+pub(super) async fn reach(config: &Config, client_id: String) -> Result<Reached<KafkaSink>, Fault> {
     let kafka = Arc::new(KafkaConnection::default());
-    let producer = producer_options(config);
+    let producer = ProducerOptions { client_id, ..producer_options(config) };
     let rules = TopicRules::default();
     let topics = Topics::new(&producer, rules.clone(), Arc::clone(&kafka))?;
     let topics = match config.kafka.admin_api {
@@ -104,12 +106,14 @@ pub(super) fn around<S>(
         sink,
         link: Link::new(source.clone(), Arc::clone(&lease), Arc::clone(&publication)),
         backfill_note: BackfillNote::new(source),
-        slot_note: SlotNote::new(lease),
+        slot_note: SlotNote::new(Some(lease)),
         storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
         lookup: Lookup::new(postgres.clone(), topics, config.relay.create_topics, Arc::clone(telemetry)),
         account: Account::new(Arc::clone(telemetry), kafka, Arc::clone(&server_end), Arc::clone(&may_drop)),
         findings,
     };
+    let (slot, rewind) = (config.postgres.slot.as_str(), config.relay.rewind);
+    let window = Window::new(postgres.clone(), slot, rewind, Arc::clone(telemetry), Arc::clone(&may_drop));
     let upkeep = Upkeep {
         postgres,
         slot: config.postgres.slot.as_str().to_owned(),
@@ -121,10 +125,10 @@ pub(super) fn around<S>(
         publication,
         findings: found,
     };
-    Parts { driver, upkeep }
+    Parts { driver, upkeep, window }
 }
 
-fn transactions(config: &Config) -> TransactionsOptions {
+pub(super) fn transactions(config: &Config) -> TransactionsOptions {
     TransactionsOptions {
         relay: config.relay.name.clone(),
         slot: config.postgres.slot.as_str().to_owned(),
@@ -132,7 +136,7 @@ fn transactions(config: &Config) -> TransactionsOptions {
     }
 }
 
-fn settings(config: &Config, postgres: &ConnectOptions) -> Settings {
+pub(super) fn settings(config: &Config, postgres: &ConnectOptions) -> Settings {
     let relay = &config.relay;
     Settings {
         outboxes: config.outboxes.clone(),
@@ -155,10 +159,15 @@ const fn window(config: &Config) -> usize {
     }
 }
 
+/// The relay's name in the brokers' logs and quotas.
+pub(super) fn client_id(config: &Config) -> String {
+    format!("walpost-{}", config.relay.name)
+}
+
 fn producer_options(config: &Config) -> ProducerOptions {
     ProducerOptions {
         bootstrap_servers: config.kafka.bootstrap_servers.clone(),
-        client_id: format!("walpost-{}", config.relay.name),
+        client_id: client_id(config),
         properties: config.kafka.properties.to_map(),
         max_in_flight: config.relay.max_in_flight * window(config),
         max_in_flight_bytes: config.relay.max_in_flight_bytes.saturating_mul(window(config)),

@@ -12,7 +12,7 @@ use super::publication::PublicationWatch;
 use crate::fault::chain;
 use crate::postgres::{self, sqlstate};
 use crate::relay::boundary::{Batch, Lsn};
-use crate::source::{self, Event, Lease, Origin, Resume, Source, SourceError, SourceOptions};
+use crate::source::{self, Event, Feed, Lease, Origin, Resume, Source, SourceError, SourceOptions};
 
 /// The shortest and the longest wait before the next attempt to connect.
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
@@ -76,6 +76,8 @@ enum State {
 pub(super) struct Link {
     options: SourceOptions,
     lease: Arc<Lease>,
+    /// What a replay reads, in place of the slot.
+    feed: Option<Feed>,
     state: State,
     /// What this process has of the slot; `None` until it has all rows from before the slot.
     resume: Option<Resume>,
@@ -96,6 +98,7 @@ impl Link {
         Self {
             options,
             lease,
+            feed: None,
             state: State::Waiting(now),
             resume: None,
             back_off: Duration::ZERO,
@@ -104,6 +107,13 @@ impl Link {
             give_up: Some(now + FIRST_CONNECTION),
             publication,
         }
+    }
+
+    /// A link to what a replay reads. Nothing that it confirms reaches the slot.
+    pub(super) fn replaying(options: SourceOptions, feed: Feed, publication: Arc<PublicationWatch>) -> Self {
+        // Of the slot that it reads from a copy of, it has no lease, and needs none.
+        let lease = Arc::new(Lease::new(options.connect.clone(), options.slot.clone()));
+        Self { feed: Some(feed), ..Self::new(options, lease, publication) }
     }
 
     /// The next event.
@@ -115,11 +125,12 @@ impl Link {
                 State::Waiting(until) => {
                     tokio::time::sleep_until(*until).await;
                     let (options, resume, last) = (self.options.clone(), self.resume, self.last.clone());
-                    let lease = Arc::clone(&self.lease);
+                    let (lease, feed) = (Arc::clone(&self.lease), self.feed);
                     let attempt = async move {
-                        match last {
-                            None => source::connect(&options, &lease, resume).await,
-                            Some(last) => source::reconnect(&options, &lease, resume, &last).await,
+                        match (feed, last) {
+                            (Some(feed), last) => source::connect_replay(&options, feed, resume, last.as_ref()).await,
+                            (None, None) => source::connect(&options, &lease, resume).await,
+                            (None, Some(last)) => source::reconnect(&options, &lease, resume, &last).await,
                         }
                     };
                     self.state = State::Connecting(Box::pin(attempt));
@@ -195,8 +206,12 @@ impl Link {
     }
 
     /// Ends the stream in order, so that the slot stands at the last LSN that was confirmed. Where there is no stream, or
-    /// the server does not answer on it, the slot is moved by another connection. The lease goes last.
+    /// the server does not answer on it, the slot is moved by another connection. The lease goes last. A replay's copy ends with its
+    /// stream.
     pub(super) async fn stop(self) -> Result<(), SourceError> {
+        if self.feed.is_some() {
+            return Ok(());
+        }
         let lease = Arc::clone(&self.lease);
         let outcome = self.end().await;
         lease.release();
@@ -265,7 +280,9 @@ impl Link {
         if let Some(gap) = self.publication_gap(&error, was_up) {
             return self.dead(gap);
         }
-        if out_of_patience || !may_pass {
+        // The tables give their rows in another order the next time.
+        let is_unrepeatable = was_up && self.feed == Some(Feed::Tables);
+        if out_of_patience || !may_pass || is_unrepeatable {
             let error = self.publication.explain(error);
             return self.dead(error);
         }

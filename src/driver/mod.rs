@@ -23,6 +23,7 @@ mod link;
 mod lookup;
 mod publication;
 mod slot_note;
+mod replay;
 mod storing;
 mod upkeep;
 
@@ -49,6 +50,8 @@ use lookup::{Lookup, TopicSource};
 use slot_note::{Reached, SlotNote};
 use storing::Storing;
 
+pub(crate) use replay::{Job, rehearse, replay};
+
 /// How long the loop waits at most, so that the telemetry tells of an outage in which nothing moves.
 const TURN_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -63,7 +66,7 @@ const LIMITLESS: Lsn = Lsn(u64::MAX);
 /// # Errors
 /// [`Fault`]: why the relay can't go on, with what to do and the exit code.
 pub async fn run(config: &Config, telemetry: Arc<Telemetry>, shutdown: CancellationToken) -> Result<(), Fault> {
-    let reached = assemble::reach(config).await?;
+    let reached = assemble::reach(config, assemble::client_id(config)).await?;
     match config.kafka.delivery {
         Delivery::AtLeastOnce => drive(reached.relay(config, &telemetry), config, shutdown).await,
         Delivery::ExactlyOnce => drive(reached.exactly_once(config).relay(config, &telemetry), config, shutdown).await,
@@ -87,8 +90,10 @@ pub(crate) async fn run_into<S: Sink + Send>(
 
 async fn drive<S: Sink + Send>(parts: Parts<S>, config: &Config, shutdown: CancellationToken) -> Result<(), Fault> {
     let upkeep = tokio::spawn(parts.upkeep.run());
-    let outcome = parts.driver.run(shutdown, config.relay.shutdown_timeout).await;
+    let window = tokio::spawn(parts.window.run());
+    let (_, outcome) = parts.driver.run(shutdown, config.relay.shutdown_timeout).await;
     upkeep.abort();
+    window.abort();
     outcome
 }
 
@@ -107,7 +112,8 @@ struct Driver<S> {
 }
 
 impl<S: Sink + Send> Driver<S> {
-    async fn run(mut self, shutdown: CancellationToken, timeout: Duration) -> Result<(), Fault> {
+    /// Runs to the end, and gives the core as it is then.
+    async fn run(mut self, shutdown: CancellationToken, timeout: Duration) -> (Core, Result<(), Fault>) {
         let mut stop_by = None;
         let outcome = self.stream(&shutdown, timeout, &mut stop_by).await;
         let left = stop_by.map_or(timeout, |by: Instant| by.saturating_duration_since(Instant::now()));
@@ -309,7 +315,7 @@ impl<S: Sink + Send> Driver<S> {
     }
 
     /// Waits for what Kafka still owes, confirms it, and ends both edges.
-    async fn finish(mut self, outcome: Result<(), Fault>, left: Duration) -> Result<(), Fault> {
+    async fn finish(mut self, outcome: Result<(), Fault>, left: Duration) -> (Core, Result<(), Fault>) {
         // What was sent before the end is not to be sent again after it.
         if let Some(last) = self.sink.sealing(Urgency::Now) {
             self.sink.seal(self.core.checkpoint(last));
@@ -325,8 +331,8 @@ impl<S: Sink + Send> Driver<S> {
         self.link.confirm(flush);
         let confirmed = self.link.stop().await;
         tracing::info!(lsn = %flush, unacknowledged = closed.unanswered, "stopped");
-        outcome?;
-        confirmed.map_err(|source| Fault::Unconfirmed { lsn: flush, source })
+        let confirmed = confirmed.map_err(|source| Fault::Unconfirmed { lsn: flush, source });
+        (self.core, outcome.and(confirmed))
     }
 }
 

@@ -34,7 +34,8 @@ pub(super) struct Reached {
 
 /// Keeps the notes ahead of the slot.
 pub(super) struct SlotNote {
-    lease: Arc<Lease>,
+    /// `None` at a replay, which reads from a copy: there is nothing to note, and nothing to wait for.
+    lease: Option<Arc<Lease>>,
     /// Up to where the slot may be confirmed.
     limit: Lsn,
     /// Where the slot stood when the last stream began.
@@ -47,7 +48,7 @@ pub(super) struct SlotNote {
 }
 
 impl SlotNote {
-    pub(super) fn new(lease: Arc<Lease>) -> Self {
+    pub(super) fn new(lease: Option<Arc<Lease>>) -> Self {
         Self { lease, limit: Lsn::default(), start: Lsn::default(), is_due: false, writing: None, last: None }
     }
 
@@ -60,11 +61,12 @@ impl SlotNote {
 
     /// What of it may be confirmed to the slot.
     pub(super) fn confirmable(&self, flush: Lsn) -> Lsn {
-        flush.min(self.limit)
+        if self.lease.is_some() { flush.min(self.limit) } else { flush }
     }
 
     /// Begins to write a note, if it is time for one.
     pub(super) fn keep(&mut self, reached: Reached, now: Instant) {
+        let Some(lease) = &self.lease else { return };
         if self.writing.is_some() || !(self.is_due || reached.flush > self.limit) {
             return;
         }
@@ -75,7 +77,7 @@ impl SlotNote {
         }
         self.last = Some(now);
         self.is_due = false;
-        self.writing = Some(self.write(reached, Extent::Ahead));
+        self.writing = Some(write(lease, reached, Extent::Ahead));
     }
 
     /// Waits until a note is written, or has failed, which is tried again. Cancel-safe.
@@ -95,17 +97,18 @@ impl SlotNote {
 
     /// Writes the last note: the slot will stand at `flush` and not past it. Whether that is noted now.
     pub(super) async fn end(&mut self, flush: Lsn, stored: Option<Lsn>) -> bool {
+        let Some(lease) = self.lease.clone() else { return true };
         let reached = Reached { flush: flush.max(self.start), event: flush, stored };
         if self.writing.is_some() && tokio::time::timeout(END_TIMEOUT, self.written()).await.is_err() {
             return false;
         }
-        let outcome = tokio::time::timeout(END_TIMEOUT, self.write(reached, Extent::Exact)).await;
+        let outcome = tokio::time::timeout(END_TIMEOUT, write(&lease, reached, Extent::Exact)).await;
         matches!(outcome, Ok(Ok(_)))
     }
+}
 
-    fn write(&self, reached: Reached, extent: Extent) -> Writing {
-        let lease = Arc::clone(&self.lease);
-        let note = Note { flush: reached.flush, stored: reached.stored, extent };
-        Box::pin(async move { lease.note(note).await })
-    }
+fn write(lease: &Arc<Lease>, reached: Reached, extent: Extent) -> Writing {
+    let lease = Arc::clone(lease);
+    let note = Note { flush: reached.flush, stored: reached.stored, extent };
+    Box::pin(async move { lease.note(note).await })
 }

@@ -14,11 +14,13 @@ grant execute on function
     to {role};
 ";
 
-/// What the relay needs besides LOGIN and REPLICATION: contracts, the events from before its slot, its own state, partitions.
+/// What the relay needs besides LOGIN and REPLICATION: contracts, the events from before its slot, its own state, positions to go back to,
+/// partitions.
 const RELAY: &str = "\
 grant usage on schema outbox to {role};
 grant select on outbox.schema_version, outbox.event to {role};
 grant select, insert, update on outbox.relay to {role};
+grant select, insert, delete on outbox.moment, outbox.bookmark to {role};
 grant execute on function outbox.maintain(interval, integer) to {role};
 ";
 

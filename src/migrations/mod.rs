@@ -20,12 +20,13 @@ const SCHEMA: &str = "outbox";
 const BOOKKEEPING: &str = "outbox._migrations";
 
 /// Every migration in order: number, what it brings, SQL.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "schema versions", include_str!("../../migrations/0001_schema_version.sql")),
     (2, "the outbox table and its publication", include_str!("../../migrations/0002_event.sql")),
     (3, "emit and emit_message", include_str!("../../migrations/0003_emit.sql")),
     (4, "the relay's state", include_str!("../../migrations/0004_relay.sql")),
     (5, "maintenance of partitions", include_str!("../../migrations/0005_maintain.sql")),
+    (7, "positions to go back to", include_str!("../../migrations/0007_positions.sql")),
     (8, "what the relay knows of its slot", include_str!("../../migrations/0008_slot.sql")),
 ];
 

@@ -385,5 +385,6 @@ mod tests {
     fn postgres_time_starts_in_2000() {
         assert_eq!(Timestamp::from_postgres(0).millis(), 946_684_800_000);
         assert_eq!(Timestamp(-1).millis(), -1);
+        assert_eq!(Timestamp::from_postgres(1).to_string(), "2000-01-01T00:00:00.000001Z");
     }
 }

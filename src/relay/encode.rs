@@ -19,6 +19,8 @@ pub mod names {
     pub const RELAY: &str = "outbox-relay";
     /// On a record that was published again after its slot was lost: the LSN up to which everything had been published before.
     pub const RECOVERED: &str = "outbox-recovered";
+    /// The id of the replay that published the record again.
+    pub const REPLAY: &str = "outbox-replay";
     /// A dead letter's code.
     pub const ERROR: &str = "outbox-error";
     /// A dead letter's reason in words.
@@ -63,6 +65,8 @@ pub struct Encoder {
     pub relay: String,
     /// The `outbox-recovered` header, of records that may be in Kafka already.
     pub recovered: Option<String>,
+    /// The `outbox-replay` header, where there is a replay.
+    pub replay: Option<String>,
 }
 
 /// Values that are formatted for one record.
@@ -122,6 +126,9 @@ impl Encoder {
         push(names::RELAY, self.relay.as_bytes());
         if let Some(recovered) = &self.recovered {
             push(names::RECOVERED, recovered.as_bytes());
+        }
+        if let Some(replay) = &self.replay {
+            push(names::REPLAY, replay.as_bytes());
         }
         for (name, value) in &event.placed {
             push_new(&mut list, name, value.as_deref());
@@ -267,7 +274,7 @@ pub fn shrink(letter: &mut OwnedRecord) -> bool {
 }
 
 /// The headers that the smallest dead letter still has.
-const KEPT_HEADERS: [&str; 11] = [
+const KEPT_HEADERS: [&str; 12] = [
     "ce_specversion",
     "ce_id",
     "ce_source",
@@ -275,6 +282,7 @@ const KEPT_HEADERS: [&str; 11] = [
     "id",
     names::POSITION,
     names::RELAY,
+    names::REPLAY,
     names::ERROR,
     names::ERROR_DETAIL,
     names::TOPIC,

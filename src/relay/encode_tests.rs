@@ -4,7 +4,8 @@ use super::*;
 use crate::relay::boundary::Lsn;
 
 fn check_headers(style: HeaderStyle, event: &Event<'_>, contract: ContractHeaders<'_>, expected: Expect) {
-    let encoder = Encoder { style, source: "/shop".to_owned(), relay: "eu-1".to_owned(), recovered: None };
+    let encoder =
+        Encoder { style, source: "/shop".to_owned(), relay: "eu-1".to_owned(), recovered: None, replay: None };
     let row_headers = RowHeaders::parse(event.headers.as_deref()).expect("the headers are an object");
     let stamps = Stamps::new(Position { commit: Lsn(0x16B_3748), ordinal: 3 }, Timestamp(1_700_000_000_123_456));
     let shown: Vec<String> = encoder

@@ -1,6 +1,8 @@
 //! Short texts that are formatted in place, without an allocation and without `core::fmt`, which costs a record more than
 //! decoding it does.
 
+use std::fmt;
+
 use super::boundary::{Lsn, Position, Timestamp};
 
 /// A text of at most `N` bytes.
@@ -91,6 +93,15 @@ impl<const N: usize> Inline<N> {
         let text = &digits[start.min(digits.len() - width)..];
         self.bytes[self.length..self.length + text.len()].copy_from_slice(text);
         self.length += text.len();
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// As RFC 3339 has it, in UTC with microseconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Inline::<32>::default();
+        text.push_time(*self);
+        f.write_str(&String::from_utf8_lossy(text.as_bytes()))
     }
 }
 

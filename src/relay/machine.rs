@@ -13,6 +13,7 @@ use super::ledger::{Owed, Settled};
 use super::outbox::{Layout, LayoutError, Outbox, Unresolved};
 use super::pgoutput::{self, DecodeError, Frame, Message, Relation};
 use super::publish::{Offer, Origin, Publisher};
+use super::replay::{Replay, Replayed, Replaying};
 use super::{Counters, Halt, Idle, MESSAGE_PREFIX, Notice, Settings};
 
 /// The state machine of one slot.
@@ -31,6 +32,7 @@ pub struct Core {
     /// How far the stream has been read, by whole transactions and keepalives.
     received: Lsn,
     draining: bool,
+    replaying: Option<Replaying>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,12 +47,8 @@ impl Core {
     /// A core that has seen nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let encoder = Encoder {
-            style: settings.header_style,
-            source: settings.source.clone(),
-            relay: settings.relay.clone(),
-            recovered: None,
-        };
+        let (source, relay) = (settings.source.clone(), settings.relay.clone());
+        let encoder = Encoder { style: settings.header_style, source, relay, recovered: None, replay: None };
         Self {
             outboxes: settings.outboxes.clone(),
             encoder,
@@ -61,7 +59,17 @@ impl Core {
             landmark: None,
             received: Lsn::default(),
             draining: false,
+            replaying: None,
         }
+    }
+
+    /// A core that publishes again what `replay` says, of a stream that has been published already.
+    #[must_use]
+    pub fn replaying(settings: Settings, replay: Replay) -> Self {
+        let mut core = Self::new(settings);
+        core.encoder.replay = Some(replay.id.clone());
+        core.replaying = Some(Replaying::new(replay));
+        core
     }
 
     /// A replication connection starts, and the slot stands at `confirmed`.
@@ -152,7 +160,8 @@ impl Core {
             if let Some(idle) = self.publisher.resend(now, offer)? {
                 return Ok(idle);
             }
-            if self.draining && self.transaction.is_none() {
+            // A replay goes on from any position, so that it need not wait for the end of a transaction.
+            if self.draining && (self.transaction.is_none() || self.replaying.is_some()) {
                 return Ok(Idle::Drained);
             }
             if *used == input.len() {
@@ -163,6 +172,23 @@ impl Core {
                 return Ok(idle);
             }
             *used += length;
+        }
+    }
+
+    /// How far a replay is.
+    #[must_use]
+    pub fn replayed(&self) -> Option<&Replayed> {
+        self.replaying.as_ref().map(|replaying| &replaying.replayed)
+    }
+
+    /// The first position of which it is not known that Kafka has its event and all before it.
+    #[must_use]
+    pub fn unfinished(&self) -> Position {
+        let flushed = Position { commit: self.flush(), ordinal: 1 };
+        match self.transaction {
+            _ if self.owed().records > 0 => flushed,
+            Some(open) => Position { commit: open.commit, ordinal: open.events + 1 },
+            None => flushed.max(Position { commit: self.received, ordinal: 1 }),
         }
     }
 
@@ -250,12 +276,18 @@ impl Core {
                     self.landmark.map_or(Ok(()), |landmark| landmark.check_before(end))?;
                     self.received = self.received.max(end);
                     self.publisher.ledger.idle(end);
+                    self.draining |= self.replaying.as_mut().is_some_and(|replaying| replaying.ends_at(end));
                 }
                 return Ok(None);
             }
             Frame::XLogData(bytes) => pgoutput::decode(bytes).map_err(|error| self.undecodable(error))?,
         };
         match message {
+            Message::Begin { commit, at }
+                if self.replaying.as_mut().is_some_and(|replaying| replaying.ends_before(commit, at)) =>
+            {
+                self.draining = true;
+            }
             Message::Begin { commit, at } => {
                 self.transaction = Some(Transaction { commit, committed_at: at, events: 0 });
             }
@@ -268,6 +300,7 @@ impl Core {
                 self.publisher.ledger.commit(end);
                 // The rows from before the slot are one transaction, the first.
                 self.encoder.recovered = None;
+                self.draining |= self.replaying.as_mut().is_some_and(|replaying| replaying.ends_at(end));
             }
             Message::Relation(relation) => return self.relation(&relation, now),
             Message::Insert { .. } | Message::Logical { transactional: true, .. } => {
@@ -319,22 +352,27 @@ impl Core {
                 return Ok(Some(Idle::Window));
             }
             let committed_at = transaction.committed_at;
-            let idle = match *message {
+            let decoded = match *message {
                 Message::Insert { relation, row } => match self.layouts.get(&relation) {
                     None => return Err(self.out_of_place("a row of a table that was not described")),
                     Some(None) => None,
-                    Some(Some(layout)) => {
-                        let origin = Origin { position, committed_at, table: &layout.table };
-                        let (event, refusal) = event::from_row(&row, layout);
-                        self.publisher.publish(&self.encoder, origin, (&event, refusal), now, offer)?
-                    }
+                    Some(Some(layout)) => Some((layout.table.as_str(), event::from_row(&row, layout))),
                 },
                 Message::Logical { prefix: MESSAGE_PREFIX, content, .. } => {
-                    let origin = Origin { position, committed_at, table: "logical message" };
-                    let (event, refusal) = event::from_message(content);
-                    self.publisher.publish(&self.encoder, origin, (&event, refusal), now, offer)?
+                    Some(("logical message", event::from_message(content)))
                 }
                 _ => None,
+            };
+            let idle = match (decoded, &mut self.replaying) {
+                (None, _) => None,
+                (Some((table, (event, refusal))), None) => {
+                    let origin = Origin { position, committed_at, table };
+                    self.publisher.publish(&self.encoder, origin, (&event, refusal), now, offer)?
+                }
+                (Some((table, decoded)), Some(replaying)) => {
+                    let origin = Origin { position, committed_at, table };
+                    replaying.publish(&mut self.publisher, &self.encoder, origin, decoded, now, offer)?
+                }
             };
             if idle.is_some() {
                 return Ok(idle);

@@ -18,6 +18,7 @@
 //! | `landmark` | the position of an earlier run | whether the stream is of the same history |
 //! | [`ledger`] | tickets and commits | the flush LSN |
 //! | [`returns`] | records that Kafka gave back | the same, in order, when it may take them |
+//! | [`replay`] | what is published again | which events, and where that ends |
 
 pub mod boundary;
 pub mod catalogue;
@@ -31,6 +32,7 @@ pub mod outbox;
 pub mod pgoutput;
 mod machine;
 mod publish;
+pub mod replay;
 pub mod returns;
 pub mod role;
 
@@ -89,7 +91,7 @@ pub enum Idle {
     Answer,
     /// Records that came back may not go out yet: answers for the others, or time.
     Returned,
-    /// The intake was stopped, and the transaction that was open has ended.
+    /// The intake was stopped, and the transaction that was open has ended; or a replay has, or was told to.
     Drained,
 }
 

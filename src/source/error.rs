@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::held::NotHeld;
 use super::unpublished::Unpublished;
 use crate::postgres::{self, quote_identifier, quote_literal};
 use crate::relay::boundary::Lsn;
@@ -306,6 +307,9 @@ pub enum SourceError {
         /// The column.
         column: String,
     },
+    /// A position that is to be gone back to.
+    #[error(transparent)]
+    NotHeld(#[from] NotHeld),
     /// What the server answered does not make sense.
     #[error("Postgres answered {question} with something unexpected")]
     Answer {

@@ -5,6 +5,8 @@
 //! reports the confirmed position on its own clock. On the first start the rows that were committed before the slot
 //! existed come first, as one made-up transaction in the stream's own shape, so that the core knows one kind of input.
 //!
+//! A replay's stream ([`connect_replay`]) comes from a temporary copy of whichever slot still holds the position ([`held`]).
+//!
 //! Nothing here decodes a row, and nothing but the [`Stream`]'s thread ever touches the socket.
 
 mod backfill;
@@ -14,6 +16,7 @@ mod cut;
 mod error;
 pub mod frames;
 mod lease;
+mod held;
 mod notes;
 mod open;
 mod begin;
@@ -24,6 +27,7 @@ mod recreate;
 mod report;
 mod outlet;
 mod reader;
+mod replay;
 mod slot;
 mod state;
 mod stream;
@@ -37,10 +41,12 @@ pub use backfill::OutboxTable;
 pub use column_type::look_up_type;
 pub use confirm::confirm_without_stream;
 pub use error::{SourceError, TableName};
+pub use held::{Held, NotHeld, advance, copy_holder, held, holder};
 pub use lease::Lease;
 pub use notes::{Extent, Note, backfill_done};
 pub use open::{Origin, Resume, STATUS_INTERVAL, Source, SourceOptions, connect, reconnect};
 pub use recreate::{Recreated, Scope, adopt, recreate};
+pub use replay::{Feed, TABLES_END, connect_replay};
 pub use report::{Noted, SlotReport, Standing, report};
 pub use slot::{
     CreatedSlot, Server, SlotState, System, check_publication, check_slot_name, create_slot, drop_slot,

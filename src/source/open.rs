@@ -73,7 +73,7 @@ pub struct Origin {
 
 impl Origin {
     /// Whether a server is the one that this stream came from.
-    fn check(&self, slot: &str, system: &System) -> Result<(), SourceError> {
+    pub(super) fn check(&self, slot: &str, system: &System) -> Result<(), SourceError> {
         if system.identifier != self.system_identifier {
             let (stored, found) = (self.system_identifier.clone(), system.identifier.clone());
             let unpublished = Box::default();
@@ -223,11 +223,7 @@ fn open(
 
 impl Opening {
     fn start_replication(&mut self, start: Lsn) -> Result<(), SourceError> {
-        let command = format!(
-            "START_REPLICATION SLOT {} LOGICAL {start} (proto_version '1', publication_names {}, binary 'true', messages 'true')",
-            quote_identifier(&self.options.slot),
-            option_literal(&quote_identifier(&self.options.publication)),
-        );
+        let command = start_command(&self.options.slot, &self.options.publication, start);
         if let Err(error) = self.replication.start_copy_both(&command) {
             return Err(self.explain_start(error));
         }
@@ -299,6 +295,15 @@ impl Opening {
         self.control.close();
         Reader::new(self.replication.into_parts(), outlet, timing)?.run()
     }
+}
+
+/// The command that starts a stream of pgoutput from a slot.
+pub(super) fn start_command(slot: &str, publication: &str, start: Lsn) -> String {
+    format!(
+        "START_REPLICATION SLOT {} LOGICAL {start} (proto_version '1', publication_names {}, binary 'true', messages 'true')",
+        quote_identifier(slot),
+        option_literal(&quote_identifier(publication)),
+    )
 }
 
 /// A string in a replication command, whose grammar knows no backslash: quotes are doubled, and nothing else.

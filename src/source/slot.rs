@@ -246,7 +246,8 @@ pub fn drop_slot(control: &mut Connection, slot: &str) -> Result<(), SourceError
     Ok(())
 }
 
-fn explain_creation(error: Error, control: &mut Connection, slot: &str) -> SourceError {
+/// What a slot that the server did not make means.
+pub(super) fn explain_creation(error: Error, control: &mut Connection, slot: &str) -> SourceError {
     match error.sqlstate() {
         Some(sqlstate::CONFIGURATION_LIMIT_EXCEEDED) => match setting(control, "max_replication_slots") {
             Ok(limit) => SourceError::SlotsUsedUp { limit },

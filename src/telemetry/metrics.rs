@@ -100,6 +100,10 @@ pub struct Metrics {
     retained_wal_bytes: Count,
     /// `walpost_max_retained_wal_bytes`: how much of it is too much; 0 where nothing says.
     max_retained_wal_bytes: Count,
+    /// `walpost_rewind_wal_bytes`: WAL that the slot of the rewind window keeps on the server's disk.
+    rewind_wal_bytes: Count,
+    /// `walpost_rewind_seconds`: how far back times can be found in the rewind window.
+    rewind_seconds: Count,
     /// `walpost_reconnects_total{side}`.
     reconnects: [Counter; Side::ALL.len()],
     /// `walpost_connected{side}`: 1 or 0.
@@ -142,6 +146,8 @@ impl Metrics {
             lag_seconds: Seconds::default(),
             retained_wal_bytes: Count::default(),
             max_retained_wal_bytes: Count::default(),
+            rewind_wal_bytes: Count::default(),
+            rewind_seconds: Count::default(),
             reconnects: Side::ALL.map(|of| reconnects.get_or_create_owned(&side(of))),
             connected: Side::ALL.map(|of| connected.get_or_create_owned(&side(of))),
             publish_latency: LatencyHistogram::default(),
@@ -177,6 +183,9 @@ impl Metrics {
         bytes("lag", "WAL between the server's end and the flush LSN", &self.lag_bytes);
         bytes("retained_wal", "WAL that the slot keeps on the server's disk", &self.retained_wal_bytes);
         bytes("max_retained_wal", "How much of it is too much; 0 where nothing says", &self.max_retained_wal_bytes);
+        bytes("rewind_wal", "WAL that the rewind window keeps on the server's disk", &self.rewind_wal_bytes);
+        let window = "How far back times can be found in the rewind window";
+        registry.register_with_unit("rewind", window, Unit::Seconds, self.rewind_seconds.clone());
         let age = "Age of the oldest event that is not in Kafka";
         registry.register_with_unit("lag", age, Unit::Seconds, self.lag_seconds.clone());
     }
@@ -210,6 +219,12 @@ impl Metrics {
     pub fn set_retained_wal_bytes(&self, bytes: u64, limit: Option<u64>) {
         self.retained_wal_bytes.set(bytes);
         self.max_retained_wal_bytes.set(limit.unwrap_or_default());
+    }
+
+    /// Sets how much WAL the rewind window keeps, in bytes, and how far back it goes, in seconds.
+    pub(super) fn set_rewind(&self, bytes: u64, seconds: u64) {
+        self.rewind_wal_bytes.set(bytes);
+        self.rewind_seconds.set(seconds);
     }
 
     /// Counts a connection that was made again.
@@ -284,108 +299,5 @@ fn raise(counter: &Counter, total: u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use expect_test::expect;
-
-    use super::*;
-
-    #[test]
-    fn the_text_form_has_every_metric_with_its_unit() {
-        let metrics = Metrics::new();
-        let mut counters = Counters { acknowledged: 7, ..Counters::default() };
-        counters.dead_letters[RefusalCode::NoTopic as usize] = 2;
-        metrics.set_counters(&counters);
-        metrics.set_counters(&counters);
-        metrics.add_bytes(700);
-        metrics.set_progress(&Progress {
-            position: Position::default(),
-            received: Lsn(200),
-            flush: Lsn(100),
-            server_end: Lsn(250),
-            owed: Owed { records: 3, bytes: 300 },
-            waits: false,
-            lag: Duration::from_millis(1_500),
-        });
-        metrics.count_reconnect(Side::Kafka);
-        metrics.set_connected(Side::Postgres, true);
-        metrics.publish_latency.observe(Duration::from_millis(3), 6);
-        metrics.publish_latency.observe(Duration::from_secs(90), 1);
-        let text = metrics.encode();
-        let mut lines: Vec<_> = text.lines().filter(|line| !line.starts_with("# HELP")).collect();
-        // A family keeps its labels in no order.
-        lines.sort_by_key(|line| if line.contains('{') && !line.contains("le=") { *line } else { "" });
-        expect![[r##"
-            # TYPE walpost_build info
-            # TYPE walpost_events counter
-            walpost_events_total 7
-            # TYPE walpost_bytes counter
-            walpost_bytes_total 700
-            # TYPE walpost_returned counter
-            walpost_returned_total 0
-            # TYPE walpost_skipped counter
-            walpost_skipped_total 0
-            # TYPE walpost_in_flight_records gauge
-            # UNIT walpost_in_flight_records records
-            walpost_in_flight_records 3
-            # TYPE walpost_in_flight_bytes gauge
-            # UNIT walpost_in_flight_bytes bytes
-            walpost_in_flight_bytes 300
-            # TYPE walpost_publish_latency_seconds histogram
-            # UNIT walpost_publish_latency_seconds seconds
-            walpost_publish_latency_seconds_sum 90.018
-            walpost_publish_latency_seconds_count 7
-            walpost_publish_latency_seconds_bucket{le="0.0005"} 0
-            walpost_publish_latency_seconds_bucket{le="0.001"} 0
-            walpost_publish_latency_seconds_bucket{le="0.0025"} 0
-            walpost_publish_latency_seconds_bucket{le="0.005"} 6
-            walpost_publish_latency_seconds_bucket{le="0.01"} 6
-            walpost_publish_latency_seconds_bucket{le="0.015"} 6
-            walpost_publish_latency_seconds_bucket{le="0.025"} 6
-            walpost_publish_latency_seconds_bucket{le="0.05"} 6
-            walpost_publish_latency_seconds_bucket{le="0.1"} 6
-            walpost_publish_latency_seconds_bucket{le="0.25"} 6
-            walpost_publish_latency_seconds_bucket{le="0.5"} 6
-            walpost_publish_latency_seconds_bucket{le="1.0"} 6
-            walpost_publish_latency_seconds_bucket{le="2.5"} 6
-            walpost_publish_latency_seconds_bucket{le="5.0"} 6
-            walpost_publish_latency_seconds_bucket{le="10.0"} 6
-            walpost_publish_latency_seconds_bucket{le="30.0"} 6
-            walpost_publish_latency_seconds_bucket{le="60.0"} 6
-            walpost_publish_latency_seconds_bucket{le="+Inf"} 7
-            # TYPE walpost_received_lsn_bytes gauge
-            # UNIT walpost_received_lsn_bytes bytes
-            walpost_received_lsn_bytes 200
-            # TYPE walpost_flush_lsn_bytes gauge
-            # UNIT walpost_flush_lsn_bytes bytes
-            walpost_flush_lsn_bytes 100
-            # TYPE walpost_lag_bytes gauge
-            # UNIT walpost_lag_bytes bytes
-            walpost_lag_bytes 150
-            # TYPE walpost_retained_wal_bytes gauge
-            # UNIT walpost_retained_wal_bytes bytes
-            walpost_retained_wal_bytes 0
-            # TYPE walpost_max_retained_wal_bytes gauge
-            # UNIT walpost_max_retained_wal_bytes bytes
-            walpost_max_retained_wal_bytes 0
-            # TYPE walpost_lag_seconds gauge
-            # UNIT walpost_lag_seconds seconds
-            walpost_lag_seconds 1.5
-            # TYPE walpost_dead_letters counter
-            # TYPE walpost_reconnects counter
-            # TYPE walpost_connected gauge
-            # EOF
-            walpost_build_info{version="0.1.0"} 1
-            walpost_connected{side="kafka"} 0
-            walpost_connected{side="postgres"} 1
-            walpost_dead_letters_total{code="contract_violation"} 0
-            walpost_dead_letters_total{code="no_topic"} 2
-            walpost_dead_letters_total{code="not_authorized"} 0
-            walpost_dead_letters_total{code="too_large"} 0
-            walpost_dead_letters_total{code="undecodable"} 0
-            walpost_dead_letters_total{code="unknown_schema"} 0
-            walpost_dead_letters_total{code="unknown_topic"} 0
-            walpost_reconnects_total{side="kafka"} 1
-            walpost_reconnects_total{side="postgres"} 0"##]]
-        .assert_eq(&lines.join("\n"));
-    }
-}
+#[path = "metrics_tests.rs"]
+mod tests;

@@ -11,4 +11,4 @@ pub mod status;
 pub use latency::LatencyHistogram;
 pub use logs::{LogFormat, LogsError, init_logs};
 pub use metrics::{Metrics, Progress, Side};
-pub use status::{Identity, LastError, RelayStatus, Telemetry};
+pub use status::{Identity, LastError, RelayStatus, RewindStatus, Telemetry};

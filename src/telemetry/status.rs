@@ -70,6 +70,7 @@ struct Words {
     is_standby: bool,
     /// The slot keeps more WAL than it should.
     excess_wal: Option<String>,
+    rewind: Option<RewindStatus>,
 }
 
 /// The last error that the relay met, and went on after.
@@ -79,6 +80,19 @@ pub struct LastError {
     pub message: String,
     /// When it happened, in milliseconds since the Unix epoch.
     pub at_unix_millis: u64,
+}
+
+/// The rewind window: positions that can be replayed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RewindStatus {
+    /// Its slot.
+    pub slot: String,
+    /// The earliest position that it holds.
+    pub from_lsn: String,
+    /// How far back times can be found in it, in seconds.
+    pub seconds: u64,
+    /// Log that it keeps on the server's disk, in bytes.
+    pub retained_wal_bytes: u64,
 }
 
 /// A snapshot of the relay.
@@ -142,6 +156,8 @@ pub struct RelayStatus {
     pub latency_p99_millis: Option<f64>,
     /// The last error that the relay met, and went on after.
     pub last_error: Option<LastError>,
+    /// The rewind window, where there is one.
+    pub rewind: Option<RewindStatus>,
 }
 
 impl Telemetry {
@@ -169,6 +185,13 @@ impl Telemetry {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let at_unix_millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
         self.words().last_error = Some(LastError { message: message.into(), at_unix_millis });
+    }
+
+    /// Sets how large the rewind window is; `None`: there is none.
+    pub fn set_rewind(&self, rewind: Option<RewindStatus>) {
+        let (bytes, seconds) = rewind.as_ref().map_or((0, 0), |rewind| (rewind.retained_wal_bytes, rewind.seconds));
+        self.metrics.set_rewind(bytes, seconds);
+        self.words().rewind = rewind;
     }
 
     /// Sets what stops the relay altogether, such as a dead-letter topic that can't be written to; `None`: nothing does.
@@ -267,6 +290,7 @@ impl Telemetry {
             latency_p50_millis: quantile(0.5),
             latency_p99_millis: quantile(0.99),
             last_error: words.last_error.clone(),
+            rewind: words.rewind.clone(),
         }
     }
 

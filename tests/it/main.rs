@@ -13,6 +13,7 @@ mod lifecycle;
 mod routing;
 mod http;
 mod refusals;
+mod replay;
 mod sandbox;
 mod setup;
 mod sink;

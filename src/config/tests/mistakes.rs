@@ -256,3 +256,16 @@ fn a_property_may_be_named_once() {
           walpost.toml:7: kafka.properties.linger.ms: is set twice, with quotes and without; keep one of the two"#]],
     );
 }
+
+#[test]
+fn a_rewind_window_needs_room_for_the_name_of_its_slot() {
+    let slot = "s".repeat(57);
+    assert!(load(format!("{LEAST}\nrelay.rewind = '24h'\npostgres.slot = '{}'", &slot[1..]), &[]).is_ok());
+    check(
+        format!("{LEAST}\nrelay.rewind = '24h'\npostgres.slot = '{slot}'"),
+        &[],
+        expect![[r#"
+        the configuration has a mistake:
+          walpost.toml: relay.rewind: slot sssssssssssssssssssssssssssssssssssssssssssssssssssssssss leaves no room for the name of a second one; choose a postgres.slot of at most 56 bytes, or leave relay.rewind off"#]],
+    );
+}

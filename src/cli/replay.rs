@@ -1,0 +1,277 @@
+//! `walpost replay`: publishes again, from a position, a bookmark, a time or the tables, beside the running relay.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context;
+use clap::{ArgGroup, Args};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, process_environment};
+use crate::fault::{Fault, chain, exit};
+use crate::relay::boundary::{Lsn, Position};
+use crate::replay::{self, Origin, Progress, ReplayError, Report, Wanted};
+use crate::signals::Interrupts;
+
+/// The log's filter unless the user has one: dead letters and outages are told.
+pub const LOG_FILTER: &str = "warn";
+
+/// Publish again, from a position, a bookmark, a time or the tables, beside the running relay.
+#[derive(Args, Clone, Debug, Default)]
+#[command(group(ArgGroup::new("origin").required(true).multiple(true).args(["from_lsn", "bookmark", "since", "from_table"])))]
+pub struct ReplayArgs {
+    /// Begin with this position: the LSN of a commit record, or a record's outbox-position.
+    #[arg(long, value_name = "LSN", value_parser = position, conflicts_with_all = ["bookmark", "from_table"])]
+    pub from_lsn: Option<Position>,
+
+    /// Begin with what was committed after this bookmark was made.
+    #[arg(long, value_name = "NAME", conflicts_with = "from_table")]
+    pub bookmark: Option<String>,
+
+    /// Only what was committed at this time or later: such as 2026-11-21T10:00:00Z, or 15m, 2h or 7d for so long ago. Without
+    /// another place to begin at, the position is found by the index of [relay] rewind.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+
+    /// Read the outbox tables in place of the server's log. Rows have no commit times there: created_at stands in, positions
+    /// are 0/0/1 and on, and what was written by emit_message is in no table.
+    #[arg(long, conflicts_with = "to_lsn")]
+    pub from_table: bool,
+
+    /// End with the commit whose record is here; where the log ends now if that is earlier, or without it.
+    #[arg(long, value_name = "LSN")]
+    pub to_lsn: Option<Lsn>,
+
+    /// Only what was committed at this time or earlier.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+
+    /// Only events of this schema; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub schema: Vec<String>,
+
+    /// Only events with this key; may be repeated.
+    #[arg(long, value_name = "KEY")]
+    pub key: Vec<String>,
+
+    /// Send everything to this topic in place of each event's own. Dead letters go to the dead-letter topic still.
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Option<String>,
+
+    /// Count, and show the first and the last event, but publish nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// The id of the replay, header outbox-replay; a new one unless it is said, as by the command that goes on with another.
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+
+    /// Report in one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A replay that has begun did not get to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayStopped {
+    /// It was asked to.
+    #[error("interrupted at {at} with {events} events published; to go on: {command}")]
+    Interrupted {
+        /// The first position that may not be published.
+        at: String,
+        /// What Kafka has.
+        events: u64,
+        /// What goes on from there.
+        command: String,
+    },
+    /// It can't go on.
+    #[error("{}; it was at {at} with {events} events published; to go on: {command}", told(fault))]
+    Failed {
+        /// Why.
+        fault: Fault,
+        /// The first position that may not be published.
+        at: String,
+        /// What Kafka has.
+        events: u64,
+        /// What goes on from there.
+        command: String,
+    },
+}
+
+impl ReplayStopped {
+    /// The code that the process ends with.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Interrupted { .. } => exit::FAILED,
+            Self::Failed { fault, .. } => fault.exit_code(),
+        }
+    }
+}
+
+fn told(fault: &Fault) -> String {
+    fault.advice().map_or_else(|| chain(fault), |advice| format!("{}; {advice}", chain(fault)))
+}
+
+/// Publishes again and reports to `out`. `path` is the configuration file, if one was named.
+///
+/// # Errors
+/// A [`Fault`], a [`replay::ReplayError`] or a [`ReplayStopped`], which know their exit codes.
+pub async fn run(args: &ReplayArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+    let config = Config::load(path, process_environment()).map_err(Fault::from)?;
+    let wanted = wanted(args);
+    let interrupts = Interrupts::listen().context("listen for signals")?;
+    tokio::spawn(end_at_once(interrupts.abort));
+    let (config_too, wanted_too) = (config.clone(), wanted.clone());
+    let plan = tokio::task::spawn_blocking(move || replay::plan(&config_too, &wanted_too)).await?.map_err(surfaced)?;
+    let report = replay::run(&config, &plan, &Progress::stderr(), interrupts.stop).await.map_err(surfaced)?;
+    let command = (!report.is_complete).then(|| go_on(args, path, &report));
+    let shown = if args.json { report.json(command.as_deref()) } else { report.text() };
+    out.write_all(shown.as_bytes()).and_then(|()| out.flush()).context("write the report")?;
+    let Some(command) = command else { return Ok(()) };
+    let at =
+        report.last_at.filter(|_| args.from_table).map_or_else(|| report.unfinished.to_string(), |at| at.to_string());
+    let events = report.events;
+    Err(match report.fault {
+        None => ReplayStopped::Interrupted { at, events, command }.into(),
+        Some(fault) => ReplayStopped::Failed { fault, at, events, command }.into(),
+    })
+}
+
+/// What is the servers' is told with what to do about it.
+fn surfaced(error: ReplayError) -> anyhow::Error {
+    error.into_fault().map_or_else(Into::into, Into::into)
+}
+
+/// The second signal: nothing is waited for any more.
+async fn end_at_once(abort: CancellationToken) {
+    abort.cancelled().await;
+    eprintln!("walpost: stopped at the second signal; what was in flight may be published or not");
+    std::process::exit(exit::FAILED.into());
+}
+
+fn wanted(args: &ReplayArgs) -> Wanted {
+    let origin = match (args.from_lsn, &args.bookmark) {
+        _ if args.from_table => Origin::Tables,
+        (Some(position), _) => Origin::Position(position),
+        (None, Some(name)) => Origin::Bookmark(name.clone()),
+        (None, None) => Origin::Since,
+    };
+    Wanted {
+        origin,
+        since: args.since.clone(),
+        to: args.to_lsn,
+        until: args.until.clone(),
+        schemas: args.schema.clone(),
+        keys: args.key.clone(),
+        topic: args.topic.clone(),
+        id: args.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
+        is_dry_run: args.dry_run,
+    }
+}
+
+/// An LSN, which is the first event of its commit, or a whole position.
+fn position(text: &str) -> Result<Position, String> {
+    let whole = text.parse::<Position>().or_else(|_| Ok(Position { commit: text.parse()?, ordinal: 1 }));
+    whole.map_err(|error: <Lsn as std::str::FromStr>::Err| format!("{error}, nor a position like 16/B374D848/1"))
+}
+
+/// The command that goes on from where a replay ended.
+fn go_on(args: &ReplayArgs, path: Option<&Path>, report: &Report) -> String {
+    let mut words = vec!["walpost replay".to_owned()];
+    let mut option = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            words.extend([format!("--{name}"), quoted(&value)]);
+        }
+    };
+    option("config", path.map(|path| path.display().to_string()));
+    if !args.from_table {
+        option("from-lsn", Some(report.unfinished.to_string()));
+        option("to-lsn", Some(report.to.to_string()));
+    }
+    // Rows of the same time come again: a table has no other place to go on from.
+    let since = report.last_at.filter(|_| args.from_table).or(report.since);
+    option("since", since.map(|at| at.to_string()));
+    option("until", report.until.map(|at| at.to_string()));
+    for (name, values) in [("schema", &args.schema), ("key", &args.key)] {
+        for value in values {
+            option(name, Some(value.clone()));
+        }
+    }
+    option("topic", args.topic.clone());
+    option("id", Some(report.id.clone()));
+    let flags = [("--from-table", args.from_table), ("--dry-run", args.dry_run), ("--json", args.json)];
+    words.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag.to_owned()));
+    words.join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._/:=+,@".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::boundary::Timestamp;
+
+    #[test]
+    fn a_place_to_begin_is_an_lsn_or_a_position() {
+        let at = |commit, ordinal| Ok(Position { commit: Lsn(commit), ordinal });
+        assert_eq!(position("1/FF"), at(0x1_0000_00FF, 1));
+        assert_eq!(position("1/FF/3"), at(0x1_0000_00FF, 3));
+        for bad in ["", "1", "1/FF/3/4", "1/FF/x", "x/1"] {
+            assert!(position(bad).is_err(), "{bad}");
+        }
+    }
+
+    fn report() -> Report {
+        Report {
+            id: "r1".to_owned(),
+            is_dry_run: false,
+            is_complete: false,
+            from: Position { commit: Lsn(1), ordinal: 1 },
+            to: Lsn(0xFF),
+            since: None,
+            until: Some(Timestamp(0)),
+            held_by: None,
+            events: 7,
+            dead_letters: std::collections::BTreeMap::new(),
+            left_out: 0,
+            first: None,
+            last: None,
+            seconds: 1.0,
+            unfinished: Position { commit: Lsn(0x10), ordinal: 3 },
+            last_at: Some(Timestamp(1_500_000)),
+            fault: None,
+        }
+    }
+
+    #[test]
+    fn the_command_that_goes_on_selects_what_the_first_one_did() {
+        let args = ReplayArgs {
+            bookmark: Some("b".to_owned()),
+            until: Some("1h".to_owned()),
+            schema: vec!["order.placed".to_owned()],
+            key: vec!["it's".to_owned(), "x".to_owned()],
+            topic: Some("again".to_owned()),
+            ..ReplayArgs::default()
+        };
+        expect_test::expect![[r"walpost replay --config w.toml --from-lsn 0/10/3 --to-lsn 0/FF --until 1970-01-01T00:00:00.000000Z --schema order.placed --key 'it'\''s' --key x --topic again --id r1"]]
+            .assert_eq(&go_on(&args, Some(Path::new("w.toml")), &report()));
+        let args = ReplayArgs { from_table: true, dry_run: true, ..ReplayArgs::default() };
+        expect_test::expect!["walpost replay --since 1970-01-01T00:00:01.500000Z --until 1970-01-01T00:00:00.000000Z --id r1 --from-table --dry-run"]
+            .assert_eq(&go_on(&args, None, &report()));
+    }
+
+    #[test]
+    fn words_are_quoted_as_a_shell_takes_them() {
+        assert_eq!(quoted("16/B374D848/3"), "16/B374D848/3");
+        assert_eq!(quoted("it's $5"), r"'it'\''s $5'");
+        assert_eq!(quoted(""), "''");
+    }
+}

@@ -1,0 +1,105 @@
+//! The driver at a replay: another stream and another core between the same edges, beside a relay and without its upkeep.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::account::Account;
+use super::assemble::{Reached, settings, source_options, transactions};
+use super::backfill_note::BackfillNote;
+use super::link::Link;
+use super::lookup::{Lookup, TopicSource};
+use super::publication::PublicationWatch;
+use super::slot_note::SlotNote;
+use super::storing::Storing;
+use super::{Driver, assemble};
+use crate::config::Config;
+use crate::fault::Fault;
+use crate::relay::replay::{Replay, Replayed};
+use crate::relay::{Core, Counters, boundary::Position};
+use crate::sink::{Connection as KafkaConnection, KafkaSink, Sink};
+use crate::source::{Feed, SourceOptions};
+use crate::telemetry::Telemetry;
+
+/// What is to be published again, and from where.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) replay: Replay,
+    pub(crate) feed: Feed,
+}
+
+/// How a replay ended.
+#[derive(Debug)]
+pub(crate) struct ReplayEnd {
+    pub(crate) replayed: Replayed,
+    pub(crate) counters: Counters,
+    /// The first position that may not be published again.
+    pub(crate) unfinished: Position,
+    /// Why it ended before its end, if that was a fault.
+    pub(crate) outcome: Result<(), Fault>,
+}
+
+/// Publishes again to Kafka, until the end of `job` or of `shutdown`.
+///
+/// # Errors
+/// [`Fault`]: it did not begin.
+pub(crate) async fn replay(
+    config: &Config,
+    job: Job,
+    telemetry: &Arc<Telemetry>,
+    shutdown: CancellationToken,
+) -> Result<ReplayEnd, Fault> {
+    let Reached::<KafkaSink> { sink, topics, kafka, .. } =
+        assemble::reach(config, format!("{}-replay", assemble::client_id(config))).await?;
+    Ok(replay_into(sink, TopicSource::Kafka(topics), kafka, config, job, telemetry, shutdown).await)
+}
+
+/// As [`replay`] into a sink that is not Kafka, which is not asked about anything.
+pub(crate) async fn rehearse<S: Sink + Send>(
+    sink: S,
+    config: &Config,
+    job: Job,
+    telemetry: &Arc<Telemetry>,
+    shutdown: CancellationToken,
+) -> ReplayEnd {
+    let kafka = Arc::new(KafkaConnection::default());
+    replay_into(sink, TopicSource::Nowhere, kafka, config, job, telemetry, shutdown).await
+}
+
+async fn replay_into<S: Sink + Send>(
+    sink: S,
+    topics: TopicSource,
+    kafka: Arc<KafkaConnection>,
+    config: &Config,
+    job: Job,
+    telemetry: &Arc<Telemetry>,
+    shutdown: CancellationToken,
+) -> ReplayEnd {
+    let name = format!("walpost {} replay", config.relay.name);
+    let postgres = config.postgres.connect.clone().or_application_name(&name);
+    let source = SourceOptions { connect: postgres.clone(), ..source_options(config) };
+    let publication = Arc::new(PublicationWatch::new(&source));
+    // Nobody looks after anything here, so nothing is found.
+    let (_, findings) = mpsc::channel(1);
+    let driver = Driver {
+        core: Core::replaying(settings(config, &postgres), job.replay),
+        sink,
+        link: Link::replaying(source.clone(), job.feed, publication),
+        backfill_note: BackfillNote::new(source),
+        slot_note: SlotNote::new(None),
+        storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
+        lookup: Lookup::new(postgres, topics, config.relay.create_topics, Arc::clone(telemetry)),
+        account: Account::new(
+            Arc::clone(telemetry),
+            kafka,
+            Arc::new(AtomicU64::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        ),
+        findings,
+    };
+    let (core, outcome) = driver.run(shutdown, config.relay.shutdown_timeout).await;
+    let replayed = core.replayed().cloned().unwrap_or_default();
+    ReplayEnd { replayed, counters: core.counters(), unfinished: core.unfinished(), outcome }
+}

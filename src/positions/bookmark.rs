@@ -1,0 +1,345 @@
+//! Bookmarks: `<slot>_bm_<name>`, a logical slot that nobody streams from, and its row in `outbox.bookmark`.
+
+use super::explain;
+use super::moment::{self, Moment, micros};
+use crate::postgres::{Connection, Patience, sqlstate};
+use crate::relay::boundary::{Lsn, Timestamp};
+use crate::source::{self, Server, SourceError};
+
+/// The longest name of a slot, in bytes (`NAMEDATALEN` - 1).
+const SLOT_BYTES: usize = 63;
+
+/// How long Postgres may read the log to move a new bookmark to its position.
+const ADVANCE_LIMIT: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+/// A position that every slot holds.
+const ANYWHERE: Lsn = Lsn(u64::MAX);
+
+/// A bookmark as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bookmark {
+    /// The name it was given.
+    pub name: String,
+    /// Its replication slot.
+    pub slot: String,
+    /// The position that it holds; `None` if it holds none any more.
+    pub position: Option<Lsn>,
+    /// Which moment that was, where it is known.
+    pub at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// How long ago that is, in seconds.
+    pub age_seconds: u64,
+    /// Log that it keeps on the server's disk, in bytes.
+    pub retained_wal_bytes: u64,
+    /// Postgres' word: `reserved`, `extended`, `unreserved`, `lost`; `gone` if the slot is.
+    pub wal_status: String,
+}
+
+/// A bookmark can't be made or dropped.
+#[derive(Debug, thiserror::Error)]
+pub enum BookmarkError {
+    /// The name.
+    #[error("\"{name}\" can't name a bookmark of slot {slot}: use 1 to {longest} of a-z, 0-9 and _")]
+    Name {
+        /// The name.
+        name: String,
+        /// The relay's slot.
+        slot: String,
+        /// How long it may be, in bytes.
+        longest: usize,
+    },
+    /// There is a slot of its name.
+    #[error(
+        "bookmark {name} is there already (slot {slot}): choose another name, or drop it with `walpost bookmark drop {name}`"
+    )]
+    Exists {
+        /// The name.
+        name: String,
+        /// The slot.
+        slot: String,
+    },
+    /// There is none.
+    #[error("there is no bookmark {name} of slot {relay_slot}; `walpost bookmark list` shows which there are")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The relay's slot.
+        relay_slot: String,
+    },
+    /// A slot has a bookmark's name, but walpost has not made it as one.
+    #[error("slot {slot} is no bookmark of walpost's and is left alone: `walpost bookmark create` has not made it")]
+    NotOurs {
+        /// The slot.
+        slot: String,
+    },
+    /// No moment is known that is as early.
+    #[error(
+        "which position {wanted} was is not known: [relay] rewind keeps an index of times{}; name a position or a bookmark, or \
+         read the tables (`walpost replay --from-table --since`)",
+        oldest.map(|at| format!(", which begins at {at}")).unwrap_or_default()
+    )]
+    TimeUnknown {
+        /// The time that was asked for.
+        wanted: Timestamp,
+        /// The earliest that is known.
+        oldest: Option<Timestamp>,
+    },
+    /// The text is no time.
+    #[error("{text} is no time ({reason}): write such as 2026-11-21T10:00:00Z, or 15m, 2h or 7d for so long ago")]
+    NoTime {
+        /// What was written.
+        text: String,
+        /// What Postgres says.
+        reason: String,
+    },
+    /// The position is not written yet.
+    #[error("position {wanted} is past the end of the server's log, {end}")]
+    Ahead {
+        /// The position.
+        wanted: Lsn,
+        /// The end.
+        end: Lsn,
+    },
+    /// The server, or no slot that holds the position.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+impl From<crate::postgres::Error> for BookmarkError {
+    fn from(error: crate::postgres::Error) -> Self {
+        Self::Source(error.into())
+    }
+}
+
+/// Where a bookmark is to stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Where the log ends now.
+    Now,
+    /// At a position.
+    At(Lsn),
+    /// At or before a time.
+    Since(Timestamp),
+}
+
+/// The slot of a bookmark.
+///
+/// # Errors
+/// [`BookmarkError::Name`].
+pub fn slot_name(relay_slot: &str, name: &str) -> Result<String, BookmarkError> {
+    let longest = SLOT_BYTES.saturating_sub(relay_slot.len() + "_bm_".len());
+    let is_legal = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+    if name.is_empty() || name.len() > longest || !name.bytes().all(is_legal) {
+        return Err(BookmarkError::Name { name: name.to_owned(), slot: relay_slot.to_owned(), longest });
+    }
+    Ok(format!("{relay_slot}_bm_{name}"))
+}
+
+/// Makes a bookmark: a copy of a slot that holds the position, moved on to it.
+///
+/// # Errors
+/// [`BookmarkError`]; there is no bookmark then.
+pub fn create(
+    control: &mut Connection,
+    server: &Server,
+    system: &str,
+    relay_slot: &str,
+    name: &str,
+    place: &Place,
+) -> Result<Bookmark, BookmarkError> {
+    let slot = slot_name(relay_slot, name)?;
+    let taken = control.query("select from pg_replication_slots where slot_name = $1", &[Some(&slot)])?;
+    if !taken.is_empty() {
+        return Err(BookmarkError::Exists { name: name.to_owned(), slot });
+    }
+    let target = resolve(control, server, system, place)?;
+    let at = target.and_then(|(_, at)| at);
+    register(control, server, (&slot, relay_slot, name, at))?;
+    // The slot of a relay that is up to date may pass the end of the log, as it is now, at any time.
+    match source::copy_holder(control, None, target.map_or(ANYWHERE, |(wanted, _)| wanted), &slot) {
+        Ok(_) => {}
+        // Somebody was faster, whose bookmark it is now.
+        Err(SourceError::SlotHeld { slot, .. }) => {
+            return Err(BookmarkError::Exists { name: name.to_owned(), slot });
+        }
+        Err(error) => {
+            forget(control, server, &slot)?;
+            return Err(error.into());
+        }
+    }
+    if let Err(error) = settle(control, server, (&slot, relay_slot, name), target.map(|(wanted, _)| wanted)) {
+        // What is left of it would hold log that nobody knows of.
+        let _ = control.query("select pg_drop_replication_slot($1)", &[Some(&slot)]);
+        forget(control, server, &slot)?;
+        return Err(error);
+    }
+    let made = list(control, server, relay_slot)?.into_iter().find(|bookmark| bookmark.name == name);
+    made.ok_or_else(|| BookmarkError::Unknown { name: name.to_owned(), relay_slot: relay_slot.to_owned() })
+}
+
+/// The position of a place, and which moment that was, if that is known; `None`: the end of the log.
+fn resolve(
+    control: &mut Connection,
+    server: &Server,
+    system: &str,
+    place: &Place,
+) -> Result<Option<(Lsn, Option<Timestamp>)>, BookmarkError> {
+    match *place {
+        Place::Now => Ok(None),
+        Place::At(wanted) => match log_end(control)? {
+            end if wanted > end => Err(BookmarkError::Ahead { wanted, end }),
+            _ => Ok(Some((wanted, None))),
+        },
+        Place::Since(time) => match moment::at_or_before(control, server, system, time)? {
+            Some(Moment { lsn, at }) => Ok(Some((lsn, Some(at)))),
+            None => {
+                let oldest = moment::from(control, server, system, Lsn(0))?.map(|moment| moment.at);
+                Err(BookmarkError::TimeUnknown { wanted: time, oldest })
+            }
+        },
+    }
+}
+
+/// Moves the slot of a new bookmark on to its position, or to the end of the log.
+fn settle(
+    control: &mut Connection,
+    server: &Server,
+    (slot, relay_slot, name): (&str, &str, &str),
+    wanted: Option<Lsn>,
+) -> Result<(), BookmarkError> {
+    let target = wanted.map_or_else(|| log_end(control), Ok)?;
+    if wanted.is_none() {
+        // Behind the place, as of any moment.
+        let sql = format!("select {}", moment::micros("clock_timestamp()"));
+        let rows = control.simple_query(&sql)?;
+        let now = rows.first().and_then(|row| row.text(0)).and_then(|micros| micros.parse().ok());
+        register(control, server, (slot, relay_slot, name, now.map(Timestamp)))?;
+    }
+    control.set_patience(Patience::Limit(ADVANCE_LIMIT));
+    source::advance(control, slot, target)?;
+    control.set_patience(Patience::Limit(crate::postgres::ANSWER_TIMEOUT));
+    Ok(())
+}
+
+fn log_end(control: &mut Connection) -> Result<Lsn, SourceError> {
+    let rows = control.simple_query("select pg_current_wal_flush_lsn()")?;
+    let end = rows.first().and_then(|row| row.text(0)).and_then(|lsn| lsn.parse().ok());
+    end.ok_or(SourceError::Answer { question: "where its log ends" })
+}
+
+fn register(
+    control: &mut Connection,
+    server: &Server,
+    (slot, relay_slot, name, at): (&str, &str, &str, Option<Timestamp>),
+) -> Result<(), BookmarkError> {
+    // A row without a slot is of one that was dropped by another hand.
+    forget(control, server, slot)?;
+    let at = at.map(|at| at.0.to_string());
+    let sql = "insert into outbox.bookmark (slot, relay_slot, name, at) \
+               values ($1, $2, $3, 'epoch'::timestamptz + $4::text::bigint * interval '1 microsecond')";
+    control
+        .query(sql, &[Some(slot), Some(relay_slot), Some(name), at.as_deref()])
+        .map_err(|error| explain(error, server, "write outbox.bookmark"))?;
+    Ok(())
+}
+
+fn forget(control: &mut Connection, server: &Server, slot: &str) -> Result<(), SourceError> {
+    control
+        .query("delete from outbox.bookmark where slot = $1", &[Some(slot)])
+        .map_err(|error| explain(error, server, "write outbox.bookmark"))?;
+    Ok(())
+}
+
+/// The bookmarks of a relay's slot, by their position.
+///
+/// # Errors
+/// [`SourceError`].
+pub fn list(control: &mut Connection, server: &Server, relay_slot: &str) -> Result<Vec<Bookmark>, SourceError> {
+    let sql = format!(
+        "select b.name, b.slot, s.confirmed_flush_lsn, {}, {}, \
+                floor(extract(epoch from clock_timestamp() - b.created_at))::bigint::text, \
+                coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0)::bigint::text, \
+                case when s.slot_name is null then 'gone' else coalesce(s.wal_status, 'lost') end \
+         from outbox.bookmark b left join pg_replication_slots s on s.slot_name = b.slot \
+         where b.relay_slot = $1 order by s.confirmed_flush_lsn, b.name",
+        micros("b.at"),
+        micros("b.created_at")
+    );
+    let rows =
+        control.query(&sql, &[Some(relay_slot)]).map_err(|error| explain(error, server, "read outbox.bookmark"))?;
+    let bookmark = |row: &crate::postgres::Row| {
+        let time = |column| row.text(column).and_then(|micros| micros.parse().ok()).map(Timestamp);
+        let status = row.text(7)?.to_owned();
+        let position = row.text(2).and_then(|lsn| lsn.parse().ok());
+        Some(Bookmark {
+            name: row.text(0)?.to_owned(),
+            slot: row.text(1)?.to_owned(),
+            position: position.filter(|_| status != "lost"),
+            at: time(3),
+            created_at: time(4)?,
+            // A clock that was set back makes none from the future.
+            age_seconds: row.text(5)?.parse().unwrap_or(0),
+            retained_wal_bytes: row.text(6)?.parse().unwrap_or(0),
+            wal_status: status,
+        })
+    };
+    rows.iter().map(|row| bookmark(row).ok_or(SourceError::Answer { question: "which bookmarks there are" })).collect()
+}
+
+/// One bookmark of a relay's slot.
+///
+/// # Errors
+/// [`BookmarkError::Name`], [`BookmarkError::Unknown`], [`BookmarkError::NotOurs`], [`BookmarkError::Source`].
+pub fn find(
+    control: &mut Connection,
+    server: &Server,
+    relay_slot: &str,
+    name: &str,
+) -> Result<Bookmark, BookmarkError> {
+    let slot = slot_name(relay_slot, name)?;
+    if let Some(found) = list(control, server, relay_slot)?.into_iter().find(|bookmark| bookmark.name == name) {
+        return Ok(found);
+    }
+    let taken = control.query("select from pg_replication_slots where slot_name = $1", &[Some(&slot)])?;
+    if !taken.is_empty() {
+        return Err(BookmarkError::NotOurs { slot });
+    }
+    Err(BookmarkError::Unknown { name: name.to_owned(), relay_slot: relay_slot.to_owned() })
+}
+
+/// Drops a bookmark, and with it what it holds; the bookmark as it was.
+///
+/// # Errors
+/// As [`find`].
+pub fn remove(
+    control: &mut Connection,
+    server: &Server,
+    relay_slot: &str,
+    name: &str,
+) -> Result<Bookmark, BookmarkError> {
+    let found = find(control, server, relay_slot, name)?;
+    match control.query("select pg_drop_replication_slot($1)", &[Some(&found.slot)]) {
+        Ok(_) => {}
+        // Another hand was faster.
+        Err(error) if error.sqlstate() == Some(sqlstate::UNDEFINED_OBJECT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    forget(control, server, &found.slot)?;
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bookmarks_name_leaves_room_for_its_slots() {
+        assert_eq!(slot_name("walpost", "before_deploy").ok().as_deref(), Some("walpost_bm_before_deploy"));
+        assert!(slot_name("walpost", &"x".repeat(52)).is_ok());
+        for bad in ["", "Before", "a-b", "a b", "ü", "a'b", &"x".repeat(53)] {
+            assert!(matches!(slot_name("walpost", bad), Err(BookmarkError::Name { .. })), "{bad}");
+        }
+        assert!(slot_name(&"s".repeat(63), "a").is_err(), "no room at all");
+    }
+}

@@ -1,0 +1,160 @@
+//! What a replay has done.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::fault::Fault;
+use crate::relay::boundary::{Lsn, Position, Timestamp};
+use crate::relay::replay::Sighting;
+use crate::source::Held;
+use crate::venue::grouped;
+
+/// How much of a key is shown, in characters.
+const KEY_CHARS: usize = 100;
+
+/// What a replay has done, and why it ended.
+#[derive(Debug)]
+pub struct Report {
+    /// Header `outbox-replay`.
+    pub id: String,
+    /// Nothing went to Kafka.
+    pub is_dry_run: bool,
+    /// Everything that was wanted was read.
+    pub is_complete: bool,
+    /// The first position that was wanted.
+    pub from: Position,
+    /// The last commit that was wanted.
+    pub to: Lsn,
+    /// The earliest time that was wanted.
+    pub since: Option<Timestamp>,
+    /// The latest time that was wanted.
+    pub until: Option<Timestamp>,
+    /// The slot that was copied; none: the tables were read.
+    pub held_by: Option<Held>,
+    /// Records that Kafka has acknowledged, dead letters among them.
+    pub events: u64,
+    /// Dead letters by their code.
+    pub dead_letters: BTreeMap<String, u64>,
+    /// Events that were not selected.
+    pub left_out: u64,
+    /// The first event.
+    pub first: Option<Seen>,
+    /// The last one.
+    pub last: Option<Seen>,
+    /// How long it took.
+    pub seconds: f64,
+    /// The first position that may not have been published.
+    pub unfinished: Position,
+    /// The time of the last event.
+    pub last_at: Option<Timestamp>,
+    /// Why it ended, if that was a fault.
+    pub fault: Option<Fault>,
+}
+
+/// An event, as far as people are told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Seen {
+    /// Header `outbox-position`.
+    pub position: String,
+    /// When it was committed; of a table's row when it was made.
+    pub time: String,
+    /// Its schema.
+    pub schema: Option<String>,
+    /// Its key, cut to 100 characters.
+    pub key: Option<String>,
+}
+
+impl From<Sighting> for Seen {
+    fn from(sighting: Sighting) -> Self {
+        let key = sighting.key.map(|key| String::from_utf8_lossy(&key).chars().take(KEY_CHARS).collect());
+        let (position, time) = (sighting.position.to_string(), sighting.at.to_string());
+        Self { position, time, schema: sighting.schema, key }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.position, self.time)?;
+        if let Some(schema) = &self.schema {
+            write!(f, ", {schema}")?;
+        }
+        match &self.key {
+            // A key is anything: it does not get to move the cursor.
+            Some(key) => write!(f, ", key {}", key.escape_debug()),
+            None => write!(f, ", no key"),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    replay: &'a str,
+    dry_run: bool,
+    complete: bool,
+    slot: Option<&'a str>,
+    from: Option<String>,
+    to_lsn: Option<String>,
+    events: u64,
+    dead_letters: &'a BTreeMap<String, u64>,
+    left_out: u64,
+    first: Option<&'a Seen>,
+    last: Option<&'a Seen>,
+    seconds: f64,
+    go_on: Option<&'a str>,
+}
+
+impl Report {
+    /// In one line of JSON; `go_on` is the command that goes on from where it ended.
+    #[must_use]
+    pub fn json(&self, go_on: Option<&str>) -> String {
+        let json = Json {
+            replay: &self.id,
+            dry_run: self.is_dry_run,
+            complete: self.is_complete,
+            slot: self.held_by.as_ref().map(|held| held.slot.as_str()),
+            from: self.held_by.is_some().then(|| self.from.to_string()),
+            to_lsn: self.held_by.is_some().then(|| self.to.to_string()),
+            events: self.events,
+            dead_letters: &self.dead_letters,
+            left_out: self.left_out,
+            first: self.first.as_ref(),
+            last: self.last.as_ref(),
+            seconds: self.seconds,
+            go_on,
+        };
+        serde_json::to_string(&json).expect("plain values") + "\n"
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let did = if self.is_dry_run { "would publish" } else { "published" };
+        let whence = match &self.held_by {
+            Some(held) => format!("from {} to {}, by a copy of slot {}", self.from, self.to, held.slot),
+            None => "from the outbox tables".to_owned(),
+        };
+        let mut text = format!("{did} {} events again, {whence}", grouped(self.events));
+        if self.left_out > 0 {
+            text += &format!("; {} were not selected", grouped(self.left_out));
+        }
+        text += "\n";
+        for (what, seen) in [("first", &self.first), ("last", &self.last)] {
+            if let Some(seen) = seen {
+                text += &format!("  {what:<5} {seen}\n");
+            }
+        }
+        let letters: u64 = self.dead_letters.values().sum();
+        if letters > 0 {
+            let codes: Vec<_> = self.dead_letters.iter().map(|(code, count)| format!("{code} {count}")).collect();
+            text += &format!("  {} of them as dead letters: {}\n", grouped(letters), codes.join(", "));
+        }
+        if !self.is_dry_run {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people")]
+            let rate = (self.events as f64 / self.seconds.max(0.001)) as u64;
+            text += &format!("  outbox-replay {}; {:.1} s, {} a second\n", self.id, self.seconds, grouped(rate));
+        }
+        text
+    }
+}

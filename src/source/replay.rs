@@ -1,0 +1,104 @@
+//! The stream of a replay: from a temporary copy of a slot that still holds the position, or from the tables. Nothing here
+//! touches the slot or the state of a relay.
+
+use super::backfill::{self, Rows};
+use super::error::SourceError;
+use super::held::copy_holder;
+use super::open::{Origin, Resume, Source, SourceOptions, detached, start_command};
+use super::reader::{Reader, Timing};
+use super::slot::{CreatedSlot, Server, check_publication, explain_refusal, identify_system};
+use super::stream::Stream;
+use crate::postgres::{Connection, Interrupt};
+use crate::relay::boundary::Lsn;
+
+/// The end of the one transaction that all rows of the tables are said to be of: before everything in the log.
+pub const TABLES_END: Lsn = Lsn(1);
+
+/// Where a replay reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// The log, from this position on.
+    Wal(Lsn),
+    /// The outbox tables.
+    Tables,
+}
+
+/// Connects, copies a slot that holds the position of the feed, or of `resume` where that is later, and streams from the copy,
+/// which ends with the stream. Or reads the tables, as one transaction at position 0/0.
+///
+/// # Errors
+/// [`SourceError`], as [`super::connect`]; [`SourceError::NotHeld`].
+pub async fn connect_replay(
+    options: &SourceOptions,
+    feed: Feed,
+    resume: Option<Resume>,
+    last: Option<&Origin>,
+) -> Result<Source, SourceError> {
+    let (options, last) = (options.clone(), last.cloned());
+    detached(move |_| open(options, feed, resume, last.as_ref())).await
+}
+
+fn open(
+    options: SourceOptions,
+    feed: Feed,
+    resume: Option<Resume>,
+    last: Option<&Origin>,
+) -> Result<Source, SourceError> {
+    let mut control = Connection::open(&options.connect)?;
+    let server = Server::read(&mut control)?;
+    server.check()?;
+    let replication = Connection::open_replication(&options.connect);
+    let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
+    let system = identify_system(&mut replication)?;
+    if let Some(last) = last {
+        last.check(&options.slot, &system)?;
+    }
+    let wal_end = system.wal_end;
+    let origin =
+        Origin { system_identifier: system.identifier, timeline: system.timeline, walsender: replication.process_id() };
+    let (start, stream) = match feed {
+        Feed::Wal(from) => {
+            let start = resume.map_or(from, |resume| resume.lsn().max(from));
+            (start, stream_wal(&options, &server, control, replication, start)?)
+        }
+        Feed::Tables => {
+            replication.close();
+            (Lsn(0), stream_tables(options, server.role.clone(), control)?)
+        }
+    };
+    Ok(Source { stream, server, origin, start, wal_end, noted: None, backfill_end: None, recovery: None })
+}
+
+fn stream_wal(
+    options: &SourceOptions,
+    server: &Server,
+    mut control: Connection,
+    mut replication: Connection,
+    start: Lsn,
+) -> Result<Stream, SourceError> {
+    for table in &options.tables {
+        check_publication(&mut control, &server.database, &options.publication, &table.table)?;
+    }
+    // The copy belongs to this session; no other that lives has its process id.
+    let name = format!("walpost_replay_{}", replication.process_id());
+    let held = copy_holder(&mut control, Some(&mut replication), start, &name)?;
+    tracing::info!(slot = %held.slot, from = %held.from, lsn = %start, "a copy of this slot is streamed from");
+    replication.start_copy_both(&start_command(&name, &options.publication, start))?;
+    control.close();
+    let timeout = std::time::Duration::from_millis(server.wal_sender_timeout_millis.into());
+    let timing = Timing::new(options.status_interval, timeout);
+    let parts = replication.into_parts();
+    Stream::spawn(start, Interrupt::default(), move |outlet| Reader::new(parts, outlet, timing)?.run())
+}
+
+fn stream_tables(options: SourceOptions, role: String, mut control: Connection) -> Result<Stream, SourceError> {
+    let interrupt = Interrupt::default();
+    Stream::spawn(Lsn(0), interrupt.clone(), move |outlet| {
+        let made_up = CreatedSlot { consistent_point: TABLES_END, snapshot: None };
+        let rows = Rows { slot: &made_up, tables: &options.tables, recovery: None };
+        let rows = backfill::run(&mut control, &role, &rows, outlet, &interrupt)?;
+        tracing::info!(rows, "the outbox tables have been read");
+        control.close();
+        Ok(())
+    })
+}

@@ -1,0 +1,65 @@
+//! A replay beside a relay under load.
+
+use std::time::Duration;
+
+use super::{Stage, assert_same, positions, split};
+use crate::harness::{Load, Seeded, Verdict};
+use crate::lifecycle::SCHEMA;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_beside_a_loaded_relay_disturbs_nothing_and_is_whole() {
+    let mut stage = Stage::new("replay_beside", "").await;
+    stage.report("bookmark", &["create", "start"]);
+    let load = Load::start(&stage.harness, SCHEMA, 3, Duration::from_millis(2), &mut Seeded::from(61));
+    crate::lifecycle::published(&mut stage.relay, 1_000).await;
+    let target = stage.harness.topic("again");
+    stage.harness.create_topic(&target, 3, &[]).await;
+    // The relay's slot is in use all the while.
+    let report = stage.report("replay", &["--bookmark", "start", "--topic", &target]);
+    load.stop().await;
+    assert!(stage.relay.terminate().await.success());
+    Verdict::of(&stage.harness, SCHEMA).await.assert_exact();
+    let events = report["events"].as_u64().expect("a count");
+    assert!(events >= 1_000, "{report}");
+    let (_, again) = split(stage.harness.consume(&target, usize::try_from(events).expect("few")).await);
+    let again = again.into_values().next().expect("one replay");
+    // Everything up to where the log ended when it began, each once, in the order of the first time.
+    let (first, _) = split(stage.harness.consume(&stage.topic(), 1_000).await);
+    let end = report["to_lsn"].as_str().expect("an end");
+    let lsn = |text: &str| {
+        let (high, low) = text.split_once('/').expect("an LSN");
+        (u64::from_str_radix(high, 16).expect("digits") << 32) | u64::from_str_radix(low, 16).expect("digits")
+    };
+    let commit = |position: &str| lsn(position.rsplit_once('/').expect("a position").0);
+    let expected: Vec<_> = first
+        .into_iter()
+        .filter(|record| commit(record.header("outbox-position").expect("a position")) <= lsn(end))
+        .map(|mut record| {
+            record.topic.clone_from(&target);
+            record
+        })
+        .collect();
+    assert_eq!(positions(&again), positions(&expected));
+    assert_same(&expected, &again);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_an_exactly_once_relay_a_replay_fences_nobody() {
+    let harness = crate::harness::Harness::new("replay_exact").await;
+    let mut stage = Stage::on(harness, "").await;
+    stage.relay.kill();
+    let config = std::fs::read_to_string(stage.config_path()).expect("it was written");
+    let config = config.replace("[kafka]\n", "[kafka]\ndelivery = \"exactly-once\"\n");
+    std::fs::write(stage.config_path(), &config).expect("it can be written");
+    stage.relay = crate::harness::Relay::start_with(&config);
+    stage.relay.ready().await;
+    stage.report("bookmark", &["create", "start"]);
+    stage.harness.execute(&crate::lifecycle::emit("a", 0, 100)).await;
+    stage.published(100).await;
+    assert_eq!(stage.report("replay", &["--bookmark", "start", "--id", "r"])["events"], 100);
+    stage.harness.execute(&crate::lifecycle::emit("a", 100, 200)).await;
+    stage.published(200).await;
+    let (first, replays) = stage.records(300).await;
+    assert_eq!((first.len(), replays["r"].len()), (200, 100));
+    assert!(stage.relay.terminate().await.success());
+}

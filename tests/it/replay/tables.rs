@@ -1,0 +1,72 @@
+//! From the tables, where the log is gone.
+
+use super::Stage;
+use crate::lifecycle::{SCHEMA, emit};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_give_every_row_once_more_in_the_order_of_its_making() {
+    let mut stage = Stage::new("replay_tables", "").await;
+    let harness = &stage.harness;
+    harness.execute(&emit("a", 0, 30)).await;
+    harness.execute("select outbox.emit_message('load', 'm', '{\"n\": 1}')").await;
+    harness.execute(&emit("b", 30, 40)).await;
+    stage.published(41).await;
+    let middle = stage.harness.query_text("select max(created_at)::text from outbox.event where key = 'a'").await;
+    let middle = middle.expect("a time");
+
+    let report = stage.report("replay", &["--from-table", "--id", "all"]);
+    assert_eq!((&report["events"], &report["complete"], &report["slot"]), (&40.into(), &true.into(), &().into()));
+    assert_eq!(report["first"]["position"], "0/0/1");
+    let since = stage.report("replay", &["--from-table", "--since", &middle, "--key", "b", "--id", "late"]);
+    assert_eq!(since["events"], 10);
+    let until = stage.report("replay", &["--from-table", "--until", &middle, "--dry-run"]);
+    assert_eq!((&until["events"], &until["left_out"]), (&30.into(), &10.into()));
+
+    let (first, replays) = stage.records(41 + 40 + 10).await;
+    assert_eq!(first.len(), 41, "the message is in no table");
+    let all = &replays["all"];
+    for key in ["a", "b"] {
+        let of = |records: &[crate::harness::Received]| -> Vec<_> {
+            let of = records.iter().filter(|record| record.key_text() == Some(key));
+            of.map(|record| (record.header("ce_id").map(str::to_owned), record.value.clone(), record.partition))
+                .collect()
+        };
+        assert_eq!(of(&first), of(all), "the order of {key}");
+    }
+    // The time of a row's making stands in for that of its commit.
+    let made = "select (extract(epoch from created_at) * 1000)::bigint::text from outbox.event where key = 'a' limit 1";
+    let made = stage.harness.query_text(made).await.and_then(|millis| millis.parse::<i64>().ok()).expect("a time");
+    let of_a = all.iter().find(|record| record.key_text() == Some("a")).expect("a came again");
+    assert!((of_a.timestamp_ms.expect("a timestamp") - made).abs() <= 1);
+    let slots = "select count(*)::text from pg_replication_slots where database = current_database()";
+    assert_eq!(stage.harness.query_text(slots).await.as_deref(), Some("1"), "the relay's own");
+    assert_eq!(stage.relay.status().await["events"], 41);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_without_times_is_not_selected_from_by_time() {
+    let debezium = "[[outbox]]\ntable = \"public.box\"\npreset = \"debezium\"\n";
+    let harness = crate::harness::Harness::migrated("replay_timeless").await;
+    harness
+        .execute(
+            "create table box (id uuid default gen_random_uuid(), aggregatetype text, aggregateid text, type text, payload text); \
+             create publication box for table box with (publish = 'insert'); \
+             insert into box (aggregatetype, aggregateid, type, payload) values ('x', 'k', 't', '1')",
+        )
+        .await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("walpost.toml");
+    let config = crate::harness::config(&harness, debezium).replace("[kafka]", "publication = \"box\"\n[kafka]");
+    std::fs::write(&path, config).expect("the configuration is written");
+    let path = path.display().to_string();
+    let run = |arguments: &[&str]| {
+        crate::harness::program::run(
+            "replay",
+            &[&["--config", &path, "--from-table", "--dry-run", "--json"], arguments].concat(),
+        )
+    };
+    assert_eq!(run(&[]).report()["events"], 1, "{SCHEMA} is not needed here");
+    let refused = run(&["--since", "1h"]);
+    assert_eq!(refused.status.code(), Some(64), "{}", refused.stderr);
+    assert!(refused.stderr.contains("table public.box has no column for created_at"), "{}", refused.stderr);
+}

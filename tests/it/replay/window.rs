@@ -1,0 +1,147 @@
+//! The rewind window, and times.
+
+use walpost::sandbox::PostgresOptions;
+
+use super::{Stage, positions};
+use crate::harness::{Harness, Relay, config};
+use crate::lifecycle::emit;
+
+/// Writes so many megabytes of log that have nothing to do with the outbox.
+async fn write_log(harness: &Harness, megabytes: u32) {
+    harness.execute("create table if not exists filler (text text)").await;
+    let rows = megabytes * 900;
+    let fill = format!("insert into filler select repeat(md5(n::text), 32) from generate_series(1, {rows}) n");
+    harness.execute(&fill).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_window_any_time_in_it_can_be_replayed_from() {
+    let mut stage = Stage::new("replay_since", "rewind = \"1h\"\n").await;
+    let name = stage.harness.name().to_owned();
+    stage.relay.wait_for("a window", |status| status["rewind"]["slot"] == format!("{name}_rewind")).await;
+    let start = stage.harness.query_text("select clock_timestamp()::text").await.expect("a time");
+    stage.harness.execute(&emit("a", 0, 100)).await;
+    stage.published(100).await;
+    let moments = "select count(*) > 1 from outbox.moment where at > '".to_owned() + &start + "'";
+    stage.harness.wait_for(&moments).await;
+    let middle = stage.harness.query_text("select clock_timestamp()::text").await.expect("a time");
+    stage.harness.execute(&emit("a", 100, 150)).await;
+    stage.published(150).await;
+    let later = stage.harness.query_text("select clock_timestamp()::text").await.expect("a time");
+    let since = |time: &str| stage.report("replay", &["--since", time, "--dry-run"]);
+    assert_eq!(since(&start)["events"], 100 + 50);
+    assert_eq!(since(&middle)["events"], 50, "by the commit's time, exactly");
+    assert_eq!(since(&later)["events"], 0);
+    assert_eq!(since(&start)["slot"], format!("{name}_rewind"), "the relay's slot has passed it");
+    let report = stage.report("replay", &["--since", &start, "--until", &middle, "--id", "r"]);
+    assert_eq!(report["events"], 100);
+    let (first, replays) = stage.records(250).await;
+    let of_then: Vec<_> = positions(&first);
+    assert!(positions(&replays["r"]).iter().all(|position| of_then.contains(position)));
+    let message = stage.refused(69, "replay", &["--since", "2h"]);
+    assert!(message.contains("which begins at 20"), "{message}");
+    // A bookmark at a time that the window holds.
+    stage.report("bookmark", &["create", "then", "--since", &middle]);
+    assert_eq!(stage.report("replay", &["--bookmark", "then", "--since", &middle, "--dry-run"])["events"], 50);
+    let (_, metrics) = stage.relay.get("/metrics").await.expect("the relay answers");
+    assert!(
+        metrics.contains("walpost_rewind_wal_bytes ") && !metrics.contains("walpost_rewind_wal_bytes 0"),
+        "{metrics}"
+    );
+
+    // Off again: its slot is dropped, and the bookmark is not.
+    assert!(stage.relay.terminate().await.success());
+    let mut relay = Relay::start_with(&config(&stage.harness, ""));
+    relay.wait_for_log("its slot is dropped").await;
+    let left = "select string_agg(slot_name, ' ' order by slot_name) from pg_replication_slots where database = current_database()";
+    assert_eq!(stage.harness.query_text(left).await, Some(format!("{name} {name}_bm_then")));
+    assert_eq!(stage.harness.query_text("select count(*)::text from outbox.moment").await.as_deref(), Some("0"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_window_follows_by_age_and_its_index_with_it() {
+    let mut stage = Stage::new("window_age", "rewind = \"3s\"\n").await;
+    stage.relay.wait_for("a window", |status| status["rewind"].is_object()).await;
+    let from = |status: &serde_json::Value| status["rewind"]["from_lsn"].as_str().map(str::to_owned);
+    let first = from(&stage.relay.status().await).expect("a position");
+    stage.harness.execute(&emit("a", 0, 10)).await;
+    stage.published(10).await;
+    let passed = stage.lsn().await;
+    let name = stage.harness.name().to_owned();
+    let moved = format!(
+        "select confirmed_flush_lsn >= '{passed}' and confirmed_flush_lsn > '{first}' from pg_replication_slots \
+         where slot_name = '{name}_rewind'"
+    );
+    stage.harness.wait_for(&moved).await;
+    // One moment before the window, and those in it.
+    stage.harness.wait_for("select count(*) between 1 and 8 from outbox.moment").await;
+    let behind = format!(
+        "select t.confirmed_flush_lsn <= r.confirmed_flush_lsn from pg_replication_slots r, pg_replication_slots t \
+         where r.slot_name = '{name}' and t.slot_name = '{name}_rewind'"
+    );
+    stage.harness.wait_for(&behind).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_window_is_bounded_by_its_size_and_by_half_of_what_postgres_keeps_for_a_slot() {
+    let settings = [("max_slot_wal_keep_size", "64MB"), ("max_wal_size", "64MB"), ("min_wal_size", "32MB")];
+    let options = PostgresOptions {
+        settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        ..PostgresOptions::default()
+    };
+    for rewind in ["32MiB", "24h"] {
+        let (limit, harness) = (32_u64, Harness::with_own_postgres("window_size", options.clone()).await);
+        let mut stage = Stage::on(harness, &format!("rewind = \"{rewind}\"\n")).await;
+        stage.relay.wait_for("a window", |status| status["rewind"].is_object()).await;
+        let name = stage.harness.name().to_owned();
+        for _ in 0..6 {
+            write_log(&stage.harness, 12).await;
+            stage.harness.execute("checkpoint").await;
+            let end = stage.lsn().await;
+            let bounded = format!(
+                "select pg_wal_lsn_diff('{end}', restart_lsn) <= {limit} * 1024 * 1024 and wal_status in ('reserved', 'extended') \
+                 from pg_replication_slots where slot_name = '{name}_rewind'"
+            );
+            stage.harness.wait_for(&bounded).await;
+        }
+        let relay = format!("select wal_status from pg_replication_slots where slot_name = '{name}'");
+        assert_eq!(stage.harness.query_text(&relay).await.as_deref(), Some("reserved"));
+        let fits = |status: &serde_json::Value| status["rewind"]["retained_wal_bytes"].as_u64() <= Some(limit << 20);
+        stage.relay.wait_for("within its bounds", fits).await;
+        assert!(!stage.relay.log().contains("given up"), "it follows: {}", stage.relay.log());
+        stage.harness.execute(&emit("a", 0, 10)).await;
+        stage.published(10).await;
+        assert!(stage.relay.terminate().await.success());
+    }
+}
+
+/// A transaction that writes more than the window may hold leaves no place in it that the slot could follow to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_can_not_follow_is_given_up_and_begins_anew() {
+    let mut stage = Stage::new("window_given_up", "rewind = \"16MiB\"\n").await;
+    stage.relay.wait_for("a window", |status| status["rewind"].is_object()).await;
+    let first = stage.relay.status().await["rewind"]["from_lsn"].clone();
+    write_log(&stage.harness, 40).await;
+    stage.relay.wait_for_log("the rewind window is given up").await;
+    let again = |status: &serde_json::Value| status["rewind"].is_object() && status["rewind"]["from_lsn"] != first;
+    stage.relay.wait_for("a new window", again).await;
+    stage.harness.execute(&emit("a", 0, 10)).await;
+    stage.published(10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_of_its_name_that_the_relay_has_not_made_is_left_alone() {
+    let harness = Harness::migrated("window_foreign").await;
+    let foreign = format!("{}_rewind", harness.name());
+    harness.execute(&format!("select pg_create_logical_replication_slot('{foreign}', 'pgoutput')")).await;
+    let mut relay = Relay::start_with(&config(&harness, "rewind = \"1h\"\n"));
+    relay.wait_for_log("is not of this relay's making").await;
+    relay.terminate().await;
+    let mut relay = Relay::start_with(&config(&harness, ""));
+    relay.ready().await;
+    harness.register("order.placed").await;
+    harness.execute("select outbox.emit('order.placed', 'k', '1')").await;
+    relay.wait_for("published", |status| status["events"] == 1).await;
+    relay.terminate().await;
+    harness.wait_for(&format!("select count(*) = 1 from pg_replication_slots where slot_name = '{foreign}'")).await;
+}
