@@ -33,6 +33,7 @@
 //! | [`relay`] | the pure core: no input or output, no clock, no async |
 //! | [`sink`] | edge 2: the Kafka producer, its transactions, and the topics |
 //! | [`contracts`] | edge 3: what the database says about schema versions; and contract files, which become them |
+//! | [`dead_letters`] | what was refused and why, and publishing it again after the fix, once |
 //! | [`driver`] | the relay's loop and its only `select!`: carries values between the edges and the core |
 //! | [`fault`] | where an error becomes an end of the process, with its exit code |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
@@ -100,6 +101,8 @@ pub mod relay;
 pub mod sink;
 #[cfg(feature = "cli")]
 pub mod contracts;
+#[cfg(feature = "cli")]
+pub mod dead_letters;
 #[cfg(feature = "cli")]
 pub mod driver;
 #[cfg(feature = "cli")]

@@ -2,9 +2,11 @@
 
 pub mod bench;
 pub mod contract;
+pub mod dead_letter;
 pub mod demo;
 pub mod migrate;
 pub mod run;
+mod since;
 pub mod venue;
 
 use std::panic::AssertUnwindSafe;
@@ -18,6 +20,7 @@ use crate::demo::DemoError;
 use crate::fault::{Fault, chain, exit};
 use crate::telemetry::{LogFormat, init_logs};
 use contract::ContractFault;
+use dead_letter::DeadLetterFault;
 
 /// A transactional outbox relay for PostgreSQL and Apache Kafka.
 #[derive(Debug, Parser)]
@@ -51,6 +54,8 @@ pub enum Command {
     Migrate(migrate::MigrateArgs),
     /// Plan and apply data contracts, and see what is registered.
     Contract(contract::ContractArgs),
+    /// See what was refused and why, and publish it again after the fix.
+    DeadLetter(dead_letter::DeadLetterArgs),
     /// Run the relay.
     Run,
 }
@@ -62,6 +67,7 @@ impl Command {
             Self::Demo(_) => Some(demo::LOG_FILTER),
             Self::Bench(_) => Some(bench::LOG_FILTER),
             Self::Contract(_) => Some(contract::LOG_FILTER),
+            Self::DeadLetter(_) => Some(dead_letter::LOG_FILTER),
             Self::BenchNull(_) | Self::Migrate(_) | Self::Run => None,
         }
     }
@@ -99,6 +105,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             Command::BenchNull(arguments) => bench::null(arguments, path, &mut std::io::stdout()).await,
             Command::Migrate(arguments) => migrate::run(arguments, path, &mut std::io::stdout()).await,
             Command::Contract(arguments) => contract::run(arguments, path, &mut std::io::stdout()).await,
+            Command::DeadLetter(arguments) => dead_letter::run(arguments, path, &mut std::io::stdout()).await,
             Command::Run => run::run(path).await,
         }
     });
@@ -116,6 +123,8 @@ fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
     let of_bench = || error.downcast_ref::<BenchError>().map(BenchError::exit_code);
     let of_contract = || error.downcast_ref::<ContractFault>().map(ContractFault::exit_code);
+    let of_dead_letter = || error.downcast_ref::<DeadLetterFault>().map(DeadLetterFault::exit_code);
     let code = fault.map(Fault::exit_code).or_else(of_demo).or_else(of_bench).or_else(of_contract);
+    let code = code.or_else(of_dead_letter);
     ExitCode::from(code.unwrap_or(exit::FAILED))
 }

@@ -4,6 +4,7 @@
 mod bench;
 mod chaos;
 mod contracts;
+mod dead_letters;
 mod first;
 mod demo;
 mod examples;

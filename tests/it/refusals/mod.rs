@@ -42,7 +42,7 @@ fn emit(schema: &str, key: &str, payload: &str) -> String {
 }
 
 /// Makes a topic with one partition, and waits until clients see it.
-async fn create_topic(harness: &Harness, topic: &str, config: &[(&str, &str)]) {
+pub(crate) async fn create_topic(harness: &Harness, topic: &str, config: &[(&str, &str)]) {
     let new = config
         .iter()
         .fold(NewTopic::new(topic, 1, TopicReplication::Fixed(1)), |new, (name, value)| new.set(name, value));
