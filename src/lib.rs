@@ -34,6 +34,7 @@
 //! | [`sink`] | edge 2: the Kafka producer, its transactions, and the topics |
 //! | [`contracts`] | edge 3: what the database says about schema versions; and contract files, which become them |
 //! | [`dead_letters`] | what was refused and why, and publishing it again after the fix, once |
+//! | [`doctor`] | everything that a first run can trip over, looked at without changing anything |
 //! | [`driver`] | the relay's loop and its only `select!`: carries values between the edges and the core |
 //! | [`fault`] | where an error becomes an end of the process, with its exit code |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
@@ -103,6 +104,8 @@ pub mod sink;
 pub mod contracts;
 #[cfg(feature = "cli")]
 pub mod dead_letters;
+#[cfg(feature = "cli")]
+pub mod doctor;
 #[cfg(feature = "cli")]
 pub mod driver;
 #[cfg(feature = "cli")]

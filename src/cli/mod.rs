@@ -4,6 +4,7 @@ pub mod bench;
 pub mod contract;
 pub mod dead_letter;
 pub mod demo;
+pub mod doctor;
 pub mod migrate;
 pub mod run;
 mod since;
@@ -21,6 +22,7 @@ use crate::fault::{Fault, chain, exit};
 use crate::telemetry::{LogFormat, init_logs};
 use contract::ContractFault;
 use dead_letter::DeadLetterFault;
+use doctor::Unwell;
 
 /// A transactional outbox relay for PostgreSQL and Apache Kafka.
 #[derive(Debug, Parser)]
@@ -52,6 +54,8 @@ pub enum Command {
     BenchNull(bench::NullArgs),
     /// Create or update schema outbox in the database.
     Migrate(migrate::MigrateArgs),
+    /// Check everything that a first run can trip over, and change nothing.
+    Doctor(doctor::DoctorArgs),
     /// Plan and apply data contracts, and see what is registered.
     Contract(contract::ContractArgs),
     /// See what was refused and why, and publish it again after the fix.
@@ -67,6 +71,7 @@ impl Command {
             Self::Demo(_) => Some(demo::LOG_FILTER),
             Self::Bench(_) => Some(bench::LOG_FILTER),
             Self::Contract(_) => Some(contract::LOG_FILTER),
+            Self::Doctor(_) => Some(doctor::LOG_FILTER),
             Self::DeadLetter(_) => Some(dead_letter::LOG_FILTER),
             Self::BenchNull(_) | Self::Migrate(_) | Self::Run => None,
         }
@@ -104,6 +109,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             Command::Bench(arguments) => bench::run(arguments, &mut std::io::stdout()).await,
             Command::BenchNull(arguments) => bench::null(arguments, path, &mut std::io::stdout()).await,
             Command::Migrate(arguments) => migrate::run(arguments, path, &mut std::io::stdout()).await,
+            Command::Doctor(arguments) => doctor::run(arguments, path, &mut std::io::stdout()).await,
             Command::Contract(arguments) => contract::run(arguments, path, &mut std::io::stdout()).await,
             Command::DeadLetter(arguments) => dead_letter::run(arguments, path, &mut std::io::stdout()).await,
             Command::Run => run::run(path).await,
@@ -125,6 +131,7 @@ fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     let of_contract = || error.downcast_ref::<ContractFault>().map(ContractFault::exit_code);
     let of_dead_letter = || error.downcast_ref::<DeadLetterFault>().map(DeadLetterFault::exit_code);
     let code = fault.map(Fault::exit_code).or_else(of_demo).or_else(of_bench).or_else(of_contract);
-    let code = code.or_else(of_dead_letter);
+    let of_doctor = || error.downcast_ref::<Unwell>().map(Unwell::exit_code);
+    let code = code.or_else(of_dead_letter).or_else(of_doctor);
     ExitCode::from(code.unwrap_or(exit::FAILED))
 }

@@ -33,6 +33,7 @@ pub use confirm::confirm_without_stream;
 pub use error::{SourceError, TableName};
 pub use notes::{backfill_done, note_positions};
 pub use open::{Origin, Resume, STATUS_INTERVAL, Source, SourceOptions, connect, reconnect};
+pub(crate) use slot::explain_refusal;
 pub use slot::{
     CreatedSlot, Server, SlotState, System, check_publication, check_slot_name, create_slot, drop_slot,
     identify_system, inspect_slot,

@@ -58,7 +58,7 @@ pub(crate) async fn alter_topic(harness: &Harness, topic: &str, name: &str, valu
     assert!(changed[0].is_ok(), "{changed:?}");
 }
 
-fn admin(harness: &Harness) -> AdminClient<DefaultClientContext> {
+pub(crate) fn admin(harness: &Harness) -> AdminClient<DefaultClientContext> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", harness.kafka());
     for (name, value) in harness.kafka_login("admin") {
