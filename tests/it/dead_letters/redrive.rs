@@ -1,7 +1,11 @@
 //! A schema that nobody had registered: from the dead letter to the topic, once.
 
+use rdkafka::admin::AdminOptions;
+use rdkafka::{Offset, TopicPartitionList};
+
 use super::{Desk, refuse};
-use crate::harness::{Harness, Received};
+use crate::harness::{Harness, Received, Relay};
+use crate::refusals::admin;
 
 fn names(record: &Received) -> Vec<&str> {
     record.headers.iter().map(|(name, _)| name.as_str()).collect()
@@ -79,6 +83,51 @@ async fn letters_of_a_topic_that_was_made_again_are_others() {
             harness.delete_topic(&letters).await;
         }
     }
+}
+
+/// A mark lives for as long as its letter.
+#[tokio::test(flavor = "multi_thread")]
+async fn marks_of_letters_that_have_expired_are_taken_away() {
+    let harness = Harness::migrated("redrive_expired").await;
+    let (desk, letters) = (Desk::new(&harness), harness.topic("dead-letter"));
+    drop(refuse(&harness, "order.lost", 3).await);
+    harness.register("order.lost").await;
+    assert_eq!(desk.redrive(&["--all"]).counts(), [3, 0, 0]);
+    let mut before = TopicPartitionList::new();
+    before.add_partition_offset(&letters, 0, Offset::Offset(2)).expect("a valid offset");
+    admin(&harness).delete_records(&before, &AdminOptions::new()).await.expect("kafka answers");
+    let ended = desk.redrive(&["--all"]);
+    assert_eq!((ended.code, ended.counts()), (Some(0), [0, 0, 1]), "{ended:?}");
+    let key = format!("{letters}/0/");
+    let ours = move |records: &[Received]| {
+        records.iter().filter(|record| record.key_text().is_some_and(|found| found.starts_with(&key))).count()
+    };
+    let enough = ours.clone();
+    let marks = harness
+        .consume_until(&["walpost.redriven"], "three marks, two taken away", move |records| enough(records) >= 5)
+        .await;
+    assert_eq!(ours(&marks), 5);
+    let gone = marks.iter().filter(|mark| mark.value.is_none()).filter_map(Received::key_text);
+    let gone: Vec<_> = gone.filter_map(|found| found.strip_prefix(&letters)).collect();
+    assert_eq!(gone, ["/0/0", "/0/1"]);
+}
+
+/// Its letters are in transactions, as its records are.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_29_letters_of_a_relay_that_delivers_exactly_once() {
+    let harness = Harness::migrated("redrive_exact").await;
+    let (desk, topic) = (Desk::new(&harness), harness.topic("order.lost"));
+    let mut relay = Relay::start_with(&crate::exactly_once::exact(&harness, ""));
+    relay.ready().await;
+    harness.execute(&super::insert("order.lost", 3)).await;
+    harness.consume(&harness.topic("dead-letter"), 3).await;
+    harness.register("order.lost").await;
+    for counts in [[3, 0, 0], [0, 0, 3]] {
+        let ended = desk.redrive(&["--all"]);
+        assert_eq!((ended.code, ended.counts()), (Some(0), counts), "{ended:?}");
+    }
+    assert_eq!(harness.consume(&topic, 3).await.len(), 3);
+    assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
