@@ -38,8 +38,11 @@ pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
         Ok((producer, admin)) => (producer, Arc::new(admin)),
         Err(error) => return vec![failure("kafka", chain(&SinkError::Create(error)))],
     };
+    let letters = config.relay.dead_letter_topic.as_str().to_owned();
+    // Of one topic: a cluster may have very many.
+    let topic = letters.clone();
     let ask = move || {
-        let found = producer.client().fetch_metadata(None, FIRST_ANSWER);
+        let found = producer.client().fetch_metadata(Some(&topic), FIRST_ANSWER);
         found.map(|metadata| metadata.brokers().len())
     };
     let cluster = tokio::task::spawn_blocking(ask).await.expect("fetching metadata does not panic");
@@ -52,7 +55,6 @@ pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
     };
     let plural = if brokers == 1 { "broker" } else { "brokers" };
     let mut findings = vec![ok("kafka", format!("{servers}: {brokers} {plural}"))];
-    let letters = config.relay.dead_letter_topic.as_str().to_owned();
     let mut all: Vec<(String, Use, TopicSettings)> =
         wanted.into_iter().map(|(name, settings)| (name, Use::Events, settings)).collect();
     all.push((letters.clone(), Use::DeadLetters, TopicSettings::default()));
