@@ -94,7 +94,7 @@ pub struct ListArgs {
 /// What [`DeadLetterCommand::Show`] takes.
 #[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
-    /// The letter, as list shows it: <partition>/<offset>.
+    /// The letter, as list shows it: partition and offset, such as 0/12.
     #[arg(value_name = "LETTER")]
     pub letter: LetterId,
 
@@ -115,7 +115,7 @@ pub struct ShowArgs {
 #[derive(Args, Clone, Debug)]
 #[command(group = clap::ArgGroup::new("which").args(["letters", "all", "contract", "code", "since", "until"]).required(true).multiple(true))]
 pub struct RedriveArgs {
-    /// These letters, as list shows them: <partition>/<offset>.
+    /// These letters, as list shows them: partition and offset, such as 0/12.
     #[arg(value_name = "LETTER", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
     pub letters: Vec<LetterId>,
 
