@@ -33,6 +33,8 @@
 //! | [`relay`] | the pure core: no input or output, no clock, no async |
 //! | [`sink`] | edge 2: the Kafka producer, its transactions, and the topics |
 //! | [`contracts`] | edge 3: what the database says about schema versions; and contract files, which become them |
+//! | [`dead_letters`] | what was refused and why, and publishing it again after the fix, once |
+//! | [`doctor`] | everything that a first run can trip over, looked at without changing anything |
 //! | [`driver`] | the relay's loop and its only `select!`: carries values between the edges and the core |
 //! | [`positions`] | positions to go back to: bookmarks, the rewind window, and which moment a position was |
 //! | [`mod@replay`] | publishing again beside the relay: the driver over a copied slot or the tables, with a core of its own |
@@ -108,6 +110,10 @@ pub mod relay;
 pub mod sink;
 #[cfg(feature = "cli")]
 pub mod contracts;
+#[cfg(feature = "cli")]
+pub mod dead_letters;
+#[cfg(feature = "cli")]
+pub mod doctor;
 #[cfg(feature = "cli")]
 pub mod driver;
 #[cfg(feature = "cli")]

@@ -3,10 +3,13 @@
 pub mod bench;
 pub mod bookmark;
 pub mod contract;
+pub mod dead_letter;
 pub mod demo;
+pub mod doctor;
 pub mod migrate;
 pub mod replay;
 pub mod run;
+mod since;
 pub mod slot;
 pub mod status;
 pub mod venue;
@@ -24,6 +27,8 @@ use crate::positions::bookmark::BookmarkError;
 use crate::replay::ReplayError;
 use crate::telemetry::{LogFormat, init_logs};
 use contract::ContractFault;
+use dead_letter::DeadLetterFault;
+use doctor::Unwell;
 use replay::ReplayStopped;
 
 /// A transactional outbox relay for PostgreSQL and Apache Kafka.
@@ -56,8 +61,12 @@ pub enum Command {
     BenchNull(bench::NullArgs),
     /// Create or update schema outbox in the database.
     Migrate(migrate::MigrateArgs),
+    /// Check everything that a first run can trip over, and change nothing.
+    Doctor(doctor::DoctorArgs),
     /// Plan and apply data contracts, and see what is registered.
     Contract(contract::ContractArgs),
+    /// See what was refused and why, and publish it again after the fix.
+    DeadLetter(dead_letter::DeadLetterArgs),
     /// Run the relay.
     Run,
     /// Show the slot, and how the relay is.
@@ -80,6 +89,8 @@ impl Command {
             Self::Status(_) => Some(status::LOG_FILTER),
             Self::Replay(_) => Some(replay::LOG_FILTER),
             Self::Bookmark(_) => Some(bookmark::LOG_FILTER),
+            Self::Doctor(_) => Some(doctor::LOG_FILTER),
+            Self::DeadLetter(_) => Some(dead_letter::LOG_FILTER),
             Self::BenchNull(_) | Self::Migrate(_) | Self::Run | Self::Slot(_) => None,
         }
     }
@@ -116,7 +127,9 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             Command::Bench(arguments) => bench::run(arguments, &mut std::io::stdout()).await,
             Command::BenchNull(arguments) => bench::null(arguments, path, &mut std::io::stdout()).await,
             Command::Migrate(arguments) => migrate::run(arguments, path, &mut std::io::stdout()).await,
+            Command::Doctor(arguments) => doctor::run(arguments, path, &mut std::io::stdout()).await,
             Command::Contract(arguments) => contract::run(arguments, path, &mut std::io::stdout()).await,
+            Command::DeadLetter(arguments) => dead_letter::run(arguments, path, &mut std::io::stdout()).await,
             Command::Run => run::run(path).await,
             Command::Status(arguments) => status::run(arguments, path, &mut std::io::stdout()).await,
             Command::Slot(arguments) => slot::run(arguments, path, &mut std::io::stdout()).await,
@@ -141,8 +154,10 @@ fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     let of_replay = || error.downcast_ref::<ReplayError>().map(ReplayError::exit_code);
     let of_stopped = || error.downcast_ref::<ReplayStopped>().map(ReplayStopped::exit_code);
     let of_bookmark = || error.downcast_ref::<BookmarkError>().map(BookmarkError::exit_code);
-    let of_positions = || of_replay().or_else(of_stopped).or_else(of_bookmark);
-    let code =
-        fault.map(Fault::exit_code).or_else(of_demo).or_else(of_bench).or_else(of_contract).or_else(of_positions);
+    let of_dead_letter = || error.downcast_ref::<DeadLetterFault>().map(DeadLetterFault::exit_code);
+    let of_doctor = || error.downcast_ref::<Unwell>().map(Unwell::exit_code);
+    let code = fault.map(Fault::exit_code).or_else(of_demo).or_else(of_bench).or_else(of_contract);
+    let code = code.or_else(of_replay).or_else(of_stopped).or_else(of_bookmark);
+    let code = code.or_else(of_dead_letter).or_else(of_doctor);
     ExitCode::from(code.unwrap_or(exit::FAILED))
 }

@@ -137,7 +137,7 @@ fn parse(
 
 /// Reads `{"partitions": 6, "replication_factor": 3, "config": {"cleanup.policy": "compact"}}`; each key may be missing or
 /// null, which is the broker's default.
-fn topic_settings(json: &str) -> Result<TopicSettings, Malformed> {
+pub(crate) fn topic_settings(json: &str) -> Result<TopicSettings, Malformed> {
     let value: Value = serde_json::from_str(json).map_err(|_| Malformed::NoObject)?;
     let object = match value {
         Value::Null => return Ok(TopicSettings::default()),

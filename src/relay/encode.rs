@@ -29,8 +29,11 @@ pub mod names {
     pub const TOPIC: &str = "outbox-topic";
     /// An event's own headers as they came, in a dead letter, where they could not be read.
     pub const HEADERS: &str = "outbox-headers";
-    /// The size in bytes of a value that even the dead-letter topic could not take.
+    /// The size in bytes of a value that even the dead-letter topic could not take; 0 where the value is null, and key or headers were too
+    /// large.
     pub const VALUE_OMITTED: &str = "outbox-value-omitted";
+    /// Where a redriven record was a dead letter, and when it was redriven.
+    pub const REDRIVEN: &str = "outbox-redriven";
 }
 
 /// How many headers a row may bring. Each is looked for among the others, and costs an allocation in the client.
@@ -247,6 +250,14 @@ pub const fn size_in_batch(size: usize, headers: usize) -> usize {
     BATCH_HEADER + RECORD_OVERHEAD + headers * HEADER_OVERHEAD + size
 }
 
+/// A moment as `ce_time` has it: RFC 3339, UTC, microseconds.
+#[must_use]
+pub fn rfc3339(time: Timestamp) -> String {
+    let mut text = Inline::<32>::default();
+    text.push_time(time);
+    String::from_utf8_lossy(text.as_bytes()).into_owned()
+}
+
 /// Makes a record that came back into a dead letter: the same key, value and headers, and why.
 #[must_use]
 pub fn dead_letter(record: OwnedRecord, dead_letter_topic: &str, refusal: &Refusal) -> OwnedRecord {
@@ -270,7 +281,12 @@ pub fn shrink(letter: &mut OwnedRecord) -> bool {
     for value in letter.headers.iter_mut().filter_map(|(_, value)| value.as_mut()) {
         value.truncate(CUT_HEADER_BYTES);
     }
-    letter.size() < before
+    let is_smaller = letter.size() < before;
+    if is_smaller && letter.headers.iter().all(|(name, _)| name != names::VALUE_OMITTED) {
+        // A null value: what is left out is the rest, and whoever redrives letters must know.
+        letter.headers.push((names::VALUE_OMITTED.to_owned(), Some(b"0".to_vec())));
+    }
+    is_smaller
 }
 
 /// The headers that the smallest dead letter still has.

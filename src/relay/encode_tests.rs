@@ -142,3 +142,20 @@ fn a_dead_letter_keeps_the_record_and_tells_why() {
     assert!(letter.headers.iter().all(|(name, _)| name != "baggage"));
     assert!(!shrink(&mut letter), "there is nothing more to take");
 }
+
+#[test]
+fn a_tombstone_that_was_cut_says_so_and_one_that_was_not_says_nothing() {
+    let letter = |key: usize| OwnedRecord {
+        topic: "letters".to_owned(),
+        key: Some(vec![b'k'; key]),
+        value: None,
+        headers: vec![("id".to_owned(), Some(b"7".to_vec()))],
+        timestamp_millis: 0,
+    };
+    let (mut small, mut large) = (letter(10), letter(1_000_000));
+    assert!(!shrink(&mut small));
+    assert_eq!(small, letter(10));
+    assert!(shrink(&mut large));
+    assert_eq!(large.headers.last(), Some(&(names::VALUE_OMITTED.to_owned(), Some(b"0".to_vec()))));
+    assert_eq!(large.key, None);
+}

@@ -200,7 +200,7 @@ impl Publisher {
             Ok(headers) => (headers, None),
             Err(refusal) => (RowHeaders::unparsed(event.headers.as_deref()), Some(refusal)),
         };
-        let mut known = Known { row_headers, contract: None };
+        let mut known = Known { row_headers, contract: None, unregistered: None };
         let checked = match refusal.or(malformed) {
             Some(refusal) => Err(Stop::Refused(refusal)),
             None => self.check(event, &mut known, now),
@@ -246,10 +246,9 @@ impl Publisher {
             }
             known.contract = self.catalogue.contract(name, version, now)?;
             if known.contract.is_none() {
-                return Err(Stop::refused(
-                    RefusalCode::UnknownSchema,
-                    format!("no schema version {name}/{version} is registered; call outbox.register_schema_version"),
-                ));
+                let id = known.unregistered.insert(format!("{name}/{version}"));
+                let detail = format!("no schema version {id} is registered; call outbox.register_schema_version");
+                return Err(Stop::refused(RefusalCode::UnknownSchema, detail));
             }
         }
         let Some(topic) = known.topic(event) else {
@@ -344,6 +343,8 @@ impl Publisher {
 struct Known<'a> {
     contract: Option<Arc<Contract>>,
     row_headers: RowHeaders<'a>,
+    /// What the event names and nobody has registered, for who redrives its dead letter.
+    unregistered: Option<String>,
 }
 
 impl Known<'_> {
@@ -356,7 +357,7 @@ impl Known<'_> {
         let contract = self.contract.as_deref();
         ContractHeaders {
             name: event.schema.as_ref().map(|(name, _)| name.as_ref()),
-            data_schema: contract.map(|contract| contract.data_schema.as_str()),
+            data_schema: contract.map(|contract| contract.data_schema.as_str()).or(self.unregistered.as_deref()),
             format: contract.map(|contract| contract.schema_version.format),
         }
     }

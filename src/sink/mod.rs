@@ -63,6 +63,7 @@ mod outcome;
 mod partition;
 mod producer;
 mod pulse;
+mod reading;
 mod suspects;
 mod topics;
 mod transactions;
@@ -73,10 +74,11 @@ pub use memory::{MemoryBroker, MemorySink, Taken};
 pub use options::{ProducerOptions, PropertyError, PropertyFault, TopicFacts, TopicRules, validate_properties};
 pub use partition::partition_of;
 pub use producer::KafkaSink;
+pub use reading::{Found, Isolation, ReadingError, Span, TopicReader};
 pub use topics::{Topics, TopicsError};
 pub use transactions::{
-    Cluster, Kept, POSITIONS_TOPIC, PositionError, Started, StoredPosition, TransactionalSink, TransactionsError,
-    TransactionsOptions,
+    Batch, BatchError, BatchWriter, Cluster, Kept, POSITIONS_TOPIC, PositionError, Started, StoredPosition,
+    TransactionalSink, TransactionsError, TransactionsOptions,
 };
 
 /// Takes records and says what became of them. See the module's rules.

@@ -4,11 +4,13 @@
 //! polls. At some hundred thousand records a second that is a third of the sink's work, so these few calls are made here.
 
 use std::collections::HashMap;
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::ptr::{self, NonNull};
+use std::slice;
 use std::time::Duration;
 
 use rdkafka::bindings as native;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::{Producer, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -170,7 +172,51 @@ impl Drop for Headers {
     }
 }
 
+/// The headers of a message that was read, each name as the bytes that stand there: they may be any, and `rdkafka` panics on those that
+/// are no text.
+pub(super) fn headers(message: &BorrowedMessage<'_>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    // What rdkafka calls borrowed headers is librdkafka's own list, seen through a reference.
+    message.headers().map(|list| list_of(ptr::from_ref(list).cast())).unwrap_or_default()
+}
+
+#[expect(unsafe_code, reason = "rdkafka makes text of every name")]
+fn list_of(list: *const native::rd_kafka_headers_t) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let mut headers = Vec::new();
+    loop {
+        let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: the list lives as long as its message; what is pointed to lives as long as the list, and is copied. A name ends with a
+        // zero byte. Past the last header nothing is written and an error is returned.
+        unsafe {
+            let error =
+                native::rd_kafka_header_get_all(list, headers.len(), &raw mut name, &raw mut value, &raw mut length);
+            if RDKafkaErrorCode::from(error) != RDKafkaErrorCode::NoError {
+                return headers;
+            }
+            let name = CStr::from_ptr(name).to_bytes().to_vec();
+            let value = NonNull::new(value.cast_mut().cast::<u8>());
+            headers.push((name, value.map(|value| slice::from_raw_parts(value.as_ptr(), length).to_vec())));
+        }
+    }
+}
+
 /// Null is no value; an empty slice is an empty value, and its pointer is not null.
 fn pointer(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
     bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(unsafe_code, reason = "no safe call takes a name that is no text")]
+    fn a_header_whose_name_is_no_text_is_read_like_any_other() {
+        let list = Headers::new(&[Header { name: "a", value: Some(b"1") }, Header { name: "b", value: None }]);
+        let name = [0xFF_u8, 0xFE];
+        // SAFETY: name and value are copied by their lengths.
+        let added = unsafe { native::rd_kafka_header_add(list.0, name.as_ptr().cast(), 2, name.as_ptr().cast(), 0) };
+        assert_eq!(RDKafkaErrorCode::from(added), RDKafkaErrorCode::NoError);
+        let expected = [(b"a".to_vec(), Some(b"1".to_vec())), (b"b".to_vec(), None), (name.to_vec(), Some(Vec::new()))];
+        assert_eq!(list_of(list.0), expected);
+    }
 }

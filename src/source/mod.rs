@@ -48,6 +48,7 @@ pub use open::{Origin, Resume, STATUS_INTERVAL, Source, SourceOptions, connect, 
 pub use recreate::{Recreated, Scope, adopt, recreate};
 pub use replay::{Feed, TABLES_END, connect_replay};
 pub use report::{Noted, SlotReport, Standing, report};
+pub(crate) use slot::explain_refusal;
 pub use slot::{
     CreatedSlot, Server, SlotState, System, check_publication, check_slot_name, create_slot, drop_slot,
     identify_system, inspect_slot,

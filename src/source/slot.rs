@@ -53,6 +53,18 @@ impl Server {
         })
     }
 
+    /// Whether it is a standby.
+    #[must_use]
+    pub const fn is_standby(&self) -> bool {
+        self.standby
+    }
+
+    /// The setting `wal_level`.
+    #[must_use]
+    pub fn wal_level(&self) -> &str {
+        &self.wal_level
+    }
+
     /// Whether the server can decode for the relay.
     ///
     /// # Errors
@@ -260,7 +272,7 @@ pub(super) fn explain_creation(error: Error, control: &mut Connection, slot: &st
 
 /// What a replication connection that the server refused means. The control connection tells a full house of walsenders
 /// from a full server, which has the same code.
-pub(super) fn explain_refusal(error: Error, control: &mut Connection, role: &str) -> SourceError {
+pub(crate) fn explain_refusal(error: Error, control: &mut Connection, role: &str) -> SourceError {
     match error.sqlstate() {
         Some(sqlstate::INSUFFICIENT_PRIVILEGE) => SourceError::NoReplicationRole { role: role.to_owned() },
         Some(sqlstate::TOO_MANY_CONNECTIONS) => {

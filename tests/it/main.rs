@@ -4,6 +4,8 @@
 mod bench;
 mod chaos;
 mod contracts;
+mod doctor;
+mod dead_letters;
 mod first;
 mod demo;
 mod examples;

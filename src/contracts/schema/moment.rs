@@ -59,6 +59,12 @@ impl Moment {
         Some(Self { kind: Kind::Both, nanoseconds: days(date)? * DAY + nanoseconds })
     }
 
+    /// Milliseconds since 1970-01-01 00:00:00 UTC, where no offset means UTC and no time the day's beginning; `None` if it is a time alone.
+    #[must_use]
+    pub fn unix_millis(&self) -> Option<i64> {
+        (self.kind != Kind::Time).then(|| i64::try_from(self.nanoseconds.div_euclid(1_000_000)).ok())?
+    }
+
     /// Which is earlier; `None` if one is a date and the other a time.
     #[must_use]
     pub fn compare(&self, other: &Self) -> Option<Ordering> {

@@ -120,7 +120,7 @@ fn repeat(name: &'static str, stopped: &impl Fn() -> bool, mut call: impl FnMut(
     }
 }
 
-fn fatal(code: Code, text: String) -> Ended {
+pub(super) fn fatal(code: Code, text: String) -> Ended {
     match code {
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Ended::Fenced(text),
         code => Ended::Fatal(code, text),

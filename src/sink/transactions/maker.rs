@@ -44,18 +44,25 @@ impl TransactionsOptions {
     }
 }
 
-/// All that a producer is made of.
+/// All that a relay's producer is made of, and its position.
 #[derive(Clone)]
 pub(super) struct Maker {
-    pub(super) options: ProducerOptions,
+    pub(super) producers: Producers,
     pub(super) identity: TransactionsOptions,
-    pub(super) rules: TopicRules,
-    pub(super) connection: Arc<Connection>,
-    pub(super) log: LogGate,
     pub(super) topics: Arc<Topics>,
 }
 
-impl Maker {
+/// All that a producer is made of.
+#[derive(Clone)]
+pub(super) struct Producers {
+    pub(super) options: ProducerOptions,
+    pub(super) transactional_id: String,
+    pub(super) rules: TopicRules,
+    pub(super) connection: Arc<Connection>,
+    pub(super) log: LogGate,
+}
+
+impl Producers {
     /// How long the coordinator leaves a transaction open.
     pub(super) fn transaction_timeout(&self) -> Duration {
         let given = self.options.properties.get("transaction.timeout.ms").and_then(|value| value.parse().ok());
@@ -68,7 +75,7 @@ impl Maker {
         // An aborted transaction leaves no gap, and the producer goes on.
         config.remove("enable.gapless.guarantee");
         let timeout = self.transaction_timeout().as_millis();
-        config.set("transactional.id", self.identity.transactional_id());
+        config.set("transactional.id", &self.transactional_id);
         config.set("transaction.timeout.ms", timeout.to_string());
         // Before the coordinator gives the transaction up, which would look as if another relay had taken over.
         let pace = pace(&self.options, AGAIN_IN_TRANSACTIONS);
@@ -84,10 +91,10 @@ impl Maker {
         self,
         stopped: impl Fn() -> bool + Clone + Send + 'static,
     ) -> Result<Generation, SinkError> {
-        let id = self.identity.transactional_id();
+        let id = self.transactional_id.clone();
         loop {
-            let (maker, stopped) = (self.clone(), &stopped);
-            let generation = maker.start()?;
+            let stopped = &stopped;
+            let generation = self.start()?;
             let (generation, ended) = blocking(stopped, move |stopped| {
                 let ended = calls::init(&generation, &stopped);
                 (generation, ended)

@@ -27,6 +27,7 @@
 //! - A record that fails makes the transaction abortable; what else is queued fails with it. No gapless guarantee is needed.
 
 mod abort;
+mod batches;
 mod blame;
 mod calls;
 mod contents;
@@ -60,9 +61,10 @@ use crate::relay::boundary::{OwnedRecord, Ticket};
 use blame::{Blame, Reports};
 use calls::{Ended, Stop};
 use contents::Contents;
-use maker::Maker;
+use maker::{Maker, Producers};
 use recovery::{History, Recovered};
 
+pub use batches::{Batch, BatchError, BatchWriter};
 pub use error::TransactionsError;
 pub use maker::TransactionsOptions;
 pub use positions::{Cluster, Kept, POSITIONS_TOPIC, StoredPosition};
@@ -139,8 +141,10 @@ impl TransactionalSink {
         topics: Arc<Topics>,
     ) -> Self {
         let contents = Contents::new(options.max_in_flight, options.max_in_flight_bytes, Instant::now());
+        let transactional_id = identity.transactional_id();
+        let producers = Producers { options, transactional_id, rules, connection, log: LogGate::default() };
         Self {
-            maker: Maker { options, identity, rules, connection, log: LogGate::default(), topics },
+            maker: Maker { producers, identity, topics },
             stop: Stop::default(),
             cluster: None,
             generation: None,
@@ -199,7 +203,7 @@ impl TransactionalSink {
                 inbox.break_off();
                 Ok(())
             }
-            Phase::Open if self.contents.age(Instant::now()) > self.maker.transaction_timeout() / 3 * 2 => {
+            Phase::Open if self.contents.age(Instant::now()) > self.maker.producers.transaction_timeout() / 3 * 2 => {
                 // What is missing in it does not come; the coordinator would soon end it as if another relay had.
                 inbox.break_off();
                 Ok(())
@@ -212,7 +216,7 @@ impl TransactionalSink {
             }
             _ => Ok(()),
         }?;
-        self.maker.connection.set_outstanding(self.contents.len());
+        self.maker.producers.connection.set_outstanding(self.contents.len());
         Ok(())
     }
 
@@ -285,7 +289,9 @@ impl TransactionalSink {
         let is_idle = matches!(self.phase, Phase::Idle);
         match ended {
             // The client can't tell another relay from a time-out, but a young transaction has not timed out.
-            Ended::Fenced(_) if is_idle || self.contents.age(Instant::now()) < self.maker.transaction_timeout() => {
+            Ended::Fenced(_)
+                if is_idle || self.contents.age(Instant::now()) < self.maker.producers.transaction_timeout() =>
+            {
                 return Err(self.fenced());
             }
             Ended::Stopped => {
@@ -298,7 +304,7 @@ impl TransactionalSink {
             Ended::Done => {}
             Ended::Fenced(reason) | Ended::Lost(reason) | Ended::Fatal(_, reason) => {
                 tracing::warn!(reason, records = self.contents.len(), "kafka producer failed and is replaced");
-                self.maker.connection.count_restart();
+                self.maker.producers.connection.count_restart();
             }
         }
         self.recover()
@@ -334,7 +340,9 @@ impl TransactionalSink {
 
     /// Whether batches are too large for a topic that has come into use.
     fn must_renew(&self) -> bool {
-        self.generation.as_ref().is_some_and(|generation| generation.batch_bytes() > self.maker.rules.batch_bytes())
+        self.generation
+            .as_ref()
+            .is_some_and(|generation| generation.batch_bytes() > self.maker.producers.rules.batch_bytes())
     }
 
     fn fenced(&self) -> SinkError {

@@ -35,7 +35,7 @@ pub(super) async fn refusing(
 ) -> Result<Vec<(String, Code)>, SinkError> {
     let mut refusing = Vec::new();
     for record in records {
-        let generation = maker.clone().own(stopped.clone()).await?;
+        let generation = maker.producers.clone().own(stopped.clone()).await?;
         let topic = record.topic.clone();
         let found = blocking(stopped, move |stopped| {
             let found = try_record(generation, &record, &stopped);

@@ -71,7 +71,7 @@ impl Maker {
             return Err(self.fenced());
         }
         let refusing = probe::refusing(&self, probes, &stopped).await?;
-        let generation = self.clone().own(stopped.clone()).await?;
+        let generation = self.producers.clone().own(stopped.clone()).await?;
         let kept = self.read(&mut reader, Extent::Everything, &stopped).await?;
         let stored = kept.position().cloned();
         history.check(&stored, self.identity.position_key())?;
@@ -99,7 +99,7 @@ impl Maker {
             tokio::time::sleep(back_off).await;
             back_off = (back_off * 2).min(BACK_OFF.1);
         }
-        if self.rules.facts(POSITIONS_TOPIC).is_some_and(|facts| !facts.needs_key) {
+        if self.producers.rules.facts(POSITIONS_TOPIC).is_some_and(|facts| !facts.needs_key) {
             tracing::warn!(
                 topic = POSITIONS_TOPIC,
                 "the topic's cleanup.policy is not compact: positions may expire in it"
@@ -109,7 +109,7 @@ impl Maker {
     }
 
     fn reader(&self) -> Result<Arc<Reader>, SinkError> {
-        Reader::new(&self.options).map(Arc::new).map_err(SinkError::Create)
+        Reader::new(&self.producers.options).map(Arc::new).map_err(SinkError::Create)
     }
 
     /// Reads the relay's position.

@@ -127,12 +127,12 @@ impl Sink for TransactionalSink {
         if !matches!(self.phase, Phase::Idle | Phase::Open) || self.must_renew() {
             return Err(SendError::Full);
         }
-        let known = self.blame.refusal(record.topic).or_else(|| unfit(record, &self.maker.rules));
+        let known = self.blame.refusal(record.topic).or_else(|| unfit(record, &self.maker.producers.rules));
         if let Some(refusal) = known {
             return Err(SendError::Refused(refusal));
         }
         let on_their_way = self.generation.as_ref().map_or(0, super::Generation::outstanding);
-        let partitions = || self.maker.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
+        let partitions = || self.maker.producers.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
         let admission = self.warmup.admit(record.topic, record.key, partitions);
         if admission == Admission::Wait || !self.blame.may_send(ticket, on_their_way) {
             self.awaited = true;

@@ -41,7 +41,7 @@ fn in_doubt() -> TransactionalSink {
 }
 
 fn recover(sink: &mut TransactionalSink, stored: Option<StoredPosition>) -> Deliveries {
-    let generation = sink.maker.start().expect("a client needs no broker");
+    let generation = sink.maker.producers.start().expect("a client needs no broker");
     let mut deliveries = Deliveries::default();
     let kept = stored.map_or(Kept::Nothing, Kept::Position);
     sink.handle_recovered(Recovered { generation, kept, refusing: Vec::new() }, &mut deliveries);
@@ -85,7 +85,7 @@ async fn a_young_transaction_that_is_fenced_ends_the_sink_and_one_that_timed_out
     sink.phase = Phase::Open;
     let error = sink.handle_failed_call(Ended::Fenced("fenced".to_owned())).expect_err("another has taken over");
     assert!(matches!(error, SinkError::Transactions(TransactionsError::Fenced { .. })));
-    let long_ago = Instant::now() - sink.maker.transaction_timeout();
+    let long_ago = Instant::now() - sink.maker.producers.transaction_timeout();
     let mut deliveries = Deliveries::default();
     sink.contents.commit(&mut deliveries.acked, long_ago);
     sink.contents.begin(long_ago);

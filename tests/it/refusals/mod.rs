@@ -42,7 +42,7 @@ fn emit(schema: &str, key: &str, payload: &str) -> String {
 }
 
 /// Makes a topic with one partition, and waits until clients see it.
-async fn create_topic(harness: &Harness, topic: &str, config: &[(&str, &str)]) {
+pub(crate) async fn create_topic(harness: &Harness, topic: &str, config: &[(&str, &str)]) {
     let new = config
         .iter()
         .fold(NewTopic::new(topic, 1, TopicReplication::Fixed(1)), |new, (name, value)| new.set(name, value));
@@ -58,7 +58,7 @@ pub(crate) async fn alter_topic(harness: &Harness, topic: &str, name: &str, valu
     assert!(changed[0].is_ok(), "{changed:?}");
 }
 
-fn admin(harness: &Harness) -> AdminClient<DefaultClientContext> {
+pub(crate) fn admin(harness: &Harness) -> AdminClient<DefaultClientContext> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", harness.kafka());
     for (name, value) in harness.kafka_login("admin") {

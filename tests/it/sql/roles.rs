@@ -78,6 +78,8 @@ async fn the_relay_has_what_it_needs_and_no_more() -> anyhow::Result<()> {
         "insert into outbox.relay (slot, system_identifier, backfill) values ('walpost', '1', 'pending')",
         "update outbox.relay set backfill = 'done', position = '0/16B3748', updated_at = now() where slot = 'walpost'",
         "select * from outbox.relay",
+        // What walpost doctor asks.
+        "select version, success, checksum from outbox._migrations",
         "select * from outbox.maintain()",
         "select * from outbox.maintain(retention => interval '30 days', ahead => 2)",
     ] {
@@ -92,7 +94,8 @@ async fn the_relay_has_what_it_needs_and_no_more() -> anyhow::Result<()> {
         "select outbox.register_schema_version('x', '1', 'x')",
         "select outbox.drop_partitions(now())",
         "delete from outbox.relay",
-        "select from outbox._migrations",
+        "select description from outbox._migrations",
+        "delete from outbox._migrations",
         "create table outbox.mine ()",
         "drop publication outbox",
     ] {

@@ -1,0 +1,161 @@
+//! What the commands take.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::cli::since::moment;
+use crate::cli::venue::property;
+use crate::dead_letters::{LetterId, Selection};
+use crate::relay::boundary::RefusalCode;
+
+/// Dead letters: what was refused and why, and publishing it again after the fix.
+#[derive(Args, Clone, Debug)]
+pub struct DeadLetterArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DeadLetterCommand,
+}
+
+/// What to do with dead letters.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DeadLetterCommand {
+    /// List dead letters: the newest, without their payloads.
+    List(ListArgs),
+    /// Show one dead letter whole: headers, key and payload.
+    Show(ShowArgs),
+    /// Publish dead letters again, each once, after checking them against the contracts as they are now; exits with 65 if some stay.
+    Redrive(RedriveArgs),
+}
+
+/// Where Kafka is.
+#[derive(Args, Clone, Debug, Default)]
+pub struct KafkaArgs {
+    /// The brokers. Stands in place of the configuration's.
+    #[arg(long, value_name = "SERVERS")]
+    pub kafka: Option<String>,
+
+    /// A property of librdkafka that it takes to reach them, such as security.protocol=SSL; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
+    pub kafka_property: Vec<(String, String)>,
+}
+
+/// Which letters.
+#[derive(Args, Clone, Debug, Default)]
+pub struct FilterArgs {
+    /// Letters of this schema: its name, or name/version.
+    #[arg(long, value_name = "NAME")]
+    pub contract: Option<String>,
+
+    /// Letters that were refused for this reason, such as unknown_schema.
+    #[arg(long, value_name = "CODE", value_parser = code)]
+    pub code: Option<RefusalCode>,
+
+    /// Letters whose record's time is not before this: the time at which the event was committed. How long ago (2h), or a moment.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<i64>,
+
+    /// Letters whose record's time is before this.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub until: Option<i64>,
+}
+
+/// Whether letters were redriven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum State {
+    /// Not redriven yet.
+    Open,
+    /// Redriven.
+    Redriven,
+}
+
+/// What [`DeadLetterCommand::List`] takes.
+#[derive(Args, Clone, Debug)]
+pub struct ListArgs {
+    /// Which letters.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+
+    /// Only letters that are open, or only those that were redriven.
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<State>,
+
+    /// How many to list at most, the newest of all; the counts are of all.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub limit: u32,
+
+    /// Where Kafka is.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+
+    /// Report in one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What [`DeadLetterCommand::Show`] takes.
+#[derive(Args, Clone, Debug)]
+pub struct ShowArgs {
+    /// The letter, as list shows it: partition and offset, such as 0/12.
+    #[arg(value_name = "LETTER")]
+    pub letter: LetterId,
+
+    /// Show key, payload and headers in hexadecimal digits, also where they are text.
+    #[arg(long)]
+    pub hex: bool,
+
+    /// Where Kafka is.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+
+    /// Report in one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What [`DeadLetterCommand::Redrive`] takes.
+#[derive(Args, Clone, Debug)]
+#[command(group = clap::ArgGroup::new("which").args(["letters", "all", "contract", "code", "since", "until"]).required(true).multiple(true))]
+pub struct RedriveArgs {
+    /// These letters, as list shows them: partition and offset, such as 0/12.
+    #[arg(value_name = "LETTER", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
+    pub letters: Vec<LetterId>,
+
+    /// All letters.
+    #[arg(long, conflicts_with_all = ["contract", "code", "since", "until"])]
+    pub all: bool,
+
+    /// Which letters.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+
+    /// Publish nothing, and say what would be.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// The database. Stands in place of the configuration's.
+    // The value is not shown in the help: it may hold a password.
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// Where Kafka is.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+
+    /// Report in one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl FilterArgs {
+    pub(super) fn selection(&self) -> Selection {
+        let Self { contract, code, since, until } = self.clone();
+        Selection { contract, code, since, until, ..Selection::default() }
+    }
+}
+
+fn code(text: &str) -> Result<RefusalCode, String> {
+    let codes = RefusalCode::ALL;
+    codes
+        .into_iter()
+        .find(|code| code.as_str() == text)
+        .ok_or_else(|| format!("there are {}", codes.map(RefusalCode::as_str).join(", ")))
+}

@@ -1,0 +1,245 @@
+//! `walpost dead-letter`: what was refused and why, and publishing it again after the fix.
+
+mod args;
+mod json;
+mod text;
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write, stderr};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::ProgressBar;
+use sqlx::ConnectOptions as _;
+
+use crate::config::{Config, process_environment};
+use crate::contracts::registered::RegistryError;
+use crate::dead_letters::registry::Registry;
+use crate::dead_letters::{Letter, Listing, Outcome, RedriveError, Redriving, Selection, Shelf, ShelfError};
+use crate::fault::{Fault, exit};
+use crate::sink::{BatchError, Connection, ProducerOptions, SinkError, TopicRules, Topics, TransactionsError};
+use crate::venue::style;
+
+pub use args::{DeadLetterArgs, DeadLetterCommand, FilterArgs, KafkaArgs, ListArgs, RedriveArgs, ShowArgs, State};
+
+/// The log's filter unless the user has one: what fails is told at the end.
+pub const LOG_FILTER: &str = "error";
+
+/// How long Kafka may take to answer for the first time.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+
+/// A command on dead letters has no result, or not the one that was wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeadLetterFault {
+    /// Reading them.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    /// Redriving them.
+    #[error(transparent)]
+    Redrive(#[from] RedriveError),
+    /// Some were not redriven.
+    #[error("{0} dead letters stay in topic {1}; their reasons are in the report")]
+    Stay(u64, String),
+    /// No such letter.
+    #[error("there is no dead letter {0} in topic {1}; walpost dead-letter list shows those that are there")]
+    Missing(String, String),
+}
+
+impl DeadLetterFault {
+    /// The code that the process ends with.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Stay(..) => exit::REFUSED,
+            Self::Missing(..) => exit::FAILED,
+            Self::Shelf(error) | Self::Redrive(RedriveError::Shelf(error)) => match error {
+                ShelfError::Sink(SinkError::Create(_)) => exit::CONFIGURATION,
+                ShelfError::Sink(_) | ShelfError::Reading(_) | ShelfError::Hidden => exit::UNAVAILABLE,
+            },
+            Self::Redrive(RedriveError::Registry(error)) => match error {
+                RegistryError::NotMigrated(_) | RegistryError::Locked(_) => exit::UNAVAILABLE,
+                RegistryError::NotAllowed { .. } | RegistryError::Failed { .. } | RegistryError::Differs(_) => {
+                    exit::FAILED
+                }
+            },
+            Self::Redrive(RedriveError::Batch { source: BatchError::Sink(error), .. }) => match error {
+                SinkError::Create(_)
+                | SinkError::Transactions(TransactionsError::Timeout { .. } | TransactionsError::Unsupported) => {
+                    exit::CONFIGURATION
+                }
+                _ => exit::UNAVAILABLE,
+            },
+            Self::Redrive(
+                RedriveError::Topics(_)
+                | RedriveError::NoMarks(_)
+                | RedriveError::Aborted { .. }
+                | RedriveError::Batch { .. },
+            ) => exit::UNAVAILABLE,
+        }
+    }
+}
+
+/// Runs a command on dead letters and reports to `out`. `path` is the configuration file, if one was named.
+///
+/// # Errors
+/// A [`Fault`] or a [`DeadLetterFault`], which know their exit codes; or the report could not be written.
+pub async fn run(
+    args: &DeadLetterArgs,
+    path: Option<&Path>,
+    out: &mut (impl Write + IsTerminal + Send),
+) -> anyhow::Result<()> {
+    match &args.command {
+        DeadLetterCommand::List(args) => list(args, path, out).await,
+        DeadLetterCommand::Show(args) => show(args, path, out).await,
+        DeadLetterCommand::Redrive(args) => redrive(args, path, out).await,
+    }
+}
+
+async fn list(args: &ListArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
+    let desk = Desk::open(&args.kafka, None, path).await?;
+    let (selection, state) = (args.filter.selection(), args.state);
+    let mut listing = Listing::new(usize::try_from(args.limit).unwrap_or(usize::MAX));
+    let bar = bar();
+    let listing = desk
+        .read(move |shelf| {
+            let marks = shelf.marks()?;
+            let spans = shelf.spans()?;
+            let mut take = |letter: Letter| {
+                let is_redriven = marks.has(&letter);
+                if state.is_none_or(|state| (state == State::Redriven) == is_redriven) {
+                    listing.take(&letter, is_redriven);
+                }
+                ControlFlow::Continue(())
+            };
+            bar.set_length(spans.iter().map(|span| u64::try_from(span.end - span.start).unwrap_or(0)).sum());
+            shelf.letters(&spans, &selection, &mut |passed| bar.set_position(passed), &mut take)?;
+            bar.finish_and_clear();
+            Ok(listing)
+        })
+        .await?;
+    write(out, if args.json { json::list(&desk.topic, &listing) } else { text::list(&desk.topic, &listing) })
+}
+
+async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
+    let desk = Desk::open(&args.kafka, None, path).await?;
+    let id = args.letter;
+    let found = desk
+        .read(move |shelf| {
+            let marks = shelf.marks()?;
+            let mut found = None;
+            let selection = Selection { ids: [id].into(), ..Selection::default() };
+            shelf.letters(&shelf.spans()?, &selection, &mut |_| {}, &mut |letter| {
+                let is_redriven = marks.has(&letter);
+                found = Some((letter, is_redriven));
+                ControlFlow::Break(())
+            })?;
+            Ok(found)
+        })
+        .await?;
+    let Some((letter, is_redriven)) = found else {
+        return Err(DeadLetterFault::Missing(id.to_string(), desk.topic).into());
+    };
+    let shown = if args.json { json::show } else { text::show };
+    write(out, shown(&letter, is_redriven, args.hex))
+}
+
+async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
+    let desk = Desk::open(&args.kafka, args.database_url.as_deref(), path).await?;
+    let database = desk.config.postgres.connect.to_sqlx().disable_statement_logging();
+    let setup = Redriving {
+        options: desk.options.clone(),
+        topics: desk.topics,
+        dead_letter_topic: desk.topic.clone(),
+        create_topics: desk.config.relay.create_topics,
+        registry: Registry::new(database.connect().await.map_err(Fault::Database)?),
+        is_dry_run: args.dry_run,
+    };
+    let selection = Selection { ids: args.letters.iter().copied().collect(), ..args.filter.selection() };
+    let bar = bar();
+    let shown = bar.clone();
+    let progress = move |passed, total| {
+        shown.set_length(total);
+        shown.set_position(passed);
+    };
+    let outcome = crate::dead_letters::redrive::redrive(setup, selection, progress).await;
+    bar.finish_and_clear();
+    let outcome = outcome.map_err(DeadLetterFault::from)?;
+    let report = if args.json { json::outcome } else { text::outcome };
+    write(out, report(&desk.topic, &outcome, args.dry_run))?;
+    conclude(desk.topic, &outcome)
+}
+
+fn conclude(topic: String, outcome: &Outcome) -> anyhow::Result<()> {
+    if outcome.stays > 0 {
+        return Err(DeadLetterFault::Stay(outcome.stays, topic).into());
+    }
+    if !outcome.missing.is_empty() {
+        let missing: Vec<String> = outcome.missing.iter().map(ToString::to_string).collect();
+        return Err(DeadLetterFault::Missing(missing.join(", "), topic).into());
+    }
+    Ok(())
+}
+
+/// What every command works on.
+struct Desk {
+    config: Config,
+    options: ProducerOptions,
+    topics: Topics,
+    topic: String,
+}
+
+impl Desk {
+    /// Reads the configuration, and sees that Kafka is there.
+    async fn open(kafka: &KafkaArgs, database_url: Option<&str>, path: Option<&Path>) -> anyhow::Result<Self> {
+        let mut environment: BTreeMap<String, String> = process_environment().into_iter().collect();
+        let given =
+            [("WALPOST_POSTGRES__URL", database_url), ("WALPOST_KAFKA__BOOTSTRAP_SERVERS", kafka.kafka.as_deref())];
+        for (name, value) in given {
+            environment.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        }
+        for (name, value) in &kafka.kafka_property {
+            let name = name.to_uppercase().replace('.', "_");
+            environment.insert(format!("WALPOST_KAFKA__PROPERTIES__{name}"), value.clone());
+        }
+        let config = Config::load(path, environment).map_err(Fault::from)?;
+        let options = ProducerOptions {
+            bootstrap_servers: config.kafka.bootstrap_servers.clone(),
+            client_id: format!("walpost-{}", config.relay.name),
+            properties: config.kafka.properties.to_map(),
+            max_in_flight: config.relay.max_in_flight,
+            max_in_flight_bytes: config.relay.max_in_flight_bytes,
+        };
+        let connection = Arc::<Connection>::default();
+        let topics = Topics::new(&options, TopicRules::default(), Arc::clone(&connection)).map_err(Fault::from)?;
+        if !topics.reach(FIRST_ANSWER).await {
+            let (servers, reason) = (options.bootstrap_servers, connection.last_failure());
+            return Err(Fault::KafkaUnreachable { servers, within: FIRST_ANSWER, reason }.into());
+        }
+        let topic = config.relay.dead_letter_topic.as_str().to_owned();
+        Ok(Self { config, options, topics, topic })
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shelf) -> Result<T, ShelfError> + Send + 'static,
+    ) -> Result<T, DeadLetterFault> {
+        let (options, topic) = (self.options.clone(), self.topic.clone());
+        let reading = tokio::task::spawn_blocking(move || work(&Shelf::new(&options, &topic)?));
+        Ok(reading.await.expect("reading letters does not panic")?)
+    }
+}
+
+/// How far the topic has been read; nothing where stderr is no terminal.
+fn bar() -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    ProgressBar::new(0).with_style(style("  {bar:30.cyan} {pos} of {len} letters, {per_sec}, {eta} left"))
+}
+
+fn write(out: &mut impl Write, text: String) -> anyhow::Result<()> {
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write the report")
+}

@@ -1,0 +1,146 @@
+//! The reports for people. What stands in a letter may be anybody's: nothing of it reaches a terminal as a control character.
+
+use std::fmt::Write;
+
+use crate::dead_letters::{Letter, Listing, Outcome, Summary};
+use crate::venue::grouped;
+
+const NO_FAILURE: &str = "writing to a string does not fail";
+
+pub(super) fn list(topic: &str, listing: &Listing) -> String {
+    if listing.letters == 0 {
+        return format!("no such dead letter in topic {topic}\n");
+    }
+    let mut rows = vec![["LETTER", "CODE", "CONTRACT", "TOPIC", "TIME", "BYTES", "EVENT", "STATE"].map(str::to_owned)];
+    for summary in listing.summaries() {
+        let text = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), visible);
+        rows.push([
+            summary.letter.clone(),
+            summary.code.unwrap_or("-").to_owned(),
+            text(&summary.contract),
+            text(&summary.topic),
+            text(&summary.time),
+            grouped(u64::try_from(summary.bytes).unwrap_or(u64::MAX)),
+            text(&summary.event),
+            if summary.redriven { "redriven" } else { "open" }.to_owned(),
+        ]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 8] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    let shown = listing.summaries().len();
+    if u64::try_from(shown).unwrap_or(u64::MAX) < listing.letters {
+        writeln!(text, "the newest {shown} of {}; --limit shows more", grouped(listing.letters)).expect(NO_FAILURE);
+    }
+    let open = listing.open.iter().map(|(code, count)| format!("{} {code}", grouped(*count)));
+    let redriven = (listing.redriven > 0).then(|| format!("{} redriven", grouped(listing.redriven)));
+    writeln!(text, "{topic}: {}", open.chain(redriven).collect::<Vec<_>>().join(", ")).expect(NO_FAILURE);
+    text
+}
+
+pub(super) fn show(letter: &Letter, is_redriven: bool, hex: bool) -> String {
+    let summary = Summary::of(letter, is_redriven);
+    let mut text = String::new();
+    let state = if is_redriven { "redriven" } else { "open" };
+    writeln!(text, "{} {} ({state})", summary.letter, summary.code.unwrap_or("no dead letter of walpost's"))
+        .expect(NO_FAILURE);
+    let pairs = [
+        ("reason", letter.detail().map(visible)),
+        ("event", summary.event.as_deref().map(visible)),
+        ("contract", summary.contract.as_deref().map(visible)),
+        ("topic", summary.topic.as_deref().map(visible)),
+        ("position", summary.position.as_deref().map(visible)),
+        ("time", summary.time.clone()),
+        ("bytes", Some(grouped(u64::try_from(summary.bytes).unwrap_or(u64::MAX)))),
+        ("key", Some(bytes(letter.record.key.as_deref(), hex))),
+    ];
+    for (name, value) in pairs {
+        writeln!(text, "{name:<9} {}", value.as_deref().unwrap_or("-")).expect(NO_FAILURE);
+    }
+    for (name, value) in &letter.record.headers {
+        writeln!(text, "{:<9} {}: {}", "header", visible(name), bytes(value.as_deref(), hex)).expect(NO_FAILURE);
+    }
+    writeln!(text, "value     {}", payload(letter.record.value.as_deref(), hex)).expect(NO_FAILURE);
+    text
+}
+
+/// A payload of several lines keeps them.
+fn payload(payload: Option<&[u8]>, hex: bool) -> String {
+    let lines = payload.and_then(|payload| std::str::from_utf8(payload).ok()).filter(|_| !hex);
+    match lines.filter(|text| !text.is_empty() && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t'))) {
+        Some(text) => text.to_owned(),
+        None => bytes(payload, hex),
+    }
+}
+
+/// Text as it is; what is no text, or is to be so, in hexadecimal digits.
+fn bytes(bytes: Option<&[u8]>, hex: bool) -> String {
+    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+        None => "null".to_owned(),
+        Some(([], _)) => "empty".to_owned(),
+        Some((_, Ok(text))) if !hex => visible(text),
+        Some((bytes, _)) => format!("hex {}", self::hex(bytes)),
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xF)]).collect()
+}
+
+/// Control characters as escapes.
+fn visible(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().collect::<String>() } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
+pub(super) fn outcome(topic: &str, outcome: &Outcome, is_dry_run: bool) -> String {
+    let mut text = String::new();
+    let sign = if is_dry_run { "would redrive" } else { "redriven" };
+    for redriven in &outcome.redriven_letters {
+        let version = redriven.version.as_deref().map(|version| format!(" as {}", visible(version)));
+        writeln!(text, "{} {sign} to {}{}", redriven.letter, redriven.topic, version.unwrap_or_default())
+            .expect(NO_FAILURE);
+    }
+    for staying in &outcome.staying_letters {
+        let detail = visible(&staying.stay.detail());
+        writeln!(text, "{} stays: {}: {detail}", staying.letter, staying.stay.code()).expect(NO_FAILURE);
+    }
+    let listed = outcome.redriven_letters.len() + outcome.staying_letters.len();
+    if u64::try_from(listed).unwrap_or(u64::MAX) < outcome.redriven + outcome.stays {
+        writeln!(text, "... the first of each kind").expect(NO_FAILURE);
+    }
+    let counts = [(outcome.redriven, sign), (outcome.stays, "stay"), (outcome.before, "redriven before")];
+    let counts: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", grouped(*count)))
+        .collect();
+    let counts = if counts.is_empty() { "no such dead letter".to_owned() } else { counts.join(", ") };
+    writeln!(text, "{topic}: {counts}").expect(NO_FAILURE);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        assert_eq!(bytes(Some(b"a\x1b[2Jb\n"), false), "a\\u{1b}[2Jb\\n");
+        assert_eq!(payload(Some(b"{\n\t\"a\": 1\n}"), false), "{\n\t\"a\": 1\n}");
+        assert_eq!(payload(Some(b"{\x07}"), false), "{\\u{7}}");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_digits() {
+        assert_eq!(bytes(Some(&[0xFF, 0x0A]), false), "hex ff0a");
+        assert_eq!(bytes(Some(b"AB"), true), "hex 4142");
+        assert_eq!((bytes(None, false), bytes(Some(b""), true)), ("null".to_owned(), "empty".to_owned()));
+    }
+}

@@ -1,0 +1,78 @@
+//! `walpost doctor`: checks everything that a first run can trip over, and says what mends it.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::config::{Config, process_environment};
+use crate::doctor;
+use crate::doctor::report::{Report, Verdict, failure, ok};
+use crate::fault::{Fault, exit};
+use crate::venue::Colour;
+
+/// The log's filter unless the user has one: what fails is in the report.
+pub const LOG_FILTER: &str = "off";
+
+/// Check everything that a first run can trip over, and change nothing.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// Report in one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Something keeps the relay from working.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} of the checks failed; each says what mends it")]
+pub struct Unwell(usize);
+
+impl Unwell {
+    /// The code that the process ends with.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        exit::UNAVAILABLE
+    }
+}
+
+/// Makes all checks and reports to `out`. `path` is the configuration file, if one was named.
+///
+/// # Errors
+/// A [`Fault`] if the configuration has mistakes, [`Unwell`] if a check fails; or the report could not be written.
+pub async fn run(args: &DoctorArgs, path: Option<&Path>, out: &mut (impl Write + IsTerminal)) -> anyhow::Result<()> {
+    let config = match Config::load(path, process_environment()) {
+        Ok(config) => config,
+        Err(errors) => {
+            let findings = errors.0.iter().map(|error| failure("configuration", error.to_string())).collect();
+            write(&Report { findings }, args.json, out)?;
+            return Err(Fault::from(errors).into());
+        }
+    };
+    let mut report = doctor::examine(&config).await;
+    report.findings.insert(0, ok("configuration", "no mistakes in it"));
+    write(&report, args.json, out)?;
+    match report.count(Verdict::Failure) {
+        0 => Ok(()),
+        failures => Err(Unwell(failures).into()),
+    }
+}
+
+fn write(report: &Report, as_json: bool, out: &mut (impl Write + IsTerminal)) -> anyhow::Result<()> {
+    let colour = Colour::of(out);
+    let text = if as_json {
+        let mut line = serde_json::to_string(report).context("write the report")?;
+        line.push('\n');
+        line
+    } else {
+        report.text(|verdict, word| {
+            let code = match verdict {
+                Verdict::Ok => Colour::GREEN,
+                Verdict::Warning => Colour::BOLD,
+                Verdict::Failure => Colour::RED,
+            };
+            colour.paint(code, word)
+        })
+    };
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write the report")
+}

@@ -1,0 +1,43 @@
+//! A moment on the command line: a date, a date and time, or how long ago.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::contracts::schema::moment::Moment;
+
+const UNITS: [(char, i64); 5] =
+    [('s', 1_000), ('m', 60_000), ('h', 3_600_000), ('d', 86_400_000), ('w', 7 * 86_400_000)];
+
+/// Reads a moment as milliseconds since the Unix epoch.
+pub(super) fn moment(text: &str) -> Result<i64, String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    read(text, i64::try_from(now).unwrap_or(i64::MAX))
+        .ok_or_else(|| "write how long ago, such as 90m, 2h or 7d, or a moment such as 2026-11-21T20:00:00Z".to_owned())
+}
+
+fn read(text: &str, now: i64) -> Option<i64> {
+    for (unit, millis) in UNITS {
+        if let Some(number) = text.strip_suffix(unit).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+        {
+            return number.parse::<i64>().ok()?.checked_mul(millis).and_then(|ago| now.checked_sub(ago));
+        }
+    }
+    Moment::parse(text)?.unix_millis()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    #[test]
+    fn a_moment_is_how_long_ago_or_a_date_with_or_without_a_time() {
+        let now = 1_000_000_000_000;
+        assert_eq!(read("90m", now), Some(now - 5_400_000));
+        assert_eq!(read("2w", now), Some(now - 1_209_600_000));
+        assert_eq!(read("1970-01-02", now), Some(86_400_000));
+        assert_eq!(read("1970-01-01T01:00:00+01:00", now), Some(0));
+        assert_eq!(read("1970-01-01T00:00:00.5Z", now), Some(500));
+        for bad in ["", "h", "-1h", "1.5h", "1y", "20:00:00", "yesterday", "99999999999999999999d", "2026-13-01"] {
+            assert_eq!(read(bad, now), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Dead letters as a tool: what was refused and why, and publishing it again after the fix.
+//!
+//! ```text
+//! dead-letter topic --reader--> letter --selection--> mend: by the contracts as they are now --> record + mark
+//!                                 ^ marks                ^ registered: Postgres                      |
+//!                         walpost.redriven <------------------- one Kafka transaction --------------+--> topic
+//! ```
+//!
+//! - [`letter`]: what is found in the topic, and what its headers say; pure, and ready for what anybody wrote there
+//! - [`selection`]: which letters are meant; pure
+//! - [`mend`](mod@mend): what a letter becomes, or why it stays; pure
+//! - [`marks`]: which letters were redriven; pure
+//! - [`listing`]: the newest in a line each; pure
+//! - [`shelf`]: reading letters and marks from Kafka
+//! - [`registry`]: schema versions, as Postgres has them now
+//! - [`redrive`](mod@redrive): publishes; [`outcome`] says what became of each
+//!
+//! # Once for each letter
+//!
+//! A letter stays in its topic, which nobody can take it out of; that it was redriven is a record in the compacted topic
+//! `walpost.redriven`, under the key `<dead-letter topic>/<partition>/<offset>`, in the same Kafka transaction as the redriven record. All
+//! redrives of one dead-letter topic have one transactional id, `walpost-redrive.<dead-letter topic>`: who takes it fences the one who
+//! has it and ends what he left open, and reads the marks after that, so a reader of committed records sees each letter once whatever
+//! dies and however many run. A mark holds a hash over its letter, so those of a topic that was deleted and made again mean
+//! nothing. This is so whether the relay delivers at least once or exactly once, and while it runs: it knows nothing of it.
+//!
+//! # Order
+//!
+//! Letters go out by partition and offset. A redriven record comes after later ones of its key that were not refused; its
+//! `outbox-position` still says where it belongs.
+
+pub mod letter;
+pub mod selection;
+pub mod mend;
+pub mod marks;
+pub mod listing;
+pub mod shelf;
+pub mod registry;
+pub mod outcome;
+pub mod redrive;
+
+pub use letter::{Letter, LetterId};
+pub use listing::{Listing, Summary};
+pub use outcome::Outcome;
+pub use redrive::{RedriveError, Redriving};
+pub use selection::Selection;
+pub use shelf::{Shelf, ShelfError};

@@ -1,0 +1,368 @@
+//! Asks Postgres. Nothing here writes: every statement is a select, in sessions that are set to read only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::judge::{self, Applied, Pace, Step};
+use super::report::{Finding, failure, ok};
+use crate::config::Config;
+use crate::contracts;
+use crate::fault::{Fault, chain};
+use crate::migrations::migrator;
+use crate::postgres::{Connection, Error, Row};
+use crate::relay::boundary::{Lsn, TopicSettings};
+use crate::source::{
+    Server, SlotState, SourceError, TableName, check_publication, explain_refusal, identify_system, inspect_slot,
+};
+
+/// How long a slot that is behind may take to be confirmed further: a relay reports each second.
+const CONFIRMING: Duration = Duration::from_secs(4);
+/// How often it is looked at.
+const TICK: Duration = Duration::from_millis(200);
+/// Most topics of schema versions that are looked at.
+const TOPICS: usize = 1_000;
+
+/// Topics that registered events go to, each with how it is to be made.
+pub type Wanted = BTreeMap<String, TopicSettings>;
+
+/// Makes every check, and tells what topics are wanted.
+pub async fn ask(config: &Config) -> (Vec<Finding>, Wanted) {
+    let config = config.clone();
+    tokio::task::spawn_blocking(move || {
+        let mut asking = Asking { findings: Vec::new(), wanted: Wanted::new() };
+        if let Err(error) = asking.ask(&config) {
+            asking.fail("postgres", error);
+        }
+        (asking.findings, asking.wanted)
+    })
+    .await
+    .expect("asking Postgres does not panic")
+}
+
+struct Asking {
+    findings: Vec<Finding>,
+    wanted: Wanted,
+}
+
+impl Asking {
+    fn fail(&mut self, check: &'static str, error: SourceError) {
+        let fault = Fault::from(error);
+        let advice = fault.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
+        self.findings.push(failure(check, format!("{}{advice}", chain(&fault))));
+    }
+
+    /// As it should be, or what the relay's start says.
+    fn judge(&mut self, check: &'static str, result: Result<String, SourceError>) -> bool {
+        match result {
+            Ok(what) => {
+                self.findings.push(ok(check, what));
+                true
+            }
+            Err(error) => {
+                self.fail(check, error);
+                false
+            }
+        }
+    }
+
+    /// # Errors
+    /// Postgres is not reached, or is not any more.
+    fn ask(&mut self, config: &Config) -> Result<(), SourceError> {
+        let connect = config.postgres.connect.clone().or_application_name("walpost doctor");
+        let mut control = Connection::open(&connect)?;
+        control.simple_query("set default_transaction_read_only = on; set statement_timeout = '30s'")?;
+        let server = Server::read(&mut control)?;
+        let encrypted = if control.is_encrypted() { ", encrypted" } else { "" };
+        let at = format!("{} as {}, database {}{encrypted}", control.endpoint(), server.role, server.database);
+        self.findings.push(ok("postgres", at));
+        self.findings.push(judge::version(server.version));
+        if server.is_standby() {
+            self.fail("primary", SourceError::Standby);
+            return Ok(());
+        }
+        self.findings.push(ok("primary", "the server is no standby"));
+        let level = server.wal_level().to_owned();
+        let level = if level == "logical" { Ok(level) } else { Err(SourceError::WalLevel { found: level }) };
+        self.judge("wal_level", level);
+        let slot = config.postgres.slot.as_str();
+        let found = inspect_slot(&mut control, server.version, slot)?;
+        self.capacity(&mut control, found.as_ref())?;
+        let system = self.replication(&mut control, config, &server)?;
+        self.settings(&mut control)?;
+        let has_schema = self.migrations(&mut control)?;
+        if has_schema {
+            self.rights(&mut control, &server)?;
+        }
+        self.tables(&mut control, config, &server, found.is_some())?;
+        if has_schema {
+            self.partitions(&mut control)?;
+            self.topics(&mut control)?;
+        }
+        self.slot(&mut control, slot, found, &server, system.as_deref(), has_schema)
+    }
+
+    fn capacity(&mut self, control: &mut Connection, slot: Option<&SlotState>) -> Result<(), SourceError> {
+        let rows = control.simple_query(
+            "select (select count(*) from pg_replication_slots), current_setting('max_replication_slots'), \
+             (select count(*) from pg_stat_replication), current_setting('max_wal_senders')",
+        )?;
+        let number = |column| rows.first().and_then(|row| row.text(column)?.parse().ok()).unwrap_or(0);
+        self.findings.push(judge::slots(number(0), number(1), slot.is_some()));
+        let has_sender = slot.is_some_and(|slot| slot.active_pid.is_some());
+        self.findings.push(judge::senders(number(2), number(3), has_sender));
+        Ok(())
+    }
+
+    /// The role's attribute, and whether pg_hba.conf lets a replication connection in. The cluster's system identifier, if so.
+    fn replication(
+        &mut self,
+        control: &mut Connection,
+        config: &Config,
+        server: &Server,
+    ) -> Result<Option<String>, SourceError> {
+        let rows =
+            control.simple_query("select rolreplication or rolsuper from pg_roles where rolname = current_user")?;
+        if !rows.first().is_some_and(|row| row.is_true(0)) {
+            self.fail("replication", SourceError::NoReplicationRole { role: server.role.clone() });
+            return Ok(None);
+        }
+        let opened = Connection::open_replication(&config.postgres.connect);
+        let opened = opened.map_err(|error| explain_refusal(error, control, &server.role));
+        let system = opened.and_then(|mut replication| {
+            let system = identify_system(&mut replication);
+            replication.close();
+            system
+        });
+        let system = system.map(|system| system.identifier);
+        let identifier = system.as_ref().ok().cloned();
+        match system {
+            // A full house is told by its own line.
+            Err(SourceError::SendersUsedUp { .. }) => {}
+            system => {
+                let role = &server.role;
+                self.judge("replication", system.map(|id| format!("role {role} may replicate; cluster {id}")));
+            }
+        }
+        Ok(identifier)
+    }
+
+    fn settings(&mut self, control: &mut Connection) -> Result<(), SourceError> {
+        let rows = control.simple_query(
+            "select name, setting from pg_settings where name in ('max_slot_wal_keep_size', 'idle_replication_slot_timeout')",
+        )?;
+        let number = |name: &str| {
+            let row = rows.iter().find(|row| row.text(0) == Some(name));
+            row.and_then(|row| row.text(1)?.parse::<i64>().ok())
+        };
+        self.findings.extend(number("max_slot_wal_keep_size").map(judge::keep_size));
+        self.findings.extend(number("idle_replication_slot_timeout").map(judge::idle_timeout));
+        Ok(())
+    }
+
+    /// Whether schema outbox is there.
+    fn migrations(&mut self, control: &mut Connection) -> Result<bool, SourceError> {
+        // By the catalog: what a role may not see has no name for it.
+        let rows = control.simple_query(
+            "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+                    where n.nspname = 'outbox' and c.relname = 'schema_version'), \
+             (select has_schema_privilege(n.oid, 'usage') and has_column_privilege(c.oid, 'version', 'select') \
+                    and has_column_privilege(c.oid, 'success', 'select') and has_column_privilege(c.oid, 'checksum', 'select') from pg_class c \
+                    join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'outbox' and c.relname = '_migrations')",
+        )?;
+        let is_true = |column| rows.first().is_some_and(|row| row.is_true(column));
+        let applied = match (is_true(0), is_true(1)) {
+            (false, _) => Applied::Nothing,
+            (true, false) => Applied::Unknown,
+            (true, true) => {
+                let sql =
+                    "select version, encode(checksum, 'hex') from outbox._migrations where success order by version";
+                let rows = control.simple_query(sql)?;
+                let step = |row: &Row| Some((row.text(0)?.parse().ok()?, unhex(row.text(1)?)));
+                Applied::Steps(rows.iter().filter_map(step).collect())
+            }
+        };
+        let known: Vec<Step> = migrator()
+            .iter()
+            .map(|migration| Step {
+                version: migration.version,
+                description: migration.description.to_string(),
+                checksum: migration.checksum.to_vec(),
+            })
+            .collect();
+        self.findings.push(judge::migrations(&applied, &known));
+        Ok(applied != Applied::Nothing)
+    }
+
+    /// What `walpost migrate --relay-role` gives.
+    fn rights(&mut self, control: &mut Connection, server: &Server) -> Result<(), SourceError> {
+        let rows = control.simple_query(
+            "select coalesce(bool_and(case c.relname when 'relay' then has_table_privilege(c.oid, 'select') \
+                    and has_table_privilege(c.oid, 'insert') and has_table_privilege(c.oid, 'update') \
+                    else has_table_privilege(c.oid, 'select') end), false) \
+                and has_schema_privilege(n.oid, 'usage') \
+                and (select coalesce(bool_and(has_function_privilege(p.oid, 'execute')), false) from pg_proc p \
+                     where p.pronamespace = n.oid and p.proname = 'maintain') \
+             from pg_namespace n join pg_class c on c.relnamespace = n.oid \
+                and c.relname in ('relay', 'schema_version', 'event') where n.nspname = 'outbox' group by n.oid",
+        )?;
+        let role = server.role.clone();
+        let has_all = rows.first().is_some_and(|row| row.is_true(0));
+        let result = if has_all {
+            Ok(format!("role {role} has its grants in schema outbox"))
+        } else {
+            Err(SourceError::NoPrivilege { role, doing: "use all of schema outbox that the relay needs" })
+        };
+        self.judge("rights", result);
+        Ok(())
+    }
+
+    fn tables(
+        &mut self,
+        control: &mut Connection,
+        config: &Config,
+        server: &Server,
+        has_slot: bool,
+    ) -> Result<(), SourceError> {
+        let publication = &config.postgres.publication;
+        let (mut hidden, mut is_fit) = (Vec::new(), true);
+        for outbox in &config.outboxes {
+            let table = TableName { schema: outbox.namespace.clone(), name: outbox.table.clone() };
+            let checked = check_publication(control, &server.database, publication, &table);
+            let is_published = self.judge("publication", checked.map(|()| format!("{publication} has table {table}")));
+            is_fit &= is_published;
+            let rows = control.query(
+                "select row_security_active(c.oid), has_table_privilege(c.oid, 'select') and has_schema_privilege(n.oid, 'usage') \
+                 from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2",
+                &[Some(&table.schema), Some(&table.name)],
+            )?;
+            let Some(row) = rows.first() else { continue };
+            if !row.is_true(1) && outbox.namespace != "outbox" {
+                let grant = format!(
+                    "role {} may not read {table}, and the first start reads it: run `grant select on {table} to {}`",
+                    server.role,
+                    crate::postgres::quote_identifier(&server.role)
+                );
+                self.findings.push(failure("rights", grant));
+            }
+            hidden.extend(row.is_true(0).then(|| table.to_string()));
+        }
+        if is_fit {
+            let sql = "select pubupdate or pubdelete or pubtruncate from pg_publication where pubname = $1";
+            let rows = control.query(sql, &[Some(publication)])?;
+            let changes = rows.first().is_some_and(|row| row.is_true(0));
+            self.findings.push(judge::replica_identity(publication, changes));
+        }
+        self.findings.push(judge::row_security(&server.role, &hidden, has_slot));
+        Ok(())
+    }
+
+    fn partitions(&mut self, control: &mut Connection) -> Result<(), SourceError> {
+        // As outbox.event_partitions has it, which the relay's role may not call.
+        control.simple_query("set timezone = 'UTC'; set datestyle = 'ISO, YMD'")?;
+        let rows = control.simple_query(
+            "select coalesce(floor(extract(epoch from max(substring(pg_get_expr(c.relpartbound, c.oid) \
+                    from 'TO \\(''([^'']+)''\\)')::timestamptz) - now()) / 86400), 0)::bigint \
+             from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class r on r.oid = i.inhparent \
+             join pg_namespace n on n.oid = r.relnamespace where n.nspname = 'outbox' and r.relname = 'event'",
+        )?;
+        let days = rows.first().and_then(|row| row.text(0)?.parse().ok()).unwrap_or(0);
+        self.findings.push(judge::partitions(days));
+        Ok(())
+    }
+
+    fn topics(&mut self, control: &mut Connection) -> Result<(), SourceError> {
+        let sql = format!(
+            "select topic, topic_config::text from outbox.schema_version where topic is not null and status <> 'retired' \
+             order by ordinal desc limit {TOPICS}"
+        );
+        let rows = match control.simple_query(&sql) {
+            Ok(rows) => rows,
+            // It is told by the line about rights.
+            Err(Error::Server(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for row in &rows {
+            let settings = row.text(1).and_then(|config| contracts::topic_settings(config).ok());
+            let topic = row.text(0).unwrap_or_default().to_owned();
+            self.wanted.entry(topic).or_insert_with(|| settings.unwrap_or_default());
+        }
+        let topics: BTreeSet<&String> = self.wanted.keys().collect();
+        let text = match topics.len() {
+            0 => "no schema version is registered yet: `walpost contract apply`, or outbox.register_schema_version"
+                .to_owned(),
+            count => format!("{} registered, with {count} topics", rows.len()),
+        };
+        self.findings.push(ok("schema_versions", text));
+        Ok(())
+    }
+
+    fn slot(
+        &mut self,
+        control: &mut Connection,
+        name: &str,
+        found: Option<SlotState>,
+        server: &Server,
+        system: Option<&str>,
+        has_schema: bool,
+    ) -> Result<(), SourceError> {
+        let kept = if has_schema { kept(control, name)? } else { None };
+        if let (Some((stored, _)), Some(system)) = (&kept, system)
+            && stored != system
+        {
+            let (slot, stored, found) = (name.to_owned(), stored.clone(), system.to_owned());
+            self.fail("slot", SourceError::SystemChanged { slot, stored, found });
+            return Ok(());
+        }
+        let Some(found) = found else {
+            let slot = name.to_owned();
+            match kept {
+                Some((_, backfill)) if backfill == "done" => self.fail("slot", SourceError::SlotMissing { slot }),
+                _ => self.findings.push(ok("slot", format!("{name} is not there yet: the first start makes it"))),
+            }
+            return Ok(());
+        };
+        if let Err(error) = found.check(name, &server.database) {
+            self.fail("slot", error);
+            return Ok(());
+        }
+        let user = match found.active_pid {
+            None => None,
+            Some(pid) => {
+                let sql = "select application_name from pg_stat_activity where pid = $1::text::int";
+                let rows = control.query(sql, &[Some(&pid.to_string())])?;
+                rows.first().and_then(|row| row.text(0)).filter(|name| !name.is_empty()).map(str::to_owned)
+            }
+        };
+        let pace = pace(control, name, &found, server.version)?;
+        self.findings.extend(judge::slot(name, &found, user.as_deref(), pace, server.version));
+        Ok(())
+    }
+}
+
+/// What the relay has noted of the slot: the cluster's system identifier, and how far the first backfill is.
+fn kept(control: &mut Connection, slot: &str) -> Result<Option<(String, String)>, SourceError> {
+    match control.query("select system_identifier, backfill from outbox.relay where slot = $1", &[Some(slot)]) {
+        Ok(rows) => Ok(rows.first().and_then(|row| Some((row.text(0)?.to_owned(), row.text(1)?.to_owned())))),
+        // It is told by the line about rights.
+        Err(Error::Server(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a slot that somebody streams from is confirmed further, or is at the end.
+fn pace(control: &mut Connection, slot: &str, found: &SlotState, version: u32) -> Result<Pace, SourceError> {
+    let rows = control.simple_query("select pg_current_wal_lsn()")?;
+    let end: Lsn = rows.first().and_then(|row| row.text(0)?.parse().ok()).unwrap_or_default();
+    let (since, first) = (Instant::now(), found.confirmed_flush);
+    let mut confirmed = first;
+    while found.active_pid.is_some() && confirmed < Some(end) && confirmed == first && since.elapsed() < CONFIRMING {
+        std::thread::sleep(TICK);
+        confirmed = inspect_slot(control, version, slot)?.and_then(|slot| slot.confirmed_flush);
+    }
+    Ok(Pace { end, moves: confirmed >= Some(end) || confirmed != first })
+}
+
+fn unhex(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().chunks_exact(2);
+    pairs.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+}

@@ -1,0 +1,85 @@
+use super::super::report::Verdict::{Failure, Ok, Warning};
+use super::*;
+
+fn found() -> SlotState {
+    SlotState {
+        plugin: Some("pgoutput".to_owned()),
+        database: Some("shop".to_owned()),
+        active_pid: Some(7),
+        restart_lsn: Some(Lsn(0)),
+        confirmed_flush: Some(Lsn(100)),
+        wal_status: Some("reserved".to_owned()),
+        invalidation: None,
+        failover: true,
+        temporary: false,
+        two_phase: false,
+    }
+}
+
+#[test]
+fn versions_14_to_18_are_fit() {
+    let verdicts = [130_022, 140_000, 180_003, 190_000].map(|number| version(number).verdict);
+    assert_eq!(verdicts, [Failure, Ok, Ok, Warning]);
+}
+
+#[test]
+fn what_is_used_up_matters_to_those_who_have_none_yet() {
+    for judge in [slots, senders] {
+        let verdicts = [judge(9, 10, false), judge(10, 10, false), judge(10, 10, true), judge(0, 0, false)];
+        assert_eq!(verdicts.map(|finding| finding.verdict), [Ok, Failure, Ok, Failure]);
+    }
+}
+
+#[test]
+fn neither_no_limit_nor_a_small_one_is_safe() {
+    assert_eq!(
+        [-1, 0, 1_023, 1_024, 1 << 40].map(|limit| keep_size(limit).verdict),
+        [Warning, Warning, Warning, Ok, Ok]
+    );
+    assert_eq!([-1, 0, 1].map(|seconds| idle_timeout(seconds).verdict), [Ok, Ok, Warning]);
+}
+
+#[test]
+fn migrations_that_are_missing_changed_or_newer_are_told() {
+    let step = |version| Step { version, description: "x".to_owned(), checksum: vec![1] };
+    let known = [step(1), step(2)];
+    let judge = |applied: &[(i64, u8)]| {
+        let steps = applied.iter().map(|(version, sum)| (*version, vec![*sum])).collect();
+        migrations(&Applied::Steps(steps), &known)
+    };
+    assert_eq!(judge(&[(1, 1), (2, 1)]).verdict, Ok);
+    assert_eq!(judge(&[(1, 1)]).what, "migration 2 (x) is missing: run `walpost migrate`");
+    assert_eq!(judge(&[(1, 1), (2, 9)]).verdict, Failure);
+    assert_eq!(judge(&[(1, 1), (2, 1), (3, 1)]).verdict, Warning);
+    assert_eq!(migrations(&Applied::Nothing, &known).verdict, Failure);
+    assert_eq!(migrations(&Applied::Unknown, &known).verdict, Ok);
+}
+
+#[test]
+fn a_slot_says_who_has_it_and_how_far_it_is() {
+    let judge = |found: &SlotState, moves, version| {
+        let pace = Pace { end: Lsn(2 << 30), moves };
+        slot("walpost", found, Some("walpost shop"), pace, version)
+            .into_iter()
+            .map(|f| (f.check, f.verdict))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(judge(&found(), true, 180_000), [("slot", Ok), ("retained_wal", Ok), ("failover", Ok)]);
+    assert_eq!(judge(&found(), true, 160_000).len(), 2, "older servers have no failover slots");
+    assert_eq!(judge(&found(), false, 160_000)[0].1, Warning);
+    let idle = SlotState { active_pid: None, failover: false, ..found() };
+    assert_eq!(judge(&idle, false, 170_000), [("slot", Ok), ("retained_wal", Warning), ("failover", Warning)]);
+    let temporary = SlotState { temporary: true, ..found() };
+    assert_eq!(judge(&temporary, true, 160_000)[0].1, Failure);
+    let threatened = SlotState { wal_status: Some("unreserved".to_owned()), ..found() };
+    assert_eq!(judge(&threatened, true, 160_000)[1].1, Warning);
+}
+
+#[test]
+fn policies_matter_to_the_first_start() {
+    let hidden = ["outbox.event".to_owned()];
+    let verdicts = [row_security("r", &[], false), row_security("r", &hidden, false), row_security("r", &hidden, true)];
+    assert_eq!(verdicts.map(|finding| finding.verdict), [Ok, Failure, Warning]);
+    assert_eq!([partitions(0), partitions(7)].map(|finding| finding.verdict), [Warning, Ok]);
+    assert_eq!([false, true].map(|changes| replica_identity("outbox", changes).verdict), [Ok, Warning]);
+}

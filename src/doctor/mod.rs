@@ -1,0 +1,31 @@
+//! `walpost doctor`: everything that a first run can trip over, a line each, with the command that mends it. It changes nothing, and
+//! works with nothing set up yet.
+//!
+//! - [`report`]: a finding, and what all of them come to; pure
+//! - [`judge`]: what is found of the server and the slot, as findings; pure
+//! - [`topics`]: the same for topics; pure
+//! - [`ask_postgres`], [`ask_kafka`]: ask; what the relay's start checks is asked in its words
+//!   ([`SourceError`](crate::source::SourceError))
+//! - `authorized`: what Kafka allows this client to do with a topic
+//!
+//! What can't be told without doing it is not claimed: whether Kafka allows a transactional id shows only when it is taken, which would
+//! fence a running relay.
+
+pub mod report;
+pub mod judge;
+pub mod topics;
+pub mod ask_postgres;
+pub mod ask_kafka;
+mod authorized;
+
+use crate::config::Config;
+use report::Report;
+
+/// Looks at everything.
+pub async fn examine(config: &Config) -> Report {
+    let mut report = Report::default();
+    let (in_postgres, wanted) = ask_postgres::ask(config).await;
+    report.findings.extend(in_postgres);
+    report.findings.extend(ask_kafka::ask(config, wanted).await);
+    report
+}

@@ -1,0 +1,52 @@
+//! What access control must allow.
+
+use walpost::sandbox::KafkaOptions;
+
+use super::{Desk, produce, refused};
+use crate::harness::{Harness, config};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_may_not_be_written_keeps_its_letters_and_no_others() {
+    let options = KafkaOptions { users: vec!["relay".to_owned()], ..KafkaOptions::default() };
+    let mut harness = Harness::with_own_kafka("redrive acls", options).await;
+    harness.migrate().await;
+    let letters = harness.topic("dead-letter");
+    let topics = ["order.placed", "order.secret"].map(|schema| harness.topic(schema));
+    for (schema, topic) in ["order.placed", "order.secret"].iter().zip(&topics) {
+        harness.register(schema).await;
+        crate::refusals::create_topic(&harness, topic, &[]).await;
+    }
+    crate::refusals::create_topic(&harness, &letters, &[]).await;
+    for (id, schema, topic) in [("1", "order.secret", &topics[1]), ("2", "order.placed", &topics[0])] {
+        produce(&harness, &letters, Some("{}"), &refused(schema, id, "not_authorized", topic));
+    }
+    let everyone = ["--add", "--allow-principal", "User:*", "--operation", "All"];
+    let resources = ["--topic", &topics[1], "--topic", "walpost.redriven", "--topic", &letters];
+    let kafka = harness.own_kafka();
+    kafka.acl(&[&everyone[..], &resources].concat()).await.expect("ACLs are kept");
+    let denied = ["--add", "--deny-principal", "User:relay", "--operation"];
+    kafka.acl(&[&denied[..], &["Write", "--topic", &topics[1]]].concat()).await.expect("ACLs are kept");
+
+    let login = harness.kafka_login("relay");
+    let properties: Vec<String> = login.iter().map(|(name, value)| format!("'{name}' = '{value}'")).collect();
+    let properties = format!("properties = {{ {} }}\n[http]", properties.join(", "));
+    let desk = Desk::with(&config(&harness, "").replace("[http]", &properties));
+    let ended = desk.redrive(&["--all"]);
+    assert_eq!((ended.code, ended.counts()), (Some(65), [1, 1, 0]), "{ended:?}");
+    assert_eq!(ended.staying(), [("0/0".to_owned(), "not_authorized".to_owned())]);
+    assert_eq!(harness.consume(&topics[0], 1).await.len(), 1);
+
+    let kafka = harness.own_kafka();
+    kafka.acl(&[&denied[..], &["Write", "--topic", "walpost.redriven"]].concat()).await.expect("ACLs are kept");
+    produce(&harness, &letters, Some("{}"), &refused("order.placed", "3", "not_authorized", &topics[0]));
+    let ended = desk.redrive(&["--all"]);
+    assert_eq!(ended.code, Some(69), "{ended:?}");
+    assert!(ended.err.contains("needs the topic walpost.redriven"), "{ended:?}");
+    assert_eq!(harness.consume(&topics[0], 1).await.len(), 1, "nothing is published that can't be marked");
+
+    let kafka = harness.own_kafka();
+    kafka.acl(&[&denied[..], &["Read", "--topic", &letters]].concat()).await.expect("ACLs are kept");
+    let ended = desk.run(&["list"]);
+    assert_eq!(ended.code, Some(69), "{ended:?}");
+    assert!(ended.err.contains("does not allow this client to read topic"), "{ended:?}");
+}

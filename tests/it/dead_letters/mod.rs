@@ -1,0 +1,175 @@
+//! `walpost dead-letter` against a real PostgreSQL and a real Kafka, on letters of a real relay and on what others wrote.
+
+mod acls;
+mod contracts;
+mod filters;
+mod hostile;
+mod once;
+mod redrive;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{Harness, Relay, config, walpost};
+
+/// The commands with a test's configuration.
+struct Desk {
+    folder: TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ended {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// Its report, which is one line of JSON.
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// How many letters were redriven, how many stay, and how many had been redriven before.
+    fn counts(&self) -> [u64; 3] {
+        let report = self.json();
+        ["redriven", "stay", "redriven_before"].map(|key| report[key].as_u64().expect("a count"))
+    }
+
+    /// Letters that stay, with their codes.
+    fn staying(&self) -> Vec<(String, String)> {
+        let report = self.json();
+        let stays = report["staying_letters"].as_array().expect("a list").iter();
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        stays.map(|stay| (text(&stay["letter"]), text(&stay["code"]))).collect()
+    }
+}
+
+impl Desk {
+    fn new(harness: &Harness) -> Self {
+        Self::with(&config(harness, ""))
+    }
+
+    fn with(config: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("walpost.toml"), config).expect("the configuration is written");
+        Self { folder }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = walpost();
+        command.arg("dead-letter").args(arguments).arg("--config").arg(self.folder.path().join("walpost.toml"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::of(&self.command(arguments).output().expect("the binary runs"))
+    }
+
+    fn redrive(&self, arguments: &[&str]) -> Ended {
+        self.run(&[&["redrive", "--json"], arguments].concat())
+    }
+
+    fn list(&self, arguments: &[&str]) -> Value {
+        let ended = self.run(&[&["list", "--json"], arguments].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.json()
+    }
+
+    /// Starts a redrive of everything, and waits until its first transaction is committed.
+    fn start_redrive(&self) -> Redriving {
+        let mut command = self.command(&["redrive", "--json", "--all", "--log", "walpost=debug"]);
+        let mut child = command.spawn().expect("the binary starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut said = String::new();
+        while !said.contains("dead letters redriven") {
+            assert_ne!(lines.read_line(&mut said).expect("it writes UTF-8"), 0, "it ended before: {said}");
+        }
+        Redriving { child, lines }
+    }
+}
+
+/// A redrive under way.
+struct Redriving {
+    child: Child,
+    lines: BufReader<std::process::ChildStderr>,
+}
+
+impl Redriving {
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    fn end(mut self) -> Ended {
+        let mut err = String::new();
+        while self.lines.read_line(&mut err).expect("it writes UTF-8") > 0 {}
+        let ended = Ended::of(&self.child.wait_with_output().expect("it can be waited for"));
+        Ended { err, ..ended }
+    }
+}
+
+/// A row that no registration is behind.
+fn insert(schema: &str, count: usize) -> String {
+    format!(
+        "insert into outbox.event (schema_name, schema_version, key, payload, headers) \
+         select '{schema}', '1', 'k' || n % 3, to_json(n), '{{\"traceparent\": \"00-1\"}}' from generate_series(1, {count}) n"
+    )
+}
+
+/// Has a relay make dead letters of so many events of a schema that nobody has registered.
+async fn refuse(harness: &Harness, schema: &str, count: usize) -> Relay {
+    let mut relay = Relay::start(harness, "");
+    relay.ready().await;
+    harness.execute(&insert(schema, count)).await;
+    let wanted = u64::try_from(count).expect("a small number");
+    relay.wait_for("refused", |status| status["dead_letters"]["unknown_schema"].as_u64() == Some(wanted)).await;
+    relay
+}
+
+/// Writes a record as anybody could.
+fn produce(harness: &Harness, topic: &str, value: Option<&str>, headers: &[(&str, &[u8])]) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", harness.kafka()).set("message.max.bytes", "10000000");
+    for (name, value) in harness.kafka_login("admin") {
+        config.set(name, value);
+    }
+    let producer: BaseProducer = config.create().expect("a Kafka client");
+    let list =
+        headers.iter().fold(OwnedHeaders::new(), |list, (key, value)| list.insert(Header { key, value: Some(*value) }));
+    let mut record = BaseRecord::to(topic).key("k").headers(list).partition(0);
+    if let Some(value) = value {
+        record = record.payload(value);
+    }
+    producer.send(record).map_err(|(error, _)| error).expect("the record is taken");
+    producer.flush(Duration::from_secs(30)).expect("the record is written");
+}
+
+/// The headers of a letter of `schema`, version 1, that its relay would have written.
+fn refused<'a>(schema: &'a str, id: &'a str, code: &'a str, topic: &'a str) -> Vec<(&'a str, &'a [u8])> {
+    let pairs = [
+        ("id", id),
+        ("schema", schema),
+        ("schema-version", "1"),
+        ("outbox-position", "0/1/1"),
+        ("outbox-relay", "walpost"),
+        ("outbox-error", code),
+        ("outbox-error-detail", "why"),
+        ("outbox-topic", topic),
+    ];
+    pairs.map(|(name, value)| (name, value.as_bytes())).to_vec()
+}

@@ -1,0 +1,67 @@
+//! Each letter once, whatever dies and however many redrives run.
+
+use std::collections::HashMap;
+
+use rustix::process::Signal;
+
+use super::{Desk, refuse};
+use crate::harness::Harness;
+
+/// Several transactions' worth.
+const LETTERS: usize = 2_000;
+
+/// Every event is in the topic once, for a reader of committed records, and each key's are in order.
+async fn assert_once(harness: &Harness, topic: &str) {
+    let records = harness.consume(topic, LETTERS).await;
+    let mut numbers: HashMap<&str, Vec<usize>> = HashMap::new();
+    for record in &records {
+        let number = record.value_text().and_then(|text| text.parse().ok()).expect("a number");
+        numbers.entry(record.key_text().expect("a key")).or_default().push(number);
+    }
+    for (key, numbers) in numbers {
+        let key = key.trim_start_matches('k').parse::<usize>().expect("a key's number");
+        let expected: Vec<usize> = (1..=LETTERS).filter(|number| number % 3 == key).collect();
+        assert_eq!(numbers, expected, "key {key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_29_redrives_that_are_killed_in_the_middle_leave_no_letter_out_and_none_twice() {
+    let harness = Harness::migrated("redrive_killed").await;
+    let desk = Desk::new(&harness);
+    let mut relay = refuse(&harness, "order.lost", LETTERS).await;
+    harness.register("order.lost").await;
+    for _ in 0..3 {
+        let redriving = desk.start_redrive();
+        redriving.signal(Signal::KILL);
+        redriving.end();
+    }
+    let ended = desk.redrive(&["--all"]);
+    let [redriven, stays, before] = ended.counts();
+    assert_eq!((ended.code, stays), (Some(0), 0), "{ended:?}");
+    assert!(redriven > 0 && before > 0, "no run was killed in the middle: {redriven} and {before}");
+    assert_eq!(redriven + before, LETTERS as u64);
+    assert_once(&harness, &harness.topic("order.lost")).await;
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_redrives_at_once_the_second_takes_over_and_the_first_writes_nothing_more() {
+    let harness = Harness::migrated("redrive_twice").await;
+    let desk = Desk::new(&harness);
+    let mut relay = refuse(&harness, "order.lost", LETTERS).await;
+    harness.register("order.lost").await;
+    let first = desk.start_redrive();
+    // Held where it is, most likely with a transaction open.
+    first.signal(Signal::STOP);
+    let second = desk.redrive(&["--all"]);
+    let [redriven, _, before] = second.counts();
+    assert_eq!(second.code, Some(0), "{second:?}");
+    assert!(redriven > 0 && before > 0 && redriven + before == LETTERS as u64, "{redriven} and {before}");
+    first.signal(Signal::CONT);
+    let first = first.end();
+    assert_eq!(first.code, Some(69), "{first:?}");
+    assert!(first.err.contains("another command took over"), "{first:?}");
+    assert_once(&harness, &harness.topic("order.lost")).await;
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}

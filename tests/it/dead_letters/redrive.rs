@@ -1,0 +1,156 @@
+//! A schema that nobody had registered: from the dead letter to the topic, once.
+
+use rdkafka::admin::AdminOptions;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::{Desk, refuse};
+use crate::harness::{Harness, Received, Relay};
+use crate::refusals::admin;
+
+fn names(record: &Received) -> Vec<&str> {
+    record.headers.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_29_a_letter_goes_to_its_topic_once_when_its_schema_is_registered() {
+    let harness = Harness::migrated("redrive").await;
+    let (desk, topic) = (Desk::new(&harness), harness.topic("order.lost"));
+    let mut relay = refuse(&harness, "order.lost", 3).await;
+    let listed = desk.list(&[]);
+    assert_eq!(listed["open"]["unknown_schema"], 3, "{listed}");
+    assert_eq!(listed["letters"][0]["contract"], "order.lost/1", "{listed}");
+
+    // Nothing is mended yet.
+    for arguments in [&["--all"][..], &["--all", "--dry-run"]] {
+        let ended = desk.redrive(arguments);
+        assert_eq!((ended.code, ended.counts()), (Some(65), [0, 3, 0]), "{ended:?}");
+        assert!(ended.staying().iter().all(|(_, code)| code == "unknown_schema"), "{ended:?}");
+        assert!(ended.err.contains("3 dead letters stay in topic"), "{ended:?}");
+    }
+
+    harness.register("order.lost").await;
+    let dry = desk.redrive(&["--all", "--dry-run"]);
+    assert_eq!((dry.code, dry.counts()), (Some(0), [3, 0, 0]), "{dry:?}");
+    assert_eq!(harness.partitions(&topic), 0, "a dry run makes no topic");
+    let ended = desk.redrive(&["--all"]);
+    assert_eq!((ended.code, ended.counts()), (Some(0), [3, 0, 0]), "{ended:?}");
+    assert_eq!(ended.json()["redriven_letters"][0]["schema_version"], "order.lost/1");
+
+    // One that goes the straight way shows how it would have been.
+    harness.register("order.known").await;
+    harness.execute("select outbox.emit('order.known', 'k1', '4', headers => '{\"traceparent\": \"00-1\"}')").await;
+    let straight = &harness.consume(&harness.topic("order.known"), 1).await[0];
+    let records = harness.consume(&topic, 3).await;
+    let letters = harness.consume(&harness.topic("dead-letter"), 3).await;
+    for letter in &letters {
+        let redriven = records.iter().find(|record| record.header("ce_id") == letter.header("ce_id"));
+        let redriven = redriven.unwrap_or_else(|| panic!("{letter:?} is not in {records:?}"));
+        assert_eq!((&redriven.key, &redriven.value), (&letter.key, &letter.value));
+        assert_eq!(redriven.timestamp_ms, letter.timestamp_ms);
+        for header in ["outbox-position", "ce_time", "ce_source", "outbox-relay", "traceparent", "ce_type"] {
+            assert_eq!(redriven.header(header), letter.header(header), "{header}");
+        }
+        assert_eq!(names(redriven), [&names(straight)[..], &["outbox-redriven"]].concat());
+        assert_eq!(redriven.header("ce_dataschema"), Some("order.lost/1"));
+        let mark = redriven.header("outbox-redriven").expect("it is marked");
+        assert!(mark.starts_with(&format!("{}/{} 2", letter.partition, letter.offset)), "{mark}");
+    }
+
+    let again = desk.redrive(&["--all"]);
+    assert_eq!((again.code, again.counts()), (Some(0), [0, 0, 3]), "{again:?}");
+    let one = desk.redrive(&["0/0"]);
+    assert_eq!((one.code, one.counts()), (Some(0), [0, 0, 1]), "{one:?}");
+    assert_eq!(harness.consume(&topic, 3).await.len(), 3);
+    let listed = desk.list(&["--state", "redriven"]);
+    assert_eq!((&listed["matching"], &listed["redriven"]), (&3.into(), &3.into()), "{listed}");
+    assert_eq!(desk.list(&["--state", "open"])["matching"], 0);
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}
+
+/// The offsets of a topic that was deleted begin again, and its old marks must not stand for other letters.
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_of_a_topic_that_was_made_again_are_others() {
+    let harness = Harness::migrated("redrive_again").await;
+    let (desk, letters) = (Desk::new(&harness), harness.topic("dead-letter"));
+    for round in 1..=2 {
+        let schema = format!("order.lost{round}");
+        drop(refuse(&harness, &schema, 2).await);
+        harness.register(&schema).await;
+        let ended = desk.redrive(&["--all"]);
+        assert_eq!((ended.code, ended.counts()), (Some(0), [2, 0, 0]), "{ended:?}");
+        assert_eq!(harness.consume(&harness.topic(&schema), 2).await.len(), 2);
+        if round == 1 {
+            harness.delete_topic(&letters).await;
+        }
+    }
+}
+
+/// A mark lives for as long as its letter.
+#[tokio::test(flavor = "multi_thread")]
+async fn marks_of_letters_that_have_expired_are_taken_away() {
+    let harness = Harness::migrated("redrive_expired").await;
+    let (desk, letters) = (Desk::new(&harness), harness.topic("dead-letter"));
+    drop(refuse(&harness, "order.lost", 3).await);
+    harness.register("order.lost").await;
+    assert_eq!(desk.redrive(&["--all"]).counts(), [3, 0, 0]);
+    let mut before = TopicPartitionList::new();
+    before.add_partition_offset(&letters, 0, Offset::Offset(2)).expect("a valid offset");
+    admin(&harness).delete_records(&before, &AdminOptions::new()).await.expect("kafka answers");
+    let ended = desk.redrive(&["--all"]);
+    assert_eq!((ended.code, ended.counts()), (Some(0), [0, 0, 1]), "{ended:?}");
+    let key = format!("{letters}/0/");
+    let ours = move |records: &[Received]| {
+        records.iter().filter(|record| record.key_text().is_some_and(|found| found.starts_with(&key))).count()
+    };
+    let enough = ours.clone();
+    let marks = harness
+        .consume_until(&["walpost.redriven"], "three marks, two taken away", move |records| enough(records) >= 5)
+        .await;
+    assert_eq!(ours(&marks), 5);
+    let gone = marks.iter().filter(|mark| mark.value.is_none()).filter_map(Received::key_text);
+    let gone: Vec<_> = gone.filter_map(|found| found.strip_prefix(&letters)).collect();
+    assert_eq!(gone, ["/0/0", "/0/1"]);
+}
+
+/// Its letters are in transactions, as its records are.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_29_letters_of_a_relay_that_delivers_exactly_once() {
+    let harness = Harness::migrated("redrive_exact").await;
+    let (desk, topic) = (Desk::new(&harness), harness.topic("order.lost"));
+    let mut relay = Relay::start_with(&crate::exactly_once::exact(&harness, ""));
+    relay.ready().await;
+    harness.execute(&super::insert("order.lost", 3)).await;
+    harness.consume(&harness.topic("dead-letter"), 3).await;
+    harness.register("order.lost").await;
+    for counts in [[3, 0, 0], [0, 0, 3]] {
+        let ended = desk.redrive(&["--all"]);
+        assert_eq!((ended.code, ended.counts()), (Some(0), counts), "{ended:?}");
+    }
+    assert_eq!(harness.consume(&topic, 3).await.len(), 3);
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_said_and_what_is_not_meant_is_not_done() {
+    let harness = Harness::migrated("redrive_nothing").await;
+    let desk = Desk::new(&harness);
+    let listed = desk.run(&["list"]);
+    assert_eq!(listed.code, Some(0), "no dead-letter topic is no dead letters: {listed:?}");
+    assert!(listed.out.starts_with("no such dead letter"), "{listed:?}");
+    let ended = desk.redrive(&["--all"]);
+    assert_eq!((ended.code, ended.counts()), (Some(0), [0, 0, 0]), "{ended:?}");
+    for arguments in [&["show", "0/7"][..], &["redrive", "0/7"]] {
+        let ended = desk.run(arguments);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.err.contains("there is no dead letter 0/7"), "{ended:?}");
+    }
+    for arguments in
+        [&["redrive"][..], &["redrive", "--all", "--code", "no_topic"], &["redrive", "x"], &["list", "--code", "x"]]
+    {
+        let ended = desk.run(arguments);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+    }
+    let ended = desk.run(&["list", "--kafka", "127.0.0.1:1"]);
+    assert_eq!(ended.code, Some(69), "{ended:?}");
+    assert!(ended.err.contains("did not answer"), "{ended:?}");
+}

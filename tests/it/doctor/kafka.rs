@@ -1,0 +1,119 @@
+//! Topics, their sizes, and what access control allows.
+
+use expect_test::expect;
+use rdkafka::admin::{AdminOptions, NewPartitions};
+use walpost::sandbox::KafkaOptions;
+
+use super::{changed, examine};
+use crate::harness::{Harness, config};
+use crate::refusals::{admin, alter_topic, create_topic};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_24_topics_that_are_missing_or_do_not_fit() {
+    let harness = Harness::migrated("doctor_topics").await;
+    let (orders, letters) = (harness.topic("order.placed"), harness.topic("dead-letter"));
+    harness.register("order.placed").await;
+    let (config, closed) = (config(&harness, ""), config(&harness, "create_topics = false\n"));
+    let before = examine(&closed);
+    let mut told = [before.of(&harness, "topic"), before.of(&harness, "dead_letter_topic")].concat().join("\n") + "\n";
+    create_topic(&harness, &orders, &[]).await;
+    create_topic(&harness, &letters, &[]).await;
+    let well = examine(&closed);
+    assert_eq!((well.code, well.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{well:?}");
+    assert!(well.of(&harness, "topic")[0].contains("1 partition, records up to 1.00 MiB, writable"), "{well:?}");
+
+    for (topic, property, value, back) in [
+        (&orders, "min.insync.replicas", "2", "1"),
+        (&letters, "cleanup.policy", "compact", "delete"),
+        (&orders, "max.message.bytes", "2000000", "1048588"),
+    ] {
+        alter_topic(&harness, topic, property, value).await;
+        wait_for(&harness, topic, property, value).await;
+        told += &changed(&harness, &well, &examine(&config));
+        alter_topic(&harness, topic, property, back).await;
+        wait_for(&harness, topic, property, back).await;
+    }
+    let small = config.replace("[http]", "properties = { 'message.max.bytes' = '1000000' }\n[http]");
+    told += &changed(&harness, &well, &examine(&small));
+    expect![[r#"
+        failure: db.order.placed does not exist, and [relay] create_topics is false: run `kafka-topics.sh --bootstrap-server SERVERS --create --topic db.order.placed`
+        failure: db.dead-letter does not exist, and [relay] create_topics is false: run `kafka-topics.sh --bootstrap-server SERVERS --create --topic db.dead-letter`
+        topic: failure: db.order.placed has 1 replicas and min.insync.replicas 2, so Kafka takes nothing for it: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.order.placed --add-config min.insync.replicas=1`, or give it more replicas
+        dead_letter_topic: warning: db.dead-letter is compacted: it takes no letter without a key, on which the relay waits, and keeps one a key: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.dead-letter --add-config cleanup.policy=delete`
+        message_size: warning: db.dead-letter takes records up to 1048588 bytes and db.order.placed up to 2000000: a dead letter that is larger loses its value: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.dead-letter --add-config max.message.bytes=2000000`
+        message_size: warning: "message.max.bytes" in [kafka] properties is 1000000, and topic db.order.placed takes 1048588: what is between becomes a dead letter: leave the property out
+    "#]]
+    .assert_eq(&told.replace(harness.kafka(), "SERVERS"));
+}
+
+/// Brokers learn of a change a moment later.
+async fn wait_for(harness: &Harness, topic: &str, property: &str, value: &str) {
+    let since = std::time::Instant::now();
+    while harness.topic_property(topic, property).await.as_deref() != Some(value) {
+        assert!(since.elapsed() < crate::harness::PATIENCE, "{topic} never has {property}={value}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_24_what_access_control_does_not_allow_and_the_topic_of_positions() {
+    let options = KafkaOptions { users: vec!["relay".to_owned()], ..KafkaOptions::default() };
+    let mut harness = Harness::with_own_kafka("doctor acls", options).await;
+    harness.migrate().await;
+    for schema in ["order.placed", "order.unmade"] {
+        harness.register(schema).await;
+    }
+    let [placed, unmade, letters] = ["order.placed", "order.unmade", "dead-letter"].map(|name| harness.topic(name));
+    for topic in [&placed, &letters] {
+        create_topic(&harness, topic, &[]).await;
+    }
+    create_topic(&harness, "walpost.positions", &[("cleanup.policy", "compact")]).await;
+    let login = harness.kafka_login("relay");
+    let properties: Vec<String> = login.iter().map(|(name, value)| format!("'{name}' = '{value}'")).collect();
+    let properties = format!("delivery = 'exactly-once'\nproperties = {{ {} }}\n[http]", properties.join(", "));
+    let config = config(&harness, "").replace("[http]", &properties);
+
+    // An ACL closes a resource for all who are not named, so everyone is let in first.
+    let everyone = ["--add", "--allow-principal", "User:*", "--operation", "All"];
+    let resources =
+        ["--cluster", "--topic", &placed, "--topic", &unmade, "--topic", &letters, "--topic", "walpost.positions"];
+    harness.own_kafka().acl(&[&everyone[..], &resources].concat()).await.expect("ACLs are kept");
+    let well = examine(&config);
+    assert_eq!((well.code, well.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{well:?}");
+
+    let mut told = String::new();
+    for (operation, resource) in [
+        ("Write", &["--topic", placed.as_str()][..]),
+        ("Describe", &["--topic", &placed]),
+        ("Write", &["--topic", &letters]),
+        ("Create", &["--cluster", "--topic", &unmade]),
+        ("Read", &["--topic", "walpost.positions"]),
+    ] {
+        let denied = [&["--deny-principal", "User:relay", "--operation", operation][..], resource].concat();
+        harness.own_kafka().acl(&[&["--add"], &denied[..]].concat()).await.expect("ACLs are kept");
+        told += &changed(&harness, &well, &examine(&config));
+        harness.own_kafka().acl(&[&["--remove", "--force"], &denied[..]].concat()).await.expect("ACLs are kept");
+    }
+    alter_topic(&harness, "walpost.positions", "cleanup.policy", "delete").await;
+    told += &changed(&harness, &well, &examine(&config));
+    expect![[r#"
+        topic: failure: Kafka does not let this client write to topic db.order.placed: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Write --topic db.order.placed`
+        topic: failure: Kafka does not let this client see topic db.order.placed: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Describe --topic db.order.placed`
+        dead_letter_topic: failure: Kafka does not let this client write to topic db.dead-letter: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Write --topic db.dead-letter`
+        topic: failure: db.order.unmade does not exist, and Kafka does not let this client make it (TopicAuthorizationFailed (Broker: Topic authorization failed)): make it with another, or run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Create --topic db.order.unmade`
+        positions_topic: failure: Kafka does not let this client read topic walpost.positions: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Read --topic walpost.positions`
+        positions_topic: warning: walpost.positions is not compacted, so positions may expire: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic walpost.positions --add-config cleanup.policy=compact`
+    "#]]
+    .assert_eq(&told.replace(harness.kafka(), "SERVERS"));
+    let more = [NewPartitions::new("walpost.positions", 2)];
+    let grown = admin(&harness).create_partitions(&more, &AdminOptions::new()).await.expect("kafka answers");
+    assert!(grown[0].is_ok(), "{grown:?}");
+    let since = std::time::Instant::now();
+    while !examine(&config).of(&harness, "positions_topic")[0].starts_with("failure") {
+        assert!(since.elapsed() < crate::harness::PATIENCE, "the topic never has two partitions");
+    }
+    let line = changed(&harness, &well, &examine(&config));
+    assert!(line.starts_with("positions_topic: failure: walpost.positions has 2 partitions"), "{line}");
+    let password = &login.iter().find(|(name, _)| name == "sasl.password").expect("a user has a password").1;
+    assert!(!format!("{:?}", examine(&config)).contains(password.as_str()), "a password is told");
+}

@@ -1,0 +1,138 @@
+//! `walpost doctor`: each test breaks one thing and sees that one line change.
+
+mod database;
+mod kafka;
+mod server;
+mod slot;
+
+use std::process::Stdio;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{Harness, config, walpost};
+
+/// A report.
+#[derive(Debug)]
+struct Found {
+    code: Option<i32>,
+    /// Verdict, check and text of each line.
+    lines: Vec<[String; 3]>,
+    err: String,
+}
+
+impl Found {
+    /// The lines of a check, as `verdict: text` with `db` for the test's own name.
+    fn of(&self, harness: &Harness, check: &str) -> Vec<String> {
+        let lines = self.lines.iter().filter(|[_, found, _]| found == check);
+        lines.map(|[verdict, _, what]| format!("{verdict}: {what}").replace(harness.name(), "db")).collect()
+    }
+
+    /// Checks that came out otherwise than well.
+    fn ill(&self) -> Vec<(&str, &str)> {
+        let ill = self.lines.iter().filter(|[verdict, ..]| verdict != "ok");
+        ill.map(|[verdict, check, _]| (check.as_str(), verdict.as_str())).collect()
+    }
+}
+
+/// Examines with this configuration.
+fn examine(config: &str) -> Found {
+    let folder: TempDir = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("walpost.toml");
+    std::fs::write(&path, config).expect("the configuration is written");
+    let output = walpost().args(["doctor", "--json", "--config"]).arg(&path).stdin(Stdio::null()).output();
+    let output = output.expect("the binary runs");
+    let err = String::from_utf8(output.stderr).expect("it writes UTF-8");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {err}"));
+    let lines = report["findings"].as_array().expect("a list").iter();
+    let text = |line: &Value, key: &str| line[key].as_str().expect("text").to_owned();
+    let lines = lines.map(|line| ["verdict", "check", "what"].map(|key| text(line, key)));
+    Found { code: output.status.code(), lines: lines.collect(), err }
+}
+
+/// The one line whose verdict is another than before, as `check: verdict: text`.
+fn changed(harness: &Harness, before: &Found, after: &Found) -> String {
+    assert_eq!(before.lines.len(), after.lines.len(), "{before:?}\n{after:?}");
+    let lines = before.lines.iter().zip(&after.lines);
+    let changed: Vec<_> = lines.filter(|(before, after)| before[..2] != after[..2]).map(|(_, after)| after).collect();
+    assert_eq!(changed.len(), 1, "not one line: {changed:?}");
+    let [verdict, check, what] = changed[0];
+    let code = if verdict == "failure" { 69 } else { 0 };
+    assert_eq!(after.code, Some(code), "{after:?}");
+    format!("{check}: {verdict}: {what}\n").replace(harness.name(), "db")
+}
+
+/// What a statement changes, which `mend` undoes.
+async fn broken_by(harness: &Harness, config: &str, damage: &str, mend: &str) -> String {
+    let before = examine(config);
+    harness.execute(damage).await;
+    let line = changed(harness, &before, &examine(config));
+    harness.execute(mend).await;
+    let after = examine(config);
+    assert_eq!(before.ill(), after.ill(), "{mend} does not undo {damage}");
+    line
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_24_with_nothing_set_up_it_says_how_to_begin_and_changes_nothing() {
+    let harness = Harness::new("doctor_new").await;
+    let config = config(&harness, "");
+    let found = examine(&config);
+    assert_eq!(found.code, Some(69), "{found:?}");
+    let failures: Vec<_> = found.ill().into_iter().filter(|(_, verdict)| *verdict == "failure").collect();
+    assert_eq!(failures, [("migrations", "failure"), ("publication", "failure")]);
+    let lines = found.of(&harness, "migrations");
+    assert_eq!(lines, ["failure: there is no schema outbox in this database: run `walpost migrate`"]);
+    assert!(found.err.contains("2 of the checks failed"), "{found:?}");
+
+    harness.migrate().await;
+    harness.register("order.placed").await;
+    let found = examine(&config);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    assert_eq!(found.ill(), [("max_slot_wal_keep_size", "warning")]);
+    assert_eq!(found.of(&harness, "slot"), ["ok: db is not there yet: the first start makes it"]);
+    assert_eq!(found.of(&harness, "topic"), ["ok: db.order.placed is not there yet: the relay makes it"]);
+    assert_eq!(found.of(&harness, "dead_letter_topic"), ["ok: db.dead-letter is not there yet: the relay makes it"]);
+    for topic in ["order.placed", "dead-letter"] {
+        assert_eq!(harness.partitions(&harness.topic(topic)), 0, "{topic} was made");
+    }
+    let sql = format!(
+        "select (select count(*) from outbox.relay)::text || (select count(*) from pg_replication_slots where slot_name = '{}')::text",
+        harness.name()
+    );
+    assert_eq!(harness.query_text(&sql).await.as_deref(), Some("00"), "a slot or its state was made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_24_mistakes_in_the_configuration_are_its_only_lines() {
+    let harness = Harness::new("doctor_config").await;
+    let found = examine(&format!("{}\n[relay2]\nx = 1\n", config(&harness, "").replace("slot =", "slots =")));
+    assert_eq!(found.code, Some(64), "{found:?}");
+    assert!(found.lines.len() >= 2, "{found:?}");
+    assert!(
+        found.lines.iter().all(|[verdict, check, _]| verdict == "failure" && check == "configuration"),
+        "{found:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_24_a_server_that_is_not_there_keeps_the_other_from_nothing() {
+    let harness = Harness::migrated("doctor_alone").await;
+    let whole = config(&harness, "");
+    let found = examine(&whole.replace(harness.kafka(), "127.0.0.1:1"));
+    let lines = found.of(&harness, "kafka");
+    assert!(
+        lines[0].starts_with("failure: Kafka at 127.0.0.1:1 did not answer") && lines[0].contains("refused"),
+        "{lines:?}"
+    );
+    assert_eq!((found.code, found.of(&harness, "migrations").len()), (Some(69), 1), "{found:?}");
+
+    let port = url::Url::parse(harness.url()).expect("a URL").port().expect("a port");
+    let found = examine(&whole.replace(&format!(":{port}/"), ":1/"));
+    let lines = found.of(&harness, "postgres");
+    assert!(
+        lines[0].starts_with("failure: ") && lines[0].ends_with("start Postgres, or correct the database's URL"),
+        "{lines:?}"
+    );
+    assert_eq!((found.code, found.of(&harness, "dead_letter_topic").len()), (Some(69), 1), "{found:?}");
+}

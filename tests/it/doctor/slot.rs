@@ -1,0 +1,75 @@
+//! The slot.
+
+use walpost::postgres::ConnectOptions;
+use walpost::source::{STATUS_INTERVAL, SourceOptions};
+
+use super::{changed, examine};
+use crate::harness::{Harness, Relay, config};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_24_a_slot_that_works_is_gone_or_is_another() {
+    let harness = Harness::migrated("doctor_slot").await;
+    let (slot, config) = (harness.name().to_owned(), config(&harness, ""));
+    harness.register("order.placed").await;
+    let mut relay = Relay::start_with(&config);
+    relay.ready().await;
+    harness.execute("select outbox.emit('order.placed', 'k', '1')").await;
+    harness.consume(&harness.topic("order.placed"), 1).await;
+    let running = examine(&config);
+    assert_eq!((running.code, running.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{running:?}");
+    let line = &running.of(&harness, "slot")[0];
+    assert!(line.starts_with("ok: db: walpost walpost (process "), "{line}");
+    assert_eq!(relay.terminate().await.code(), Some(0));
+    let stopped = examine(&config);
+    assert!(stopped.of(&harness, "slot")[0].starts_with("ok: db: nobody streams from it"), "{stopped:?}");
+
+    let was = "(select system_identifier::text from pg_control_system())";
+    harness.execute("update outbox.relay set system_identifier = '42'").await;
+    let other = examine(&config);
+    assert!(other.of(&harness, "slot")[0].starts_with("failure: slot db was made on the cluster 42"), "{other:?}");
+    harness.execute(&format!("update outbox.relay set system_identifier = {was}")).await;
+
+    harness.execute(&format!("select pg_drop_replication_slot('{slot}')")).await;
+    let gone = examine(&config);
+    assert!(gone.code == Some(69) && gone.of(&harness, "slot")[0].starts_with("failure: slot db is gone"), "{gone:?}");
+    harness.execute(&format!("select pg_create_physical_replication_slot('{slot}')")).await;
+    let other = examine(&config);
+    assert!(other.of(&harness, "slot")[0].starts_with("failure: slot db is a physical slot"), "{other:?}");
+}
+
+/// A process that streams and never confirms.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_24_a_slot_that_is_held_and_stands_still() {
+    let harness = Harness::migrated("doctor_still").await;
+    let (slot, config) = (harness.name().to_owned(), config(&harness, ""));
+    harness.execute(&format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput')")).await;
+    let before = examine(&config);
+    let options = SourceOptions {
+        connect: ConnectOptions::parse(harness.url(), &|_| None).expect("the harness gives a URL"),
+        slot: slot.clone(),
+        publication: "outbox".to_owned(),
+        tables: Vec::new(),
+        status_interval: STATUS_INTERVAL,
+    };
+    let source = walpost::source::connect(&options, None).await.expect("the slot can be streamed from");
+    harness.execute("select pg_logical_emit_message(true, 'x', 'y')").await;
+    let line = changed(&harness, &before, &examine(&config));
+    assert!(line.starts_with("slot: warning: ") && line.contains("has confirmed nothing for some seconds"), "{line}");
+    drop(source);
+}
+
+/// PostgreSQL 17 and newer: a slot made by hand is not kept on standbys.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_25_a_slot_without_failover() {
+    let harness = Harness::migrated("doctor_failover").await;
+    let (slot, config) = (harness.name().to_owned(), config(&harness, ""));
+    harness.execute(&format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput')")).await;
+    let found = examine(&config);
+    let new = "select current_setting('server_version_num')::int >= 170000";
+    let lines = found.of(&harness, "failover");
+    match harness.query(new).await[0].get::<_, bool>(0) {
+        true => assert!(lines[0].contains("run `ALTER_REPLICATION_SLOT db (FAILOVER true)`"), "{lines:?}"),
+        false => assert!(lines.is_empty(), "{lines:?}"),
+    }
+    assert_eq!(found.code, Some(0), "{found:?}");
+}
