@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::boundary::{Answer, ColumnType, Refusal, Request, SchemaVersion, SchemaVersionId, Topic, TopicSettings};
+use super::check::PayloadCheck;
+use super::ledger::ContractNumber;
 
 /// How long a negative answer holds.
 pub const REFUSAL_KEPT: Duration = Duration::from_secs(5);
@@ -24,6 +26,19 @@ pub struct Contract {
     pub schema_version: SchemaVersion,
     /// The `ce_dataschema` header: `<name>/<version>`.
     pub data_schema: String,
+    /// What its payloads are checked with.
+    pub check: PayloadCheck,
+    /// Under which its records are accounted for.
+    pub number: ContractNumber,
+}
+
+/// A schema version whose records are accounted for by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceLevel {
+    /// Its name and version.
+    pub id: SchemaVersionId,
+    /// How soon after its commit a record is promised to be in Kafka.
+    pub freshness: Option<Duration>,
 }
 
 /// Answers, by what was asked.
@@ -31,6 +46,9 @@ pub struct Contract {
 pub struct Catalogue {
     contracts: HashMap<Arc<str>, Versions>,
     contract_count: usize,
+    /// By their [`ContractNumber`], and the numbers by their names.
+    service_levels: Vec<ServiceLevel>,
+    numbers: HashMap<SchemaVersionId, ContractNumber>,
     topics: HashMap<Arc<str>, TopicEntry>,
     /// What was found last, which most often is what the next event asks for.
     last_contract: Option<Arc<Contract>>,
@@ -143,9 +161,7 @@ impl Catalogue {
             Answer::SchemaVersion(id, found) => {
                 self.answered(|request| matches!(request, Request::SchemaVersion(asked) if *asked == id));
                 let until = if found.is_some() { None } else { refused_until };
-                let answer = found.map(|schema_version| {
-                    Arc::new(Contract { data_schema: schema_version.id.to_string(), schema_version })
-                });
+                let answer = found.map(|schema_version| Arc::new(self.contract_of(schema_version)));
                 self.make_room_for_contract();
                 let versions = self.contracts.entry(id.name).or_default();
                 if versions.insert(id.version, Kept { answer, until }).is_none() {
@@ -176,6 +192,31 @@ impl Catalogue {
                 self.types.insert(oid, Kept { answer, until });
             }
         }
+    }
+
+    /// The schema versions that are accounted for by themselves, in the order of their numbers. It only grows.
+    pub fn service_levels(&self) -> &[ServiceLevel] {
+        &self.service_levels
+    }
+
+    /// Derives what is derived once.
+    fn contract_of(&mut self, mut schema_version: SchemaVersion) -> Contract {
+        let check = PayloadCheck::of(&schema_version);
+        // Its text has done its work.
+        schema_version.schema = None;
+        let number = self.number(&schema_version);
+        Contract { data_schema: schema_version.id.to_string(), schema_version, check, number }
+    }
+
+    fn number(&mut self, schema_version: &SchemaVersion) -> ContractNumber {
+        if let Some(number) = self.numbers.get(&schema_version.id) {
+            return *number;
+        }
+        let Some(number) = ContractNumber::nth(self.service_levels.len()) else { return ContractNumber::NONE };
+        let SchemaVersion { id, freshness, .. } = schema_version;
+        self.service_levels.push(ServiceLevel { id: id.clone(), freshness: *freshness });
+        self.numbers.insert(id.clone(), number);
+        number
     }
 
     fn ask(&mut self, request: Request) {

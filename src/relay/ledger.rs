@@ -27,7 +27,44 @@ struct Entry {
     bytes: usize,
     committed_at: Timestamp,
     position: Position,
+    contract: ContractNumber,
+    kind: Kind,
     settled: bool,
+}
+
+/// Under which the records of one schema version are accounted for; small, as each record in flight has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContractNumber(u16);
+
+impl ContractNumber {
+    /// Of records without a contract, and of contracts beyond the limit.
+    pub const NONE: Self = Self(u16::MAX);
+
+    /// How many schema versions are accounted for by themselves, the first that a relay meets. Each is some twenty time series.
+    pub const LIMIT: u16 = 500;
+
+    /// The number of this place; `None` beyond the limit.
+    #[must_use]
+    pub fn nth(place: usize) -> Option<Self> {
+        u16::try_from(place).ok().filter(|place| *place < Self::LIMIT).map(Self)
+    }
+
+    /// The place of this number; `None` for [`Self::NONE`].
+    #[must_use]
+    pub fn place(self) -> Option<usize> {
+        (self != Self::NONE).then_some(usize::from(self.0))
+    }
+}
+
+/// What a record is to its contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An event as its contract promises it.
+    Record,
+    /// An event that breaks its contract and is published all the same.
+    Violating,
+    /// An event that is not published.
+    DeadLetter,
 }
 
 #[derive(Debug)]
@@ -43,6 +80,10 @@ pub struct Settled {
     pub committed_at: Timestamp,
     /// The bytes of its key, value and headers.
     pub bytes: usize,
+    /// Its contract.
+    pub contract: ContractNumber,
+    /// What it is to its contract.
+    pub kind: Kind,
 }
 
 /// How much is in flight.
@@ -56,10 +97,16 @@ pub struct Owed {
 
 impl Ledger {
     /// Opens the next ticket, for the record of `bytes` of the event at `position`, whose transaction committed at
-    /// `committed_at`.
-    pub fn issue(&mut self, bytes: usize, committed_at: Timestamp, position: Position) -> Ticket {
+    /// `committed_at`; with its contract, and what it is to it.
+    pub fn issue(
+        &mut self,
+        bytes: usize,
+        committed_at: Timestamp,
+        position: Position,
+        (contract, kind): (ContractNumber, Kind),
+    ) -> Ticket {
         let ticket = self.next_ticket();
-        self.entries.push_back(Entry { bytes, committed_at, position, settled: false });
+        self.entries.push_back(Entry { bytes, committed_at, position, contract, kind, settled: false });
         self.owed.records += 1;
         self.owed.bytes += bytes;
         ticket
@@ -71,19 +118,26 @@ impl Ledger {
         Ticket(self.first + self.entries.len() as u64)
     }
 
+    /// The record of an open ticket is something else now.
+    ///
+    /// # Panics
+    /// If the ticket is not open.
+    pub fn reclassify(&mut self, ticket: Ticket, kind: Kind) {
+        self.open_entry(ticket).expect("a record that came back has an open ticket").kind = kind;
+    }
+
     /// Closes a ticket: Kafka has the record.
     ///
     /// # Panics
     /// If the ticket was never issued or is settled already: the sink has answered for a record twice, and going on could
     /// confirm a row that Kafka does not have.
     pub fn settle(&mut self, ticket: Ticket) -> Settled {
-        let index = ticket.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        let entry = index.and_then(|index| self.entries.get_mut(index)).filter(|entry| !entry.settled);
-        let entry = entry.expect("a ticket is settled once, after it was issued");
+        let entry = self.open_entry(ticket).expect("a ticket is settled once, after it was issued");
         entry.settled = true;
-        let settled = Settled { committed_at: entry.committed_at, bytes: entry.bytes };
+        let Entry { committed_at, bytes, contract, kind, .. } = *entry;
+        let settled = Settled { committed_at, bytes, contract, kind };
         self.owed.records -= 1;
-        self.owed.bytes -= entry.bytes;
+        self.owed.bytes -= bytes;
         self.advance();
         settled
     }
@@ -154,6 +208,11 @@ impl Ledger {
         self.entries.front().map(|entry| entry.committed_at)
     }
 
+    fn open_entry(&mut self, ticket: Ticket) -> Option<&mut Entry> {
+        let index = ticket.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        index.and_then(|index| self.entries.get_mut(index)).filter(|entry| !entry.settled)
+    }
+
     fn advance(&mut self) {
         while self.entries.front().is_some_and(|entry| entry.settled) {
             self.entries.pop_front();
@@ -179,7 +238,7 @@ mod tests {
 
     fn issue(ledger: &mut Ledger) -> Ticket {
         let ordinal = ledger.next_ticket().0 + 1;
-        ledger.issue(10, Timestamp(0), Position { commit: Lsn(1), ordinal })
+        ledger.issue(10, Timestamp(0), Position { commit: Lsn(1), ordinal }, (ContractNumber::NONE, Kind::Record))
     }
 
     #[test]

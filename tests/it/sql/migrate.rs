@@ -6,6 +6,11 @@ use walpost::migrations;
 
 use super::database::{Database, run, text, unique};
 
+/// How many migrations there are.
+fn count() -> usize {
+    migrations::migrator().iter().count()
+}
+
 #[tokio::test]
 async fn a_second_time_applies_nothing() -> anyhow::Result<()> {
     let database = Database::empty().await?;
@@ -29,7 +34,7 @@ async fn everything_lives_in_schema_outbox() -> anyhow::Result<()> {
     migrations::migrate(&mut connection).await?;
     assert_eq!(text(&mut connection, elsewhere).await?, before);
     let bookkeeping = "select count(*) from outbox._migrations where success";
-    assert_eq!(text(&mut connection, bookkeeping).await?.as_deref(), Some("5"));
+    assert_eq!(text(&mut connection, bookkeeping).await?, Some(count().to_string()));
     Ok(())
 }
 
@@ -50,7 +55,7 @@ async fn of_many_at_once_each_migration_is_applied_by_one() -> anyhow::Result<()
         counts.push(count??);
     }
     counts.sort_unstable();
-    assert_eq!(counts, [0, 0, 0, 0, 0, 0, 0, 5]);
+    assert_eq!(counts, [0, 0, 0, 0, 0, 0, 0, count()]);
     Ok(())
 }
 
@@ -69,12 +74,47 @@ async fn the_printed_sql_can_be_applied_by_hand_twice_and_migrated_over() -> any
     let printed = String::from_utf8(printed)?;
     run(&mut connection, &printed).await?;
     run(&mut connection, &printed).await?;
-    assert_eq!(migrations::migrate(&mut connection).await?.len(), 5);
+    assert_eq!(migrations::migrate(&mut connection).await?.len(), count());
     let allowed = "select has_function_privilege('walpost_sql_printed_writer', \
                    'outbox.emit(text, text, json, text, jsonb, text)', 'execute')";
     assert_eq!(text(&mut connection, allowed).await?.as_deref(), Some("true"));
     // The role is the server's: nothing may hold on to it.
     run(&mut connection, "drop owned by walpost_sql_printed_writer; drop role walpost_sql_printed_writer").await?;
+    Ok(())
+}
+
+/// From before contracts said what becomes of a payload that breaks them.
+#[tokio::test]
+async fn what_was_registered_and_granted_before_on_violation_stays() -> anyhow::Result<()> {
+    let database = Database::empty().await?;
+    let mut connection = database.connect().await?;
+    let role = unique("walpost_registers");
+    run(&mut connection, &format!("create role {role}; create schema outbox")).await?;
+    for migration in migrations::migrator().iter().filter(|migration| migration.version < 6) {
+        run(&mut connection, migration.sql.as_str()).await?;
+    }
+    run(&mut connection, &format!("grant execute on function outbox.register_schema_version to {role}")).await?;
+    let register =
+        "select outbox.register_schema_version('order.placed', '1', 'orders', schema => '{\"type\": \"object\"}')";
+    let digest = "select digest from outbox.schema_version where version = '1'";
+    run(&mut connection, register).await?;
+    let before = text(&mut connection, digest).await?;
+    migrations::migrate(&mut connection).await?;
+    assert_eq!(text(&mut connection, digest).await?, before);
+    assert_eq!(text(&mut connection, register).await?.as_deref(), Some("false"), "it is the same promise");
+    let same = register.replace("'order.placed', '1'", "'order.placed', '2'");
+    run(&mut connection, &same).await?;
+    let halting = same
+        .replace("'2'", "'3'")
+        .replace("'{", "on_violation => 'halt', schema => '{")
+        .replace(", schema => on", ", on");
+    run(&mut connection, &halting).await?;
+    let digests = "select count(distinct digest) || ' ' || count(*) from outbox.schema_version";
+    assert_eq!(text(&mut connection, digests).await?.as_deref(), Some("3 3"));
+    let allowed = "select string_agg(grantee::regrole::text, ',') from pg_proc, aclexplode(proacl) \
+                   where proname = 'register_schema_version' and grantee <> proowner";
+    assert_eq!(text(&mut connection, allowed).await?, Some(role.clone()));
+    run(&mut connection, &format!("drop owned by {role}; drop role {role}")).await?;
     Ok(())
 }
 
@@ -91,7 +131,7 @@ async fn the_command_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Resu
     let mut out = Vec::new();
     apply(&args, database.options(), &mut out).await?;
     let first = report(out)?;
-    assert_eq!(first["applied"].as_array().map(Vec::len), Some(5), "{first}");
+    assert_eq!(first["applied"].as_array().map(Vec::len), Some(count()), "{first}");
     assert_eq!(first["relay_role"], relay);
     let warning = first["warnings"][0].as_str().unwrap_or_default();
     assert!(warning.contains("lacks REPLICATION"), "{warning}");
