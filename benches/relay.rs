@@ -14,11 +14,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use walpost::relay::boundary::{
-    Answer, Batch, Format, Lsn, Position, Request, SchemaVersion, Ticket, Timestamp, Topic,
+    Answer, Batch, ContractNumber, Format, Lsn, Position, Request, SchemaVersion, Ticket, Timestamp, Topic,
 };
 use walpost::relay::encode::{ContractHeaders, Encoder, HeaderStyle, RowHeaders, Stamps};
 use walpost::relay::event::{self, Event};
-use walpost::relay::ledger::{ContractNumber, Kind, Ledger};
+use walpost::relay::ledger::{Kind, Ledger};
 use walpost::relay::outbox::{Layout, Outbox};
 use walpost::relay::pgoutput::{self, Frame, Message, Tuple};
 use walpost::relay::{Core, Idle, Offer, OnRejected, Settings};

@@ -19,6 +19,7 @@ mod account;
 mod anchor;
 mod assemble;
 mod backfill_note;
+mod levels;
 mod link;
 mod lookup;
 mod position_note;

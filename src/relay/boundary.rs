@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use self::contract::{Format, OnViolation, SchemaVersion, SchemaVersionId, TopicSettings};
+pub use self::contract::{ContractNumber, Format, OnViolation, SchemaVersion, SchemaVersionId, TopicSettings};
 
 /// A log sequence number: a byte offset in the write-ahead log, written as Postgres writes it (`16/B374D848`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::boundary::{Answer, ColumnType, Refusal, Request, SchemaVersion, SchemaVersionId, Topic, TopicSettings};
+use super::boundary::{
+    Answer, ColumnType, ContractNumber, Refusal, Request, SchemaVersion, SchemaVersionId, Topic, TopicSettings,
+};
 use super::check::PayloadCheck;
-use super::ledger::ContractNumber;
 
 /// How long a negative answer holds.
 pub const REFUSAL_KEPT: Duration = Duration::from_secs(5);
@@ -244,3 +245,37 @@ impl Catalogue {
 /// The answer is not known yet: a [`Request`] is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(version: &str, freshness: Option<Duration>) -> Answer {
+        let id = SchemaVersionId { name: "order.placed".into(), version: version.into() };
+        Answer::SchemaVersion(id.clone(), Some(SchemaVersion { freshness, ..SchemaVersion::plain(id, None) }))
+    }
+
+    fn number(catalogue: &mut Catalogue, version: &str, now: Instant) -> ContractNumber {
+        let found = catalogue.contract("order.placed", version, now);
+        found.ok().flatten().expect("it was answered").number
+    }
+
+    #[test]
+    fn each_version_keeps_its_number_and_there_is_an_end_to_them() {
+        let now = Instant::now();
+        let mut catalogue = Catalogue::default();
+        let limit = usize::from(ContractNumber::LIMIT);
+        for version in 0..limit + 2 {
+            catalogue.handle_answer(answer(&version.to_string(), Some(Duration::from_secs(version as u64 + 1))), now);
+        }
+        assert_eq!(number(&mut catalogue, "7", now).place(), Some(7));
+        assert_eq!(catalogue.service_levels()[7].freshness, Some(Duration::from_secs(8)));
+        assert_eq!(number(&mut catalogue, &limit.to_string(), now), ContractNumber::NONE);
+        // As after the memory was emptied.
+        catalogue.contracts.clear();
+        catalogue.last_contract = None;
+        catalogue.handle_answer(answer("7", Some(Duration::from_secs(8))), now);
+        assert_eq!(number(&mut catalogue, "7", now).place(), Some(7));
+        assert_eq!(catalogue.service_levels().len(), limit);
+    }
+}

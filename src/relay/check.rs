@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::OnRejected;
-use super::boundary::{Format, OnViolation, Record, Refusal, RefusalCode, SchemaVersion};
+use super::boundary::{ContractNumber, Format, OnViolation, Record, Refusal, RefusalCode, SchemaVersion};
 use super::catalogue::{Contract, Wait};
 use super::encode::{self, ContractHeaders, RowHeaders};
 use super::event::Event;
-use super::ledger::ContractNumber;
 use super::publish::Publisher;
 use crate::schema::{Schema, SchemaFault};
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::boundary::{Checkpoint, Lsn, Position, Ticket, Timestamp};
+use super::boundary::{Checkpoint, ContractNumber, Lsn, Position, Ticket, Timestamp};
 
 /// The account of one slot: records out at Kafka, and the commits they belong to, both in stream order.
 #[derive(Debug, Default)]
@@ -30,30 +30,6 @@ struct Entry {
     contract: ContractNumber,
     kind: Kind,
     settled: bool,
-}
-
-/// Under which the records of one schema version are accounted for; small, as each record in flight has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ContractNumber(u16);
-
-impl ContractNumber {
-    /// Of records without a contract, and of contracts beyond the limit.
-    pub const NONE: Self = Self(u16::MAX);
-
-    /// How many schema versions are accounted for by themselves, the first that a relay meets. Each is some twenty time series.
-    pub const LIMIT: u16 = 500;
-
-    /// The number of this place; `None` beyond the limit.
-    #[must_use]
-    pub fn nth(place: usize) -> Option<Self> {
-        u16::try_from(place).ok().filter(|place| *place < Self::LIMIT).map(Self)
-    }
-
-    /// The place of this number; `None` for [`Self::NONE`].
-    #[must_use]
-    pub fn place(self) -> Option<usize> {
-        (self != Self::NONE).then_some(usize::from(self.0))
-    }
 }
 
 /// What a record is to its contract.
@@ -208,6 +184,12 @@ impl Ledger {
         self.entries.front().map(|entry| entry.committed_at)
     }
 
+    /// The records in flight from the oldest: their contracts, and when their transactions committed. Dead letters are left out.
+    pub fn in_flight(&self) -> impl Iterator<Item = (ContractNumber, Timestamp)> + '_ {
+        let is_record = |entry: &&Entry| !entry.settled && entry.kind != Kind::DeadLetter;
+        self.entries.iter().filter(is_record).map(|entry| (entry.contract, entry.committed_at))
+    }
+
     fn open_entry(&mut self, ticket: Ticket) -> Option<&mut Entry> {
         let index = ticket.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
         index.and_then(|index| self.entries.get_mut(index)).filter(|entry| !entry.settled)
@@ -253,6 +235,23 @@ mod tests {
         ledger.settle(first);
         assert_eq!(ledger.flush(), Lsn(200));
         assert_eq!(ledger.owed(), Owed::default());
+    }
+
+    #[test]
+    fn what_a_record_is_to_its_contract_is_told_when_it_is_settled() {
+        let mut ledger = Ledger::default();
+        let contract = ContractNumber::nth(3).expect("within the limit");
+        let at = |ordinal| Position { commit: Lsn(1), ordinal };
+        let first = ledger.issue(10, Timestamp(5), at(1), (contract, Kind::Record));
+        ledger.issue(10, Timestamp(6), at(2), (contract, Kind::DeadLetter));
+        let third = ledger.issue(10, Timestamp(7), at(3), (ContractNumber::NONE, Kind::Violating));
+        let in_flight: Vec<_> = ledger.in_flight().collect();
+        assert_eq!(in_flight, [(contract, Timestamp(5)), (ContractNumber::NONE, Timestamp(7))], "without the letter");
+        ledger.reclassify(first, Kind::DeadLetter);
+        let settled = ledger.settle(first);
+        assert_eq!((settled.contract, settled.kind), (contract, Kind::DeadLetter));
+        assert_eq!(ledger.settle(third).kind, Kind::Violating);
+        assert_eq!(ledger.in_flight().count(), 0);
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::boundary::{Answer, Batch, Checkpoint, Failure, Lsn, Position, Record, Refusal, Request, Ticket, Timestamp};
+use super::boundary::{
+    Answer, Batch, Checkpoint, ContractNumber, Failure, Lsn, Position, Record, Refusal, Request, Ticket, Timestamp,
+};
+use super::catalogue::ServiceLevel;
 use super::encode::Encoder;
 use super::event;
 use super::landmark::Landmark;
@@ -212,6 +215,17 @@ impl Core {
     #[must_use]
     pub fn oldest(&self) -> Option<Timestamp> {
         self.publisher.ledger.oldest()
+    }
+
+    /// The records in flight from the oldest: their contracts, and when their transactions committed. Dead letters are left out.
+    pub fn in_flight(&self) -> impl Iterator<Item = (ContractNumber, Timestamp)> + '_ {
+        self.publisher.ledger.in_flight()
+    }
+
+    /// The schema versions that are accounted for by themselves, in the order of their [`ContractNumber`]s. It only grows.
+    #[must_use]
+    pub fn service_levels(&self) -> &[ServiceLevel] {
+        self.publisher.catalogue.service_levels()
     }
 
     /// The position of the last event that was taken.

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::boundary::{
-    Failure, OwnedRecord, Position, Record, Refusal, RefusalCode, Ticket, Timestamp, TopicSettings, Verdict,
+    ContractNumber, Failure, OwnedRecord, Position, Record, Refusal, RefusalCode, Ticket, Timestamp, TopicSettings,
+    Verdict,
 };
 use super::catalogue::{Catalogue, Wait};
 use super::check::{Fate, Known, Stop, too_large};
 use super::encode::{self, Encoder, RowHeaders, Stamps};
 use super::event::Event;
-use super::ledger::{ContractNumber, Kind, Ledger, Settled};
+use super::ledger::{Kind, Ledger, Settled};
 use super::returns::Returns;
 use super::{Counters, Halt, Idle, Notice, Outcome, Settings};
 

@@ -1,6 +1,7 @@
 //! The metrics of `/metrics`, each a typed handle that the driver writes with an atomic operation.
 //!
-//! No label has more values than are listed here: topics and schemas are the users' to name, and would make as many series.
+//! No label has more values than are listed here, as topics and schemas are the users' to name, and would make as many series; but for
+//! those of [`contracts`](super::contracts), which have a limit.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::contracts::Contracts;
 use super::latency::LatencyHistogram;
 use crate::relay::Counters;
 use crate::relay::boundary::{Lsn, Position, RefusalCode};
@@ -105,6 +107,8 @@ pub struct Metrics {
     /// `walpost_publish_latency_seconds`: from a commit to Kafka's acknowledgement of its records. Of records read from a
     /// backlog it is the backlog's age.
     pub publish_latency: LatencyHistogram,
+    /// `walpost_contract_*{contract,version}`: the service levels of each contract's version.
+    pub contracts: Contracts,
     registry: Registry,
 }
 
@@ -142,12 +146,14 @@ impl Metrics {
             reconnects: Side::ALL.map(|of| reconnects.get_or_create_owned(&side(of))),
             connected: Side::ALL.map(|of| connected.get_or_create_owned(&side(of))),
             publish_latency: LatencyHistogram::default(),
+            contracts: Contracts::default(),
             registry: Registry::default(),
         };
         metrics.register_flow(&mut registry);
         metrics.register_slot(&mut registry);
         registry.register("dead_letters", "Dead letters by their code", letters);
         registry.register("reconnects", "Connections made after the first", reconnects);
+        metrics.contracts.register(&mut registry);
         registry.register("connected", "Whether the relay is connected, 1 or 0", connected);
         Self { registry, ..metrics }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::contracts::ContractStatus;
 use super::metrics::{Metrics, Progress, Side};
 use crate::config::Config;
 use crate::relay::boundary::{Position, RefusalCode};
@@ -134,6 +135,9 @@ pub struct RelayStatus {
     pub latency_p50_millis: Option<f64>,
     /// The same for 99 of 100 records.
     pub latency_p99_millis: Option<f64>,
+    /// The service level of each contract's version that the relay has met, by name and version.
+    #[serde(default)]
+    pub contracts: Vec<ContractStatus>,
     /// The last error that the relay met, and went on after.
     pub last_error: Option<LastError>,
 }
@@ -245,6 +249,7 @@ impl Telemetry {
             kafka_reconnects: reading.reconnects[Side::Kafka as usize],
             latency_p50_millis: quantile(0.5),
             latency_p99_millis: quantile(0.99),
+            contracts: self.metrics.contracts.status(),
             last_error: words.last_error.clone(),
         }
     }

@@ -14,6 +14,7 @@ mod routing;
 mod http;
 mod refusals;
 mod sandbox;
+mod service_levels;
 mod setup;
 mod sink;
 mod sql;

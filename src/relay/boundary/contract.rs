@@ -55,6 +55,30 @@ impl SchemaVersion {
     }
 }
 
+/// Under which the records of one schema version are accounted for; small, as each record in flight has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContractNumber(u16);
+
+impl ContractNumber {
+    /// Of records without a contract, and of contracts beyond the limit.
+    pub const NONE: Self = Self(u16::MAX);
+
+    /// How many schema versions are accounted for by themselves, the first that a relay meets. Each is some twenty time series.
+    pub const LIMIT: u16 = 500;
+
+    /// The number of this place; `None` beyond the limit.
+    #[must_use]
+    pub fn nth(place: usize) -> Option<Self> {
+        u16::try_from(place).ok().filter(|place| *place < Self::LIMIT).map(Self)
+    }
+
+    /// The place of this number; `None` for [`Self::NONE`].
+    #[must_use]
+    pub fn place(self) -> Option<usize> {
+        (self != Self::NONE).then_some(usize::from(self.0))
+    }
+}
+
 /// What becomes of an event whose payload breaks its contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnViolation {
