@@ -84,6 +84,8 @@ pub struct Metrics {
     returned: Counter,
     /// `walpost_skipped_total`: events passed over after a reconnection, because they had been taken before it.
     skipped: Counter,
+    /// `walpost_violations_total`: records that break their contract and were published all the same.
+    violations: Counter,
     /// `walpost_dead_letters_total{code}`: dead letters by their code, in the order of [`RefusalCode::ALL`].
     dead_letters: [Counter; RefusalCode::ALL.len()],
     /// `walpost_in_flight_records`.
@@ -135,6 +137,7 @@ impl Metrics {
             bytes: Counter::default(),
             returned: Counter::default(),
             skipped: Counter::default(),
+            violations: Counter::default(),
             dead_letters: RefusalCode::ALL.map(|of| letters.get_or_create_owned(&code(of))),
             in_flight_records: Count::default(),
             in_flight_bytes: Count::default(),
@@ -163,6 +166,8 @@ impl Metrics {
         registry.register("bytes", "Bytes of those records' keys, values and headers", self.bytes.clone());
         registry.register("returned", "Records that were sent again", self.returned.clone());
         registry.register("skipped", "Events passed over that came again after a reconnection", self.skipped.clone());
+        let violations = "Records that break their contract and were published all the same";
+        registry.register("violations", violations, self.violations.clone());
         let records = Unit::Other("records".to_owned());
         let in_flight = "Sent and not yet acknowledged";
         registry.register_with_unit("in_flight", in_flight, records, self.in_flight_records.clone());
@@ -188,6 +193,7 @@ impl Metrics {
         raise(&self.events, counters.acknowledged);
         raise(&self.returned, counters.returned);
         raise(&self.skipped, counters.skipped);
+        raise(&self.violations, counters.violations);
         for (counter, count) in self.dead_letters.iter().zip(counters.dead_letters) {
             raise(counter, count);
         }
@@ -235,6 +241,7 @@ impl Metrics {
             events: self.events.get(),
             bytes: self.bytes.get(),
             returned: self.returned.get(),
+            violations: self.violations.get(),
             dead_letters: std::array::from_fn(|of| self.dead_letters[of].get()),
             in_flight_records: self.in_flight_records.get(),
             in_flight_bytes: self.in_flight_bytes.get(),
@@ -268,6 +275,7 @@ pub(super) struct Reading {
     pub(super) events: u64,
     pub(super) bytes: u64,
     pub(super) returned: u64,
+    pub(super) violations: u64,
     pub(super) dead_letters: [u64; RefusalCode::ALL.len()],
     pub(super) in_flight_records: u64,
     pub(super) in_flight_bytes: u64,
@@ -325,6 +333,8 @@ mod tests {
             walpost_returned_total 0
             # TYPE walpost_skipped counter
             walpost_skipped_total 0
+            # TYPE walpost_violations counter
+            walpost_violations_total 0
             # TYPE walpost_in_flight_records gauge
             # UNIT walpost_in_flight_records records
             walpost_in_flight_records 3

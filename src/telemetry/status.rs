@@ -125,6 +125,9 @@ pub struct RelayStatus {
     pub in_flight_bytes: u64,
     /// Dead letters by code; codes without any are left out.
     pub dead_letters: BTreeMap<String, u64>,
+    /// Records that break their contract and were published all the same.
+    #[serde(default)]
+    pub violations: u64,
     /// Records that were sent again.
     pub returned: u64,
     /// Connections made again, to Postgres.
@@ -244,6 +247,7 @@ impl Telemetry {
             in_flight_records: reading.in_flight_records,
             in_flight_bytes: reading.in_flight_bytes,
             dead_letters: letters.map(|(code, count)| (code.to_string(), count)).collect(),
+            violations: reading.violations,
             returned: reading.returned,
             postgres_reconnects: reading.reconnects[Side::Postgres as usize],
             kafka_reconnects: reading.reconnects[Side::Kafka as usize],
