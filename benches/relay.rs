@@ -14,11 +14,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use walpost::relay::boundary::{
-    Answer, Batch, Format, Lsn, Position, Request, SchemaVersion, Ticket, Timestamp, Topic, TopicSettings,
+    Answer, Batch, ContractNumber, Format, Lsn, Position, Request, SchemaVersion, Ticket, Timestamp, Topic,
 };
 use walpost::relay::encode::{ContractHeaders, Encoder, HeaderStyle, RowHeaders, Stamps};
 use walpost::relay::event::{self, Event};
-use walpost::relay::ledger::Ledger;
+use walpost::relay::ledger::{Kind, Ledger};
 use walpost::relay::outbox::{Layout, Outbox};
 use walpost::relay::pgoutput::{self, Frame, Message, Tuple};
 use walpost::relay::{Core, Idle, Offer, OnRejected, Settings};
@@ -95,8 +95,12 @@ fn frames_alone(frames: &[u8]) {
 fn encode(events: &[Event<'_>], style: HeaderStyle, row_headers: Option<&[u8]>) {
     let encoder =
         Encoder { style, source: "/shop".to_owned(), relay: "walpost".to_owned(), recovered: None, replay: None };
-    let contract =
-        ContractHeaders { name: Some(SCHEMA.0), data_schema: Some("order.placed/1"), format: Some(Format::Json) };
+    let contract = ContractHeaders {
+        name: Some(SCHEMA.0),
+        data_schema: Some("order.placed/1"),
+        format: Some(Format::Json),
+        violation: None,
+    };
     for (ordinal, event) in (1..).zip(events) {
         let stamps = Stamps::new(Position { commit: Lsn(0x16_B374_D848), ordinal }, Timestamp(1_790_000_000_123_456));
         let row_headers = RowHeaders::parse(row_headers).expect("an object");
@@ -111,7 +115,7 @@ fn ledger(settled: impl Fn(u64) -> u64) {
     for number in 0..EVENTS + WINDOW {
         if number < EVENTS {
             let position = Position { commit: Lsn(number - number % 10), ordinal: number % 10 + 1 };
-            ledger.issue(300, Timestamp(0), position);
+            ledger.issue(300, Timestamp(0), position, (ContractNumber::NONE, Kind::Record));
             if number % 10 == 9 {
                 ledger.commit(Lsn(number));
             }
@@ -163,9 +167,7 @@ fn answer(core: &mut Core, now: Instant) {
     let answer = match core.poll_request().expect("it waits for an answer") {
         Request::SchemaVersion(id) => {
             let topic = Some("orders".into());
-            let version =
-                SchemaVersion { id: id.clone(), topic, format: Format::Json, topic_settings: TopicSettings::default() };
-            Answer::SchemaVersion(id, Some(version))
+            Answer::SchemaVersion(id.clone(), Some(SchemaVersion::plain(id, topic)))
         }
         Request::Topic { name, .. } => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_048_588 })),
         Request::Type(oid) => Answer::Type(oid, None),

@@ -5,7 +5,7 @@
 //! | a connection to Postgres, a walsender, a slot that is held | retried with back-off (the driver's link) |
 //! | Kafka, a topic that went away, too few replicas | retried for ever, in order (the sink and the core's returns) |
 //! | a transaction that Kafka aborts or times out | everything in it is sent again, in order (the transactional sink) |
-//! | one event against its contract | a dead letter, or [`Fault::Halt`] with `on_rejected = "halt"` |
+//! | one event against its contract | a dead letter; or [`Fault::Halt`] with `on_rejected = "halt"`, or where the contract says so of a payload |
 //! | everything in [`Fault`] | the relay stops, confirms what Kafka has, and exits with the code below |
 
 use std::error::Error;
@@ -13,7 +13,7 @@ use std::error::Error;
 use crate::config::ConfigErrors;
 use crate::postgres::{self, sqlstate};
 use crate::relay::Halt;
-use crate::relay::boundary::Lsn;
+use crate::relay::boundary::{Lsn, RefusalCode};
 use crate::sink::{PositionError, SinkError, TransactionsError};
 use crate::source::SourceError;
 use crate::telemetry::LogsError;
@@ -112,6 +112,9 @@ impl Fault {
                 other => connection_advice(other.sqlstate()),
             },
             Self::Database(sqlx::Error::Io(_)) => Some(UNREACHABLE),
+            Self::Halt(Halt::Refused { refusal, .. }) if refusal.code == RefusalCode::ContractViolation => Some(
+                "start it with [relay] on_rejected = \"dead-letter-always\" to set such events aside as dead letters",
+            ),
             Self::Database(sqlx::Error::Database(error)) => connection_advice(error.code().as_deref()),
             _ => None,
         }

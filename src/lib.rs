@@ -10,11 +10,11 @@
 //! service tx --insert--> outbox.event --WAL--> slot --CopyBoth--> source: one thread owns the socket
 //!                                                                   | Batch (undecoded pgoutput)
 //!                                                                   v
-//!    +----------------------------- relay: the pure core -------------------------------+
-//!    | decode -> event -> catalogue (schema version, topic) -> encode -> offered record |
-//!    |                                        refused -> dead-letter record             |
-//!    | ledger: what each commit is still owed  ---> flush LSN                           |
-//!    +----------------------------------------------------------------------------------+
+//!    +------------------------------ relay: the pure core -------------------------------+
+//!    | decode -> event -> catalogue (schema version, topic) -> check -> encode -> record |
+//!    |                                        refused -> dead-letter record              |
+//!    | ledger: what each commit is still owed  ---> flush LSN                            |
+//!    +-----------------------------------------------------------------------------------+
 //!             ^ acknowledged tickets, failures             | record + ticket
 //!             +------------- sink: Kafka producer <--------+
 //!                                                 flush LSN -> standby status update -> slot
@@ -26,6 +26,7 @@
 //! |---|---|
 //! | [`cli`] | the commands, one file each |
 //! | [`config`] | `walpost.toml` and the environment to typed values, all mistakes at once |
+//! | [`schema`] | a JSON Schema compiled once and asked about each payload; pure |
 //! | [`producer`] | what services use: `emit` for sqlx and tokio-postgres transactions |
 //! | [`migrations`] | schema `outbox`: tables, functions, publication, grants |
 //! | [`postgres`] | a small blocking Postgres client: TLS, SCRAM with channel binding, CopyBoth |
@@ -63,7 +64,8 @@
 //!    source fills, the thread stops reading, and Postgres holds the backlog.
 //! 5. **Alive while waiting.** The thread that owns the socket reports on its own clock, also while the channel is full.
 //! 6. **Idle slots move.** With nothing owed and no transaction open, the LSN of a keepalive is confirmed.
-//! 7. **A bad row harms only itself.** It becomes a dead letter or stops the relay, and is never skipped.
+//! 7. **A bad row harms only itself.** It becomes a dead letter or stops the relay, and is never skipped. A payload that breaks its
+//!    contract is one, unless the contract wants it published with a note. `tests/sim`, `tests/it/refusals`.
 //! 8. **Never silently past a gap.** A slot that is gone, recreated, invalidated, moved by another hand, or of another
 //!    cluster is an error that says what can be missing ([`SourceError`](source::SourceError)); as is one that does not go
 //!    with the position in Kafka ([`PositionError`](sink::PositionError)). The slot is never confirmed past what is
@@ -86,16 +88,13 @@
 //!
 //! A slot is had by whoever holds its [lease](source::Lease): an advisory lock in a session that beats every second. Others stand by.
 //! The lease's session is also the only way for a note, so a relay that has lost it confirms nothing that is not noted.
-//!
-//! # What comes, and where it goes
-//!
-//! - **Contract checks**: between the catalogue and encode, in [`relay`]; a schema version is looked up once and never
-//!   changes, so its validator is compiled once.
 
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]
 pub mod config;
+#[cfg(feature = "check")]
+pub mod schema;
 #[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
 pub mod producer;
 #[cfg(feature = "cli")]

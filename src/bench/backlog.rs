@@ -64,6 +64,23 @@ impl Backlog {
         Ok(Self { payload, per_transaction, events, base, end, destination })
     }
 
+    /// Whether the events' schema version promises a schema, which the next relay then checks them against. Its row is changed behind
+    /// the back of the trigger that keeps it as it is: so that one backlog can be read with and without, in turn.
+    pub(super) async fn promise(&self, stage: &Stage, schema: bool) -> Result<(), BenchError> {
+        let mut connection = stage.connect().await?;
+        let failed = VenueError::postgres("change the schema of the benchmark's events");
+        let value = if schema { "bench.payload_schema()" } else { "null" };
+        let version = &self.destination.version;
+        let statements = format!(
+            "begin; alter table outbox.schema_version disable trigger user;
+             update outbox.schema_version set schema = {value} where name = '{SCHEMA}' and version = '{version}';
+             alter table outbox.schema_version enable trigger user; commit"
+        );
+        connection.execute(AssertSqlSafe(statements)).await.map_err(failed)?;
+        let _ = connection.close().await;
+        Ok(())
+    }
+
     /// A slot of its own for a reader.
     pub(super) async fn slot(&self, stage: &Stage) -> Result<String, BenchError> {
         let name = stage.slot_name();

@@ -96,6 +96,8 @@ pub struct Options {
     pub duration: Duration,
     /// How often each reader reads a backlog.
     pub runs: u32,
+    /// Whether backlogs are read with their payloads checked, too.
+    pub check: bool,
 }
 
 impl Payload {

@@ -100,6 +100,8 @@ pub struct ThroughputReport {
     pub reader: Reader,
     /// How it delivers; none for who does not.
     pub delivery: Option<Delivery>,
+    /// Whether it checks each payload against a schema.
+    pub checked: bool,
     /// The type of the payload.
     pub payload: Payload,
     /// Events in a transaction.
@@ -112,6 +114,8 @@ pub struct ThroughputReport {
     pub median: RunReport,
     /// The median rate as a part of that of pg_recvlogical in the same minutes; none without it.
     pub of_pg_recvlogical: Option<f64>,
+    /// The median rate as a part of that of the same reader without checking; none where nothing is checked.
+    pub of_unchecked: Option<f64>,
 }
 
 /// One run of a reader.

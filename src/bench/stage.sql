@@ -9,6 +9,22 @@ create function bench.payload(number bigint) returns text language sql immutable
         || lpad(number::text, 12, '0') || '", "reference": "' || md5(number::text) || md5((-number)::text) || '"}'
 $$;
 
+-- What a contract of such payloads would promise.
+create function bench.payload_schema() returns json language sql immutable as $$
+    select '{
+        "$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false,
+        "required": ["order_id", "total", "currency", "status", "reference"],
+        "properties": {
+            "order_id": {"type": "string", "pattern": "^[0-9]{12}$"},
+            "total": {"type": "string", "pattern": "^[0-9]+\\.[0-9]{2}$"},
+            "currency": {"type": "string", "minLength": 3, "maxLength": 3},
+            "status": {"enum": ["placed", "paid", "sent", "returned"]},
+            "note": {"type": "string", "maxLength": 200},
+            "reference": {"type": "string", "minLength": 64, "maxLength": 64}
+        }
+    }'::json
+$$;
+
 -- Outbox tables that differ from outbox.event in the payload's type alone.
 create table bench.event_jsonb (like outbox.event including defaults) partition by range (created_at);
 alter table bench.event_jsonb alter column payload type jsonb using payload::text::jsonb;

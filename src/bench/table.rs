@@ -17,6 +17,10 @@ impl Report {
 impl ThroughputReport {
     /// Who reads, for people.
     pub(super) fn name(&self) -> String {
+        if self.checked {
+            // Directly below itself.
+            return "  payloads checked".to_owned();
+        }
         match (self.reader, self.delivery) {
             (Reader::PgRecvlogical, _) => "pg_recvlogical".to_owned(),
             (Reader::WalpostNull, _) => "walpost, no Kafka".to_owned(),
@@ -84,6 +88,8 @@ impl Table<'_> {
             "{:>8}{:>6}{:>12}{:>9}{:>14}{:>10}",
             "payload", "a tx", "events/s", "x recv", "CPU us/event", "peak MB"
         );
+        let is_checked = reports.iter().any(|report| report.checked);
+        let columns = columns + if is_checked { "  x unchecked" } else { "" };
         self.head(f, &format!("A backlog of {events}"), &columns)?;
         for report in reports {
             let (name, payload, median) = (report.name(), report.payload.as_str(), report.median);
@@ -91,9 +97,10 @@ impl Table<'_> {
             let ratio = report.of_pg_recvlogical.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
             let (cpu, megabytes) = (median.cpu_micros_per_event, median.peak_rss_bytes as f64 / 1e6);
             let per_transaction = report.per_transaction;
+            let checked = report.of_unchecked.map(|ratio| format!("{ratio:>13.2}")).unwrap_or_default();
             writeln!(
                 f,
-                "  {name:<26}{payload:>8}{per_transaction:>6}{rate:>12}{ratio:>9}{cpu:>14.2}{megabytes:>10.0}"
+                "  {name:<26}{payload:>8}{per_transaction:>6}{rate:>12}{ratio:>9}{cpu:>14.2}{megabytes:>10.0}{checked}"
             )?;
         }
         writeln!(f)
@@ -208,12 +215,14 @@ mod tests {
             ThroughputReport {
                 reader,
                 delivery,
+                checked: false,
                 payload,
                 per_transaction: 10,
                 events: 1,
                 runs,
                 median,
                 of_pg_recvlogical,
+                of_unchecked: None,
             }
         };
         let at_least_once = Delivery::AtLeastOnce;
@@ -242,6 +251,11 @@ mod tests {
             throughput: vec![
                 throughput(Reader::PgRecvlogical, None, 137_000.0, Some(1.0)),
                 throughput(Reader::Walpost, Some(at_least_once), 143_850.0, Some(1.05)),
+                ThroughputReport {
+                    checked: true,
+                    of_unchecked: Some(0.9),
+                    ..throughput(Reader::Walpost, Some(at_least_once), 129_465.0, Some(0.945))
+                },
             ],
             left_behind: vec!["topic t: not allowed".to_owned()],
         }
@@ -257,9 +271,10 @@ mod tests {
             insert, bare                   2,000      61.0        40.0      1.00       337
             outbox.emit                    2,000      71.0        50.0      1.25       337
 
-            A backlog of 1,000,000     payload  a tx    events/s   x recv  CPU us/event   peak MB
+            A backlog of 1,000,000     payload  a tx    events/s   x recv  CPU us/event   peak MB  x unchecked
             pg_recvlogical                json    10     137,000     1.00          2.35        28
             walpost, at-least-once        json    10     143,850     1.05          2.35        28
+              payloads checked            json    10     129,465     0.94          2.35        28         0.90
 
             From commit to consumer    payload  wanted/s  events/s   p50 ms   p99 ms p99.9 ms  relay CPU
             walpost, at-least-once        json       300       300      2.3      8.0     21.5      5.1 %

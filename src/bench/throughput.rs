@@ -12,7 +12,19 @@ use crate::config::Delivery;
 use crate::venue::{View, grouped};
 
 /// A reader, as far as it is chosen.
-type Chosen = (Reader, Option<Delivery>);
+#[derive(Clone, Copy)]
+struct Chosen {
+    reader: Reader,
+    delivery: Option<Delivery>,
+    /// Whether it checks payloads.
+    checked: bool,
+}
+
+impl Chosen {
+    const fn new(reader: Reader, delivery: Option<Delivery>) -> Self {
+        Self { reader, delivery, checked: false }
+    }
+}
 
 /// Writes each backlog and lets every reader read it as often as was asked for.
 pub(super) async fn measure(
@@ -28,7 +40,7 @@ pub(super) async fn measure(
         for &per_transaction in &options.per_transaction {
             let backlog = Backlog::write(stage, payload, per_transaction, options.events, view).await?;
             if !std::mem::replace(&mut is_warm, true)
-                && let Some(&(_, Some(delivery))) = readers.iter().find(|(_, delivery)| delivery.is_some())
+                && let Some(delivery) = readers.iter().find_map(|chosen| chosen.delivery)
             {
                 let doing = view.doing("warming Kafka up");
                 relay::run(stage, &backlog, delivery).await?;
@@ -80,14 +92,22 @@ pub(super) async fn done_with(stage: &Stage, slot: &str) -> Result<(), BenchErro
 fn readers(options: &Options, stage: &Stage, view: &View) -> Vec<Chosen> {
     let mut readers = Vec::new();
     match stage.recvlogical() {
-        Some(_) => readers.push((Reader::PgRecvlogical, None)),
+        Some(_) => readers.push(Chosen::new(Reader::PgRecvlogical, None)),
         None => view.note("pg_recvlogical is not installed, so there is no ceiling to hold the rates against"),
     }
     if options.has(Part::Decode) {
-        readers.push((Reader::WalpostNull, None));
+        readers.push(Chosen::new(Reader::WalpostNull, None));
     }
     if options.has(Part::Relay) {
-        readers.extend(options.deliveries.iter().map(|delivery| (Reader::Walpost, Some(*delivery))));
+        readers.extend(options.deliveries.iter().map(|delivery| Chosen::new(Reader::Walpost, Some(*delivery))));
+    }
+    if options.check {
+        // Each directly after itself, as a machine is not as fast in one minute as in the next.
+        let twice = |chosen: Chosen| {
+            let checked = (chosen.reader != Reader::PgRecvlogical).then_some(Chosen { checked: true, ..chosen });
+            [Some(chosen), checked].into_iter().flatten()
+        };
+        readers = readers.into_iter().flat_map(twice).collect();
     }
     readers
 }
@@ -100,29 +120,56 @@ async fn read(
     view: &View,
 ) -> Result<Vec<ThroughputReport>, BenchError> {
     let mut measured: Vec<Vec<RunReport>> = vec![Vec::new(); readers.len()];
+    let is_checked = readers.iter().any(|chosen| chosen.checked);
     let doing = view.counting("reading", u64::from(runs) * readers.len() as u64);
     for run in 0..runs {
         for (place, reader) in readers.iter().enumerate() {
+            if is_checked {
+                backlog.promise(stage, reader.checked).await?;
+            }
             measured[place].push(read_once(*reader, stage, backlog).await?);
             doing.reached(u64::from(run) * readers.len() as u64 + place as u64 + 1);
         }
     }
     let medians: Vec<RunReport> = measured.iter().map(|runs| RunReport::median(runs)).collect();
-    let ceiling = readers.iter().position(|(reader, _)| *reader == Reader::PgRecvlogical);
-    let ceiling = ceiling.map(|place| medians[place].events_per_second);
-    let reports = readers.iter().zip(measured).zip(medians).map(|((&(reader, delivery), runs), median)| {
-        let of_pg_recvlogical = ceiling.map(|ceiling| median.events_per_second / ceiling);
-        let Backlog { payload, per_transaction, events, .. } = *backlog;
-        ThroughputReport { reader, delivery, payload, per_transaction, events, runs, median, of_pg_recvlogical }
-    });
+    let rate_of =
+        |is: &dyn Fn(&Chosen) -> bool| readers.iter().position(is).map(|place| medians[place].events_per_second);
+    let ceiling = rate_of(&|chosen| chosen.reader == Reader::PgRecvlogical);
+    let unchecked: Vec<Option<f64>> = readers
+        .iter()
+        .map(|of| {
+            let same = |other: &Chosen| other.reader == of.reader && other.delivery == of.delivery && !other.checked;
+            rate_of(&same).filter(|_| of.checked)
+        })
+        .collect();
+    let reports = readers.iter().zip(measured).zip(medians.iter().zip(unchecked)).map(
+        |((chosen, runs), (&median, unchecked))| {
+            let Chosen { reader, delivery, checked } = *chosen;
+            let of_unchecked = unchecked.map(|rate| median.events_per_second / rate);
+            let of_pg_recvlogical = ceiling.map(|ceiling| median.events_per_second / ceiling);
+            let Backlog { payload, per_transaction, events, .. } = *backlog;
+            ThroughputReport {
+                reader,
+                delivery,
+                checked,
+                payload,
+                per_transaction,
+                events,
+                runs,
+                median,
+                of_pg_recvlogical,
+                of_unchecked,
+            }
+        },
+    );
     let reports: Vec<_> = reports.collect();
     let said = reports.iter().map(|report| format!("{} {}", report.name(), per_second(&report.median)));
     doing.done(&format!("read: {}", said.collect::<Vec<_>>().join(", ")));
     Ok(reports)
 }
 
-async fn read_once((reader, delivery): Chosen, stage: &Stage, backlog: &Backlog) -> Result<RunReport, BenchError> {
-    match (reader, delivery, stage.recvlogical()) {
+async fn read_once(chosen: Chosen, stage: &Stage, backlog: &Backlog) -> Result<RunReport, BenchError> {
+    match (chosen.reader, chosen.delivery, stage.recvlogical()) {
         (Reader::PgRecvlogical, _, Some(program)) => recvlogical::run(&program, stage, backlog).await,
         (Reader::Walpost, Some(delivery), _) => relay::run(stage, backlog, delivery).await,
         _ => null::measure(stage, backlog).await,

@@ -59,6 +59,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: u32,
 
+    /// Let the relay, and walpost without Kafka, read each backlog once more with its payloads checked against a contract's schema.
+    #[arg(long)]
+    pub check: bool,
+
     /// Report in one line of JSON.
     #[arg(long)]
     pub json: bool,
@@ -89,6 +93,7 @@ pub async fn run(args: &BenchArgs, out: &mut (impl Write + IsTerminal + Send)) -
         rates: args.rate.clone(),
         duration: args.duration,
         runs: args.runs,
+        check: args.check,
     };
     let report = bench::run(&options, &View::stderr(), &interrupts).await?;
     write(&report, args.json, Report::table, out).context("write the report")?;

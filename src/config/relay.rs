@@ -55,7 +55,7 @@ pub struct RelayConfig {
     /// characters. Default `walpost`.
     pub name: String,
     /// `relay.on_rejected`, `WALPOST_RELAY__ON_REJECTED`: what becomes of an event that can't be published as its contract
-    /// says. Default `dead-letter`.
+    /// says; `dead-letter-always` goes before a contract that says `halt`. Default `dead-letter`.
     pub on_rejected: OnRejected,
     /// `relay.dead_letter_topic`, `WALPOST_RELAY__DEAD_LETTER_TOPIC`. Default `outbox.dead-letter`.
     pub dead_letter_topic: TopicName,
@@ -98,7 +98,11 @@ pub struct Rewind {
 
 impl RelayConfig {
     pub(super) fn read(mut section: Section<'_>) -> Self {
-        let words = [("dead-letter", OnRejected::DeadLetter), ("halt", OnRejected::Halt)];
+        let words = [
+            ("dead-letter", OnRejected::DeadLetter),
+            ("halt", OnRejected::Halt),
+            ("dead-letter-always", OnRejected::DeadLetterAlways),
+        ];
         let styles = [
             ("cloudevents", HeaderStyle::CloudEvents),
             ("plain", HeaderStyle::Plain),

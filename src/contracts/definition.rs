@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::compatibility::Compatibility;
 use super::mistake::Place;
-use crate::relay::boundary::{Format, TopicSettings};
+use crate::relay::boundary::{Format, OnViolation, TopicSettings};
 
 /// One version of one schema, and the topic that it goes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +31,8 @@ pub struct Definition {
     pub sla: Option<Value>,
     /// What it is made from.
     pub lineage: Option<Value>,
+    /// What becomes of an event whose payload breaks the schema; none: the relay's `on_rejected` decides.
+    pub on_violation: Option<OnViolation>,
     /// How its topic is to be.
     pub topic_settings: TopicSettings,
     /// Whether it may be emitted.

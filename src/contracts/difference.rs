@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::compatibility::equal;
 use super::definition::Definition;
-use super::pointer::step;
 use super::registered::Registered;
+use crate::relay::boundary::OnViolation;
+use crate::schema::pointer::step;
 
 /// Most differences that are told; the others are counted.
 const TOLD_MAX: usize = 12;
@@ -17,6 +18,7 @@ const SHOWN_MAX: usize = 100;
 pub fn differences(registered: &Registered, definition: &Definition) -> Vec<String> {
     let text = |text: &Option<String>| text.as_deref().map_or(Value::Null, Value::from);
     let json = |value: Option<&Value>| value.cloned().unwrap_or(Value::Null);
+    let policy = definition.on_violation.map(OnViolation::as_str);
     let columns = [
         ("topic", text(&registered.topic), Value::from(definition.topic.as_str())),
         ("format", Value::from(registered.format.as_str()), Value::from(definition.format_column())),
@@ -30,6 +32,7 @@ pub fn differences(registered: &Registered, definition: &Definition) -> Vec<Stri
         ("description", text(&registered.description), text(&definition.description)),
         ("sla", json(registered.sla.as_ref()), json(definition.sla.as_ref())),
         ("lineage", json(registered.lineage.as_ref()), json(definition.lineage.as_ref())),
+        ("on_violation", text(&registered.on_violation), policy.map_or(Value::Null, Value::from)),
         ("topic_config", json(registered.topic_config.as_ref()), json(definition.topic_config().as_ref())),
     ];
     let mut found = Vec::new();

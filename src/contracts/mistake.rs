@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::schema;
+
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
@@ -135,6 +137,22 @@ impl Rule {
             Self::DanglingRef => "dangling_ref",
             Self::Pattern => "pattern",
             Self::DuplicateVersion => "duplicate_version",
+        }
+    }
+}
+
+impl From<schema::Rule> for Rule {
+    fn from(rule: schema::Rule) -> Self {
+        match rule {
+            schema::Rule::Json => Self::Json,
+            schema::Rule::Schema => Self::Schema,
+            schema::Rule::Nesting => Self::Nesting,
+            schema::Rule::UnknownKeyword => Self::UnknownKeyword,
+            schema::Rule::UnknownFormat => Self::UnknownFormat,
+            schema::Rule::RemoteRef => Self::RemoteRef,
+            schema::Rule::CyclicRef => Self::CyclicRef,
+            schema::Rule::DanglingRef => Self::DanglingRef,
+            schema::Rule::Pattern => Self::Pattern,
         }
     }
 }

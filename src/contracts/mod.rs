@@ -15,7 +15,6 @@
 //! - [`files`]: finds and reads them; what they must agree on
 //! - [`yaml`]: text to values with places, so that every [`mistake`] has its file, line and rule
 //! - [`odcs`]: the Open Data Contract Standard to [`definition`]s; its properties to JSON Schema
-//! - [`schema`]: a JSON Schema compiled once and asked about each payload; pure, and safe for schemas of anybody
 //! - [`compatibility`]: whether consumers of one version can read another's events; pure
 //! - [`plan`]: what it takes, and whether it may be; pure. [`difference`]: how a file differs from what never changes
 //! - [`apply`]: does it; [`registered`] is the database's side, [`broker`] Kafka's
@@ -25,7 +24,6 @@ pub mod files;
 pub mod odcs;
 pub mod yaml;
 pub mod definition;
-pub mod schema;
 pub mod compatibility;
 pub mod registered;
 pub mod difference;
@@ -36,23 +34,25 @@ pub mod emissions;
 pub mod version;
 pub mod topic_name;
 pub mod mistake;
-pub mod pointer;
 mod text_file;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::relay::boundary::{Format, SchemaVersion, SchemaVersionId, TopicSettings};
+use crate::relay::boundary::{Format, OnViolation, SchemaVersion, SchemaVersionId, TopicSettings};
 
-/// Looks up one schema version: its name is `$1`, its version `$2`. Gives no row or one with topic, format and the topic's
-/// settings, all as text.
-pub const LOOK_UP: &str =
-    "select topic, format, topic_config::text from outbox.schema_version where name = $1 and version = $2";
+/// Looks up one schema version: its name is `$1`, its version `$2`. Gives no row or one with topic, format, the topic's settings, the
+/// schema, the policy and the promised freshness, all as text.
+///
+/// A database that the newest migrations are still to come to has no column on_violation, and nothing that it could hold.
+pub const LOOK_UP: &str = "select s.topic, s.format, s.topic_config::text, s.schema::text, to_jsonb(s) ->> 'on_violation', \
+     s.sla ->> 'freshness_seconds' from outbox.schema_version s where s.name = $1 and s.version = $2";
 
 /// One row of [`LOOK_UP`], each column as Postgres writes it.
-pub type Columns = [Option<String>; 3];
+pub type Columns = [Option<String>; 6];
 
 /// A schema version can't be looked up.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +83,9 @@ pub enum Malformed {
     /// The format is none that the relay knows.
     #[error("format \"{0}\" is none of json, avro, protobuf, text and bytes")]
     Format(String),
+    /// The policy is none that the relay knows.
+    #[error("on_violation \"{0}\" is none of dead-letter, halt and warn")]
+    OnViolation(String),
     /// `topic_config` is no JSON object.
     #[error("topic_config is not a JSON object")]
     NoObject,
@@ -112,27 +115,33 @@ pub fn look_up<E: std::error::Error + 'static>(
     let rows = query(LOOK_UP, &[Some(&*id.name), Some(&*id.version)])
         .map_err(|source| LookUpError::Query { id: id.clone(), source })?;
     // Name and version are the primary key, so there is one row at most.
-    let Some([topic, format, topic_config]) = rows.into_iter().next() else {
+    let Some(columns) = rows.into_iter().next() else {
         return Ok(None);
     };
-    let version = parse(id, topic, format.as_deref(), topic_config.as_deref());
-    version.map(Some).map_err(|source| LookUpError::Malformed { id: id.clone(), source })
+    parse(id, columns).map(Some).map_err(|source| LookUpError::Malformed { id: id.clone(), source })
 }
 
 /// Makes a schema version of its columns.
-fn parse(
-    id: &SchemaVersionId,
-    topic: Option<String>,
-    format: Option<&str>,
-    topic_config: Option<&str>,
-) -> Result<SchemaVersion, Malformed> {
+fn parse(id: &SchemaVersionId, columns: Columns) -> Result<SchemaVersion, Malformed> {
+    let [topic, format, topic_config, schema, on_violation, freshness] = columns;
     let format = format.unwrap_or_default();
+    let policy = |text: String| OnViolation::parse(&text).ok_or(Malformed::OnViolation(text));
     Ok(SchemaVersion {
         id: id.clone(),
         topic: topic.filter(|topic| !topic.is_empty()).map(Arc::from),
-        format: Format::from_column(format).ok_or_else(|| Malformed::Format(format.to_owned()))?,
-        topic_settings: topic_config.map(topic_settings).transpose()?.unwrap_or_default(),
+        format: Format::from_column(&format).ok_or(Malformed::Format(format))?,
+        // JSON's null is a schema as little as SQL's.
+        schema: schema.filter(|schema| schema.trim() != "null").map(Arc::from),
+        on_violation: on_violation.map(policy).transpose()?,
+        freshness: freshness.as_deref().and_then(seconds),
+        topic_settings: topic_config.as_deref().map(topic_settings).transpose()?.unwrap_or_default(),
     })
+}
+
+/// A promise in seconds. What is none, as SQL can register anything, promises nothing.
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds: f64 = text.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|promise| !promise.is_zero())
 }
 
 /// Reads `{"partitions": 6, "replication_factor": 3, "config": {"cleanup.policy": "compact"}}`; each key may be missing or
@@ -197,7 +206,11 @@ mod tests {
     }
 
     fn found(topic: Option<&str>, format: &str, config: Option<&str>) -> Result<SchemaVersion, Malformed> {
-        let row = [topic, Some(format), config].map(|text| text.map(str::to_owned));
+        found_row([topic, Some(format), config, None, None, None])
+    }
+
+    fn found_row(row: [Option<&str>; 6]) -> Result<SchemaVersion, Malformed> {
+        let row = row.map(|text| text.map(str::to_owned));
         match look_up(&id(), |_, _| Ok::<_, Infallible>(vec![row])) {
             Ok(version) => Ok(version.expect("there was a row")),
             Err(LookUpError::Malformed { source, .. }) => Err(source),
@@ -234,6 +247,24 @@ mod tests {
         let properties = [("cleanup.policy", "compact"), ("preallocate", "true"), ("retention.ms", "1000")];
         let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(version.topic_settings.config, BTreeMap::from(properties));
+    }
+
+    #[test]
+    fn what_is_promised_of_payloads_and_freshness_is_read() {
+        let row = |schema, policy, freshness| {
+            let version = found_row([None, Some("json"), None, schema, policy, freshness]);
+            version
+                .map(|version| (version.schema.map(|text| text.to_string()), version.on_violation, version.freshness))
+        };
+        let schema = r#"{"type": "object"}"#;
+        let promised = (Some(schema.to_owned()), Some(OnViolation::Halt), Some(Duration::from_millis(2_500)));
+        assert_eq!(row(Some(schema), Some("halt"), Some("2.5")), Ok(promised));
+        let nothing = Ok((None, None, None));
+        assert_eq!(row(None, None, None), nothing);
+        for none in ["soon", "-1", "0", "NaN", "1e300", "[5]"] {
+            assert_eq!(row(Some("null"), None, Some(none)), nothing, "{none}");
+        }
+        assert_eq!(row(None, Some("shrug"), None), Err(Malformed::OnViolation("shrug".to_owned())));
     }
 
     #[test]

@@ -10,10 +10,10 @@ use super::difference::differences;
 use super::files::newest;
 use super::mistake::Place;
 use super::registered::Registered;
-use super::schema::SchemaFault;
-use super::schema::inspect::inspect;
 use super::version;
 use crate::relay::boundary::TopicSettings;
+use crate::schema::SchemaFault;
+use crate::schema::inspect::inspect;
 
 /// How a topic is now.
 #[derive(Clone, Debug, PartialEq, Eq)]

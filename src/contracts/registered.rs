@@ -5,10 +5,12 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
 use super::definition::Definition;
+use crate::relay::boundary::OnViolation;
 
 /// SQLSTATEs that say something about the setting and not about the statement.
 mod sqlstate {
     pub(super) const UNDEFINED_TABLE: &str = "42P01";
+    pub(super) const UNDEFINED_COLUMN: &str = "42703";
     pub(super) const UNDEFINED_FUNCTION: &str = "42883";
     pub(super) const INVALID_SCHEMA_NAME: &str = "3F000";
     pub(super) const INSUFFICIENT_PRIVILEGE: &str = "42501";
@@ -44,6 +46,8 @@ pub struct Registered {
     pub sla: Option<Value>,
     /// What it is made from.
     pub lineage: Option<Value>,
+    /// `dead-letter`, `halt` or `warn`: what becomes of an event whose payload breaks the schema.
+    pub on_violation: Option<String>,
     /// How its topic is to be.
     pub topic_config: Option<Value>,
     /// `active`, `deprecated` or `retired`.
@@ -56,7 +60,7 @@ pub struct Registered {
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// Schema outbox is not there, or is older than this program.
-    #[error("the database has no table outbox.schema_version: run walpost migrate first")]
+    #[error("schema outbox is not in the database, or is older than this walpost: run walpost migrate first")]
     NotMigrated(#[source] sqlx::Error),
     /// The role may not.
     #[error("this role may not {action}: {}; take the role that owns schema outbox", message(source))]
@@ -99,9 +103,12 @@ impl RegistryError {
         move |source| {
             let code = source.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
             match code.as_deref() {
-                Some(sqlstate::UNDEFINED_TABLE | sqlstate::UNDEFINED_FUNCTION | sqlstate::INVALID_SCHEMA_NAME) => {
-                    Self::NotMigrated(source)
-                }
+                Some(
+                    sqlstate::UNDEFINED_TABLE
+                    | sqlstate::UNDEFINED_COLUMN
+                    | sqlstate::UNDEFINED_FUNCTION
+                    | sqlstate::INVALID_SCHEMA_NAME,
+                ) => Self::NotMigrated(source),
                 Some(sqlstate::INSUFFICIENT_PRIVILEGE) => Self::NotAllowed { action, source },
                 Some(sqlstate::LOCK_NOT_AVAILABLE) => Self::Locked(source),
                 Some(sqlstate::REGISTERED_DIFFERENTLY) => Self::Differs(source),
@@ -140,7 +147,7 @@ pub async fn lock(connection: &mut PgConnection) -> Result<(), RegistryError> {
 /// [`RegistryError`].
 pub async fn read(connection: &mut PgConnection, names: Option<&[String]>) -> Result<Vec<Registered>, RegistryError> {
     let sql = "select name, version, ordinal, topic, format, schema::text, compatibility, owner, description, sla::text, lineage::text, \
-               topic_config::text, status, to_char(registered_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as registered_at \
+               on_violation, topic_config::text, status, to_char(registered_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as registered_at \
                from outbox.schema_version where $1::text[] is null or name = any($1) order by name, ordinal";
     let failed = RegistryError::new("read outbox.schema_version");
     let rows = sqlx::query(sql).bind(names).fetch_all(connection).await.map_err(&failed)?;
@@ -165,6 +172,7 @@ fn registered(row: &PgRow) -> Result<Registered, sqlx::Error> {
         description: row.try_get("description")?,
         sla: json("sla")?,
         lineage: json("lineage")?,
+        on_violation: row.try_get("on_violation")?,
         topic_config: json("topic_config")?,
         status: row.try_get("status")?,
         registered_at: row.try_get("registered_at")?,
@@ -178,7 +186,7 @@ fn registered(row: &PgRow) -> Result<Registered, sqlx::Error> {
 pub async fn register(connection: &mut PgConnection, definition: &Definition) -> Result<(), RegistryError> {
     let sql = "select outbox.register_schema_version(name => $1, version => $2, topic => $3, format => $4, schema => $5::text::json, \
                compatibility => $6, owner => $7, description => $8, sla => $9::text::jsonb, lineage => $10::text::jsonb, \
-               topic_config => $11::text::jsonb)";
+               topic_config => $11::text::jsonb, on_violation => $12)";
     let json = |value: Option<&Value>| value.map(ToString::to_string);
     let statement = sqlx::query(sql)
         .bind(&definition.name)
@@ -191,7 +199,8 @@ pub async fn register(connection: &mut PgConnection, definition: &Definition) ->
         .bind(&definition.description)
         .bind(json(definition.sla.as_ref()))
         .bind(json(definition.lineage.as_ref()))
-        .bind(json(definition.topic_config().as_ref()));
+        .bind(json(definition.topic_config().as_ref()))
+        .bind(definition.on_violation.map(OnViolation::as_str));
     statement.execute(connection).await.map(drop).map_err(RegistryError::new("register a schema version"))
 }
 

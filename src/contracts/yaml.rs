@@ -13,7 +13,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde_json::{Map, Number, Value};
 
 use super::mistake::{Mistake, Place, Rule};
-use super::pointer::{DEPTH_MAX, step};
+use crate::schema::pointer::{DEPTH_MAX, step};
 
 /// Most values in a file, those that aliases repeat included.
 const VALUES_MAX: usize = 100_000;

@@ -7,11 +7,11 @@
 //! version without a schema takes anything, which says nothing about events that name another.
 
 use crate::contracts::registered::Registered;
-use crate::contracts::schema::{Schema, SchemaFault};
 use crate::contracts::topic_name::is_legal;
 use crate::contracts::topic_settings;
 use crate::relay::boundary::{Format, OwnedRecord, Refusal, RefusalCode, TopicSettings};
 use crate::relay::encode::names;
+use crate::schema::{Schema, SchemaFault};
 use crate::sink::POSITIONS_TOPIC;
 
 use super::letter::{Letter, Named, Style};

@@ -12,6 +12,7 @@ fn version(version: &str, ordinal: i32, topic: Option<&str>, schema: Option<Valu
         format: "json".to_owned(),
         schema,
         compatibility: "none".to_owned(),
+        on_violation: None,
         owner: None,
         description: None,
         sla: None,

@@ -310,13 +310,15 @@ impl Asking {
             && stored != system
         {
             let (slot, stored, found) = (name.to_owned(), stored.clone(), system.to_owned());
-            self.fail("slot", SourceError::SystemChanged { slot, stored, found });
+            self.fail("slot", SourceError::SystemChanged { slot, stored, found, unpublished: Box::default() });
             return Ok(());
         }
         let Some(found) = found else {
             let slot = name.to_owned();
             match kept {
-                Some((_, backfill)) if backfill == "done" => self.fail("slot", SourceError::SlotMissing { slot }),
+                Some((_, backfill)) if backfill == "done" => {
+                    self.fail("slot", SourceError::SlotMissing { slot, unpublished: Box::default() })
+                }
                 _ => self.findings.push(ok("slot", format!("{name} is not there yet: the first start makes it"))),
             }
             return Ok(());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::levels::{Group, Levels};
 use super::link::Link;
 use crate::fault::chain;
 use crate::relay::Core;
@@ -34,6 +35,7 @@ pub(super) struct Account {
     may_drop: Arc<AtomicBool>,
     /// Before this, progress is not written again.
     progress_at: Option<Instant>,
+    levels: Levels,
     kafka_restarts: u64,
     stray_messages: u64,
     /// Whether the replication connection has been up before.
@@ -50,7 +52,19 @@ impl Account {
     ) -> Self {
         let (progress_at, kafka_restarts, stray_messages) = (None, 0, 0);
         let (was_up, blocked_on) = (false, None);
-        Self { telemetry, kafka, server_end, may_drop, progress_at, kafka_restarts, stray_messages, was_up, blocked_on }
+        let levels = Levels::default();
+        Self {
+            telemetry,
+            kafka,
+            server_end,
+            may_drop,
+            progress_at,
+            levels,
+            kafka_restarts,
+            stray_messages,
+            was_up,
+            blocked_on,
+        }
     }
 
     /// The topic that nothing goes on without, and why, in words.
@@ -103,6 +117,8 @@ impl Account {
             lag: core.oldest().map(|oldest| age(oldest, clock)).unwrap_or_default(),
         };
         self.telemetry.set_progress(&progress, now);
+        self.levels.follow(core, &self.telemetry);
+        self.levels.count_overdue(core, clock);
         self.report_counts(core);
         self.report_block(core);
     }
@@ -139,30 +155,30 @@ impl Account {
     }
 
     /// Hands what became of records to the core, and their latency to the telemetry.
-    pub(super) fn settle(&self, core: &mut Core, deliveries: &mut Deliveries) {
+    pub(super) fn settle(&mut self, core: &mut Core, deliveries: &mut Deliveries) {
         let clock = SystemTime::now();
-        let metrics = &self.telemetry.metrics;
-        let observe = |commit: Option<(Timestamp, u64)>| {
-            if let Some((committed_at, records)) = commit {
-                metrics.publish_latency.observe(age(committed_at, clock), records);
+        self.levels.follow(core, &self.telemetry);
+        let observe = |group: Option<(Group, u64)>| {
+            if let Some((group, records)) = group {
+                self.levels.observe(group, records, &self.telemetry, clock);
             }
         };
         let mut bytes = 0;
-        let mut commit: Option<(Timestamp, u64)> = None;
+        let mut together: Option<(Group, u64)> = None;
         for ticket in deliveries.acked.drain(..) {
             let settled = core.handle_acknowledged(ticket);
             bytes += settled.bytes as u64;
-            // Records of one transaction are one observation.
-            commit = match commit {
-                Some((at, records)) if at == settled.committed_at => Some((at, records + 1)),
+            let group = Group::of(&settled);
+            together = match together {
+                Some((same, records)) if same == group => Some((group, records + 1)),
                 other => {
                     observe(other);
-                    Some((settled.committed_at, 1))
+                    Some((group, 1))
                 }
             };
         }
-        observe(commit);
-        metrics.add_bytes(bytes);
+        observe(together);
+        self.telemetry.metrics.add_bytes(bytes);
         let now = Instant::now();
         for failure in deliveries.failed.drain(..) {
             core.handle_failure(failure, now);
@@ -171,7 +187,7 @@ impl Account {
 }
 
 /// How long ago a transaction committed, by two clocks that may differ.
-fn age(committed_at: Timestamp, clock: SystemTime) -> Duration {
+pub(super) fn age(committed_at: Timestamp, clock: SystemTime) -> Duration {
     let committed_at = Duration::from_micros(u64::try_from(committed_at.0).unwrap_or(0));
     clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_sub(committed_at)
 }

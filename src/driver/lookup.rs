@@ -164,8 +164,9 @@ fn schema_version(options: &ConnectOptions, id: &SchemaVersionId) -> anyhow::Res
     let mut connection = Connection::open(options)?;
     let found = contracts::look_up(id, |sql, parameters| {
         let rows = connection.query(sql, parameters)?;
-        let text = |row: &crate::postgres::Row, column| row.text(column).map(str::to_owned);
-        Ok::<_, crate::postgres::Error>(rows.iter().map(|row| [text(row, 0), text(row, 1), text(row, 2)]).collect())
+        let text = |row: &postgres::Row, column| row.text(column).map(str::to_owned);
+        let columns = rows.iter().map(|row| std::array::from_fn(|column| text(row, column)));
+        Ok::<_, postgres::Error>(columns.collect())
     });
     connection.close();
     match found {

@@ -19,6 +19,7 @@ mod account;
 mod anchor;
 mod assemble;
 mod backfill_note;
+mod levels;
 mod link;
 mod lookup;
 mod publication;
@@ -36,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Delivery};
 use crate::fault::Fault;
 use crate::relay::boundary::{Lsn, Record, Ticket};
-use crate::relay::{Core, Idle, Offer};
+use crate::relay::{Core, Idle, Offer, Outcome};
 use crate::sink::{Connection as KafkaConnection, Deliveries, SendError, Sink, SinkError, Urgency};
 use crate::source::SourceError;
 use crate::telemetry::Telemetry;
@@ -214,7 +215,11 @@ impl<S: Sink + Send> Driver<S> {
                 table = notice.table.as_deref().unwrap_or_default(),
                 code = notice.refusal.code.as_str(),
                 reason = %notice.refusal.detail,
-                "event was refused and goes to the dead-letter topic"
+                "{}",
+                match notice.outcome {
+                    Outcome::DeadLetter => "event was refused and goes to the dead-letter topic",
+                    Outcome::Published => "event breaks its contract and is published all the same",
+                }
             );
         }
         self.account.report(&self.core, &self.link, self.standing(idle), now);

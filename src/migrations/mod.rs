@@ -20,15 +20,21 @@ const SCHEMA: &str = "outbox";
 const BOOKKEEPING: &str = "outbox._migrations";
 
 /// Every migration in order: number, what it brings, SQL.
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "schema versions", include_str!("../../migrations/0001_schema_version.sql")),
     (2, "the outbox table and its publication", include_str!("../../migrations/0002_event.sql")),
     (3, "emit and emit_message", include_str!("../../migrations/0003_emit.sql")),
     (4, "the relay's state", include_str!("../../migrations/0004_relay.sql")),
     (5, "maintenance of partitions", include_str!("../../migrations/0005_maintain.sql")),
+    (6, "what becomes of a payload that breaks its contract", include_str!("../../migrations/0006_on_violation.sql")),
     (7, "positions to go back to", include_str!("../../migrations/0007_positions.sql")),
     (8, "what the relay knows of its slot", include_str!("../../migrations/0008_slot.sql")),
 ];
+
+/// Functions whose parameters a later migration changes. An earlier one that is applied by hand once more would make the old one
+/// beside it, and a call would be ambiguous; so the new one goes first, and is made again further down.
+const REMADE: &str = "drop function if exists outbox.register_schema_version(
+    text, text, text, text, json, text, text, text, jsonb, jsonb, jsonb, text);\n";
 
 /// A migration that was just applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +73,10 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<Vec<Applied>, Migr
     let before = applied_until(connection).await?;
     // The migrator's "if not exists" would log a notice each time.
     sqlx::query("set client_min_messages = warning").execute(&mut *connection).await?;
+    if before == 0 {
+        // The SQL may have been applied by hand.
+        sqlx::raw_sql(REMADE).execute(&mut *connection).await?;
+    }
     migrator.run_direct(None, connection, false).await?;
     sqlx::query("reset client_min_messages").execute(&mut *connection).await?;
     let applied: Vec<(i64, String, i64)> = sqlx::query_as(
@@ -87,7 +97,7 @@ pub async fn migrate(connection: &mut PgConnection) -> Result<Vec<Applied>, Migr
 /// All SQL in order, for those who apply it with a tool of their own.
 #[must_use]
 pub fn sql() -> String {
-    let mut sql = String::new();
+    let mut sql = format!("-- Should this be applied a second time.\n{REMADE}\n");
     for (version, description, text) in MIGRATIONS {
         sql.push_str(&format!("-- walpost migration {version}: {description}\n\n{text}\n"));
     }

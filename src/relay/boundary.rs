@@ -4,12 +4,15 @@
 //! [`Ticket`]s or [`Failure`]s, edge 3 (contracts and topics) answers a [`Request`]. None of these types knows a socket,
 //! a clock or a client library.
 
-use std::collections::BTreeMap;
+mod contract;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+pub use self::contract::{ContractNumber, Format, OnViolation, SchemaVersion, SchemaVersionId, TopicSettings};
 
 /// A log sequence number: a byte offset in the write-ahead log, written as Postgres writes it (`16/B374D848`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -255,87 +258,6 @@ pub struct ColumnType {
     pub name: String,
     /// The OID of the built-in type in whose binary form its values are sent; `None` if they have another form.
     pub sent_as: Option<u32>,
-}
-
-/// The name of a schema version.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SchemaVersionId {
-    /// The schema's (and contract's) name.
-    pub name: Arc<str>,
-    /// The version as its owner writes it.
-    pub version: Arc<str>,
-}
-
-impl fmt::Display for SchemaVersionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.name, self.version)
-    }
-}
-
-/// A registered schema version, as far as publishing needs it. Immutable once registered, so it is looked up once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SchemaVersion {
-    /// Its name and version.
-    pub id: SchemaVersionId,
-    /// The topic of its events; `None` leaves it to the row.
-    pub topic: Option<Arc<str>>,
-    /// The payload's format.
-    pub format: Format,
-    /// How its topic is created.
-    pub topic_settings: TopicSettings,
-}
-
-/// A payload's format, for the `content-type` header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// JSON.
-    Json,
-    /// Apache Avro, binary.
-    Avro,
-    /// Protocol Buffers, binary.
-    Protobuf,
-    /// UTF-8 text.
-    Text,
-    /// Any bytes.
-    Bytes,
-}
-
-impl Format {
-    /// The format as `outbox.schema_version.format` bears it.
-    #[must_use]
-    pub fn from_column(text: &str) -> Option<Self> {
-        Some(match text {
-            "json" => Self::Json,
-            "avro" => Self::Avro,
-            "protobuf" => Self::Protobuf,
-            "text" => Self::Text,
-            "bytes" => Self::Bytes,
-            _ => return None,
-        })
-    }
-
-    /// The media type.
-    #[must_use]
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Avro => "application/avro",
-            Self::Protobuf => "application/protobuf",
-            Self::Text => "text/plain; charset=utf-8",
-            Self::Bytes => "application/octet-stream",
-        }
-    }
-}
-
-/// How a topic is created when it is missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TopicSettings {
-    /// Number of partitions; `None` is the broker's default.
-    pub partitions: Option<i32>,
-    /// Replication factor; `None` is the broker's default.
-    pub replication_factor: Option<i16>,
-    /// Topic configuration, such as `cleanup.policy`.
-    pub config: BTreeMap<String, String>,
 }
 
 /// A topic that can be written to.

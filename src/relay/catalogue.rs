@@ -8,7 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::boundary::{Answer, ColumnType, Refusal, Request, SchemaVersion, SchemaVersionId, Topic, TopicSettings};
+use super::boundary::{
+    Answer, ColumnType, ContractNumber, Refusal, Request, SchemaVersion, SchemaVersionId, Topic, TopicSettings,
+};
+use super::check::PayloadCheck;
 
 /// How long a negative answer holds.
 pub const REFUSAL_KEPT: Duration = Duration::from_secs(5);
@@ -24,6 +27,19 @@ pub struct Contract {
     pub schema_version: SchemaVersion,
     /// The `ce_dataschema` header: `<name>/<version>`.
     pub data_schema: String,
+    /// What its payloads are checked with.
+    pub check: PayloadCheck,
+    /// Under which its records are accounted for.
+    pub number: ContractNumber,
+}
+
+/// A schema version whose records are accounted for by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceLevel {
+    /// Its name and version.
+    pub id: SchemaVersionId,
+    /// How soon after its commit a record is promised to be in Kafka.
+    pub freshness: Option<Duration>,
 }
 
 /// Answers, by what was asked.
@@ -31,6 +47,9 @@ pub struct Contract {
 pub struct Catalogue {
     contracts: HashMap<Arc<str>, Versions>,
     contract_count: usize,
+    /// By their [`ContractNumber`], and the numbers by their names.
+    service_levels: Vec<ServiceLevel>,
+    numbers: HashMap<SchemaVersionId, ContractNumber>,
     topics: HashMap<Arc<str>, TopicEntry>,
     /// What was found last, which most often is what the next event asks for.
     last_contract: Option<Arc<Contract>>,
@@ -143,9 +162,7 @@ impl Catalogue {
             Answer::SchemaVersion(id, found) => {
                 self.answered(|request| matches!(request, Request::SchemaVersion(asked) if *asked == id));
                 let until = if found.is_some() { None } else { refused_until };
-                let answer = found.map(|schema_version| {
-                    Arc::new(Contract { data_schema: schema_version.id.to_string(), schema_version })
-                });
+                let answer = found.map(|schema_version| Arc::new(self.contract_of(schema_version)));
                 self.make_room_for_contract();
                 let versions = self.contracts.entry(id.name).or_default();
                 if versions.insert(id.version, Kept { answer, until }).is_none() {
@@ -178,6 +195,31 @@ impl Catalogue {
         }
     }
 
+    /// The schema versions that are accounted for by themselves, in the order of their numbers. It only grows.
+    pub fn service_levels(&self) -> &[ServiceLevel] {
+        &self.service_levels
+    }
+
+    /// Derives what is derived once.
+    fn contract_of(&mut self, mut schema_version: SchemaVersion) -> Contract {
+        let check = PayloadCheck::of(&schema_version);
+        // Its text has done its work.
+        schema_version.schema = None;
+        let number = self.number(&schema_version);
+        Contract { data_schema: schema_version.id.to_string(), schema_version, check, number }
+    }
+
+    fn number(&mut self, schema_version: &SchemaVersion) -> ContractNumber {
+        if let Some(number) = self.numbers.get(&schema_version.id) {
+            return *number;
+        }
+        let Some(number) = ContractNumber::nth(self.service_levels.len()) else { return ContractNumber::NONE };
+        let SchemaVersion { id, freshness, .. } = schema_version;
+        self.service_levels.push(ServiceLevel { id: id.clone(), freshness: *freshness });
+        self.numbers.insert(id.clone(), number);
+        number
+    }
+
     fn ask(&mut self, request: Request) {
         if self.request.as_ref() != Some(&request) {
             self.request = Some(request);
@@ -203,3 +245,37 @@ impl Catalogue {
 /// The answer is not known yet: a [`Request`] is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(version: &str, freshness: Option<Duration>) -> Answer {
+        let id = SchemaVersionId { name: "order.placed".into(), version: version.into() };
+        Answer::SchemaVersion(id.clone(), Some(SchemaVersion { freshness, ..SchemaVersion::plain(id, None) }))
+    }
+
+    fn number(catalogue: &mut Catalogue, version: &str, now: Instant) -> ContractNumber {
+        let found = catalogue.contract("order.placed", version, now);
+        found.ok().flatten().expect("it was answered").number
+    }
+
+    #[test]
+    fn each_version_keeps_its_number_and_there_is_an_end_to_them() {
+        let now = Instant::now();
+        let mut catalogue = Catalogue::default();
+        let limit = usize::from(ContractNumber::LIMIT);
+        for version in 0..limit + 2 {
+            catalogue.handle_answer(answer(&version.to_string(), Some(Duration::from_secs(version as u64 + 1))), now);
+        }
+        assert_eq!(number(&mut catalogue, "7", now).place(), Some(7));
+        assert_eq!(catalogue.service_levels()[7].freshness, Some(Duration::from_secs(8)));
+        assert_eq!(number(&mut catalogue, &limit.to_string(), now), ContractNumber::NONE);
+        // As after the memory was emptied.
+        catalogue.contracts.clear();
+        catalogue.last_contract = None;
+        catalogue.handle_answer(answer("7", Some(Duration::from_secs(8))), now);
+        assert_eq!(number(&mut catalogue, "7", now).place(), Some(7));
+        assert_eq!(catalogue.service_levels().len(), limit);
+    }
+}

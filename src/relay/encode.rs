@@ -21,6 +21,8 @@ pub mod names {
     pub const RECOVERED: &str = "outbox-recovered";
     /// The id of the replay that published the record again.
     pub const REPLAY: &str = "outbox-replay";
+    /// How a record breaks its contract that is published all the same.
+    pub const VIOLATION: &str = "outbox-violation";
     /// A dead letter's code.
     pub const ERROR: &str = "outbox-error";
     /// A dead letter's reason in words.
@@ -133,6 +135,9 @@ impl Encoder {
         if let Some(replay) = &self.replay {
             push(names::REPLAY, replay.as_bytes());
         }
+        if let Some(violation) = contract.violation {
+            push(names::VIOLATION, violation.as_bytes());
+        }
         for (name, value) in &event.placed {
             push_new(&mut list, name, value.as_deref());
         }
@@ -159,6 +164,8 @@ pub struct ContractHeaders<'a> {
     pub data_schema: Option<&'a str>,
     /// The payload's format.
     pub format: Option<Format>,
+    /// How the payload breaks the contract, though the record is published.
+    pub violation: Option<&'a str>,
 }
 
 /// The row's own headers: a JSON object. Strings are taken as they are, null as a null header, anything else as JSON text.

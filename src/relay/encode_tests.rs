@@ -26,8 +26,12 @@ fn event(headers: &'static str) -> Event<'static> {
     }
 }
 
-const CONTRACT: ContractHeaders<'_> =
-    ContractHeaders { name: Some("order.placed"), data_schema: Some("order.placed/2.1.0"), format: Some(Format::Json) };
+const CONTRACT: ContractHeaders<'_> = ContractHeaders {
+    name: Some("order.placed"),
+    data_schema: Some("order.placed/2.1.0"),
+    format: Some(Format::Json),
+    violation: None,
+};
 
 #[test]
 fn cloudevents_in_binary_mode() {

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::boundary::{Checkpoint, Lsn, Position, Ticket, Timestamp};
+use super::boundary::{Checkpoint, ContractNumber, Lsn, Position, Ticket, Timestamp};
 
 /// The account of one slot: records out at Kafka, and the commits they belong to, both in stream order.
 #[derive(Debug, Default)]
@@ -27,7 +27,20 @@ struct Entry {
     bytes: usize,
     committed_at: Timestamp,
     position: Position,
+    contract: ContractNumber,
+    kind: Kind,
     settled: bool,
+}
+
+/// What a record is to its contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An event as its contract promises it.
+    Record,
+    /// An event that breaks its contract and is published all the same.
+    Violating,
+    /// An event that is not published.
+    DeadLetter,
 }
 
 #[derive(Debug)]
@@ -43,6 +56,10 @@ pub struct Settled {
     pub committed_at: Timestamp,
     /// The bytes of its key, value and headers.
     pub bytes: usize,
+    /// Its contract.
+    pub contract: ContractNumber,
+    /// What it is to its contract.
+    pub kind: Kind,
 }
 
 /// How much is in flight.
@@ -56,10 +73,16 @@ pub struct Owed {
 
 impl Ledger {
     /// Opens the next ticket, for the record of `bytes` of the event at `position`, whose transaction committed at
-    /// `committed_at`.
-    pub fn issue(&mut self, bytes: usize, committed_at: Timestamp, position: Position) -> Ticket {
+    /// `committed_at`; with its contract, and what it is to it.
+    pub fn issue(
+        &mut self,
+        bytes: usize,
+        committed_at: Timestamp,
+        position: Position,
+        (contract, kind): (ContractNumber, Kind),
+    ) -> Ticket {
         let ticket = self.next_ticket();
-        self.entries.push_back(Entry { bytes, committed_at, position, settled: false });
+        self.entries.push_back(Entry { bytes, committed_at, position, contract, kind, settled: false });
         self.owed.records += 1;
         self.owed.bytes += bytes;
         ticket
@@ -71,19 +94,26 @@ impl Ledger {
         Ticket(self.first + self.entries.len() as u64)
     }
 
+    /// The record of an open ticket is something else now.
+    ///
+    /// # Panics
+    /// If the ticket is not open.
+    pub fn reclassify(&mut self, ticket: Ticket, kind: Kind) {
+        self.open_entry(ticket).expect("a record that came back has an open ticket").kind = kind;
+    }
+
     /// Closes a ticket: Kafka has the record.
     ///
     /// # Panics
     /// If the ticket was never issued or is settled already: the sink has answered for a record twice, and going on could
     /// confirm a row that Kafka does not have.
     pub fn settle(&mut self, ticket: Ticket) -> Settled {
-        let index = ticket.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        let entry = index.and_then(|index| self.entries.get_mut(index)).filter(|entry| !entry.settled);
-        let entry = entry.expect("a ticket is settled once, after it was issued");
+        let entry = self.open_entry(ticket).expect("a ticket is settled once, after it was issued");
         entry.settled = true;
-        let settled = Settled { committed_at: entry.committed_at, bytes: entry.bytes };
+        let Entry { committed_at, bytes, contract, kind, .. } = *entry;
+        let settled = Settled { committed_at, bytes, contract, kind };
         self.owed.records -= 1;
-        self.owed.bytes -= entry.bytes;
+        self.owed.bytes -= bytes;
         self.advance();
         settled
     }
@@ -154,6 +184,17 @@ impl Ledger {
         self.entries.front().map(|entry| entry.committed_at)
     }
 
+    /// The records in flight from the oldest: their contracts, and when their transactions committed. Dead letters are left out.
+    pub fn in_flight(&self) -> impl Iterator<Item = (ContractNumber, Timestamp)> + '_ {
+        let is_record = |entry: &&Entry| !entry.settled && entry.kind != Kind::DeadLetter;
+        self.entries.iter().filter(is_record).map(|entry| (entry.contract, entry.committed_at))
+    }
+
+    fn open_entry(&mut self, ticket: Ticket) -> Option<&mut Entry> {
+        let index = ticket.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        index.and_then(|index| self.entries.get_mut(index)).filter(|entry| !entry.settled)
+    }
+
     fn advance(&mut self) {
         while self.entries.front().is_some_and(|entry| entry.settled) {
             self.entries.pop_front();
@@ -179,7 +220,7 @@ mod tests {
 
     fn issue(ledger: &mut Ledger) -> Ticket {
         let ordinal = ledger.next_ticket().0 + 1;
-        ledger.issue(10, Timestamp(0), Position { commit: Lsn(1), ordinal })
+        ledger.issue(10, Timestamp(0), Position { commit: Lsn(1), ordinal }, (ContractNumber::NONE, Kind::Record))
     }
 
     #[test]
@@ -194,6 +235,23 @@ mod tests {
         ledger.settle(first);
         assert_eq!(ledger.flush(), Lsn(200));
         assert_eq!(ledger.owed(), Owed::default());
+    }
+
+    #[test]
+    fn what_a_record_is_to_its_contract_is_told_when_it_is_settled() {
+        let mut ledger = Ledger::default();
+        let contract = ContractNumber::nth(3).expect("within the limit");
+        let at = |ordinal| Position { commit: Lsn(1), ordinal };
+        let first = ledger.issue(10, Timestamp(5), at(1), (contract, Kind::Record));
+        ledger.issue(10, Timestamp(6), at(2), (contract, Kind::DeadLetter));
+        let third = ledger.issue(10, Timestamp(7), at(3), (ContractNumber::NONE, Kind::Violating));
+        let in_flight: Vec<_> = ledger.in_flight().collect();
+        assert_eq!(in_flight, [(contract, Timestamp(5)), (ContractNumber::NONE, Timestamp(7))], "without the letter");
+        ledger.reclassify(first, Kind::DeadLetter);
+        let settled = ledger.settle(first);
+        assert_eq!((settled.contract, settled.kind), (contract, Kind::DeadLetter));
+        assert_eq!(ledger.settle(third).kind, Kind::Violating);
+        assert_eq!(ledger.in_flight().count(), 0);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | [`codec`] | a column's type | how its bytes are read |
 //! | [`event`] | a row or a logical message | an event |
 //! | [`catalogue`] | answers about schema versions and topics | what an event needs to know |
+//! | `check` | an event and its contract | whether it may go to its topic |
 //! | [`encode`] | an event | headers, dead letters, sizes |
 //! | `publish` | an event | an offered record, or a dead letter |
 //! | `landmark` | the position of an earlier run | whether the stream is of the same history |
@@ -25,6 +26,7 @@ pub mod catalogue;
 pub mod codec;
 pub mod encode;
 pub mod event;
+mod check;
 mod inline;
 mod landmark;
 pub mod ledger;
@@ -55,6 +57,8 @@ pub enum OnRejected {
     DeadLetter,
     /// The relay stops before it.
     Halt,
+    /// As `DeadLetter`, also where a contract says that the relay stops.
+    DeadLetterAlways,
 }
 
 /// How the core works.
@@ -117,7 +121,7 @@ pub enum Halt {
         /// What is there instead.
         found: &'static str,
     },
-    /// An event was refused and `on_rejected` is `halt`.
+    /// An event was refused, and `on_rejected` or its contract is to halt.
     #[error(
         "event at position {} of {} was refused ({}): {}",
         .position.map_or_else(|| "unknown".to_owned(), |position| position.to_string()),
@@ -133,15 +137,26 @@ pub enum Halt {
     },
 }
 
-/// A dead letter was written: something for the log.
+/// What became of an event that is not as its contract says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is a dead letter.
+    DeadLetter,
+    /// It is published all the same, as its contract wants.
+    Published,
+}
+
+/// An event is not as its contract says: something for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The event's position.
     pub position: Option<Position>,
     /// Its table.
     pub table: Option<String>,
-    /// Why it was refused.
+    /// Why it was refused, or would have been.
     pub refusal: Refusal,
+    /// What became of it.
+    pub outcome: Outcome,
 }
 
 /// What the core has done since it was made.
@@ -157,6 +172,8 @@ pub struct Counters {
     pub skipped: u64,
     /// Non-transactional logical messages with the prefix of events, which are none.
     pub stray_messages: u64,
+    /// Records that break their contract and were published all the same.
+    pub violations: u64,
     /// Dead letters by [`RefusalCode`], in the order of `RefusalCode::ALL`.
     pub dead_letters: [u64; RefusalCode::ALL.len()],
 }

@@ -1,18 +1,19 @@
 //! From an event to a record at Kafka, or to a dead letter: the one way out of the core.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::boundary::{
-    Failure, OwnedRecord, Position, Record, Refusal, RefusalCode, Ticket, Timestamp, TopicSettings, Verdict,
+    ContractNumber, Failure, OwnedRecord, Position, Record, Refusal, RefusalCode, Ticket, Timestamp, TopicSettings,
+    Verdict,
 };
-use super::catalogue::{Catalogue, Contract, Wait};
-use super::encode::{self, ContractHeaders, Encoder, RowHeaders, Stamps};
+use super::catalogue::{Catalogue, Wait};
+use super::check::{Fate, Known, Stop, too_large};
+use super::encode::{self, Encoder, RowHeaders, Stamps};
 use super::event::Event;
-use super::ledger::{Ledger, Settled};
+use super::ledger::{Kind, Ledger, Settled};
 use super::returns::Returns;
-use super::{Counters, Halt, Idle, Notice, OnRejected, Settings};
+use super::{Counters, Halt, Idle, Notice, Outcome, Settings};
 
 /// How many notices wait for the driver at most; further ones are only counted.
 const NOTICES_LIMIT: usize = 256;
@@ -20,11 +21,6 @@ const NOTICES_LIMIT: usize = 256;
 /// How many windows of records may be acknowledged behind the oldest one in flight. A partition without a leader holds the flush
 /// LSN back; the others go on for so long, and after a crash are published again for so long.
 const SPAN_WINDOWS: usize = 10;
-
-/// The longest names that are looked up, in bytes: rows can name anything, and what was looked up is remembered. A topic's
-/// limit is Kafka's own (`Topic.MAX_NAME_LENGTH`).
-const SCHEMA_NAME_BYTES: usize = 1_024;
-const TOPIC_NAME_BYTES: usize = 249;
 
 /// A sink's answer to an offered record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +44,7 @@ pub(super) struct Origin<'a> {
 /// Takes events in stream order and owes them to Kafka.
 #[derive(Debug)]
 pub(super) struct Publisher {
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) catalogue: Catalogue,
     pub(super) ledger: Ledger,
     returns: Returns,
@@ -117,21 +113,25 @@ impl Publisher {
     fn refuse_delivered(&mut self, ticket: Ticket, record: OwnedRecord, refusal: Refusal) {
         self.catalogue.forget_topic(&record.topic);
         let position = position_of(&record);
-        match self.settings.on_rejected {
-            OnRejected::Halt => self.halt = Some(Halt::Refused { position, table: None, refusal }),
-            OnRejected::DeadLetter => {
-                self.note(position, None, &refusal);
+        match self.settings.on_rejected.fate() {
+            Fate::Halt => self.halt = Some(Halt::Refused { position, table: None, refusal }),
+            Fate::DeadLetter => {
+                self.ledger.reclassify(ticket, Kind::DeadLetter);
+                self.note(position, None, &refusal, Outcome::DeadLetter);
                 let letter = encode::dead_letter(record, &self.settings.dead_letter_topic, &refusal);
                 self.returns.push_letter(ticket, letter);
             }
         }
     }
 
-    fn note(&mut self, position: Option<Position>, table: Option<&str>, refusal: &Refusal) {
-        self.counters.dead_letters[refusal.code as usize] += 1;
+    fn note(&mut self, position: Option<Position>, table: Option<&str>, refusal: &Refusal, outcome: Outcome) {
+        match outcome {
+            Outcome::DeadLetter => self.counters.dead_letters[refusal.code as usize] += 1,
+            Outcome::Published => self.counters.violations += 1,
+        }
         if self.notices.len() < NOTICES_LIMIT {
             let table = table.map(str::to_owned);
-            self.notices.push_back(Notice { position, table, refusal: refusal.clone() });
+            self.notices.push_back(Notice { position, table, refusal: refusal.clone(), outcome });
         }
     }
 
@@ -200,16 +200,17 @@ impl Publisher {
             Ok(headers) => (headers, None),
             Err(refusal) => (RowHeaders::unparsed(event.headers.as_deref()), Some(refusal)),
         };
-        let mut known = Known { row_headers, contract: None, unregistered: None };
+        let fate = self.settings.on_rejected.fate();
+        let mut known = Known::new(row_headers);
         let checked = match refusal.or(malformed) {
-            Some(refusal) => Err(Stop::Refused(refusal)),
+            Some(refusal) => Err(Stop::Refused(refusal, fate)),
             None => self.check(event, &mut known, now),
         };
         if let Err(Stop::Wait) = checked {
             return Ok(Some(Idle::Answer));
         }
         let stamps = Stamps::new(origin.position, event.created_at.unwrap_or(origin.committed_at));
-        let headers = encoder.headers(event, &known.row_headers, known.contract_headers(event), &stamps);
+        let headers = encoder.headers(event, known.row_headers(), known.contract_headers(event), &stamps);
         let record = Record {
             topic: known.topic(event).unwrap_or_default(),
             key: event.key.as_deref(),
@@ -218,52 +219,35 @@ impl Publisher {
             timestamp_millis: origin.committed_at.millis(),
         };
         let size = encode::size(&record);
-        let refusal = match checked {
-            Err(Stop::Refused(refusal)) => refusal,
+        let kind = if known.violation().is_some() { Kind::Violating } else { Kind::Record };
+        let (refusal, fate) = match checked {
+            Err(Stop::Refused(refusal, fate)) => (refusal, fate),
             Err(Stop::Wait) => return Ok(Some(Idle::Answer)),
-            Ok(limit) if encode::size_in_batch(size, record.headers.len()) > limit => too_large(&record, size, limit),
-            Ok(_) => match self.offer(&record, size, origin, offer) {
-                Offer::Taken => return Ok(None),
+            Ok(limit) if encode::size_in_batch(size, record.headers.len()) > limit => {
+                (too_large(&record, size, limit), fate)
+            }
+            Ok(_) => match self.offer(&record, size, origin, (known.number(), kind), offer) {
+                Offer::Taken => {
+                    self.note_violation(origin, known.violation());
+                    return Ok(None);
+                }
                 Offer::Full => return Ok(Some(Idle::Sink)),
-                Offer::Refused(refusal) => refusal,
+                Offer::Refused(refusal) => (refusal, fate),
             },
         };
-        self.publish_letter(&record, origin, &refusal, now, offer)
+        if fate == Fate::Halt {
+            let table = Some(origin.table.to_owned());
+            return Err(Halt::Refused { position: Some(origin.position), table, refusal });
+        }
+        self.publish_letter(&record, origin, (known.number(), &refusal), now, offer)
     }
 
-    /// Looks up what publishing needs, and gives the size in bytes that the topic takes.
-    fn check<'a>(&mut self, event: &'a Event<'_>, known: &mut Known<'a>, now: Instant) -> Result<usize, Stop> {
-        if event.has_contract {
-            let Some((name, version)) = &event.schema else {
-                return Err(Stop::refused(
-                    RefusalCode::UnknownSchema,
-                    "schema_name or schema_version is null".to_owned(),
-                ));
-            };
-            if name.len().max(version.len()) > SCHEMA_NAME_BYTES {
-                let detail = format!("the name or version of the schema is longer than {SCHEMA_NAME_BYTES} bytes");
-                return Err(Stop::refused(RefusalCode::UnknownSchema, detail));
-            }
-            known.contract = self.catalogue.contract(name, version, now)?;
-            if known.contract.is_none() {
-                let id = known.unregistered.insert(format!("{name}/{version}"));
-                let detail = format!("no schema version {id} is registered; call outbox.register_schema_version");
-                return Err(Stop::refused(RefusalCode::UnknownSchema, detail));
-            }
+    /// An event was published that breaks its contract.
+    fn note_violation(&mut self, origin: Origin<'_>, violation: Option<&str>) {
+        if let Some(violation) = violation {
+            let refusal = Refusal { code: RefusalCode::ContractViolation, detail: violation.to_owned() };
+            self.note(Some(origin.position), Some(origin.table), &refusal, Outcome::Published);
         }
-        let Some(topic) = known.topic(event) else {
-            return Err(Stop::refused(
-                RefusalCode::NoTopic,
-                "neither the row nor its schema version names a topic".to_owned(),
-            ));
-        };
-        if topic.len() > TOPIC_NAME_BYTES {
-            let detail = format!("the topic's name is longer than {TOPIC_NAME_BYTES} bytes");
-            return Err(Stop::refused(RefusalCode::UnknownTopic, detail));
-        }
-        let settings = || known.contract.as_ref().map(|contract| contract.schema_version.topic_settings.clone());
-        let topic = self.catalogue.topic(topic, || settings().unwrap_or_default(), now)?;
-        topic.map(|topic| topic.max_message_bytes).map_err(Stop::Refused)
     }
 
     /// Offers a record of `size` bytes, and opens its ticket when it is taken.
@@ -272,11 +256,12 @@ impl Publisher {
         record: &Record<'_>,
         size: usize,
         origin: Origin<'_>,
+        (contract, kind): (ContractNumber, Kind),
         offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
     ) -> Offer {
         let answer = offer(self.ledger.next_ticket(), record);
         if answer == Offer::Taken {
-            self.ledger.issue(size, origin.committed_at, origin.position);
+            self.ledger.issue(size, origin.committed_at, origin.position, (contract, kind));
             self.accepted = origin.position;
             self.accepted_at = Some(origin.committed_at);
             self.counters.published += 1;
@@ -288,14 +273,10 @@ impl Publisher {
         &mut self,
         record: &Record<'_>,
         origin: Origin<'_>,
-        refusal: &Refusal,
+        (contract, refusal): (ContractNumber, &Refusal),
         now: Instant,
         offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
     ) -> Result<Option<Idle>, Halt> {
-        if self.settings.on_rejected == OnRejected::Halt {
-            let table = Some(origin.table.to_owned());
-            return Err(Halt::Refused { position: Some(origin.position), table, refusal: refusal.clone() });
-        }
         let topic = match self.catalogue.topic(&self.settings.dead_letter_topic, TopicSettings::default, now) {
             Err(Wait) => return Ok(Some(Idle::Answer)),
             Ok(Ok(topic)) => topic,
@@ -311,11 +292,12 @@ impl Publisher {
         {
             size = letter.size();
         }
-        let answer = self.offer(&letter.borrow(&letter.header_list()), size, origin, offer);
+        let kind = (contract, Kind::DeadLetter);
+        let answer = self.offer(&letter.borrow(&letter.header_list()), size, origin, kind, offer);
         Ok(match answer {
             Offer::Full => Some(Idle::Sink),
             Offer::Taken => {
-                self.note(Some(origin.position), Some(origin.table), refusal);
+                self.note(Some(origin.position), Some(origin.table), refusal, Outcome::DeadLetter);
                 None
             }
             Offer::Refused(why) => {
@@ -337,59 +319,6 @@ impl Publisher {
     fn span_limit(&self) -> usize {
         self.settings.max_in_flight.saturating_mul(SPAN_WINDOWS)
     }
-}
-
-/// What has been looked up for an event, and its own headers.
-struct Known<'a> {
-    contract: Option<Arc<Contract>>,
-    row_headers: RowHeaders<'a>,
-    /// What the event names and nobody has registered, for who redrives its dead letter.
-    unregistered: Option<String>,
-}
-
-impl Known<'_> {
-    fn topic<'a>(&'a self, event: &'a Event<'_>) -> Option<&'a str> {
-        let of_contract = || self.contract.as_ref().and_then(|contract| contract.schema_version.topic.as_deref());
-        event.topic.as_deref().or_else(of_contract)
-    }
-
-    fn contract_headers<'a>(&'a self, event: &'a Event<'_>) -> ContractHeaders<'a> {
-        let contract = self.contract.as_deref();
-        ContractHeaders {
-            name: event.schema.as_ref().map(|(name, _)| name.as_ref()),
-            data_schema: contract.map(|contract| contract.data_schema.as_str()).or(self.unregistered.as_deref()),
-            format: contract.map(|contract| contract.schema_version.format),
-        }
-    }
-}
-
-/// Why an event can't go on to its topic.
-enum Stop {
-    /// An answer is missing.
-    Wait,
-    /// It breaks its contract.
-    Refused(Refusal),
-}
-
-impl Stop {
-    const fn refused(code: RefusalCode, detail: String) -> Self {
-        Self::Refused(Refusal { code, detail })
-    }
-}
-
-impl From<Wait> for Stop {
-    fn from(_: Wait) -> Self {
-        Self::Wait
-    }
-}
-
-fn too_large(record: &Record<'_>, size: usize, limit: usize) -> Refusal {
-    let detail = format!(
-        "the record takes up to {} bytes in a batch, topic {} takes {limit} (max.message.bytes)",
-        encode::size_in_batch(size, record.headers.len()),
-        record.topic,
-    );
-    Refusal { code: RefusalCode::TooLarge, detail }
 }
 
 /// The position that a record's own header tells.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::relay::boundary::{Answer, Batch, Format, OwnedRecord, Request, SchemaVersion, Topic, TopicSettings};
+use crate::relay::boundary::{Answer, Batch, OwnedRecord, Request, SchemaVersion, Topic, TopicSettings};
 use crate::relay::encode::HeaderStyle;
 use crate::relay::outbox::Outbox;
 use crate::relay::{Core, OnRejected, Settings};
@@ -99,7 +99,7 @@ fn answer(core: &mut Core, now: Instant) {
         Request::SchemaVersion(id) if &*id.name == "unknown" => Answer::SchemaVersion(id, None),
         Request::SchemaVersion(id) => {
             let (topic, topic_settings) = (Some("orders".into()), TopicSettings::default());
-            let version = SchemaVersion { id: id.clone(), topic, format: Format::Json, topic_settings };
+            let version = SchemaVersion { topic_settings, ..SchemaVersion::plain(id.clone(), topic) };
             Answer::SchemaVersion(id, Some(version))
         }
         Request::Topic { name, .. } => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_048_588 })),

@@ -52,6 +52,12 @@ impl LatencyHistogram {
         None
     }
 
+    /// How many records were observed.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts().iter().sum()
+    }
+
     fn counts(&self) -> [u64; BOUNDS_MICROS.len() + 1] {
         std::array::from_fn(|bucket| self.0.counts[bucket].load(Ordering::Relaxed))
     }

@@ -1,6 +1,7 @@
 //! The metrics of `/metrics`, each a typed handle that the driver writes with an atomic operation.
 //!
-//! No label has more values than are listed here: topics and schemas are the users' to name, and would make as many series.
+//! No label has more values than are listed here, as topics and schemas are the users' to name, and would make as many series; but for
+//! those of [`contracts`](super::contracts), which have a limit.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::contracts::Contracts;
 use super::latency::LatencyHistogram;
 use crate::relay::Counters;
 use crate::relay::boundary::{Lsn, Position, RefusalCode};
@@ -82,6 +84,8 @@ pub struct Metrics {
     returned: Counter,
     /// `walpost_skipped_total`: events passed over after a reconnection, because they had been taken before it.
     skipped: Counter,
+    /// `walpost_violations_total`: records that break their contract and were published all the same.
+    violations: Counter,
     /// `walpost_dead_letters_total{code}`: dead letters by their code, in the order of [`RefusalCode::ALL`].
     dead_letters: [Counter; RefusalCode::ALL.len()],
     /// `walpost_in_flight_records`.
@@ -111,6 +115,8 @@ pub struct Metrics {
     /// `walpost_publish_latency_seconds`: from a commit to Kafka's acknowledgement of its records. Of records read from a
     /// backlog it is the backlog's age.
     pub publish_latency: LatencyHistogram,
+    /// `walpost_contract_*{contract,version}`: the service levels of each contract's version.
+    pub contracts: Contracts,
     registry: Registry,
 }
 
@@ -137,6 +143,7 @@ impl Metrics {
             bytes: Counter::default(),
             returned: Counter::default(),
             skipped: Counter::default(),
+            violations: Counter::default(),
             dead_letters: RefusalCode::ALL.map(|of| letters.get_or_create_owned(&code(of))),
             in_flight_records: Count::default(),
             in_flight_bytes: Count::default(),
@@ -151,12 +158,14 @@ impl Metrics {
             reconnects: Side::ALL.map(|of| reconnects.get_or_create_owned(&side(of))),
             connected: Side::ALL.map(|of| connected.get_or_create_owned(&side(of))),
             publish_latency: LatencyHistogram::default(),
+            contracts: Contracts::default(),
             registry: Registry::default(),
         };
         metrics.register_flow(&mut registry);
         metrics.register_slot(&mut registry);
         registry.register("dead_letters", "Dead letters by their code", letters);
         registry.register("reconnects", "Connections made after the first", reconnects);
+        metrics.contracts.register(&mut registry);
         registry.register("connected", "Whether the relay is connected, 1 or 0", connected);
         Self { registry, ..metrics }
     }
@@ -166,6 +175,8 @@ impl Metrics {
         registry.register("bytes", "Bytes of those records' keys, values and headers", self.bytes.clone());
         registry.register("returned", "Records that were sent again", self.returned.clone());
         registry.register("skipped", "Events passed over that came again after a reconnection", self.skipped.clone());
+        let violations = "Records that break their contract and were published all the same";
+        registry.register("violations", violations, self.violations.clone());
         let records = Unit::Other("records".to_owned());
         let in_flight = "Sent and not yet acknowledged";
         registry.register_with_unit("in_flight", in_flight, records, self.in_flight_records.clone());
@@ -195,6 +206,7 @@ impl Metrics {
         raise(&self.events, counters.acknowledged);
         raise(&self.returned, counters.returned);
         raise(&self.skipped, counters.skipped);
+        raise(&self.violations, counters.violations);
         for (counter, count) in self.dead_letters.iter().zip(counters.dead_letters) {
             raise(counter, count);
         }
@@ -249,6 +261,7 @@ impl Metrics {
             events: self.events.get(),
             bytes: self.bytes.get(),
             returned: self.returned.get(),
+            violations: self.violations.get(),
             dead_letters: std::array::from_fn(|of| self.dead_letters[of].get()),
             in_flight_records: self.in_flight_records.get(),
             in_flight_bytes: self.in_flight_bytes.get(),
@@ -282,6 +295,7 @@ pub(super) struct Reading {
     pub(super) events: u64,
     pub(super) bytes: u64,
     pub(super) returned: u64,
+    pub(super) violations: u64,
     pub(super) dead_letters: [u64; RefusalCode::ALL.len()],
     pub(super) in_flight_records: u64,
     pub(super) in_flight_bytes: u64,

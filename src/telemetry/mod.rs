@@ -3,11 +3,13 @@
 //! The driver writes into one [`Telemetry`], a few times a second and without a lock on the way of a record; `/metrics`,
 //! `/readyz` and `/status` are read off it. There is one set of numbers: the status is made of the metrics.
 
+pub mod contracts;
 pub mod latency;
 pub mod logs;
 pub mod metrics;
 pub mod status;
 
+pub use contracts::{ContractMeter, ContractStatus, Contracts};
 pub use latency::LatencyHistogram;
 pub use logs::{LogFormat, LogsError, init_logs};
 pub use metrics::{Metrics, Progress, Side};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::contracts::ContractStatus;
 use super::metrics::{Metrics, Progress, Side};
 use crate::config::Config;
 use crate::relay::boundary::{Position, RefusalCode};
@@ -144,6 +145,9 @@ pub struct RelayStatus {
     pub in_flight_bytes: u64,
     /// Dead letters by code; codes without any are left out.
     pub dead_letters: BTreeMap<String, u64>,
+    /// Records that break their contract and were published all the same.
+    #[serde(default)]
+    pub violations: u64,
     /// Records that were sent again.
     pub returned: u64,
     /// Connections made again, to Postgres.
@@ -154,6 +158,9 @@ pub struct RelayStatus {
     pub latency_p50_millis: Option<f64>,
     /// The same for 99 of 100 records.
     pub latency_p99_millis: Option<f64>,
+    /// The service level of each contract's version that the relay has met, by name and version.
+    #[serde(default)]
+    pub contracts: Vec<ContractStatus>,
     /// The last error that the relay met, and went on after.
     pub last_error: Option<LastError>,
     /// The rewind window, where there is one.
@@ -284,11 +291,13 @@ impl Telemetry {
             in_flight_records: reading.in_flight_records,
             in_flight_bytes: reading.in_flight_bytes,
             dead_letters: letters.map(|(code, count)| (code.to_string(), count)).collect(),
+            violations: reading.violations,
             returned: reading.returned,
             postgres_reconnects: reading.reconnects[Side::Postgres as usize],
             kafka_reconnects: reading.reconnects[Side::Kafka as usize],
             latency_p50_millis: quantile(0.5),
             latency_p99_millis: quantile(0.99),
+            contracts: self.metrics.contracts.status(),
             last_error: words.last_error.clone(),
             rewind: words.rewind.clone(),
         }

@@ -26,7 +26,7 @@ async fn on_servers_of_the_users_it_measures_everything_and_removes_what_it_made
     let harness = Harness::new("bench").await;
     let (url, kafka) = (harness.url().to_owned(), harness.kafka().to_owned());
     let small = ["--events", "2000", "--per-transaction", "1,10", "--payload", "json,jsonb,bytea", "--runs", "2"];
-    let latency = ["--rate", "100", "--duration", "1s", "--delivery", "at-least-once,exactly-once"];
+    let latency = ["--rate", "100", "--duration", "1s", "--delivery", "at-least-once,exactly-once", "--check"];
     let arguments = [&["--postgres", &url, "--kafka", &kafka, "--json"], &small[..], &latency[..]].concat();
     let ended = run("bench", &arguments);
     assert!(ended.status.success(), "{:?}\n{}", ended.status, ended.stderr);
@@ -64,7 +64,8 @@ fn check_emit(costs: &[Value]) {
 
 fn check_throughput(reports: &[Value]) {
     let has_recvlogical = reports.iter().any(|report| report["reader"] == "pg-recvlogical");
-    assert_eq!(reports.len(), 6 * if has_recvlogical { 4 } else { 3 }, "{reports:?}");
+    // Without Kafka and into it in two ways, each with and without a check.
+    assert_eq!(reports.len(), 6 * if has_recvlogical { 7 } else { 6 }, "{reports:?}");
     for report in reports {
         assert_eq!(list(report, "runs").len(), 2, "{report}");
         assert_eq!(figure(report, "events"), 2_000.0, "{report}");
@@ -76,6 +77,7 @@ fn check_throughput(reports: &[Value]) {
         assert!((1e6..5e8).contains(&figure(median, "peak_rss_bytes")), "{report}");
         assert_eq!(report["of_pg_recvlogical"].is_number(), has_recvlogical, "{report}");
         assert_eq!(report["delivery"].is_string(), report["reader"] == "walpost", "{report}");
+        assert_eq!(report["of_unchecked"].is_number(), report["checked"] == true, "{report}");
     }
 }
 

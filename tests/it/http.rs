@@ -32,6 +32,14 @@ async fn metrics_status_and_health_of_a_relay_that_works() {
     assert_eq!(status["ready"], true);
     assert_eq!(status["not_ready"], serde_json::json!([]));
     assert!(status["bytes"].as_u64().is_some_and(|bytes| bytes > 100), "{status}");
+    let contracts = status["contracts"].as_array().expect("a list");
+    assert_eq!(contracts.len(), 1, "{status}");
+    let contract = &contracts[0];
+    assert_eq!(
+        (&contract["contract"], &contract["events"]),
+        (&serde_json::json!("order.placed"), &serde_json::json!(3))
+    );
+    assert_eq!(contract["promised_millis"], serde_json::Value::Null, "it promises nothing");
     assert!(status["latency_p50_millis"].as_f64().is_some_and(|millis| millis > 0.0), "{status}");
     let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
     assert_eq!(status["position"].as_str(), letters[0].header("outbox-position"), "the last event taken");
@@ -44,6 +52,11 @@ async fn metrics_status_and_health_of_a_relay_that_works() {
         walpost_build info
         walpost_bytes counter
         walpost_connected gauge
+        walpost_contract_breaches counter
+        walpost_contract_dead_letters counter
+        walpost_contract_freshness_seconds histogram
+        walpost_contract_overdue_records gauge
+        walpost_contract_violations counter
         walpost_dead_letters counter
         walpost_events counter
         walpost_flush_lsn_bytes gauge
@@ -56,7 +69,8 @@ async fn metrics_status_and_health_of_a_relay_that_works() {
         walpost_reconnects counter
         walpost_retained_wal_bytes gauge
         walpost_returned counter
-        walpost_skipped counter"#]]
+        walpost_skipped counter
+        walpost_violations counter"#]]
     .assert_eq(&names.join("\n"));
     for line in ["walpost_events_total 4", "walpost_dead_letters_total{code=\"unknown_schema\"} 1"] {
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");

@@ -17,6 +17,7 @@ mod http;
 mod refusals;
 mod replay;
 mod sandbox;
+mod service_levels;
 mod setup;
 mod sink;
 mod slot;

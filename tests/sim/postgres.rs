@@ -7,6 +7,14 @@ use crate::random::Random;
 /// The payload of a row that its topic refuses when it arrives.
 pub(crate) const POISON: &str = "poison";
 
+/// Schemas: without a JSON Schema, with one that takes numbers, the same with what becomes of others, and one with a JSON Schema
+/// that is none.
+pub(crate) const PLAIN: &str = "order.placed";
+pub(crate) const CHECKED: &str = "order.checked";
+pub(crate) const WARNING: &str = "order.warning";
+pub(crate) const HALTING: &str = "order.halting";
+pub(crate) const UNCHECKABLE: &str = "order.uncheckable";
+
 /// One row of the history.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
@@ -26,6 +34,16 @@ pub(crate) enum Kind {
     UnknownSchema,
     /// Kafka refuses it.
     Poison,
+    /// Its payload breaks its contract, which says nothing of that.
+    Violating,
+    /// Its contract wants it published all the same.
+    Warned,
+    /// The relay stops before it.
+    Halting,
+    /// Its contract has a schema that no check can take.
+    Uncheckable,
+    /// No value, whatever the schema says.
+    Tombstone,
     /// A row of a table that is no outbox.
     Foreign,
 }
@@ -36,7 +54,36 @@ impl Row {
     }
 
     pub(crate) const fn is_refused(&self) -> bool {
-        matches!(self.kind, Kind::UnknownSchema | Kind::Poison)
+        matches!(self.kind, Kind::UnknownSchema | Kind::Poison | Kind::Violating | Kind::Halting | Kind::Uncheckable)
+    }
+
+    /// The schema that its event names.
+    const fn schema(&self) -> &'static str {
+        match self.kind {
+            Kind::UnknownSchema => "nobody.knows",
+            Kind::Violating | Kind::Tombstone => CHECKED,
+            Kind::Warned => WARNING,
+            Kind::Halting => HALTING,
+            Kind::Uncheckable => UNCHECKABLE,
+            // Good rows are of contracts of every kind.
+            Kind::Event | Kind::Message => match self.number % 5 {
+                0 => CHECKED,
+                1 => WARNING,
+                2 => HALTING,
+                _ => PLAIN,
+            },
+            Kind::Poison | Kind::Foreign => PLAIN,
+        }
+    }
+
+    /// Its payload; `None` is a tombstone.
+    fn payload(&self) -> Option<String> {
+        match self.kind {
+            Kind::Poison => Some(format!("\"{POISON}\"")),
+            Kind::Violating | Kind::Warned | Kind::Halting => Some(format!("\"{}\"", self.number)),
+            Kind::Tombstone => None,
+            _ => Some(self.number.to_string()),
+        }
     }
 }
 
@@ -63,7 +110,8 @@ const FOREIGN_TABLE: u32 = 16_600;
 const EXTENSION_TYPE: u32 = 16_700;
 
 impl Postgres {
-    pub(crate) fn new(random: &mut Random) -> Self {
+    /// A history; with rows that stop the relay only where it may be started again.
+    pub(crate) fn new(may_halt: bool, random: &mut Random) -> Self {
         let mut lsn = 1_000;
         let mut number = 0;
         let mut history = Vec::new();
@@ -73,7 +121,7 @@ impl Postgres {
                 1 => random.below(60) + 1,
                 _ => random.below(5) + 1,
             };
-            let rows = (0..rows).map(|_| row(random, &mut number)).collect();
+            let rows = (0..rows).map(|_| row(may_halt, random, &mut number)).collect();
             let commit = Lsn(lsn + random.below(50));
             let end = Lsn(commit.0 + 30);
             // Sometimes the next commit record starts where this one ends.
@@ -139,12 +187,17 @@ impl Postgres {
     }
 }
 
-fn row(random: &mut Random, number: &mut u64) -> Row {
+fn row(may_halt: bool, random: &mut Random, number: &mut u64) -> Row {
     let kind = match random.below(100) {
         0..=3 => Kind::UnknownSchema,
         4..=6 => Kind::Poison,
         7..=12 => Kind::Foreign,
         13..=22 => Kind::Message,
+        23..=25 => Kind::Violating,
+        26..=28 => Kind::Warned,
+        29 if may_halt => Kind::Halting,
+        30 => Kind::Uncheckable,
+        31..=33 => Kind::Tombstone,
         _ => Kind::Event,
     };
     *number += 1;
@@ -195,9 +248,9 @@ fn relation(oid: u32, namespace: &str, name: &str) -> Vec<u8> {
 }
 
 fn change(row: &Row) -> Vec<u8> {
-    let schema = if row.kind == Kind::UnknownSchema { "nobody.knows" } else { "order.placed" };
-    let payload = if row.kind == Kind::Poison { format!("\"{POISON}\"") } else { row.number.to_string() };
+    let (schema, payload) = (row.schema(), row.payload());
     if row.kind == Kind::Message {
+        let payload = payload.expect("a message has a payload");
         let content = format!(
             r#"{{"id":"{}","schema_name":"{schema}","schema_version":"1","key":"{}","payload":{payload}}}"#,
             row.number, row.key
@@ -207,7 +260,12 @@ fn change(row: &Row) -> Vec<u8> {
     }
     let table = if row.kind == Kind::Foreign { FOREIGN_TABLE } else { TABLE };
     let mut message = [&b"I"[..], &table.to_be_bytes(), b"N\0\x05"].concat();
-    for value in [row.number.to_string().as_str(), schema, "1", row.key.to_string().as_str(), payload.as_str()] {
+    let (id, key) = (row.number.to_string(), row.key.to_string());
+    for value in [Some(id.as_str()), Some(schema), Some("1"), Some(key.as_str()), payload.as_deref()] {
+        let Some(value) = value else {
+            message.push(b'n');
+            continue;
+        };
         message.push(b'b');
         message.extend_from_slice(&i32::try_from(value.len()).expect("a short value").to_be_bytes());
         message.extend_from_slice(value.as_bytes());

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use walpost::relay::boundary::{
-    Answer, Batch, ColumnType, Format, Lsn, OwnedRecord, Request, SchemaVersion, Topic, TopicSettings,
+    Answer, Batch, ColumnType, Lsn, OnViolation, OwnedRecord, RefusalCode, Request, SchemaVersion, SchemaVersionId,
+    Topic,
 };
 use walpost::relay::encode::HeaderStyle;
 use walpost::relay::outbox::Outbox;
-use walpost::relay::{Core, Idle, OnRejected, Settings};
+use walpost::relay::{Core, Halt, Idle, OnRejected, Settings};
 
 use crate::kafka::Kafka;
-use crate::postgres::Postgres;
+use crate::postgres::{CHECKED, HALTING, Kind, PLAIN, Postgres, UNCHECKABLE, WARNING};
 use crate::random::Random;
 use crate::transactions::Transactions;
 
@@ -61,7 +62,7 @@ impl World {
             max_in_flight_bytes: random.index(5_000) + 1,
         };
         Self {
-            postgres: Postgres::new(&mut random),
+            postgres: Postgres::new(faults.crashes, &mut random),
             kafka: Kafka::new(&mut random),
             transactions: faults.exactly_once.then(|| Transactions::new(&mut random)),
             relay: Core::new(settings.clone()),
@@ -135,7 +136,10 @@ impl World {
             return self.kafka.end_outage();
         }
         match self.random.below(100) {
-            0..=9 if self.faults.crashes => self.crash(),
+            0..=9 if self.faults.crashes => {
+                self.settings.on_rejected = OnRejected::DeadLetter;
+                self.crash();
+            }
             0..=39 => self.postgres.disconnect(),
             40..=69 => self.kafka.end_outage(),
             _ if self.kafka.outage.is_none() && self.random.chance(30) => {
@@ -158,6 +162,19 @@ impl World {
         self.wants_input = false;
     }
 
+    /// The relay has ended before a row that its contract stops it at, and is started again in the worst way: with nothing
+    /// of what was in flight, and past such rows.
+    fn start_after(&mut self, halt: &Halt) {
+        let Halt::Refused { position: Some(position), refusal, .. } = halt else { panic!("{halt}") };
+        let transaction = self.postgres.history.iter().find(|transaction| transaction.commit == position.commit);
+        let place = usize::try_from(position.ordinal - 1).expect("a place in a transaction");
+        let row = &transaction.expect("a halt names a transaction").rows[place];
+        assert_eq!((row.kind, refusal.code), (Kind::Halting, RefusalCode::ContractViolation), "{halt}");
+        assert_eq!(self.settings.on_rejected, OnRejected::DeadLetter, "{halt}");
+        self.settings.on_rejected = OnRejected::DeadLetterAlways;
+        self.crash();
+    }
+
     fn read(&mut self) {
         if !self.postgres.is_connected() {
             let confirmed = self.postgres.connect(&mut self.random);
@@ -176,12 +193,7 @@ impl World {
         let answer = match self.request.take() {
             None => return,
             Some(Request::SchemaVersion(id)) => {
-                let found = (&*id.name == "order.placed").then(|| SchemaVersion {
-                    id: id.clone(),
-                    topic: Some(Arc::from(TOPIC)),
-                    format: Format::Json,
-                    topic_settings: TopicSettings::default(),
-                });
+                let found = registered(&id);
                 Answer::SchemaVersion(id, found)
             }
             Some(Request::Topic { name, .. }) => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_000_000 })),
@@ -201,7 +213,11 @@ impl World {
         if let Some(transactions) = transactions {
             transactions.seal(&self.relay, random);
         }
-        self.wants_input = idle.expect("nothing in the history stops the relay") == Idle::Input;
+        let idle = match idle {
+            Ok(idle) => idle,
+            Err(halt) => return self.start_after(&halt),
+        };
+        self.wants_input = idle == Idle::Input;
         self.request = self.relay.poll_request().or(self.request.take());
     }
 
@@ -262,7 +278,26 @@ impl World {
         }
         let refused: Vec<u64> = events().filter(|row| row.is_refused()).map(|row| row.number).collect();
         assert_eq!(letters, refused, "each refused event is one dead letter, and nothing else is");
+
+        let is_marked = |record: &&OwnedRecord| record.headers.iter().any(|(name, _)| name == "outbox-violation");
+        let marked: BTreeSet<u64> = records.iter().filter(is_marked).map(id).collect();
+        let warned: BTreeSet<u64> = events().filter(|row| row.kind == Kind::Warned).map(|row| row.number).collect();
+        assert_eq!(marked, warned, "just what breaks its contract and is published all the same says so");
     }
+}
+
+/// What is registered.
+fn registered(id: &SchemaVersionId) -> Option<SchemaVersion> {
+    let (schema, on_violation) = match &*id.name {
+        PLAIN => (None, None),
+        CHECKED => (Some(r#"{"type": "integer"}"#), None),
+        WARNING => (Some(r#"{"type": "integer"}"#), Some(OnViolation::Warn)),
+        HALTING => (Some(r#"{"type": "integer"}"#), Some(OnViolation::Halt)),
+        UNCHECKABLE => (Some(r##"{"$ref": "#"}"##), Some(OnViolation::DeadLetter)),
+        _ => return None,
+    };
+    let plain = SchemaVersion::plain(id.clone(), Some(Arc::from(TOPIC)));
+    Some(SchemaVersion { schema: schema.map(Arc::from), on_violation, ..plain })
 }
 
 fn id(record: &OwnedRecord) -> u64 {

@@ -107,6 +107,7 @@ pub(super) fn list(registered: &[Registered]) -> String {
             "sla": last.sla,
             "lineage": last.lineage,
             "compatibility": last.compatibility,
+            "on_violation": last.on_violation,
             "versions": versions.iter().map(state).collect::<Vec<_>>(),
         })
     });
@@ -128,6 +129,7 @@ pub(super) fn show(version: &Registered, versions: &[Registered], emissions: &Em
         "format": version.format,
         "schema": version.schema,
         "compatibility": version.compatibility,
+        "on_violation": version.on_violation,
         "owner": version.owner,
         "description": version.description,
         "sla": version.sla,

@@ -165,6 +165,7 @@ fn sections(
         ("topic settings", version.topic_config.as_ref().map(ToString::to_string)),
         ("format", Some(version.format.clone())),
         ("compatibility", Some(version.compatibility.clone())),
+        ("on violation", version.on_violation.clone()),
         (
             "freshness",
             version.sla.as_ref().and_then(|sla| sla.get("freshness_seconds")).map(|seconds| format!("{seconds} s")),

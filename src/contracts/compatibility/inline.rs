@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::super::schema::keywords::{Holds, holds, is_known_format};
+use crate::schema::keywords::{Holds, holds, is_known_format};
 
 /// Keywords that check nothing. `default` stays: it makes a required property one that a reader can do without.
 const ANNOTATIONS: [&str; 18] = [
@@ -26,7 +26,7 @@ const ANNOTATIONS: [&str; 18] = [
     "$ref",
 ];
 
-/// The schema for a comparison. It must be one without circles, as [`inspect`](super::super::schema::inspect::inspect) sees to;
+/// The schema for a comparison. It must be one without circles, as [`inspect`](crate::schema::inspect::inspect) sees to;
 /// what a reference can't find allows everything.
 #[must_use]
 pub fn inline(schema: &Value) -> Value {

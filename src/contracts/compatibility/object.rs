@@ -7,8 +7,8 @@ use super::array::is_open;
 use super::compare::Comparison;
 use super::scalar::Limit;
 use super::writer::Writer;
-use crate::contracts::pointer::step;
-use crate::contracts::schema::Schema;
+use crate::schema::Schema;
+use crate::schema::pointer::step;
 
 /// What a writer's schema says of one property.
 enum Promise<'a> {

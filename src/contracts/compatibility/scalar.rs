@@ -8,7 +8,7 @@ use super::Rule;
 use super::compare::Comparison;
 use super::number::{equal, is_multiple, less};
 use super::writer::Writer;
-use crate::contracts::schema::moment::Moment;
+use crate::schema::moment::Moment;
 
 /// A keyword that narrows what a property may be.
 #[derive(Clone, Copy)]

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::super::mistake::{Mistake, Rule};
-use super::super::pointer::step;
 use super::super::yaml::Document;
+use crate::schema::pointer::step;
 
 /// A value of a document.
 #[derive(Clone, Debug)]

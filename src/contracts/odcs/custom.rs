@@ -6,6 +6,7 @@
 //! | `partitions` | a whole number from 1 | the broker's |
 //! | `replicationFactor` | a whole number from 1 to 32767 | the broker's |
 //! | `topicConfiguration` | Kafka's topic properties by name | the broker's |
+//! | `onViolation` | `dead-letter`, `halt` or `warn`: what becomes of an event whose payload breaks the schema | the relay's `on_rejected` |
 //! | `jsonSchema` | a JSON Schema file, by its path from the contract's folder | the schema comes from the object's `properties` |
 
 use std::collections::BTreeMap;
@@ -16,15 +17,17 @@ use super::super::compatibility::Compatibility;
 use super::super::mistake::{Mistake, Rule};
 use super::cursor::Cursor;
 use crate::config::nearest::nearest;
-use crate::relay::boundary::TopicSettings;
+use crate::relay::boundary::{OnViolation, TopicSettings};
 
-const NAMES: [&str; 5] = ["compatibility", "partitions", "replicationFactor", "topicConfiguration", "jsonSchema"];
+const NAMES: [&str; 6] =
+    ["compatibility", "partitions", "replicationFactor", "topicConfiguration", "onViolation", "jsonSchema"];
 
 /// What a contract or an object says.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Custom<'a> {
     pub(super) compatibility: Option<Compatibility>,
     pub(super) settings: TopicSettings,
+    pub(super) on_violation: Option<OnViolation>,
     /// The file's path, with its place.
     pub(super) json_schema: Option<(&'a str, Cursor<'a>)>,
 }
@@ -78,6 +81,11 @@ impl<'a> Custom<'a> {
                 let number =
                     value.value.as_i64().and_then(|number| i16::try_from(number).ok()).filter(|number| *number >= 1);
                 self.settings.replication_factor = Some(number.ok_or("a whole number from 1 to 32767")?);
+            }
+            "onViolation" => {
+                let policy = value.value.as_str().and_then(OnViolation::parse);
+                let policies = || OnViolation::ALL.map(OnViolation::as_str).join(", ");
+                self.on_violation = Some(policy.ok_or_else(|| format!("one of {}", policies()))?);
             }
             "topicConfiguration" => self.settings.config = properties(value.value)?,
             _ => {

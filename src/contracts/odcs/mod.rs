@@ -16,10 +16,10 @@ use std::sync::Arc;
 
 use super::definition::{Definition, JsonSchema, Status};
 use super::mistake::{Mistake, Rule};
-use super::schema::{Schema, inspect};
 use super::topic_name;
 use super::yaml::Document;
 use crate::relay::boundary::Format;
+use crate::schema::{Schema, inspect};
 use cursor::Cursor;
 use custom::Custom;
 use property::Made;
@@ -85,6 +85,7 @@ fn define(
         description: terms::description(contract, object),
         sla: terms::service_levels(contract, object, mistakes),
         lineage: terms::lineage(object),
+        on_violation: custom.on_violation,
         topic_settings: custom.settings,
         status,
     }
@@ -102,8 +103,9 @@ fn schema(object: &Cursor<'_>, custom: &Custom<'_>, mistakes: &mut Vec<Mistake>)
     mistakes.append(&mut made.mistakes);
     let faults = inspect::unknown(&value).into_iter().chain(Schema::compile(&value).err());
     let before = mistakes.len();
-    mistakes
-        .extend(faults.map(|fault| object.document().mistake(made.origin(&fault.pointer), fault.rule, fault.detail)));
+    mistakes.extend(
+        faults.map(|fault| object.document().mistake(made.origin(&fault.pointer), fault.rule.into(), fault.detail)),
+    );
     let text = serde_json::to_string(&value).expect("a value is JSON");
     (mistakes.len() == before).then_some(JsonSchema { value, text })
 }

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::super::mistake::{Mistake, Rule};
-use super::super::pointer::step;
-use super::super::schema::moment::Moment;
 use super::cursor::Cursor;
 use super::moment_pattern;
+use crate::schema::moment::Moment;
+use crate::schema::pointer::step;
 
 /// A date and time without an offset, and a time without one.
 const LOCAL_TIMESTAMP: &str =

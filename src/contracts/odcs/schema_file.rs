@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::super::definition::JsonSchema;
 use super::super::mistake::{Mistake, Place, Rule};
-use super::super::schema::{Schema, SchemaFault, inspect};
 use super::super::text_file;
 use super::super::yaml::Document;
 use super::cursor::Cursor;
+use crate::schema::{Schema, SchemaFault, inspect};
 
 /// Reads and compiles the file at `path`, which is beside the contract or below its folder.
 pub(super) fn read(path: &str, named: &Cursor<'_>, contract: &Path) -> Result<JsonSchema, Vec<Mistake>> {
@@ -43,10 +43,10 @@ fn parse(file: &Arc<Path>, text: &str) -> Result<JsonSchema, Vec<Mistake>> {
     };
     // JSON that is no YAML, for its tabs, has the beginning of the file for a place.
     let mistake = |fault: SchemaFault| match &document {
-        Ok(document) => document.mistake(&fault.pointer, fault.rule, fault.detail),
+        Ok(document) => document.mistake(&fault.pointer, fault.rule.into(), fault.detail),
         Err(_) => Mistake {
             place: Place::start_of(file),
-            rule: fault.rule,
+            rule: fault.rule.into(),
             what: format!("{}: {}", fault.pointer, fault.detail),
         },
     };

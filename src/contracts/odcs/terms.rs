@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::super::mistake::{Mistake, Rule};
-use super::super::pointer::step;
 use super::cursor::Cursor;
 use super::property::payload_name;
+use crate::schema::pointer::step;
 
 /// The team's name; in the form before version 3.1, the member whose role is owner, or the first.
 pub(super) fn owner(contract: &Cursor<'_>) -> Option<String> {

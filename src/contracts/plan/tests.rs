@@ -21,6 +21,7 @@ fn definition(name: &str, version: &str, schema: Value) -> Definition {
         description: None,
         sla: Some(json!({"freshness_seconds": 5})),
         lineage: None,
+        on_violation: None,
         topic_settings: TopicSettings::default(),
         status: Status::Unsaid,
     }
@@ -40,6 +41,7 @@ fn registered(definition: &Definition, ordinal: i32) -> Registered {
         description: definition.description.clone(),
         sla: definition.sla.clone(),
         lineage: definition.lineage.clone(),
+        on_violation: definition.on_violation.map(|policy| policy.as_str().to_owned()),
         topic_config: definition.topic_config(),
         status: "active".to_owned(),
         registered_at: "2026-01-01T00:00:00Z".to_owned(),

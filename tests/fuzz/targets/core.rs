@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use walpost::relay::boundary::{
-    Answer, Batch, ColumnType, Format, Lsn, Refusal, RefusalCode, Request, SchemaVersion, Ticket, Topic, TopicSettings,
+    Answer, Batch, ColumnType, Lsn, Refusal, RefusalCode, Request, SchemaVersion, Ticket, Topic,
 };
 use walpost::relay::encode::HeaderStyle;
 use walpost::relay::outbox::Outbox;
@@ -63,8 +63,9 @@ fn answer(core: &mut Core, now: Instant) {
         Request::SchemaVersion(id) if id.name.len() % 2 == 0 => Answer::SchemaVersion(id, None),
         Request::SchemaVersion(id) => {
             let topic = Some("topic".into());
-            let found =
-                SchemaVersion { id: id.clone(), topic, format: Format::Json, topic_settings: TopicSettings::default() };
+            // And some have a schema, which any bytes are then checked with.
+            let schema = (id.name.len() % 3 == 0).then(|| r#"{"required": ["id"], "maxProperties": 3}"#.into());
+            let found = SchemaVersion { schema, ..SchemaVersion::plain(id.clone(), topic) };
             Answer::SchemaVersion(id, Some(found))
         }
     };

@@ -11,7 +11,7 @@ async fn a_schema_is_shown_with_all_that_is_known_of_it() {
     let contracts = Contracts::new(&harness);
     let nothing = contracts.ask(&["list"]);
     assert!(nothing.out.starts_with("no schema version is registered"), "{nothing:?}");
-    let keys = "  description: An order was placed.\n";
+    let keys = "  description: An order was placed.\n  customProperties: [{property: onViolation, value: halt}]\n";
     let properties =
         "[{name: id, logicalType: string, required: true, transformSourceObjects: [shop.orders], transformLogic: id}]";
     let sla = "slaProperties: [{property: latency, value: 5, unit: s}]\n";
@@ -19,6 +19,8 @@ async fn a_schema_is_shown_with_all_that_is_known_of_it() {
     contracts.write("2.yaml", &(sla.to_owned() + &contracts.contract("order.placed", "2", keys, properties)));
     contracts.write("x.yaml", &contracts.contract("x", "1", "", "[]").replace("status: active", "status: deprecated"));
     assert_eq!(contracts.run(&["apply"]).code, Some(0));
+    let again = contracts.run(&["apply"]);
+    assert!(again.out.ends_with("applied: nothing to change\n"), "{again:?}");
     harness
         .execute(
             "select outbox.emit('order.placed', 'k', '{\"id\": \"1\"}'::json, version => '1'); \
@@ -47,7 +49,7 @@ async fn a_schema_is_shown_with_all_that_is_known_of_it() {
 
     let shown = contracts.ask(&["show", "order.placed", "--json"]).json();
     assert_eq!((&shown["version"], &shown["description"]), (&json!("2"), &json!("An order was placed.")));
-    assert_eq!(shown["sla"]["freshness_seconds"], 5);
+    assert_eq!((&shown["sla"]["freshness_seconds"], &shown["on_violation"]), (&json!(5), &json!("halt")));
     assert_eq!(
         shown["lineage"],
         json!({"sources": ["shop.orders"], "properties": {"/id": {"sources": ["shop.orders"], "logic": "id"}}})
@@ -71,6 +73,7 @@ async fn a_schema_is_shown_with_all_that_is_known_of_it() {
         "order.placed/1 (active, registered ",
         "  An order was placed.\n",
         "owner           checkout\n",
+        "on violation    halt\n",
         "freshness       5 s\n",
         "service level   latency 5 s\n",
         "lineage         /id from shop.orders by id\n",

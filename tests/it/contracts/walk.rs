@@ -6,8 +6,8 @@ use std::process::Command;
 
 use walpost::contracts::compatibility;
 use walpost::contracts::mistake::Rule;
-use walpost::contracts::schema::Schema;
 use walpost::sandbox::KafkaOptions;
+use walpost::schema::Schema;
 
 use crate::harness::{Harness, Relay, walpost};
 
@@ -58,7 +58,7 @@ async fn the_walk_goes_as_it_is_written() {
     );
     let path = path.expect("paths can be joined");
     let mut relay = Relay::start(&harness, "");
-    let mut payload = None;
+    let (mut payload, mut refused, mut reason) = (None, None, None);
     let mut run = 0;
     for (language, block) in blocks(&readme) {
         match language {
@@ -85,8 +85,11 @@ async fn the_walk_goes_as_it_is_written() {
             }
             "sql" => {
                 harness.execute(block).await;
-                payload = block.split("'ada', '").nth(1).and_then(|rest| rest.split("');").next());
+                let emitted = |key| block.split(key).nth(1).and_then(|rest: &str| rest.split("');").next());
+                payload = payload.or(emitted("'ada', '"));
+                refused = refused.or(emitted("'bob', '"));
             }
+            "text" => reason = Some(block),
             _ => {}
         }
     }
@@ -98,6 +101,13 @@ async fn the_walk_goes_as_it_is_written() {
     let header =
         records[0].headers.iter().find(|(name, _)| name == "ce_dataschema").and_then(|(_, value)| value.as_deref());
     assert_eq!(header, Some("order.placed/1.0.0".as_bytes()));
+    let refused = refused.expect("the walk emits an event that breaks its contract");
+    let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
+    assert_eq!(letters[0].value_text(), Some(refused));
+    for line in reason.expect("the walk shows why").lines() {
+        let (name, value) = line.split_once(": ").expect("a header and its value");
+        assert_eq!(letters[0].header(name), Some(value), "{README} shows {line}");
+    }
     assert!(relay.terminate().await.success());
 
     // It keeps to what both versions promise, and a version of what it is not to be does not.

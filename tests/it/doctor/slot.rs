@@ -1,7 +1,9 @@
 //! The slot.
 
+use std::sync::Arc;
+
 use walpost::postgres::ConnectOptions;
-use walpost::source::{STATUS_INTERVAL, SourceOptions};
+use walpost::source::{Lease, STATUS_INTERVAL, SourceOptions};
 
 use super::{changed, examine};
 use crate::harness::{Harness, Relay, config};
@@ -51,7 +53,8 @@ async fn case_24_a_slot_that_is_held_and_stands_still() {
         tables: Vec::new(),
         status_interval: STATUS_INTERVAL,
     };
-    let source = walpost::source::connect(&options, None).await.expect("the slot can be streamed from");
+    let lease = Arc::new(Lease::new(options.connect.clone(), slot.clone()));
+    let source = walpost::source::connect(&options, &lease, None).await.expect("the slot can be streamed from");
     harness.execute("select pg_logical_emit_message(true, 'x', 'y')").await;
     let line = changed(&harness, &before, &examine(&config));
     assert!(line.starts_with("slot: warning: ") && line.contains("has confirmed nothing for some seconds"), "{line}");

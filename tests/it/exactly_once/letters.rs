@@ -24,11 +24,14 @@ async fn dead_letters_come_once_though_the_relay_is_killed() {
     const BAD: usize = 300;
     let harness = Harness::migrated("exact_letters").await;
     register_with(&harness, "order.placed", r#"{"partitions": 1}"#).await;
+    // Half of the bad rows are of no contract, half break theirs.
+    let small = "select outbox.register_schema_version('order.small', '1', null, schema => '{\"maximum\": 0}')";
+    harness.execute(small).await;
     let config = exact(&harness, "max_in_flight = 50\n");
     let rows = format!(
         "insert into outbox.event (schema_name, schema_version, key, payload) \
-         select case when n % 10 = 0 then 'order.unknown' else 'order.placed' end, '1', 'k', to_json(n) \
-         from generate_series(1, {}) n",
+         select case when n % 20 = 0 then 'order.unknown' when n % 10 = 0 then 'order.small' else 'order.placed' end, \
+         '1', 'k', to_json(n) from generate_series(1, {}) n",
         BAD * 10
     );
     let mut relay = Relay::start_with(&config);
@@ -47,4 +50,6 @@ async fn dead_letters_come_once_though_the_relay_is_killed() {
     assert_eq!(numbers(&good), expected(false));
     let letters = harness.consume(&harness.topic("dead-letter"), BAD).await;
     assert_eq!(numbers(&letters), expected(true));
+    let violations = letters.iter().filter(|letter| letter.header("outbox-error") == Some("contract_violation"));
+    assert_eq!(violations.count(), BAD / 2);
 }

@@ -6,6 +6,7 @@ mod dead_letters;
 mod halt;
 mod hostile;
 pub(crate) mod too_large;
+mod violations;
 
 use std::time::Duration;
 

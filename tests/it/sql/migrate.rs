@@ -83,6 +83,41 @@ async fn the_printed_sql_can_be_applied_by_hand_twice_and_migrated_over() -> any
     Ok(())
 }
 
+/// From before contracts said what becomes of a payload that breaks them.
+#[tokio::test]
+async fn what_was_registered_and_granted_before_on_violation_stays() -> anyhow::Result<()> {
+    let database = Database::empty().await?;
+    let mut connection = database.connect().await?;
+    let role = unique("walpost_registers");
+    run(&mut connection, &format!("create role {role}; create schema outbox")).await?;
+    for migration in migrations::migrator().iter().filter(|migration| migration.version < 6) {
+        run(&mut connection, migration.sql.as_str()).await?;
+    }
+    run(&mut connection, &format!("grant execute on function outbox.register_schema_version to {role}")).await?;
+    let register =
+        "select outbox.register_schema_version('order.placed', '1', 'orders', schema => '{\"type\": \"object\"}')";
+    let digest = "select digest from outbox.schema_version where version = '1'";
+    run(&mut connection, register).await?;
+    let before = text(&mut connection, digest).await?;
+    migrations::migrate(&mut connection).await?;
+    assert_eq!(text(&mut connection, digest).await?, before);
+    assert_eq!(text(&mut connection, register).await?.as_deref(), Some("false"), "it is the same promise");
+    let same = register.replace("'order.placed', '1'", "'order.placed', '2'");
+    run(&mut connection, &same).await?;
+    let halting = same
+        .replace("'2'", "'3'")
+        .replace("'{", "on_violation => 'halt', schema => '{")
+        .replace(", schema => on", ", on");
+    run(&mut connection, &halting).await?;
+    let digests = "select count(distinct digest) || ' ' || count(*) from outbox.schema_version";
+    assert_eq!(text(&mut connection, digests).await?.as_deref(), Some("3 3"));
+    let allowed = "select string_agg(grantee::regrole::text, ',') from pg_proc, aclexplode(proacl) \
+                   where proname = 'register_schema_version' and grantee <> proowner";
+    assert_eq!(text(&mut connection, allowed).await?, Some(role.clone()));
+    run(&mut connection, &format!("drop owned by {role}; drop role {role}")).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_command_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Result<()> {
     let database = Database::empty().await?;

@@ -7,7 +7,8 @@ use super::database::{Database, refusal, run, text};
 const FULL: &str = r#"name => 'order.paid', version => '2.1.0', topic => 'payments', format => 'json',
     schema => '{"type": "object",  "required": ["id"]}', compatibility => 'backward', owner => 'team-pay',
     description => 'an order was paid', sla => '{"freshness_seconds": 5}', lineage => '["payments.ledger"]',
-    topic_config => '{"partitions": 6, "replication_factor": 3, "config": {"cleanup.policy": "compact"}}'"#;
+    topic_config => '{"partitions": 6, "replication_factor": 3, "config": {"cleanup.policy": "compact"}}',
+    on_violation => 'warn'"#;
 
 fn register(arguments: &str) -> String {
     format!("select outbox.register_schema_version({arguments})")
@@ -44,6 +45,8 @@ async fn another_definition_is_an_error_that_shows_each_difference() -> anyhow::
         ("'backward'", "'full'", r#"compatibility: "backward", not "full""#),
         ("'team-pay'", "null", r#"owner: "team-pay", not null"#),
         ("'an order was paid'", "'x'", r#"description: "an order was paid", not "x""#),
+        ("=> 'warn'", "=> 'halt'", r#"on_violation: "warn", not "halt""#),
+        ("=> 'warn'", "=> null", r#"on_violation: "warn", not null"#),
         (": 5}", ": 6}", r#"sla: {"freshness_seconds": 5}, not {"freshness_seconds": 6}"#),
         ("payments.ledger", "x", r#"lineage: ["payments.ledger"], not ["x"]"#),
         ("\"partitions\": 6, ", "", r#"topic_config: {"config": {"cleanup.policy": "compact"}, "partitions": 6"#),
@@ -98,7 +101,7 @@ async fn everything_but_the_status_is_immutable() -> anyhow::Result<()> {
     )
     .fetch_all(&mut connection)
     .await?;
-    assert_eq!(columns.len(), 15, "a new column needs a value here: {columns:?}");
+    assert_eq!(columns.len(), 16, "a new column needs a value here: {columns:?}");
     for (column,) in columns.iter().filter(|(column,)| column != "status") {
         let value = match column.as_str() {
             "ordinal" => "99",
@@ -109,6 +112,7 @@ async fn everything_but_the_status_is_immutable() -> anyhow::Result<()> {
             "topic_config" => "null",
             "format" => "'text'",
             "compatibility" => "'none'",
+            "on_violation" => "'halt'",
             _ => "'other'",
         };
         let update = format!("update outbox.schema_version set {column} = {value} where name = 'order.paid'");
@@ -179,6 +183,7 @@ async fn what_the_relay_could_not_read_is_refused() -> anyhow::Result<()> {
         "'t', '', 't'",
         "'t', '1', 't', format => 'xml'",
         "'t', '1', 't', compatibility => 'sometimes'",
+        "'t', '1', 't', on_violation => 'shrug'",
     ] {
         assert_eq!(refusal(&mut connection, &register(arguments)).await?.0, "23514", "{arguments}");
     }

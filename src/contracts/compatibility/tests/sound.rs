@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::super::{breaches, inline};
-use crate::contracts::schema::Schema;
+use crate::schema::Schema;
 
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![

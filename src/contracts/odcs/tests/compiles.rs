@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::parse;
-use crate::contracts::schema::Schema;
+use crate::schema::Schema;
 
 fn option<T: std::fmt::Debug + Clone + Into<Value> + 'static>(
     key: &'static str,

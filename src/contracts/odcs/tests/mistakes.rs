@@ -123,6 +123,13 @@ fn each_mistake_has_its_place_and_its_rule() {
         (
             with(
                 "physicalType: topic",
+                "physicalType: topic\n  customProperties: [{property: onViolation, value: shrug}]",
+            ),
+            "10:46: custom_property: onViolation takes one of dead-letter, halt, warn",
+        ),
+        (
+            with(
+                "physicalType: topic",
                 "physicalType: topic\n  customProperties: [{property: compatability, value: full}]",
             ),
             "10:22: custom_property: walpost has no custom property compatability; did you mean compatibility?",

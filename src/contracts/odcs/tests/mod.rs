@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::compatibility::Compatibility;
 use super::*;
+use crate::relay::boundary::OnViolation;
 
 /// A contract with these properties, 4 spaces deep.
 fn contract(properties: &str) -> String {
@@ -57,6 +58,8 @@ customProperties:
     value: 6
   - property: costCentre
     value: 4711
+  - property: onViolation
+    value: halt
 slaProperties:
   - property: latency
     value: 0.5
@@ -79,6 +82,8 @@ schema:
         value: FULL_TRANSITIVE
       - property: replicationFactor
         value: 3
+      - property: onViolation
+        value: warn
       - property: topicConfiguration
         value:
           retention.ms: 604800000
@@ -110,11 +115,13 @@ schema:
         (placed.name.as_str(), placed.version.as_str(), placed.topic.as_str()),
         ("order.placed", "2.1.0", "orders")
     );
-    assert_eq!((placed.place.line, placed.status, placed.format), (38, Status::Deprecated, Format::Json));
+    assert_eq!((placed.place.line, placed.status, placed.format), (40, Status::Deprecated, Format::Json));
     assert_eq!(
         (placed.compatibility, definitions[1].compatibility),
         (Compatibility::FullTransitive, Compatibility::Backward)
     );
+    let policies = definitions.iter().map(|definition| definition.on_violation);
+    assert_eq!(policies.collect::<Vec<_>>(), [Some(OnViolation::Warn), Some(OnViolation::Halt)]);
     assert_eq!(placed.owner.as_deref(), Some("checkout"));
     let description = "An order was placed.\nPurpose: Tell what was ordered.\nUsage: Invoices, stock.";
     assert_eq!(placed.description.as_deref(), Some(description));

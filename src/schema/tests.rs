@@ -48,6 +48,11 @@ fn a_reason_has_no_value_of_the_payload_and_is_short() {
     let name = "müßig".repeat(200);
     let violation = schema.check(format!("{{\"{name}\": 1}}").as_bytes()).expect_err("it is not known");
     assert!(violation.detail.len() <= 500 && violation.detail.ends_with("..."), "{}", violation.detail);
+    let values = Schema::compile(&json!({"additionalProperties": {"type": "integer"}})).expect("it compiles");
+    let violation = values.check(format!("{{\"{name}\": \"1\"}}").as_bytes()).expect_err("it is text");
+    assert!(violation.pointer.len() <= 500 && violation.pointer.starts_with("/müßig"), "{}", violation.pointer);
+    let fault = Schema::compile(&json!({"$ref": name})).expect_err("it leads out");
+    assert!(fault.detail.len() <= 500, "{fault}");
 }
 
 #[test]

@@ -8,10 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
-use super::SchemaFault;
+use super::fault::{Rule, SchemaFault};
 use super::keywords::{Holds, holds};
-use crate::contracts::mistake::Rule;
-use crate::contracts::pointer::{DEPTH_MAX, step};
+use super::pointer::{DEPTH_MAX, step};
 
 /// Most schemas in a schema when every reference is replaced by what it refers to.
 const EXPANDED_MAX: u64 = 20_000;

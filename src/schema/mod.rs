@@ -1,22 +1,27 @@
 //! A payload's schema: compiled once, then asked about each payload. Pure; what is compiled may come from anybody.
 //!
+//! The relay's core checks each payload with it, `walpost contract` sees that a contract's schema is one, and a service may ask
+//! it before it emits: all three get the same answer.
+//!
 //! The dialect is JSON Schema, draft 2020-12, with its formats asserted and with the limits of dates and times that ODCS has
 //! (`formatMinimum` and its like, as the ajv validator names them: [`moment`]). What could take unbounded time, memory or
 //! stack is refused before anything is compiled ([`inspect`]); regular expressions are matched in linear time.
 
+pub mod fault;
 pub mod inspect;
 pub mod keywords;
 pub mod moment;
+pub mod pointer;
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
-use super::mistake::Rule;
+pub use self::fault::{Rule, SchemaFault};
 
 /// Largest compiled regular expression, in bytes.
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
-/// Longest detail of a violation, in bytes: it becomes a header of a dead letter.
+/// Longest detail and longest pointer of a violation, in bytes: they become a header of a dead letter.
 const DETAIL_BYTES_MAX: usize = 500;
 
 /// A compiled schema.
@@ -25,23 +30,11 @@ pub struct Schema {
     validator: Validator,
 }
 
-/// Why a schema can't be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{rule} at {pointer:?}: {detail}")]
-pub struct SchemaFault {
-    /// Where in the schema, as a JSON pointer.
-    pub pointer: String,
-    /// The rule that it breaks.
-    pub rule: Rule,
-    /// What is wrong.
-    pub detail: String,
-}
-
 /// How a payload breaks its schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{rule} at {pointer:?}: {detail}")]
 pub struct Violation {
-    /// Where in the payload, as a JSON pointer; empty is the payload itself.
+    /// Where in the payload, as a JSON pointer; empty is the payload itself. 500 bytes at most.
     pub pointer: String,
     /// The keyword that it breaks, such as `required` or `maxLength`; `json` if it is not JSON.
     pub rule: String,
@@ -55,7 +48,7 @@ impl Schema {
     /// # Errors
     /// It is none of draft 2020-12, or could cost without bound.
     pub fn compile(schema: &Value) -> Result<Self, SchemaFault> {
-        inspect::inspect(schema)?;
+        inspect::inspect(schema).map_err(|fault| SchemaFault { detail: cut(fault.detail), ..fault })?;
         let options = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .should_validate_formats(true)
@@ -68,6 +61,19 @@ impl Schema {
         });
         let validator = options.build(schema).map_err(|error| fault(schema, &error))?;
         Ok(Self { validator })
+    }
+
+    /// Compiles a schema of its text, as a file or `outbox.schema_version` has it.
+    ///
+    /// # Errors
+    /// As of [`Self::compile`]; or it is not JSON.
+    pub fn parse(text: &str) -> Result<Self, SchemaFault> {
+        let schema = serde_json::from_str(text).map_err(|error| SchemaFault {
+            pointer: String::new(),
+            rule: Rule::Json,
+            detail: format!("not JSON, or nested too deep for it: {error}"),
+        })?;
+        Self::compile(&schema)
     }
 
     /// Whether a payload keeps to the schema.
@@ -98,7 +104,7 @@ impl Schema {
 
 fn violation(error: &ValidationError<'_>) -> Violation {
     Violation {
-        pointer: error.instance_path().as_str().to_owned(),
+        pointer: cut(error.instance_path().as_str().to_owned()),
         rule: error.kind().keyword().to_owned(),
         detail: cut(error.masked().to_string()),
     }
@@ -123,7 +129,7 @@ fn fault(schema: &Value, error: &ValidationError<'_>) -> SchemaFault {
         ),
         _ => error.to_string(),
     };
-    SchemaFault { pointer, rule, detail }
+    SchemaFault { pointer, rule, detail: cut(detail) }
 }
 
 /// At most [`DETAIL_BYTES_MAX`], at the end of a character.

@@ -1,0 +1,62 @@
+//! Why a schema can't be used.
+
+use std::fmt;
+
+/// The rule that a schema breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rule {
+    /// It is not JSON.
+    Json,
+    /// It is not one of JSON Schema, draft 2020-12.
+    Schema,
+    /// Nested too deep, or too large with every reference followed.
+    Nesting,
+    /// A keyword that draft 2020-12 does not have.
+    UnknownKeyword,
+    /// A format that nothing checks.
+    UnknownFormat,
+    /// A reference out of the schema.
+    RemoteRef,
+    /// References that lead back to themselves.
+    CyclicRef,
+    /// A reference to nothing.
+    DanglingRef,
+    /// A regular expression that is none, or that can't be matched in linear time.
+    Pattern,
+}
+
+impl Rule {
+    /// The rule as it is reported.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Schema => "schema",
+            Self::Nesting => "nesting",
+            Self::UnknownKeyword => "unknown_keyword",
+            Self::UnknownFormat => "unknown_format",
+            Self::RemoteRef => "remote_ref",
+            Self::CyclicRef => "cyclic_ref",
+            Self::DanglingRef => "dangling_ref",
+            Self::Pattern => "pattern",
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a schema can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rule} at {pointer:?}: {detail}")]
+pub struct SchemaFault {
+    /// Where in the schema, as a JSON pointer.
+    pub pointer: String,
+    /// The rule that it breaks.
+    pub rule: Rule,
+    /// What is wrong. 500 bytes at most where a schema is compiled.
+    pub detail: String,
+}

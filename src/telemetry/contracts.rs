@@ -1,0 +1,261 @@
+//! Service levels: how soon the records of each contract's version are in Kafka, against what it promises.
+//!
+//! What counts is the time from an event's commit, on the database's clock, to Kafka's acknowledgement of its record, on the
+//! relay's; with exactly-once delivery to the commit of its transaction. A dead letter is no delivery: it is counted by itself,
+//! and is neither fresh nor late. Of rows from before the slot it is the time since the first backfill began.
+//!
+//! The first [`ContractNumber::LIMIT`](crate::relay::boundary::ContractNumber::LIMIT) schema versions that a relay meets are
+//! measured, so that there is an end to the time series; those of further ones, and events without a contract, are in the metrics
+//! of the whole relay alone.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use serde::{Deserialize, Serialize};
+
+use super::latency::LatencyHistogram;
+use crate::relay::boundary::SchemaVersionId;
+use crate::relay::ledger::Kind;
+
+type Count = Gauge<u64, AtomicU64>;
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// A contract's version.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ContractLabel {
+    contract: String,
+    version: String,
+}
+
+/// The service levels of all contracts.
+#[derive(Default)]
+pub struct Contracts {
+    freshness: Family<ContractLabel, LatencyHistogram>,
+    promised: Family<ContractLabel, Seconds>,
+    breaches: Family<ContractLabel, Counter>,
+    overdue: Family<ContractLabel, Count>,
+    violations: Family<ContractLabel, Counter>,
+    dead_letters: Family<ContractLabel, Counter>,
+    meters: Mutex<Vec<Arc<ContractMeter>>>,
+}
+
+/// The service level of one contract's version. Its writer is one, and takes no lock.
+#[derive(Debug)]
+pub struct ContractMeter {
+    label: ContractLabel,
+    promise: Option<Duration>,
+    freshness: LatencyHistogram,
+    longest_micros: AtomicU64,
+    breaches: Counter,
+    /// In milliseconds since the Unix epoch; 0 without any.
+    last_breach: AtomicU64,
+    overdue: Count,
+    violations: Counter,
+    dead_letters: Counter,
+}
+
+/// The service level of one contract's version at a moment, as `/status` tells it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContractStatus {
+    /// The contract's name, which is its schema's.
+    pub contract: String,
+    /// Its version.
+    pub version: String,
+    /// Its records that Kafka has acknowledged; dead letters are none of them.
+    pub events: u64,
+    /// How many of these break the contract, which wants them published all the same.
+    pub violations: u64,
+    /// Its events that are dead letters.
+    pub dead_letters: u64,
+    /// Upper bound of the median time from commit to acknowledgement, in milliseconds; none beyond a minute.
+    pub freshness_p50_millis: Option<f64>,
+    /// The same for 99 of 100 records.
+    pub freshness_p99_millis: Option<f64>,
+    /// The longest, in milliseconds.
+    pub freshness_max_millis: Option<f64>,
+    /// What is promised, in milliseconds; none where nothing is.
+    pub promised_millis: Option<f64>,
+    /// Records that took longer than promised.
+    pub breaches: u64,
+    /// When the last of them was acknowledged, in milliseconds since the Unix epoch.
+    pub last_breach_unix_millis: Option<u64>,
+    /// Records in flight that have taken longer already, of which each is a breach when it is acknowledged.
+    pub overdue: u64,
+}
+
+impl Contracts {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let freshness = "From a commit to the acknowledgement of its records, by contract";
+        registry.register_with_unit("contract_freshness", freshness, Unit::Seconds, self.freshness.clone());
+        let promised = "What the contract promises of it";
+        registry.register_with_unit("contract_promised_freshness", promised, Unit::Seconds, self.promised.clone());
+        registry.register("contract_breaches", "Records that took longer than promised", self.breaches.clone());
+        let records = Unit::Other("records".to_owned());
+        let overdue = "Records in flight that have taken longer than promised already";
+        registry.register_with_unit("contract_overdue", overdue, records, self.overdue.clone());
+        let violations = "Records that break their contract and were published all the same";
+        registry.register("contract_violations", violations, self.violations.clone());
+        let letters = "Dead letters by contract";
+        registry.register("contract_dead_letters", letters, self.dead_letters.clone());
+    }
+
+    /// Begins to measure a contract's version.
+    pub fn add(&self, id: &SchemaVersionId, promise: Option<Duration>) -> Arc<ContractMeter> {
+        let label = ContractLabel { contract: id.name.to_string(), version: id.version.to_string() };
+        if let Some(promise) = promise {
+            self.promised.get_or_create(&label).set(promise.as_secs_f64());
+        }
+        let meter = Arc::new(ContractMeter {
+            promise,
+            freshness: self.freshness.get_or_create_owned(&label),
+            longest_micros: AtomicU64::new(0),
+            breaches: self.breaches.get_or_create_owned(&label),
+            last_breach: AtomicU64::new(0),
+            overdue: self.overdue.get_or_create_owned(&label),
+            violations: self.violations.get_or_create_owned(&label),
+            dead_letters: self.dead_letters.get_or_create_owned(&label),
+            label,
+        });
+        self.meters().push(Arc::clone(&meter));
+        meter
+    }
+
+    /// All of them, by name and version.
+    #[must_use]
+    pub fn status(&self) -> Vec<ContractStatus> {
+        let mut all: Vec<_> = self.meters().iter().map(|meter| meter.status()).collect();
+        all.sort_by(|a, b| (&a.contract, &a.version).cmp(&(&b.contract, &b.version)));
+        all
+    }
+
+    fn meters(&self) -> MutexGuard<'_, Vec<Arc<ContractMeter>>> {
+        // One is added, or not.
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Contracts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.meters().iter()).finish()
+    }
+}
+
+impl ContractMeter {
+    /// How soon after its commit a record is promised to be in Kafka.
+    #[must_use]
+    pub const fn promise(&self) -> Option<Duration> {
+        self.promise
+    }
+
+    /// `records` of a kind were acknowledged at `clock`, each so long after its commit.
+    pub fn observe(&self, kind: Kind, freshness: Duration, records: u64, clock: SystemTime) {
+        match kind {
+            Kind::Record => {}
+            Kind::Violating => _ = self.violations.inc_by(records),
+            Kind::DeadLetter => {
+                self.dead_letters.inc_by(records);
+                return;
+            }
+        }
+        self.freshness.observe(freshness, records);
+        self.longest_micros.fetch_max(micros(freshness), Ordering::Relaxed);
+        if self.promise.is_some_and(|promise| freshness > promise) {
+            self.breaches.inc_by(records);
+            let since_epoch = clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            self.last_breach.store(micros(since_epoch) / 1_000, Ordering::Relaxed);
+        }
+    }
+
+    /// So many of its records are in flight and have taken longer than promised.
+    pub fn set_overdue(&self, records: u64) {
+        self.overdue.set(records);
+    }
+
+    fn status(&self) -> ContractStatus {
+        let millis = |duration: Duration| micros(duration) as f64 / 1_000.0;
+        let quantile = |share| self.freshness.quantile(share).map(millis);
+        let events = self.freshness.count();
+        let longest = Duration::from_micros(self.longest_micros.load(Ordering::Relaxed));
+        ContractStatus {
+            contract: self.label.contract.clone(),
+            version: self.label.version.clone(),
+            events,
+            violations: self.violations.get(),
+            dead_letters: self.dead_letters.get(),
+            freshness_p50_millis: quantile(0.5),
+            freshness_p99_millis: quantile(0.99),
+            freshness_max_millis: (events > 0).then(|| millis(longest)),
+            promised_millis: self.promise.map(millis),
+            breaches: self.breaches.get(),
+            last_breach_unix_millis: Some(self.last_breach.load(Ordering::Relaxed)).filter(|at| *at > 0),
+            overdue: self.overdue.get(),
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG_AGO: u64 = 1_700_000_000_000;
+
+    fn meter(contracts: &Contracts, promise: Option<Duration>) -> Arc<ContractMeter> {
+        contracts.add(&SchemaVersionId { name: "order.placed".into(), version: "1".into() }, promise)
+    }
+
+    fn clock() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(LONG_AGO)
+    }
+
+    #[test]
+    fn what_took_longer_than_promised_is_a_breach_and_a_dead_letter_is_none() {
+        let contracts = Contracts::default();
+        let meter = meter(&contracts, Some(Duration::from_secs(1)));
+        meter.observe(Kind::Record, Duration::from_secs(1), 97, clock());
+        let before = contracts.status().remove(0);
+        assert_eq!(
+            (before.events, before.breaches, before.last_breach_unix_millis),
+            (97, 0, None),
+            "as long is not longer"
+        );
+        meter.observe(Kind::Violating, Duration::from_millis(1_001), 2, clock());
+        meter.observe(Kind::DeadLetter, Duration::from_secs(3_600), 5, clock());
+        meter.set_overdue(3);
+        let status = contracts.status().remove(0);
+        let expected = ContractStatus {
+            contract: "order.placed".to_owned(),
+            version: "1".to_owned(),
+            events: 99,
+            violations: 2,
+            dead_letters: 5,
+            freshness_p50_millis: Some(1_000.0),
+            freshness_p99_millis: Some(2_500.0),
+            freshness_max_millis: Some(1_001.0),
+            promised_millis: Some(1_000.0),
+            breaches: 2,
+            last_breach_unix_millis: Some(LONG_AGO),
+            overdue: 3,
+        };
+        assert_eq!(status, expected);
+    }
+
+    #[test]
+    fn without_a_promise_nothing_is_broken() {
+        let contracts = Contracts::default();
+        meter(&contracts, None).observe(Kind::Record, Duration::from_secs(3_600), 1, clock());
+        let status = contracts.status().remove(0);
+        assert_eq!((status.events, status.breaches, status.promised_millis), (1, 0, None));
+        assert_eq!((status.freshness_p50_millis, status.freshness_max_millis), (None, Some(3_600_000.0)));
+    }
+}

@@ -1,0 +1,204 @@
+//! Payloads that break their contract: set aside, stopped before, or published with a note, as the contract says.
+
+use expect_test::expect;
+use walpost::producer::{Contract, ContractError};
+
+use super::{create_topic, emit, insert, letter, values};
+use crate::harness::{Harness, Relay};
+
+const SCHEMA: &str = r##"{"type": "object", "required": ["id"], "additionalProperties": false, "properties": {
+    "id": {"type": "integer"}, "lines": {"type": "array", "items": {"$ref": "#/$defs/line"}}},
+    "$defs": {"line": {"type": "object", "required": ["sku"], "properties": {"sku": {"type": "string", "maxLength": 3}}}}}"##;
+
+/// Registers a version of a schema for the topic `orders`; `rest` are further arguments.
+async fn register(harness: &Harness, name: &str, version: &str, schema: &str, rest: &str) {
+    let topic = harness.topic("orders");
+    let arguments = format!("'{name}', '{version}', '{topic}', schema => '{schema}' {rest}");
+    harness.execute(&format!("select outbox.register_schema_version({arguments})")).await;
+}
+
+fn good(number: usize) -> String {
+    emit("order.placed", "k", &format!(r#"{{"id": {number}}}"#))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_26_a_payload_that_breaks_its_contract_is_a_dead_letter_and_harms_no_other() {
+    let harness = Harness::migrated("violations").await;
+    create_topic(&harness, &harness.topic("orders"), &[]).await;
+    create_topic(&harness, &harness.topic("dead-letter"), &[]).await;
+    register(&harness, "order.placed", "1", SCHEMA, "").await;
+    // Of these the relay can't tell what keeps to them; they were registered by hand.
+    register(&harness, "order.odd", "1", r##"{"$ref": "#"}"##, "").await;
+    register(&harness, "order.old", "1", r#"{"$schema": "http://json-schema.org/draft-07/schema#"}"#, "").await;
+    register(&harness, "order.text", "1", SCHEMA, ", format => 'text'").await;
+    let mut relay = Relay::start(&harness, "");
+    relay.ready().await;
+
+    let deep = format!("'{{\"id\": {}1{}}}'", "[".repeat(1_000), "]".repeat(1_000));
+    let payloads = [
+        r#"'{"lines": []}'"#,
+        r#"'{"id": "4111 1111 1111 1111"}'"#,
+        r#"'{"id": 1, "note": "secret"}'"#,
+        r#"'{"id": 1, "lines": [{"sku": "a"}, {"sku": "abcd"}]}'"#,
+        r#"'[1]'"#,
+        r#"'null'"#,
+        r#"'{"id": 1e400}'"#,
+        deep.as_str(),
+    ];
+    let traced = ("headers", r#"'{"traceparent": "00-1"}'"#);
+    let mut bad: Vec<String> =
+        payloads.iter().map(|payload| insert("order.placed", "'k'", payload, &[traced])).collect();
+    bad.push(insert("order.odd", "'k'", "'1'", &[traced]));
+    bad.push(insert("order.old", "'k'", "'1'", &[traced]));
+    let rounds = |start: usize| {
+        (start..).take(bad.len()).zip(&bad).flat_map(|(number, bad)| [good(number), bad.clone()]).collect::<Vec<_>>()
+    };
+    // Once in one transaction, once each in its own.
+    harness.execute(&rounds(0).join(";")).await;
+    for statement in rounds(bad.len()) {
+        harness.execute(&statement).await;
+    }
+    // What has no value keeps to any schema, and what is not JSON has none.
+    harness.execute(&insert("order.odd", "'gone'", "null", &[])).await;
+    harness.execute(&insert("order.text", "'k'", "'\"any\"'", &[])).await;
+
+    let records = harness.consume(&harness.topic("orders"), 2 * bad.len() + 2).await;
+    let mut expected: Vec<String> = (0..2 * bad.len()).map(|number| format!(r#"{{"id": {number}}}"#)).collect();
+    expected.push("\"any\"".to_owned());
+    assert_eq!(values(&records), expected, "every good row once, in order");
+    let refused = harness.consume(&harness.topic("dead-letter"), 2 * bad.len()).await;
+    let told = |records: &[_]| records.iter().map(|record| letter(&harness, record)).collect::<String>();
+    let (first, second) = refused.split_at(bad.len());
+    expect![[r#"
+        contract_violation: the payload breaks order.placed/1: required at "": "id" is a required property
+          for db.orders, key Some("k"), value Some("{\"lines\": []}")
+        contract_violation: the payload breaks order.placed/1: type at "/id": value is not of type "integer"
+          for db.orders, key Some("k"), value Some("{\"id\": \"4111 1111 1111 1111\"}")
+        contract_violation: the payload breaks order.placed/1: additionalProperties at "": Additional properties are not allowed ('note' was unexpected)
+          for db.orders, key Some("k"), value Some("{\"id\": 1, \"note\": \"secret\"}")
+        contract_violation: the payload breaks order.placed/1: maxLength at "/lines/1/sku": value is longer than 3 characters
+          for db.orders, key Some("k"), value Some("{\"id\": 1, \"lines\": [{\"sku\": \"a\"}, {\"sku\": \"abcd\"}]}")
+        contract_violation: the payload breaks order.placed/1: type at "": value is not of type "object"
+          for db.orders, key Some("k"), value Some("[1]")
+        contract_violation: the payload breaks order.placed/1: type at "": value is not of type "object"
+          for db.orders, key Some("k"), value Some("null")
+        contract_violation: the payload breaks order.placed/1: json at "": not JSON: number out of range at line 1 column 12
+          for db.orders, key Some("k"), value Some("{\"id\": 1e400}")
+        contract_violation: the payload breaks order.placed/1: json at "": not JSON: recursion limit exceeded at line 1 column 134
+          for db.orders, key Some("k"), value {"id": [[[[[[[[[[[[[... (2009 bytes)
+        contract_violation: the payload can't be checked: the schema of order.odd/1, as it is registered, is none that a check can take: cyclic_ref at "/$ref": leads back to itself; recursive schemas are not taken: a payload could make a check as deep as it likes; register a new version with another
+          for db.orders, key Some("k"), value Some("1")
+        contract_violation: the payload can't be checked: the schema of order.old/1, as it is registered, is none that a check can take: schema at "/$schema": "http://json-schema.org/draft-07/schema#" is another dialect; schemas are of draft 2020-12: "https://json-schema.org/draft/2020-12/schema"; register a new version with another
+          for db.orders, key Some("k"), value Some("1")
+    "#]].assert_eq(&told(first));
+    assert_eq!(told(first), told(second));
+    assert!(refused.iter().all(|letter| letter.header("traceparent") == Some("00-1")));
+    for secret in ["4111 1111", "secret"] {
+        assert!(!relay.log().contains(secret), "{}", relay.log());
+    }
+
+    // A producer that asks first is told the same.
+    let contract = Contract::new("order.placed", "1", SCHEMA).expect("a schema");
+    for (payload, letter) in payloads.iter().zip(first) {
+        let raw = serde_json::value::RawValue::from_string(payload.trim_matches('\'').to_owned()).expect("JSON");
+        let Err(error @ ContractError::Violation { .. }) = contract.event(&*raw) else { panic!("{payload} was taken") };
+        assert_eq!(Some(error.to_string().as_str()), letter.header("outbox-error-detail"));
+    }
+
+    // What is registered never changes; another version mends it.
+    register(&harness, "order.odd", "2", "{}", "").await;
+    harness.execute("select outbox.emit('order.odd', 'k', '7')").await;
+    harness.consume(&harness.topic("orders"), 2 * bad.len() + 3).await;
+    let wanted = serde_json::json!({"contract_violation": 2 * bad.len()});
+    relay.wait_for("all dead letters counted", |status| status["dead_letters"] == wanted).await;
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_28_a_contract_may_stop_the_relay_and_there_is_a_way_past_the_row() {
+    let harness = Harness::migrated("violation_halts").await;
+    register(&harness, "order.placed", "1", SCHEMA, ", on_violation => 'halt'").await;
+    let mut relay = Relay::start(&harness, "");
+    relay.ready().await;
+    harness.execute(&good(1)).await;
+    harness.execute(&insert("order.placed", "'k'", r#"'{"id": "4111 1111"}'"#, &[])).await;
+    harness.execute(&good(2)).await;
+    assert_eq!(relay.exit().await.code(), Some(65));
+    let log = relay.log();
+    let message = log.lines().last().expect("a message");
+    for part in [
+        " of outbox.event was refused (contract_violation)",
+        "the payload breaks order.placed/1: type at \"/id\": value is not of type \"integer\"",
+        "on_rejected = \"dead-letter-always\"",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(!log.contains("4111 1111"), "{log}");
+    let topic = harness.topic("orders");
+    assert_eq!(values(&harness.consume(&topic, 1).await), [r#"{"id": 1}"#]);
+
+    // The contract's word goes before the relay's.
+    let mut relay = Relay::start(&harness, "on_rejected = 'dead-letter'\n");
+    assert_eq!(relay.exit().await.code(), Some(65));
+    let mut relay = Relay::start(&harness, "on_rejected = 'dead-letter-always'\n");
+    relay.ready().await;
+    assert_eq!(values(&harness.consume(&topic, 2).await), [r#"{"id": 1}"#, r#"{"id": 2}"#], "each once");
+    let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
+    assert_eq!(values(&letters), [r#"{"id": "4111 1111"}"#]);
+    let position = letters[0].header("outbox-position").expect("a dead letter has its position");
+    assert!(message.contains(&format!("position {position} ")), "{message}");
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}
+
+/// Without a word of the contract's, a relay that stops for refused events stops for this one.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_28_a_relay_that_stops_for_refused_events_stops_unless_the_contract_says_otherwise() {
+    let harness = Harness::migrated("violation_rejected").await;
+    register(&harness, "order.aside", "1", SCHEMA, ", on_violation => 'dead-letter'").await;
+    register(&harness, "order.placed", "1", SCHEMA, "").await;
+    let mut relay = Relay::start(&harness, "on_rejected = 'halt'\n");
+    relay.ready().await;
+    harness.execute(&insert("order.aside", "'k'", "'1'", &[])).await;
+    assert_eq!(values(&harness.consume(&harness.topic("dead-letter"), 1).await), ["1"]);
+    harness.execute(&insert("order.placed", "'k'", "'2'", &[])).await;
+    assert_eq!(relay.exit().await.code(), Some(65));
+    assert!(relay.log().contains("the payload breaks order.placed/1"), "{}", relay.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_may_want_it_published_with_a_note() {
+    let harness = Harness::migrated("violation_warns").await;
+    register(&harness, "order.placed", "1", SCHEMA, ", on_violation => 'warn'").await;
+    let mut relay = Relay::start(&harness, "on_rejected = 'halt'\n");
+    relay.ready().await;
+    let forged = ("headers", r#"'{"outbox-violation": "none", "traceparent": "00-1"}'"#);
+    let bad = insert("order.placed", "'k'", r#"'{"id": "4111 1111"}'"#, &[forged]);
+    harness.execute(&[good(1), bad, good(2)].join(";")).await;
+    let records = harness.consume(&harness.topic("orders"), 3).await;
+    assert_eq!(values(&records), [r#"{"id": 1}"#, r#"{"id": "4111 1111"}"#, r#"{"id": 2}"#], "in order");
+    let notes: Vec<_> = records.iter().map(|record| record.header("outbox-violation")).collect();
+    let note = "the payload breaks order.placed/1: type at \"/id\": value is not of type \"integer\"";
+    assert_eq!(notes, [None, Some(note), None]);
+    assert_eq!(records[1].header("traceparent"), Some("00-1"));
+    let status = relay.wait_for("all settled", |status| status["events"] == 3).await;
+    assert_eq!((&status["dead_letters"], &status["violations"]), (&serde_json::json!({}), &serde_json::json!(1)));
+    assert!(relay.log().contains("event breaks its contract and is published all the same"), "{}", relay.log());
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}
+
+/// The program may be newer than the database for a while: a contract there has no word on violations yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_the_policys_column_is_published_from_and_its_schemas_are_checked() {
+    let harness = Harness::new("violation_before").await;
+    harness.execute("create schema outbox").await;
+    for migration in walpost::migrations::migrator().iter().filter(|migration| migration.version < 6) {
+        harness.execute(migration.sql.as_str()).await;
+    }
+    register(&harness, "order.placed", "1", SCHEMA, "").await;
+    let mut relay = Relay::start(&harness, "");
+    relay.ready().await;
+    harness.execute(&[good(1), emit("order.placed", "k", "1"), good(2)].join(";")).await;
+    assert_eq!(values(&harness.consume(&harness.topic("orders"), 2).await), [r#"{"id": 1}"#, r#"{"id": 2}"#]);
+    assert_eq!(values(&harness.consume(&harness.topic("dead-letter"), 1).await), ["1"]);
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}
