@@ -56,6 +56,8 @@ async fn metrics_status_and_health_of_a_relay_that_works() {
         walpost_reconnects counter
         walpost_retained_wal_bytes gauge
         walpost_returned counter
+        walpost_rewind_seconds gauge
+        walpost_rewind_wal_bytes gauge
         walpost_skipped counter"#]]
     .assert_eq(&names.join("\n"));
     for line in ["walpost_events_total 4", "walpost_dead_letters_total{code=\"unknown_schema\"} 1"] {
