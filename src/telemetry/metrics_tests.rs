@@ -37,6 +37,8 @@ fn the_text_form_has_every_metric_with_its_unit() {
         walpost_returned_total 0
         # TYPE walpost_skipped counter
         walpost_skipped_total 0
+        # TYPE walpost_violations counter
+        walpost_violations_total 0
         # TYPE walpost_in_flight_records gauge
         # UNIT walpost_in_flight_records records
         walpost_in_flight_records 3
@@ -77,6 +79,9 @@ fn the_text_form_has_every_metric_with_its_unit() {
         # TYPE walpost_retained_wal_bytes gauge
         # UNIT walpost_retained_wal_bytes bytes
         walpost_retained_wal_bytes 0
+        # TYPE walpost_max_retained_wal_bytes gauge
+        # UNIT walpost_max_retained_wal_bytes bytes
+        walpost_max_retained_wal_bytes 0
         # TYPE walpost_rewind_wal_bytes gauge
         # UNIT walpost_rewind_wal_bytes bytes
         walpost_rewind_wal_bytes 0

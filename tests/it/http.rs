@@ -64,11 +64,14 @@ async fn metrics_status_and_health_of_a_relay_that_works() {
         walpost_in_flight_records gauge
         walpost_lag_bytes gauge
         walpost_lag_seconds gauge
+        walpost_max_retained_wal_bytes gauge
         walpost_publish_latency_seconds histogram
         walpost_received_lsn_bytes gauge
         walpost_reconnects counter
         walpost_retained_wal_bytes gauge
         walpost_returned counter
+        walpost_rewind_seconds gauge
+        walpost_rewind_wal_bytes gauge
         walpost_skipped counter
         walpost_violations counter"#]]
     .assert_eq(&names.join("\n"));
