@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::config::{PostgresConfig, process_environment};
 use crate::fault::Fault;
-use crate::positions::bookmark::{self, Bookmark, BookmarkError, Place};
+use crate::positions::BookmarkError;
+use crate::positions::bookmark::{self, Bookmark, Place};
 use crate::positions::{identify, moment, open};
 use crate::postgres::Connection;
 use crate::relay::boundary::Lsn;

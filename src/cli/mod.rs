@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 use crate::bench::BenchError;
 use crate::demo::DemoError;
 use crate::fault::{Fault, chain, exit};
-use crate::positions::bookmark::BookmarkError;
+use crate::positions::BookmarkError;
 use crate::replay::ReplayError;
 use crate::telemetry::{LogFormat, init_logs};
 use contract::ContractFault;

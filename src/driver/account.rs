@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::levels::{Group, Levels};
+use super::levels::{Group, Levels, age};
 use super::link::Link;
 use crate::fault::chain;
 use crate::relay::Core;
-use crate::relay::boundary::{Lsn, Timestamp};
+use crate::relay::boundary::Lsn;
 use crate::sink::{Connection as KafkaConnection, Deliveries};
 use crate::source::SourceError;
 use crate::telemetry::{Progress, Side, Telemetry};
@@ -184,10 +184,4 @@ impl Account {
             core.handle_failure(failure, now);
         }
     }
-}
-
-/// How long ago a transaction committed, by two clocks that may differ.
-pub(super) fn age(committed_at: Timestamp, clock: SystemTime) -> Duration {
-    let committed_at = Duration::from_micros(u64::try_from(committed_at.0).unwrap_or(0));
-    clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_sub(committed_at)
 }

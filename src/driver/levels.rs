@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::account::age;
 use crate::relay::Core;
 use crate::relay::boundary::{ContractNumber, Timestamp};
 use crate::relay::ledger::{Kind, Settled};
@@ -68,4 +67,10 @@ impl Levels {
             meter.set_overdue(*records);
         }
     }
+}
+
+/// How long ago a transaction committed, by two clocks that may differ.
+pub(super) fn age(committed_at: Timestamp, clock: SystemTime) -> Duration {
+    let committed_at = Duration::from_micros(u64::try_from(committed_at.0).unwrap_or(0));
+    clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_sub(committed_at)
 }

@@ -8,8 +8,11 @@
 //! - [`moment`]: from a time to a position
 
 pub mod bookmark;
+mod error;
 pub mod moment;
 pub mod window;
+
+pub use error::BookmarkError;
 
 use crate::postgres::{Connection, Error, sqlstate};
 use crate::source::{Server, SourceError, System, identify_system};

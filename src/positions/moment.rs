@@ -1,6 +1,6 @@
 //! Which moment a position was: the index in `outbox.moment`, kept by the relay while it has a rewind window, and what bookmarks know.
 
-use super::bookmark::BookmarkError;
+use super::error::BookmarkError;
 use super::explain;
 use crate::postgres::{Connection, Error};
 use crate::relay::boundary::{Lsn, Timestamp};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::boundary::{
     Answer, ColumnType, ContractNumber, Refusal, Request, SchemaVersion, SchemaVersionId, Topic, TopicSettings,
 };
-use super::check::PayloadCheck;
+use super::payload::PayloadCheck;
 
 /// How long a negative answer holds.
 pub const REFUSAL_KEPT: Duration = Duration::from_secs(5);

@@ -27,6 +27,7 @@ pub mod codec;
 pub mod encode;
 pub mod event;
 mod check;
+mod payload;
 mod inline;
 mod landmark;
 pub mod ledger;

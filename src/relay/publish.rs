@@ -8,7 +8,7 @@ use super::boundary::{
     Verdict,
 };
 use super::catalogue::{Catalogue, Wait};
-use super::check::{Fate, Known, Stop, too_large};
+use super::check::{self, Fate, Known, Stop, too_large};
 use super::encode::{self, Encoder, RowHeaders, Stamps};
 use super::event::Event;
 use super::ledger::{Kind, Ledger, Settled};
@@ -204,7 +204,7 @@ impl Publisher {
         let mut known = Known::new(row_headers);
         let checked = match refusal.or(malformed) {
             Some(refusal) => Err(Stop::Refused(refusal, fate)),
-            None => self.check(event, &mut known, now),
+            None => check::check(&mut self.catalogue, self.settings.on_rejected, event, &mut known, now),
         };
         if let Err(Stop::Wait) = checked {
             return Ok(Some(Idle::Answer));

@@ -1,7 +1,7 @@
 //! Why a replay has not begun.
 
 use crate::fault::{Fault, exit};
-use crate::positions::bookmark::BookmarkError;
+use crate::positions::BookmarkError;
 use crate::relay::boundary::{Lsn, Position};
 use crate::source::{NotHeld, SourceError};
 

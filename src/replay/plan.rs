@@ -3,7 +3,7 @@
 use super::{Origin, ReplayError, Wanted};
 use crate::config::Config;
 use crate::driver::Job;
-use crate::positions::bookmark::{self, BookmarkError};
+use crate::positions::{BookmarkError, bookmark};
 use crate::positions::{identify, moment, open};
 use crate::postgres::Connection;
 use crate::relay::boundary::{Lsn, Position, Timestamp};

@@ -5,12 +5,13 @@
 //! commit record may start exactly at the consistent point, so every real position is greater.
 
 use super::copy::CopyRows;
-use super::error::{SourceError, TableName};
+use super::counting::since;
+use super::error::SourceError;
 use super::frames::{Column, Relation, TooLong, Writer};
 use super::outlet::Outlet;
 use super::slot::{CreatedSlot, first, number};
 use super::state::Recovery;
-use super::unpublished::since;
+use super::table::OutboxTable;
 use crate::postgres::{
     self, Connection, Interrupt, Patience, ProtocolError, quote_identifier, quote_literal, sqlstate,
 };
@@ -18,18 +19,6 @@ use crate::relay::boundary::Lsn;
 
 /// Bytes of frames after which a batch is handed on.
 const BATCH_BYTES: usize = 256 * 1024;
-
-/// An outbox table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutboxTable {
-    /// Its name; of a partitioned table, the whole table's.
-    pub table: TableName,
-    /// The columns that are needed; none: all.
-    pub columns: Vec<String>,
-    /// The column by which rows from before the slot are ordered, if there is one that tells their age. A table that has none of
-    /// that name is read in the order in which its rows lie.
-    pub order_by: Option<String>,
-}
 
 /// Which rows are read.
 pub(super) struct Rows<'a> {

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::counting::look;
 use super::error::SourceError;
 use super::lease::Tenure;
-use super::open::{Opening, Resume};
+use super::opening::{Opening, Resume};
 use super::slot::{CreatedSlot, SlotState, create_slot, drop_slot, inspect_slot};
 use super::state::{self, Backfill, Kept, Recovery};
 use super::timeline::switch_from;
@@ -169,7 +170,7 @@ impl Opening {
     }
 
     fn unpublished(&mut self, published: Published) -> Box<Unpublished> {
-        Box::new(Unpublished::look(&mut self.control, &self.options.tables, published))
+        Box::new(look(&mut self.control, &self.options.tables, published))
     }
 
     pub(super) fn create(&mut self, interrupt: &Interrupt) -> Result<CreatedSlot, SourceError> {

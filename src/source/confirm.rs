@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::error::SourceError;
-use super::open::{Origin, SourceOptions, detached};
+use super::open::{Origin, detached};
+use super::opening::SourceOptions;
 use super::slot::{Server, explain_refusal, identify_system, inspect_slot};
 use super::state;
 use crate::postgres::Connection;

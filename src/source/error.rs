@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::held::NotHeld;
+use super::holding::NotHeld;
 use super::unpublished::Unpublished;
 use crate::postgres::{self, quote_identifier, quote_literal};
 use crate::relay::boundary::Lsn;

@@ -5,49 +5,13 @@
 //! at that LSN without a word, so a copy's is read back.
 
 use super::error::SourceError;
+use super::holding::{Held, NotHeld, holder};
 use super::slot::{explain_creation, first};
 use crate::postgres::{Connection, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
 
 /// How often another slot is looked for when the one that was chosen has moved on meanwhile.
 const ATTEMPTS: usize = 10;
-
-/// A slot that events can be read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// The slot.
-    pub slot: String,
-    /// The earliest position that it holds.
-    pub from: Lsn,
-}
-
-/// No slot holds a position.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotHeld {
-    /// The position.
-    pub wanted: Lsn,
-    /// The slot that holds the earliest one there is.
-    pub oldest: Option<Held>,
-}
-
-impl std::error::Error for NotHeld {}
-
-impl std::fmt::Display for NotHeld {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "position {} is held by no slot any more: ", self.wanted)?;
-        match &self.oldest {
-            Some(Held { slot, from }) => {
-                write!(f, "the oldest that is held is {from}, by slot {slot}; begin there, or")?
-            }
-            None => write!(f, "no slot of this database holds any;")?,
-        }
-        write!(
-            f,
-            " read the tables with `walpost replay --from-table`, which have what [relay] retention keeps; \
-             [relay] rewind and `walpost bookmark create` hold positions from now on"
-        )
-    }
-}
 
 /// The slots of this database that events can be read from, by what they hold, the earliest first.
 ///
@@ -63,15 +27,6 @@ pub fn held(connection: &mut Connection) -> Result<Vec<Held>, SourceError> {
     let slot =
         |row: &crate::postgres::Row| Some(Held { slot: row.text(0)?.to_owned(), from: row.text(1)?.parse().ok()? });
     rows.iter().map(|row| slot(row).ok_or(SourceError::Answer { question: "which slots there are" })).collect()
-}
-
-/// The slot with the least to read before a position.
-///
-/// # Errors
-/// [`NotHeld`].
-pub fn holder(held: &[Held], wanted: Lsn) -> Result<&Held, NotHeld> {
-    let holders = held.iter().rev().find(|held| held.from <= wanted);
-    holders.ok_or_else(|| NotHeld { wanted, oldest: held.first().cloned() })
 }
 
 /// Copies a slot that holds a position, under a name that is free: on `session` where there is one, which a temporary copy lives

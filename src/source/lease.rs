@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::error::SourceError;
-use super::notes::{Note, Notebook};
+use super::notebook::{Note, Notebook};
 use super::slot::first;
 use crate::postgres::{ConnectOptions, Connection, Error, Patience};
 use crate::relay::boundary::Lsn;
@@ -136,7 +136,7 @@ impl Holder {
         let (end, ended) = watch::channel(false);
         let thread = std::thread::Builder::new().name("walpost-lease".to_owned()).spawn(move || {
             if let Err(error) = hold(session, &slot, &orders) {
-                tracing::warn!(slot, error = %crate::fault::chain(&error), "the lease on the slot is lost");
+                tracing::warn!(slot, error = %error, "the lease on the slot is lost");
             }
             // Nobody may listen any more.
             let _ = end.send(true);

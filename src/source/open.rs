@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::backfill::{self, OutboxTable, Rows};
+use super::backfill::{self, Rows};
 use super::begin::Begin;
 use super::error::SourceError;
 use super::lease::Lease;
+use super::opening::{Opening, Resume, SourceOptions};
 use super::outlet::Outlet;
 use super::reader::{Reader, Timing};
 use super::slot::{
@@ -17,26 +18,8 @@ use super::slot::{
 use super::state::Recovery;
 use super::stream::Stream;
 use super::unpublished::Published;
-use crate::postgres::{ConnectOptions, Connection, Error, Interrupt, quote_identifier, sqlstate};
+use crate::postgres::{Connection, Error, Interrupt, quote_identifier, sqlstate};
 use crate::relay::boundary::Lsn;
-
-/// How often the confirmed LSN is reported when nothing else is said.
-pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What to stream, from where.
-#[derive(Clone, Debug)]
-pub struct SourceOptions {
-    /// The server.
-    pub connect: ConnectOptions,
-    /// The slot's name.
-    pub slot: String,
-    /// The publication's name.
-    pub publication: String,
-    /// The outbox tables. Each must be in the publication.
-    pub tables: Vec<OutboxTable>,
-    /// How often the confirmed LSN is reported; a third of the server's `wal_sender_timeout` if that is less.
-    pub status_interval: Duration,
-}
 
 /// A stream that has begun.
 #[derive(Debug)]
@@ -83,26 +66,6 @@ impl Origin {
             return Err(SourceError::TimelineChanged { before: self.timeline, now: system.timeline });
         }
         Ok(())
-    }
-}
-
-/// What this process has of the slot already, from streams that it has lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// All rows from before the slot, which end here. Nothing is confirmed: some may be on their way to Kafka still.
-    Backfilled(Lsn),
-    /// Everything before this LSN, which it has confirmed: after a crash of Postgres the slot may stand before it, and must
-    /// never stand past it.
-    Confirmed(Lsn),
-}
-
-impl Resume {
-    /// How far that is.
-    #[must_use]
-    pub const fn lsn(self) -> Lsn {
-        match self {
-            Self::Backfilled(lsn) | Self::Confirmed(lsn) => lsn,
-        }
     }
 }
 
@@ -157,17 +120,6 @@ pub(super) async fn detached<T: Send + 'static>(
     let result = answered.await.expect("the thread that connects does not panic");
     drop(guard);
     result
-}
-
-/// Both connections, and what is known of their server.
-pub(super) struct Opening {
-    pub(super) options: SourceOptions,
-    pub(super) control: Connection,
-    pub(super) replication: Connection,
-    pub(super) server: Server,
-    pub(super) system: System,
-    /// The position in Kafka that is noted.
-    pub(super) position: Option<Lsn>,
 }
 
 fn open(

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::counting::look;
 use super::error::SourceError;
 use super::lease::Lease;
-use super::open::{SourceOptions, detached};
+use super::open::detached;
+use super::opening::SourceOptions;
 use super::slot::{Server, System, check_slot_name, drop_slot, explain_refusal, identify_system, inspect_slot};
 use super::state::{self, Kept};
 use super::unpublished::{Published, Unpublished};
@@ -52,7 +54,7 @@ pub async fn recreate(options: &SourceOptions, scope: Scope) -> Result<Recreated
         if let Some(pid) = found.as_ref().and_then(|found| found.active_pid) {
             return Err(SourceError::SlotHeld { slot: options.slot.clone(), pid: Some(pid) });
         }
-        let unpublished = Unpublished::look(&mut desk.control, &options.tables, published);
+        let unpublished = look(&mut desk.control, &options.tables, published);
         let from_xid = unpublished.published.xid.as_deref().unwrap_or("0");
         // Noted first: a slot that is there still does no harm to a backfill that is to come.
         state::begin_recovery(&mut desk.control, &desk.server, &desk.system, &options.slot, from_xid)?;

@@ -4,7 +4,8 @@
 use super::backfill::{self, Rows};
 use super::error::SourceError;
 use super::held::copy_holder;
-use super::open::{Origin, Resume, Source, SourceOptions, detached, start_command};
+use super::open::{Origin, Source, detached, start_command};
+use super::opening::{Resume, SourceOptions};
 use super::reader::{Reader, Timing};
 use super::slot::{CreatedSlot, Server, check_publication, explain_refusal, identify_system};
 use super::stream::Stream;

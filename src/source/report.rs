@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::error::SourceError;
-use super::open::{SourceOptions, detached};
+use super::open::detached;
+use super::opening::SourceOptions;
 use super::slot::{Server, first, inspect_slot};
 use super::state::{self, Backfill};
 use crate::postgres::Connection;

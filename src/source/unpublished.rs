@@ -1,18 +1,8 @@
-//! What of the outbox may never have been published, by what the relay has noted and what the tables still hold.
+//! What of the outbox may never have been published, in words.
 
 use std::fmt;
 
-use super::backfill::OutboxTable;
-use super::error::SourceError;
-use super::slot::{first, number};
-use crate::postgres::{Connection, quote_identifier};
 use crate::relay::boundary::Lsn;
-
-/// How long the server may count. A table that takes longer is not counted: the rest of the message matters more.
-const COUNTING_MILLIS: u32 = 10_000;
-
-/// Transaction ids are 32 bits in a row, and 64 everywhere else.
-const EPOCH: u64 = 1 << 32;
 
 /// What is in Kafka for certain, as `outbox.relay` has it: the columns `published_*`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,73 +50,11 @@ impl fmt::Display for Unpublished {
     }
 }
 
-impl Unpublished {
-    /// What is known of it; the tables are counted if they can be.
-    pub(super) fn look(control: &mut Connection, tables: &[OutboxTable], published: Published) -> Self {
-        let rows = count(control, tables, published.xid.as_deref());
-        if let Err(error) = &rows {
-            tracing::debug!(error = %error, "the rows that may be unpublished could not be counted");
-        }
-        Self { published, rows: rows.ok() }
-    }
-}
-
-/// Counts rows of transactions with this id or a later one; all rows without one.
-fn count(control: &mut Connection, tables: &[OutboxTable], xid: Option<&str>) -> Result<Rows, SourceError> {
-    let question = "how many rows the outbox tables have";
-    control.simple_query(&format!("set statement_timeout = {COUNTING_MILLIS}"))?;
-    let filter = xid.map(|xid| since(control, xid)).transpose()?.unwrap_or_else(|| "true".to_owned());
-    let mut rows = Rows::default();
-    for table in tables {
-        let created = match &table.order_by {
-            Some(column) => format!("min({0})::text, max({0})::text", quote_identifier(column)),
-            None => "null, null".to_owned(),
-        };
-        let sql = format!("select count(*), {created} from {} where {filter}", table.table);
-        let found = control.simple_query(&sql)?;
-        let row = first(&found, question)?;
-        rows.count += number::<u64>(row, 0, question)?;
-        if let (Some(from), Some(to)) = (row.text(1), row.text(2)) {
-            let (from, to) = (from.to_owned(), to.to_owned());
-            rows.created = Some(match rows.created.take() {
-                None => (from, to),
-                Some(known) => (known.0.min(from), known.1.max(to)),
-            });
-        }
-    }
-    control.simple_query("reset statement_timeout")?;
-    Ok(rows)
-}
-
-/// A condition in SQL that holds for rows of transactions with this id or a later one: a row bears the lower half of its
-/// transaction's id, and none is ahead of the next one to be given.
-pub(super) fn since(control: &mut Connection, xid: &str) -> Result<String, SourceError> {
-    let question = "which transaction is next";
-    let rows = control.simple_query("select pg_snapshot_xmax(pg_current_snapshot())")?;
-    let next: u64 = number(first(&rows, question)?, 0, question)?;
-    let from: u64 = xid.parse().map_err(|_| SourceError::Answer { question: "where to recover from" })?;
-    Ok(condition(next, from))
-}
-
-fn condition(next: u64, from: u64) -> String {
-    let (epoch, low) = (next / EPOCH * EPOCH, next % EPOCH);
-    let before = i128::from(epoch) - i128::from(EPOCH);
-    format!("xmin::text::bigint + case when xmin::text::bigint > {low} then {before} else {epoch} end >= {from}")
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
 
     use super::*;
-
-    #[test]
-    fn a_rows_id_is_of_the_present_epoch_or_of_the_one_before() {
-        expect!["xmin::text::bigint + case when xmin::text::bigint > 700 then -4294967296 else 0 end >= 600"]
-            .assert_eq(&condition(700, 600));
-        expect!["xmin::text::bigint + case when xmin::text::bigint > 5 then 0 else 4294967296 end >= 4294967290"]
-            .assert_eq(&condition(EPOCH + 5, EPOCH - 6));
-    }
 
     #[test]
     fn what_is_known_is_said() {

@@ -1,0 +1,49 @@
+//! Which slot holds a position.
+
+use crate::relay::boundary::Lsn;
+
+/// A slot that events can be read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The slot.
+    pub slot: String,
+    /// The earliest position that it holds.
+    pub from: Lsn,
+}
+
+/// No slot holds a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotHeld {
+    /// The position.
+    pub wanted: Lsn,
+    /// The slot that holds the earliest one there is.
+    pub oldest: Option<Held>,
+}
+
+impl std::error::Error for NotHeld {}
+
+impl std::fmt::Display for NotHeld {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "position {} is held by no slot any more: ", self.wanted)?;
+        match &self.oldest {
+            Some(Held { slot, from }) => {
+                write!(f, "the oldest that is held is {from}, by slot {slot}; begin there, or")?
+            }
+            None => write!(f, "no slot of this database holds any;")?,
+        }
+        write!(
+            f,
+            " read the tables with `walpost replay --from-table`, which have what [relay] retention keeps; \
+             [relay] rewind and `walpost bookmark create` hold positions from now on"
+        )
+    }
+}
+
+/// The slot with the least to read before a position.
+///
+/// # Errors
+/// [`NotHeld`].
+pub fn holder(held: &[Held], wanted: Lsn) -> Result<&Held, NotHeld> {
+    let holders = held.iter().rev().find(|held| held.from <= wanted);
+    holders.ok_or_else(|| NotHeld { wanted, oldest: held.first().cloned() })
+}

@@ -1,0 +1,57 @@
+//! What it takes to stream from a slot, and what is known while that begins.
+
+use std::time::Duration;
+
+use super::slot::{Server, System};
+use super::table::OutboxTable;
+use crate::postgres::{ConnectOptions, Connection};
+use crate::relay::boundary::Lsn;
+
+/// How often the confirmed LSN is reported when nothing else is said.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What to stream, from where.
+#[derive(Clone, Debug)]
+pub struct SourceOptions {
+    /// The server.
+    pub connect: ConnectOptions,
+    /// The slot's name.
+    pub slot: String,
+    /// The publication's name.
+    pub publication: String,
+    /// The outbox tables. Each must be in the publication.
+    pub tables: Vec<OutboxTable>,
+    /// How often the confirmed LSN is reported; a third of the server's `wal_sender_timeout` if that is less.
+    pub status_interval: Duration,
+}
+
+/// What this process has of the slot already, from streams that it has lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// All rows from before the slot, which end here. Nothing is confirmed: some may be on their way to Kafka still.
+    Backfilled(Lsn),
+    /// Everything before this LSN, which it has confirmed: after a crash of Postgres the slot may stand before it, and must
+    /// never stand past it.
+    Confirmed(Lsn),
+}
+
+impl Resume {
+    /// How far that is.
+    #[must_use]
+    pub const fn lsn(self) -> Lsn {
+        match self {
+            Self::Backfilled(lsn) | Self::Confirmed(lsn) => lsn,
+        }
+    }
+}
+
+/// Both connections, and what is known of their server.
+pub(super) struct Opening {
+    pub(super) options: SourceOptions,
+    pub(super) control: Connection,
+    pub(super) replication: Connection,
+    pub(super) server: Server,
+    pub(super) system: System,
+    /// The position in Kafka that is noted.
+    pub(super) position: Option<Lsn>,
+}
