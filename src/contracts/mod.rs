@@ -46,9 +46,7 @@ use crate::relay::boundary::{Format, OnViolation, SchemaVersion, SchemaVersionId
 
 /// Looks up one schema version: its name is `$1`, its version `$2`. Gives no row or one with topic, format, the topic's settings, the
 /// schema, the policy and the promised freshness, all as text.
-///
-/// A database that the newest migrations are still to come to has no column on_violation, and nothing that it could hold.
-pub const LOOK_UP: &str = "select s.topic, s.format, s.topic_config::text, s.schema::text, to_jsonb(s) ->> 'on_violation', \
+pub const LOOK_UP: &str = "select s.topic, s.format, s.topic_config::text, s.schema::text, s.on_violation, \
      s.sla ->> 'freshness_seconds' from outbox.schema_version s where s.name = $1 and s.version = $2";
 
 /// One row of [`LOOK_UP`], each column as Postgres writes it.

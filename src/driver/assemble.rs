@@ -106,7 +106,8 @@ pub(super) fn around<S>(
         sink,
         link: Link::new(source.clone(), Arc::clone(&lease), Arc::clone(&publication)),
         backfill_note: BackfillNote::new(source),
-        slot_note: SlotNote::new(Some(lease)),
+        slot_note: SlotNote::new(Some(Arc::clone(&lease))),
+        lease,
         storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
         lookup: Lookup::new(postgres.clone(), topics, config.relay.create_topics, Arc::clone(telemetry)),
         account: Account::new(Arc::clone(telemetry), kafka, Arc::clone(&server_end), Arc::clone(&may_drop)),
@@ -123,6 +124,7 @@ pub(super) fn around<S>(
         server_end,
         may_drop,
         publication,
+        turned_away: driver.lookup.turned_away(),
         findings: found,
     };
     Parts { driver, upkeep, window }

@@ -1,9 +1,8 @@
 //! The replication connection over its whole life: connecting, streaming, lost, connecting again.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -110,9 +109,12 @@ impl Link {
     }
 
     /// A link to what a replay reads. Nothing that it confirms reaches the slot.
-    pub(super) fn replaying(options: SourceOptions, feed: Feed, publication: Arc<PublicationWatch>) -> Self {
-        // Of the slot that it reads from a copy of, it has no lease, and needs none.
-        let lease = Arc::new(Lease::new(options.connect.clone(), options.slot.clone()));
+    pub(super) fn replaying(
+        options: SourceOptions,
+        feed: Feed,
+        lease: Arc<Lease>,
+        publication: Arc<PublicationWatch>,
+    ) -> Self {
         Self { feed: Some(feed), ..Self::new(options, lease, publication) }
     }
 
@@ -141,14 +143,12 @@ impl Link {
                         Err(error) => self.failed(error),
                     };
                 }
-                State::Up(source) => match while_held(&self.lease, source.stream.next()).await {
-                    Some(Event::Batch(batch)) => {
+                State::Up(source) => match source.stream.next().await {
+                    Event::Batch(batch) => {
                         self.back_off = Duration::ZERO;
                         return LinkEvent::Batch(batch);
                     }
-                    Some(Event::Lost(error)) => return self.failed(error),
-                    // Another relay may have the slot in a moment.
-                    None => return self.give_way(),
+                    Event::Lost(error) => return self.failed(error),
                 },
             }
         }
@@ -227,7 +227,7 @@ impl Link {
         }
         match (self.resume, &self.last) {
             (Some(Resume::Confirmed(lsn)), Some(last)) => {
-                source::confirm_without_stream(&self.options, lsn, last).await
+                source::confirm_without_stream(&self.options, &self.lease, lsn, last).await
             }
             // Nothing was confirmed yet, or nothing may be.
             _ => Ok(()),
@@ -262,6 +262,10 @@ impl Link {
 
     fn failed(&mut self, error: SourceError) -> LinkEvent {
         let held = matches!(error, SourceError::SlotHeld { .. });
+        if held {
+            // The database was reached: from here on an outage is an outage.
+            self.give_up = None;
+        }
         let out_of_patience = self.give_up.is_some_and(|until| Instant::now() >= until) && !held;
         let was_up = matches!(self.state, State::Up(_));
         if let State::Up(source) = &self.state
@@ -309,14 +313,4 @@ impl Link {
             after,
         })
     }
-}
-
-/// What the future gives, or `None` as soon as the lease is lost.
-async fn while_held<T>(lease: &Lease, next: impl Future<Output = T>) -> Option<T> {
-    let (mut next, mut lost) = (pin!(next), pin!(lease.lost()));
-    poll_fn(|context| match lost.as_mut().poll(context) {
-        Poll::Ready(()) => Poll::Ready(None),
-        Poll::Pending => next.as_mut().poll(context).map(Some),
-    })
-    .await
 }

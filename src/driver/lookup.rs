@@ -81,6 +81,11 @@ impl Lookup {
         Some(format!("the look-up of {}{why}", self.question))
     }
 
+    /// For others that ask Postgres: to be set when it turns them away.
+    pub(super) fn turned_away(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.turned_away)
+    }
+
     /// Whether Postgres has turned a question away, as it takes no connections. Once for each time.
     pub(super) fn was_turned_away(&self) -> bool {
         self.turned_away.swap(false, Ordering::Relaxed)

@@ -10,7 +10,8 @@
 //! | 6 | the core's own time, or a second | the core, and the telemetry |
 //! | 7 | what the upkeep has found out | the caller |
 //! | 8 | the note of how far the slot may be confirmed | the slot |
-//! | 9 | the end of the time for stopping | the caller |
+//! | 9 | the loss of the lease | the link, which gives up its stream |
+//! | 10 | the end of the time for stopping | the caller |
 //!
 //! Every arm is cancel-safe, and none goes before another: with deliveries always first, a busy Kafka would keep the relay from
 //! reading until the window is empty.
@@ -39,7 +40,7 @@ use crate::fault::Fault;
 use crate::relay::boundary::{Lsn, Record, Ticket};
 use crate::relay::{Core, Idle, Offer, Outcome};
 use crate::sink::{Connection as KafkaConnection, Deliveries, SendError, Sink, SinkError, Urgency};
-use crate::source::SourceError;
+use crate::source::{Lease, SourceError};
 use crate::telemetry::Telemetry;
 
 use account::{Account, Standing};
@@ -105,6 +106,7 @@ struct Driver<S> {
     link: Link,
     backfill_note: BackfillNote,
     slot_note: SlotNote,
+    lease: Arc<Lease>,
     lookup: Lookup,
     storing: Storing,
     account: Account,
@@ -134,6 +136,7 @@ impl<S: Sink + Send> Driver<S> {
             // A server that shuts down takes no question any more, and waits for the stream while that waits for the answer.
             if self.link.is_up() && self.lookup.was_turned_away() {
                 let lost = self.link.give_way();
+                self.lease.release();
                 self.handle_link(lost)?;
             }
             self.seal(stop_by.is_some());
@@ -175,7 +178,12 @@ impl<S: Sink + Send> Driver<S> {
                 Some(found) = self.findings.recv() => return Err(found.into()),
                 // 8. The next turn confirms.
                 () = self.slot_note.written() => {}
-                // 9. What is in flight stays unconfirmed.
+                // 9. Another relay may have the slot in a moment, also where nothing is read just now.
+                () = self.lease.lost(), if self.link.is_up() => {
+                    let lost = self.link.give_way();
+                    self.handle_link(lost)?;
+                }
+                // 10. What is in flight stays unconfirmed.
                 () = sleep_until(*stop_by) => {
                     let (records, waits_for) = (self.core.owed().records, self.waits_for(idle));
                     // A position that could not be stored is found again from the slot's.
@@ -259,7 +267,8 @@ impl<S: Sink + Send> Driver<S> {
         let stored = self.sink.stored();
         let flush = self.confirmable(stored);
         if self.link.is_up() && self.link.is_backfilled() {
-            let reached = Reached { flush, event: self.core.accepted().commit, stored };
+            let (received, event) = (self.core.received(), self.core.accepted().commit);
+            let reached = Reached { flush, received, event, stored };
             self.slot_note.keep(reached, Instant::now());
         }
         let noted = if self.link.is_backfilled() { self.slot_note.confirmable(flush) } else { flush };

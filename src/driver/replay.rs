@@ -20,7 +20,7 @@ use crate::fault::Fault;
 use crate::relay::replay::{Replay, Replayed};
 use crate::relay::{Core, Counters, boundary::Position};
 use crate::sink::{Connection as KafkaConnection, KafkaSink, Sink};
-use crate::source::{Feed, SourceOptions};
+use crate::source::{Feed, Lease, SourceOptions};
 use crate::telemetry::Telemetry;
 
 /// What is to be published again, and from where.
@@ -81,14 +81,17 @@ async fn replay_into<S: Sink + Send>(
     let postgres = config.postgres.connect.clone().or_application_name(&name);
     let source = SourceOptions { connect: postgres.clone(), ..source_options(config) };
     let publication = Arc::new(PublicationWatch::new(&source));
+    // Of the slot that it reads from a copy of, it has no lease, and needs none.
+    let lease = Arc::new(Lease::new(source.connect.clone(), source.slot.clone()));
     // Nobody looks after anything here, so nothing is found.
     let (_, findings) = mpsc::channel(1);
     let driver = Driver {
         core: Core::replaying(settings(config, &postgres), job.replay),
         sink,
-        link: Link::replaying(source.clone(), job.feed, publication),
+        link: Link::replaying(source.clone(), job.feed, Arc::clone(&lease), publication),
         backfill_note: BackfillNote::new(source),
         slot_note: SlotNote::new(None),
+        lease,
         storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
         lookup: Lookup::new(postgres, topics, config.relay.create_topics, Arc::clone(telemetry)),
         account: Account::new(

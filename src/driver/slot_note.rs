@@ -26,6 +26,8 @@ type Writing = Pin<Box<dyn Future<Output = Result<Lsn, SourceError>> + Send>>;
 pub(super) struct Reached {
     /// Everything before it.
     pub(super) flush: Lsn,
+    /// How far the stream was read.
+    pub(super) received: Lsn,
     /// The commit of the last event that was taken.
     pub(super) event: Lsn,
     /// A position that is stored in Kafka, where positions are.
@@ -98,7 +100,7 @@ impl SlotNote {
     /// Writes the last note: the slot will stand at `flush` and not past it. Whether that is noted now.
     pub(super) async fn end(&mut self, flush: Lsn, stored: Option<Lsn>) -> bool {
         let Some(lease) = self.lease.clone() else { return true };
-        let reached = Reached { flush: flush.max(self.start), event: flush, stored };
+        let reached = Reached { flush: flush.max(self.start), received: flush, event: flush, stored };
         if self.writing.is_some() && tokio::time::timeout(END_TIMEOUT, self.written()).await.is_err() {
             return false;
         }
@@ -109,6 +111,7 @@ impl SlotNote {
 
 fn write(lease: &Arc<Lease>, reached: Reached, extent: Extent) -> Writing {
     let lease = Arc::clone(lease);
-    let note = Note { flush: reached.flush, stored: reached.stored, extent };
+    let Reached { flush, received, stored, .. } = reached;
+    let note = Note { flush, received, stored, extent };
     Box::pin(async move { lease.note(note).await })
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::publication::PublicationWatch;
-use crate::postgres::{ConnectOptions, Connection, Error};
+use crate::postgres::{ConnectOptions, Connection, Error, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::source::SourceError;
 use crate::telemetry::Telemetry;
@@ -35,6 +35,8 @@ pub(super) struct Upkeep {
     /// dropped, as it may be what a new slot has to begin with.
     pub(super) may_drop: Arc<AtomicBool>,
     pub(super) publication: Arc<PublicationWatch>,
+    /// A server that takes no connections is about to stop, and may wait for the relay's own.
+    pub(super) turned_away: Arc<AtomicBool>,
     /// What must end the relay.
     pub(super) findings: mpsc::Sender<SourceError>,
 }
@@ -65,7 +67,11 @@ impl Upkeep {
     }
 
     fn look(&self, maintain: bool) -> Result<(), SourceError> {
-        let mut connection = Connection::open(&self.postgres)?;
+        let mut connection = Connection::open(&self.postgres).inspect_err(|error| {
+            if error.sqlstate() == Some(sqlstate::CANNOT_CONNECT_NOW) {
+                self.turned_away.store(true, Ordering::Relaxed);
+            }
+        })?;
         self.publication.look(&mut connection)?;
         self.watch(&mut connection)?;
         if maintain {

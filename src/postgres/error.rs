@@ -29,6 +29,10 @@ pub mod sqlstate {
     pub const CONFIGURATION_LIMIT_EXCEEDED: &str = "53400";
     /// `too_many_connections`: among others no free walsender.
     pub const TOO_MANY_CONNECTIONS: &str = "53300";
+    /// `lock_not_available`.
+    pub const LOCK_NOT_AVAILABLE: &str = "55P03";
+    /// `query_canceled`: among others by `statement_timeout`.
+    pub const QUERY_CANCELED: &str = "57014";
     /// `admin_shutdown`: the session was ended by `pg_terminate_backend` or a fast shutdown.
     pub const ADMIN_SHUTDOWN: &str = "57P01";
     /// `cannot_connect_now`: the server starts up or shuts down.

@@ -38,9 +38,7 @@ impl Opening {
     pub(super) fn begin_at(&mut self, resume: Option<Resume>, tenure: Tenure) -> Result<Begin, SourceError> {
         let slot = self.options.slot.clone();
         let kept = state::read(&mut self.control, &self.server, &slot)?;
-        if let Some(kept) = &kept {
-            self.check_history(kept)?;
-        }
+        let switch = kept.as_ref().map_or(Ok(None), |kept| self.check_history(kept))?;
         let published = kept.as_ref().map(|kept| kept.published.clone()).unwrap_or_default();
         let recovery = kept.as_ref().and_then(|kept| kept.recovery.clone());
         let noted = kept.as_ref().map(|kept| kept.backfill);
@@ -96,7 +94,8 @@ impl Opening {
         let confirm_limit = kept.as_ref().and_then(|kept| kept.confirm_limit);
         let limit = match tenure {
             Tenure::Kept => start.or(confirm_limit),
-            Tenure::New => start.max(confirm_limit),
+            // A slot is copied to a standby sooner, perhaps, than the last note.
+            Tenure::New => start.max(confirm_limit.map(|limit| limit.max(switch.unwrap_or_default()))),
         };
         self.check_not_past(confirmed, limit.unwrap_or(confirmed), &published)?;
         let start = start.map_or(confirmed, |start| start.max(confirmed));
@@ -104,8 +103,8 @@ impl Opening {
         Ok(Begin::At { start, backfill_end: None })
     }
 
-    /// Whether the server is the one that the row in `outbox.relay` is about, or has come from it.
-    fn check_history(&mut self, kept: &Kept) -> Result<(), SourceError> {
+    /// Whether the server is the one that the row in `outbox.relay` is about, or has come from it; where its timeline began then.
+    fn check_history(&mut self, kept: &Kept) -> Result<Option<Lsn>, SourceError> {
         let slot = self.options.slot.clone();
         if kept.system_identifier != self.system.identifier {
             let (stored, found) = (kept.system_identifier.clone(), self.system.identifier.clone());
@@ -113,7 +112,9 @@ impl Opening {
             let unpublished = self.unpublished(Published::default());
             return Err(SourceError::SystemChanged { slot, stored, found, unpublished });
         }
-        let Some(before) = kept.timeline.filter(|timeline| *timeline != self.system.timeline) else { return Ok(()) };
+        let Some(before) = kept.timeline.filter(|timeline| *timeline != self.system.timeline) else {
+            return Ok(None);
+        };
         match switch_from(&mut self.replication, &self.system, before)? {
             Some(switch) => {
                 let now = self.system.timeline;
@@ -121,7 +122,7 @@ impl Opening {
                     slot, before, now, switch = %switch,
                     "the server has another timeline: a standby was promoted, or the database was restored; the relay goes on where the slot stands"
                 );
-                Ok(())
+                Ok(Some(switch))
             }
             None => Err(SourceError::TimelineForeign { slot, before, now: self.system.timeline }),
         }

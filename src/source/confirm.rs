@@ -1,8 +1,10 @@
 //! Confirming when there is no stream to do it on: the connection was lost, or its walsender does not listen.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::SourceError;
+use super::lease::Lease;
 use super::open::{Origin, detached};
 use super::opening::SourceOptions;
 use super::slot::{Server, explain_refusal, identify_system, inspect_slot};
@@ -21,13 +23,20 @@ const RELEASE_POLL: Duration = Duration::from_millis(20);
 /// # Errors
 /// [`SourceError`]: the slot stands where it stood. [`SourceError::SlotHeld`] if another relay has taken over,
 /// [`SourceError::TimelineChanged`] or [`SourceError::SystemChanged`] if the LSN may mean something else to this server.
-pub async fn confirm_without_stream(options: &SourceOptions, lsn: Lsn, last: &Origin) -> Result<(), SourceError> {
-    let (options, last) = (options.clone(), last.clone());
-    detached(move |_| advance(&options, lsn, &last)).await
+pub async fn confirm_without_stream(
+    options: &SourceOptions,
+    lease: &Arc<Lease>,
+    lsn: Lsn,
+    last: &Origin,
+) -> Result<(), SourceError> {
+    let (options, lease, last) = (options.clone(), Arc::clone(lease), last.clone());
+    detached(move |_| advance(&options, &lease, lsn, &last)).await
 }
 
-fn advance(options: &SourceOptions, lsn: Lsn, last: &Origin) -> Result<(), SourceError> {
+fn advance(options: &SourceOptions, lease: &Lease, lsn: Lsn, last: &Origin) -> Result<(), SourceError> {
     let slot = &options.slot;
+    // Whoever has it now is about to stream from where the slot stands.
+    lease.take()?;
     let mut control = Connection::open(&options.connect)?;
     let server = Server::read(&mut control)?;
     let replication = Connection::open_replication(&options.connect);

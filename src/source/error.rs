@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::holding::NotHeld;
 use super::unpublished::Unpublished;
-use crate::postgres::{self, quote_identifier, quote_literal};
+use crate::postgres::{self, quote_identifier, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
 
 /// How to go on without a slot that can be trusted.
@@ -327,6 +327,12 @@ impl SourceError {
             Self::SlotHeld { .. } | Self::SendersUsedUp { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether the server has ended a statement and not the session.
+    pub(super) fn is_statements_end(&self) -> bool {
+        let codes = [sqlstate::QUERY_CANCELED, sqlstate::LOCK_NOT_AVAILABLE];
+        matches!(self, Self::Postgres(error) if error.sqlstate().is_some_and(|code| codes.contains(&code)))
     }
 
     /// Whether rows of an outbox table are not published under its name.

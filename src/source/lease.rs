@@ -5,6 +5,7 @@
 //! walsender that a predecessor has left on the slot. The notes in `outbox.relay` go the same way, so a relay that has lost its
 //! lease notes nothing, and confirms nothing that is not noted.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,8 +22,13 @@ use crate::relay::boundary::Lsn;
 const BEAT: Duration = Duration::from_secs(1);
 /// For how long the server takes the session for alive without hearing of it.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How long an answer may take. A server that takes longer has lost the relay, or the relay it.
-const ANSWER: Duration = Duration::from_secs(10);
+/// How long an answer may take: not so long that the server has ended the session meanwhile and another relay has the slot.
+const ANSWER: Duration = Duration::from_secs(4);
+/// How long the server may work at a statement: a note can wait for a lock.
+const STATEMENT: Duration = Duration::from_secs(3);
+/// How long a relay that has stood by holds back after it has lost its connection: a server that has started again has probably
+/// cut off the one that has the slot, too, which goes on without a repetition.
+const GRACE: Duration = Duration::from_millis(1_500);
 
 /// The right to a slot, as one process has it or asks for it.
 #[derive(Debug)]
@@ -30,6 +36,8 @@ pub struct Lease {
     connect: ConnectOptions,
     slot: String,
     seat: Mutex<Seat>,
+    /// Another relay has had it when it was last asked for.
+    stood_by: AtomicBool,
 }
 
 /// Whether somebody else may have had the slot in between.
@@ -66,7 +74,7 @@ impl Lease {
     /// A lease that is not held yet.
     #[must_use]
     pub fn new(connect: ConnectOptions, slot: String) -> Self {
-        Self { connect, slot, seat: Mutex::new(Seat::Vacant) }
+        Self { connect, slot, seat: Mutex::new(Seat::Vacant), stood_by: AtomicBool::new(false) }
     }
 
     /// Takes the lease if nobody has it, and does nothing if it is held already. Blocking.
@@ -78,17 +86,27 @@ impl Lease {
                 return Ok(Tenure::Kept);
             }
             Seat::Asking(session) => session,
-            Seat::Vacant | Seat::Held(_) => Connection::open(&self.connect)?,
+            Seat::Vacant | Seat::Held(_) => {
+                let session = Connection::open(&self.connect)?;
+                if self.stood_by.load(Ordering::Relaxed) {
+                    std::thread::sleep(GRACE);
+                }
+                session
+            }
         };
         session.set_patience(Patience::Limit(ANSWER));
         if let Some(pid) = lock(&mut session, &self.slot)? {
+            self.stood_by.store(true, Ordering::Relaxed);
             *seat = Seat::Asking(session);
             return Err(SourceError::SlotHeld { slot: self.slot.clone(), pid });
         }
+        // A note must be on the server's disk before the slot moves, and must not wait for a standby that is gone.
         session.simple_query(&format!(
-            "set idle_session_timeout = {}; set statement_timeout = 0; set lock_timeout = 0",
-            SILENCE.as_millis()
+            "set idle_session_timeout = {}; set statement_timeout = {}; set synchronous_commit = local",
+            SILENCE.as_millis(),
+            STATEMENT.as_millis()
         ))?;
+        self.stood_by.store(false, Ordering::Relaxed);
         *seat = Seat::Held(Holder::spawn(session, self.slot.clone())?);
         Ok(Tenure::New)
     }
@@ -153,9 +171,13 @@ fn hold(mut session: Connection, slot: &str, orders: &Receiver<Command>) -> Resu
         match orders.recv_timeout(BEAT) {
             Ok(Command { note, answer }) => match notebook.write(&mut session, slot, &note) {
                 Ok(limit) => drop(answer.send(Ok(limit))),
+                // A statement that failed is tried again; the session stands.
+                Err(error @ SourceError::Postgres(Error::Server(_))) if error.is_statements_end() => {
+                    drop(answer.send(Err(error)));
+                }
                 Err(error) => {
                     let gone = Error::Closed { source: None }.into();
-                    let _ = answer.send(Err(gone));
+                    drop(answer.send(Err(gone)));
                     return Err(error);
                 }
             },

@@ -10,7 +10,9 @@ use crate::relay::boundary::Lsn;
 pub struct Note {
     /// Everything before this LSN is in Kafka.
     pub flush: Lsn,
-    /// A position that is stored in Kafka, where positions are; which of several does not matter.
+    /// How far the stream was read.
+    pub received: Lsn,
+    /// A position that is stored in Kafka, where positions are; which of several does not matter. 0/0 is none yet, and leaves what is noted.
     pub stored: Option<Lsn>,
     /// Whether more is to follow.
     pub extent: Extent,
@@ -19,7 +21,7 @@ pub struct Note {
 /// Up to where the slot is to be confirmed before the next note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Up to where the server's WAL ends now.
+    /// Up to where the stream was read: the rest is on its way to Kafka.
     Ahead,
     /// Not past what is in Kafka: the relay ends.
     Exact,
@@ -45,9 +47,15 @@ impl Notebook {
         let question = "up to where the slot may be confirmed";
         let published = self.next.take_if(|moment| moment.lsn <= note.flush);
         let (flush, stored) = (note.flush.to_string(), note.stored.map(|lsn| lsn.to_string()));
+        let ahead = match note.extent {
+            Extent::Ahead => note.received,
+            Extent::Exact => note.flush,
+        };
+        let ahead = ahead.to_string();
         let rows = session.query(
-            "update outbox.relay set updated_at = now(), position = $3::text::pg_lsn, \
-             confirm_limit = greatest($2::text::pg_lsn, case when $4 = 'ahead' then pg_current_wal_insert_lsn() end), \
+            "update outbox.relay set updated_at = now(), \
+             position = case when $3 = '0/0' then position else $3::text::pg_lsn end, \
+             confirm_limit = greatest($2::text::pg_lsn, least($4::text::pg_lsn, pg_current_wal_insert_lsn())), \
              published_lsn = coalesce($5::text::pg_lsn, published_lsn), \
              published_at = coalesce($6::text::timestamptz, published_at), \
              published_xid = coalesce($7::text::xid8, published_xid) \
@@ -56,7 +64,7 @@ impl Notebook {
                 Some(slot),
                 Some(&flush),
                 stored.as_deref(),
-                Some(if note.extent == Extent::Ahead { "ahead" } else { "exact" }),
+                Some(&ahead),
                 published.as_ref().map(|moment| moment.lsn.to_string()).as_deref(),
                 published.as_ref().map(|moment| moment.at.as_str()),
                 published.as_ref().map(|moment| moment.xid.as_str()),

@@ -132,6 +132,7 @@ fn open(
     check_slot_name(&options.slot)?;
     let tenure = lease.take()?;
     let mut control = Connection::open(&options.connect)?;
+    control.simple_query("set synchronous_commit = local")?;
     let server = Server::read(&mut control)?;
     server.check()?;
     for table in &options.tables {

@@ -76,7 +76,8 @@ pub(super) fn read(control: &mut Connection, server: &Server, slot: &str) -> Res
             _ => return Err(SourceError::Answer { question }),
         },
         timeline: row.text(2).and_then(|text| text.parse().ok()),
-        position: lsn(3),
+        // Nothing was stored yet where it is the beginning of all logs.
+        position: lsn(3).filter(|position| *position != Lsn(0)),
         confirm_limit: lsn(4),
         published,
         recovery,
@@ -105,6 +106,12 @@ pub(super) fn write(
     Ok(())
 }
 
+/// What is known to be published, for as long as the cluster is the same: on another, its LSNs and transaction ids mean nothing.
+const OF_THIS_CLUSTER: &str = "\
+    published_lsn = case when relay.system_identifier = excluded.system_identifier then relay.published_lsn end, \
+    published_at = case when relay.system_identifier = excluded.system_identifier then relay.published_at end, \
+    published_xid = case when relay.system_identifier = excluded.system_identifier then relay.published_xid end";
+
 /// Notes that the slot is to be made anew, and that rows of transactions from this id on are to be published again.
 pub(super) fn begin_recovery(
     control: &mut Connection,
@@ -113,14 +120,16 @@ pub(super) fn begin_recovery(
     slot: &str,
     from_xid: &str,
 ) -> Result<(), SourceError> {
-    let sql = "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, recover_from) \
+    let sql = format!(
+        "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, recover_from) \
                values ($1, $2, 'pending', $3::text::integer, $4::text::xid8) \
                on conflict (slot) do update set system_identifier = excluded.system_identifier, backfill = 'pending', \
                timeline = excluded.timeline, recover_from = excluded.recover_from, position = null, \
-               confirm_limit = null, updated_at = now()";
+               confirm_limit = null, updated_at = now(), {OF_THIS_CLUSTER}"
+    );
     let timeline = system.timeline.to_string();
     control
-        .query(sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(from_xid)])
+        .query(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(from_xid)])
         .map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
 }
@@ -133,14 +142,16 @@ pub(super) fn adopt(
     slot: &str,
     stands: Lsn,
 ) -> Result<(), SourceError> {
-    let sql = "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, confirm_limit) \
+    let sql = format!(
+        "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, confirm_limit) \
                values ($1, $2, 'done', $3::text::integer, $4::text::pg_lsn) \
                on conflict (slot) do update set system_identifier = excluded.system_identifier, backfill = 'done', \
                timeline = excluded.timeline, confirm_limit = excluded.confirm_limit, recover_from = null, \
-               updated_at = now()";
+               updated_at = now(), {OF_THIS_CLUSTER}"
+    );
     let (timeline, stands) = (system.timeline.to_string(), stands.to_string());
     control
-        .query(sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(&stands)])
+        .query(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(&stands)])
         .map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
 }

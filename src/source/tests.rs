@@ -100,21 +100,21 @@ impl Drop for Outbox {
     }
 }
 
-/// As this process, which keeps its leases for as long as it may need them.
-async fn connect(options: &SourceOptions, resume: Option<Resume>) -> Result<Source, SourceError> {
+/// This process's lease on a slot, kept for as long as a test may need it.
+fn lease_of(options: &SourceOptions) -> Arc<Lease> {
     static LEASES: Mutex<Vec<(SourceOptions, Arc<Lease>)>> = Mutex::new(Vec::new());
-    let lease = {
-        let mut leases = LEASES.lock().expect("no test panics here");
-        let known = leases
-            .iter()
-            .find(|(of, _)| of.connect == options.connect && of.slot == options.slot)
-            .map(|(_, lease)| Arc::clone(lease));
-        known.unwrap_or_else(|| {
-            let lease = Arc::new(Lease::new(options.connect.clone(), options.slot.clone()));
-            leases.push((options.clone(), Arc::clone(&lease)));
-            lease
-        })
-    };
+    let mut leases = LEASES.lock().expect("no test panics here");
+    let is_of = |of: &SourceOptions| of.connect == options.connect && of.slot == options.slot;
+    if let Some((_, lease)) = leases.iter().find(|(of, _)| is_of(of)) {
+        return Arc::clone(lease);
+    }
+    let lease = Arc::new(Lease::new(options.connect.clone(), options.slot.clone()));
+    leases.push((options.clone(), Arc::clone(&lease)));
+    lease
+}
+
+async fn connect(options: &SourceOptions, resume: Option<Resume>) -> Result<Source, SourceError> {
+    let lease = lease_of(options);
     let outcome = super::connect(options, &lease, resume).await;
     if outcome.is_err() {
         lease.release();

@@ -1,7 +1,7 @@
 //! What is confirmed or resumed after a stream was lost.
 
 use super::decoded::read_payloads;
-use super::{Outbox, connect};
+use super::{Outbox, connect, lease_of};
 use crate::postgres::scratch::Scratch;
 use crate::relay::boundary::Lsn;
 use crate::source::{Origin, Resume, SourceError, backfill_done, confirm_without_stream};
@@ -15,22 +15,24 @@ async fn a_slot_is_moved_without_a_stream_only_where_it_was_streamed_from() {
     outbox.insert(&["published"]);
     let lsn: Lsn = outbox.value("select pg_current_wal_lsn()").parse().expect("an LSN");
     let origin = source.origin.clone();
+    let lease = lease_of(&outbox.options);
 
     let other = Origin { timeline: origin.timeline + 1, ..origin.clone() };
-    let error = confirm_without_stream(&outbox.options, lsn, &other).await.expect_err("another timeline");
+    let error = confirm_without_stream(&outbox.options, &lease, lsn, &other).await.expect_err("another timeline");
     assert!(matches!(error, SourceError::TimelineChanged { .. }), "{error:?}");
     let other = Origin { system_identifier: "1".to_owned(), ..origin.clone() };
-    let error = confirm_without_stream(&outbox.options, lsn, &other).await.expect_err("another cluster");
+    let error = confirm_without_stream(&outbox.options, &lease, lsn, &other).await.expect_err("another cluster");
     assert!(matches!(error, SourceError::SystemChanged { .. }), "{error:?}");
-    let error = confirm_without_stream(&outbox.options, Lsn(u64::MAX / 2), &origin).await.expect_err("no such WAL");
+    let error =
+        confirm_without_stream(&outbox.options, &lease, Lsn(u64::MAX / 2), &origin).await.expect_err("no such WAL");
     assert!(matches!(error, SourceError::ServerRewound { .. }), "{error:?}");
     let other = Origin { walsender: 0, ..origin.clone() };
-    let error = confirm_without_stream(&outbox.options, lsn, &other).await.expect_err("another relay streams");
+    let error = confirm_without_stream(&outbox.options, &lease, lsn, &other).await.expect_err("another relay streams");
     assert!(matches!(error, SourceError::SlotHeld { .. }), "{error:?}");
     assert_eq!(outbox.confirmed_flush(), start, "nothing has moved it");
 
     // Its own walsender holds the slot still.
-    confirm_without_stream(&outbox.options, lsn, &origin).await.expect("confirmed");
+    confirm_without_stream(&outbox.options, &lease, lsn, &origin).await.expect("confirmed");
     assert_eq!(outbox.confirmed_flush(), lsn);
 }
 

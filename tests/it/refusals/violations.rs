@@ -185,20 +185,3 @@ async fn a_contract_may_want_it_published_with_a_note() {
     assert!(relay.log().contains("event breaks its contract and is published all the same"), "{}", relay.log());
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
-
-/// The program may be newer than the database for a while: a contract there has no word on violations yet.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_database_without_the_policys_column_is_published_from_and_its_schemas_are_checked() {
-    let harness = Harness::new("violation_before").await;
-    harness.execute("create schema outbox").await;
-    for migration in walpost::migrations::migrator().iter().filter(|migration| migration.version < 6) {
-        harness.execute(migration.sql.as_str()).await;
-    }
-    register(&harness, "order.placed", "1", SCHEMA, "").await;
-    let mut relay = Relay::start(&harness, "");
-    relay.ready().await;
-    harness.execute(&[good(1), emit("order.placed", "k", "1"), good(2)].join(";")).await;
-    assert_eq!(values(&harness.consume(&harness.topic("orders"), 2).await), [r#"{"id": 1}"#, r#"{"id": 2}"#]);
-    assert_eq!(values(&harness.consume(&harness.topic("dead-letter"), 1).await), ["1"]);
-    assert_eq!(relay.terminate().await.code(), Some(0));
-}

@@ -15,6 +15,20 @@ async fn case_24_migrations_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn case_24_migrations_of_an_older_walpost() {
+    let harness = Harness::new("old_migrations").await;
+    harness.execute("create schema outbox").await;
+    for migration in walpost::migrations::migrator().iter().filter(|migration| migration.version < 6) {
+        harness.execute(migration.sql.as_str()).await;
+    }
+    let message = unavailable(&harness, &config(&harness, "")).await;
+    expect!["walpost: schema outbox in database db is older than this walpost: run `walpost migrate` there"]
+        .assert_eq(&message);
+    harness.migrate().await;
+    works(&harness, &config(&harness, "")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn case_24_publication_missing_or_not_fit() {
     let harness = Harness::migrated("publication").await;
     let config = config(&harness, "");
