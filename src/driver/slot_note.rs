@@ -79,6 +79,8 @@ impl SlotNote {
         }
         self.last = Some(now);
         self.is_due = false;
+        // Where nothing of this stream is in Kafka yet, the slot stands where it began.
+        let reached = Reached { flush: reached.flush.max(self.start), ..reached };
         self.writing = Some(write(lease, reached, Extent::Ahead));
     }
 
