@@ -47,7 +47,7 @@ pub struct CreateArgs {
     /// At this LSN.
     #[arg(long, value_name = "LSN", conflicts_with = "since")]
     pub at_lsn: Option<Lsn>,
-    /// At or just before this time, such as 2026-11-21T10:00:00Z, or 15m, 2h or 7d for so long ago; by the index of [relay] rewind.
+    /// At or just before this time, such as 2026-11-21T10:00:00Z, or 15m, 2h or 7d for so long ago; by the index of relay.rewind.
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
     /// Report in one line of JSON.

@@ -29,7 +29,7 @@ pub struct ReplayArgs {
     pub bookmark: Option<String>,
 
     /// Only what was committed at this time or later: such as 2026-11-21T10:00:00Z, or 15m, 2h or 7d for so long ago. Without
-    /// another place to begin at, the position is found by the index of [relay] rewind.
+    /// another place to begin at, the position is found by the index of relay.rewind.
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
 
