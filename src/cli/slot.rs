@@ -7,11 +7,11 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::config::{Config, process_environment};
-use crate::driver::source_options;
+use crate::config::{Config, Delivery, process_environment};
+use crate::driver::{source_options, take_back};
 use crate::fault::Fault;
 use crate::relay::boundary::Lsn;
-use crate::source::{self, Recreated, Scope, Unpublished};
+use crate::source::{self, Adoption, Recreated, Scope, Unpublished};
 
 /// Give up a slot that can't be trusted any more, or take it as it stands.
 #[derive(Args, Clone, Debug)]
@@ -27,7 +27,8 @@ pub enum SlotCommand {
     /// Drop the slot; at its next start the relay makes it anew, and first publishes again, from the outbox tables, what may never
     /// have been published. Those records bear the header outbox-recovered, and what was published after all comes twice.
     Recreate(RecreateArgs),
-    /// Take the slot as it stands. Events that it has passed over are never published.
+    /// Take the slot as it stands. Events that it has passed over are never published; with exactly-once delivery the position in
+    /// Kafka is taken back, and what was published past the slot comes twice.
     Adopt(AdoptArgs),
 }
 
@@ -65,8 +66,17 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
             if json { recreated_json(slot, &recreated) } else { recreated_text(slot, &recreated) }
         }
         SlotCommand::Adopt(AdoptArgs { json }) => {
-            let stands = source::adopt(&options).await.map_err(Fault::from)?;
-            if json { json!({"slot": slot, "lsn": stands.to_string()}).to_string() } else { adopted_text(slot, stands) }
+            let adoption = Adoption::begin(&options).await.map_err(Fault::from)?;
+            let taken_back = config.kafka.delivery == Delivery::ExactlyOnce;
+            if taken_back {
+                take_back(&config, adoption.system_identifier()).await?;
+            }
+            let stands = adoption.finish().await.map_err(Fault::from)?;
+            if json {
+                json!({"slot": slot, "lsn": stands.to_string(), "position_taken_back": taken_back}).to_string()
+            } else {
+                adopted_text(slot, stands, taken_back)
+            }
         }
     };
     writeln!(out, "{text}").context("write the report")
@@ -104,6 +114,7 @@ fn recreated_json(slot: &str, Recreated { dropped_at, unpublished }: &Recreated)
     .to_string()
 }
 
-fn adopted_text(slot: &str, stands: Lsn) -> String {
-    format!("slot {slot} is taken as it stands: the next `walpost run` goes on at {stands}")
+fn adopted_text(slot: &str, stands: Lsn, taken_back: bool) -> String {
+    let taken_back = if taken_back { "; its position in kafka is taken back" } else { "" };
+    format!("slot {slot} is taken as it stands{taken_back}: the next `walpost run` goes on at {stands}")
 }

@@ -167,6 +167,12 @@ impl Run {
         let Redriving { topics, create_topics, options, dead_letter_topic, .. } = &self.setup;
         let marks = topics.ensure(REDRIVEN_TOPIC, &marks::topic_settings(), *create_topics).await?;
         marks.map_err(RedriveError::NoMarks)?;
+        if topics.facts(REDRIVEN_TOPIC).is_some_and(|facts| !facts.needs_key) {
+            tracing::warn!(
+                topic = REDRIVEN_TOPIC,
+                "the topic's cleanup.policy is not compact: marks may expire in it, and their letters be redriven twice"
+            );
+        }
         let writer = BatchWriter::open(options.clone(), format!("walpost-redrive.{dead_letter_topic}")).await;
         self.writer = Some(writer.map_err(|source| RedriveError::Batch { source, redriven: 0 })?);
         Ok(())

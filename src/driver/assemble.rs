@@ -86,6 +86,16 @@ pub(super) async fn reach(config: &Config, client_id: String) -> Result<Reached<
     Ok(Reached { sink, producer, rules, topics: Arc::new(topics), kafka })
 }
 
+/// Takes the relay's position in Kafka back: its next start begins where the slot stands.
+///
+/// # Errors
+/// [`Fault`]: the position is as it was, or it is not known whether it is.
+pub(crate) async fn take_back(config: &Config, system_identifier: &str) -> Result<(), Fault> {
+    let reached = reach(config, client_id(config)).await?.exactly_once(config);
+    reached.sink.take_back(system_identifier).await?;
+    Ok(())
+}
+
 /// The parts of a relay whose records go to `sink`.
 pub(super) fn around<S>(
     sink: S,
@@ -105,7 +115,7 @@ pub(super) fn around<S>(
         core: Core::new(settings(config, &postgres)),
         sink,
         link: Link::new(source.clone(), Arc::clone(&lease), Arc::clone(&publication)),
-        backfill_note: BackfillNote::new(source),
+        backfill_note: BackfillNote::new(Arc::clone(&lease)),
         slot_note: SlotNote::new(Some(Arc::clone(&lease))),
         lease,
         storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),

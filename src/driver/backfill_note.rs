@@ -1,10 +1,11 @@
-//! The note in `outbox.relay` that the rows from before the slot are published.
+//! The note in `outbox.relay` that the rows from before the slot are published, written by the one who has the lease.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::source::{self, SourceError, SourceOptions};
+use crate::source::{Lease, SourceError};
 
 /// How long after a failure the next attempt waits. Nothing is confirmed meanwhile, and nothing else is held up.
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -13,22 +14,22 @@ type Attempt = Pin<Box<dyn Future<Output = Result<(), SourceError>> + Send>>;
 
 /// Writes that the rows from before the slot are published.
 pub(super) struct BackfillNote {
-    options: SourceOptions,
+    lease: Arc<Lease>,
     writing: Option<Attempt>,
     /// After a failure, when to try again.
     not_before: Instant,
 }
 
 impl BackfillNote {
-    pub(super) fn new(options: SourceOptions) -> Self {
-        Self { options, writing: None, not_before: Instant::now() }
+    pub(super) fn new(lease: Arc<Lease>) -> Self {
+        Self { lease, writing: None, not_before: Instant::now() }
     }
 
     /// Begins, unless it is under way or has just failed.
     pub(super) fn write(&mut self) {
         if self.writing.is_none() && Instant::now() >= self.not_before {
-            let options = self.options.clone();
-            self.writing = Some(Box::pin(async move { source::backfill_done(&options).await }));
+            let lease = Arc::clone(&self.lease);
+            self.writing = Some(Box::pin(async move { lease.note_backfill().await }));
         }
     }
 

@@ -52,6 +52,7 @@ use lookup::{Lookup, TopicSource};
 use slot_note::{Reached, SlotNote};
 use storing::Storing;
 
+pub(crate) use assemble::take_back;
 pub(crate) use replay::{Job, rehearse, replay};
 
 /// How long the loop waits at most, so that the telemetry tells of an outage in which nothing moves.

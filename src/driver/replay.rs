@@ -88,8 +88,8 @@ async fn replay_into<S: Sink + Send>(
     let driver = Driver {
         core: Core::replaying(settings(config, &postgres), job.replay),
         sink,
-        link: Link::replaying(source.clone(), job.feed, Arc::clone(&lease), publication),
-        backfill_note: BackfillNote::new(source),
+        link: Link::replaying(source, job.feed, Arc::clone(&lease), publication),
+        backfill_note: BackfillNote::new(Arc::clone(&lease)),
         slot_note: SlotNote::new(None),
         lease,
         storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),

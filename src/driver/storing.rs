@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::relay::boundary::{Checkpoint, Lsn};
 use crate::relay::{Core, Halt};
 use crate::sink::{Cluster, Kept, Opened, PositionError, Sink, Started};
+use crate::source::Origin;
 
 /// Where the relay is with the positions in Kafka. For a sink that stores none it is always open.
 pub(super) struct Storing {
@@ -20,6 +21,7 @@ pub(super) struct Storing {
     wal_end: Lsn,
     noted: Option<Lsn>,
     from_the_first: bool,
+    origin: Option<Origin>,
     anchor: Anchor,
 }
 
@@ -42,6 +44,7 @@ impl Storing {
             wal_end: Lsn::default(),
             noted: None,
             from_the_first: false,
+            origin: None,
             anchor,
         }
     }
@@ -66,7 +69,8 @@ impl Storing {
             if self.from_the_first {
                 sink.disown_stored();
             }
-            self.state = if sink.open(&cluster) { State::Opening } else { State::Open };
+            self.origin = Some(origin.clone());
+            self.state = if sink.open(&cluster, &origin.ancestry) { State::Opening } else { State::Open };
         }
     }
 
@@ -91,11 +95,12 @@ impl Storing {
             }
             Kept::Position(stored) => {
                 let started = Started { slot: self.slot.clone(), start: self.start, end: self.wal_end };
-                let position = started.resume(&stored, &self.key)?;
-                core.handle_stored(&stored.checkpoint);
+                let parted = self.origin.as_ref().and_then(|origin| origin.ancestry.end_of(stored.cluster.timeline));
+                let checkpoint = started.resume(stored.checkpoint, parted, &self.key)?;
+                core.handle_stored(&checkpoint);
                 tracing::info!(
-                    position = %position,
-                    lsn = %stored.checkpoint.flush,
+                    position = %checkpoint.position,
+                    lsn = %checkpoint.flush,
                     "events up to the position in kafka are passed over"
                 );
             }

@@ -40,6 +40,18 @@ impl FromStr for Lsn {
     }
 }
 
+/// Where the earlier timelines of a server's log ended: up to there an LSN means on them what it means now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ancestry(pub Vec<(u32, Lsn)>);
+
+impl Ancestry {
+    /// Where this timeline ended; `None` if the log has not come from it.
+    #[must_use]
+    pub fn end_of(&self, timeline: u32) -> Option<Lsn> {
+        self.0.iter().find(|(earlier, _)| *earlier == timeline).map(|(_, end)| *end)
+    }
+}
+
 /// Where an event stands among all events of a slot: the LSN of its transaction's commit record, then its place among
 /// the transaction's events, from 1.
 ///

@@ -50,7 +50,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::relay::boundary::{Checkpoint, Failure, Lsn, Record, Refusal, Ticket};
+use crate::relay::boundary::{Ancestry, Checkpoint, Failure, Lsn, Record, Refusal, Ticket};
 
 mod connection;
 mod context;
@@ -104,11 +104,12 @@ pub trait Sink {
     fn close(self, timeout: Duration) -> impl Future<Output = Closed> + Send;
 
     /// The slot on this cluster is the relay's: the sink takes over from whoever wrote under the relay's name before. Once, and
-    /// only then, as a relay that waits for the slot must not fence the one that has it.
+    /// only then, as a relay that waits for the slot must not fence the one that has it. A position of a timeline among its
+    /// ancestry is taken over, too, where the two had not parted yet.
     ///
     /// Whether that takes time: nothing may be sent then before [`Deliveries::opened`] tells how far the predecessor came.
-    fn open(&mut self, cluster: &Cluster) -> bool {
-        let _ = cluster;
+    fn open(&mut self, cluster: &Cluster, ancestry: &Ancestry) -> bool {
+        let _ = (cluster, ancestry);
         false
     }
 

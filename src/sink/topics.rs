@@ -135,6 +135,12 @@ impl Topics {
         Ok(Ok(Topic { max_message_bytes }))
     }
 
+    /// What was learned of a topic when it was last [ensured](Self::ensure).
+    #[must_use]
+    pub fn facts(&self, name: &str) -> Option<TopicFacts> {
+        self.rules.facts(name)
+    }
+
     /// Whether a broker answers within `timeout`.
     pub async fn reach(&self, timeout: Duration) -> bool {
         let admin = Arc::clone(&self.admin);

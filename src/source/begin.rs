@@ -8,7 +8,6 @@ use super::lease::Tenure;
 use super::opening::{Opening, Resume};
 use super::slot::{CreatedSlot, SlotState, create_slot, drop_slot, inspect_slot};
 use super::state::{self, Backfill, Kept, Recovery};
-use super::timeline::switch_from;
 use super::unpublished::{Published, Unpublished};
 use crate::postgres::{Error, Interrupt};
 use crate::relay::boundary::Lsn;
@@ -115,7 +114,7 @@ impl Opening {
         let Some(before) = kept.timeline.filter(|timeline| *timeline != self.system.timeline) else {
             return Ok(None);
         };
-        match switch_from(&mut self.replication, &self.system, before)? {
+        match self.ancestry.end_of(before) {
             Some(switch) => {
                 let now = self.system.timeline;
                 tracing::warn!(

@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use super::error::SourceError;
 use super::notebook::{Note, Notebook};
 use super::slot::first;
+use super::state;
 use crate::postgres::{ConnectOptions, Connection, Error, Patience};
 use crate::relay::boundary::Lsn;
 
@@ -66,8 +67,14 @@ struct Holder {
 }
 
 struct Command {
-    note: Note,
-    answer: oneshot::Sender<Result<Lsn, SourceError>>,
+    errand: Errand,
+    answer: oneshot::Sender<Result<Option<Lsn>, SourceError>>,
+}
+
+/// What is written on the session.
+enum Errand {
+    Note(Note),
+    Backfilled,
 }
 
 impl Lease {
@@ -116,12 +123,24 @@ impl Lease {
     /// # Errors
     /// [`SourceError`]: nothing may be confirmed beyond what was noted before.
     pub async fn note(&self, note: Note) -> Result<Lsn, SourceError> {
-        let gone = || SourceError::from(Error::Closed { source: None });
+        self.send(Errand::Note(note)).await?.ok_or_else(gone)
+    }
+
+    /// Notes that every row from before the slot has been published, so that no later start publishes them again.
+    ///
+    /// # Errors
+    /// [`SourceError`]: it is not noted, or not known to be.
+    pub async fn note_backfill(&self) -> Result<(), SourceError> {
+        self.send(Errand::Backfilled).await?;
+        Ok(())
+    }
+
+    async fn send(&self, errand: Errand) -> Result<Option<Lsn>, SourceError> {
         let (answer, answered) = oneshot::channel();
         {
             let seat = self.seat();
             let Seat::Held(holder) = &*seat else { return Err(gone()) };
-            holder.commands.send(Command { note, answer }).map_err(|_| gone())?;
+            holder.commands.send(Command { errand, answer }).map_err(|_| gone())?;
         }
         answered.await.map_err(|_| gone())?
     }
@@ -148,6 +167,10 @@ impl Lease {
     }
 }
 
+fn gone() -> SourceError {
+    Error::Closed { source: None }.into()
+}
+
 impl Holder {
     fn spawn(session: Connection, slot: String) -> Result<Self, SourceError> {
         let (commands, orders) = channel();
@@ -169,18 +192,23 @@ fn hold(mut session: Connection, slot: &str, orders: &Receiver<Command>) -> Resu
     let mut notebook = Notebook::default();
     loop {
         match orders.recv_timeout(BEAT) {
-            Ok(Command { note, answer }) => match notebook.write(&mut session, slot, &note) {
-                Ok(limit) => drop(answer.send(Ok(limit))),
-                // A statement that failed is tried again; the session stands.
-                Err(error @ SourceError::Postgres(Error::Server(_))) if error.is_statements_end() => {
-                    drop(answer.send(Err(error)));
+            Ok(Command { errand, answer }) => {
+                let written = match errand {
+                    Errand::Note(note) => notebook.write(&mut session, slot, &note).map(Some),
+                    Errand::Backfilled => state::finish_backfill(&mut session, slot).map(|()| None),
+                };
+                match written {
+                    Ok(limit) => drop(answer.send(Ok(limit))),
+                    // A statement that failed is tried again; the session stands.
+                    Err(error @ SourceError::Postgres(Error::Server(_))) if error.is_statements_end() => {
+                        drop(answer.send(Err(error)));
+                    }
+                    Err(error) => {
+                        drop(answer.send(Err(gone())));
+                        return Err(error);
+                    }
                 }
-                Err(error) => {
-                    let gone = Error::Closed { source: None }.into();
-                    drop(answer.send(Err(gone)));
-                    return Err(error);
-                }
-            },
+            }
             Err(RecvTimeoutError::Timeout) => drop(session.simple_query("select 1")?),
             Err(RecvTimeoutError::Disconnected) => {
                 session.close();

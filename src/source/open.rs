@@ -17,9 +17,10 @@ use super::slot::{
 };
 use super::state::Recovery;
 use super::stream::Stream;
+use super::timeline;
 use super::unpublished::Published;
 use crate::postgres::{Connection, Error, Interrupt, quote_identifier, sqlstate};
-use crate::relay::boundary::Lsn;
+use crate::relay::boundary::{Ancestry, Lsn};
 
 /// A stream that has begun.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub struct Source {
     /// A position of the slot's in Kafka, by an earlier [`super::Note`].
     pub noted: Option<Lsn>,
     /// Where the rows from before the slot end, if the stream brings them: once this LSN may be confirmed,
-    /// [`super::backfill_done`] is to be called.
+    /// [`Lease::note_backfill`] is to be called.
     pub backfill_end: Option<Lsn>,
     /// Those rows are brought again, because a slot was lost.
     pub recovery: Option<Recovery>,
@@ -50,6 +51,8 @@ pub struct Origin {
     pub system_identifier: String,
     /// The server's timeline.
     pub timeline: u32,
+    /// The timelines that it has come from.
+    pub ancestry: Ancestry,
     /// The server process that streams.
     pub walsender: i32,
 }
@@ -147,9 +150,15 @@ fn open(
     if let Some(expected) = resume.map(Resume::lsn).filter(|expected| system.wal_end < *expected) {
         return Err(SourceError::ServerRewound { found: system.wal_end, expected });
     }
-    let walsender = replication.process_id();
-    let origin = Origin { system_identifier: system.identifier.clone(), timeline: system.timeline, walsender };
-    let mut opening = Opening { options, control, replication, server: server.clone(), system, position: None };
+    let ancestry = timeline::ancestry(&mut replication, &system)?;
+    let origin = Origin {
+        system_identifier: system.identifier.clone(),
+        timeline: system.timeline,
+        ancestry: ancestry.clone(),
+        walsender: replication.process_id(),
+    };
+    let (server_too, position) = (server.clone(), None);
+    let mut opening = Opening { options, control, replication, server: server_too, system, ancestry, position };
     let begin = opening.begin_at(resume, tenure)?;
     // Anew: whoever had the slot until now may have got, and stored, what was written since the first time.
     let wal_end = identify_system(&mut opening.replication)?.wal_end;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::slot::{Server, System};
 use super::table::OutboxTable;
 use crate::postgres::{ConnectOptions, Connection};
-use crate::relay::boundary::Lsn;
+use crate::relay::boundary::{Ancestry, Lsn};
 
 /// How often the confirmed LSN is reported when nothing else is said.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
@@ -52,6 +52,7 @@ pub(super) struct Opening {
     pub(super) replication: Connection,
     pub(super) server: Server,
     pub(super) system: System,
+    pub(super) ancestry: Ancestry,
     /// The position in Kafka that is noted.
     pub(super) position: Option<Lsn>,
 }

@@ -67,24 +67,58 @@ pub async fn recreate(options: &SourceOptions, scope: Scope) -> Result<Recreated
     .await
 }
 
-/// Takes a slot as it stands, whatever was passed over; where that is.
-///
-/// # Errors
-/// [`SourceError`]; [`SourceError::SlotHeld`] while a relay has it, [`SourceError::SlotMissing`] if there is none.
-pub async fn adopt(options: &SourceOptions) -> Result<Lsn, SourceError> {
-    let (options, lease) = decide(options);
-    detached(move |_| {
-        let mut desk = Desk::open(&options, &lease)?;
-        let slot = options.slot.clone();
-        let found = inspect_slot(&mut desk.control, desk.server.version, &slot)?;
-        let Some(found) = found else {
-            return Err(SourceError::SlotMissing { slot, unpublished: Box::default() });
-        };
-        let stands = found.check(&slot, &desk.server.database)?;
-        state::adopt(&mut desk.control, &desk.server, &desk.system, &slot, stands)?;
-        Ok(stands)
-    })
-    .await
+/// A slot that is about to be taken as it stands, whatever was passed over. No relay has it meanwhile.
+pub struct Adoption {
+    desk: Desk,
+    slot: String,
+    /// Held until the end.
+    lease: Arc<Lease>,
+}
+
+impl Adoption {
+    /// Sees that there is a slot to take, and that no relay has it.
+    ///
+    /// # Errors
+    /// [`SourceError`]; [`SourceError::SlotHeld`] while a relay has it, [`SourceError::SlotMissing`] if there is none.
+    pub async fn begin(options: &SourceOptions) -> Result<Self, SourceError> {
+        let (options, lease) = decide(options);
+        detached(move |_| {
+            let mut adoption = Self { desk: Desk::open(&options, &lease)?, slot: options.slot, lease };
+            adoption.stands()?;
+            Ok(adoption)
+        })
+        .await
+    }
+
+    /// The cluster's system identifier.
+    #[must_use]
+    pub fn system_identifier(&self) -> &str {
+        &self.desk.system.identifier
+    }
+
+    /// Notes where the slot stands, which is what the next start takes it from; where that is.
+    ///
+    /// # Errors
+    /// As [`Adoption::begin`].
+    pub async fn finish(mut self) -> Result<Lsn, SourceError> {
+        detached(move |_| {
+            // What has come between the two may have taken longer than a session that hangs is waited for.
+            self.lease.take()?;
+            let stands = self.stands()?;
+            let Desk { control, server, system, .. } = &mut self.desk;
+            state::adopt(control, server, system, &self.slot, stands)?;
+            Ok(stands)
+        })
+        .await
+    }
+
+    fn stands(&mut self) -> Result<Lsn, SourceError> {
+        let slot = &self.slot;
+        let found = inspect_slot(&mut self.desk.control, self.desk.server.version, slot)?;
+        let found =
+            found.ok_or_else(|| SourceError::SlotMissing { slot: slot.clone(), unpublished: Box::default() })?;
+        found.check(slot, &self.desk.server.database)
+    }
 }
 
 fn decide(options: &SourceOptions) -> (SourceOptions, Arc<Lease>) {

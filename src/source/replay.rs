@@ -10,7 +10,7 @@ use super::reader::{Reader, Timing};
 use super::slot::{CreatedSlot, Server, check_publication, explain_refusal, identify_system};
 use super::stream::Stream;
 use crate::postgres::{Connection, Interrupt};
-use crate::relay::boundary::Lsn;
+use crate::relay::boundary::{Ancestry, Lsn};
 
 /// The end of the one transaction that all rows of the tables are said to be of: before everything in the log.
 pub const TABLES_END: Lsn = Lsn(1);
@@ -55,8 +55,12 @@ fn open(
         last.check(&options.slot, &system)?;
     }
     let wal_end = system.wal_end;
-    let origin =
-        Origin { system_identifier: system.identifier, timeline: system.timeline, walsender: replication.process_id() };
+    let origin = Origin {
+        system_identifier: system.identifier,
+        timeline: system.timeline,
+        ancestry: Ancestry::default(),
+        walsender: replication.process_id(),
+    };
     let (start, stream) = match feed {
         Feed::Wal(from) => {
             let start = resume.map_or(from, |resume| resume.lsn().max(from));

@@ -157,9 +157,9 @@ pub(super) fn adopt(
 }
 
 /// Notes that every row from before the slot has been published.
-pub(super) fn finish_backfill(control: &mut Connection, server: &Server, slot: &str) -> Result<(), SourceError> {
+pub(super) fn finish_backfill(session: &mut Connection, slot: &str) -> Result<(), SourceError> {
     let sql = "update outbox.relay set backfill = 'done', recover_from = null, updated_at = now() where slot = $1";
-    control.query(sql, &[Some(slot)]).map_err(|error| explain(error, server, "write outbox.relay"))?;
+    session.query(sql, &[Some(slot)])?;
     Ok(())
 }
 

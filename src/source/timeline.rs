@@ -3,34 +3,30 @@
 use super::error::SourceError;
 use super::slot::{System, first};
 use crate::postgres::Connection;
-use crate::relay::boundary::Lsn;
+use crate::relay::boundary::{Ancestry, Lsn};
 
-/// Where a timeline ended that the server's own has come from, by the server's history file (Postgres manual, "TIMELINE_HISTORY");
-/// `None` if the server has not come from it.
+/// What the server's timeline has come from, by its history file (Postgres manual, "TIMELINE_HISTORY").
 ///
 /// # Errors
 /// Those of the connection.
-pub(super) fn switch_from(
-    replication: &mut Connection,
-    system: &System,
-    timeline: u32,
-) -> Result<Option<Lsn>, SourceError> {
+pub(super) fn ancestry(replication: &mut Connection, system: &System) -> Result<Ancestry, SourceError> {
     // The first one has no history.
     if system.timeline <= 1 {
-        return Ok(None);
+        return Ok(Ancestry::default());
     }
     let question = "TIMELINE_HISTORY";
     let rows = replication.simple_query(&format!("TIMELINE_HISTORY {}", system.timeline))?;
     let history = first(&rows, question)?.text(1).ok_or(SourceError::Answer { question })?;
-    Ok(find(history, timeline))
+    Ok(parse(history))
 }
 
 /// A line is the timeline, where it ended, and why; tabs are between them.
-fn find(history: &str, timeline: u32) -> Option<Lsn> {
-    history.lines().find_map(|line| {
+fn parse(history: &str) -> Ancestry {
+    let line = |line: &str| -> Option<(u32, Lsn)> {
         let mut fields = line.split_whitespace();
-        (fields.next()?.parse() == Ok(timeline)).then(|| fields.next()?.parse().ok())?
-    })
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    Ancestry(history.lines().filter_map(line).collect())
 }
 
 #[cfg(test)]
@@ -39,10 +35,10 @@ mod tests {
 
     #[test]
     fn a_history_tells_where_each_timeline_ended() {
-        let history = "1\t0/3000148\tno recovery target specified\n\n2\t0/5000060\tat restore point \"x\"\n";
-        assert_eq!(find(history, 1), Some(Lsn(0x300_0148)));
-        assert_eq!(find(history, 2), Some(Lsn(0x500_0060)));
-        assert_eq!(find(history, 3), None);
-        assert_eq!(find("# nothing\nx y z\n1\n", 1), None);
+        let history = parse("1\t0/3000148\tno recovery target specified\n\n2\t0/5000060\tat restore point \"x\"\n");
+        assert_eq!(history.end_of(1), Some(Lsn(0x300_0148)));
+        assert_eq!(history.end_of(2), Some(Lsn(0x500_0060)));
+        assert_eq!(history.end_of(3), None);
+        assert_eq!(parse("# nothing\nx y z\n1\n"), Ancestry::default());
     }
 }

@@ -8,7 +8,8 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use walpost::sandbox::{KafkaOptions, PostgresOptions};
 
-use crate::harness::{Harness, PATIENCE, Received, Relay};
+use crate::harness::{Harness, PATIENCE, Received, Relay, config};
+use crate::setup::walpost_with;
 
 /// A running example. Killed when it is dropped.
 struct Example {
@@ -29,6 +30,7 @@ impl Example {
             .args(arguments)
             .env("DATABASE_URL", harness.url())
             .env("KAFKA", harness.kafka())
+            .env("WALPOST", env!("CARGO_BIN_EXE_walpost"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -81,7 +83,10 @@ fn send_again(kafka: &str, record: &Received, id: Option<&str>) {
 async fn each_runs_beside_a_relay_and_does_what_it_says() {
     let harness = Harness::with_own_servers("examples", PostgresOptions::default(), KafkaOptions::default()).await;
     harness.migrate().await;
-    let mut relay = Relay::start(&harness, "");
+    let config = config(&harness, "");
+    let mut relay = Relay::start_with(&config);
+    relay.ready().await;
+    walpost_with(&config, "bookmark create before_sums");
 
     let orders = Example::run(&harness, "orders", &["6"]);
     assert_eq!((count(&orders, " is placed"), count(&orders, "no order, no event")), (5, 1), "{orders:?}");
@@ -104,6 +109,15 @@ async fn each_runs_beside_a_relay_and_does_what_it_says() {
     }
     assert_eq!(count(&second, "applied"), 1, "{second:?}");
     assert_eq!(harness.query_text("select sum(events)::text from example_count").await.as_deref(), Some("6"));
+
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), &config).expect("the configuration is written");
+    let path = file.path().to_str().expect("a path in UTF-8");
+    let rebuilt = Example::run(&harness, "replay", &["--config", path, "--bookmark", "before_sums"]);
+    assert!(rebuilt[0].starts_with("5 events by the replay, up to "), "{rebuilt:?}");
+    // What a crash of the relay would leave in the topic is behind the view's position.
+    assert_eq!(rebuilt[1], "0 more by shop.orders, 11 passed over");
+    assert_eq!(rebuilt[2..], ["ada has spent 0.50", "edsger has spent 141.00", "grace has spent 101.00"]);
 
     let mut alerts = Example::start(&harness, "bank", &["alerts"]);
     let transfers = Example::run(&harness, "bank", &["transfers", "10"]);

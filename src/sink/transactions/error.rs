@@ -1,6 +1,7 @@
 //! Why exactly-once delivery can't go on. Each message says what is wrong and what mends it.
 
 use super::positions::POSITIONS_TOPIC;
+use crate::relay::boundary::Position;
 
 /// Why exactly-once delivery can't go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +28,7 @@ pub enum TransactionsError {
     },
     /// Something else than a position stands under the relay's key.
     #[error(
-        "the last record of topic {POSITIONS_TOPIC} under the key {key} is no position: another program writes there; compare what was published with the outbox, write a null value under the key, and start again"
+        "the last record of topic {POSITIONS_TOPIC} under the key {key} is no position: another program writes there; compare what was published with the outbox table, then run `walpost slot adopt`: the relay begins where the slot stands"
     )]
     Malformed {
         /// The key.
@@ -41,9 +42,9 @@ pub enum TransactionsError {
         /// How many.
         partitions: usize,
     },
-    /// The position is of another timeline.
+    /// The position is of another timeline, past where the server's parted from it.
     #[error(
-        "topic {POSITIONS_TOPIC} has a position of timeline {stored} under the key {key}, and the server is on timeline {found}: a standby was promoted, and the same LSN may mean other events now; check what was published after the slot's confirmed_flush_lsn, then write a null value under the key to the topic and start again: the relay begins where the slot stands; or, if the original is still in use, give this relay another [relay] name"
+        "topic {POSITIONS_TOPIC} has the position {position} of timeline {stored} under the key {key}, and the server is on timeline {found}, {parted}; compare what was published since the slot's confirmed_flush_lsn with the outbox table, then run `walpost slot adopt`: the relay begins where the slot stands; or, if the original is still in use, give this relay another [relay] name"
     )]
     Timeline {
         /// The key.
@@ -52,6 +53,18 @@ pub enum TransactionsError {
         stored: u32,
         /// The server's.
         found: u32,
+        /// The last event that is in Kafka.
+        position: Position,
+        /// Where the two parted, if they ever were one.
+        parted: String,
+    },
+    /// The position could not be given up.
+    #[error(
+        "the position in topic {POSITIONS_TOPIC} could not be taken back: {reason}; the slot is as it was, and the command can be run again"
+    )]
+    NotTakenBack {
+        /// Why not.
+        reason: String,
     },
     /// Positions can't be kept.
     #[error(

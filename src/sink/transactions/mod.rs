@@ -38,6 +38,7 @@ mod probe;
 mod recovery;
 mod resume;
 mod sink;
+mod taken_back;
 
 #[cfg(test)]
 mod tests;
@@ -57,7 +58,7 @@ use super::outcome::{Outcome, outcome};
 use super::topics::Topics;
 use super::warmup::Warmup;
 use super::{Deliveries, Opened, SinkError};
-use crate::relay::boundary::{OwnedRecord, Ticket};
+use crate::relay::boundary::{Ancestry, OwnedRecord, Ticket};
 use blame::{Blame, Reports};
 use calls::{Ended, Stop};
 use contents::Contents;
@@ -79,6 +80,7 @@ pub struct TransactionalSink {
     stop: Stop,
     /// Where the positions are of.
     cluster: Option<Cluster>,
+    ancestry: Ancestry,
     /// The producer; a call that blocks has it for itself.
     generation: Option<Generation>,
     phase: Phase,
@@ -147,6 +149,7 @@ impl TransactionalSink {
             maker: Maker { producers, identity, topics },
             stop: Stop::default(),
             cluster: None,
+            ancestry: Ancestry::default(),
             generation: None,
             phase: Phase::Closed,
             answer: None,
@@ -239,7 +242,8 @@ impl TransactionalSink {
             generation.retire();
         }
         let (maker, stopped) = (self.maker.clone(), self.stop.flag());
-        let (known, history) = (self.known_positions(), History { cluster, is_new: self.is_disowned });
+        let history = History { cluster, ancestry: self.ancestry.clone(), is_new: self.is_disowned };
+        let known = self.known_positions();
         let task = async move { Answer::Recovered(Box::new(maker.recover(history, known, probes, stopped).await)) };
         self.phase = Phase::Calling(tokio::spawn(task));
         Ok(())

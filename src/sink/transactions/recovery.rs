@@ -11,7 +11,7 @@ use super::super::{SinkError, TransactionsError};
 use super::maker::{Maker, blocking};
 use super::positions::{self, Cluster, Extent, Kept, POSITIONS_TOPIC, ReadError, Reader, StoredPosition};
 use super::probe;
-use crate::relay::boundary::OwnedRecord;
+use crate::relay::boundary::{Ancestry, OwnedRecord};
 
 /// The first and the longest wait before something that failed is tried again.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -19,6 +19,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 #[derive(Clone, Debug)]
 pub(super) struct History {
     pub(super) cluster: Cluster,
+    pub(super) ancestry: Ancestry,
     /// The slot is new: what is found is of an earlier one, on whatever timeline.
     pub(super) is_new: bool,
 }
@@ -27,17 +28,26 @@ impl History {
     /// Whether a position under `key` is of this history. To be asked before anybody is fenced: it might be of another database's
     /// relay of the same name, or of the original of which this database is a promoted copy.
     fn check(&self, stored: &Option<StoredPosition>, key: String) -> Result<(), TransactionsError> {
-        let Some(Cluster { system_identifier, timeline }) = stored.as_ref().map(|stored| &stored.cluster) else {
-            return Ok(());
-        };
+        let Some(StoredPosition { cluster, checkpoint, .. }) = stored else { return Ok(()) };
+        let Cluster { system_identifier, timeline } = cluster;
         if *system_identifier != self.cluster.system_identifier {
             let (stored, found) = (system_identifier.clone(), self.cluster.system_identifier.clone());
             return Err(TransactionsError::ForeignPosition { key, stored, found });
         }
-        if *timeline != self.cluster.timeline && !self.is_new {
-            return Err(TransactionsError::Timeline { key, stored: *timeline, found: self.cluster.timeline });
+        if *timeline == self.cluster.timeline || self.is_new {
+            return Ok(());
         }
-        Ok(())
+        // What begins before the end was written before the two parted.
+        let end = self.ancestry.end_of(*timeline);
+        if end.is_some_and(|end| checkpoint.position.commit < end) {
+            return Ok(());
+        }
+        let (stored, found, position) = (*timeline, self.cluster.timeline, checkpoint.position);
+        let parted = match end {
+            Some(end) => format!("which left it at {end}: Kafka has events that this database has lost"),
+            None => "which has not come from it".to_owned(),
+        };
+        Err(TransactionsError::Timeline { key, stored, found, position, parted })
     }
 }
 
@@ -108,12 +118,12 @@ impl Maker {
         Ok(())
     }
 
-    fn reader(&self) -> Result<Arc<Reader>, SinkError> {
+    pub(super) fn reader(&self) -> Result<Arc<Reader>, SinkError> {
         Reader::new(&self.producers.options).map(Arc::new).map_err(SinkError::Create)
     }
 
     /// Reads the relay's position.
-    async fn read(
+    pub(super) async fn read(
         &self,
         reader: &mut Arc<Reader>,
         extent: Extent,
@@ -166,17 +176,20 @@ mod tests {
     #[test]
     fn a_position_of_another_history_is_told_before_anybody_is_fenced() {
         let cluster = |system: &str, timeline| Cluster { system_identifier: system.to_owned(), timeline };
-        let check = |stored: Cluster, is_new| {
-            let stored =
-                StoredPosition { checkpoint: Checkpoint::default(), cluster: stored, transaction: Uuid::nil() };
-            History { cluster: cluster("7", 2), is_new }.check(&Some(stored), "k".to_owned())
+        let check = |stored: Cluster, commit, is_new| {
+            let position = Position { commit: Lsn(commit), ordinal: 1 };
+            let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(commit + 20) };
+            let stored = StoredPosition { checkpoint, cluster: stored, transaction: Uuid::nil() };
+            let ancestry = Ancestry(vec![(1, Lsn(100))]);
+            History { cluster: cluster("7", 3), ancestry, is_new }.check(&Some(stored), "k".to_owned())
         };
-        assert_eq!(check(cluster("7", 2), false), Ok(()));
-        assert!(matches!(check(cluster("8", 2), true), Err(TransactionsError::ForeignPosition { .. })));
-        for timeline in [1, 3] {
-            let error = check(cluster("7", timeline), false).expect_err("another timeline").to_string();
-            assert!(error.contains(&format!("position of timeline {timeline}")), "{error}");
-            assert_eq!(check(cluster("7", timeline), true), Ok(()), "the promoted standby has made a new slot");
+        assert_eq!(check(cluster("7", 3), 500, false), Ok(()));
+        assert!(matches!(check(cluster("8", 3), 50, true), Err(TransactionsError::ForeignPosition { .. })));
+        assert_eq!(check(cluster("7", 1), 99, false), Ok(()), "a promoted standby has that event, too");
+        for (timeline, commit, why) in [(1, 100, "which left it at 0/64"), (2, 50, "which has not come from it")] {
+            let error = check(cluster("7", timeline), commit, false).expect_err("another history").to_string();
+            assert!(error.contains(&format!("of timeline {timeline}")) && error.contains(why), "{error}");
+            assert_eq!(check(cluster("7", timeline), commit, true), Ok(()), "the promoted standby has made a new slot");
         }
     }
 

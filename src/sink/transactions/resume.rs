@@ -1,6 +1,6 @@
 //! Where a relay begins by what it finds in Kafka, and whether that goes with its slot.
 
-use super::positions::{POSITIONS_TOPIC, StoredPosition};
+use super::positions::POSITIONS_TOPIC;
 use crate::relay::boundary::{Checkpoint, Lsn, Position};
 
 /// The slot and the position in Kafka do not belong together.
@@ -8,7 +8,7 @@ use crate::relay::boundary::{Checkpoint, Lsn, Position};
 pub enum PositionError {
     /// The slot was moved, or recreated, or used by a relay that did not keep the position.
     #[error(
-        "slot {slot} stands at {start}, past the {flush} that topic {POSITIONS_TOPIC} has for this relay: events committed between the two may be in Kafka not at all; compare them with the outbox table and publish what is missing; then write a null value under the key {key} to the topic and start again: the relay begins where the slot stands"
+        "slot {slot} stands at {start}, past the {flush} that topic {POSITIONS_TOPIC} has for this relay: events committed between the two may be in Kafka not at all; compare them with the outbox table and publish what is missing; then run `walpost slot adopt`, which takes the position under the key {key} back: the relay begins where the slot stands"
     )]
     Gap {
         /// The slot.
@@ -22,7 +22,7 @@ pub enum PositionError {
     },
     /// The position is further than the server's log.
     #[error(
-        "the server's WAL ends at {end}, before the {flush} that topic {POSITIONS_TOPIC} has for this relay: the database was restored from a backup; check what was published since, then write a null value under the key {key} to the topic and start again: the relay begins where the slot stands"
+        "the server's WAL ends at {end}, before the {flush} that topic {POSITIONS_TOPIC} has for this relay: the database was restored from a backup; check what was published since, then run `walpost slot adopt`, which takes the position under the key {key} back: the relay begins where the slot stands"
     )]
     Rewound {
         /// Where the log ends.
@@ -34,7 +34,7 @@ pub enum PositionError {
     },
     /// The relay has stored positions, and there is none.
     #[error(
-        "topic {POSITIONS_TOPIC} has nothing under the key {key}, though the relay of slot {slot} has stored positions there: the topic was deleted, or its records expired or were lost, or [relay] name was changed. Events committed after the slot's position {start} may be in Kafka already; restore the record if you can; else compare what was published after {start}, write a null value under the key {key} to the topic and start again: the relay begins where the slot stands, and what is in Kafka already is published twice"
+        "topic {POSITIONS_TOPIC} has nothing under the key {key}, though the relay of slot {slot} has stored positions there: the topic was deleted, or its records expired or were lost, or [relay] name was changed. Events committed after the slot's position {start} may be in Kafka already; restore the record if you can; else compare what was published after {start}, and run `walpost slot adopt`: the relay begins where the slot stands, and what is in Kafka already is published twice"
     )]
     Lost {
         /// The slot.
@@ -46,7 +46,7 @@ pub enum PositionError {
     },
     /// The log has gone on from an earlier state, and has other events where the position is.
     #[error(
-        "topic {POSITIONS_TOPIC} has the position {position} for this relay, and that event is not in the WAL behind slot {slot}: {found}; the database was restored to an earlier state and has gone on from there, or [postgres] publication names another one now. Nothing was published or confirmed: of the events committed after {start} some may be in Kafka not at all, and Kafka may have some that the database has lost; compare what was published with the outbox table; then write a null value under the key {key} to the topic and start again: the relay begins where the slot stands and publishes everything after {start}"
+        "topic {POSITIONS_TOPIC} has the position {position} for this relay, and that event is not in the WAL behind slot {slot}: {found}; the database was restored to an earlier state and has gone on from there, or [postgres] publication names another one now. Nothing was published or confirmed: of the events committed after {start} some may be in Kafka not at all, and Kafka may have some that the database has lost; compare what was published with the outbox table; then run `walpost slot adopt`, which takes the position under the key {key} back: the relay begins where the slot stands and publishes everything after {start}"
     )]
     Displaced {
         /// The position.
@@ -74,12 +74,13 @@ pub struct Started {
 }
 
 impl Started {
-    /// Up to where everything is in Kafka, by a position under `key`.
+    /// Up to where everything is in Kafka, by what is stored under `key`. `parted` is where the timeline that it was stored on ended, if
+    /// the server has come from an earlier one: what Kafka has of it after that tells nothing of this one.
     ///
     /// # Errors
     /// [`PositionError`]: going on could pass over events for good.
-    pub fn resume(&self, stored: &StoredPosition, key: &str) -> Result<Position, PositionError> {
-        let Checkpoint { position, flush, .. } = stored.checkpoint;
+    pub fn resume(&self, stored: Checkpoint, parted: Option<Lsn>, key: &str) -> Result<Checkpoint, PositionError> {
+        let flush = parted.map_or(stored.flush, |parted| stored.flush.min(parted));
         let key = key.to_owned();
         if flush > self.end {
             return Err(PositionError::Rewound { end: self.end, flush, key });
@@ -87,40 +88,45 @@ impl Started {
         if flush < self.start {
             return Err(PositionError::Gap { slot: self.slot.clone(), start: self.start, flush, key });
         }
-        Ok(position)
+        Ok(Checkpoint { flush, ..stored })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
-    use super::super::positions::Cluster;
     use super::*;
 
     fn started(start: u64, end: u64) -> Started {
         Started { slot: "s".to_owned(), start: Lsn(start), end: Lsn(end) }
     }
 
-    fn stored(flush: u64) -> StoredPosition {
-        let position = Position { commit: Lsn(flush + 5), ordinal: 2 };
-        let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
-        let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
-        StoredPosition { checkpoint, cluster, transaction: Uuid::nil() }
+    fn stored(flush: u64) -> Checkpoint {
+        let position = Position { commit: Lsn(flush - 5), ordinal: 2 };
+        Checkpoint { position, committed_at: None, flush: Lsn(flush) }
     }
 
     #[test]
     fn a_slot_behind_the_position_is_resumed_and_one_ahead_of_it_is_a_gap() {
         for start in [50, 100] {
-            let resumed = started(start, 900).resume(&stored(100), "k").expect("no gap");
-            assert_eq!(resumed, Position { commit: Lsn(105), ordinal: 2 });
+            assert_eq!(started(start, 900).resume(stored(100), None, "k"), Ok(stored(100)));
         }
-        let gap = started(101, 900).resume(&stored(100), "r/s").expect_err("a gap").to_string();
+        let gap = started(101, 900).resume(stored(100), None, "r/s").expect_err("a gap").to_string();
         assert!(gap.starts_with("slot s stands at 0/65, past the 0/64") && gap.contains("key r/s"), "{gap}");
     }
 
     #[test]
+    fn past_the_end_of_its_timeline_a_position_tells_nothing() {
+        let resumed = started(50, 900).resume(stored(100), Some(Lsn(98)), "k").expect("it is resumed");
+        assert_eq!(resumed, Checkpoint { flush: Lsn(98), ..stored(100) });
+        assert_eq!(started(50, 900).resume(stored(100), Some(Lsn(200)), "k"), Ok(stored(100)));
+        assert!(matches!(
+            started(99, 900).resume(stored(100), Some(Lsn(98)), "k"),
+            Err(PositionError::Gap { flush: Lsn(98), .. })
+        ));
+    }
+
+    #[test]
     fn a_position_past_the_end_of_the_log_is_no_place_to_begin() {
-        assert!(matches!(started(50, 99).resume(&stored(100), "k"), Err(PositionError::Rewound { .. })));
+        assert!(matches!(started(50, 99).resume(stored(100), None, "k"), Err(PositionError::Rewound { .. })));
     }
 }

@@ -11,7 +11,7 @@ use super::super::warmup::Admission;
 use super::super::{Closed, Deliveries, SendError, Sink, SinkError, Urgency};
 use super::calls::{self, Ended};
 use super::{Cluster, POSITION, POSITIONS_TOPIC, Phase, StoredPosition, TICK, TransactionalSink};
-use crate::relay::boundary::{Checkpoint, Lsn, Record, Ticket};
+use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, Record, Ticket};
 
 impl TransactionalSink {
     /// Begins a transaction if there is none. Whether records may be sent.
@@ -69,8 +69,9 @@ impl TransactionalSink {
 }
 
 impl Sink for TransactionalSink {
-    fn open(&mut self, cluster: &Cluster) -> bool {
+    fn open(&mut self, cluster: &Cluster, ancestry: &Ancestry) -> bool {
         self.cluster = Some(cluster.clone());
+        self.ancestry = ancestry.clone();
         // Definite faults come out of `deliveries`.
         let _ = self.recover();
         true
@@ -211,7 +212,7 @@ impl Sink for TransactionalSink {
     }
 }
 
-fn now_millis() -> i64 {
+pub(super) fn now_millis() -> i64 {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
     i64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }

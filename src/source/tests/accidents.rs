@@ -3,11 +3,11 @@
 use std::sync::OnceLock;
 
 use super::decoded::read_payloads;
-use super::{Outbox, connect};
+use super::{Outbox, connect, lease_of};
 use crate::postgres::Connection;
 use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::Lsn;
-use crate::source::{Resume, SourceError, backfill_done};
+use crate::source::{Resume, SourceError};
 
 /// The error's kind, by a look at its fields too, and its one line.
 macro_rules! assert_error {
@@ -138,7 +138,7 @@ async fn a_slot_that_is_gone_moved_or_rewound_is_never_passed_over() {
     let (_, confirmed) = read_payloads(&mut source.stream, 0).await;
     source.stream.confirm(confirmed);
     source.stream.stop().await.expect("an orderly end");
-    backfill_done(&outbox.options).await.expect("noted");
+    lease_of(&outbox.options).note_backfill().await.expect("noted");
 
     outbox.insert(&["skipped by another hand"]);
     outbox.sql("select pg_replication_slot_advance('gone', pg_current_wal_lsn())");
@@ -169,7 +169,7 @@ async fn a_slot_whose_wal_was_removed_says_so() {
     let mut source = outbox.connect().await;
     read_payloads(&mut source.stream, 0).await;
     source.stream.stop().await.expect("an orderly end");
-    backfill_done(&outbox.options).await.expect("noted");
+    lease_of(&outbox.options).note_backfill().await.expect("noted");
     eventually("the slot to be invalidated", || {
         outbox.sql("select pg_logical_emit_message(false, 'x', 'x'); select pg_switch_wal()");
         outbox.sql("checkpoint");
@@ -218,7 +218,7 @@ async fn roles_and_grants_that_are_missing() {
     };
     assert_eq!(read_payloads(&mut source.stream, 1).await.0, ["seen"]);
     source.stream.stop().await.expect("an orderly end");
-    backfill_done(&as_role("scram")).await.expect("noted");
+    lease_of(&as_role("scram")).note_backfill().await.expect("noted");
 }
 
 #[tokio::test]

@@ -4,14 +4,14 @@ use super::decoded::read_payloads;
 use super::{Outbox, connect, lease_of};
 use crate::postgres::scratch::Scratch;
 use crate::relay::boundary::Lsn;
-use crate::source::{Origin, Resume, SourceError, backfill_done, confirm_without_stream};
+use crate::source::{Origin, Resume, SourceError, confirm_without_stream};
 
 #[tokio::test]
 async fn a_slot_is_moved_without_a_stream_only_where_it_was_streamed_from() {
     let outbox = Outbox::new(Scratch::shared(), "moved");
     let mut source = outbox.connect().await;
     let (_, start) = read_payloads(&mut source.stream, 0).await;
-    backfill_done(&outbox.options).await.expect("noted");
+    lease_of(&outbox.options).note_backfill().await.expect("noted");
     outbox.insert(&["published"]);
     let lsn: Lsn = outbox.value("select pg_current_wal_lsn()").parse().expect("an LSN");
     let origin = source.origin.clone();

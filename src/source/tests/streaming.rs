@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::decoded::{Message, lost, next, payloads, read_payloads, until};
-use super::{Outbox, connect, options};
+use super::{Outbox, connect, lease_of, options};
 use crate::postgres::Error;
 use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::Lsn;
-use crate::source::{Resume, SourceError, backfill_done, inspect_slot};
+use crate::source::{Resume, SourceError, inspect_slot};
 
 #[tokio::test]
 async fn rows_from_before_the_slot_come_once_and_those_after_it_follow_in_the_same_shape() {
@@ -47,7 +47,7 @@ async fn rows_from_before_the_slot_come_once_and_those_after_it_follow_in_the_sa
     assert_eq!(old[2], Some((b't', b"admin=r/admin".to_vec())), "a type without a binary form is sent as text");
 
     assert_eq!(outbox.value("select backfill from outbox.relay"), "pending");
-    backfill_done(&outbox.options).await.expect("noted");
+    lease_of(&outbox.options).note_backfill().await.expect("noted");
     assert_eq!(outbox.value("select backfill from outbox.relay"), "done");
     source.stream.confirm(end);
     source.stream.stop().await.expect("an orderly end");
@@ -142,7 +142,7 @@ async fn what_is_confirmed_reaches_the_slot_and_is_not_sent_again() {
     assert!(committed > end);
     source.stream.confirm_now(committed);
     eventually("the slot to move", || (outbox.confirmed_flush() == committed).then_some(()));
-    backfill_done(&outbox.options).await.expect("noted");
+    lease_of(&outbox.options).note_backfill().await.expect("noted");
 
     outbox.insert(&["c"]);
     let (_, committed) = read_payloads(&mut source.stream, 1).await;
@@ -161,7 +161,7 @@ async fn a_slot_that_fell_back_is_resumed_where_this_process_was() {
     let outbox = Outbox::new(Scratch::shared(), "fell_back");
     let mut source = outbox.connect().await;
     read_payloads(&mut source.stream, 0).await;
-    backfill_done(&outbox.options).await.expect("noted");
+    lease_of(&outbox.options).note_backfill().await.expect("noted");
     outbox.insert(&["a"]);
     let (_, confirmed) = read_payloads(&mut source.stream, 1).await;
     outbox.insert(&["b"]);
@@ -224,7 +224,7 @@ async fn a_stream_that_nobody_reads_still_ends_in_order() {
     let outbox = Outbox::new(Scratch::shared(), "unread");
     let mut source = outbox.connect().await;
     let (_, end) = read_payloads(&mut source.stream, 0).await;
-    backfill_done(&outbox.options).await.expect("noted");
+    lease_of(&outbox.options).note_backfill().await.expect("noted");
     outbox.sql("insert into outbox.event (payload) select repeat('x', 1000) from generate_series(1, 60000)");
     outbox.insert(&["last"]);
     source.stream.confirm(end);

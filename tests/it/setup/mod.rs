@@ -9,7 +9,8 @@ mod slot;
 mod tls;
 mod unreachable;
 
-use crate::harness::{Harness, Relay, config, program};
+use crate::harness::program::{self, Ended};
+use crate::harness::{Harness, Relay, config};
 
 /// Starts a relay that must end by itself; its exit code and what it leaves on stderr, which is one line.
 async fn refused(config: &str) -> (Option<i32>, String) {
@@ -47,14 +48,19 @@ async fn run_mend(harness: &Harness, config: &str, message: &str) {
 
 /// What a command of walpost's prints with this configuration.
 pub(crate) fn walpost_with(config: &str, arguments: &str) -> String {
+    let ended = ended_with(config, arguments);
+    assert!(ended.status.success(), "{arguments}: {} {}", ended.stdout, ended.stderr);
+    ended.stdout
+}
+
+/// How a command of walpost's ends with this configuration.
+pub(crate) fn ended_with(config: &str, arguments: &str) -> Ended {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), config).expect("the configuration is written");
     let mut arguments: Vec<&str> = arguments.split(' ').collect();
     let name = arguments.remove(0);
     arguments.extend(["--config", file.path().to_str().expect("a path in UTF-8")]);
-    let ended = program::run(name, &arguments);
-    assert!(ended.status.success(), "{name} {arguments:?}: {} {}", ended.stdout, ended.stderr);
-    ended.stdout
+    program::run(name, &arguments)
 }
 
 /// Starts a relay, sees one event through, and stops it.

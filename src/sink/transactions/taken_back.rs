@@ -1,0 +1,48 @@
+//! A position that is given up, because somebody has decided that the relay begins where its slot stands.
+
+use super::batches::{Batch, BatchError, BatchWriter};
+use super::positions::{Extent, POSITIONS_TOPIC};
+use super::sink::now_millis;
+use super::{SinkError, TransactionalSink, TransactionsError};
+use crate::relay::boundary::OwnedRecord;
+
+impl TransactionalSink {
+    /// Writes a null value under the relay's key, through the relay's transactional id: one that still writes is fenced.
+    ///
+    /// # Errors
+    /// [`SinkError`]; nothing was written. [`TransactionsError::ForeignPosition`] if what stands there is of another cluster than this,
+    /// whose relay may be at work.
+    pub async fn take_back(self, system_identifier: &str) -> Result<(), SinkError> {
+        let (maker, stopped, key) = (&self.maker, self.stop.flag(), self.maker.identity.position_key());
+        maker.ensure_topic().await?;
+        match maker.read(&mut maker.reader()?, Extent::Visible, &stopped).await {
+            Ok(kept) => {
+                let foreign = kept.position().map(|stored| stored.cluster.system_identifier.clone());
+                if let Some(stored) = foreign.filter(|stored| stored != system_identifier) {
+                    let found = system_identifier.to_owned();
+                    return Err(TransactionsError::ForeignPosition { key, stored, found }.into());
+                }
+            }
+            // Of nobody.
+            Err(SinkError::Transactions(TransactionsError::Malformed { .. })) => {}
+            Err(error) => return Err(error),
+        }
+        let id = maker.identity.transactional_id();
+        let null = OwnedRecord {
+            topic: POSITIONS_TOPIC.to_owned(),
+            key: Some(key.into_bytes()),
+            value: None,
+            headers: Vec::new(),
+            timestamp_millis: now_millis(),
+        };
+        let not_taken = |reason: String| SinkError::from(TransactionsError::NotTakenBack { reason });
+        let mut writer = match BatchWriter::open(maker.producers.options.clone(), id).await {
+            Err(BatchError::Sink(error)) => return Err(error),
+            opened => opened.map_err(|error| not_taken(error.to_string()))?,
+        };
+        match writer.write(vec![null]).await.map_err(|error| not_taken(error.to_string()))? {
+            Batch::Committed => Ok(()),
+            Batch::Aborted { reason, .. } => Err(not_taken(reason)),
+        }
+    }
+}
