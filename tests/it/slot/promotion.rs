@@ -83,6 +83,7 @@ async fn goes_on(name: &str, configure: impl Fn(&Harness, &str) -> String) -> (V
     second.ready().await;
     harness.execute(&emit("w0-0", 1_000_000, 1_000_010)).await;
     published(&mut second, 10).await;
+    eprintln!("the relay at the promoted standby:\n{}", second.log());
     (Verdict::of(&harness, SCHEMA).await, keeps_slots)
 }
 
