@@ -42,6 +42,7 @@
 //! | [`fault`] | where an error becomes an end of the process, with its exit code |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
 //! | [`signals`] | what asks a command to end |
+//! | [`terminal`] | how output is written for people: figures, colours, lines on stderr |
 //! | [`sandbox`] | a Postgres and a Kafka on this machine, for the demo, the benchmark and the tests |
 //! | [`venue`] | where the demo and the benchmark take place: those servers or the user's own, and what is made on them |
 //! | [`demo`] | an order service, the relay and a checker, end to end |
@@ -127,6 +128,8 @@ pub mod telemetry;
 pub mod http;
 #[cfg(feature = "cli")]
 pub mod signals;
+#[cfg(feature = "cli")]
+pub mod terminal;
 #[cfg(feature = "cli")]
 pub mod sandbox;
 #[cfg(feature = "cli")]

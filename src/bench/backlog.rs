@@ -5,7 +5,8 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use super::Payload;
 use super::error::BenchError;
 use super::stage::{Destination, SCHEMA, Stage};
-use crate::venue::{VenueError, View, grouped};
+use crate::terminal::grouped;
+use crate::venue::{VenueError, View};
 
 /// How many events are written by one statement, so that progress shows and an interrupt is heard.
 const CHUNK: u64 = 20_000;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::report::{EmitCost, LatencyReport, Reader, Report, StartReport, Statement, ThroughputReport};
 use crate::config::Delivery;
-use crate::venue::{Colour, grouped};
+use crate::terminal::{Colour, grouped};
 
 impl Report {
     /// The tables, in colour or without.

@@ -9,7 +9,8 @@ use super::report::{Reader, RunReport, StartReport, ThroughputReport, median};
 use super::stage::Stage;
 use super::{Options, Part, Payload, null, recvlogical, relay};
 use crate::config::Delivery;
-use crate::venue::{View, grouped};
+use crate::terminal::grouped;
+use crate::venue::View;
 
 /// A reader, as far as it is chosen.
 #[derive(Clone, Copy)]

@@ -15,7 +15,7 @@ use crate::positions::{identify, moment, open};
 use crate::postgres::Connection;
 use crate::relay::boundary::Lsn;
 use crate::source::Server;
-use crate::venue::grouped;
+use crate::terminal::grouped;
 
 /// The log's filter unless the user has one.
 pub const LOG_FILTER: &str = "error";

@@ -10,7 +10,7 @@ use crate::config::{Config, process_environment};
 use crate::doctor;
 use crate::doctor::report::{Report, Verdict, failure, ok};
 use crate::fault::{Fault, exit};
-use crate::venue::Colour;
+use crate::terminal::Colour;
 
 /// The log's filter unless the user has one: what fails is in the report.
 pub const LOG_FILTER: &str = "off";

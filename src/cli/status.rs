@@ -15,7 +15,7 @@ use crate::config::{Config, process_environment};
 use crate::driver::source_options;
 use crate::fault::{Fault, chain};
 use crate::source::{self, SlotReport};
-use crate::venue::grouped;
+use crate::terminal::grouped;
 
 /// The log's filter unless the user has one: what fails is told at the end.
 pub const LOG_FILTER: &str = "error";

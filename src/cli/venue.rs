@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use crate::venue::{Colour, Named};
+use crate::terminal::Colour;
+use crate::venue::Named;
 
 /// Servers of the user's.
 #[derive(Args, Clone, Debug)]

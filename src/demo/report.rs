@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::audit::{Audit, Figures};
-use crate::venue::{Colour, LeftBehind, grouped};
+use crate::terminal::{Colour, grouped};
+use crate::venue::LeftBehind;
 
 /// The result of the demo.
 #[derive(Clone, Debug, PartialEq, Serialize)]

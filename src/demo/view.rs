@@ -6,7 +6,8 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use super::audit::Figures;
-use crate::venue::{self, Doing, grouped, line, style};
+use crate::terminal::{grouped, line, style};
+use crate::venue::{self, Doing};
 
 /// How often a terminal shows the figures anew.
 pub(super) const TICK: Duration = Duration::from_millis(100);

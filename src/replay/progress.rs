@@ -4,14 +4,14 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::task::JoinHandle;
 
 use super::Plan;
 use crate::relay::boundary::Lsn;
 use crate::source::Feed;
 use crate::telemetry::Telemetry;
-use crate::venue::grouped;
+use crate::terminal::{grouped, style};
 
 /// How often the line changes.
 const TICK: Duration = Duration::from_millis(200);
@@ -50,8 +50,7 @@ impl Progress {
             Some(_) => "  {bar:30.cyan/dim} {percent}% of the log, {msg}, {eta} left",
             None => "  {spinner} {msg}",
         };
-        let style = ProgressStyle::with_template(template).expect("the template is right");
-        bar.set_style(style.progress_chars("━━─"));
+        bar.set_style(style(template).progress_chars("━━─"));
         let task = tokio::spawn(show(bar.clone(), from, telemetry));
         Following { bar, task: Some(task) }
     }

@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::relay::boundary::{Lsn, Position, Timestamp};
 use crate::relay::replay::Sighting;
 use crate::source::Held;
-use crate::venue::grouped;
+use crate::terminal::grouped;
 
 /// How much of a key is shown, in characters.
 const KEY_CHARS: usize = 100;

@@ -8,25 +8,22 @@
 //!
 //! - `servers`: the user's own, else the sandbox's
 //! - `database`, `topics`: made and removed
-//! - `view`, `text`: what is shown meanwhile, and how figures are written
+//! - `view`: what is shown meanwhile
 
 mod database;
 mod error;
 mod servers;
-mod text;
 mod topics;
 mod view;
 
 pub use error::VenueError;
 pub use servers::Named;
-pub use text::Colour;
 pub use view::View;
 
 pub(crate) use database::ScratchDatabase;
 pub(crate) use servers::{KafkaServer, Servers, Silent, Wanted, close, connect, options, relay_settings};
-pub(crate) use text::grouped;
 pub(crate) use topics::delete_topics;
-pub(crate) use view::{Doing, line, style};
+pub(crate) use view::Doing;
 
 use uuid::Uuid;
 

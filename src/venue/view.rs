@@ -1,12 +1,13 @@
 //! What is shown meanwhile, on stderr: lines that change on a terminal, a few calm ones elsewhere.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar};
 
 use crate::sandbox::{Progress, Step};
+use crate::terminal::{line, style};
 
 /// How often a spinner turns.
 const SPIN: Duration = Duration::from_millis(100);
@@ -220,15 +221,4 @@ fn tick_off(bar: &ProgressBar, message: &str) {
     bar.set_style(style("  {prefix:.green} {msg}"));
     bar.set_prefix("✓");
     bar.finish_with_message(message.to_owned());
-}
-
-/// A line's style.
-pub(crate) fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the templates here are well formed")
-}
-
-/// Writes a line that stays.
-pub(crate) fn line(text: &str) {
-    // A reader who has gone away misses nothing that matters.
-    let _ = writeln!(io::stderr(), "{text}");
 }

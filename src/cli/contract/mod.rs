@@ -20,7 +20,7 @@ use crate::contracts::files::{self, Contracts, FilesError};
 use crate::contracts::plan::Plan;
 use crate::contracts::registered::{self, RegistryError};
 use crate::fault::{Fault, exit};
-use crate::venue::Colour;
+use crate::terminal::Colour;
 
 /// The log's filter unless the user has one: what fails is told at the end.
 pub const LOG_FILTER: &str = "error";

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::contracts::emissions::{Emissions, Emitted};
 use crate::contracts::plan::{Plan, Refusal, TopicAction, TopicPlan, VersionAction, VersionPlan};
 use crate::contracts::registered::Registered;
-use crate::venue::Colour;
+use crate::terminal::Colour;
 
 const NO_FAILURE: &str = "writing to a string does not fail";
 

@@ -21,7 +21,7 @@ use crate::dead_letters::registry::Registry;
 use crate::dead_letters::{Letter, Listing, Outcome, RedriveError, Redriving, Selection, Shelf, ShelfError};
 use crate::fault::{Fault, exit};
 use crate::sink::{BatchError, Connection, ProducerOptions, SinkError, TopicRules, Topics, TransactionsError};
-use crate::venue::style;
+use crate::terminal::style;
 
 pub use args::{DeadLetterArgs, DeadLetterCommand, FilterArgs, KafkaArgs, ListArgs, RedriveArgs, ShowArgs, State};
 

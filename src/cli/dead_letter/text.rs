@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::dead_letters::{Letter, Listing, Outcome, Summary};
-use crate::venue::grouped;
+use crate::terminal::grouped;
 
 const NO_FAILURE: &str = "writing to a string does not fail";
 

@@ -1,4 +1,8 @@
-//! How figures are written for people.
+//! How output is written for people: figures, colours, and lines on stderr.
+
+use std::io::{self, IsTerminal, Write as _};
+
+use indicatif::ProgressStyle;
 
 /// Whether a text is for a terminal that shows colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +21,7 @@ impl Colour {
 
     /// What a writer takes: colours on a terminal, unless the user wants none (`NO_COLOR`, no-color.org).
     #[must_use]
-    pub fn of(out: &impl std::io::IsTerminal) -> Self {
+    pub fn of(out: &impl IsTerminal) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         if out.is_terminal() && !plain { Self::On } else { Self::Off }
     }
@@ -41,6 +45,17 @@ pub(crate) fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// The style of a line that changes.
+pub(crate) fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the templates of this crate are well formed")
+}
+
+/// Writes a line that stays to stderr.
+pub(crate) fn line(text: &str) {
+    // A reader who has gone away misses nothing that matters.
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 #[cfg(test)]
