@@ -6,6 +6,7 @@ pub mod contract;
 pub mod dead_letter;
 pub mod demo;
 pub mod doctor;
+mod kafka_property;
 pub mod migrate;
 pub mod replay;
 pub mod run;

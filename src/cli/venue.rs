@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use super::kafka_property::property;
 use crate::terminal::Colour;
 use crate::venue::Named;
 
@@ -53,14 +54,6 @@ pub(super) fn write<R: Serialize>(
     out.flush()
 }
 
-/// A property as NAME=VALUE.
-pub(super) fn property(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE".to_owned()),
-    }
-}
-
 /// Longest duration: an audit of more events than an hour brings would fill a small machine's memory.
 const DURATION_MOST: Duration = Duration::from_secs(3_600);
 
@@ -88,11 +81,5 @@ mod tests {
         for bad in ["", "0", "-1", "1h", "61m", "NaN", "inf", "s"] {
             assert_eq!(read(bad), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn a_property_has_a_name_and_may_hold_equals_signs() {
-        assert_eq!(property("a.b=c=d"), Ok(("a.b".to_owned(), "c=d".to_owned())));
-        assert!(property("=c").is_err() && property("a").is_err());
     }
 }

@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use sqlx::{ConnectOptions as _, PgConnection};
 
-use super::venue::property;
+use super::kafka_property::property;
 use crate::config::{Config, PostgresConfig, process_environment};
 use crate::contracts::apply::{self, ContractError};
 use crate::contracts::broker::{Broker, BrokerError};

@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::cli::kafka_property::property;
 use crate::cli::since::moment;
-use crate::cli::venue::property;
 use crate::dead_letters::{LetterId, Selection};
 use crate::relay::boundary::RefusalCode;
 
