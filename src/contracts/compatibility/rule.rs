@@ -2,70 +2,6 @@
 
 use std::fmt;
 
-/// What a reader's schema asks for that a writer's schema does not promise.
-///
-/// Names are those of Confluent Schema Registry's `Difference.Type` (`json-schema-provider`, package `diff`) in lower case,
-/// of those differences that `SchemaDiff.COMPATIBLE_CHANGES` does not list; [`Self::source`] says which are our own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "each has its name from the rules' source and its meaning in `meaning`")]
-pub enum Rule {
-    TypeChanged,
-    TypeNarrowed,
-    MaxLengthAdded,
-    MaxLengthDecreased,
-    MinLengthAdded,
-    MinLengthIncreased,
-    PatternAdded,
-    PatternChanged,
-    MaximumAdded,
-    MaximumDecreased,
-    MinimumAdded,
-    MinimumIncreased,
-    ExclusiveMaximumAdded,
-    ExclusiveMaximumDecreased,
-    ExclusiveMinimumAdded,
-    ExclusiveMinimumIncreased,
-    MultipleOfAdded,
-    MultipleOfExpanded,
-    MultipleOfChanged,
-    RequiredAttributeAdded,
-    MaxPropertiesAdded,
-    MaxPropertiesDecreased,
-    MinPropertiesAdded,
-    MinPropertiesIncreased,
-    AdditionalPropertiesNarrowed,
-    DependencyArrayAdded,
-    DependencyArrayExtended,
-    DependencySchemaAdded,
-    RequiredPropertyAddedToUnopenContentModel,
-    RequiredPropertyAddedToOpenContentModel,
-    PropertyAddedToOpenContentModel,
-    PropertyAddedNotCoveredByPartiallyOpenContentModel,
-    MaxItemsAdded,
-    MaxItemsDecreased,
-    MinItemsAdded,
-    MinItemsIncreased,
-    UniqueItemsAdded,
-    AdditionalItemsRemoved,
-    AdditionalItemsNarrowed,
-    ItemAddedToOpenContentModel,
-    EnumArrayNarrowed,
-    SumTypeNarrowed,
-    CombinedTypeChanged,
-    NotTypeExtended,
-    EnumAdded,
-    ConstChanged,
-    FormatAdded,
-    FormatChanged,
-    FormatLimitAdded,
-    FormatLimitNarrowed,
-    PatternPropertiesAdded,
-    PropertyNamesNarrowed,
-    ContainsChanged,
-    ConditionChanged,
-    UnevaluatedChanged,
-}
-
 /// Where a rule is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -75,187 +11,118 @@ pub enum Source {
     Draft202012,
 }
 
-impl Rule {
-    /// Every rule.
-    pub const ALL: [Self; 55] = [
-        Self::TypeChanged,
-        Self::TypeNarrowed,
-        Self::MaxLengthAdded,
-        Self::MaxLengthDecreased,
-        Self::MinLengthAdded,
-        Self::MinLengthIncreased,
-        Self::PatternAdded,
-        Self::PatternChanged,
-        Self::MaximumAdded,
-        Self::MaximumDecreased,
-        Self::MinimumAdded,
-        Self::MinimumIncreased,
-        Self::ExclusiveMaximumAdded,
-        Self::ExclusiveMaximumDecreased,
-        Self::ExclusiveMinimumAdded,
-        Self::ExclusiveMinimumIncreased,
-        Self::MultipleOfAdded,
-        Self::MultipleOfExpanded,
-        Self::MultipleOfChanged,
-        Self::RequiredAttributeAdded,
-        Self::MaxPropertiesAdded,
-        Self::MaxPropertiesDecreased,
-        Self::MinPropertiesAdded,
-        Self::MinPropertiesIncreased,
-        Self::AdditionalPropertiesNarrowed,
-        Self::DependencyArrayAdded,
-        Self::DependencyArrayExtended,
-        Self::DependencySchemaAdded,
-        Self::RequiredPropertyAddedToUnopenContentModel,
-        Self::RequiredPropertyAddedToOpenContentModel,
-        Self::PropertyAddedToOpenContentModel,
-        Self::PropertyAddedNotCoveredByPartiallyOpenContentModel,
-        Self::MaxItemsAdded,
-        Self::MaxItemsDecreased,
-        Self::MinItemsAdded,
-        Self::MinItemsIncreased,
-        Self::UniqueItemsAdded,
-        Self::AdditionalItemsRemoved,
-        Self::AdditionalItemsNarrowed,
-        Self::ItemAddedToOpenContentModel,
-        Self::EnumArrayNarrowed,
-        Self::SumTypeNarrowed,
-        Self::CombinedTypeChanged,
-        Self::NotTypeExtended,
-        Self::EnumAdded,
-        Self::ConstChanged,
-        Self::FormatAdded,
-        Self::FormatChanged,
-        Self::FormatLimitAdded,
-        Self::FormatLimitNarrowed,
-        Self::PatternPropertiesAdded,
-        Self::PropertyNamesNarrowed,
-        Self::ContainsChanged,
-        Self::ConditionChanged,
-        Self::UnevaluatedChanged,
-    ];
-
-    /// The rule's name and what its breach means for a reader.
-    const fn described(self) -> (&'static str, &'static str) {
-        match self {
-            Self::TypeChanged => ("type_changed", "has another type"),
-            Self::TypeNarrowed => ("type_narrowed", "may have a type that the reader does not take"),
-            Self::MaxLengthAdded => ("max_length_added", "may be longer than the reader takes"),
-            Self::MaxLengthDecreased => ("max_length_decreased", "may be longer than the reader takes"),
-            Self::MinLengthAdded => ("min_length_added", "may be shorter than the reader takes"),
-            Self::MinLengthIncreased => ("min_length_increased", "may be shorter than the reader takes"),
-            Self::PatternAdded => ("pattern_added", "need not match the reader's pattern"),
-            Self::PatternChanged => ("pattern_changed", "has another pattern"),
-            Self::MaximumAdded => ("maximum_added", "may be greater than the reader takes"),
-            Self::MaximumDecreased => ("maximum_decreased", "may be greater than the reader takes"),
-            Self::MinimumAdded => ("minimum_added", "may be less than the reader takes"),
-            Self::MinimumIncreased => ("minimum_increased", "may be less than the reader takes"),
-            Self::ExclusiveMaximumAdded => ("exclusive_maximum_added", "may be greater than the reader takes"),
-            Self::ExclusiveMaximumDecreased => ("exclusive_maximum_decreased", "may be greater than the reader takes"),
-            Self::ExclusiveMinimumAdded => ("exclusive_minimum_added", "may be less than the reader takes"),
-            Self::ExclusiveMinimumIncreased => ("exclusive_minimum_increased", "may be less than the reader takes"),
-            Self::MultipleOfAdded => ("multiple_of_added", "need not be a multiple that the reader takes"),
-            Self::MultipleOfExpanded => ("multiple_of_expanded", "need not be a multiple that the reader takes"),
-            Self::MultipleOfChanged => ("multiple_of_changed", "is a multiple of something else"),
-            Self::RequiredAttributeAdded => ("required_attribute_added", "may be missing, and the reader requires it"),
-            Self::MaxPropertiesAdded => ("max_properties_added", "may have more properties than the reader takes"),
-            Self::MaxPropertiesDecreased => {
-                ("max_properties_decreased", "may have more properties than the reader takes")
-            }
-            Self::MinPropertiesAdded => ("min_properties_added", "may have fewer properties than the reader takes"),
-            Self::MinPropertiesIncreased => {
-                ("min_properties_increased", "may have fewer properties than the reader takes")
-            }
-            Self::AdditionalPropertiesNarrowed => (
-                "additional_properties_narrowed",
-                "may have further properties of a kind that the reader does not take",
-            ),
-            Self::DependencyArrayAdded => {
-                ("dependency_array_added", "may stand without what the reader requires beside it")
-            }
-            Self::DependencyArrayExtended => {
-                ("dependency_array_extended", "may stand without what the reader requires beside it")
-            }
-            Self::DependencySchemaAdded => {
-                ("dependency_schema_added", "may stand beside what the reader does not take")
-            }
-            Self::RequiredPropertyAddedToUnopenContentModel => {
-                ("required_property_added_to_unopen_content_model", "is not there, and the reader requires it")
-            }
-            Self::RequiredPropertyAddedToOpenContentModel => {
-                ("required_property_added_to_open_content_model", "need not be there, and the reader requires it")
-            }
-            Self::PropertyAddedToOpenContentModel => (
-                "property_added_to_open_content_model",
-                "may be there as anything, because the writer's schema lets further properties be; close it first, in a version \
-                 with \"additionalProperties\": false",
-            ),
-            Self::PropertyAddedNotCoveredByPartiallyOpenContentModel => (
-                "property_added_not_covered_by_partially_open_content_model",
-                "may be there as one of the writer's further properties, of a kind that the reader does not take",
-            ),
-            Self::MaxItemsAdded => ("max_items_added", "may have more items than the reader takes"),
-            Self::MaxItemsDecreased => ("max_items_decreased", "may have more items than the reader takes"),
-            Self::MinItemsAdded => ("min_items_added", "may have fewer items than the reader takes"),
-            Self::MinItemsIncreased => ("min_items_increased", "may have fewer items than the reader takes"),
-            Self::UniqueItemsAdded => ("unique_items_added", "may have equal items, which the reader does not take"),
-            Self::AdditionalItemsRemoved => {
-                ("additional_items_removed", "may have further items, which the reader does not take")
-            }
-            Self::AdditionalItemsNarrowed => {
-                ("additional_items_narrowed", "may have items of a kind that the reader does not take")
-            }
-            Self::ItemAddedToOpenContentModel => ("item_added_to_open_content_model", "may be anything at that place"),
-            Self::EnumArrayNarrowed => ("enum_array_narrowed", "may have a value that the reader does not list"),
-            Self::SumTypeNarrowed => ("sum_type_narrowed", "may be of an alternative that the reader does not have"),
-            Self::CombinedTypeChanged => ("combined_type_changed", "need not keep to any of the reader's alternatives"),
-            Self::NotTypeExtended => ("not_type_extended", "may be what the reader excludes"),
-            Self::EnumAdded => ("enum_added", "may have a value that the reader does not list"),
-            Self::ConstChanged => ("const_changed", "may have another value than the reader's only one"),
-            Self::FormatAdded => ("format_added", "need not have the reader's format"),
-            Self::FormatChanged => ("format_changed", "has another format"),
-            Self::FormatLimitAdded => ("format_limit_added", "may be earlier or later than the reader takes"),
-            Self::FormatLimitNarrowed => ("format_limit_narrowed", "may be earlier or later than the reader takes"),
-            Self::PatternPropertiesAdded => {
-                ("pattern_properties_added", "may be of a kind that the reader does not take")
-            }
-            Self::PropertyNamesNarrowed => ("property_names_narrowed", "may have names that the reader does not take"),
-            Self::ContainsChanged => ("contains_changed", "need not contain what the reader asks for"),
-            Self::ConditionChanged => ("condition_changed", "need not keep to the reader's if, then and else"),
-            Self::UnevaluatedChanged => ("unevaluated_changed", "may have further parts that the reader does not take"),
+/// Makes [`Rule`] of a list with each rule's name, source and meaning.
+macro_rules! rules {
+    ($($rule:ident = $name:literal, $source:ident, $meaning:literal;)+) => {
+        /// What a reader's schema asks for that a writer's schema does not promise.
+        ///
+        /// Names are those of Confluent Schema Registry's `Difference.Type` (`json-schema-provider`, package `diff`) in
+        /// lower case, of those differences that `SchemaDiff.COMPATIBLE_CHANGES` does not list; [`Self::source`] says
+        /// which are our own.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Rule {
+            $(
+                #[doc = concat!("`", $name, "`: the writer's value ", $meaning, ".")]
+                $rule,
+            )+
         }
-    }
 
-    /// The rule as it is reported.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        self.described().0
-    }
+        impl Rule {
+            /// Every rule.
+            pub const ALL: [Self; [$(Self::$rule),+].len()] = [$(Self::$rule),+];
 
-    /// What a value of the writer's may be, after its name.
-    #[must_use]
-    pub const fn meaning(self) -> &'static str {
-        self.described().1
-    }
+            /// The rule as it is reported.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$rule => $name,)+
+                }
+            }
 
-    /// Where it is from.
-    #[must_use]
-    pub const fn source(self) -> Source {
-        match self {
-            Self::EnumAdded
-            | Self::ConstChanged
-            | Self::FormatAdded
-            | Self::FormatChanged
-            | Self::FormatLimitAdded
-            | Self::FormatLimitNarrowed
-            | Self::PatternPropertiesAdded
-            | Self::PropertyNamesNarrowed
-            | Self::ContainsChanged
-            | Self::ConditionChanged
-            | Self::UnevaluatedChanged => Source::Draft202012,
-            _ => Source::Confluent,
+            /// What a value of the writer's may be, after its name.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$rule => $meaning,)+
+                }
+            }
+
+            /// Where it is from.
+            #[must_use]
+            pub const fn source(self) -> Source {
+                match self {
+                    $(Self::$rule => Source::$source,)+
+                }
+            }
         }
-    }
+    };
+}
+
+rules! {
+    TypeChanged = "type_changed", Confluent, "has another type";
+    TypeNarrowed = "type_narrowed", Confluent, "may have a type that the reader does not take";
+    MaxLengthAdded = "max_length_added", Confluent, "may be longer than the reader takes";
+    MaxLengthDecreased = "max_length_decreased", Confluent, "may be longer than the reader takes";
+    MinLengthAdded = "min_length_added", Confluent, "may be shorter than the reader takes";
+    MinLengthIncreased = "min_length_increased", Confluent, "may be shorter than the reader takes";
+    PatternAdded = "pattern_added", Confluent, "need not match the reader's pattern";
+    PatternChanged = "pattern_changed", Confluent, "has another pattern";
+    MaximumAdded = "maximum_added", Confluent, "may be greater than the reader takes";
+    MaximumDecreased = "maximum_decreased", Confluent, "may be greater than the reader takes";
+    MinimumAdded = "minimum_added", Confluent, "may be less than the reader takes";
+    MinimumIncreased = "minimum_increased", Confluent, "may be less than the reader takes";
+    ExclusiveMaximumAdded = "exclusive_maximum_added", Confluent, "may be greater than the reader takes";
+    ExclusiveMaximumDecreased = "exclusive_maximum_decreased", Confluent, "may be greater than the reader takes";
+    ExclusiveMinimumAdded = "exclusive_minimum_added", Confluent, "may be less than the reader takes";
+    ExclusiveMinimumIncreased = "exclusive_minimum_increased", Confluent, "may be less than the reader takes";
+    MultipleOfAdded = "multiple_of_added", Confluent, "need not be a multiple that the reader takes";
+    MultipleOfExpanded = "multiple_of_expanded", Confluent, "need not be a multiple that the reader takes";
+    MultipleOfChanged = "multiple_of_changed", Confluent, "is a multiple of something else";
+    RequiredAttributeAdded = "required_attribute_added", Confluent, "may be missing, and the reader requires it";
+    MaxPropertiesAdded = "max_properties_added", Confluent, "may have more properties than the reader takes";
+    MaxPropertiesDecreased = "max_properties_decreased", Confluent, "may have more properties than the reader takes";
+    MinPropertiesAdded = "min_properties_added", Confluent, "may have fewer properties than the reader takes";
+    MinPropertiesIncreased = "min_properties_increased", Confluent, "may have fewer properties than the reader takes";
+    AdditionalPropertiesNarrowed = "additional_properties_narrowed", Confluent,
+        "may have further properties of a kind that the reader does not take";
+    DependencyArrayAdded = "dependency_array_added", Confluent, "may stand without what the reader requires beside it";
+    DependencyArrayExtended = "dependency_array_extended", Confluent,
+        "may stand without what the reader requires beside it";
+    DependencySchemaAdded = "dependency_schema_added", Confluent, "may stand beside what the reader does not take";
+    RequiredPropertyAddedToUnopenContentModel = "required_property_added_to_unopen_content_model", Confluent,
+        "is not there, and the reader requires it";
+    RequiredPropertyAddedToOpenContentModel = "required_property_added_to_open_content_model", Confluent,
+        "need not be there, and the reader requires it";
+    PropertyAddedToOpenContentModel = "property_added_to_open_content_model", Confluent,
+        "may be there as anything, because the writer's schema lets further properties be; close it first, in a \
+         version with \"additionalProperties\": false";
+    PropertyAddedNotCoveredByPartiallyOpenContentModel = "property_added_not_covered_by_partially_open_content_model",
+        Confluent, "may be there as one of the writer's further properties, of a kind that the reader does not take";
+    MaxItemsAdded = "max_items_added", Confluent, "may have more items than the reader takes";
+    MaxItemsDecreased = "max_items_decreased", Confluent, "may have more items than the reader takes";
+    MinItemsAdded = "min_items_added", Confluent, "may have fewer items than the reader takes";
+    MinItemsIncreased = "min_items_increased", Confluent, "may have fewer items than the reader takes";
+    UniqueItemsAdded = "unique_items_added", Confluent, "may have equal items, which the reader does not take";
+    AdditionalItemsRemoved = "additional_items_removed", Confluent,
+        "may have further items, which the reader does not take";
+    AdditionalItemsNarrowed = "additional_items_narrowed", Confluent,
+        "may have items of a kind that the reader does not take";
+    ItemAddedToOpenContentModel = "item_added_to_open_content_model", Confluent, "may be anything at that place";
+    EnumArrayNarrowed = "enum_array_narrowed", Confluent, "may have a value that the reader does not list";
+    SumTypeNarrowed = "sum_type_narrowed", Confluent, "may be of an alternative that the reader does not have";
+    CombinedTypeChanged = "combined_type_changed", Confluent, "need not keep to any of the reader's alternatives";
+    NotTypeExtended = "not_type_extended", Confluent, "may be what the reader excludes";
+    EnumAdded = "enum_added", Draft202012, "may have a value that the reader does not list";
+    ConstChanged = "const_changed", Draft202012, "may have another value than the reader's only one";
+    FormatAdded = "format_added", Draft202012, "need not have the reader's format";
+    FormatChanged = "format_changed", Draft202012, "has another format";
+    FormatLimitAdded = "format_limit_added", Draft202012, "may be earlier or later than the reader takes";
+    FormatLimitNarrowed = "format_limit_narrowed", Draft202012, "may be earlier or later than the reader takes";
+    PatternPropertiesAdded = "pattern_properties_added", Draft202012, "may be of a kind that the reader does not take";
+    PropertyNamesNarrowed = "property_names_narrowed", Draft202012, "may have names that the reader does not take";
+    ContainsChanged = "contains_changed", Draft202012, "need not contain what the reader asks for";
+    ConditionChanged = "condition_changed", Draft202012, "need not keep to the reader's if, then and else";
+    UnevaluatedChanged = "unevaluated_changed", Draft202012, "may have further parts that the reader does not take";
 }
 
 impl fmt::Display for Rule {
