@@ -14,7 +14,7 @@ use crate::config::ConfigErrors;
 use crate::postgres::{self, sqlstate};
 use crate::relay::Halt;
 use crate::relay::boundary::{Lsn, RefusalCode};
-use crate::sink::{PositionError, SinkError, TransactionsError};
+use crate::sink::{PositionError, SinkError};
 use crate::source::SourceError;
 use crate::telemetry::LogsError;
 
@@ -89,6 +89,8 @@ pub enum Fault {
 
 /// Exit codes, after sysexits.h where it has a word for it.
 pub mod exit {
+    use crate::sink::{SinkError, TransactionsError};
+
     /// It failed.
     pub const FAILED: u8 = 1;
     /// The configuration is wrong.
@@ -99,6 +101,22 @@ pub mod exit {
     pub const UNAVAILABLE: u8 = 69;
     /// A bug (EX_SOFTWARE).
     pub const BUG: u8 = 70;
+
+    /// Of a Kafka client that is at its end, whichever command it works for.
+    #[must_use]
+    pub const fn of_sink(error: &SinkError) -> u8 {
+        match error {
+            // It has settings that contradict each other, or a file that is not there.
+            SinkError::Create(_) => CONFIGURATION,
+            SinkError::Transactions(
+                TransactionsError::Timeout { .. }
+                | TransactionsError::Unsupported
+                | TransactionsError::ForeignPosition { .. },
+            ) => CONFIGURATION,
+            SinkError::Transactions(_) => UNAVAILABLE,
+            SinkError::Stopped | SinkError::Thread(_) => FAILED,
+        }
+    }
 }
 
 impl Fault {
@@ -124,23 +142,14 @@ impl Fault {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            // A Kafka client that can't be made has settings that contradict each other, or a file that is not there.
-            Self::Config(_) | Self::Logs(_) | Self::Sink(SinkError::Create(_)) => exit::CONFIGURATION,
-            Self::Sink(SinkError::Transactions(
-                TransactionsError::Timeout { .. }
-                | TransactionsError::Unsupported
-                | TransactionsError::ForeignPosition { .. },
-            )) => exit::CONFIGURATION,
-            Self::Sink(SinkError::Transactions(_)) | Self::Position(_) => exit::UNAVAILABLE,
-            Self::Sink(SinkError::Stopped) => exit::FAILED,
+            Self::Config(_) | Self::Logs(_) => exit::CONFIGURATION,
+            Self::Sink(error) => exit::of_sink(error),
+            Self::Position(_) => exit::UNAVAILABLE,
             Self::Source(SourceError::SlotName(_) | SourceError::ColumnMissing { .. }) => exit::CONFIGURATION,
             Self::Source(_) | Self::Database(_) | Self::KafkaUnreachable { .. } => exit::UNAVAILABLE,
             Self::Halt(Halt::Stream { .. } | Halt::Displaced { .. }) => exit::UNAVAILABLE,
             Self::Halt(Halt::Layout(_) | Halt::Refused { .. }) => exit::REFUSED,
-            Self::ShutdownTimeout { .. }
-            | Self::Unconfirmed { .. }
-            | Self::Listen { .. }
-            | Self::Sink(SinkError::Thread(_)) => exit::FAILED,
+            Self::ShutdownTimeout { .. } | Self::Unconfirmed { .. } | Self::Listen { .. } => exit::FAILED,
         }
     }
 }

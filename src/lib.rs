@@ -24,7 +24,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`cli`] | the commands, one file each |
+//! | [`cli`] | the commands, a file or a folder each |
 //! | [`config`] | `walpost.toml` and the environment to typed values, all mistakes at once |
 //! | [`schema`] | a JSON Schema compiled once and asked about each payload; pure |
 //! | [`producer`] | what services use: `emit` for sqlx and tokio-postgres transactions |
@@ -36,7 +36,7 @@
 //! | [`contracts`] | edge 3: what the database says about schema versions; and contract files, which become them |
 //! | [`dead_letters`] | what was refused and why, and publishing it again after the fix, once |
 //! | [`doctor`] | everything that a first run can trip over, looked at without changing anything |
-//! | [`driver`] | the relay's loop and its only `select!`: carries values between the edges and the core |
+//! | [`driver`] | the relay's loop: the one `select!` that carries values between the edges and the core |
 //! | [`positions`] | positions to go back to: bookmarks, the rewind window, and which moment a position was |
 //! | [`mod@replay`] | publishing again beside the relay: the driver over a copied slot or the tables, with a core of its own |
 //! | [`fault`] | where an error becomes an end of the process, with its exit code |
@@ -57,14 +57,16 @@
 //! 2. **Order.** One task offers records, the producer is idempotent, a record that finds no room is offered again before
 //!    any other, and what Kafka gives back goes out again, in order, before anything newer
 //!    ([returns](relay::returns)). `tests/sim`, `tests/it/sink`.
-//! 3. **Duplicates** only after a crash of the relay. After a lost connection the core passes over every event up to the
+//! 3. **Duplicates** only after a crash or an unfinished stop of the relay, with the exceptions that the README lists. After a lost connection the core passes over every event up to the
 //!    last [position](relay::boundary::Position) that it took. `tests/sim`, `tests/it/lifecycle`. With exactly-once delivery never:
 //!    the position is in the transaction that makes it true ([`sink::TransactionalSink`]), and the slot is not confirmed past
 //!    it. `tests/sim`, `tests/it/exactly_once`, `tests/it/chaos`.
 //! 4. **Bounded memory.** Records and bytes in flight have a limit; at it the core asks for no input, the channel from the
-//!    source fills, the thread stops reading, and Postgres holds the backlog.
+//!    source fills, the thread stops reading, and Postgres holds the backlog. `tests/it/lifecycle/transactions.rs`.
 //! 5. **Alive while waiting.** The thread that owns the socket reports on its own clock, also while the channel is full.
+//!    `source/tests/streaming.rs`, `tests/it/lifecycle/transactions.rs`.
 //! 6. **Idle slots move.** With nothing owed and no transaction open, the LSN of a keepalive is confirmed.
+//!    `tests/it/lifecycle/slot.rs`.
 //! 7. **A bad row harms only itself.** It becomes a dead letter or stops the relay, and is never skipped. A payload that breaks its
 //!    contract is one, unless the contract wants it published with a note. `tests/sim`, `tests/it/refusals`.
 //! 8. **Never silently past a gap.** A slot that is gone, recreated, invalidated, moved by another hand, or of another
@@ -89,6 +91,11 @@
 //!
 //! A slot is had by whoever holds its [lease](source::Lease): an advisory lock in a session that beats every second. Others stand by.
 //! The lease's session is also the only way for a note, so a relay that has lost it confirms nothing that is not noted.
+//!
+//! # What is for services
+//!
+//! [`producer`], and [`schema`] behind it. Every other module is public for the binary, the tests and the benchmarks, and may change
+//! in any release.
 
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -126,7 +126,7 @@ fn create(
         (None, Some(text)) => Place::Since(moment::parse(control, text)?),
         (None, None) => Place::Now,
     };
-    let system = identify(&config.connect, server)?;
+    let system = identify(&config.connect, control, server)?;
     bookmark::create(control, server, &system.identifier, slot, &args.name, &place)
 }
 

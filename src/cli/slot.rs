@@ -27,8 +27,7 @@ pub enum SlotCommand {
     /// Drop the slot; at its next start the relay makes it anew, and first publishes again, from the outbox tables, what may never
     /// have been published. Those records bear the header outbox-recovered, and what was published after all comes twice.
     Recreate(RecreateArgs),
-    /// Take the slot as it stands. Events that it has passed over are never published; with exactly-once delivery the position in
-    /// Kafka is taken back, and what was published past the slot comes twice.
+    /// Take the slot as it stands. Events that it has passed over are never published.
     Adopt(AdoptArgs),
 }
 
@@ -47,6 +46,11 @@ pub struct RecreateArgs {
 /// What [`SlotCommand::Adopt`] takes.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct AdoptArgs {
+    /// With exactly-once delivery: forget the position in Kafka too. The relay begins where the slot stands, and what was published past
+    /// that comes twice.
+    #[arg(long)]
+    pub forget_position: bool,
+
     /// Report in one line of JSON.
     #[arg(long)]
     pub json: bool,
@@ -65,17 +69,17 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
             let recreated = source::recreate(&options, scope).await.map_err(Fault::from)?;
             if json { recreated_json(slot, &recreated) } else { recreated_text(slot, &recreated) }
         }
-        SlotCommand::Adopt(AdoptArgs { json }) => {
+        SlotCommand::Adopt(AdoptArgs { forget_position, json }) => {
             let adoption = Adoption::begin(&options).await.map_err(Fault::from)?;
-            let taken_back = config.kafka.delivery == Delivery::ExactlyOnce;
-            if taken_back {
+            let forgets = forget_position && config.kafka.delivery == Delivery::ExactlyOnce;
+            if forgets {
                 take_back(&config, adoption.system_identifier()).await?;
             }
-            let stands = adoption.finish().await.map_err(Fault::from)?;
+            let stands = adoption.finish(forgets).await.map_err(Fault::from)?;
             if json {
-                json!({"slot": slot, "lsn": stands.to_string(), "position_taken_back": taken_back}).to_string()
+                json!({"slot": slot, "lsn": stands.to_string(), "position_forgotten": forgets}).to_string()
             } else {
-                adopted_text(slot, stands, taken_back)
+                adopted_text(slot, stands, forgets)
             }
         }
     };
@@ -114,7 +118,7 @@ fn recreated_json(slot: &str, Recreated { dropped_at, unpublished }: &Recreated)
     .to_string()
 }
 
-fn adopted_text(slot: &str, stands: Lsn, taken_back: bool) -> String {
-    let taken_back = if taken_back { "; its position in kafka is taken back" } else { "" };
-    format!("slot {slot} is taken as it stands{taken_back}: the next `walpost run` goes on at {stands}")
+fn adopted_text(slot: &str, stands: Lsn, forgets: bool) -> String {
+    let forgotten = if forgets { ", and its position in Kafka is forgotten" } else { "" };
+    format!("slot {slot} is taken as it stands{forgotten}: the next `walpost run` goes on at {stands}")
 }

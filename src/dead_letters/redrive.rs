@@ -167,7 +167,7 @@ impl Run {
         let Redriving { topics, create_topics, options, dead_letter_topic, .. } = &self.setup;
         let marks = topics.ensure(REDRIVEN_TOPIC, &marks::topic_settings(), *create_topics).await?;
         marks.map_err(RedriveError::NoMarks)?;
-        if topics.facts(REDRIVEN_TOPIC).is_some_and(|facts| !facts.needs_key) {
+        if topics.facts(REDRIVEN_TOPIC).is_some_and(|facts| facts.is_compacted == Some(false)) {
             tracing::warn!(
                 topic = REDRIVEN_TOPIC,
                 "the topic's cleanup.policy is not compact: marks may expire in it, and their letters be redriven twice"

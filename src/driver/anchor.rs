@@ -2,27 +2,29 @@
 
 use std::time::{Duration, Instant};
 
+use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Checkpoint, Lsn};
 
 /// How often a position is stored without a record at most: the slot of an idle outbox in a busy database is confirmed as
 /// often, and keeps so much log.
 const STORE_INTERVAL: Duration = Duration::from_secs(10);
-/// The first and the longest wait before a position that could not be stored is given to the sink again.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long a position that could not be stored waits before it is given to the sink again.
+const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// When the next position is stored without a record.
 #[derive(Debug, Default)]
 pub(super) struct Anchor {
-    last: Option<Storing>,
+    last: Option<Attempted>,
 }
 
 /// A position that was given to the sink.
 #[derive(Clone, Copy, Debug)]
-struct Storing {
+struct Attempted {
     flush: Lsn,
     at: Instant,
+    back_off: BackOff,
     /// How long the next attempt waits, should this one fail.
-    back_off: Duration,
+    wait: Duration,
 }
 
 /// What an attempt to store a position is.
@@ -46,7 +48,7 @@ impl Anchor {
     ) -> Option<Checkpoint> {
         let is_time = match self.last {
             None => true,
-            Some(last) if stored < Some(last.flush) => now >= last.at + last.back_off,
+            Some(last) if stored < Some(last.flush) => now >= last.at + last.wait,
             Some(last) => hurry || now >= last.at + STORE_INTERVAL,
         };
         settled.filter(|settled| is_time && stored.is_some_and(|stored| stored < settled.flush))
@@ -56,8 +58,9 @@ impl Anchor {
     /// it is not in what is stored.
     pub(super) fn begun(&mut self, flush: Lsn, stored: Option<Lsn>, now: Instant) -> Attempt {
         let failed = self.last.filter(|last| stored < Some(last.flush));
-        let back_off = failed.map_or(BACK_OFF.0, |failed| (failed.back_off * 2).min(BACK_OFF.1));
-        self.last = Some(Storing { flush, at: now, back_off });
+        let mut back_off = failed.map_or(BACK_OFF, |failed| failed.back_off);
+        let wait = back_off.wait();
+        self.last = Some(Attempted { flush, at: now, back_off, wait });
         if failed.is_some() { Attempt::Again } else { Attempt::First }
     }
 }

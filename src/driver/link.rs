@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use super::publication::PublicationWatch;
 use crate::fault::chain;
 use crate::postgres::{self, sqlstate};
+use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Batch, Lsn};
 use crate::source::{self, Event, Feed, Lease, Origin, Resume, Source, SourceError, SourceOptions};
 
-/// The shortest and the longest wait before the next attempt to connect.
-const BACK_OFF_MIN: Duration = Duration::from_millis(100);
-const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+/// How long the next attempt to connect waits.
+const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// How often a relay that stands by asks whether it is its turn. Once it is, it needs a connection and Kafka's word for the rest.
 const STANDBY_INTERVAL: Duration = Duration::from_millis(250);
@@ -80,7 +80,7 @@ pub(super) struct Link {
     state: State,
     /// What this process has of the slot; `None` until it has all rows from before the slot.
     resume: Option<Resume>,
-    back_off: Duration,
+    back_off: BackOff,
     /// Whose the last stream was. The core passes over positions that it has seen, and another timeline may give the same
     /// positions to other rows.
     last: Option<Origin>,
@@ -100,7 +100,7 @@ impl Link {
             feed: None,
             state: State::Waiting(now),
             resume: None,
-            back_off: Duration::ZERO,
+            back_off: BACK_OFF,
             last: None,
             undecodable_after: None,
             give_up: Some(now + FIRST_CONNECTION),
@@ -140,15 +140,18 @@ impl Link {
                 State::Connecting(attempt) => {
                     return match attempt.await {
                         Ok(source) => self.connected(source),
-                        Err(error) => self.failed(error),
+                        Err(error) => self.failed(error, false),
                     };
                 }
                 State::Up(source) => match source.stream.next().await {
                     Event::Batch(batch) => {
-                        self.back_off = Duration::ZERO;
+                        self.back_off.reset();
                         return LinkEvent::Batch(batch);
                     }
-                    Event::Lost(error) => return self.failed(error),
+                    Event::Lost(error) => {
+                        let has_all = source.stream.is_backfilled();
+                        return self.failed(error, has_all);
+                    }
                 },
             }
         }
@@ -195,9 +198,11 @@ impl Link {
         !matches!(&self.state, State::Up(source) if source.backfill_end.is_some())
     }
 
-    /// Ends the stream, and connects again after a while.
-    pub(super) fn give_way(&mut self) -> LinkEvent {
-        self.failed(postgres::Error::Closed { source: None }.into())
+    /// Ends the stream, and connects again after a while. The core has read up to `received`: what is on its way to it is dropped.
+    pub(super) fn give_way(&mut self, received: Lsn) -> LinkEvent {
+        let has_all =
+            matches!(&self.state, State::Up(source) if source.backfill_end.is_some_and(|end| received >= end));
+        self.failed(postgres::Error::Closed { source: None }.into(), has_all)
     }
 
     /// Whether there is a stream.
@@ -260,7 +265,8 @@ impl Link {
         LinkEvent::Dead(error)
     }
 
-    fn failed(&mut self, error: SourceError) -> LinkEvent {
+    /// `has_all` if the core has taken every row from before the slot, where the stream brought them.
+    fn failed(&mut self, error: SourceError, has_all: bool) -> LinkEvent {
         let held = matches!(error, SourceError::SlotHeld { .. });
         if held {
             // The database was reached: from here on an outage is an outage.
@@ -269,7 +275,7 @@ impl Link {
         let out_of_patience = self.give_up.is_some_and(|until| Instant::now() >= until) && !held;
         let was_up = matches!(self.state, State::Up(_));
         if let State::Up(source) = &self.state
-            && source.stream.is_backfilled()
+            && has_all
             && let Some(end) = source.backfill_end
         {
             self.resume = Some(Resume::Backfilled(end));
@@ -290,8 +296,11 @@ impl Link {
             let error = self.publication.explain(error);
             return self.dead(error);
         }
-        self.back_off = if held { STANDBY_INTERVAL } else { (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX) };
-        self.state = State::Waiting(Instant::now() + self.back_off);
+        if held {
+            self.back_off.reset();
+        }
+        let wait = if held { STANDBY_INTERVAL } else { self.back_off.wait() };
+        self.state = State::Waiting(Instant::now() + wait);
         LinkEvent::Lost(error)
     }
 }

@@ -10,14 +10,16 @@ use tokio::time::Instant;
 
 use crate::contracts;
 use crate::postgres::{self, ConnectOptions, Connection, sqlstate};
+use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Answer, ColumnType, Request, SchemaVersion, SchemaVersionId, Topic};
 use crate::sink::Topics;
 use crate::source::{SourceError, look_up_type};
 use crate::telemetry::Telemetry;
 
-/// The shortest and the longest wait before a question is put again.
-const BACK_OFF_MIN: Duration = Duration::from_millis(200);
-const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+/// How long a question waits before it is put again.
+const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(200), Duration::from_secs(5));
+/// How often a type that is not there is asked for.
+const TYPE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long a type that is not there is asked for again. Its first row can come before the transaction that has made it is over
 /// for others; a type that is gone is gone, and its rows are refused after this.
@@ -110,7 +112,7 @@ impl Drop for Lookup {
 
 impl Sources {
     async fn answer(&self, request: Request) -> Answer {
-        let mut back_off = BACK_OFF_MIN;
+        let mut back_off = BACK_OFF;
         loop {
             let error = match self.try_answer(&request).await {
                 Ok(answer) => {
@@ -128,8 +130,7 @@ impl Sources {
             tracing::warn!(error, "look-up failed and is tried again");
             self.telemetry.note_error(error.as_str());
             self.telemetry.set_waiting_for(Some(error));
-            tokio::time::sleep(back_off).await;
-            back_off = (back_off * 2).min(BACK_OFF_MAX);
+            tokio::time::sleep(back_off.wait()).await;
         }
     }
 
@@ -160,7 +161,7 @@ impl Sources {
             if found.is_some() || Instant::now() >= give_up {
                 return Ok(found);
             }
-            tokio::time::sleep(BACK_OFF_MIN).await;
+            tokio::time::sleep(TYPE_INTERVAL).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Carries values between the edges and the core. The relay's loop, and its only `select!`, is here.
+//! The relay's loop: the one `select!` that carries values between the edges and the core.
 //!
 //! | arm | waits for | hands it to |
 //! |---|---|---|
@@ -136,7 +136,7 @@ impl<S: Sink + Send> Driver<S> {
             let idle = self.poll()?;
             // A server that shuts down takes no question any more, and waits for the stream while that waits for the answer.
             if self.link.is_up() && self.lookup.was_turned_away() {
-                let lost = self.link.give_way();
+                let lost = self.link.give_way(self.core.received());
                 self.lease.release();
                 self.handle_link(lost)?;
             }
@@ -181,7 +181,7 @@ impl<S: Sink + Send> Driver<S> {
                 () = self.slot_note.written() => {}
                 // 9. Another relay may have the slot in a moment, also where nothing is read just now.
                 () = self.lease.lost(), if self.link.is_up() => {
-                    let lost = self.link.give_way();
+                    let lost = self.link.give_way(self.core.received());
                     self.handle_link(lost)?;
                 }
                 // 10. What is in flight stays unconfirmed.
@@ -322,6 +322,7 @@ impl<S: Sink + Send> Driver<S> {
             }
             LinkEvent::Lost(error) => {
                 self.core.handle_disconnected();
+                self.storing.handle_lost(&mut self.sink);
                 self.account.note_lost(&error);
             }
             LinkEvent::Dead(error) => return Err(error.into()),
@@ -340,7 +341,7 @@ impl<S: Sink + Send> Driver<S> {
         let flush = self.core.flush().min(closed.stored.unwrap_or(LIMITLESS));
         if self.link.is_up() && self.link.is_backfilled() && !self.slot_note.end(flush, closed.stored).await {
             // By another connection, then.
-            let lost = self.link.give_way();
+            let lost = self.link.give_way(self.core.received());
             tracing::debug!(?lost, "the end could not be noted by the lease");
         }
         self.link.confirm(flush);

@@ -63,14 +63,23 @@ impl Storing {
     pub(super) fn handle_up(&mut self, beginning: &Beginning, sink: &mut impl Sink) {
         let Beginning { start, wal_end, noted, origin, from_the_first, .. } = beginning;
         (self.start, self.wal_end, self.noted) = (*start, *wal_end, *noted);
-        self.from_the_first |= *from_the_first && !self.is_open();
         if matches!(self.state, State::Closed) {
             let cluster = Cluster { system_identifier: origin.system_identifier.clone(), timeline: origin.timeline };
+            self.from_the_first = *from_the_first;
             if self.from_the_first {
                 sink.disown_stored();
             }
             self.origin = Some(origin.clone());
             self.state = if sink.open(&cluster, &origin.ancestry) { State::Opening } else { State::Open };
+        }
+    }
+
+    /// The slot may be another's before Kafka has said anything: who has it then must not be fenced by this one, and what Kafka
+    /// says may be his.
+    pub(super) fn handle_lost(&mut self, sink: &mut impl Sink) {
+        if matches!(self.state, State::Opening) {
+            self.state = State::Closed;
+            sink.withdraw();
         }
     }
 

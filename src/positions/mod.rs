@@ -15,7 +15,7 @@ pub mod window;
 pub use error::BookmarkError;
 
 use crate::postgres::{Connection, Error, sqlstate};
-use crate::source::{Server, SourceError, System, identify_system};
+use crate::source::{Server, SourceError, System, explain_refusal, identify_system};
 
 /// Connects for SQL, and asks what server it is.
 ///
@@ -32,11 +32,13 @@ pub fn open(options: &crate::postgres::ConnectOptions) -> Result<(Connection, Se
 ///
 /// # Errors
 /// [`SourceError`], as of a relay that connects.
-pub fn identify(options: &crate::postgres::ConnectOptions, server: &Server) -> Result<System, SourceError> {
-    let mut replication = Connection::open_replication(options).map_err(|error| match error.sqlstate() {
-        Some(sqlstate::INSUFFICIENT_PRIVILEGE) => SourceError::NoReplicationRole { role: server.role.clone() },
-        _ => error.into(),
-    })?;
+pub fn identify(
+    options: &crate::postgres::ConnectOptions,
+    control: &mut Connection,
+    server: &Server,
+) -> Result<System, SourceError> {
+    let replication = Connection::open_replication(options);
+    let mut replication = replication.map_err(|error| explain_refusal(error, control, &server.role))?;
     let system = identify_system(&mut replication)?;
     replication.close();
     Ok(system)

@@ -201,7 +201,7 @@ impl Window {
     }
 
     fn note(&mut self, control: &mut Connection, server: &Server) -> Result<(), SourceError> {
-        let system = identify(&self.postgres, server)?.identifier;
+        let system = identify(&self.postgres, control, server)?.identifier;
         moment::note(control, server, &system, &self.relay_slot)?;
         self.noted_at = Some(Instant::now());
         Ok(())

@@ -21,6 +21,8 @@ pub mod sqlstate {
     pub const DUPLICATE_OBJECT: &str = "42710";
     /// `invalid_schema_name`.
     pub const INVALID_SCHEMA_NAME: &str = "3F000";
+    /// A file of the server is gone.
+    pub const UNDEFINED_FILE: &str = "58P01";
     /// `object_in_use`: among others a slot that another process holds.
     pub const OBJECT_IN_USE: &str = "55006";
     /// `object_not_in_prerequisite_state`: among others a wrong `wal_level` or an invalidated slot.

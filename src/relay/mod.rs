@@ -19,24 +19,27 @@
 //! | `landmark` | the position of an earlier run | whether the stream is of the same history |
 //! | [`ledger`] | tickets and commits | the flush LSN |
 //! | [`returns`] | records that Kafka gave back | the same, in order, when it may take them |
+//! | [`back_off`] | failures | how long to wait |
 //! | [`replay`] | what is published again | which events, and where that ends |
 
 pub mod boundary;
-pub mod catalogue;
+
+pub mod pgoutput;
+pub mod outbox;
 pub mod codec;
-pub mod encode;
 pub mod event;
+pub mod catalogue;
 mod check;
 mod payload;
-mod inline;
+pub mod encode;
+mod publish;
 mod landmark;
 pub mod ledger;
-pub mod outbox;
-pub mod pgoutput;
-mod machine;
-mod publish;
-pub mod replay;
 pub mod returns;
+pub mod back_off;
+pub mod replay;
+mod inline;
+mod machine;
 pub mod role;
 
 use boundary::{Position, Refusal, RefusalCode};

@@ -7,16 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::back_off::BackOff;
 use super::boundary::{OwnedRecord, Ticket};
 
-/// The shortest wait before records that came back are sent again.
-const BACK_OFF_MIN: Duration = Duration::from_millis(100);
-
-/// The longest.
-const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+/// How long records that came back wait before they are sent again.
+const BACK_OFF: BackOff = BackOff::new(FIRST_WAIT, LONGEST_WAIT);
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Records that are owed to Kafka and not at Kafka.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Returns {
     returned: BTreeMap<Ticket, OwnedRecord>,
     letters: VecDeque<(Ticket, OwnedRecord)>,
@@ -25,9 +25,22 @@ pub struct Returns {
     letters_out: BTreeSet<Ticket>,
     /// Nothing goes out before.
     not_before: Option<Instant>,
-    back_off: Duration,
+    back_off: BackOff,
     /// Records are going out again, and none has come back since.
     resending: bool,
+}
+
+impl Default for Returns {
+    fn default() -> Self {
+        Self {
+            returned: BTreeMap::new(),
+            letters: VecDeque::new(),
+            letters_out: BTreeSet::new(),
+            not_before: None,
+            back_off: BACK_OFF,
+            resending: false,
+        }
+    }
 }
 
 impl Returns {
@@ -49,8 +62,7 @@ impl Returns {
         self.returned.insert(ticket, record);
         self.resending = false;
         if self.not_before.is_none_or(|at| at <= now) {
-            self.back_off = (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
-            self.not_before = Some(now + self.back_off);
+            self.not_before = Some(now + self.back_off.wait());
         }
     }
 
@@ -63,7 +75,7 @@ impl Returns {
     /// Kafka acknowledged something: the outage is over.
     pub fn calm(&mut self, acknowledged: Ticket) {
         self.letters_out.remove(&acknowledged);
-        self.back_off = Duration::ZERO;
+        self.back_off.reset();
     }
 
     /// When records may go out, if that is still to come.
@@ -118,7 +130,7 @@ mod tests {
         returns.give_back(Ticket(2), record("b"), start);
         returns.give_back(Ticket(1), record("a"), start);
         assert!(returns.next(1, start).is_none(), "the wait is not over");
-        let later = start + BACK_OFF_MIN;
+        let later = start + FIRST_WAIT;
         assert!(returns.next(1, later).is_none(), "a record is still at Kafka");
         assert_eq!(returns.next(0, later).map(|(ticket, _)| ticket), Some(Ticket(1)));
         returns.take(Ticket(1));
@@ -133,12 +145,12 @@ mod tests {
         let mut returns = Returns::default();
         returns.give_back(Ticket(1), record("a"), start);
         returns.give_back(Ticket(2), record("a"), start);
-        let later = start + BACK_OFF_MIN;
+        let later = start + FIRST_WAIT;
         assert!(returns.next(0, later).is_some());
         returns.take(Ticket(1));
         returns.give_back(Ticket(1), record("a"), later);
         let wake = returns.wake_at(later).expect("it waits again");
-        assert!(wake - later > BACK_OFF_MIN, "the wait grows");
+        assert!(wake - later > FIRST_WAIT, "the wait grows");
         assert!(returns.next(1, wake).is_none(), "and for what is at Kafka");
         assert_eq!(returns.next(0, wake).map(|(ticket, _)| ticket), Some(Ticket(1)));
     }
@@ -151,7 +163,7 @@ mod tests {
         returns.push_letter(Ticket(5), record("dead"));
         assert_eq!(returns.next(7, now).map(|(ticket, _)| ticket), Some(Ticket(5)));
         returns.take(Ticket(5));
-        let later = now + BACK_OFF_MIN;
+        let later = now + FIRST_WAIT;
         assert!(returns.next(2, later).is_none(), "another record is still at Kafka");
         assert_eq!(
             returns.next(1, later).map(|(ticket, _)| ticket),
@@ -169,10 +181,10 @@ mod tests {
             now = returns.wake_at(now).expect("a wait");
         }
         returns.give_back(Ticket(20), record("a"), now);
-        assert_eq!(returns.wake_at(now), Some(now + BACK_OFF_MAX));
+        assert_eq!(returns.wake_at(now), Some(now + LONGEST_WAIT));
         returns.calm(Ticket(20));
-        let now = now + BACK_OFF_MAX;
+        let now = now + LONGEST_WAIT;
         returns.give_back(Ticket(21), record("a"), now);
-        assert_eq!(returns.wake_at(now), Some(now + BACK_OFF_MIN));
+        assert_eq!(returns.wake_at(now), Some(now + FIRST_WAIT));
     }
 }

@@ -105,7 +105,7 @@ fn begin(
             found.position.map(first_of).ok_or_else(|| ReplayError::Lost { name: name.clone(), slot, wal_status })
         }
         (Origin::Since, Some(since)) => {
-            let system = identify(&config.postgres.connect, server)?;
+            let system = identify(&config.postgres.connect, control, server)?;
             let moment = moment::at_or_before(control, server, &system.identifier, since)?;
             let Some(moment) = moment else {
                 let oldest = moment::from(control, server, &system.identifier, Lsn(0))?.map(|moment| moment.at);

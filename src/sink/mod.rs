@@ -113,6 +113,10 @@ pub trait Sink {
         false
     }
 
+    /// The slot is not the relay's any more, before [`Deliveries::opened`] has come: what [`Self::open`] began is given up, and it may
+    /// be called again.
+    fn withdraw(&mut self) {}
+
     /// The last ticket of the open transaction, if it is to end now.
     fn sealing(&mut self, urgency: Urgency) -> Option<Ticket> {
         let _ = urgency;

@@ -120,8 +120,8 @@ const ALIASES: &[(&str, &str)] = &[("queue.buffering.max.ms", "linger.ms"), ("co
 pub struct TopicFacts {
     /// `max.message.bytes`: the largest batch that the topic takes, in bytes.
     pub max_message_bytes: usize,
-    /// Whether the topic refuses records without a key, as a compacted topic does.
-    pub needs_key: bool,
+    /// Whether the topic is compacted, and so refuses records without a key; `None` if Kafka does not tell this client.
+    pub is_compacted: Option<bool>,
     /// Number of partitions.
     pub partitions: u32,
 }
@@ -304,7 +304,7 @@ mod tests {
         let given = options(&[("batch.size", "50000"), ("acks", "1"), ("queue.buffering.max.ms", "7")]);
         let rules = TopicRules::default();
         assert_eq!(batch_bytes(&given, &rules), 50_000);
-        let facts = |max_message_bytes| TopicFacts { max_message_bytes, needs_key: false, partitions: 1 };
+        let facts = |max_message_bytes| TopicFacts { max_message_bytes, is_compacted: Some(false), partitions: 1 };
         rules.learn("small", facts(20_000));
         rules.learn("large", facts(30_000));
         assert_eq!(batch_bytes(&given, &rules), 20_000);

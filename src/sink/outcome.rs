@@ -52,7 +52,7 @@ pub(super) fn outcome(code: Code) -> Outcome {
 
 /// Why a record would be refused by its topic or changed by librdkafka, as far as that is known without asking Kafka.
 pub(super) fn unfit(record: &Record<'_>, rules: &TopicRules) -> Option<Refusal> {
-    if record.key.is_none() && rules.facts(record.topic).is_some_and(|facts| facts.needs_key) {
+    if record.key.is_none() && rules.facts(record.topic).is_some_and(|facts| facts.is_compacted == Some(true)) {
         let detail = format!("the topic {} is compacted, and the record has no key", record.topic);
         return Some(Refusal { code: RefusalCode::ContractViolation, detail });
     }

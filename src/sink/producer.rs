@@ -15,6 +15,7 @@ use super::outcome::{Outcome, outcome, unfit};
 use super::suspects::Suspects;
 use super::warmup::{Admission, Warmup};
 use super::{Closed, Deliveries, SendError, Sink, SinkError, pulse};
+use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Failure, Record, Refusal, Ticket, Verdict};
 
 /// How often a failed producer is looked at until it has given everything back.
@@ -23,8 +24,8 @@ const DRAIN_TICK: Duration = Duration::from_millis(20);
 const QUEUE_TICK: Duration = Duration::from_millis(2);
 /// How long records to a topic that refuses them are refused without asking Kafka.
 const REFUSAL_MEMORY: Duration = Duration::from_secs(10);
-/// First and longest wait before records are taken again when a producer has failed without publishing anything.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long records wait before they are taken again when a producer has failed without publishing anything.
+const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// Writes records to Kafka with an idempotent producer; a record is acknowledged when every in-sync replica has it.
 pub struct KafkaSink {
@@ -42,7 +43,7 @@ pub struct KafkaSink {
     /// Topics that take nothing from this client, each with when to try again.
     refusing: HashMap<String, (Instant, Refusal)>,
     /// Producers in a row that failed without publishing anything.
-    fruitless: u32,
+    back_off: BackOff,
     /// An offer was `Full` because librdkafka's own queue was.
     crowded: bool,
     /// An offer was `Full` for a reason that has passed.
@@ -78,7 +79,7 @@ impl KafkaSink {
             suspects: Suspects::default(),
             warmup: Warmup::default(),
             refusing: HashMap::new(),
-            fruitless: 0,
+            back_off: BACK_OFF,
             crowded: false,
             room: false,
         })
@@ -148,10 +149,11 @@ impl KafkaSink {
         into.failed.extend(reports.into_iter().zip(verdicts).map(failure));
         // To know who is to blame is progress; a producer that brought nothing at all would fail again at once.
         let progress = healthy || blamed || last.has_acked();
-        self.fruitless = if progress { 0 } else { self.fruitless + 1 };
-        self.phase = match self.fruitless {
-            0 => Phase::Open,
-            times => Phase::Waiting(Instant::now() + BACKOFF.1.min(BACKOFF.0 * 2_u32.pow(times.min(10) - 1))),
+        self.phase = if progress {
+            self.back_off.reset();
+            Phase::Open
+        } else {
+            Phase::Waiting(Instant::now() + self.back_off.wait())
         };
         self.room = self.phase == Phase::Open;
         last.retire();

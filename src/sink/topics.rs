@@ -80,7 +80,8 @@ enum Presence {
 /// What a topic's configuration says.
 struct Described {
     max_message_bytes: usize,
-    compacted: bool,
+    /// `None` where Kafka does not say.
+    is_compacted: Option<bool>,
 }
 
 impl Topics {
@@ -130,8 +131,8 @@ impl Topics {
             Ok(partitions) => u32::try_from(partitions).unwrap_or(u32::MAX),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let Described { max_message_bytes, compacted } = self.describe(name).await?;
-        self.rules.learn(name, TopicFacts { max_message_bytes, needs_key: compacted, partitions });
+        let Described { max_message_bytes, is_compacted } = self.describe(name).await?;
+        self.rules.learn(name, TopicFacts { max_message_bytes, is_compacted, partitions });
         Ok(Ok(Topic { max_message_bytes }))
     }
 
@@ -241,7 +242,7 @@ impl Topics {
 
     async fn describe(&self, name: &str) -> Result<Described, TopicsError> {
         if !self.has_admin_api {
-            return Ok(Described { max_message_bytes: self.fallback_bytes, compacted: false });
+            return Ok(Described { max_message_bytes: self.fallback_bytes, is_compacted: None });
         }
         let described = self.admin.describe_configs([&ResourceSpecifier::Topic(name)], &admin_options()).await;
         let result = self.answered(name, described)?.into_iter().next();
@@ -254,7 +255,7 @@ impl Topics {
                 let policies = value("cleanup.policy").unwrap_or_default();
                 Ok(Described {
                     max_message_bytes,
-                    compacted: policies.split(',').any(|policy| policy.trim() == "compact"),
+                    is_compacted: Some(policies.split(',').any(|policy| policy.trim() == "compact")),
                 })
             }
             Some(Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) => {
@@ -265,7 +266,7 @@ impl Topics {
                         "kafka does not allow this client to read max.message.bytes of topics (DescribeConfigs)"
                     );
                 }
-                Ok(Described { max_message_bytes: self.fallback_bytes, compacted: false })
+                Ok(Described { max_message_bytes: self.fallback_bytes, is_compacted: None })
             }
             Some(Err(code)) => Err(failed(code)),
             None => Err(failed(Code::Unknown)),

@@ -17,9 +17,6 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often that is looked at.
 const RELEASE_POLL: Duration = Duration::from_millis(20);
 
-/// Stands for the position of a slot that was lost while it did not matter yet.
-const LOST: Lsn = Lsn(u64::MAX);
-
 /// Where a stream begins.
 pub(super) enum Begin {
     At {
@@ -56,7 +53,9 @@ impl Opening {
             Err(SourceError::SlotLost { .. })
                 if noted == Some(Backfill::Pending) && !matches!(resume, Some(Resume::Confirmed(_))) =>
             {
-                LOST
+                tracing::warn!(slot = %slot, "slot is made again: it was lost before its first backfill was finished");
+                drop_slot(&mut self.control, &slot)?;
+                return Ok(Begin::Anew(recovery));
             }
             Err(SourceError::SlotLost { slot, reason, confirmed_flush, .. }) => {
                 let unpublished = self.unpublished(published);
@@ -76,11 +75,6 @@ impl Opening {
         // What this process confirmed included the backfill, which comes first.
         let backfill = if start.is_some_and(|start| start >= confirmed) { Some(Backfill::Done) } else { noted };
         match backfill {
-            Some(Backfill::Pending) if confirmed == LOST => {
-                tracing::warn!(slot = %slot, "slot is made again: it was lost before its first backfill was finished");
-                drop_slot(&mut self.control, &slot)?;
-                return Ok(Begin::Anew(recovery));
-            }
             // Kept, for what is in its WAL and in no table: logical messages, and rows that were deleted at once.
             Some(Backfill::Pending) => {
                 tracing::info!(slot = %slot, "rows from before the slot are read again: the first backfill was not finished");
@@ -98,7 +92,7 @@ impl Opening {
         };
         self.check_not_past(confirmed, limit.unwrap_or(confirmed), &published)?;
         let start = start.map_or(confirmed, |start| start.max(confirmed));
-        state::write(&mut self.control, &self.server, &self.system, &slot, Backfill::Done)?;
+        state::write(&mut self.control, &self.server, &self.system, &slot, Some(confirmed))?;
         Ok(Begin::At { start, backfill_end: None })
     }
 
@@ -175,7 +169,7 @@ impl Opening {
 
     pub(super) fn create(&mut self, interrupt: &Interrupt) -> Result<CreatedSlot, SourceError> {
         let slot = &self.options.slot;
-        state::write(&mut self.control, &self.server, &self.system, slot, Backfill::Pending)?;
+        state::write(&mut self.control, &self.server, &self.system, slot, None)?;
         let sql = "select count(*) from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()";
         let open = self.control.simple_query(sql)?;
         if let Some(count) = open.first().and_then(|row| row.text(0)).filter(|count| *count != "0") {

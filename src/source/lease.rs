@@ -39,6 +39,8 @@ pub struct Lease {
     seat: Mutex<Seat>,
     /// Another relay has had it when it was last asked for.
     stood_by: AtomicBool,
+    /// It was taken, and nobody has looked yet where another relay may have left the slot.
+    is_new: AtomicBool,
 }
 
 /// Whether somebody else may have had the slot in between.
@@ -46,7 +48,7 @@ pub struct Lease {
 pub(super) enum Tenure {
     /// The lease was held all the time.
     Kept,
-    /// It was taken now.
+    /// It was taken since somebody last [looked](Lease::settle).
     New,
 }
 
@@ -81,7 +83,13 @@ impl Lease {
     /// A lease that is not held yet.
     #[must_use]
     pub fn new(connect: ConnectOptions, slot: String) -> Self {
-        Self { connect, slot, seat: Mutex::new(Seat::Vacant), stood_by: AtomicBool::new(false) }
+        Self {
+            connect,
+            slot,
+            seat: Mutex::new(Seat::Vacant),
+            stood_by: AtomicBool::new(false),
+            is_new: AtomicBool::new(false),
+        }
     }
 
     /// Takes the lease if nobody has it, and does nothing if it is held already. Blocking.
@@ -90,7 +98,7 @@ impl Lease {
         let mut session = match std::mem::replace(&mut *seat, Seat::Vacant) {
             Seat::Held(holder) if !*holder.ended.borrow() => {
                 *seat = Seat::Held(holder);
-                return Ok(Tenure::Kept);
+                return Ok(if self.is_new.load(Ordering::Relaxed) { Tenure::New } else { Tenure::Kept });
             }
             Seat::Asking(session) => session,
             Seat::Vacant | Seat::Held(_) => {
@@ -114,8 +122,14 @@ impl Lease {
             STATEMENT.as_millis()
         ))?;
         self.stood_by.store(false, Ordering::Relaxed);
+        self.is_new.store(true, Ordering::Relaxed);
         *seat = Seat::Held(Holder::spawn(session, self.slot.clone())?);
         Ok(Tenure::New)
+    }
+
+    /// It is known where whoever had the lease before has left the slot.
+    pub(super) fn settle(&self) {
+        self.is_new.store(false, Ordering::Relaxed);
     }
 
     /// Writes a note; the LSN up to which the slot may be confirmed from now on.

@@ -160,6 +160,7 @@ fn open(
     let (server_too, position) = (server.clone(), None);
     let mut opening = Opening { options, control, replication, server: server_too, system, ancestry, position };
     let begin = opening.begin_at(resume, tenure)?;
+    lease.settle();
     // Anew: whoever had the slot until now may have got, and stored, what was written since the first time.
     let wal_end = identify_system(&mut opening.replication)?.wal_end;
     let noted = opening.position;

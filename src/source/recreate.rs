@@ -96,28 +96,33 @@ impl Adoption {
         &self.desk.system.identifier
     }
 
-    /// Notes where the slot stands, which is what the next start takes it from; where that is.
+    /// Notes where the slot stands, which is what the next start takes it from; where that is. With `forgets` the position in Kafka was taken
+    /// back.
     ///
     /// # Errors
     /// As [`Adoption::begin`].
-    pub async fn finish(mut self) -> Result<Lsn, SourceError> {
+    pub async fn finish(mut self, forgets: bool) -> Result<Lsn, SourceError> {
         detached(move |_| {
             // What has come between the two may have taken longer than a session that hangs is waited for.
             self.lease.take()?;
             let stands = self.stands()?;
             let Desk { control, server, system, .. } = &mut self.desk;
-            state::adopt(control, server, system, &self.slot, stands)?;
+            state::adopt(control, server, system, &self.slot, stands, forgets)?;
             Ok(stands)
         })
         .await
     }
 
     fn stands(&mut self) -> Result<Lsn, SourceError> {
-        let slot = &self.slot;
-        let found = inspect_slot(&mut self.desk.control, self.desk.server.version, slot)?;
-        let found =
-            found.ok_or_else(|| SourceError::SlotMissing { slot: slot.clone(), unpublished: Box::default() })?;
-        found.check(slot, &self.desk.server.database)
+        let slot = self.slot.clone();
+        let Some(found) = inspect_slot(&mut self.desk.control, self.desk.server.version, &slot)? else {
+            return Err(SourceError::SlotMissing { slot, unpublished: Box::default() });
+        };
+        let stands = found.check(&slot, &self.desk.server.database)?;
+        if found.active_pid.is_some() {
+            return Err(SourceError::SlotHeld { slot, pid: found.active_pid });
+        }
+        Ok(stands)
     }
 }
 

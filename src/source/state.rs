@@ -84,24 +84,30 @@ pub(super) fn read(control: &mut Connection, server: &Server, slot: &str) -> Res
     }))
 }
 
-/// Writes the row of a slot that is about to stream from this server.
+/// Writes the row of a slot that is about to stream from this server; `stands` where it was found, if it is not to be made.
 pub(super) fn write(
     control: &mut Connection,
     server: &Server,
     system: &System,
     slot: &str,
-    backfill: Backfill,
+    stands: Option<Lsn>,
 ) -> Result<(), SourceError> {
-    // A slot that is to be made has no position yet, and none that it was confirmed at.
+    // A slot that is to be made has no position yet, and none that it was confirmed at. Where one was found that is fit to go on with
+    // may be past the last note, once: after a promotion.
     let sql = "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline) \
                values ($1, $2, $3, $4::text::integer) \
                on conflict (slot) do update set backfill = excluded.backfill, updated_at = now(), \
                timeline = excluded.timeline, \
                position = case excluded.backfill when 'done' then relay.position end, \
-               confirm_limit = case excluded.backfill when 'done' then relay.confirm_limit end";
-    let timeline = system.timeline.to_string();
+               confirm_limit = case when excluded.backfill = 'done' and relay.confirm_limit is not null \
+                   then greatest(relay.confirm_limit, $5::text::pg_lsn) end";
+    let backfill = if stands.is_some() { Backfill::Done } else { Backfill::Pending };
+    let (timeline, stands) = (system.timeline.to_string(), stands.map(|stands| stands.to_string()));
     control
-        .query(sql, &[Some(slot), Some(&system.identifier), Some(backfill.as_str()), Some(&timeline)])
+        .query(
+            sql,
+            &[Some(slot), Some(&system.identifier), Some(backfill.as_str()), Some(&timeline), stands.as_deref()],
+        )
         .map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
 }
@@ -134,24 +140,27 @@ pub(super) fn begin_recovery(
     Ok(())
 }
 
-/// Notes that the slot is taken as it stands.
+/// Notes that the slot is taken as it stands. Rows from before it that are still to be published stay so. With `forgets` nothing is
+/// known any more of a position in Kafka.
 pub(super) fn adopt(
     control: &mut Connection,
     server: &Server,
     system: &System,
     slot: &str,
     stands: Lsn,
+    forgets: bool,
 ) -> Result<(), SourceError> {
     let sql = format!(
         "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, confirm_limit) \
                values ($1, $2, 'done', $3::text::integer, $4::text::pg_lsn) \
-               on conflict (slot) do update set system_identifier = excluded.system_identifier, backfill = 'done', \
-               timeline = excluded.timeline, confirm_limit = excluded.confirm_limit, recover_from = null, \
-               updated_at = now(), {OF_THIS_CLUSTER}"
+               on conflict (slot) do update set system_identifier = excluded.system_identifier, \
+               timeline = excluded.timeline, confirm_limit = excluded.confirm_limit, \
+               position = case when $5 then null else relay.position end, updated_at = now(), {OF_THIS_CLUSTER}"
     );
     let (timeline, stands) = (system.timeline.to_string(), stands.to_string());
+    let forgets = if forgets { "t" } else { "f" };
     control
-        .query(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(&stands)])
+        .query(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(&stands), Some(forgets)])
         .map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
 }

@@ -2,10 +2,11 @@
 
 use super::error::SourceError;
 use super::slot::{System, first};
-use crate::postgres::Connection;
+use crate::postgres::{Connection, sqlstate};
 use crate::relay::boundary::{Ancestry, Lsn};
 
-/// What the server's timeline has come from, by its history file (Postgres manual, "TIMELINE_HISTORY").
+/// What the server's timeline has come from, by its history file (Postgres manual, "TIMELINE_HISTORY"); nothing where that file is gone, as
+/// after some restores.
 ///
 /// # Errors
 /// Those of the connection.
@@ -15,7 +16,10 @@ pub(super) fn ancestry(replication: &mut Connection, system: &System) -> Result<
         return Ok(Ancestry::default());
     }
     let question = "TIMELINE_HISTORY";
-    let rows = replication.simple_query(&format!("TIMELINE_HISTORY {}", system.timeline))?;
+    let rows = match replication.simple_query(&format!("TIMELINE_HISTORY {}", system.timeline)) {
+        Err(error) if error.sqlstate() == Some(sqlstate::UNDEFINED_FILE) => return Ok(Ancestry::default()),
+        rows => rows?,
+    };
     let history = first(&rows, question)?.text(1).ok_or(SourceError::Answer { question })?;
     Ok(parse(history))
 }

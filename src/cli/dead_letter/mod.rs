@@ -20,7 +20,7 @@ use crate::contracts::registered::RegistryError;
 use crate::dead_letters::registry::Registry;
 use crate::dead_letters::{Letter, Listing, Outcome, RedriveError, Redriving, Selection, Shelf, ShelfError};
 use crate::fault::{Fault, exit};
-use crate::sink::{BatchError, Connection, ProducerOptions, SinkError, TopicRules, Topics, TransactionsError};
+use crate::sink::{BatchError, Connection, ProducerOptions, TopicRules, Topics};
 use crate::terminal::style;
 
 pub use args::{DeadLetterArgs, DeadLetterCommand, FilterArgs, KafkaArgs, ListArgs, RedriveArgs, ShowArgs, State};
@@ -56,8 +56,8 @@ impl DeadLetterFault {
             Self::Stay(..) => exit::REFUSED,
             Self::Missing(..) => exit::FAILED,
             Self::Shelf(error) | Self::Redrive(RedriveError::Shelf(error)) => match error {
-                ShelfError::Sink(SinkError::Create(_)) => exit::CONFIGURATION,
-                ShelfError::Sink(_) | ShelfError::Reading(_) | ShelfError::Hidden => exit::UNAVAILABLE,
+                ShelfError::Sink(error) => exit::of_sink(error),
+                ShelfError::Reading(_) | ShelfError::Hidden => exit::UNAVAILABLE,
             },
             Self::Redrive(RedriveError::Registry(error)) => match error {
                 RegistryError::NotMigrated(_) | RegistryError::Locked(_) => exit::UNAVAILABLE,
@@ -65,13 +65,7 @@ impl DeadLetterFault {
                     exit::FAILED
                 }
             },
-            Self::Redrive(RedriveError::Batch { source: BatchError::Sink(error), .. }) => match error {
-                SinkError::Create(_)
-                | SinkError::Transactions(TransactionsError::Timeout { .. } | TransactionsError::Unsupported) => {
-                    exit::CONFIGURATION
-                }
-                _ => exit::UNAVAILABLE,
-            },
+            Self::Redrive(RedriveError::Batch { source: BatchError::Sink(error), .. }) => exit::of_sink(error),
             Self::Redrive(
                 RedriveError::Topics(_)
                 | RedriveError::NoMarks(_)

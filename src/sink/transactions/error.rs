@@ -28,7 +28,7 @@ pub enum TransactionsError {
     },
     /// Something else than a position stands under the relay's key.
     #[error(
-        "the last record of topic {POSITIONS_TOPIC} under the key {key} is no position: another program writes there; compare what was published with the outbox table, then run `walpost slot adopt`: the relay begins where the slot stands"
+        "the last record of topic {POSITIONS_TOPIC} under the key {key} is no position: another program writes there; compare what was published with the outbox table, then run `walpost slot adopt --forget-position`: the relay begins where the slot stands"
     )]
     Malformed {
         /// The key.
@@ -44,7 +44,7 @@ pub enum TransactionsError {
     },
     /// The position is of another timeline, past where the server's parted from it.
     #[error(
-        "topic {POSITIONS_TOPIC} has the position {position} of timeline {stored} under the key {key}, and the server is on timeline {found}, {parted}; compare what was published since the slot's confirmed_flush_lsn with the outbox table, then run `walpost slot adopt`: the relay begins where the slot stands; or, if the original is still in use, give this relay another [relay] name"
+        "topic {POSITIONS_TOPIC} has the position {position} of timeline {stored} under the key {key}, and the server is on timeline {found}, {parted}; compare what was published since the slot's confirmed_flush_lsn with the outbox table, then run `walpost slot adopt --forget-position`: the relay begins where the slot stands; or, if the original is still in use, give this relay another [relay] name"
     )]
     Timeline {
         /// The key.

@@ -86,6 +86,8 @@ pub struct TransactionalSink {
     phase: Phase,
     /// What a call has come to.
     answer: Option<Answer>,
+    /// A call that nobody waits for any more. The next begins when it has ended, so as not to be fenced by it.
+    withdrawn: Option<JoinHandle<Answer>>,
     contents: Contents,
     /// Whether the transactional id has been taken once.
     is_open: bool,
@@ -153,6 +155,7 @@ impl TransactionalSink {
             generation: None,
             phase: Phase::Closed,
             answer: None,
+            withdrawn: None,
             contents,
             is_open: false,
             rest_until: None,
@@ -244,7 +247,15 @@ impl TransactionalSink {
         let (maker, stopped) = (self.maker.clone(), self.stop.flag());
         let history = History { cluster, ancestry: self.ancestry.clone(), is_new: self.is_disowned };
         let known = self.known_positions();
-        let task = async move { Answer::Recovered(Box::new(maker.recover(history, known, probes, stopped).await)) };
+        let withdrawn = self.withdrawn.take();
+        let task = async move {
+            if let Some(withdrawn) = withdrawn
+                && let Ok(Answer::Recovered(recovered)) = withdrawn.await
+            {
+                retire(*recovered);
+            }
+            Answer::Recovered(Box::new(maker.recover(history, known, probes, stopped).await))
+        };
         self.phase = Phase::Calling(tokio::spawn(task));
         Ok(())
     }
@@ -356,6 +367,13 @@ impl TransactionalSink {
     /// When the open transaction is to end, if it can.
     fn due(&self) -> Option<Instant> {
         (matches!(self.phase, Phase::Open) && self.contents.whole().is_some()).then(|| self.contents.due())
+    }
+}
+
+/// A producer that nobody asks for any more.
+fn retire(recovered: Result<Recovered, SinkError>) {
+    if let Ok(Recovered { generation, .. }) = recovered {
+        generation.retire();
     }
 }
 

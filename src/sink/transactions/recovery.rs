@@ -11,10 +11,12 @@ use super::super::{SinkError, TransactionsError};
 use super::maker::{Maker, blocking};
 use super::positions::{self, Cluster, Extent, Kept, POSITIONS_TOPIC, ReadError, Reader, StoredPosition};
 use super::probe;
+use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Ancestry, OwnedRecord};
 
-/// The first and the longest wait before something that failed is tried again.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long something that failed waits before it is tried again.
+const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
+
 /// Whose positions may be found.
 #[derive(Clone, Debug)]
 pub(super) struct History {
@@ -99,17 +101,16 @@ impl Maker {
     /// Makes sure that the topic of positions is there.
     pub(super) async fn ensure_topic(&self) -> Result<(), SinkError> {
         let settings = positions::topic_settings();
-        let mut back_off = BACK_OFF.0;
+        let mut back_off = BACK_OFF;
         loop {
             match self.topics.ensure(POSITIONS_TOPIC, &settings, self.identity.create_topics).await {
                 Ok(Ok(_)) => break,
                 Ok(Err(refusal)) => return Err(TransactionsError::NoPositionsTopic { detail: refusal.detail }.into()),
                 Err(error) => tracing::warn!(error = %error, "the topic of positions can't be looked up now"),
             }
-            tokio::time::sleep(back_off).await;
-            back_off = (back_off * 2).min(BACK_OFF.1);
+            tokio::time::sleep(back_off.wait()).await;
         }
-        if self.producers.rules.facts(POSITIONS_TOPIC).is_some_and(|facts| !facts.needs_key) {
+        if self.producers.rules.facts(POSITIONS_TOPIC).is_some_and(|facts| facts.is_compacted == Some(false)) {
             tracing::warn!(
                 topic = POSITIONS_TOPIC,
                 "the topic's cleanup.policy is not compact: positions may expire in it"
@@ -129,7 +130,7 @@ impl Maker {
         extent: Extent,
         stopped: &(impl Fn() -> bool + Clone + Send + 'static),
     ) -> Result<Kept, SinkError> {
-        let mut back_off = BACK_OFF.0;
+        let mut back_off = BACK_OFF;
         loop {
             let (present, key) = (Arc::clone(reader), self.identity.position_key());
             let outcome = blocking(stopped, move |stopped| present.read(&key, extent, &stopped)).await;
@@ -152,8 +153,7 @@ impl Maker {
                     *reader = self.reader()?;
                 }
             }
-            tokio::time::sleep(back_off).await;
-            back_off = (back_off * 2).min(BACK_OFF.1);
+            tokio::time::sleep(back_off.wait()).await;
         }
     }
 }

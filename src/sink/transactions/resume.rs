@@ -8,7 +8,7 @@ use crate::relay::boundary::{Checkpoint, Lsn, Position};
 pub enum PositionError {
     /// The slot was moved, or recreated, or used by a relay that did not keep the position.
     #[error(
-        "slot {slot} stands at {start}, past the {flush} that topic {POSITIONS_TOPIC} has for this relay: events committed between the two may be in Kafka not at all; compare them with the outbox table and publish what is missing; then run `walpost slot adopt`, which takes the position under the key {key} back: the relay begins where the slot stands"
+        "slot {slot} stands at {start}, past the {flush} that topic {POSITIONS_TOPIC} has for this relay: events committed between the two may be in Kafka not at all; compare them with the outbox table and publish what is missing; then run `walpost slot adopt --forget-position` (it is under the key {key}): the relay begins where the slot stands"
     )]
     Gap {
         /// The slot.
@@ -22,7 +22,7 @@ pub enum PositionError {
     },
     /// The position is further than the server's log.
     #[error(
-        "the server's WAL ends at {end}, before the {flush} that topic {POSITIONS_TOPIC} has for this relay: the database was restored from a backup; check what was published since, then run `walpost slot adopt`, which takes the position under the key {key} back: the relay begins where the slot stands"
+        "the server's WAL ends at {end}, before the {flush} that topic {POSITIONS_TOPIC} has for this relay: the database was restored from a backup; check what was published since, then run `walpost slot adopt --forget-position` (it is under the key {key}): the relay begins where the slot stands"
     )]
     Rewound {
         /// Where the log ends.
@@ -34,7 +34,7 @@ pub enum PositionError {
     },
     /// The relay has stored positions, and there is none.
     #[error(
-        "topic {POSITIONS_TOPIC} has nothing under the key {key}, though the relay of slot {slot} has stored positions there: the topic was deleted, or its records expired or were lost, or [relay] name was changed. Events committed after the slot's position {start} may be in Kafka already; restore the record if you can; else compare what was published after {start}, and run `walpost slot adopt`: the relay begins where the slot stands, and what is in Kafka already is published twice"
+        "topic {POSITIONS_TOPIC} has nothing under the key {key}, though the relay of slot {slot} has stored positions there: the topic was deleted, or its records expired or were lost, or [relay] name was changed. Events committed after the slot's position {start} may be in Kafka already; restore the record if you can; else compare what was published after {start}, and run `walpost slot adopt --forget-position`: the relay begins where the slot stands, and what is in Kafka already is published twice"
     )]
     Lost {
         /// The slot.
@@ -46,7 +46,7 @@ pub enum PositionError {
     },
     /// The log has gone on from an earlier state, and has other events where the position is.
     #[error(
-        "topic {POSITIONS_TOPIC} has the position {position} for this relay, and that event is not in the WAL behind slot {slot}: {found}; the database was restored to an earlier state and has gone on from there, or [postgres] publication names another one now. Nothing was published or confirmed: of the events committed after {start} some may be in Kafka not at all, and Kafka may have some that the database has lost; compare what was published with the outbox table; then run `walpost slot adopt`, which takes the position under the key {key} back: the relay begins where the slot stands and publishes everything after {start}"
+        "topic {POSITIONS_TOPIC} has the position {position} for this relay, and that event is not in the WAL behind slot {slot}: {found}; the database was restored to an earlier state and has gone on from there, or [postgres] publication names another one now. Nothing was published or confirmed: of the events committed after {start} some may be in Kafka not at all, and Kafka may have some that the database has lost; compare what was published with the outbox table; then run `walpost slot adopt --forget-position` (it is under the key {key}): the relay begins where the slot stands and publishes everything after {start}"
     )]
     Displaced {
         /// The position.

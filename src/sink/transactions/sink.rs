@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::super::outcome::{Outcome, outcome, unfit};
 use super::super::warmup::Admission;
 use super::super::{Closed, Deliveries, SendError, Sink, SinkError, Urgency};
-use super::calls::{self, Ended};
-use super::{Cluster, POSITION, POSITIONS_TOPIC, Phase, StoredPosition, TICK, TransactionalSink};
+use super::calls::{self, Ended, Stop};
+use super::{Answer, Cluster, POSITION, POSITIONS_TOPIC, Phase, StoredPosition, TICK, TransactionalSink, retire};
 use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, Record, Ticket};
 
 impl TransactionalSink {
@@ -77,6 +77,21 @@ impl Sink for TransactionalSink {
         true
     }
 
+    fn withdraw(&mut self) {
+        if self.is_open {
+            return;
+        }
+        // Its blocking calls end with the old one.
+        self.stop = Stop::default();
+        if let Phase::Calling(task) = std::mem::replace(&mut self.phase, Phase::Closed) {
+            self.withdrawn = Some(task);
+        }
+        if let Some(Answer::Recovered(recovered)) = self.answer.take() {
+            retire(*recovered);
+        }
+        self.is_disowned = false;
+    }
+
     fn sealing(&mut self, urgency: Urgency) -> Option<Ticket> {
         let is_time = self.is_due() || urgency == Urgency::Now || self.must_renew();
         self.contents.whole().filter(|_| is_time && matches!(self.phase, Phase::Open))
@@ -121,7 +136,12 @@ impl Sink for TransactionalSink {
 
     fn stored(&self) -> Option<Lsn> {
         let stored = self.stored.as_ref().filter(|_| !self.is_disowned);
-        Some(stored.map(|stored| stored.checkpoint.flush).unwrap_or_default())
+        // Past the end of an earlier timeline it says nothing of this one.
+        let of_this_log = |stored: &StoredPosition| {
+            let flush = stored.checkpoint.flush;
+            self.ancestry.end_of(stored.cluster.timeline).map_or(flush, |end| flush.min(end))
+        };
+        Some(stored.map(of_this_log).unwrap_or_default())
     }
 
     fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), SendError> {

@@ -1,10 +1,15 @@
 //! A position that is given up, because somebody has decided that the relay begins where its slot stands.
 
+use std::time::Duration;
+
 use super::batches::{Batch, BatchError, BatchWriter};
 use super::positions::{Extent, POSITIONS_TOPIC};
 use super::sink::now_millis;
 use super::{SinkError, TransactionalSink, TransactionsError};
 use crate::relay::boundary::OwnedRecord;
+
+/// How long it may take: longer than Kafka leaves a dead relay's transaction open.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 impl TransactionalSink {
     /// Writes a null value under the relay's key, through the relay's transactional id: one that still writes is fenced.
@@ -13,6 +18,12 @@ impl TransactionalSink {
     /// [`SinkError`]; nothing was written. [`TransactionsError::ForeignPosition`] if what stands there is of another cluster than this,
     /// whose relay may be at work.
     pub async fn take_back(self, system_identifier: &str) -> Result<(), SinkError> {
+        let taken_back = tokio::time::timeout(PATIENCE, self.write_null(system_identifier)).await;
+        let late = || format!("Kafka did not answer within {} s", PATIENCE.as_secs());
+        taken_back.unwrap_or_else(|_| Err(TransactionsError::NotTakenBack { reason: late() }.into()))
+    }
+
+    async fn write_null(&self, system_identifier: &str) -> Result<(), SinkError> {
         let (maker, stopped, key) = (&self.maker, self.stop.flag(), self.maker.identity.position_key());
         maker.ensure_topic().await?;
         match maker.read(&mut maker.reader()?, Extent::Visible, &stopped).await {

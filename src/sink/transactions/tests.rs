@@ -40,6 +40,15 @@ fn in_doubt() -> TransactionalSink {
     sink
 }
 
+#[tokio::test]
+async fn past_the_end_of_its_timeline_a_stored_position_confirms_nothing() {
+    let mut sink = in_doubt();
+    sink.stored = Some(position(500));
+    assert_eq!(sink.stored(), Some(Lsn(500)));
+    sink.ancestry = Ancestry(vec![(1, Lsn(100))]);
+    assert_eq!(sink.stored(), Some(Lsn(100)));
+}
+
 fn recover(sink: &mut TransactionalSink, stored: Option<StoredPosition>) -> Deliveries {
     let generation = sink.maker.producers.start().expect("a client needs no broker");
     let mut deliveries = Deliveries::default();

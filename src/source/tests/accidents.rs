@@ -7,7 +7,8 @@ use super::{Outbox, connect, lease_of};
 use crate::postgres::Connection;
 use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::Lsn;
-use crate::source::{Resume, SourceError};
+use crate::source::lease::Tenure;
+use crate::source::{Lease, Resume, SourceError};
 
 /// The error's kind, by a look at its fields too, and its one line.
 macro_rules! assert_error {
@@ -80,6 +81,19 @@ async fn slots_that_are_not_the_relays() {
     let mut wrong = outbox.options.clone();
     wrong.slot = "Wal-Post".to_owned();
     assert_error!(connect(&wrong, None).await.expect_err("no name"), "0-9 and _", SourceError::SlotName(_));
+}
+
+#[tokio::test]
+async fn a_lease_is_new_until_somebody_has_looked_at_the_slot() {
+    let outbox = Outbox::new(Scratch::shared(), "tenure");
+    let lease = Lease::new(outbox.options.connect.clone(), outbox.options.slot.clone());
+    let tenures = tokio::task::spawn_blocking(move || {
+        let mut take = || lease.take().expect("nobody has it");
+        let before = [take(), take()];
+        lease.settle();
+        (before, lease.take().expect("it is held"))
+    });
+    assert_eq!(tenures.await.expect("no panic"), ([Tenure::New; 2], Tenure::Kept));
 }
 
 #[tokio::test]

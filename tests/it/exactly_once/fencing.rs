@@ -129,6 +129,40 @@ async fn a_position_that_another_relays_transaction_hides_is_waited_for() {
     Verdict::of(&harness, SCHEMA).await.assert_exact();
 }
 
+/// It has taken the transactional id and waits for Kafka's word when it loses the slot: what it hears later is about another's work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_loses_the_slot_while_it_reads_its_position_begins_again_with_that_of_the_one_that_took_over() {
+    let harness = Harness::new("exact withdrawn").await;
+    prepare(&harness).await;
+    harness.execute(&emit("w0-0", 0, 100)).await;
+    let other = producer(&harness, &format!("other-{}", harness.name())).await;
+    other.begin_transaction().expect("a transaction");
+    position(&other, "other", Some("{}"));
+    let other = tokio::task::spawn_blocking(move || {
+        other.flush(PATIENCE).expect("kafka has it");
+        other
+    });
+    let other = other.await.expect("flushing does not panic");
+
+    let mut first = Relay::start_with(&exact(&harness, ""));
+    first.wait_for_log("waiting for a transaction of another relay to end").await;
+    let mut second = Relay::start_with(&exact(&harness, ""));
+    second.wait_for("a standby", |status| status["standby"] == true).await;
+    first.signal(Signal::STOP);
+    second.wait_for_log("waiting for a transaction of another relay to end").await;
+    first.signal(Signal::CONT);
+    first.wait_for("a standby", |status| status["standby"] == true).await;
+    tokio::task::spawn_blocking(move || other.abort_transaction(PATIENCE)).await.expect("no panic").expect("an abort");
+    published(&mut second, 100).await;
+    second.wait_for_log("rows from before the slot are published").await;
+    harness.execute(&emit("w0-0", 100, 200)).await;
+    published(&mut second, 200).await;
+    second.kill();
+    harness.execute(&emit("w0-0", 200, 300)).await;
+    published(&mut first, 100).await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_ahead_of_the_position_is_a_gap_until_the_position_is_taken_back() {
     let harness = Harness::new("exact gap").await;
@@ -141,15 +175,17 @@ async fn a_slot_ahead_of_the_position_is_a_gap_until_the_position_is_taken_back(
     let slot = harness.name().to_owned();
     harness.execute(&format!("select pg_replication_slot_advance('{slot}', pg_current_wal_lsn())")).await;
     harness.execute(&emit("w0-0", 200, 300)).await;
-    let exactly = exact(&harness, "");
-    let at_least = exactly.replace("exactly-once", "at-least-once");
     // The note in the database tells of it first, the position in Kafka when the slot alone was adopted.
-    for (word, adopter) in [("another hand moved or recreated it", at_least), ("may be in Kafka not at all", exactly)] {
+    let steps = [
+        ("another hand moved or recreated it", "slot adopt"),
+        ("may be in Kafka not at all", "slot adopt --forget-position"),
+    ];
+    for (word, command) in steps {
         let mut relay = Relay::start_with(&exact(&harness, ""));
         assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
         let log = relay.log();
         assert!(log.contains(&format!("slot {slot} stands at")) && log.contains(word), "{log}");
-        walpost_with(&adopter, "slot adopt");
+        walpost_with(&exact(&harness, ""), command);
     }
 
     let _relay = ready(&harness).await;
@@ -174,7 +210,7 @@ async fn a_position_of_another_cluster_fences_nobody() {
     let mut second = Relay::start_with(&exact(&harness, ""));
     assert_eq!(second.exit().await.code(), Some(64), "{}", second.log());
     assert!(second.log().contains("give this relay another [relay] name"), "{}", second.log());
-    let adopt = ended_with(&exact(&harness, ""), "slot adopt");
+    let adopt = ended_with(&exact(&harness, ""), "slot adopt --forget-position");
     assert_eq!(adopt.status.code(), Some(64), "{}", adopt.stderr);
     assert!(adopt.stderr.contains("on the Postgres cluster 1"), "{}", adopt.stderr);
 }

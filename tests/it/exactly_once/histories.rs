@@ -68,7 +68,9 @@ async fn a_database_that_was_restored_and_has_gone_on_since_loses_no_event() {
     assert!(log.contains("is not in the WAL behind slot") && log.contains("some may be in Kafka not at all"), "{log}");
     assert_eq!(confirmed(&harness).await, slot, "nothing was confirmed");
 
-    assert!(walpost_with(&exact(&harness, ""), "slot adopt").contains("its position in kafka is taken back"));
+    assert!(
+        walpost_with(&exact(&harness, ""), "slot adopt --forget-position").contains("position in Kafka is forgotten")
+    );
     let _relay = ready(&harness).await;
     let number = |record: &Received| {
         let value: serde_json::Value = serde_json::from_str(record.value_text()?).ok()?;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use walpost::sandbox::{Durability, PostgresOptions, StopMode};
+
 use super::{SCHEMA, emit, named, prepare, published, ready};
 use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
 
@@ -64,6 +66,28 @@ async fn case_21_a_walsender_lost_during_the_first_backfill_repeats_nothing() {
         published(&mut relay, 500 + round * 500).await;
     }
     load.stop().await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+    assert!(relay.is_running());
+}
+
+/// All rows are read and wait for a look-up, so the relay gives way to a server that shuts down before it has taken them.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_21_a_server_restarted_while_rows_from_before_the_slot_wait_loses_none() {
+    let options = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
+    let mut harness = Harness::with_own_postgres("before restarted", options).await;
+    prepare(&harness).await;
+    harness.execute(&emit("x-0", 0, 500)).await;
+    let lock = harness.session().await;
+    lock.batch_execute("begin; lock table outbox.schema_version").await.expect("the table is locked");
+    let mut relay = Relay::start(&harness, &named("only"));
+    let waits =
+        "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and query like '%schema_version%')";
+    harness.wait_for(waits).await;
+    relay.wait_for_log("rows from before the slot have been read").await;
+    harness.own_postgres().stop(StopMode::Fast).await.expect("it stops");
+    harness.own_postgres().start_again().await.expect("it starts again");
+    harness.execute(&emit("x-0", 500, 510)).await;
+    published(&mut relay, 510).await;
     Verdict::of(&harness, SCHEMA).await.assert_exact();
     assert!(relay.is_running());
 }

@@ -144,7 +144,7 @@ async fn a_smaller_batch_limit_takes_effect_between_two_records() {
     let mut sink = sink(&servers, &[], &rules);
     let records = numbered("t", 200, 20);
     feed(&mut sink, records[..100].to_vec()).await;
-    rules.learn("other", TopicFacts { max_message_bytes: 10_000, needs_key: false, partitions: 1 });
+    rules.learn("other", TopicFacts { max_message_bytes: 10_000, is_compacted: Some(false), partitions: 1 });
     let run = feed(&mut sink, records[100..].to_vec()).await;
     assert_eq!((run.acked, run.returned), (100, 0));
     assert_eq!(values(&servers, "t"), values_of(&records));

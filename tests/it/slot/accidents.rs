@@ -115,3 +115,18 @@ async fn a_slot_that_was_advanced_on_purpose_is_adopted() {
     let expected: BTreeMap<_, _> = (0..10).chain(15..20).map(|number| (number, (1, false))).collect();
     assert_eq!(comings, expected);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_to_be_published_again_stay_so_when_the_slot_is_adopted() {
+    let (harness, config) = five_unpublished("slot_adopted_late", End::Orderly).await;
+    harness.execute(&format!("select pg_replication_slot_advance('{}', pg_current_wal_lsn())", harness.name())).await;
+    walpost_with(&config, "slot recreate");
+    harness.execute(&format!("select pg_create_logical_replication_slot('{}', 'pgoutput')", harness.name())).await;
+    walpost_with(&config, "slot adopt");
+    let mut relay = Relay::start_with(&config);
+    published(&mut relay, 5).await;
+    let all = |records: &[Received]| records.len() >= 15;
+    let comings = comings(&harness.consume_until(&[&harness.topic(SCHEMA)], "all events", all).await);
+    let expected = (0..15).map(|number| (number, (1, number >= 10))).collect();
+    assert_eq!(comings, expected, "by number: how often, and whether marked as recovered");
+}
