@@ -175,7 +175,7 @@ async fn a_position_of_another_cluster_fences_nobody() {
     assert_eq!(second.exit().await.code(), Some(64), "{}", second.log());
     assert!(second.log().contains("give this relay another [relay] name"), "{}", second.log());
     let adopt = ended_with(&exact(&harness, ""), "slot adopt");
-    assert_eq!(adopt.status.code(), Some(64), "{}", adopt.stderr);
+    assert_eq!(adopt.code(), Some(64), "{}", adopt.stderr);
     assert!(adopt.stderr.contains("on the Postgres cluster 1"), "{}", adopt.stderr);
 }
 
