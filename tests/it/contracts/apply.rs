@@ -1,10 +1,8 @@
 //! Planning and applying, again and at once.
 
-use super::Contracts;
+use super::{Contracts, ID};
 use crate::harness::Harness;
 use crate::harness::program::Ended;
-
-const ID: &str = "[{name: id, logicalType: string, required: true}]";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_changes_nothing_and_apply_does_what_it_said_once() {

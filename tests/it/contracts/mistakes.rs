@@ -1,9 +1,7 @@
 //! Bad input: every mistake in every file at once, with file, line and rule, and nothing applied.
 
-use super::Contracts;
+use super::{Contracts, ID};
 use crate::harness::Harness;
-
-const ID: &str = "[{name: id, logicalType: string, required: true}]";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mistake_is_told_at_once_and_nothing_is_applied() {

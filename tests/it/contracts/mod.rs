@@ -20,6 +20,9 @@ use tempfile::TempDir;
 use crate::harness::program::{self, Ended};
 use crate::harness::{Harness, PATIENCE};
 
+/// Properties of a payload that has an id and nothing else.
+const ID: &str = "[{name: id, logicalType: string, required: true}]";
+
 /// A folder of contract files for a test's own servers.
 pub(crate) struct Contracts<'a> {
     harness: &'a Harness,

@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use super::Contracts;
+use super::{Contracts, ID};
 use crate::harness::Harness;
 use crate::harness::program::{self, Ended};
-
-const ID: &str = "[{name: id, logicalType: string, required: true}]";
 
 /// `walpost contract` in this folder.
 fn run_in(folder: &Path, arguments: &[&str]) -> Ended {

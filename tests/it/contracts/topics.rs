@@ -1,9 +1,7 @@
 //! Topics: altered, found, refused.
 
-use super::Contracts;
+use super::{Contracts, ID};
 use crate::harness::{Harness, program};
-
-const ID: &str = "[{name: id, logicalType: string, required: true}]";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_with_other_settings_is_altered_and_the_rest_of_it_stays() {

@@ -6,12 +6,10 @@ use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rustix::process::Signal;
 
-use super::{exact, exact_with, ready};
+use super::{POSITIONS, exact, exact_with, ready};
 use crate::harness::{Harness, PATIENCE, Relay, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
 use crate::setup::{ended_with, walpost_with};
-
-const POSITIONS: &str = "walpost.positions";
 
 /// A producer with this transactional id that has taken it.
 pub(super) async fn producer(harness: &Harness, id: &str) -> BaseProducer {
