@@ -47,7 +47,7 @@ pub(super) async fn commit(producer: BaseProducer) -> BaseProducer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_whose_transactional_id_was_taken_ends_and_says_so() {
+async fn case_19_a_relay_whose_transactional_id_was_taken_ends_and_says_so() {
     let harness = Harness::new("exact fenced").await;
     prepare(&harness).await;
     let mut relay = ready(&harness).await;
