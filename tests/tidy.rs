@@ -156,6 +156,45 @@ fn modules_say_what_they_are_about() {
     none("names and first lines tell a reader where he is", &findings);
 }
 
+/// The numbers at the beginning of `10_and_18_a_topic`, the rest of such a test's name.
+fn cases_of(name: &str) -> Vec<u32> {
+    let mut words = name.split('_');
+    let mut cases = Vec::new();
+    while let Some(case) = words.next().filter(|word| word.len() == 2).and_then(|word| word.parse().ok()) {
+        cases.push(case);
+        if words.next() != Some("and") {
+            break;
+        }
+    }
+    cases
+}
+
+#[test]
+fn every_case_has_a_line_and_a_test() {
+    const LIST: &str = "tests/it/main.rs";
+    let list = read(LIST);
+    let listed = list.lines().filter_map(|line| line.strip_prefix("//! ")?.split_once(". ")?.0.parse().ok());
+    let listed: Vec<u32> = listed.collect();
+    assert!(listed.len() > 20 && listed.iter().zip(1..).all(|(case, number)| *case == number), "{listed:?}");
+    let mut findings = Vec::new();
+    let mut tested = BTreeSet::new();
+    for source in sources(&["src", "tests"], ".rs") {
+        for (number, line) in source.code() {
+            let Some(name) = line.trim_start().trim_start_matches("async ").strip_prefix("fn case_") else { continue };
+            let cases = cases_of(name);
+            if cases.is_empty() {
+                findings.push(format!("{}:{number}: case_ is followed by a number of two digits", source.path));
+            }
+            let unknown = cases.iter().filter(|case| !listed.contains(case));
+            findings.extend(unknown.map(|case| format!("{}:{number}: {LIST} has no case {case}", source.path)));
+            tested.extend(cases);
+        }
+    }
+    let untested = listed.iter().filter(|case| !tested.contains(case));
+    findings.extend(untested.map(|case| format!("{LIST}: case {case} has no test")));
+    none("the list of cases and the tests that bear their numbers agree", &findings);
+}
+
 #[test]
 fn migrations_are_prose_in_lower_case() {
     const KEYWORDS: [&str; 9] =

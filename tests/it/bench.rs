@@ -90,7 +90,7 @@ async fn ctrl_c_ends_it_at_once_and_leaves_nothing() {
     command.env("TMPDIR", folder.path());
     // Somewhere between the topic and the load; what is made by then differs, what is left does not.
     let ended = interrupt(command, "topics ", Duration::from_secs(2));
-    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("interrupted"), "{}", ended.stderr);
     assert_clean(&harness, &ended).await;
     let left: Vec<_> = std::fs::read_dir(folder.path()).expect("own folder").collect();
@@ -123,13 +123,13 @@ fn mistakes_have_their_exit_codes() {
         &["--duration", "2h"],
     ] {
         let ended = run("bench", usage);
-        assert_eq!(ended.status.code(), Some(2), "{usage:?}: {}", ended.stderr);
+        assert_eq!(ended.code(), Some(2), "{usage:?}: {}", ended.stderr);
     }
     let no_url = run("bench", &["emit", "--postgres", "localhost"]);
-    assert_eq!(no_url.status.code(), Some(64), "{}", no_url.stderr);
+    assert_eq!(no_url.code(), Some(64), "{}", no_url.stderr);
     let nobody = "127.0.0.1:1";
     let no_postgres = run("bench", &["emit", "--postgres", &format!("postgres://me:hunter2@{nobody}/shop")]);
-    assert_eq!(no_postgres.status.code(), Some(69), "{}", no_postgres.stderr);
+    assert_eq!(no_postgres.code(), Some(69), "{}", no_postgres.stderr);
     assert!(no_postgres.stderr.contains(&format!("can't connect to PostgreSQL at {nobody}")), "{}", no_postgres.stderr);
     assert!(!no_postgres.stderr.contains("hunter2"), "{}", no_postgres.stderr);
 }

@@ -93,13 +93,13 @@ fn marked_processes(mark: &[u8]) -> Vec<String> {
 fn a_server_that_is_not_there_is_named_with_its_exit_code() {
     let nobody = "127.0.0.1:1";
     let no_postgres = run("demo", &["--postgres", &format!("postgres://me:hunter2@{nobody}/shop")]);
-    assert_eq!(no_postgres.status.code(), Some(69), "{}", no_postgres.stderr);
+    assert_eq!(no_postgres.code(), Some(69), "{}", no_postgres.stderr);
     assert!(no_postgres.stderr.contains(&format!("can't connect to PostgreSQL at {nobody}")), "{}", no_postgres.stderr);
     assert!(!no_postgres.stderr.contains("hunter2"), "{}", no_postgres.stderr);
     let no_url = run("demo", &["--postgres", "localhost"]);
-    assert_eq!(no_url.status.code(), Some(64), "{}", no_url.stderr);
+    assert_eq!(no_url.code(), Some(64), "{}", no_url.stderr);
     let no_kafka = run("demo", &["--kafka", nobody]);
-    assert_eq!(no_kafka.status.code(), Some(69), "{}", no_kafka.stderr);
+    assert_eq!(no_kafka.code(), Some(69), "{}", no_kafka.stderr);
     assert!(no_kafka.stderr.contains(&format!("no Kafka answers at {nobody}")), "{}", no_kafka.stderr);
-    assert_eq!(run("demo", &["--rate", "0"]).status.code(), Some(2));
+    assert_eq!(run("demo", &["--rate", "0"]).code(), Some(2));
 }

@@ -88,7 +88,7 @@ async fn a_lease_is_new_until_somebody_has_looked_at_the_slot() {
     let outbox = Outbox::new(Scratch::shared(), "tenure");
     let lease = Lease::new(outbox.options.connect.clone(), outbox.options.slot.clone());
     let tenures = tokio::task::spawn_blocking(move || {
-        let mut take = || lease.take().expect("nobody has it");
+        let take = || lease.take().expect("nobody has it");
         let before = [take(), take()];
         lease.settle();
         (before, lease.take().expect("it is held"))

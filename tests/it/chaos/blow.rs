@@ -42,8 +42,22 @@ impl Blow {
         }
     }
 
+    /// Whether Postgres loses what it has not written, such as where slots stand.
+    const fn crashes_postgres(self) -> bool {
+        matches!(
+            self,
+            Self::StopPostgres(StopMode::Immediate)
+                | Self::KillPostgres
+                | Self::KillPostgresAndRelay
+                | Self::KillEverything
+        )
+    }
+
     /// Strikes, and has everything running again.
     pub(super) async fn strike(self, chaos: &mut Chaos) {
+        if self.crashes_postgres() {
+            chaos.forgive_repeats();
+        }
         match self {
             Self::KillRelay => chaos.running().kill(),
             Self::StopRelay => return stop_relay(chaos).await,

@@ -1,11 +1,8 @@
 //! Planning and applying, again and at once.
 
-use std::process::Stdio;
-
-use super::{Contracts, Ended};
+use super::{Contracts, ID};
 use crate::harness::Harness;
-
-const ID: &str = "[{name: id, logicalType: string, required: true}]";
+use crate::harness::program::Ended;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_changes_nothing_and_apply_does_what_it_said_once() {
@@ -22,21 +19,25 @@ async fn a_plan_changes_nothing_and_apply_does_what_it_said_once() {
     let placed = harness.topic("order.placed");
 
     let plan = contracts.run(&["plan"]);
-    assert_eq!(plan.code, Some(0), "{plan:?}");
+    assert_eq!(plan.code(), Some(0), "{plan:?}");
     for line in [
         format!("+ order.placed/1.0.0: register, to topic {placed}\n"),
         format!("+ topic {placed}: create, 3 partitions, retention.ms=604800000\n"),
         format!("+ topic {state}: create, cleanup.policy=compact\n"),
         "plan: 2 schema versions to register, 2 topics to create\n".to_owned(),
     ] {
-        assert!(plan.out.contains(&line), "{line}{}", plan.out);
+        assert!(plan.stdout.contains(&line), "{line}{}", plan.stdout);
     }
     assert_eq!(contracts.registered().await, [""; 0]);
     assert_eq!(harness.partitions(&placed), 0);
 
     let applied = contracts.run(&["apply"]);
-    assert_eq!(applied.code, Some(0), "{applied:?}");
-    assert!(applied.out.ends_with("applied: 2 schema versions registered, 2 topics created\n"), "{}", applied.out);
+    assert_eq!(applied.code(), Some(0), "{applied:?}");
+    assert!(
+        applied.stdout.ends_with("applied: 2 schema versions registered, 2 topics created\n"),
+        "{}",
+        applied.stdout
+    );
     assert_eq!(contracts.registered().await, ["order.placed/1.0.0 active", "order.state/1.0.0 active"]);
     assert_eq!(harness.partitions(&placed), 3);
     assert_eq!(harness.topic_property(&placed, "retention.ms").await.as_deref(), Some("604800000"));
@@ -46,9 +47,9 @@ async fn a_plan_changes_nothing_and_apply_does_what_it_said_once() {
 
     for (arguments, end) in [(["apply"], "applied: nothing to change\n"), (["plan"], "plan: nothing to change\n")] {
         let again = contracts.run(&arguments);
-        assert_eq!((again.code, again.out.ends_with(end)), (Some(0), true), "{again:?}");
-        assert!(again.out.contains("= order.placed/1.0.0: registered\n"), "{}", again.out);
-        assert!(again.out.contains(&format!("= topic {placed}: as it should be\n")), "{}", again.out);
+        assert_eq!((again.code(), again.stdout.ends_with(end)), (Some(0), true), "{again:?}");
+        assert!(again.stdout.contains("= order.placed/1.0.0: registered\n"), "{}", again.stdout);
+        assert!(again.stdout.contains(&format!("= topic {placed}: as it should be\n")), "{}", again.stdout);
     }
 }
 
@@ -60,14 +61,12 @@ async fn of_several_who_apply_at_once_one_does_it() {
     for name in ["a", "b", "c"] {
         contracts.write(&format!("{name}.yaml"), &contracts.contract(name, "1", keys, ID));
     }
-    let start = |_| {
-        contracts.command(&["apply"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
-    };
+    let start = |_| contracts.command(&["apply"]).spawn().expect("the binary starts");
     let running: Vec<_> = (0..4).map(start).collect();
     let ended: Vec<Ended> =
-        running.into_iter().map(|child| Ended::of(&child.wait_with_output().expect("it ends"))).collect();
-    assert!(ended.iter().all(|ended| ended.code == Some(0)), "{ended:?}");
-    let count = |end: &str| ended.iter().filter(|ended| ended.out.ends_with(end)).count();
+        running.into_iter().map(|child| Ended::of(child.wait_with_output().expect("it ends"))).collect();
+    assert!(ended.iter().all(|ended| ended.code() == Some(0)), "{ended:?}");
+    let count = |end: &str| ended.iter().filter(|ended| ended.stdout.ends_with(end)).count();
     assert_eq!(count("applied: 3 schema versions registered, 3 topics created\n"), 1, "{ended:?}");
     assert_eq!(count("applied: nothing to change\n"), 3, "{ended:?}");
     assert_eq!(contracts.registered().await, ["a/1 active", "b/1 active", "c/1 active"]);
@@ -79,13 +78,13 @@ async fn a_breach_of_compatibility_exits_with_65_and_nothing_is_applied() {
     let contracts = Contracts::new(&harness);
     let keys = "  customProperties: [{property: compatibility, value: full}]\n";
     contracts.write("1.yaml", &contracts.contract("order.placed", "1", keys, ID));
-    assert_eq!(contracts.run(&["apply"]).code, Some(0));
+    assert_eq!(contracts.run(&["apply"]).code(), Some(0));
 
     // An optional property may come; it is compatible in both directions.
     let optional = "[{name: id, logicalType: string, required: true}, {name: note, logicalType: string}]";
     contracts.write("2.yaml", &contracts.contract("order.placed", "2", keys, optional));
     let plan = contracts.run(&["plan"]);
-    assert_eq!(plan.code, Some(0), "{plan:?}");
+    assert_eq!(plan.code(), Some(0), "{plan:?}");
 
     // A required one may not, nor another type; and what is beside it in the folder waits.
     let required =
@@ -94,7 +93,7 @@ async fn a_breach_of_compatibility_exits_with_65_and_nothing_is_applied() {
     contracts.write("other.yaml", &contracts.contract("other", "1", "", ID));
     for command in ["plan", "apply"] {
         let refused = contracts.run(&[command]);
-        assert_eq!(refused.code, Some(65), "{refused:?}");
+        assert_eq!(refused.code(), Some(65), "{refused:?}");
         for line in [
             "! order.placed/2: refused\n",
             "type_changed: consumers of 2 can't read events of 1: /id has another type (string, and the reader takes \"integer\")\n",
@@ -102,13 +101,13 @@ async fn a_breach_of_compatibility_exits_with_65_and_nothing_is_applied() {
             "type_changed: consumers of 1 can't read events of 2: /id has another type (integer, and the reader takes \"string\")\n",
             "; 3 refused\n",
         ] {
-            assert!(refused.out.contains(line), "{line}{}", refused.out);
+            assert!(refused.stdout.contains(line), "{line}{}", refused.stdout);
         }
-        assert_eq!(refused.err, "walpost: 3 changes are refused; nothing was applied\n");
+        assert_eq!(refused.stderr, "walpost: 3 changes are refused; nothing was applied\n");
     }
     let json = contracts.run(&["plan", "--json"]);
-    assert_eq!(json.code, Some(65));
-    let report = json.json();
+    assert_eq!(json.code(), Some(65));
+    let report = json.report();
     assert_eq!((&report["may_apply"], &report["applied"]), (&false.into(), &false.into()));
     let refused = &report["versions"][1]["refused"][0];
     assert_eq!(
@@ -126,18 +125,18 @@ async fn changing_what_is_registered_is_refused_with_the_difference() {
     let contracts = Contracts::new(&harness);
     let v1 = contracts.contract("order.placed", "1", "", ID);
     contracts.write("1.yaml", &v1);
-    assert_eq!(contracts.run(&["apply"]).code, Some(0));
+    assert_eq!(contracts.run(&["apply"]).code(), Some(0));
     let changed =
         v1.replace("checkout", "warehouse").replace("logicalType: string", "logicalType: string, description: The id.");
     contracts.write("1.yaml", &changed);
     let refused = contracts.run(&["apply"]);
-    assert_eq!(refused.code, Some(65), "{refused:?}");
+    assert_eq!(refused.code(), Some(65), "{refused:?}");
     for line in [
         "immutable: ",
         "schema /properties/id/description: nothing, not \"The id.\"\n",
         "owner: \"checkout\", not \"warehouse\"\n",
     ] {
-        assert!(refused.out.contains(line), "{line}: {}", refused.out);
+        assert!(refused.stdout.contains(line), "{line}: {}", refused.stdout);
     }
     // Another way to write the same is the same.
     contracts.write(
@@ -147,12 +146,12 @@ async fn changing_what_is_registered_is_refused_with_the_difference() {
             "{required: true, name: 'id', logicalType: \"string\"}",
         ),
     );
-    assert!(contracts.run(&["apply"]).out.ends_with("applied: nothing to change\n"));
+    assert!(contracts.run(&["apply"]).stdout.ends_with("applied: nothing to change\n"));
     // Registered by hand before, with the same meaning: known as it is. An older one after a newer one is not.
     contracts.write("1.yaml", &v1);
     contracts.write("0.yaml", &contracts.contract("order.placed", "0.9", "", ID));
     let older = contracts.run(&["plan"]);
-    assert!(older.code == Some(65) && older.out.contains("version_order: 1 is registered already"), "{older:?}");
+    assert!(older.code() == Some(65) && older.stdout.contains("version_order: 1 is registered already"), "{older:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,14 +166,14 @@ async fn a_status_follows_the_file_and_a_draft_waits() {
     version("1", "active");
     version("2", "draft");
     let applied = contracts.run(&["apply"]);
-    assert!(applied.out.contains("- order.placed/2: a draft, left for later\n"), "{applied:?}");
+    assert!(applied.stdout.contains("- order.placed/2: a draft, left for later\n"), "{applied:?}");
     assert_eq!(contracts.registered().await, ["order.placed/1 active"]);
     version("1", "retired");
     version("2", "active");
     version("3", "deprecated");
     let applied = contracts.run(&["apply"]);
-    assert!(applied.out.contains("~ order.placed/1: active becomes retired\n"), "{applied:?}");
-    assert!(applied.out.ends_with("applied: 2 schema versions registered, 1 status set\n"), "{applied:?}");
+    assert!(applied.stdout.contains("~ order.placed/1: active becomes retired\n"), "{applied:?}");
+    assert!(applied.stdout.ends_with("applied: 2 schema versions registered, 1 status set\n"), "{applied:?}");
     assert_eq!(
         contracts.registered().await,
         ["order.placed/1 retired", "order.placed/2 active", "order.placed/3 deprecated"]

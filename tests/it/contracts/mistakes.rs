@@ -1,9 +1,7 @@
 //! Bad input: every mistake in every file at once, with file, line and rule, and nothing applied.
 
-use super::Contracts;
+use super::{Contracts, ID};
 use crate::harness::Harness;
-
-const ID: &str = "[{name: id, logicalType: string, required: true}]";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mistake_is_told_at_once_and_nothing_is_applied() {
@@ -57,17 +55,17 @@ async fn every_mistake_is_told_at_once_and_nothing_is_applied() {
     ];
     for command in ["plan", "apply"] {
         let refused = contracts.run(&[command]);
-        assert_eq!(refused.code, Some(65), "{refused:?}");
+        assert_eq!(refused.code(), Some(65), "{refused:?}");
         for (part, count) in expected {
-            assert_eq!(refused.err.matches(part).count(), count, "{part}\n{}", refused.err);
+            assert_eq!(refused.stderr.matches(part).count(), count, "{part}\n{}", refused.stderr);
         }
-        assert!(refused.err.contains("mistakes in the contract files; nothing was applied\n"), "{}", refused.err);
-        assert_eq!(refused.out, "");
+        assert!(refused.stderr.contains("mistakes in the contract files; nothing was applied\n"), "{}", refused.stderr);
+        assert_eq!(refused.stdout, "");
     }
     // The same for a program, with no server at hand.
     let offline = contracts.ask(&["plan", "--offline", "--json", &contracts.folder().display().to_string()]);
-    assert_eq!(offline.code, Some(65));
-    let report = offline.json();
+    assert_eq!(offline.code(), Some(65));
+    let report = offline.report();
     let mistakes = report["mistakes"].as_array().expect("there are some");
     let of_file =
         |end: &str| mistakes.iter().find(|mistake| mistake["file"].as_str().is_some_and(|file| file.ends_with(end)));
@@ -96,14 +94,14 @@ async fn files_that_contradict_each_other_are_refused() {
     to("b", &topic, 3);
     to("c", &topic.replace("shared.topic", "shared_topic"), 2);
     let refused = contracts.run(&["apply"]);
-    assert_eq!(refused.code, Some(65), "{refused:?}");
+    assert_eq!(refused.code(), Some(65), "{refused:?}");
     assert!(
-        refused.err.contains(&format!("b.yaml:10:3: topic_settings: the topic {topic} has other settings at ")),
+        refused.stderr.contains(&format!("b.yaml:10:3: topic_settings: the topic {topic} has other settings at ")),
         "{refused:?}"
     );
-    assert!(refused.err.contains("c.yaml:10:3: topic_name: Kafka does not take the topic"), "{refused:?}");
+    assert!(refused.stderr.contains("c.yaml:10:3: topic_name: Kafka does not take the topic"), "{refused:?}");
     to("b", &topic, 2);
     std::fs::remove_file(contracts.folder().join("c.yaml")).expect("it is there");
     let applied = contracts.run(&["apply"]);
-    assert!(applied.out.ends_with("applied: 2 schema versions registered, 1 topic created\n"), "{applied:?}");
+    assert!(applied.stdout.ends_with("applied: 2 schema versions registered, 1 topic created\n"), "{applied:?}");
 }

@@ -10,40 +10,23 @@ mod walk;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Harness, PATIENCE, walpost};
+use crate::harness::program::{self, Ended};
+use crate::harness::{Harness, PATIENCE};
+
+/// Properties of a payload that has an id and nothing else.
+const ID: &str = "[{name: id, logicalType: string, required: true}]";
 
 /// A folder of contract files for a test's own servers.
 pub(crate) struct Contracts<'a> {
     harness: &'a Harness,
     folder: TempDir,
-}
-
-/// How a command ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
-impl Ended {
-    fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
-    }
-
-    /// Its report, which is one line of JSON.
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
 }
 
 impl<'a> Contracts<'a> {
@@ -75,22 +58,19 @@ impl<'a> Contracts<'a> {
 
     /// `walpost contract` with these arguments, on the folder and the test's servers.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = walpost();
-        command.arg("contract").args(arguments).arg(self.folder.path());
+        let mut command = program::command("contract", arguments);
+        command.arg(self.folder.path());
         command.args(["--database-url", self.harness.url(), "--kafka", self.harness.kafka()]);
-        command.stdin(Stdio::null());
         command
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        Ended::of(&self.command(arguments).output().expect("the binary runs"))
+        Ended::of(self.command(arguments).output().expect("the binary runs"))
     }
 
     /// `walpost contract` on the database alone.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Ended {
-        let mut command = walpost();
-        command.arg("contract").args(arguments).args(["--database-url", self.harness.url()]);
-        Ended::of(&command.output().expect("the binary runs"))
+        program::run("contract", &[arguments, &["--database-url", self.harness.url()]].concat())
     }
 
     /// What is registered, as `name/version status`, in the order of registration.

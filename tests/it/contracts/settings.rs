@@ -1,9 +1,16 @@
 //! Where files, database and Kafka come from, and what is said when they are not there.
 
-use super::Contracts;
-use crate::harness::{Harness, walpost};
+use std::path::Path;
 
-const ID: &str = "[{name: id, logicalType: string, required: true}]";
+use super::{Contracts, ID};
+use crate::harness::Harness;
+use crate::harness::program::{self, Ended};
+
+/// `walpost contract` in this folder.
+fn run_in(folder: &Path, arguments: &[&str]) -> Ended {
+    let mut command = program::command("contract", arguments);
+    Ended::of(command.current_dir(folder).output().expect("the binary runs"))
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_configuration_says_where_the_servers_are_and_contracts_is_the_default_folder() {
@@ -15,24 +22,11 @@ async fn the_configuration_says_where_the_servers_are_and_contracts_is_the_defau
     let config =
         format!("[postgres]\nurl = \"{}\"\n[kafka]\nbootstrap_servers = \"{}\"\n", harness.url(), harness.kafka());
     contracts.write("walpost.toml", &config);
-    let run = |arguments: &[&str]| {
-        let output = walpost()
-            .current_dir(contracts.folder())
-            .arg("contract")
-            .args(arguments)
-            .output()
-            .expect("the binary runs");
-        (
-            output.status.code(),
-            String::from_utf8_lossy(&output.stdout).into_owned(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        )
-    };
-    let (code, out, err) = run(&["apply"]);
-    assert_eq!(code, Some(0), "{err}");
-    assert!(out.ends_with("applied: 1 schema version registered, 1 topic created\n"), "{out}");
-    let (code, out, _) = run(&["list"]);
-    assert!(code == Some(0) && out.contains("order.placed  1 "), "{out}");
+    let applied = run_in(contracts.folder(), &["apply"]);
+    assert_eq!(applied.code(), Some(0), "{applied:?}");
+    assert!(applied.stdout.ends_with("applied: 1 schema version registered, 1 topic created\n"), "{applied:?}");
+    let listed = run_in(contracts.folder(), &["list"]);
+    assert!(listed.code() == Some(0) && listed.stdout.contains("order.placed  1 "), "{listed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,29 +34,27 @@ async fn what_is_not_there_is_said_with_its_exit_code() {
     let harness = Harness::new("contract_missing").await;
     let contracts = Contracts::new(&harness);
     let none = contracts.run(&["plan"]);
-    assert_eq!(none.code, Some(64), "{none:?}");
-    assert!(none.err.contains("has no .yaml or .yml file"), "{none:?}");
+    assert_eq!(none.code(), Some(64), "{none:?}");
+    assert!(none.stderr.contains("has no .yaml or .yml file"), "{none:?}");
     let nowhere = contracts.ask(&["plan", "--offline", "no/such/folder"]);
-    assert_eq!(nowhere.code, Some(64), "{nowhere:?}");
-    assert!(nowhere.err.contains("can't read no/such/folder"), "{nowhere:?}");
+    assert_eq!(nowhere.code(), Some(64), "{nowhere:?}");
+    assert!(nowhere.stderr.contains("can't read no/such/folder"), "{nowhere:?}");
 
     contracts.write("1.yaml", &contracts.contract("order.placed", "1", "", ID));
     let empty = contracts.run(&["apply"]);
-    assert_eq!(empty.code, Some(69), "{empty:?}");
-    assert!(empty.err.contains("run walpost migrate first"), "{empty:?}");
+    assert_eq!(empty.code(), Some(69), "{empty:?}");
+    assert!(empty.stderr.contains("run walpost migrate first"), "{empty:?}");
     let folder = contracts.folder().display().to_string();
-    let run = |arguments: &[&str]| {
-        walpost().current_dir(contracts.folder()).arg("contract").args(arguments).output().expect("the binary runs")
-    };
+    let run = |arguments: &[&str]| run_in(contracts.folder(), arguments);
     let unconfigured = run(&["plan", &folder]);
-    assert_eq!(unconfigured.status.code(), Some(64), "{unconfigured:?}");
+    assert_eq!(unconfigured.code(), Some(64), "{unconfigured:?}");
     let unreachable =
         run(&["plan", &folder, "--database-url", "postgres://nobody@127.0.0.1:1/none", "--kafka", harness.kafka()]);
-    assert_eq!(unreachable.status.code(), Some(69), "{unreachable:?}");
+    assert_eq!(unreachable.code(), Some(69), "{unreachable:?}");
     // The files alone need no server.
     let offline = run(&["plan", &folder, "--offline"]);
-    assert_eq!(offline.status.code(), Some(0), "{offline:?}");
-    assert!(String::from_utf8_lossy(&offline.stdout).contains("Kafka was not asked"), "{offline:?}");
+    assert_eq!(offline.code(), Some(0), "{offline:?}");
+    assert!(offline.stdout.contains("Kafka was not asked"), "{offline:?}");
 
     harness.migrate().await;
     let role = format!("{}_reader", harness.name());
@@ -72,16 +64,12 @@ async fn what_is_not_there_is_said_with_its_exit_code() {
         Some((_, host)) => format!("postgres://{role}:r@{host}"),
         None => url,
     };
-    let output = walpost()
-        .args(["contract", "apply", &folder, "--database-url", &url, "--kafka", harness.kafka()])
-        .output()
-        .expect("it runs");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{error}");
+    let denied = run(&["apply", &folder, "--database-url", &url, "--kafka", harness.kafka()]);
+    assert_eq!(denied.code(), Some(1), "{denied:?}");
     assert!(
-        error.contains("this role may not register a schema version")
-            && error.contains("take the role that owns schema outbox"),
-        "{error}"
+        denied.stderr.contains("this role may not register a schema version")
+            && denied.stderr.contains("take the role that owns schema outbox"),
+        "{denied:?}"
     );
     harness.execute(&format!("drop owned by {role}; drop role {role}")).await;
 }

@@ -10,7 +10,7 @@ async fn a_schema_is_shown_with_all_that_is_known_of_it() {
     let harness = Harness::migrated("contract_show").await;
     let contracts = Contracts::new(&harness);
     let nothing = contracts.ask(&["list"]);
-    assert!(nothing.out.starts_with("no schema version is registered"), "{nothing:?}");
+    assert!(nothing.stdout.starts_with("no schema version is registered"), "{nothing:?}");
     let keys = "  description: An order was placed.\n  customProperties: [{property: onViolation, value: halt}]\n";
     let properties =
         "[{name: id, logicalType: string, required: true, transformSourceObjects: [shop.orders], transformLogic: id}]";
@@ -18,9 +18,9 @@ async fn a_schema_is_shown_with_all_that_is_known_of_it() {
     contracts.write("1.yaml", &(sla.to_owned() + &contracts.contract("order.placed", "1", keys, properties)));
     contracts.write("2.yaml", &(sla.to_owned() + &contracts.contract("order.placed", "2", keys, properties)));
     contracts.write("x.yaml", &contracts.contract("x", "1", "", "[]").replace("status: active", "status: deprecated"));
-    assert_eq!(contracts.run(&["apply"]).code, Some(0));
+    assert_eq!(contracts.run(&["apply"]).code(), Some(0));
     let again = contracts.run(&["apply"]);
-    assert!(again.out.ends_with("applied: nothing to change\n"), "{again:?}");
+    assert!(again.stdout.ends_with("applied: nothing to change\n"), "{again:?}");
     harness
         .execute(
             "select outbox.emit('order.placed', 'k', '{\"id\": \"1\"}'::json, version => '1'); \
@@ -31,15 +31,15 @@ async fn a_schema_is_shown_with_all_that_is_known_of_it() {
 
     let topic = harness.topic("order.placed");
     let list = contracts.ask(&["list"]);
-    assert_eq!(list.code, Some(0), "{list:?}");
+    assert_eq!(list.code(), Some(0), "{list:?}");
     let lines: Vec<Vec<&str>> = list
-        .out
+        .stdout
         .lines()
         .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
         .collect();
-    assert_eq!(lines[1], ["order.placed", "1, 2", &topic, "checkout", "5 s"], "{}", list.out);
-    assert_eq!(lines[2][..2], ["x", "1 (deprecated)"], "{}", list.out);
-    let report = contracts.ask(&["list", "--json"]).json();
+    assert_eq!(lines[1], ["order.placed", "1, 2", &topic, "checkout", "5 s"], "{}", list.stdout);
+    assert_eq!(lines[2][..2], ["x", "1 (deprecated)"], "{}", list.stdout);
+    let report = contracts.ask(&["list", "--json"]).report();
     let schema = &report["schemas"][0];
     assert_eq!(
         (&schema["name"], &schema["owner"], &schema["topic"]),
@@ -47,7 +47,7 @@ async fn a_schema_is_shown_with_all_that_is_known_of_it() {
     );
     assert_eq!(schema["versions"][1]["version"], "2");
 
-    let shown = contracts.ask(&["show", "order.placed", "--json"]).json();
+    let shown = contracts.ask(&["show", "order.placed", "--json"]).report();
     assert_eq!((&shown["version"], &shown["description"]), (&json!("2"), &json!("An order was placed.")));
     assert_eq!((&shown["sla"]["freshness_seconds"], &shown["on_violation"]), (&json!(5), &json!("halt")));
     assert_eq!(
@@ -68,7 +68,7 @@ async fn a_schema_is_shown_with_all_that_is_known_of_it() {
     assert_eq!(last["last_headers"], json!({"producer": "checkout-7"}));
 
     let text = contracts.ask(&["show", "order.placed", "1"]);
-    assert_eq!(text.code, Some(0), "{text:?}");
+    assert_eq!(text.code(), Some(0), "{text:?}");
     for line in [
         "order.placed/1 (active, registered ",
         "  An order was placed.\n",
@@ -79,15 +79,15 @@ async fn a_schema_is_shown_with_all_that_is_known_of_it() {
         "lineage         /id from shop.orders by id\n",
         "emitted         1: 2 events, 11 bytes, from ",
     ] {
-        assert!(text.out.contains(line), "{line}{}", text.out);
+        assert!(text.stdout.contains(line), "{line}{}", text.stdout);
     }
     for (arguments, name) in
         [(&["show", "order.paid"][..], "order.paid"), (&["show", "order.placed", "3"], "order.placed/3")]
     {
         let unknown = contracts.ask(arguments);
-        assert_eq!(unknown.code, Some(1));
+        assert_eq!(unknown.code(), Some(1));
         assert!(
-            unknown.err.contains(&format!("{name} is not registered; walpost contract list shows what is")),
+            unknown.stderr.contains(&format!("{name} is not registered; walpost contract list shows what is")),
             "{unknown:?}"
         );
     }

@@ -1,9 +1,7 @@
 //! Topics: altered, found, refused.
 
-use super::Contracts;
-use crate::harness::{Harness, walpost};
-
-const ID: &str = "[{name: id, logicalType: string, required: true}]";
+use super::{Contracts, ID};
+use crate::harness::{Harness, program};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_with_other_settings_is_altered_and_the_rest_of_it_stays() {
@@ -21,27 +19,27 @@ async fn a_topic_with_other_settings_is_altered_and_the_rest_of_it_stays() {
     contracts.write("1.yaml", &contracts.contract("order.placed", "1", &keys(2000, 2), ID));
     let plan = contracts.run(&["plan"]);
     assert!(
-        plan.out.contains(&format!("~ topic {topic}: partitions 1 become 2, retention.ms 1000 becomes 2000\n")),
+        plan.stdout.contains(&format!("~ topic {topic}: partitions 1 become 2, retention.ms 1000 becomes 2000\n")),
         "{plan:?}"
     );
-    assert!(plan.out.contains("warning: 1 to 2 partitions: keys move to other partitions"), "{plan:?}");
+    assert!(plan.stdout.contains("warning: 1 to 2 partitions: keys move to other partitions"), "{plan:?}");
     let applied = contracts.run(&["apply"]);
-    assert!(applied.out.ends_with("applied: 1 schema version registered, 1 topic altered\n"), "{applied:?}");
+    assert!(applied.stdout.ends_with("applied: 1 schema version registered, 1 topic altered\n"), "{applied:?}");
     assert_eq!(harness.partitions(&topic), 2);
     for (name, value) in [("retention.ms", "2000"), ("segment.ms", "777000")] {
         assert_eq!(harness.topic_property(&topic, name).await.as_deref(), Some(value), "{name}");
     }
-    assert!(contracts.run(&["apply"]).out.ends_with("applied: nothing to change\n"));
+    assert!(contracts.run(&["apply"]).stdout.ends_with("applied: nothing to change\n"));
 
     // A new version with other settings alters it; Kafka takes no partition away.
     contracts.write("2.yaml", &contracts.contract("order.placed", "2", &keys(3000, 2), ID));
-    assert_eq!(contracts.run(&["apply"]).code, Some(0));
+    assert_eq!(contracts.run(&["apply"]).code(), Some(0));
     assert_eq!(harness.topic_property(&topic, "retention.ms").await.as_deref(), Some("3000"));
     contracts.write("3.yaml", &contracts.contract("order.placed", "3", &keys(3000, 1), ID));
     let refused = contracts.run(&["apply"]);
-    assert_eq!(refused.code, Some(65));
+    assert_eq!(refused.code(), Some(65));
     assert!(
-        refused.out.contains("topic: it has 2 partitions, and Kafka takes none away; the contract says 1\n"),
+        refused.stdout.contains("topic: it has 2 partitions, and Kafka takes none away; the contract says 1\n"),
         "{refused:?}"
     );
     assert_eq!(contracts.registered().await, ["order.placed/1 active", "order.placed/2 active"]);
@@ -66,11 +64,12 @@ async fn what_kafka_does_not_take_is_refused_before_anything_is_done() {
         contracts.write("wrong.yaml", &contracts.contract("b.wrong", "1", keys, ID));
         for command in ["plan", "apply"] {
             let refused = contracts.run(&[command]);
-            assert_eq!(refused.code, Some(65), "{refused:?}");
+            assert_eq!(refused.code(), Some(65), "{refused:?}");
             let head = format!("    topic: Kafka refused to create the topic {}", harness.topic("b.wrong"));
-            assert!(refused.out.contains(&head) && refused.out.contains(reason), "{refused:?}");
+            assert!(refused.stdout.contains(&head) && refused.stdout.contains(reason), "{refused:?}");
             assert!(
-                refused.out.contains("/wrong.yaml:10:3\n") && refused.out.contains("1 topic to create; 1 refused\n"),
+                refused.stdout.contains("/wrong.yaml:10:3\n")
+                    && refused.stdout.contains("1 topic to create; 1 refused\n"),
                 "{refused:?}"
             );
         }
@@ -89,8 +88,8 @@ async fn topics_of_an_apply_that_died_are_found_as_they_should_be() {
     let topic = harness.topic("order.placed");
     harness.create_topic(&topic, 2, &[]).await;
     let plan = contracts.run(&["plan"]);
-    assert!(plan.out.contains(&format!("= topic {topic}: as it should be\n")), "{plan:?}");
-    assert!(contracts.run(&["apply"]).out.ends_with("applied: 1 schema version registered\n"));
+    assert!(plan.stdout.contains(&format!("= topic {topic}: as it should be\n")), "{plan:?}");
+    assert!(contracts.run(&["apply"]).stdout.ends_with("applied: 1 schema version registered\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,12 +100,11 @@ async fn without_kafka_nothing_is_registered_and_the_lock_is_given_back() {
     // A port that nobody listens on: it was free a moment ago, and is not given to another so soon.
     let port =
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
-    let mut command = walpost();
-    command.args(["contract", "apply", "--database-url", harness.url(), "--kafka", &format!("127.0.0.1:{port}")]);
-    let output = command.arg(contracts.folder()).output().expect("the binary runs");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(69), "{error}");
-    assert!(error.contains(&format!("Kafka at 127.0.0.1:{port} did not answer within 15 s")), "{error}");
+    let kafka = format!("127.0.0.1:{port}");
+    let folder = contracts.folder().display().to_string();
+    let refused = program::run("contract", &["apply", &folder, "--database-url", harness.url(), "--kafka", &kafka]);
+    assert_eq!(refused.code(), Some(69), "{refused:?}");
+    assert!(refused.stderr.contains(&format!("Kafka at {kafka} did not answer within 15 s")), "{refused:?}");
     assert_eq!(contracts.registered().await, [""; 0]);
-    assert_eq!(contracts.run(&["apply"]).code, Some(0));
+    assert_eq!(contracts.run(&["apply"]).code(), Some(0));
 }

@@ -2,7 +2,7 @@
 
 use walpost::sandbox::KafkaOptions;
 
-use super::{Desk, produce, refused};
+use super::{Desk, counts, produce, refused, staying};
 use crate::harness::{Harness, config};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,21 +32,21 @@ async fn a_topic_that_may_not_be_written_keeps_its_letters_and_no_others() {
     let properties = format!("properties = {{ {} }}\n[http]", properties.join(", "));
     let desk = Desk::with(&config(&harness, "").replace("[http]", &properties));
     let ended = desk.redrive(&["--all"]);
-    assert_eq!((ended.code, ended.counts()), (Some(65), [1, 1, 0]), "{ended:?}");
-    assert_eq!(ended.staying(), [("0/0".to_owned(), "not_authorized".to_owned())]);
+    assert_eq!((ended.code(), counts(&ended)), (Some(65), [1, 1, 0]), "{ended:?}");
+    assert_eq!(staying(&ended), [("0/0".to_owned(), "not_authorized".to_owned())]);
     assert_eq!(harness.consume(&topics[0], 1).await.len(), 1);
 
     let kafka = harness.own_kafka();
     kafka.acl(&[&denied[..], &["Write", "--topic", "walpost.redriven"]].concat()).await.expect("ACLs are kept");
     produce(&harness, &letters, Some("{}"), &refused("order.placed", "3", "not_authorized", &topics[0]));
     let ended = desk.redrive(&["--all"]);
-    assert_eq!(ended.code, Some(69), "{ended:?}");
-    assert!(ended.err.contains("needs the topic walpost.redriven"), "{ended:?}");
+    assert_eq!(ended.code(), Some(69), "{ended:?}");
+    assert!(ended.stderr.contains("needs the topic walpost.redriven"), "{ended:?}");
     assert_eq!(harness.consume(&topics[0], 1).await.len(), 1, "nothing is published that can't be marked");
 
     let kafka = harness.own_kafka();
     kafka.acl(&[&denied[..], &["Read", "--topic", &letters]].concat()).await.expect("ACLs are kept");
     let ended = desk.run(&["list"]);
-    assert_eq!(ended.code, Some(69), "{ended:?}");
-    assert!(ended.err.contains("does not allow this client to read topic"), "{ended:?}");
+    assert_eq!(ended.code(), Some(69), "{ended:?}");
+    assert!(ended.stderr.contains("does not allow this client to read topic"), "{ended:?}");
 }

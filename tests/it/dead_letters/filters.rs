@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{Desk, produce, refused};
+use super::{Desk, counts, produce, refused};
 use crate::harness::Harness;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,14 +35,17 @@ async fn letters_are_meant_by_contract_code_time_and_id() {
     assert_eq!(found(&["--until", "1h"]).len(), 0);
     assert_eq!(found(&["--limit", "2"]), ["0/3", "0/4"]);
     let text = desk.run(&["list", "--limit", "2"]);
-    assert!(text.out.contains("the newest 2 of 5") && text.out.contains("2 too_large, 3 unknown_topic"), "{text:?}");
+    assert!(
+        text.stdout.contains("the newest 2 of 5") && text.stdout.contains("2 too_large, 3 unknown_topic"),
+        "{text:?}"
+    );
 
-    let counts = |arguments: &[&str]| desk.redrive(arguments).counts();
-    assert_eq!(counts(&["--until", "1h"]), [0, 0, 0]);
-    assert_eq!(counts(&["--contract", "order.paid", "--code", "unknown_topic"]), [2, 0, 0]);
-    assert_eq!(counts(&["0/0", "0/3"]), [1, 0, 1]);
-    assert_eq!(counts(&["--code", "too_large"]), [1, 0, 1]);
-    assert_eq!(counts(&["--all"]), [1, 0, 4]);
+    let redriven = |arguments: &[&str]| counts(&desk.redrive(arguments));
+    assert_eq!(redriven(&["--until", "1h"]), [0, 0, 0]);
+    assert_eq!(redriven(&["--contract", "order.paid", "--code", "unknown_topic"]), [2, 0, 0]);
+    assert_eq!(redriven(&["0/0", "0/3"]), [1, 0, 1]);
+    assert_eq!(redriven(&["--code", "too_large"]), [1, 0, 1]);
+    assert_eq!(redriven(&["--all"]), [1, 0, 4]);
     let ids = |records: &[crate::harness::Received]| {
         records.iter().map(|record| record.header("id").unwrap_or_default().to_owned()).collect::<Vec<_>>()
     };
@@ -59,8 +62,8 @@ async fn a_letter_is_shown_whole_as_text_or_as_digits() {
     headers.push(("raw", &[0xFF, 0x00]));
     produce(&harness, &letters, Some("{\n  \"a\": \"\u{1b}[2J\"\n}"), &headers);
     let shown = desk.run(&["show", "0/0"]);
-    assert_eq!(shown.code, Some(0), "{shown:?}");
-    let lines: Vec<_> = shown.out.lines().filter(|line| !line.starts_with("time ")).collect();
+    assert_eq!(shown.code(), Some(0), "{shown:?}");
+    let lines: Vec<_> = shown.stdout.lines().filter(|line| !line.starts_with("time ")).collect();
     expect![[r#"
         0/0 no_topic (open)
         reason    why
@@ -81,13 +84,13 @@ async fn a_letter_is_shown_whole_as_text_or_as_digits() {
         header    raw: hex ff00
         value     {\n  "a": "\u{1b}[2J"\n}"#]]
     .assert_eq(&lines.join("\n"));
-    let report = desk.run(&["show", "0/0", "--json"]).json();
+    let report = desk.run(&["show", "0/0", "--json"]).report();
     assert_eq!(
         (&report["key"]["text"], &report["headers"][8]["value"]["hex"]),
         (&"k".into(), &"ff00".into()),
         "{report}"
     );
     assert_eq!(report["value"]["text"], "{\n  \"a\": \"\u{1b}[2J\"\n}");
-    let report = desk.run(&["show", "0/0", "--json", "--hex"]).json();
+    let report = desk.run(&["show", "0/0", "--json", "--hex"]).report();
     assert_eq!(report["key"]["hex"], "6b");
 }

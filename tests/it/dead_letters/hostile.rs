@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{Desk, produce, refused};
+use super::{Desk, produce, refused, staying};
 use crate::harness::Harness;
 
 type Headers<'a> = Vec<(&'a str, &'a [u8])>;
@@ -44,8 +44,8 @@ async fn what_no_relay_wrote_stays_with_its_reason_and_holds_up_no_other() {
     }
 
     let ended = desk.redrive(&["--all"]);
-    assert_eq!(ended.code, Some(65), "{ended:?}");
-    let stays: Vec<String> = ended.staying().into_iter().map(|(letter, code)| format!("{letter} {code}\n")).collect();
+    assert_eq!(ended.code(), Some(65), "{ended:?}");
+    let stays: Vec<String> = staying(&ended).into_iter().map(|(letter, code)| format!("{letter} {code}\n")).collect();
     expect![[r#"
         0/0 not_a_dead_letter
         0/1 not_a_dead_letter
@@ -64,11 +64,11 @@ async fn what_no_relay_wrote_stays_with_its_reason_and_holds_up_no_other() {
     assert_eq!(harness.consume(&topic, 2).await.len(), 2);
 
     let listed = desk.run(&["list"]);
-    assert_eq!(listed.code, Some(0), "{listed:?}");
-    assert!(!listed.out.contains('\u{1b}') && listed.out.len() < 20_000, "{listed:?}");
+    assert_eq!(listed.code(), Some(0), "{listed:?}");
+    assert!(!listed.stdout.contains('\u{1b}') && listed.stdout.len() < 20_000, "{listed:?}");
     for number in 0..records.len() {
         let shown = desk.run(&["show", &format!("0/{number}")]);
-        assert!(shown.code == Some(0) && !shown.out.contains('\u{1b}'), "{number}");
+        assert!(shown.code() == Some(0) && !shown.stdout.contains('\u{1b}'), "{number}");
     }
     assert_eq!(desk.list(&[])["letters"][0]["code"], serde_json::Value::Null);
 }

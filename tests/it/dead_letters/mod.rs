@@ -7,8 +7,8 @@ mod hostile;
 mod once;
 mod redrive;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
@@ -18,45 +18,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Harness, Relay, config, walpost};
+use crate::harness::program::{self, Ended};
+use crate::harness::{Harness, Relay, config};
 
 /// The commands with a test's configuration.
 struct Desk {
     folder: TempDir,
-}
-
-/// How a command ended.
-#[derive(Debug)]
-struct Ended {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Ended {
-    fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
-    }
-
-    /// Its report, which is one line of JSON.
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// How many letters were redriven, how many stay, and how many had been redriven before.
-    fn counts(&self) -> [u64; 3] {
-        let report = self.json();
-        ["redriven", "stay", "redriven_before"].map(|key| report[key].as_u64().expect("a count"))
-    }
-
-    /// Letters that stay, with their codes.
-    fn staying(&self) -> Vec<(String, String)> {
-        let report = self.json();
-        let stays = report["staying_letters"].as_array().expect("a list").iter();
-        let text = |value: &Value| value.as_str().expect("text").to_owned();
-        stays.map(|stay| (text(&stay["letter"]), text(&stay["code"]))).collect()
-    }
 }
 
 impl Desk {
@@ -71,14 +38,13 @@ impl Desk {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = walpost();
-        command.arg("dead-letter").args(arguments).arg("--config").arg(self.folder.path().join("walpost.toml"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = program::command("dead-letter", arguments);
+        command.arg("--config").arg(self.folder.path().join("walpost.toml"));
         command
     }
 
     fn run(&self, arguments: &[&str]) -> Ended {
-        Ended::of(&self.command(arguments).output().expect("the binary runs"))
+        Ended::of(self.command(arguments).output().expect("the binary runs"))
     }
 
     fn redrive(&self, arguments: &[&str]) -> Ended {
@@ -87,8 +53,8 @@ impl Desk {
 
     fn list(&self, arguments: &[&str]) -> Value {
         let ended = self.run(&[&["list", "--json"], arguments].concat());
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        ended.json()
+        assert_eq!(ended.code(), Some(0), "{ended:?}");
+        ended.report()
     }
 
     /// Starts a redrive of everything, and waits until its first transaction is committed.
@@ -116,11 +82,24 @@ impl Redriving {
     }
 
     fn end(mut self) -> Ended {
-        let mut err = String::new();
-        while self.lines.read_line(&mut err).expect("it writes UTF-8") > 0 {}
-        let ended = Ended::of(&self.child.wait_with_output().expect("it can be waited for"));
-        Ended { err, ..ended }
+        let mut stderr = String::new();
+        self.lines.read_to_string(&mut stderr).expect("it writes UTF-8");
+        Ended { stderr, ..Ended::of(self.child.wait_with_output().expect("it can be waited for")) }
     }
+}
+
+/// How many letters a redrive has redriven, how many stay, and how many had been redriven before.
+fn counts(ended: &Ended) -> [u64; 3] {
+    let report = ended.report();
+    ["redriven", "stay", "redriven_before"].map(|key| report[key].as_u64().expect("a count"))
+}
+
+/// Letters that stay, with their codes.
+fn staying(ended: &Ended) -> Vec<(String, String)> {
+    let report = ended.report();
+    let stays = report["staying_letters"].as_array().expect("a list").iter();
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    stays.map(|stay| (text(&stay["letter"]), text(&stay["code"]))).collect()
 }
 
 /// A row that no registration is behind.

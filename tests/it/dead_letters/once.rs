@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rustix::process::Signal;
 
-use super::{Desk, refuse};
+use super::{Desk, counts, refuse};
 use crate::harness::Harness;
 
 /// Several transactions' worth.
@@ -37,8 +37,8 @@ async fn case_29_redrives_that_are_killed_in_the_middle_leave_no_letter_out_and_
         redriving.end();
     }
     let ended = desk.redrive(&["--all"]);
-    let [redriven, stays, before] = ended.counts();
-    assert_eq!((ended.code, stays), (Some(0), 0), "{ended:?}");
+    let [redriven, stays, before] = counts(&ended);
+    assert_eq!((ended.code(), stays), (Some(0), 0), "{ended:?}");
     assert!(redriven > 0 && before > 0, "no run was killed in the middle: {redriven} and {before}");
     assert_eq!(redriven + before, LETTERS as u64);
     assert_once(&harness, &harness.topic("order.lost")).await;
@@ -55,13 +55,13 @@ async fn of_two_redrives_at_once_the_second_takes_over_and_the_first_writes_noth
     // Held where it is, most likely with a transaction open.
     first.signal(Signal::STOP);
     let second = desk.redrive(&["--all"]);
-    let [redriven, _, before] = second.counts();
-    assert_eq!(second.code, Some(0), "{second:?}");
+    let [redriven, _, before] = counts(&second);
+    assert_eq!(second.code(), Some(0), "{second:?}");
     assert!(redriven > 0 && before > 0 && redriven + before == LETTERS as u64, "{redriven} and {before}");
     first.signal(Signal::CONT);
     let first = first.end();
-    assert_eq!(first.code, Some(69), "{first:?}");
-    assert!(first.err.contains("another command took over"), "{first:?}");
+    assert_eq!(first.code(), Some(69), "{first:?}");
+    assert!(first.stderr.contains("another command took over"), "{first:?}");
     assert_once(&harness, &harness.topic("order.lost")).await;
     assert_eq!(relay.terminate().await.code(), Some(0));
 }

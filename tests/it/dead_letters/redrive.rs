@@ -3,7 +3,7 @@
 use rdkafka::admin::AdminOptions;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{Desk, refuse};
+use super::{Desk, counts, refuse, staying};
 use crate::harness::{Harness, Received, Relay};
 use crate::refusals::admin;
 
@@ -23,18 +23,18 @@ async fn case_29_a_letter_goes_to_its_topic_once_when_its_schema_is_registered()
     // Nothing is mended yet.
     for arguments in [&["--all"][..], &["--all", "--dry-run"]] {
         let ended = desk.redrive(arguments);
-        assert_eq!((ended.code, ended.counts()), (Some(65), [0, 3, 0]), "{ended:?}");
-        assert!(ended.staying().iter().all(|(_, code)| code == "unknown_schema"), "{ended:?}");
-        assert!(ended.err.contains("3 dead letters stay in topic"), "{ended:?}");
+        assert_eq!((ended.code(), counts(&ended)), (Some(65), [0, 3, 0]), "{ended:?}");
+        assert!(staying(&ended).iter().all(|(_, code)| code == "unknown_schema"), "{ended:?}");
+        assert!(ended.stderr.contains("3 dead letters stay in topic"), "{ended:?}");
     }
 
     harness.register("order.lost").await;
     let dry = desk.redrive(&["--all", "--dry-run"]);
-    assert_eq!((dry.code, dry.counts()), (Some(0), [3, 0, 0]), "{dry:?}");
+    assert_eq!((dry.code(), counts(&dry)), (Some(0), [3, 0, 0]), "{dry:?}");
     assert_eq!(harness.partitions(&topic), 0, "a dry run makes no topic");
     let ended = desk.redrive(&["--all"]);
-    assert_eq!((ended.code, ended.counts()), (Some(0), [3, 0, 0]), "{ended:?}");
-    assert_eq!(ended.json()["redriven_letters"][0]["schema_version"], "order.lost/1");
+    assert_eq!((ended.code(), counts(&ended)), (Some(0), [3, 0, 0]), "{ended:?}");
+    assert_eq!(ended.report()["redriven_letters"][0]["schema_version"], "order.lost/1");
 
     // One that goes the straight way shows how it would have been.
     harness.register("order.known").await;
@@ -57,9 +57,9 @@ async fn case_29_a_letter_goes_to_its_topic_once_when_its_schema_is_registered()
     }
 
     let again = desk.redrive(&["--all"]);
-    assert_eq!((again.code, again.counts()), (Some(0), [0, 0, 3]), "{again:?}");
+    assert_eq!((again.code(), counts(&again)), (Some(0), [0, 0, 3]), "{again:?}");
     let one = desk.redrive(&["0/0"]);
-    assert_eq!((one.code, one.counts()), (Some(0), [0, 0, 1]), "{one:?}");
+    assert_eq!((one.code(), counts(&one)), (Some(0), [0, 0, 1]), "{one:?}");
     assert_eq!(harness.consume(&topic, 3).await.len(), 3);
     let listed = desk.list(&["--state", "redriven"]);
     assert_eq!((&listed["matching"], &listed["redriven"]), (&3.into(), &3.into()), "{listed}");
@@ -77,7 +77,7 @@ async fn letters_of_a_topic_that_was_made_again_are_others() {
         drop(refuse(&harness, &schema, 2).await);
         harness.register(&schema).await;
         let ended = desk.redrive(&["--all"]);
-        assert_eq!((ended.code, ended.counts()), (Some(0), [2, 0, 0]), "{ended:?}");
+        assert_eq!((ended.code(), counts(&ended)), (Some(0), [2, 0, 0]), "{ended:?}");
         assert_eq!(harness.consume(&harness.topic(&schema), 2).await.len(), 2);
         if round == 1 {
             harness.delete_topic(&letters).await;
@@ -92,12 +92,12 @@ async fn marks_of_letters_that_have_expired_are_taken_away() {
     let (desk, letters) = (Desk::new(&harness), harness.topic("dead-letter"));
     drop(refuse(&harness, "order.lost", 3).await);
     harness.register("order.lost").await;
-    assert_eq!(desk.redrive(&["--all"]).counts(), [3, 0, 0]);
+    assert_eq!(counts(&desk.redrive(&["--all"])), [3, 0, 0]);
     let mut before = TopicPartitionList::new();
     before.add_partition_offset(&letters, 0, Offset::Offset(2)).expect("a valid offset");
     admin(&harness).delete_records(&before, &AdminOptions::new()).await.expect("kafka answers");
     let ended = desk.redrive(&["--all"]);
-    assert_eq!((ended.code, ended.counts()), (Some(0), [0, 0, 1]), "{ended:?}");
+    assert_eq!((ended.code(), counts(&ended)), (Some(0), [0, 0, 1]), "{ended:?}");
     let key = format!("{letters}/0/");
     let ours = move |records: &[Received]| {
         records.iter().filter(|record| record.key_text().is_some_and(|found| found.starts_with(&key))).count()
@@ -122,9 +122,9 @@ async fn case_29_letters_of_a_relay_that_delivers_exactly_once() {
     harness.execute(&super::insert("order.lost", 3)).await;
     harness.consume(&harness.topic("dead-letter"), 3).await;
     harness.register("order.lost").await;
-    for counts in [[3, 0, 0], [0, 0, 3]] {
+    for expected in [[3, 0, 0], [0, 0, 3]] {
         let ended = desk.redrive(&["--all"]);
-        assert_eq!((ended.code, ended.counts()), (Some(0), counts), "{ended:?}");
+        assert_eq!((ended.code(), counts(&ended)), (Some(0), expected), "{ended:?}");
     }
     assert_eq!(harness.consume(&topic, 3).await.len(), 3);
     assert_eq!(relay.terminate().await.code(), Some(0));
@@ -135,22 +135,22 @@ async fn what_is_not_there_is_said_and_what_is_not_meant_is_not_done() {
     let harness = Harness::migrated("redrive_nothing").await;
     let desk = Desk::new(&harness);
     let listed = desk.run(&["list"]);
-    assert_eq!(listed.code, Some(0), "no dead-letter topic is no dead letters: {listed:?}");
-    assert!(listed.out.starts_with("no such dead letter"), "{listed:?}");
+    assert_eq!(listed.code(), Some(0), "no dead-letter topic is no dead letters: {listed:?}");
+    assert!(listed.stdout.starts_with("no such dead letter"), "{listed:?}");
     let ended = desk.redrive(&["--all"]);
-    assert_eq!((ended.code, ended.counts()), (Some(0), [0, 0, 0]), "{ended:?}");
+    assert_eq!((ended.code(), counts(&ended)), (Some(0), [0, 0, 0]), "{ended:?}");
     for arguments in [&["show", "0/7"][..], &["redrive", "0/7"]] {
         let ended = desk.run(arguments);
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.err.contains("there is no dead letter 0/7"), "{ended:?}");
+        assert_eq!(ended.code(), Some(1), "{ended:?}");
+        assert!(ended.stderr.contains("there is no dead letter 0/7"), "{ended:?}");
     }
     for arguments in
         [&["redrive"][..], &["redrive", "--all", "--code", "no_topic"], &["redrive", "x"], &["list", "--code", "x"]]
     {
         let ended = desk.run(arguments);
-        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert_eq!(ended.code(), Some(2), "{ended:?}");
     }
     let ended = desk.run(&["list", "--kafka", "127.0.0.1:1"]);
-    assert_eq!(ended.code, Some(69), "{ended:?}");
-    assert!(ended.err.contains("did not answer"), "{ended:?}");
+    assert_eq!(ended.code(), Some(69), "{ended:?}");
+    assert!(ended.stderr.contains("did not answer"), "{ended:?}");
 }

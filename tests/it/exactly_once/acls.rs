@@ -2,7 +2,7 @@
 
 use walpost::sandbox::KafkaOptions;
 
-use super::exact_with;
+use super::{POSITIONS, exact_with};
 use crate::harness::{Harness, Relay};
 use crate::lifecycle::{SCHEMA, emit, published};
 
@@ -28,7 +28,7 @@ async fn a_relay_without_its_transactional_id_or_its_topic_ends_and_says_so() {
     assert!(relay.log().contains(&format!("does not allow this client the transactional id {id}")), "{}", relay.log());
     harness.own_kafka().acl(&[&["--remove", "--force"], &on_id[..]].concat()).await.expect("ACLs are kept");
 
-    let on_topic = [&denied[..], &["Read", "--topic", "walpost.positions"]].concat();
+    let on_topic = [&denied[..], &["Read", "--topic", POSITIONS]].concat();
     harness.own_kafka().acl(&[&["--add"], &on_topic[..]].concat()).await.expect("ACLs are kept");
     let mut relay = Relay::start_with(&config);
     assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
@@ -74,7 +74,7 @@ async fn what_may_not_be_written_goes_to_the_dead_letters_and_the_rest_goes_on()
     };
     relay.wait_for("a dead letter and the record after it", refused).await;
 
-    deny_writes(&mut harness, "walpost.positions").await;
+    deny_writes(&mut harness, POSITIONS).await;
     harness.execute("select outbox.emit('order.placed', 'k', '3')").await;
     assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
     assert!(relay.log().contains("needs the topic walpost.positions"), "{}", relay.log());

@@ -6,12 +6,12 @@ use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rustix::process::Signal;
 
-use super::{exact, exact_with, ready};
+use super::{POSITIONS, exact, exact_with, ready};
+use walpost::sandbox::KafkaOptions;
+
 use crate::harness::{Harness, PATIENCE, Relay, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
 use crate::setup::{ended_with, walpost_with};
-
-const POSITIONS: &str = "walpost.positions";
 
 /// A producer with this transactional id that has taken it.
 pub(super) async fn producer(harness: &Harness, id: &str) -> BaseProducer {
@@ -49,7 +49,7 @@ pub(super) async fn commit(producer: BaseProducer) -> BaseProducer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_whose_transactional_id_was_taken_ends_and_says_so() {
+async fn case_19_a_relay_whose_transactional_id_was_taken_ends_and_says_so() {
     let harness = Harness::new("exact fenced").await;
     prepare(&harness).await;
     let mut relay = ready(&harness).await;
@@ -132,9 +132,10 @@ async fn a_position_that_another_relays_transaction_hides_is_waited_for() {
 /// It has taken the transactional id and waits for Kafka's word when it loses the slot: what it hears later is about another's work.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_loses_the_slot_while_it_reads_its_position_begins_again_with_that_of_the_one_that_took_over() {
-    let harness = Harness::new("exact withdrawn").await;
+    let harness = Harness::with_own_kafka("exact withdrawn", KafkaOptions::default()).await;
     prepare(&harness).await;
     harness.execute(&emit("w0-0", 0, 100)).await;
+    harness.create_topic(POSITIONS, 1, &[("cleanup.policy", "compact")]).await;
     let other = producer(&harness, &format!("other-{}", harness.name())).await;
     other.begin_transaction().expect("a transaction");
     position(&other, "other", Some("{}"));
@@ -143,6 +144,11 @@ async fn a_relay_that_loses_the_slot_while_it_reads_its_position_begins_again_wi
         other
     });
     let other = other.await.expect("flushing does not panic");
+    // Only a record of its own key behind that is waited for.
+    let hand = producer(&harness, &format!("hand-{}", harness.name())).await;
+    hand.begin_transaction().expect("a transaction");
+    position(&hand, &format!("exact/{}", harness.name()), None);
+    commit(hand).await;
 
     let mut first = Relay::start_with(&exact(&harness, ""));
     first.wait_for_log("waiting for a transaction of another relay to end").await;
@@ -211,7 +217,7 @@ async fn a_position_of_another_cluster_fences_nobody() {
     assert_eq!(second.exit().await.code(), Some(64), "{}", second.log());
     assert!(second.log().contains("give this relay another [relay] name"), "{}", second.log());
     let adopt = ended_with(&exact(&harness, ""), "slot adopt --forget-position");
-    assert_eq!(adopt.status.code(), Some(64), "{}", adopt.stderr);
+    assert_eq!(adopt.code(), Some(64), "{}", adopt.stderr);
     assert!(adopt.stderr.contains("on the Postgres cluster 1"), "{}", adopt.stderr);
 }
 

@@ -8,7 +8,7 @@ use rdkafka::producer::Producer;
 use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
 
 use super::fencing::{commit, position, producer};
-use super::{exact, ready};
+use super::{POSITIONS, exact, ready};
 use crate::harness::{Harness, Received, Relay, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
 use crate::setup::walpost_with;
@@ -97,7 +97,7 @@ async fn positions_that_are_lost_are_noticed_and_one_that_was_taken_back_is_not(
     let slot = format!("from pg_replication_slots where slot_name = '{}'", harness.name());
     harness.wait_for(&format!("select confirmed_flush_lsn >= '{end}' {slot}")).await;
     relay.kill();
-    harness.delete_topic("walpost.positions").await;
+    harness.delete_topic(POSITIONS).await;
     let slot = confirmed(&harness).await;
     let mut relay = Relay::start_with(&exact(&harness, ""));
     assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
@@ -116,7 +116,7 @@ async fn positions_that_are_lost_are_noticed_and_one_that_was_taken_back_is_not(
     let mut relay = Relay::start_with(&at_least_once);
     harness.wait_for(&noted.replace("is not null", "is null")).await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
-    harness.delete_topic("walpost.positions").await;
+    harness.delete_topic(POSITIONS).await;
     let _relay = ready(&harness).await;
     Verdict::of(&harness, SCHEMA).await.assert_sound();
 }

@@ -9,7 +9,7 @@ use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_killed_again_and_again_under_load_repeats_nothing() {
+async fn case_11_a_relay_killed_again_and_again_under_load_repeats_nothing() {
     let harness = Harness::new("exact killed").await;
     prepare(&harness).await;
     let (mut seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 17);

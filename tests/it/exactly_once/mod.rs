@@ -10,6 +10,9 @@ mod steady;
 use crate::harness::{Harness, Relay, config};
 use crate::lifecycle::named;
 
+/// The topic of positions.
+const POSITIONS: &str = "walpost.positions";
+
 /// The configuration of a relay that delivers exactly once. All of a test's relays have one name, as those that take over from one
 /// another do; `further` are keys of `[relay]`.
 pub(crate) fn exact(harness: &Harness, further: &str) -> String {

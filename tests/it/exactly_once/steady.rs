@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use super::{exact, ready};
+use super::{POSITIONS, exact, ready};
 use crate::harness::{Harness, Load, Received, Relay, Seeded, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
-
-const POSITIONS: &str = "walpost.positions";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_steady_load_arrives_once_and_in_order_with_its_position_beside_it() {

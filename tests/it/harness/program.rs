@@ -1,7 +1,7 @@
 //! A command of walpost as a program of its own: what it printed, how it ended, and that it left nothing.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{Harness, PATIENCE, walpost};
 
 /// A program that has ended.
+#[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
@@ -28,7 +29,7 @@ pub(crate) fn command(name: &str, arguments: &[&str]) -> Command {
 
 /// Runs the command to its end.
 pub(crate) fn run(name: &str, arguments: &[&str]) -> Ended {
-    Ended::of(command(name, arguments).spawn().expect("it starts"))
+    Ended::of(command(name, arguments).output().expect("it starts"))
 }
 
 /// Runs the command until it says `word` on stderr and for so long after it, sends it SIGINT and waits for its end.
@@ -42,14 +43,18 @@ pub(crate) fn interrupt(mut command: Command, word: &str, after: Duration) -> En
     std::thread::sleep(after);
     kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
     lines.read_to_string(&mut stderr).expect("it writes UTF-8");
-    Ended { stderr, ..Ended::of(child) }
+    Ended { stderr, ..Ended::of(child.wait_with_output().expect("it can be waited for")) }
 }
 
 impl Ended {
-    fn of(child: Child) -> Self {
-        let output = child.wait_with_output().expect("it can be waited for");
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it writes UTF-8");
         Self { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Its exit code; none if a signal ended it.
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.status.code()
     }
 
     /// What it printed, which is JSON.

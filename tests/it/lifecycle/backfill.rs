@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use walpost::sandbox::{Durability, PostgresOptions, StopMode};
+use rustix::process::{Pid, Signal, kill_process};
+use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
 
 use super::{SCHEMA, emit, named, prepare, published, ready};
 use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
@@ -70,24 +71,26 @@ async fn case_21_a_walsender_lost_during_the_first_backfill_repeats_nothing() {
     assert!(relay.is_running());
 }
 
-/// All rows are read and wait for a look-up, so the relay gives way to a server that shuts down before it has taken them.
+/// All rows are read and wait for room at Kafka, so the relay gives way to a server that shuts down before it has taken them.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_21_a_server_restarted_while_rows_from_before_the_slot_wait_loses_none() {
+    const ROWS: u64 = 4_000;
     let options = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
-    let mut harness = Harness::with_own_postgres("before restarted", options).await;
+    let mut harness = Harness::with_own_servers("before restarted", options, KafkaOptions::default()).await;
     prepare(&harness).await;
-    harness.execute(&emit("x-0", 0, 500)).await;
-    let lock = harness.session().await;
-    lock.batch_execute("begin; lock table outbox.schema_version").await.expect("the table is locked");
-    let mut relay = Relay::start(&harness, &named("only"));
-    let waits =
-        "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and query like '%schema_version%')";
-    harness.wait_for(waits).await;
+    harness.execute(&emit("x-0", 0, ROWS)).await;
+    let broker = harness.own_kafka().pid().and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("a process");
+    let mut relay = Relay::start(&harness, &(named("only") + SLOW));
+    published(&mut relay, 100).await;
+    kill_process(broker, Signal::STOP).expect("an own process");
     relay.wait_for_log("rows from before the slot have been read").await;
+    relay.wait_for("a full window", |status| status["in_flight_records"] == 100).await;
+    assert!(relay.status().await["events"].as_u64() < Some(ROWS), "the broker was stopped too late to show anything");
     harness.own_postgres().stop(StopMode::Fast).await.expect("it stops");
     harness.own_postgres().start_again().await.expect("it starts again");
-    harness.execute(&emit("x-0", 500, 510)).await;
-    published(&mut relay, 510).await;
-    Verdict::of(&harness, SCHEMA).await.assert_exact();
+    kill_process(broker, Signal::CONT).expect("an own process");
+    harness.execute(&emit("x-0", ROWS, ROWS + 10)).await;
+    // The backfill begins again.
+    Verdict::of(&harness, SCHEMA).await.assert_complete();
     assert!(relay.is_running());
 }

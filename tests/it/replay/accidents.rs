@@ -61,7 +61,7 @@ async fn an_interrupted_replay_says_how_to_go_on_and_both_parts_are_the_whole() 
     let words: Vec<&str> = command.split(' ').collect();
     assert_eq!(words[..2], ["walpost", "replay"]);
     let rest = program::run("replay", &words[2..]);
-    assert_eq!(rest.status.code(), Some(0), "{}", rest.stderr);
+    assert_eq!(rest.code(), Some(0), "{}", rest.stderr);
     let (first, replays) = stage.records(120_000).await;
     assert_eq!(replays.len(), 1, "both parts bear one id");
     let again = replays.values().next().expect("one");

@@ -52,7 +52,7 @@ impl Stage {
     #[track_caller]
     fn report(&self, name: &str, arguments: &[&str]) -> serde_json::Value {
         let ended = self.run(name, &[arguments, &["--json"]].concat());
-        assert_eq!(ended.status.code(), Some(0), "{name} {arguments:?}: {}{}", ended.stdout, ended.stderr);
+        assert_eq!(ended.code(), Some(0), "{name} {arguments:?}: {}{}", ended.stdout, ended.stderr);
         ended.report()
     }
 
@@ -60,7 +60,7 @@ impl Stage {
     #[track_caller]
     fn refused(&self, code: i32, name: &str, arguments: &[&str]) -> String {
         let ended = self.run(name, arguments);
-        assert_eq!(ended.status.code(), Some(code), "{name} {arguments:?}: {}{}", ended.stdout, ended.stderr);
+        assert_eq!(ended.code(), Some(code), "{name} {arguments:?}: {}{}", ended.stdout, ended.stderr);
         ended.stderr.replace(self.harness.name(), "db")
     }
 

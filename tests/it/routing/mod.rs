@@ -1,4 +1,4 @@
-//! From rows to records: which topic, which bytes, which order. The cases have the numbers that the project's list of cases gives them.
+//! From rows to records: which topic, which bytes, which order. The cases have their numbers from the list at the head of `main.rs`.
 
 mod columns;
 mod debezium;

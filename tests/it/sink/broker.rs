@@ -67,8 +67,8 @@ fn settings(partitions: i32, config: &[(&str, &str)]) -> TopicSettings {
 }
 
 #[tokio::test]
-async fn case_9_a_key_goes_to_the_partition_that_the_java_client_picks() {
-    let kafka = Kafka::new("case_9_a_key_goes_to_the_partition_that").await;
+async fn case_09_a_key_goes_to_the_partition_that_the_java_client_picks() {
+    let kafka = Kafka::new("case_09_a_key_goes_to_the_partition_that").await;
     let topic = kafka.name();
     kafka.ensure(&topic, &settings(7, &[]), true).await.expect("the topic is created");
     let keys = ["", "21", "foobar", "a-little-bit-long-string", "ä€𝄞", "order-17", "order-18", "\0\0\0", "x"];
@@ -83,8 +83,8 @@ async fn case_9_a_key_goes_to_the_partition_that_the_java_client_picks() {
 }
 
 #[tokio::test]
-async fn case_2_null_and_empty_and_any_bytes_arrive_as_they_were_given() {
-    let kafka = Kafka::new("case_2_null_and_empty_and_any_bytes_arri").await;
+async fn case_02_null_and_empty_and_any_bytes_arrive_as_they_were_given() {
+    let kafka = Kafka::new("case_02_null_and_empty_and_any_bytes_arri").await;
     let topic = kafka.topic(&[("max.message.bytes", "2000000")]).await;
     let base = || record(&topic, "k", "v");
     let records = vec![
