@@ -4,8 +4,8 @@ use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 
 use super::audit::{Event, Topic};
+use super::error::DealError;
 use super::random::Random;
-use super::service::DealError;
 use super::stage::CUSTOMERS;
 use crate::producer::Event as Emitted;
 use crate::producer::sqlx::{emit, emit_batch};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::service::ServiceError;
 use crate::config::ConfigErrors;
 use crate::fault::{Fault, exit};
+use crate::producer::sqlx::EmitError;
 use crate::venue::VenueError;
 
 /// Something is in the demo's way. A check that found something wrong is no error but a [`Report`](super::Report).
@@ -64,4 +64,31 @@ impl DemoError {
     pub(super) fn postgres(action: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| VenueError::postgres(action)(source).into()
     }
+}
+
+/// The service can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The very first transaction failed.
+    #[error("the order service's first transaction failed")]
+    First(#[source] DealError),
+    /// They have failed for too long; this is why the last one did.
+    #[error("no transaction of the order service succeeded for {} s", limit.as_secs())]
+    Outage {
+        /// How long that is.
+        limit: Duration,
+        /// Why.
+        source: DealError,
+    },
+}
+
+/// A transaction failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DealError {
+    /// An event was refused.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// Something else was.
+    #[error("a statement of the order service failed")]
+    Statement(#[from] sqlx::Error),
 }

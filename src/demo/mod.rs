@@ -30,9 +30,8 @@ mod view;
 
 use std::time::Duration;
 
-pub use error::DemoError;
+pub use error::{DealError, DemoError, ServiceError};
 pub use report::{EventsReport, LatencyReport, RelayReport, Report, ServersReport, TransactionsReport};
-pub use service::{DealError, ServiceError};
 pub use view::View;
 
 use play::Play;

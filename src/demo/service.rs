@@ -13,10 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::{Audit, Figures};
 use super::deal::{self, Deal, Ending};
-use super::error::DemoError;
+use super::error::{DealError, DemoError, ServiceError};
 use super::random::Random;
 use super::stage::Stage;
-use crate::producer::sqlx::EmitError;
 use crate::venue;
 
 /// How many connections write.
@@ -42,28 +41,6 @@ impl SharedAudit {
     pub(super) fn figures(&self) -> Figures {
         self.lock().figures()
     }
-}
-
-/// The service can't go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ServiceError {
-    /// The very first transaction failed.
-    #[error("the order service's first transaction failed")]
-    First(#[source] DealError),
-    /// They have failed for too long; this is why the last one did.
-    #[error("no transaction of the order service succeeded for {} s", OUTAGE_LIMIT.as_secs())]
-    Outage(#[source] DealError),
-}
-
-/// A transaction failed.
-#[derive(Debug, thiserror::Error)]
-pub enum DealError {
-    /// An event was refused.
-    #[error(transparent)]
-    Emit(#[from] EmitError),
-    /// Something else was.
-    #[error("a statement of the order service failed")]
-    Statement(#[from] sqlx::Error),
 }
 
 /// The service, ready to write.
@@ -120,7 +97,9 @@ impl Service {
             }
             match self.one(Deal::draw(&mut random), &mut random).await {
                 Ok(()) => last_success = Instant::now(),
-                Err(error) if last_success.elapsed() >= OUTAGE_LIMIT => return Err(ServiceError::Outage(error)),
+                Err(error) if last_success.elapsed() >= OUTAGE_LIMIT => {
+                    return Err(ServiceError::Outage { limit: OUTAGE_LIMIT, source: error });
+                }
                 Err(error) => {
                     tracing::debug!(error = %error, "a transaction of the order service failed");
                     tokio::time::sleep(OUTAGE_PAUSE).await;

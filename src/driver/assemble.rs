@@ -40,7 +40,7 @@ pub(super) struct Parts<S> {
 }
 
 /// A Kafka that has answered, and what writes to it.
-pub(super) struct Reached<S> {
+pub(super) struct KafkaSide<S> {
     pub(super) sink: S,
     producer: ProducerOptions,
     rules: TopicRules,
@@ -48,19 +48,19 @@ pub(super) struct Reached<S> {
     pub(super) kafka: Arc<KafkaConnection>,
 }
 
-impl Reached<KafkaSink> {
+impl KafkaSide<KafkaSink> {
     /// Puts a sink that writes exactly once in the place of the one that looked for Kafka.
-    pub(super) fn exactly_once(self, config: &Config) -> Reached<TransactionalSink> {
+    pub(super) fn exactly_once(self, config: &Config) -> KafkaSide<TransactionalSink> {
         let Self { sink, producer, rules, topics, kafka } = self;
         // librdkafka waits for its threads, a tenth of a second.
         drop(tokio::task::spawn_blocking(move || drop(sink)));
         let (rules_too, kafka_too, topics_too) = (rules.clone(), Arc::clone(&kafka), Arc::clone(&topics));
         let sink = TransactionalSink::new(producer.clone(), transactions(config), rules_too, kafka_too, topics_too);
-        Reached { sink, producer, rules, topics, kafka }
+        KafkaSide { sink, producer, rules, topics, kafka }
     }
 }
 
-impl<S> Reached<S> {
+impl<S> KafkaSide<S> {
     /// Makes a relay's parts.
     pub(super) fn relay(self, config: &Config, telemetry: &Arc<Telemetry>) -> Parts<S> {
         around(self.sink, TopicSource::Kafka(self.topics), self.kafka, config, telemetry)
@@ -68,7 +68,7 @@ impl<S> Reached<S> {
 }
 
 /// Makes the sink that writes at least once, and sees that Kafka is there, which knows it by this name.
-pub(super) async fn reach(config: &Config, client_id: String) -> Result<Reached<KafkaSink>, Fault> {
+pub(super) async fn connect_kafka(config: &Config, client_id: String) -> Result<KafkaSide<KafkaSink>, Fault> {
     let kafka = Arc::new(KafkaConnection::default());
     let producer = ProducerOptions { client_id, ..producer_options(config) };
     let rules = TopicRules::default();
@@ -83,7 +83,7 @@ pub(super) async fn reach(config: &Config, client_id: String) -> Result<Reached<
         let servers = config.kafka.bootstrap_servers.clone();
         return Err(Fault::KafkaUnreachable { servers, within: FIRST_ANSWER, reason: kafka.last_failure() });
     }
-    Ok(Reached { sink, producer, rules, topics: Arc::new(topics), kafka })
+    Ok(KafkaSide { sink, producer, rules, topics: Arc::new(topics), kafka })
 }
 
 /// Takes the relay's position in Kafka back: its next start begins where the slot stands.
@@ -91,8 +91,8 @@ pub(super) async fn reach(config: &Config, client_id: String) -> Result<Reached<
 /// # Errors
 /// [`Fault`]: the position is as it was, or it is not known whether it is.
 pub(crate) async fn take_back(config: &Config, system_identifier: &str) -> Result<(), Fault> {
-    let reached = reach(config, client_id(config)).await?.exactly_once(config);
-    reached.sink.take_back(system_identifier).await?;
+    let kafka = connect_kafka(config, client_id(config)).await?.exactly_once(config);
+    kafka.sink.take_back(system_identifier).await?;
     Ok(())
 }
 

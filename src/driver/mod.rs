@@ -69,10 +69,10 @@ const LIMITLESS: Lsn = Lsn(u64::MAX);
 /// # Errors
 /// [`Fault`]: why the relay can't go on, with what to do and the exit code.
 pub async fn run(config: &Config, telemetry: Arc<Telemetry>, shutdown: CancellationToken) -> Result<(), Fault> {
-    let reached = assemble::reach(config, assemble::client_id(config)).await?;
+    let kafka = assemble::connect_kafka(config, assemble::client_id(config)).await?;
     match config.kafka.delivery {
-        Delivery::AtLeastOnce => drive(reached.relay(config, &telemetry), config, shutdown).await,
-        Delivery::ExactlyOnce => drive(reached.exactly_once(config).relay(config, &telemetry), config, shutdown).await,
+        Delivery::AtLeastOnce => drive(kafka.relay(config, &telemetry), config, shutdown).await,
+        Delivery::ExactlyOnce => drive(kafka.exactly_once(config).relay(config, &telemetry), config, shutdown).await,
     }
 }
 

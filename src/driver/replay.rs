@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
-use super::assemble::{Reached, settings, source_options, transactions};
+use super::assemble::{KafkaSide, settings, source_options, transactions};
 use super::backfill_note::BackfillNote;
 use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
@@ -51,8 +51,8 @@ pub(crate) async fn replay(
     telemetry: &Arc<Telemetry>,
     shutdown: CancellationToken,
 ) -> Result<ReplayEnd, Fault> {
-    let Reached::<KafkaSink> { sink, topics, kafka, .. } =
-        assemble::reach(config, format!("{}-replay", assemble::client_id(config))).await?;
+    let KafkaSide::<KafkaSink> { sink, topics, kafka, .. } =
+        assemble::connect_kafka(config, format!("{}-replay", assemble::client_id(config))).await?;
     Ok(replay_into(sink, TopicSource::Kafka(topics), kafka, config, job, telemetry, shutdown).await)
 }
 

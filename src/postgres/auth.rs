@@ -1,41 +1,13 @@
-//! Who is who: the authentication exchange, from the server's first request to its `AuthenticationOk`.
-
-use std::io;
+//! Who is who: the authentication exchange, from the server's first request to its `AuthenticationOk`. Messages in, messages out.
 
 use bytes::BytesMut;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{self, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256};
 use postgres_protocol::message::frontend;
 
-use super::connection::{Connection, invalid_statement};
-use super::error::Error;
+use super::error::{AuthError, Error, invalid_statement};
 use super::frame::Body;
 use super::options::{ChannelBinding, ConnectOptions, Password};
-
-/// Why the client can't go on with authentication.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// The server wants a password, and there is none.
-    #[error(
-        "the server asks for a password ({method}), and none is given: set it in the URL, PGPASSWORD or the password file"
-    )]
-    NoPassword {
-        /// The method that the server asks for.
-        method: &'static str,
-    },
-    /// The server asks for a method that this client does not have.
-    #[error("the server asks for {0}, which is not supported: use scram-sha-256, md5, password or cert in pg_hba.conf")]
-    Unsupported(String),
-    /// `channel_binding=require`, and it can't be had.
-    #[error("channel_binding=require, but {0}")]
-    NoChannelBinding(&'static str),
-    /// The server says that all is well before it has shown that it knows the password.
-    #[error("the server ended authentication before it had proved who it is")]
-    Unproved,
-    /// The SCRAM exchange failed on this side: among others a server that does not know the password.
-    #[error("the SCRAM exchange failed")]
-    Scram(#[source] io::Error),
-}
 
 /// What the TLS session gives to bind to.
 pub(super) enum Binding {
@@ -47,30 +19,21 @@ pub(super) enum Binding {
     Hash(Vec<u8>),
 }
 
-/// Answers the server's requests until it is content.
-pub(super) fn authenticate(
-    connection: &mut Connection,
-    options: &ConnectOptions,
-    binding: Binding,
-) -> Result<(), Error> {
-    let mut exchange = Exchange { options, binding, scram: Scram::None };
-    loop {
-        let frame = connection.receive()?;
-        let mut body = frame.reader();
-        match frame.tag {
-            b'R' => {}
-            b'E' => return Err(connection.server_error(&mut body)),
-            _ => return Err(body.fail("not an authentication message").into()),
-        }
-        if let Step::Done = exchange.answer(connection, &mut body)? {
-            return Ok(());
-        }
-    }
+/// What follows from a request.
+pub(super) enum Step {
+    /// Nothing is to be said.
+    Wait,
+    /// A message goes to the server.
+    Send(BytesMut),
+    /// The server is content.
+    Done,
 }
 
-enum Step {
-    GoOn,
-    Done,
+/// The answers to a server's requests, without the socket that they go through.
+pub(super) struct Exchange<'a> {
+    options: &'a ConnectOptions,
+    binding: Binding,
+    scram: Scram,
 }
 
 enum Scram {
@@ -79,14 +42,17 @@ enum Scram {
     Proved { bound: bool },
 }
 
-struct Exchange<'a> {
-    options: &'a ConnectOptions,
-    binding: Binding,
-    scram: Scram,
-}
+impl<'a> Exchange<'a> {
+    /// One that has not begun.
+    pub(super) fn new(options: &'a ConnectOptions, binding: Binding) -> Self {
+        Self { options, binding, scram: Scram::None }
+    }
 
-impl Exchange<'_> {
-    fn answer(&mut self, connection: &mut Connection, body: &mut Body<'_>) -> Result<Step, Error> {
+    /// The answer to one Authentication message.
+    ///
+    /// # Errors
+    /// [`AuthError`] where the client does not go on; a message that makes no sense.
+    pub(super) fn answer(&mut self, body: &mut Body<'_>) -> Result<Step, Error> {
         // Postgres manual, "Message Formats": the Authentication messages by their number.
         match body.i32("an authentication request")? {
             0 => {
@@ -96,17 +62,17 @@ impl Exchange<'_> {
             3 => {
                 self.refuse_without_binding()?;
                 let password = self.password("password")?;
-                send_password(connection, password.reveal().as_bytes())?;
+                return password_message(password.reveal().as_bytes());
             }
             5 => {
                 self.refuse_without_binding()?;
                 let password = self.password("md5")?;
                 let salt = body.take(4, "an md5 salt")?.try_into().expect("four bytes were taken");
                 let hash = md5_hash(self.options.user().as_bytes(), password.reveal().as_bytes(), salt);
-                send_password(connection, hash.as_bytes())?;
+                return password_message(hash.as_bytes());
             }
-            10 => self.start_scram(connection, body)?,
-            11 => self.continue_scram(connection, body)?,
+            10 => return self.start_scram(body),
+            11 => return self.continue_scram(body),
             12 => match std::mem::replace(&mut self.scram, Scram::None) {
                 Scram::Running { mut exchange, bound } => {
                     exchange.finish(body.rest()).map_err(AuthError::Scram)?;
@@ -119,7 +85,7 @@ impl Exchange<'_> {
             9 => return Err(AuthError::Unsupported("SSPI".to_owned()).into()),
             number => return Err(AuthError::Unsupported(format!("authentication method {number}")).into()),
         }
-        Ok(Step::GoOn)
+        Ok(Step::Wait)
     }
 
     fn check_done(&self) -> Result<(), AuthError> {
@@ -144,7 +110,7 @@ impl Exchange<'_> {
         self.options.password().ok_or(AuthError::NoPassword { method })
     }
 
-    fn start_scram(&mut self, connection: &mut Connection, body: &mut Body<'_>) -> Result<(), Error> {
+    fn start_scram(&mut self, body: &mut Body<'_>) -> Result<Step, Error> {
         let mut offered = Vec::new();
         loop {
             match body.c_string("a list of SASL mechanisms")? {
@@ -162,7 +128,7 @@ impl Exchange<'_> {
         let mut message = BytesMut::new();
         frontend::sasl_initial_response(mechanism, exchange.message(), &mut message).map_err(invalid_statement)?;
         self.scram = Scram::Running { exchange, bound: mechanism == SCRAM_SHA_256_PLUS };
-        connection.send(&message)
+        Ok(Step::Send(message))
     }
 
     /// The mechanism, and what is told about channel binding: that it is used; that it could be, had the server offered
@@ -185,7 +151,7 @@ impl Exchange<'_> {
         }
     }
 
-    fn continue_scram(&mut self, connection: &mut Connection, body: &Body<'_>) -> Result<(), Error> {
+    fn continue_scram(&mut self, body: &Body<'_>) -> Result<Step, Error> {
         let Scram::Running { exchange, .. } = &mut self.scram else {
             return Err(body.fail("a SCRAM message outside of an exchange").into());
         };
@@ -193,12 +159,12 @@ impl Exchange<'_> {
         exchange.update(body.rest()).map_err(AuthError::Scram)?;
         let mut message = BytesMut::new();
         frontend::sasl_response(exchange.message(), &mut message).map_err(invalid_statement)?;
-        connection.send(&message)
+        Ok(Step::Send(message))
     }
 }
 
-fn send_password(connection: &mut Connection, password: &[u8]) -> Result<(), Error> {
+fn password_message(password: &[u8]) -> Result<Step, Error> {
     let mut message = BytesMut::new();
     frontend::password_message(password, &mut message).map_err(invalid_statement)?;
-    connection.send(&message)
+    Ok(Step::Send(message))
 }

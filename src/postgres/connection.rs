@@ -10,8 +10,8 @@ use bytes::{BufMut, BytesMut};
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 
-use super::auth;
-use super::error::{Error, ServerError};
+use super::auth::{Exchange, Step};
+use super::error::{Error, ServerError, invalid_statement};
 use super::frame::{Body, Frame, Framer, ProtocolError};
 use super::options::ConnectOptions;
 use super::tls::TlsError;
@@ -124,11 +124,29 @@ impl Connection {
             process_id: 0,
         };
         connection.start_up(options, extra)?;
-        auth::authenticate(&mut connection, options, binding)?;
+        connection.authenticate(Exchange::new(options, binding))?;
         connection.wait_until_ready()?;
         connection.patience = Patience::Limit(ANSWER_TIMEOUT);
         connection.doing = "running a statement";
         Ok(connection)
+    }
+
+    /// Answers the server's requests until it is content.
+    fn authenticate(&mut self, mut exchange: Exchange<'_>) -> Result<(), Error> {
+        loop {
+            let frame = self.receive()?;
+            let mut body = frame.reader();
+            let step = match frame.tag {
+                b'R' => exchange.answer(&mut body)?,
+                b'E' => return Err(self.server_error(&mut body)),
+                _ => return Err(body.fail("not an authentication message").into()),
+            };
+            match step {
+                Step::Wait => {}
+                Step::Send(message) => self.send(&message)?,
+                Step::Done => return Ok(()),
+            }
+        }
     }
 
     fn start_up(&mut self, options: &ConnectOptions, extra: &[(&str, &str)]) -> Result<(), Error> {
@@ -376,10 +394,6 @@ impl Connection {
 }
 
 /// A zero byte in a statement, or a statement too long for the protocol: nothing was sent.
-pub(super) fn invalid_statement(_: io::Error) -> Error {
-    ProtocolError { what: "a statement that the protocol can't carry", offset: 0 }.into()
-}
-
 fn too_large() -> Error {
     ProtocolError { what: "parameters that the protocol can't carry", offset: 0 }.into()
 }

@@ -3,7 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use super::auth::AuthError;
 use super::frame::{Body, ProtocolError};
 use super::tls::TlsError;
 
@@ -184,4 +183,34 @@ impl ServerError {
 
 fn labelled(before: &str, text: &Option<String>, after: &str) -> String {
     text.as_ref().map(|text| format!("{before}{text}{after}")).unwrap_or_default()
+}
+
+/// Why the client can't go on with authentication.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The server wants a password, and there is none.
+    #[error(
+        "the server asks for a password ({method}), and none is given: set it in the URL, PGPASSWORD or the password file"
+    )]
+    NoPassword {
+        /// The method that the server asks for.
+        method: &'static str,
+    },
+    /// The server asks for a method that this client does not have.
+    #[error("the server asks for {0}, which is not supported: use scram-sha-256, md5, password or cert in pg_hba.conf")]
+    Unsupported(String),
+    /// `channel_binding=require`, and it can't be had.
+    #[error("channel_binding=require, but {0}")]
+    NoChannelBinding(&'static str),
+    /// The server says that all is well before it has shown that it knows the password.
+    #[error("the server ended authentication before it had proved who it is")]
+    Unproved,
+    /// The SCRAM exchange failed on this side: among others a server that does not know the password.
+    #[error("the SCRAM exchange failed")]
+    Scram(#[source] io::Error),
+}
+
+/// A message that the protocol can't carry.
+pub(super) fn invalid_statement(_: io::Error) -> Error {
+    ProtocolError { what: "a statement that the protocol can't carry", offset: 0 }.into()
 }

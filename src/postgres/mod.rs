@@ -22,10 +22,9 @@ pub(crate) mod scratch;
 #[cfg(test)]
 mod tests;
 
-pub use auth::AuthError;
 pub(crate) use connection::ANSWER_TIMEOUT;
 pub use connection::{Connection, Interrupt, Patience, Row};
-pub use error::{Error, ServerError, sqlstate};
+pub use error::{AuthError, Error, ServerError, sqlstate};
 pub(crate) use frame::{Body, HEADER_BYTES, Head};
 pub use frame::{Frame, Framer, ProtocolError};
 pub use options::{ChannelBinding, ConnectOptions, Host, OptionsError, Password, RootCertificates, TlsMode};
