@@ -79,7 +79,9 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
             if json {
                 json!({"slot": slot, "lsn": stands.to_string(), "position_forgotten": forgets}).to_string()
             } else {
-                adopted_text(slot, stands, forgets)
+                let note = "\nits position in Kafka is kept, and the next start says whether it goes with the slot: see --forget-position";
+                let is_kept = !forgets && config.kafka.delivery == Delivery::ExactlyOnce;
+                adopted_text(slot, stands, forgets) + if is_kept { note } else { "" }
             }
         }
     };

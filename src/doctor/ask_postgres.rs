@@ -11,8 +11,10 @@ use crate::fault::{Fault, chain};
 use crate::migrations::migrator;
 use crate::postgres::{Connection, Error, Row};
 use crate::relay::boundary::{Lsn, TopicSettings};
+use crate::relay::outbox::Outbox;
 use crate::source::{
     Server, SlotState, SourceError, TableName, check_publication, explain_refusal, identify_system, inspect_slot,
+    stray_outbox,
 };
 
 /// How long a slot that is behind may take to be confirmed further: a relay reports each second.
@@ -246,6 +248,10 @@ impl Asking {
             }
             hidden.extend(row.is_true(0).then(|| table.to_string()));
         }
+        let table = |outbox: &Outbox| TableName { schema: outbox.namespace.clone(), name: outbox.table.clone() };
+        let named: Vec<_> = config.outboxes.iter().map(table).collect();
+        self.findings
+            .extend(stray_outbox(control, publication, &named)?.map(|stray| judge::stray_outbox(publication, &stray)));
         if is_fit {
             let sql = "select pubupdate or pubdelete or pubtruncate from pg_publication where pubname = $1";
             let rows = control.query(sql, &[Some(publication)])?;
@@ -335,6 +341,11 @@ impl Asking {
                 rows.first().and_then(|row| row.text(0)).filter(|name| !name.is_empty()).map(str::to_owned)
             }
         };
+        if let (None, Some((stands, expected))) = (found.active_pid, moved(control, name)?) {
+            let (slot, unpublished) = (name.to_owned(), Box::default());
+            self.fail("slot", SourceError::SlotAdvanced { slot, found: stands, expected, unpublished });
+            return Ok(());
+        }
         let pace = pace(control, name, &found, server.version)?;
         self.findings.extend(judge::slot(name, &found, user.as_deref(), pace, server.version));
         Ok(())
@@ -346,6 +357,21 @@ fn kept(control: &mut Connection, slot: &str) -> Result<Option<(String, String)>
     match control.query("select system_identifier, backfill from outbox.relay where slot = $1", &[Some(slot)]) {
         Ok(rows) => Ok(rows.first().and_then(|row| Some((row.text(0)?.to_owned(), row.text(1)?.to_owned())))),
         // It is told by the line about rights.
+        Err(Error::Server(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where the slot stands and where it should at most, if it was moved or made anew behind its relay's back. On another timeline only a
+/// relay can tell.
+fn moved(control: &mut Connection, slot: &str) -> Result<Option<(Lsn, Lsn)>, SourceError> {
+    let sql = "select s.confirmed_flush_lsn, r.confirm_limit from outbox.relay r \
+               join pg_replication_slots s on s.slot_name = r.slot \
+               where r.slot = $1 and r.backfill = 'done' and s.confirmed_flush_lsn > r.confirm_limit \
+                 and r.timeline = (select timeline_id from pg_control_checkpoint())";
+    match control.query(sql, &[Some(slot)]) {
+        Ok(rows) => Ok(rows.first().and_then(|row| Some((row.text(0)?.parse().ok()?, row.text(1)?.parse().ok()?)))),
+        // It is told by the lines about migrations and rights.
         Err(Error::Server(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -3,7 +3,7 @@
 use super::report::{Finding, failure, ok, warning};
 use crate::postgres::quote_identifier;
 use crate::relay::boundary::Lsn;
-use crate::source::{SlotState, SourceError};
+use crate::source::{SlotState, SourceError, TableName};
 
 /// The newest major version that walpost is tested with.
 const NEWEST_MAJOR: u32 = 18;
@@ -190,6 +190,16 @@ pub fn row_security(role: &str, hidden: &[String], has_slot: bool) -> Finding {
             format!("policies hide rows of {tables} from this role, and the first start reads the table: {mend}"),
         ),
     }
+}
+
+/// An outbox table that is streamed and that the configuration does not name.
+#[must_use]
+pub fn stray_outbox(publication: &str, table: &TableName) -> Finding {
+    let what = format!(
+        "{publication} has table {table}, which no [[outbox]] names, so its events are passed over: add an [[outbox]] with that table, or run `alter publication {} drop table {table}`",
+        quote_identifier(publication)
+    );
+    warning("publication", what)
 }
 
 /// Where the server's log ends, and how fast the slot follows.

@@ -153,7 +153,7 @@ pub enum SourceError {
     },
     /// Somebody else moved the slot, or made it anew, since its relay confirmed its last position.
     #[error(
-        "slot {slot} stands at {found}, past the {expected} up to which its relay confirmed it: another hand moved or recreated it: {unpublished}; {RECREATE}; or run `walpost slot adopt` to go on where the slot stands, without those"
+        "slot {slot} stands at {found}, past the {expected} up to which its relay confirmed it: another hand moved or recreated it: {unpublished}; {RECREATE}; or run `walpost slot adopt` to go on where the slot stands, without those (with exactly-once delivery `walpost slot adopt --forget-position`)"
     )]
     SlotAdvanced {
         /// The slot.

@@ -53,11 +53,11 @@ pub use opening::{Resume, STATUS_INTERVAL, SourceOptions};
 pub use recreate::{Adoption, Recreated, Scope, recreate};
 pub use replay::{Feed, TABLES_END, connect_replay};
 pub use report::{Noted, SlotReport, Standing, report};
-pub(crate) use slot::explain_refusal;
 pub use slot::{
     CreatedSlot, Server, SlotState, System, check_publication, check_slot_name, create_slot, drop_slot,
     identify_system, inspect_slot,
 };
+pub(crate) use slot::{explain_refusal, stray_outbox};
 pub use state::Recovery;
 pub use stream::{Event, Stream};
 pub use table::OutboxTable;

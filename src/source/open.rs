@@ -14,6 +14,7 @@ use super::outlet::Outlet;
 use super::reader::{Reader, Timing};
 use super::slot::{
     CreatedSlot, Server, System, check_publication, check_slot_name, explain_refusal, identify_system, inspect_slot,
+    stray_outbox,
 };
 use super::state::Recovery;
 use super::stream::Stream;
@@ -140,6 +141,13 @@ fn open(
     server.check()?;
     for table in &options.tables {
         check_publication(&mut control, &server.database, &options.publication, &table.table)?;
+    }
+    let named: Vec<_> = options.tables.iter().map(|table| table.table.clone()).collect();
+    if let Some(table) = stray_outbox(&mut control, &options.publication, &named)? {
+        tracing::warn!(
+            %table, publication = options.publication,
+            "the publication has this table, and no [[outbox]] names it: its events are passed over; add `[[outbox]]` with `table = \"outbox.event\"`, or take the table out of the publication"
+        );
     }
     let replication = Connection::open_replication(&options.connect);
     let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;

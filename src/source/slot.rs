@@ -336,6 +336,26 @@ pub fn check_publication(
     }
 }
 
+/// Outbox tables of walpost's that a publication streams and `tables` does not name: their rows would be passed over.
+///
+/// # Errors
+/// Those of the connection.
+pub(crate) fn stray_outbox(
+    control: &mut Connection,
+    publication: &str,
+    tables: &[TableName],
+) -> Result<Option<TableName>, SourceError> {
+    let own = TableName { schema: "outbox".to_owned(), name: "event".to_owned() };
+    if tables.contains(&own) {
+        return Ok(None);
+    }
+    let rows = control.query(
+        "select true from pg_publication_tables where pubname = $1 and schemaname = $2 and tablename = $3",
+        &[Some(publication), Some(&own.schema), Some(&own.name)],
+    )?;
+    Ok((!rows.is_empty()).then_some(own))
+}
+
 pub(super) fn first<'a>(rows: &'a [Row], question: &'static str) -> Result<&'a Row, SourceError> {
     rows.first().ok_or(SourceError::Answer { question })
 }

@@ -223,7 +223,9 @@ impl Metrics {
         self.in_flight_bytes.set(progress.owed.bytes as u64);
         self.received_lsn.set(progress.received.0);
         self.flush_lsn.set(progress.flush.0);
-        self.lag_bytes.set(progress.server_end.0.saturating_sub(progress.flush.0));
+        // One that stands by has no place in the log yet.
+        let is_placed = progress.flush > Lsn(0);
+        self.lag_bytes.set(if is_placed { progress.server_end.0.saturating_sub(progress.flush.0) } else { 0 });
         self.lag_seconds.set(progress.lag.as_secs_f64());
     }
 

@@ -3,7 +3,7 @@
 use expect_test::expect;
 
 use super::{broken_by, examine};
-use crate::harness::{Harness, config};
+use crate::harness::{Harness, Relay, config};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_24_the_publication() {
@@ -133,4 +133,10 @@ async fn a_table_of_the_users_own_is_looked_at_too() {
     harness.execute("alter publication outbox add table public.parcel").await;
     let after = examine(&config);
     assert_eq!((after.code, after.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{after:?}");
+    // The default is replaced by what is named.
+    let alone = crate::harness::config(&harness, "[[outbox]]\ntable = 'public.parcel'\ntopic = 'parcels'\n");
+    let stray = &examine(&alone).of(&harness, "publication")[1];
+    assert!(stray.starts_with("warning: outbox has table \"outbox\".\"event\", which no [[outbox]] names"), "{stray}");
+    let mut relay = Relay::start_with(&alone);
+    relay.wait_for_log("no [[outbox]] names it: its events are passed over").await;
 }

@@ -25,6 +25,12 @@ async fn case_24_a_slot_that_works_is_gone_or_is_another() {
     let stopped = examine(&config);
     assert!(stopped.of(&harness, "slot")[0].starts_with("ok: db: nobody streams from it"), "{stopped:?}");
 
+    harness.execute("update outbox.relay set confirm_limit = '0/1'").await;
+    let moved = examine(&config);
+    let line = &moved.of(&harness, "slot")[0];
+    assert!(line.contains("past the 0/1 up to which") && line.contains("`walpost slot recreate`"), "{line}");
+    harness.execute("update outbox.relay set confirm_limit = pg_current_wal_insert_lsn()").await;
+
     let was = "(select system_identifier::text from pg_control_system())";
     harness.execute("update outbox.relay set system_identifier = '42'").await;
     let other = examine(&config);
