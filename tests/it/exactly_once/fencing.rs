@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use super::{POSITIONS, exact, exact_with, ready};
 use walpost::sandbox::KafkaOptions;
 
-use crate::harness::{Harness, PATIENCE, Relay, Verdict};
+use crate::harness::{Harness, PATIENCE, Received, Relay, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
 use crate::setup::{ended_with, walpost_with};
 
@@ -236,6 +236,14 @@ async fn a_promoted_copy_does_not_fence_the_original() {
     original.begin_transaction().expect("a transaction");
     position(&original, &format!("exact/{}", harness.name()), Some(&value));
     let original = commit(original).await;
+    // A commit is answered before its markers are written.
+    let key = format!("exact/{}", harness.name());
+    let is_seen = move |records: &[Received]| {
+        let of_original =
+            |record: &Received| record.value_text().is_some_and(|value| value.contains("\"timeline\":99"));
+        records.iter().any(|record| record.key_text() == Some(&key) && of_original(record))
+    };
+    harness.consume_until(&[POSITIONS], "the original's position", is_seen).await;
     let mut copy = Relay::start_with(&exact(&harness, ""));
     assert_eq!(copy.exit().await.code(), Some(69), "{}", copy.log());
     assert!(copy.log().contains("of timeline 99 under the key"), "{}", copy.log());
