@@ -145,5 +145,5 @@ fn the_contract_that_the_readme_shows_is_one() {
     assert_eq!(shown.len(), 1);
     let file = std::sync::Arc::from(Path::new("README.md"));
     let definitions = walpost::contracts::odcs::read(&file, shown[0].1).expect("it has no mistakes");
-    assert_eq!((definitions[0].name.as_str(), definitions[0].topic.as_str()), ("order.placed", "orders"));
+    assert_eq!((definitions[0].name.as_str(), definitions[0].topic.as_str()), ("order.shipped", "shipments"));
 }
