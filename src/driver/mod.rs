@@ -136,9 +136,8 @@ impl<S: Sink + Send> Driver<S> {
             let idle = self.poll()?;
             // A server that shuts down takes no question any more, and waits for the stream while that waits for the answer.
             if self.link.is_up() && self.lookup.was_turned_away() {
-                let lost = self.link.give_way(self.core.received());
                 self.lease.release();
-                self.handle_link(lost)?;
+                self.give_way()?;
             }
             self.seal(stop_by.is_some());
             self.confirm();
@@ -180,10 +179,7 @@ impl<S: Sink + Send> Driver<S> {
                 // 8. The next turn confirms.
                 () = self.slot_note.written() => {}
                 // 9. Another relay may have the slot in a moment, also where nothing is read just now.
-                () = self.lease.lost(), if self.link.is_up() => {
-                    let lost = self.link.give_way(self.core.received());
-                    self.handle_link(lost)?;
-                }
+                () = self.lease.lost(), if self.link.is_up() => self.give_way()?,
                 // 10. What is in flight stays unconfirmed.
                 () = sleep_until(*stop_by) => {
                     let (records, waits_for) = (self.core.owed().records, self.waits_for(idle));
@@ -306,6 +302,12 @@ impl<S: Sink + Send> Driver<S> {
             // Nothing is confirmed before it is noted, so the next round tries again.
             Err(error) => tracing::warn!(error = %error, "the end of the first backfill could not be noted"),
         }
+    }
+
+    /// Ends the stream; the next one takes the lease first.
+    fn give_way(&mut self) -> Result<(), Fault> {
+        let lost = self.link.give_way(self.core.received());
+        self.handle_link(lost)
     }
 
     fn handle_link(&mut self, event: LinkEvent) -> Result<(), Fault> {

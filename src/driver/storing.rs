@@ -5,10 +5,9 @@ use std::time::Instant;
 use super::anchor::{Anchor, Attempt};
 use super::link::Beginning;
 use crate::fault::Fault;
-use crate::relay::boundary::{Checkpoint, Lsn};
+use crate::relay::boundary::{Ancestry, Checkpoint, Lsn};
 use crate::relay::{Core, Halt};
 use crate::sink::{Cluster, Kept, Opened, PositionError, Sink, Started};
-use crate::source::Origin;
 
 /// Where the relay is with the positions in Kafka. For a sink that stores none it is always open.
 pub(super) struct Storing {
@@ -21,7 +20,7 @@ pub(super) struct Storing {
     wal_end: Lsn,
     noted: Option<Lsn>,
     from_the_first: bool,
-    origin: Option<Origin>,
+    ancestry: Ancestry,
     anchor: Anchor,
 }
 
@@ -44,7 +43,7 @@ impl Storing {
             wal_end: Lsn::default(),
             noted: None,
             from_the_first: false,
-            origin: None,
+            ancestry: Ancestry::default(),
             anchor,
         }
     }
@@ -69,7 +68,7 @@ impl Storing {
             if self.from_the_first {
                 sink.disown_stored();
             }
-            self.origin = Some(origin.clone());
+            self.ancestry = origin.ancestry.clone();
             self.state = if sink.open(&cluster, &origin.ancestry) { State::Opening } else { State::Open };
         }
     }
@@ -104,7 +103,7 @@ impl Storing {
             }
             Kept::Position(stored) => {
                 let started = Started { slot: self.slot.clone(), start: self.start, end: self.wal_end };
-                let parted = self.origin.as_ref().and_then(|origin| origin.ancestry.end_of(stored.cluster.timeline));
+                let parted = self.ancestry.end_of(stored.cluster.timeline);
                 let checkpoint = started.resume(stored.checkpoint, parted, &self.key)?;
                 core.handle_stored(&checkpoint);
                 tracing::info!(

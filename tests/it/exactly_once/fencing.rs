@@ -48,6 +48,24 @@ pub(super) async fn commit(producer: BaseProducer) -> BaseProducer {
     committed.await.expect("committing does not panic")
 }
 
+/// A transaction of another relay that is open, and whose record is in the topic of positions.
+async fn another_relays_transaction(harness: &Harness) -> BaseProducer {
+    let other = producer(harness, &format!("other-{}", harness.name())).await;
+    other.begin_transaction().expect("a transaction");
+    position(&other, "other", Some("{}"));
+    let flushed = tokio::task::spawn_blocking(move || {
+        other.flush(PATIENCE).expect("kafka has it");
+        other
+    });
+    flushed.await.expect("flushing does not panic")
+}
+
+/// Aborts its open transaction.
+async fn abort(producer: BaseProducer) {
+    let aborted = tokio::task::spawn_blocking(move || producer.abort_transaction(PATIENCE));
+    aborted.await.expect("no panic").expect("an abort");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn case_19_a_relay_whose_transactional_id_was_taken_ends_and_says_so() {
     let harness = Harness::new("exact fenced").await;
@@ -110,21 +128,14 @@ async fn a_position_that_another_relays_transaction_hides_is_waited_for() {
     harness.execute(&emit("w0-0", 0, 100)).await;
     published(&mut relay, 100).await;
     // What is committed behind an open transaction of the partition can't be read before that has ended.
-    let other = producer(&harness, &format!("other-{}", harness.name())).await;
-    other.begin_transaction().expect("a transaction");
-    position(&other, "other", Some("{}"));
-    let other = tokio::task::spawn_blocking(move || {
-        other.flush(PATIENCE).expect("kafka has it");
-        other
-    });
-    let other = other.await.expect("flushing does not panic");
+    let other = another_relays_transaction(&harness).await;
     harness.execute(&emit("w0-0", 100, 200)).await;
     published(&mut relay, 200).await;
     relay.kill();
     let mut second = Relay::start_with(&exact(&harness, ""));
     second.wait_for_log("waiting for a transaction of another relay to end").await;
     harness.execute(&emit("w0-0", 200, 300)).await;
-    tokio::task::spawn_blocking(move || other.abort_transaction(PATIENCE)).await.expect("no panic").expect("an abort");
+    abort(other).await;
     published(&mut second, 100).await;
     Verdict::of(&harness, SCHEMA).await.assert_exact();
 }
@@ -136,14 +147,7 @@ async fn a_relay_that_loses_the_slot_while_it_reads_its_position_begins_again_wi
     prepare(&harness).await;
     harness.execute(&emit("w0-0", 0, 100)).await;
     harness.create_topic(POSITIONS, 1, &[("cleanup.policy", "compact")]).await;
-    let other = producer(&harness, &format!("other-{}", harness.name())).await;
-    other.begin_transaction().expect("a transaction");
-    position(&other, "other", Some("{}"));
-    let other = tokio::task::spawn_blocking(move || {
-        other.flush(PATIENCE).expect("kafka has it");
-        other
-    });
-    let other = other.await.expect("flushing does not panic");
+    let other = another_relays_transaction(&harness).await;
     // Only a record of its own key behind that is waited for.
     let hand = producer(&harness, &format!("hand-{}", harness.name())).await;
     hand.begin_transaction().expect("a transaction");
@@ -158,7 +162,7 @@ async fn a_relay_that_loses_the_slot_while_it_reads_its_position_begins_again_wi
     second.wait_for_log("waiting for a transaction of another relay to end").await;
     first.signal(Signal::CONT);
     first.wait_for("a standby", |status| status["standby"] == true).await;
-    tokio::task::spawn_blocking(move || other.abort_transaction(PATIENCE)).await.expect("no panic").expect("an abort");
+    abort(other).await;
     published(&mut second, 100).await;
     second.wait_for_log("rows from before the slot are published").await;
     harness.execute(&emit("w0-0", 100, 200)).await;
