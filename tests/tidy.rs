@@ -175,7 +175,7 @@ fn every_case_has_a_line_and_a_test() {
     let list = read(LIST);
     let listed = list.lines().filter_map(|line| line.strip_prefix("//! ")?.split_once(". ")?.0.parse().ok());
     let listed: Vec<u32> = listed.collect();
-    assert!(listed.len() > 20 && listed.iter().zip(1..).all(|(case, number)| *case == number), "{listed:?}");
+    assert!(listed.len() > 20 && listed.is_sorted_by(|a, b| a < b), "{listed:?}");
     let mut findings = Vec::new();
     let mut tested = BTreeSet::new();
     for source in sources(&["src", "tests"], ".rs") {

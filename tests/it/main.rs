@@ -50,6 +50,11 @@
 //!
 //! 30. Decoders take any bytes and give a value or an error with its place, and never panic; `tests/fuzz` looks further.
 //! 31. JSON and configuration nested 10,000 deep, and messages that are no events, are refused or passed on, and overflow no stack.
+//!
+//! ## Found by trying it with what others wrote
+//!
+//! A number is added here with its first test; the numbers ascend.
+//!
 #![cfg(all(feature = "cli", feature = "tokio-postgres"))]
 
 mod bench;
