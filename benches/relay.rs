@@ -97,9 +97,10 @@ fn encode(events: &[Event<'_>], style: HeaderStyle, row_headers: Option<&[u8]>) 
         Encoder { style, source: "/shop".to_owned(), relay: "walpost".to_owned(), recovered: None, replay: None };
     let contract = ContractHeaders {
         name: Some(SCHEMA.0),
-        data_schema: Some("order.placed/1"),
+        data_schema: Some("urn:walpost:schema:order.placed/1"),
         format: Some(Format::Json),
         violation: None,
+        topic: Some("shop.orders"),
     };
     for (ordinal, event) in (1..).zip(events) {
         let stamps = Stamps::new(Position { commit: Lsn(0x16_B374_D848), ordinal }, Timestamp(1_790_000_000_123_456));
@@ -134,6 +135,7 @@ fn core(frames: &Bytes) {
         outboxes: vec![Outbox::walpost("outbox", "event")],
         header_style: HeaderStyle::CloudEvents,
         source: "/shop".to_owned(),
+        schema_base: "urn:walpost:schema:".to_owned(),
         relay: "walpost".to_owned(),
         on_rejected: OnRejected::DeadLetter,
         dead_letter_topic: "outbox.dead-letter".to_owned(),

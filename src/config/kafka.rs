@@ -10,7 +10,7 @@ use super::error::{Complaint, Origin};
 use super::file;
 use super::reader::{Findings, Section, as_table, choice};
 use super::tree::{Node, Table, Value, shown};
-use crate::sink::{PropertyError, PropertyFault, validate_properties};
+use crate::sink::{COMPRESSION_PROPERTIES, Compression, PropertyError, PropertyFault, validate_properties};
 
 /// `[kafka]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,9 @@ pub struct KafkaConfig {
     pub bootstrap_servers: String,
     /// `kafka.delivery`, `WALPOST_KAFKA__DELIVERY`. Default `at-least-once`.
     pub delivery: Delivery,
+    /// `kafka.compression`, `WALPOST_KAFKA__COMPRESSION`: how batches are compressed: `none`, `gzip`, `snappy`, `lz4` or `zstd`; the
+    /// same as the property `compression.type`. Default `lz4`.
+    pub compression: Compression,
     /// `kafka.properties`, `WALPOST_KAFKA__PROPERTIES__<NAME>`: properties of librdkafka. Default: none beyond our own.
     pub properties: KafkaProperties,
     /// No key: whether the brokers have what topics are made and described with.
@@ -102,18 +105,43 @@ impl KafkaConfig {
     pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
         let bootstrap_servers = section.required("bootstrap_servers", "\"host:9092\"", servers);
         let delivery = section.or("delivery", Delivery::AtLeastOnce, delivery);
+        let compression = section.optional("compression", compression);
         let (node, findings) = section.take("properties");
         let properties = node.map(|node| properties(node, findings)).unwrap_or_default();
         check(&properties, findings);
+        let compression = agreed(compression, &properties, findings);
         section.finish();
         let admin_api = AdminApi::default();
-        Some(Self { bootstrap_servers: bootstrap_servers?, delivery, properties, admin_api })
+        Some(Self { bootstrap_servers: bootstrap_servers?, delivery, compression, properties, admin_api })
     }
 }
 
 fn delivery(value: &Value) -> Result<Delivery, Complaint> {
     let both = [Delivery::AtLeastOnce, Delivery::ExactlyOnce];
     choice(value, &both.map(|delivery| (delivery.as_str(), delivery)))
+}
+
+fn compression(value: &Value) -> Result<Compression, Complaint> {
+    choice(value, &Compression::ALL.map(|codec| (codec.as_str(), codec)))
+}
+
+/// What the key `compression` and librdkafka's property, under both of its names, say together.
+fn agreed(key: Option<Compression>, properties: &KafkaProperties, findings: &mut Findings) -> Compression {
+    let mut said = key.map(|key| (key, "kafka.compression".to_owned()));
+    for name in COMPRESSION_PROPERTIES {
+        let Some(codec) = properties.get(name).and_then(Compression::parse) else { continue };
+        let path = format!("kafka.properties.{name}");
+        match &said {
+            Some((other, place)) if *other != codec => {
+                let what = format!("is \"{}\" where {place} is \"{}\"", codec.as_str(), other.as_str());
+                let origin = properties.origin(name).cloned().unwrap_or(Origin::Nowhere);
+                findings.refuse(&path, origin, Complaint::new(what, "keep kafka.compression alone"));
+            }
+            Some(_) => {}
+            None => said = Some((codec, path)),
+        }
+    }
+    said.map(|(codec, _)| codec).unwrap_or_default()
 }
 
 /// Checks a list of brokers as librdkafka takes it: `[protocol://]host[:port],...`.

@@ -31,6 +31,7 @@ mod relay;
 mod secret;
 mod template;
 mod tree;
+mod uri;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,9 @@ use super::names::{TopicName, relay_name};
 use super::quantity;
 use super::reader::{Section, choice};
 use super::tree::{Value, shown};
+use super::uri;
 use crate::relay::OnRejected;
+use crate::relay::data_schema;
 use crate::relay::encode::HeaderStyle;
 
 /// Default of `relay.max_in_flight`, in records. At a kilobyte that librdkafka and a small event take with its headers it
@@ -45,9 +47,6 @@ const REWIND_AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::
 /// Smallest and largest size of `relay.rewind`, in bytes: Postgres keeps the log in files of 16 MiB.
 const REWIND_BYTES: RangeInclusive<u64> = 16 << 20..=1 << 50;
 
-/// Longest `relay.source`, in bytes: it stands in every record.
-const SOURCE_BYTES_MAX: usize = 256;
-
 /// `[relay]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayConfig {
@@ -64,8 +63,12 @@ pub struct RelayConfig {
     pub create_topics: bool,
     /// `relay.headers`, `WALPOST_RELAY__HEADERS`: which headers a record gets. Default `cloudevents`.
     pub headers: HeaderStyle,
-    /// `relay.source`, `WALPOST_RELAY__SOURCE`: header `ce_source`, a URI reference. Default (`None`) `/<database>`.
+    /// `relay.source`, `WALPOST_RELAY__SOURCE`: header `ce_source`, a URI reference. Default (`None`) `/<database>`,
+    /// percent-encoded.
     pub source: Option<String>,
+    /// `relay.schema_base`, `WALPOST_RELAY__SCHEMA_BASE`: what the header `ce_dataschema`, an absolute URI, begins with;
+    /// `<name>/<version>` follows, percent-encoded. Default `urn:walpost:schema:`.
+    pub schema_base: String,
     /// `relay.max_in_flight`, `WALPOST_RELAY__MAX_IN_FLIGHT`: most records that Kafka has not acknowledged yet; at it the
     /// relay stops reading. Default 10,000.
     pub max_in_flight: usize,
@@ -114,7 +117,8 @@ impl RelayConfig {
             section.or("dead_letter_topic", TopicName::dead_letters(), |value| TopicName::parse(value.as_text()?));
         let create_topics = section.or("create_topics", true, Value::as_boolean);
         let headers = section.or("headers", HeaderStyle::CloudEvents, |value| choice(value, &styles));
-        let source = section.optional("source", source);
+        let source = section.optional("source", uri::source);
+        let schema_base = section.or("schema_base", data_schema::DEFAULT_BASE.to_owned(), uri::schema_base);
         let max_in_flight =
             section.or("max_in_flight", MAX_IN_FLIGHT_DEFAULT, |value| value.as_integer(1, MAX_IN_FLIGHT_MOST));
         let max_in_flight_bytes = section.or("max_in_flight_bytes", MAX_IN_FLIGHT_BYTES_DEFAULT, |value| {
@@ -135,6 +139,7 @@ impl RelayConfig {
             create_topics,
             headers,
             source,
+            schema_base,
             max_in_flight: usize::try_from(max_in_flight).unwrap_or(usize::MAX),
             max_in_flight_bytes: usize::try_from(max_in_flight_bytes).unwrap_or(usize::MAX),
             shutdown_timeout,
@@ -172,17 +177,6 @@ fn rewind(value: &Value) -> Result<Option<Rewind>, Complaint> {
         Rewind { age: None, bytes: None } => Err(Complaint::new(format!("{} says nothing", shown(text)), mend)),
         said => Ok(Some(said)),
     }
-}
-
-/// Checks the characters of a URI reference (RFC 3986), which CloudEvents wants `source` to be.
-fn source(value: &Value) -> Result<String, Complaint> {
-    let text = value.as_text()?;
-    let legal = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c);
-    if text.len() <= SOURCE_BYTES_MAX && text.chars().all(legal) {
-        return Ok(text.to_owned());
-    }
-    let mend = format!("write at most {SOURCE_BYTES_MAX} characters such as \"/orders\", others percent-encoded");
-    Err(Complaint::new(format!("{} is no URI reference", shown(text)), mend))
 }
 
 #[cfg(test)]

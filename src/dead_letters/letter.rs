@@ -7,6 +7,7 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 
 use crate::relay::boundary::{OwnedRecord, RefusalCode};
+use crate::relay::data_schema;
 use crate::relay::encode::names;
 use crate::sink::Found;
 
@@ -132,13 +133,12 @@ impl Letter {
         let (name, version) = match self.style() {
             Style::CloudEvents => {
                 let name = self.own("ce_type")?;
-                let version = self.own("ce_dataschema").and_then(|id| id.strip_prefix(name)?.strip_prefix('/'));
-                (name, version)
+                (name, self.own("ce_dataschema").and_then(|uri| data_schema::version_of(uri, name)))
             }
-            Style::Plain => (self.own("schema")?, self.own("schema-version")),
+            Style::Plain => (self.own("schema")?, self.own("schema-version").map(str::to_owned)),
             Style::Bare => return None,
         };
-        Some(Named { name: name.to_owned(), version: version.map(str::to_owned) })
+        Some(Named { name: name.to_owned(), version })
     }
 
     /// Why it is a dead letter, as it says itself; `None` if it does not, or says what no relay says.
@@ -256,6 +256,10 @@ pub(super) mod tests {
             Some(Named { name: name.to_owned(), version: version.map(str::to_owned) })
         };
         assert_eq!(letter(&[&cloud[..], &end].concat(), None).contract(), named("a/b", Some("2/x")));
+        for absolute in ["urn:walpost:schema:a%2Fb/2%2Fx", "https://schemas.example.com/a%2Fb/2%2Fx"] {
+            let cloud = [("ce_specversion", "1.0"), ("ce_type", "a/b"), ("ce_dataschema", absolute)];
+            assert_eq!(letter(&[&cloud[..], &end].concat(), None).contract(), named("a/b", Some("2/x")));
+        }
         let foreign = [("ce_specversion", "1.0"), ("ce_type", "a"), ("ce_dataschema", "b/1")];
         assert_eq!(letter(&[&foreign[..], &end].concat(), None).contract(), named("a", None));
         let plain = [("id", "7"), ("schema", "a"), ("schema-version", "1")];

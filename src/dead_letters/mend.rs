@@ -10,6 +10,7 @@ use crate::contracts::registered::Registered;
 use crate::contracts::topic_name::is_legal;
 use crate::contracts::topic_settings;
 use crate::relay::boundary::{Format, OwnedRecord, Refusal, RefusalCode, TopicSettings};
+use crate::relay::data_schema;
 use crate::relay::encode::names;
 use crate::schema::{Schema, SchemaFault};
 use crate::sink::POSITIONS_TOPIC;
@@ -22,6 +23,8 @@ use super::marks::REDRIVEN_TOPIC;
 pub struct Version {
     name: String,
     version: String,
+    /// The `ce_dataschema` header.
+    data_schema: String,
     ordinal: i32,
     is_active: bool,
     topic: Option<String>,
@@ -31,15 +34,16 @@ pub struct Version {
 }
 
 impl Version {
-    /// `None`: it was registered with what no relay can use, and counts as unknown.
+    /// `None`: it was registered with what no relay can use, and counts as unknown. `schema_base` is what its URI begins with.
     #[must_use]
-    pub fn new(registered: &Registered) -> Option<Self> {
+    pub fn new(registered: &Registered, schema_base: &str) -> Option<Self> {
         let settings = registered.topic_config.as_ref().map(|config| topic_settings(&config.to_string()));
         let format = Format::from_column(&registered.format)?;
         let schema = registered.schema.as_ref().filter(|_| format == Format::Json);
         Some(Self {
             name: registered.name.clone(),
             version: registered.version.clone(),
+            data_schema: data_schema::uri(schema_base, &registered.name, &registered.version),
             ordinal: registered.ordinal,
             is_active: registered.status == "active",
             topic: registered.topic.clone().filter(|topic| !topic.is_empty()),
@@ -234,7 +238,7 @@ fn record(letter: &Letter, topic: &str, version: Option<&Version>) -> OwnedRecor
     if let Some(version) = version {
         match letter.style() {
             Style::CloudEvents => {
-                let own = set(&mut headers, own, "ce_dataschema", &version.id());
+                let own = set(&mut headers, own, "ce_dataschema", &version.data_schema);
                 set(&mut headers, own, "content-type", version.format.content_type());
             }
             Style::Plain => {

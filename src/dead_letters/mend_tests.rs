@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::super::letter::tests::letter;
 use super::*;
+use crate::relay::data_schema::DEFAULT_BASE;
 
 fn version(version: &str, ordinal: i32, topic: Option<&str>, schema: Option<Value>) -> Version {
     let registered = Registered {
@@ -21,7 +22,7 @@ fn version(version: &str, ordinal: i32, topic: Option<&str>, schema: Option<Valu
         status: "active".to_owned(),
         registered_at: String::new(),
     };
-    Version::new(&registered).expect("it is well formed")
+    Version::new(&registered, DEFAULT_BASE).expect("it is well formed")
 }
 
 fn number() -> Option<Value> {
@@ -74,13 +75,24 @@ fn what_was_not_registered_goes_out_as_the_relay_would_have_sent_it() {
             ("ce_id", "7"),
             ("ce_type", "order.placed"),
             ("ce_time", "t"),
-            ("ce_dataschema", "order.placed/2"),
+            // Written as a relay of today writes it, whatever the letter has.
+            ("ce_dataschema", "urn:walpost:schema:order.placed/2"),
             ("content-type", "application/json"),
             ("outbox-position", "0/1/1"),
             ("outbox-relay", "w"),
             ("traceparent", "00"),
         ]
     );
+}
+
+#[test]
+fn case_42_a_letter_of_a_relay_with_another_schema_base_is_redriven_as_one_of_this() {
+    let mut found = refused("unknown_schema", "", Some("1"));
+    let foreign = ("ce_dataschema".to_owned(), Some(b"https://schemas.example.com/order.placed/2".to_vec()));
+    found.record.headers[4] = foreign;
+    let mended = mend(&found, "letters", &[version("2", 1, Some("orders"), None)]).expect("it is mended");
+    assert_eq!(mended.version.as_deref(), Some("order.placed/2"));
+    assert!(headers(&mended.record).contains(&("ce_dataschema", "urn:walpost:schema:order.placed/2")));
 }
 
 #[test]
@@ -96,7 +108,7 @@ fn a_later_version_that_takes_the_payload_stands_in_for_one_that_does_not() {
     let versions = [version("2", 1, Some("orders"), text()), version("3", 2, Some("orders.v3"), number())];
     let mended = mend(&refused("contract_violation", "orders", Some("1")), "letters", &versions).expect("it is mended");
     assert_eq!((mended.record.topic.as_str(), mended.version.as_deref()), ("orders", Some("order.placed/3")));
-    assert!(headers(&mended.record).contains(&("ce_dataschema", "order.placed/3")));
+    assert!(headers(&mended.record).contains(&("ce_dataschema", "urn:walpost:schema:order.placed/3")));
     let (code, detail) = stays(&refused("contract_violation", "orders", Some("[]")), &versions);
     assert_eq!(code, "contract_violation");
     assert!(

@@ -16,14 +16,15 @@ const NAME_BYTES: usize = 1_024;
 #[derive(Debug)]
 pub struct Registry {
     connection: PgConnection,
+    schema_base: String,
     versions: HashMap<String, Vec<Version>>,
 }
 
 impl Registry {
-    /// Asks through this connection.
+    /// Asks through this connection. `schema_base` is what the URIs of schema versions begin with.
     #[must_use]
-    pub fn new(connection: PgConnection) -> Self {
-        Self { connection, versions: HashMap::new() }
+    pub fn new(connection: PgConnection, schema_base: String) -> Self {
+        Self { connection, schema_base, versions: HashMap::new() }
     }
 
     /// The versions that are registered under a name, in the order of their registration.
@@ -41,7 +42,8 @@ impl Registry {
             if self.versions.len() >= NAMES_LIMIT {
                 self.versions.clear();
             }
-            self.versions.insert(name.to_owned(), found.iter().filter_map(Version::new).collect());
+            let versions = found.iter().filter_map(|found| Version::new(found, &self.schema_base)).collect();
+            self.versions.insert(name.to_owned(), versions);
         }
         Ok(self.versions.get(name).map(Vec::as_slice).unwrap_or_default())
     }

@@ -54,7 +54,8 @@ pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
         }
     };
     let plural = if brokers == 1 { "broker" } else { "brokers" };
-    let mut findings = vec![ok("kafka", format!("{servers}: {brokers} {plural}"))];
+    let mut findings =
+        vec![ok("kafka", format!("{servers}: {brokers} {plural}")), topics::compression(config.kafka.compression)];
     let mut all: Vec<(String, Use, TopicSettings)> =
         wanted.into_iter().map(|(name, settings)| (name, Use::Events, settings)).collect();
     all.push((letters.clone(), Use::DeadLetters, TopicSettings::default()));

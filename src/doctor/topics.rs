@@ -4,6 +4,22 @@ use std::collections::BTreeSet;
 
 use super::judge::bytes;
 use super::report::{Finding, failure, ok, warning};
+use crate::sink::Compression;
+
+/// How batches are compressed, and who can't read it.
+#[must_use]
+pub fn compression(compression: Compression) -> Finding {
+    let name = compression.as_str();
+    match compression.is_read_by_kafkajs() {
+        true => ok("compression", name),
+        false => ok(
+            "compression",
+            format!(
+                "{name}, which kafkajs can't read: if it consumes these topics, set [kafka] compression to \"gzip\" or \"none\""
+            ),
+        ),
+    }
+}
 
 /// What a client may be allowed to do with a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -19,6 +19,7 @@ use crate::config::{AdminApi, Config, Delivery};
 use crate::fault::Fault;
 use crate::positions::window::Window;
 use crate::postgres::ConnectOptions;
+use crate::relay::data_schema::percent_encoded;
 use crate::relay::outbox::Outbox;
 use crate::relay::role::Role;
 use crate::relay::{Core, Settings};
@@ -153,7 +154,8 @@ pub(super) fn settings(config: &Config, postgres: &ConnectOptions) -> Settings {
     Settings {
         outboxes: config.outboxes.clone(),
         header_style: relay.headers,
-        source: relay.source.clone().unwrap_or_else(|| format!("/{}", postgres.database())),
+        source: relay.source.clone().unwrap_or_else(|| format!("/{}", percent_encoded(postgres.database()))),
+        schema_base: relay.schema_base.clone(),
         relay: relay.name.clone(),
         on_rejected: relay.on_rejected,
         dead_letter_topic: relay.dead_letter_topic.as_str().to_owned(),
@@ -180,6 +182,7 @@ fn producer_options(config: &Config) -> ProducerOptions {
     ProducerOptions {
         bootstrap_servers: config.kafka.bootstrap_servers.clone(),
         client_id: client_id(config),
+        compression: config.kafka.compression,
         properties: config.kafka.properties.to_map(),
         max_in_flight: config.relay.max_in_flight * window(config),
         max_in_flight_bytes: config.relay.max_in_flight_bytes.saturating_mul(window(config)),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::boundary::{
     Answer, ColumnType, ContractNumber, Refusal, Request, SchemaVersion, SchemaVersionId, Topic, TopicSettings,
 };
+use super::data_schema;
 use super::payload::PayloadCheck;
 
 /// How long a negative answer holds.
@@ -25,7 +26,7 @@ const ENTRIES_LIMIT: usize = 50_000;
 pub struct Contract {
     /// As registered.
     pub schema_version: SchemaVersion,
-    /// The `ce_dataschema` header: `<name>/<version>`.
+    /// The `ce_dataschema` header.
     pub data_schema: String,
     /// What its payloads are checked with.
     pub check: PayloadCheck,
@@ -45,6 +46,8 @@ pub struct ServiceLevel {
 /// Answers, by what was asked.
 #[derive(Debug, Default)]
 pub struct Catalogue {
+    /// What the `ce_dataschema` header begins with.
+    schema_base: String,
     contracts: HashMap<Arc<str>, Versions>,
     contract_count: usize,
     /// By their [`ContractNumber`], and the numbers by their names.
@@ -83,6 +86,12 @@ impl<T> Kept<T> {
 }
 
 impl Catalogue {
+    /// One that knows nothing; `schema_base` is what the `ce_dataschema` header begins with.
+    #[must_use]
+    pub fn new(schema_base: String) -> Self {
+        Self { schema_base, ..Self::default() }
+    }
+
     /// The contract of that name and version; `Ok(None)` if none is registered, `Err` if it has to be asked for first.
     pub fn contract(&mut self, name: &str, version: &str, now: Instant) -> Result<Option<Arc<Contract>>, Wait> {
         // A registered schema version never changes.
@@ -206,7 +215,13 @@ impl Catalogue {
         // Its text has done its work.
         schema_version.schema = None;
         let number = self.number(&schema_version);
-        Contract { data_schema: schema_version.id.to_string(), schema_version, check, number }
+        let SchemaVersionId { name, version } = &schema_version.id;
+        Contract { data_schema: self.data_schema(name, version), schema_version, check, number }
+    }
+
+    /// The `ce_dataschema` header of a schema version, registered or not.
+    pub fn data_schema(&self, name: &str, version: &str) -> String {
+        data_schema::uri(&self.schema_base, name, version)
     }
 
     fn number(&mut self, schema_version: &SchemaVersion) -> ContractNumber {

@@ -18,7 +18,7 @@ const TOPIC_NAME_BYTES: usize = 249;
 pub(super) struct Known<'a> {
     pub(super) contract: Option<Arc<Contract>>,
     row_headers: RowHeaders<'a>,
-    /// What the event names and nobody has registered, for who redrives its dead letter.
+    /// The URI of the schema version that the event names and nobody has registered, for whoever redrives its dead letter.
     unregistered: Option<String>,
     /// How it breaks its contract, though it is published.
     violation: Option<String>,
@@ -54,6 +54,7 @@ impl<'a> Known<'a> {
             data_schema: contract.map(|contract| contract.data_schema.as_str()).or(self.unregistered.as_deref()),
             format: contract.map(|contract| contract.schema_version.format),
             violation: self.violation(),
+            topic: self.topic(event),
         }
     }
 }
@@ -123,11 +124,12 @@ pub(super) fn check(
             return Err(refused(RefusalCode::UnknownSchema, detail));
         }
         let Some(contract) = catalogue.contract(name, version, now)? else {
-            let id = known.unregistered.insert(format!("{name}/{version}"));
-            let detail = format!("no schema version {id} is registered; call outbox.register_schema_version");
+            known.unregistered = Some(catalogue.data_schema(name, version));
+            let detail =
+                format!("no schema version {name}/{version} is registered; call outbox.register_schema_version");
             return Err(refused(RefusalCode::UnknownSchema, detail));
         };
-        let violation = contract.check.violation(&contract.data_schema, event.payload.as_deref());
+        let violation = contract.check.violation(&contract.schema_version.id, event.payload.as_deref());
         let policy = contract.schema_version.on_violation;
         known.contract = Some(contract);
         if let Some(detail) = violation {

@@ -105,7 +105,8 @@ impl Encoder {
         match self.style {
             HeaderStyle::CloudEvents => {
                 push("ce_specversion", b"1.0");
-                push("ce_id", &event.id);
+                // CloudEvents wants an id; the position is one.
+                push("ce_id", if event.id.is_empty() { stamps.position.as_bytes() } else { &event.id });
                 push("ce_source", self.source.as_bytes());
                 if let Some(kind) = contract.name {
                     push("ce_type", kind.as_bytes());
@@ -139,20 +140,36 @@ impl Encoder {
             push(names::VIOLATION, violation.as_bytes());
         }
         for (name, value) in &event.placed {
-            push_new(&mut list, name, value.as_deref());
+            self.push_new(&mut list, name, value.as_deref());
         }
         for (name, value) in &row_headers.0 {
-            push_new(&mut list, name, value.as_deref());
+            self.push_new(&mut list, name, value.as_deref());
+        }
+        if self.style == HeaderStyle::CloudEvents && contract.name.is_none() {
+            set_type(&mut list, contract.topic);
         }
         list
     }
+
+    /// A header from the row never takes the place of one that stands already. An attribute of CloudEvents that is null is one that is
+    /// not there: SDKs fail on a null header.
+    fn push_new<'a>(&self, list: &mut HeaderList<'a>, name: &'a str, value: Option<&'a [u8]>) {
+        let is_absent = self.style == HeaderStyle::CloudEvents && value.is_none() && name.starts_with("ce_");
+        if !is_absent && list.iter().all(|header| header.name != name) {
+            list.push(Header { name, value });
+        }
+    }
 }
 
-/// A header from the row never takes the place of one that stands already.
-fn push_new<'a>(list: &mut HeaderList<'a>, name: &'a str, value: Option<&'a [u8]>) {
-    if list.iter().all(|header| header.name != name) {
-        list.push(Header { name, value });
+/// Sees that there is a type, which CloudEvents requires, where no schema names it: the row's own, else the topic. It stands behind the
+/// row's headers, apart from the types that are names of schemas.
+fn set_type<'a>(list: &mut HeaderList<'a>, topic: Option<&'a str>) {
+    let is_type = |header: &Header<'_>| header.name == "ce_type";
+    if list.iter().any(|header| is_type(header) && header.value.is_some_and(|value| !value.is_empty())) {
+        return;
     }
+    list.retain(|header| !is_type(header));
+    list.extend(topic.map(|topic| Header { name: "ce_type", value: Some(topic.as_bytes()) }));
 }
 
 /// What a schema version adds to the headers.
@@ -160,12 +177,14 @@ fn push_new<'a>(list: &mut HeaderList<'a>, name: &'a str, value: Option<&'a [u8]
 pub struct ContractHeaders<'a> {
     /// The schema's name.
     pub name: Option<&'a str>,
-    /// `<name>/<version>`.
+    /// Its version's URI.
     pub data_schema: Option<&'a str>,
     /// The payload's format.
     pub format: Option<Format>,
     /// How the payload breaks the contract, though the record is published.
     pub violation: Option<&'a str>,
+    /// Where the event goes, if that is known.
+    pub topic: Option<&'a str>,
 }
 
 /// The row's own headers: a JSON object. Strings are taken as they are, null as a null header, anything else as JSON text.

@@ -28,9 +28,10 @@ fn event(headers: &'static str) -> Event<'static> {
 
 const CONTRACT: ContractHeaders<'_> = ContractHeaders {
     name: Some("order.placed"),
-    data_schema: Some("order.placed/2.1.0"),
+    data_schema: Some("urn:walpost:schema:order.placed/2.1.0"),
     format: Some(Format::Json),
     violation: None,
+    topic: Some("shop.orders"),
 };
 
 #[test]
@@ -45,7 +46,7 @@ fn cloudevents_in_binary_mode() {
             ce_source: /shop
             ce_type: order.placed
             ce_time: 2023-11-14T22:13:20.123456Z
-            ce_dataschema: order.placed/2.1.0
+            ce_dataschema: urn:walpost:schema:order.placed/2.1.0
             content-type: application/json
             outbox-position: 0/16B3748/3
             outbox-relay: eu-1
@@ -53,6 +54,39 @@ fn cloudevents_in_binary_mode() {
             n: 1.50
             none: (null)
             nested: {"a": ["b"]}
+        "#]],
+    );
+}
+
+#[test]
+fn case_42_an_event_without_a_schema_and_id_is_a_cloudevent_too() {
+    let contract = ContractHeaders { topic: Some("outbox.event.Order"), ..ContractHeaders::default() };
+    let nameless = |headers| Event { id: Default::default(), schema: None, ..event(headers) };
+    let end = |headers, expected| check_headers(HeaderStyle::CloudEvents, &nameless(headers), contract, expected);
+    end(
+        r#"{"ce_type": null, "ce_subject": null, "a": "b"}"#,
+        expect![[r#"
+            ce_specversion: 1.0
+            ce_id: 0/16B3748/3
+            ce_source: /shop
+            ce_time: 2023-11-14T22:13:20.123456Z
+            outbox-position: 0/16B3748/3
+            outbox-relay: eu-1
+            a: b
+            ce_type: outbox.event.Order
+        "#]],
+    );
+    end(
+        r#"{"ce_type": "OrderPlaced", "a": "b"}"#,
+        expect![[r#"
+            ce_specversion: 1.0
+            ce_id: 0/16B3748/3
+            ce_source: /shop
+            ce_time: 2023-11-14T22:13:20.123456Z
+            outbox-position: 0/16B3748/3
+            outbox-relay: eu-1
+            ce_type: OrderPlaced
+            a: b
         "#]],
     );
 }

@@ -14,6 +14,7 @@
 //! | [`event`] | a row or a logical message | an event |
 //! | [`catalogue`] | answers about schema versions and topics | what an event needs to know |
 //! | `check` | an event and its contract | whether it may go to its topic |
+//! | [`data_schema`] | a schema version | its URI |
 //! | [`encode`] | an event | headers, dead letters, sizes |
 //! | `publish` | an event | an offered record, or a dead letter |
 //! | `landmark` | the position of an earlier run | whether the stream is of the same history |
@@ -31,6 +32,7 @@ pub mod event;
 pub mod catalogue;
 mod check;
 mod payload;
+pub mod data_schema;
 pub mod encode;
 mod publish;
 mod landmark;
@@ -74,6 +76,8 @@ pub struct Settings {
     pub header_style: HeaderStyle,
     /// The `ce_source` header.
     pub source: String,
+    /// What `ce_dataschema` begins with.
+    pub schema_base: String,
     /// The `outbox-relay` header.
     pub relay: String,
     /// What becomes of an event that is refused.

@@ -1,5 +1,7 @@
 //! What a payload promises by its schema version, compiled once.
 
+use std::fmt;
+
 use super::boundary::{Format, SchemaVersion};
 use crate::schema::{Schema, SchemaFault};
 
@@ -28,7 +30,7 @@ impl PayloadCheck {
 
     /// How a payload breaks the contract of this name, in a sentence without the payload's values. A tombstone breaks none: it
     /// says that there is nothing, and a schema says what there is.
-    pub(super) fn violation(&self, contract: &str, payload: Option<&[u8]>) -> Option<String> {
+    pub(super) fn violation(&self, contract: impl fmt::Display, payload: Option<&[u8]>) -> Option<String> {
         let payload = payload?;
         match self {
             Self::Nothing => None,

@@ -62,8 +62,8 @@ pub(super) struct Publisher {
 impl Publisher {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
+            catalogue: Catalogue::new(settings.schema_base.clone()),
             settings,
-            catalogue: Catalogue::default(),
             ledger: Ledger::default(),
             returns: Returns::default(),
             accepted: Position::default(),

@@ -60,6 +60,7 @@ fn run(replay: Replay, bytes: Vec<u8>, stop_after: Option<usize>) -> Run {
         outboxes: vec![Outbox::walpost("outbox", "event")],
         header_style: HeaderStyle::CloudEvents,
         source: "/shop".to_owned(),
+        schema_base: "urn:walpost:schema:".to_owned(),
         relay: "eu-1".to_owned(),
         on_rejected: OnRejected::DeadLetter,
         dead_letter_topic: "dead".to_owned(),

@@ -52,6 +52,7 @@ use std::time::Duration;
 
 use crate::relay::boundary::{Ancestry, Checkpoint, Failure, Lsn, Record, Refusal, Ticket};
 
+mod compression;
 mod connection;
 mod context;
 mod generation;
@@ -69,9 +70,12 @@ mod topics;
 mod transactions;
 mod warmup;
 
+pub use compression::Compression;
 pub use connection::Connection;
 pub use memory::{MemoryBroker, MemorySink, Taken};
-pub use options::{ProducerOptions, PropertyError, PropertyFault, TopicFacts, TopicRules, validate_properties};
+pub use options::{
+    COMPRESSION_PROPERTIES, ProducerOptions, PropertyError, PropertyFault, TopicFacts, TopicRules, validate_properties,
+};
 pub use partition::partition_of;
 pub use producer::KafkaSink;
 pub use reading::{Found, Isolation, ReadingError, Span, TopicReader};

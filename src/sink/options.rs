@@ -8,6 +8,8 @@ use std::time::Duration;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
+use super::compression::Compression;
+
 /// Largest batch when no topic asks for less, in bytes.
 const BATCH_BYTES: usize = 256 * 1024;
 /// Largest record that the client takes, in bytes: librdkafka's own ceiling. The topic's limit is what counts.
@@ -27,6 +29,8 @@ pub struct ProducerOptions {
     pub bootstrap_servers: String,
     /// Name of this client in the brokers' logs and quotas.
     pub client_id: String,
+    /// How batches are compressed.
+    pub compression: Compression,
     /// Further librdkafka properties, already seen by [`validate_properties`].
     pub properties: BTreeMap<String, String>,
     /// Most records that the core keeps outstanding.
@@ -115,6 +119,9 @@ const RESERVED: &[(&str, &str)] = &[
 /// either could win.
 const ALIASES: &[(&str, &str)] = &[("queue.buffering.max.ms", "linger.ms"), ("compression.codec", "compression.type")];
 
+/// The names of librdkafka's property for what [`ProducerOptions::compression`] says.
+pub const COMPRESSION_PROPERTIES: [&str; 2] = ["compression.type", "compression.codec"];
+
 /// What the sink must know of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicFacts {
@@ -187,7 +194,6 @@ fn reach(config: &mut ClientConfig, options: &ProducerOptions) {
 /// The producer's settings. Those that a guarantee rests on come last, so that nothing overrides them.
 pub(super) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("compression.type", "lz4");
     config.set("linger.ms", LINGER_MS.to_string());
     config.set("message.max.bytes", MESSAGE_MAX_BYTES.to_string());
     config.set("queue.buffering.max.messages", (options.max_in_flight + QUEUE_HEADROOM_RECORDS).to_string());
@@ -196,6 +202,7 @@ pub(super) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> 
     // Otherwise the client waits for a connection to be needed, and a new producer's first record for half a second.
     config.set("enable.sparse.connections", "false");
     reach(&mut config, options);
+    config.set("compression.type", options.compression.as_str());
     config.set("batch.size", batch_bytes.to_string());
     config.set("acks", "all");
     config.set("enable.idempotence", "true");
@@ -259,6 +266,7 @@ mod tests {
         ProducerOptions {
             bootstrap_servers: "127.0.0.1:1".to_owned(),
             client_id: "test".to_owned(),
+            compression: Compression::default(),
             properties: properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             max_in_flight: 10_000,
             max_in_flight_bytes: 32 * 1024 * 1024,

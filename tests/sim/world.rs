@@ -55,6 +55,7 @@ impl World {
             outboxes: vec![Outbox::walpost("outbox", "event")],
             header_style: HeaderStyle::CloudEvents,
             source: "/shop".to_owned(),
+            schema_base: "urn:walpost:schema:".to_owned(),
             relay: "simulated".to_owned(),
             on_rejected: OnRejected::DeadLetter,
             dead_letter_topic: DEAD_LETTERS.to_owned(),

@@ -148,7 +148,10 @@ async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) 
         topics: desk.topics,
         dead_letter_topic: desk.topic.clone(),
         create_topics: desk.config.relay.create_topics,
-        registry: Registry::new(database.connect().await.map_err(Fault::Database)?),
+        registry: Registry::new(
+            database.connect().await.map_err(Fault::Database)?,
+            desk.config.relay.schema_base.clone(),
+        ),
         is_dry_run: args.dry_run,
     };
     let selection = Selection { ids: args.letters.iter().copied().collect(), ..args.filter.selection() };
@@ -202,6 +205,7 @@ impl Desk {
         let options = ProducerOptions {
             bootstrap_servers: config.kafka.bootstrap_servers.clone(),
             client_id: format!("walpost-{}", config.relay.name),
+            compression: config.kafka.compression,
             properties: config.kafka.properties.to_map(),
             max_in_flight: config.relay.max_in_flight,
             max_in_flight_bytes: config.relay.max_in_flight_bytes,

@@ -6,6 +6,7 @@ use expect_test::expect;
 
 use super::{LEAST, check, load, owned};
 use crate::config::Config;
+use crate::sink::Compression;
 
 #[test]
 fn all_mistakes_come_at_once_each_with_its_place_and_mend() {
@@ -225,6 +226,28 @@ fn a_connection_string_is_judged_without_showing_it() {
     assert!(!errors.contains("hunter2"), "{errors}");
     assert!(with("host=a user=u sslmod=require").contains("did you mean sslmode?"));
     assert!(with("host=a,b user=u").contains("several hosts"));
+}
+
+#[test]
+fn case_42_compression_is_said_once_or_the_same_twice() {
+    let properties = "kafka.properties.compression.type = 'gzip'\nkafka.properties.'compression.codec' = 'gzip'";
+    let config = load(format!("{LEAST}\nkafka.compression = 'gzip'\n{properties}"), &[]).expect("they agree");
+    assert_eq!(config.kafka.compression, Compression::Gzip);
+    check(
+        format!("{LEAST}\nkafka.compression = 'lz5'\n{properties}"),
+        &[],
+        expect![[r#"
+        the configuration has a mistake:
+          walpost.toml:5: kafka.compression: "lz5" is none of its values; did you mean "lz4"?"#]],
+    );
+    check(
+        format!("{LEAST}\nkafka.compression = 'none'\n{properties}"),
+        &[],
+        expect![[r#"
+        the configuration has 2 mistakes:
+          walpost.toml:6: kafka.properties.compression.type: is "gzip" where kafka.compression is "none"; keep kafka.compression alone
+          walpost.toml:7: kafka.properties.compression.codec: is "gzip" where kafka.compression is "none"; keep kafka.compression alone"#]],
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::relay::OnRejected;
 use crate::relay::encode::HeaderStyle;
 use crate::relay::outbox::{Routing, TemplatePart};
 use crate::relay::role::Role;
+use crate::sink::Compression;
 
 const EXAMPLE: &str = include_str!("../../../examples/walpost.toml");
 
@@ -55,6 +56,7 @@ fn the_least_configuration_gets_every_default() {
     assert_eq!(config.postgres.slot.as_str(), "walpost");
     assert_eq!(config.postgres.publication, "outbox");
     assert_eq!(config.kafka.delivery, Delivery::AtLeastOnce);
+    assert_eq!(config.kafka.compression, Compression::Lz4);
     assert_eq!(config.relay.on_rejected, OnRejected::DeadLetter);
     assert_eq!(config.relay.headers, HeaderStyle::CloudEvents);
     assert_eq!(config.relay.source, None);
@@ -89,7 +91,7 @@ fn the_example_holds_also_with_its_commented_lines() {
     let config = load(&text, &[]).expect("the example's comments are right");
     assert_eq!(config.outboxes.len(), 2);
     assert_eq!(config.outboxes[1].header_columns, [("type".to_owned(), "eventType".to_owned())]);
-    assert_eq!(config.kafka.properties.get("compression.type"), Some("zstd"));
+    assert_eq!(config.kafka.properties.get("security.protocol"), Some("SASL_SSL"));
     assert_eq!(config.postgres.connect.client_key(), Some(Path::new("/etc/walpost/client.key")));
 }
 
@@ -140,7 +142,7 @@ fn variables_go_before_the_file() {
     let text = format!(
         "{LEAST}
         kafka.properties.linger.ms = 5
-        kafka.properties.'compression.type' = 'lz4'
+        kafka.properties.'compression.type' = 'zstd'
         [[outbox]]
         table = 'public.zero'
         columns.key = 'k'"
@@ -149,7 +151,8 @@ fn variables_go_before_the_file() {
     assert_eq!(config.postgres.connect.database(), "shop");
     assert_eq!(config.postgres.slot.as_str(), "orders");
     let properties: Vec<_> = config.kafka.properties.iter().collect();
-    assert_eq!(properties, [("compression.type", "lz4"), ("linger.ms", "7"), ("sasl.username", "me")]);
+    assert_eq!(properties, [("compression.type", "zstd"), ("linger.ms", "7"), ("sasl.username", "me")]);
+    assert_eq!(config.kafka.compression, Compression::Zstd, "the property is the same as the key");
     assert!(!config.relay.create_topics);
     assert_eq!(config.relay.max_in_flight, 500);
     assert_eq!(config.relay.retention, None);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::relay::boundary::{Checkpoint, Lsn, Position, Record, Verdict};
 use crate::sink::warmup::Admission;
-use crate::sink::{ProducerOptions, Sink, TopicRules, Topics};
+use crate::sink::{Compression, ProducerOptions, Sink, TopicRules, Topics};
 
 const RECORD: Record<'static> = Record { topic: "t", key: None, value: Some(b"v"), headers: &[], timestamp_millis: 1 };
 
@@ -23,6 +23,7 @@ fn in_doubt() -> TransactionalSink {
     let options = ProducerOptions {
         bootstrap_servers: "127.0.0.1:1".to_owned(),
         client_id: "test".to_owned(),
+        compression: Compression::default(),
         properties: std::collections::BTreeMap::new(),
         max_in_flight: 100,
         max_in_flight_bytes: 100_000,

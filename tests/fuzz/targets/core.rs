@@ -89,6 +89,7 @@ fn settings() -> Settings {
         outboxes: vec![Outbox::walpost("outbox", "event"), Outbox::debezium("public", "outboxevent")],
         header_style: HeaderStyle::CloudEvents,
         source: "/fuzz".to_owned(),
+        schema_base: "urn:walpost:schema:".to_owned(),
         relay: "fuzz".to_owned(),
         on_rejected: OnRejected::DeadLetter,
         dead_letter_topic: "outbox.dead-letter".to_owned(),

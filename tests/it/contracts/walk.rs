@@ -100,7 +100,7 @@ async fn the_walk_goes_as_it_is_written() {
     assert_eq!(records[0].value.as_deref(), Some(payload.as_bytes()));
     let header =
         records[0].headers.iter().find(|(name, _)| name == "ce_dataschema").and_then(|(_, value)| value.as_deref());
-    assert_eq!(header, Some("order.placed/1.0.0".as_bytes()));
+    assert_eq!(header, Some("urn:walpost:schema:order.placed/1.0.0".as_bytes()));
     let refused = refused.expect("the walk emits an event that breaks its contract");
     let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
     assert_eq!(letters[0].value_text(), Some(refused));

@@ -51,7 +51,7 @@ async fn case_29_a_letter_goes_to_its_topic_once_when_its_schema_is_registered()
             assert_eq!(redriven.header(header), letter.header(header), "{header}");
         }
         assert_eq!(names(redriven), [&names(straight)[..], &["outbox-redriven"]].concat());
-        assert_eq!(redriven.header("ce_dataschema"), Some("order.lost/1"));
+        assert_eq!(redriven.header("ce_dataschema"), Some("urn:walpost:schema:order.lost/1"));
         let mark = redriven.header("outbox-redriven").expect("it is marked");
         assert!(mark.starts_with(&format!("{}/{} 2", letter.partition, letter.offset)), "{mark}");
     }

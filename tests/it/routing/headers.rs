@@ -51,7 +51,7 @@ async fn headers_of_cloudevents_are_those_of_its_kafka_binding() {
             ("ce_id", id.as_str()),
             ("ce_source", "/shop/orders"),
             ("ce_type", "order.placed"),
-            ("ce_dataschema", "order.placed/1"),
+            ("ce_dataschema", "urn:walpost:schema:order.placed/1"),
             ("content-type", "application/json"),
             ("outbox-relay", "the-relay"),
             ("traceparent", "00-1"),

@@ -71,18 +71,27 @@ async fn case_06_a_schema_name_of_any_text_and_a_topic_of_all_legal_characters()
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
     let client = harness.session().await;
-    let names = ["Order.Placed", "größe/'quoted' \"twice\"", "事件", "select"];
-    for name in names {
+    // With each, as a URI has it.
+    let names = [
+        ("Order.Placed", "Order.Placed"),
+        ("größe/'quoted' \"twice\"", "gr%C3%B6%C3%9Fe%2F'quoted'%20%22twice%22"),
+        ("事件", "%E4%BA%8B%E4%BB%B6"),
+        ("select", "select"),
+    ];
+    for (name, _) in names {
         let register = "select outbox.register_schema_version(name => $1, version => '2.1.0-β', topic => $2)";
         client.execute(register, &[&name, &topic]).await.expect("a schema version is registered");
         let emit = "select outbox.emit($1, 'k', '1'::text), outbox.emit_message($1, 'k', '1'::text)";
         client.execute(emit, &[&name]).await.expect("events are emitted");
     }
     let records = harness.consume(&topic, names.len() * 2).await;
-    for (name, pair) in names.into_iter().zip(records.chunks(2)) {
+    for ((name, encoded), pair) in names.into_iter().zip(records.chunks(2)) {
         for record in pair {
             assert_eq!(record.header("ce_type"), Some(name));
-            assert_eq!(record.header("ce_dataschema"), Some(format!("{name}/2.1.0-β").as_str()));
+            assert_eq!(
+                record.header("ce_dataschema"),
+                Some(format!("urn:walpost:schema:{encoded}/2.1.0-%CE%B2").as_str())
+            );
         }
     }
 }

@@ -91,7 +91,8 @@ async fn case_01_several_outbox_tables_each_by_its_own_rule() {
     assert_eq!(values(&records), [Some("routed")]);
     assert_eq!((records[0].key.as_deref(), records[0].header("ce_id")), (None, Some("5")));
     assert_eq!((records[0].header("Kind"), records[0].header("region")), (Some("Kind"), Some("eu")));
-    let absent = ["ce_type", "ce_dataschema", "content-type"];
+    assert_eq!(records[0].header("ce_type"), Some(harness.topic("routed.eu").as_str()));
+    let absent = ["ce_dataschema", "content-type"];
     assert!(absent.iter().all(|name| records[0].header(name).is_none()), "a table with a topic has no contract");
 }
 

@@ -29,7 +29,7 @@ async fn case_01_two_schema_names_go_to_their_two_topics_however_they_are_writte
         assert_eq!(ordinals(&records), (first..first + 6).collect::<Vec<_>>(), "{schema}");
         for record in &records {
             assert_eq!(record.header("ce_type"), Some(schema));
-            assert_eq!(record.header("ce_dataschema"), Some(format!("{schema}/1").as_str()));
+            assert_eq!(record.header("ce_dataschema"), Some(format!("urn:walpost:schema:{schema}/1").as_str()));
         }
     }
 }
@@ -63,7 +63,7 @@ async fn case_01_schemas_that_share_a_version_share_no_topic_and_no_format() {
         assert_eq!(records.len(), count, "{topic}");
         for record in records {
             assert_eq!(record.value_text(), Some(format!(r#"{{"of": "{name} {version}"}}"#).as_str()));
-            assert_eq!(record.header("ce_dataschema"), Some(format!("{name}/{version}").as_str()));
+            assert_eq!(record.header("ce_dataschema"), Some(format!("urn:walpost:schema:{name}/{version}").as_str()));
             assert_eq!(record.header("content-type"), Some(content_type));
         }
     }

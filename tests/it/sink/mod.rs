@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use walpost::relay::boundary::{Header, OwnedRecord, Record, Refusal, Ticket, Verdict};
-use walpost::sink::{Deliveries, KafkaSink, ProducerOptions, SendError, Sink, TopicRules};
+use walpost::sink::{Compression, Deliveries, KafkaSink, ProducerOptions, SendError, Sink, TopicRules};
 
 mod broker;
 mod faults;
@@ -30,6 +30,7 @@ fn options(servers: &str, properties: &[(&str, &str)]) -> ProducerOptions {
     ProducerOptions {
         bootstrap_servers: servers.to_owned(),
         client_id: "walpost-test".to_owned(),
+        compression: Compression::default(),
         properties: properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         max_in_flight: 10_000,
         max_in_flight_bytes: 32 * 1024 * 1024,
