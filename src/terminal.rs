@@ -1,5 +1,6 @@
-//! How output is written for people: figures, colours, and lines on stderr.
+//! How output is written for people: figures, colours, lines on stderr, and other people's text without its control characters.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write as _};
 
 use indicatif::ProgressStyle;
@@ -16,6 +17,8 @@ pub enum Colour {
 impl Colour {
     pub(crate) const RED: u8 = 31;
     pub(crate) const GREEN: u8 = 32;
+    pub(crate) const YELLOW: u8 = 33;
+    pub(crate) const BLUE: u8 = 34;
     pub(crate) const DIM: u8 = 2;
     pub(crate) const BOLD: u8 = 1;
 
@@ -47,6 +50,34 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// Whether a terminal or a viewer may take a character for a command: control characters, those that change the direction of text
+/// (Unicode, "Bidirectional Algorithm"), and the two that separate lines without being control characters.
+pub(crate) fn is_command(c: char) -> bool {
+    let directs = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || directs || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// Text of somebody else's on one line: no character of it is a command.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    escape(text, is_command)
+}
+
+/// The same for text that may have several lines.
+pub(crate) fn visible_lines(text: &str) -> Cow<'_, str> {
+    escape(text, |c| c != '\n' && is_command(c))
+}
+
+fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_escaped(c) { escaped.extend(c.escape_default()) } else { escaped.push(c) }
+    }
+    Cow::Owned(escaped)
+}
+
 /// The style of a line that changes.
 pub(crate) fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates of this crate are well formed")
@@ -66,5 +97,13 @@ mod tests {
     fn thousands_have_commas() {
         let shown = [0, 999, 1_000, 12_345, 999_999, 1_000_000].map(grouped);
         assert_eq!(shown, ["0", "999", "1,000", "12,345", "999,999", "1,000,000"]);
+    }
+
+    #[test]
+    fn no_character_of_other_peoples_text_is_a_command() {
+        assert!(matches!(visible("order.placed \u{e9}\u{1f600}"), Cow::Borrowed(_)));
+        assert_eq!(visible("a\x1b[2Jb\r\nc\td\x7f"), "a\\u{1b}[2Jb\\r\\nc\\td\\u{7f}");
+        assert_eq!(visible("\u{9b}2J \u{202e}txt \u{2028}"), "\\u{9b}2J \\u{202e}txt \\u{2028}");
+        assert_eq!(visible_lines("a\nb\x1b"), "a\nb\\u{1b}");
     }
 }

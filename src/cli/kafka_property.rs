@@ -1,20 +1,53 @@
 //! What `--kafka-property` takes.
 
-/// A property as NAME=VALUE.
-pub(super) fn property(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE".to_owned()),
+use std::ffi::OsStr;
+
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Command};
+
+/// Reads NAME=VALUE. What is neither is not shown in the error, as clap would do: it may be a password.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Property;
+
+impl TypedValueParser for Property {
+    type Value = (String, String);
+
+    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<Self::Value, clap::Error> {
+        value.to_str().and_then(property).ok_or_else(|| {
+            let message = "a value of --kafka-property is not NAME=VALUE, such as security.protocol=SSL; it is not shown here, \
+                           as it may be a secret\n";
+            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        })
     }
+}
+
+fn property(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty())?;
+    Some((name.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::Cli;
 
     #[test]
     fn a_property_has_a_name_and_may_hold_equals_signs() {
-        assert_eq!(property("a.b=c=d"), Ok(("a.b".to_owned(), "c=d".to_owned())));
-        assert!(property("=c").is_err() && property("a").is_err());
+        assert_eq!(property("a.b=c=d"), Some(("a.b".to_owned(), "c=d".to_owned())));
+        assert!(property("=c").is_none() && property("a").is_none());
+    }
+
+    #[test]
+    fn a_value_that_is_no_property_is_not_shown() {
+        for command in [["contract", "plan"], ["dead-letter", "list"], ["demo", "--kafka=k"]] {
+            for secret in ["hunter2", "=hunter2", "sasl.password:hunter2"] {
+                let arguments = [["walpost"].as_slice(), &command, &["--kafka-property", secret]].concat();
+                let error = Cli::try_parse_from(arguments).expect_err("it is refused").to_string();
+                assert!(error.contains("NAME=VALUE") && !error.contains("hunter2"), "{error}");
+            }
+        }
     }
 }

@@ -27,6 +27,7 @@ use crate::fault::{Fault, chain, exit};
 use crate::positions::BookmarkError;
 use crate::replay::ReplayError;
 use crate::telemetry::{LogFormat, init_logs};
+use crate::terminal::visible_lines;
 use contract::ContractFault;
 use dead_letter::DeadLetterFault;
 use doctor::Unwell;
@@ -148,7 +149,7 @@ fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     let fault = error.downcast_ref::<Fault>();
     let advice = fault.and_then(Fault::advice).map(|advice| format!("; {advice}")).unwrap_or_default();
-    eprintln!("walpost: {}{advice}", chain(error.as_ref()));
+    eprintln!("walpost: {}{advice}", visible_lines(&chain(error.as_ref())));
     let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
     let of_bench = || error.downcast_ref::<BenchError>().map(BenchError::exit_code);
     let of_contract = || error.downcast_ref::<ContractFault>().map(ContractFault::exit_code);

@@ -12,6 +12,7 @@ use crate::driver::{source_options, take_back};
 use crate::fault::Fault;
 use crate::relay::boundary::Lsn;
 use crate::source::{self, Adoption, Recreated, Scope, Unpublished};
+use crate::terminal::visible_lines;
 
 /// Give up a slot that can't be trusted any more, or take it as it stands.
 #[derive(Args, Clone, Debug)]
@@ -85,7 +86,7 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
             }
         }
     };
-    writeln!(out, "{text}").context("write the report")
+    writeln!(out, "{}", visible_lines(&text)).context("write the report")
 }
 
 fn recreated_text(slot: &str, Recreated { dropped_at, unpublished }: &Recreated) -> String {

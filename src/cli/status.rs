@@ -15,7 +15,7 @@ use crate::config::{Config, process_environment};
 use crate::driver::source_options;
 use crate::fault::{Fault, chain};
 use crate::source::{self, SlotReport};
-use crate::terminal::grouped;
+use crate::terminal::{grouped, visible};
 
 /// The log's filter unless the user has one: what fails is told at the end.
 pub const LOG_FILTER: &str = "error";
@@ -96,7 +96,7 @@ fn text(report: &Report) -> String {
     let mut text = String::new();
     for (name, value) in slot_lines(&report.slot).into_iter().chain(relay_lines(report)) {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "{name:<16}{value}");
+        let _ = writeln!(text, "{name:<16}{}", visible(&value));
     }
     text.truncate(text.trim_end().len());
     text

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::kafka_property::property;
+use super::kafka_property::Property;
 use crate::terminal::Colour;
 use crate::venue::Named;
 
@@ -23,7 +23,7 @@ pub struct ServerArgs {
     pub kafka: Option<String>,
 
     /// A property of librdkafka that it takes to reach that Kafka, such as security.protocol=SSL; may be repeated.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = property, requires = "kafka")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = Property, requires = "kafka")]
     pub kafka_property: Vec<(String, String)>,
 }
 

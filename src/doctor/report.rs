@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::terminal::is_command;
+
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,10 +59,10 @@ pub fn failure(check: &'static str, what: impl Into<String>) -> Finding {
 
 /// Names of tables and topics may be anybody's.
 fn one_line(text: String) -> String {
-    if !text.contains(char::is_control) {
+    if !text.contains(is_command) {
         return text;
     }
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_command(c) { ' ' } else { c }).collect()
 }
 
 /// All checks.

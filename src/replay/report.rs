@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::relay::boundary::{Lsn, Position, Timestamp};
 use crate::relay::replay::Sighting;
 use crate::source::Held;
-use crate::terminal::grouped;
+use crate::terminal::{grouped, visible};
 
 /// How much of a key is shown, in characters.
 const KEY_CHARS: usize = 100;
@@ -78,11 +78,10 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.position, self.time)?;
         if let Some(schema) = &self.schema {
-            write!(f, ", {schema}")?;
+            write!(f, ", {}", visible(schema))?;
         }
         match &self.key {
-            // A key is anything: it does not get to move the cursor.
-            Some(key) => write!(f, ", key {}", key.escape_debug()),
+            Some(key) => write!(f, ", key {}", visible(key)),
             None => write!(f, ", no key"),
         }
     }

@@ -1,6 +1,7 @@
 //! One server process: started with its output in a log file, ended for certain.
 
 use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -47,8 +48,9 @@ impl Server {
         farewell: Farewell,
         workspace: &Arc<Workspace>,
     ) -> Result<Self, SandboxError> {
-        let file =
-            OpenOptions::new().create(true).append(true).open(log).map_err(SandboxError::file("open the log", log))?;
+        // A log holds what the server was asked.
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(log);
+        let file = file.map_err(SandboxError::file("open the log", log))?;
         let errors = file.try_clone().map_err(SandboxError::file("open the log", log))?;
         let child = command
             .stdin(Stdio::null())

@@ -27,11 +27,12 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Makes the folder, with a name that starts with `walpost-<kind>-`, and starts its lifeline. Everyone may enter the
-    /// folder, as a server may run under another account; what is in it protects itself.
+    /// Makes the folder, with a name that starts with `walpost-<kind>-`, and starts its lifeline. Nobody else may enter the folder;
+    /// only where a server runs under another account everyone may, and what is in it protects itself.
     pub(super) fn create(kind: &str, account: Option<&Account>) -> Result<Self, SandboxError> {
         let path = temporary_folder(account).join(format!("walpost-{kind}-{}", random::token(12)));
-        DirBuilder::new().mode(0o755).create(&path).map_err(SandboxError::file("create", &path))?;
+        let mode = if account.is_some() { 0o755 } else { 0o700 };
+        DirBuilder::new().mode(mode).create(&path).map_err(SandboxError::file("create", &path))?;
         let script = path.join("lifeline.sh");
         fs::write(&script, LIFELINE).map_err(SandboxError::file("write", &script))?;
         let mut keeper = Command::new("sh")
@@ -112,4 +113,18 @@ fn temporary_folder(account: Option<&Account>) -> PathBuf {
     let Some(account) = account else { return wanted };
     let usual = ["/tmp", "/var/tmp"].map(PathBuf::from);
     std::iter::once(wanted.clone()).chain(usual).find(|path| account.can_enter(path)).unwrap_or(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_of_our_own_servers_is_closed_to_others() {
+        let workspace = Workspace::create("test", None).expect("a temporary folder");
+        let mode = fs::metadata(workspace.path()).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 }

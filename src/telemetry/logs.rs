@@ -5,12 +5,19 @@
 //! - `WALPOST_LOG_FORMAT` or `--log-format`: `text` (default) or `json`.
 //!
 //! They are no keys of the configuration file, because the log must be there before the file is read.
+//!
+//! An event is one line in either format, and none of its characters is a command to a terminal: names and errors come from
+//! writers, servers and files.
 
-use std::io::{self, IsTerminal as _};
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+use crate::terminal::{Colour, is_command, visible};
 
 /// Variables that hold the filter, the first that is set.
 pub const FILTER_VARIABLES: [&str; 2] = ["WALPOST_LOG", "RUST_LOG"];
@@ -59,12 +66,17 @@ pub enum LogsError {
 pub fn init_logs(format: LogFormat, environment: impl Fn(&str) -> Option<String>) -> Result<(), LogsError> {
     let given = FILTER_VARIABLES.iter().find_map(|name| environment(name).filter(|text| !text.is_empty()));
     let filter = filter(given.as_deref().unwrap_or(FILTER_DEFAULT))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let is_coloured = io::stderr().is_terminal() && environment("NO_COLOR").is_none_or(|text| text.is_empty());
+    let form = match format {
+        LogFormat::Text if is_coloured => Form::Colours,
+        LogFormat::Text => Form::Text,
+        LogFormat::Json => Form::Json,
+    };
+    // The formatter's own colours could not be told from those of a name.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    let builder = builder.with_writer(move || Lines { out: io::stderr(), form });
     match format {
-        LogFormat::Text => {
-            let is_coloured = io::stderr().is_terminal() && environment("NO_COLOR").is_none_or(|text| text.is_empty());
-            builder.with_ansi(is_coloured).finish().try_init()?;
-        }
+        LogFormat::Text => builder.finish().try_init()?,
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).finish().try_init()?,
     }
     Ok(())
@@ -83,17 +95,84 @@ fn filter(text: &str) -> Result<EnvFilter, LogsError> {
     of(&format!("{},{text}", QUIET.join(",")))
 }
 
+/// What a line is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Text.
+    Text,
+    /// Text with time and level in colour.
+    Colours,
+    /// A JSON object.
+    Json,
+}
+
+/// Makes one line of each event.
+struct Lines<W> {
+    out: W,
+    form: Form,
+}
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // The formatter hands over an event at a time, with its line feed.
+        let event = String::from_utf8_lossy(bytes);
+        let line = event.strip_suffix('\n').unwrap_or(&event);
+        let line = match self.form {
+            Form::Text => visible(line),
+            Form::Colours => painted(&visible(line)).into(),
+            Form::Json => visible_json(line),
+        };
+        self.out.write_all(format!("{line}\n").as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// A line, which begins with time and level, with both in colour.
+fn painted(line: &str) -> String {
+    const LEVELS: [(&str, u8); 5] = [
+        ("ERROR ", Colour::RED),
+        (" WARN ", Colour::YELLOW),
+        (" INFO ", Colour::GREEN),
+        ("DEBUG ", Colour::BLUE),
+        ("TRACE ", Colour::DIM),
+    ];
+    let Some((time, rest)) = line.split_once(' ') else { return line.to_owned() };
+    let level = LEVELS.iter().find(|(level, _)| rest.starts_with(level));
+    let Some((level, code)) = level else { return line.to_owned() };
+    let (time, coloured) = (Colour::On.paint(Colour::DIM, time), Colour::On.paint(*code, level));
+    format!("{time} {coloured}{}", &rest[level.len()..])
+}
+
+/// The same JSON: a character that is a command can only be in a string, where it has an escape.
+fn visible_json(line: &str) -> Cow<'_, str> {
+    if !line.contains(is_command) {
+        return Cow::Borrowed(line);
+    }
+    let mut json = String::with_capacity(line.len() + 16);
+    for c in line.chars() {
+        match is_command(c) {
+            // Each is in the basic plane. Writing to a string does not fail.
+            true => drop(write!(json, "\\u{:04x}", u32::from(c))),
+            false => json.push(c),
+        }
+    }
+    Cow::Owned(json)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::sync::{Arc, Mutex};
 
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct Written(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Lines {
+    impl Write for Written {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().expect("no panic holds it").write(bytes)
         }
@@ -104,7 +183,7 @@ mod tests {
     }
 
     fn logged(text: &str) -> String {
-        let lines = Lines::default();
+        let lines = Written::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter(text).expect("a filter"))
@@ -137,5 +216,40 @@ mod tests {
     fn a_filter_that_is_none_is_refused() {
         let error = init_logs(LogFormat::Text, |_| Some("walpost=lots".to_owned())).expect_err("no filter");
         assert!(error.to_string().contains("walpost=lots"), "{error}");
+    }
+
+    /// What is written of an event with this name in its message and fields.
+    fn logged_name(form: Form, name: &str) -> String {
+        let lines = Written::default();
+        let out = lines.clone();
+        let builder = tracing_subscriber::fmt().with_ansi(false).with_writer(move || Lines { out: out.clone(), form });
+        let event = || {
+            tracing::error!(topic = name, table = %name, error = ?name, "cannot write to {name}");
+        };
+        match form {
+            Form::Json => tracing::subscriber::with_default(builder.json().finish(), event),
+            Form::Text | Form::Colours => tracing::subscriber::with_default(builder.finish(), event),
+        }
+        let bytes = lines.0.lock().expect("no panic holds it").clone();
+        String::from_utf8(bytes).expect("lines are UTF-8")
+    }
+
+    #[test]
+    fn an_event_is_one_line_without_a_command_in_it() {
+        let name = "a\x1b[31mb\n2026-11-29T00:00:00Z  INFO forged\r\u{9b}2J\u{202e}c\u{2028}\x07d";
+        for form in [Form::Text, Form::Colours, Form::Json] {
+            let text = logged_name(form, name);
+            let line = text.strip_suffix('\n').expect("a line ends");
+            let own = line.strip_prefix("\x1b[2m").and_then(|line| line.split_once("\x1b[0m \x1b[31mERROR \x1b[0m"));
+            let foreign = match form {
+                Form::Colours => own.expect("time and level are in colour").1,
+                Form::Text | Form::Json => line,
+            };
+            assert!(!foreign.contains(is_command), "{form:?}: {foreign:?}");
+            if form == Form::Json {
+                let json: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
+                assert_eq!(json["fields"]["topic"], name);
+            }
+        }
     }
 }

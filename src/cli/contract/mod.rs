@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use sqlx::{ConnectOptions as _, PgConnection};
 
-use super::kafka_property::property;
+use super::kafka_property::Property;
 use crate::config::{Config, PostgresConfig, process_environment};
 use crate::contracts::apply::{self, ContractError};
 use crate::contracts::broker::{Broker, BrokerError};
@@ -59,7 +59,7 @@ pub struct Servers {
     pub kafka: Option<String>,
 
     /// A property of librdkafka that it takes to reach them, such as security.protocol=SSL; may be repeated.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = Property)]
     pub kafka_property: Vec<(String, String)>,
 }
 

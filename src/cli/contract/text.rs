@@ -1,4 +1,4 @@
-//! The reports for people.
+//! The reports for people. What a contract or a database says may be anybody's: nothing of it reaches a terminal as a command.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::contracts::emissions::{Emissions, Emitted};
 use crate::contracts::plan::{Plan, Refusal, TopicAction, TopicPlan, VersionAction, VersionPlan};
 use crate::contracts::registered::Registered;
-use crate::terminal::Colour;
+use crate::terminal::{Colour, visible, visible_lines};
 
 const NO_FAILURE: &str = "writing to a string does not fail";
 
@@ -60,7 +60,7 @@ fn version_line(plan: &VersionPlan, colour: Colour, text: &mut String) -> std::f
     };
     line(sign, &format!("{}/{}", definition.name, definition.version), &what, colour, text)?;
     if !plan.refusals.is_empty() {
-        writeln!(text, "    at {}", definition.place)?;
+        writeln!(text, "    at {}", visible(&definition.place.to_string()))?;
     }
     refusals(&plan.refusals, text)
 }
@@ -90,10 +90,10 @@ fn topic_line(plan: &TopicPlan, colour: Colour, text: &mut String) -> std::fmt::
     };
     line(sign, &format!("topic {}", plan.name), &what, colour, text)?;
     if !plan.refusals.is_empty() {
-        writeln!(text, "    at {}", plan.place)?;
+        writeln!(text, "    at {}", visible(&plan.place.to_string()))?;
     }
     for warning in &plan.warnings {
-        writeln!(text, "    warning: {warning}")?;
+        writeln!(text, "    warning: {}", visible(warning))?;
     }
     refusals(&plan.refusals, text)
 }
@@ -104,11 +104,11 @@ fn line(sign: char, name: &str, what: &str, colour: Colour, text: &mut String) -
         '!' => Colour::RED,
         _ => Colour::DIM,
     };
-    writeln!(text, "{}", colour.paint(code, &format!("{sign} {name}: {what}")))
+    writeln!(text, "{}", colour.paint(code, &format!("{sign} {}: {}", visible(name), visible(what))))
 }
 
 fn refusals(refusals: &[Refusal], text: &mut String) -> std::fmt::Result {
-    refusals.iter().try_for_each(|refusal| writeln!(text, "    {refusal}"))
+    refusals.iter().try_for_each(|refusal| writeln!(text, "    {}", visible_lines(&refusal.to_string())))
 }
 
 pub(super) fn list(registered: &[Registered]) -> String {
@@ -124,13 +124,14 @@ pub(super) fn list(registered: &[Registered]) -> String {
             status => format!("{} ({status})", version.version),
         };
         let freshness = last.sla.as_ref().and_then(|sla| sla.get("freshness_seconds"));
-        rows.push([
+        let row = [
             last.name.clone(),
             versions.iter().map(state).collect::<Vec<_>>().join(", "),
             last.topic.clone().unwrap_or_default(),
             last.owner.clone().unwrap_or_default(),
             freshness.map(|seconds| format!("{seconds} s")).unwrap_or_default(),
-        ]);
+        ];
+        rows.push(row.map(|cell| visible(&cell).into_owned()));
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 5] = std::array::from_fn(width);
@@ -146,7 +147,7 @@ pub(super) fn list(registered: &[Registered]) -> String {
 pub(super) fn show(version: &Registered, versions: &[Registered], emissions: &Emissions) -> String {
     let mut text = String::new();
     sections(version, versions, emissions, &mut text).expect(NO_FAILURE);
-    text
+    visible_lines(&text).into_owned()
 }
 
 fn sections(
@@ -172,7 +173,7 @@ fn sections(
         ),
     ];
     for (name, value) in pairs {
-        writeln!(text, "{name:<15} {}", value.as_deref().unwrap_or("-"))?;
+        writeln!(text, "{name:<15} {}", value.as_deref().map_or("-".into(), visible))?;
     }
     for level in version.sla.iter().filter_map(|sla| sla.get("properties")?.as_array()).flatten() {
         let part = |key: &str| {

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::cli::kafka_property::property;
+use crate::cli::kafka_property::Property;
 use crate::cli::since::moment;
 use crate::dead_letters::{LetterId, Selection};
 use crate::relay::boundary::RefusalCode;
@@ -34,7 +34,7 @@ pub struct KafkaArgs {
     pub kafka: Option<String>,
 
     /// A property of librdkafka that it takes to reach them, such as security.protocol=SSL; may be repeated.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = Property)]
     pub kafka_property: Vec<(String, String)>,
 }
 

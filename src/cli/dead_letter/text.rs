@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::dead_letters::{Letter, Listing, Outcome, Summary};
-use crate::terminal::grouped;
+use crate::terminal::{grouped, is_command, visible};
 
 const NO_FAILURE: &str = "writing to a string does not fail";
 
@@ -13,7 +13,7 @@ pub(super) fn list(topic: &str, listing: &Listing) -> String {
     }
     let mut rows = vec![["LETTER", "CODE", "CONTRACT", "TOPIC", "TIME", "BYTES", "EVENT", "STATE"].map(str::to_owned)];
     for summary in listing.summaries() {
-        let text = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), visible);
+        let text = |text: &Option<String>| text.as_deref().map_or("-".into(), visible).into_owned();
         rows.push([
             summary.letter.clone(),
             summary.code.unwrap_or("-").to_owned(),
@@ -50,11 +50,11 @@ pub(super) fn show(letter: &Letter, is_redriven: bool, hex: bool) -> String {
     writeln!(text, "{} {} ({state})", summary.letter, summary.code.unwrap_or("no dead letter of walpost's"))
         .expect(NO_FAILURE);
     let pairs = [
-        ("reason", letter.detail().map(visible)),
-        ("event", summary.event.as_deref().map(visible)),
-        ("contract", summary.contract.as_deref().map(visible)),
-        ("topic", summary.topic.as_deref().map(visible)),
-        ("position", summary.position.as_deref().map(visible)),
+        ("reason", letter.detail().map(shown)),
+        ("event", summary.event.as_deref().map(shown)),
+        ("contract", summary.contract.as_deref().map(shown)),
+        ("topic", summary.topic.as_deref().map(shown)),
+        ("position", summary.position.as_deref().map(shown)),
         ("time", summary.time.clone()),
         ("bytes", Some(grouped(u64::try_from(summary.bytes).unwrap_or(u64::MAX)))),
         ("key", Some(bytes(letter.record.key.as_deref(), hex))),
@@ -72,7 +72,7 @@ pub(super) fn show(letter: &Letter, is_redriven: bool, hex: bool) -> String {
 /// A payload of several lines keeps them.
 fn payload(payload: Option<&[u8]>, hex: bool) -> String {
     let lines = payload.and_then(|payload| std::str::from_utf8(payload).ok()).filter(|_| !hex);
-    match lines.filter(|text| !text.is_empty() && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t'))) {
+    match lines.filter(|text| !text.is_empty() && text.chars().all(|c| !is_command(c) || matches!(c, '\n' | '\t'))) {
         Some(text) => text.to_owned(),
         None => bytes(payload, hex),
     }
@@ -83,7 +83,7 @@ fn bytes(bytes: Option<&[u8]>, hex: bool) -> String {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
         None => "null".to_owned(),
         Some(([], _)) => "empty".to_owned(),
-        Some((_, Ok(text))) if !hex => visible(text),
+        Some((_, Ok(text))) if !hex => shown(text),
         Some((bytes, _)) => format!("hex {}", self::hex(bytes)),
     }
 }
@@ -93,10 +93,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xF)]).collect()
 }
 
-/// Control characters as escapes.
-fn visible(text: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_default().collect::<String>() } else { c.to_string() };
-    text.chars().map(escape).collect()
+fn shown(text: &str) -> String {
+    visible(text).into_owned()
 }
 
 pub(super) fn outcome(topic: &str, outcome: &Outcome, is_dry_run: bool) -> String {
@@ -104,11 +102,11 @@ pub(super) fn outcome(topic: &str, outcome: &Outcome, is_dry_run: bool) -> Strin
     let sign = if is_dry_run { "would redrive" } else { "redriven" };
     for redriven in &outcome.redriven_letters {
         let version = redriven.version.as_deref().map(|version| format!(" as {}", visible(version)));
-        writeln!(text, "{} {sign} to {}{}", redriven.letter, redriven.topic, version.unwrap_or_default())
+        writeln!(text, "{} {sign} to {}{}", redriven.letter, visible(&redriven.topic), version.unwrap_or_default())
             .expect(NO_FAILURE);
     }
     for staying in &outcome.staying_letters {
-        let detail = visible(&staying.stay.detail());
+        let detail = shown(&staying.stay.detail());
         writeln!(text, "{} stays: {}: {detail}", staying.letter, staying.stay.code()).expect(NO_FAILURE);
     }
     let listed = outcome.redriven_letters.len() + outcome.staying_letters.len();
