@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -14,12 +15,17 @@ use crate::signals::Interrupts;
 use crate::telemetry::{Identity, Telemetry};
 use crate::{driver, http};
 
+/// How many descriptors the relay makes sure of, where the hard limit allows it: each broker, each look-up and each HTTP client takes
+/// one, and the usual soft limit of 1,024 is for programs that call select(2).
+const DESCRIPTORS: u64 = 65_536;
+
 /// Runs the relay until SIGTERM or SIGINT, or until it can't go on.
 ///
 /// # Errors
 /// A [`Fault`].
 pub async fn run(path: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(path, process_environment()).map_err(Fault::from)?;
+    raise_descriptor_limit();
     let interrupts = Interrupts::listen().context("listen for signals")?;
     tokio::spawn(end_at_once(interrupts.abort));
     let telemetry = Arc::new(Telemetry::new(Identity::of(&config), Instant::now()));
@@ -28,7 +34,7 @@ pub async fn run(path: Option<&Path>) -> anyhow::Result<()> {
     if let Some(address) = config.http.listen {
         let listener = TcpListener::bind(address).await.map_err(|source| Fault::Listen { address, source })?;
         tracing::info!(address = %listener.local_addr().unwrap_or(address), "serving metrics and health over http");
-        tokio::spawn(serve(listener, Arc::clone(&telemetry), drained.clone()));
+        tokio::spawn(http::serve(listener, Arc::clone(&telemetry), drained.clone().cancelled_owned()));
     }
     tracing::info!(
         relay = config.relay.name,
@@ -45,9 +51,13 @@ pub async fn run(path: Option<&Path>) -> anyhow::Result<()> {
     Ok(outcome?)
 }
 
-async fn serve(listener: TcpListener, telemetry: Arc<Telemetry>, drained: CancellationToken) {
-    if let Err(error) = http::serve(listener, telemetry, drained.cancelled_owned()).await {
-        tracing::error!(error = %error, "the http server ended; the relay goes on without it");
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS));
+    if limit.current.is_some_and(|current| current < wanted)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit })
+    {
+        tracing::warn!(error = %error, wanted, "cannot raise the limit of open descriptors");
     }
 }
 

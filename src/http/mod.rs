@@ -7,13 +7,13 @@
 //! | `/readyz` | 200 when the relay is connected on both sides and the slot moves, else 503 with the reasons |
 //! | `/status` | [`RelayStatus`] in JSON |
 
+mod connections;
 #[cfg(test)]
 mod tests;
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
@@ -23,41 +23,15 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::telemetry::{RelayStatus, Telemetry};
-
-/// How long open requests may take to end after the shutdown.
-const GRACE: Duration = Duration::from_secs(1);
+use crate::terminal::visible;
+use connections::Limits;
 
 /// The media type of the metrics (OpenMetrics specification, "Overall Structure").
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Serves until `shutdown` is ready, then lets open requests end for a second.
-///
-/// # Errors
-///
-/// The listener fails for good.
-pub async fn serve(
-    listener: TcpListener,
-    telemetry: Arc<Telemetry>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let signal = async move {
-        shutdown.await;
-        // The receiver is gone only when the server has ended by itself.
-        let _ = stopping.send(());
-    };
-    let grace_is_over = async {
-        match stopped.await {
-            Ok(()) => tokio::time::sleep(GRACE).await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let server = axum::serve(listener, routes(telemetry)).with_graceful_shutdown(signal);
-    // 1. The server, ended in good order. 2. A client that holds its request open must not hold up the relay's end.
-    tokio::select! {
-        ended = server.into_future() => ended,
-        () = grace_is_over => Ok(()),
-    }
+pub async fn serve(listener: TcpListener, telemetry: Arc<Telemetry>, shutdown: impl Future<Output = ()> + Send) {
+    connections::serve(listener, routes(telemetry), Limits::of_process(), shutdown).await;
 }
 
 fn routes(telemetry: Arc<Telemetry>) -> Router {
@@ -77,7 +51,10 @@ async fn metrics(State(telemetry): State<Arc<Telemetry>>) -> impl IntoResponse {
 async fn readyz(State(telemetry): State<Arc<Telemetry>>) -> (StatusCode, String) {
     match telemetry.not_ready(Instant::now()) {
         reasons if reasons.is_empty() => (StatusCode::OK, "ready\n".to_owned()),
-        reasons => (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
+        reasons => {
+            let lines = reasons.iter().map(|reason| visible(reason).into_owned() + "\n");
+            (StatusCode::SERVICE_UNAVAILABLE, lines.collect())
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! The server on a real socket.
 
+use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -14,11 +16,15 @@ struct Server {
     address: SocketAddr,
     telemetry: Arc<Telemetry>,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Server {
     async fn start() -> Self {
+        Self::within(Limits::of_process()).await
+    }
+
+    async fn within(limits: Limits) -> Self {
         // The client asks for a provider also where it speaks without TLS; a second test finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -27,7 +33,7 @@ impl Server {
         let telemetry = Arc::new(Telemetry::new(identity, Instant::now()));
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { stopped.await.unwrap_or_default() };
-        let task = tokio::spawn(serve(listener, Arc::clone(&telemetry), shutdown));
+        let task = tokio::spawn(connections::serve(listener, routes(Arc::clone(&telemetry)), limits, shutdown));
         Self { address, telemetry, stop, task }
     }
 
@@ -92,6 +98,56 @@ async fn the_shutdown_does_not_wait_for_a_client_that_dawdles() {
     // An answer to somebody else shows that the server has taken the dawdler's connection too: it takes them in order.
     assert_eq!(server.get("/healthz").await.0, StatusCode::OK);
     server.stop.send(()).expect("the server runs");
-    server.task.await.expect("no panic").expect("it ended in good order");
+    server.task.await.expect("no panic");
     assert!(TcpStream::connect(server.address).await.is_err(), "it still listens");
+}
+
+/// Waits until the server ends the connection; what it sent before.
+async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("{error}"),
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn case_41_a_connection_ends_whatever_its_client_sends_or_leaves_unread() {
+    let server = Server::within(Limits { connections: 64, lifetime: Duration::from_millis(300) }).await;
+    let chunked = "GET /metrics HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n5\r\n";
+    for sent in ["", "GET /metr", "GET /metrics HTTP/1.1\r\nhost: h\r\n", chunked] {
+        let mut client = TcpStream::connect(server.address).await.expect("it listens");
+        client.write_all(sent.as_bytes()).await.expect("half a request");
+        read_to_end(&mut client).await;
+    }
+    // A body without an end.
+    let mut client = TcpStream::connect(server.address).await.expect("it listens");
+    client.write_all(b"POST /status HTTP/1.1\r\nhost: h\r\ncontent-length: 9999999999\r\n\r\n").await.expect("a head");
+    while client.write_all(&[b'x'; 65_536]).await.is_ok() {}
+    // A head without an end.
+    let mut client = TcpStream::connect(server.address).await.expect("it listens");
+    let mut head = b"GET / HTTP/1.1\r\n".to_vec();
+    head.extend(b"x: y\r\n".repeat(10_000));
+    let _ = client.write_all(&head).await;
+    let answer = read_to_end(&mut client).await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(server.get("/healthz").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn case_41_the_newest_connection_is_served_and_the_oldest_closed() {
+    let server = Server::within(Limits { connections: 3, lifetime: Duration::from_secs(3_600) }).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut client = TcpStream::connect(server.address).await.expect("it listens");
+        client.write_all(b"GET /metrics HTTP/1.1\r\n").await.expect("half a request");
+        held.push(client);
+    }
+    assert_eq!(server.get("/healthz").await.0, StatusCode::OK);
+    assert_eq!(read_to_end(&mut held[0]).await, b"");
+    held[1].write_all(b"host: h\r\n\r\n").await.expect("it is open");
+    let answer = String::from_utf8(read_to_end(&mut held[1]).await).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("connection: close\r\n"), "{answer}");
 }

@@ -1,6 +1,11 @@
 //! What the relay serves over HTTP, while all is well and while a server is away.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use expect_test::expect;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
 
 use crate::harness::{Harness, Relay};
@@ -118,4 +123,47 @@ async fn not_ready(relay: &mut Relay, reason: &str) {
     relay.wait_for(reason, |status| status["not_ready"] == serde_json::json!([reason])).await;
     assert_eq!(relay.get("/readyz").await, Some((503, format!("{reason}\n"))));
     assert_eq!(relay.get("/healthz").await, Some((200, "ok\n".to_owned())));
+}
+
+/// How many descriptors the relay gets, and how many connections are opened to it and held.
+const DESCRIPTORS: u64 = 160;
+const HELD: usize = 240;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_41_half_requests_and_slow_clients_neither_stop_the_relay_nor_hide_its_health() {
+    let harness = Harness::migrated("half_requests").await;
+    harness.register("order.placed").await;
+    let mut relay = Relay::start(&harness, "");
+    relay.ready().await;
+    harness.execute(EMIT).await;
+    harness.consume(&harness.topic("order.placed"), 1).await;
+    let pid = i32::try_from(relay.pid()).ok().and_then(Pid::from_raw);
+    prlimit(pid, Resource::Nofile, Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) })
+        .expect("a limit can be lowered");
+
+    let address = relay.address().expect("it serves http");
+    let mut held = Vec::new();
+    for index in 0..HELD {
+        let mut client = TcpStream::connect(&address).expect("it listens");
+        let sent: &[u8] = match index % 4 {
+            0 => b"",
+            1 => b"GET /metrics HTTP/1.1\r\nhost: h\r\n",
+            2 => b"GET /metrics HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n5\r\n",
+            // It never reads the answers.
+            _ => &b"GET /metrics HTTP/1.1\r\nhost: h\r\n\r\n".repeat(50),
+        };
+        // A connection that was closed already is one less to hold.
+        let _ = client.write_all(sent);
+        held.push(client);
+    }
+    // A schema version that is looked up over a connection of its own.
+    harness.register("order.shipped").await;
+    harness.execute("select outbox.emit('order.shipped', 'k', '1')").await;
+    harness.consume(&harness.topic("order.shipped"), 1).await;
+    assert_eq!(relay.get("/healthz").await, Some((200, "ok\n".to_owned())));
+    assert_eq!(relay.get("/readyz").await, Some((200, "ready\n".to_owned())));
+    // The first was closed for those that came after it.
+    held[1].set_read_timeout(Some(Duration::from_secs(30))).expect("a socket takes a time-out");
+    assert!(matches!(held[1].read(&mut [0]), Ok(0) | Err(_)), "it is still open");
+    assert_eq!(relay.terminate().await.code(), Some(0));
 }

@@ -55,6 +55,7 @@
 //!
 //! A number is added here with its first test; the numbers ascend.
 //!
+//! 41. Half requests, slow clients and endless bodies at the HTTP server leave the relay its descriptors and its health its answer.
 //! 42. The official CloudEvents SDKs, kafkajs, sarama, Kafka's own client, confluent-kafka and kcat read every record of every preset.
 #![cfg(all(feature = "cli", feature = "tokio-postgres"))]
 
