@@ -31,8 +31,8 @@ pub enum Fault {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The database can't be reached.
-    #[error("can't connect to the database: {}", in_words(.0))]
-    Database(sqlx::Error),
+    #[error(transparent)]
+    Database(postgres::Error),
     /// The Kafka client can't work.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -124,16 +124,14 @@ impl Fault {
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Source(SourceError::Postgres(error)) => match error {
+            Self::Source(SourceError::Postgres(error)) | Self::Database(error) => match error {
                 postgres::Error::Unreachable { .. } => Some(UNREACHABLE),
                 postgres::Error::Tls { .. } => Some("see sslmode, sslrootcert and the host in the database's URL"),
                 other => connection_advice(other.sqlstate()),
             },
-            Self::Database(sqlx::Error::Io(_)) => Some(UNREACHABLE),
             Self::Halt(Halt::Refused { refusal, .. }) if refusal.code == RefusalCode::ContractViolation => Some(
                 "start it with [relay] on_rejected = \"dead-letter-always\" to set such events aside as dead letters",
             ),
-            Self::Database(sqlx::Error::Database(error)) => connection_advice(error.code().as_deref()),
             _ => None,
         }
     }
@@ -162,15 +160,6 @@ fn left_undone(records: usize, waits_for: Option<&str>) -> String {
     let records = (records > 0 || waits_for.is_none()).then(|| format!("Kafka has not acknowledged {records} records"));
     let waits_for = waits_for.map(|what| format!("the relay waits for {what}"));
     records.into_iter().chain(waits_for).collect::<Vec<_>>().join(", and ")
-}
-
-/// The driver's error without its frame, and without the line of the server's source.
-fn in_words(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
-        sqlx::Error::Io(error) => error.to_string(),
-        other => chain(other),
-    }
 }
 
 /// What mends a connection to Postgres that could not be made; `None` where the error itself says it.

@@ -6,13 +6,12 @@ use std::path::Path;
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection};
 
 use crate::config::{DEFAULT_FILE, PostgresConfig, process_environment};
 use crate::fault::Fault;
 use crate::migrations::{self, Advice, Applied, Roles};
-use crate::postgres::ConnectOptions;
+use crate::postgres::{ConnectOptions, Connection, Interrupt, Patience};
+use crate::terminal::visible;
 
 /// Create or update schema outbox in the database.
 #[derive(Args, Clone, Debug, Default)]
@@ -42,8 +41,8 @@ pub struct MigrateArgs {
 /// Applies or prints, and reports to `out`. `path` is the configuration file, if one was named.
 ///
 /// # Errors
-/// No database was named, it can't be reached or migrated, or a role does not exist. The source is a [`sqlx::Error`], a
-/// [`sqlx::migrate::MigrateError`] or a [`migrations::GrantError`].
+/// No database was named, it can't be reached or migrated, or a role does not exist. The source is a [`Fault`], a
+/// [`migrations::MigrateError`] or a [`migrations::GrantError`].
 pub async fn run(args: &MigrateArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
     if args.print {
         let roles = roles(args);
@@ -54,19 +53,26 @@ pub async fn run(args: &MigrateArgs, path: Option<&Path>, out: &mut (impl Write 
         }
         return Ok(out.flush()?);
     }
-    apply(args, database(args, path)?.to_sqlx(), out).await
+    apply(args, database(args, path)?, out).await
 }
 
 /// Applies to this database, and reports to `out`.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn apply(args: &MigrateArgs, options: PgConnectOptions, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+pub async fn apply(args: &MigrateArgs, options: ConnectOptions, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
     let roles = roles(args);
-    let mut connection = options.disable_statement_logging().connect().await.map_err(Fault::Database)?;
-    let applied = migrations::migrate(&mut connection).await.context("migrate schema outbox")?;
-    let advice = migrations::grant(&mut connection, &roles).await.context("give roles their rights")?;
-    connection.close().await.context("close the connection")?;
+    let wanted = roles.clone();
+    let (applied, advice) = tokio::task::spawn_blocking(move || {
+        let mut connection = Connection::open(&options).map_err(Fault::Database)?;
+        // A migration takes as long as it takes.
+        connection.set_patience(Patience::Until(Interrupt::default()));
+        let applied = migrations::migrate(&mut connection).context("migrate schema outbox")?;
+        let advice = migrations::grant(&mut connection, &wanted).context("give roles their rights")?;
+        connection.close();
+        anyhow::Ok((applied, advice))
+    })
+    .await??;
     report(args.json, &applied, &roles, &advice, out).context("write the report")
 }
 
@@ -117,7 +123,7 @@ fn report(
                 .iter()
                 .map(|a| AppliedReport {
                     version: a.version,
-                    description: &a.description,
+                    description: a.description,
                     milliseconds: a.took.as_millis(),
                 })
                 .collect(),
@@ -142,13 +148,13 @@ fn report(
         writeln!(out, "schema outbox is up to date")?;
     }
     if let Some(role) = &roles.writer {
-        writeln!(out, "role {role} can emit")?;
+        writeln!(out, "role {} can emit", visible(role))?;
     }
     if let Some(role) = &roles.relay {
-        writeln!(out, "role {role} can relay")?;
+        writeln!(out, "role {} can relay", visible(role))?;
     }
     for warning in advice {
-        writeln!(out, "warning: {warning}")?;
+        writeln!(out, "warning: {}", visible(&warning.to_string()))?;
     }
     Ok(out.flush()?)
 }

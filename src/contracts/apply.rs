@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
 use tokio::time::Instant;
 
 use super::broker::{Broker, BrokerError, Intent};
 use super::definition::Definition;
 use super::plan::{Plan, Refusal, TopicAction, VersionAction};
 use super::registered::{self, RegistryError};
+use crate::postgres::Session;
 
 /// How long Kafka may take until it shows a topic as it was made.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -54,7 +54,7 @@ fn refused(plan: &Plan) -> String {
 /// The database or Kafka can't be asked.
 pub async fn plan(
     definitions: &[Definition],
-    connection: &mut PgConnection,
+    connection: &mut Session,
     broker: &Broker,
 ) -> Result<Plan, ContractError> {
     let names: Vec<String> = definitions.iter().map(|definition| definition.name.clone()).collect();
@@ -78,23 +78,19 @@ pub async fn plan(
 /// A change is refused, or the database or Kafka failed; nothing was registered.
 pub async fn apply(
     definitions: &[Definition],
-    connection: &mut PgConnection,
+    connection: &mut Session,
     broker: &Broker,
 ) -> Result<Plan, ContractError> {
     registered::lock(connection).await?;
     let outcome = within(definitions, connection, broker).await;
     let end = if outcome.is_ok() { "commit" } else { "rollback" };
-    let ended = sqlx::query(end).execute(connection).await.map_err(RegistryError::new("end the transaction"));
+    let ended = connection.simple_query(end).await.map_err(RegistryError::new("end the transaction"));
     let plan = outcome?;
     ended?;
     Ok(plan)
 }
 
-async fn within(
-    definitions: &[Definition],
-    connection: &mut PgConnection,
-    broker: &Broker,
-) -> Result<Plan, ContractError> {
+async fn within(definitions: &[Definition], connection: &mut Session, broker: &Broker) -> Result<Plan, ContractError> {
     let plan = plan(definitions, connection, broker).await?;
     if !plan.may_apply() {
         return Err(ContractError::Refused(Box::new(plan)));

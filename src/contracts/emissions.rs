@@ -3,15 +3,12 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{PgConnection, Row};
 
 use super::registered::RegistryError;
+use crate::postgres::{Row, Session, sqlstate};
 
 /// Longest time that counting may take: the outbox table has no index that would help.
 const TIMEOUT: &str = "set local statement_timeout = '10s'";
-/// SQLSTATEs for which the rest is shown without this.
-const QUERY_CANCELED: &str = "57014";
-const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// The events of one version.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -46,7 +43,7 @@ pub enum Emissions {
 ///
 /// # Errors
 /// [`RegistryError`]; not that it takes too long or that the role may not read the table.
-pub async fn count(connection: &mut PgConnection, name: &str) -> Result<Emissions, RegistryError> {
+pub async fn count(connection: &mut Session, name: &str) -> Result<Emissions, RegistryError> {
     let sql = "select schema_version, count(*) as events, coalesce(sum(octet_length(payload::text)), 0)::bigint as payload_bytes, \
                to_char(min(created_at) at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as first_at, \
                to_char(max(created_at) at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as last_at, \
@@ -55,29 +52,31 @@ pub async fn count(connection: &mut PgConnection, name: &str) -> Result<Emission
                from outbox.event where schema_name = $1 group by schema_version order by max(created_at)";
     let failed = RegistryError::new("count the events in outbox.event");
     for statement in ["begin read only", TIMEOUT] {
-        sqlx::query(statement).execute(&mut *connection).await.map_err(&failed)?;
+        connection.simple_query(statement).await.map_err(&failed)?;
     }
-    let rows = sqlx::query(sql).bind(name).fetch_all(&mut *connection).await;
-    sqlx::query("rollback").execute(connection).await.map_err(&failed)?;
-    let rows = match rows {
-        Ok(rows) => rows,
-        Err(error) => match error.as_database_error().and_then(|error| error.code()).as_deref() {
-            Some(QUERY_CANCELED) => return Ok(Emissions::Unknown("counting took longer than 10 s")),
-            Some(INSUFFICIENT_PRIVILEGE) => return Ok(Emissions::Unknown("this role may not read outbox.event")),
-            _ => return Err(failed(error)),
+    let rows = connection.query(sql, &[Some(name)]).await;
+    connection.simple_query("rollback").await.map_err(&failed)?;
+    match rows {
+        Ok(rows) => Ok(Emissions::Counted(rows.iter().map(emitted).collect())),
+        // The rest is shown without this.
+        Err(error) => match error.sqlstate() {
+            Some(sqlstate::QUERY_CANCELED) => Ok(Emissions::Unknown("counting took longer than 10 s")),
+            Some(sqlstate::INSUFFICIENT_PRIVILEGE) => Ok(Emissions::Unknown("this role may not read outbox.event")),
+            _ => Err(failed(error)),
         },
-    };
-    let emitted = rows.iter().map(|row| {
-        let headers: Option<String> = row.try_get("last_headers")?;
-        Ok(Emitted {
-            version: row.try_get("schema_version")?,
-            events: row.try_get("events")?,
-            payload_bytes: row.try_get("payload_bytes")?,
-            first_at: row.try_get("first_at")?,
-            last_at: row.try_get("last_at")?,
-            last_id: row.try_get("last_id")?,
-            last_headers: headers.and_then(|text| serde_json::from_str(&text).ok()),
-        })
-    });
-    emitted.collect::<Result<_, sqlx::Error>>().map(Emissions::Counted).map_err(failed)
+    }
+}
+
+fn emitted(row: &Row) -> Emitted {
+    let text = |column: usize| row.text(column).unwrap_or_default().to_owned();
+    let number = |column: usize| row.text(column).and_then(|number| number.parse().ok()).unwrap_or_default();
+    Emitted {
+        version: text(0),
+        events: number(1),
+        payload_bytes: number(2),
+        first_at: text(3),
+        last_at: text(4),
+        last_id: text(5),
+        last_headers: row.text(6).and_then(|text| serde_json::from_str(text).ok()),
+    }
 }

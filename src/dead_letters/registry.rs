@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use sqlx::PgConnection;
-
 use super::mend::Version;
 use crate::contracts::registered::{self, RegistryError};
+use crate::postgres::Session;
 
 /// How many names are remembered: letters of anybody can name anything. At the limit all are forgotten and asked for again.
 const NAMES_LIMIT: usize = 1_000;
@@ -15,7 +14,7 @@ const NAME_BYTES: usize = 1_024;
 /// Answers by name.
 #[derive(Debug)]
 pub struct Registry {
-    connection: PgConnection,
+    connection: Session,
     schema_base: String,
     versions: HashMap<String, Vec<Version>>,
 }
@@ -23,7 +22,7 @@ pub struct Registry {
 impl Registry {
     /// Asks through this connection. `schema_base` is what the URIs of schema versions begin with.
     #[must_use]
-    pub fn new(connection: PgConnection, schema_base: String) -> Self {
+    pub fn new(connection: Session, schema_base: String) -> Self {
         Self { connection, schema_base, versions: HashMap::new() }
     }
 

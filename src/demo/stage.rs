@@ -13,9 +13,10 @@ use super::audit::Topic;
 use super::error::DemoError;
 use crate::contracts::definition::Definition;
 use crate::contracts::odcs;
-use crate::contracts::registered::{self, RegistryError};
+use crate::contracts::registered;
 use crate::fault::chain;
-use crate::venue::{self, LeftBehind, ScratchDatabase, Servers, close, delete_topics};
+use crate::postgres::Session;
+use crate::venue::{self, LeftBehind, ScratchDatabase, Servers, VenueError, close, delete_topics};
 
 /// How many partitions each topic has.
 const PARTITIONS: i32 = 6;
@@ -100,12 +101,12 @@ impl Stage {
     pub(super) async fn prepare(&self, servers: &Servers) -> Result<(), DemoError> {
         servers.kafka().create_topics_in_process(&self.topics(), PARTITIONS)?;
         let mut connection = self.database.create().await?;
+        let opened = Session::open(&venue::own_options(&self.database.url)?).await;
+        let mut session = opened.map_err(VenueError::from)?;
         for mut definition in contract() {
             let topic = SCHEMAS.iter().find(|(schema, _)| *schema == definition.name).map(|(_, topic)| *topic);
             definition.topic = self.topic(topic.expect("the contract has the demo's schemas")).to_owned();
-            let registered =
-                registered::register(&mut connection, &definition).await.map_err(RegistryError::into_source);
-            registered.map_err(DemoError::postgres("register the schema versions"))?;
+            registered::register(&mut session, &definition).await.map_err(VenueError::from)?;
         }
         connection.execute(SHOP).await.map_err(DemoError::postgres("make the shop's tables"))?;
         close(connection).await;

@@ -8,7 +8,7 @@ use super::report::{Finding, failure, ok};
 use crate::config::Config;
 use crate::contracts;
 use crate::fault::{Fault, chain};
-use crate::migrations::migrator;
+use crate::migrations;
 use crate::postgres::{Connection, Error, Row};
 use crate::relay::boundary::{Lsn, TopicSettings};
 use crate::relay::outbox::Outbox;
@@ -183,12 +183,11 @@ impl Asking {
                 Applied::Steps(rows.iter().filter_map(step).collect())
             }
         };
-        let known: Vec<Step> = migrator()
-            .iter()
+        let known: Vec<Step> = migrations::all()
             .map(|migration| Step {
                 version: migration.version,
-                description: migration.description.to_string(),
-                checksum: migration.checksum.to_vec(),
+                description: migration.description.to_owned(),
+                checksum: migration.checksum(),
             })
             .collect();
         self.findings.push(judge::migrations(&applied, &known));

@@ -1,8 +1,6 @@
 //! The least rights that a role needs to write events, and that the relay's role needs to publish them.
 
-use sqlx::{AssertSqlSafe, Executor, PgConnection};
-
-use crate::postgres::quote_literal;
+use crate::postgres::{Connection, Error, quote_literal};
 
 /// What a service needs: to emit, and to insert without `outbox.emit`. Not to read: a plain INSERT of this role can't have a
 /// RETURNING clause, and makes its own id if it wants to know it.
@@ -69,7 +67,7 @@ pub enum GrantError {
     },
     /// PostgreSQL refused.
     #[error("grant rights in schema outbox")]
-    Database(#[from] sqlx::Error),
+    Database(#[from] Error),
 }
 
 /// The grants as SQL.
@@ -88,13 +86,13 @@ pub fn grants_sql(roles: &Roles) -> String {
 ///
 /// # Errors
 /// When a role does not exist, or the connection's own role may not grant.
-pub async fn grant(connection: &mut PgConnection, roles: &Roles) -> Result<Vec<Advice>, GrantError> {
+pub fn grant(connection: &mut Connection, roles: &Roles) -> Result<Vec<Advice>, GrantError> {
     let mut advice = Vec::new();
     if let Some(role) = &roles.writer {
-        find(connection, role, "login").await?;
+        find(connection, role, "login")?;
     }
     if let Some(role) = &roles.relay {
-        let found = find(connection, role, "login replication").await?;
+        let found = find(connection, role, "login replication")?;
         let lacks = match (found.login, found.replication) {
             (true, true) => None,
             (true, false) => Some("REPLICATION"),
@@ -107,7 +105,7 @@ pub async fn grant(connection: &mut PgConnection, roles: &Roles) -> Result<Vec<A
         }
     }
     // Several statements in one message are one transaction.
-    connection.execute(AssertSqlSafe(grants_sql(roles))).await?;
+    connection.simple_query(&grants_sql(roles))?;
     Ok(advice)
 }
 
@@ -118,17 +116,14 @@ struct Found {
     replication: bool,
 }
 
-async fn find(connection: &mut PgConnection, role: &str, attributes: &str) -> Result<Found, GrantError> {
-    let found: Option<(bool, bool)> =
-        sqlx::query_as("select rolcanlogin, rolreplication or rolsuper from pg_catalog.pg_roles where rolname = $1")
-            .bind(role)
-            .fetch_optional(connection)
-            .await?;
-    let (login, replication) = found.ok_or_else(|| GrantError::NoSuchRole {
+fn find(connection: &mut Connection, role: &str, attributes: &str) -> Result<Found, GrantError> {
+    let sql = "select rolcanlogin, rolreplication or rolsuper from pg_catalog.pg_roles where rolname = $1";
+    let rows = connection.query(sql, &[Some(role)])?;
+    let row = rows.first().ok_or_else(|| GrantError::NoSuchRole {
         role: role.to_owned(),
         mend: format!("create role {} {attributes};", quoted(role)),
     })?;
-    Ok(Found { login, replication })
+    Ok(Found { login: row.is_true(0), replication: row.is_true(1) })
 }
 
 /// An identifier as SQL: capitals, dashes, quotes and keywords stay what they are.

@@ -1,26 +1,23 @@
 //! The objects of schema `outbox`, and the rights of those who use them.
 //!
-//! The SQL is in `migrations/`, in files that never change once they are released. This module applies them with sqlx's
-//! migrator, with its bookkeeping in our own schema (`outbox._migrations`): a service may use sqlx for its own migrations in
-//! the same database.
+//! The SQL is in `migrations/`, in files that never change once they are released. This module applies them, with bookkeeping in
+//! our own schema (`outbox._migrations`), so that a service may use whatever it likes for its own migrations in the same database.
+//! Table, checksums and lock are those of sqlx's migrator, which walpost used before: either goes on where the other left off.
 
+mod error;
 mod grants;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{PgConnection, SqlSafeStr};
+use sha2::{Digest, Sha384};
 
+use crate::postgres::{Connection, Error, sqlstate};
+
+pub use self::error::MigrateError;
 pub use self::grants::{Advice, GrantError, Roles, grant, grants_sql};
 
-/// Where everything lives.
-const SCHEMA: &str = "outbox";
-
-/// The migrator's bookkeeping.
-const BOOKKEEPING: &str = "outbox._migrations";
-
 /// Every migration in order: number, what it brings, SQL.
-const MIGRATIONS: [(i64, &str, &str); 8] = [
+const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "schema versions", include_str!("../../migrations/0001_schema_version.sql")),
     (2, "the outbox table and its publication", include_str!("../../migrations/0002_event.sql")),
     (3, "emit and emit_message", include_str!("../../migrations/0003_emit.sql")),
@@ -36,80 +33,191 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
 const REMADE: &str = "drop function if exists outbox.register_schema_version(
     text, text, text, text, json, text, text, text, jsonb, jsonb, jsonb, text);\n";
 
+/// Where everything lives, and which migrations were applied. `create` asks for rights on database and schema also where there is
+/// nothing to create, which the owner of schema outbox need not have.
+const BOOKKEEPING: &str = "
+do $do$ begin
+    if to_regnamespace('outbox') is null then
+        create schema outbox;
+    end if;
+    if to_regclass('outbox._migrations') is null then
+        create table outbox._migrations (
+            version bigint primary key,
+            description text not null,
+            installed_on timestamptz not null default now(),
+            success boolean not null,
+            checksum bytea not null,
+            execution_time bigint not null
+        );
+    end if;
+end $do$";
+
+/// How long another process may hold the migrations' lock. Who holds it after that is named.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migration {
+    /// Its number.
+    pub version: i64,
+    /// What it brings.
+    pub description: &'static str,
+    /// How.
+    pub sql: &'static str,
+}
+
+impl Migration {
+    /// What the database keeps of the SQL, to tell whether it is the same later: SHA-384.
+    #[must_use]
+    pub fn checksum(&self) -> Vec<u8> {
+        Sha384::digest(self.sql).to_vec()
+    }
+
+    /// The same in hexadecimal digits.
+    fn checksum_digits(&self) -> String {
+        self.checksum().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 /// A migration that was just applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
     /// Its number.
     pub version: i64,
     /// What it brought.
-    pub description: String,
+    pub description: &'static str,
     /// How long it took.
     pub took: Duration,
 }
 
-/// The migrator over all migrations.
-#[must_use]
-pub fn migrator() -> Migrator {
-    let migration = |(version, description, sql): (i64, &'static str, &'static str)| {
-        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    let mut migrator = Migrator::with_migrations(MIGRATIONS.into_iter().map(migration).collect());
-    migrator.create_schema(SCHEMA);
-    migrator.dangerous_set_table_name(BOOKKEEPING);
-    migrator
+/// All migrations in order.
+pub fn all() -> impl ExactSizeIterator<Item = Migration> {
+    MIGRATIONS.iter().map(|(version, description, sql)| Migration { version: *version, description, sql })
 }
 
-/// Applies what is missing and says what that was, in order. Of processes that do this at once, one works and the others wait
-/// for it; they hold a session's advisory lock, so this must not go through a pooler that gives each transaction another session.
+/// Applies what is missing, all or nothing, and says what that was. Of processes that do this at once, one works and the others
+/// wait for it. It is one transaction, lock included, so it may go through a transaction pooler.
 ///
 /// # Errors
-/// When a migration fails, was changed after it was applied, or is of a newer walpost; what was applied before it stays.
-/// The connection then still holds the migrator's lock: close it.
-pub async fn migrate(connection: &mut PgConnection) -> Result<Vec<Applied>, MigrateError> {
-    let migrator = migrator();
-    // The migrator takes this lock too, and a session may hold it twice. It is taken here first, so that what another process
-    // applies at the same time does not look like our work.
-    connection.lock().await?;
-    let before = applied_until(connection).await?;
-    // The migrator's "if not exists" would log a notice each time.
-    sqlx::query("set client_min_messages = warning").execute(&mut *connection).await?;
-    if before == 0 {
-        // The SQL may have been applied by hand.
-        sqlx::raw_sql(REMADE).execute(&mut *connection).await?;
+/// A migration fails, was changed after it was applied, or is of a newer walpost. Nothing was applied.
+pub fn migrate(connection: &mut Connection) -> Result<Vec<Applied>, MigrateError> {
+    // What others have committed while the lock was waited for must be seen; the session's default may be another level.
+    connection.simple_query("begin isolation level read committed")?;
+    let applied = lock(connection).and_then(|()| apply(connection));
+    // Whether the rollback arrives makes no difference: the transaction ends with its connection.
+    let ended = connection.simple_query(if applied.is_ok() { "commit" } else { "rollback" });
+    let applied = applied.map_err(|error| named(error, connection))?;
+    ended?;
+    Ok(applied)
+}
+
+fn apply(connection: &mut Connection) -> Result<Vec<Applied>, MigrateError> {
+    connection.simple_query(BOOKKEEPING)?;
+    let done = connection.simple_query("select version, encode(checksum, 'hex'), success from outbox._migrations")?;
+    let mut missing: Vec<Migration> = all().collect();
+    for row in &done {
+        let version = row.text(0).and_then(|version| version.parse().ok()).unwrap_or_default();
+        let at = missing.iter().position(|migration| migration.version == version);
+        let migration = missing.remove(at.ok_or(MigrateError::Unknown { version })?);
+        if !row.is_true(2) {
+            return Err(MigrateError::Unfinished { version });
+        }
+        if row.text(1) != Some(&migration.checksum_digits()) {
+            return Err(MigrateError::Changed { version });
+        }
     }
-    migrator.run_direct(None, connection, false).await?;
-    sqlx::query("reset client_min_messages").execute(&mut *connection).await?;
-    let applied: Vec<(i64, String, i64)> = sqlx::query_as(
-        "select version, description, execution_time from outbox._migrations where version > $1 order by version",
-    )
-    .bind(before)
-    .fetch_all(&mut *connection)
-    .await?;
-    connection.unlock().await?;
-    let applied = applied.into_iter().map(|(version, description, nanos)| Applied {
-        version,
-        description,
-        took: Duration::from_nanos(u64::try_from(nanos).unwrap_or_default()),
-    });
-    Ok(applied.collect())
+    if done.is_empty() {
+        // The SQL may have been applied by hand.
+        connection.simple_query(REMADE)?;
+    }
+    missing.into_iter().map(|migration| run(connection, migration)).collect()
+}
+
+fn run(connection: &mut Connection, migration: Migration) -> Result<Applied, MigrateError> {
+    let Migration { version, description, sql } = migration;
+    let since = Instant::now();
+    connection.simple_query(sql).map_err(|source| MigrateError::Failed { version, source })?;
+    let took = since.elapsed();
+    let note = "insert into outbox._migrations (version, description, success, checksum, execution_time) \
+                values ($1::bigint, $2, true, decode($3, 'hex'), $4::bigint)";
+    let (number, checksum, nanos) = (version.to_string(), migration.checksum_digits(), took.as_nanos().to_string());
+    connection.query(note, &[Some(&number), Some(description), Some(&checksum), Some(&nanos)])?;
+    Ok(Applied { version, description, took })
+}
+
+/// Takes the lock that sqlx's migrator takes, for this transaction.
+fn lock(connection: &mut Connection) -> Result<(), MigrateError> {
+    let key = lock_key(connection)?;
+    let limit = LOCK_PATIENCE.as_millis();
+    let take = format!(
+        "set local lock_timeout = {limit}; select pg_catalog.pg_advisory_xact_lock({key}); set local lock_timeout to default"
+    );
+    match connection.simple_query(&take) {
+        Err(error) if error.sqlstate() == Some(sqlstate::LOCK_NOT_AVAILABLE) => {
+            Err(MigrateError::Locked { holder: None, source: error })
+        }
+        outcome => {
+            outcome?;
+            Ok(())
+        }
+    }
+}
+
+/// The same with who holds the lock, now that the connection can be asked again.
+fn named(error: MigrateError, connection: &mut Connection) -> MigrateError {
+    let MigrateError::Locked { source, .. } = error else { return error };
+    let holder = lock_key(connection).and_then(|key| holder(connection, key)).ok().flatten();
+    MigrateError::Locked { holder, source }
+}
+
+fn holder(connection: &mut Connection, key: i64) -> Result<Option<String>, Error> {
+    let sql = format!(
+        "select format('process %s, role %s, application %s', l.pid, a.usename, a.application_name) \
+         from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a on a.pid = l.pid \
+         where l.locktype = 'advisory' and l.granted and l.objsubid = 1 \
+         and (l.classid::bigint << 32 | l.objid::bigint) = {key} \
+         and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())"
+    );
+    let rows = connection.simple_query(&sql)?;
+    Ok(rows.first().and_then(|row| row.text(0)).map(str::to_owned))
+}
+
+/// The key of sqlx's lock: a number of its own times the CRC-32 of the database's name.
+fn lock_key(connection: &mut Connection) -> Result<i64, Error> {
+    let rows = connection.simple_query("select pg_catalog.current_database()")?;
+    let name = rows.first().and_then(|row| row.text(0)).unwrap_or_default();
+    Ok(0x3d32_ad9e * i64::from(crc32(name.as_bytes())))
+}
+
+/// CRC-32 as in gzip and Ethernet (CRC-32/ISO-HDLC).
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }
 
 /// All SQL in order, for those who apply it with a tool of their own.
 #[must_use]
 pub fn sql() -> String {
     let mut sql = format!("-- Should this be applied a second time.\n{REMADE}\n");
-    for (version, description, text) in MIGRATIONS {
+    for Migration { version, description, sql: text } in all() {
         sql.push_str(&format!("-- walpost migration {version}: {description}\n\n{text}\n"));
     }
     sql
 }
 
-/// The number of the newest migration in the database, 0 if there is none.
-async fn applied_until(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let exists: bool =
-        sqlx::query_scalar("select to_regclass($1) is not null").bind(BOOKKEEPING).fetch_one(&mut *connection).await?;
-    if !exists {
-        return Ok(0);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_is_the_one_that_sqlx_takes() {
+        // The check value of CRC-32/ISO-HDLC.
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     }
-    sqlx::query_scalar("select coalesce(max(version), 0) from outbox._migrations").fetch_one(connection).await
+
+    #[test]
+    fn migrations_are_numbered_in_order() {
+        let versions: Vec<i64> = all().map(|migration| migration.version).collect();
+        assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
+    }
 }

@@ -7,7 +7,7 @@ use postgres_protocol::message::frontend;
 
 use super::error::{AuthError, Error, invalid_statement};
 use super::frame::Body;
-use super::options::{ChannelBinding, ConnectOptions, Password};
+use super::options::{ChannelBinding, ConnectOptions, Method, Password};
 
 /// What the TLS session gives to bind to.
 pub(super) enum Binding {
@@ -34,6 +34,8 @@ pub(super) struct Exchange<'a> {
     options: &'a ConnectOptions,
     binding: Binding,
     scram: Scram,
+    /// Whether the server has asked for a proof: it does so once.
+    is_asked: bool,
 }
 
 enum Scram {
@@ -45,7 +47,7 @@ enum Scram {
 impl<'a> Exchange<'a> {
     /// One that has not begun.
     pub(super) fn new(options: &'a ConnectOptions, binding: Binding) -> Self {
-        Self { options, binding, scram: Scram::None }
+        Self { options, binding, scram: Scram::None, is_asked: false }
     }
 
     /// The answer to one Authentication message.
@@ -60,12 +62,12 @@ impl<'a> Exchange<'a> {
                 return Ok(Step::Done);
             }
             3 => {
-                self.refuse_without_binding()?;
+                self.begin(Method::Password, body)?;
                 let password = self.password("password")?;
                 return password_message(password.reveal().as_bytes());
             }
             5 => {
-                self.refuse_without_binding()?;
+                self.begin(Method::Md5, body)?;
                 let password = self.password("md5")?;
                 let salt = body.take(4, "an md5 salt")?.try_into().expect("four bytes were taken");
                 let hash = md5_hash(self.options.user().as_bytes(), password.reveal().as_bytes(), salt);
@@ -88,7 +90,30 @@ impl<'a> Exchange<'a> {
         Ok(Step::Wait)
     }
 
+    /// Before a method's first answer. A server that could ask again and again could have a client hash passwords for as long as it
+    /// likes.
+    fn begin(&mut self, method: Method, body: &Body<'_>) -> Result<(), Error> {
+        if std::mem::replace(&mut self.is_asked, true) {
+            return Err(body.fail("a second request for authentication").into());
+        }
+        self.check_allowed(method)?;
+        if method != Method::ScramSha256 {
+            self.refuse_without_binding()?;
+        }
+        Ok(())
+    }
+
+    fn check_allowed(&self, method: Method) -> Result<(), AuthError> {
+        match self.options.required_methods() {
+            Some(methods) if !methods.allow(method) => Err(AuthError::NotAllowed(method.as_str())),
+            _ => Ok(()),
+        }
+    }
+
     fn check_done(&self) -> Result<(), AuthError> {
+        if !self.is_asked {
+            self.check_allowed(Method::None)?;
+        }
         match self.scram {
             Scram::Running { .. } => Err(AuthError::Unproved),
             Scram::Proved { bound: true } => Ok(()),
@@ -111,6 +136,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn start_scram(&mut self, body: &mut Body<'_>) -> Result<Step, Error> {
+        self.begin(Method::ScramSha256, body)?;
         let mut offered = Vec::new();
         loop {
             match body.c_string("a list of SASL mechanisms")? {

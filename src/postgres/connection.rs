@@ -14,6 +14,7 @@ use super::auth::{Exchange, Step};
 use super::error::{Error, ServerError, invalid_statement};
 use super::frame::{Body, Frame, Framer, ProtocolError};
 use super::options::ConnectOptions;
+use super::row::Row;
 use super::tls::TlsError;
 use super::transport::{Parts, Transport, connect, is_timeout};
 
@@ -34,6 +35,8 @@ pub struct Connection {
     chunk: Box<[u8]>,
     patience: Patience,
     doing: &'static str,
+    /// When the attempt to connect began, until it has succeeded: all of it has one limit.
+    connecting_since: Option<Instant>,
     endpoint: String,
     parameters: BTreeMap<String, String>,
     process_id: i32,
@@ -65,33 +68,6 @@ impl Interrupt {
     }
 }
 
-/// A row of an answer, as text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row(Vec<Option<String>>);
-
-impl Row {
-    /// The value of a column, counted from 0; `None` for null and for a column that is not there.
-    #[must_use]
-    pub fn text(&self, column: usize) -> Option<&str> {
-        self.0.get(column)?.as_deref()
-    }
-
-    /// Whether the column holds Postgres' `t`.
-    #[must_use]
-    pub fn is_true(&self, column: usize) -> bool {
-        self.text(column) == Some("t")
-    }
-
-    fn parse(body: &mut Body<'_>) -> Result<Self, ProtocolError> {
-        let count = body.i16("the number of columns of a row")?;
-        let column = |_| {
-            let value = body.value("a column of a row")?;
-            Ok(value.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
-        };
-        (0..count).map(column).collect::<Result<_, _>>().map(Self)
-    }
-}
-
 impl Connection {
     /// Connects for SQL.
     ///
@@ -110,7 +86,8 @@ impl Connection {
     }
 
     fn open_with(options: &ConnectOptions, extra: &[(&str, &str)]) -> Result<Self, Error> {
-        let deadline = options.connect_timeout().map(|limit| Instant::now() + limit);
+        let since = Instant::now();
+        let deadline = options.connect_timeout().and_then(|limit| since.checked_add(limit));
         let (transport, binding) = connect(options, deadline)?;
         transport.socket().set_read_timeout(TICK).map_err(Error::closed_by)?;
         let mut connection = Self {
@@ -119,6 +96,7 @@ impl Connection {
             chunk: vec![0; CHUNK_BYTES].into(),
             patience: Patience::Limit(options.connect_timeout().unwrap_or(Duration::MAX)),
             doing: "connecting",
+            connecting_since: Some(since),
             endpoint: options.endpoint(),
             parameters: BTreeMap::new(),
             process_id: 0,
@@ -126,6 +104,9 @@ impl Connection {
         connection.start_up(options, extra)?;
         connection.authenticate(Exchange::new(options, binding))?;
         connection.wait_until_ready()?;
+        connection.connecting_since = None;
+        let socket = connection.transport.socket_mut();
+        socket.lift_deadline().and_then(|()| socket.set_read_timeout(TICK)).map_err(Error::closed_by)?;
         connection.patience = Patience::Limit(ANSWER_TIMEOUT);
         connection.doing = "running a statement";
         Ok(connection)
@@ -327,17 +308,22 @@ impl Connection {
             Transport::Plain(socket) => socket.write_all(message),
             Transport::Tls(stream) => stream.write_all(message).and_then(|()| stream.flush()),
         };
-        result.map_err(|error| self.broken(error))
+        result.map_err(|error| match self.check_patience(self.connecting_since.unwrap_or_else(Instant::now)) {
+            Err(timeout) if is_timeout(&error) => timeout,
+            _ => self.broken(error),
+        })
     }
 
     /// The next message that is an answer; notices, notifications and reported settings are dealt with here.
     pub(super) fn receive(&mut self) -> Result<Frame, Error> {
-        let since = Instant::now();
+        let since = self.connecting_since.unwrap_or_else(Instant::now);
         loop {
             let Some(frame) = self.framer.next_frame()? else {
                 self.fill(since)?;
                 continue;
             };
+            // A server that sends one message after the other that is no answer gets no more time than a silent one.
+            self.check_patience(since)?;
             let mut body = frame.reader();
             match frame.tag {
                 b'N' => {

@@ -202,6 +202,9 @@ pub enum AuthError {
     /// `channel_binding=require`, and it can't be had.
     #[error("channel_binding=require, but {0}")]
     NoChannelBinding(&'static str),
+    /// `require_auth` does not have what the server asks for.
+    #[error("the server asks for authentication by {0}, which require_auth does not allow")]
+    NotAllowed(&'static str),
     /// The server says that all is well before it has shown that it knows the password.
     #[error("the server ended authentication before it had proved who it is")]
     Unproved,

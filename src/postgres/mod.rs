@@ -2,7 +2,9 @@
 //!
 //! It is our own because the stream needs what no client library on a registry offers together: replication mode,
 //! CopyBoth, channel binding, and a socket that one blocking thread may tune and own. It speaks protocol 3.0 with text
-//! results; whatever wants typed rows uses sqlx, to which [`ConnectOptions::to_sqlx`] leads.
+//! results. Every command that is given a production database connects with it, so that what the URL demands (`sslmode`,
+//! `channel_binding`, `require_auth`, `connect_timeout`) holds for each; [`Session`] is its form for async code. The demo and the
+//! benchmark, which need typed rows and a pool, use sqlx, to which [`ConnectOptions::to_sqlx`] leads.
 //!
 //! In the order in which a connection comes about: [`options`] say where and how, `socket` reaches the server, `tls`
 //! encrypts, `auth` proves who is who, `connection` asks and answers, in `frame`s.
@@ -13,6 +15,8 @@ mod error;
 mod frame;
 pub mod options;
 mod quote;
+mod row;
+mod session;
 mod socket;
 mod tls;
 mod transport;
@@ -23,12 +27,14 @@ pub(crate) mod scratch;
 mod tests;
 
 pub(crate) use connection::ANSWER_TIMEOUT;
-pub use connection::{Connection, Interrupt, Patience, Row};
+pub use connection::{Connection, Interrupt, Patience};
 pub use error::{AuthError, Error, ServerError, sqlstate};
 pub(crate) use frame::{Body, HEADER_BYTES, Head};
 pub use frame::{Frame, Framer, ProtocolError};
 pub use options::{ChannelBinding, ConnectOptions, Host, OptionsError, Password, RootCertificates, TlsMode};
 pub use quote::{quote_identifier, quote_literal};
+pub use row::Row;
+pub use session::Session;
 pub(crate) use socket::Socket;
 pub use tls::TlsError;
 pub(crate) use transport::{Parts, Transport};

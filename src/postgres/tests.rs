@@ -237,3 +237,64 @@ fn what_is_no_server_is_told_apart() {
     let error = eventually("a refused connection", || Connection::open(&options).err());
     assert!(matches!(error, Error::Unreachable { .. }) && error.is_transient(), "{error:?}");
 }
+
+/// What a false server does once the client has named itself.
+fn after_start_up(then: impl Fn(TcpStream) + Send + 'static) -> impl Fn(TcpStream) + Send + 'static {
+    move |mut stream| {
+        read_message(&mut stream);
+        then(stream);
+    }
+}
+
+#[test]
+fn case_45_connect_timeout_is_for_all_of_it_however_slowly_a_server_answers() {
+    let drip = |mut stream: TcpStream, bytes: &[u8]| {
+        while stream.write_all(bytes).is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let notices = after_start_up(move |stream| drip(stream, b"N\0\0\0\x18SNOTICE\0C00000\0Mno\0\0"));
+    let settings = after_start_up(move |stream| drip(stream, b"S\0\0\0\x08a\0b\0"));
+    // The start of a TLS record of 16 KiB, byte by byte.
+    let handshake = after_start_up(move |mut stream| {
+        let _ = stream.write_all(b"S\x16\x03\x03\x40\0");
+        drip(stream, b"\x02");
+    });
+    for (what, options) in [
+        ("notices", impostor(notices, "sslmode=disable connect_timeout=1")),
+        ("settings", impostor(settings, "sslmode=disable connect_timeout=1")),
+        ("a handshake", impostor(handshake, "sslmode=require connect_timeout=1")),
+    ] {
+        let error = Connection::open(&options).expect_err(what);
+        assert!(matches!(error, Error::Timeout { doing: "connecting", .. }), "{what}: {error:?}");
+    }
+}
+
+#[test]
+fn case_45_a_server_asks_once_and_only_as_require_auth_allows() {
+    let cleartext = b"R\0\0\0\x08\0\0\0\x03";
+    let ask = |message: &'static [u8]| {
+        after_start_up(move |mut stream| {
+            let _ = stream.write_all(message);
+            let _ = stream.read(&mut [0; 512]);
+            // Again and again, as if the first proof had not been enough.
+            while stream.write_all(message).is_ok() && stream.read(&mut [0; 512]).is_ok_and(|count| count > 0) {}
+        })
+    };
+    let sasl = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
+    for message in [cleartext as &[u8], sasl] {
+        let error = Connection::open(&impostor(ask(message), "sslmode=disable")).expect_err("asked twice");
+        assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+    }
+    let ok = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+    for (message, refused) in [(cleartext as &[u8], "password"), (ok, "none")] {
+        let options = impostor(ask(message), "sslmode=disable require_auth=scram-sha-256");
+        let error = Connection::open(&options).expect_err(refused);
+        assert!(matches!(error, Error::Auth(AuthError::NotAllowed(method)) if method == refused), "{error:?}");
+    }
+    let server = Scratch::shared();
+    open(server, "scram", "password=secret sslmode=require require_auth=scram-sha-256").expect("it is SCRAM");
+    open(server, "plain", "password=secret sslmode=require require_auth=!md5").expect("it is not MD5");
+    let error = open(server, "admin", "require_auth=!none").expect_err("it is trusted");
+    assert!(matches!(error, Error::Auth(AuthError::NotAllowed("none"))), "{error:?}");
+}

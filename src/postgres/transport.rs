@@ -29,6 +29,13 @@ impl Transport {
             Self::Tls(stream) => &stream.sock,
         }
     }
+
+    pub(super) fn socket_mut(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => &mut stream.sock,
+        }
+    }
 }
 
 /// A connection taken apart, by one who goes on with the socket himself.
@@ -55,10 +62,6 @@ pub(super) fn connect(options: &ConnectOptions, deadline: Option<Instant>) -> Re
     }
     // Before a byte is sent: a missing root certificate is no reason to open a session.
     let mut session = tls::session(options).map_err(no_tls)?;
-    if let Some(deadline) = deadline {
-        let left = deadline.saturating_duration_since(Instant::now());
-        socket.set_read_timeout(left).map_err(unreachable)?;
-    }
     let mut request = BytesMut::new();
     frontend::ssl_request(&mut request);
     let mut answer = [0];

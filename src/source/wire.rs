@@ -201,7 +201,7 @@ fn closed(error: io::Error) -> Error {
 /// Asks for a larger receive buffer where the system grants one. Where it does not (Linux' `net.core.rmem_max`), asking
 /// would fix the buffer below what the system grows it to by itself, so that is tried on a socket of no use first.
 fn enlarge_receive_buffer(real: &Socket) -> io::Result<()> {
-    if !matches!(real, Socket::Tcp(_)) {
+    if !real.is_tcp() {
         return Ok(());
     }
     let trial = socket(AddressFamily::INET, SocketType::STREAM, None)?;

@@ -6,8 +6,9 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use url::Url;
 
 use super::error::VenueError;
-use super::servers::{close, connect};
+use super::servers::{close, connect, own_options};
 use crate::migrations;
+use crate::postgres::Connection;
 
 /// How long a removal waits for the users of a slot to let go of it; then their sessions are ended.
 const SLOT_PATIENCE: Duration = Duration::from_secs(3);
@@ -52,9 +53,14 @@ impl ScratchDatabase {
             });
         }
         close(connection).await;
-        let mut connection = connect(&self.url).await?;
-        migrations::migrate(&mut connection).await?;
-        Ok(connection)
+        let options = own_options(&self.url)?;
+        let migrating = tokio::task::spawn_blocking(move || {
+            let mut connection = Connection::open(&options)?;
+            migrations::migrate(&mut connection)?;
+            Ok::<_, VenueError>(())
+        });
+        migrating.await.expect("migrating does not panic")?;
+        connect(&self.url).await
     }
 
     /// Drops it and its slots, if it is there.

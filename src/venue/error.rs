@@ -1,9 +1,11 @@
 //! Why the place could not be had or used.
 
 use rdkafka::error::KafkaError;
-use sqlx::migrate::MigrateError;
 
+use crate::contracts::registered::RegistryError;
 use crate::fault::exit;
+use crate::migrations::MigrateError;
+use crate::postgres::{self, OptionsError};
 use crate::sandbox::SandboxError;
 
 /// A server can't be had, or does not do what is needed of it.
@@ -12,6 +14,12 @@ pub enum VenueError {
     /// The text given as the database's address is none. It may hold a password, so it is not shown.
     #[error("--postgres is not the URL of a database; write postgres://user:password@host:5432/database")]
     PostgresUrl,
+    /// An option in the URL is wrong.
+    #[error("--postgres can't be used")]
+    PostgresOptions(#[from] OptionsError),
+    /// The URL or the environment demands what only the relay's own client does.
+    #[error("the demo and the benchmark can't honour {0}; leave it out for them, or take a server on this machine")]
+    Unhonoured(&'static str),
     /// A server could not be put up on this machine.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -22,7 +30,7 @@ pub enum VenueError {
         address: String,
         /// PostgreSQL's or the client's reason.
         #[source]
-        source: sqlx::Error,
+        source: postgres::Error,
     },
     /// The role may not create the database that all is done in.
     #[error(
@@ -42,9 +50,15 @@ pub enum VenueError {
         #[source]
         source: sqlx::Error,
     },
+    /// No session for a step of the preparation.
+    #[error("can't open a session in PostgreSQL")]
+    Session(#[from] postgres::Error),
     /// The migrations could not be applied.
     #[error("can't apply the migrations")]
     Migrate(#[from] MigrateError),
+    /// The schema versions could not be registered.
+    #[error("can't register the schema versions")]
+    Registry(#[from] RegistryError),
     /// Kafka did not do what was needed.
     #[error("can't {action} in Kafka at {servers}")]
     Kafka {
@@ -72,7 +86,7 @@ impl VenueError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::PostgresUrl => exit::CONFIGURATION,
+            Self::PostgresUrl | Self::PostgresOptions(_) | Self::Unhonoured(_) => exit::CONFIGURATION,
             _ => exit::UNAVAILABLE,
         }
     }

@@ -21,7 +21,7 @@ pub use servers::Named;
 pub use view::View;
 
 pub(crate) use database::ScratchDatabase;
-pub(crate) use servers::{KafkaServer, Servers, Silent, Wanted, close, connect, options, relay_settings};
+pub(crate) use servers::{KafkaServer, Servers, Silent, Wanted, close, connect, options, own_options, relay_settings};
 pub(crate) use topics::delete_topics;
 pub(crate) use view::Doing;
 

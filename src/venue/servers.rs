@@ -1,6 +1,7 @@
 //! A Postgres and a Kafka: the user's own, else those of the sandbox.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use url::Url;
 
 use super::error::VenueError;
 use super::view::View;
+use crate::postgres::{self, ChannelBinding, Session};
 use crate::sandbox::{Kafka, KafkaOptions, Postgres, PostgresOptions};
 
 /// How long one answer of a user's broker may take at the start.
@@ -177,15 +179,30 @@ impl ClientContext for Silent {
 
 impl ConsumerContext for Silent {}
 
-/// Opens a session at the database that the URL names.
+/// Opens a session at the database that the URL names, with the client that has a pool and typed rows.
 pub(crate) async fn connect(url: &Url) -> Result<PgConnection, VenueError> {
-    options(url)?.connect().await.map_err(|source| VenueError::NoPostgres { address: address(url), source })
+    let limit = own_options(url)?.connect_timeout().unwrap_or(Duration::MAX);
+    let options = options(url)?;
+    let connected = tokio::time::timeout(limit, options.connect()).await;
+    let too_late = |_| sqlx::Error::Io(io::ErrorKind::TimedOut.into());
+    connected.map_err(too_late).flatten().map_err(VenueError::postgres("open a session"))
 }
 
 /// sqlx's form of the URL.
 pub(crate) fn options(url: &Url) -> Result<PgConnectOptions, VenueError> {
-    let options: PgConnectOptions = url.as_str().parse().map_err(|_| VenueError::PostgresUrl)?;
-    Ok(options.disable_statement_logging().application_name("walpost"))
+    let options = own_options(url)?;
+    if options.channel_binding() == ChannelBinding::Require {
+        return Err(VenueError::Unhonoured("channel_binding=require"));
+    }
+    if options.required_methods().is_some() {
+        return Err(VenueError::Unhonoured("require_auth"));
+    }
+    Ok(options.to_sqlx().disable_statement_logging())
+}
+
+/// The URL as the relay's own client takes it.
+pub(crate) fn own_options(url: &Url) -> Result<postgres::ConnectOptions, VenueError> {
+    Ok(postgres::ConnectOptions::parse(url.as_str(), &|name| std::env::var(name).ok())?)
 }
 
 /// Ends a session in good order; one that is broken already is no loss.
@@ -206,12 +223,9 @@ async fn start_kafka(options: KafkaOptions, view: &View) -> Result<KafkaServer, 
 
 /// Asks a Postgres of the user's who it is.
 async fn greet_postgres(url: Url, view: &View) -> Result<PostgresServer, VenueError> {
-    let mut connection = connect(&url).await?;
-    let version: String = sqlx::query_scalar("select split_part(current_setting('server_version'), ' ', 1)")
-        .fetch_one(&mut connection)
-        .await
-        .map_err(VenueError::postgres("ask for the version"))?;
-    close(connection).await;
+    let session = Session::open(&own_options(&url)?).await;
+    let session = session.map_err(|source| VenueError::NoPostgres { address: address(&url), source })?;
+    let version = session.parameter("server_version").and_then(|text| text.split(' ').next()).unwrap_or("?");
     let name = format!("PostgreSQL {version} at {}", address(&url));
     view.postgres_ready(&name);
     Ok(PostgresServer { url, name, sandboxed: None })

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use sqlx::{ConnectOptions as _, PgConnection};
 
 use super::kafka_property::Property;
 use crate::config::{Config, PostgresConfig, process_environment};
@@ -20,6 +19,7 @@ use crate::contracts::files::{self, Contracts, FilesError};
 use crate::contracts::plan::Plan;
 use crate::contracts::registered::{self, RegistryError};
 use crate::fault::{Fault, exit};
+use crate::postgres::Session;
 use crate::terminal::Colour;
 
 /// The log's filter unless the user has one: what fails is told at the end.
@@ -269,7 +269,7 @@ fn write(out: &mut impl Write, text: String) -> anyhow::Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write the report")
 }
 
-async fn connect(servers: &Servers, path: Option<&Path>) -> anyhow::Result<(PgConnection, Broker)> {
+async fn connect(servers: &Servers, path: Option<&Path>) -> anyhow::Result<(Session, Broker)> {
     let mut environment: BTreeMap<String, String> = process_environment().into_iter().collect();
     let given =
         [("WALPOST_POSTGRES__URL", &servers.database_url), ("WALPOST_KAFKA__BOOTSTRAP_SERVERS", &servers.kafka)];
@@ -282,14 +282,12 @@ async fn connect(servers: &Servers, path: Option<&Path>) -> anyhow::Result<(PgCo
     }
     let config = Config::load(path, environment).map_err(Fault::from)?;
     let broker = Broker::new(&config.kafka).map_err(ContractFault::from)?;
-    let options = config.postgres.connect.to_sqlx().disable_statement_logging();
-    Ok((options.connect().await.map_err(Fault::Database)?, broker))
+    Ok((Session::open(&config.postgres.connect).await.map_err(Fault::Database)?, broker))
 }
 
-async fn database(url: Option<&str>, path: Option<&Path>) -> anyhow::Result<PgConnection> {
+async fn database(url: Option<&str>, path: Option<&Path>) -> anyhow::Result<Session> {
     let mut environment: BTreeMap<String, String> = process_environment().into_iter().collect();
     environment.extend(url.map(|url| ("WALPOST_POSTGRES__URL".to_owned(), url.to_owned())));
     let config = PostgresConfig::load(path, environment).map_err(Fault::from)?;
-    let options = config.connect.to_sqlx().disable_statement_logging();
-    Ok(options.connect().await.map_err(Fault::Database)?)
+    Ok(Session::open(&config.connect).await.map_err(Fault::Database)?)
 }

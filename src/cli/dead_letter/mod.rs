@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::ProgressBar;
-use sqlx::ConnectOptions as _;
 
 use crate::config::{Config, process_environment};
 use crate::contracts::registered::RegistryError;
 use crate::dead_letters::registry::Registry;
 use crate::dead_letters::{Letter, Listing, Outcome, RedriveError, Redriving, Selection, Shelf, ShelfError};
 use crate::fault::{Fault, exit};
+use crate::postgres::Session;
 use crate::sink::{BatchError, Connection, ProducerOptions, TopicRules, Topics};
 use crate::terminal::style;
 
@@ -142,16 +142,13 @@ async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut impl Write) -> any
 
 async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
     let desk = Desk::open(&args.kafka, args.database_url.as_deref(), path).await?;
-    let database = desk.config.postgres.connect.to_sqlx().disable_statement_logging();
+    let session = Session::open(&desk.config.postgres.connect).await.map_err(Fault::Database)?;
     let setup = Redriving {
         options: desk.options.clone(),
         topics: desk.topics,
         dead_letter_topic: desk.topic.clone(),
         create_topics: desk.config.relay.create_topics,
-        registry: Registry::new(
-            database.connect().await.map_err(Fault::Database)?,
-            desk.config.relay.schema_base.clone(),
-        ),
+        registry: Registry::new(session, desk.config.relay.schema_base.clone()),
         is_dry_run: args.dry_run,
     };
     let selection = Selection { ids: args.letters.iter().copied().collect(), ..args.filter.selection() };

@@ -3,6 +3,7 @@
 
 mod conninfo;
 mod for_sqlx;
+mod methods;
 mod passfile;
 mod settings;
 
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use methods::{Method, Methods};
 pub use settings::OptionsError;
 
 /// How long an attempt to connect may take when nothing else is said. libpq would wait for ever.
@@ -30,6 +32,7 @@ pub struct ConnectOptions {
     pub(super) client_certificate: Option<PathBuf>,
     pub(super) client_key: Option<PathBuf>,
     pub(super) channel_binding: ChannelBinding,
+    pub(super) required_methods: Option<Methods>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) application_name: Option<String>,
     pub(super) passfile: Option<PathBuf>,
@@ -124,6 +127,12 @@ impl ConnectOptions {
     #[must_use]
     pub fn channel_binding(&self) -> ChannelBinding {
         self.channel_binding
+    }
+
+    /// The methods of authentication that are accepted (`require_auth`); `None`: all.
+    #[must_use]
+    pub fn required_methods(&self) -> Option<&Methods> {
+        self.required_methods.as_ref()
     }
 
     /// How long an attempt to connect may take; `None` is for ever (`connect_timeout=0`).

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::conninfo::Given;
+use super::methods::Methods;
 use super::{CONNECT_TIMEOUT, ChannelBinding, ConnectOptions, Host, Password, RootCertificates, TlsMode};
 
 /// What is wrong with the text that names a server. Never holds a value that may be a secret.
@@ -44,7 +45,7 @@ pub enum OptionsError {
 }
 
 /// Keys with their environment variables, where libpq has one.
-const KEYS: [(&str, &str); 15] = [
+const KEYS: [(&str, &str); 16] = [
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
     ("port", "PGPORT"),
@@ -56,6 +57,7 @@ const KEYS: [(&str, &str); 15] = [
     ("sslcert", "PGSSLCERT"),
     ("sslkey", "PGSSLKEY"),
     ("channel_binding", "PGCHANNELBINDING"),
+    ("require_auth", "PGREQUIREAUTH"),
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
     ("application_name", "PGAPPNAME"),
     ("passfile", "PGPASSFILE"),
@@ -81,10 +83,9 @@ const WITHOUT_EFFECT: [&str; 14] = [
 ];
 
 /// libpq's keys that would be ignored at the user's cost.
-const UNSUPPORTED: [&str; 10] = [
+const UNSUPPORTED: [&str; 9] = [
     "load_balance_hosts",
     "replication",
-    "require_auth",
     "requirepeer",
     "service",
     "sslcrl",
@@ -94,6 +95,36 @@ const UNSUPPORTED: [&str; 10] = [
     "ssl_max_protocol_version",
 ];
 
+/// Variables of those keys, and of [`WITHOUT_EFFECT`], that ask for safety.
+const UNSUPPORTED_VARIABLES: [(&str, &str); 3] =
+    [("requirepeer", "PGREQUIREPEER"), ("sslcrl", "PGSSLCRL"), ("sslcrldir", "PGSSLCRLDIR")];
+
+/// Keys without effect for these of their values alone: the others ask for safety that is not had here.
+const HARMLESS: [(&str, &str, &[&str], &str); 2] = [
+    ("gssencmode", "PGGSSENCMODE", &["disable", "prefer"], "disable or prefer: there is no encryption by GSSAPI"),
+    (
+        "ssl_min_protocol_version",
+        "PGSSLMINPROTOCOLVERSION",
+        &["TLSv1", "TLSv1.1", "TLSv1.2"],
+        "TLSv1.2 or an older version: TLS 1.2 and 1.3 are spoken",
+    ),
+];
+
+/// Refuses what would be ignored at the cost of safety.
+fn refuse_ignored(given: &Given, environment: &dyn Fn(&str) -> Option<String>) -> Result<(), OptionsError> {
+    let set = |variable: &str| environment(variable).filter(|value| !value.is_empty());
+    if let Some((key, _)) = UNSUPPORTED_VARIABLES.iter().find(|(_, variable)| set(variable).is_some()) {
+        return Err(OptionsError::UnsupportedKey((*key).to_owned()));
+    }
+    for (key, variable, harmless, expected) in HARMLESS {
+        let value = given.get(key).cloned().or_else(|| set(variable)).filter(|value| !value.is_empty());
+        if let Some(value) = value.filter(|value| !harmless.contains(&value.as_str())) {
+            return Err(OptionsError::Value { key, value, expected });
+        }
+    }
+    Ok(())
+}
+
 /// Fills up from the environment and checks every value.
 pub(super) fn resolve(
     mut given: Given,
@@ -102,6 +133,7 @@ pub(super) fn resolve(
     if let Some(key) = given.keys().find(|key| UNSUPPORTED.contains(&key.as_str())) {
         return Err(OptionsError::UnsupportedKey(key.clone()));
     }
+    refuse_ignored(&given, environment)?;
     let known = |key: &str| KEYS.iter().any(|(name, _)| *name == key) || WITHOUT_EFFECT.contains(&key);
     if let Some(key) = given.keys().find(|key| !known(key)) {
         return Err(OptionsError::UnknownKey(key.clone()));
@@ -145,6 +177,7 @@ pub(super) fn resolve(
     Ok(ConnectOptions {
         database: take("dbname").unwrap_or_else(|| user.clone()),
         channel_binding: channel_binding(take("channel_binding").as_deref())?,
+        required_methods: take("require_auth").map(|text| Methods::parse(&text)).transpose()?,
         connect_timeout: connect_timeout(take("connect_timeout").as_deref())?,
         application_name: take("application_name"),
         passfile: take("passfile").map(PathBuf::from).or_else(|| in_home(".pgpass")),
@@ -307,6 +340,26 @@ mod tests {
         {
             assert!(matches!(with(text, &[]), Err(OptionsError::Syntax(_))), "{text}");
         }
+    }
+
+    #[test]
+    fn what_asks_for_safety_and_is_not_had_is_refused_wherever_it_is_set() {
+        let refused = |text: &str, environment: &[(&str, &str)]| {
+            with(text, environment).expect_err("it would be ignored").to_string()
+        };
+        for (name, variable, value) in [
+            ("requirepeer", "PGREQUIREPEER", "postgres"),
+            ("sslcrl", "PGSSLCRL", "/crl"),
+            ("gssencmode", "PGGSSENCMODE", "require"),
+            ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION", "TLSv1.3"),
+        ] {
+            assert!(refused(&format!("user=u {name}={value}"), &[]).contains(name));
+            assert!(refused("user=u", &[(variable, value)]).contains(name));
+        }
+        let harmless = [("PGGSSENCMODE", "prefer"), ("PGSSLMINPROTOCOLVERSION", "TLSv1.2"), ("PGSSLCRL", "")];
+        assert!(with("user=u", &harmless).is_ok());
+        let methods = with("user=u", &[("PGREQUIREAUTH", "scram-sha-256")]).expect("a list").required_methods;
+        assert_eq!(methods, Methods::parse("scram-sha-256").ok());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod broker;
 mod command_line;
+mod false_server;
 mod publication;
 mod roles;
 mod server;

@@ -18,8 +18,8 @@ async fn case_24_migrations_missing() {
 async fn case_24_migrations_of_an_older_walpost() {
     let harness = Harness::new("old_migrations").await;
     harness.execute("create schema outbox").await;
-    for migration in walpost::migrations::migrator().iter().filter(|migration| migration.version < 6) {
-        harness.execute(migration.sql.as_str()).await;
+    for migration in walpost::migrations::all().filter(|migration| migration.version < 6) {
+        harness.execute(migration.sql).await;
     }
     let message = unavailable(&harness, &config(&harness, "")).await;
     expect!["walpost: schema outbox in database db is older than this walpost: run `walpost migrate` there"]

@@ -154,11 +154,11 @@ async fn case_24_wrong_password_no_such_role_no_such_database() {
     }
     expect![[r#"
         walpost: FATAL 28P01: password authentication failed for user "db_relay"; correct the password in the database's URL, PGPASSWORD or the password file
-        walpost: can't connect to the database: password authentication failed for user "db_relay"; correct the password in the database's URL, PGPASSWORD or the password file
+        walpost: FATAL 28P01: password authentication failed for user "db_relay"; correct the password in the database's URL, PGPASSWORD or the password file
         walpost: FATAL 28P01: password authentication failed for user "nobody_of_this_test"; correct the password in the database's URL, PGPASSWORD or the password file
-        walpost: can't connect to the database: password authentication failed for user "nobody_of_this_test"; correct the password in the database's URL, PGPASSWORD or the password file
+        walpost: FATAL 28P01: password authentication failed for user "nobody_of_this_test"; correct the password in the database's URL, PGPASSWORD or the password file
         walpost: FATAL 3D000: database "nowhere_of_this_test" does not exist; create the database, or correct the database's URL
-        walpost: can't connect to the database: database "nowhere_of_this_test" does not exist; create the database, or correct the database's URL
+        walpost: FATAL 3D000: database "nowhere_of_this_test" does not exist; create the database, or correct the database's URL
     "#]].assert_eq(&told);
     role.drop().await;
 }

@@ -35,7 +35,7 @@ async fn case_24_servers_that_can_not_be_reached() {
     expect_test::expect![[r#"
         Some(69) walpost: cannot reach Postgres at 127.0.0.1:PORT: Connection refused (os error 111); start Postgres, or correct the database's URL
         Some(69) walpost: Kafka at 127.0.0.1:PORT did not answer within 10 s (127.0.0.1:PORT/bootstrap: Connect to ipv4#127.0.0.1:PORT failed: Connection refused): start it, or correct bootstrap_servers and, where it asks for them, security.protocol and sasl.* in [kafka]
-        Some(69) walpost: can't connect to the database: Connection refused (os error 111); start Postgres, or correct the database's URL
+        Some(69) walpost: cannot reach Postgres at 127.0.0.1:PORT: Connection refused (os error 111); start Postgres, or correct the database's URL
     "#]].assert_eq(&told.join("\n").replace(&address.port().to_string(), "PORT"));
 }
 

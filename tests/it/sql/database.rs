@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::Context;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
-use walpost::migrations;
+use walpost::migrations::{self, Applied};
+use walpost::postgres::{self, Connection};
 
 use crate::harness;
 
@@ -22,8 +23,8 @@ impl Database {
     /// A database with every migration and two versions of `order.placed`.
     pub(crate) async fn migrated() -> anyhow::Result<Self> {
         let database = Self::empty().await?;
+        database.migrate().await?;
         let mut connection = database.connect().await?;
-        migrations::migrate(&mut connection).await?;
         for version in ["1", "2"] {
             sqlx::query("select outbox.register_schema_version('order.placed', $1, 'orders')")
                 .bind(version)
@@ -31,6 +32,28 @@ impl Database {
                 .await?;
         }
         Ok(database)
+    }
+
+    /// Applies the migrations, and says which.
+    pub(crate) async fn migrate(&self) -> anyhow::Result<Vec<Applied>> {
+        self.with_own_client(migrations::migrate).await
+    }
+
+    /// Works with walpost's own client, which blocks.
+    pub(crate) async fn with_own_client<T, E>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
+    ) -> anyhow::Result<T>
+    where
+        T: Send + 'static,
+        E: Into<anyhow::Error>,
+    {
+        let options = self.own_options();
+        tokio::task::spawn_blocking(move || work(&mut Connection::open(&options)?).map_err(Into::into)).await?
+    }
+
+    pub(crate) fn own_options(&self) -> postgres::ConnectOptions {
+        postgres::ConnectOptions::parse(self.0.url(), &|_| None).expect("the server's address is a URL")
     }
 
     pub(crate) fn options(&self) -> PgConnectOptions {

@@ -1,6 +1,9 @@
 //! Applying the migrations, and `walpost migrate`.
 
-use sqlx::Connection;
+use std::sync::Arc;
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use walpost::cli::migrate::{self, MigrateArgs, apply};
 use walpost::migrations;
 
@@ -8,18 +11,17 @@ use super::database::{Database, run, text, unique};
 
 /// How many migrations there are.
 fn all() -> usize {
-    migrations::migrator().iter().count()
+    migrations::all().len()
 }
 
 #[tokio::test]
 async fn a_second_time_applies_nothing() -> anyhow::Result<()> {
     let database = Database::empty().await?;
-    let mut connection = database.connect().await?;
-    let first = migrations::migrate(&mut connection).await?;
+    let first = database.migrate().await?;
     let versions: Vec<i64> = first.iter().map(|applied| applied.version).collect();
-    let all: Vec<i64> = migrations::migrator().iter().map(|migration| migration.version).collect();
+    let all: Vec<i64> = migrations::all().map(|migration| migration.version).collect();
     assert_eq!(versions, all);
-    assert_eq!(migrations::migrate(&mut connection).await?, []);
+    assert_eq!(database.migrate().await?, []);
     Ok(())
 }
 
@@ -31,7 +33,7 @@ async fn everything_lives_in_schema_outbox() -> anyhow::Result<()> {
                      union all select typnamespace from pg_type) o join pg_namespace s on s.oid = o.n \
                      where s.nspname <> 'outbox' and s.nspname not like 'pg_toast%'";
     let before = text(&mut connection, elsewhere).await?;
-    migrations::migrate(&mut connection).await?;
+    database.migrate().await?;
     assert_eq!(text(&mut connection, elsewhere).await?, before);
     let bookkeeping = "select count(*) from outbox._migrations where success";
     assert_eq!(text(&mut connection, bookkeeping).await?.as_deref(), Some(all().to_string().as_str()));
@@ -41,18 +43,15 @@ async fn everything_lives_in_schema_outbox() -> anyhow::Result<()> {
 #[tokio::test]
 async fn of_many_at_once_each_migration_is_applied_by_one() -> anyhow::Result<()> {
     let database = Database::empty().await?;
+    let database = Arc::new(database);
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..8 {
-        let mut connection = database.connect().await?;
-        tasks.spawn(async move {
-            let applied = migrations::migrate(&mut connection).await?;
-            connection.close().await?;
-            anyhow::Ok(applied.len())
-        });
+        let database = Arc::clone(&database);
+        tasks.spawn(async move { database.migrate().await });
     }
     let mut counts = Vec::new();
-    while let Some(count) = tasks.join_next().await {
-        counts.push(count??);
+    while let Some(applied) = tasks.join_next().await {
+        counts.push(applied??.len());
     }
     counts.sort_unstable();
     assert_eq!(counts, [0, 0, 0, 0, 0, 0, 0, all()]);
@@ -74,7 +73,7 @@ async fn the_printed_sql_can_be_applied_by_hand_twice_and_migrated_over() -> any
     let printed = String::from_utf8(printed)?;
     run(&mut connection, &printed).await?;
     run(&mut connection, &printed).await?;
-    assert_eq!(migrations::migrate(&mut connection).await?.len(), all());
+    assert_eq!(database.migrate().await?.len(), all());
     let allowed = "select has_function_privilege('walpost_sql_printed_writer', \
                    'outbox.emit(text, text, json, text, jsonb, text)', 'execute')";
     assert_eq!(text(&mut connection, allowed).await?.as_deref(), Some("true"));
@@ -90,8 +89,8 @@ async fn what_was_registered_and_granted_before_on_violation_stays() -> anyhow::
     let mut connection = database.connect().await?;
     let role = unique("walpost_registers");
     run(&mut connection, &format!("create role {role}; create schema outbox")).await?;
-    for migration in migrations::migrator().iter().filter(|migration| migration.version < 6) {
-        run(&mut connection, migration.sql.as_str()).await?;
+    for migration in migrations::all().filter(|migration| migration.version < 6) {
+        run(&mut connection, migration.sql).await?;
     }
     run(&mut connection, &format!("grant execute on function outbox.register_schema_version to {role}")).await?;
     let register =
@@ -99,7 +98,7 @@ async fn what_was_registered_and_granted_before_on_violation_stays() -> anyhow::
     let digest = "select digest from outbox.schema_version where version = '1'";
     run(&mut connection, register).await?;
     let before = text(&mut connection, digest).await?;
-    migrations::migrate(&mut connection).await?;
+    database.migrate().await?;
     assert_eq!(text(&mut connection, digest).await?, before);
     assert_eq!(text(&mut connection, register).await?.as_deref(), Some("false"), "it is the same promise");
     let same = register.replace("'order.placed', '1'", "'order.placed', '2'");
@@ -129,7 +128,7 @@ async fn the_command_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Resu
     let report = |out: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&out);
 
     let mut out = Vec::new();
-    apply(&args, database.options(), &mut out).await?;
+    apply(&args, database.own_options(), &mut out).await?;
     let first = report(out)?;
     assert_eq!(first["applied"].as_array().map(Vec::len), Some(all()), "{first}");
     assert_eq!(first["relay_role"], relay);
@@ -140,7 +139,7 @@ async fn the_command_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Resu
     let mend = warning.split_once("to give it: ").map(|(_, mend)| mend).unwrap_or_default();
     run(&mut connection, mend).await?;
     let mut out = Vec::new();
-    apply(&args, database.options(), &mut out).await?;
+    apply(&args, database.own_options(), &mut out).await?;
     let second = report(out)?;
     assert_eq!((&second["applied"], &second["warnings"]), (&serde_json::json!([]), &serde_json::json!([])));
     run(&mut connection, &format!("drop owned by \"{quoted}\"; drop role \"{quoted}\"")).await?;
@@ -151,10 +150,63 @@ async fn the_command_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Resu
 async fn a_role_that_is_not_there_is_named_with_its_mend() -> anyhow::Result<()> {
     let database = Database::empty().await?;
     let args = MigrateArgs { writer_role: Some("No Such Role".to_owned()), ..MigrateArgs::default() };
-    let error = match apply(&args, database.options(), &mut Vec::new()).await {
+    let error = match apply(&args, database.own_options(), &mut Vec::new()).await {
         Ok(()) => anyhow::bail!("a role that is not there was given rights"),
         Err(error) => format!("{error:#}"),
     };
     assert!(error.contains("create role \"No Such Role\" login;"), "{error}");
+    Ok(())
+}
+
+/// The migrator that walpost used before it had its own.
+fn of_sqlx() -> Migrator {
+    let migrations = migrations::all().map(|migration| {
+        let (description, sql) = (migration.description.into(), migration.sql.into_sql_str());
+        Migration::new(migration.version, description, MigrationType::Simple, sql, false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    migrator.create_schema("outbox");
+    migrator.dangerous_set_table_name("outbox._migrations");
+    migrator
+}
+
+#[tokio::test]
+async fn a_database_that_sqlx_migrated_is_migrated_further_and_the_other_way_round() -> anyhow::Result<()> {
+    let database = Database::empty().await?;
+    let mut connection = database.connect().await?;
+    of_sqlx().run_to(3, &mut connection).await?;
+    assert_eq!(database.migrate().await?.len(), all() - 3);
+    of_sqlx().run(&mut connection).await?;
+    assert_eq!(database.migrate().await?, []);
+    Ok(())
+}
+
+#[tokio::test]
+async fn migrations_that_are_changed_unknown_or_unfinished_are_refused_and_a_failed_one_leaves_nothing()
+-> anyhow::Result<()> {
+    let database = Database::empty().await?;
+    let mut connection = database.connect().await?;
+    let refused = async || database.migrate().await.expect_err("it is refused").to_string();
+    // What 0002 makes is in the way.
+    run(&mut connection, "create schema outbox; create table outbox.event ()").await?;
+    assert_eq!(refused().await, "migration 0002 failed, and nothing was applied");
+    assert_eq!(text(&mut connection, "select to_regclass('outbox.schema_version')").await?, None);
+    run(&mut connection, "drop schema outbox cascade").await?;
+    database.migrate().await?;
+    for (damage, message) in [
+        (
+            "update outbox._migrations set checksum = '\\x00' where version = 2",
+            "migration 0002 was applied with another text",
+        ),
+        ("update outbox._migrations set success = false where version = 2", "that migration 0002 was not successful"),
+        (
+            "update outbox._migrations set version = 9999 where version = 2",
+            "migration 9999, which this walpost does not know",
+        ),
+    ] {
+        run(&mut connection, damage).await?;
+        let error = refused().await;
+        assert!(error.contains(message), "{error}");
+    }
     Ok(())
 }

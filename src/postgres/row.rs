@@ -1,0 +1,30 @@
+//! A row of an answer.
+
+use super::frame::{Body, ProtocolError};
+
+/// A row of an answer, as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row(Vec<Option<String>>);
+
+impl Row {
+    /// The value of a column, counted from 0; `None` for null and for a column that is not there.
+    #[must_use]
+    pub fn text(&self, column: usize) -> Option<&str> {
+        self.0.get(column)?.as_deref()
+    }
+
+    /// Whether the column holds Postgres' `t`.
+    #[must_use]
+    pub fn is_true(&self, column: usize) -> bool {
+        self.text(column) == Some("t")
+    }
+
+    pub(super) fn parse(body: &mut Body<'_>) -> Result<Self, ProtocolError> {
+        let count = body.i16("the number of columns of a row")?;
+        let column = |_| {
+            let value = body.value("a column of a row")?;
+            Ok(value.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+        };
+        (0..count).map(column).collect::<Result<_, _>>().map(Self)
+    }
+}
