@@ -144,7 +144,7 @@ impl<S: Sink + Send> Driver<S> {
             if idle == Idle::Drained && self.is_settled() {
                 return Ok(());
             }
-            let turn = Instant::now() + TURN_INTERVAL;
+            let turn = Instant::now() + if idle == Idle::Turn { Duration::ZERO } else { TURN_INTERVAL };
             let wake = Some(self.core.poll_timeout(Instant::now()).map_or(turn, |at| at.min(turn)));
             let may_receive = if self.link.is_up() {
                 idle == Idle::Input && self.storing.is_open()
@@ -243,7 +243,7 @@ impl<S: Sink + Send> Driver<S> {
             Idle::Drained if !self.link.is_settled(self.confirmable(self.sink.stored())) => {
                 Some("the note in outbox.relay that the rows from before the slot are published".to_owned())
             }
-            Idle::Drained | Idle::Window | Idle::Sink | Idle::Returned => None,
+            Idle::Drained | Idle::Window | Idle::Sink | Idle::Returned | Idle::Turn => None,
         }
     }
 

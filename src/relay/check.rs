@@ -8,6 +8,7 @@ use super::boundary::{ContractNumber, OnViolation, Record, Refusal, RefusalCode}
 use super::catalogue::{Catalogue, Contract, Wait};
 use super::encode::{self, ContractHeaders, RowHeaders};
 use super::event::Event;
+use super::payload::Checks;
 
 /// The longest names that are looked up, in bytes: rows can name anything, and what was looked up is remembered. A topic's
 /// limit is Kafka's own (`Topic.MAX_NAME_LENGTH`).
@@ -107,6 +108,7 @@ impl From<Wait> for Stop {
 /// Looks up what publishing needs, checks the payload, and gives the size in bytes that the topic takes.
 pub(super) fn check(
     catalogue: &mut Catalogue,
+    checks: &mut Checks,
     on_rejected: OnRejected,
     event: &Event<'_>,
     known: &mut Known<'_>,
@@ -129,7 +131,7 @@ pub(super) fn check(
                 format!("no schema version {name}/{version} is registered; call outbox.register_schema_version");
             return Err(refused(RefusalCode::UnknownSchema, detail));
         };
-        let violation = contract.check.violation(&contract.schema_version.id, event.payload.as_deref());
+        let violation = checks.violation(&contract.check, &contract.schema_version.id, event.payload.as_deref());
         let policy = contract.schema_version.on_violation;
         known.contract = Some(contract);
         if let Some(detail) = violation {

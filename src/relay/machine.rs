@@ -107,6 +107,7 @@ impl Core {
         self.input = Bytes::new();
         self.layouts.clear();
         self.transaction = None;
+        self.publisher.checks.forget();
     }
 
     /// Frames from the stream. Only when [`Self::poll`] has said [`Idle::Input`].
@@ -146,6 +147,7 @@ impl Core {
         // Events borrow from the input while the rest of `self` works on them.
         let input = std::mem::take(&mut self.input);
         let mut used = 0;
+        self.publisher.checks.begin_turn();
         let outcome = self.read(&input, &mut used, now, &mut offer);
         self.input = input.slice(used..);
         outcome
@@ -174,6 +176,9 @@ impl Core {
                 return Ok(idle);
             }
             *used += length;
+            if self.publisher.checks.is_turn_over() {
+                return Ok(Idle::Turn);
+            }
         }
     }
 

@@ -103,6 +103,8 @@ pub enum Idle {
     Answer,
     /// Records that came back may not go out yet: answers for the others, or time.
     Returned,
+    /// Nothing: it has worked long enough for others to have their turn.
+    Turn,
     /// The intake was stopped, and the transaction that was open has ended; or a replay has, or was told to.
     Drained,
 }

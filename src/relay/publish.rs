@@ -12,6 +12,7 @@ use super::check::{self, Fate, Known, Stop, too_large};
 use super::encode::{self, Encoder, RowHeaders, Stamps};
 use super::event::Event;
 use super::ledger::{Kind, Ledger, Settled};
+use super::payload::Checks;
 use super::returns::Returns;
 use super::{Counters, Halt, Idle, Notice, Outcome, Settings};
 
@@ -46,6 +47,7 @@ pub(super) struct Origin<'a> {
 pub(super) struct Publisher {
     pub(super) settings: Settings,
     pub(super) catalogue: Catalogue,
+    pub(super) checks: Checks,
     pub(super) ledger: Ledger,
     returns: Returns,
     /// The last event that was taken. What comes again up to here after a reconnection is passed over.
@@ -64,6 +66,7 @@ impl Publisher {
         Self {
             catalogue: Catalogue::new(settings.schema_base.clone()),
             settings,
+            checks: Checks::default(),
             ledger: Ledger::default(),
             returns: Returns::default(),
             accepted: Position::default(),
@@ -204,7 +207,11 @@ impl Publisher {
         let mut known = Known::new(row_headers);
         let checked = match refusal.or(malformed) {
             Some(refusal) => Err(Stop::Refused(refusal, fate)),
-            None => check::check(&mut self.catalogue, self.settings.on_rejected, event, &mut known, now),
+            None => {
+                self.checks.begin(origin.position);
+                let Self { catalogue, checks, settings, .. } = self;
+                check::check(catalogue, checks, settings.on_rejected, event, &mut known, now)
+            }
         };
         if let Err(Stop::Wait) = checked {
             return Ok(Some(Idle::Answer));

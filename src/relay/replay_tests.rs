@@ -90,6 +90,7 @@ fn run(replay: Replay, bytes: Vec<u8>, stop_after: Option<usize>) -> Run {
             Idle::Answer => answer(&mut core, now),
             Idle::Window => {}
             Idle::Sink => core.stop_intake(),
+            Idle::Turn => {}
             Idle::Input | Idle::Drained | Idle::Returned => return Run { core, idle, records, most_in_flight },
         }
     }

@@ -2,25 +2,31 @@
 //!
 //! A validator follows references for each payload. One that leads out of the schema would make a check depend on another
 //! server; a circle would make it recurse as deep as the payload's author likes; and a few lines that each refer twice to
-//! the next are an exponential amount of work. All three are refused here.
+//! the next, or that nest `unevaluatedProperties`, are an exponential amount of work. All of them are refused here. What a
+//! schema that is not refused can cost is in [`cost`](super::cost).
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
+use super::cost::{Applied, Cost};
 use super::fault::{Rule, SchemaFault};
 use super::keywords::{Holds, holds};
+use super::patterns::Patterns;
 use super::pointer::{DEPTH_MAX, step};
 
-/// Most schemas in a schema when every reference is replaced by what it refers to.
+/// Most schemas that are checked with when every reference is replaced by what it refers to, and every branch of what
+/// `unevaluatedProperties` and `unevaluatedItems` stand beside is counted as often as it is checked.
 const EXPANDED_MAX: u64 = 20_000;
+/// Most schemas within one another, references followed: the validator recurses.
+const EXPANDED_DEPTH_MAX: u64 = 200;
 /// The one dialect.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// A schema within the schema.
 struct Part<'a> {
-    /// JSON pointers of the schemas that are applied with it.
-    applied: Vec<String>,
+    /// JSON pointers of the schemas that it applies.
+    applied: Vec<(Applied, String)>,
     keywords: Option<&'a Map<String, Value>>,
 }
 
@@ -29,15 +35,30 @@ struct Part<'a> {
 /// # Errors
 /// The first thing that can't be taken.
 pub fn inspect(schema: &Value) -> Result<(), SchemaFault> {
+    cost(schema).map(drop)
+}
+
+/// Looks at a schema as a whole, and tells what a check with it costs.
+pub(super) fn cost(schema: &Value) -> Result<Cost, SchemaFault> {
     depth(schema)?;
     let parts = parts(schema)?;
-    let mut edges: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut patterns = Patterns::default();
+    let mut edges: BTreeMap<&str, Edges<'_>> = BTreeMap::new();
     for (pointer, part) in &parts {
-        let mut targets = part.applied.clone();
-        targets.extend(reference(pointer, part, &parts)?);
-        edges.insert(pointer, targets);
+        let mut applied = part.applied.clone();
+        applied.extend(reference(pointer, part, &parts)?.map(|target| (Applied::Same, target)));
+        if let Some(keywords) = part.keywords {
+            patterns.take(pointer, keywords)?;
+        }
+        edges.insert(pointer, Edges { applied, keywords: part.keywords });
     }
-    expand(&edges)
+    expand(&edges, &patterns)
+}
+
+/// A schema within the schema, with its reference followed.
+struct Edges<'a> {
+    applied: Vec<(Applied, String)>,
+    keywords: Option<&'a Map<String, Value>>,
 }
 
 /// Keywords that draft 2020-12 does not have, each with the JSON pointer of its place; and formats that nothing checks.
@@ -98,25 +119,36 @@ fn parts(schema: &Value) -> Result<BTreeMap<String, Part<'_>>, SchemaFault> {
         let mut applied = Vec::new();
         for (keyword, value) in keywords.into_iter().flatten() {
             let below = step(&pointer, keyword);
-            let found: Vec<(String, &Value)> = match (holds(keyword).unwrap_or(Holds::Value), value) {
+            let found: Vec<(String, &Value)> = match (held(keyword), value) {
                 (Holds::Schema, value) => vec![(below, value)],
                 (Holds::Schemas, Value::Array(items)) => {
                     items.iter().enumerate().map(|(index, item)| (format!("{below}/{index}"), item)).collect()
                 }
                 (Holds::SchemaMap | Holds::Definitions, Value::Object(entries)) => {
-                    entries.iter().map(|(name, value)| (step(&below, name), value)).collect()
+                    // `dependencies` has lists of names, too.
+                    let schemas = entries.iter().filter(|(_, value)| keyword != DEPENDENCIES || !value.is_array());
+                    schemas.map(|(name, value)| (step(&below, name), value)).collect()
                 }
                 // What is of the wrong type the metaschema refuses.
                 _ => Vec::new(),
             };
             if holds(keyword) != Some(Holds::Definitions) {
-                applied.extend(found.iter().map(|(pointer, _)| pointer.clone()));
+                let how = Applied::by(keyword);
+                applied.extend(found.iter().map(|(pointer, _)| (how, pointer.clone())));
             }
             open.extend(found);
         }
         parts.insert(pointer, Part { applied, keywords });
     }
     Ok(parts)
+}
+
+/// A keyword of older drafts that the validator honours in every schema.
+const DEPENDENCIES: &str = "dependencies";
+
+/// What stands below a keyword for the validator.
+fn held(keyword: &str) -> Holds {
+    if keyword == DEPENDENCIES { Holds::SchemaMap } else { holds(keyword).unwrap_or(Holds::Value) }
 }
 
 /// The JSON pointer of the schema that this one refers to, if it does.
@@ -181,15 +213,15 @@ fn unescape(fragment: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Sees that no schema applies itself, and that all of them together are not too many.
-fn expand(edges: &BTreeMap<&str, Vec<String>>) -> Result<(), SchemaFault> {
-    // How many schemas each comes to. None: it is being looked at, further up.
-    let mut sizes: HashMap<&str, Option<u64>> = HashMap::new();
+/// Sees that no schema applies itself, and that all of them together are not too many. What the whole costs.
+fn expand(edges: &BTreeMap<&str, Edges<'_>>, patterns: &Patterns) -> Result<Cost, SchemaFault> {
+    // What each costs. None: it is being looked at, further up.
+    let mut costs: HashMap<&str, Option<Cost>> = HashMap::new();
     for start in edges.keys() {
         let mut stack = vec![(*start, 0_usize)];
         while let Some((pointer, next)) = stack.pop() {
             if next == 0 {
-                match sizes.get(pointer) {
+                match costs.get(pointer) {
                     Some(Some(_)) => continue,
                     Some(None) => {
                         let detail = "leads back to itself; recursive schemas are not taken: a payload could make a check as deep as it likes";
@@ -197,24 +229,31 @@ fn expand(edges: &BTreeMap<&str, Vec<String>>) -> Result<(), SchemaFault> {
                         let from = stack.last().map_or("", |(from, _)| from);
                         return Err(refuse(&step(from, "$ref"), Rule::CyclicRef, detail));
                     }
-                    None => sizes.insert(pointer, None),
+                    None => costs.insert(pointer, None),
                 };
             }
-            let targets = &edges[pointer];
-            if let Some(target) = targets.get(next) {
+            let Edges { applied, keywords } = &edges[pointer];
+            if let Some((_, target)) = applied.get(next) {
                 stack.push((pointer, next + 1));
                 let (target, _) = edges.get_key_value(target.as_str()).expect("every target is a part");
                 stack.push((target, 0));
                 continue;
             }
-            let size = |target: &String| sizes.get(target.as_str()).copied().flatten().unwrap_or(0);
-            let total = targets.iter().map(size).fold(1_u64, u64::saturating_add);
-            if total > EXPANDED_MAX {
-                let detail = format!("comes to more than {EXPANDED_MAX} schemas, references followed");
+            let known = |target: &String| costs.get(target.as_str()).copied().flatten().unwrap_or_default();
+            let cost = Cost::of(*keywords, applied.iter().map(|(how, target)| (*how, known(target))), patterns);
+            if cost.schemas() > EXPANDED_MAX {
+                let detail = format!(
+                    "comes to more than {EXPANDED_MAX} schemas to check, references followed and what unevaluatedProperties and \
+                     unevaluatedItems check again counted again"
+                );
                 return Err(refuse(pointer, Rule::Nesting, detail));
             }
-            sizes.insert(pointer, Some(total));
+            if cost.depth() > EXPANDED_DEPTH_MAX {
+                let detail = format!("more than {EXPANDED_DEPTH_MAX} schemas within one another, references followed");
+                return Err(refuse(pointer, Rule::Nesting, detail));
+            }
+            costs.insert(pointer, Some(cost));
         }
     }
-    Ok(())
+    Ok(costs.get("").copied().flatten().unwrap_or_default())
 }

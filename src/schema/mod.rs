@@ -5,10 +5,14 @@
 //!
 //! The dialect is JSON Schema, draft 2020-12, with its formats asserted and with the limits of dates and times that ODCS has
 //! (`formatMinimum` and its like, as the ajv validator names them: [`moment`]). What could take unbounded time, memory or
-//! stack is refused before anything is compiled ([`inspect`]); regular expressions are matched in linear time.
+//! stack is refused before anything is compiled ([`inspect`]), and a payload that could take too long is refused before it is
+//! checked ([`cost`]).
 
 pub mod fault;
 pub mod inspect;
+pub mod cost;
+mod patterns;
+mod unique;
 pub mod keywords;
 pub mod moment;
 pub mod pointer;
@@ -17,10 +21,13 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
+use self::cost::{Cost, Size, WORK_MAX};
+use self::patterns::PATTERN_BYTES_MAX;
+
 pub use self::fault::{Rule, SchemaFault};
 
-/// Largest compiled regular expression, in bytes.
-const PATTERN_BYTES_MAX: usize = 256 * 1024;
+/// Longest text of a schema, in bytes; a contract's file has no more.
+const TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// Longest detail and longest pointer of a violation, in bytes: they become a header of a dead letter.
 const DETAIL_BYTES_MAX: usize = 500;
 
@@ -28,7 +35,11 @@ const DETAIL_BYTES_MAX: usize = 500;
 #[derive(Debug)]
 pub struct Schema {
     validator: Validator,
+    cost: Cost,
 }
+
+/// The [rule](Violation::rule) of a payload that is not checked, as that could take too long.
+pub const COST: &str = "cost";
 
 /// How a payload breaks its schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +47,8 @@ pub struct Schema {
 pub struct Violation {
     /// Where in the payload, as a JSON pointer; empty is the payload itself. 500 bytes at most.
     pub pointer: String,
-    /// The keyword that it breaks, such as `required` or `maxLength`; `json` if it is not JSON.
+    /// The keyword that it breaks, such as `required` or `maxLength`; `json` if it is not JSON, [`COST`] if it was not checked, and
+    /// `schema` if it was, and is too large to say where it does not keep to it.
     pub rule: String,
     /// What is wrong, with the names of properties but without the payload's values. 500 bytes at most.
     pub detail: String,
@@ -48,11 +60,13 @@ impl Schema {
     /// # Errors
     /// It is none of draft 2020-12, or could cost without bound.
     pub fn compile(schema: &Value) -> Result<Self, SchemaFault> {
-        inspect::inspect(schema).map_err(|fault| SchemaFault { detail: cut(fault.detail), ..fault })?;
+        let cost = inspect::cost(schema).map_err(|fault| SchemaFault { detail: cut(fault.detail), ..fault })?;
         let options = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .should_validate_formats(true)
             .should_ignore_unknown_formats(true)
+            .with_format("regex", patterns::is_pattern)
+            .with_keyword("uniqueItems", |_, wanted, _| Ok(unique::keyword(wanted)))
             .with_pattern_options(
                 PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX),
             );
@@ -60,7 +74,7 @@ impl Schema {
             options.with_keyword(name, move |_, limit, _| moment::keyword(name, relation, limit))
         });
         let validator = options.build(schema).map_err(|error| fault(schema, &error))?;
-        Ok(Self { validator })
+        Ok(Self { validator, cost })
     }
 
     /// Compiles a schema of its text, as a file or `outbox.schema_version` has it.
@@ -68,6 +82,10 @@ impl Schema {
     /// # Errors
     /// As of [`Self::compile`]; or it is not JSON.
     pub fn parse(text: &str) -> Result<Self, SchemaFault> {
+        if text.len() > TEXT_BYTES_MAX {
+            let detail = format!("a schema of {} bytes; {TEXT_BYTES_MAX} are taken", text.len());
+            return Err(SchemaFault { pointer: String::new(), rule: Rule::Nesting, detail });
+        }
         let schema = serde_json::from_str(text).map_err(|error| SchemaFault {
             pointer: String::new(),
             rule: Rule::Json,
@@ -81,12 +99,18 @@ impl Schema {
     /// # Errors
     /// The first way in which it does not.
     pub fn check(&self, payload: &[u8]) -> Result<(), Violation> {
-        let payload: Value = serde_json::from_slice(payload).map_err(|error| Violation {
-            pointer: String::new(),
-            rule: "json".to_owned(),
-            detail: cut(format!("not JSON: {error}")),
-        })?;
-        self.check_value(&payload)
+        self.check_counted(payload).1
+    }
+
+    /// [`Self::check`], and the most that it can have taken, in units of about a nanosecond.
+    pub fn check_counted(&self, payload: &[u8]) -> (u64, Result<(), Violation>) {
+        match serde_json::from_slice(payload) {
+            Ok(payload) => self.check_parsed(&payload),
+            Err(error) => {
+                let detail = cut(format!("not JSON: {error}"));
+                (0, Err(Violation { pointer: String::new(), rule: "json".to_owned(), detail }))
+            }
+        }
     }
 
     /// [`Self::check`] of a payload that is parsed already.
@@ -94,11 +118,31 @@ impl Schema {
     /// # Errors
     /// The first way in which it does not keep to the schema.
     pub fn check_value(&self, payload: &Value) -> Result<(), Violation> {
-        // Whether it does is known sooner than where it does not.
-        if self.validator.is_valid(payload) {
-            return Ok(());
+        self.check_parsed(payload).1
+    }
+
+    fn check_parsed(&self, payload: &Value) -> (u64, Result<(), Violation>) {
+        let whole = |rule: &str, detail| Err(Violation { pointer: String::new(), rule: rule.to_owned(), detail });
+        let size = Size::of(payload);
+        let work = self.cost.check(size);
+        if work > WORK_MAX {
+            let Size { values, bytes } = size;
+            let detail = format!(
+                "{values} values with {bytes} bytes of text could take this schema {} seconds, and {} are allowed",
+                work / 1_000_000_000,
+                WORK_MAX / 1_000_000_000
+            );
+            return (0, whole(COST, detail));
         }
-        self.validator.validate(payload).map_err(|error| violation(&error))
+        // Whether it does is known sooner than where it does not.
+        let outcome = if self.validator.is_valid(payload) {
+            Ok(())
+        } else if self.cost.may_locate(size) {
+            self.validator.validate(payload).map_err(|error| violation(&error))
+        } else {
+            whole("schema", "it does not keep to the schema, and is too large to say where".to_owned())
+        };
+        (work, outcome)
     }
 }
 
@@ -142,5 +186,7 @@ fn cut(mut text: String) -> String {
     text
 }
 
+#[cfg(test)]
+mod cost_tests;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 mod acls;
 mod blocked;
+mod costly;
 mod dead_letters;
 mod halt;
 mod hostile;

@@ -11,7 +11,7 @@ const SCHEMA: &str = r##"{"type": "object", "required": ["id"], "additionalPrope
     "$defs": {"line": {"type": "object", "required": ["sku"], "properties": {"sku": {"type": "string", "maxLength": 3}}}}}"##;
 
 /// Registers a version of a schema for the topic `orders`; `rest` are further arguments.
-async fn register(harness: &Harness, name: &str, version: &str, schema: &str, rest: &str) {
+pub(super) async fn register(harness: &Harness, name: &str, version: &str, schema: &str, rest: &str) {
     let topic = harness.topic("orders");
     let arguments = format!("'{name}', '{version}', '{topic}', schema => '{schema}' {rest}");
     harness.execute(&format!("select outbox.register_schema_version({arguments})")).await;

@@ -1,0 +1,94 @@
+//! Regular expressions: how large the automata of a schema are, and with that how much a byte of text can cost.
+//!
+//! The engine (crate regex) never backtracks. Where its lazy automaton does not fit into its cache, though, it steps through all
+//! states for each byte, so the cost is the text's length times the automaton's size.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use jsonschema::{Draft, PatternOptions, Validator};
+use serde_json::{Map, Value, json};
+
+use super::fault::{Rule, SchemaFault};
+use super::pointer::step;
+
+/// Largest compiled regular expression, in bytes.
+pub(super) const PATTERN_BYTES_MAX: usize = 256 * 1024;
+/// Largest sum of them in a schema, in bytes.
+const PATTERNS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest regular expression, in bytes: in a schema, and in a payload where the schema says that a text is one.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
+/// The sizes that are told apart: how large an automaton is exactly, the engine does not say.
+const SIZES: [usize; 4] = [4 * 1024, 16 * 1024, 64 * 1024, PATTERN_BYTES_MAX];
+/// A state of an automaton takes some 32 bytes, and a step through it some nanoseconds.
+const BYTES_PER_WORK: usize = 16;
+
+/// The regular expressions of a schema, each with the most that its automaton takes in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Patterns {
+    bytes: HashMap<String, usize>,
+    total: usize,
+}
+
+impl Patterns {
+    /// Takes those of one schema within the schema. One that is none is the compiler's to refuse.
+    ///
+    /// # Errors
+    /// One is too long, or all of them together are too large.
+    pub(super) fn take(&mut self, pointer: &str, keywords: &Map<String, Value>) -> Result<(), SchemaFault> {
+        if let Some(Value::String(pattern)) = keywords.get("pattern") {
+            self.add(pattern, || step(pointer, "pattern"))?;
+        }
+        if let Some(Value::Object(entries)) = keywords.get("patternProperties") {
+            for pattern in entries.keys() {
+                self.add(pattern, || step(&step(pointer, "patternProperties"), pattern))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, pattern: &str, place: impl Fn() -> String) -> Result<(), SchemaFault> {
+        let refuse = |detail: String| SchemaFault { pointer: place(), rule: Rule::Pattern, detail };
+        if pattern.len() > TEXT_BYTES_MAX {
+            return Err(refuse(format!("a pattern of {} bytes; {TEXT_BYTES_MAX} are taken", pattern.len())));
+        }
+        if !self.bytes.contains_key(pattern) {
+            let bytes = size(pattern);
+            self.total += bytes;
+            if self.total > PATTERNS_BYTES_MAX {
+                return Err(refuse(format!(
+                    "the patterns of the schema come to more than {} MiB compiled",
+                    PATTERNS_BYTES_MAX / 1024 / 1024
+                )));
+            }
+            self.bytes.insert(pattern.to_owned(), bytes);
+        }
+        Ok(())
+    }
+
+    /// What a byte of text costs that is matched against this pattern.
+    pub(super) fn work(&self, pattern: &str) -> u64 {
+        (self.bytes.get(pattern).copied().unwrap_or(PATTERN_BYTES_MAX) / BYTES_PER_WORK) as u64
+    }
+}
+
+/// The first of [`SIZES`] that a pattern keeps within.
+fn size(pattern: &str) -> usize {
+    let schema = json!({ "pattern": pattern });
+    let fits = |bytes: &usize| {
+        let engine = PatternOptions::regex().size_limit(*bytes).dfa_size_limit(*bytes);
+        jsonschema::options().with_draft(Draft::Draft202012).with_pattern_options(engine).build(&schema).is_ok()
+    };
+    SIZES.into_iter().find(fits).unwrap_or(PATTERN_BYTES_MAX)
+}
+
+/// Whether a text of a payload is a regular expression, by the validator's own parser. That takes time by the square of the
+/// number of named groups.
+pub(super) fn is_pattern(text: &str) -> bool {
+    static FORMAT: OnceLock<Validator> = OnceLock::new();
+    let build = || {
+        let options = jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true);
+        options.build(&json!({"format": "regex"})).expect("it is a schema")
+    };
+    text.len() <= TEXT_BYTES_MAX && FORMAT.get_or_init(build).is_valid(&Value::from(text))
+}

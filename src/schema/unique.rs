@@ -1,0 +1,150 @@
+//! `uniqueItems` in a time that nobody can spoil: by sorting. The validator's own hashes the items, and a hash that is the same
+//! for `[[]]` and `[[], []]` lets a payload make it compare all of them with one another.
+
+use std::cmp::Ordering;
+
+use jsonschema::{Keyword, ValidationError};
+use serde_json::{Number, Value};
+
+/// `uniqueItems: true`, or `false`, which wants nothing.
+struct UniqueItems {
+    is_wanted: bool,
+}
+
+/// Makes the check of the keyword.
+pub(super) fn keyword(wanted: &Value) -> Box<dyn for<'i> Keyword<'i>> {
+    Box::new(UniqueItems { is_wanted: wanted == &Value::Bool(true) })
+}
+
+impl<'i> Keyword<'i> for UniqueItems {
+    fn validate(&self, instance: &'i Value) -> Result<(), ValidationError<'i>> {
+        if self.is_valid(instance) { Ok(()) } else { Err(ValidationError::custom("value has non-unique elements")) }
+    }
+
+    fn is_valid(&self, instance: &'i Value) -> bool {
+        match instance {
+            Value::Array(items) if self.is_wanted && items.len() > 1 => {
+                let mut items: Vec<Item<'_>> = items.iter().map(Item::of).collect();
+                items.sort_unstable();
+                items.windows(2).all(|two| two[0] != two[1])
+            }
+            _ => true,
+        }
+    }
+}
+
+/// A value in an order of all values. Members are sorted by name; numbers are equal by what they are and not by how they are written.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Item<'a> {
+    Null,
+    Bool(bool),
+    Number(Exact),
+    String(&'a str),
+    Array(Vec<Self>),
+    Object(Vec<(&'a str, Self)>),
+}
+
+impl<'a> Item<'a> {
+    fn of(value: &'a Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Number(number) => Self::Number(Exact::of(number)),
+            Value::String(text) => Self::String(text),
+            Value::Array(items) => Self::Array(items.iter().map(Self::of).collect()),
+            Value::Object(entries) => {
+                let mut entries: Vec<_> =
+                    entries.iter().map(|(name, value)| (name.as_str(), Self::of(value))).collect();
+                entries.sort_unstable_by_key(|(name, _)| *name);
+                Self::Object(entries)
+            }
+        }
+    }
+}
+
+/// A number: the whole one that is not above it, and what is left.
+#[derive(Debug)]
+struct Exact {
+    whole: f64,
+    /// Where a whole number is exact.
+    integer: Option<i128>,
+    fraction: f64,
+}
+
+impl Exact {
+    fn of(number: &Number) -> Self {
+        if let Some(integer) = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from)) {
+            return Self { whole: 0.0, integer: Some(integer), fraction: 0.0 };
+        }
+        let value = number.as_f64().unwrap_or(f64::INFINITY);
+        let whole = value.floor();
+        #[expect(clippy::cast_possible_truncation, reason = "the range is checked, and a whole number of it is exact")]
+        let integer = (whole.abs() < 1e30).then_some(whole as i128);
+        Self { whole, integer, fraction: value - whole }
+    }
+}
+
+impl Ord for Exact {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let whole = match (self.integer, other.integer) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            // Beyond any integer.
+            (Some(_), None) => 0.0_f64.total_cmp(&other.whole),
+            (None, Some(_)) => self.whole.total_cmp(&0.0),
+            (None, None) => self.whole.total_cmp(&other.whole),
+        };
+        whole.then_with(|| self.fraction.total_cmp(&other.fraction))
+    }
+}
+
+impl PartialOrd for Exact {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Exact {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Exact {}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn items_are_equal_as_json_schema_says() {
+        let unique = |value: Value| keyword(&json!(true)).is_valid(&value);
+        for repeated in [
+            json!([1, 1.0]),
+            json!([0, -0.0]),
+            json!([9007199254740993_u64, 2, 9007199254740993_u64]),
+            json!([{"a": 1, "b": [2.0]}, {"b": [2], "a": 1}]),
+            json!([null, null]),
+            json!(["a", "b", "a"]),
+            json!([1e300, 1e300]),
+            json!([0.5, 1, 0.5]),
+        ] {
+            assert!(!unique(repeated.clone()), "{repeated}");
+        }
+        for distinct in [
+            json!([]),
+            json!([1]),
+            json!([1, true, "1", null, [1], {"1": 1}]),
+            json!([0, false]),
+            json!([[], [[]], [[], []], [[[]]]]),
+            json!([9007199254740993_u64, 9007199254740992.0]),
+            json!([1e300, 1, -1e300, -1]),
+            json!([1.25, 1.5, 1]),
+            json!({"a": 1}),
+        ] {
+            assert!(unique(distinct.clone()), "{distinct}");
+        }
+        assert!(keyword(&json!(false)).is_valid(&json!([1, 1])));
+    }
+}
