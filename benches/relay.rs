@@ -21,6 +21,7 @@ use walpost::relay::event::{self, Event};
 use walpost::relay::ledger::{Kind, Ledger};
 use walpost::relay::outbox::{Layout, Outbox};
 use walpost::relay::pgoutput::{self, Frame, Message, Tuple};
+use walpost::relay::proof::MessageKeys;
 use walpost::relay::{Core, Idle, Offer, OnRejected, Settings};
 use walpost::source::TableName;
 use walpost::source::frames::{Column, Relation, Writer};
@@ -173,6 +174,9 @@ fn answer(core: &mut Core, now: Instant) {
         }
         Request::Topic { name, .. } => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_048_588 })),
         Request::Type(oid) => Answer::Type(oid, None),
+        Request::MessageKeys => {
+            Answer::MessageKeys(MessageKeys { read_at: Timestamp(i64::MAX), ..MessageKeys::default() })
+        }
     };
     core.handle_answer(answer, now);
 }

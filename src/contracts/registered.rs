@@ -118,11 +118,9 @@ fn message(error: &Error) -> String {
 /// [`RegistryError`].
 pub async fn lock(connection: &mut Session) -> Result<(), RegistryError> {
     // A registration needs to see what others have committed; the session's default may be another level.
-    for statement in [
-        "begin isolation level read committed",
-        "set local lock_timeout = '60s'",
-        "select pg_advisory_xact_lock(hashtextextended('outbox.schema_version', 0))",
-    ] {
+    for statement in
+        ["begin isolation level read committed", "set local lock_timeout = '60s'", "select outbox.lock_registration()"]
+    {
         connection.simple_query(statement).await.map_err(RegistryError::new("lock outbox.schema_version"))?;
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::judge::{self, Applied, Pace, Step};
 use super::report::{Finding, failure, ok};
+use super::secrets::secret_readers;
 use crate::config::Config;
 use crate::contracts;
 use crate::fault::{Fault, chain};
@@ -197,14 +198,14 @@ impl Asking {
     /// What `walpost migrate --relay-role` gives.
     fn rights(&mut self, control: &mut Connection, server: &Server) -> Result<(), SourceError> {
         let rows = control.simple_query(
-            "select coalesce(bool_and(case c.relname when 'relay' then has_table_privilege(c.oid, 'select') \
+            "select coalesce(bool_and(case when c.relname in ('relay', 'lease') then has_table_privilege(c.oid, 'select') \
                     and has_table_privilege(c.oid, 'insert') and has_table_privilege(c.oid, 'update') \
                     else has_table_privilege(c.oid, 'select') end), false) \
                 and has_schema_privilege(n.oid, 'usage') \
                 and (select coalesce(bool_and(has_function_privilege(p.oid, 'execute')), false) from pg_proc p \
                      where p.pronamespace = n.oid and p.proname = 'maintain') \
              from pg_namespace n join pg_class c on c.relnamespace = n.oid \
-                and c.relname in ('relay', 'schema_version', 'event') where n.nspname = 'outbox' group by n.oid",
+                and c.relname in ('relay', 'schema_version', 'event', 'secret', 'lease') where n.nspname = 'outbox' group by n.oid",
         )?;
         let role = server.role.clone();
         let has_all = rows.first().is_some_and(|row| row.is_true(0));
@@ -214,6 +215,7 @@ impl Asking {
             Err(SourceError::NoPrivilege { role, doing: "use all of schema outbox that the relay needs" })
         };
         self.judge("rights", result);
+        self.findings.extend(secret_readers(control)?.as_deref().map(judge::secret_readers));
         Ok(())
     }
 

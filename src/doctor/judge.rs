@@ -169,6 +169,17 @@ pub fn replica_identity(publication: &str, publishes_changes: bool) -> Finding {
     }
 }
 
+/// Roles that may read `outbox.secret` and should not.
+#[must_use]
+pub fn secret_readers(readers: &str) -> Finding {
+    warning(
+        "secrets",
+        format!(
+            "{readers} may read outbox.secret, and with its keys write messages that are published as events: run `revoke select on outbox.secret from {readers}`, then `select outbox.add_secret('message')`"
+        ),
+    )
+}
+
 /// Row-level security that hides rows of a table from this role.
 #[must_use]
 pub fn row_security(role: &str, hidden: &[String], has_slot: bool) -> Finding {

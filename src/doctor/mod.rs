@@ -12,6 +12,7 @@
 //! fence a running relay.
 
 pub mod report;
+mod secrets;
 pub mod judge;
 pub mod topics;
 pub mod ask_postgres;

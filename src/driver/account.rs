@@ -7,14 +7,16 @@ use std::time::{Duration, Instant, SystemTime};
 use super::levels::{Group, Levels, age};
 use super::link::Link;
 use crate::fault::chain;
-use crate::relay::Core;
 use crate::relay::boundary::Lsn;
+use crate::relay::{Core, Counters};
 use crate::sink::{Connection as KafkaConnection, Deliveries};
 use crate::source::SourceError;
 use crate::telemetry::{Progress, Side, Telemetry};
 
 /// How often progress is written to the telemetry at most.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// How often messages that are no events are told of at most.
+const STRAY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What of the relay's course the core alone does not know.
 #[derive(Clone, Copy)]
@@ -23,6 +25,38 @@ pub(super) struct Standing {
     pub(super) flush: Lsn,
     /// Whether an event or a position waits to go to Kafka.
     pub(super) waits: bool,
+}
+
+/// Logical messages with the prefix of events that are none. Any role can write them, so the log must not grow with their number.
+#[derive(Default)]
+struct Stray {
+    outside_transactions: u64,
+    forged: u64,
+    told_at: Option<Instant>,
+}
+
+impl Stray {
+    fn tell(&mut self, counters: &Counters, now: Instant) {
+        let Counters { stray_messages, forged_messages, .. } = *counters;
+        let is_news = stray_messages > self.outside_transactions || forged_messages > self.forged;
+        if !is_news || self.told_at.is_some_and(|told| now < told + STRAY_INTERVAL) {
+            return;
+        }
+        self.told_at = Some(now);
+        if stray_messages > self.outside_transactions {
+            tracing::warn!(
+                messages = stray_messages,
+                "logical messages outside of a transaction are no events; write them with outbox.emit_message"
+            );
+        }
+        if forged_messages > self.forged {
+            tracing::warn!(
+                messages = forged_messages,
+                "logical messages with the prefix outbox were not written by outbox.emit_message: they are not published"
+            );
+        }
+        (self.outside_transactions, self.forged) = (stray_messages, forged_messages);
+    }
 }
 
 /// What was told, so that each thing is told once.
@@ -37,7 +71,8 @@ pub(super) struct Account {
     progress_at: Option<Instant>,
     levels: Levels,
     kafka_restarts: u64,
-    stray_messages: u64,
+    /// Messages that are no events, as last told, and when.
+    stray: Stray,
     /// Whether the replication connection has been up before.
     was_up: bool,
     blocked_on: Option<String>,
@@ -50,21 +85,10 @@ impl Account {
         server_end: Arc<AtomicU64>,
         may_drop: Arc<AtomicBool>,
     ) -> Self {
-        let (progress_at, kafka_restarts, stray_messages) = (None, 0, 0);
+        let (progress_at, kafka_restarts, stray) = (None, 0, Stray::default());
         let (was_up, blocked_on) = (false, None);
         let levels = Levels::default();
-        Self {
-            telemetry,
-            kafka,
-            server_end,
-            may_drop,
-            progress_at,
-            levels,
-            kafka_restarts,
-            stray_messages,
-            was_up,
-            blocked_on,
-        }
+        Self { telemetry, kafka, server_end, may_drop, progress_at, levels, kafka_restarts, stray, was_up, blocked_on }
     }
 
     /// The topic that nothing goes on without, and why, in words.
@@ -119,21 +143,15 @@ impl Account {
         self.telemetry.set_progress(&progress, now);
         self.levels.follow(core, &self.telemetry);
         self.levels.count_overdue(core, clock);
-        self.report_counts(core);
+        self.report_counts(core, now);
         self.report_block(core);
     }
 
-    fn report_counts(&mut self, core: &Core) {
+    fn report_counts(&mut self, core: &Core, now: Instant) {
         let metrics = &self.telemetry.metrics;
         let counters = core.counters();
         metrics.set_counters(&counters);
-        if counters.stray_messages > self.stray_messages {
-            self.stray_messages = counters.stray_messages;
-            tracing::warn!(
-                messages = counters.stray_messages,
-                "logical messages outside of a transaction are no events; write them with outbox.emit_message"
-            );
-        }
+        self.stray.tell(&counters, now);
         metrics.set_connected(Side::Kafka, self.kafka.is_up());
         for _ in self.kafka_restarts..self.kafka.restarts() {
             metrics.count_reconnect(Side::Kafka);

@@ -120,7 +120,13 @@ pub(super) fn around<S>(
         slot_note: SlotNote::new(Some(Arc::clone(&lease))),
         lease,
         storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
-        lookup: Lookup::new(postgres.clone(), topics, config.relay.create_topics, Arc::clone(telemetry)),
+        lookup: Lookup::new(
+            postgres.clone(),
+            source.slot.clone(),
+            topics,
+            config.relay.create_topics,
+            Arc::clone(telemetry),
+        ),
         account: Account::new(Arc::clone(telemetry), kafka, Arc::clone(&server_end), Arc::clone(&may_drop)),
         findings,
     };
@@ -134,6 +140,7 @@ pub(super) fn around<S>(
         telemetry: Arc::clone(telemetry),
         server_end,
         may_drop,
+        is_settled: AtomicBool::new(false),
         publication,
         turned_away: driver.lookup.turned_away(),
         findings: found,

@@ -12,7 +12,7 @@ use crate::fault::chain;
 use crate::postgres::{self, sqlstate};
 use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Batch, Lsn};
-use crate::source::{self, Event, Feed, Lease, Origin, Resume, Source, SourceError, SourceOptions};
+use crate::source::{self, Event, Feed, Lease, Origin, Resume, Secrets, Source, SourceError, SourceOptions};
 
 /// How long the next attempt to connect waits.
 const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
@@ -52,6 +52,8 @@ pub(super) struct Beginning {
     pub(super) from_the_first: bool,
     /// Those rows are brought again, because a slot was lost that stood here.
     pub(super) recovered: Option<Lsn>,
+    /// What messages and positions are checked with.
+    pub(super) secrets: Secrets,
 }
 
 /// What a confirmation asks for.
@@ -244,6 +246,7 @@ impl Link {
         self.publication.note_streaming();
         let (origin, wal_end, noted) = (source.origin.clone(), source.wal_end, source.noted);
         let recovered = source.recovery.as_ref().map(|recovery| recovery.after);
+        let secrets = source.secrets.clone();
         self.last = Some(origin.clone());
         // While the rows from before the slot are under way nothing of it counts as confirmed.
         let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
@@ -256,7 +259,7 @@ impl Link {
             self.resume = Some(Resume::Confirmed(known.max(source.start)));
         }
         self.state = State::Up(Box::new(source));
-        LinkEvent::Up(Beginning { start, wal_end, noted, origin, from_the_first, recovered })
+        LinkEvent::Up(Beginning { start, wal_end, noted, origin, from_the_first, recovered, secrets })
     }
 
     /// No connection any more, and no confirmation: this slot may not be the one that was streamed from.

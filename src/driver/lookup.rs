@@ -12,8 +12,9 @@ use crate::contracts;
 use crate::postgres::{self, ConnectOptions, Connection, sqlstate};
 use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Answer, ColumnType, Request, SchemaVersion, SchemaVersionId, Topic};
+use crate::relay::proof::MessageKeys;
 use crate::sink::Topics;
-use crate::source::{SourceError, look_up_type};
+use crate::source::{SourceError, look_up_type, read_message_keys};
 use crate::telemetry::Telemetry;
 
 /// How long a question waits before it is put again.
@@ -44,6 +45,7 @@ pub(super) enum TopicSource {
 
 struct Sources {
     postgres: ConnectOptions,
+    slot: String,
     topics: TopicSource,
     create_topics: bool,
     telemetry: Arc<Telemetry>,
@@ -53,12 +55,14 @@ struct Sources {
 impl Lookup {
     pub(super) fn new(
         postgres: ConnectOptions,
+        slot: String,
         topics: TopicSource,
         create_topics: bool,
         telemetry: Arc<Telemetry>,
     ) -> Self {
         let turned_away = Arc::<AtomicBool>::default();
-        let sources = Sources { postgres, topics, create_topics, telemetry, turned_away: Arc::clone(&turned_away) };
+        let sources =
+            Sources { postgres, slot, topics, create_topics, telemetry, turned_away: Arc::clone(&turned_away) };
         Self { sources: Arc::new(sources), pending: None, question: String::new(), turned_away }
     }
 
@@ -68,6 +72,7 @@ impl Lookup {
             Request::SchemaVersion(id) => format!("schema version {id}"),
             Request::Topic { name, .. } => format!("topic {name}"),
             Request::Type(oid) => format!("the type with OID {oid}"),
+            Request::MessageKeys => "the keys in outbox.secret".to_owned(),
         };
         let sources = Arc::clone(&self.sources);
         let asked = tokio::spawn(async move { sources.answer(request).await });
@@ -149,6 +154,11 @@ impl Sources {
                 Ok(Answer::Topic(Arc::clone(name), topic))
             }
             Request::Type(oid) => Ok(Answer::Type(*oid, self.column_type(*oid).await?)),
+            Request::MessageKeys => {
+                let (options, slot) = (self.postgres.clone(), self.slot.clone());
+                let keys = tokio::task::spawn_blocking(move || message_keys(&options, &slot)).await?;
+                Ok(Answer::MessageKeys(keys.context("read outbox.secret")?))
+            }
         }
     }
 
@@ -164,6 +174,13 @@ impl Sources {
             tokio::time::sleep(TYPE_INTERVAL).await;
         }
     }
+}
+
+fn message_keys(options: &ConnectOptions, slot: &str) -> Result<MessageKeys, SourceError> {
+    let mut connection = Connection::open(options)?;
+    let keys = read_message_keys(&mut connection, slot);
+    connection.close();
+    keys
 }
 
 fn schema_version(options: &ConnectOptions, id: &SchemaVersionId) -> anyhow::Result<Option<SchemaVersion>> {

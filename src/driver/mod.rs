@@ -265,7 +265,8 @@ impl<S: Sink + Send> Driver<S> {
         let flush = self.confirmable(stored);
         if self.link.is_up() && self.link.is_backfilled() {
             let (received, event) = (self.core.received(), self.core.accepted().commit);
-            let reached = Reached { flush, received, event, stored };
+            let is_signed = self.sink.is_stored_signed();
+            let reached = Reached { flush, received, event, stored, is_signed };
             self.slot_note.keep(reached, Instant::now());
         }
         let noted = if self.link.is_backfilled() { self.slot_note.confirmable(flush) } else { flush };
@@ -318,6 +319,7 @@ impl<S: Sink + Send> Driver<S> {
                     self.core.handle_first_rows(beginning.recovered.map(|after| after.to_string()));
                 }
                 self.core.handle_connected(beginning.start);
+                self.core.handle_message_keys(beginning.secrets.messages.clone());
                 self.storing.handle_up(&beginning, &mut self.sink);
                 self.slot_note.handle_up(beginning.start);
                 self.account.note_streaming(beginning.start);

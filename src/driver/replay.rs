@@ -93,7 +93,13 @@ async fn replay_into<S: Sink + Send>(
         slot_note: SlotNote::new(None),
         lease,
         storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
-        lookup: Lookup::new(postgres, topics, config.relay.create_topics, Arc::clone(telemetry)),
+        lookup: Lookup::new(
+            postgres,
+            config.postgres.slot.as_str().to_owned(),
+            topics,
+            config.relay.create_topics,
+            Arc::clone(telemetry),
+        ),
         account: Account::new(
             Arc::clone(telemetry),
             kafka,

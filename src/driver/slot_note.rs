@@ -32,6 +32,8 @@ pub(super) struct Reached {
     pub(super) event: Lsn,
     /// A position that is stored in Kafka, where positions are.
     pub(super) stored: Option<Lsn>,
+    /// Whether that bears a proof.
+    pub(super) is_signed: bool,
 }
 
 /// Keeps the notes ahead of the slot.
@@ -102,7 +104,7 @@ impl SlotNote {
     /// Writes the last note: the slot will stand at `flush` and not past it. Whether that is noted now.
     pub(super) async fn end(&mut self, flush: Lsn, stored: Option<Lsn>) -> bool {
         let Some(lease) = self.lease.clone() else { return true };
-        let reached = Reached { flush: flush.max(self.start), received: flush, event: flush, stored };
+        let reached = Reached { flush: flush.max(self.start), received: flush, event: flush, stored, is_signed: false };
         if self.writing.is_some() && tokio::time::timeout(END_TIMEOUT, self.written()).await.is_err() {
             return false;
         }
@@ -113,7 +115,7 @@ impl SlotNote {
 
 fn write(lease: &Arc<Lease>, reached: Reached, extent: Extent) -> Writing {
     let lease = Arc::clone(lease);
-    let Reached { flush, received, stored, .. } = reached;
-    let note = Note { flush, received, stored, extent };
+    let Reached { flush, received, stored, is_signed, .. } = reached;
+    let note = Note { flush, received, stored, is_signed, extent };
     Box::pin(async move { lease.note(note).await })
 }

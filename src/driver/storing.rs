@@ -7,7 +7,7 @@ use super::link::Beginning;
 use crate::fault::Fault;
 use crate::relay::boundary::{Ancestry, Checkpoint, Lsn};
 use crate::relay::{Core, Halt};
-use crate::sink::{Cluster, Kept, Opened, PositionError, Sink, Started};
+use crate::sink::{Cluster, Kept, Opened, PositionError, PositionKeys, Sink, Started};
 
 /// Where the relay is with the positions in Kafka. For a sink that stores none it is always open.
 pub(super) struct Storing {
@@ -69,7 +69,11 @@ impl Storing {
                 sink.disown_stored();
             }
             self.ancestry = origin.ancestry.clone();
-            self.state = if sink.open(&cluster, &origin.ancestry) { State::Opening } else { State::Open };
+            let keys = PositionKeys {
+                keys: beginning.secrets.positions.clone(),
+                must_be_signed: beginning.secrets.position_signed,
+            };
+            self.state = if sink.open(&cluster, &origin.ancestry, &keys) { State::Opening } else { State::Open };
         }
     }
 
@@ -94,6 +98,10 @@ impl Storing {
                 return Err(PositionError::Lost { slot, start, key }.into());
             }
             Kept::Nothing => tracing::info!(key = self.key, "no position in kafka: it begins where the slot stands"),
+            Kept::TakenBack if self.noted.is_some() && !self.from_the_first => {
+                let (slot, start, key) = (self.slot.clone(), self.start, self.key.clone());
+                return Err(PositionError::Removed { slot, start, key }.into());
+            }
             Kept::TakenBack => {
                 tracing::info!(key = self.key, "the position in kafka was taken back: it begins where the slot stands");
             }
@@ -102,7 +110,8 @@ impl Storing {
                 tracing::info!(key = self.key, "the position in kafka is not of this slot, which is new");
             }
             Kept::Position(stored) => {
-                let started = Started { slot: self.slot.clone(), start: self.start, end: self.wal_end };
+                let (slot, start, end) = (self.slot.clone(), self.start, self.wal_end);
+                let started = Started { slot, start, end, noted: self.noted };
                 let parted = self.ancestry.end_of(stored.cluster.timeline);
                 let checkpoint = started.resume(stored.checkpoint, parted, &self.key)?;
                 core.handle_stored(&checkpoint);

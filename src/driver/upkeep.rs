@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::publication::PublicationWatch;
 use crate::postgres::{ConnectOptions, Connection, Error, sqlstate};
 use crate::relay::boundary::Lsn;
-use crate::source::SourceError;
+use crate::source::{SourceError, settle_unsigned};
 use crate::telemetry::Telemetry;
 
 /// How often the slot and the publication are looked at.
@@ -19,6 +19,16 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often `outbox.maintain` is called. It makes partitions days ahead, so an hour lost is no harm.
 const MAINTAIN_INTERVAL: Duration = Duration::from_secs(3_600);
+/// How soon after a failure.
+const MAINTAIN_AGAIN: Duration = Duration::from_secs(60);
+
+/// What became of `outbox.maintain` in a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maintained {
+    NotDue,
+    Done,
+    Failed,
+}
 
 /// Looks after the outbox for as long as the relay runs.
 pub(super) struct Upkeep {
@@ -34,6 +44,8 @@ pub(super) struct Upkeep {
     /// The relay streams, and the rows from before the slot are published: old rows are of no more use. Until then nothing is
     /// dropped, as it may be what a new slot has to begin with.
     pub(super) may_drop: Arc<AtomicBool>,
+    /// It is settled up to where messages need no proof.
+    pub(super) is_settled: AtomicBool,
     pub(super) publication: Arc<PublicationWatch>,
     /// A server that takes no connections is about to stop, and may wait for the relay's own.
     pub(super) turned_away: Arc<AtomicBool>,
@@ -54,10 +66,11 @@ impl Upkeep {
             let round = Arc::clone(&this);
             let outcome = tokio::task::spawn_blocking(move || round.look(due)).await;
             match outcome {
-                Ok(Ok(())) if due && this.may_drop.load(Ordering::Relaxed) => {
+                Ok(Ok(Maintained::Done)) if this.may_drop.load(Ordering::Relaxed) => {
                     maintain_at = Instant::now() + MAINTAIN_INTERVAL;
                 }
-                Ok(Ok(())) => {}
+                Ok(Ok(Maintained::Failed)) => maintain_at = Instant::now() + MAINTAIN_AGAIN,
+                Ok(Ok(Maintained::Done | Maintained::NotDue)) => {}
                 // One that waits to be heard already is as good.
                 Ok(Err(error @ SourceError::PublicationChanged { .. })) => drop(this.findings.try_send(error)),
                 Ok(Err(error)) => tracing::debug!(error = %error, "upkeep failed and is tried again"),
@@ -66,7 +79,7 @@ impl Upkeep {
         }
     }
 
-    fn look(&self, maintain: bool) -> Result<(), SourceError> {
+    fn look(&self, maintain: bool) -> Result<Maintained, SourceError> {
         let mut connection = Connection::open(&self.postgres).inspect_err(|error| {
             if error.sqlstate() == Some(sqlstate::CANNOT_CONNECT_NOW) {
                 self.turned_away.store(true, Ordering::Relaxed);
@@ -74,10 +87,23 @@ impl Upkeep {
         })?;
         self.publication.look(&mut connection)?;
         self.watch(&mut connection)?;
-        if maintain {
-            self.maintain(&mut connection);
+        if !self.is_settled.load(Ordering::Relaxed) {
+            self.is_settled.store(settle_unsigned(&mut connection, &self.slot)?, Ordering::Relaxed);
         }
+        if self.telemetry.is_standby() {
+            self.watch_other(&mut connection)?;
+        }
+        let maintained = if maintain { self.maintain(&mut connection) } else { Maintained::NotDue };
         connection.close();
+        Ok(maintained)
+    }
+
+    /// Whether the relay that has the slot streams, or still reads the rows from before it.
+    fn watch_other(&self, connection: &mut Connection) -> Result<(), Error> {
+        let sql = "select exists (select from pg_replication_slots where slot_name = $1 and active) \
+                   or exists (select from outbox.relay where slot = $1 and backfill = 'pending')";
+        let rows = connection.query(sql, &[Some(&self.slot)])?;
+        self.telemetry.set_slot_in_use(rows.first().is_some_and(|row| row.is_true(0)), Instant::now().into_std());
         Ok(())
     }
 
@@ -119,15 +145,45 @@ impl Upkeep {
     }
 
     /// A table that the relay may not maintain is somebody else's to maintain: said once an hour, and no error.
-    fn maintain(&self, connection: &mut Connection) {
+    fn maintain(&self, connection: &mut Connection) -> Maintained {
         let retention = self
             .retention
             .filter(|_| self.may_drop.load(Ordering::Relaxed))
             .map(|age| format!("{} seconds", age.as_secs()));
-        let sql = "select * from outbox.maintain($1::interval)";
-        match connection.query(sql, &[retention.as_deref()]) {
-            Ok(rows) => tracing::debug!(changes = rows.len(), "outbox maintained"),
-            Err(error) => tracing::warn!(error = %error, "outbox.maintain failed and is called again"),
+        let rows = match connection.query("select * from outbox.maintain($1::interval)", &[retention.as_deref()]) {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::warn!(error = %error, "outbox.maintain failed and is called again");
+                let is_not_ours = [sqlstate::INSUFFICIENT_PRIVILEGE, sqlstate::UNDEFINED_FUNCTION];
+                if error.sqlstate().is_some_and(|code| is_not_ours.contains(&code)) {
+                    return Maintained::Done;
+                }
+                self.telemetry.set_maintain_failure(Some(error.to_string()));
+                return Maintained::Failed;
+            }
+        };
+        for row in rows.iter().filter(|row| row.text(0) == Some("skipped")) {
+            let [partition, reason] = [1, 2].map(|column| row.text(column).unwrap_or_default());
+            tracing::warn!(partition, reason, "outbox.maintain could not make a partition");
         }
+        self.telemetry.set_maintain_failure(None);
+        if let Ok(Some(days)) = partitions_ahead(connection) {
+            self.telemetry.metrics.set_partitions_ahead(days);
+        }
+        tracing::debug!(changes = rows.len(), "outbox maintained");
+        Maintained::Done
     }
+}
+
+/// Days from now for which `outbox.event` has partitions.
+fn partitions_ahead(connection: &mut Connection) -> Result<Option<i64>, Error> {
+    // As outbox.event_partitions has it, which the relay's role may not call.
+    connection.simple_query("set timezone = 'UTC'; set datestyle = 'ISO, YMD'")?;
+    let rows = connection.simple_query(
+        "select floor(extract(epoch from max(substring(pg_get_expr(c.relpartbound, c.oid) from 'TO \\(''([^'']+)''\\)')::timestamptz) \
+                - now()) / 86400)::bigint \
+         from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class r on r.oid = i.inhparent \
+         join pg_namespace n on n.oid = r.relnamespace where n.nspname = 'outbox' and r.relname = 'event'",
+    )?;
+    Ok(rows.first().and_then(|row| row.text(0)?.parse().ok()))
 }

@@ -18,19 +18,19 @@ grant execute on function
 /// partitions.
 const RELAY: &str = "\
 grant usage on schema outbox to {role};
-grant select on outbox.schema_version, outbox.event to {role};
-grant select, insert, update on outbox.relay to {role};
+grant select on outbox.schema_version, outbox.event, outbox.secret to {role};
+grant select, insert, update on outbox.relay, outbox.lease to {role};
 grant select, insert, delete on outbox.moment, outbox.bookmark to {role};
-grant execute on function outbox.maintain(interval, integer) to {role};
+grant execute on function outbox.maintain(interval, integer), outbox.settle_unsigned_messages(text) to {role};
 ";
 
 /// For `walpost doctor`: whether the schema is current. Who applies the migrations with another tool has no such table.
 const RELAY_BOOKKEEPING: &str = "\
-do $grant$ begin
+do {tag} begin
     if exists (select from pg_catalog.pg_tables where schemaname = 'outbox' and tablename = '_migrations') then
         execute format('grant select (version, success, checksum) on outbox._migrations to %I', {literal});
     end if;
-end $grant$;
+end {tag};
 ";
 
 /// Who is to be given rights.
@@ -73,13 +73,28 @@ pub enum GrantError {
 /// The grants as SQL.
 #[must_use]
 pub fn grants_sql(roles: &Roles) -> String {
-    let of = |role: &Option<String>, grants: &str| {
-        let fill = |role: &str| grants.replace("{role}", &quoted(role)).replace("{literal}", &quote_literal(role));
-        role.as_deref().map(fill).unwrap_or_default()
-    };
-    // The block would end within the role's name.
-    let for_doctor = roles.relay.clone().filter(|role| !role.contains("$grant$"));
-    of(&roles.writer, WRITER) + &of(&roles.relay, RELAY) + &of(&for_doctor, RELAY_BOOKKEEPING)
+    let of = |role: &Option<String>, grants: &str| role.as_deref().map(|role| fill(grants, role)).unwrap_or_default();
+    of(&roles.writer, WRITER) + &of(&roles.relay, RELAY) + &of(&roles.relay, RELAY_BOOKKEEPING)
+}
+
+/// Puts the role in the places that are meant for it, in one pass: its name may look like such a place, or like the end of the block.
+fn fill(grants: &str, role: &str) -> String {
+    let tag = (0..).map(|number| format!("$grant{number}$")).find(|tag| !role.contains(tag.as_str()));
+    let tag = tag.expect("a name has an end");
+    let mut filled = String::new();
+    let mut rest = grants;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (place, after) = after.split_once('}').expect("a place ends");
+        filled.push_str(before);
+        filled.push_str(&match place {
+            "role" => quoted(role),
+            "literal" => quote_literal(role),
+            "tag" => tag.clone(),
+            other => unreachable!("{other} is no place"),
+        });
+        rest = after;
+    }
+    filled + rest
 }
 
 /// Gives the roles their rights, all or none, and says what the relay's role still lacks. Safe to repeat.
@@ -144,10 +159,13 @@ mod tests {
     }
 
     #[test]
-    fn a_role_whose_name_would_end_the_block_goes_without_what_only_the_doctor_asks() {
+    fn a_role_may_be_named_like_a_place_or_the_end_of_the_block() {
         let sql = |relay: &str| grants_sql(&Roles { writer: None, relay: Some(relay.to_owned()) });
         assert!(sql("it's").contains("to %I', 'it''s')"), "{}", sql("it's"));
-        assert!(!sql("a$grant$b").contains("_migrations"));
+        let placed = sql("{literal}{role}");
+        assert!(placed.contains("to \"{literal}{role}\";") && placed.contains("'{literal}{role}'"), "{placed}");
+        let ending = sql("a$grant0$b");
+        assert!(ending.contains("do $grant1$ begin") && ending.contains("end $grant1$;"), "{ending}");
     }
 
     #[test]

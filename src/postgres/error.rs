@@ -12,6 +12,8 @@ pub mod sqlstate {
     pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
     /// `undefined_table`.
     pub const UNDEFINED_TABLE: &str = "42P01";
+    /// `undefined_function`.
+    pub const UNDEFINED_FUNCTION: &str = "42883";
     /// `undefined_column`.
     pub const UNDEFINED_COLUMN: &str = "42703";
     /// `undefined_object`: among others a slot or a publication that is not there.

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::proof::MessageKeys;
+
 pub use self::contract::{ContractNumber, Format, OnViolation, SchemaVersion, SchemaVersionId, TopicSettings};
 
 /// A log sequence number: a byte offset in the write-ahead log, written as Postgres writes it (`16/B374D848`).
@@ -261,6 +263,8 @@ pub enum Request {
     },
     /// Look up a column's type by its OID.
     Type(u32),
+    /// Read the keys of logical messages again.
+    MessageKeys,
 }
 
 /// A column's type that does not say by its OID how its values are sent.
@@ -288,6 +292,8 @@ pub enum Answer {
     Topic(Arc<str>, Result<Topic, Refusal>),
     /// The type with this OID, or `None` if there is none (any more).
     Type(u32, Option<ColumnType>),
+    /// The keys of logical messages.
+    MessageKeys(MessageKeys),
 }
 
 #[cfg(test)]

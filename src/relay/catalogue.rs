@@ -142,6 +142,11 @@ impl Catalogue {
         Err(Wait)
     }
 
+    /// Asks for the keys of logical messages.
+    pub fn ask_message_keys(&mut self) {
+        self.ask(Request::MessageKeys);
+    }
+
     /// Forgets what is known of a topic, so that it is made sure of again before the next record to it.
     pub fn forget_topic(&mut self, name: &str) {
         self.last_topic = None;
@@ -201,6 +206,8 @@ impl Catalogue {
                 }
                 self.types.insert(oid, Kept { answer, until });
             }
+            // They are the core's to keep.
+            Answer::MessageKeys(_) => self.answered(|request| *request == Request::MessageKeys),
         }
     }
 

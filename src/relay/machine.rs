@@ -14,6 +14,7 @@ use super::landmark::Landmark;
 use super::ledger::Settled;
 use super::outbox::{Layout, LayoutError, Outbox, Unresolved};
 use super::pgoutput::{self, DecodeError, Frame, Message, Relation};
+use super::proof::{Author, MessageKeys};
 use super::publish::{Offer, Origin, Publisher};
 use super::replay::{Replay, Replaying};
 use super::{Halt, Idle, MESSAGE_PREFIX, Settings};
@@ -28,6 +29,7 @@ pub struct Core {
     input: Bytes,
     /// Layouts of the outbox tables, by OID, as this connection has told them; `None` for other tables.
     layouts: HashMap<u32, Option<Layout>>,
+    message_keys: MessageKeys,
     transaction: Option<Transaction>,
     /// What must come before anything new is taken, or confirmed.
     landmark: Option<Landmark>,
@@ -57,6 +59,7 @@ impl Core {
             publisher: Publisher::new(settings),
             input: Bytes::new(),
             layouts: HashMap::new(),
+            message_keys: MessageKeys::default(),
             transaction: None,
             landmark: None,
             received: Lsn::default(),
@@ -90,6 +93,11 @@ impl Core {
         self.encoder.recovered = recovered;
         self.publisher.accepted = Position::default();
         self.publisher.accepted_at = None;
+    }
+
+    /// Logical messages are checked with these from now on.
+    pub fn handle_message_keys(&mut self, keys: MessageKeys) {
+        self.message_keys = keys;
     }
 
     /// Everything up to a position is in Kafka since an earlier run, and is passed over when it comes. Before the first batch, and after
@@ -131,6 +139,9 @@ impl Core {
 
     /// An answer to a request.
     pub fn handle_answer(&mut self, answer: Answer, now: Instant) {
+        if let Answer::MessageKeys(keys) = &answer {
+            self.handle_message_keys(keys.clone());
+        }
         self.publisher.catalogue.handle_answer(answer, now);
     }
 
@@ -276,8 +287,19 @@ impl Core {
                     Some(None) => None,
                     Some(Some(layout)) => Some((layout.table.as_str(), event::from_row(&row, layout))),
                 },
-                Message::Logical { prefix: MESSAGE_PREFIX, content, .. } => {
-                    Some(("logical message", event::from_message(content)))
+                Message::Logical { prefix: MESSAGE_PREFIX, content, lsn, .. } => {
+                    match self.message_keys.author(content, lsn, committed_at) {
+                        Author::Emit => Some(("logical message", event::from_message(content))),
+                        // No event: any role can write one, and must not fill the dead-letter topic either.
+                        Author::Unknown => {
+                            self.publisher.counters.forged_messages += 1;
+                            None
+                        }
+                        Author::KeysAreOld => {
+                            self.publisher.catalogue.ask_message_keys();
+                            return Ok(Some(Idle::Answer));
+                        }
+                    }
                 }
                 _ => None,
             };

@@ -11,6 +11,7 @@
 //! | [`pgoutput`] | bytes of the replication stream | borrowed messages |
 //! | [`outbox`] | a configured table and its layout in the stream | where each part of an event stands in a row |
 //! | [`codec`] | a column's type | how its bytes are read |
+//! | [`proof`] | a logical message and the keys | whether `outbox.emit_message` wrote it |
 //! | [`event`] | a row or a logical message | an event |
 //! | [`catalogue`] | answers about schema versions and topics | what an event needs to know |
 //! | `check` | an event and its contract | whether it may go to its topic |
@@ -28,6 +29,7 @@ pub mod boundary;
 pub mod pgoutput;
 pub mod outbox;
 pub mod codec;
+pub mod proof;
 pub mod event;
 pub mod catalogue;
 mod check;
@@ -182,6 +184,8 @@ pub struct Counters {
     pub skipped: u64,
     /// Non-transactional logical messages with the prefix of events, which are none.
     pub stray_messages: u64,
+    /// Logical messages with the prefix of events that `outbox.emit_message` did not write.
+    pub forged_messages: u64,
     /// Records that break their contract and were published all the same.
     pub violations: u64,
     /// Dead letters by [`RefusalCode`], in the order of `RefusalCode::ALL`.

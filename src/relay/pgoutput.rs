@@ -89,6 +89,8 @@ pub enum Message<'a> {
     Logical {
         /// Whether it belongs to the transaction around it.
         transactional: bool,
+        /// Where it stands in the log.
+        lsn: Lsn,
         /// Its prefix.
         prefix: &'a str,
         /// Its content.
@@ -193,11 +195,11 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, DecodeError> {
         b'R' => reader.relation()?,
         b'M' => {
             let flags = reader.u8("the logical message's flags")?;
-            reader.lsn("the logical message's LSN")?;
+            let lsn = reader.lsn("the logical message's LSN")?;
             let prefix = reader.text("the logical message's prefix")?;
             let length = reader.length("the logical message's length")?;
             let content = reader.take(length, "the logical message's content")?;
-            Message::Logical { transactional: flags & 1 == 1, prefix, content }
+            Message::Logical { transactional: flags & 1 == 1, lsn, prefix, content }
         }
         b'Y' | b'O' | b'U' | b'D' | b'T' => return Ok(Message::Ignored),
         _ => return Err(reader.error_at(0, "an unknown pgoutput message tag")),

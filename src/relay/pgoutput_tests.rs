@@ -76,8 +76,8 @@ fn null_empty_text_and_binary_are_four_things() {
 #[test]
 fn a_logical_message_is_borrowed() {
     check(
-        b"M\x01\0\0\0\0\0\0\0\0outbox\0\0\0\0\x02{}",
-        expect![[r#"Logical { transactional: true, prefix: "outbox", content: [123, 125] }"#]],
+        b"M\x01\0\0\0\0\0\0\0\x09outbox\0\0\0\0\x02{}",
+        expect![[r#"Logical { transactional: true, lsn: Lsn(9), prefix: "outbox", content: [123, 125] }"#]],
     );
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::relay::boundary::{Answer, Batch, OwnedRecord, Request, SchemaVersion, Topic, TopicSettings};
 use crate::relay::encode::HeaderStyle;
 use crate::relay::outbox::Outbox;
+use crate::relay::proof::MessageKeys;
 use crate::relay::{Core, OnRejected, Settings};
 use crate::source::TableName;
 use crate::source::frames::{Column, Relation, Writer};
@@ -106,6 +107,9 @@ fn answer(core: &mut Core, now: Instant) {
         }
         Request::Topic { name, .. } => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_048_588 })),
         Request::Type(oid) => Answer::Type(oid, None),
+        Request::MessageKeys => {
+            Answer::MessageKeys(MessageKeys { read_at: Timestamp(i64::MAX), ..MessageKeys::default() })
+        }
     };
     core.handle_answer(answer, now);
 }

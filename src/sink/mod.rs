@@ -81,8 +81,8 @@ pub use producer::KafkaSink;
 pub use reading::{Found, Isolation, ReadingError, Span, TopicReader};
 pub use topics::{Topics, TopicsError};
 pub use transactions::{
-    Batch, BatchError, BatchWriter, Cluster, Kept, POSITIONS_TOPIC, PositionError, Started, StoredPosition,
-    TransactionalSink, TransactionsError, TransactionsOptions,
+    Batch, BatchError, BatchWriter, Cluster, Kept, POSITIONS_TOPIC, PositionError, PositionKeys, Started,
+    StoredPosition, TransactionalSink, TransactionsError, TransactionsOptions,
 };
 
 /// Takes records and says what became of them. See the module's rules.
@@ -112,8 +112,8 @@ pub trait Sink {
     /// ancestry is taken over, too, where the two had not parted yet.
     ///
     /// Whether that takes time: nothing may be sent then before [`Deliveries::opened`] tells how far the predecessor came.
-    fn open(&mut self, cluster: &Cluster, ancestry: &Ancestry) -> bool {
-        let _ = (cluster, ancestry);
+    fn open(&mut self, cluster: &Cluster, ancestry: &Ancestry, keys: &PositionKeys) -> bool {
+        let _ = (cluster, ancestry, keys);
         false
     }
 
@@ -137,6 +137,11 @@ pub trait Sink {
     /// The slot is new. A position that is found is of an earlier one: nothing of it counts as stored, and the next one replaces it.
     /// To be said before [`Self::open`].
     fn disown_stored(&mut self) {}
+
+    /// Whether [`Self::stored`] bears a proof.
+    fn is_stored_signed(&self) -> bool {
+        false
+    }
 
     /// The flush LSN that is stored in Kafka, past which the slot must not be confirmed; `None` where none is kept.
     fn stored(&self) -> Option<Lsn> {

@@ -1,9 +1,11 @@
 //! The right to a slot: one relay at a time has it, others stand by.
 //!
-//! It is an advisory lock in a session of its own, which beats every second. A process that dies loses it at once, one that
+//! It is an advisory [lock] in a session of its own, which beats every second. A process that dies loses it at once, one that
 //! hangs or is cut off from the network after [`SILENCE`], when the server ends the session. Whoever has the lease may end a
 //! walsender that a predecessor has left on the slot. The notes in `outbox.relay` go the same way, so a relay that has lost its
 //! lease notes nothing, and confirms nothing that is not noted.
+//!
+//! [lock]: super::lock
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -13,8 +15,8 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::error::SourceError;
+use super::lock::{beat, lock};
 use super::notebook::{Note, Notebook};
-use super::slot::first;
 use super::state;
 use crate::postgres::{ConnectOptions, Connection, Error, Patience};
 use crate::relay::boundary::Lsn;
@@ -115,9 +117,8 @@ impl Lease {
             *seat = Seat::Asking(session);
             return Err(SourceError::SlotHeld { slot: self.slot.clone(), pid });
         }
-        // A note must be on the server's disk before the slot moves, and must not wait for a standby that is gone.
         session.simple_query(&format!(
-            "set idle_session_timeout = {}; set statement_timeout = {}; set synchronous_commit = local",
+            "set idle_session_timeout = {}; set statement_timeout = {}",
             SILENCE.as_millis(),
             STATEMENT.as_millis()
         ))?;
@@ -223,29 +224,11 @@ fn hold(mut session: Connection, slot: &str, orders: &Receiver<Command>) -> Resu
                     }
                 }
             }
-            Err(RecvTimeoutError::Timeout) => drop(session.simple_query("select 1")?),
+            Err(RecvTimeoutError::Timeout) => beat(&mut session, slot)?,
             Err(RecvTimeoutError::Disconnected) => {
                 session.close();
                 return Ok(());
             }
         }
     }
-}
-
-/// Tries to lock; the process that has it if that is another's. Two relays that start at once would else take the one's
-/// unfinished slot for a leftover of the other's.
-fn lock(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>, SourceError> {
-    let key = "hashtext('walpost'), hashtext($1)";
-    let rows = session.query(&format!("select pg_try_advisory_lock({key})"), &[Some(slot)])?;
-    if first(&rows, "whether the lease is free")?.is_true(0) {
-        return Ok(None);
-    }
-    // Postgres shows the two halves of such a key as unsigned numbers in classid and objid, with objsubid 2.
-    let rows = session.query(
-        "select pid from pg_locks where locktype = 'advisory' and objsubid = 2 and granted \
-         and classid::bigint::bit(32) = hashtext('walpost')::bit(32) and objid::bigint::bit(32) = hashtext($1)::bit(32) \
-         and database = (select oid from pg_database where datname = current_database())",
-        &[Some(slot)],
-    )?;
-    Ok(Some(rows.first().and_then(|row| row.text(0)?.parse().ok())))
 }

@@ -16,6 +16,7 @@ mod cut;
 mod error;
 pub mod frames;
 mod lease;
+mod lock;
 mod held;
 mod holding;
 mod notebook;
@@ -28,6 +29,7 @@ mod counting;
 mod confirm;
 mod recreate;
 mod report;
+mod secrets;
 mod outlet;
 mod reader;
 mod replay;
@@ -53,6 +55,8 @@ pub use opening::{Resume, STATUS_INTERVAL, SourceOptions};
 pub use recreate::{Adoption, Recreated, Scope, recreate};
 pub use replay::{Feed, TABLES_END, connect_replay};
 pub use report::{Noted, SlotReport, Standing, report};
+pub(crate) use secrets::settle_unsigned;
+pub use secrets::{Secrets, read_message_keys};
 pub use slot::{
     CreatedSlot, Server, SlotState, System, check_publication, check_slot_name, create_slot, drop_slot,
     identify_system, inspect_slot,

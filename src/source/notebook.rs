@@ -14,6 +14,8 @@ pub struct Note {
     pub received: Lsn,
     /// A position that is stored in Kafka, where positions are; which of several does not matter. 0/0 is none yet, and leaves what is noted.
     pub stored: Option<Lsn>,
+    /// Whether that position bears a proof.
+    pub is_signed: bool,
     /// Whether more is to follow.
     pub extent: Extent,
 }
@@ -54,6 +56,7 @@ impl Notebook {
         let ahead = ahead.to_string();
         let rows = session.query(
             "update outbox.relay set updated_at = now(), \
+             position_signed = position_signed or $8::boolean, \
              position = case when $3 = '0/0' then position else $3::text::pg_lsn end, \
              confirm_limit = greatest($2::text::pg_lsn, least($4::text::pg_lsn, pg_current_wal_insert_lsn())), \
              published_lsn = coalesce($5::text::pg_lsn, published_lsn), \
@@ -68,6 +71,7 @@ impl Notebook {
                 published.as_ref().map(|moment| moment.lsn.to_string()).as_deref(),
                 published.as_ref().map(|moment| moment.at.as_str()),
                 published.as_ref().map(|moment| moment.xid.as_str()),
+                Some(if note.is_signed { "t" } else { "f" }),
             ],
         )?;
         let limit = first(&rows, question)?.text(0).and_then(|text| text.parse().ok());

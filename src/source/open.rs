@@ -12,11 +12,12 @@ use super::lease::Lease;
 use super::opening::{Opening, Resume, SourceOptions};
 use super::outlet::Outlet;
 use super::reader::{Reader, Timing};
+use super::secrets::{self, Secrets};
 use super::slot::{
     CreatedSlot, Server, System, check_publication, check_slot_name, explain_refusal, identify_system, inspect_slot,
     stray_outbox,
 };
-use super::state::Recovery;
+use super::state::{self, Recovery};
 use super::stream::Stream;
 use super::timeline;
 use super::unpublished::Published;
@@ -43,6 +44,8 @@ pub struct Source {
     pub backfill_end: Option<Lsn>,
     /// Those rows are brought again, because a slot was lost.
     pub recovery: Option<Recovery>,
+    /// What messages and positions are checked with.
+    pub secrets: Secrets,
 }
 
 /// Where a stream comes from.
@@ -134,7 +137,7 @@ fn open(
     interrupt: &Interrupt,
 ) -> Result<Source, SourceError> {
     check_slot_name(&options.slot)?;
-    let tenure = lease.take()?;
+    let tenure = lease.take().map_err(|error| explain_lease(&options, error))?;
     let mut control = Connection::open(&options.connect)?;
     control.simple_query("set synchronous_commit = local")?;
     let server = Server::read(&mut control)?;
@@ -169,6 +172,7 @@ fn open(
     let mut opening = Opening { options, control, replication, server: server_too, system, ancestry, position };
     let begin = opening.begin_at(resume, tenure)?;
     lease.settle();
+    let secrets = secrets::read(&mut opening.control, &server, &opening.options.slot)?;
     // Anew: whoever had the slot until now may have got, and stored, what was written since the first time.
     let wal_end = identify_system(&mut opening.replication)?.wal_end;
     let noted = opening.position;
@@ -189,7 +193,35 @@ fn open(
             (opening.backfill(slot, recovery.clone())?, end, Some(end), recovery)
         }
     };
-    Ok(Source { stream, server, origin, start, wal_end, noted, backfill_end, recovery })
+    Ok(Source { stream, server, origin, start, wal_end, noted, backfill_end, recovery, secrets })
+}
+
+/// Why the lease could not be asked for, if that has a reason that is better told first: the table may be missing with all others, and
+/// a standby takes no locks.
+fn explain_lease(options: &SourceOptions, error: SourceError) -> SourceError {
+    let SourceError::Postgres(refusal) = error else { return error };
+    if refusal.is_transient() || refusal.sqlstate().is_none() {
+        return refusal.into();
+    }
+    let look = || {
+        let mut control = Connection::open(&options.connect)?;
+        let server = Server::read(&mut control)?;
+        server.check()?;
+        for table in &options.tables {
+            check_publication(&mut control, &server.database, &options.publication, &table.table)?;
+        }
+        let replication = Connection::open_replication(&options.connect);
+        replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?.close();
+        state::read(&mut control, &server, &options.slot)?;
+        Ok(server)
+    };
+    match look() {
+        Err(found) => found,
+        Ok(server) => match state::explain(refusal, &server, "use outbox.lease") {
+            SourceError::MigrationsMissing { database } => SourceError::MigrationsOutdated { database },
+            other => other,
+        },
+    }
 }
 
 impl Opening {

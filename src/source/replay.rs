@@ -7,6 +7,7 @@ use super::held::copy_holder;
 use super::open::{Origin, Source, detached, start_command};
 use super::opening::{Resume, SourceOptions};
 use super::reader::{Reader, Timing};
+use super::secrets;
 use super::slot::{CreatedSlot, Server, check_publication, explain_refusal, identify_system};
 use super::stream::Stream;
 use crate::postgres::{Connection, Interrupt};
@@ -61,6 +62,7 @@ fn open(
         ancestry: Ancestry::default(),
         walsender: replication.process_id(),
     };
+    let secrets = secrets::read(&mut control, &server, &options.slot)?;
     let (start, stream) = match feed {
         Feed::Wal(from) => {
             let start = resume.map_or(from, |resume| resume.lsn().max(from));
@@ -71,7 +73,7 @@ fn open(
             (Lsn(0), stream_tables(options, server.role.clone(), control)?)
         }
     };
-    Ok(Source { stream, server, origin, start, wal_end, noted: None, backfill_end: None, recovery: None })
+    Ok(Source { stream, server, origin, start, wal_end, noted: None, backfill_end: None, recovery: None, secrets })
 }
 
 fn stream_wal(

@@ -186,7 +186,9 @@ pub(super) fn explain(error: Error, server: &Server, doing: &'static str) -> Sou
         Some(sqlstate::UNDEFINED_TABLE | sqlstate::INVALID_SCHEMA_NAME) => {
             SourceError::MigrationsMissing { database: server.database.clone() }
         }
-        Some(sqlstate::UNDEFINED_COLUMN) => SourceError::MigrationsOutdated { database: server.database.clone() },
+        Some(sqlstate::UNDEFINED_COLUMN | sqlstate::UNDEFINED_FUNCTION) => {
+            SourceError::MigrationsOutdated { database: server.database.clone() }
+        }
         Some(sqlstate::INSUFFICIENT_PRIVILEGE) => SourceError::NoPrivilege { role: server.role.clone(), doing },
         _ => error.into(),
     }

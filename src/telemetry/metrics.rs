@@ -86,6 +86,8 @@ pub struct Metrics {
     skipped: Counter,
     /// `walpost_violations_total`: records that break their contract and were published all the same.
     violations: Counter,
+    /// `walpost_forged_messages_total`: logical messages with the prefix of events that `outbox.emit_message` did not write.
+    forged_messages: Counter,
     /// `walpost_dead_letters_total{code}`: dead letters by their code, in the order of [`RefusalCode::ALL`].
     dead_letters: [Counter; RefusalCode::ALL.len()],
     /// `walpost_in_flight_records`.
@@ -104,6 +106,10 @@ pub struct Metrics {
     retained_wal_bytes: Count,
     /// `walpost_max_retained_wal_bytes`: how much of it is too much; 0 where nothing says.
     max_retained_wal_bytes: Count,
+    /// `walpost_maintain_failures_total`: calls of `outbox.maintain` that failed.
+    maintain_failures: Counter,
+    /// `walpost_partitions_ahead_days`: days from now for which `outbox.event` has partitions.
+    partitions_ahead: Gauge,
     /// `walpost_rewind_wal_bytes`: WAL that the slot of the rewind window keeps on the server's disk.
     rewind_wal_bytes: Count,
     /// `walpost_rewind_seconds`: how far back times can be found in the rewind window.
@@ -144,6 +150,7 @@ impl Metrics {
             returned: Counter::default(),
             skipped: Counter::default(),
             violations: Counter::default(),
+            forged_messages: Counter::default(),
             dead_letters: RefusalCode::ALL.map(|of| letters.get_or_create_owned(&code(of))),
             in_flight_records: Count::default(),
             in_flight_bytes: Count::default(),
@@ -153,6 +160,8 @@ impl Metrics {
             lag_seconds: Seconds::default(),
             retained_wal_bytes: Count::default(),
             max_retained_wal_bytes: Count::default(),
+            maintain_failures: Counter::default(),
+            partitions_ahead: Gauge::default(),
             rewind_wal_bytes: Count::default(),
             rewind_seconds: Count::default(),
             reconnects: Side::ALL.map(|of| reconnects.get_or_create_owned(&side(of))),
@@ -177,6 +186,8 @@ impl Metrics {
         registry.register("skipped", "Events passed over that came again after a reconnection", self.skipped.clone());
         let violations = "Records that break their contract and were published all the same";
         registry.register("violations", violations, self.violations.clone());
+        let forged = "Logical messages with the prefix outbox that outbox.emit_message did not write";
+        registry.register("forged_messages", forged, self.forged_messages.clone());
         let records = Unit::Other("records".to_owned());
         let in_flight = "Sent and not yet acknowledged";
         registry.register_with_unit("in_flight", in_flight, records, self.in_flight_records.clone());
@@ -195,6 +206,10 @@ impl Metrics {
         bytes("retained_wal", "WAL that the slot keeps on the server's disk", &self.retained_wal_bytes);
         bytes("max_retained_wal", "How much of it is too much; 0 where nothing says", &self.max_retained_wal_bytes);
         bytes("rewind_wal", "WAL that the rewind window keeps on the server's disk", &self.rewind_wal_bytes);
+        let failures = "Calls of outbox.maintain that failed";
+        registry.register("maintain_failures", failures, self.maintain_failures.clone());
+        let ahead = "Days from now for which outbox.event has partitions";
+        registry.register("partitions_ahead_days", ahead, self.partitions_ahead.clone());
         let window = "How far back times can be found in the rewind window";
         registry.register_with_unit("rewind", window, Unit::Seconds, self.rewind_seconds.clone());
         let age = "Age of the oldest event that is not in Kafka";
@@ -207,6 +222,7 @@ impl Metrics {
         raise(&self.returned, counters.returned);
         raise(&self.skipped, counters.skipped);
         raise(&self.violations, counters.violations);
+        raise(&self.forged_messages, counters.forged_messages);
         for (counter, count) in self.dead_letters.iter().zip(counters.dead_letters) {
             raise(counter, count);
         }
@@ -233,6 +249,16 @@ impl Metrics {
     pub fn set_retained_wal_bytes(&self, bytes: u64, limit: Option<u64>) {
         self.retained_wal_bytes.set(bytes);
         self.max_retained_wal_bytes.set(limit.unwrap_or_default());
+    }
+
+    /// Counts a call of `outbox.maintain` that failed.
+    pub(super) fn count_maintain_failure(&self) {
+        self.maintain_failures.inc();
+    }
+
+    /// Sets for how many days from now there are partitions.
+    pub fn set_partitions_ahead(&self, days: i64) {
+        self.partitions_ahead.set(days);
     }
 
     /// Sets how much WAL the rewind window keeps, in bytes, and how far back it goes, in seconds.

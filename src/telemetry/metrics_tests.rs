@@ -39,6 +39,8 @@ fn the_text_form_has_every_metric_with_its_unit() {
         walpost_skipped_total 0
         # TYPE walpost_violations counter
         walpost_violations_total 0
+        # TYPE walpost_forged_messages counter
+        walpost_forged_messages_total 0
         # TYPE walpost_in_flight_records gauge
         # UNIT walpost_in_flight_records records
         walpost_in_flight_records 3
@@ -85,6 +87,10 @@ fn the_text_form_has_every_metric_with_its_unit() {
         # TYPE walpost_rewind_wal_bytes gauge
         # UNIT walpost_rewind_wal_bytes bytes
         walpost_rewind_wal_bytes 0
+        # TYPE walpost_maintain_failures counter
+        walpost_maintain_failures_total 0
+        # TYPE walpost_partitions_ahead_days gauge
+        walpost_partitions_ahead_days 0
         # TYPE walpost_rewind_seconds gauge
         # UNIT walpost_rewind_seconds seconds
         walpost_rewind_seconds 0

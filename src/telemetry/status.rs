@@ -15,6 +15,9 @@ use crate::relay::boundary::{Position, RefusalCode};
 /// How long a flush LSN may stand while something is owed, or waits to go to Kafka, before the relay calls itself not ready.
 pub const STALL: Duration = Duration::from_secs(60);
 
+/// How long nobody may stream from the slot before a relay that stands by calls itself not ready: a take-over takes a few seconds.
+pub const IDLE_SLOT: Duration = Duration::from_secs(10);
+
 /// What a relay is called, and what it reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -69,8 +72,12 @@ struct Words {
     waiting_for: Option<String>,
     /// Another relay has the slot.
     is_standby: bool,
+    /// Since when nobody streams from the slot that this relay stands by for.
+    idle_since: Option<Instant>,
     /// The slot keeps more WAL than it should.
     excess_wal: Option<String>,
+    /// Why `outbox.maintain` failed when it was last called.
+    maintain_failure: Option<String>,
     rewind: Option<RewindStatus>,
 }
 
@@ -213,7 +220,30 @@ impl Telemetry {
 
     /// Sets whether another relay has the slot; gives whether that is news.
     pub fn set_standby(&self, is_standby: bool) -> bool {
-        std::mem::replace(&mut self.words().is_standby, is_standby) != is_standby
+        let mut words = self.words();
+        if !is_standby {
+            words.idle_since = None;
+        }
+        std::mem::replace(&mut words.is_standby, is_standby) != is_standby
+    }
+
+    /// Whether another relay has the slot.
+    pub(crate) fn is_standby(&self) -> bool {
+        self.words().is_standby
+    }
+
+    /// Sets whether somebody streams from the slot that this relay stands by for.
+    pub fn set_slot_in_use(&self, in_use: bool, now: Instant) {
+        let mut words = self.words();
+        words.idle_since = if in_use { None } else { words.idle_since.or(Some(now)) };
+    }
+
+    /// Sets why `outbox.maintain` failed, if it did.
+    pub fn set_maintain_failure(&self, failure: Option<String>) {
+        if failure.is_some() {
+            self.metrics.count_maintain_failure();
+        }
+        self.words().maintain_failure = failure;
     }
 
     /// Sets that the slot keeps more WAL than it should, in words; gives whether it is news that it does or does not.
@@ -229,7 +259,7 @@ impl Telemetry {
     }
 
     /// Why the relay is not ready at `now`; empty if it is: connected on both sides, and the slot moves. A relay that stands by is
-    /// ready to take over: were it not, a rolling update would wait for it for ever.
+    /// ready to take over while the other one streams: were it not, a rolling update would wait for it for ever.
     #[must_use]
     pub fn not_ready(&self, now: Instant) -> Vec<String> {
         let mut reasons = Vec::new();
@@ -243,6 +273,13 @@ impl Telemetry {
         reasons.extend(words.blocked_on.iter().map(|reason| format!("blocked: {reason}")));
         reasons.extend(words.waiting_for.iter().map(|reason| format!("waiting: {reason}")));
         reasons.extend(words.excess_wal.clone());
+        reasons.extend(words.maintain_failure.iter().map(|failure| format!("outbox.maintain fails: {failure}")));
+        let idle = words.idle_since.filter(|_| is_standby).map(|since| now.saturating_duration_since(since));
+        if let Some(idle) = idle.filter(|idle| *idle >= IDLE_SLOT) {
+            let seconds = idle.as_secs();
+            let slot = &self.identity.slot;
+            reasons.push(format!("standing by, but nobody has streamed from slot {slot} for {seconds} s"));
+        }
         drop(words);
         let owed = self.metrics.read().in_flight_records;
         let moved = self.started + Duration::from_millis(self.moved_millis.load(Ordering::Relaxed));
@@ -310,90 +347,5 @@ impl Telemetry {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::relay::Counters;
-    use crate::relay::boundary::Lsn;
-    use crate::relay::ledger::Owed;
-
-    fn connected(now: Instant) -> Telemetry {
-        let telemetry = Telemetry::new(Identity::default(), now);
-        telemetry.metrics.set_connected(Side::Postgres, true);
-        telemetry.metrics.set_connected(Side::Kafka, true);
-        telemetry
-    }
-
-    #[test]
-    fn ready_means_connected_on_both_sides() {
-        let now = Instant::now();
-        let telemetry = connected(now);
-        assert_eq!(telemetry.not_ready(now), Vec::<String>::new());
-        telemetry.metrics.set_connected(Side::Kafka, false);
-        assert_eq!(telemetry.not_ready(now), ["not connected to Kafka"]);
-        telemetry.metrics.set_connected(Side::Kafka, true);
-        telemetry.set_blocked_on(Some("topic outbox.dead-letter: not_authorized".to_owned()));
-        telemetry.set_waiting_for(Some("look up schema version a/1: no connection".to_owned()));
-        let reasons =
-            ["blocked: topic outbox.dead-letter: not_authorized", "waiting: look up schema version a/1: no connection"];
-        assert_eq!(telemetry.not_ready(now), reasons);
-    }
-
-    #[test]
-    fn a_slot_that_stands_is_a_stall_only_while_something_is_owed() {
-        let start = Instant::now();
-        let telemetry = connected(start);
-        let progress = |records, flush, now| {
-            let owed = Owed { records, bytes: 0 };
-            telemetry.set_progress(&Progress { flush: Lsn(flush), owed, ..Progress::default() }, now);
-        };
-        // Idle for an hour, then a record: the stall counts from the record, not from the start of the idleness.
-        let later = start + Duration::from_secs(3_600);
-        progress(0, 1, later);
-        progress(1, 1, later + STALL / 2);
-        assert_eq!(telemetry.not_ready(later + STALL / 2), Vec::<String>::new());
-        let stalled = telemetry.not_ready(later + STALL);
-        assert_eq!(stalled, ["the slot has not moved for 60 s while 1 records are in flight"]);
-        progress(1, 2, later + STALL);
-        assert_eq!(telemetry.not_ready(later + STALL), Vec::<String>::new());
-        progress(0, 2, later + STALL * 2);
-        assert_eq!(telemetry.not_ready(later + STALL * 10), Vec::<String>::new());
-    }
-
-    #[test]
-    fn what_waits_and_is_not_in_flight_is_a_stall_too() {
-        let start = Instant::now();
-        let telemetry = connected(start);
-        let progress = |waits, flush, now| {
-            telemetry.set_progress(&Progress { flush: Lsn(flush), waits, ..Progress::default() }, now);
-        };
-        progress(false, 1, start);
-        progress(true, 1, start + STALL / 2);
-        assert_eq!(telemetry.not_ready(start + STALL / 2), Vec::<String>::new());
-        let stalled = telemetry.not_ready(start + STALL);
-        assert_eq!(stalled, ["the slot has not moved for 60 s while an event or a position waits to go to Kafka"]);
-        progress(true, 2, start + STALL);
-        assert_eq!(telemetry.not_ready(start + STALL), Vec::<String>::new(), "the position was stored");
-        progress(false, 2, start + STALL);
-        assert_eq!(telemetry.not_ready(start + STALL * 9), Vec::<String>::new());
-    }
-
-    #[test]
-    fn the_status_is_made_of_the_metrics_and_survives_json() {
-        let now = Instant::now();
-        let telemetry = connected(now);
-        let mut counters = Counters { acknowledged: 5, returned: 1, ..Counters::default() };
-        counters.dead_letters[RefusalCode::TooLarge as usize] = 2;
-        telemetry.metrics.set_counters(&counters);
-        let position = Position { commit: Lsn(0x1_0000_0010), ordinal: 3 };
-        let progress = Progress { position, flush: Lsn(30), server_end: Lsn(50), ..Progress::default() };
-        telemetry.set_progress(&progress, now);
-        telemetry.note_error("connection lost");
-        let status = telemetry.status(now + Duration::from_secs(4));
-        assert_eq!((status.events, status.returned, status.lag_bytes, status.uptime_seconds), (5, 1, 20, 4));
-        assert_eq!((status.position.as_str(), status.flush_lsn.as_str()), ("1/10/3", "0/1E"));
-        assert_eq!(status.dead_letters, BTreeMap::from([("too_large".to_owned(), 2)]));
-        assert_eq!(status.last_error.as_ref().map(|error| error.message.as_str()), Some("connection lost"));
-        let json = serde_json::to_string(&status).expect("plain values");
-        assert_eq!(serde_json::from_str::<RelayStatus>(&json).expect("its own output"), status);
-    }
-}
+#[path = "status_tests.rs"]
+mod tests;

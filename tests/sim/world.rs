@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use walpost::relay::boundary::{
     Answer, Batch, ColumnType, Lsn, OnViolation, OwnedRecord, RefusalCode, Request, SchemaVersion, SchemaVersionId,
-    Topic,
+    Timestamp, Topic,
 };
 use walpost::relay::encode::HeaderStyle;
 use walpost::relay::outbox::Outbox;
+use walpost::relay::proof::MessageKeys;
 use walpost::relay::{Core, Halt, Idle, OnRejected, Settings};
 
 use crate::kafka::Kafka;
@@ -198,6 +199,9 @@ impl World {
                 Answer::SchemaVersion(id, found)
             }
             Some(Request::Topic { name, .. }) => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_000_000 })),
+            Some(Request::MessageKeys) => {
+                Answer::MessageKeys(MessageKeys { read_at: Timestamp(i64::MAX), ..MessageKeys::default() })
+            }
             Some(Request::Type(oid)) => {
                 Answer::Type(oid, Some(ColumnType { name: "public.citext".to_owned(), sent_as: Some(25) }))
             }

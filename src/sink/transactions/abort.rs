@@ -7,7 +7,7 @@ use super::super::warmup::Warmup;
 use super::super::{Deliveries, SinkError};
 use super::blame::Reports;
 use super::calls::{self, Ended};
-use super::{Answer, POSITIONS_TOPIC, Phase, StoredPosition, TransactionalSink, probe};
+use super::{Answer, POSITIONS_TOPIC, Phase, TransactionalSink, probe};
 use crate::relay::boundary::{Failure, OwnedRecord, Verdict};
 
 impl TransactionalSink {
@@ -35,7 +35,8 @@ impl TransactionalSink {
 
     /// A record for the topic of positions that says nothing new.
     fn position_record(&self) -> OwnedRecord {
-        let (key, value) = (self.maker.identity.position_key(), self.stored.as_ref().map(StoredPosition::encode));
+        let key = self.maker.identity.position_key();
+        let value = self.stored.as_ref().map(|stored| stored.encode(&key, &self.keys));
         OwnedRecord {
             topic: POSITIONS_TOPIC.to_owned(),
             key: Some(key.into_bytes()),

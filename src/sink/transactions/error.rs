@@ -34,6 +34,14 @@ pub enum TransactionsError {
         /// The key.
         key: String,
     },
+    /// A position under the relay's key that it has not written.
+    #[error(
+        "the last record of topic {POSITIONS_TOPIC} under the key {key} has no valid proof: it was not written by a relay of this database, or by one of an earlier version after this one had run; restrict who may write to the topic, compare what was published with the outbox table, then run `walpost slot adopt --forget-position`: the relay begins where the slot stands"
+    )]
+    Forged {
+        /// The key.
+        key: String,
+    },
     /// The topic of positions has no single order.
     #[error(
         "topic {POSITIONS_TOPIC} has {partitions} partitions, and positions must have one order: stop every relay that keeps positions there, delete the topic and create it with one partition and cleanup.policy=compact; each relay then says how it goes on"

@@ -33,6 +33,7 @@ mod calls;
 mod contents;
 mod error;
 mod maker;
+mod position_keys;
 mod positions;
 mod probe;
 mod recovery;
@@ -68,6 +69,7 @@ use recovery::{History, Recovered};
 pub use batches::{Batch, BatchError, BatchWriter};
 pub use error::TransactionsError;
 pub use maker::TransactionsOptions;
+pub use position_keys::PositionKeys;
 pub use positions::{Cluster, Kept, POSITIONS_TOPIC, StoredPosition};
 pub use resume::{PositionError, Started};
 
@@ -81,6 +83,7 @@ pub struct TransactionalSink {
     /// Where the positions are of.
     cluster: Option<Cluster>,
     ancestry: Ancestry,
+    keys: PositionKeys,
     /// The producer; a call that blocks has it for itself.
     generation: Option<Generation>,
     phase: Phase,
@@ -152,6 +155,7 @@ impl TransactionalSink {
             stop: Stop::default(),
             cluster: None,
             ancestry: Ancestry::default(),
+            keys: PositionKeys::default(),
             generation: None,
             phase: Phase::Closed,
             answer: None,
@@ -245,7 +249,8 @@ impl TransactionalSink {
             generation.retire();
         }
         let (maker, stopped) = (self.maker.clone(), self.stop.flag());
-        let history = History { cluster, ancestry: self.ancestry.clone(), is_new: self.is_disowned };
+        let history =
+            History { cluster, ancestry: self.ancestry.clone(), is_new: self.is_disowned, keys: self.keys.clone() };
         let known = self.known_positions();
         let withdrawn = self.withdrawn.take();
         let task = async move {

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::super::options::{ProducerOptions, admin_config};
+use super::position_keys::{Check, PositionKeys};
 use crate::relay::boundary::{Checkpoint, Timestamp, TopicSettings};
+use crate::relay::proof;
 
 /// The topic's name. One for all relays of a Kafka; the key says whose a position is.
 pub const POSITIONS_TOPIC: &str = "walpost.positions";
@@ -48,6 +50,8 @@ pub struct StoredPosition {
     /// The transaction that it was written in, a number of its own: two may carry the same checkpoint, and only one be committed.
     /// Nil where the value has none.
     pub transaction: Uuid,
+    /// It bears a proof that a relay of this database has written it.
+    pub is_signed: bool,
 }
 
 /// What the topic has under a relay's key.
@@ -72,12 +76,22 @@ impl Kept {
     }
 
     /// By the last record under the key, if there is one: its value, which may be null.
-    fn of(last: Option<Option<Vec<u8>>>) -> Result<Self, ReadError> {
-        match last {
-            None => Ok(Self::Nothing),
-            Some(None) => Ok(Self::TakenBack),
-            Some(Some(value)) => StoredPosition::decode(&value).map(Self::Position).ok_or(ReadError::Malformed),
+    fn of(last: Option<Option<Vec<u8>>>, key: &str, check: Option<&Check>) -> Result<Self, ReadError> {
+        let value = match last {
+            None => return Ok(Self::Nothing),
+            Some(None) => return Ok(Self::TakenBack),
+            Some(Some(value)) => value,
+        };
+        let mut stored = StoredPosition::decode(&value).ok_or(ReadError::Malformed)?;
+        // Another cluster's has other keys, and is refused for what it is.
+        if let Some(check) = check.filter(|check| check.system_identifier == stored.cluster.system_identifier) {
+            stored.is_signed = match proof::verify(&check.keys.keys, key.as_bytes(), &value) {
+                Some(true) => true,
+                None if !check.keys.must_be_signed => false,
+                Some(false) | None => return Err(ReadError::Forged),
+            };
         }
+        Ok(Self::Position(stored))
     }
 }
 
@@ -98,7 +112,8 @@ struct Value {
 }
 
 impl StoredPosition {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// The value under `key`, signed if there is a key to do that with.
+    pub(super) fn encode(&self, key: &str, keys: &PositionKeys) -> Vec<u8> {
         let value = Value {
             position: self.checkpoint.position.to_string(),
             committed_at_micros: self.checkpoint.committed_at.map(|at| at.0),
@@ -107,7 +122,11 @@ impl StoredPosition {
             transaction: self.transaction,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        serde_json::to_vec(&value).expect("texts and numbers are JSON")
+        let mut value = serde_json::to_vec(&value).expect("texts and numbers are JSON");
+        if let Some(signing) = keys.keys.first() {
+            signing.sign(key.as_bytes(), &mut value);
+        }
+        value
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
@@ -118,6 +137,7 @@ impl StoredPosition {
             checkpoint: Checkpoint { position, committed_at: committed_at_micros.map(Timestamp), flush },
             cluster,
             transaction,
+            is_signed: false,
         })
     }
 }
@@ -143,6 +163,8 @@ pub(super) enum ReadError {
     NotAuthorized,
     /// What is there is no position.
     Malformed,
+    /// A position that no relay of this database has written.
+    Forged,
     /// The topic has so many partitions, and the last position in one is not the last in all.
     Partitioned(usize),
     /// Nobody waits for the answer any more.
@@ -189,7 +211,13 @@ impl Reader {
     }
 
     /// Reads the last position under `key`. Blocks; to be called on a thread of the runtime's.
-    pub(super) fn read(&self, key: &str, extent: Extent, stopped: &impl Fn() -> bool) -> Result<Kept, ReadError> {
+    pub(super) fn read(
+        &self,
+        key: &str,
+        extent: Extent,
+        check: Option<&Check>,
+        stopped: &impl Fn() -> bool,
+    ) -> Result<Kept, ReadError> {
         let Self { committed, uncommitted } = self;
         let metadata = committed.fetch_metadata(Some(POSITIONS_TOPIC), ANSWER)?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == POSITIONS_TOPIC) else {
@@ -231,7 +259,7 @@ impl Reader {
                 last = place.last(committed, span.0, span.1, stopped)?;
             }
             if last.is_some() {
-                found = Kept::of(last)?;
+                found = Kept::of(last, key, check)?;
             }
         }
         Ok(found)

@@ -9,6 +9,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::super::generation::Generation;
 use super::super::{SinkError, TransactionsError};
 use super::maker::{Maker, blocking};
+use super::position_keys::{Check, PositionKeys};
 use super::positions::{self, Cluster, Extent, Kept, POSITIONS_TOPIC, ReadError, Reader, StoredPosition};
 use super::probe;
 use crate::relay::back_off::BackOff;
@@ -24,9 +25,16 @@ pub(super) struct History {
     pub(super) ancestry: Ancestry,
     /// The slot is new: what is found is of an earlier one, on whatever timeline.
     pub(super) is_new: bool,
+    pub(super) keys: PositionKeys,
 }
 
 impl History {
+    /// What a position is checked with; nothing where it does not count.
+    fn proof(&self) -> Option<Check> {
+        let (keys, system_identifier) = (self.keys.clone(), self.cluster.system_identifier.clone());
+        (!self.is_new).then_some(Check { keys, system_identifier })
+    }
+
     /// Whether a position under `key` is of this history. To be asked before anybody is fenced: it might be of another database's
     /// relay of the same name, or of the original of which this database is a promoted copy.
     fn check(&self, stored: &Option<StoredPosition>, key: String) -> Result<(), TransactionsError> {
@@ -77,14 +85,15 @@ impl Maker {
         self.ensure_topic().await?;
         // Before anybody is fenced: it might be another database's relay of the same name, or the one that has taken over.
         let mut reader = self.reader()?;
-        let visible = self.read(&mut reader, Extent::Visible, &stopped).await?.position().cloned();
+        let proof = history.proof();
+        let visible = self.read(&mut reader, Extent::Visible, proof.clone(), &stopped).await?.position().cloned();
         history.check(&visible, self.identity.position_key())?;
         if known.as_ref().is_some_and(|known| is_past(known, &visible)) {
             return Err(self.fenced());
         }
         let refusing = probe::refusing(&self, probes, &stopped).await?;
         let generation = self.producers.clone().own(stopped.clone()).await?;
-        let kept = self.read(&mut reader, Extent::Everything, &stopped).await?;
+        let kept = self.read(&mut reader, Extent::Everything, proof, &stopped).await?;
         let stored = kept.position().cloned();
         history.check(&stored, self.identity.position_key())?;
         if known.is_some_and(|known| !known.contains(&stored)) {
@@ -128,12 +137,13 @@ impl Maker {
         &self,
         reader: &mut Arc<Reader>,
         extent: Extent,
+        check: Option<Check>,
         stopped: &(impl Fn() -> bool + Clone + Send + 'static),
     ) -> Result<Kept, SinkError> {
         let mut back_off = BACK_OFF;
         loop {
-            let (present, key) = (Arc::clone(reader), self.identity.position_key());
-            let outcome = blocking(stopped, move |stopped| present.read(&key, extent, &stopped)).await;
+            let (present, key, check) = (Arc::clone(reader), self.identity.position_key(), check.clone());
+            let outcome = blocking(stopped, move |stopped| present.read(&key, extent, check.as_ref(), &stopped)).await;
             match outcome {
                 Ok(kept) => return Ok(kept),
                 Err(ReadError::Stopped) => return Err(SinkError::Stopped),
@@ -146,6 +156,9 @@ impl Maker {
                 }
                 Err(ReadError::Malformed) => {
                     return Err(TransactionsError::Malformed { key: self.identity.position_key() }.into());
+                }
+                Err(ReadError::Forged) => {
+                    return Err(TransactionsError::Forged { key: self.identity.position_key() }.into());
                 }
                 Err(ReadError::Passing(error)) => {
                     tracing::warn!(error = %error, "the position in kafka could not be read, it is tried again");
@@ -179,9 +192,10 @@ mod tests {
         let check = |stored: Cluster, commit, is_new| {
             let position = Position { commit: Lsn(commit), ordinal: 1 };
             let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(commit + 20) };
-            let stored = StoredPosition { checkpoint, cluster: stored, transaction: Uuid::nil() };
+            let stored = StoredPosition { checkpoint, cluster: stored, transaction: Uuid::nil(), is_signed: false };
             let ancestry = Ancestry(vec![(1, Lsn(100))]);
-            History { cluster: cluster("7", 3), ancestry, is_new }.check(&Some(stored), "k".to_owned())
+            let keys = PositionKeys::default();
+            History { cluster: cluster("7", 3), ancestry, is_new, keys }.check(&Some(stored), "k".to_owned())
         };
         assert_eq!(check(cluster("7", 3), 500, false), Ok(()));
         assert!(matches!(check(cluster("8", 3), 50, true), Err(TransactionsError::ForeignPosition { .. })));
@@ -199,7 +213,7 @@ mod tests {
             let position = Position { commit: Lsn(9), ordinal };
             let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
             let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
-            Some(StoredPosition { checkpoint, cluster, transaction: Uuid::nil() })
+            Some(StoredPosition { checkpoint, cluster, transaction: Uuid::nil(), is_signed: false })
         };
         let known = [at(10, 1), at(10, 5)];
         assert!(!is_past(&known, &None) && !is_past(&known, &at(10, 0)), "another's transaction may hide the last");

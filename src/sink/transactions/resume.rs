@@ -44,6 +44,32 @@ pub enum PositionError {
         /// The key of the position.
         key: String,
     },
+    /// The relay has stored a later position than the one that is there.
+    #[error(
+        "topic {POSITIONS_TOPIC} has {flush} for this relay under the key {key}, before the {noted} that outbox.relay says was stored there: an old record was written again, or Kafka has lost one. Events between the two are in Kafka already, or were lost with the record; compare them with the outbox table, then run `walpost slot adopt --forget-position`: the relay begins where slot {slot} stands"
+    )]
+    Behind {
+        /// The slot.
+        slot: String,
+        /// Up to where everything is in Kafka, by the topic.
+        flush: Lsn,
+        /// By the database.
+        noted: Lsn,
+        /// The key of the position.
+        key: String,
+    },
+    /// The position is gone by a null value, and the database does not know of that.
+    #[error(
+        "topic {POSITIONS_TOPIC} has a null value under the key {key}, though outbox.relay says that the relay of slot {slot} has a position there: it was not `walpost slot adopt --forget-position` that wrote it, or that did not finish. Events committed after {start} may be in Kafka already; compare what was published, and run `walpost slot adopt --forget-position`: the relay begins where the slot stands"
+    )]
+    Removed {
+        /// The slot.
+        slot: String,
+        /// Where it stands.
+        start: Lsn,
+        /// The key of the position.
+        key: String,
+    },
     /// The log has gone on from an earlier state, and has other events where the position is.
     #[error(
         "topic {POSITIONS_TOPIC} has the position {position} for this relay, and that event is not in the WAL behind slot {slot}: {found}; the database was restored to an earlier state and has gone on from there, or [postgres] publication names another one now. Nothing was published or confirmed: of the events committed after {start} some may be in Kafka not at all, and Kafka may have some that the database has lost; compare what was published with the outbox table; then run `walpost slot adopt --forget-position` (it is under the key {key}): the relay begins where the slot stands and publishes everything after {start}"
@@ -71,6 +97,8 @@ pub struct Started {
     pub start: Lsn,
     /// Where the server's log ends; not before what it has confirmed.
     pub end: Lsn,
+    /// A position that was stored for sure, by the database.
+    pub noted: Option<Lsn>,
 }
 
 impl Started {
@@ -88,6 +116,9 @@ impl Started {
         if flush < self.start {
             return Err(PositionError::Gap { slot: self.slot.clone(), start: self.start, flush, key });
         }
+        if let Some(noted) = self.noted.filter(|noted| flush < *noted) {
+            return Err(PositionError::Behind { slot: self.slot.clone(), flush, noted, key });
+        }
         Ok(Checkpoint { flush, ..stored })
     }
 }
@@ -97,7 +128,7 @@ mod tests {
     use super::*;
 
     fn started(start: u64, end: u64) -> Started {
-        Started { slot: "s".to_owned(), start: Lsn(start), end: Lsn(end) }
+        Started { slot: "s".to_owned(), start: Lsn(start), end: Lsn(end), noted: None }
     }
 
     fn stored(flush: u64) -> Checkpoint {
@@ -112,6 +143,14 @@ mod tests {
         }
         let gap = started(101, 900).resume(stored(100), None, "r/s").expect_err("a gap").to_string();
         assert!(gap.starts_with("slot s stands at 0/65, past the 0/64") && gap.contains("key r/s"), "{gap}");
+    }
+
+    #[test]
+    fn case_39_a_position_before_one_that_is_noted_is_an_old_one() {
+        let noted = |lsn| Started { noted: Some(Lsn(lsn)), ..started(50, 900) };
+        assert_eq!(noted(100).resume(stored(100), None, "k"), Ok(stored(100)));
+        let error = noted(101).resume(stored(100), None, "r/s").expect_err("an old one").to_string();
+        assert!(error.contains("has 0/64 for this relay under the key r/s, before the 0/65"), "{error}");
     }
 
     #[test]

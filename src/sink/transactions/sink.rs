@@ -10,7 +10,9 @@ use super::super::outcome::{Outcome, outcome, unfit};
 use super::super::warmup::Admission;
 use super::super::{Closed, Deliveries, SendError, Sink, SinkError, Urgency};
 use super::calls::{self, Ended, Stop};
-use super::{Answer, Cluster, POSITION, POSITIONS_TOPIC, Phase, StoredPosition, TICK, TransactionalSink, retire};
+use super::{
+    Answer, Cluster, POSITION, POSITIONS_TOPIC, Phase, PositionKeys, StoredPosition, TICK, TransactionalSink, retire,
+};
 use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, Record, Ticket};
 
 impl TransactionalSink {
@@ -69,8 +71,9 @@ impl TransactionalSink {
 }
 
 impl Sink for TransactionalSink {
-    fn open(&mut self, cluster: &Cluster, ancestry: &Ancestry) -> bool {
+    fn open(&mut self, cluster: &Cluster, ancestry: &Ancestry, keys: &PositionKeys) -> bool {
         self.cluster = Some(cluster.clone());
+        self.keys = keys.clone();
         self.ancestry = ancestry.clone();
         // Definite faults come out of `deliveries`.
         let _ = self.recover();
@@ -104,8 +107,10 @@ impl Sink for TransactionalSink {
             return false;
         }
         let Some(generation) = &mut self.generation else { return false };
-        let stored = StoredPosition { checkpoint, cluster, transaction: Uuid::now_v7() };
-        let (key, value) = (self.maker.identity.position_key(), stored.encode());
+        let stored =
+            StoredPosition { checkpoint, cluster, transaction: Uuid::now_v7(), is_signed: !self.keys.keys.is_empty() };
+        let key = self.maker.identity.position_key();
+        let value = stored.encode(&key, &self.keys);
         let record = Record {
             topic: POSITIONS_TOPIC,
             key: Some(key.as_bytes()),
@@ -142,6 +147,10 @@ impl Sink for TransactionalSink {
             self.ancestry.end_of(stored.cluster.timeline).map_or(flush, |end| flush.min(end))
         };
         Some(stored.map(of_this_log).unwrap_or_default())
+    }
+
+    fn is_stored_signed(&self) -> bool {
+        !self.is_disowned && self.stored.as_ref().is_some_and(|stored| stored.is_signed)
     }
 
     fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), SendError> {

@@ -26,7 +26,7 @@ impl TransactionalSink {
     async fn write_null(&self, system_identifier: &str) -> Result<(), SinkError> {
         let (maker, stopped, key) = (&self.maker, self.stop.flag(), self.maker.identity.position_key());
         maker.ensure_topic().await?;
-        match maker.read(&mut maker.reader()?, Extent::Visible, &stopped).await {
+        match maker.read(&mut maker.reader()?, Extent::Visible, None, &stopped).await {
             Ok(kept) => {
                 let foreign = kept.position().map(|stored| stored.cluster.system_identifier.clone());
                 if let Some(stored) = foreign.filter(|stored| stored != system_identifier) {

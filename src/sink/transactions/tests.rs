@@ -15,7 +15,7 @@ fn position(flush: u64) -> StoredPosition {
     let position = Position { commit: Lsn(flush), ordinal: 1 };
     let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
     let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
-    StoredPosition { checkpoint, cluster, transaction: Uuid::nil() }
+    StoredPosition { checkpoint, cluster, transaction: Uuid::nil(), is_signed: false }
 }
 
 /// A sink with two records in a transaction whose commit began: the position before it is 10, its own 20.

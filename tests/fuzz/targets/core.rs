@@ -6,10 +6,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use walpost::relay::boundary::{
-    Answer, Batch, ColumnType, Lsn, Refusal, RefusalCode, Request, SchemaVersion, Ticket, Topic,
+    Answer, Batch, ColumnType, Lsn, Refusal, RefusalCode, Request, SchemaVersion, Ticket, Timestamp, Topic,
 };
 use walpost::relay::encode::HeaderStyle;
 use walpost::relay::outbox::Outbox;
+use walpost::relay::proof::MessageKeys;
 use walpost::relay::{Core, Idle, Offer, OnRejected, Settings};
 
 /// As many questions and answers as a batch of a few kilobytes can ask for.
@@ -54,6 +55,7 @@ fn answer(core: &mut Core, now: Instant) {
             Answer::Topic(name, Err(refusal))
         }
         Request::Topic { name, .. } => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_000 })),
+        Request::MessageKeys => Answer::MessageKeys(MessageKeys { read_at: Timestamp(i64::MAX), ..MessageKeys::default() }),
         // Some are there, some are not, and some are sent as text.
         Request::Type(oid) => {
             let sent_as = (oid % 2 == 0).then_some(25);

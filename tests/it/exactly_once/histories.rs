@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use rdkafka::producer::Producer;
 use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
 
-use super::fencing::{commit, position, producer};
 use super::{POSITIONS, exact, ready};
 use crate::harness::{Harness, Received, Relay, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
@@ -23,14 +21,6 @@ fn copy(from: &Path, to: &Path) {
 async fn confirmed(harness: &Harness) -> String {
     let sql = "select confirmed_flush_lsn::text from pg_replication_slots where slot_name";
     harness.query_text(&format!("{sql} = '{}'", harness.name())).await.expect("the slot is there")
-}
-
-/// Takes the position back by hand.
-async fn take_back(harness: &Harness) {
-    let other = producer(harness, &format!("hand-{}", harness.name())).await;
-    other.begin_transaction().expect("a transaction");
-    position(&other, &format!("exact/{}", harness.name()), None);
-    commit(other).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +94,7 @@ async fn positions_that_are_lost_are_noticed_and_one_that_was_taken_back_is_not(
     let log = relay.log();
     assert!(log.contains("has nothing under the key") && log.contains(&format!("position {slot} may be")), "{log}");
 
-    take_back(&harness).await;
+    walpost_with(&exact(&harness, ""), "slot adopt --forget-position");
     let mut relay = ready(&harness).await;
     harness.execute(&emit("w0-0", 100, 150)).await;
     published(&mut relay, 50).await;

@@ -2,6 +2,7 @@
 
 mod acls;
 mod fencing;
+mod forged;
 mod histories;
 mod kills;
 mod letters;

@@ -4,6 +4,7 @@ mod acls;
 mod blocked;
 mod costly;
 mod dead_letters;
+mod forged;
 mod halt;
 mod hostile;
 pub(crate) mod too_large;

@@ -82,7 +82,7 @@ fn config_as(harness: &Harness, role: &str, password: &str) -> String {
     config(harness, "").replace(harness.url(), &url_as(harness, role, password))
 }
 
-fn url_as(harness: &Harness, role: &str, password: &str) -> String {
+pub(crate) fn url_as(harness: &Harness, role: &str, password: &str) -> String {
     let mut url = url::Url::parse(harness.url()).expect("the harness gives a URL");
     url.set_username(role).expect("the URL has a host");
     url.set_password(Some(password)).expect("the URL has a host");

@@ -44,3 +44,83 @@ async fn case_23_a_relay_that_hangs_loses_the_slot_and_stands_by_when_it_wakes_u
     assert_eq!(second.terminate().await.code(), Some(0), "{}", second.log());
     first.wait_for("a take-over", |status| status["standby"] == false && status["postgres_connected"] == true).await;
 }
+
+/// The lock's key shows in `pg_locks`, and whoever waits for it has it when the relay ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_40_a_role_without_grants_can_not_hold_up_a_relay() {
+    let harness = Harness::new("standby_locked").await;
+    prepare(&harness).await;
+    let slot = harness.name().to_owned();
+    let outsider = format!("{slot}_outsider");
+    harness.execute(&format!("create role {outsider} login password 'outsider'")).await;
+    let url = crate::setup::url_as(&harness, &outsider, "outsider");
+    let mut first = Relay::start(&harness, &named("first"));
+    first.ready().await;
+    let seen = "from pg_locks where locktype = 'advisory' and granted and database = \
+                (select oid from pg_database where datname = current_database())";
+    let session = harness.session_at(&url).await;
+    let keys: Vec<String> = session
+        .query(
+            &format!(
+                "select case objsubid when 1 then ((classid::bigint << 32) | objid::bigint)::text \
+                      else classid::int8::bit(32)::int || ', ' || objid::int8::bit(32)::int end {seen}"
+            ),
+            &[],
+        )
+        .await
+        .expect("everybody sees locks")
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert_eq!(keys.len(), 2, "the lease's and that of earlier versions: {keys:?}");
+    let waiting = keys.iter().map(|key| {
+        let (url, lock) = (url.clone(), format!("select pg_advisory_lock({key})"));
+        let harness = &harness;
+        async move {
+            let session = harness.session_at(&url).await;
+            tokio::spawn(async move {
+                session.batch_execute(&lock).await.expect("every role may take every lock");
+                session
+            })
+        }
+    });
+    let mut waiters = Vec::new();
+    for waiter in waiting {
+        waiters.push(waiter.await);
+    }
+    harness.wait_for(&format!("select count(*) = 2 {}", seen.replace("granted", "not granted"))).await;
+    assert_eq!(first.terminate().await.code(), Some(0), "{}", first.log());
+    let mut sessions = Vec::new();
+    for waiter in waiters {
+        sessions.push(waiter.await.expect("it waits"));
+    }
+    let mut first = Relay::start(&harness, &named("first"));
+    first.ready().await;
+    assert_eq!(first.status().await["standby"], false);
+    assert!(first.log().contains("a session that is no relay's holds the lock of the lease"), "{}", first.log());
+    // Two relays still agree on who has it.
+    let mut second = Relay::start(&harness, &named("second"));
+    second.wait_for("a standby", |status| status["standby"] == true).await;
+    drop(sessions);
+    drop(session);
+    first.kill();
+    second.wait_for("a take-over", |status| status["standby"] == false && status["postgres_connected"] == true).await;
+    assert_eq!(second.terminate().await.code(), Some(0), "{}", second.log());
+
+    // As a relay of an earlier version has it, which is none as long as it does not stream.
+    let older = harness.session().await;
+    older
+        .batch_execute(&format!("select pg_advisory_lock(hashtext('walpost'), hashtext('{slot}'))"))
+        .await
+        .expect("a lock");
+    let mut third = Relay::start(&harness, &named("third"));
+    third.wait_for("a standby", |status| status["standby"] == true).await;
+    let is_told =
+        |status: &serde_json::Value| status["not_ready"].to_string().contains("nobody has streamed from slot");
+    third.wait_for("not ready", is_told).await;
+    drop(older);
+    third.ready().await;
+    assert_eq!(third.status().await["standby"], false);
+    assert_eq!(third.terminate().await.code(), Some(0), "{}", third.log());
+    harness.execute(&format!("drop role {outsider}")).await;
+}

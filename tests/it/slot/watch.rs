@@ -8,6 +8,26 @@ use crate::lifecycle::{emit, named, prepare, published};
 use crate::setup::walpost_with;
 
 #[tokio::test(flavor = "multi_thread")]
+async fn case_36_a_failed_maintain_shows_in_readiness_and_metrics() {
+    let harness = Harness::new("maintain_fails").await;
+    prepare(&harness).await;
+    harness
+        .execute(
+            "create function outbox.fail() returns event_trigger language plpgsql as \
+             $$ begin raise exception 'no new tables'; end $$; \
+             create event trigger maintain_fails on ddl_command_start when tag in ('CREATE TABLE') execute function outbox.fail(); \
+             do $$ declare last text; begin select max(relname) into last from pg_class where relname like 'event_20%'; \
+             execute 'drop table outbox.' || last; end $$",
+        )
+        .await;
+    let mut relay = Relay::start_with(&config(&harness, ""));
+    let fails = |status: &Value| status["not_ready"].to_string().contains("outbox.maintain fails: ");
+    relay.wait_for("not ready", fails).await;
+    let (_, metrics) = relay.get("/metrics").await.expect("it serves metrics");
+    assert!(metrics.contains("walpost_maintain_failures_total 1"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_keeps_too_much_wal_is_warned_of_until_it_does_not() {
     let mut harness = Harness::with_own_kafka("kept_wal", KafkaOptions::default()).await;
     prepare(&harness).await;

@@ -285,7 +285,7 @@ async fn a_message_is_one_json_object_with_the_payload_as_written() -> anyhow::R
     let last: serde_json::Value = serde_json::from_slice(messages[payloads.len()].1)?;
     let expected = serde_json::json!({
         "id": id, "schema_name": "order.placed", "schema_version": "2", "topic": "x", "key": null, "payload": 1,
-        "headers": null, "created_at": last["created_at"],
+        "headers": null, "created_at": last["created_at"], "proof": last["proof"],
     });
     assert_eq!(last, expected);
     sqlx::query("select pg_drop_replication_slot($1)").bind(&slot).execute(&mut connection).await?;

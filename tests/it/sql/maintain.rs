@@ -156,15 +156,15 @@ async fn a_default_partition_in_use_is_left_alone() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let (mut writer, mut other, mut maintainer) =
         (database.connect().await?, database.connect().await?, database.connect().await?);
-    run(&mut writer, &format!("begin; {}", insert(100))).await?;
+    run(&mut writer, &format!("begin; {}", insert(-100))).await?;
     run(&mut maintainer, "begin").await?;
-    let rows = maintain(&mut maintainer, "ahead => 9").await?;
+    let rows = maintain(&mut maintainer, "retention => null, ahead => 9").await?;
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert!(rows.iter().all(|row| row.0 == "skipped" && row.2.contains("open transactions")), "{rows:?}");
-    run(&mut other, &format!("set lock_timeout = '1ms'; {}", insert(101))).await?;
+    run(&mut other, &format!("set lock_timeout = '1ms'; {}", insert(-101))).await?;
     run(&mut maintainer, "commit").await?;
     run(&mut writer, "commit").await?;
-    let made = done(&mut maintainer, "ahead => 9").await?;
+    let made = done(&mut maintainer, "retention => null, ahead => 9").await?;
     assert!(made.len() == 2 && made.iter().all(|row| row.starts_with("created ")), "{made:?}");
     Ok(())
 }
@@ -208,7 +208,7 @@ async fn of_two_at_once_the_second_has_nothing_to_do() -> anyhow::Result<()> {
     let (mut first, mut second) = (database.connect().await?, database.connect().await?);
     run(&mut first, "begin").await?;
     assert_eq!(done(&mut first, "ahead => 8").await?.len(), 1);
-    assert_eq!(done(&mut second, "ahead => 8").await?, Vec::<String>::new());
+    assert_eq!(done(&mut second, "ahead => 8").await?, ["skipped event"], "and says so");
     run(&mut first, "rollback").await?;
     assert_eq!(done(&mut second, "ahead => 8").await?.len(), 1);
     Ok(())
@@ -232,5 +232,65 @@ async fn partitions_of_other_hands_are_respected() -> anyhow::Result<()> {
     let rows = maintain(&mut connection, "ahead => 12").await?;
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert!(rows[0].0 == "skipped" && rows[0].2.contains("no partition of outbox.event"), "{rows:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn case_36_maintain_works_beside_another_tools_publication_of_all_tables() -> anyhow::Result<()> {
+    let database = Database::migrated().await?;
+    let mut connection = database.connect().await?;
+    run(&mut connection, "create publication everything for all tables").await?;
+    run(&mut connection, &insert(-20)).await?;
+    let made = done(&mut connection, "ahead => 8").await?;
+    assert_eq!((made.len(), made.last()), (2, Some(&"deleted event_default".to_owned())), "{made:?}");
+    // Whatever else of the schema is written to, while the other tool looks on.
+    for statement in [
+        "insert into outbox.relay (slot, system_identifier, backfill) values ('s', '1', 'pending')",
+        "update outbox.relay set backfill = 'done'",
+        "insert into outbox.moment values ('s', '1', '0/1', now())",
+        "delete from outbox.moment",
+        "insert into outbox.bookmark (slot, relay_slot, name) values ('b', 's', 'b')",
+        "delete from outbox.bookmark",
+        "insert into outbox.lease values ('s', 1)",
+        "update outbox.lease set lock_key = 2",
+        "update outbox.schema_version set status = 'retired'",
+        "update outbox.unsigned_message set since = now()",
+        "update outbox._migrations set success = success",
+    ] {
+        run(&mut connection, statement).await.map_err(|error| anyhow::anyhow!("{statement}: {error}"))?;
+    }
+    // What that tool's publication does not allow is kept, and the rest goes on.
+    run(&mut connection, "alter table outbox.event_default replica identity nothing").await?;
+    run(&mut connection, &insert(-20)).await?;
+    assert_eq!(done(&mut connection, "ahead => 9").await?.last(), Some(&"kept event_default".to_owned()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn case_40_advisory_locks_of_others_hold_up_neither_maintenance_nor_registration() -> anyhow::Result<()> {
+    let database = Database::migrated().await?;
+    let (mut other, mut connection) = (database.connect().await?, database.connect().await?);
+    for name in ["outbox.maintain", "outbox.schema_version"] {
+        run(&mut other, &format!("select pg_advisory_lock(hashtextextended('{name}', 0))")).await?;
+    }
+    run(&mut connection, "set lock_timeout = '5s'").await?;
+    assert_eq!(done(&mut connection, "ahead => 8").await?.len(), 1);
+    run(&mut connection, "select outbox.register_schema_version('order.new', '1', 't')").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_of_a_day_that_is_far_off_is_refused() -> anyhow::Result<()> {
+    let database = Database::migrated().await?;
+    let mut connection = database.connect().await?;
+    for created_at in ["2099-01-01", "infinity"] {
+        let insert = format!(
+            "insert into outbox.event (schema_name, schema_version, created_at) values ('order.placed', '1', '{created_at}')"
+        );
+        let refusal = refusal(&mut connection, &insert).await?;
+        assert!(refusal.0 == "22008" && refusal.1.contains("created_at of an event is in the future"), "{refusal:?}");
+    }
+    run(&mut connection, &insert(2)).await?;
+    assert_eq!(count(&mut connection, "event_default").await?.as_deref(), Some("0"));
     Ok(())
 }

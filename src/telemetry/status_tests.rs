@@ -1,0 +1,99 @@
+use super::*;
+use crate::relay::Counters;
+use crate::relay::boundary::Lsn;
+use crate::relay::ledger::Owed;
+
+fn connected(now: Instant) -> Telemetry {
+    let telemetry = Telemetry::new(Identity::default(), now);
+    telemetry.metrics.set_connected(Side::Postgres, true);
+    telemetry.metrics.set_connected(Side::Kafka, true);
+    telemetry
+}
+
+#[test]
+fn ready_means_connected_on_both_sides() {
+    let now = Instant::now();
+    let telemetry = connected(now);
+    assert_eq!(telemetry.not_ready(now), Vec::<String>::new());
+    telemetry.metrics.set_connected(Side::Kafka, false);
+    assert_eq!(telemetry.not_ready(now), ["not connected to Kafka"]);
+    telemetry.metrics.set_connected(Side::Kafka, true);
+    telemetry.set_blocked_on(Some("topic outbox.dead-letter: not_authorized".to_owned()));
+    telemetry.set_waiting_for(Some("look up schema version a/1: no connection".to_owned()));
+    let reasons =
+        ["blocked: topic outbox.dead-letter: not_authorized", "waiting: look up schema version a/1: no connection"];
+    assert_eq!(telemetry.not_ready(now), reasons);
+}
+
+#[test]
+fn case_40_a_relay_that_stands_by_is_ready_only_while_somebody_streams() {
+    let start = Instant::now();
+    let telemetry = connected(start);
+    telemetry.set_standby(true);
+    telemetry.set_slot_in_use(false, start);
+    telemetry.set_slot_in_use(false, start + IDLE_SLOT / 2);
+    assert_eq!(telemetry.not_ready(start + IDLE_SLOT / 2), Vec::<String>::new());
+    let reasons = telemetry.not_ready(start + IDLE_SLOT);
+    assert!(reasons.len() == 1 && reasons[0].contains("nobody has streamed"), "{reasons:?}");
+    telemetry.set_slot_in_use(true, start + IDLE_SLOT);
+    assert_eq!(telemetry.not_ready(start + IDLE_SLOT * 2), Vec::<String>::new());
+}
+
+#[test]
+fn a_slot_that_stands_is_a_stall_only_while_something_is_owed() {
+    let start = Instant::now();
+    let telemetry = connected(start);
+    let progress = |records, flush, now| {
+        let owed = Owed { records, bytes: 0 };
+        telemetry.set_progress(&Progress { flush: Lsn(flush), owed, ..Progress::default() }, now);
+    };
+    // Idle for an hour, then a record: the stall counts from the record, not from the start of the idleness.
+    let later = start + Duration::from_secs(3_600);
+    progress(0, 1, later);
+    progress(1, 1, later + STALL / 2);
+    assert_eq!(telemetry.not_ready(later + STALL / 2), Vec::<String>::new());
+    let stalled = telemetry.not_ready(later + STALL);
+    assert_eq!(stalled, ["the slot has not moved for 60 s while 1 records are in flight"]);
+    progress(1, 2, later + STALL);
+    assert_eq!(telemetry.not_ready(later + STALL), Vec::<String>::new());
+    progress(0, 2, later + STALL * 2);
+    assert_eq!(telemetry.not_ready(later + STALL * 10), Vec::<String>::new());
+}
+
+#[test]
+fn what_waits_and_is_not_in_flight_is_a_stall_too() {
+    let start = Instant::now();
+    let telemetry = connected(start);
+    let progress = |waits, flush, now| {
+        telemetry.set_progress(&Progress { flush: Lsn(flush), waits, ..Progress::default() }, now);
+    };
+    progress(false, 1, start);
+    progress(true, 1, start + STALL / 2);
+    assert_eq!(telemetry.not_ready(start + STALL / 2), Vec::<String>::new());
+    let stalled = telemetry.not_ready(start + STALL);
+    assert_eq!(stalled, ["the slot has not moved for 60 s while an event or a position waits to go to Kafka"]);
+    progress(true, 2, start + STALL);
+    assert_eq!(telemetry.not_ready(start + STALL), Vec::<String>::new(), "the position was stored");
+    progress(false, 2, start + STALL);
+    assert_eq!(telemetry.not_ready(start + STALL * 9), Vec::<String>::new());
+}
+
+#[test]
+fn the_status_is_made_of_the_metrics_and_survives_json() {
+    let now = Instant::now();
+    let telemetry = connected(now);
+    let mut counters = Counters { acknowledged: 5, returned: 1, ..Counters::default() };
+    counters.dead_letters[RefusalCode::TooLarge as usize] = 2;
+    telemetry.metrics.set_counters(&counters);
+    let position = Position { commit: Lsn(0x1_0000_0010), ordinal: 3 };
+    let progress = Progress { position, flush: Lsn(30), server_end: Lsn(50), ..Progress::default() };
+    telemetry.set_progress(&progress, now);
+    telemetry.note_error("connection lost");
+    let status = telemetry.status(now + Duration::from_secs(4));
+    assert_eq!((status.events, status.returned, status.lag_bytes, status.uptime_seconds), (5, 1, 20, 4));
+    assert_eq!((status.position.as_str(), status.flush_lsn.as_str()), ("1/10/3", "0/1E"));
+    assert_eq!(status.dead_letters, BTreeMap::from([("too_large".to_owned(), 2)]));
+    assert_eq!(status.last_error.as_ref().map(|error| error.message.as_str()), Some("connection lost"));
+    let json = serde_json::to_string(&status).expect("plain values");
+    assert_eq!(serde_json::from_str::<RelayStatus>(&json).expect("its own output"), status);
+}
