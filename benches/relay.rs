@@ -16,6 +16,7 @@ use bytes::Bytes;
 use walpost::relay::boundary::{
     Answer, Batch, ContractNumber, Format, Lsn, Position, Request, SchemaVersion, Ticket, Timestamp, Topic,
 };
+use walpost::relay::destination::TopicPattern;
 use walpost::relay::encode::{ContractHeaders, Encoder, HeaderStyle, RowHeaders, Stamps};
 use walpost::relay::event::{self, Event};
 use walpost::relay::ledger::{Kind, Ledger};
@@ -106,7 +107,7 @@ fn encode(events: &[Event<'_>], style: HeaderStyle, row_headers: Option<&[u8]>) 
     for (ordinal, event) in (1..).zip(events) {
         let stamps = Stamps::new(Position { commit: Lsn(0x16_B374_D848), ordinal }, Timestamp(1_790_000_000_123_456));
         let row_headers = RowHeaders::parse(row_headers).expect("an object");
-        black_box(encoder.headers(event, &row_headers, contract, &stamps));
+        black_box(encoder.headers(event, &row_headers, contract, &stamps).list);
     }
 }
 
@@ -140,6 +141,7 @@ fn core(frames: &Bytes) {
         relay: "walpost".to_owned(),
         on_rejected: OnRejected::DeadLetter,
         dead_letter_topic: "outbox.dead-letter".to_owned(),
+        topics: vec![TopicPattern::any()],
         max_in_flight: 20_000,
         max_in_flight_bytes: 16 * 1024 * 1024,
     });

@@ -13,8 +13,10 @@
 //! - `file`, `environment`: text to a `tree` of values, each with the place where it was written
 //! - `reader`: from the tree to types, gathering mistakes
 //! - a file for each section: `postgres`, `kafka`, `relay`, `outbox`, `http`
+//! - `destinations`: where records may go
 //! - `limits`: what must agree between sections
 
+mod destinations;
 mod environment;
 mod error;
 mod file;
@@ -94,9 +96,11 @@ impl Config {
         let mut root = Section::new("", table, findings);
         let postgres = PostgresConfig::read(root.section("postgres"), environment);
         let kafka = KafkaConfig::read(root.section("kafka"));
-        let relay = RelayConfig::read(root.section("relay"));
+        let database = postgres.as_ref().map_or("", |postgres| postgres.connect.database());
+        let relay = RelayConfig::read(root.section("relay"), database);
         let (node, findings) = root.take("outbox");
-        let outboxes = outbox::read_all(node, findings);
+        let rules = destinations::Rules { destinations: &relay.destinations(), style: relay.headers };
+        let outboxes = outbox::read_all(node, &rules, findings);
         if let Some(kafka) = &kafka {
             limits::check(&relay, kafka, findings);
         }

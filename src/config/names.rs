@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use super::error::Complaint;
 use super::tree::shown;
 
@@ -134,6 +136,20 @@ pub(super) fn relay_name(text: &str) -> Result<String, Complaint> {
     Err(Complaint::new(format!("{} is no name for a relay", shown(text)), mend))
 }
 
+/// The name of a relay that is given none: its database's, so that the relays of two databases share neither a position nor a
+/// dead letter nor a transactional id. In the name of a database that is no relay's name, other characters become `-`, and a part of a hash
+/// follows, so that the names of two databases stay two.
+#[must_use]
+pub(super) fn default_relay_name(database: &str) -> String {
+    if let Ok(name) = relay_name(database) {
+        return name;
+    }
+    let legal = |c: char| if is_topic_char(c) { c } else { '-' };
+    let hash: String = Sha256::digest(database).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let name: String = database.chars().map(legal).take(RELAY_NAME_BYTES_MAX - hash.len() - 1).collect();
+    format!("{name}-{hash}")
+}
+
 /// Whether a character may stand in a topic's name.
 pub(super) fn is_topic_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
@@ -209,6 +225,18 @@ mod tests {
         for bad in ["", ".", "..", "a/b", "a b", "ä", &"x".repeat(250)] {
             assert!(TopicName::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_relay_is_called_as_its_database_and_two_databases_never_share_a_name() {
+        assert_eq!(default_relay_name("shop"), "shop");
+        assert_eq!(default_relay_name("Shop.eu-1_x"), "Shop.eu-1_x");
+        let others = ["my shop", "my-shop", "my/shop", "m\u{fc} shop", "", "-"].map(default_relay_name);
+        assert!(others[0].starts_with("my-shop-") && others[0].len() == "my-shop-".len() + 8, "{others:?}");
+        assert!(others.iter().all(|name| relay_name(name).is_ok()), "{others:?}");
+        let distinct: std::collections::BTreeSet<_> = others.iter().collect();
+        assert_eq!(distinct.len(), others.len(), "{others:?}");
+        assert!(relay_name(&default_relay_name(&"\u{e4}".repeat(500))).is_ok());
     }
 
     #[test]

@@ -17,12 +17,14 @@
 
 use std::collections::BTreeMap;
 
+use super::destinations::{Rules, check_template};
 use super::environment::OUTBOXES_MAX;
 use super::error::Complaint;
 use super::names::{TableName, identifier};
 use super::reader::{Findings, Section, as_table, choice};
 use super::template;
 use super::tree::{Node, Value, shown};
+use crate::relay::encode::names::RESERVED_PREFIX;
 use crate::relay::outbox::{Column, Outbox, Routing};
 use crate::relay::role::Role;
 
@@ -62,7 +64,7 @@ impl Preset {
 }
 
 /// Reads all `[[outbox]]` tables.
-pub(super) fn read_all(node: Option<Node>, findings: &mut Findings) -> Vec<Outbox> {
+pub(super) fn read_all(node: Option<Node>, rules: &Rules<'_>, findings: &mut Findings) -> Vec<Outbox> {
     let Some(node) = node else {
         return vec![Outbox::walpost("outbox", "event")];
     };
@@ -86,7 +88,7 @@ pub(super) fn read_all(node: Option<Node>, findings: &mut Findings) -> Vec<Outbo
         let path = format!("outbox.{index}");
         let origin = item.origin.clone();
         let outbox = match as_table(item.value) {
-            Ok(table) => read(Section::new(&path, table, findings).at(&origin)),
+            Ok(table) => read(Section::new(&path, table, findings).at(&origin), rules),
             Err(complaint) => {
                 findings.refuse(&path, origin, complaint);
                 continue;
@@ -102,7 +104,7 @@ pub(super) fn read_all(node: Option<Node>, findings: &mut Findings) -> Vec<Outbo
     outboxes
 }
 
-fn read(mut section: Section<'_>) -> Option<(TableName, Outbox)> {
+fn read(mut section: Section<'_>, rules: &Rules<'_>) -> Option<(TableName, Outbox)> {
     let table = section.required("table", "\"schema.table\"", |value| TableName::parse(value.as_text()?));
     let preset = section.or("preset", Preset::Walpost, |value| choice(value, &Preset::WORDS));
     let default_topic = (preset == Preset::Debezium).then(|| DEBEZIUM_TOPIC.to_owned());
@@ -116,7 +118,11 @@ fn read(mut section: Section<'_>) -> Option<(TableName, Outbox)> {
         )),
         None => identifier(role),
     };
-    let parts = topic.map(|topic| template::parse(&topic, column_of));
+    let parts = topic.map(|topic| -> Result<_, Complaint> {
+        let parts = template::parse(&topic, column_of)?;
+        check_template(&parts, rules.destinations)?;
+        Ok(parts)
+    });
     let routing = match parts {
         None => Routing::Contract,
         Some(Ok(parts)) => Routing::Template(parts),
@@ -125,7 +131,10 @@ fn read(mut section: Section<'_>) -> Option<(TableName, Outbox)> {
             Routing::Contract
         }
     };
-    let header_columns = section.optional("header_columns", header_columns).unwrap_or_default();
+    let has_schema = columns.read.iter().any(|column| column.role == Role::SchemaName);
+    let own_headers = rules.style.own(has_schema);
+    let header_columns =
+        section.optional("header_columns", |value| header_columns(value, own_headers)).unwrap_or_default();
     section.finish();
     let table = table?;
     let TableName { schema: namespace, name } = table.clone();
@@ -190,14 +199,15 @@ fn column(value: &Value) -> Result<Option<String>, Complaint> {
 }
 
 /// Reads `["column"]`, which keeps its order, or `{ column = "header" }`, which is put into that of the columns' names.
-fn header_columns(value: &Value) -> Result<Vec<(String, String)>, Complaint> {
+/// `own` are names that the relay writes itself.
+fn header_columns(value: &Value, own: &[&str]) -> Result<Vec<(String, String)>, Complaint> {
     let columns = match value {
         Value::List(items) => {
-            let columns = items.iter().map(|item| item.value.as_text().and_then(|name| header_column(name, name)));
+            let columns = items.iter().map(|item| item.value.as_text().and_then(|name| header_column(name, name, own)));
             columns.collect::<Result<Vec<_>, _>>()?
         }
         Value::Table(table) => {
-            let columns = table.iter().map(|(column, node)| header_column(column, node.value.as_text()?));
+            let columns = table.iter().map(|(column, node)| header_column(column, node.value.as_text()?, own));
             columns.collect::<Result<_, _>>()?
         }
         other => {
@@ -211,8 +221,12 @@ fn header_columns(value: &Value) -> Result<Vec<(String, String)>, Complaint> {
     Ok(columns)
 }
 
-fn header_column(column: &str, header: &str) -> Result<(String, String), Complaint> {
-    if header.starts_with("outbox-") {
+fn header_column(column: &str, header: &str, own: &[&str]) -> Result<(String, String), Complaint> {
+    if own.contains(&header) {
+        let what = format!("{} is a header that the relay writes itself", shown(header));
+        return Err(Complaint::new(what, "choose another header: { column = \"header\" }"));
+    }
+    if header.starts_with(RESERVED_PREFIX) {
         let what = format!("{} starts with outbox-, as walpost's own headers do", shown(header));
         return Err(Complaint::new(what, "choose another header"));
     }

@@ -3,14 +3,16 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::destinations::{dead_letter_topic, patterns};
 use super::error::Complaint;
-use super::names::{TopicName, relay_name};
+use super::names::{TopicName, default_relay_name, relay_name};
 use super::quantity;
 use super::reader::{Section, choice};
 use super::tree::{Value, shown};
 use super::uri;
 use crate::relay::OnRejected;
 use crate::relay::data_schema;
+use crate::relay::destination::{Destinations, TopicPattern};
 use crate::relay::encode::HeaderStyle;
 
 /// Default of `relay.max_in_flight`, in records. At a kilobyte that librdkafka and a small event take with its headers it
@@ -51,13 +53,17 @@ const REWIND_BYTES: RangeInclusive<u64> = 16 << 20..=1 << 50;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayConfig {
     /// `relay.name`, `WALPOST_RELAY__NAME`: the relay's name, header `outbox-relay`; 1 to 128 of a topic name's
-    /// characters. Default `walpost`.
+    /// characters. It is part of the transactional id, the key of the position and the consumer groups, and says whose a dead letter is.
+    /// Default: the name of the database, see [`default_relay_name`].
     pub name: String,
     /// `relay.on_rejected`, `WALPOST_RELAY__ON_REJECTED`: what becomes of an event that can't be published as its contract
     /// says; `dead-letter-always` goes before a contract that says `halt`. Default `dead-letter`.
     pub on_rejected: OnRejected,
     /// `relay.dead_letter_topic`, `WALPOST_RELAY__DEAD_LETTER_TOPIC`. Default `outbox.dead-letter`.
     pub dead_letter_topic: TopicName,
+    /// `relay.topics`, `WALPOST_RELAY__TOPICS` (parted by commas): patterns of the topics that events may go to, with `*` for any run of
+    /// characters. Default `["*"]`.
+    pub topics: Vec<TopicPattern>,
     /// `relay.create_topics`, `WALPOST_RELAY__CREATE_TOPICS`: whether a missing topic is created, by its schema version's
     /// settings. Default true.
     pub create_topics: bool,
@@ -100,7 +106,7 @@ pub struct Rewind {
 }
 
 impl RelayConfig {
-    pub(super) fn read(mut section: Section<'_>) -> Self {
+    pub(super) fn read(mut section: Section<'_>, database: &str) -> Self {
         let words = [
             ("dead-letter", OnRejected::DeadLetter),
             ("halt", OnRejected::Halt),
@@ -111,10 +117,10 @@ impl RelayConfig {
             ("plain", HeaderStyle::Plain),
             ("debezium", HeaderStyle::Debezium),
         ];
-        let name = section.or("name", "walpost".to_owned(), |value| relay_name(value.as_text()?));
+        let name = section.optional("name", |value| relay_name(value.as_text()?));
         let on_rejected = section.or("on_rejected", OnRejected::DeadLetter, |value| choice(value, &words));
-        let dead_letter_topic =
-            section.or("dead_letter_topic", TopicName::dead_letters(), |value| TopicName::parse(value.as_text()?));
+        let dead_letter_topic = section.or("dead_letter_topic", TopicName::dead_letters(), dead_letter_topic);
+        let topics = section.or("topics", vec![TopicPattern::any()], patterns);
         let create_topics = section.or("create_topics", true, Value::as_boolean);
         let headers = section.or("headers", HeaderStyle::CloudEvents, |value| choice(value, &styles));
         let source = section.optional("source", uri::source);
@@ -133,9 +139,10 @@ impl RelayConfig {
         let rewind = section.or("rewind", None, rewind);
         section.finish();
         Self {
-            name,
+            name: name.unwrap_or_else(|| default_relay_name(database)),
             on_rejected,
             dead_letter_topic,
+            topics,
             create_topics,
             headers,
             source,
@@ -147,6 +154,12 @@ impl RelayConfig {
             max_retained_wal,
             rewind,
         }
+    }
+
+    /// The topics that events may go to.
+    #[must_use]
+    pub fn destinations(&self) -> Destinations {
+        Destinations::new(self.dead_letter_topic.as_str(), &self.topics)
     }
 }
 

@@ -14,6 +14,7 @@ use super::definition::Definition;
 use super::plan::{Plan, Refusal, TopicAction, VersionAction};
 use super::registered::{self, RegistryError};
 use crate::postgres::Session;
+use crate::relay::destination::Destinations;
 
 /// How long Kafka may take until it shows a topic as it was made.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -56,11 +57,13 @@ pub async fn plan(
     definitions: &[Definition],
     connection: &mut Session,
     broker: &Broker,
+    destinations: &Destinations,
 ) -> Result<Plan, ContractError> {
     let names: Vec<String> = definitions.iter().map(|definition| definition.name.clone()).collect();
     let registered = registered::read(connection, Some(&names)).await?;
     let topics = broker.describe(&topics(definitions)).await?;
     let mut plan = Plan::new(definitions, &registered, Some(&topics));
+    plan.restrict(destinations);
     for topic in plan.topics.iter_mut().filter(|topic| topic.refusals.is_empty()) {
         match broker.change(&topic.name, &topic.action, Intent::Validate).await {
             // Who plans need not be one who may change: a pull request's checks are not.
@@ -80,9 +83,10 @@ pub async fn apply(
     definitions: &[Definition],
     connection: &mut Session,
     broker: &Broker,
+    destinations: &Destinations,
 ) -> Result<Plan, ContractError> {
     registered::lock(connection).await?;
-    let outcome = within(definitions, connection, broker).await;
+    let outcome = within(definitions, connection, broker, destinations).await;
     let end = if outcome.is_ok() { "commit" } else { "rollback" };
     let ended = connection.simple_query(end).await.map_err(RegistryError::new("end the transaction"));
     let plan = outcome?;
@@ -90,8 +94,13 @@ pub async fn apply(
     Ok(plan)
 }
 
-async fn within(definitions: &[Definition], connection: &mut Session, broker: &Broker) -> Result<Plan, ContractError> {
-    let plan = plan(definitions, connection, broker).await?;
+async fn within(
+    definitions: &[Definition],
+    connection: &mut Session,
+    broker: &Broker,
+    destinations: &Destinations,
+) -> Result<Plan, ContractError> {
+    let plan = plan(definitions, connection, broker, destinations).await?;
     if !plan.may_apply() {
         return Err(ContractError::Refused(Box::new(plan)));
     }

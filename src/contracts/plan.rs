@@ -12,6 +12,7 @@ use super::mistake::Place;
 use super::registered::Registered;
 use super::version;
 use crate::relay::boundary::TopicSettings;
+use crate::relay::destination::Destinations;
 use crate::schema::SchemaFault;
 use crate::schema::inspect::inspect;
 
@@ -218,6 +219,15 @@ impl Plan {
             planned.entry(&definition.topic).or_insert_with(|| plan_topic(definition, topics));
         }
         Self { versions, topics: planned.into_values().collect() }
+    }
+
+    /// Refuses topics that the relay publishes no event to.
+    pub fn restrict(&mut self, destinations: &Destinations) {
+        for topic in &mut self.topics {
+            if let Err(forbidden) = destinations.check(&topic.name) {
+                topic.refusals.push(Refusal::Topic(format!("it {forbidden}; every event would become a dead letter")));
+            }
+        }
     }
 
     /// Every refusal, with what is refused.

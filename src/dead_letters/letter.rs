@@ -121,6 +121,13 @@ impl Letter {
         last.and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok())
     }
 
+    /// The relay that wrote it; none: no relay did.
+    #[must_use]
+    pub fn relay(&self) -> Option<&str> {
+        let (_, value) = self.record.headers.iter().find(|(name, _)| name == names::RELAY)?;
+        std::str::from_utf8(value.as_deref()?).ok()
+    }
+
     /// The event's id.
     #[must_use]
     pub fn event_id(&self) -> Option<&str> {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use serde::Serialize;
 
 use super::letter::{Letter, LetterId};
+use super::marks::{Discarded, Mark};
 use crate::relay::boundary::Timestamp;
 use crate::relay::encode::rfc3339;
 
@@ -35,14 +36,22 @@ pub struct Summary {
     pub time: Option<String>,
     /// Bytes of key, value and headers.
     pub bytes: usize,
+    /// `open`, `redriven` or `discarded`.
+    pub state: &'static str,
     /// Whether it was redriven.
     pub redriven: bool,
+    /// When it was discarded.
+    pub discarded_at: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// The relay that wrote it.
+    pub relay: Option<String>,
 }
 
 impl Summary {
     /// Of a letter.
     #[must_use]
-    pub fn of(letter: &Letter, is_redriven: bool) -> Self {
+    pub fn of(letter: &Letter, mark: Option<&Mark>) -> Self {
         let text = |text: Option<&str>| text.map(cut);
         let millis = Some(letter.record.timestamp_millis).filter(|millis| *millis >= 0);
         Self {
@@ -55,8 +64,27 @@ impl Summary {
             position: text(letter.position()),
             time: millis.map(|millis| rfc3339(Timestamp(millis.saturating_mul(1_000)))),
             bytes: letter.record.size(),
-            redriven: is_redriven,
+            state: state(mark),
+            redriven: mark == Some(&Mark::Redriven),
+            discarded_at: discarded(mark).map(|discarded| cut(&discarded.at)),
+            reason: discarded(mark).map(|discarded| cut(&discarded.reason)),
+            relay: text(letter.relay()),
         }
+    }
+}
+
+const fn state(mark: Option<&Mark>) -> &'static str {
+    match mark {
+        None => "open",
+        Some(Mark::Redriven) => "redriven",
+        Some(Mark::Discarded(_)) => "discarded",
+    }
+}
+
+const fn discarded(mark: Option<&Mark>) -> Option<&Discarded> {
+    match mark {
+        Some(Mark::Discarded(discarded)) => Some(discarded),
+        _ => None,
     }
 }
 
@@ -79,7 +107,9 @@ pub struct Listing {
     pub letters: u64,
     /// How many of them were redriven.
     pub redriven: u64,
-    /// How many by code, of those that were not redriven.
+    /// How many were discarded.
+    pub discarded: u64,
+    /// How many by code, of those that are open.
     pub open: BTreeMap<&'static str, u64>,
 }
 
@@ -88,27 +118,30 @@ impl Listing {
     #[must_use]
     pub fn new(limit: usize) -> Self {
         let (newest, kept) = (BinaryHeap::new(), Vec::new());
-        Self { limit, newest, kept, letters: 0, redriven: 0, open: BTreeMap::new() }
+        Self { limit, newest, kept, letters: 0, redriven: 0, discarded: 0, open: BTreeMap::new() }
     }
 
     /// Takes a letter.
-    pub fn take(&mut self, letter: &Letter, is_redriven: bool) {
+    pub fn take(&mut self, letter: &Letter, mark: Option<&Mark>) {
         self.letters += 1;
-        if is_redriven {
-            self.redriven += 1;
-        } else if self.open.len() < KINDS {
-            *self.open.entry(letter.code().map_or("not_a_dead_letter", |code| code.as_str())).or_default() += 1;
+        match mark {
+            Some(Mark::Redriven) => self.redriven += 1,
+            Some(Mark::Discarded(_)) => self.discarded += 1,
+            None if self.open.len() < KINDS => {
+                *self.open.entry(letter.code().map_or("not_a_dead_letter", |code| code.as_str())).or_default() += 1;
+            }
+            None => {}
         }
         let order = (letter.record.timestamp_millis, letter.id);
         if self.kept.len() < self.limit {
             self.newest.push(Reverse((order, self.kept.len())));
-            self.kept.push(Summary::of(letter, is_redriven));
+            self.kept.push(Summary::of(letter, mark));
         } else if let Some(Reverse((oldest, place))) = self.newest.peek().copied()
             && order > oldest
         {
             self.newest.pop();
             self.newest.push(Reverse((order, place)));
-            self.kept[place] = Summary::of(letter, is_redriven);
+            self.kept[place] = Summary::of(letter, mark);
         }
     }
 
@@ -137,7 +170,7 @@ mod tests {
     fn the_newest_are_kept_and_all_are_counted() {
         let mut listing = Listing::new(3);
         for (offset, millis) in [(0, 50), (1, 10), (2, 40), (3, 20), (4, 30), (5, 40)] {
-            listing.take(&at(offset, millis), offset == 4);
+            listing.take(&at(offset, millis), (offset == 4).then_some(&Mark::Redriven));
         }
         let kept: Vec<_> = listing.summaries().iter().map(|summary| summary.letter.as_str()).collect();
         assert_eq!(kept, ["0/2", "0/5", "0/0"]);
@@ -150,10 +183,10 @@ mod tests {
     fn a_giant_header_is_cut_at_the_end_of_a_character() {
         let detail = "ä".repeat(100_000);
         let found = letter(&[("outbox-error", "no_topic"), ("outbox-error-detail", &detail)], None);
-        let summary = Summary::of(&found, false);
+        let summary = Summary::of(&found, None);
         assert_eq!(summary.detail.map(|detail| detail.len()), Some(TEXT_BYTES));
         assert!(summary.bytes > 200_000);
         assert_eq!(summary.time.as_deref(), Some("1970-01-01T00:00:01.000000Z"));
-        assert_eq!(Summary::of(&at(1, -1), false).time, None);
+        assert_eq!(Summary::of(&at(1, -1), None).time, None);
     }
 }

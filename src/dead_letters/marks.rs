@@ -1,6 +1,8 @@
-//! Which letters have been redriven: a record each in a compacted topic, written in the transaction that redrives the letter. Pure.
+//! Which letters have been redriven or discarded: a record each in a compacted topic, for a redriven letter in the transaction that
+//! redrives it. Pure.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +10,7 @@ use super::letter::{Fingerprint, Letter, LetterId};
 use crate::relay::boundary::{OwnedRecord, TopicSettings};
 
 /// The topic's name: one for all dead-letter topics of a Kafka.
-pub const REDRIVEN_TOPIC: &str = "walpost.redriven";
+pub use crate::relay::destination::REDRIVEN_TOPIC;
 
 /// How the topic is made: small and kept for ever, as every mark counts for as long as its letter is there.
 #[must_use]
@@ -22,12 +24,38 @@ pub fn topic_settings() -> TopicSettings {
 #[derive(Debug, Serialize, Deserialize)]
 struct Value {
     fingerprint: String,
-    /// When, in RFC 3339's form.
-    redriven_at: String,
+    /// When it was redriven, in RFC 3339's form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    redriven_at: Option<String>,
     /// Where to.
-    topic: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
+    /// When it was discarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    discarded_at: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     /// The event's id, for people.
     event: Option<String>,
+}
+
+/// What became of a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// It was published again.
+    Redriven,
+    /// Somebody decided that it never is.
+    Discarded(Discarded),
+}
+
+/// The decision that a letter is not published again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discarded {
+    /// When, in RFC 3339's form.
+    pub at: Arc<str>,
+    /// Why.
+    pub reason: Arc<str>,
 }
 
 /// The mark of a letter that goes to `topic` at this time (RFC 3339).
@@ -35,8 +63,25 @@ struct Value {
 pub fn mark(dead_letter_topic: &str, letter: &Letter, topic: &str, at: &str, at_millis: i64) -> OwnedRecord {
     let value = Value {
         fingerprint: letter.fingerprint().to_string(),
-        redriven_at: at.to_owned(),
-        topic: topic.to_owned(),
+        redriven_at: Some(at.to_owned()),
+        topic: Some(topic.to_owned()),
+        discarded_at: None,
+        reason: None,
+        event: letter.event_id().map(str::to_owned),
+    };
+    let value = serde_json::to_vec(&value).expect("texts are JSON");
+    record(dead_letter_topic, letter.id, Some(value), at_millis)
+}
+
+/// The mark of a letter that is not published again.
+#[must_use]
+pub fn discard(dead_letter_topic: &str, letter: &Letter, discarded: &Discarded, at_millis: i64) -> OwnedRecord {
+    let value = Value {
+        fingerprint: letter.fingerprint().to_string(),
+        redriven_at: None,
+        topic: None,
+        discarded_at: Some(discarded.at.to_string()),
+        reason: Some(discarded.reason.to_string()),
         event: letter.event_id().map(str::to_owned),
     };
     let value = serde_json::to_vec(&value).expect("texts are JSON");
@@ -59,18 +104,20 @@ fn record(dead_letter_topic: &str, id: LetterId, value: Option<Vec<u8>>, timesta
     }
 }
 
-/// The marks of one dead-letter topic: some 50 bytes each.
+/// The marks of one dead-letter topic: some 80 bytes each.
 #[derive(Debug)]
 pub struct Marks {
     prefix: String,
-    marks: HashMap<LetterId, Fingerprint>,
+    marks: HashMap<LetterId, (Fingerprint, Mark)>,
+    /// As the last mark has it: letters are discarded many at a time.
+    last: Option<Discarded>,
 }
 
 impl Marks {
     /// None yet.
     #[must_use]
     pub fn of(dead_letter_topic: &str) -> Self {
-        Self { prefix: format!("{dead_letter_topic}/"), marks: HashMap::new() }
+        Self { prefix: format!("{dead_letter_topic}/"), marks: HashMap::new(), last: None }
     }
 
     /// Takes a record of the topic; the last of a key counts. What is no mark of this dead-letter topic is passed over.
@@ -82,17 +129,32 @@ impl Marks {
             self.marks.remove(&id);
             return;
         };
-        let value: Option<Value> = serde_json::from_slice(value).ok();
-        if let Some(fingerprint) = value.and_then(|value| value.fingerprint.parse().ok()) {
-            self.marks.insert(id, fingerprint);
-        }
+        let Some(value) = serde_json::from_slice::<Value>(value).ok() else { return };
+        let Ok(fingerprint) = value.fingerprint.parse() else { return };
+        let mark = match (value.redriven_at, value.discarded_at) {
+            (_, Some(at)) => Mark::Discarded(self.discarded(&at, &value.reason.unwrap_or_default())),
+            (Some(_), None) => Mark::Redriven,
+            (None, None) => return,
+        };
+        self.marks.insert(id, (fingerprint, mark));
     }
 
-    /// Whether this letter has been redriven.
+    fn discarded(&mut self, at: &str, reason: &str) -> Discarded {
+        let is_same = |last: &&Discarded| *last.at == *at && *last.reason == *reason;
+        let discarded = match self.last.as_ref().filter(is_same) {
+            Some(last) => last.clone(),
+            None => Discarded { at: at.into(), reason: reason.into() },
+        };
+        self.last = Some(discarded.clone());
+        discarded
+    }
+
+    /// What became of this letter; none: it is open.
     #[must_use]
-    pub fn has(&self, letter: &Letter) -> bool {
+    pub fn of_letter(&self, letter: &Letter) -> Option<&Mark> {
         // Most letters have none, and a fingerprint is over all of a letter.
-        self.marks.get(&letter.id).is_some_and(|mark| *mark == letter.fingerprint())
+        let (fingerprint, mark) = self.marks.get(&letter.id)?;
+        (*fingerprint == letter.fingerprint()).then_some(mark)
     }
 
     /// Marks of letters that `is_gone` knows to be gone, in order.
@@ -115,17 +177,28 @@ mod tests {
         let mark = mark("letters", &found, "orders", "2026-11-21T20:00:00Z", 1);
         assert_eq!(mark.key.as_deref(), Some(&b"letters/0/12"[..]));
         let mut marks = Marks::of("letters");
-        assert!(!marks.has(&found));
+        assert_eq!(marks.of_letter(&found), None);
         marks.take(&mark);
-        assert!(marks.has(&found));
+        assert_eq!(marks.of_letter(&found), Some(&Mark::Redriven));
         // The topic was deleted and made again, and has another letter there.
-        assert!(!marks.has(&letter(&[("a", "2")], Some("v"))));
+        assert_eq!(marks.of_letter(&letter(&[("a", "2")], Some("v"))), None);
         let mut others = Marks::of("letter");
         others.take(&mark);
-        assert!(!others.has(&found));
+        assert_eq!(others.of_letter(&found), None);
         assert_eq!(marks.stale(|id| id.offset < 13), [found.id]);
         marks.take(&unmark("letters", found.id, 2));
-        assert!(!marks.has(&found) && marks.stale(|_| true).is_empty());
+        assert!(marks.of_letter(&found).is_none() && marks.stale(|_| true).is_empty());
+    }
+
+    #[test]
+    fn a_discarded_letter_says_when_and_why_until_it_is_redriven() {
+        let found = letter(&[("a", "1")], Some("v"));
+        let discarded = Discarded { at: "2026-11-29T20:00:00Z".into(), reason: "a test's".into() };
+        let mut marks = Marks::of("letters");
+        marks.take(&discard("letters", &found, &discarded, 1));
+        assert_eq!(marks.of_letter(&found), Some(&Mark::Discarded(discarded)));
+        marks.take(&mark("letters", &found, "orders", "2026-11-29T21:00:00Z", 2));
+        assert_eq!(marks.of_letter(&found), Some(&Mark::Redriven));
     }
 
     #[test]
@@ -144,6 +217,6 @@ mod tests {
         }
         record.key = None;
         marks.take(&record);
-        assert!(!marks.has(&found));
+        assert_eq!(marks.of_letter(&found), None);
     }
 }

@@ -11,12 +11,11 @@ use crate::contracts::topic_name::is_legal;
 use crate::contracts::topic_settings;
 use crate::relay::boundary::{Format, OwnedRecord, Refusal, RefusalCode, TopicSettings};
 use crate::relay::data_schema;
+use crate::relay::destination::Destinations;
 use crate::relay::encode::names;
 use crate::schema::{Schema, SchemaFault};
-use crate::sink::POSITIONS_TOPIC;
 
 use super::letter::{Letter, Named, Style};
-use super::marks::REDRIVEN_TOPIC;
 
 /// A registered schema version, as far as redriving needs it.
 #[derive(Debug)]
@@ -115,7 +114,7 @@ impl Stay {
 ///
 /// # Errors
 /// Why it stays.
-pub fn mend(letter: &Letter, dead_letter_topic: &str, versions: &[Version]) -> Result<Mended, Stay> {
+pub fn mend(letter: &Letter, destinations: &Destinations, versions: &[Version]) -> Result<Mended, Stay> {
     let Some(code) = letter.code() else {
         return Err(Stay::NotALetter(
             "no relay has written it: it has no outbox-error header with a code of walpost's",
@@ -123,6 +122,9 @@ pub fn mend(letter: &Letter, dead_letter_topic: &str, versions: &[Version]) -> R
     };
     if !letter.is_text {
         return Err(Stay::NotALetter("no relay has written it: a header's name is not UTF-8"));
+    }
+    if letter.relay().is_none() {
+        return Err(Stay::NotALetter("no relay has written it: it has no outbox-relay header"));
     }
     if let Some(bytes) = letter.omitted() {
         return Err(Stay::ValueOmitted { bytes: bytes.to_owned() });
@@ -142,11 +144,11 @@ pub fn mend(letter: &Letter, dead_letter_topic: &str, versions: &[Version]) -> R
                 "its headers do not say which schema version it is to be checked against; emit the event again";
             return Err(Stay::refused(code, detail));
         }
-        let topic = check_topic(topic, dead_letter_topic)?;
+        let topic = check_topic(topic, destinations)?;
         return Ok(Mended { record: record(letter, topic, None), settings: TopicSettings::default(), version: None });
     };
     let version = choose(letter, &named, topic, versions)?;
-    let topic = check_topic(topic.or(version.topic.as_deref()), dead_letter_topic)?;
+    let topic = check_topic(topic.or(version.topic.as_deref()), destinations)?;
     let record = record(letter, topic, Some(version));
     Ok(Mended { record, settings: version.settings.clone(), version: Some(version.id()) })
 }
@@ -208,8 +210,8 @@ fn takes(version: &Version, letter: &Letter, topic: Option<&str>) -> Result<(), 
     Ok(())
 }
 
-/// A letter says itself where it goes, so that must not be where walpost keeps what it knows.
-fn check_topic<'a>(topic: Option<&'a str>, dead_letter_topic: &str) -> Result<&'a str, Stay> {
+/// A letter says itself where it goes, as its row did, so it is held to what rows are.
+fn check_topic<'a>(topic: Option<&'a str>, destinations: &Destinations) -> Result<&'a str, Stay> {
     let Some(topic) = topic else {
         return Err(Stay::refused(RefusalCode::NoTopic, "neither the row nor its schema version names a topic"));
     };
@@ -220,21 +222,24 @@ fn check_topic<'a>(topic: Option<&'a str>, dead_letter_topic: &str) -> Result<&'
         );
         return Err(Stay::refused(RefusalCode::UnknownTopic, detail));
     }
-    if [dead_letter_topic, POSITIONS_TOPIC, REDRIVEN_TOPIC].contains(&topic) {
-        return Err(Stay::NotALetter("no relay has written it: its outbox-topic is one that walpost keeps for itself"));
+    match destinations.check(topic) {
+        Ok(()) => Ok(topic),
+        Err(forbidden) => Err(Stay::refused(RefusalCode::NotAuthorized, forbidden.reason(topic))),
     }
-    Ok(topic)
 }
 
 /// The record: everything as it came, without what made a dead letter of it, and with what the contract adds now.
 fn record(letter: &Letter, topic: &str, version: Option<&Version>) -> OwnedRecord {
     let mut headers = letter.record.headers.clone();
-    let own = letter.own_headers();
     for name in [names::ERROR, names::ERROR_DETAIL, names::TOPIC] {
         if let Some(last) = headers.iter().rposition(|(found, _)| found == name) {
             headers.remove(last);
         }
     }
+    // Only a letter of a relay that let rows have it can have this one: it is redriven now.
+    headers.retain(|(found, _)| found != names::REDRIVEN);
+    // Counted only now: whoever wrote the letter may have put what was just removed anywhere.
+    let own = headers.iter().position(|(name, _)| name == names::POSITION).unwrap_or(0);
     if let Some(version) = version {
         match letter.style() {
             Style::CloudEvents => {

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::super::letter::tests::letter;
 use super::*;
 use crate::relay::data_schema::DEFAULT_BASE;
+use crate::relay::destination::TopicPattern;
 
 fn version(version: &str, ordinal: i32, topic: Option<&str>, schema: Option<Value>) -> Version {
     let registered = Registered {
@@ -48,6 +49,10 @@ fn refused<'a>(code: &'a str, topic: &'a str, value: Option<&str>) -> Letter {
     letter(&headers, value)
 }
 
+fn destinations() -> Destinations {
+    Destinations::new("letters", &[TopicPattern::parse("*").expect("a pattern")])
+}
+
 fn headers(record: &OwnedRecord) -> Vec<(&str, &str)> {
     let text =
         |value: &'_ Option<Vec<u8>>| std::str::from_utf8(value.as_deref().expect("a value")).expect("text").to_owned();
@@ -55,14 +60,14 @@ fn headers(record: &OwnedRecord) -> Vec<(&str, &str)> {
 }
 
 fn stays(letter: &Letter, versions: &[Version]) -> (&'static str, String) {
-    let stay = mend(letter, "letters", versions).expect_err("it stays");
+    let stay = mend(letter, &destinations(), versions).expect_err("it stays");
     (stay.code(), stay.detail())
 }
 
 #[test]
 fn what_was_not_registered_goes_out_as_the_relay_would_have_sent_it() {
     let found = refused("unknown_schema", "", Some("1"));
-    let mended = mend(&found, "letters", &[version("2", 1, Some("orders"), None)]).expect("it is mended");
+    let mended = mend(&found, &destinations(), &[version("2", 1, Some("orders"), None)]).expect("it is mended");
     assert_eq!(mended.record.topic, "orders");
     assert_eq!(mended.version.as_deref(), Some("order.placed/2"));
     assert_eq!(mended.settings.partitions, Some(3));
@@ -90,15 +95,18 @@ fn case_42_a_letter_of_a_relay_with_another_schema_base_is_redriven_as_one_of_th
     let mut found = refused("unknown_schema", "", Some("1"));
     let foreign = ("ce_dataschema".to_owned(), Some(b"https://schemas.example.com/order.placed/2".to_vec()));
     found.record.headers[4] = foreign;
-    let mended = mend(&found, "letters", &[version("2", 1, Some("orders"), None)]).expect("it is mended");
+    let mended = mend(&found, &destinations(), &[version("2", 1, Some("orders"), None)]).expect("it is mended");
     assert_eq!(mended.version.as_deref(), Some("order.placed/2"));
     assert!(headers(&mended.record).contains(&("ce_dataschema", "urn:walpost:schema:order.placed/2")));
 }
 
 #[test]
 fn the_topic_of_the_row_goes_before_that_of_the_contract() {
-    let mended =
-        mend(&refused("unknown_schema", "of-row", Some("1")), "letters", &[version("2", 1, Some("orders"), None)]);
+    let mended = mend(
+        &refused("unknown_schema", "of-row", Some("1")),
+        &destinations(),
+        &[version("2", 1, Some("orders"), None)],
+    );
     assert_eq!(mended.expect("it is mended").record.topic, "of-row");
 }
 
@@ -106,7 +114,8 @@ fn the_topic_of_the_row_goes_before_that_of_the_contract() {
 fn a_later_version_that_takes_the_payload_stands_in_for_one_that_does_not() {
     let text = || Some(json!({"type": "string"}));
     let versions = [version("2", 1, Some("orders"), text()), version("3", 2, Some("orders.v3"), number())];
-    let mended = mend(&refused("contract_violation", "orders", Some("1")), "letters", &versions).expect("it is mended");
+    let mended =
+        mend(&refused("contract_violation", "orders", Some("1")), &destinations(), &versions).expect("it is mended");
     assert_eq!((mended.record.topic.as_str(), mended.version.as_deref()), ("orders", Some("order.placed/3")));
     assert!(headers(&mended.record).contains(&("ce_dataschema", "urn:walpost:schema:order.placed/3")));
     let (code, detail) = stays(&refused("contract_violation", "orders", Some("[]")), &versions);
@@ -130,14 +139,15 @@ fn what_says_nothing_about_the_payload_does_not_stand_in_nor_does_an_older_versi
     let unknown = refused("unknown_schema", "", Some("1"));
     assert_eq!(stays(&unknown, &[version("1", 1, Some("orders"), None)]).0, "unknown_schema");
     assert_eq!(stays(&unknown, &[]).0, "unknown_schema");
-    let mended = mend(&unknown, "letters", &[version("1", 1, Some("orders"), number())]).expect("its schema takes it");
+    let mended =
+        mend(&unknown, &destinations(), &[version("1", 1, Some("orders"), number())]).expect("its schema takes it");
     assert_eq!(mended.version.as_deref(), Some("order.placed/1"));
 }
 
 #[test]
 fn a_tombstone_keeps_to_every_schema_and_an_empty_payload_to_none() {
     let versions = [version("2", 1, Some("orders"), number())];
-    assert!(mend(&refused("no_topic", "", None), "letters", &versions).is_ok());
+    assert!(mend(&refused("no_topic", "", None), &destinations(), &versions).is_ok());
     assert_eq!(stays(&refused("no_topic", "", Some("")), &versions).0, "contract_violation");
 }
 
@@ -155,11 +165,15 @@ fn without_a_topic_there_is_nowhere_to_go() {
 }
 
 #[test]
-fn walposts_own_topics_and_what_is_no_topic_are_refused() {
-    for topic in ["letters", "walpost.positions", "walpost.redriven"] {
+fn case_39_reserved_topics_and_what_is_no_topic_are_refused() {
+    for topic in ["letters", "walpost.positions", "walpost.redriven", "__consumer_offsets"] {
         let stay = stays(&refused("too_large", topic, Some("1")), &[version("2", 1, None, None)]);
-        assert_eq!(stay.0, "not_a_dead_letter", "{topic}");
+        assert_eq!(stay.0, "not_authorized", "{topic}");
     }
+    let only = Destinations::new("letters", &[TopicPattern::parse("orders*").expect("a pattern")]);
+    let stay =
+        mend(&refused("too_large", "payments", Some("1")), &only, &[version("2", 1, None, None)]).expect_err("stays");
+    assert!(stay.code() == "not_authorized" && stay.detail().contains("[relay] topics"), "{stay:?}");
     let long = "x".repeat(1_000_000);
     for topic in ["a b", "..", &long] {
         let (code, detail) = stays(&refused("too_large", topic, Some("1")), &[version("2", 1, None, None)]);
@@ -168,10 +182,39 @@ fn walposts_own_topics_and_what_is_no_topic_are_refused() {
 }
 
 #[test]
+fn case_39_headers_of_a_forged_letter_may_stand_anywhere() {
+    let forged = [
+        ("ce_specversion", "1.0"),
+        ("ce_type", "order.placed"),
+        ("outbox-error", "too_large"),
+        ("outbox-error-detail", "why"),
+        ("outbox-topic", "orders"),
+        ("outbox-redriven", "0/1"),
+        ("outbox-position", "0/1/1"),
+        ("outbox-relay", "w"),
+    ];
+    let versions = [version("2", 1, Some("orders"), number())];
+    let mended = mend(&letter(&forged, Some("1")), &destinations(), &versions).expect("its contract takes it");
+    assert_eq!(
+        headers(&mended.record),
+        [
+            ("ce_specversion", "1.0"),
+            ("ce_type", "order.placed"),
+            ("ce_dataschema", "urn:walpost:schema:order.placed/2"),
+            ("content-type", "application/json"),
+            ("outbox-position", "0/1/1"),
+            ("outbox-relay", "w"),
+        ]
+    );
+}
+
+#[test]
 fn what_can_never_be_redriven_says_so() {
     let versions = [version("2", 1, Some("orders"), None)];
     assert_eq!(stays(&letter(&[], Some("1")), &versions).0, "not_a_dead_letter");
     assert_eq!(stays(&letter(&[("outbox-error", "no_topic")], Some("1")), &versions).0, "not_a_dead_letter");
+    let of_nobody = [("outbox-error", "no_topic"), ("outbox-topic", "orders")];
+    assert_eq!(stays(&letter(&of_nobody, Some("1")), &versions).0, "not_a_dead_letter");
     assert_eq!(stays(&refused("undecodable", "orders", Some("1")), &versions).0, "undecodable");
     let mut omitted = refused("too_large", "orders", None);
     omitted.record.headers.push(("outbox-value-omitted".to_owned(), Some(b"5000000".to_vec())));
@@ -185,10 +228,11 @@ fn what_can_never_be_redriven_says_so() {
 #[test]
 fn without_a_contract_only_what_needs_no_check_goes_out() {
     let bare = |code| {
-        letter(&[("id", "7"), ("outbox-position", "0/1/1"), ("outbox-error", code), ("outbox-topic", "t")], None)
+        let own = [("id", "7"), ("outbox-position", "0/1/1"), ("outbox-relay", "w"), ("outbox-redriven", "forged")];
+        letter(&[&own[..], &[("outbox-error", code), ("outbox-topic", "t")]].concat(), None)
     };
-    let mended = mend(&bare("unknown_topic"), "letters", &[]).expect("nothing is to be checked");
-    assert_eq!(headers(&mended.record), [("id", "7"), ("outbox-position", "0/1/1")]);
+    let mended = mend(&bare("unknown_topic"), &destinations(), &[]).expect("nothing is to be checked");
+    assert_eq!(headers(&mended.record), [("id", "7"), ("outbox-position", "0/1/1"), ("outbox-relay", "w")]);
     assert_eq!(stays(&bare("unknown_schema"), &[]).0, "unknown_schema");
     assert_eq!(stays(&bare("contract_violation"), &[]).0, "contract_violation");
 }
@@ -200,13 +244,20 @@ fn plain_headers_name_the_version_too() {
         ("schema", "order.placed"),
         ("schema-version", "2"),
         ("outbox-position", "0/1/1"),
+        ("outbox-relay", "w"),
         ("outbox-error", "unknown_schema"),
         ("outbox-topic", ""),
     ];
-    let mended = mend(&letter(&plain, Some("1")), "letters", &[version("3", 1, Some("orders"), number())]);
+    let mended = mend(&letter(&plain, Some("1")), &destinations(), &[version("3", 1, Some("orders"), number())]);
     let record = mended.expect("the latest takes it").record;
     assert_eq!(
         headers(&record),
-        [("id", "7"), ("schema", "order.placed"), ("schema-version", "3"), ("outbox-position", "0/1/1")]
+        [
+            ("id", "7"),
+            ("schema", "order.placed"),
+            ("schema-version", "3"),
+            ("outbox-position", "0/1/1"),
+            ("outbox-relay", "w")
+        ]
     );
 }

@@ -1,4 +1,4 @@
-//! Dead letters as a tool: what was refused and why, and publishing it again after the fix.
+//! Dead letters as a tool: what was refused and why, publishing it again after the fix, and discarding it for good.
 //!
 //! ```text
 //! dead-letter topic --reader--> letter --selection--> mend: by the contracts as they are now --> record + mark
@@ -9,17 +9,24 @@
 //! - [`letter`]: what is found in the topic, and what its headers say; pure, and ready for what anybody wrote there
 //! - [`selection`]: which letters are meant; pure
 //! - [`mend`](mod@mend): what a letter becomes, or why it stays; pure
-//! - [`marks`]: which letters were redriven; pure
+//! - [`marks`]: which letters were redriven or discarded; pure
 //! - [`listing`]: the newest in a line each; pure
 //! - [`shelf`]: reading letters and marks from Kafka
 //! - [`registry`]: schema versions, as Postgres has them now
+//! - `writing`: one command at a time writes marks
 //! - [`redrive`](mod@redrive): publishes; [`outcome`] says what became of each
+//! - [`discard`](mod@discard): marks those that are never to be published
+//!
+//! # Whose letters
+//!
+//! Several relays may share a dead-letter topic. A letter is its relay's, by the header `outbox-relay`: the commands pass over those of
+//! others, which are to be checked by another database's contracts.
 //!
 //! # Once for each letter
 //!
 //! A letter stays in its topic, which nobody can take it out of; that it was redriven is a record in the compacted topic
 //! `walpost.redriven`, under the key `<dead-letter topic>/<partition>/<offset>`, in the same Kafka transaction as the redriven record. All
-//! redrives of one dead-letter topic have one transactional id, `walpost-redrive.<dead-letter topic>`: who takes it fences the one who
+//! redrives and discards of one dead-letter topic have one transactional id, `walpost-redrive.<dead-letter topic>`: who takes it fences the one who
 //! has it and ends what he left open, and reads the marks after that, so a reader of committed records sees each letter once whatever
 //! dies and however many run. A mark holds a hash over its letter, so those of a topic that was deleted and made again mean
 //! nothing. This is so whether the relay delivers at least once or exactly once, and while it runs: it knows nothing of it.
@@ -37,11 +44,15 @@ pub mod listing;
 pub mod shelf;
 pub mod registry;
 pub mod outcome;
+mod writing;
 pub mod redrive;
+pub mod discard;
 
+pub use discard::{DiscardOutcome, Discarding};
 pub use letter::{Letter, LetterId};
 pub use listing::{Listing, Summary};
+pub use marks::Mark;
 pub use outcome::Outcome;
 pub use redrive::{RedriveError, Redriving};
-pub use selection::Selection;
+pub use selection::{Others, Selection};
 pub use shelf::{Shelf, ShelfError};

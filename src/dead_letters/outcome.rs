@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::letter::LetterId;
 use super::mend::Stay;
+use super::selection::Others;
 
 /// Letters that are listed in an outcome, of each kind; the counts are of all.
 const LISTED: usize = 1_000;
@@ -21,8 +22,12 @@ pub struct Outcome {
     pub staying_letters: Vec<Staying>,
     /// How many had been redriven before.
     pub before: u64,
+    /// How many had been discarded before.
+    pub discarded_before: u64,
     /// Letters that were named and are not there.
     pub missing: BTreeSet<LetterId>,
+    /// Letters of other relays, which were passed over.
+    pub others: Others,
 }
 
 /// A letter that was redriven.

@@ -1,32 +1,29 @@
 //! Publishes dead letters again, each once. See the module's page for why once.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-
-use tokio::sync::mpsc;
+use std::time::Duration;
 
 use super::letter::{Letter, LetterId};
-use super::marks::{self, Marks, REDRIVEN_TOPIC};
+use super::marks::{self, Mark, Marks, REDRIVEN_TOPIC};
 use super::mend::{Mended, Stay, mend};
 use super::outcome::{Outcome, Redriven, Staying};
 use super::registry::Registry;
 use super::selection::Selection;
 use super::shelf::{Shelf, ShelfError, distance};
+use super::writing::{self, Reading, on_shelf};
 use crate::contracts::registered::RegistryError;
-use crate::relay::boundary::{OwnedRecord, Refusal, RefusalCode, Timestamp, Topic};
+use crate::relay::boundary::{OwnedRecord, Refusal, RefusalCode, Topic};
+use crate::relay::destination::Destinations;
 use crate::relay::encode::{names, rfc3339, size_in_batch};
 use crate::sink::{Batch, BatchError, BatchWriter, ProducerOptions, Span, Topics, TopicsError};
 
 /// Most letters, and about how many bytes of them, in one transaction.
 const BATCH_LETTERS: usize = 250;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Letters that are read ahead.
-const AHEAD: usize = 16;
 /// How often a batch is tried that Kafka does not take for reasons of its own, and the wait in between.
-const TRIES: u32 = 3;
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const TRIES: u32 = 3;
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// What redriving needs.
 pub struct Redriving {
@@ -36,10 +33,14 @@ pub struct Redriving {
     pub topics: Topics,
     /// The dead-letter topic.
     pub dead_letter_topic: String,
+    /// The topics that records may go to.
+    pub destinations: Destinations,
     /// Whether a missing topic may be made.
     pub create_topics: bool,
     /// The contracts.
     pub registry: Registry,
+    /// Whether letters that were discarded are published all the same.
+    pub takes_discarded: bool,
     /// Publishes nothing.
     pub is_dry_run: bool,
 }
@@ -58,26 +59,26 @@ pub enum RedriveError {
     Topics(#[from] TopicsError),
     /// Marks can't be kept.
     #[error(
-        "redriving needs the topic {REDRIVEN_TOPIC}: {}; create it with cleanup.policy=compact and one partition, or allow this client to create, describe, read and write it",
+        "marking dead letters needs the topic {REDRIVEN_TOPIC}: {}; create it with cleanup.policy=compact and one partition, or allow this client to create, describe, read and write it",
         .0.detail
     )]
     NoMarks(Refusal),
     /// Kafka does not take what is written, for reasons of its own.
     #[error(
-        "Kafka aborted {TRIES} transactions one after the other: {reason}; {redriven} letters were redriven before"
+        "Kafka aborted {TRIES} transactions one after the other: {reason}; {redriven} dead letters were done before"
     )]
     Aborted {
         /// Kafka's reason.
         reason: String,
-        /// How many were redriven before.
+        /// How many were redriven or discarded before.
         redriven: u64,
     },
     /// Nothing more can be written.
-    #[error("redriving ended after {redriven} letters")]
+    #[error("the command ended after {redriven} dead letters")]
     Batch {
         /// Why.
         source: BatchError,
-        /// How many were redriven before.
+        /// How many were redriven or discarded before.
         redriven: u64,
     },
 }
@@ -125,27 +126,19 @@ pub async fn redrive(
     let marks = if run.setup.is_dry_run {
         on_shelf(&shelf, Shelf::marks).await?
     } else {
-        run.open().await?;
+        let Redriving { topics, create_topics, options, dead_letter_topic, .. } = &run.setup;
+        run.writer = Some(writing::open(topics, *create_topics, options, dead_letter_topic).await?);
         // Only now nobody else adds to them.
         on_shelf(&shelf, Shelf::all_marks).await?
     };
     let has_all = selection.ids.is_empty();
-    let (sender, mut letters) = mpsc::channel(AHEAD);
-    let reading = {
-        let (shelf, spans) = (Arc::clone(&shelf), spans.clone());
-        tokio::task::spawn_blocking(move || {
-            shelf.letters(&spans, &selection, &mut |passed| progress(passed, total), &mut |letter| match sender
-                .blocking_send(letter)
-            {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            })
-        })
-    };
-    while let Some(letter) = letters.recv().await {
+    let mut reading = Reading::begin(&shelf, spans.clone(), selection, total, progress);
+    while let Some(letter) = reading.letters.recv().await {
         run.handle(letter, &marks).await?;
     }
-    reading.await.expect("reading letters does not panic")?;
+    let others = reading.end().await?;
+    run.outcome.missing.retain(|id| !others.named.contains(id));
+    run.outcome.others = others;
     run.flush().await?;
     if has_all {
         run.forget(&marks, &spans).await?;
@@ -153,36 +146,19 @@ pub async fn redrive(
     Ok(run.outcome)
 }
 
-async fn on_shelf<T: Send + 'static>(
-    shelf: &Arc<Shelf>,
-    read: impl FnOnce(&Shelf) -> Result<T, ShelfError> + Send + 'static,
-) -> Result<T, ShelfError> {
-    let shelf = Arc::clone(shelf);
-    tokio::task::spawn_blocking(move || read(&shelf)).await.expect("reading a topic does not panic")
-}
-
 impl Run {
-    /// Takes the transactional id, which every redrive of this dead-letter topic does.
-    async fn open(&mut self) -> Result<(), RedriveError> {
-        let Redriving { topics, create_topics, options, dead_letter_topic, .. } = &self.setup;
-        let marks = topics.ensure(REDRIVEN_TOPIC, &marks::topic_settings(), *create_topics).await?;
-        marks.map_err(RedriveError::NoMarks)?;
-        if topics.facts(REDRIVEN_TOPIC).is_some_and(|facts| facts.is_compacted == Some(false)) {
-            tracing::warn!(
-                topic = REDRIVEN_TOPIC,
-                "the topic's cleanup.policy is not compact: marks may expire in it, and their letters be redriven twice"
-            );
-        }
-        let writer = BatchWriter::open(options.clone(), format!("walpost-redrive.{dead_letter_topic}")).await;
-        self.writer = Some(writer.map_err(|source| RedriveError::Batch { source, redriven: 0 })?);
-        Ok(())
-    }
-
     async fn handle(&mut self, letter: Letter, marks: &Marks) -> Result<(), RedriveError> {
         self.outcome.missing.remove(&letter.id);
-        if marks.has(&letter) {
-            self.outcome.before += 1;
-            return Ok(());
+        match marks.of_letter(&letter) {
+            Some(Mark::Redriven) => {
+                self.outcome.before += 1;
+                return Ok(());
+            }
+            Some(Mark::Discarded(_)) if !self.setup.takes_discarded => {
+                self.outcome.discarded_before += 1;
+                return Ok(());
+            }
+            Some(Mark::Discarded(_)) | None => {}
         }
         match self.prepare(&letter).await? {
             Ok(item) if self.setup.is_dry_run => self.outcome.redriven(item.redriven),
@@ -206,12 +182,11 @@ impl Run {
             Some(named) => self.setup.registry.versions(&named.name).await?,
             None => &[],
         };
-        let Mended { mut record, settings, version } = match mend(letter, &self.setup.dead_letter_topic, versions) {
+        let Mended { mut record, settings, version } = match mend(letter, &self.setup.destinations, versions) {
             Ok(mended) => mended,
             Err(stay) => return Ok(Err(stay)),
         };
-        let micros = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
-        let now = Timestamp(i64::try_from(micros).unwrap_or(i64::MAX));
+        let now = writing::now();
         let at = rfc3339(now);
         record.headers.push((names::REDRIVEN.to_owned(), Some(format!("{} {at}", letter.id).into_bytes())));
         if record.timestamp_millis < 0 {
@@ -346,8 +321,7 @@ impl Run {
             return Ok(());
         }
         let is_gone = |id: LetterId| spans.iter().any(|span| span.partition == id.partition && id.offset < span.start);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let now = writing::now().millis();
         let topic = self.setup.dead_letter_topic.clone();
         for stale in marks.stale(is_gone).chunks(BATCH_LETTERS) {
             // What is not taken away now is by the next run.

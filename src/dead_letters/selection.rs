@@ -1,6 +1,6 @@
 //! Which dead letters are meant. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::letter::{Letter, LetterId};
 use crate::relay::boundary::RefusalCode;
@@ -11,6 +11,8 @@ use crate::sink::Span;
 pub struct Selection {
     /// These letters; none named: any.
     pub ids: BTreeSet<LetterId>,
+    /// The relay that wrote them; none: any. A record that no relay wrote is of every relay's.
+    pub relay: Option<String>,
     /// The schema's name, or `name/version`.
     pub contract: Option<String>,
     /// Why it is a dead letter.
@@ -21,8 +23,41 @@ pub struct Selection {
     pub until: Option<i64>,
 }
 
+/// Names of relays that are counted apart, and the longest, in characters: anybody may have written them.
+const RELAYS: usize = 100;
+const NAME_CHARS: usize = 128;
+
+/// Letters that would be meant if they were not of other relays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Others {
+    /// How many.
+    pub letters: u64,
+    /// How many by the relay.
+    pub relays: BTreeMap<String, u64>,
+    /// Those that were named by their id.
+    pub named: BTreeSet<LetterId>,
+}
+
+impl Others {
+    pub(super) fn count(&mut self, relay: &str, named: Option<LetterId>) {
+        self.letters += 1;
+        self.named.extend(named);
+        let name: String = relay.chars().take(NAME_CHARS).collect();
+        if self.relays.len() < RELAYS || self.relays.contains_key(&name) {
+            *self.relays.entry(name).or_default() += 1;
+        }
+    }
+}
+
 impl Selection {
-    /// Whether a letter is meant.
+    /// The relay whose letter this is, if it is another one than the wanted.
+    #[must_use]
+    pub fn other_relay<'a>(&self, letter: &'a Letter) -> Option<&'a str> {
+        let wanted = self.relay.as_deref()?;
+        letter.relay().filter(|relay| *relay != wanted)
+    }
+
+    /// Whether a letter is meant, whichever relay's it is.
     #[must_use]
     pub fn takes(&self, letter: &Letter) -> bool {
         let is_contract = |wanted: &String| {
@@ -81,6 +116,27 @@ mod tests {
         );
         let at = |offset| Selection { ids: [LetterId { partition: 0, offset }].into(), ..all.clone() };
         assert!(at(12).takes(&found) && !at(13).takes(&found));
+    }
+
+    #[test]
+    fn case_39_a_letter_of_another_relay_is_told_from_ones_own_and_from_what_no_relay_wrote() {
+        let of = |relay: Option<&str>| match relay {
+            Some(relay) => {
+                letter(&[("outbox-position", "0/1/1"), ("outbox-relay", relay), ("outbox-relay", "forged")], None)
+            }
+            None => letter(&[], None),
+        };
+        let own = Selection { relay: Some("shop".to_owned()), ..Selection::default() };
+        assert_eq!(own.other_relay(&of(Some("shop"))), None);
+        assert_eq!(own.other_relay(&of(Some("billing"))), Some("billing"));
+        assert_eq!(own.other_relay(&of(None)), None);
+        assert_eq!(Selection::default().other_relay(&of(Some("billing"))), None);
+        let mut others = Others::default();
+        for number in 0..RELAYS + 10 {
+            others.count(&format!("r{number}"), None);
+            others.count("r0", None);
+        }
+        assert_eq!((others.letters, others.relays.len(), others.relays["r0"]), (220, RELAYS, 111));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::letter::Letter;
 use super::marks::{Marks, REDRIVEN_TOPIC};
-use super::selection::Selection;
+use super::selection::{Others, Selection};
 use crate::sink::{Isolation, ProducerOptions, ReadingError, SinkError, Span, TopicReader};
 
 /// How long a transaction of another redrive may hide marks: longer than Kafka leaves a dead one's open.
@@ -59,8 +59,8 @@ impl Shelf {
         Ok(self.committed.spans(&self.topic)?.unwrap_or_default())
     }
 
-    /// Hands over every letter of these spans that is meant, by partition and offset, until `each` has enough. `passed` is told how many
-    /// offsets are behind.
+    /// Hands over every letter of these spans that is meant, by partition and offset, until `each` has enough, and counts those of other
+    /// relays. `passed` is told how many offsets are behind.
     ///
     /// # Errors
     /// [`ShelfError`].
@@ -70,19 +70,24 @@ impl Shelf {
         selection: &Selection,
         passed: &mut dyn FnMut(u64),
         each: &mut dyn FnMut(Letter) -> ControlFlow<()>,
-    ) -> Result<(), ShelfError> {
-        let mut before = 0;
+    ) -> Result<Others, ShelfError> {
+        let (mut before, mut others) = (0, Others::default());
         for span in spans {
             let narrowed = selection.narrow(*span);
             let mut has_enough = false;
             self.committed.read(&self.topic, narrowed, &mut |found| {
                 passed(before + distance(span.start, found.offset) + 1);
                 let letter = Letter::from(found);
-                if selection.takes(&letter) && each(letter).is_break() {
-                    has_enough = true;
-                    return ControlFlow::Break(());
+                if !selection.takes(&letter) {
+                    return ControlFlow::Continue(());
                 }
-                ControlFlow::Continue(())
+                if let Some(relay) = selection.other_relay(&letter) {
+                    others.count(relay, selection.ids.get(&letter.id).copied());
+                    return ControlFlow::Continue(());
+                }
+                let flow = each(letter);
+                has_enough = flow.is_break();
+                flow
             })?;
             before += distance(span.start, span.end);
             passed(before);
@@ -90,7 +95,7 @@ impl Shelf {
                 break;
             }
         }
-        Ok(())
+        Ok(others)
     }
 
     /// The marks that are committed now.

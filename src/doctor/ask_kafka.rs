@@ -15,10 +15,11 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::ask_postgres::Wanted;
 use super::authorized;
 use super::report::{Finding, failure, ok};
-use super::topics::{self, Creation, State, Topic, Use};
+use super::topics::{self, Creation, Retention, State, Topic, Use};
 use crate::config::{Config, Delivery};
 use crate::fault::{Fault, chain};
 use crate::relay::boundary::TopicSettings;
+use crate::relay::destination::dead_letter_settings;
 use crate::sink::{POSITIONS_TOPIC, SinkError};
 
 /// How long Kafka may take to answer for the first time, as at the relay's start.
@@ -56,9 +57,14 @@ pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
     let plural = if brokers == 1 { "broker" } else { "brokers" };
     let mut findings =
         vec![ok("kafka", format!("{servers}: {brokers} {plural}")), topics::compression(config.kafka.compression)];
+    let destinations = config.relay.destinations();
+    let (wanted, forbidden): (Wanted, Wanted) =
+        wanted.into_iter().partition(|(topic, _)| destinations.check(topic).is_ok());
+    findings
+        .extend(forbidden.keys().filter_map(|topic| Some(topics::forbidden(topic, destinations.check(topic).err()?))));
     let mut all: Vec<(String, Use, TopicSettings)> =
         wanted.into_iter().map(|(name, settings)| (name, Use::Events, settings)).collect();
-    all.push((letters.clone(), Use::DeadLetters, TopicSettings::default()));
+    all.push((letters.clone(), Use::DeadLetters, dead_letter_settings()));
     if config.kafka.delivery == Delivery::ExactlyOnce {
         let settings = TopicSettings { partitions: Some(1), ..TopicSettings::default() };
         all.push((POSITIONS_TOPIC.to_owned(), Use::Positions, settings));
@@ -129,6 +135,7 @@ fn present(metadata: &Metadata, name: &str) -> Option<Topic> {
         max_message_bytes: None,
         min_insync_replicas: None,
         is_compacted: None,
+        retention: Retention::default(),
         allowed: None,
     })
 }
@@ -144,6 +151,8 @@ async fn described(admin: &Admin, name: &str, mut topic: Topic) -> State {
     let value = |key| resource.get(key).and_then(|entry| entry.value.as_deref());
     topic.max_message_bytes = value("max.message.bytes").and_then(|value| value.parse().ok());
     topic.min_insync_replicas = value("min.insync.replicas").and_then(|value| value.parse().ok());
+    let limit = |key| value(key).and_then(|value| value.parse().ok()).filter(|limit: &i64| *limit >= 0);
+    topic.retention = Retention { millis: limit("retention.ms"), bytes: limit("retention.bytes") };
     topic.is_compacted =
         value("cleanup.policy").map(|policies| policies.split(',').any(|policy| policy.trim() == "compact"));
     State::Present(topic)

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::judge::bytes;
 use super::report::{Finding, failure, ok, warning};
+use crate::relay::destination::Forbidden;
 use crate::sink::Compression;
 
 /// How batches are compressed, and who can't read it.
@@ -108,6 +109,15 @@ pub enum Creation {
     Refused(String),
 }
 
+/// When a topic's records expire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// `retention.ms`; none: they do not.
+    pub millis: Option<i64>,
+    /// `retention.bytes` of a partition; none: they do not.
+    pub bytes: Option<i64>,
+}
+
 /// A topic that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
@@ -123,8 +133,29 @@ pub struct Topic {
     pub min_insync_replicas: Option<usize>,
     /// Whether `cleanup.policy` is or has compact; likewise.
     pub is_compacted: Option<bool>,
+    /// When records expire, as far as this client may see it.
+    pub retention: Retention,
     /// What this client may do, if Kafka says it.
     pub allowed: Option<BTreeSet<Operation>>,
+}
+
+/// A topic of a registered schema version to which the relay publishes no event.
+#[must_use]
+pub fn forbidden(name: &str, why: Forbidden) -> Finding {
+    let mend = match why {
+        Forbidden::NotListed => {
+            "add it to [relay] topics, or register a version with another topic and retire this one"
+        }
+        Forbidden::DeadLetters => {
+            "register a version with another topic and retire this one, or give [relay] another dead_letter_topic"
+        }
+        Forbidden::Internal | Forbidden::Own => "register a version with another topic and retire this one",
+    };
+    let reason = why.reason(name);
+    warning(
+        "topic",
+        format!("{reason}; a registered schema version names it, and its events become dead letters: {mend}"),
+    )
 }
 
 /// One topic.
@@ -165,7 +196,8 @@ pub fn topic(name: &str, of: Use, state: &State, servers: &str) -> Finding {
 const fn creation_options(of: Use) -> &'static str {
     match of {
         Use::Positions => " --partitions 1 --config cleanup.policy=compact",
-        Use::Events | Use::DeadLetters => "",
+        Use::DeadLetters => " --config retention.ms=-1",
+        Use::Events => "",
     }
 }
 
@@ -215,10 +247,36 @@ fn present(name: &str, of: Use, topic: &Topic, acl: &impl Fn(&str) -> String, se
             ),
         );
     }
+    if of == Use::DeadLetters
+        && let Some(expiry) = expiry(topic.retention)
+    {
+        return warning(
+            check,
+            format!(
+                "{name} keeps {expiry}, so dead letters are lost that nobody has redriven by then: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {name} --add-config retention.ms=-1,retention.bytes=-1`"
+            ),
+        );
+    }
     let size = topic.max_message_bytes.map(|limit| format!(", records up to {}", bytes(limit))).unwrap_or_default();
     let rights = if topic.allowed.is_some() { ", writable" } else { "" };
     let partitions = if topic.partitions == 1 { "partition" } else { "partitions" };
     ok(check, format!("{name}: {} {partitions}{size}{rights}", topic.partitions))
+}
+
+/// What a topic's retention leaves of its records; none: all of them.
+fn expiry(retention: Retention) -> Option<String> {
+    let age = retention.millis.map(|millis| format!("records for {} (retention.ms)", duration(millis)));
+    let size = retention.bytes.and_then(|limit| u64::try_from(limit).ok());
+    let size = size.map(|limit| format!("{} of a partition (retention.bytes)", bytes(limit)));
+    let both: Vec<String> = [age, size].into_iter().flatten().collect();
+    (!both.is_empty()).then(|| both.join(" and "))
+}
+
+fn duration(millis: i64) -> String {
+    match u64::try_from(millis).unwrap_or(0) / 1_000 {
+        seconds if seconds >= 2 * 86_400 => format!("{} days", seconds / 86_400),
+        seconds => indicatif::HumanDuration(std::time::Duration::from_secs(seconds)).to_string(),
+    }
 }
 
 /// How large records may be: by the topics of events, the dead-letter topic and the client.
@@ -266,6 +324,7 @@ mod tests {
             max_message_bytes: Some(1_000_000),
             min_insync_replicas: Some(1),
             is_compacted: Some(false),
+            retention: Retention::default(),
             allowed: Some([Operation::Read, Operation::Write].into()),
         }
     }
@@ -279,6 +338,15 @@ mod tests {
         assert_eq!(verdict(Use::Events, fit()), Ok);
         assert_eq!(verdict(Use::Events, Topic { is_compacted: Some(true), ..fit() }), Ok);
         assert_eq!(verdict(Use::DeadLetters, Topic { is_compacted: Some(true), ..fit() }), Warning);
+        let expires = Topic { retention: Retention { millis: Some(604_800_000), bytes: None }, ..fit() };
+        assert_eq!((verdict(Use::Events, expires.clone()), verdict(Use::DeadLetters, fit())), (Ok, Ok));
+        let told = topic("t", Use::DeadLetters, &State::Present(expires), "s:9092");
+        assert_eq!(told.verdict, Warning);
+        assert!(
+            told.what.contains("for 7 days (retention.ms)") && told.what.contains("retention.ms=-1"),
+            "{}",
+            told.what
+        );
         assert_eq!(verdict(Use::Positions, fit()), Warning);
         assert_eq!(verdict(Use::Positions, Topic { is_compacted: Some(true), ..fit() }), Ok);
         assert_eq!(verdict(Use::Positions, Topic { partitions: 2, ..fit() }), Failure);

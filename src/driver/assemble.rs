@@ -166,6 +166,7 @@ pub(super) fn settings(config: &Config, postgres: &ConnectOptions) -> Settings {
         relay: relay.name.clone(),
         on_rejected: relay.on_rejected,
         dead_letter_topic: relay.dead_letter_topic.as_str().to_owned(),
+        topics: relay.topics.clone(),
         max_in_flight: relay.max_in_flight * window(config),
         max_in_flight_bytes: relay.max_in_flight_bytes.saturating_mul(window(config)),
     }

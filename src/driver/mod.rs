@@ -227,6 +227,14 @@ impl<S: Sink + Send> Driver<S> {
                 }
             );
         }
+        while let Some(dropped) = self.core.poll_dropped_headers() {
+            tracing::warn!(
+                schema_version = dropped.schema_version.as_deref().unwrap_or_default(),
+                table = dropped.table,
+                headers = dropped.names.join(", "),
+                "row headers were dropped: the relay writes these itself, or they are repeated or null (logged once per schema version)"
+            );
+        }
         self.account.report(&self.core, &self.link, self.standing(idle), now);
         Ok(idle)
     }

@@ -181,7 +181,7 @@ pub enum RefusalCode {
     UnknownTopic,
     /// The record is larger than the topic takes.
     TooLarge,
-    /// Kafka does not let the relay write to the topic.
+    /// Kafka does not let the relay write to the topic, or events may not go there: it is reserved, or outside the allow-list.
     NotAuthorized,
     /// A column of the row can't be made into a part of a record.
     Undecodable,

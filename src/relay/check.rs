@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::OnRejected;
 use super::boundary::{ContractNumber, OnViolation, Record, Refusal, RefusalCode};
 use super::catalogue::{Catalogue, Contract, Wait};
+use super::destination::Destinations;
 use super::encode::{self, ContractHeaders, RowHeaders};
 use super::event::Event;
 use super::payload::Checks;
@@ -41,6 +42,11 @@ impl<'a> Known<'a> {
 
     pub(super) fn violation(&self) -> Option<&str> {
         self.violation.as_deref()
+    }
+
+    /// The registered schema version, as `<name>/<version>`.
+    pub(super) fn schema_version(&self) -> Option<String> {
+        self.contract.as_ref().map(|contract| contract.schema_version.id.to_string())
     }
 
     /// Whose service level the event counts for.
@@ -109,6 +115,7 @@ impl From<Wait> for Stop {
 pub(super) fn check(
     catalogue: &mut Catalogue,
     checks: &mut Checks,
+    destinations: &Destinations,
     on_rejected: OnRejected,
     event: &Event<'_>,
     known: &mut Known<'_>,
@@ -151,6 +158,9 @@ pub(super) fn check(
     if topic.len() > TOPIC_NAME_BYTES {
         let detail = format!("the topic's name is longer than {TOPIC_NAME_BYTES} bytes");
         return Err(refused(RefusalCode::UnknownTopic, detail));
+    }
+    if let Err(forbidden) = destinations.check(topic) {
+        return Err(refused(RefusalCode::NotAuthorized, forbidden.reason(topic)));
     }
     let settings = || known.contract.as_ref().map(|contract| contract.schema_version.topic_settings.clone());
     let topic = catalogue.topic(topic, || settings().unwrap_or_default(), now)?;

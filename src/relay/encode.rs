@@ -1,15 +1,12 @@
 //! An event becomes the headers of a record, and a refused one those of a dead letter.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use super::boundary::{Format, Header, OwnedRecord, Position, Record, Refusal, RefusalCode, Timestamp};
+use super::boundary::{Format, Header, OwnedRecord, Position, Record, Refusal, Timestamp};
 use super::event::Event;
 use super::inline::Inline;
+
+pub use super::row_headers::RowHeaders;
 
 /// Header names that walpost gives to records. Used by whoever reads them, too.
 pub mod names {
@@ -36,10 +33,10 @@ pub mod names {
     pub const VALUE_OMITTED: &str = "outbox-value-omitted";
     /// Where a redriven record was a dead letter, and when it was redriven.
     pub const REDRIVEN: &str = "outbox-redriven";
-}
 
-/// How many headers a row may bring. Each is looked for among the others, and costs an allocation in the client.
-const ROW_HEADERS_LIMIT: usize = 1_000;
+    /// What all of these begin with. A row's own header that does is left out: consumers act on them.
+    pub const RESERVED_PREFIX: &str = "outbox-";
+}
 
 /// What a header's value is cut to, in bytes, in a dead letter that is too large without its value.
 const CUT_HEADER_BYTES: usize = 1_024;
@@ -54,6 +51,52 @@ pub enum HeaderStyle {
     Plain,
     /// `id` and the placed columns, as the Debezium outbox event router has them.
     Debezium,
+}
+
+impl HeaderStyle {
+    /// The headers that the relay writes in this style besides those of [`names`]; `has_schema` says that the table's events name a
+    /// schema version. None of them can come from a row.
+    #[must_use]
+    pub const fn own(self, has_schema: bool) -> &'static [&'static str] {
+        match (self, has_schema) {
+            (Self::CloudEvents, true) => {
+                &["ce_specversion", "ce_id", "ce_source", "ce_time", "ce_type", "ce_dataschema", "content-type"]
+            }
+            (Self::CloudEvents, false) => &["ce_specversion", "ce_id", "ce_source", "ce_time"],
+            (Self::Plain, true) => &["id", "schema", "schema-version"],
+            (Self::Plain, false) | (Self::Debezium, _) => &["id"],
+        }
+    }
+}
+
+/// The headers of a record.
+#[derive(Debug)]
+pub struct Headers<'a> {
+    /// In the order in which they are to stand.
+    pub list: HeaderList<'a>,
+    /// How many of them, from the first, are the relay's own.
+    own: usize,
+    /// Whether headers of the row were left out.
+    pub has_dropped: bool,
+}
+
+impl<'a> Headers<'a> {
+    /// The names of the row's headers that were left out: reserved ones, those that the relay writes itself, repeated ones, and null attributes.
+    pub fn dropped(&self, event: &'a Event<'_>, row_headers: &'a RowHeaders<'_>) -> impl Iterator<Item = &'a str> {
+        let placed = event.placed.iter().map(|(name, _)| *name);
+        let names: Vec<&str> = placed.chain(row_headers.list.iter().map(|(name, _)| name.as_ref())).collect();
+        let own: Vec<&str> = self.list[..self.own].iter().map(|header| header.name).collect();
+        let is_dropped = move |place: usize, name: &str| {
+            let is_there = || self.list.iter().any(|header| header.name == name);
+            name.starts_with(names::RESERVED_PREFIX)
+                || own.contains(&name)
+                || names[..place].contains(&name)
+                || !is_there()
+        };
+        let placed = event.placed.iter().map(|(name, _)| *name);
+        let all = placed.chain(row_headers.list.iter().map(|(name, _)| name.as_ref())).enumerate();
+        all.filter(move |(place, name)| is_dropped(*place, name)).map(|(_, name)| name)
+    }
 }
 
 /// Headers on their way into a record; so many fit without an allocation.
@@ -92,14 +135,15 @@ impl Stamps {
 }
 
 impl Encoder {
-    /// The headers of an event's record. The relay's own win over headers of the same name in the row.
+    /// The headers of an event's record. The relay's own win over headers of the same name in the row, and a row has none with the
+    /// prefix of the relay's.
     pub fn headers<'a>(
         &'a self,
         event: &'a Event<'_>,
         row_headers: &'a RowHeaders<'_>,
         contract: ContractHeaders<'a>,
         stamps: &'a Stamps,
-    ) -> HeaderList<'a> {
+    ) -> Headers<'a> {
         let mut list = HeaderList::new();
         let mut push = |name, value: &'a [u8]| list.push(Header { name, value: Some(value) });
         match self.style {
@@ -139,16 +183,23 @@ impl Encoder {
         if let Some(violation) = contract.violation {
             push(names::VIOLATION, violation.as_bytes());
         }
+        if let Some(unparsed) = row_headers.unparsed {
+            push(names::HEADERS, unparsed);
+        }
+        let own = list.len();
         for (name, value) in &event.placed {
             self.push_new(&mut list, name, value.as_deref());
         }
-        for (name, value) in &row_headers.0 {
-            self.push_new(&mut list, name, value.as_deref());
+        for (name, value) in &row_headers.list {
+            if !name.starts_with(names::RESERVED_PREFIX) {
+                self.push_new(&mut list, name, value.as_deref());
+            }
         }
+        let has_dropped = list.len() < own + event.placed.len() + row_headers.list.len();
         if self.style == HeaderStyle::CloudEvents && contract.name.is_none() {
             set_type(&mut list, contract.topic);
         }
-        list
+        Headers { list, own, has_dropped }
     }
 
     /// A header from the row never takes the place of one that stands already. An attribute of CloudEvents that is null is one that is
@@ -185,74 +236,6 @@ pub struct ContractHeaders<'a> {
     pub violation: Option<&'a str>,
     /// Where the event goes, if that is known.
     pub topic: Option<&'a str>,
-}
-
-/// The row's own headers: a JSON object. Strings are taken as they are, null as a null header, anything else as JSON text.
-#[derive(Debug, Default)]
-pub struct RowHeaders<'a>(SmallVec<[RowHeader<'a>; 4]>);
-
-type RowHeader<'a> = (Cow<'a, str>, Option<Cow<'a, [u8]>>);
-
-impl<'a> RowHeaders<'a> {
-    /// Reads the object.
-    ///
-    /// # Errors
-    /// A refusal (`undecodable`) if it is no JSON object.
-    pub fn parse(json: Option<&'a [u8]>) -> Result<Self, Refusal> {
-        let Some(json) = json else { return Ok(Self::default()) };
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let parsed = (&mut deserializer).deserialize_map(RowHeadersVisitor).and_then(|headers| {
-            deserializer.end()?;
-            Ok(headers)
-        });
-        parsed.map_err(|error| Refusal {
-            code: RefusalCode::Undecodable,
-            detail: format!(
-                "headers is not a JSON object of at most {ROW_HEADERS_LIMIT} headers (line {}, column {})",
-                error.line(),
-                error.column()
-            ),
-        })
-    }
-
-    /// What could not be parsed, as the one header [`names::HEADERS`], so that a dead letter has all that came.
-    #[must_use]
-    pub fn unparsed(json: Option<&'a [u8]>) -> Self {
-        Self(json.map(|json| (names::HEADERS.into(), Some(json.into()))).into_iter().collect())
-    }
-}
-
-struct RowHeadersVisitor;
-
-impl<'de> Visitor<'de> for RowHeadersVisitor {
-    type Value = RowHeaders<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of headers")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RowHeaders<'de>, A::Error> {
-        let mut headers = RowHeaders::default();
-        while let Some((name, value)) = map.next_entry::<Cow<'de, str>, &RawValue>()? {
-            let value = match value.get() {
-                "null" => None,
-                text if text.starts_with('"') => {
-                    let text: String = serde_json::from_str(text).map_err(serde::de::Error::custom)?;
-                    Some(Cow::Owned(text.into_bytes()))
-                }
-                json => Some(Cow::Borrowed(json.as_bytes())),
-            };
-            // The client takes names as C strings, and would refuse the dead letter, too.
-            if name.contains('\0') {
-                return Err(serde::de::Error::custom("a name with a zero byte"));
-            }
-            if headers.0.len() == ROW_HEADERS_LIMIT {
-                return Err(serde::de::Error::custom("too many headers"));
-            }
-            headers.0.push((name, value));
-        }
-        Ok(headers)
-    }
 }
 
 /// The bytes of a record that count against the window: key, value, and headers.

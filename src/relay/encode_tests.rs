@@ -1,7 +1,9 @@
+use std::borrow::Cow;
+
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::relay::boundary::Lsn;
+use crate::relay::boundary::{Lsn, RefusalCode};
 
 fn check_headers(style: HeaderStyle, event: &Event<'_>, contract: ContractHeaders<'_>, expected: Expect) {
     let encoder =
@@ -10,6 +12,7 @@ fn check_headers(style: HeaderStyle, event: &Event<'_>, contract: ContractHeader
     let stamps = Stamps::new(Position { commit: Lsn(0x16B_3748), ordinal: 3 }, Timestamp(1_700_000_000_123_456));
     let shown: Vec<String> = encoder
         .headers(event, &row_headers, contract, &stamps)
+        .list
         .iter()
         .map(|header| format!("{}: {}\n", header.name, header.value.map_or("(null)".into(), String::from_utf8_lossy)))
         .collect();
@@ -135,6 +138,58 @@ fn a_row_can_not_forge_the_relays_headers() {
             x: ä"
         "#]],
     );
+}
+
+#[test]
+fn case_40_a_row_has_no_header_with_the_relays_prefix_and_what_is_left_out_is_told() {
+    let forged = r#"{"outbox-replay": "r", "outbox-redriven": "0/1", "outbox-violation": "v", "outbox-recovered": "0/1",
+        "outbox-anything": "x", "ce_id": "other", "ce_subject": "s", "Outbox-position": "o", "a": "1", "a": "2"}"#;
+    let row = event(forged);
+    for style in [HeaderStyle::CloudEvents, HeaderStyle::Plain, HeaderStyle::Debezium] {
+        let encoder =
+            Encoder { style, source: "/shop".to_owned(), relay: "w".to_owned(), recovered: None, replay: None };
+        let row_headers = RowHeaders::parse(row.headers.as_deref()).expect("an object");
+        let stamps = Stamps::new(Position { commit: Lsn(1), ordinal: 1 }, Timestamp(0));
+        let headers = encoder.headers(&row, &row_headers, CONTRACT, &stamps);
+        let reserved: Vec<_> =
+            headers.list.iter().map(|header| header.name).filter(|name| name.starts_with("outbox-")).collect();
+        assert_eq!(reserved, ["outbox-position", "outbox-relay"], "{style:?}");
+        assert!(headers.list.iter().all(|header| header.name != "a" || header.value == Some(b"1")), "the first counts");
+        let mut expected =
+            vec!["outbox-replay", "outbox-redriven", "outbox-violation", "outbox-recovered", "outbox-anything"];
+        expected.extend((style == HeaderStyle::CloudEvents).then_some("ce_id"));
+        expected.push("a");
+        assert!(headers.has_dropped);
+        assert_eq!(headers.dropped(&row, &row_headers).collect::<Vec<_>>(), expected, "{style:?}");
+    }
+    let innocent = self::event(r#"{"traceparent": "00-1"}"#);
+    let row_headers = RowHeaders::parse(innocent.headers.as_deref()).expect("an object");
+    let encoder = Encoder {
+        style: HeaderStyle::CloudEvents,
+        source: String::new(),
+        relay: String::new(),
+        recovered: None,
+        replay: None,
+    };
+    let stamps = Stamps::new(Position::default(), Timestamp(0));
+    assert!(!encoder.headers(&innocent, &row_headers, CONTRACT, &stamps).has_dropped);
+}
+
+#[test]
+fn headers_that_could_not_be_read_are_in_the_dead_letter_as_they_came() {
+    let event = Event { headers: Some(Cow::Borrowed(b"[]")), ..event("{}") };
+    let row_headers = RowHeaders::unparsed(event.headers.as_deref());
+    let encoder = Encoder {
+        style: HeaderStyle::Debezium,
+        source: String::new(),
+        relay: "w".to_owned(),
+        recovered: None,
+        replay: None,
+    };
+    let stamps = Stamps::new(Position::default(), Timestamp(0));
+    let headers = encoder.headers(&event, &row_headers, ContractHeaders::default(), &stamps);
+    assert_eq!(headers.list.last(), Some(&Header { name: names::HEADERS, value: Some(b"[]") }));
+    assert!(!headers.has_dropped);
 }
 
 #[test]

@@ -13,10 +13,13 @@
 //! | [`codec`] | a column's type | how its bytes are read |
 //! | [`proof`] | a logical message and the keys | whether `outbox.emit_message` wrote it |
 //! | [`event`] | a row or a logical message | an event |
+//! | [`destination`] | a topic's name | whether events may go there |
 //! | [`catalogue`] | answers about schema versions and topics | what an event needs to know |
 //! | `check` | an event and its contract | whether it may go to its topic |
 //! | [`data_schema`] | a schema version | its URI |
+//! | `row_headers` | an event's own headers | names and values |
 //! | [`encode`] | an event | headers, dead letters, sizes |
+//! | `dropped` | headers that a row may not have | what the log is told of them |
 //! | `publish` | an event | an offered record, or a dead letter |
 //! | `landmark` | the position of an earlier run | whether the stream is of the same history |
 //! | [`ledger`] | tickets and commits | the flush LSN |
@@ -31,11 +34,14 @@ pub mod outbox;
 pub mod codec;
 pub mod proof;
 pub mod event;
+pub mod destination;
 pub mod catalogue;
 mod check;
 mod payload;
 pub mod data_schema;
+mod row_headers;
 pub mod encode;
+mod dropped;
 mod publish;
 mod landmark;
 pub mod ledger;
@@ -47,10 +53,12 @@ mod machine;
 pub mod role;
 
 use boundary::{Position, Refusal, RefusalCode};
+use destination::TopicPattern;
 use encode::HeaderStyle;
 use outbox::{LayoutError, Outbox};
 use pgoutput::DecodeError;
 
+pub use dropped::DroppedHeaders;
 pub use machine::Core;
 pub use publish::Offer;
 
@@ -86,6 +94,8 @@ pub struct Settings {
     pub on_rejected: OnRejected,
     /// Where dead letters go.
     pub dead_letter_topic: String,
+    /// Patterns of the topics that events may go to.
+    pub topics: Vec<TopicPattern>,
     /// How many records may be in flight.
     pub max_in_flight: usize,
     /// How many bytes of keys, values and headers may be in flight.

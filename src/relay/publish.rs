@@ -9,6 +9,8 @@ use super::boundary::{
 };
 use super::catalogue::{Catalogue, Wait};
 use super::check::{self, Fate, Known, Stop, too_large};
+use super::destination::{Destinations, dead_letter_settings};
+use super::dropped::Told;
 use super::encode::{self, Encoder, RowHeaders, Stamps};
 use super::event::Event;
 use super::ledger::{Kind, Ledger, Settled};
@@ -56,6 +58,8 @@ pub(super) struct Publisher {
     pub(super) accepted_at: Option<Timestamp>,
     pub(super) counters: Counters,
     pub(super) notices: VecDeque<Notice>,
+    pub(super) dropped: Told,
+    destinations: Destinations,
     halt: Option<Halt>,
     /// A topic without which nothing goes on, and why it can't be written to.
     pub(super) blocked_on: Option<(String, Refusal)>,
@@ -65,6 +69,7 @@ impl Publisher {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
             catalogue: Catalogue::new(settings.schema_base.clone()),
+            destinations: Destinations::new(&settings.dead_letter_topic, &settings.topics),
             settings,
             checks: Checks::default(),
             ledger: Ledger::default(),
@@ -73,6 +78,7 @@ impl Publisher {
             accepted_at: None,
             counters: Counters::default(),
             notices: VecDeque::new(),
+            dropped: Told::default(),
             halt: None,
             blocked_on: None,
         }
@@ -159,7 +165,11 @@ impl Publisher {
                 return Ok(Some(Idle::Returned));
             };
             // The topic may be the very thing that is missing. Its settings are remembered by the catalogue.
-            match self.catalogue.topic(&record.topic, TopicSettings::default, now) {
+            let settings = match record.topic == self.settings.dead_letter_topic {
+                true => dead_letter_settings,
+                false => TopicSettings::default,
+            };
+            match self.catalogue.topic(&record.topic, settings, now) {
                 Err(Wait) => return Ok(Some(Idle::Answer)),
                 // That the relay may not write there is the record's fate; that the topic is gone, an outage of the topic.
                 Ok(Err(refusal))
@@ -209,8 +219,8 @@ impl Publisher {
             Some(refusal) => Err(Stop::Refused(refusal, fate)),
             None => {
                 self.checks.begin(origin.position);
-                let Self { catalogue, checks, settings, .. } = self;
-                check::check(catalogue, checks, settings.on_rejected, event, &mut known, now)
+                let Self { catalogue, checks, destinations, settings, .. } = self;
+                check::check(catalogue, checks, destinations, settings.on_rejected, event, &mut known, now)
             }
         };
         if let Err(Stop::Wait) = checked {
@@ -222,9 +232,13 @@ impl Publisher {
             topic: known.topic(event).unwrap_or_default(),
             key: event.key.as_deref(),
             value: event.payload.as_deref(),
-            headers: &headers,
+            headers: &headers.list,
             timestamp_millis: origin.committed_at.millis(),
         };
+        if headers.has_dropped {
+            let names = headers.dropped(event, known.row_headers());
+            self.dropped.tell(origin.table, known.number(), || known.schema_version(), names);
+        }
         let size = encode::size(&record);
         let kind = if known.violation().is_some() { Kind::Violating } else { Kind::Record };
         let (refusal, fate) = match checked {
@@ -284,7 +298,7 @@ impl Publisher {
         now: Instant,
         offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
     ) -> Result<Option<Idle>, Halt> {
-        let topic = match self.catalogue.topic(&self.settings.dead_letter_topic, TopicSettings::default, now) {
+        let topic = match self.catalogue.topic(&self.settings.dead_letter_topic, dead_letter_settings, now) {
             Err(Wait) => return Ok(Some(Idle::Answer)),
             Ok(Ok(topic)) => topic,
             Ok(Err(why)) => {

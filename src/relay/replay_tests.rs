@@ -65,6 +65,7 @@ fn run(replay: Replay, bytes: Vec<u8>, stop_after: Option<usize>) -> Run {
         relay: "eu-1".to_owned(),
         on_rejected: OnRejected::DeadLetter,
         dead_letter_topic: "dead".to_owned(),
+        topics: vec![crate::relay::destination::TopicPattern::any()],
         max_in_flight: 10,
         max_in_flight_bytes: 1 << 20,
     };

@@ -37,6 +37,12 @@ pub enum ReplayError {
         /// The last commit.
         to: Lsn,
     },
+    /// Events may not go to the topic of `--topic`.
+    #[error("{reason}, so nothing is replayed to it: name another with --topic")]
+    Topic {
+        /// Why not.
+        reason: String,
+    },
     /// A table's rows have no time.
     #[error("table {table} has no column for created_at, by which --since and --until tell the rows of a table")]
     Timeless {
@@ -78,7 +84,7 @@ impl ReplayError {
             Self::Source(_) | Self::Lost { .. } => exit::UNAVAILABLE,
             Self::Fault(fault) => fault.exit_code(),
             Self::Backwards { .. } => exit::FAILED,
-            Self::Timeless { .. } => exit::CONFIGURATION,
+            Self::Timeless { .. } | Self::Topic { .. } => exit::CONFIGURATION,
         }
     }
 }

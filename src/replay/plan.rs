@@ -28,6 +28,12 @@ pub struct Plan {
 /// # Errors
 /// [`ReplayError`]; a position that no slot holds is a [`SourceError::NotHeld`].
 pub fn plan(config: &Config, wanted: &Wanted) -> Result<Plan, ReplayError> {
+    // Every single event would become a dead letter.
+    if let Some(topic) = &wanted.topic
+        && let Err(forbidden) = config.relay.destinations().check(topic)
+    {
+        return Err(ReplayError::Topic { reason: forbidden.reason(topic) });
+    }
     let (mut control, server) = open(&config.postgres.connect)?;
     let end = mark_end(&mut control)?;
     let mut time = |text: &Option<String>| text.as_deref().map(|text| moment::parse(&mut control, text)).transpose();

@@ -8,6 +8,7 @@ use walpost::relay::boundary::{
     Answer, Batch, ColumnType, Lsn, OnViolation, OwnedRecord, RefusalCode, Request, SchemaVersion, SchemaVersionId,
     Timestamp, Topic,
 };
+use walpost::relay::destination::TopicPattern;
 use walpost::relay::encode::HeaderStyle;
 use walpost::relay::outbox::Outbox;
 use walpost::relay::proof::MessageKeys;
@@ -60,6 +61,7 @@ impl World {
             relay: "simulated".to_owned(),
             on_rejected: OnRejected::DeadLetter,
             dead_letter_topic: DEAD_LETTERS.to_owned(),
+            topics: vec![TopicPattern::any()],
             max_in_flight: random.index(30) + 1,
             max_in_flight_bytes: random.index(5_000) + 1,
         };

@@ -20,6 +20,7 @@ use crate::contracts::plan::Plan;
 use crate::contracts::registered::{self, RegistryError};
 use crate::fault::{Fault, exit};
 use crate::postgres::Session;
+use crate::relay::destination::Destinations;
 use crate::terminal::Colour;
 
 /// The log's filter unless the user has one: what fails is told at the end.
@@ -198,10 +199,14 @@ pub async fn run(
 async fn plan(args: &PlanArgs, path: Option<&Path>, out: &mut (impl Write + IsTerminal + Send)) -> anyhow::Result<()> {
     let contracts = read(&args.paths, args.json, out)?;
     let plan = if args.offline {
-        Plan::new(&contracts.definitions, &[], None)
+        let destinations = Destinations::load(path, process_environment()).map_err(Fault::from)?;
+        let mut plan = Plan::new(&contracts.definitions, &[], None);
+        plan.restrict(&destinations);
+        plan
     } else {
-        let (mut connection, broker) = connect(&args.servers, path).await?;
-        apply::plan(&contracts.definitions, &mut connection, &broker).await.map_err(ContractFault::from)?
+        let Connected { mut connection, broker, destinations } = connect(&args.servers, path).await?;
+        let plan = apply::plan(&contracts.definitions, &mut connection, &broker, &destinations).await;
+        plan.map_err(ContractFault::from)?
     };
     report(&plan, false, args.json, out)?;
     match plan.may_apply() {
@@ -216,8 +221,8 @@ async fn apply(
     out: &mut (impl Write + IsTerminal + Send),
 ) -> anyhow::Result<()> {
     let contracts = read(&args.paths, args.json, out)?;
-    let (mut connection, broker) = connect(&args.servers, path).await?;
-    let outcome = apply::apply(&contracts.definitions, &mut connection, &broker).await;
+    let Connected { mut connection, broker, destinations } = connect(&args.servers, path).await?;
+    let outcome = apply::apply(&contracts.definitions, &mut connection, &broker, &destinations).await;
     match &outcome {
         Ok(plan) => report(plan, true, args.json, out)?,
         Err(ContractError::Refused(plan)) => report(plan, false, args.json, out)?,
@@ -269,7 +274,14 @@ fn write(out: &mut impl Write, text: String) -> anyhow::Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write the report")
 }
 
-async fn connect(servers: &Servers, path: Option<&Path>) -> anyhow::Result<(Session, Broker)> {
+/// Both servers, and the topics that events may go to.
+struct Connected {
+    connection: Session,
+    broker: Broker,
+    destinations: Destinations,
+}
+
+async fn connect(servers: &Servers, path: Option<&Path>) -> anyhow::Result<Connected> {
     let mut environment: BTreeMap<String, String> = process_environment().into_iter().collect();
     let given =
         [("WALPOST_POSTGRES__URL", &servers.database_url), ("WALPOST_KAFKA__BOOTSTRAP_SERVERS", &servers.kafka)];
@@ -282,7 +294,8 @@ async fn connect(servers: &Servers, path: Option<&Path>) -> anyhow::Result<(Sess
     }
     let config = Config::load(path, environment).map_err(Fault::from)?;
     let broker = Broker::new(&config.kafka).map_err(ContractFault::from)?;
-    Ok((Session::open(&config.postgres.connect).await.map_err(Fault::Database)?, broker))
+    let connection = Session::open(&config.postgres.connect).await.map_err(Fault::Database)?;
+    Ok(Connected { connection, broker, destinations: config.relay.destinations() })
 }
 
 async fn database(url: Option<&str>, path: Option<&Path>) -> anyhow::Result<Session> {

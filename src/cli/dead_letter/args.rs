@@ -4,10 +4,13 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::kafka_property::Property;
 use crate::cli::since::moment;
-use crate::dead_letters::{LetterId, Selection};
+use crate::dead_letters::{LetterId, Mark, Selection};
 use crate::relay::boundary::RefusalCode;
 
-/// Dead letters: what was refused and why, and publishing it again after the fix.
+/// Longest reason, in bytes: every mark of the run has it.
+const REASON_BYTES_MAX: usize = 500;
+
+/// Dead letters: what was refused and why, publishing it again after the fix, and discarding what is hopeless.
 #[derive(Args, Clone, Debug)]
 pub struct DeadLetterArgs {
     /// What to do.
@@ -24,6 +27,8 @@ pub enum DeadLetterCommand {
     Show(ShowArgs),
     /// Publish dead letters again, each once, after checking them against the contracts as they are now; exits with 65 if some stay.
     Redrive(RedriveArgs),
+    /// Mark dead letters as discarded, with a reason: they are not redriven any more. They stay in their topic.
+    Discard(DiscardArgs),
 }
 
 /// Where Kafka is.
@@ -41,6 +46,10 @@ pub struct KafkaArgs {
 /// Which letters.
 #[derive(Args, Clone, Debug, Default)]
 pub struct FilterArgs {
+    /// Letters of the relay of this name (header outbox-relay), in place of the configuration's.
+    #[arg(long, value_name = "NAME")]
+    pub relay: Option<String>,
+
     /// Letters of this schema: its name, or name/version.
     #[arg(long, value_name = "NAME")]
     pub contract: Option<String>,
@@ -58,13 +67,26 @@ pub struct FilterArgs {
     pub until: Option<i64>,
 }
 
-/// Whether letters were redriven.
+/// What became of letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum State {
-    /// Not redriven yet.
+    /// Neither redriven nor discarded.
     Open,
     /// Redriven.
     Redriven,
+    /// Discarded.
+    Discarded,
+}
+
+impl State {
+    /// Whether this mark makes it so.
+    #[must_use]
+    pub const fn is(self, mark: Option<&Mark>) -> bool {
+        matches!(
+            (self, mark),
+            (Self::Open, None) | (Self::Redriven, Some(Mark::Redriven)) | (Self::Discarded, Some(Mark::Discarded(_)))
+        )
+    }
 }
 
 /// What [`DeadLetterCommand::List`] takes.
@@ -74,7 +96,7 @@ pub struct ListArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
 
-    /// Only letters that are open, or only those that were redriven.
+    /// Only letters that are open, only those that were redriven, or only those that were discarded.
     #[arg(long, value_name = "STATE")]
     pub state: Option<State>,
 
@@ -97,6 +119,10 @@ pub struct ShowArgs {
     /// The letter, as list shows it: partition and offset, such as 0/12.
     #[arg(value_name = "LETTER")]
     pub letter: LetterId,
+
+    /// The relay whose letter it is, in place of the configuration's.
+    #[arg(long, value_name = "NAME")]
+    pub relay: Option<String>,
 
     /// Show key, payload and headers in hexadecimal digits, also where they are text.
     #[arg(long)]
@@ -127,6 +153,10 @@ pub struct RedriveArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
 
+    /// Also letters that were discarded.
+    #[arg(long)]
+    pub discarded: bool,
+
     /// Publish nothing, and say what would be.
     #[arg(long)]
     pub dry_run: bool,
@@ -145,10 +175,53 @@ pub struct RedriveArgs {
     pub json: bool,
 }
 
+/// What [`DeadLetterCommand::Discard`] takes.
+#[derive(Args, Clone, Debug)]
+#[command(group = clap::ArgGroup::new("whose").args(["letters", "all", "contract", "code", "since", "until"]).required(true).multiple(true))]
+pub struct DiscardArgs {
+    /// These letters, as list shows them: partition and offset, such as 0/12.
+    #[arg(value_name = "LETTER", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
+    pub letters: Vec<LetterId>,
+
+    /// All letters.
+    #[arg(long, conflicts_with_all = ["contract", "code", "since", "until"])]
+    pub all: bool,
+
+    /// Which letters.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+
+    /// Why: it is kept with each letter's mark, and shown by list and show.
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    pub reason: String,
+
+    /// Mark nothing, and say what would be.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Where Kafka is.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+
+    /// Report in one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 impl FilterArgs {
-    pub(super) fn selection(&self) -> Selection {
-        let Self { contract, code, since, until } = self.clone();
-        Selection { contract, code, since, until, ..Selection::default() }
+    /// The letters of `relay`, unless another is named.
+    pub(super) fn selection(&self, relay: &str) -> Selection {
+        let Self { relay: named, contract, code, since, until } = self.clone();
+        let relay = Some(named.unwrap_or_else(|| relay.to_owned()));
+        Selection { relay, contract, code, since, until, ..Selection::default() }
+    }
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say why".to_owned()),
+        text if text.len() > REASON_BYTES_MAX => Err(format!("say it in at most {REASON_BYTES_MAX} bytes")),
+        text => Ok(text.to_owned()),
     }
 }
 

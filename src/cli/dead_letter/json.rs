@@ -2,20 +2,23 @@
 
 use serde_json::{Value, json};
 
-use crate::dead_letters::{Letter, Listing, Outcome, Summary};
+use crate::dead_letters::{DiscardOutcome, Letter, Listing, Mark, Others, Outcome, Summary};
 
-pub(super) fn list(topic: &str, listing: &Listing) -> String {
+pub(super) fn list(topic: &str, listing: &Listing, others: &Others) -> String {
     line(&json!({
         "topic": topic,
         "letters": listing.summaries(),
         "matching": listing.letters,
         "redriven": listing.redriven,
+        "discarded": listing.discarded,
         "open": listing.open,
+        "of_other_relays": others.letters,
+        "other_relays": others.relays,
     }))
 }
 
-pub(super) fn show(letter: &Letter, is_redriven: bool, hex: bool) -> String {
-    let mut report = json!(Summary::of(letter, is_redriven));
+pub(super) fn show(letter: &Letter, mark: Option<&Mark>, hex: bool) -> String {
+    let mut report = json!(Summary::of(letter, mark));
     // Whole, not as short as in a list.
     report["detail"] = json!(letter.detail());
     let headers = letter.record.headers.iter();
@@ -60,7 +63,31 @@ pub(super) fn outcome(topic: &str, outcome: &Outcome, is_dry_run: bool) -> Strin
         "stay": outcome.stays,
         "staying_letters": stays.collect::<Vec<_>>(),
         "redriven_before": outcome.before,
+        "discarded_before": outcome.discarded_before,
         "missing": outcome.missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "of_other_relays": outcome.others.letters,
+        "other_relays": outcome.others.relays,
+    }))
+}
+
+pub(super) fn discarded(topic: &str, outcome: &DiscardOutcome, is_dry_run: bool) -> String {
+    let letters = outcome.discarded_letters.iter().map(|discarded| {
+        json!({
+            "letter": discarded.letter.to_string(),
+            "event": discarded.event,
+            "code": discarded.code.map(|code| code.as_str()),
+        })
+    });
+    line(&json!({
+        "topic": topic,
+        "dry_run": is_dry_run,
+        "discarded": outcome.discarded,
+        "discarded_letters": letters.collect::<Vec<_>>(),
+        "redriven_before": outcome.redriven_before,
+        "discarded_before": outcome.discarded_before,
+        "missing": outcome.missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "of_other_relays": outcome.others.letters,
+        "other_relays": outcome.others.relays,
     }))
 }
 

@@ -1,4 +1,4 @@
-//! `walpost dead-letter`: what was refused and why, and publishing it again after the fix.
+//! `walpost dead-letter`: what was refused and why, publishing it again after the fix, and discarding what is hopeless.
 
 mod args;
 mod json;
@@ -17,13 +17,17 @@ use indicatif::ProgressBar;
 use crate::config::{Config, process_environment};
 use crate::contracts::registered::RegistryError;
 use crate::dead_letters::registry::Registry;
-use crate::dead_letters::{Letter, Listing, Outcome, RedriveError, Redriving, Selection, Shelf, ShelfError};
+use crate::dead_letters::{
+    Discarding, Letter, LetterId, Listing, Others, RedriveError, Redriving, Selection, Shelf, ShelfError,
+};
 use crate::fault::{Fault, exit};
 use crate::postgres::Session;
 use crate::sink::{BatchError, Connection, ProducerOptions, TopicRules, Topics};
 use crate::terminal::style;
 
-pub use args::{DeadLetterArgs, DeadLetterCommand, FilterArgs, KafkaArgs, ListArgs, RedriveArgs, ShowArgs, State};
+pub use args::{
+    DeadLetterArgs, DeadLetterCommand, DiscardArgs, FilterArgs, KafkaArgs, ListArgs, RedriveArgs, ShowArgs, State,
+};
 
 /// The log's filter unless the user has one: what fails is told at the end.
 pub const LOG_FILTER: &str = "error";
@@ -37,7 +41,7 @@ pub enum DeadLetterFault {
     /// Reading them.
     #[error(transparent)]
     Shelf(#[from] ShelfError),
-    /// Redriving them.
+    /// Redriving or discarding them.
     #[error(transparent)]
     Redrive(#[from] RedriveError),
     /// Some were not redriven.
@@ -46,6 +50,18 @@ pub enum DeadLetterFault {
     /// No such letter.
     #[error("there is no dead letter {0} in topic {1}; walpost dead-letter list shows those that are there")]
     Missing(String, String),
+    /// Letters that were named and are of other relays.
+    #[error(
+        "dead letter {ids} in topic {topic} belongs to another relay ({relays}): run the command with that relay's configuration, or add --relay NAME"
+    )]
+    Foreign {
+        /// The letters.
+        ids: String,
+        /// The topic.
+        topic: String,
+        /// Whose they are.
+        relays: String,
+    },
 }
 
 impl DeadLetterFault {
@@ -54,7 +70,7 @@ impl DeadLetterFault {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Stay(..) => exit::REFUSED,
-            Self::Missing(..) => exit::FAILED,
+            Self::Missing(..) | Self::Foreign { .. } => exit::FAILED,
             Self::Shelf(error) | Self::Redrive(RedriveError::Shelf(error)) => match error {
                 ShelfError::Sink(error) => exit::of_sink(error),
                 ShelfError::Reading(_) | ShelfError::Hidden => exit::UNAVAILABLE,
@@ -89,55 +105,59 @@ pub async fn run(
         DeadLetterCommand::List(args) => list(args, path, out).await,
         DeadLetterCommand::Show(args) => show(args, path, out).await,
         DeadLetterCommand::Redrive(args) => redrive(args, path, out).await,
+        DeadLetterCommand::Discard(args) => discard(args, path, out).await,
     }
 }
 
 async fn list(args: &ListArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
     let desk = Desk::open(&args.kafka, None, path).await?;
-    let (selection, state) = (args.filter.selection(), args.state);
+    let (selection, state) = (args.filter.selection(&desk.config.relay.name), args.state);
     let mut listing = Listing::new(usize::try_from(args.limit).unwrap_or(usize::MAX));
     let bar = bar();
-    let listing = desk
+    let (listing, others) = desk
         .read(move |shelf| {
             let marks = shelf.marks()?;
             let spans = shelf.spans()?;
             let mut take = |letter: Letter| {
-                let is_redriven = marks.has(&letter);
-                if state.is_none_or(|state| (state == State::Redriven) == is_redriven) {
-                    listing.take(&letter, is_redriven);
+                let mark = marks.of_letter(&letter);
+                if state.is_none_or(|state| state.is(mark)) {
+                    listing.take(&letter, mark);
                 }
                 ControlFlow::Continue(())
             };
             bar.set_length(spans.iter().map(|span| u64::try_from(span.end - span.start).unwrap_or(0)).sum());
-            shelf.letters(&spans, &selection, &mut |passed| bar.set_position(passed), &mut take)?;
+            let others = shelf.letters(&spans, &selection, &mut |passed| bar.set_position(passed), &mut take)?;
             bar.finish_and_clear();
-            Ok(listing)
+            Ok((listing, others))
         })
         .await?;
-    write(out, if args.json { json::list(&desk.topic, &listing) } else { text::list(&desk.topic, &listing) })
+    let report = if args.json { json::list } else { text::list };
+    write(out, report(&desk.topic, &listing, &others))
 }
 
 async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
     let desk = Desk::open(&args.kafka, None, path).await?;
     let id = args.letter;
-    let found = desk
+    let relay = args.relay.clone().unwrap_or_else(|| desk.config.relay.name.clone());
+    let (found, others) = desk
         .read(move |shelf| {
             let marks = shelf.marks()?;
             let mut found = None;
-            let selection = Selection { ids: [id].into(), ..Selection::default() };
-            shelf.letters(&shelf.spans()?, &selection, &mut |_| {}, &mut |letter| {
-                let is_redriven = marks.has(&letter);
-                found = Some((letter, is_redriven));
+            let selection = Selection { ids: [id].into(), relay: Some(relay), ..Selection::default() };
+            let others = shelf.letters(&shelf.spans()?, &selection, &mut |_| {}, &mut |letter| {
+                let mark = marks.of_letter(&letter).cloned();
+                found = Some((letter, mark));
                 ControlFlow::Break(())
             })?;
-            Ok(found)
+            Ok((found, others))
         })
         .await?;
-    let Some((letter, is_redriven)) = found else {
-        return Err(DeadLetterFault::Missing(id.to_string(), desk.topic).into());
+    let Some((letter, mark)) = found else {
+        conclude(desk.topic, &[id], &others)?;
+        return Ok(());
     };
     let shown = if args.json { json::show } else { text::show };
-    write(out, shown(&letter, is_redriven, args.hex))
+    write(out, shown(&letter, mark.as_ref(), args.hex))
 }
 
 async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
@@ -147,11 +167,14 @@ async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) 
         options: desk.options.clone(),
         topics: desk.topics,
         dead_letter_topic: desk.topic.clone(),
+        destinations: desk.config.relay.destinations(),
         create_topics: desk.config.relay.create_topics,
         registry: Registry::new(session, desk.config.relay.schema_base.clone()),
+        takes_discarded: args.discarded,
         is_dry_run: args.dry_run,
     };
-    let selection = Selection { ids: args.letters.iter().copied().collect(), ..args.filter.selection() };
+    let selection = args.filter.selection(&desk.config.relay.name);
+    let selection = Selection { ids: args.letters.iter().copied().collect(), ..selection };
     let bar = bar();
     let shown = bar.clone();
     let progress = move |passed, total| {
@@ -163,18 +186,47 @@ async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) 
     let outcome = outcome.map_err(DeadLetterFault::from)?;
     let report = if args.json { json::outcome } else { text::outcome };
     write(out, report(&desk.topic, &outcome, args.dry_run))?;
-    conclude(desk.topic, &outcome)
+    if outcome.stays > 0 {
+        return Err(DeadLetterFault::Stay(outcome.stays, desk.topic).into());
+    }
+    conclude(desk.topic, outcome.missing.iter(), &outcome.others)
 }
 
-fn conclude(topic: String, outcome: &Outcome) -> anyhow::Result<()> {
-    if outcome.stays > 0 {
-        return Err(DeadLetterFault::Stay(outcome.stays, topic).into());
+async fn discard(args: &DiscardArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
+    let desk = Desk::open(&args.kafka, None, path).await?;
+    let setup = Discarding {
+        options: desk.options.clone(),
+        topics: desk.topics,
+        dead_letter_topic: desk.topic.clone(),
+        create_topics: desk.config.relay.create_topics,
+        reason: args.reason.clone(),
+        is_dry_run: args.dry_run,
+    };
+    let selection = args.filter.selection(&desk.config.relay.name);
+    let selection = Selection { ids: args.letters.iter().copied().collect(), ..selection };
+    let bar = bar();
+    let shown = bar.clone();
+    let progress = move |passed, total| {
+        shown.set_length(total);
+        shown.set_position(passed);
+    };
+    let outcome = crate::dead_letters::discard::discard(setup, selection, progress).await;
+    bar.finish_and_clear();
+    let outcome = outcome.map_err(DeadLetterFault::from)?;
+    let report = if args.json { json::discarded } else { text::discarded };
+    write(out, report(&desk.topic, &outcome, args.dry_run))?;
+    conclude(desk.topic, outcome.missing.iter(), &outcome.others)
+}
+
+/// Letters that were named must have been there, and be of the relay that was meant.
+fn conclude<'a>(topic: String, missing: impl IntoIterator<Item = &'a LetterId>, others: &Others) -> anyhow::Result<()> {
+    if !others.named.is_empty() {
+        let named: Vec<String> = others.named.iter().map(ToString::to_string).collect();
+        let relays: Vec<String> = others.relays.keys().map(|relay| relay.escape_debug().to_string()).collect();
+        return Err(DeadLetterFault::Foreign { ids: named.join(", "), topic, relays: relays.join(", ") }.into());
     }
-    if !outcome.missing.is_empty() {
-        let missing: Vec<String> = outcome.missing.iter().map(ToString::to_string).collect();
-        return Err(DeadLetterFault::Missing(missing.join(", "), topic).into());
-    }
-    Ok(())
+    let missing: Vec<String> = missing.into_iter().map(ToString::to_string).collect();
+    if missing.is_empty() { Ok(()) } else { Err(DeadLetterFault::Missing(missing.join(", "), topic).into()) }
 }
 
 /// What every command works on.

@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use crate::dead_letters::{Letter, Listing, Outcome, Summary};
+use crate::dead_letters::{DiscardOutcome, Letter, Listing, Mark, Others, Outcome, Summary};
 use crate::terminal::{grouped, is_command, visible};
 
 const NO_FAILURE: &str = "writing to a string does not fail";
 
-pub(super) fn list(topic: &str, listing: &Listing) -> String {
+pub(super) fn list(topic: &str, listing: &Listing, others: &Others) -> String {
     if listing.letters == 0 {
-        return format!("no such dead letter in topic {topic}\n");
+        return format!("no such dead letter in topic {topic}\n{}", passed_over(others));
     }
     let mut rows = vec![["LETTER", "CODE", "CONTRACT", "TOPIC", "TIME", "BYTES", "EVENT", "STATE"].map(str::to_owned)];
     for summary in listing.summaries() {
@@ -22,7 +22,7 @@ pub(super) fn list(topic: &str, listing: &Listing) -> String {
             text(&summary.time),
             grouped(u64::try_from(summary.bytes).unwrap_or(u64::MAX)),
             text(&summary.event),
-            if summary.redriven { "redriven" } else { "open" }.to_owned(),
+            summary.state.to_owned(),
         ]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -38,17 +38,30 @@ pub(super) fn list(topic: &str, listing: &Listing) -> String {
         writeln!(text, "the newest {shown} of {}; --limit shows more", grouped(listing.letters)).expect(NO_FAILURE);
     }
     let open = listing.open.iter().map(|(code, count)| format!("{} {code}", grouped(*count)));
-    let redriven = (listing.redriven > 0).then(|| format!("{} redriven", grouped(listing.redriven)));
-    writeln!(text, "{topic}: {}", open.chain(redriven).collect::<Vec<_>>().join(", ")).expect(NO_FAILURE);
-    text
+    let ended = [(listing.redriven, "redriven"), (listing.discarded, "discarded")];
+    let ended = ended.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", grouped(*count)));
+    writeln!(text, "{topic}: {}", open.chain(ended).collect::<Vec<_>>().join(", ")).expect(NO_FAILURE);
+    text + &passed_over(others)
 }
 
-pub(super) fn show(letter: &Letter, is_redriven: bool, hex: bool) -> String {
-    let summary = Summary::of(letter, is_redriven);
+/// What was left out as it is of other relays; nothing if nothing was.
+fn passed_over(others: &Others) -> String {
+    if others.letters == 0 {
+        return String::new();
+    }
+    let relays = others.relays.iter().map(|(relay, count)| format!("{}: {}", visible(relay), grouped(*count)));
+    let relays = relays.collect::<Vec<_>>().join(", ");
+    format!("{} of other relays passed over ({relays}); --relay NAME takes theirs\n", grouped(others.letters))
+}
+
+pub(super) fn show(letter: &Letter, mark: Option<&Mark>, hex: bool) -> String {
+    let summary = Summary::of(letter, mark);
     let mut text = String::new();
-    let state = if is_redriven { "redriven" } else { "open" };
-    writeln!(text, "{} {} ({state})", summary.letter, summary.code.unwrap_or("no dead letter of walpost's"))
-        .expect(NO_FAILURE);
+    let code = summary.code.unwrap_or("no dead letter of walpost's");
+    writeln!(text, "{} {code} ({})", summary.letter, summary.state).expect(NO_FAILURE);
+    if let (Some(at), Some(reason)) = (&summary.discarded_at, &summary.reason) {
+        writeln!(text, "discarded {at}: {}", visible(reason)).expect(NO_FAILURE);
+    }
     let pairs = [
         ("reason", letter.detail().map(shown)),
         ("event", summary.event.as_deref().map(shown)),
@@ -113,15 +126,41 @@ pub(super) fn outcome(topic: &str, outcome: &Outcome, is_dry_run: bool) -> Strin
     if u64::try_from(listed).unwrap_or(u64::MAX) < outcome.redriven + outcome.stays {
         writeln!(text, "... the first of each kind").expect(NO_FAILURE);
     }
-    let counts = [(outcome.redriven, sign), (outcome.stays, "stay"), (outcome.before, "redriven before")];
-    let counts: Vec<String> = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", grouped(*count)))
-        .collect();
-    let counts = if counts.is_empty() { "no such dead letter".to_owned() } else { counts.join(", ") };
-    writeln!(text, "{topic}: {counts}").expect(NO_FAILURE);
-    text
+    let counts = [
+        (outcome.redriven, sign),
+        (outcome.stays, "stay"),
+        (outcome.before, "redriven before"),
+        (outcome.discarded_before, "discarded before (--discarded takes them)"),
+    ];
+    writeln!(text, "{topic}: {}", counted(&counts)).expect(NO_FAILURE);
+    text + &passed_over(&outcome.others)
+}
+
+pub(super) fn discarded(topic: &str, outcome: &DiscardOutcome, is_dry_run: bool) -> String {
+    let mut text = String::new();
+    let sign = if is_dry_run { "would be discarded" } else { "discarded" };
+    for discarded in &outcome.discarded_letters {
+        let code = discarded.code.map_or("no dead letter of walpost's", |code| code.as_str());
+        let event = discarded.event.as_deref().map_or("-".into(), visible);
+        writeln!(text, "{} {sign}: {code}, event {event}", discarded.letter).expect(NO_FAILURE);
+    }
+    if u64::try_from(outcome.discarded_letters.len()).unwrap_or(u64::MAX) < outcome.discarded {
+        writeln!(text, "... the first of them").expect(NO_FAILURE);
+    }
+    let counts = [
+        (outcome.discarded, sign),
+        (outcome.redriven_before, "redriven before"),
+        (outcome.discarded_before, "discarded before"),
+    ];
+    writeln!(text, "{topic}: {}", counted(&counts)).expect(NO_FAILURE);
+    text + &passed_over(&outcome.others)
+}
+
+/// The counts that are not zero.
+fn counted(counts: &[(u64, &str)]) -> String {
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
+    if counts.is_empty() { "no such dead letter".to_owned() } else { counts.join(", ") }
 }
 
 #[cfg(test)]

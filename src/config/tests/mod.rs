@@ -1,5 +1,6 @@
 //! Whole configurations: a text and variables in, a [`Config`] or the printed mistakes out.
 
+mod destinations;
 mod mistakes;
 
 use std::fmt::Write as _;

@@ -8,7 +8,7 @@ use crate::relay::catalogue::ServiceLevel;
 use crate::relay::ledger::Owed;
 use crate::relay::publish::Publisher;
 use crate::relay::replay::Replayed;
-use crate::relay::{Counters, Notice};
+use crate::relay::{Counters, DroppedHeaders, Notice};
 
 impl Core {
     /// How far a replay is.
@@ -36,6 +36,11 @@ impl Core {
     /// Something for the log.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.publisher.notices.pop_front()
+    }
+
+    /// Headers of rows that were left out: something for the log, once for each schema version.
+    pub fn poll_dropped_headers(&mut self) -> Option<DroppedHeaders> {
+        self.publisher.dropped.notices.pop_front()
     }
 
     /// When [`Self::poll`] is to be called though nothing has come in.

@@ -19,7 +19,7 @@ use crate::relay::boundary::{Checkpoint, Timestamp, TopicSettings};
 use crate::relay::proof;
 
 /// The topic's name. One for all relays of a Kafka; the key says whose a position is.
-pub const POSITIONS_TOPIC: &str = "walpost.positions";
+pub use crate::relay::destination::POSITIONS_TOPIC;
 /// How long one question to a broker may take.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How often the end of what is committed is looked at.

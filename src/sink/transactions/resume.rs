@@ -34,7 +34,7 @@ pub enum PositionError {
     },
     /// The relay has stored positions, and there is none.
     #[error(
-        "topic {POSITIONS_TOPIC} has nothing under the key {key}, though the relay of slot {slot} has stored positions there: the topic was deleted, or its records expired or were lost, or [relay] name was changed. Events committed after the slot's position {start} may be in Kafka already; restore the record if you can; else compare what was published after {start}, and run `walpost slot adopt --forget-position`: the relay begins where the slot stands, and what is in Kafka already is published twice"
+        "topic {POSITIONS_TOPIC} has nothing under the key {key}, though the relay of slot {slot} has stored positions there: the topic was deleted, or its records expired or were lost, or [relay] name was changed. If [relay] name is not set, and this relay ran before its default was the database's name, write name = \"walpost\" under [relay]: that was the default, and the position is under walpost/{slot}. Events committed after the slot's position {start} may be in Kafka already; restore the record if you can; else compare what was published after {start}, and run `walpost slot adopt --forget-position`: the relay begins where the slot stands, and what is in Kafka already is published twice"
     )]
     Lost {
         /// The slot.

@@ -8,6 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use walpost::relay::boundary::{
     Answer, Batch, ColumnType, Lsn, Refusal, RefusalCode, Request, SchemaVersion, Ticket, Timestamp, Topic,
 };
+use walpost::relay::destination::TopicPattern;
 use walpost::relay::encode::HeaderStyle;
 use walpost::relay::outbox::Outbox;
 use walpost::relay::proof::MessageKeys;
@@ -95,6 +96,7 @@ fn settings() -> Settings {
         relay: "fuzz".to_owned(),
         on_rejected: OnRejected::DeadLetter,
         dead_letter_topic: "outbox.dead-letter".to_owned(),
+        topics: vec![TopicPattern::any()],
         max_in_flight: 10,
         max_in_flight_bytes: 1_000,
     }

@@ -2,7 +2,7 @@
 
 use walpost::sandbox::KafkaOptions;
 
-use super::{Desk, counts, produce, refused, staying};
+use super::{Desk, NAMED, counts, produce, refused, staying};
 use crate::harness::{Harness, config};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,7 +30,7 @@ async fn a_topic_that_may_not_be_written_keeps_its_letters_and_no_others() {
     let login = harness.kafka_login("relay");
     let properties: Vec<String> = login.iter().map(|(name, value)| format!("'{name}' = '{value}'")).collect();
     let properties = format!("properties = {{ {} }}\n[http]", properties.join(", "));
-    let desk = Desk::with(&config(&harness, "").replace("[http]", &properties));
+    let desk = Desk::with(&config(&harness, NAMED).replace("[http]", &properties));
     let ended = desk.redrive(&["--all"]);
     assert_eq!((ended.code(), counts(&ended)), (Some(65), [1, 1, 0]), "{ended:?}");
     assert_eq!(staying(&ended), [("0/0".to_owned(), "not_authorized".to_owned())]);

@@ -64,7 +64,7 @@ async fn what_only_the_broker_refuses_stays_and_the_rest_goes() {
     let harness = Harness::migrated("redrive_compacted").await;
     let (desk, topic) = (Desk::new(&harness), harness.topic("order.lost"));
     harness.create_topic(&topic, 1, &[("cleanup.policy", "compact")]).await;
-    let mut relay = crate::harness::Relay::start(&harness, "");
+    let mut relay = crate::harness::Relay::start(&harness, super::NAMED);
     relay.ready().await;
     let row = |key: &str, number: u32| {
         format!(

@@ -22,8 +22,18 @@ async fn what_no_relay_wrote_stays_with_its_reason_and_holds_up_no_other() {
         (None, with(&[("outbox-error", b"fun"), ("outbox-topic", b"x")])),
         (Some("\u{1b}[2J"), with(&[("outbox-error", b"\xff\xfe"), ("outbox-error-detail", b"\x1b[31m")])),
         (Some("{}"), with(&[("outbox-error", b"no_topic")])),
-        (Some("{}"), with(&[("outbox-error", b"too_large"), ("outbox-topic", b"walpost.positions")])),
-        (Some("{}"), with(&[("outbox-error", b"too_large"), ("outbox-topic", b"../etc")])),
+        (
+            Some("{}"),
+            with(&[
+                ("outbox-relay", b"walpost"),
+                ("outbox-error", b"too_large"),
+                ("outbox-topic", b"walpost.positions"),
+            ]),
+        ),
+        (
+            Some("{}"),
+            with(&[("outbox-relay", b"walpost"), ("outbox-error", b"too_large"), ("outbox-topic", b"../etc")]),
+        ),
         (Some("{}"), refused(&long, "7", "unknown_schema", "")),
         (Some("{}"), refused("a\0b", "7", "unknown_schema", "")),
         (Some("{}"), of("undecodable")),
@@ -51,7 +61,7 @@ async fn what_no_relay_wrote_stays_with_its_reason_and_holds_up_no_other() {
         0/1 not_a_dead_letter
         0/2 not_a_dead_letter
         0/3 not_a_dead_letter
-        0/4 not_a_dead_letter
+        0/4 not_authorized
         0/5 unknown_topic
         0/6 unknown_schema
         0/7 unknown_schema

@@ -2,6 +2,7 @@
 
 mod acls;
 mod contracts;
+mod discard;
 mod filters;
 mod hostile;
 mod once;
@@ -21,6 +22,9 @@ use tempfile::TempDir;
 use crate::harness::program::{self, Ended};
 use crate::harness::{Harness, Relay, config};
 
+/// The relay whose letters these are, also those that a test writes itself.
+const NAMED: &str = "name = \"walpost\"\n";
+
 /// The commands with a test's configuration.
 struct Desk {
     folder: TempDir,
@@ -28,7 +32,7 @@ struct Desk {
 
 impl Desk {
     fn new(harness: &Harness) -> Self {
-        Self::with(&config(harness, ""))
+        Self::with(&config(harness, NAMED))
     }
 
     fn with(config: &str) -> Self {
@@ -112,7 +116,7 @@ fn insert(schema: &str, count: usize) -> String {
 
 /// Has a relay make dead letters of so many events of a schema that nobody has registered.
 async fn refuse(harness: &Harness, schema: &str, count: usize) -> Relay {
-    let mut relay = Relay::start(harness, "");
+    let mut relay = Relay::start(harness, NAMED);
     relay.ready().await;
     harness.execute(&insert(schema, count)).await;
     let wanted = u64::try_from(count).expect("a small number");

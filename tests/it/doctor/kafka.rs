@@ -17,29 +17,32 @@ async fn case_24_topics_that_are_missing_or_do_not_fit() {
     let before = examine(&closed);
     let mut told = [before.of(&harness, "topic"), before.of(&harness, "dead_letter_topic")].concat().join("\n") + "\n";
     create_topic(&harness, &orders, &[]).await;
-    create_topic(&harness, &letters, &[]).await;
+    create_topic(&harness, &letters, &[("retention.ms", "-1")]).await;
     let well = examine(&closed);
     assert_eq!((well.code, well.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{well:?}");
     assert!(well.of(&harness, "topic")[0].contains("1 partition, records up to 1.00 MiB, writable"), "{well:?}");
 
-    for (topic, property, value, back) in [
-        (&orders, "min.insync.replicas", "2", "1"),
-        (&letters, "cleanup.policy", "compact", "delete"),
-        (&orders, "max.message.bytes", "2000000", "1048588"),
+    // Each change takes away the one before.
+    for (topic, property, value, mended, back) in [
+        (&orders, "min.insync.replicas", "2", "min.insync.replicas", "1"),
+        (&letters, "cleanup.policy", "compact", "retention.ms", "-1"),
+        (&letters, "retention.ms", "604800000", "retention.ms", "-1"),
+        (&orders, "max.message.bytes", "2000000", "max.message.bytes", "1048588"),
     ] {
         alter_topic(&harness, topic, property, value).await;
         wait_for(&harness, topic, property, value).await;
         told += &changed(&harness, &well, &examine(&config));
-        alter_topic(&harness, topic, property, back).await;
-        wait_for(&harness, topic, property, back).await;
+        alter_topic(&harness, topic, mended, back).await;
+        wait_for(&harness, topic, mended, back).await;
     }
     let small = config.replace("[http]", "properties = { 'message.max.bytes' = '1000000' }\n[http]");
     told += &changed(&harness, &well, &examine(&small));
     expect![[r#"
         failure: db.order.placed does not exist, and [relay] create_topics is false: run `kafka-topics.sh --bootstrap-server SERVERS --create --topic db.order.placed`
-        failure: db.dead-letter does not exist, and [relay] create_topics is false: run `kafka-topics.sh --bootstrap-server SERVERS --create --topic db.dead-letter`
+        failure: db.dead-letter does not exist, and [relay] create_topics is false: run `kafka-topics.sh --bootstrap-server SERVERS --create --topic db.dead-letter --config retention.ms=-1`
         topic: failure: db.order.placed has 1 replicas and min.insync.replicas 2, so Kafka takes nothing for it: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.order.placed --add-config min.insync.replicas=1`, or give it more replicas
         dead_letter_topic: warning: db.dead-letter is compacted: it takes no letter without a key, on which the relay waits, and keeps one a key: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.dead-letter --add-config cleanup.policy=delete`
+        dead_letter_topic: warning: db.dead-letter keeps records for 7 days (retention.ms), so dead letters are lost that nobody has redriven by then: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.dead-letter --add-config retention.ms=-1,retention.bytes=-1`
         message_size: warning: db.dead-letter takes records up to 1048588 bytes and db.order.placed up to 2000000: a dead letter that is larger loses its value: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.dead-letter --add-config max.message.bytes=2000000`
         message_size: warning: "message.max.bytes" in [kafka] properties is 1000000, and topic db.order.placed takes 1048588: what is between becomes a dead letter: leave the property out
     "#]]
@@ -64,9 +67,8 @@ async fn case_24_what_access_control_does_not_allow_and_the_topic_of_positions()
         harness.register(schema).await;
     }
     let [placed, unmade, letters] = ["order.placed", "order.unmade", "dead-letter"].map(|name| harness.topic(name));
-    for topic in [&placed, &letters] {
-        create_topic(&harness, topic, &[]).await;
-    }
+    create_topic(&harness, &placed, &[]).await;
+    create_topic(&harness, &letters, &[("retention.ms", "-1")]).await;
     create_topic(&harness, "walpost.positions", &[("cleanup.policy", "compact")]).await;
     let login = harness.kafka_login("relay");
     let properties: Vec<String> = login.iter().map(|(name, value)| format!("'{name}' = '{value}'")).collect();

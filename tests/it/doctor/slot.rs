@@ -20,7 +20,7 @@ async fn case_24_a_slot_that_works_is_gone_or_is_another() {
     let running = examine(&config);
     assert_eq!((running.code, running.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{running:?}");
     let line = &running.of(&harness, "slot")[0];
-    assert!(line.starts_with("ok: db: walpost walpost (process "), "{line}");
+    assert!(line.starts_with("ok: db: walpost db (process "), "{line}");
     assert_eq!(relay.terminate().await.code(), Some(0));
     let stopped = examine(&config);
     assert!(stopped.of(&harness, "slot")[0].starts_with("ok: db: nobody streams from it"), "{stopped:?}");

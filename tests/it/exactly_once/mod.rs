@@ -6,6 +6,7 @@ mod forged;
 mod histories;
 mod kills;
 mod letters;
+mod renamed;
 mod steady;
 
 use crate::harness::{Harness, Relay, config};

@@ -7,6 +7,7 @@ mod dead_letters;
 mod forged;
 mod halt;
 mod hostile;
+mod reserved;
 pub(crate) mod too_large;
 mod violations;
 

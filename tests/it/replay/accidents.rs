@@ -80,8 +80,8 @@ async fn a_lost_connection_is_made_again_and_nothing_comes_twice() {
     let path = stage.config_path();
     let child = program::command("replay", &["--config", &path, "--bookmark", "start", "--json"]).spawn();
     let child = child.expect("it starts");
-    let end = "select pg_terminate_backend(pid) from pg_stat_replication where application_name = 'walpost walpost replay' \
-               and pid = (select active_pid from pg_replication_slots where temporary and database = current_database() limit 1)";
+    let end = "select pg_terminate_backend(pid) from pg_stat_replication \
+               where application_name = 'walpost ' || current_database() || ' replay' and pid = (select active_pid from pg_replication_slots where temporary and database = current_database() limit 1)";
     while stage.harness.query(end).await.is_empty() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

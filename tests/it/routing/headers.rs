@@ -20,6 +20,33 @@ async fn published(style: &str) -> Vec<(Received, String)> {
     harness.consume(&topic, 2).await.into_iter().zip(ids).collect()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn case_40_a_rows_header_with_the_relays_prefix_is_dropped_and_told_once_for_each_schema_version() {
+    let harness = Harness::migrated("headers_reserved").await;
+    let topic = register_ordered(&harness, "order.placed").await;
+    let mut relay = Relay::start(&harness, "");
+    relay.ready().await;
+    let forged = r#"{"outbox-replay": "r", "outbox-violation": "v", "outbox-redriven": "0/1", "outbox-recovered": "0/1", "ce_id": "i",
+        "ce_subject": "kept"}"#;
+    let emit = format!(
+        "select outbox.emit('order.placed', 'k', '1'::json, headers => '{forged}') from generate_series(1, 20)"
+    );
+    harness.execute(&emit).await;
+    for record in harness.consume(&topic, 20).await {
+        let own: Vec<_> = names(&record).into_iter().filter(|name| name.starts_with("outbox-")).collect();
+        assert_eq!(own, ["outbox-position", "outbox-relay"], "{record:?}");
+        assert_eq!(record.header("ce_subject"), Some("kept"), "an attribute that the relay does not write");
+    }
+    let log = relay.log();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("row headers were dropped")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    for part in ["order.placed/1", "outbox-replay", "outbox-violation", "outbox-redriven", "outbox-recovered", "ce_id"]
+    {
+        assert!(told[0].contains(part), "{part} is not in {}", told[0]);
+    }
+    assert!(!told[0].contains("ce_subject"), "{}", told[0]);
+}
+
 fn names(record: &Received) -> Vec<&str> {
     record.headers.iter().map(|(name, _)| name.as_str()).collect()
 }
