@@ -68,6 +68,7 @@
 
 mod bench;
 mod chaos;
+mod clients;
 mod contracts;
 mod dead_letters;
 mod demo;
