@@ -24,6 +24,8 @@ use super::names::{TableName, identifier};
 use super::reader::{Findings, Section, as_table, choice};
 use super::template;
 use super::tree::{Node, Value, shown};
+use crate::relay::attributes::is_header_of_event;
+use crate::relay::encode::HeaderStyle;
 use crate::relay::encode::names::RESERVED_PREFIX;
 use crate::relay::outbox::{Column, Outbox, Routing};
 use crate::relay::role::Role;
@@ -134,7 +136,7 @@ fn read(mut section: Section<'_>, rules: &Rules<'_>) -> Option<(TableName, Outbo
     let has_schema = columns.read.iter().any(|column| column.role == Role::SchemaName);
     let own_headers = rules.style.own(has_schema);
     let header_columns =
-        section.optional("header_columns", |value| header_columns(value, own_headers)).unwrap_or_default();
+        section.optional("header_columns", |value| header_columns(value, own_headers, rules.style)).unwrap_or_default();
     section.finish();
     let table = table?;
     let TableName { schema: namespace, name } = table.clone();
@@ -200,14 +202,15 @@ fn column(value: &Value) -> Result<Option<String>, Complaint> {
 
 /// Reads `["column"]`, which keeps its order, or `{ column = "header" }`, which is put into that of the columns' names.
 /// `own` are names that the relay writes itself.
-fn header_columns(value: &Value, own: &[&str]) -> Result<Vec<(String, String)>, Complaint> {
+fn header_columns(value: &Value, own: &[&str], style: HeaderStyle) -> Result<Vec<(String, String)>, Complaint> {
     let columns = match value {
         Value::List(items) => {
-            let columns = items.iter().map(|item| item.value.as_text().and_then(|name| header_column(name, name, own)));
+            let columns =
+                items.iter().map(|item| item.value.as_text().and_then(|name| header_column(name, name, own, style)));
             columns.collect::<Result<Vec<_>, _>>()?
         }
         Value::Table(table) => {
-            let columns = table.iter().map(|(column, node)| header_column(column, node.value.as_text()?, own));
+            let columns = table.iter().map(|(column, node)| header_column(column, node.value.as_text()?, own, style));
             columns.collect::<Result<_, _>>()?
         }
         other => {
@@ -221,7 +224,11 @@ fn header_columns(value: &Value, own: &[&str]) -> Result<Vec<(String, String)>, 
     Ok(columns)
 }
 
-fn header_column(column: &str, header: &str, own: &[&str]) -> Result<(String, String), Complaint> {
+fn header_column(column: &str, header: &str, own: &[&str], style: HeaderStyle) -> Result<(String, String), Complaint> {
+    if style == HeaderStyle::CloudEvents && !is_header_of_event(header) {
+        let what = format!("{} is no attribute of CloudEvents", shown(header));
+        return Err(Complaint::new(what, "write ce_ and a-z and 0-9, or a header without ce_"));
+    }
     if own.contains(&header) {
         let what = format!("{} is a header that the relay writes itself", shown(header));
         return Err(Complaint::new(what, "choose another header: { column = \"header\" }"));

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::attributes::is_header_of_event;
 use super::boundary::{Format, Header, OwnedRecord, Position, Record, Refusal, Timestamp};
 use super::event::Event;
 use super::inline::Inline;
@@ -202,11 +203,18 @@ impl Encoder {
         Headers { list, own, has_dropped }
     }
 
-    /// A header from the row never takes the place of one that stands already. An attribute of CloudEvents that is null is one that is
-    /// not there: SDKs fail on a null header.
+    /// A header from the row never takes the place of one that stands already, nor has it a name that no CloudEvent may have. An
+    /// attribute that is null is one that is not there: SDKs fail on a null header.
     fn push_new<'a>(&self, list: &mut HeaderList<'a>, name: &'a str, value: Option<&'a [u8]>) {
-        let is_absent = self.style == HeaderStyle::CloudEvents && value.is_none() && name.starts_with("ce_");
-        if !is_absent && list.iter().all(|header| header.name != name) {
+        let is_event = self.style == HeaderStyle::CloudEvents;
+        if is_event && (!is_header_of_event(name) || value.is_none() && name.starts_with("ce_")) {
+            return;
+        }
+        // SDKs read this one in any case.
+        let is_content_type = |name: &str| is_event && name.eq_ignore_ascii_case("content-type");
+        let is_same =
+            |header: &Header<'_>| header.name == name || is_content_type(header.name) && is_content_type(name);
+        if !list.iter().any(is_same) {
             list.push(Header { name, value });
         }
     }

@@ -41,7 +41,9 @@ const CONTRACT: ContractHeaders<'_> = ContractHeaders {
 fn cloudevents_in_binary_mode() {
     check_headers(
         HeaderStyle::CloudEvents,
-        &event(r#"{"traceparent": "00-ab-cd-01", "n": 1.50, "none": null, "nested": {"a": ["b"]}}"#),
+        &event(
+            r#"{"Content-Type": "application/cloudevents+json", "traceparent": "00-ab-cd-01", "n": 1.50, "none": null, "nested": {"a": ["b"]}}"#,
+        ),
         CONTRACT,
         expect![[r#"
             ce_specversion: 1.0
@@ -67,7 +69,7 @@ fn case_42_an_event_without_a_schema_and_id_is_a_cloudevent_too() {
     let nameless = |headers| Event { id: Default::default(), schema: None, ..event(headers) };
     let end = |headers, expected| check_headers(HeaderStyle::CloudEvents, &nameless(headers), contract, expected);
     end(
-        r#"{"ce_type": null, "ce_subject": null, "a": "b"}"#,
+        r#"{"ce_type": null, "ce_subject": null, "ce_my-ext": "1", "CE_ID": "forged", "a": "b"}"#,
         expect![[r#"
             ce_specversion: 1.0
             ce_id: 0/16B3748/3

@@ -17,6 +17,7 @@
 //! | [`catalogue`] | answers about schema versions and topics | what an event needs to know |
 //! | `check` | an event and its contract | whether it may go to its topic |
 //! | [`data_schema`] | a schema version | its URI |
+//! | [`attributes`] | the name of a header | whether a CloudEvent may have it |
 //! | `row_headers` | an event's own headers | names and values |
 //! | [`encode`] | an event | headers, dead letters, sizes |
 //! | `dropped` | headers that a row may not have | what the log is told of them |
@@ -39,6 +40,7 @@ pub mod catalogue;
 mod check;
 mod payload;
 pub mod data_schema;
+pub mod attributes;
 mod row_headers;
 pub mod encode;
 mod dropped;

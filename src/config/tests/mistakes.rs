@@ -229,6 +229,20 @@ fn a_connection_string_is_judged_without_showing_it() {
 }
 
 #[test]
+fn case_42_a_column_does_not_become_a_header_that_no_cloudevent_may_have() {
+    let outbox =
+        "[[outbox]]\ntable = 'public.outboxevent'\npreset = 'debezium'\nheader_columns = { type = 'ce_event-type' }";
+    check(
+        format!("{LEAST}\n{outbox}"),
+        &[],
+        expect![[r#"
+        the configuration has a mistake:
+          walpost.toml:8: outbox.0.header_columns: "ce_event-type" is no attribute of CloudEvents; write ce_ and a-z and 0-9, or a header without ce_"#]],
+    );
+    assert!(load(format!("{LEAST}\nrelay.headers = 'plain'\n{outbox}"), &[]).is_ok());
+}
+
+#[test]
 fn case_42_compression_is_said_once_or_the_same_twice() {
     let properties = "kafka.properties.compression.type = 'gzip'\nkafka.properties.'compression.codec' = 'gzip'";
     let config = load(format!("{LEAST}\nkafka.compression = 'gzip'\n{properties}"), &[]).expect("they agree");
