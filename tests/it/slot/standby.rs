@@ -73,20 +73,14 @@ async fn case_40_a_role_without_grants_can_not_hold_up_a_relay() {
         .map(|row| row.get(0))
         .collect();
     assert_eq!(keys.len(), 2, "the lease's and that of earlier versions: {keys:?}");
-    let waiting = keys.iter().map(|key| {
-        let (url, lock) = (url.clone(), format!("select pg_advisory_lock({key})"));
-        let harness = &harness;
-        async move {
-            let session = harness.session_at(&url).await;
-            tokio::spawn(async move {
-                session.batch_execute(&lock).await.expect("every role may take every lock");
-                session
-            })
-        }
-    });
     let mut waiters = Vec::new();
-    for waiter in waiting {
-        waiters.push(waiter.await);
+    for key in keys {
+        let session = harness.session_at(&url).await;
+        waiters.push(tokio::spawn(async move {
+            let lock = format!("select pg_advisory_lock({key})");
+            session.batch_execute(&lock).await.expect("every role may take every lock");
+            session
+        }));
     }
     harness.wait_for(&format!("select count(*) = 2 {}", seen.replace("granted", "not granted"))).await;
     assert_eq!(first.terminate().await.code(), Some(0), "{}", first.log());
