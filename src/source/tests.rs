@@ -22,7 +22,11 @@ const TABLES: &str = "create schema outbox;
     create table outbox.relay (slot text primary key, system_identifier text not null,
         backfill text not null check (backfill in ('pending', 'done')), position pg_lsn,
         updated_at timestamptz not null default now(), timeline integer, confirm_limit pg_lsn, published_lsn pg_lsn,
-        published_at timestamptz, published_xid xid8, recover_from xid8);
+        published_at timestamptz, published_xid xid8, recover_from xid8,
+        position_signed boolean not null default false);
+    create table outbox.lease (slot text primary key, lock_key bigint not null);
+    create table outbox.secret (purpose text, inner_pad bytea, outer_pad bytea, valid_from timestamptz);
+    create function outbox.settle_unsigned_messages(slot text) returns pg_lsn language sql as 'select ''0/0''::pg_lsn';
     create table outbox.event (id bigint generated always as identity, payload text, acl aclitem,
         created_at timestamptz not null default now());
     create publication outbox for table outbox.event with (publish = 'insert', publish_via_partition_root = true)";

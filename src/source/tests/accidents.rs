@@ -212,7 +212,9 @@ async fn roles_and_grants_that_are_missing() {
     outbox.sql("grant usage on schema outbox to scram");
     let error = connect(&as_role("scram"), None).await.expect_err("no grants");
     assert_error!(error, "walpost migrate --relay-role scram", SourceError::NoPrivilege { role, .. } if role == "scram");
-    outbox.sql("grant select, insert, update on outbox.relay to scram");
+    outbox.sql(
+        "grant select, insert, update on outbox.relay, outbox.lease to scram; grant select on outbox.secret to scram",
+    );
     let mut source = connect(&as_role("scram"), None).await.expect("a stream");
     let error = super::decoded::lost(&mut source.stream).await;
     assert_error!(
