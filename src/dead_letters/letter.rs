@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::relay::boundary::{OwnedRecord, RefusalCode};
 use crate::relay::data_schema;
 use crate::relay::encode::names;
+use crate::schema::moment::Moment;
 use crate::sink::Found;
 
 /// Where a dead letter stands in its topic: `<partition>/<offset>`.
@@ -167,6 +168,21 @@ impl Letter {
         self.last(names::TOPIC)
     }
 
+    /// The event's time in milliseconds since the Unix epoch: the record's, unless its topic refused that, which a header has then.
+    #[must_use]
+    pub fn timestamp_millis(&self) -> i64 {
+        self.refused_time().map_or(self.record.timestamp_millis, |(_, millis)| millis)
+    }
+
+    /// The place of the header with the time that the record should have had, and that time. What stands before the relay's own is a row's.
+    pub(super) fn refused_time(&self) -> Option<(usize, i64)> {
+        let headers = &self.record.headers;
+        let own = headers.iter().rposition(|(name, _)| name == names::TOPIC)?;
+        let place = headers.iter().rposition(|(name, _)| name == names::TIMESTAMP).filter(|place| *place > own)?;
+        let text = std::str::from_utf8(headers[place].1.as_deref()?).ok()?;
+        Some((place, Moment::parse(text)?.unix_millis()?))
+    }
+
     /// The event's position, as it is written.
     #[must_use]
     pub fn position(&self) -> Option<&str> {
@@ -253,6 +269,17 @@ pub(super) mod tests {
         assert_eq!((found.style(), found.contract(), found.event_id()), (Style::Bare, None, Some("7")));
         assert_eq!(found.code(), Some(RefusalCode::TooLarge));
         assert_eq!((found.detail(), found.topic()), (Some("why"), Some("orders")));
+    }
+
+    #[test]
+    fn case_34_the_time_of_a_letter_is_its_events_and_no_row_can_set_it() {
+        let (of_row, of_relay) = (("outbox-timestamp", "1999-01-01T00:00:00Z"), ("outbox-topic", "orders"));
+        let time = |headers: &[(&str, &str)]| letter(headers, None).timestamp_millis();
+        assert_eq!(time(&[of_row, of_relay]), 1_000);
+        let refused = ("outbox-timestamp", "2099-01-01T00:00:00.123000Z");
+        assert_eq!(time(&[of_row, of_relay, refused]), 4_070_908_800_123);
+        assert_eq!(time(&[of_relay, ("outbox-timestamp", "soon")]), 1_000);
+        assert_eq!(time(&[of_relay, ("outbox-timestamp", "9999-12-31T23:59:59.999999Z")]), 253_402_300_799_999);
     }
 
     #[test]

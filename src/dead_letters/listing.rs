@@ -32,7 +32,7 @@ pub struct Summary {
     pub topic: Option<String>,
     /// The event's position.
     pub position: Option<String>,
-    /// The record's timestamp.
+    /// The event's time.
     pub time: Option<String>,
     /// Bytes of key, value and headers.
     pub bytes: usize,
@@ -53,7 +53,7 @@ impl Summary {
     #[must_use]
     pub fn of(letter: &Letter, mark: Option<&Mark>) -> Self {
         let text = |text: Option<&str>| text.map(cut);
-        let millis = Some(letter.record.timestamp_millis).filter(|millis| *millis >= 0);
+        let millis = Some(letter.timestamp_millis()).filter(|millis| *millis >= 0);
         Self {
             letter: letter.id.to_string(),
             event: text(letter.event_id()),
@@ -132,7 +132,7 @@ impl Listing {
             }
             None => {}
         }
-        let order = (letter.record.timestamp_millis, letter.id);
+        let order = (letter.timestamp_millis(), letter.id);
         if self.kept.len() < self.limit {
             self.newest.push(Reverse((order, self.kept.len())));
             self.kept.push(Summary::of(letter, mark));

@@ -231,6 +231,9 @@ fn check_topic<'a>(topic: Option<&'a str>, destinations: &Destinations) -> Resul
 /// The record: everything as it came, without what made a dead letter of it, and with what the contract adds now.
 fn record(letter: &Letter, topic: &str, version: Option<&Version>) -> OwnedRecord {
     let mut headers = letter.record.headers.clone();
+    if let Some((place, _)) = letter.refused_time() {
+        headers.remove(place);
+    }
     for name in [names::ERROR, names::ERROR_DETAIL, names::TOPIC] {
         if let Some(last) = headers.iter().rposition(|(found, _)| found == name) {
             headers.remove(last);
@@ -252,7 +255,8 @@ fn record(letter: &Letter, topic: &str, version: Option<&Version>) -> OwnedRecor
             Style::Bare => {}
         }
     }
-    OwnedRecord { topic: topic.to_owned(), headers, ..letter.record.clone() }
+    let timestamp_millis = letter.timestamp_millis();
+    OwnedRecord { topic: topic.to_owned(), headers, timestamp_millis, ..letter.record.clone() }
 }
 
 /// Sets one of the first `own` headers, or adds it behind them; a header of the row of the same name gives way, as it does in the relay.

@@ -17,9 +17,9 @@ pub struct Selection {
     pub contract: Option<String>,
     /// Why it is a dead letter.
     pub code: Option<RefusalCode>,
-    /// Its record's timestamp is not before, in milliseconds since the Unix epoch.
+    /// Its time is not before, in milliseconds since the Unix epoch.
     pub since: Option<i64>,
-    /// Its record's timestamp is before.
+    /// Its time is before.
     pub until: Option<i64>,
 }
 
@@ -65,7 +65,7 @@ impl Selection {
             named
                 .is_some_and(|named| named.name == *wanted || (named.version.is_some() && named.to_string() == *wanted))
         };
-        let at = letter.record.timestamp_millis;
+        let at = letter.timestamp_millis();
         (self.ids.is_empty() || self.ids.contains(&letter.id))
             && self.contract.as_ref().is_none_or(is_contract)
             && self.code.is_none_or(|code| letter.code() == Some(code))

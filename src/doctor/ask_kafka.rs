@@ -1,5 +1,6 @@
 //! Asks Kafka. Nothing is written and nothing is made: whether a topic could be made is asked by a validation.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,14 +14,13 @@ use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProdu
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::ask_postgres::Wanted;
-use super::authorized;
 use super::report::{Finding, failure, ok};
-use super::topics::{self, Creation, Retention, State, Topic, Use};
+use super::topics::{self, Creation, Operation, Retention, State, Topic, Use};
 use crate::config::{Config, Delivery};
 use crate::fault::{Fault, chain};
 use crate::relay::boundary::TopicSettings;
 use crate::relay::destination::dead_letter_settings;
-use crate::sink::{POSITIONS_TOPIC, SinkError};
+use crate::sink::{POSITIONS_TOPIC, SinkError, operations};
 
 /// How long Kafka may take to answer for the first time, as at the relay's start.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
@@ -72,14 +72,15 @@ pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
     let names: Vec<String> = all.iter().map(|(name, ..)| name.clone()).collect();
     let mut allowed = {
         let (admin, names) = (Arc::clone(&admin), names.clone());
-        let ask = move || authorized::operations(&*admin, &names, ANSWER);
+        let ask = move || operations(&*admin, &names, ANSWER);
         tokio::task::spawn_blocking(ask).await.expect("describing topics does not panic")
     };
     let (mut events, mut of_letters) = (Vec::new(), None);
     for (name, of, settings) in all {
         let mut state = state(&admin, &name, &settings, config.relay.create_topics).await;
         if let State::Present(topic) = &mut state {
-            topic.allowed = allowed.remove(&name);
+            let operations = |numbers: BTreeSet<u32>| numbers.into_iter().filter_map(Operation::of).collect();
+            topic.allowed = allowed.remove(&name).map(operations);
             match (of, topic.max_message_bytes) {
                 (Use::Events, Some(limit)) => events.push((name.clone(), limit)),
                 (Use::DeadLetters, limit) => of_letters = limit,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::clock;
 use super::judge::{self, Applied, Pace, Step};
 use super::report::{Finding, failure, ok};
 use super::secrets::secret_readers;
@@ -92,6 +93,7 @@ impl Asking {
         self.capacity(&mut control, found.as_ref())?;
         let system = self.replication(&mut control, config, &server)?;
         self.settings(&mut control)?;
+        self.findings.extend(clock::compare(&mut control)?);
         let has_schema = self.migrations(&mut control)?;
         if has_schema {
             self.rights(&mut control, &server)?;

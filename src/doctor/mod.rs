@@ -4,9 +4,9 @@
 //! - [`report`]: a finding, and what all of them come to; pure
 //! - [`judge`]: what is found of the server and the slot, as findings; pure
 //! - [`topics`]: the same for topics; pure
+//! - `clock`: the clocks of the two machines
 //! - [`ask_postgres`], [`ask_kafka`]: ask; what the relay's start checks is asked in its words
 //!   ([`SourceError`](crate::source::SourceError))
-//! - `authorized`: what Kafka allows this client to do with a topic
 //!
 //! What can't be told without doing it is not claimed: whether Kafka allows a transactional id shows only when it is taken, which would
 //! fence a running relay.
@@ -15,9 +15,9 @@ pub mod report;
 mod secrets;
 pub mod judge;
 pub mod topics;
+mod clock;
 pub mod ask_postgres;
 pub mod ask_kafka;
-mod authorized;
 
 use crate::config::Config;
 use report::Report;

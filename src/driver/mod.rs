@@ -196,15 +196,21 @@ impl<S: Sink + Send> Driver<S> {
     /// Lets the core work until it waits for something.
     fn poll(&mut self) -> Result<Idle, Fault> {
         let now = Instant::now();
-        let (sink, storing) = (&mut self.sink, &self.storing);
+        let (sink, storing, lease) = (&mut self.sink, &self.storing, &self.lease);
         let mut fatal: Option<SinkError> = None;
-        let idle = self.core.poll(now, |ticket: Ticket, record: &Record<'_>| match sink.send(ticket, record) {
-            Ok(()) => Offer::Taken,
-            Err(SendError::Full) => Offer::Full,
-            Err(SendError::Refused(refusal)) => Offer::Refused(refusal),
-            Err(SendError::Fatal(error)) => {
-                fatal = Some(error);
-                Offer::Full
+        let idle = self.core.poll(now, |ticket: Ticket, record: &Record<'_>| {
+            // Another relay may have published it already. The lease's next beat, or its loss, goes on.
+            if !lease.is_valid() {
+                return Offer::Full;
+            }
+            match sink.send(ticket, record) {
+                Ok(()) => Offer::Taken,
+                Err(SendError::Full) => Offer::Full,
+                Err(SendError::Refused(refusal)) => Offer::Refused(refusal),
+                Err(SendError::Fatal(error)) => {
+                    fatal = Some(error);
+                    Offer::Full
+                }
             }
         });
         let idle = idle.map_err(|halt| storing.explain(halt))?;

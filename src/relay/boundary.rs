@@ -149,8 +149,15 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     /// Headers in the order in which they are to stand.
     pub headers: &'a [Header<'a>],
-    /// The record's timestamp in milliseconds since the Unix epoch.
+    /// The record's timestamp in milliseconds since the Unix epoch; or [`Self::TIME_OF_SENDING`], or [`Self::NO_TIME`].
     pub timestamp_millis: i64,
+}
+
+impl Record<'_> {
+    /// As timestamp: the time at which the record is sent, each time anew. librdkafka takes it so.
+    pub const TIME_OF_SENDING: i64 = 0;
+    /// As timestamp: none (Kafka's `NO_TIMESTAMP`). No topic refuses that.
+    pub const NO_TIME: i64 = -1;
 }
 
 /// A record that came back from Kafka, with all that is needed to send it again.
@@ -247,6 +254,8 @@ pub enum Verdict {
     Refused(Refusal),
     /// Nothing is wrong with the record: it is to be sent again, in order, when Kafka is back. The text is for the log.
     Returned(String),
+    /// The same, and nothing is wrong with its topic either: another record's failure took it along.
+    Along,
 }
 
 /// What the core asks the outside before it can go on. One at a time: the next event may need the answer.

@@ -2,20 +2,24 @@
 //!
 //! A registered schema version never changes, nor does how a type is sent (but by `alter type ... set (send = ...)`), so a
 //! positive answer is kept for good. A negative answer, and a topic that could not be written to, is asked for again after
-//! [`REFUSAL_KEPT`]: somebody may have mended it.
+//! [`REFUSAL_KEPT`]: somebody may have fixed it. Nothing else is published while a topic is asked for, so one that is refused again and
+//! again is asked for less and less often, unless the relay [waits for it](Catalogue::ask_soon).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::back_off::BackOff;
 use super::boundary::{
     Answer, ColumnType, ContractNumber, Refusal, Request, SchemaVersion, SchemaVersionId, Topic, TopicSettings,
 };
 use super::data_schema;
 use super::payload::PayloadCheck;
 
-/// How long a negative answer holds.
+/// How long a negative answer holds, for the first time.
 pub const REFUSAL_KEPT: Duration = Duration::from_secs(5);
+/// How long a topic's negative answer holds at most.
+const TOPIC_REFUSAL_KEPT: Duration = Duration::from_secs(300);
 
 /// How many schema versions, topics and types are remembered, each. Rows can name anything, so there must be a limit; when
 /// it is reached the memory is emptied and filled again by asking.
@@ -70,6 +74,8 @@ type Versions = HashMap<Arc<str>, Kept<Option<Arc<Contract>>>>;
 struct TopicEntry {
     settings: TopicSettings,
     kept: Option<Kept<Result<Topic, Refusal>>>,
+    /// How long the next negative answer holds; none: as long as a first one.
+    patience: Option<BackOff>,
 }
 
 #[derive(Debug)]
@@ -155,6 +161,15 @@ impl Catalogue {
         }
     }
 
+    /// Nothing goes on without this topic, so that a refusal to write to it is asked for again as soon as a first one is.
+    pub fn ask_soon(&mut self, name: &str, now: Instant) {
+        let Some(entry) = self.topics.get_mut(name) else { return };
+        entry.patience = None;
+        if let Some(until) = entry.kept.as_mut().and_then(|kept| kept.until.as_mut()) {
+            *until = (*until).min(now + REFUSAL_KEPT);
+        }
+    }
+
     /// When a refusal to write to this topic is asked for again.
     pub fn topic_asked_again_at(&self, name: &str) -> Option<Instant> {
         self.topics.get(name).and_then(|entry| entry.kept.as_ref()).and_then(|kept| kept.until)
@@ -190,12 +205,21 @@ impl Catalogue {
                     _ => None,
                 });
                 self.answered(|request| matches!(request, Request::Topic { name: asked, .. } if *asked == name));
-                let until = if answer.is_ok() { None } else { refused_until };
                 if self.topics.len() >= ENTRIES_LIMIT {
                     self.topics.clear();
                 }
                 let entry = self.topics.entry(name).or_default();
                 entry.settings = asked.unwrap_or_else(|| std::mem::take(&mut entry.settings));
+                let until = match &answer {
+                    Ok(_) => {
+                        entry.patience = None;
+                        None
+                    }
+                    Err(_) => {
+                        let patience = entry.patience.get_or_insert(BackOff::new(REFUSAL_KEPT, TOPIC_REFUSAL_KEPT));
+                        Some(now + patience.wait())
+                    }
+                };
                 entry.kept = Some(Kept { answer, until });
             }
             Answer::Type(oid, answer) => {
@@ -280,6 +304,28 @@ mod tests {
     fn number(catalogue: &mut Catalogue, version: &str, now: Instant) -> ContractNumber {
         let found = catalogue.contract("order.placed", version, now);
         found.ok().flatten().expect("it was answered").number
+    }
+
+    #[test]
+    fn case_26_a_topic_that_stays_refused_is_asked_for_less_often_unless_it_is_waited_for() {
+        let (mut catalogue, mut now) = (Catalogue::default(), Instant::now());
+        let refuse = |catalogue: &mut Catalogue, now| {
+            let refusal = Refusal { code: super::super::RefusalCode::NotAuthorized, detail: String::new() };
+            catalogue.handle_answer(Answer::Topic("t".into(), Err(refusal)), now);
+            let until = catalogue.topic_asked_again_at("t").expect("it is asked for again");
+            assert_eq!(catalogue.topic("t", TopicSettings::default, until), Err(Wait));
+            until - now
+        };
+        for seconds in [5, 10, 20, 40, 80, 160, 300, 300] {
+            assert_eq!(refuse(&mut catalogue, now), Duration::from_secs(seconds));
+            now += Duration::from_secs(seconds);
+        }
+        catalogue.ask_soon("t", now);
+        assert_eq!(refuse(&mut catalogue, now), REFUSAL_KEPT);
+        refuse(&mut catalogue, now);
+        catalogue.handle_answer(Answer::Topic("t".into(), Ok(Topic { max_message_bytes: 1 })), now);
+        assert_eq!(catalogue.topic_asked_again_at("t"), None);
+        assert_eq!(refuse(&mut catalogue, now), REFUSAL_KEPT);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub mod names {
     pub const ERROR_DETAIL: &str = "outbox-error-detail";
     /// The topic that a dead letter should have gone to.
     pub const TOPIC: &str = "outbox-topic";
+    /// The time that a dead letter's record should have had, where its topic refused that time: RFC 3339, UTC.
+    pub const TIMESTAMP: &str = "outbox-timestamp";
     /// An event's own headers as they came, in a dead letter, where they could not be read.
     pub const HEADERS: &str = "outbox-headers";
     /// The size in bytes of a value that even the dead-letter topic could not take; 0 where the value is null, and key or headers were too
@@ -285,6 +287,21 @@ pub fn dead_letter(record: OwnedRecord, dead_letter_topic: &str, refusal: &Refus
     OwnedRecord { topic: dead_letter_topic.to_owned(), headers, ..record }
 }
 
+/// Gives a dead letter another time, whose topic may refuse the one that it has: the time of sending, with its own in a header; and if it
+/// had that, none. Whether there was something to change.
+pub fn restamp(letter: &mut OwnedRecord) -> bool {
+    match letter.timestamp_millis {
+        Record::NO_TIME => return false,
+        Record::TIME_OF_SENDING => letter.timestamp_millis = Record::NO_TIME,
+        millis => {
+            let time = rfc3339(Timestamp(millis.saturating_mul(1_000)));
+            letter.headers.push((names::TIMESTAMP.to_owned(), Some(time.into_bytes())));
+            letter.timestamp_millis = Record::TIME_OF_SENDING;
+        }
+    }
+    true
+}
+
 /// Makes a dead letter smaller that its topic does not take: first the value goes, and a header says how large it was; then
 /// the key, the row's own headers, and what is long in the others. Whether there was something to take.
 pub fn shrink(letter: &mut OwnedRecord) -> bool {
@@ -307,7 +324,7 @@ pub fn shrink(letter: &mut OwnedRecord) -> bool {
 }
 
 /// The headers that the smallest dead letter still has.
-const KEPT_HEADERS: [&str; 12] = [
+const KEPT_HEADERS: [&str; 13] = [
     "ce_specversion",
     "ce_id",
     "ce_source",
@@ -319,6 +336,7 @@ const KEPT_HEADERS: [&str; 12] = [
     names::ERROR,
     names::ERROR_DETAIL,
     names::TOPIC,
+    names::TIMESTAMP,
     names::VALUE_OMITTED,
 ];
 

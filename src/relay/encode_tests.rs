@@ -38,6 +38,29 @@ const CONTRACT: ContractHeaders<'_> = ContractHeaders {
 };
 
 #[test]
+fn case_34_a_dead_letter_whose_time_is_refused_gets_the_time_of_sending_and_then_none() {
+    let record = |timestamp_millis| OwnedRecord {
+        topic: "letters".to_owned(),
+        key: None,
+        value: None,
+        headers: Vec::new(),
+        timestamp_millis,
+    };
+    let mut letter = record(1_700_000_000_123);
+    assert!(restamp(&mut letter));
+    assert_eq!(letter.timestamp_millis, Record::TIME_OF_SENDING);
+    let time = b"2023-11-14T22:13:20.123000Z".to_vec();
+    assert_eq!(letter.headers, [(names::TIMESTAMP.to_owned(), Some(time))]);
+    assert!(restamp(&mut letter) && !restamp(&mut letter), "there is nothing less than no time");
+    assert_eq!((letter.timestamp_millis, letter.headers.len()), (Record::NO_TIME, 1));
+    for (millis, time) in [(i64::MAX, "9999-12-31T23:59:59.999999Z"), (i64::MIN, "0000-01-01T00:00:00.000000Z")] {
+        let mut letter = record(millis);
+        assert!(restamp(&mut letter));
+        assert_eq!(letter.headers[0].1.as_deref(), Some(time.as_bytes()));
+    }
+}
+
+#[test]
 fn cloudevents_in_binary_mode() {
     check_headers(
         HeaderStyle::CloudEvents,

@@ -36,6 +36,15 @@ pub enum Offer {
     Refused(Refusal),
 }
 
+/// Who has refused an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RefusedBy {
+    /// What is known of its contract and topic.
+    Core,
+    /// Kafka, or the sink, which knows what Kafka would say.
+    Kafka,
+}
+
 /// Where an event comes from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin<'a> {
@@ -97,15 +106,26 @@ impl Publisher {
         let Failure { ticket, mut record, verdict } = failure;
         let is_letter = record.topic == self.settings.dead_letter_topic;
         match verdict {
-            Verdict::Returned(_) => self.give_back(ticket, record, now),
+            Verdict::Returned(_) => {
+                self.catalogue.forget_topic(&record.topic);
+                self.give_back(ticket, record, now);
+            }
+            Verdict::Along => self.give_back(ticket, record, now),
             Verdict::Refused(Refusal { code: RefusalCode::TooLarge, .. })
                 if is_letter && encode::shrink(&mut record) =>
+            {
+                self.returns.push_letter(ticket, record);
+            }
+            // Its time, perhaps.
+            Verdict::Refused(Refusal { code: RefusalCode::ContractViolation, .. })
+                if is_letter && encode::restamp(&mut record) =>
             {
                 self.returns.push_letter(ticket, record);
             }
             // A dead letter that can't be written is never given up: it waits for its topic.
             Verdict::Refused(refusal) if is_letter => {
                 self.blocked_on = Some((record.topic.clone(), refusal));
+                self.catalogue.forget_topic(&record.topic);
                 self.give_back(ticket, record, now);
             }
             Verdict::Refused(refusal) => self.refuse_delivered(ticket, record, refusal),
@@ -114,7 +134,6 @@ impl Publisher {
 
     fn give_back(&mut self, ticket: Ticket, record: OwnedRecord, now: Instant) {
         self.counters.returned += 1;
-        self.catalogue.forget_topic(&record.topic);
         self.returns.give_back(ticket, record, now);
     }
 
@@ -127,10 +146,19 @@ impl Publisher {
             Fate::DeadLetter => {
                 self.ledger.reclassify(ticket, Kind::DeadLetter);
                 self.note(position, None, &refusal, Outcome::DeadLetter);
-                let letter = encode::dead_letter(record, &self.settings.dead_letter_topic, &refusal);
+                let letter = self.dead_letter(record, &refusal, RefusedBy::Kafka);
                 self.returns.push_letter(ticket, letter);
             }
         }
+    }
+
+    fn dead_letter(&self, record: OwnedRecord, refusal: &Refusal, by: RefusedBy) -> OwnedRecord {
+        let mut letter = encode::dead_letter(record, &self.settings.dead_letter_topic, refusal);
+        // It may be for its time, which its own topic would refuse, too.
+        if by == RefusedBy::Kafka && refusal.code == RefusalCode::ContractViolation {
+            encode::restamp(&mut letter);
+        }
+        letter
     }
 
     fn note(&mut self, position: Option<Position>, table: Option<&str>, refusal: &Refusal, outcome: Outcome) {
@@ -182,6 +210,7 @@ impl Publisher {
                     continue;
                 }
                 Ok(Err(refusal)) => {
+                    self.catalogue.ask_soon(&record.topic, now);
                     self.blocked_on = Some((record.topic.clone(), refusal));
                     return Ok(Some(Idle::Returned));
                 }
@@ -241,11 +270,11 @@ impl Publisher {
         }
         let size = encode::size(&record);
         let kind = if known.violation().is_some() { Kind::Violating } else { Kind::Record };
-        let (refusal, fate) = match checked {
-            Err(Stop::Refused(refusal, fate)) => (refusal, fate),
+        let (refusal, fate, by) = match checked {
+            Err(Stop::Refused(refusal, fate)) => (refusal, fate, RefusedBy::Core),
             Err(Stop::Wait) => return Ok(Some(Idle::Answer)),
             Ok(limit) if encode::size_in_batch(size, record.headers.len()) > limit => {
-                (too_large(&record, size, limit), fate)
+                (too_large(&record, size, limit), fate, RefusedBy::Core)
             }
             Ok(_) => match self.offer(&record, size, origin, (known.number(), kind), offer) {
                 Offer::Taken => {
@@ -253,14 +282,15 @@ impl Publisher {
                     return Ok(None);
                 }
                 Offer::Full => return Ok(Some(Idle::Sink)),
-                Offer::Refused(refusal) => (refusal, fate),
+                Offer::Refused(refusal) => (refusal, fate, RefusedBy::Kafka),
             },
         };
         if fate == Fate::Halt {
             let table = Some(origin.table.to_owned());
             return Err(Halt::Refused { position: Some(origin.position), table, refusal });
         }
-        self.publish_letter(&record, origin, (known.number(), &refusal), now, offer)
+        let letter = self.dead_letter(OwnedRecord::copy(&record), &refusal, by);
+        self.publish_letter(letter, origin, (known.number(), &refusal), now, offer)
     }
 
     /// An event was published that breaks its contract.
@@ -292,7 +322,7 @@ impl Publisher {
 
     fn publish_letter(
         &mut self,
-        record: &Record<'_>,
+        mut letter: OwnedRecord,
         origin: Origin<'_>,
         (contract, refusal): (ContractNumber, &Refusal),
         now: Instant,
@@ -302,19 +332,26 @@ impl Publisher {
             Err(Wait) => return Ok(Some(Idle::Answer)),
             Ok(Ok(topic)) => topic,
             Ok(Err(why)) => {
+                self.catalogue.ask_soon(&self.settings.dead_letter_topic, now);
                 self.blocked_on = Some((self.settings.dead_letter_topic.clone(), why));
                 return Ok(Some(Idle::Returned));
             }
         };
         self.blocked_on = None;
-        let mut letter = encode::dead_letter(OwnedRecord::copy(record), &self.settings.dead_letter_topic, refusal);
         let mut size = letter.size();
         while encode::size_in_batch(size, letter.headers.len()) > topic.max_message_bytes && encode::shrink(&mut letter)
         {
             size = letter.size();
         }
         let kind = (contract, Kind::DeadLetter);
-        let answer = self.offer(&letter.borrow(&letter.header_list()), size, origin, kind, offer);
+        let mut answer = self.offer(&letter.borrow(&letter.header_list()), size, origin, kind, offer);
+        // Its time, perhaps.
+        while matches!(&answer, Offer::Refused(why) if why.code == RefusalCode::ContractViolation)
+            && encode::restamp(&mut letter)
+        {
+            size = letter.size();
+            answer = self.offer(&letter.borrow(&letter.header_list()), size, origin, kind, offer);
+        }
         Ok(match answer {
             Offer::Full => Some(Idle::Sink),
             Offer::Taken => {

@@ -14,12 +14,13 @@
 //!    taken has been answered, and then all failures come at once, by ascending ticket. Sending again what was returned, in
 //!    that order and before anything newer, therefore keeps the order.
 //! 4. **A refusal is about that record alone.** Kafka refuses whole batches; a record is called refused only when it was named or
-//!    stood alone in its batch, otherwise it is returned.
+//!    stood alone in its batch, otherwise it is returned. What is known to be refused is refused when it is offered (`refusals.rs`).
 //! 5. **An outage is no failure**: it is retried for ever, and shows as `Full` once the window is full.
 //!
 //! Exactly-once is behind the same trait ([`TransactionalSink`]): `send` opens a transaction when there is none, the driver seals it with
 //! the position that it reaches, and the tickets are acknowledged once its commit has succeeded; an aborted transaction
-//! returns all of its records, which is rule 3.
+//! returns all of its records, which is rule 3. One that was to blame is refused when it is offered again: so dead letters keep their
+//! place among the records, and a transaction can end behind any of them.
 //!
 //! # What librdkafka does, and what follows (2.12, read in its source and seen against Kafka 4.3)
 //!
@@ -52,6 +53,7 @@ use std::time::Duration;
 
 use crate::relay::boundary::{Ancestry, Checkpoint, Failure, Lsn, Record, Refusal, Ticket};
 
+mod authorized;
 mod compression;
 mod connection;
 mod context;
@@ -65,11 +67,13 @@ mod partition;
 mod producer;
 mod pulse;
 mod reading;
+mod refusals;
 mod suspects;
 mod topics;
 mod transactions;
 mod warmup;
 
+pub use authorized::operations;
 pub use compression::Compression;
 pub use connection::Connection;
 pub use memory::{MemoryBroker, MemorySink, Taken};
@@ -82,7 +86,7 @@ pub use reading::{Found, Isolation, ReadingError, Span, TopicReader};
 pub use topics::{Topics, TopicsError};
 pub use transactions::{
     Batch, BatchError, BatchWriter, Cluster, Kept, POSITIONS_TOPIC, PositionError, PositionKeys, Started,
-    StoredPosition, TransactionalSink, TransactionsError, TransactionsOptions,
+    StoredPosition, TransactionSize, TransactionalSink, TransactionsError, TransactionsOptions,
 };
 
 /// Takes records and says what became of them. See the module's rules.

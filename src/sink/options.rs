@@ -9,6 +9,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
 use super::compression::Compression;
+use super::refusals::Refusals;
 
 /// Largest batch when no topic asks for less, in bytes.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -141,11 +142,12 @@ pub struct TopicRules(Arc<Rules>);
 struct Rules {
     batch_bytes: AtomicUsize,
     topics: RwLock<HashMap<String, TopicFacts>>,
+    refusals: Refusals,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { batch_bytes: AtomicUsize::new(usize::MAX), topics: RwLock::default() }
+        Self { batch_bytes: AtomicUsize::new(usize::MAX), topics: RwLock::default(), refusals: Refusals::default() }
     }
 }
 
@@ -160,6 +162,11 @@ impl TopicRules {
     #[must_use]
     pub fn facts(&self, topic: &str) -> Option<TopicFacts> {
         self.0.topics.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
+    }
+
+    /// What topics are known to refuse.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     /// The largest batch that every topic takes, in bytes; `usize::MAX` when no topic was seen yet.

@@ -3,7 +3,7 @@
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::options::TopicRules;
-use crate::relay::boundary::{Record, Refusal, RefusalCode};
+use crate::relay::boundary::{OwnedRecord, Record, Refusal, RefusalCode, Timestamp};
 
 /// What a code says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +38,10 @@ pub(super) fn outcome(code: Code) -> Outcome {
             RefusalCode::ContractViolation,
             "the broker refused the record as invalid: no key for a compacted topic, or it breaks the topic's schema",
         )),
-        Code::InvalidTimestamp => Outcome::RecordRefused(refusal(
-            RefusalCode::ContractViolation,
-            "the commit time is outside of the time span that the topic takes (message.timestamp.before.max.ms, after.max.ms)",
-        )),
+        // `judged` says more.
+        Code::InvalidTimestamp => {
+            Outcome::RecordRefused(refusal(RefusalCode::ContractViolation, "the topic refuses the record's time"))
+        }
         Code::PolicyViolation => Outcome::RecordRefused(refusal(
             RefusalCode::NotAuthorized,
             "a policy of the kafka cluster refused the record",
@@ -50,8 +50,24 @@ pub(super) fn outcome(code: Code) -> Outcome {
     }
 }
 
+/// The refusal of a record that is to blame for `code`. A topic that refuses a time is remembered.
+pub(super) fn judged(record: &OwnedRecord, code: Code, refusal: Refusal, rules: &TopicRules) -> Refusal {
+    match code {
+        Code::InvalidTimestamp => rules.refusals().refuse_time(&record.topic, record.timestamp_millis),
+        _ => refusal,
+    }
+}
+
 /// Why a record would be refused by its topic or changed by librdkafka, as far as that is known without asking Kafka.
 pub(super) fn unfit(record: &Record<'_>, rules: &TopicRules) -> Option<Refusal> {
+    if let Some(refusal) = rules.refusals().refusal(record) {
+        return Some(refusal);
+    }
+    if record.timestamp_millis < Record::NO_TIME {
+        let time = Timestamp(record.timestamp_millis.saturating_mul(1_000));
+        let detail = format!("the record's time, {time}, is before 1970, where Kafka's timestamps begin");
+        return Some(Refusal { code: RefusalCode::ContractViolation, detail });
+    }
     if record.key.is_none() && rules.facts(record.topic).is_some_and(|facts| facts.is_compacted == Some(true)) {
         let detail = format!("the topic {} is compacted, and the record has no key", record.topic);
         return Some(Refusal { code: RefusalCode::ContractViolation, detail });
@@ -84,6 +100,18 @@ mod tests {
             Code::InvalidProducerEpoch,
         ] {
             assert_eq!(outcome(code), Outcome::Returned, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn case_34_a_time_before_1970_is_refused_without_asking() {
+        let record = |timestamp_millis| Record { topic: "t", key: None, value: None, headers: &[], timestamp_millis };
+        for time in [i64::MIN, -2] {
+            let refusal = unfit(&record(time), &TopicRules::default()).expect("it is refused");
+            assert_eq!(refusal.code, RefusalCode::ContractViolation);
+        }
+        for time in [Record::NO_TIME, Record::TIME_OF_SENDING, 1, i64::MAX] {
+            assert_eq!(unfit(&record(time), &TopicRules::default()), None, "{time}");
         }
     }
 

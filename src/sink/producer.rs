@@ -11,19 +11,17 @@ use super::connection::Connection;
 use super::context::LogGate;
 use super::generation::{Generation, Returned};
 use super::options::{ProducerOptions, TopicRules, batch_bytes, pace, producer_config};
-use super::outcome::{Outcome, outcome, unfit};
+use super::outcome::{Outcome, judged, outcome, unfit};
 use super::suspects::Suspects;
 use super::warmup::{Admission, Warmup};
 use super::{Closed, Deliveries, SendError, Sink, SinkError, pulse};
 use crate::relay::back_off::BackOff;
-use crate::relay::boundary::{Failure, Record, Refusal, Ticket, Verdict};
+use crate::relay::boundary::{Failure, Record, Ticket, Verdict};
 
 /// How often a failed producer is looked at until it has given everything back.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
 /// How long a full queue is left alone when nothing is reported.
 const QUEUE_TICK: Duration = Duration::from_millis(2);
-/// How long records to a topic that refuses them are refused without asking Kafka.
-const REFUSAL_MEMORY: Duration = Duration::from_secs(10);
 /// How long records wait before they are taken again when a producer has failed without publishing anything.
 const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
 
@@ -40,8 +38,6 @@ pub struct KafkaSink {
     suspects: Suspects,
     /// Of the present producer.
     warmup: Warmup,
-    /// Topics that take nothing from this client, each with when to try again.
-    refusing: HashMap<String, (Instant, Refusal)>,
     /// Producers in a row that failed without publishing anything.
     back_off: BackOff,
     /// An offer was `Full` because librdkafka's own queue was.
@@ -78,7 +74,6 @@ impl KafkaSink {
             failed: Vec::new(),
             suspects: Suspects::default(),
             warmup: Warmup::default(),
-            refusing: HashMap::new(),
             back_off: BACK_OFF,
             crowded: false,
             room: false,
@@ -176,13 +171,13 @@ impl KafkaSink {
             let (returned, until) = unclear.entry(topic).or_default();
             verdicts.push(match outcome(report.code) {
                 Outcome::TopicRefused(refusal) => {
-                    self.refusing.insert(topic.to_owned(), (Instant::now() + REFUSAL_MEMORY, refusal.clone()));
+                    self.rules.refusals().refuse_topic(topic, refusal.clone(), Duration::ZERO);
                     Verdict::Refused(refusal)
                 }
                 Outcome::RecordRefused(refusal)
                     if self.suspects.was_alone(topic, report.ticket) || named.contains(&place(report)) =>
                 {
-                    Verdict::Refused(refusal)
+                    Verdict::Refused(judged(&report.record, report.code, refusal, &self.rules))
                 }
                 suspicious => {
                     *returned += 1;
@@ -211,17 +206,6 @@ impl KafkaSink {
             Phase::Waiting(until) => drop(tokio::time::timeout_at(until, filled).await),
         }
     }
-
-    /// Why the record would be refused, as far as that is known without asking Kafka.
-    fn refusal(&mut self, record: &Record<'_>) -> Option<Refusal> {
-        if !self.refusing.is_empty() {
-            self.refusing.retain(|_, (until, _)| Instant::now() < *until);
-            if let Some((_, refusal)) = self.refusing.get(record.topic) {
-                return Some(refusal.clone());
-            }
-        }
-        unfit(record, &self.rules)
-    }
 }
 
 impl Sink for KafkaSink {
@@ -234,7 +218,7 @@ impl Sink for KafkaSink {
         if self.phase != Phase::Open {
             return Err(SendError::Full);
         }
-        if let Some(refusal) = self.refusal(record) {
+        if let Some(refusal) = unfit(record, &self.rules) {
             return Err(SendError::Refused(refusal));
         }
         let partitions = || self.rules.facts(record.topic).map_or(1, |facts| facts.partitions);

@@ -1,5 +1,6 @@
 //! Topics: whether they are there, how large a record they take, and making them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
 use super::SinkError;
+use super::authorized::{WRITE, operations};
 use super::connection::Connection;
 use super::options::{ProducerOptions, TopicFacts, TopicRules, admin_config, message_max_bytes};
 use crate::relay::boundary::{Refusal, RefusalCode, Topic, TopicSettings};
@@ -131,9 +133,34 @@ impl Topics {
             Ok(partitions) => u32::try_from(partitions).unwrap_or(u32::MAX),
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if let Some(refusal) = self.denial(name).await {
+            return Ok(Err(refusal));
+        }
         let Described { max_message_bytes, is_compacted } = self.describe(name).await?;
         self.rules.learn(name, TopicFacts { max_message_bytes, is_compacted, partitions });
         Ok(Ok(Topic { max_message_bytes }))
+    }
+
+    /// Whether Kafka allows this client to write to these topics; one of which it does not say is left out.
+    pub(super) async fn may_write(&self, names: Vec<String>) -> BTreeMap<String, bool> {
+        if !self.has_admin_api {
+            return BTreeMap::new();
+        }
+        let admin = Arc::clone(&self.admin);
+        let ask = move || operations(&admin, &names, REQUEST_TIMEOUT);
+        let allowed = tokio::task::spawn_blocking(ask).await.expect("describing topics does not panic");
+        allowed.into_iter().map(|(name, operations)| (name, operations.contains(&WRITE))).collect()
+    }
+
+    /// Of a topic that has refused records: why it would refuse more of them, if Kafka says so.
+    async fn denial(&self, name: &str) -> Option<Refusal> {
+        if !self.rules.refusals().is_suspect(name) {
+            return None;
+        }
+        let may_write = self.may_write(vec![name.to_owned()]).await.remove(name)?;
+        self.rules.refusals().judge(name, may_write);
+        let detail = || "kafka does not allow this client to write to the topic".to_owned();
+        (!may_write).then(|| Refusal { code: RefusalCode::NotAuthorized, detail: detail() })
     }
 
     /// What was learned of a topic when it was last [ensured](Self::ensure).

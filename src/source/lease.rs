@@ -9,12 +9,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
 use super::error::SourceError;
+use super::heartbeat::{Beat, Heartbeat};
 use super::lock::{beat, lock};
 use super::notebook::{Note, Notebook};
 use super::state;
@@ -25,6 +26,9 @@ use crate::relay::boundary::Lsn;
 const BEAT: Duration = Duration::from_secs(1);
 /// For how long the server takes the session for alive without hearing of it.
 const SILENCE: Duration = Duration::from_secs(5);
+/// For how long after its last beat the lease is surely held: no longer than the server takes the session for alive, with time for a
+/// record to get on its way.
+const VALIDITY: Duration = Duration::from_secs(4);
 /// How long an answer may take: not so long that the server has ended the session meanwhile and another relay has the slot.
 const ANSWER: Duration = Duration::from_secs(4);
 /// How long the server may work at a statement: a note can wait for a lock.
@@ -43,6 +47,7 @@ pub struct Lease {
     stood_by: AtomicBool,
     /// It was taken, and nobody has looked yet where another relay may have left the slot.
     is_new: AtomicBool,
+    heartbeat: Arc<Heartbeat>,
 }
 
 /// Whether somebody else may have had the slot in between.
@@ -91,7 +96,15 @@ impl Lease {
             seat: Mutex::new(Seat::Vacant),
             stood_by: AtomicBool::new(false),
             is_new: AtomicBool::new(false),
+            heartbeat: Arc::default(),
         }
+    }
+
+    /// Whether the lease is surely held now, by a clock that runs on while the process is stopped and the machine sleeps; true where it was
+    /// never taken, as there is nothing to publish then, or no need of a lease.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.heartbeat.is_younger(VALIDITY)
     }
 
     /// Takes the lease if nobody has it, and does nothing if it is held already. Blocking.
@@ -112,6 +125,7 @@ impl Lease {
             }
         };
         session.set_patience(Patience::Limit(ANSWER));
+        let asked = Beat::begin();
         if let Some(pid) = lock(&mut session, &self.slot)? {
             self.stood_by.store(true, Ordering::Relaxed);
             *seat = Seat::Asking(session);
@@ -124,7 +138,8 @@ impl Lease {
         ))?;
         self.stood_by.store(false, Ordering::Relaxed);
         self.is_new.store(true, Ordering::Relaxed);
-        *seat = Seat::Held(Holder::spawn(session, self.slot.clone())?);
+        self.heartbeat.start(asked);
+        *seat = Seat::Held(Holder::spawn(session, self.slot.clone(), Arc::clone(&self.heartbeat))?);
         Ok(Tenure::New)
     }
 
@@ -173,6 +188,7 @@ impl Lease {
 
     /// Gives the lease back, at once.
     pub fn release(&self) {
+        self.heartbeat.stop();
         *self.seat() = Seat::Vacant;
     }
 
@@ -187,11 +203,12 @@ fn gone() -> SourceError {
 }
 
 impl Holder {
-    fn spawn(session: Connection, slot: String) -> Result<Self, SourceError> {
+    fn spawn(session: Connection, slot: String, heartbeat: Arc<Heartbeat>) -> Result<Self, SourceError> {
         let (commands, orders) = channel();
         let (end, ended) = watch::channel(false);
         let thread = std::thread::Builder::new().name("walpost-lease".to_owned()).spawn(move || {
-            if let Err(error) = hold(session, &slot, &orders) {
+            if let Err(error) = hold(session, &slot, &orders, &heartbeat) {
+                heartbeat.stop();
                 tracing::warn!(slot, error = %error, "the lease on the slot is lost");
             }
             // Nobody may listen any more.
@@ -203,10 +220,17 @@ impl Holder {
 }
 
 /// Beats, and writes what is asked for, until nobody wants the lease any more or the session is lost.
-fn hold(mut session: Connection, slot: &str, orders: &Receiver<Command>) -> Result<(), SourceError> {
+fn hold(
+    mut session: Connection,
+    slot: &str,
+    orders: &Receiver<Command>,
+    heartbeat: &Heartbeat,
+) -> Result<(), SourceError> {
     let mut notebook = Notebook::default();
     loop {
-        match orders.recv_timeout(BEAT) {
+        let order = orders.recv_timeout(BEAT);
+        let asked = Beat::begin();
+        match order {
             Ok(Command { errand, answer }) => {
                 let written = match errand {
                     Errand::Note(note) => notebook.write(&mut session, slot, &note).map(Some),
@@ -230,5 +254,6 @@ fn hold(mut session: Connection, slot: &str, orders: &Receiver<Command>) -> Resu
                 return Ok(());
             }
         }
+        heartbeat.confirm(asked);
     }
 }

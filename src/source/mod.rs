@@ -15,6 +15,7 @@ mod copy;
 mod cut;
 mod error;
 pub mod frames;
+mod heartbeat;
 mod lease;
 mod lock;
 mod held;

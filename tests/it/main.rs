@@ -55,6 +55,8 @@
 //!
 //! A number is added here with its first test; the numbers ascend.
 //!
+//! 34. A record whose time its topic refuses becomes a dead letter that is accepted, whatever its time; redrive gives the time back.
+//! 35. Over a path so slow that a transaction times out, exactly-once delivery gets through in smaller ones.
 //! 36. Another tool's publication of all tables, or what else keeps partitions from being made, is no silence.
 //! 38. A check that would take for ever makes a dead letter; rows larger than memory and text that grows when it is read harm only themselves.
 //! 39. Nothing goes to an internal topic of Kafka's or of walpost's, whoever names it. A position in Kafka that the relay has not written, or

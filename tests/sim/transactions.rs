@@ -1,15 +1,20 @@
 //! A Kafka of the simulator that is written to in transactions: readers see what was committed, a transaction carries a
-//! checkpoint, and what became of a commit may be unknown when the relay dies.
+//! checkpoint, and what became of a commit may be unknown when the relay dies. A transaction with more records than the path carries in its
+//! time is aborted, and every record given back.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use walpost::relay::boundary::{Checkpoint, Failure, Lsn, OwnedRecord, Record, Refusal, RefusalCode, Ticket, Verdict};
 use walpost::relay::{Core, Offer};
+use walpost::sink::TransactionSize;
 
 use crate::kafka::is_poisoned;
 use crate::random::Random;
 
-#[derive(Default)]
+/// `transaction.timeout.ms`.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
 pub(crate) struct Transactions {
     /// What readers of committed records read.
     pub(crate) log: BTreeMap<String, Vec<OwnedRecord>>,
@@ -24,17 +29,37 @@ pub(crate) struct Transactions {
     committed_below: u64,
     acknowledged: Vec<Ticket>,
     failed: Vec<Failure>,
-    capacity: usize,
+    /// Records that were to blame for an abort, and are offered again.
+    guilty: BTreeMap<Ticket, Refusal>,
+    size: TransactionSize,
+    /// How many records the path carries in the time that records have.
+    carries: usize,
 }
 
 impl Transactions {
     pub(crate) fn new(random: &mut Random) -> Self {
-        Self { capacity: random.index(40) + 1, ..Self::default() }
+        Self {
+            log: BTreeMap::new(),
+            stored: None,
+            known: Checkpoint::default(),
+            open: Vec::new(),
+            sealed: None,
+            committed_below: 0,
+            acknowledged: Vec::new(),
+            failed: Vec::new(),
+            guilty: BTreeMap::new(),
+            size: TransactionSize::new(random.index(40) + 1, usize::MAX, TIMEOUT),
+            carries: random.index(40) + 1,
+        }
     }
 
     pub(crate) fn offer(&mut self, ticket: Ticket, record: &Record<'_>, random: &mut Random) -> Offer {
-        if self.sealed.is_some() || !self.failed.is_empty() || random.chance(5) {
+        let is_full = self.size.is_reached(self.open.len(), 0) && self.whole().is_some();
+        if self.sealed.is_some() || !self.failed.is_empty() || is_full || random.chance(5) {
             return Offer::Full;
+        }
+        if let Some(refusal) = self.guilty.remove(&ticket) {
+            return Offer::Refused(refusal);
         }
         self.open.push((ticket, OwnedRecord::copy(record)));
         Offer::Taken
@@ -45,10 +70,8 @@ impl Transactions {
         if self.sealed.is_some() || !self.failed.is_empty() || !self.acknowledged.is_empty() {
             return;
         }
-        let highest = self.open.iter().map(|(ticket, _)| *ticket).max();
-        let whole = highest.filter(|highest| highest.0 + 1 - self.committed_below == self.open.len() as u64);
-        match whole {
-            Some(last) if self.open.len() >= self.capacity || random.chance(10) => {
+        match self.whole() {
+            Some(last) if self.size.is_reached(self.open.len(), 0) || random.chance(10) => {
                 self.sealed = Some(core.checkpoint(last));
             }
             None if self.open.is_empty() && random.chance(5) => {
@@ -58,14 +81,26 @@ impl Transactions {
         }
     }
 
+    /// The last ticket of the open transaction, if every one from the last committed to it is there. A dead letter that was on its way when
+    /// those before it came back is there before them.
+    fn whole(&self) -> Option<Ticket> {
+        let highest = self.open.iter().map(|(ticket, _)| *ticket).max()?;
+        (highest.0 + 1 - self.committed_below == self.open.len() as u64).then_some(highest)
+    }
+
     /// Something happens at the broker.
     pub(crate) fn work(&mut self, calm: bool, random: &mut Random) {
         if self.open.iter().any(|(_, record)| is_poisoned(record)) && random.chance(30) {
-            return self.abort();
+            return self.abort(Duration::ZERO);
         }
+        let records = self.open.len();
         match self.sealed {
-            _ if !calm && random.chance(2) && !self.open.is_empty() => self.abort(),
+            _ if !calm && random.chance(2) && records > 0 => self.abort(Duration::ZERO),
+            Some(_) if records > self.carries => self.abort(TIMEOUT / 2),
             Some(checkpoint) if !self.open.iter().any(|(_, record)| is_poisoned(record)) => {
+                let took =
+                    TIMEOUT / 2 * u32::try_from(records).expect("few") / u32::try_from(self.carries).expect("few");
+                self.size.committed(records, 0, took);
                 self.commit(checkpoint);
                 self.known = checkpoint;
             }
@@ -84,23 +119,19 @@ impl Transactions {
         self.sealed = None;
     }
 
-    /// One poisoned record is named, everything else comes back.
-    fn abort(&mut self) {
+    /// Everything comes back. One poisoned record is to blame, and refused when it is offered again.
+    fn abort(&mut self, age: Duration) {
         self.sealed = None;
-        let guilty = self.open.iter().find(|(_, record)| is_poisoned(record)).map(|(ticket, _)| *ticket);
-        self.failed = self
-            .open
-            .drain(..)
-            .map(|(ticket, record)| {
-                let refusal = Refusal { code: RefusalCode::TooLarge, detail: "poison".to_owned() };
-                let verdict = if guilty == Some(ticket) {
-                    Verdict::Refused(refusal)
-                } else {
-                    Verdict::Returned("aborted".to_owned())
-                };
-                Failure { ticket, record, verdict }
-            })
-            .collect();
+        self.size.aborted(self.open.len(), 0, age);
+        if let Some((ticket, _)) = self.open.iter().find(|(_, record)| is_poisoned(record)) {
+            self.guilty.insert(*ticket, Refusal { code: RefusalCode::TooLarge, detail: "poison".to_owned() });
+        }
+        let verdict = |record: &OwnedRecord| match record.headers.len() % 2 {
+            0 => Verdict::Along,
+            _ => Verdict::Returned("aborted".to_owned()),
+        };
+        self.failed =
+            self.open.drain(..).map(|(ticket, record)| Failure { ticket, verdict: verdict(&record), record }).collect();
         self.failed.sort_unstable_by_key(|failure| failure.ticket);
     }
 
@@ -125,6 +156,7 @@ impl Transactions {
         self.open.clear();
         self.acknowledged.clear();
         self.failed.clear();
+        self.guilty.clear();
         self.committed_below = 0;
         self.known = self.stored.unwrap_or_default();
     }

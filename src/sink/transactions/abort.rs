@@ -1,12 +1,17 @@
 //! A transaction that can't be committed: how it ends, and what becomes of its records.
 
+use std::collections::BTreeSet;
+
 use rdkafka::types::RDKafkaErrorCode;
+use tokio::time::Instant;
 
 use super::super::generation::Generation;
+use super::super::outcome::{Outcome, outcome};
 use super::super::warmup::Warmup;
-use super::super::{Deliveries, SinkError};
+use super::super::{Deliveries, Opened, SinkError};
 use super::blame::Reports;
 use super::calls::{self, Ended};
+use super::recovery::Recovered;
 use super::{Answer, POSITIONS_TOPIC, Phase, TransactionalSink, probe};
 use crate::relay::boundary::{Failure, OwnedRecord, Verdict};
 
@@ -46,27 +51,59 @@ impl TransactionalSink {
         }
     }
 
-    /// Gives back what an aborted transaction held.
-    pub(super) fn give_back(&mut self, extent: Reports, into: &mut Deliveries) {
+    /// A new producer has the transactional id, and it is known how far everything is in Kafka.
+    pub(super) fn handle_recovered(&mut self, recovered: Recovered, into: &mut Deliveries) {
+        let Recovered { generation, kept, refusing } = recovered;
+        let stored = kept.position().cloned();
+        let cost = self.recovering_since.elapsed();
+        for (topic, code) in &refusing {
+            if let Outcome::TopicRefused(refusal) = outcome(*code) {
+                tracing::warn!(
+                    topic,
+                    reason = refusal.detail,
+                    "kafka refuses a topic, whose events become dead letters"
+                );
+                self.maker.producers.rules.refusals().refuse_topic(topic, refusal, cost);
+            }
+        }
+        self.generation = Some(generation);
+        self.warmup = Warmup::default();
+        if !std::mem::replace(&mut self.is_open, true) {
+            into.opened = Some(Opened { stored: kept });
+            self.stored = stored;
+        } else if self.in_doubt.is_some() && stored == self.in_doubt {
+            self.handle_committed(into);
+        } else {
+            self.in_doubt = None;
+            let refusing: Vec<String> = refusing.into_iter().map(|(topic, _)| topic).collect();
+            self.give_back(Reports::Some { refusing: &refusing }, into);
+        }
+        self.rest();
+    }
+
+    /// Gives back what an aborted transaction held, in the order of its tickets.
+    pub(super) fn give_back(&mut self, extent: Reports<'_>, into: &mut Deliveries) {
         // The first records of partitions that come back are the first again.
         self.warmup = Warmup::default();
         let reports = std::mem::take(&mut self.failed);
-        let guilty = self.blame.judge(&reports, extent);
+        self.blame.judge(&reports, extent, &self.maker.producers.rules);
         // What failed along with another says nothing.
         let along = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight, RDKafkaErrorCode::State];
-        let first = reports.iter().find(|report| !along.contains(&report.code));
-        let reason = first.map_or_else(|| "the transaction was aborted".to_owned(), |report| report.code.to_string());
-        let records = self.contents.abort();
+        let failed = || reports.iter().filter(|report| !along.contains(&report.code));
+        let reason = failed().next().map(|report| report.code.to_string());
+        let reason = reason.unwrap_or_else(|| "the transaction was aborted".to_owned());
+        let blamed: BTreeSet<&str> = match extent {
+            Reports::Some { refusing: refusing @ [_, ..] } => refusing.iter().map(String::as_str).collect(),
+            Reports::All | Reports::Some { .. } => failed().map(|report| report.record.topic.as_str()).collect(),
+        };
+        let records = self.contents.abort(Instant::now());
         if !records.is_empty() {
-            let topic = first.map(|report| report.record.topic.as_str());
-            tracing::warn!(reason, topic, records = records.len(), "kafka transaction aborted");
+            let (topic, most_records) = (blamed.first(), self.contents.most_records());
+            tracing::warn!(reason, topic, records = records.len(), most_records, "kafka transaction aborted");
         }
         into.failed.extend(records.into_iter().map(|(ticket, record)| {
-            let refusal = guilty.get(&ticket).cloned().or_else(|| self.blame.refusal(&record.topic));
-            let verdict = match refusal {
-                Some(refusal) => Verdict::Refused(refusal),
-                None => Verdict::Returned(reason.clone()),
-            };
+            let is_blamed = blamed.is_empty() || blamed.contains(record.topic.as_str());
+            let verdict = if is_blamed { Verdict::Returned(reason.clone()) } else { Verdict::Along };
             Failure { ticket, record, verdict }
         }));
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::size::TransactionSize;
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
 
 /// Age at which a transaction ends in any case, at least and at most: [`SHARE`] times what a commit costs.
@@ -44,8 +45,9 @@ pub(super) struct Contents {
     sealed: Instant,
     /// How long the last commit took, from the last record to the answer.
     cost: Duration,
-    /// How many records and bytes make a transaction that is large enough.
-    enough: (usize, usize),
+    size: TransactionSize,
+    /// Memory that is kept for the next transaction, in bytes.
+    spare: usize,
 }
 
 /// Where a record stands in the buffer.
@@ -57,8 +59,9 @@ struct Kept {
 }
 
 impl Contents {
-    /// For a window of so many records and bytes.
-    pub(super) fn new(window_records: usize, window_bytes: usize, now: Instant) -> Self {
+    /// For a window of so many records and bytes, and this `transaction.timeout.ms`.
+    pub(super) fn new(window_records: usize, window_bytes: usize, timeout: Duration, now: Instant) -> Self {
+        let most_bytes = window_bytes / 4 * 3;
         Self {
             kept: Vec::new(),
             bytes: Vec::new(),
@@ -68,7 +71,8 @@ impl Contents {
             touched: now,
             sealed: now,
             cost: Duration::ZERO,
-            enough: ((window_records / 4 * 3).max(1), (window_bytes / 4 * 3).max(1)),
+            size: TransactionSize::new(window_records / 4 * 3, most_bytes, timeout),
+            spare: most_bytes.saturating_mul(2).saturating_add(SPARE_BYTES),
         }
     }
 
@@ -118,9 +122,19 @@ impl Contents {
         (highest.0 + 1 - self.committed_below.0 == self.kept.len() as u64).then_some(highest)
     }
 
+    /// Whether it takes nothing more and is to be committed as it is.
+    pub(super) fn is_full(&self) -> bool {
+        self.size.is_reached(self.kept.len(), self.bytes.len()) && self.whole().is_some()
+    }
+
+    /// The most records that a transaction holds at present.
+    pub(super) const fn most_records(&self) -> usize {
+        self.size.limit().0
+    }
+
     /// When the transaction is to end; a further record may change that.
     pub(super) fn due(&self) -> Instant {
-        if self.kept.len() >= self.enough.0 || self.bytes.len() >= self.enough.1 {
+        if self.size.is_reached(self.kept.len(), self.bytes.len()) {
             return self.begun;
         }
         let soonest = self.begun + AGE_MIN;
@@ -132,6 +146,9 @@ impl Contents {
     /// The transaction is committed: hands out its tickets, and is empty.
     pub(super) fn commit(&mut self, into: &mut Vec<Ticket>, now: Instant) {
         self.cost = now.saturating_duration_since(self.sealed);
+        if !self.is_empty() {
+            self.size.committed(self.kept.len(), self.bytes.len(), self.age(now));
+        }
         into.extend(self.kept.iter().map(|kept| kept.ticket));
         if let Some(highest) = self.highest {
             self.committed_below = Ticket(highest.0 + 1);
@@ -140,7 +157,10 @@ impl Contents {
     }
 
     /// The transaction is aborted: hands out its records by ascending ticket, and is empty.
-    pub(super) fn abort(&mut self) -> Vec<(Ticket, OwnedRecord)> {
+    pub(super) fn abort(&mut self, now: Instant) -> Vec<(Ticket, OwnedRecord)> {
+        if !self.is_empty() {
+            self.size.aborted(self.kept.len(), self.bytes.len(), self.age(now));
+        }
         self.kept.sort_unstable_by_key(|kept| kept.ticket);
         let records = self.kept.iter().map(|kept| (kept.ticket, self.record(kept))).collect();
         self.clear();
@@ -160,7 +180,7 @@ impl Contents {
     fn clear(&mut self) {
         self.kept.clear();
         self.bytes.clear();
-        self.bytes.shrink_to(self.enough.1.saturating_mul(2).saturating_add(SPARE_BYTES));
+        self.bytes.shrink_to(self.spare);
         self.highest = None;
     }
 
@@ -222,8 +242,10 @@ mod tests {
     const RECORD: Record<'static> =
         Record { topic: "t", key: None, value: Some(b"v"), headers: &[], timestamp_millis: 1 };
 
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
     fn contents(tickets: &[u64]) -> Contents {
-        let mut contents = Contents::new(1_000, 1_000_000, Instant::now());
+        let mut contents = Contents::new(1_000, 1_000_000, TIMEOUT, Instant::now());
         tickets.iter().for_each(|ticket| contents.keep(Ticket(*ticket), &RECORD, Instant::now()));
         contents
     }
@@ -242,7 +264,7 @@ mod tests {
         assert_eq!(acked, [2, 0, 1].map(Ticket));
         contents.keep(Ticket(4), &RECORD, Instant::now());
         assert_eq!(contents.whole(), None);
-        let returned: Vec<_> = contents.abort().into_iter().map(|(ticket, _)| ticket).collect();
+        let returned: Vec<_> = contents.abort(Instant::now()).into_iter().map(|(ticket, _)| ticket).collect();
         assert_eq!((returned, contents.whole()), (vec![Ticket(4)], None));
     }
 
@@ -250,7 +272,7 @@ mod tests {
     fn a_transaction_ends_early_where_little_comes_and_at_its_age_or_size_where_much_does() {
         let start = Instant::now();
         let with = |records: u64, last: Duration| {
-            let mut contents = Contents::new(1_000, 1_000_000, start);
+            let mut contents = Contents::new(1_000, 1_000_000, TIMEOUT, start);
             contents.begin(start);
             (0..records).for_each(|ticket| contents.keep(Ticket(ticket), &RECORD, start + last));
             contents.due() - start
@@ -262,9 +284,26 @@ mod tests {
     }
 
     #[test]
+    fn case_35_a_transaction_that_took_too_long_is_sent_again_in_smaller_ones() {
+        let start = Instant::now();
+        let mut contents = Contents::new(1_000, 1_000_000, TIMEOUT, start);
+        contents.begin(start);
+        (0..750).for_each(|ticket| contents.keep(Ticket(ticket), &RECORD, start));
+        assert!(contents.is_full());
+        assert_eq!(contents.abort(start + TIMEOUT / 2).len(), 750);
+        let again = start + TIMEOUT;
+        contents.begin(again);
+        (0..374).for_each(|ticket| contents.keep(Ticket(ticket), &RECORD, again));
+        assert!(!contents.is_full());
+        contents.keep(Ticket(374), &RECORD, again);
+        assert!(contents.is_full());
+        assert_eq!((contents.due(), contents.whole()), (again, Some(Ticket(374))));
+    }
+
+    #[test]
     fn a_transaction_lives_the_longer_the_more_a_commit_costs() {
         let start = Instant::now();
-        let mut contents = Contents::new(1_000, 1_000_000, start);
+        let mut contents = Contents::new(1_000, 1_000_000, TIMEOUT, start);
         contents.begin(start);
         contents.seal(start);
         contents.commit(&mut Vec::new(), start + Duration::from_millis(20));
@@ -299,7 +338,7 @@ mod tests {
             let of_each = contents.one_of_each_topic();
             prop_assert!(of_each.iter().all(|one| expected.iter().any(|(_, record)| record == one)));
             prop_assert_eq!(of_each.into_iter().map(|one| one.topic).collect::<Vec<_>>(), topics);
-            prop_assert_eq!(contents.abort(), expected);
+            prop_assert_eq!(contents.abort(Instant::now()), expected);
             prop_assert!(contents.is_empty());
         }
     }

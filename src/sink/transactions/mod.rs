@@ -25,6 +25,7 @@
 //! - A commit is answered before its markers are written. Whoever adds a partition to the next transaction before that is sent away, and
 //!   librdkafka asks again after 20 ms (`rd_kafka_txn_handle_AddPartitionsToTxn`), so there is a short rest in between.
 //! - A record that fails makes the transaction abortable; what else is queued fails with it. No gapless guarantee is needed.
+//! - Records time out at half of `transaction.timeout.ms`, so a transaction must not hold more than the path carries by then ([`size`]).
 
 mod abort;
 mod batches;
@@ -39,6 +40,7 @@ mod probe;
 mod recovery;
 mod resume;
 mod sink;
+mod size;
 mod taken_back;
 
 #[cfg(test)]
@@ -55,10 +57,9 @@ use super::connection::Connection;
 use super::context::LogGate;
 use super::generation::{Generation, Returned};
 use super::options::{ProducerOptions, TopicRules};
-use super::outcome::{Outcome, outcome};
 use super::topics::Topics;
 use super::warmup::Warmup;
-use super::{Deliveries, Opened, SinkError};
+use super::{Deliveries, SinkError};
 use crate::relay::boundary::{Ancestry, OwnedRecord, Ticket};
 use blame::{Blame, Reports};
 use calls::{Ended, Stop};
@@ -72,6 +73,7 @@ pub use maker::TransactionsOptions;
 pub use position_keys::PositionKeys;
 pub use positions::{Cluster, Kept, POSITIONS_TOPIC, StoredPosition};
 pub use resume::{PositionError, Started};
+pub use size::TransactionSize;
 
 /// The ticket of a position. The core never gets there: it counts from 0.
 const POSITION: Ticket = Ticket(u64::MAX);
@@ -94,6 +96,8 @@ pub struct TransactionalSink {
     contents: Contents,
     /// Whether the transactional id has been taken once.
     is_open: bool,
+    /// When the last recovery began.
+    recovering_since: Instant,
     /// No transaction is begun before that time.
     rest_until: Option<Instant>,
     /// The last position that was committed.
@@ -147,9 +151,10 @@ impl TransactionalSink {
         connection: Arc<Connection>,
         topics: Arc<Topics>,
     ) -> Self {
-        let contents = Contents::new(options.max_in_flight, options.max_in_flight_bytes, Instant::now());
+        let (records, bytes, now) = (options.max_in_flight, options.max_in_flight_bytes, Instant::now());
         let transactional_id = identity.transactional_id();
         let producers = Producers { options, transactional_id, rules, connection, log: LogGate::default() };
+        let contents = Contents::new(records, bytes, producers.transaction_timeout(), now);
         Self {
             maker: Maker { producers, identity, topics },
             stop: Stop::default(),
@@ -162,6 +167,7 @@ impl TransactionalSink {
             withdrawn: None,
             contents,
             is_open: false,
+            recovering_since: now,
             rest_until: None,
             stored: None,
             is_disowned: false,
@@ -245,6 +251,7 @@ impl TransactionalSink {
     /// The same, and which of these records' topics take nothing from this client.
     fn recover_with(&mut self, probes: Vec<OwnedRecord>) -> Result<(), SinkError> {
         let Some(cluster) = self.cluster.clone() else { return Ok(()) };
+        self.recovering_since = Instant::now();
         if let Some(generation) = self.generation.take() {
             generation.retire();
         }
@@ -328,28 +335,6 @@ impl TransactionalSink {
             }
         }
         self.recover()
-    }
-
-    fn handle_recovered(&mut self, recovered: Recovered, into: &mut Deliveries) {
-        let Recovered { generation, kept, refusing } = recovered;
-        let stored = kept.position().cloned();
-        for (topic, code) in refusing {
-            if let Outcome::TopicRefused(refusal) = outcome(code) {
-                self.blame.refuse(topic, refusal);
-            }
-        }
-        self.generation = Some(generation);
-        self.warmup = Warmup::default();
-        if !std::mem::replace(&mut self.is_open, true) {
-            into.opened = Some(Opened { stored: kept });
-            self.stored = stored;
-        } else if self.in_doubt.is_some() && stored == self.in_doubt {
-            self.handle_committed(into);
-        } else {
-            self.in_doubt = None;
-            self.give_back(Reports::Some, into);
-        }
-        self.rest();
     }
 
     /// Nothing is open.

@@ -2,7 +2,8 @@
 //!
 //! A partition that this client may not write to can't be added to a transaction, which loses the whole of it: librdkafka then
 //! gives every record back with the same code, and says of no topic that it was the one (`rd_kafka_txn_handle_AddPartitionsToTxn`
-//! of 2.12). So each topic is tried by itself, with a record in a transaction that is never committed.
+//! of 2.12). Kafka tells which topics this client may write to (KIP-430), in one request. Where that explains nothing, each topic is
+//! tried by itself, with a record in a transaction that is never committed.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ pub(super) fn is_topic_refused(generation: &Generation) -> bool {
     calls::lost_for(generation).is_some_and(|code| matches!(outcome(code), Outcome::TopicRefused(_)))
 }
 
-/// Tries the topics of these records. The topics that take nothing from this client, each with the code that says so.
+/// Asks about the topics of these records, or tries them. The topics that take nothing from this client, each with the code that says so.
 ///
 /// # Errors
 /// [`TransactionsError::NoPositionsTopic`] if the topic of positions is one of them, and those of taking the transactional id.
@@ -33,6 +34,18 @@ pub(super) async fn refusing(
     records: Vec<OwnedRecord>,
     stopped: &(impl Fn() -> bool + Clone + Send + 'static),
 ) -> Result<Vec<(String, Code)>, SinkError> {
+    let positions_denied = || {
+        let detail = "kafka does not allow this client to write to it".to_owned();
+        SinkError::from(TransactionsError::NoPositionsTopic { detail })
+    };
+    let allowed = maker.topics.may_write(records.iter().map(|record| record.topic.clone()).collect()).await;
+    let denied: Vec<_> = allowed.into_iter().filter(|(_, may_write)| !may_write).map(|(topic, _)| topic).collect();
+    if denied.iter().any(|topic| topic == POSITIONS_TOPIC) {
+        return Err(positions_denied());
+    }
+    if !denied.is_empty() {
+        return Ok(denied.into_iter().map(|topic| (topic, Code::TopicAuthorizationFailed)).collect());
+    }
     let mut refusing = Vec::new();
     for record in records {
         let generation = maker.producers.clone().own(stopped.clone()).await?;
@@ -43,10 +56,7 @@ pub(super) async fn refusing(
         })
         .await?;
         match found {
-            Some(_) if topic == POSITIONS_TOPIC => {
-                let detail = "kafka does not allow this client to write to it".to_owned();
-                return Err(TransactionsError::NoPositionsTopic { detail }.into());
-            }
+            Some(_) if topic == POSITIONS_TOPIC => return Err(positions_denied()),
             Some(code) => refusing.push((topic, code)),
             None => {}
         }

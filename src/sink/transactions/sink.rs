@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::super::outcome::{Outcome, outcome, unfit};
+use super::super::refusals::now_millis;
 use super::super::warmup::Admission;
 use super::super::{Closed, Deliveries, SendError, Sink, SinkError, Urgency};
 use super::calls::{self, Ended, Stop};
@@ -157,8 +158,13 @@ impl Sink for TransactionalSink {
         if !matches!(self.phase, Phase::Idle | Phase::Open) || self.must_renew() {
             return Err(SendError::Full);
         }
-        let known = self.blame.refusal(record.topic).or_else(|| unfit(record, &self.maker.producers.rules));
+        // The driver seals it before it offers this again.
+        if matches!(self.phase, Phase::Open) && self.contents.is_full() {
+            return Err(SendError::Full);
+        }
+        let known = self.blame.verdict(ticket, record.topic).or_else(|| unfit(record, &self.maker.producers.rules));
         if let Some(refusal) = known {
+            self.blame.refused(ticket);
             return Err(SendError::Refused(refusal));
         }
         let on_their_way = self.generation.as_ref().map_or(0, super::Generation::outstanding);
@@ -239,9 +245,4 @@ impl Sink for TransactionalSink {
         }
         Closed { deliveries, unanswered, stored: self.stored() }
     }
-}
-
-pub(super) fn now_millis() -> i64 {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
-    i64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::super::refusals::now_millis;
 use super::batches::{Batch, BatchError, BatchWriter};
 use super::positions::{Extent, POSITIONS_TOPIC};
-use super::sink::now_millis;
 use super::{SinkError, TransactionalSink, TransactionsError};
 use crate::relay::boundary::OwnedRecord;
 

@@ -1,9 +1,11 @@
 //! What access control must allow, and what a relay says that is not allowed it.
 
+use std::time::{Duration, Instant};
+
 use walpost::sandbox::KafkaOptions;
 
 use super::{POSITIONS, exact_with};
-use crate::harness::{Harness, Relay};
+use crate::harness::{Harness, PATIENCE, Relay};
 use crate::lifecycle::{SCHEMA, emit, published};
 
 const USER: &str = "relay";
@@ -49,8 +51,9 @@ async fn deny_writes(harness: &mut Harness, topic: &str) {
     harness.own_kafka().acl(&denied).await.expect("ACLs are kept");
 }
 
+/// The memory of a refusal outlasts what it has cost to find out, and Kafka is asked for its end, not tried.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_not_be_written_goes_to_the_dead_letters_and_the_rest_goes_on() {
+async fn case_26_a_topic_that_refuses_costs_one_transaction_until_it_is_opened_and_the_rest_goes_on() {
     let options = KafkaOptions { users: vec![USER.to_owned()], ..KafkaOptions::default() };
     let mut harness = Harness::with_own_kafka("exact denied", options).await;
     harness.migrate().await;
@@ -73,6 +76,29 @@ async fn what_may_not_be_written_goes_to_the_dead_letters_and_the_rest_goes_on()
         status["dead_letters"]["not_authorized"] == 1 && status["events"].as_u64() >= Some(4)
     };
     relay.wait_for("a dead letter and the record after it", refused).await;
+    let (since, mut events, mut number) = (Instant::now(), 4, 10);
+    while since.elapsed() < Duration::from_secs(13) {
+        harness.execute(&format!("select outbox.emit('order.secret', 'k', '{number}')")).await;
+        harness.execute(&format!("select outbox.emit('order.placed', 'k', '{number}')")).await;
+        (events, number) = (events + 2, number + 1);
+        published(&mut relay, events).await;
+    }
+    let aborted = |relay: &Relay| relay.log().matches("kafka transaction aborted").count();
+    assert_eq!(aborted(&relay), 1, "{}", relay.log());
+    let open = ["--remove", "--force", "--deny-principal", "User:relay", "--operation", "Write", "--topic", &secret];
+    harness.own_kafka().acl(&open).await.expect("ACLs are kept");
+    let denied = |status: serde_json::Value| status["dead_letters"]["not_authorized"].as_u64();
+    loop {
+        let before = denied(relay.status().await);
+        harness.execute(&format!("select outbox.emit('order.secret', 'k', '{number}')")).await;
+        (events, number) = (events + 1, number + 1);
+        published(&mut relay, events).await;
+        if denied(relay.status().await) == before {
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "the topic is never written to again: {}", relay.log());
+    }
+    assert_eq!(aborted(&relay), 1, "{}", relay.log());
 
     deny_writes(&mut harness, POSITIONS).await;
     harness.execute("select outbox.emit('order.placed', 'k', '3')").await;

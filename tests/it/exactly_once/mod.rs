@@ -7,6 +7,7 @@ mod histories;
 mod kills;
 mod letters;
 mod renamed;
+mod slow_path;
 mod steady;
 
 use crate::harness::{Harness, Relay, config};

@@ -5,6 +5,8 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::Harness;
 
@@ -36,6 +38,26 @@ impl Harness {
     pub(crate) async fn delete_topic(&self, topic: &str) {
         let outcome = self.admin().delete_topics(&[topic], &options()).await.expect("kafka answers");
         outcome[0].as_ref().expect("the topic is deleted");
+    }
+
+    /// Kafka takes so many bytes a second of the producers with this client id.
+    pub(crate) async fn throttle(&self, client_id: &str, bytes_per_second: u32) {
+        // AlterClientQuotas, version 0, which librdkafka has no call for: one entry of one entity and one quota.
+        let text = |text: &str| [&u16::try_from(text.len()).expect("short").to_be_bytes(), text.as_bytes()].concat();
+        let one = 1_u32.to_be_bytes();
+        let (api, version, correlation) = (49_u16.to_be_bytes(), 0_u16.to_be_bytes(), one);
+        let header = [&api[..], &version, &correlation, &text("walpost-tests")].concat();
+        let entity = [&one[..], &text("client-id"), &text(client_id)].concat();
+        let rate = f64::from(bytes_per_second).to_be_bytes();
+        let quota = [&one[..], &text("producer_byte_rate"), &rate, &[0]].concat();
+        let request = [&header[..], &one, &entity, &quota, &[0]].concat();
+        let mut socket = TcpStream::connect(self.kafka()).await.expect("kafka is there");
+        socket.write_u32(u32::try_from(request.len()).expect("short")).await.expect("kafka reads");
+        socket.write_all(&request).await.expect("kafka reads");
+        let mut answer = vec![0; socket.read_u32().await.expect("kafka answers") as usize];
+        socket.read_exact(&mut answer).await.expect("kafka answers");
+        // Correlation, throttle time, number of entries, error code.
+        assert_eq!(answer.get(12..14), Some(&[0, 0][..]), "{}", String::from_utf8_lossy(&answer));
     }
 
     /// How many records a topic's partitions hold.

@@ -8,6 +8,7 @@ mod forged;
 mod halt;
 mod hostile;
 mod reserved;
+mod time;
 pub(crate) mod too_large;
 mod violations;
 

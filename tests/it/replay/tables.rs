@@ -43,6 +43,49 @@ async fn the_tables_give_every_row_once_more_in_the_order_of_its_making() {
     assert_eq!(stage.relay.status().await["events"], 41);
 }
 
+/// A topic of Kafka 4 takes nothing that is more than an hour ahead; its timestamps begin in 1970.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_34_rows_of_impossible_times_become_dead_letters_that_are_taken() {
+    let harness = crate::harness::Harness::migrated("replay_times").await;
+    let limit = [("message.timestamp.after.max.ms", "3600000")];
+    for topic in [SCHEMA, "dead-letter"] {
+        harness.create_topic(&harness.topic(topic), 1, &limit).await;
+    }
+    harness.register(SCHEMA).await;
+    harness
+        .execute(
+            "create table box (id uuid default gen_random_uuid(), schema_name text default 'load', \
+             schema_version text default '1', key text, payload json, created_at timestamptz); \
+             create publication box for table box with (publish = 'insert'); \
+             insert into box (key, payload, created_at) values ('k', '1', 'infinity'), ('k', '2', '-infinity'), \
+             ('k', '3', '2099-01-01 00:00:00Z'), ('k', '4', '1960-01-01 00:00:00Z'), ('k', '5', now())",
+        )
+        .await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("walpost.toml");
+    let config = crate::harness::config(&harness, "[[outbox]]\ntable = \"public.box\"\n");
+    std::fs::write(&path, config.replace("[kafka]", "publication = \"box\"\n[kafka]")).expect("it is written");
+    let path = path.display().to_string();
+    let ended = crate::harness::program::run("replay", &["--config", &path, "--from-table", "--json"]);
+    assert_eq!(ended.report()["events"], 5, "{}", ended.stderr);
+    assert_eq!(harness.consume(&harness.topic(SCHEMA), 1).await.len(), 1);
+    let letters = harness.consume(&harness.topic("dead-letter"), 4).await;
+    let now = harness.query_text("select (extract(epoch from now()) * 1000)::bigint::text").await;
+    let now: i64 = now.and_then(|millis| millis.parse().ok()).expect("a time");
+    let mut times: Vec<_> = letters
+        .iter()
+        .map(|letter| {
+            assert!(letter.timestamp_ms.is_some_and(|millis| millis > now - 3_600_000), "{letter:?}");
+            assert_eq!(letter.header("outbox-error"), Some("contract_violation"));
+            letter.header("outbox-timestamp").expect("its own time")
+        })
+        .collect();
+    times.sort_unstable();
+    let expected = ["0000-01-01T00:00:00.000000Z", "1960-01-01T00:00:00.000000Z", "2099-01-01T00:00:00.000000Z"];
+    assert_eq!(times[..3], expected);
+    assert!(times[3].starts_with("9999-12-31T23:59:59"), "{times:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_without_times_is_not_selected_from_by_time() {
     let debezium = "[[outbox]]\ntable = \"public.box\"\npreset = \"debezium\"\n";

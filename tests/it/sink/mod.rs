@@ -103,7 +103,7 @@ async fn feed_patiently(sink: &mut KafkaSink, records: Vec<OwnedRecord>) -> Run 
         for failure in deliveries.failed.drain(..) {
             match failure.verdict {
                 Verdict::Refused(refusal) => run.refused.push((failure.record, refusal)),
-                Verdict::Returned(_) => returned.push_back(failure.record),
+                Verdict::Returned(_) | Verdict::Along => returned.push_back(failure.record),
             }
         }
         run.returned += returned.len();

@@ -21,6 +21,32 @@ async fn case_23_a_relay_that_stands_by_is_ready_and_says_so() {
     second.wait_for("a take-over", |status| status["standby"] == false && status["postgres_connected"] == true).await;
 }
 
+/// What a process had read before it was stopped, another relay has published by the time it wakes up.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_23_a_relay_that_was_stopped_publishes_nothing_that_its_successor_has() {
+    let harness = Harness::new("standby_stopped").await;
+    prepare(&harness).await;
+    let mut first = Relay::start(&harness, &named("first"));
+    first.ready().await;
+    harness.execute(&emit("w0-0", 0, 10)).await;
+    published(&mut first, 10).await;
+    let mut second = Relay::start(&harness, &named("second"));
+    second.wait_for("a standby", |status| status["standby"] == true).await;
+    first.signal(Signal::STOP);
+    // They wait in the buffers of its connection.
+    for number in 0..50 {
+        harness.execute(&emit("w0-0", 10 + number * 50, 60 + number * 50)).await;
+    }
+    published(&mut second, 2_500).await;
+    first.signal(Signal::CONT);
+    first.wait_for("a standby", |status| status["standby"] == true).await;
+    assert_eq!(first.status().await["events"], 10, "{}", first.log());
+    // What the first had not yet confirmed, the second repeats.
+    let verdict = Verdict::of(&harness, SCHEMA).await;
+    verdict.assert_sound();
+    assert!(!verdict.repeats.contains_key("first"), "{verdict:#?}");
+}
+
 /// A process that hangs has no lease after a while; when it wakes up it stands by.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_23_a_relay_that_hangs_loses_the_slot_and_stands_by_when_it_wakes_up() {

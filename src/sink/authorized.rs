@@ -10,14 +10,16 @@ use rdkafka::ClientContext;
 use rdkafka::admin::AdminClient;
 use rdkafka::bindings as native;
 
-use super::topics::Operation;
+/// Writing, by its number in Kafka's protocol (`AclOperation`).
+pub(super) const WRITE: u32 = 4;
 
-/// The operations that are allowed, by topic. A topic of which Kafka does not say it is not there. Blocks.
-pub(super) fn operations<C: ClientContext>(
+/// The operations that are allowed, by topic, as numbers of Kafka's protocol (`AclOperation`). A topic of which Kafka does not say it is
+/// not there. Blocks.
+pub fn operations<C: ClientContext>(
     admin: &AdminClient<C>,
     topics: &[String],
     timeout: Duration,
-) -> BTreeMap<String, BTreeSet<Operation>> {
+) -> BTreeMap<String, BTreeSet<u32>> {
     let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(topic.as_str()).ok()).collect();
     let mut names: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
@@ -25,11 +27,7 @@ pub(super) fn operations<C: ClientContext>(
 }
 
 #[expect(unsafe_code, reason = "rdkafka has no call that describes topics")]
-fn ask(
-    client: *mut native::rd_kafka_t,
-    names: &mut [*const c_char],
-    millis: i32,
-) -> BTreeMap<String, BTreeSet<Operation>> {
+fn ask(client: *mut native::rd_kafka_t, names: &mut [*const c_char], millis: i32) -> BTreeMap<String, BTreeSet<u32>> {
     let mut found = BTreeMap::new();
     // SAFETY: the client lives during the call. The names are C strings that are copied. What is made here is destroyed here, once, and
     // after everything that points into it was read: descriptions, names and operations belong to the event. A queue that is destroyed
@@ -55,8 +53,7 @@ fn ask(
                         if !operations.is_null() {
                             // As numbers: a newer librdkafka may know more than its bindings do.
                             let numbers = slice::from_raw_parts(operations.cast::<u32>(), count);
-                            let operations = numbers.iter().filter_map(|number| Operation::of(*number)).collect();
-                            found.insert(name.to_string_lossy().into_owned(), operations);
+                            found.insert(name.to_string_lossy().into_owned(), numbers.iter().copied().collect());
                         }
                     }
                 }

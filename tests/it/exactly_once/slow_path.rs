@@ -1,0 +1,29 @@
+//! A path to Kafka that carries less than the relay has to send.
+
+use super::exact_with;
+use crate::harness::{Harness, Relay, Verdict};
+use crate::lifecycle::{SCHEMA, prepare, published};
+
+/// All of the backlog is one transaction at first, which the path does not carry in the time that a transaction has.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_35_a_backlog_gets_through_a_path_that_does_not_carry_it_within_one_transaction() {
+    let harness = Harness::new("exact slow path").await;
+    prepare(&harness).await;
+    let name = format!("slow-{}", harness.name());
+    // A broker lets ten seconds' worth pass before it slows a producer down.
+    harness.throttle(&format!("walpost-{name}"), 100_000).await;
+    let rows = 800;
+    harness
+        .execute(&format!(
+            "select outbox.emit('{SCHEMA}', 'w0-0', json_build_object('n', n, 'pad', repeat('x', 2000))) \
+             from generate_series(1, {rows}) n"
+        ))
+        .await;
+    let properties = r#""transaction.timeout.ms" = 6000, "compression.type" = "none", "batch.size" = 50000"#;
+    let config = exact_with(&harness, properties, "").replace("name = \"exact\"", &format!("name = \"{name}\""));
+    let mut relay = Relay::start_with(&config);
+    published(&mut relay, rows).await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+    let log = relay.log();
+    assert!(log.contains("kafka transaction aborted"), "the path was too fast for this test: {log}");
+}
