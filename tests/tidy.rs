@@ -351,3 +351,16 @@ fn every_path_that_the_readme_links_is_there() {
     let gone: Vec<_> = local.filter(|link| !root().join(link).exists()).map(str::to_owned).collect();
     none("README.md links to what is not there", &gone);
 }
+
+#[test]
+fn every_test_that_the_threat_model_names_is_there() {
+    let model = read("docs/threat-model.md");
+    let code = sources(&["src", "tests"], ".rs");
+    let is_name =
+        |word: &&str| word.matches('_').count() > 3 && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let named: Vec<&str> = model.split('`').skip(1).step_by(2).filter(is_name).collect();
+    assert!(named.len() > 10, "{named:?}");
+    let is_there = |name: &str| code.iter().any(|source| source.text.contains(&format!("fn {name}(")));
+    let gone: Vec<_> = named.into_iter().filter(|name| !is_there(name)).map(str::to_owned).collect();
+    none("docs/threat-model.md names tests that are not there", &gone);
+}

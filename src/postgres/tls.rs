@@ -264,6 +264,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        let key = tempfile::NamedTempFile::new().expect("a file");
+        let check = |mode| {
+            fs::set_permissions(key.path(), fs::Permissions::from_mode(mode)).expect("own file");
+            check_key_permissions(key.path())
+        };
+        assert!(check(0o600).is_ok());
+        assert!(matches!(check(0o644), Err(TlsError::KeyPermissions(_))));
+    }
+
     proptest::proptest! {
         #[test]
         fn any_bytes_are_hashed_or_not(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
