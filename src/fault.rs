@@ -129,9 +129,16 @@ impl Fault {
                 postgres::Error::Tls { .. } => Some("see sslmode, sslrootcert and the host in the database's URL"),
                 other => connection_advice(other.sqlstate()),
             },
+            // Rows that are written already will never be others, so there must be a way past them.
+            Self::Halt(Halt::Layout(_)) => Some(
+                "or, if the table is as it should be again, start it with [relay] on_rejected = \"dead-letter-always\" to set the rows from meanwhile aside as dead letters",
+            ),
             Self::Halt(Halt::Refused { refusal, .. }) if refusal.code == RefusalCode::ContractViolation => Some(
                 "start it with [relay] on_rejected = \"dead-letter-always\" to set such events aside as dead letters",
             ),
+            Self::Halt(Halt::Refused { .. }) => {
+                Some("start it with [relay] on_rejected = \"dead-letter\" to set such events aside as dead letters")
+            }
             _ => None,
         }
     }
@@ -143,7 +150,8 @@ impl Fault {
             Self::Config(_) | Self::Logs(_) => exit::CONFIGURATION,
             Self::Sink(error) => exit::of_sink(error),
             Self::Position(_) => exit::UNAVAILABLE,
-            Self::Source(SourceError::SlotName(_) | SourceError::ColumnMissing { .. }) => exit::CONFIGURATION,
+            Self::Source(SourceError::SlotName(_)) => exit::CONFIGURATION,
+            Self::Source(SourceError::Layout(_)) => exit::REFUSED,
             Self::Source(_) | Self::Database(_) | Self::KafkaUnreachable { .. } => exit::UNAVAILABLE,
             Self::Halt(Halt::Stream { .. } | Halt::Displaced { .. }) => exit::UNAVAILABLE,
             Self::Halt(Halt::Layout(_) | Halt::Refused { .. }) => exit::REFUSED,

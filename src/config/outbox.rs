@@ -60,6 +60,7 @@ impl Preset {
                 ("aggregateid", Some(Role::Key)),
                 ("type", None),
                 ("payload", Some(Role::Payload)),
+                ("created_at", Some(Role::CreatedAt)),
             ],
         }
     }

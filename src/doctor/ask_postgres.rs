@@ -13,10 +13,9 @@ use crate::fault::{Fault, chain};
 use crate::migrations;
 use crate::postgres::{Connection, Error, Row};
 use crate::relay::boundary::{Lsn, TopicSettings};
-use crate::relay::outbox::Outbox;
 use crate::source::{
-    Server, SlotState, SourceError, TableName, check_publication, explain_refusal, identify_system, inspect_slot,
-    stray_outbox,
+    OutboxTable, Server, SlotState, SourceError, check_layout, check_publication, explain_refusal, identify_system,
+    inspect_slot, order_without_time, stray_outbox,
 };
 
 /// How long a slot that is behind may take to be confirmed further: a relay reports each second.
@@ -182,7 +181,7 @@ impl Asking {
                 let sql =
                     "select version, encode(checksum, 'hex') from outbox._migrations where success order by version";
                 let rows = control.simple_query(sql)?;
-                let step = |row: &Row| Some((row.text(0)?.parse().ok()?, unhex(row.text(1)?)));
+                let step = |row: &Row| Some((row.text(0)?.parse().ok()?, judge::unhex(row.text(1)?)));
                 Applied::Steps(rows.iter().filter_map(step).collect())
             }
         };
@@ -230,18 +229,24 @@ impl Asking {
     ) -> Result<(), SourceError> {
         let publication = &config.postgres.publication;
         let (mut hidden, mut is_fit) = (Vec::new(), true);
-        for outbox in &config.outboxes {
-            let table = TableName { schema: outbox.namespace.clone(), name: outbox.table.clone() };
-            let checked = check_publication(control, &server.database, publication, &table);
-            let is_published = self.judge("publication", checked.map(|()| format!("{publication} has table {table}")));
-            is_fit &= is_published;
+        let outboxes: Vec<_> = config.outboxes.iter().map(OutboxTable::of).collect();
+        for outbox in &outboxes {
+            let table = &outbox.table;
+            let checked = check_publication(control, publication, outbox, &outboxes);
+            is_fit &= self.judge("publication", checked.map(|_| format!("{publication} has table {table}")));
+            if let Err(error) = check_layout(control, publication, outbox) {
+                self.fail("columns", error);
+            }
+            if !has_slot && let Some(stand_in) = order_without_time(control, publication, outbox)? {
+                self.findings.push(judge::order(table, stand_in));
+            }
             let rows = control.query(
                 "select row_security_active(c.oid), has_table_privilege(c.oid, 'select') and has_schema_privilege(n.oid, 'usage') \
                  from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2",
                 &[Some(&table.schema), Some(&table.name)],
             )?;
             let Some(row) = rows.first() else { continue };
-            if !row.is_true(1) && outbox.namespace != "outbox" {
+            if !row.is_true(1) && table.schema != "outbox" {
                 let grant = format!(
                     "role {} may not read {table}, and the first start reads it: run `grant select on {table} to {}`",
                     server.role,
@@ -251,10 +256,8 @@ impl Asking {
             }
             hidden.extend(row.is_true(0).then(|| table.to_string()));
         }
-        let table = |outbox: &Outbox| TableName { schema: outbox.namespace.clone(), name: outbox.table.clone() };
-        let named: Vec<_> = config.outboxes.iter().map(table).collect();
-        self.findings
-            .extend(stray_outbox(control, publication, &named)?.map(|stray| judge::stray_outbox(publication, &stray)));
+        let stray = stray_outbox(control, publication, &outboxes)?;
+        self.findings.extend(stray.map(|stray| judge::stray_outbox(publication, &stray)));
         if is_fit {
             let sql = "select pubupdate or pubdelete or pubtruncate from pg_publication where pubname = $1";
             let rows = control.query(sql, &[Some(publication)])?;
@@ -391,9 +394,4 @@ fn pace(control: &mut Connection, slot: &str, found: &SlotState, version: u32) -
         confirmed = inspect_slot(control, version, slot)?.and_then(|slot| slot.confirmed_flush);
     }
     Ok(Pace { end, moves: confirmed >= Some(end) || confirmed != first })
-}
-
-fn unhex(digits: &str) -> Vec<u8> {
-    let pairs = digits.as_bytes().chunks_exact(2);
-    pairs.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }

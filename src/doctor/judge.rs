@@ -203,6 +203,22 @@ pub fn row_security(role: &str, hidden: &[String], has_slot: bool) -> Finding {
     }
 }
 
+/// The bytes of hexadecimal digits, as `encode(..., 'hex')` has them.
+#[must_use]
+pub fn unhex(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().chunks_exact(2);
+    pairs.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+}
+
+/// An outbox table without a column that tells the age of its rows, and what stands in for it.
+#[must_use]
+pub fn order(table: &TableName, stand_in: &str) -> Finding {
+    let what = format!(
+        "table {table} has no created_at column: the first start reads its rows in the order of {stand_in}; name such a column in [[outbox]] columns if there is one"
+    );
+    warning("order", what)
+}
+
 /// An outbox table that is streamed and that the configuration does not name.
 #[must_use]
 pub fn stray_outbox(publication: &str, table: &TableName) -> Finding {

@@ -20,14 +20,12 @@ use crate::fault::Fault;
 use crate::positions::window::Window;
 use crate::postgres::ConnectOptions;
 use crate::relay::data_schema::percent_encoded;
-use crate::relay::outbox::Outbox;
-use crate::relay::role::Role;
 use crate::relay::{Core, Settings};
 use crate::sink::{
     Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics, TransactionalSink,
     TransactionsOptions,
 };
-use crate::source::{Lease, OutboxTable, STATUS_INTERVAL, SourceOptions, TableName};
+use crate::source::{Lease, OutboxTable, STATUS_INTERVAL, SourceOptions};
 use crate::telemetry::Telemetry;
 
 /// How long Kafka may take to answer for the first time. Afterwards it is waited for as long as it takes.
@@ -207,17 +205,7 @@ pub(crate) fn source_options(config: &Config) -> SourceOptions {
         connect: connect_options(config),
         slot: config.postgres.slot.as_str().to_owned(),
         publication: config.postgres.publication.clone(),
-        tables: config.outboxes.iter().map(table).collect(),
+        tables: config.outboxes.iter().map(OutboxTable::of).collect(),
         status_interval: STATUS_INTERVAL,
-    }
-}
-
-/// The backfill reads all columns, so that its rows have the layout that they have in the stream.
-fn table(outbox: &Outbox) -> OutboxTable {
-    let created_at = outbox.columns.iter().find(|column| column.role == Role::CreatedAt);
-    OutboxTable {
-        table: TableName { schema: outbox.namespace.clone(), name: outbox.table.clone() },
-        columns: Vec::new(),
-        order_by: created_at.map(|column| column.name.clone()),
     }
 }

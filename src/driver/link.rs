@@ -54,6 +54,8 @@ pub(super) struct Beginning {
     pub(super) recovered: Option<Lsn>,
     /// What messages and positions are checked with.
     pub(super) secrets: Secrets,
+    /// The OIDs of the outbox tables, in the order of the configuration.
+    pub(super) tables: Vec<u32>,
 }
 
 /// What a confirmation asks for.
@@ -245,6 +247,7 @@ impl Link {
         self.give_up = None;
         self.publication.note_streaming();
         let (origin, wal_end, noted) = (source.origin.clone(), source.wal_end, source.noted);
+        let tables = source.tables.clone();
         let recovered = source.recovery.as_ref().map(|recovery| recovery.after);
         let secrets = source.secrets.clone();
         self.last = Some(origin.clone());
@@ -259,7 +262,7 @@ impl Link {
             self.resume = Some(Resume::Confirmed(known.max(source.start)));
         }
         self.state = State::Up(Box::new(source));
-        LinkEvent::Up(Beginning { start, wal_end, noted, origin, from_the_first, recovered, secrets })
+        LinkEvent::Up(Beginning { start, wal_end, noted, origin, from_the_first, recovered, secrets, tables })
     }
 
     /// No connection any more, and no confirmation: this slot may not be the one that was streamed from.

@@ -334,6 +334,7 @@ impl<S: Sink + Send> Driver<S> {
                 }
                 self.core.handle_connected(beginning.start);
                 self.core.handle_message_keys(beginning.secrets.messages.clone());
+                self.core.handle_tables(beginning.tables.clone());
                 self.storing.handle_up(&beginning, &mut self.sink);
                 self.slot_note.handle_up(beginning.start);
                 self.account.note_streaming(beginning.start);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::postgres::Connection;
 use crate::relay::boundary::Lsn;
-use crate::source::{SourceError, SourceOptions, TableName, check_publication};
+use crate::source::{OutboxTable, SourceError, SourceOptions, check_publication};
 
 /// How many times as long as a look has taken the next one waits at least: where a publication has a hundred thousand tables, a
 /// look is some work.
@@ -14,8 +14,7 @@ const REST: u32 = 50;
 /// Looks at the publication of the outbox tables, and knows when it was last in order.
 pub(super) struct PublicationWatch {
     publication: String,
-    database: String,
-    tables: Vec<TableName>,
+    tables: Vec<OutboxTable>,
     seen: Mutex<Seen>,
 }
 
@@ -33,12 +32,7 @@ struct Seen {
 
 impl PublicationWatch {
     pub(super) fn new(options: &SourceOptions) -> Self {
-        Self {
-            publication: options.publication.clone(),
-            database: options.connect.database().to_owned(),
-            tables: options.tables.iter().map(|outbox| outbox.table.clone()).collect(),
-            seen: Mutex::default(),
-        }
+        Self { publication: options.publication.clone(), tables: options.tables.clone(), seen: Mutex::default() }
     }
 
     /// A stream has begun, which looks at the publication itself.
@@ -69,9 +63,8 @@ impl PublicationWatch {
         let end = end.first().and_then(|row| row.text(0)).and_then(|lsn| lsn.parse().ok());
         let mut entries = Vec::with_capacity(self.tables.len());
         for table in &self.tables {
-            check_publication(control, &self.database, &self.publication, table)
-                .map_err(|error| self.explain(error))?;
-            entries.push(self.entry(control, table)?);
+            let found = check_publication(control, &self.publication, table, &self.tables);
+            entries.push(found.map_err(|error| self.explain(error))?);
         }
         let mut seen = self.seen();
         if !seen.entries.is_empty() && seen.entries != entries {
@@ -90,18 +83,6 @@ impl PublicationWatch {
     fn is_due(&self, now: Instant) -> bool {
         let seen = self.seen();
         seen.streamed && seen.next.is_none_or(|next| next <= now)
-    }
-
-    /// Names the catalog's entries by which a table is published: another hand that takes it out and puts it back makes new ones.
-    fn entry(&self, control: &mut Connection, table: &TableName) -> Result<String, SourceError> {
-        let rows = control.query(
-            "select p.oid || '/' || coalesce(string_agg(r.oid::text, ',' order by r.oid), '') from pg_publication p \
-             left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = (select c.oid from pg_class c \
-                 join pg_namespace n on n.oid = c.relnamespace where n.nspname = $2 and c.relname = $3) \
-             where p.pubname = $1 group by p.oid",
-            &[Some(&self.publication), Some(&table.schema), Some(&table.name)],
-        )?;
-        Ok(rows.first().and_then(|row| row.text(0)).unwrap_or_default().to_owned())
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

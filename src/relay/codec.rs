@@ -3,6 +3,7 @@
 use super::boundary::ColumnType;
 use super::catalogue::Wait;
 use super::role::Role;
+use super::scalar::Scalar;
 
 /// How the bytes of a column are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +18,8 @@ pub enum Codec {
     Uuid,
     /// A signed number, big endian.
     Integer,
-    /// Microseconds since 2000-01-01, with or without time zone.
-    Timestamp,
+    /// Another scalar type, whose text is made.
+    Scalar(Scalar),
     /// A type of the database's own with a binary form of its own, or one that is gone: readable only where the server sends it
     /// as text.
     Foreign,
@@ -56,19 +57,26 @@ impl Codec {
             17 => Self::Bytea,
             2950 => Self::Uuid,
             20 | 21 | 23 => Self::Integer,
-            1114 | 1184 => Self::Timestamp,
-            _ => return None,
+            other => match Scalar::of(other) {
+                Some(scalar) => Self::Scalar(scalar),
+                None => return None,
+            },
         })
+    }
+
+    /// Whether it is a point in time.
+    pub(super) const fn is_time(self) -> bool {
+        matches!(self, Self::Scalar(Scalar::Timestamp | Scalar::TimestampTz))
     }
 
     /// Whether a column that is read so can play this role.
     pub(super) const fn fits(self, role: Role) -> bool {
         match role {
             Role::Headers => matches!(self, Self::Utf8 | Self::Jsonb),
-            Role::CreatedAt => matches!(self, Self::Timestamp),
+            Role::CreatedAt => self.is_time(),
             Role::Payload => matches!(self, Self::Utf8 | Self::Jsonb | Self::Bytea | Self::Foreign),
-            Role::Key => !matches!(self, Self::Timestamp),
-            _ => !matches!(self, Self::Timestamp | Self::Bytea),
+            Role::Key => true,
+            _ => !matches!(self, Self::Bytea),
         }
     }
 }
@@ -108,7 +116,10 @@ pub(super) const fn fitting_types(role: Role) -> &'static str {
         Role::Headers => "jsonb or json",
         Role::CreatedAt => "timestamptz or timestamp",
         Role::Payload => "json, jsonb, text, varchar or bytea",
-        Role::Key => "text, varchar, uuid, an integer type or bytea",
-        _ => "text, varchar, uuid or an integer type",
+        Role::Key => PLAIN_TYPES,
+        _ => "text, uuid, json, a number, boolean, a date or time, inet, or an enum or domain",
     }
 }
+
+/// The types of keys, headers and parts of topics, in words.
+pub const PLAIN_TYPES: &str = "text, uuid, json, bytea, a number, boolean, a date or time, inet, or an enum or domain";

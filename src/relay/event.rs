@@ -124,6 +124,10 @@ struct RowReader<'v, 'a> {
 
 impl<'a> RowReader<'_, 'a> {
     fn event(&mut self, layout: &'a Layout) -> Event<'a> {
+        if let Some(misfit) = &layout.misfit {
+            let refusal = Refusal { code: RefusalCode::Undecodable, detail: misfit.clone() };
+            self.refusal = Some(refusal);
+        }
         if self.values.len() != layout.width {
             self.refuse::<()>(
                 "row",
@@ -224,7 +228,11 @@ impl<'a> RowReader<'_, 'a> {
                 Some(value) => Some(Text::integer(value)),
                 None => self.keep(bytes, column, "is an integer of another length than 2, 4 or 8 bytes"),
             },
-            (Codec::Timestamp | Codec::Foreign, Value::Binary(bytes)) => {
+            (Codec::Scalar(scalar), Value::Binary(bytes)) => match scalar.text(bytes) {
+                Some(text) => Some(Text::Owned(text.into_bytes())),
+                None => self.keep(bytes, column, "is not in the binary form of its type"),
+            },
+            (Codec::Foreign, Value::Binary(bytes)) => {
                 self.keep(bytes, column, "has a type that is sent in a binary form the relay can't read")
             }
             (_, Value::Binary(bytes) | Value::Text(bytes)) => Some(Text::Borrowed(bytes)),

@@ -179,7 +179,8 @@ fn a_template_makes_the_topic_as_the_debezium_router_does() {
 
 #[test]
 fn case_05_a_table_that_does_not_fit_is_an_error_that_names_the_column() {
-    let outbox = Outbox::walpost("outbox", "event");
+    let mut outbox = Outbox::walpost("outbox", "event");
+    outbox.columns[Role::CreatedAt as usize].needed = true;
     let resolve = |columns: &[(&str, u32, Value<'_>)]| {
         let (relation, _) = frames(columns);
         let Ok(Pgoutput::Relation(relation)) = decode(&relation) else { panic!("no relation") };
@@ -198,9 +199,57 @@ fn case_05_a_table_that_does_not_fit_is_an_error_that_names_the_column() {
         let text = resolve(&columns);
         assert!(text.contains("\"created_at\"") && text.contains(name) && text.contains("timestamptz"), "{text}");
     }
+    // Unless nobody has named it.
+    let (relation, _) = frames(&columns);
+    assert_eq!(layout(&Outbox::walpost("outbox", "event"), &relation).roles[Role::CreatedAt as usize], None);
     columns.remove(5);
     let text = resolve(&columns);
     assert!(text.contains("table outbox.event has no column \"payload\""), "{text}");
+}
+
+#[test]
+fn case_37_rows_of_a_table_that_does_not_fit_can_be_refused_one_by_one() {
+    let mut outbox = Outbox::walpost("outbox", "event");
+    outbox.header_columns.push(("extra".to_owned(), "place".to_owned()));
+    let mut columns = walpost((25, Value::Binary(b"k")), (114, Value::Binary(b"{}")));
+    columns.retain(|(name, ..)| *name != "schema_version");
+    let (relation, row) = frames(&columns);
+    let Ok(Pgoutput::Relation(relation)) = decode(&relation) else { panic!("no relation") };
+    let (layout, misfit) = Layout::resolve_in_part(&outbox, &relation, known).expect("types are known");
+    let misfit = misfit.expect("a column is missing").to_string();
+    assert!(misfit.contains("no column \"schema_version\""), "{misfit}");
+    let Ok(Pgoutput::Insert { row, .. }) = decode(&row) else { panic!("no insert") };
+    let (event, refusal) = from_row(&row, &layout);
+    assert_eq!(refusal, Some(Refusal { code: RefusalCode::Undecodable, detail: misfit }));
+    assert_eq!((event.key.as_deref(), event.payload.as_deref()), (Some(&b"k"[..]), Some(&b"{}"[..])));
+    assert_eq!(event.placed[0].1.as_deref(), Some(&b"(1,2)"[..]));
+}
+
+#[test]
+fn case_37_scalars_are_keys_headers_and_parts_of_topics() {
+    let mut outbox = Outbox::debezium("public", "outbox");
+    outbox.routing = crate::relay::outbox::Routing::Template(vec![TemplatePart::Column("day".to_owned())]);
+    outbox.header_columns = vec![("paid".to_owned(), "paid".to_owned())];
+    let columns = [
+        ID,
+        ("aggregateid", 1700, Value::Binary(&[0, 2, 0, 0, 0, 0, 0, 2, 0, 1, 0x13, 0x88])),
+        ("payload", 25, Value::Binary(b"{}")),
+        ("day", 1082, Value::Binary(&[0, 0, 0, 0x3B])),
+        ("paid", 16, Value::Binary(&[1])),
+    ];
+    read(&outbox, &columns, |event, refusal| {
+        assert_eq!(refusal, None);
+        assert_eq!(event.key.as_deref(), Some(&b"1.50"[..]));
+        assert_eq!(event.topic.as_deref(), Some("2000-02-29"));
+        assert_eq!(event.placed[0].1.as_deref(), Some(&b"true"[..]));
+    });
+    let mut broken = columns;
+    broken[1].2 = Value::Binary(b"short");
+    read(&outbox, &broken, |event, refusal| {
+        let detail = refusal.map(|refusal| refusal.detail);
+        assert_eq!(detail.as_deref(), Some("key is not in the binary form of its type"));
+        assert_eq!(event.key.as_deref(), Some(&b"short"[..]), "what can't be read is kept as it came");
+    });
 }
 
 #[test]

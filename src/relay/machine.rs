@@ -8,16 +8,17 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::boundary::{Answer, Batch, Checkpoint, Failure, Lsn, Position, Record, Ticket, Timestamp};
+use super::catalogue::Wait;
 use super::encode::Encoder;
 use super::event;
 use super::landmark::Landmark;
 use super::ledger::Settled;
-use super::outbox::{Layout, LayoutError, Outbox, Unresolved};
+use super::outbox::{Layout, LayoutError, Outbox};
 use super::pgoutput::{self, DecodeError, Frame, Message, Relation};
 use super::proof::{Author, MessageKeys};
 use super::publish::{Offer, Origin, Publisher};
 use super::replay::{Replay, Replaying};
-use super::{Halt, Idle, MESSAGE_PREFIX, Settings};
+use super::{Halt, Idle, MESSAGE_PREFIX, OnRejected, Settings};
 
 /// The state machine of one slot.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Core {
     /// Layouts of the outbox tables, by OID, as this connection has told them; `None` for other tables.
     layouts: HashMap<u32, Option<Layout>>,
     message_keys: MessageKeys,
+    /// The OIDs of the outbox tables, in the order of `outboxes`, as the catalog has them.
+    tables: Vec<u32>,
     transaction: Option<Transaction>,
     /// What must come before anything new is taken, or confirmed.
     landmark: Option<Landmark>,
@@ -60,6 +63,7 @@ impl Core {
             input: Bytes::new(),
             layouts: HashMap::new(),
             message_keys: MessageKeys::default(),
+            tables: Vec::new(),
             transaction: None,
             landmark: None,
             received: Lsn::default(),
@@ -84,6 +88,12 @@ impl Core {
     pub fn handle_connected(&mut self, confirmed: Lsn) {
         self.handle_disconnected();
         self.publisher.ledger.start_at(confirmed);
+    }
+
+    /// The OIDs of the outbox tables, in the order of the settings. Rows that were written while a table had another name are its rows
+    /// all the same.
+    pub fn handle_tables(&mut self, oids: Vec<u32>) {
+        self.tables = oids;
     }
 
     /// The stream begins with the rows from before the slot, in whatever order the tables have them now: no place in them says
@@ -244,14 +254,19 @@ impl Core {
     }
 
     fn relation(&mut self, relation: &Relation<'_>, now: Instant) -> Result<Option<Idle>, Halt> {
-        let configured =
+        let by_name =
             self.outboxes.iter().find(|outbox| outbox.namespace == relation.namespace && outbox.table == relation.name);
+        let by_oid = self.tables.iter().position(|oid| *oid == relation.oid);
+        let configured = by_oid.and_then(|place| self.outboxes.get(place)).or(by_name);
         let catalogue = &mut self.publisher.catalogue;
-        let resolve = |outbox| Layout::resolve(outbox, relation, |oid| catalogue.column_type(oid, now));
+        let resolve = |outbox| Layout::resolve_in_part(outbox, relation, |oid| catalogue.column_type(oid, now));
         let layout = match configured.map(resolve).transpose() {
-            Ok(layout) => layout,
-            Err(Unresolved::Wait) => return Ok(Some(Idle::Answer)),
-            Err(Unresolved::Misfit(error)) => return Err(error.into()),
+            Ok(Some((_, Some(misfit)))) if self.publisher.settings.on_rejected != OnRejected::DeadLetterAlways => {
+                return Err(misfit.into());
+            }
+            // The rows of this layout will never be others, so there must be a way past them.
+            Ok(layout) => layout.map(|(layout, _)| layout),
+            Err(Wait) => return Ok(Some(Idle::Answer)),
         };
         // Its rows would be passed over as some other table's, and confirmed.
         if let (None, Some(Some(before))) = (&layout, self.layouts.get(&relation.oid)) {

@@ -5,7 +5,7 @@
 
 use super::boundary::ColumnType;
 use super::catalogue::Wait;
-use super::codec::{Codec, Unreadable, fitting_types, type_name};
+use super::codec::{Codec, PLAIN_TYPES, Unreadable, fitting_types, type_name};
 use super::pgoutput::Relation;
 use super::role::Role;
 
@@ -71,16 +71,21 @@ impl Outbox {
     }
 
     /// A table as the Debezium outbox event router reads it, by its defaults: `id`, `aggregatetype` for the topic,
-    /// `aggregateid` for the key, `payload`.
+    /// `aggregateid` for the key, `payload`. A column `created_at`, which the router does not know, tells the age of rows.
     ///
     /// Source: the router's documented options `table.field.event.*` and `route.topic.replacement`.
     #[must_use]
     pub fn debezium(namespace: &str, table: &str) -> Self {
-        let column = |role, name: &str| Column { role, name: name.to_owned(), needed: true };
+        let column = |role, name: &str| Column { role, name: name.to_owned(), needed: role != Role::CreatedAt };
         Self {
             namespace: namespace.to_owned(),
             table: table.to_owned(),
-            columns: vec![column(Role::Id, "id"), column(Role::Key, "aggregateid"), column(Role::Payload, "payload")],
+            columns: vec![
+                column(Role::Id, "id"),
+                column(Role::Key, "aggregateid"),
+                column(Role::Payload, "payload"),
+                column(Role::CreatedAt, Role::CreatedAt.as_str()),
+            ],
             routing: Routing::Template(vec![
                 TemplatePart::Literal("outbox.event.".to_owned()),
                 TemplatePart::Column("aggregatetype".to_owned()),
@@ -88,7 +93,41 @@ impl Outbox {
             header_columns: Vec::new(),
         }
     }
+
+    /// Every column that is read, once for each thing it is read as.
+    pub fn reads(&self) -> impl Iterator<Item = Read<'_>> {
+        let roles = self.columns.iter().map(|column| Read {
+            column: &column.name,
+            role: column.role.as_str(),
+            needed: column.needed,
+        });
+        let parts = match &self.routing {
+            Routing::Contract => &[][..],
+            Routing::Template(parts) => parts,
+        };
+        let parts = parts.iter().filter_map(|part| match part {
+            TemplatePart::Literal(_) => None,
+            TemplatePart::Column(column) => Some(Read { column, role: TOPIC_PART, needed: true }),
+        });
+        let headers = self.header_columns.iter();
+        let headers = headers.map(|(column, _)| Read { column, role: HEADER, needed: true });
+        roles.chain(parts).chain(headers)
+    }
 }
+
+/// A column that an outbox reads, and as what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read<'a> {
+    /// The column.
+    pub column: &'a str,
+    /// What it is read as.
+    pub role: &'static str,
+    /// Whether the relay can't work without it.
+    pub needed: bool,
+}
+
+const TOPIC_PART: &str = "a part of the topic";
+const HEADER: &str = "a header";
 
 /// The table in the stream is not as the configuration says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,7 +135,7 @@ pub enum LayoutError {
     /// A column that the relay needs is not there (any more).
     #[error(
         "table {table} has no column \"{column}\", which the relay reads as {role}; \
-         add the column again or name another one in [[outbox]] columns"
+         add the column, or name another one in [[outbox]]"
     )]
     MissingColumn {
         /// The table, as schema.table.
@@ -117,9 +156,7 @@ pub enum LayoutError {
         now: String,
     },
     /// A column has a type from which its part of the record can't be made.
-    #[error(
-        "column \"{column}\" of table {table} has type {type_name}, from which no {role} can be made; use {allowed}"
-    )]
+    #[error("column \"{column}\" of table {table} has type {type_name}, which can't be read as {role}; use {allowed}")]
     UnsupportedType {
         /// The table, as schema.table.
         table: String,
@@ -156,6 +193,8 @@ pub struct Layout {
     pub headers: Vec<(Slot, String)>,
     /// How many columns a row has.
     pub width: usize,
+    /// Why none of the rows can be published: what is not as the configuration says.
+    pub misfit: Option<String>,
 }
 
 /// [`Routing`] with columns found.
@@ -208,35 +247,68 @@ impl Layout {
         relation: &Relation<'_>,
         types: impl FnMut(u32) -> Result<Option<ColumnType>, Wait>,
     ) -> Result<Self, Unresolved> {
-        let mut resolver = Resolver { table: format!("{}.{}", relation.namespace, relation.name), relation, types };
+        match Self::resolve_in_part(outbox, relation, types)? {
+            (layout, None) => Ok(layout),
+            (_, Some(misfit)) => Err(misfit.into()),
+        }
+    }
+
+    /// The same as far as it goes, and the first thing that does not fit: the layout's rows can all be read, for dead letters.
+    ///
+    /// # Errors
+    /// As long as `types` has no answer.
+    pub fn resolve_in_part(
+        outbox: &Outbox,
+        relation: &Relation<'_>,
+        types: impl FnMut(u32) -> Result<Option<ColumnType>, Wait>,
+    ) -> Result<(Self, Option<LayoutError>), Wait> {
+        let table = format!("{}.{}", relation.namespace, relation.name);
+        let mut resolver = Resolver { table, relation, types, misfit: None };
         let mut roles = [None; Role::ALL.len()];
         for column in &outbox.columns {
             roles[column.role as usize] = match resolver.find(&column.name) {
                 None if !column.needed => None,
-                None => return Err(resolver.missing(&column.name, column.role.as_str()).into()),
-                Some(found) => Some(resolver.slot(found, column)?),
+                None => resolver.missing(&column.name, column.role.as_str()),
+                Some(found) => resolver.slot(found, column)?,
             };
         }
         let route = match &outbox.routing {
             Routing::Contract => Route::Contract,
-            Routing::Template(parts) => Route::Template(
-                parts
-                    .iter()
-                    .map(|part| match part {
-                        TemplatePart::Literal(text) => Ok(RoutePart::Literal(text.clone())),
-                        TemplatePart::Column(name) => resolver
-                            .plain(name, "a part of the topic")
-                            .map(|slot| RoutePart::Column(slot, name.clone())),
-                    })
-                    .collect::<Result<_, Unresolved>>()?,
-            ),
+            Routing::Template(parts) => {
+                let mut found = Vec::with_capacity(parts.len());
+                for part in parts {
+                    found.push(match part {
+                        TemplatePart::Literal(text) => RoutePart::Literal(text.clone()),
+                        TemplatePart::Column(name) => match resolver.plain(name, TOPIC_PART)? {
+                            Some(slot) => RoutePart::Column(slot, name.clone()),
+                            None => RoutePart::Literal(format!("{{{name}}}")),
+                        },
+                    });
+                }
+                Route::Template(found)
+            }
         };
-        let headers = outbox
-            .header_columns
-            .iter()
-            .map(|(column, header)| Ok((resolver.plain(column, "a header")?, header.clone())))
-            .collect::<Result<_, Unresolved>>()?;
-        Ok(Self { roles, route, headers, width: relation.columns().count(), table: resolver.table })
+        let mut headers = Vec::with_capacity(outbox.header_columns.len());
+        for (column, header) in &outbox.header_columns {
+            headers.extend(resolver.plain(column, HEADER)?.map(|slot| (slot, header.clone())));
+        }
+        let misfit = resolver.misfit.as_ref().map(LayoutError::to_string);
+        let layout = Self { roles, route, headers, width: relation.columns().count(), table: resolver.table, misfit };
+        Ok((layout, resolver.misfit))
+    }
+
+    /// The places of the columns whose values can be read only if the server sends them as text.
+    pub fn foreign(&self) -> impl Iterator<Item = usize> {
+        let parts = match &self.route {
+            Route::Contract => &[][..],
+            Route::Template(parts) => parts,
+        };
+        let parts = parts.iter().filter_map(|part| match part {
+            RoutePart::Literal(_) => None,
+            RoutePart::Column(slot, _) => Some(slot),
+        });
+        let slots = self.roles.iter().flatten().chain(parts).chain(self.headers.iter().map(|(slot, _)| slot));
+        slots.filter(|slot| slot.codec == Codec::Foreign).map(|slot| slot.index)
     }
 }
 
@@ -244,6 +316,8 @@ struct Resolver<'a, T> {
     table: String,
     relation: &'a Relation<'a>,
     types: T,
+    /// The first thing that does not fit.
+    misfit: Option<LayoutError>,
 }
 
 impl<T: FnMut(u32) -> Result<Option<ColumnType>, Wait>> Resolver<'_, T> {
@@ -253,40 +327,41 @@ impl<T: FnMut(u32) -> Result<Option<ColumnType>, Wait>> Resolver<'_, T> {
         found.map(|(index, column)| (index, column.type_oid))
     }
 
-    fn missing(&self, column: &str, role: &str) -> LayoutError {
-        LayoutError::MissingColumn { table: self.table.clone(), column: column.to_owned(), role: role.to_owned() }
+    fn missing(&mut self, column: &str, role: &str) -> Option<Slot> {
+        let (table, column, role) = (self.table.clone(), column.to_owned(), role.to_owned());
+        self.misfit.get_or_insert(LayoutError::MissingColumn { table, column, role });
+        None
     }
 
-    fn slot(&mut self, (index, type_oid): (usize, u32), column: &Column) -> Result<Slot, Unresolved> {
+    fn slot(&mut self, (index, type_oid): (usize, u32), column: &Column) -> Result<Option<Slot>, Wait> {
         let role = column.role;
-        let type_name = match Codec::find(type_oid, &mut self.types) {
-            Ok(codec) if codec.fits(role) => return Ok(Slot { index, codec }),
-            Ok(_) => type_name(type_oid, &mut self.types)?,
-            Err(Unreadable::Type(name)) => name,
-            Err(Unreadable::Wait) => return Err(Unresolved::Wait),
+        let (type_name, codec) = match Codec::find(type_oid, &mut self.types) {
+            Ok(codec) if codec.fits(role) => return Ok(Some(Slot { index, codec })),
+            // Nobody has said that a column of this name tells the age of rows.
+            Ok(_) | Err(Unreadable::Type(_)) if role == Role::CreatedAt && !column.needed => return Ok(None),
+            Ok(codec) => (type_name(type_oid, &mut self.types)?, codec),
+            Err(Unreadable::Type(name)) => (name, Codec::Foreign),
+            Err(Unreadable::Wait) => return Err(Wait),
         };
-        Err(self.unsupported(&column.name, role.as_str(), type_name, fitting_types(role)).into())
+        self.unsupported(&column.name, role.as_str(), type_name, fitting_types(role));
+        Ok(Some(Slot { index, codec }))
     }
 
     /// A column that is read as text.
-    fn plain(&mut self, name: &str, role: &str) -> Result<Slot, Unresolved> {
-        let (index, type_oid) = self.find(name).ok_or_else(|| self.missing(name, role))?;
+    fn plain(&mut self, name: &str, role: &str) -> Result<Option<Slot>, Wait> {
+        let Some((index, type_oid)) = self.find(name) else { return Ok(self.missing(name, role)) };
         match Codec::find(type_oid, &mut self.types) {
-            Ok(codec) => Ok(Slot { index, codec }),
+            Ok(codec) => Ok(Some(Slot { index, codec })),
             Err(Unreadable::Type(type_name)) => {
-                Err(self.unsupported(name, role, type_name, fitting_types(Role::Key)).into())
+                self.unsupported(name, role, type_name, PLAIN_TYPES);
+                Ok(Some(Slot { index, codec: Codec::Foreign }))
             }
-            Err(Unreadable::Wait) => Err(Unresolved::Wait),
+            Err(Unreadable::Wait) => Err(Wait),
         }
     }
 
-    fn unsupported(&self, column: &str, role: &str, type_name: String, allowed: &'static str) -> LayoutError {
-        LayoutError::UnsupportedType {
-            table: self.table.clone(),
-            column: column.to_owned(),
-            role: role.to_owned(),
-            type_name,
-            allowed,
-        }
+    fn unsupported(&mut self, column: &str, role: &str, type_name: String, allowed: &'static str) {
+        let (table, column, role) = (self.table.clone(), column.to_owned(), role.to_owned());
+        self.misfit.get_or_insert(LayoutError::UnsupportedType { table, column, role, type_name, allowed });
     }
 }

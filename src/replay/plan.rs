@@ -7,10 +7,8 @@ use crate::positions::{BookmarkError, bookmark};
 use crate::positions::{identify, moment, open};
 use crate::postgres::Connection;
 use crate::relay::boundary::{Lsn, Position, Timestamp};
-use crate::relay::outbox::Outbox;
 use crate::relay::replay::{Clock, Replay, Selection};
-use crate::relay::role::Role;
-use crate::source::{Feed, Held, Server, SourceError, held, holder};
+use crate::source::{Feed, Held, OutboxTable, Server, SourceError, held, holder, order_without_time};
 
 /// A replay that can begin.
 #[derive(Clone, Debug)]
@@ -41,7 +39,7 @@ pub fn plan(config: &Config, wanted: &Wanted) -> Result<Plan, ReplayError> {
     let selection =
         Selection { since, until, schemas: wanted.schemas.clone(), keys: wanted.keys.clone(), ..Selection::default() };
     let plan = if wanted.origin == Origin::Tables {
-        of_tables(config, wanted, selection)
+        of_tables(&mut control, config, wanted, selection)
     } else {
         let from = begin(&mut control, &server, config, wanted, since)?;
         of_wal(&mut control, wanted, Selection { from, ..selection }, end)
@@ -50,12 +48,19 @@ pub fn plan(config: &Config, wanted: &Wanted) -> Result<Plan, ReplayError> {
     plan
 }
 
-fn of_tables(config: &Config, wanted: &Wanted, selection: Selection) -> Result<Plan, ReplayError> {
-    let has_time = |outbox: &&Outbox| outbox.columns.iter().any(|column| column.role == Role::CreatedAt);
-    if selection.since.or(selection.until).is_some()
-        && let Some(outbox) = config.outboxes.iter().find(|outbox| !has_time(outbox))
-    {
-        return Err(ReplayError::Timeless { table: format!("{}.{}", outbox.namespace, outbox.table) });
+fn of_tables(
+    control: &mut Connection,
+    config: &Config,
+    wanted: &Wanted,
+    selection: Selection,
+) -> Result<Plan, ReplayError> {
+    if selection.since.or(selection.until).is_some() {
+        for outbox in &config.outboxes {
+            let table = OutboxTable::of(outbox);
+            if order_without_time(control, &config.postgres.publication, &table)?.is_some() {
+                return Err(ReplayError::Timeless { table: format!("{}.{}", outbox.namespace, outbox.table) });
+            }
+        }
     }
     let replay = replay(wanted, selection, Clock::Created);
     let job = Job { replay, feed: Feed::Tables };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::counting::look;
 use super::error::SourceError;
 use super::lease::Tenure;
-use super::opening::{Opening, Resume};
+use super::opening::{Opening, Resume, SourceOptions};
 use super::slot::{CreatedSlot, SlotState, create_slot, drop_slot, inspect_slot};
 use super::state::{self, Backfill, Kept, Recovery};
 use super::unpublished::{Published, Unpublished};
@@ -164,7 +164,8 @@ impl Opening {
     }
 
     fn unpublished(&mut self, published: Published) -> Box<Unpublished> {
-        Box::new(look(&mut self.control, &self.options.tables, published))
+        let SourceOptions { publication, tables, .. } = &self.options;
+        Box::new(look(&mut self.control, publication, tables, published))
     }
 
     pub(super) fn create(&mut self, interrupt: &Interrupt) -> Result<CreatedSlot, SourceError> {
@@ -174,6 +175,16 @@ impl Opening {
         let open = self.control.simple_query(sql)?;
         if let Some(count) = open.first().and_then(|row| row.text(0)).filter(|count| *count != "0") {
             tracing::info!(slot = %slot, transactions = %count, "slot creation waits for transactions that are open");
+        }
+        // These have no session, and may have been forgotten.
+        let sql = "select string_agg(quote_literal(gid) || ' in ' || database || ' since ' || prepared::text, ', ' order by prepared) \
+                   from (select gid, database, prepared from pg_prepared_xacts order by prepared limit 10) oldest";
+        let prepared = self.control.simple_query(sql)?;
+        if let Some(transactions) = prepared.first().and_then(|row| row.text(0)) {
+            tracing::warn!(
+                slot = %slot, transactions,
+                "slot creation waits for prepared transactions: end each with `commit prepared` or `rollback prepared` in its database"
+            );
         }
         // It stays idle for as long as the backfill takes.
         self.replication.simple_query("set idle_session_timeout = 0")?;

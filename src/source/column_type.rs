@@ -8,15 +8,17 @@ use super::error::SourceError;
 use crate::postgres::{ConnectOptions, Connection};
 use crate::relay::boundary::ColumnType;
 
-/// `$1` is the type's OID. Functions in language `internal` (12) are Postgres' own, under the name in prosrc.
-const LOOK_UP: &str = "select format_type(t.oid, null), \
-        case when p.prolang = 12 then case p.prosrc \
-            when 'enum_send' then 25 when 'textsend' then 25 when 'varcharsend' then 25 when 'bpcharsend' then 25 \
-            when 'namesend' then 25 when 'charsend' then 25 when 'json_send' then 25 \
-            when 'jsonb_send' then 3802 when 'byteasend' then 17 when 'uuid_send' then 2950 \
-            when 'int2send' then 21 when 'int4send' then 23 when 'int8send' then 20 \
-            when 'timestamp_send' then 1114 when 'timestamptz_send' then 1184 end end \
-    from pg_type t left join pg_proc p on p.oid = t.typsend where t.oid = $1::text::oid";
+/// The OID of the built-in type in whose binary form values of type `t` are sent, whose send function is `p`. Functions in language
+/// `internal` (12) are Postgres' own, under the name in prosrc.
+pub(super) const SENT_AS: &str = "case when p.prolang = 12 then case p.prosrc \
+    when 'enum_send' then 25 when 'textsend' then 25 when 'varcharsend' then 25 when 'bpcharsend' then 25 \
+    when 'namesend' then 25 when 'charsend' then 25 when 'json_send' then 25 \
+    when 'jsonb_send' then 3802 when 'byteasend' then 17 when 'uuid_send' then 2950 \
+    when 'int2send' then 21 when 'int4send' then 23 when 'int8send' then 20 \
+    when 'boolsend' then 16 when 'oidsend' then 26 when 'float4send' then 700 when 'float8send' then 701 \
+    when 'numeric_send' then 1700 when 'date_send' then 1082 when 'time_send' then 1083 when 'timetz_send' then 1266 \
+    when 'interval_send' then 1186 when 'inet_send' then 869 when 'cidr_send' then 650 \
+    when 'timestamp_send' then 1114 when 'timestamptz_send' then 1184 end end";
 
 /// Looks a type up by its OID; `None` if there is none, or none yet: a transaction's rows can come before others see what it has
 /// made.
@@ -26,7 +28,11 @@ const LOOK_UP: &str = "select format_type(t.oid, null), \
 pub fn look_up_type(connect: &ConnectOptions, oid: u32) -> Result<Option<ColumnType>, SourceError> {
     let question = "what a type is";
     let mut control = Connection::open(connect)?;
-    let rows = control.query(LOOK_UP, &[Some(&oid.to_string())])?;
+    let sql = format!(
+        "select format_type(t.oid, null), {SENT_AS} from pg_type t left join pg_proc p on p.oid = t.typsend \
+         where t.oid = $1::text::oid"
+    );
+    let rows = control.query(&sql, &[Some(&oid.to_string())])?;
     control.close();
     let Some(row) = rows.first() else { return Ok(None) };
     let name = row.text(0).ok_or(SourceError::Answer { question })?.to_owned();

@@ -1,5 +1,6 @@
 //! What the outbox tables still hold of rows that may never have been published.
 
+use super::describe::Description;
 use super::error::SourceError;
 use super::slot::{first, number};
 use super::table::OutboxTable;
@@ -13,8 +14,13 @@ const COUNTING_MILLIS: u32 = 10_000;
 const EPOCH: u64 = 1 << 32;
 
 /// What may be unpublished, by what the relay has noted; the tables are counted if they can be.
-pub(super) fn look(control: &mut Connection, tables: &[OutboxTable], published: Published) -> Unpublished {
-    let rows = count(control, tables, published.xid.as_deref());
+pub(super) fn look(
+    control: &mut Connection,
+    publication: &str,
+    tables: &[OutboxTable],
+    published: Published,
+) -> Unpublished {
+    let rows = count(control, publication, tables, published.xid.as_deref());
     if let Err(error) = &rows {
         tracing::debug!(error = %error, "the rows that may be unpublished could not be counted");
     }
@@ -22,17 +28,24 @@ pub(super) fn look(control: &mut Connection, tables: &[OutboxTable], published: 
 }
 
 /// Counts rows of transactions with this id or a later one; all rows without one.
-fn count(control: &mut Connection, tables: &[OutboxTable], xid: Option<&str>) -> Result<Rows, SourceError> {
+fn count(
+    control: &mut Connection,
+    publication: &str,
+    tables: &[OutboxTable],
+    xid: Option<&str>,
+) -> Result<Rows, SourceError> {
     let question = "how many rows the outbox tables have";
     control.simple_query(&format!("set statement_timeout = {COUNTING_MILLIS}"))?;
     let filter = xid.map(|xid| since(control, xid)).transpose()?.unwrap_or_else(|| "true".to_owned());
     let mut rows = Rows::default();
     for table in tables {
-        let created = match &table.order_by {
+        let described = Description::read(control, publication, &table.table)?;
+        let described = described.ok_or(SourceError::Answer { question })?;
+        let created = match described.created_at(table) {
             Some(column) => format!("min({0})::text, max({0})::text", quote_identifier(column)),
             None => "null, null".to_owned(),
         };
-        let sql = format!("select count(*), {created} from {} where {filter}", table.table);
+        let sql = format!("select count(*), {created} from {} where {filter}", described.from());
         let found = control.simple_query(&sql)?;
         let row = first(&found, question)?;
         rows.count += number::<u64>(row, 0, question)?;

@@ -4,15 +4,17 @@ use std::fmt;
 use std::time::Duration;
 
 use super::holding::NotHeld;
+use super::streamed::NotStreamed;
 use super::unpublished::Unpublished;
 use crate::postgres::{self, quote_identifier, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
+use crate::relay::outbox::LayoutError;
 
 /// How to go on without a slot that can be trusted.
 const RECREATE: &str = "run `walpost slot recreate`: the relay makes the slot anew, and first publishes again, marked, what may be missing and is still in the outbox tables";
 
 /// A table's schema and name, shown quoted, so that it can be pasted into SQL.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
 pub struct TableName {
     /// The schema.
     pub schema: String,
@@ -138,6 +140,14 @@ pub enum SourceError {
         slot: String,
         /// Its plugin.
         plugin: String,
+    },
+    /// A slot that streams prepared transactions before they are committed.
+    #[error(
+        "slot {slot} was created with two_phase, and walpost reads a transaction only once it is committed; {RECREATE}"
+    )]
+    SlotTwoPhase {
+        /// The slot.
+        slot: String,
     },
     /// A slot of another database.
     #[error(
@@ -299,14 +309,12 @@ pub enum SourceError {
         /// The database connected to.
         database: String,
     },
-    /// A column that is needed does not exist.
-    #[error("table {table} has no column {column}: correct [[outbox]] columns, or add the column")]
-    ColumnMissing {
-        /// The table.
-        table: TableName,
-        /// The column.
-        column: String,
-    },
+    /// Rows or columns of an outbox table that Postgres does not stream.
+    #[error(transparent)]
+    NotStreamed(Box<NotStreamed>),
+    /// An outbox table is not as the configuration says.
+    #[error(transparent)]
+    Layout(Box<LayoutError>),
     /// A position that is to be gone back to.
     #[error(transparent)]
     NotHeld(#[from] NotHeld),
@@ -346,7 +354,20 @@ impl SourceError {
                 | Self::PublicationByPartition { .. }
                 | Self::PublicationFilters { .. }
                 | Self::TableMissing { .. }
+                | Self::NotStreamed(_)
         )
+    }
+}
+
+impl From<NotStreamed> for SourceError {
+    fn from(error: NotStreamed) -> Self {
+        Self::NotStreamed(Box::new(error))
+    }
+}
+
+impl From<LayoutError> for SourceError {
+    fn from(error: LayoutError) -> Self {
+        Self::Layout(Box::new(error))
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod backfill;
 mod column_type;
+mod describe;
 mod copy;
 mod cut;
 mod error;
@@ -35,6 +36,8 @@ mod outlet;
 mod reader;
 mod replay;
 mod slot;
+mod streamed;
+mod publication;
 mod state;
 mod table;
 mod stream;
@@ -46,6 +49,7 @@ mod tests;
 
 pub use column_type::look_up_type;
 pub use confirm::confirm_without_stream;
+pub use describe::{check_layout, order_without_time};
 pub use error::{SourceError, TableName};
 pub use held::{advance, copy_holder, held};
 pub use holding::{Held, NotHeld, holder};
@@ -53,17 +57,19 @@ pub use lease::Lease;
 pub use notebook::{Extent, Note};
 pub use open::{Origin, Source, connect, reconnect};
 pub use opening::{Resume, STATUS_INTERVAL, SourceOptions};
+pub use publication::check_publication;
+pub(crate) use publication::stray_outbox;
 pub use recreate::{Adoption, Recreated, Scope, recreate};
 pub use replay::{Feed, TABLES_END, connect_replay};
 pub use report::{Noted, SlotReport, Standing, report};
 pub(crate) use secrets::settle_unsigned;
 pub use secrets::{Secrets, read_message_keys};
+pub(crate) use slot::explain_refusal;
 pub use slot::{
-    CreatedSlot, Server, SlotState, System, check_publication, check_slot_name, create_slot, drop_slot,
-    identify_system, inspect_slot,
+    CreatedSlot, Server, SlotState, System, check_slot_name, create_slot, drop_slot, identify_system, inspect_slot,
 };
-pub(crate) use slot::{explain_refusal, stray_outbox};
 pub use state::Recovery;
 pub use stream::{Event, Stream};
+pub use streamed::NotStreamed;
 pub use table::OutboxTable;
 pub use unpublished::{Published, Rows, Unpublished};

@@ -7,16 +7,15 @@ use tokio::sync::oneshot;
 
 use super::backfill::{self, Rows};
 use super::begin::Begin;
+use super::describe::check_layout;
 use super::error::SourceError;
 use super::lease::Lease;
 use super::opening::{Opening, Resume, SourceOptions};
 use super::outlet::Outlet;
+use super::publication::{check_publication, stray_outbox};
 use super::reader::{Reader, Timing};
 use super::secrets::{self, Secrets};
-use super::slot::{
-    CreatedSlot, Server, System, check_publication, check_slot_name, explain_refusal, identify_system, inspect_slot,
-    stray_outbox,
-};
+use super::slot::{CreatedSlot, Server, System, check_slot_name, explain_refusal, identify_system, inspect_slot};
 use super::state::{self, Recovery};
 use super::stream::Stream;
 use super::timeline;
@@ -46,6 +45,8 @@ pub struct Source {
     pub recovery: Option<Recovery>,
     /// What messages and positions are checked with.
     pub secrets: Secrets,
+    /// The OIDs of the outbox tables, in the order of the options.
+    pub tables: Vec<u32>,
 }
 
 /// Where a stream comes from.
@@ -142,11 +143,8 @@ fn open(
     control.simple_query("set synchronous_commit = local")?;
     let server = Server::read(&mut control)?;
     server.check()?;
-    for table in &options.tables {
-        check_publication(&mut control, &server.database, &options.publication, &table.table)?;
-    }
-    let named: Vec<_> = options.tables.iter().map(|table| table.table.clone()).collect();
-    if let Some(table) = stray_outbox(&mut control, &options.publication, &named)? {
+    let tables = check_tables(&mut control, &options)?;
+    if let Some(table) = stray_outbox(&mut control, &options.publication, &options.tables)? {
         tracing::warn!(
             %table, publication = options.publication,
             "the publication has this table, and no [[outbox]] names it: its events are passed over; add `[[outbox]]` with `table = \"outbox.event\"`, or take the table out of the publication"
@@ -193,7 +191,7 @@ fn open(
             (opening.backfill(slot, recovery.clone())?, end, Some(end), recovery)
         }
     };
-    Ok(Source { stream, server, origin, start, wal_end, noted, backfill_end, recovery, secrets })
+    Ok(Source { stream, server, origin, start, wal_end, noted, backfill_end, recovery, secrets, tables })
 }
 
 /// Why the lease could not be asked for, if that has a reason that is better told first: the table may be missing with all others, and
@@ -207,9 +205,7 @@ fn explain_lease(options: &SourceOptions, error: SourceError) -> SourceError {
         let mut control = Connection::open(&options.connect)?;
         let server = Server::read(&mut control)?;
         server.check()?;
-        for table in &options.tables {
-            check_publication(&mut control, &server.database, &options.publication, &table.table)?;
-        }
+        check_tables(&mut control, options)?;
         let replication = Connection::open_replication(&options.connect);
         replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?.close();
         state::read(&mut control, &server, &options.slot)?;
@@ -222,6 +218,16 @@ fn explain_lease(options: &SourceOptions, error: SourceError) -> SourceError {
             other => other,
         },
     }
+}
+
+/// Whether all rows of the outbox tables are streamed, and can be read; the tables' OIDs.
+pub(super) fn check_tables(control: &mut Connection, options: &SourceOptions) -> Result<Vec<u32>, SourceError> {
+    let mut oids = Vec::with_capacity(options.tables.len());
+    for table in &options.tables {
+        check_publication(control, &options.publication, table, &options.tables)?;
+        oids.push(check_layout(control, &options.publication, table)?.unwrap_or_default());
+    }
+    Ok(oids)
 }
 
 impl Opening {
@@ -288,7 +294,7 @@ impl Opening {
         interrupt: &Interrupt,
         outlet: &mut Outlet,
     ) -> Result<(), SourceError> {
-        let rows = Rows { slot, tables: &self.options.tables, recovery };
+        let rows = Rows { slot, publication: &self.options.publication, tables: &self.options.tables, recovery };
         let rows = backfill::run(&mut self.control, &self.server.role, &rows, outlet, interrupt)?;
         tracing::info!(slot = %self.options.slot, rows, "rows from before the slot have been read");
         // From here on the slot is enough to go on, also when the replication connection was lost meanwhile.

@@ -48,13 +48,13 @@ pub async fn recreate(options: &SourceOptions, scope: Scope) -> Result<Recreated
         };
         let found = inspect_slot(&mut desk.control, desk.server.version, &options.slot)?;
         match found.as_ref().map(|found| found.check(&options.slot, &desk.server.database)) {
-            None | Some(Ok(_) | Err(SourceError::SlotLost { .. })) => {}
+            None | Some(Ok(_) | Err(SourceError::SlotLost { .. } | SourceError::SlotTwoPhase { .. })) => {}
             Some(Err(foreign)) => return Err(foreign),
         }
         if let Some(pid) = found.as_ref().and_then(|found| found.active_pid) {
             return Err(SourceError::SlotHeld { slot: options.slot.clone(), pid: Some(pid) });
         }
-        let unpublished = look(&mut desk.control, &options.tables, published);
+        let unpublished = look(&mut desk.control, &options.publication, &options.tables, published);
         let from_xid = unpublished.published.xid.as_deref().unwrap_or("0");
         // Noted first: a slot that is there still does no harm to a backfill that is to come.
         state::begin_recovery(&mut desk.control, &desk.server, &desk.system, &options.slot, from_xid)?;

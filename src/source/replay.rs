@@ -4,11 +4,11 @@
 use super::backfill::{self, Rows};
 use super::error::SourceError;
 use super::held::copy_holder;
-use super::open::{Origin, Source, detached, start_command};
+use super::open::{Origin, Source, check_tables, detached, start_command};
 use super::opening::{Resume, SourceOptions};
 use super::reader::{Reader, Timing};
 use super::secrets;
-use super::slot::{CreatedSlot, Server, check_publication, explain_refusal, identify_system};
+use super::slot::{CreatedSlot, Server, explain_refusal, identify_system};
 use super::stream::Stream;
 use crate::postgres::{Connection, Interrupt};
 use crate::relay::boundary::{Ancestry, Lsn};
@@ -63,8 +63,10 @@ fn open(
         walsender: replication.process_id(),
     };
     let secrets = secrets::read(&mut control, &server, &options.slot)?;
+    let mut tables = Vec::new();
     let (start, stream) = match feed {
         Feed::Wal(from) => {
+            tables = check_tables(&mut control, &options)?;
             let start = resume.map_or(from, |resume| resume.lsn().max(from));
             (start, stream_wal(&options, &server, control, replication, start)?)
         }
@@ -73,7 +75,18 @@ fn open(
             (Lsn(0), stream_tables(options, server.role.clone(), control)?)
         }
     };
-    Ok(Source { stream, server, origin, start, wal_end, noted: None, backfill_end: None, recovery: None, secrets })
+    Ok(Source {
+        stream,
+        server,
+        origin,
+        start,
+        wal_end,
+        noted: None,
+        backfill_end: None,
+        recovery: None,
+        secrets,
+        tables,
+    })
 }
 
 fn stream_wal(
@@ -83,9 +96,6 @@ fn stream_wal(
     mut replication: Connection,
     start: Lsn,
 ) -> Result<Stream, SourceError> {
-    for table in &options.tables {
-        check_publication(&mut control, &server.database, &options.publication, &table.table)?;
-    }
     // The copy belongs to this session; no other that lives has its process id.
     let name = format!("walpost_replay_{}", replication.process_id());
     let held = copy_holder(&mut control, Some(&mut replication), start, &name)?;
@@ -102,7 +112,8 @@ fn stream_tables(options: SourceOptions, role: String, mut control: Connection) 
     let interrupt = Interrupt::default();
     Stream::spawn(Lsn(0), interrupt.clone(), move |outlet| {
         let made_up = CreatedSlot { consistent_point: TABLES_END, snapshot: None };
-        let rows = Rows { slot: &made_up, tables: &options.tables, recovery: None };
+        let SourceOptions { publication, tables, .. } = &options;
+        let rows = Rows { slot: &made_up, publication, tables, recovery: None };
         let rows = backfill::run(&mut control, &role, &rows, outlet, &interrupt)?;
         tracing::info!(rows, "the outbox tables have been read");
         control.close();

@@ -2,7 +2,7 @@
 
 use std::num::ParseIntError;
 
-use super::error::{SourceError, TableName};
+use super::error::SourceError;
 use crate::postgres::{ANSWER_TIMEOUT, Connection, Error, Interrupt, Patience, Row, quote_identifier, sqlstate};
 use crate::relay::boundary::Lsn;
 
@@ -139,7 +139,7 @@ impl SlotState {
     ///
     /// # Errors
     /// [`SourceError::SlotPhysical`], [`SourceError::SlotPlugin`], [`SourceError::SlotDatabase`],
-    /// [`SourceError::SlotLost`].
+    /// [`SourceError::SlotTwoPhase`], [`SourceError::SlotLost`].
     pub fn check(&self, slot: &str, database: &str) -> Result<Lsn, SourceError> {
         let slot = slot.to_owned();
         match (self.plugin.as_deref(), self.database.as_deref()) {
@@ -150,6 +150,7 @@ impl SlotState {
             (_, Some(found)) if found != database => {
                 return Err(SourceError::SlotDatabase { slot, found: found.to_owned(), wanted: database.to_owned() });
             }
+            _ if self.two_phase => return Err(SourceError::SlotTwoPhase { slot }),
             _ => {}
         }
         let confirmed_flush = self.confirmed_flush.unwrap_or_default();
@@ -291,69 +292,6 @@ pub(crate) fn explain_refusal(error: Error, control: &mut Connection, role: &str
 fn setting(control: &mut Connection, name: &'static str) -> Result<u32, SourceError> {
     let rows = control.query("select current_setting($1)", &[Some(name)])?;
     number(first(&rows, name)?, 0, name)
-}
-
-/// Whether a publication streams all of a table's inserts under the table's own name.
-///
-/// # Errors
-/// [`SourceError::PublicationMissing`], [`SourceError::PublicationWithoutInserts`], [`SourceError::TableMissing`],
-/// [`SourceError::PublicationByPartition`], [`SourceError::PublicationLacksTable`], [`SourceError::PublicationFilters`].
-pub fn check_publication(
-    control: &mut Connection,
-    database: &str,
-    publication: &str,
-    table: &TableName,
-) -> Result<(), SourceError> {
-    let tables = control.query(
-        "select exists (select from pg_publication_tables t where t.pubname = $1 and t.schemaname = $2 and t.tablename = $3), \
-                exists (select from pg_partition_tree(c.oid) leaf join pg_class l on l.oid = leaf.relid \
-                        join pg_namespace ln on ln.oid = l.relnamespace \
-                        join pg_publication_tables t on t.schemaname = ln.nspname and t.tablename = l.relname \
-                        where t.pubname = $1 and leaf.level > 0), \
-                (select to_jsonb(t) ->> 'rowfilter' from pg_publication_tables t \
-                 where t.pubname = $1 and t.schemaname = $2 and t.tablename = $3) \
-         from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-         where n.nspname = $2 and c.relname = $3 and c.relkind in ('r', 'p')",
-        &[Some(publication), Some(&table.schema), Some(&table.name)],
-    )?;
-    let publications =
-        control.query("select pubinsert, pubviaroot from pg_publication where pubname = $1", &[Some(publication)])?;
-    let (publication, table) = (publication.to_owned(), table.clone());
-    // A publication can be made only for a table that is there.
-    let Some(row) = tables.first() else {
-        return Err(SourceError::TableMissing { table, database: database.to_owned() });
-    };
-    match publications.first() {
-        None => Err(SourceError::PublicationMissing { publication, table }),
-        Some(found) if !found.is_true(0) => Err(SourceError::PublicationWithoutInserts { publication }),
-        // There are row filters from PostgreSQL 15 on.
-        Some(_) if row.is_true(0) => match row.text(2) {
-            None => Ok(()),
-            Some(filter) => Err(SourceError::PublicationFilters { publication, table, filter: filter.to_owned() }),
-        },
-        Some(_) if row.is_true(1) => Err(SourceError::PublicationByPartition { publication, table }),
-        Some(_) => Err(SourceError::PublicationLacksTable { publication, table }),
-    }
-}
-
-/// Outbox tables of walpost's that a publication streams and `tables` does not name: their rows would be passed over.
-///
-/// # Errors
-/// Those of the connection.
-pub(crate) fn stray_outbox(
-    control: &mut Connection,
-    publication: &str,
-    tables: &[TableName],
-) -> Result<Option<TableName>, SourceError> {
-    let own = TableName { schema: "outbox".to_owned(), name: "event".to_owned() };
-    if tables.contains(&own) {
-        return Ok(None);
-    }
-    let rows = control.query(
-        "select true from pg_publication_tables where pubname = $1 and schemaname = $2 and tablename = $3",
-        &[Some(publication), Some(&own.schema), Some(&own.name)],
-    )?;
-    Ok((!rows.is_empty()).then_some(own))
 }
 
 pub(super) fn first<'a>(rows: &'a [Row], question: &'static str) -> Result<&'a Row, SourceError> {

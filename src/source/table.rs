@@ -1,15 +1,29 @@
 //! An outbox table, as far as its rows are read.
 
 use super::error::TableName;
+use crate::relay::outbox::Outbox;
+use crate::relay::role::Role;
 
 /// An outbox table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxTable {
     /// Its name; of a partitioned table, the whole table's.
     pub table: TableName,
-    /// The columns that are needed; none: all.
-    pub columns: Vec<String>,
-    /// The column by which rows from before the slot are ordered, if there is one that tells their age. A table that has none of
-    /// that name is read in the order in which its rows lie.
-    pub order_by: Option<String>,
+    /// Its columns as configured.
+    pub outbox: Outbox,
+}
+
+impl OutboxTable {
+    /// The table of an outbox.
+    #[must_use]
+    pub fn of(outbox: &Outbox) -> Self {
+        let table = TableName { schema: outbox.namespace.clone(), name: outbox.table.clone() };
+        Self { table, outbox: outbox.clone() }
+    }
+
+    /// The column that is configured to tell the age of rows. Whether the table has it is another question.
+    pub(super) fn created_at(&self) -> Option<&str> {
+        let column = self.outbox.columns.iter().find(|column| column.role == Role::CreatedAt);
+        column.map(|column| column.name.as_str())
+    }
 }

@@ -7,10 +7,12 @@ mod streaming;
 
 use std::sync::{Arc, Mutex};
 
-use super::{Lease, OutboxTable, Resume, Source, SourceError, SourceOptions, TableName};
+use super::{Lease, OutboxTable, Resume, Source, SourceError, SourceOptions};
 use crate::postgres::scratch::Scratch;
 use crate::postgres::{ConnectOptions, Connection};
 use crate::relay::boundary::Lsn;
+use crate::relay::outbox::{Column, Outbox as Configured, Routing, TemplatePart};
+use crate::relay::role::Role;
 
 /// A database of the test's own, with the relay's state table, an outbox table and its publication.
 struct Outbox {
@@ -131,11 +133,19 @@ fn options(connect: ConnectOptions, slot: &str) -> SourceOptions {
         connect,
         slot: slot.to_owned(),
         publication: "outbox".to_owned(),
-        tables: vec![OutboxTable { table: event_table(), columns: vec![], order_by: Some("created_at".to_owned()) }],
+        tables: vec![outbox_table()],
         status_interval: super::STATUS_INTERVAL,
     }
 }
 
-fn event_table() -> TableName {
-    TableName { schema: "outbox".to_owned(), name: "event".to_owned() }
+fn outbox_table() -> OutboxTable {
+    let column = |role, name: &str, needed| Column { role, name: name.to_owned(), needed };
+    let mut outbox = Configured::walpost("outbox", "event");
+    outbox.columns = vec![
+        column(Role::Id, "id", true),
+        column(Role::Payload, "payload", true),
+        column(Role::CreatedAt, "created_at", false),
+    ];
+    outbox.routing = Routing::Template(vec![TemplatePart::Literal("events".to_owned())]);
+    OutboxTable::of(&outbox)
 }

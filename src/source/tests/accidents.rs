@@ -7,6 +7,8 @@ use super::{Outbox, connect, lease_of};
 use crate::postgres::Connection;
 use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::Lsn;
+use crate::relay::outbox::{Column, LayoutError};
+use crate::relay::role::Role;
 use crate::source::lease::Tenure;
 use crate::source::{Lease, Resume, SourceError};
 
@@ -57,10 +59,13 @@ async fn publications_and_tables_that_do_not_fit() {
 #[tokio::test]
 async fn a_needed_column_that_is_not_there_is_named() {
     let mut outbox = Outbox::new(Scratch::shared(), "columns");
-    outbox.options.tables[0].columns = vec!["payload".to_owned(), "key".to_owned()];
-    let mut source = outbox.connect().await;
-    let error = super::decoded::lost(&mut source.stream).await;
-    assert_error!(error, "add the column", SourceError::ColumnMissing { column, .. } if column == "key");
+    let key = Column { role: Role::Key, name: "key".to_owned(), needed: true };
+    outbox.options.tables[0].outbox.columns.push(key);
+    assert_error!(
+        outbox.error().await,
+        "add the column",
+        SourceError::Layout(misfit) if matches!(&**misfit, LayoutError::MissingColumn { column, .. } if column == "key")
+    );
 }
 
 #[tokio::test]

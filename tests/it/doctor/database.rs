@@ -127,7 +127,7 @@ async fn a_table_of_the_users_own_is_looked_at_too() {
         lines.len() == 2 && lines[1].starts_with("failure: table \"public\".\"parcel\" does not exist"),
         "{lines:?}"
     );
-    harness.execute("create table public.parcel (id uuid, key text, payload json)").await;
+    harness.execute("create table public.parcel (id uuid, key text, payload json, created_at timestamptz)").await;
     let before = examine(&config);
     assert!(before.of(&harness, "publication")[1].contains("lacks table"), "{before:?}");
     harness.execute("alter publication outbox add table public.parcel").await;

@@ -96,6 +96,27 @@ async fn case_05_a_needed_column_that_is_renamed_is_named_and_another_name_in_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn case_32_rows_that_were_written_while_the_table_had_another_name_are_its_rows() {
+    let harness = Harness::migrated("renamed_table").await;
+    let topic = harness.topic("orders");
+    create_table(&harness, "public.orders", "id uuid default gen_random_uuid(), key text, payload text").await;
+    let outbox = format!("[[outbox]]\ntable = \"public.orders\"\ntopic = \"{topic}\"\n");
+    let mut relay = Relay::start(&harness, &outbox);
+    relay.ready().await;
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+    for (name, payload) in [("orders", "1"), ("meanwhile", "2"), ("orders", "3")] {
+        harness.execute(&format!("insert into public.{name} (key, payload) values ('k', '{payload}')")).await;
+        let next = if name == "orders" { "meanwhile" } else { "orders" };
+        if payload != "3" {
+            harness.execute(&format!("alter table public.{name} rename to {next}")).await;
+        }
+    }
+    let mut relay = Relay::start(&harness, &outbox);
+    relay.ready().await;
+    assert_eq!(values(&harness.consume(&topic, 3).await), [Some("1"), Some("2"), Some("3")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn case_05_a_needed_column_that_is_dropped_or_of_another_type_is_named() {
     let harness = Harness::migrated("dropped").await;
     let topic = harness.topic("orders");

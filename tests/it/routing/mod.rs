@@ -1,6 +1,7 @@
 //! From rows to records: which topic, which bytes, which order. The cases have their numbers from the list at the head of `main.rs`.
 
 mod columns;
+mod backfill_order;
 mod debezium;
 mod headers;
 mod names;
@@ -9,6 +10,7 @@ mod order;
 mod own_types;
 mod partitions;
 mod payloads;
+mod scalars;
 mod tables;
 mod time;
 mod topics;

@@ -7,6 +7,7 @@ mod publication;
 mod roles;
 mod server;
 mod slot;
+mod streamed;
 mod tls;
 mod unreachable;
 

@@ -143,30 +143,44 @@ async fn case_24_rows_from_while_there_was_no_publication() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_tables_that_do_not_fit_the_configuration() {
+async fn case_37_tables_that_do_not_fit_the_configuration_are_told_of_at_the_start_and_by_doctor() {
     let harness = Harness::migrated("tables").await;
     let tables = [
         "table = 'public.nowhere'",
         "table = 'public.parcel'\ncolumns = { key = 'weight' }",
         "table = 'public.parcel'\ntopic = 'parcels.{kind}'",
-        "table = 'public.parcel'\ntopic = 'parcels'\ncolumns = { key = 'sent_on' }",
+        "table = 'public.parcel'\ntopic = 'parcels'\ncolumns = { key = 'place' }",
+        "table = 'public.parcel'\ntopic = 'parcels'\nheader_columns = ['sent_on', 'tags']",
+        "table = 'public.parcel'\ntopic = 'parcels'\nheader_columns = ['sent_on', 'nope']",
+        "table = 'public.parcel'\ntopic = 'parcels'\ncolumns = { key = 'box' }",
+        "table = 'public.parcel_view'\ntopic = 'parcels'",
     ];
     harness
         .execute(
-            "create table public.parcel (id uuid default gen_random_uuid(), key text, sent_on date, payload json); \
+            "create type public.box as (width int, height int); \
+             create table public.parcel (id uuid default gen_random_uuid(), key text, sent_on date, payload json, place point, \
+                 tags text[], box public.box); \
+             create view public.parcel_view as select * from public.parcel; \
              alter publication outbox add table public.parcel",
         )
         .await;
     let mut told = String::new();
     for table in tables {
-        harness.execute("insert into public.parcel (key) values ('k')").await;
-        let (code, message) = super::refused(&config(&harness, &format!("[[outbox]]\n{table}\n"))).await;
+        let config = config(&harness, &format!("[[outbox]]\n{table}\n"));
+        let (code, message) = super::refused(&config).await;
+        let doctor = super::ended_with(&config, "doctor").stdout;
+        let said = message.strip_prefix("walpost: ").expect("an error of walpost's");
+        assert!(doctor.contains(said), "{said} is not in {doctor}");
         told += &format!("{code:?}: {message}\n").replace(harness.name(), "db");
     }
     expect![[r#"
         Some(69): walpost: table "public"."nowhere" does not exist in database db: run `walpost migrate`, or correct [[outbox]] table
-        Some(65): walpost: table public.parcel has no column "schema_name", which the relay reads as schema_name; add the column again or name another one in [[outbox]] columns
-        Some(65): walpost: table public.parcel has no column "kind", which the relay reads as a part of the topic; add the column again or name another one in [[outbox]] columns
-        Some(65): walpost: column "sent_on" of table public.parcel has type date, from which no key can be made; use text, varchar, uuid, an integer type or bytea
+        Some(65): walpost: table public.parcel has no column "schema_name", which the relay reads as schema_name; add the column, or name another one in [[outbox]]
+        Some(65): walpost: table public.parcel has no column "kind", which the relay reads as a part of the topic; add the column, or name another one in [[outbox]]
+        Some(65): walpost: column "place" of table public.parcel has type point, which can't be read as key; use text, uuid, json, bytea, a number, boolean, a date or time, inet, or an enum or domain
+        Some(65): walpost: column "tags" of table public.parcel has type text[], which can't be read as a header; use text, uuid, json, bytea, a number, boolean, a date or time, inet, or an enum or domain
+        Some(65): walpost: table public.parcel has no column "nope", which the relay reads as a header; add the column, or name another one in [[outbox]]
+        Some(65): walpost: column "box" of table public.parcel has type public.box, which can't be read as key; use text, uuid, json, bytea, a number, boolean, a date or time, inet, or an enum or domain
+        Some(69): walpost: "public"."parcel_view" is a view, and Postgres streams rows of tables only: name the table itself in [[outbox]] table
     "#]].assert_eq(&told);
 }

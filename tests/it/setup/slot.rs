@@ -3,8 +3,8 @@
 use expect_test::expect;
 use walpost::sandbox::{Durability, PostgresOptions};
 
-use super::{run_mend, unavailable, works};
-use crate::harness::{Harness, Received, config};
+use super::{ended_with, run_mend, unavailable, works};
+use crate::harness::{Harness, Received, Relay, config};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_22_a_slot_that_was_dropped() {
@@ -25,6 +25,39 @@ async fn case_22_a_slot_that_was_dropped() {
     let marked: Vec<_> = records.iter().filter(|record| record.header("outbox-recovered").is_some()).collect();
     assert_eq!(marked.iter().map(|record| record.key_text()).collect::<Vec<_>>(), [Some("not lost")]);
     assert_eq!(records.len(), 3, "what was published before the slot was lost is not published again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_36_a_slot_with_two_phase_is_refused_at_the_start_and_by_doctor() {
+    let harness = Harness::migrated("two_phase").await;
+    let config = config(&harness, "");
+    let slot = harness.name();
+    harness.execute(&format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput', false, true)")).await;
+    let message = unavailable(&harness, &config).await;
+    expect!["walpost: slot db was created with two_phase, and walpost reads a transaction only once it is committed; run `walpost slot recreate`: the relay makes the slot anew, and first publishes again, marked, what may be missing and is still in the outbox tables"].assert_eq(&message);
+    let doctor = ended_with(&config, "doctor").stdout;
+    assert!(doctor.contains("was created with two_phase"), "{doctor}");
+    run_mend(&harness, &config, &message).await;
+    works(&harness, &config).await;
+    harness.wait_for(&format!("select not two_phase from pg_replication_slots where slot_name = '{slot}'")).await;
+}
+
+/// They have no session that `pg_stat_activity` would show, and may be years old.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_36_prepared_transactions_that_hold_up_the_first_start_are_named() {
+    let settings = vec![("max_prepared_transactions".to_owned(), "4".to_owned())];
+    let options = PostgresOptions { durability: Durability::NoFsync, settings, ..PostgresOptions::default() };
+    let harness = Harness::with_own_postgres("prepared", options).await;
+    harness.migrate().await;
+    harness.register("order.placed").await;
+    harness.execute("begin; select outbox.emit('order.placed', 'k', '1'); prepare transaction 'it''s forgotten'").await;
+    let mut relay = Relay::start_with(&config(&harness, ""));
+    relay.wait_for_log("slot creation waits for prepared transactions").await;
+    assert!(relay.log().contains(&format!("'it''s forgotten' in {} since", harness.name())), "{}", relay.log());
+    harness.execute("commit prepared 'it''s forgotten'").await;
+    relay.ready().await;
+    let records = harness.consume(&harness.topic("order.placed"), 1).await;
+    assert_eq!(records[0].key_text(), Some("k"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
