@@ -65,11 +65,14 @@ async fn metrics_status_and_health_of_a_relay_that_works() {
         walpost_dead_letters counter
         walpost_events counter
         walpost_flush_lsn_bytes gauge
+        walpost_forged_messages counter
         walpost_in_flight_bytes gauge
         walpost_in_flight_records gauge
         walpost_lag_bytes gauge
         walpost_lag_seconds gauge
+        walpost_maintain_failures counter
         walpost_max_retained_wal_bytes gauge
+        walpost_partitions_ahead_days gauge
         walpost_publish_latency_seconds histogram
         walpost_received_lsn_bytes gauge
         walpost_reconnects counter
