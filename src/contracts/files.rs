@@ -61,9 +61,9 @@ pub fn load(paths: &[PathBuf]) -> Result<Contracts, FilesError> {
     }
     let mut mistakes = Vec::new();
     let mut definitions = Vec::new();
-    for path in &found {
+    for Found { path, folder } in &found {
         let file: Arc<Path> = Arc::from(path.as_path());
-        match text_file::read(path) {
+        match text_file::read(path, folder) {
             Ok(text) => match odcs::read(&file, &text) {
                 Ok(defined) => definitions.extend(defined),
                 Err(found) => mistakes.extend(found),
@@ -79,7 +79,14 @@ pub fn load(paths: &[PathBuf]) -> Result<Contracts, FilesError> {
     Ok(Contracts { definitions, files: found.len() })
 }
 
-fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FilesError> {
+/// A file, and the folder that it must be in.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    path: PathBuf,
+    folder: PathBuf,
+}
+
+fn find(paths: &[PathBuf]) -> Result<Vec<Found>, FilesError> {
     let mut found = Vec::new();
     let unreadable = |path: &Path| {
         let path = path.to_owned();
@@ -87,9 +94,10 @@ fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FilesError> {
     };
     for path in paths {
         if !fs::metadata(path).map_err(unreadable(path))?.is_dir() {
-            found.push(path.clone());
+            found.push(Found { path: path.clone(), folder: text_file::folder_of(path).to_owned() });
             continue;
         }
+        let root = path;
         let mut open = vec![path.clone()];
         while let Some(folder) = open.pop() {
             for entry in fs::read_dir(&folder).map_err(unreadable(&folder))? {
@@ -101,7 +109,7 @@ fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FilesError> {
                 if kind.is_dir() && !is_hidden {
                     open.push(path);
                 } else if !kind.is_dir() && path.extension().is_some_and(|ends| ends == "yaml" || ends == "yml") {
-                    found.push(path);
+                    found.push(Found { path, folder: root.clone() });
                 }
                 if found.len() > FILES_MAX {
                     return Err(FilesError::TooMany);
@@ -110,7 +118,7 @@ fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FilesError> {
         }
     }
     found.sort();
-    found.dedup();
+    found.dedup_by(|a, b| a.path == b.path);
     Ok(found)
 }
 

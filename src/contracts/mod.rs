@@ -119,6 +119,11 @@ pub fn look_up<E: std::error::Error + 'static>(
     parse(id, columns).map(Some).map_err(|source| LookUpError::Malformed { id: id.clone(), source })
 }
 
+/// The statement and the parameters of [`look_up`], for those who ask otherwise than by a closure.
+pub(crate) fn look_up_query(id: &SchemaVersionId) -> (&'static str, [Option<&str>; 2]) {
+    (LOOK_UP, [Some(&*id.name), Some(&*id.version)])
+}
+
 /// Makes a schema version of its columns.
 fn parse(id: &SchemaVersionId, columns: Columns) -> Result<SchemaVersion, Malformed> {
     let [topic, format, topic_config, schema, on_violation, freshness] = columns;

@@ -17,6 +17,8 @@ use crate::schema::pointer::{DEPTH_MAX, step};
 
 /// Most values in a file, those that aliases repeat included.
 const VALUES_MAX: usize = 100_000;
+/// Most bytes of texts and of the names that lead to each value, those that aliases repeat included.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A file's one document.
 #[derive(Debug)]
@@ -34,8 +36,15 @@ impl Document {
     /// # Errors
     /// The first mistake; what follows it can't be told.
     pub fn parse(file: &Arc<Path>, text: &str) -> Result<Self, Mistake> {
-        let mut builder =
-            Builder { file, stack: Vec::new(), places: HashMap::new(), anchors: HashMap::new(), values: 0, root: None };
+        let mut builder = Builder {
+            file,
+            stack: Vec::new(),
+            places: HashMap::new(),
+            anchors: HashMap::new(),
+            values: 0,
+            bytes: 0,
+            root: None,
+        };
         let mut documents = 0;
         for event in Parser::new_from_str(text) {
             let (event, span) = event.map_err(|error| builder.syntax(text, &error))?;
@@ -87,9 +96,10 @@ struct Builder<'a> {
     file: &'a Arc<Path>,
     stack: Vec<Open>,
     places: HashMap<String, (usize, usize)>,
-    /// Values with an anchor, each with how many values it is made of.
-    anchors: HashMap<usize, (Value, usize)>,
+    /// Values with an anchor, each with how much it is.
+    anchors: HashMap<usize, (Value, Size)>,
     values: usize,
+    bytes: usize,
     root: Option<Value>,
 }
 
@@ -103,7 +113,7 @@ impl Builder<'_> {
                 }
                 let value = self.scalar(&text, style, &span.start)?;
                 self.note_place(&span.start);
-                self.value(value, anchor, 1, &span.start)
+                self.value(value, anchor, Size { values: 1, bytes: text.len() }, &span.start)
             }
             Event::SequenceStart(anchor, tag) => {
                 self.open(tag.as_ref(), &span.start, |pointer| Open::Sequence { pointer, anchor, items: Vec::new() })
@@ -119,18 +129,21 @@ impl Builder<'_> {
                     Open::Sequence { items, anchor, .. } => (Value::Array(items), anchor),
                     Open::Mapping { entries, anchor, .. } => (Value::Object(entries), anchor),
                 };
-                self.value(value, anchor, 1, &span.start)
+                self.value(value, anchor, Size { values: 1, bytes: 0 }, &span.start)
             }
             Event::Alias(anchor) => {
                 // An alias inside of what it names has no value yet.
-                let Some((value, size)) = self.anchors.get(&anchor).cloned() else {
+                let Some(&(_, size)) = self.anchors.get(&anchor) else {
                     return Err(self.mistake(&span.start, Rule::Yaml, "an alias of what it is a part of"));
                 };
                 if self.expects_key() {
                     return Err(self.mistake(&span.start, Rule::Yaml, "an alias is no key; write the key out"));
                 }
                 self.note_place(&span.start);
-                self.value(value, 0, size, &span.start)
+                // Before it is copied: that is what the limit is for.
+                self.grow(size, &span.start)?;
+                let value = self.anchors[&anchor].0.clone();
+                self.value(value, 0, Size::default(), &span.start)
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
                 Ok(())
@@ -153,6 +166,7 @@ impl Builder<'_> {
         }
         // Until its value says where it is, and for an empty value for good.
         let pointer = step(pointer, &text);
+        self.bytes += pointer.len();
         *key = Some(text.into_owned());
         self.places.insert(pointer, (at.line(), at.col() + 1));
         Ok(())
@@ -189,20 +203,31 @@ impl Builder<'_> {
     /// The place of a mapping's value is that of its key, which is what a person looks for.
     fn note_place(&mut self, at: &Marker) {
         let pointer = self.pointer();
+        self.bytes += pointer.len();
         self.places.entry(pointer).or_insert((at.line(), at.col() + 1));
     }
 
-    fn value(&mut self, value: Value, anchor: usize, size: usize, at: &Marker) -> Result<(), Mistake> {
-        self.values += size;
+    /// So much more is kept in memory.
+    fn grow(&mut self, size: Size, at: &Marker) -> Result<(), Mistake> {
+        self.values += size.values;
+        self.bytes = self.bytes.saturating_add(size.bytes);
         if self.values > VALUES_MAX {
-            return Err(self.mistake(
-                at,
-                Rule::File,
-                format!("more than {VALUES_MAX} values, those of aliases included"),
-            ));
+            let what = format!("more than {VALUES_MAX} values, those of aliases included");
+            return Err(self.mistake(at, Rule::File, what));
         }
+        if self.bytes > BYTES_MAX {
+            let what = format!("more than {} MiB of text, that of aliases included", BYTES_MAX / 1024 / 1024);
+            return Err(self.mistake(at, Rule::File, what));
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, value: Value, anchor: usize, size: Size, at: &Marker) -> Result<(), Mistake> {
+        self.grow(size, at)?;
         if anchor > 0 {
-            let size = count(&value);
+            let size = Size::of(&value);
+            // The anchor's own copy.
+            self.grow(Size { values: 0, ..size }, at)?;
             self.anchors.insert(anchor, (value.clone(), size));
         }
         match self.stack.last_mut() {
@@ -264,12 +289,32 @@ impl Builder<'_> {
     }
 }
 
-/// How many values a value is made of. It is no deeper than [`DEPTH_MAX`].
-fn count(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
-        Value::Object(entries) => 1 + entries.values().map(count).sum::<usize>(),
-        _ => 1,
+/// How much a value is.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    values: usize,
+    /// Of texts and names.
+    bytes: usize,
+}
+
+impl Size {
+    /// Of a value that is no deeper than [`DEPTH_MAX`].
+    fn of(value: &Value) -> Self {
+        let sum = |sizes: &mut dyn Iterator<Item = Self>| {
+            sizes.fold(Self { values: 1, bytes: 0 }, |sum, size| Self {
+                values: sum.values.saturating_add(size.values),
+                bytes: sum.bytes.saturating_add(size.bytes),
+            })
+        };
+        match value {
+            Value::String(text) => Self { values: 1, bytes: text.len() },
+            Value::Array(items) => sum(&mut items.iter().map(Self::of)),
+            Value::Object(entries) => sum(&mut entries.iter().map(|(name, value)| {
+                let size = Self::of(value);
+                Self { bytes: size.bytes.saturating_add(name.len()), ..size }
+            })),
+            _ => Self { values: 1, bytes: 0 },
+        }
     }
 }
 

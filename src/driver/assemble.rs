@@ -11,6 +11,7 @@ use super::account::Account;
 use super::backfill_note::BackfillNote;
 use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
+use super::notices::Notices;
 use super::publication::PublicationWatch;
 use super::slot_note::SlotNote;
 use super::storing::Storing;
@@ -125,6 +126,7 @@ pub(super) fn around<S>(
             config.relay.create_topics,
             Arc::clone(telemetry),
         ),
+        notices: Notices::default(),
         account: Account::new(Arc::clone(telemetry), kafka, Arc::clone(&server_end), Arc::clone(&may_drop)),
         findings,
     };

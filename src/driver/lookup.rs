@@ -4,17 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::contracts;
-use crate::postgres::{self, ConnectOptions, Connection, sqlstate};
+use super::registry::Registry;
+use crate::postgres::{self, ConnectOptions, sqlstate};
 use crate::relay::back_off::BackOff;
-use crate::relay::boundary::{Answer, ColumnType, Request, SchemaVersion, SchemaVersionId, Topic};
-use crate::relay::proof::MessageKeys;
+use crate::relay::boundary::{Answer, ColumnType, Request, Topic};
 use crate::sink::Topics;
-use crate::source::{SourceError, look_up_type, read_message_keys};
 use crate::telemetry::Telemetry;
 
 /// How long a question waits before it is put again.
@@ -25,6 +22,8 @@ const TYPE_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a type that is not there is asked for again. Its first row can come before the transaction that has made it is over
 /// for others; a type that is gone is gone, and its rows are refused after this.
 const TYPE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the connection to Postgres is kept for the next question.
+const KEPT_FOR: Duration = Duration::from_secs(20);
 
 /// Whom to ask.
 pub(super) struct Lookup {
@@ -33,6 +32,8 @@ pub(super) struct Lookup {
     /// The open question in words.
     question: String,
     turned_away: Arc<AtomicBool>,
+    /// When the connection is not kept any longer.
+    rests_at: Option<Instant>,
 }
 
 /// Who knows about topics.
@@ -44,8 +45,7 @@ pub(super) enum TopicSource {
 }
 
 struct Sources {
-    postgres: ConnectOptions,
-    slot: String,
+    registry: Registry,
     topics: TopicSource,
     create_topics: bool,
     telemetry: Arc<Telemetry>,
@@ -61,9 +61,10 @@ impl Lookup {
         telemetry: Arc<Telemetry>,
     ) -> Self {
         let turned_away = Arc::<AtomicBool>::default();
-        let sources =
-            Sources { postgres, slot, topics, create_topics, telemetry, turned_away: Arc::clone(&turned_away) };
-        Self { sources: Arc::new(sources), pending: None, question: String::new(), turned_away }
+        let registry = Registry::new(postgres, slot);
+        let sources = Sources { registry, topics, create_topics, telemetry, turned_away: Arc::clone(&turned_away) };
+        let (pending, question, rests_at) = (None, String::new(), None);
+        Self { sources: Arc::new(sources), pending, question, turned_away, rests_at }
     }
 
     /// Puts a question. One that was open is given up: the core waits for one answer at a time.
@@ -79,6 +80,11 @@ impl Lookup {
         if let Some(given_up) = self.pending.replace(asked) {
             given_up.abort();
         }
+    }
+
+    /// The core is given rows that may name what was registered only just before them.
+    pub(super) fn handle_input(&self) {
+        self.sources.registry.handle_input();
     }
 
     /// The open question, and why it has no answer yet.
@@ -100,9 +106,17 @@ impl Lookup {
 
     /// The answer to the open question. Cancel-safe.
     pub(super) async fn answered(&mut self) -> Answer {
-        let Some(pending) = &mut self.pending else { return std::future::pending().await };
+        let Some(pending) = &mut self.pending else {
+            if let Some(at) = self.rests_at {
+                tokio::time::sleep_until(at).await;
+                self.rests_at = None;
+                self.sources.registry.rest().await;
+            }
+            return std::future::pending().await;
+        };
         let answer = pending.await;
         self.pending = None;
+        self.rests_at = Some(Instant::now() + KEPT_FOR);
         answer.expect("a look-up neither panics nor is aborted while it is waited for")
     }
 }
@@ -142,9 +156,7 @@ impl Sources {
     async fn try_answer(&self, request: &Request) -> anyhow::Result<Answer> {
         match request {
             Request::SchemaVersion(id) => {
-                let (options, asked) = (self.postgres.clone(), id.clone());
-                let found = tokio::task::spawn_blocking(move || schema_version(&options, &asked)).await??;
-                Ok(Answer::SchemaVersion(id.clone(), found))
+                Ok(Answer::SchemaVersion(id.clone(), self.registry.schema_version(id).await?))
             }
             Request::Topic { name, settings } => {
                 let topic = match &self.topics {
@@ -154,56 +166,18 @@ impl Sources {
                 Ok(Answer::Topic(Arc::clone(name), topic))
             }
             Request::Type(oid) => Ok(Answer::Type(*oid, self.column_type(*oid).await?)),
-            Request::MessageKeys => {
-                let (options, slot) = (self.postgres.clone(), self.slot.clone());
-                let keys = tokio::task::spawn_blocking(move || message_keys(&options, &slot)).await?;
-                Ok(Answer::MessageKeys(keys.context("read outbox.secret")?))
-            }
+            Request::MessageKeys => Ok(Answer::MessageKeys(self.registry.message_keys().await?)),
         }
     }
 
     async fn column_type(&self, oid: u32) -> anyhow::Result<Option<ColumnType>> {
         let give_up = Instant::now() + TYPE_PATIENCE;
         loop {
-            let options = self.postgres.clone();
-            let found = tokio::task::spawn_blocking(move || look_up_type(&options, oid)).await?;
-            let found = found.with_context(|| format!("look up the type with OID {oid}"))?;
+            let found = self.registry.column_type(oid).await?;
             if found.is_some() || Instant::now() >= give_up {
                 return Ok(found);
             }
             tokio::time::sleep(TYPE_INTERVAL).await;
         }
-    }
-}
-
-fn message_keys(options: &ConnectOptions, slot: &str) -> Result<MessageKeys, SourceError> {
-    let mut connection = Connection::open(options)?;
-    let keys = read_message_keys(&mut connection, slot);
-    connection.close();
-    keys
-}
-
-fn schema_version(options: &ConnectOptions, id: &SchemaVersionId) -> anyhow::Result<Option<SchemaVersion>> {
-    let mut connection = Connection::open(options)?;
-    let found = contracts::look_up(id, |sql, parameters| {
-        let rows = connection.query(sql, parameters)?;
-        let text = |row: &postgres::Row, column| row.text(column).map(str::to_owned);
-        let columns = rows.iter().map(|row| std::array::from_fn(|column| text(row, column)));
-        Ok::<_, postgres::Error>(columns.collect())
-    });
-    connection.close();
-    match found {
-        // It was registered with what the relay can't use, and can't be changed: its events are refused, not held up.
-        Err(contracts::LookUpError::Malformed { id, source }) => {
-            tracing::error!(schema_version = %id, error = %source, "schema version is malformed and counts as unknown");
-            Ok(None)
-        }
-        Err(contracts::LookUpError::Query { source, .. })
-            if source.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE) =>
-        {
-            let role = options.user().to_owned();
-            Err(SourceError::NoPrivilege { role, doing: "read outbox.schema_version" }.into())
-        }
-        found => Ok(found?),
     }
 }

@@ -23,6 +23,8 @@ mod backfill_note;
 mod levels;
 mod link;
 mod lookup;
+mod notices;
+mod registry;
 mod publication;
 mod slot_note;
 mod replay;
@@ -38,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Delivery};
 use crate::fault::Fault;
 use crate::relay::boundary::{Lsn, Record, Ticket};
-use crate::relay::{Core, Idle, Offer, Outcome};
+use crate::relay::{Core, Idle, Offer};
 use crate::sink::{Connection as KafkaConnection, Deliveries, SendError, Sink, SinkError, Urgency};
 use crate::source::{Lease, SourceError};
 use crate::telemetry::Telemetry;
@@ -49,6 +51,7 @@ pub(crate) use assemble::source_options;
 use backfill_note::BackfillNote;
 use link::{Confirm, Link, LinkEvent};
 use lookup::{Lookup, TopicSource};
+use notices::Notices;
 use slot_note::{Reached, SlotNote};
 use storing::Storing;
 
@@ -109,6 +112,7 @@ struct Driver<S> {
     slot_note: SlotNote,
     lease: Arc<Lease>,
     lookup: Lookup,
+    notices: Notices,
     storing: Storing,
     account: Account,
     /// From the upkeep: why the relay must end.
@@ -221,18 +225,9 @@ impl<S: Sink + Send> Driver<S> {
             self.lookup.ask(request);
         }
         while let Some(notice) = self.core.poll_notice() {
-            tracing::warn!(
-                position = %notice.position.map(|position| position.to_string()).unwrap_or_default(),
-                table = notice.table.as_deref().unwrap_or_default(),
-                code = notice.refusal.code.as_str(),
-                reason = %notice.refusal.detail,
-                "{}",
-                match notice.outcome {
-                    Outcome::DeadLetter => "event was refused and goes to the dead-letter topic",
-                    Outcome::Published => "event breaks its contract and is published all the same",
-                }
-            );
+            self.notices.tell(&notice, now);
         }
+        self.notices.sum_up(now);
         while let Some(dropped) = self.core.poll_dropped_headers() {
             tracing::warn!(
                 schema_version = dropped.schema_version.as_deref().unwrap_or_default(),
@@ -327,7 +322,10 @@ impl<S: Sink + Send> Driver<S> {
 
     fn handle_link(&mut self, event: LinkEvent) -> Result<(), Fault> {
         match event {
-            LinkEvent::Batch(batch) => self.core.handle_batch(batch),
+            LinkEvent::Batch(batch) => {
+                self.core.handle_batch(batch);
+                self.lookup.handle_input();
+            }
             LinkEvent::Up(beginning) => {
                 if beginning.from_the_first {
                     self.core.handle_first_rows(beginning.recovered.map(|after| after.to_string()));

@@ -11,6 +11,7 @@ use super::assemble::{KafkaSide, settings, source_options, transactions};
 use super::backfill_note::BackfillNote;
 use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
+use super::notices::Notices;
 use super::publication::PublicationWatch;
 use super::slot_note::SlotNote;
 use super::storing::Storing;
@@ -100,6 +101,7 @@ async fn replay_into<S: Sink + Send>(
             config.relay.create_topics,
             Arc::clone(telemetry),
         ),
+        notices: Notices::default(),
         account: Account::new(
             Arc::clone(telemetry),
             kafka,

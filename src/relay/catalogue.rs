@@ -1,7 +1,8 @@
 //! What the core has been told about schema versions, topics and types of columns.
 //!
 //! A registered schema version never changes, nor does how a type is sent (but by `alter type ... set (send = ...)`), so a
-//! positive answer is kept for good. A negative answer, and a topic that could not be written to, is asked for again after
+//! positive answer is kept for good. That a schema version is not registered holds for the input of which it was asked. A
+//! negative answer, and a topic that could not be written to, is asked for again after
 //! [`REFUSAL_KEPT`]: somebody may have fixed it. Nothing else is published while a topic is asked for, so one that is refused again and
 //! again is asked for less and less often, unless the relay [waits for it](Catalogue::ask_soon).
 
@@ -23,7 +24,7 @@ const TOPIC_REFUSAL_KEPT: Duration = Duration::from_secs(300);
 
 /// How many schema versions, topics and types are remembered, each. Rows can name anything, so there must be a limit; when
 /// it is reached the memory is emptied and filled again by asking.
-const ENTRIES_LIMIT: usize = 50_000;
+const ENTRIES_LIMIT: usize = 20_000;
 
 /// A schema version with what is derived from it once.
 #[derive(Debug)]
@@ -64,6 +65,10 @@ pub struct Catalogue {
     types: HashMap<u32, Kept<Option<ColumnType>>>,
     request: Option<Request>,
     asked: bool,
+    /// Which input is worked on. What was not registered before it may be registered in it.
+    input: u64,
+    /// Of which input the open question is.
+    asked_of: u64,
 }
 
 /// The versions of one schema; `None` is not registered.
@@ -83,6 +88,8 @@ struct Kept<T> {
     answer: T,
     /// When to ask again; `None` is never.
     until: Option<Instant>,
+    /// The input of which it was asked.
+    input: u64,
 }
 
 impl<T> Kept<T> {
@@ -109,7 +116,8 @@ impl Catalogue {
             return Ok(Some(Arc::clone(contract)));
         }
         let kept = self.contracts.get(name).and_then(|versions| versions.get(version));
-        if let Some(kept) = kept.filter(|kept| kept.holds(now)) {
+        let is_of_now = |kept: &&Kept<Option<Arc<Contract>>>| kept.answer.is_some() || kept.input == self.input;
+        if let Some(kept) = kept.filter(|kept| kept.holds(now)).filter(is_of_now) {
             self.last_contract.clone_from(&kept.answer);
             return Ok(kept.answer.clone());
         }
@@ -137,6 +145,11 @@ impl Catalogue {
         let settings = found.map_or_else(settings, |(_, entry)| entry.settings.clone());
         self.ask(Request::Topic { name: name.into(), settings });
         Err(Wait)
+    }
+
+    /// New input is worked on, whose rows may name what was registered in their own transactions or just before them.
+    pub const fn handle_input(&mut self) {
+        self.input += 1;
     }
 
     /// The type with that OID, `Ok(None)` if there is none; `Err` if it has to be asked for first.
@@ -194,7 +207,7 @@ impl Catalogue {
                 let answer = found.map(|schema_version| Arc::new(self.contract_of(schema_version)));
                 self.make_room_for_contract();
                 let versions = self.contracts.entry(id.name).or_default();
-                if versions.insert(id.version, Kept { answer, until }).is_none() {
+                if versions.insert(id.version, Kept { answer, until, input: self.asked_of }).is_none() {
                     self.contract_count += 1;
                 }
             }
@@ -220,7 +233,7 @@ impl Catalogue {
                         Some(now + patience.wait())
                     }
                 };
-                entry.kept = Some(Kept { answer, until });
+                entry.kept = Some(Kept { answer, until, input: self.input });
             }
             Answer::Type(oid, answer) => {
                 self.answered(|request| *request == Request::Type(oid));
@@ -228,7 +241,7 @@ impl Catalogue {
                 if self.types.len() >= ENTRIES_LIMIT {
                     self.types.clear();
                 }
-                self.types.insert(oid, Kept { answer, until });
+                self.types.insert(oid, Kept { answer, until, input: self.input });
             }
             // They are the core's to keep.
             Answer::MessageKeys(_) => self.answered(|request| *request == Request::MessageKeys),
@@ -270,6 +283,7 @@ impl Catalogue {
         if self.request.as_ref() != Some(&request) {
             self.request = Some(request);
             self.asked = false;
+            self.asked_of = self.input;
         }
     }
 

@@ -135,6 +135,7 @@ impl Core {
     pub fn handle_batch(&mut self, batch: Batch) {
         assert!(self.input.is_empty(), "a batch is handed in when the one before is used up");
         self.input = batch.bytes;
+        self.publisher.catalogue.handle_input();
     }
 
     /// Kafka has this record.

@@ -164,7 +164,7 @@ pub enum Halt {
 }
 
 /// What became of an event that is not as its contract says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It is a dead letter.
     DeadLetter,

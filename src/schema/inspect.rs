@@ -23,6 +23,9 @@ const EXPANDED_DEPTH_MAX: u64 = 200;
 /// The one dialect.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
+/// Most bytes of the JSON pointers of all schemas in a schema: the compiler keeps such, too.
+const POINTERS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// A schema within the schema.
 struct Part<'a> {
     /// JSON pointers of the schemas that it applies.
@@ -110,7 +113,12 @@ fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
 fn parts(schema: &Value) -> Result<BTreeMap<String, Part<'_>>, SchemaFault> {
     let mut parts = BTreeMap::new();
     let mut open = vec![(String::new(), schema)];
+    let mut bytes = 0;
     while let Some((pointer, value)) = open.pop() {
+        bytes += pointer.len();
+        if bytes > POINTERS_BYTES_MAX {
+            return Err(refuse("", Rule::Nesting, "too many long names within one another"));
+        }
         let keywords = match value {
             Value::Bool(_) => None,
             Value::Object(keywords) => Some(keywords),

@@ -22,8 +22,8 @@ use crate::relay::boundary::{Refusal, RefusalCode, Topic, TopicSettings};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a topic may take to have a leader for every partition after it was created.
 const LEADERS_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often leaders are looked for.
-const LEADERS_TICK: Duration = Duration::from_millis(50);
+/// How soon leaders are looked for at first, and at last: most topics have them in a few milliseconds.
+const LEADERS_TICKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
 /// Longest name of a topic, in bytes (Kafka's `Topic.MAX_NAME_LENGTH`).
 const NAME_MAX_BYTES: usize = 249;
 
@@ -189,6 +189,7 @@ impl Topics {
     ) -> Result<Result<usize, Refusal>, TopicsError> {
         let deadline = Instant::now() + LEADERS_TIMEOUT;
         let mut created = false;
+        let [mut tick, last_tick] = LEADERS_TICKS;
         loop {
             match self.presence(name).await? {
                 Ok(Presence::Ready { partitions }) => return Ok(Ok(partitions)),
@@ -207,7 +208,8 @@ impl Topics {
             if Instant::now() >= deadline {
                 return Err(TopicsError::NoLeader { topic: name.to_owned() });
             }
-            tokio::time::sleep(LEADERS_TICK).await;
+            tokio::time::sleep(tick).await;
+            tick = (tick * 2).min(last_tick);
         }
     }
 

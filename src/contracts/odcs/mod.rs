@@ -29,7 +29,10 @@ use property::Made;
 /// # Errors
 /// Everything that is wrong with it.
 pub fn read(file: &Arc<Path>, text: &str) -> Result<Vec<Definition>, Vec<Mistake>> {
-    let document = Document::parse(file, text).map_err(|mistake| vec![mistake])?;
+    let document = Document::parse(file, text).map_err(|mistake| vec![discreet(mistake, text)])?;
+    if !is_contract(&document.value) {
+        return Err(vec![document.mistake("", Rule::Odcs, NO_CONTRACT)]);
+    }
     let mistakes = standard::mistakes(&document);
     if !mistakes.is_empty() {
         return Err(mistakes);
@@ -49,6 +52,29 @@ pub fn read(file: &Arc<Path>, text: &str) -> Result<Vec<Definition>, Vec<Mistake
     if mistakes.is_empty() { Ok(definitions) } else { Err(mistakes) }
 }
 
+/// What is said of a file that is none: nothing of what it has, as it may be anybody's secret.
+const NO_CONTRACT: &str = "no data contract: it has no kind: DataContract, and no apiVersion of the standard";
+
+/// Longest name and version, in bytes: the relay looks up no longer ones.
+const NAME_BYTES_MAX: usize = 1_024;
+
+/// Whether a document says that it is a contract.
+fn is_contract(document: &serde_json::Value) -> bool {
+    let text = |key| document.get(key).and_then(serde_json::Value::as_str);
+    text("kind") == Some("DataContract")
+        || text("apiVersion").is_some_and(|version| version.starts_with("v2.") || version.starts_with("v3."))
+}
+
+/// What is wrong with a file that can't be read to its end, without its text where it does not say on a line of its own that it is a
+/// contract.
+fn discreet(mistake: Mistake, text: &str) -> Mistake {
+    let says_so = |line: &str| line.contains("kind") && line.contains("DataContract");
+    if matches!(mistake.rule, Rule::Nesting | Rule::File) || text.lines().any(says_so) {
+        return mistake;
+    }
+    Mistake { what: format!("not YAML that a contract can be, from here on; {NO_CONTRACT}"), ..mistake }
+}
+
 fn define(
     contract: &Cursor<'_>,
     object: &Cursor<'_>,
@@ -63,6 +89,11 @@ fn define(
         if value.trim().is_empty() || value.trim() != value {
             let at = of.get(key).unwrap_or_else(|| of.clone());
             mistakes.push(at.mistake(Rule::Name, format!("{key} {value:?} is empty, or begins or ends with a space")));
+        }
+        if value.len() > NAME_BYTES_MAX || value.contains(char::is_control) {
+            let at = of.get(key).unwrap_or_else(|| of.clone());
+            let what = format!("{key} has a control character, or more than {NAME_BYTES_MAX} bytes");
+            mistakes.push(at.mistake(Rule::Name, what));
         }
     }
     let topic = object.text("physicalName").unwrap_or(name);

@@ -22,7 +22,8 @@ pub(super) fn read(path: &str, named: &Cursor<'_>, contract: &Path) -> Result<Js
         )));
     }
     let found: PathBuf = contract.parent().unwrap_or(Path::new("")).join(path);
-    let text = text_file::read(&found).map_err(|error| mistake(format!("can't read {}: {error}", found.display())))?;
+    let text = text_file::read(&found, text_file::folder_of(contract))
+        .map_err(|error| mistake(format!("can't read {}: {error}", found.display())))?;
     let file: Arc<Path> = Arc::from(found);
     parse(&file, &text)
 }
@@ -41,6 +42,11 @@ fn parse(file: &Arc<Path>, text: &str) -> Result<JsonSchema, Vec<Mistake>> {
             return Err(vec![Mistake { place, rule: Rule::Json, what: error.to_string() }]);
         }
     };
+    if has_nul(&value) {
+        let place = document.as_ref().err().map_or_else(|| Place::start_of(file), |mistake| mistake.place.clone());
+        let what = "a text with U+0000 in it, which PostgreSQL can't store".to_owned();
+        return Err(vec![Mistake { place, rule: Rule::Json, what }]);
+    }
     // JSON that is no YAML, for its tabs, has the beginning of the file for a place.
     let mistake = |fault: SchemaFault| match &document {
         Ok(document) => document.mistake(&fault.pointer, fault.rule.into(), fault.detail),
@@ -53,4 +59,14 @@ fn parse(file: &Arc<Path>, text: &str) -> Result<JsonSchema, Vec<Mistake>> {
     let mut mistakes: Vec<Mistake> = inspect::unknown(&value).into_iter().map(mistake).collect();
     mistakes.extend(Schema::compile(&value).err().map(mistake));
     if mistakes.is_empty() { Ok(JsonSchema { value, text: text.trim().to_owned() }) } else { Err(mistakes) }
+}
+
+/// Whether a text or a name has the character that jsonb does not take. The value is no deeper than serde_json reads.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(entries) => entries.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }

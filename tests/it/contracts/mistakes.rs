@@ -34,10 +34,29 @@ async fn every_mistake_is_told_at_once_and_nothing_is_applied() {
     schema("n-not-a-schema", "{\n  \"type\": \"text\"\n}");
     let keys = "  customProperties: [{property: jsonSchema, value: ../../../etc/passwd}]\n";
     contracts.write("o-outside.yaml", &contracts.contract("o", "1", keys, "[]"));
+    // What is no contract may be a secret, wherever it is.
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(elsewhere.path().join("secret.yaml"), "hunter2: {").expect("a file is written");
+    std::os::unix::fs::symlink(elsewhere.path().join("secret.yaml"), contracts.folder().join("p-link.yaml"))
+        .expect("a link is made");
+    contracts.write("q-secret.yaml", "hunter2: hunter2\nhunter2: .inf\n");
+    contracts.write("r-secret.yaml", "hunter2: [hunter2]\n");
+    let named = plain("s").replace("- name: s\n", "- name: \"s\\e[31m\\nred\"\n");
+    contracts.write("s-escape.yaml", &named);
+    let aliases = format!("\ntags: [&a {}, {}]\n", "x".repeat(100_000), vec!["*a"; 9_000].join(", "));
+    contracts.write("t-aliases.yaml", &(plain("t") + &aliases));
+    schema("u-nul", "{\"title\": \"\\u0000\"}");
     let expected = [
+        ("p-link.yaml:1:1: file: it is a link that leads out of its folder", 1),
+        ("q-secret.yaml:2:1: duplicate_key: not YAML that a contract can be, from here on; no data contract", 1),
+        ("r-secret.yaml:1:1: odcs: no data contract: it has no kind: DataContract", 1),
+        ("s-escape.yaml:10:3: name: name has a control character", 1),
+        ("file: more than 32 MiB of text, that of aliases included", 1),
+        ("u-nul.schema.json:1:11: json: a text with U+0000 in it, which PostgreSQL can't store", 1),
+        ("hunter2", 0),
+        ("\u{1b}", 0),
         ("a-not-yaml.yaml:2:1: yaml: ", 1),
-        ("b-not-odcs.yml:1:1: missing_key: the key apiVersion is missing", 1),
-        ("b-not-odcs.yml:1:1: unknown_key: the standard has no key openapi here", 1),
+        ("b-not-odcs.yml:1:1: odcs: no data contract: it has no kind: DataContract", 1),
         ("c-unknown-key.yaml:5:1: unknown_key: the standard has no key stattus here; did you mean status?", 1),
         ("d-deep.yaml:1:", 1),
         ("nesting: nested more than 96 levels deep", 2),

@@ -24,9 +24,9 @@ fn property(property: &str) -> String {
 fn each_mistake_has_its_place_and_its_rule() {
     for (text, expected) in [
         ("schema: [".to_owned(), "2:1: yaml: "),
-        ("- 1\n- 2\n".to_owned(), "1:1: odcs: [1,2] is not of type \"object\""),
-        ("just text".to_owned(), "1:1: odcs: \"just text\" is not of type \"object\""),
-        (String::new(), "1:1: odcs: null is not of type \"object\""),
+        ("- 1\n- 2\n".to_owned(), "1:1: odcs: no data contract: it has no kind"),
+        ("just text".to_owned(), "1:1: odcs: no data contract: it has no kind"),
+        (String::new(), "1:1: odcs: no data contract: it has no kind"),
         (with("id: shop.orders\n", ""), "1:1: missing_key: the key id is missing"),
         (with("kind: DataContract", "kind: Contract"), "2:1: odcs: \"Contract\" is none of"),
         (with("v3.2.0", "v2.2.2"), "1:1: odcs: v2.2.2 of the standard is too old"),

@@ -1,0 +1,94 @@
+//! Refused events in the log: the first few of a kind each, and of a flood how many there were.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::relay::boundary::RefusalCode;
+use crate::relay::{Notice, Outcome};
+
+/// How many events of a kind have a line each, in a window of time.
+const LINES_MAX: u64 = 20;
+/// The window.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// What was told in the window.
+#[derive(Debug, Default)]
+pub(super) struct Notices {
+    began: Option<Instant>,
+    met: HashMap<(RefusalCode, Outcome), u64>,
+}
+
+impl Notices {
+    /// Writes a notice to the log, or counts it.
+    pub(super) fn tell(&mut self, notice: &Notice, now: Instant) {
+        if self.counts(notice.refusal.code, notice.outcome, now) {
+            return;
+        }
+        tracing::warn!(
+            position = %notice.position.map(|position| position.to_string()).unwrap_or_default(),
+            table = notice.table.as_deref().unwrap_or_default(),
+            code = notice.refusal.code.as_str(),
+            reason = %notice.refusal.detail,
+            "{}",
+            match notice.outcome {
+                Outcome::DeadLetter => "event was refused and goes to the dead-letter topic",
+                Outcome::Published => "event breaks its contract and is published all the same",
+            }
+        );
+    }
+
+    /// Whether an event is only counted, as there were many of its kind.
+    fn counts(&mut self, code: RefusalCode, outcome: Outcome, now: Instant) -> bool {
+        self.began.get_or_insert(now);
+        let met = self.met.entry((code, outcome)).or_default();
+        *met += 1;
+        *met > LINES_MAX
+    }
+
+    /// At the end of a window, writes how many events had no line.
+    pub(super) fn sum_up(&mut self, now: Instant) {
+        for (code, outcome, events) in self.left_out(now) {
+            tracing::warn!(
+                events_at_least = events,
+                code = code.as_str(),
+                window_seconds = WINDOW.as_secs(),
+                "{}",
+                match outcome {
+                    Outcome::DeadLetter => "more events were refused and go to the dead-letter topic",
+                    Outcome::Published => "more events break their contract and are published all the same",
+                }
+            );
+        }
+    }
+
+    /// What was only counted in a window that is over.
+    fn left_out(&mut self, now: Instant) -> Vec<(RefusalCode, Outcome, u64)> {
+        if self.began.is_none_or(|began| now < began + WINDOW) {
+            return Vec::new();
+        }
+        self.began = None;
+        let more = |((code, outcome), met): (_, u64)| {
+            let left_out = met.saturating_sub(LINES_MAX);
+            (left_out > 0).then_some((code, outcome, left_out))
+        };
+        self.met.drain().filter_map(more).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_40_of_a_flood_of_refused_events_the_log_has_a_few_and_the_number() {
+        let (mut notices, began) = (Notices::default(), Instant::now());
+        let (flood, rare) = (RefusalCode::UnknownSchema, RefusalCode::TooLarge);
+        let told = (0..5_000).filter(|_| !notices.counts(flood, Outcome::DeadLetter, began)).count();
+        assert_eq!(told as u64, LINES_MAX);
+        assert!(!notices.counts(rare, Outcome::DeadLetter, began), "another kind has its own lines");
+        assert_eq!(notices.left_out(began + WINDOW / 2), []);
+        assert_eq!(notices.left_out(began + WINDOW), [(flood, Outcome::DeadLetter, 5_000 - LINES_MAX)]);
+        assert!(!notices.counts(flood, Outcome::DeadLetter, began + WINDOW), "a new window");
+        assert_eq!(notices.left_out(began + WINDOW * 3), []);
+    }
+}

@@ -1,0 +1,36 @@
+//! Rows that name more than anybody has registered.
+
+use super::{emit, values};
+use crate::harness::{Harness, Relay};
+
+const NAMES: usize = 3_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_40_a_flood_of_unregistered_names_costs_few_connections_and_few_lines_of_log() {
+    let harness = Harness::migrated("flood").await;
+    harness.register("order.placed").await;
+    let mut relay = Relay::start(&harness, "");
+    relay.ready().await;
+    let sessions = "select sessions::bigint from pg_stat_database where datname = current_database()";
+    let before: i64 = harness.query(sessions).await[0].get(0);
+    let flood = format!(
+        "insert into outbox.event (schema_name, schema_version, key, payload) \
+         select 'no.' || n, '1', 'k', '1' from generate_series(1, {NAMES}) n"
+    );
+    harness.execute(&format!("{flood}; {}", emit("order.placed", "k", "2"))).await;
+    assert_eq!(values(&harness.consume(&harness.topic("order.placed"), 1).await), ["2"]);
+    let letters = harness.consume(&harness.topic("dead-letter"), NAMES).await;
+    assert!(letters.iter().all(|letter| letter.header("outbox-error") == Some("unknown_schema")));
+    let after: i64 = harness.query(sessions).await[0].get(0);
+    assert!(after - before < 100, "{} connections for {NAMES} names", after - before);
+    let told = relay.log().matches("event was refused and goes to the dead-letter topic").count();
+    assert!((1..=200).contains(&told), "{told} lines for {NAMES} events");
+
+    // What is registered right before its event, or with it, is never called unknown, though its name was before.
+    let topic = harness.topic("no.1");
+    let registered =
+        format!("select outbox.register_schema_version('no.1', '1', '{topic}'); {}", emit("no.1", "k", "3"));
+    harness.execute(&registered).await;
+    assert_eq!(values(&harness.consume(&topic, 1).await), ["3"]);
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}
