@@ -67,8 +67,8 @@ impl Lookup {
         Self { sources: Arc::new(sources), pending, question, turned_away, rests_at }
     }
 
-    /// Puts a question. One that was open is given up: the core waits for one answer at a time.
-    pub(super) fn ask(&mut self, request: Request) {
+    /// Puts a question that a row of transaction `xid` raises. One that was open is given up: the core waits for one answer at a time.
+    pub(super) fn ask(&mut self, request: Request, xid: Option<u32>) {
         self.question = match &request {
             Request::SchemaVersion(id) => format!("schema version {id}"),
             Request::Topic { name, .. } => format!("topic {name}"),
@@ -76,7 +76,7 @@ impl Lookup {
             Request::MessageKeys => "the keys in outbox.secret".to_owned(),
         };
         let sources = Arc::clone(&self.sources);
-        let asked = tokio::spawn(async move { sources.answer(request).await });
+        let asked = tokio::spawn(async move { sources.answer(request, xid).await });
         if let Some(given_up) = self.pending.replace(asked) {
             given_up.abort();
         }
@@ -130,10 +130,10 @@ impl Drop for Lookup {
 }
 
 impl Sources {
-    async fn answer(&self, request: Request) -> Answer {
+    async fn answer(&self, request: Request, xid: Option<u32>) -> Answer {
         let mut back_off = BACK_OFF;
         loop {
-            let error = match self.try_answer(&request).await {
+            let error = match self.try_answer(&request, xid).await {
                 Ok(answer) => {
                     self.telemetry.set_waiting_for(None);
                     return answer;
@@ -153,10 +153,10 @@ impl Sources {
         }
     }
 
-    async fn try_answer(&self, request: &Request) -> anyhow::Result<Answer> {
+    async fn try_answer(&self, request: &Request, xid: Option<u32>) -> anyhow::Result<Answer> {
         match request {
             Request::SchemaVersion(id) => {
-                Ok(Answer::SchemaVersion(id.clone(), self.registry.schema_version(id).await?))
+                Ok(Answer::SchemaVersion(id.clone(), self.registry.schema_version(id, xid).await?))
             }
             Request::Topic { name, settings } => {
                 let topic = match &self.topics {

@@ -27,6 +27,7 @@ mod notices;
 mod registry;
 mod publication;
 mod slot_note;
+mod snapshot;
 mod replay;
 mod storing;
 mod upkeep;
@@ -222,7 +223,7 @@ impl<S: Sink + Send> Driver<S> {
             return Err(error.into());
         }
         if let Some(request) = self.core.poll_request() {
-            self.lookup.ask(request);
+            self.lookup.ask(request, self.core.transaction_id());
         }
         while let Some(notice) = self.core.poll_notice() {
             self.notices.tell(&notice, now);

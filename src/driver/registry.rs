@@ -1,31 +1,39 @@
 //! What the database says about schema versions and types, over one connection that is kept.
 //!
 //! Rows can name anything, and a flood of names that nobody has registered must not cost a connection each, nor a query each. So the
-//! first such name of a batch has all registered names listed, and further ones are looked for there. The list is as good as a query:
-//! it is newer than every row of the batch, so it has every version that was registered in a row's transaction or before it.
+//! first such name of a batch has all registered names listed, and further ones are looked for there.
+//!
+//! A list proves that a name is not registered only if it shows the transaction that names it: a commit is streamed once it is flushed,
+//! but others see it later, under synchronous replication only after the standby has answered. The snapshot that the list was read with
+//! says so.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
+use super::snapshot::Snapshot;
 use crate::contracts;
 use crate::postgres::{self, ConnectOptions, Connection, Session, sqlstate};
+use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{ColumnType, SchemaVersion, SchemaVersionId};
 use crate::relay::proof::MessageKeys;
 use crate::source::{SourceError, look_up_type, read_message_keys};
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a name that is not there is waited for: a commit is streamed a moment before others see it.
-const VISIBLE_AFTER: Duration = Duration::from_millis(20);
+/// How long to wait before asking again whether a streamed commit is visible.
+const UNTIL_VISIBLE: BackOff = BackOff::new(Duration::from_millis(5), Duration::from_millis(500));
+/// How long a streamed commit may stay invisible before that is reported. The question stays open: it has no answer until then.
+const VISIBLE_PATIENCE: Duration = Duration::from_secs(5);
 /// Longest list of registered versions that is kept; where there are more, each name is asked for.
 const LISTED_MAX: usize = 20_000;
-/// Every registered version's name.
-const LIST: &str = "select name, version from outbox.schema_version limit 20001";
+/// Every registered version's name, and the snapshot that they were read with.
+const LIST: &str = "select true, pg_current_snapshot()::text, null \
+    union all (select false, name, version from outbox.schema_version limit 20001)";
 
 /// The database, asked one question at a time.
 pub(super) struct Registry {
@@ -39,8 +47,15 @@ pub(super) struct Registry {
 #[derive(Default)]
 struct Kept {
     session: Option<Session>,
-    /// Every registered version, as of after this input was received.
-    listed: Option<(u64, HashSet<SchemaVersionId>)>,
+    listed: Option<Listed>,
+}
+
+/// What is registered, as of after an input was received.
+struct Listed {
+    input: u64,
+    snapshot: Snapshot,
+    /// Every registered version; `None` if there are too many to keep.
+    names: Option<HashSet<SchemaVersionId>>,
 }
 
 impl Registry {
@@ -58,30 +73,51 @@ impl Registry {
         *self.kept.lock().await = Kept::default();
     }
 
-    pub(super) async fn schema_version(&self, id: &SchemaVersionId) -> anyhow::Result<Option<SchemaVersion>> {
+    /// What is registered by that name, of which transaction `xid` has a row.
+    pub(super) async fn schema_version(
+        &self,
+        id: &SchemaVersionId,
+        xid: Option<u32>,
+    ) -> anyhow::Result<Option<SchemaVersion>> {
         let mut kept = self.kept.lock().await;
         let input = self.input.load(Ordering::Relaxed);
-        kept.listed.take_if(|(of, _)| *of != input);
-        if kept.listed.as_ref().is_some_and(|(_, listed)| !listed.contains(id)) {
-            return Ok(None);
-        }
-        if let Some(found) = self.ask(&mut kept, id).await? {
+        kept.listed.take_if(|listed| listed.input != input);
+        let shows = |listed: &Listed| xid.is_none_or(|xid| listed.snapshot.shows(xid));
+        // The usual case needs no list.
+        if !kept.listed.as_ref().is_some_and(shows)
+            && let Some(found) = self.ask(&mut kept, id).await?
+        {
             return Ok(Some(found));
         }
-        if kept.listed.is_some() {
-            return Ok(None);
+        let (mut back_off, give_up) = (UNTIL_VISIBLE, Instant::now() + VISIBLE_PATIENCE);
+        loop {
+            if let Some(listed) = kept.listed.as_ref().filter(|listed| shows(listed)) {
+                let is_missing = listed.names.as_ref().is_some_and(|names| !names.contains(id));
+                return if is_missing { Ok(None) } else { self.ask(&mut kept, id).await };
+            }
+            if kept.listed.is_some() {
+                if Instant::now() >= give_up {
+                    let xid = xid.unwrap_or_default();
+                    bail!(
+                        "schema version {id} is not visible, and neither is transaction {xid}, which names it: \
+                         it is committed, but waits for a synchronous standby: see synchronous_standby_names"
+                    );
+                }
+                sleep(back_off.wait()).await;
+            }
+            kept.listed = Some(self.list(&mut kept, input).await?);
         }
-        sleep(VISIBLE_AFTER).await;
-        let rows = self.query(&mut kept, LIST, &[]).await.map_err(|error| self.explain(error))?;
-        if rows.len() > LISTED_MAX {
-            return self.ask(&mut kept, id).await;
-        }
+    }
+
+    async fn list(&self, kept: &mut Kept, input: u64) -> anyhow::Result<Listed> {
+        let rows = self.query(kept, LIST, &[]).await.map_err(|error| self.explain(error))?;
+        let (header, rows): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.is_true(0));
+        let snapshot = header.first().and_then(|row| row.text(1)).and_then(Snapshot::parse);
+        let snapshot = snapshot.context("look up schema versions: Postgres gave no snapshot")?;
         let name = |row: &postgres::Row, column| row.text(column).unwrap_or_default().into();
-        let listed: HashSet<_> =
-            rows.iter().map(|row| SchemaVersionId { name: name(row, 0), version: name(row, 1) }).collect();
-        let is_listed = listed.contains(id);
-        kept.listed = Some((input, listed));
-        if is_listed { self.ask(&mut kept, id).await } else { Ok(None) }
+        let id = |row: &&postgres::Row| SchemaVersionId { name: name(row, 1), version: name(row, 2) };
+        let names = (rows.len() <= LISTED_MAX).then(|| rows.iter().map(id).collect());
+        Ok(Listed { input, snapshot, names })
     }
 
     async fn ask(&self, kept: &mut Kept, id: &SchemaVersionId) -> anyhow::Result<Option<SchemaVersion>> {

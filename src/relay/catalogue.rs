@@ -1,9 +1,9 @@
 //! What the core has been told about schema versions, topics and types of columns.
 //!
 //! A registered schema version never changes, nor does how a type is sent (but by `alter type ... set (send = ...)`), so a
-//! positive answer is kept for good. That a schema version is not registered holds for the input of which it was asked. A
-//! negative answer, and a topic that could not be written to, is asked for again after
-//! [`REFUSAL_KEPT`]: somebody may have fixed it. Nothing else is published while a topic is asked for, so one that is refused again and
+//! positive answer is kept for good. That a schema version is not registered holds for the transaction that names it: the next one may have
+//! registered it. A negative answer, and a topic that could not be written to, is asked for again after [`REFUSAL_KEPT`]: somebody may have
+//! fixed it. Nothing else is published while a topic is asked for, so one that is refused again and
 //! again is asked for less and less often, unless the relay [waits for it](Catalogue::ask_soon).
 
 use std::collections::HashMap;
@@ -65,10 +65,10 @@ pub struct Catalogue {
     types: HashMap<u32, Kept<Option<ColumnType>>>,
     request: Option<Request>,
     asked: bool,
-    /// Which input is worked on. What was not registered before it may be registered in it.
-    input: u64,
-    /// Of which input the open question is.
-    asked_of: u64,
+    /// Counts transactions.
+    transaction: u64,
+    /// Which of them the open question is from.
+    asked_in: u64,
 }
 
 /// The versions of one schema; `None` is not registered.
@@ -88,8 +88,8 @@ struct Kept<T> {
     answer: T,
     /// When to ask again; `None` is never.
     until: Option<Instant>,
-    /// The input of which it was asked.
-    input: u64,
+    /// In which transaction it was asked.
+    transaction: u64,
 }
 
 impl<T> Kept<T> {
@@ -116,7 +116,8 @@ impl Catalogue {
             return Ok(Some(Arc::clone(contract)));
         }
         let kept = self.contracts.get(name).and_then(|versions| versions.get(version));
-        let is_of_now = |kept: &&Kept<Option<Arc<Contract>>>| kept.answer.is_some() || kept.input == self.input;
+        let is_of_now =
+            |kept: &&Kept<Option<Arc<Contract>>>| kept.answer.is_some() || kept.transaction == self.transaction;
         if let Some(kept) = kept.filter(|kept| kept.holds(now)).filter(is_of_now) {
             self.last_contract.clone_from(&kept.answer);
             return Ok(kept.answer.clone());
@@ -147,9 +148,9 @@ impl Catalogue {
         Err(Wait)
     }
 
-    /// New input is worked on, whose rows may name what was registered in their own transactions or just before them.
-    pub const fn handle_input(&mut self) {
-        self.input += 1;
+    /// A transaction begins. It may name what was registered in it, or just before it.
+    pub const fn handle_transaction(&mut self) {
+        self.transaction += 1;
     }
 
     /// The type with that OID, `Ok(None)` if there is none; `Err` if it has to be asked for first.
@@ -207,7 +208,7 @@ impl Catalogue {
                 let answer = found.map(|schema_version| Arc::new(self.contract_of(schema_version)));
                 self.make_room_for_contract();
                 let versions = self.contracts.entry(id.name).or_default();
-                if versions.insert(id.version, Kept { answer, until, input: self.asked_of }).is_none() {
+                if versions.insert(id.version, Kept { answer, until, transaction: self.asked_in }).is_none() {
                     self.contract_count += 1;
                 }
             }
@@ -233,7 +234,7 @@ impl Catalogue {
                         Some(now + patience.wait())
                     }
                 };
-                entry.kept = Some(Kept { answer, until, input: self.input });
+                entry.kept = Some(Kept { answer, until, transaction: self.transaction });
             }
             Answer::Type(oid, answer) => {
                 self.answered(|request| *request == Request::Type(oid));
@@ -241,7 +242,7 @@ impl Catalogue {
                 if self.types.len() >= ENTRIES_LIMIT {
                     self.types.clear();
                 }
-                self.types.insert(oid, Kept { answer, until, input: self.input });
+                self.types.insert(oid, Kept { answer, until, transaction: self.transaction });
             }
             // They are the core's to keep.
             Answer::MessageKeys(_) => self.answered(|request| *request == Request::MessageKeys),
@@ -283,7 +284,7 @@ impl Catalogue {
         if self.request.as_ref() != Some(&request) {
             self.request = Some(request);
             self.asked = false;
-            self.asked_of = self.input;
+            self.asked_in = self.transaction;
         }
     }
 

@@ -46,6 +46,7 @@ pub struct Core {
 struct Transaction {
     commit: Lsn,
     committed_at: Timestamp,
+    xid: u32,
     /// Inserts and logical messages so far.
     events: u64,
 }
@@ -135,7 +136,6 @@ impl Core {
     pub fn handle_batch(&mut self, batch: Batch) {
         assert!(self.input.is_empty(), "a batch is handed in when the one before is used up");
         self.input = batch.bytes;
-        self.publisher.catalogue.handle_input();
     }
 
     /// Kafka has this record.
@@ -154,6 +154,12 @@ impl Core {
             self.handle_message_keys(keys.clone());
         }
         self.publisher.catalogue.handle_answer(answer, now);
+    }
+
+    /// The ID of the transaction that is being read; none for the rows from before the slot.
+    #[must_use]
+    pub fn transaction_id(&self) -> Option<u32> {
+        self.transaction.map(|transaction| transaction.xid).filter(|&xid| xid != 0)
     }
 
     /// No transaction is begun any more; the open one is read to its end.
@@ -223,13 +229,14 @@ impl Core {
             Frame::XLogData(bytes) => pgoutput::decode(bytes).map_err(|error| self.undecodable(error))?,
         };
         match message {
-            Message::Begin { commit, at }
+            Message::Begin { commit, at, .. }
                 if self.replaying.as_mut().is_some_and(|replaying| replaying.ends_before(commit, at)) =>
             {
                 self.draining = true;
             }
-            Message::Begin { commit, at } => {
-                self.transaction = Some(Transaction { commit, committed_at: at, events: 0 });
+            Message::Begin { commit, at, xid } => {
+                self.publisher.catalogue.handle_transaction();
+                self.transaction = Some(Transaction { commit, committed_at: at, xid, events: 0 });
             }
             Message::Commit { end, .. } => {
                 if self.transaction.take().is_none() {

@@ -68,6 +68,8 @@ pub enum Message<'a> {
         commit: Lsn,
         /// When the transaction committed, by the server's clock.
         at: Timestamp,
+        /// The transaction's ID, which wraps around; 0 for the rows from before the slot.
+        xid: u32,
     },
     /// The transaction ends; `end` is the LSN after its commit record.
     Commit {
@@ -182,8 +184,8 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, DecodeError> {
         b'B' => {
             let commit = reader.lsn("Begin's LSN")?;
             let at = reader.timestamp("Begin's commit time")?;
-            reader.take(4, "Begin's transaction id")?;
-            Message::Begin { commit, at }
+            let xid = reader.u32("Begin's transaction id")?;
+            Message::Begin { commit, at, xid }
         }
         b'C' => {
             reader.u8("Commit's flags")?;

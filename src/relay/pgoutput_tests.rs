@@ -47,7 +47,7 @@ fn insert(values: &[Value<'_>]) -> Vec<u8> {
 fn begin_and_commit_carry_lsns_and_time() {
     check(
         b"B\0\0\0\0\x01\x6B\x37\x48\0\0\0\0\0\0\0\x01\0\0\x02\xD6",
-        expect!["Begin { commit: Lsn(23803720), at: Timestamp(946684800000001) }"],
+        expect!["Begin { commit: Lsn(23803720), at: Timestamp(946684800000001), xid: 726 }"],
     );
     check(
         b"C\0\0\0\0\0\0\0\0\x10\0\0\0\0\0\0\0\x20\0\0\0\0\0\0\0\0",

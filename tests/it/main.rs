@@ -66,7 +66,8 @@
 //!     an old one of its own, is refused and named; another relay's dead letters stay that relay's.
 //! 40. A role without grants can neither have anything published nor hold up a relay: messages bear a proof, locks are the relay's own. A
 //!     writer's headers never pass for the relay's. A flood of names that nobody has
-//!     registered costs few connections and few lines of log.
+//!     registered costs few connections and few lines of log. A
+//!     version registered in its event's transaction is known, however long that waits for a synchronous standby.
 //! 41. Half requests, slow clients and endless bodies at the HTTP server leave the relay its descriptors and its health its answer.
 //! 42. The official CloudEvents SDKs, kafkajs, sarama, Kafka's own client, confluent-kafka and kcat read every record of every preset.
 //! 45. A false Postgres gets no password that the URL does not allow, and no more time than `connect_timeout`, whatever the command.

@@ -11,6 +11,7 @@ mod hostile;
 mod reserved;
 mod time;
 pub(crate) mod too_large;
+mod unseen;
 mod violations;
 
 use std::time::Duration;
