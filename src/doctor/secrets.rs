@@ -3,7 +3,7 @@
 use crate::postgres::Connection;
 use crate::source::SourceError;
 
-/// Roles that may read the keys of messages and positions, and are neither their owner nor a relay's.
+/// Roles that may read the keys of messages and positions, and are neither their owner's, a relay's nor the one that asks.
 pub(super) fn secret_readers(control: &mut Connection) -> Result<Option<String>, SourceError> {
     let rows = control.simple_query(
         "select string_agg(distinct case g.grantee when 0 then 'public' else g.grantee::regrole::text end, ', ') \
@@ -12,6 +12,7 @@ pub(super) fn secret_readers(control: &mut Connection) -> Result<Option<String>,
              union select b.grantee from pg_attribute t, aclexplode(t.attacl) b \
                    where t.attrelid = c.oid and b.privilege_type = 'SELECT') g \
          where n.nspname = 'outbox' and c.relname = 'secret' and g.grantee <> c.relowner \
+           and g.grantee <> (select oid from pg_roles where rolname = current_user) \
            and not (g.grantee <> 0 and has_table_privilege(g.grantee, 'outbox.relay', 'update'))",
     )?;
     Ok(rows.first().and_then(|row| row.text(0)).map(str::to_owned))
