@@ -60,17 +60,20 @@ impl Upkeep {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let this = Arc::new(self);
         let mut maintain_at = Instant::now();
+        let mut has_dropped = false;
         loop {
             ticks.tick().await;
-            let due = Instant::now() >= maintain_at;
+            // Once more as soon as old partitions may go; until then, as at a relay that stands by, as seldom.
+            let may_drop = this.may_drop.load(Ordering::Relaxed);
+            let due = Instant::now() >= maintain_at || (may_drop && !has_dropped);
             let round = Arc::clone(&this);
             let outcome = tokio::task::spawn_blocking(move || round.look(due)).await;
             match outcome {
-                Ok(Ok(Maintained::Done)) if this.may_drop.load(Ordering::Relaxed) => {
-                    maintain_at = Instant::now() + MAINTAIN_INTERVAL;
+                Ok(Ok(Maintained::NotDue)) => {}
+                Ok(Ok(maintained)) => {
+                    let again = if maintained == Maintained::Done { MAINTAIN_INTERVAL } else { MAINTAIN_AGAIN };
+                    (maintain_at, has_dropped) = (Instant::now() + again, may_drop);
                 }
-                Ok(Ok(Maintained::Failed)) => maintain_at = Instant::now() + MAINTAIN_AGAIN,
-                Ok(Ok(Maintained::Done | Maintained::NotDue)) => {}
                 // One that waits to be heard already is as good.
                 Ok(Err(error @ SourceError::PublicationChanged { .. })) => drop(this.findings.try_send(error)),
                 Ok(Err(error)) => tracing::debug!(error = %error, "upkeep failed and is tried again"),
