@@ -76,6 +76,16 @@ pub enum Fault {
         #[source]
         source: SourceError,
     },
+    /// Dead letters could not be written.
+    #[error(
+        "the transaction was not skipped: its dead letters can't be written to topic {topic}: {reason}; mend that and run the command again"
+    )]
+    NotSetAside {
+        /// The dead-letter topic.
+        topic: String,
+        /// Why.
+        reason: String,
+    },
     /// The HTTP server can't listen.
     #[error("can't listen on {address}: free the port, or set [http] listen to another one or to \"off\"")]
     Listen {
@@ -151,8 +161,10 @@ impl Fault {
             Self::Sink(error) => exit::of_sink(error),
             Self::Position(_) => exit::UNAVAILABLE,
             Self::Source(SourceError::SlotName(_)) => exit::CONFIGURATION,
-            Self::Source(SourceError::Layout(_)) => exit::REFUSED,
-            Self::Source(_) | Self::Database(_) | Self::KafkaUnreachable { .. } => exit::UNAVAILABLE,
+            Self::Source(SourceError::Layout(_) | SourceError::NotSkipped(_)) => exit::REFUSED,
+            Self::Source(_) | Self::Database(_) | Self::KafkaUnreachable { .. } | Self::NotSetAside { .. } => {
+                exit::UNAVAILABLE
+            }
             Self::Halt(Halt::Stream { .. } | Halt::Displaced { .. }) => exit::UNAVAILABLE,
             Self::Halt(Halt::Layout(_) | Halt::Refused { .. }) => exit::REFUSED,
             Self::ShutdownTimeout { .. } | Self::Unconfirmed { .. } | Self::Listen { .. } => exit::FAILED,

@@ -8,10 +8,12 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::config::{Config, Delivery, process_environment};
-use crate::driver::{source_options, take_back};
+use crate::driver::{set_aside, source_options, take_back};
 use crate::fault::Fault;
 use crate::relay::boundary::Lsn;
-use crate::source::{self, Adoption, Recreated, Scope, Unpublished};
+use crate::relay::outbox::Outbox;
+use crate::relay::role::Role;
+use crate::source::{self, Adoption, Listed, Recreated, Scope, Skipping, TableName, Unpublished, Unsent};
 use crate::terminal::visible_lines;
 
 /// Give up a slot that can't be trusted any more, or take it as it stands.
@@ -30,6 +32,21 @@ pub enum SlotCommand {
     Recreate(RecreateArgs),
     /// Take the slot as it stands. Events that it has passed over are never published.
     Adopt(AdoptArgs),
+    /// Pass over a transaction that Postgres can't send, as the relay's log and /readyz name it. The rows that the outbox tables have of
+    /// it become dead letters without their values, and the relay goes on after it.
+    Skip(SkipArgs),
+}
+
+/// What [`SlotCommand::Skip`] takes.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct SkipArgs {
+    /// The LSN of its commit, such as 16/B374D848. Nothing else is passed over.
+    #[arg(long)]
+    pub lsn: Lsn,
+
+    /// Report in one line of JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What [`SlotCommand::Recreate`] takes.
@@ -70,6 +87,18 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
             let recreated = source::recreate(&options, scope).await.map_err(Fault::from)?;
             if json { recreated_json(slot, &recreated) } else { recreated_text(slot, &recreated) }
         }
+        SlotCommand::Skip(SkipArgs { lsn, json }) => {
+            let skipping = Skipping::begin(&options, listed(&config), lsn).await.map_err(Fault::from)?;
+            let unsent = skipping.unsent.clone();
+            let letters = set_aside(&config, &unsent).await?;
+            // Everything before it is in Kafka: the relay begins behind it.
+            let forgets = config.kafka.delivery == Delivery::ExactlyOnce;
+            if forgets {
+                take_back(&config, skipping.system_identifier()).await?;
+            }
+            let stands = skipping.finish(forgets).await.map_err(Fault::from)?;
+            if json { skipped_json(slot, &unsent, stands) } else { skipped_text(slot, &unsent, letters, stands) }
+        }
         SlotCommand::Adopt(AdoptArgs { forget_position, json }) => {
             let adoption = Adoption::begin(&options).await.map_err(Fault::from)?;
             let forgets = forget_position && config.kafka.delivery == Delivery::ExactlyOnce;
@@ -87,6 +116,56 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
         }
     };
     writeln!(out, "{}", visible_lines(&text)).context("write the report")
+}
+
+/// Where the rows of a transaction are looked for.
+fn listed(config: &Config) -> Vec<Listed> {
+    let column = |outbox: &Outbox, role| {
+        let found = outbox.columns.iter().find(|column| column.role == role);
+        found.map(|column| column.name.clone())
+    };
+    let table = |outbox: &Outbox| Listed {
+        table: TableName { schema: outbox.namespace.clone(), name: outbox.table.clone() },
+        id: column(outbox, Role::Id),
+        created_at: column(outbox, Role::CreatedAt),
+    };
+    config.outboxes.iter().map(table).collect()
+}
+
+fn skipped_text(slot: &str, unsent: &Unsent, letters: usize, stands: Lsn) -> String {
+    let Unsent { commit, committed_at, xid, error, sent, rows, unlisted } = unsent;
+    let mut text = format!(
+        "slot {slot} stands at {stands}, past transaction {xid}, which committed at {committed_at} (LSN {commit})\nPostgres can't send it: {error}\nthe first {sent} of its events were sent before that and are published\n"
+    );
+    text += &match rows.len() {
+        0 => "the outbox tables have no row of it: rows may have been deleted since, or written under savepoints alone"
+            .to_owned(),
+        count => format!("the outbox tables have {count} rows of it:"),
+    };
+    for (table, id) in rows {
+        text += &format!("\n  {table} {}", id.as_deref().unwrap_or("(no id)"));
+    }
+    for table in unlisted {
+        text += &format!("\n  not all rows of {table} could be listed: look for xmin = {xid}");
+    }
+    text + &format!("\n{letters} dead letters without values were written; once a row is corrected, emit it again")
+}
+
+fn skipped_json(slot: &str, unsent: &Unsent, stands: Lsn) -> String {
+    let Unsent { commit, committed_at, xid, error, sent, rows, unlisted } = unsent;
+    let row = |(table, id): &(TableName, Option<String>)| json!({"table": table.to_string(), "id": id});
+    json!({
+        "slot": slot,
+        "lsn": stands.to_string(),
+        "skipped_lsn": commit.to_string(),
+        "committed_at": committed_at.to_string(),
+        "xid": xid,
+        "error": error,
+        "events_sent_before": sent,
+        "rows": rows.iter().map(row).collect::<Vec<_>>(),
+        "unlisted": unlisted.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+    .to_string()
 }
 
 fn recreated_text(slot: &str, Recreated { dropped_at, unpublished }: &Recreated) -> String {

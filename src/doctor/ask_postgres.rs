@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::clock;
 use super::judge::{self, Applied, Pace, Step};
 use super::report::{Finding, failure, ok};
 use super::secrets::secret_readers;
+use super::{ask_stream, clock};
 use crate::config::Config;
 use crate::contracts;
 use crate::fault::{Fault, chain};
@@ -102,6 +102,7 @@ impl Asking {
             self.partitions(&mut control)?;
             self.topics(&mut control)?;
         }
+        self.findings.extend(ask_stream::ask(&mut control, &server, slot, has_schema)?);
         self.slot(&mut control, slot, found, &server, system.as_deref(), has_schema)
     }
 

@@ -17,6 +17,7 @@ pub mod judge;
 pub mod topics;
 mod clock;
 pub mod ask_postgres;
+mod ask_stream;
 pub mod ask_kafka;
 
 use crate::config::Config;

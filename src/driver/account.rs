@@ -10,8 +10,8 @@ use crate::fault::chain;
 use crate::relay::boundary::Lsn;
 use crate::relay::{Core, Counters};
 use crate::sink::{Connection as KafkaConnection, Deliveries};
-use crate::source::SourceError;
-use crate::telemetry::{Progress, Side, Telemetry};
+use crate::source::{Place, SourceError};
+use crate::telemetry::{Progress, Side, Telemetry, Unsendable};
 
 /// How often progress is written to the telemetry at most.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -76,6 +76,8 @@ pub(super) struct Account {
     /// Whether the replication connection has been up before.
     was_up: bool,
     blocked_on: Option<String>,
+    /// Where Postgres can't send what comes next.
+    unsendable: Option<Place>,
 }
 
 impl Account {
@@ -86,9 +88,21 @@ impl Account {
         may_drop: Arc<AtomicBool>,
     ) -> Self {
         let (progress_at, kafka_restarts, stray) = (None, 0, Stray::default());
-        let (was_up, blocked_on) = (false, None);
+        let (was_up, blocked_on, unsendable) = (false, None, None);
         let levels = Levels::default();
-        Self { telemetry, kafka, server_end, may_drop, progress_at, levels, kafka_restarts, stray, was_up, blocked_on }
+        Self {
+            telemetry,
+            kafka,
+            server_end,
+            may_drop,
+            progress_at,
+            levels,
+            kafka_restarts,
+            stray,
+            was_up,
+            blocked_on,
+            unsendable,
+        }
     }
 
     /// The topic that nothing goes on without, and why, in words.
@@ -123,6 +137,26 @@ impl Account {
         self.telemetry.note_error(error);
     }
 
+    /// Postgres can't send a transaction: no attempt gets past it until somebody does something.
+    pub(super) fn note_stuck(&mut self, error: &SourceError) {
+        self.telemetry.metrics.set_connected(Side::Postgres, false);
+        let SourceError::Unsendable { place, error: reason } = error else { return };
+        let unsendable = Unsendable { place: *place, error: reason.to_string() };
+        if self.unsendable.replace(*place) != Some(*place) {
+            let (error, advice) = (&unsendable.error, unsendable.advice());
+            tracing::error!(lsn = %place, error, advice, "streaming blocked: postgres can't send a transaction");
+        }
+        self.telemetry.set_unsendable(Some(unsendable));
+    }
+
+    fn report_progress(&mut self, received: Lsn) {
+        if self.unsendable.is_some_and(|place| received > place.transaction.unwrap_or(place.after)) {
+            self.unsendable = None;
+            self.telemetry.set_unsendable(None);
+            tracing::info!(lsn = %received, "the transaction that postgres could not send is passed");
+        }
+    }
+
     /// Tells how far the relay is, if it is time.
     pub(super) fn report(&mut self, core: &Core, link: &Link, standing: Standing, now: Instant) {
         if self.progress_at.is_some_and(|at| now < at) {
@@ -131,6 +165,7 @@ impl Account {
         self.progress_at = Some(now + PROGRESS_INTERVAL);
         self.may_drop.store(link.is_up() && link.is_backfilled(), Ordering::Relaxed);
         let (received, clock) = (core.received(), SystemTime::now());
+        self.report_progress(received);
         let progress = Progress {
             position: core.accepted(),
             received,

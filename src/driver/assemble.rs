@@ -106,7 +106,7 @@ pub(super) fn around<S>(
 ) -> Parts<S> {
     let postgres = connect_options(config);
     let server_end = Arc::new(AtomicU64::new(0));
-    let may_drop = Arc::new(AtomicBool::new(false));
+    let (may_drop, is_waited_for) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let source = source_options(config);
     let publication = Arc::new(PublicationWatch::new(&source));
     let lease = Arc::new(Lease::new(source.connect.clone(), source.slot.clone()));
@@ -114,9 +114,9 @@ pub(super) fn around<S>(
     let driver = Driver {
         core: Core::new(settings(config, &postgres)),
         sink,
-        link: Link::new(source.clone(), Arc::clone(&lease), Arc::clone(&publication)),
+        link: Link::new(source.clone(), Arc::clone(&lease), Arc::clone(&publication)).in_a_hurry_when(&is_waited_for),
         backfill_note: BackfillNote::new(Arc::clone(&lease)),
-        slot_note: SlotNote::new(Some(Arc::clone(&lease))),
+        slot_note: SlotNote::new(Some(Arc::clone(&lease)), Arc::clone(&is_waited_for)),
         lease,
         storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
         lookup: Lookup::new(
@@ -141,6 +141,7 @@ pub(super) fn around<S>(
         server_end,
         may_drop,
         is_settled: AtomicBool::new(false),
+        is_waited_for,
         publication,
         turned_away: driver.lookup.turned_away(),
         findings: found,

@@ -3,15 +3,18 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::publication::PublicationWatch;
+use super::repeats::Repeats;
 use crate::fault::chain;
 use crate::postgres::{self, sqlstate};
 use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Batch, Lsn};
+use crate::relay::text_encoding::Encoding;
 use crate::source::{self, Event, Feed, Lease, Origin, Resume, Secrets, Source, SourceError, SourceOptions};
 
 /// How long the next attempt to connect waits.
@@ -33,6 +36,8 @@ pub(super) enum LinkEvent {
     Batch(Batch),
     /// The connection was lost, or could not be made; the next attempt follows.
     Lost(SourceError),
+    /// As `Lost`, and at the same place as before: Postgres can't send what comes next.
+    Stuck(SourceError),
     /// There will be no connection.
     Dead(SourceError),
 }
@@ -46,6 +51,8 @@ pub(super) struct Beginning {
     pub(super) wal_end: Lsn,
     /// A position in Kafka that is noted in the database.
     pub(super) noted: Option<Lsn>,
+    /// How it sends text.
+    pub(super) encoding: Encoding,
     /// Whose stream it is.
     pub(super) origin: Origin,
     /// It begins with the rows from before the slot, in another order perhaps than an earlier attempt had them.
@@ -90,6 +97,9 @@ pub(super) struct Link {
     last: Option<Origin>,
     /// What was confirmed when Postgres last missed something that the stream needs.
     undecodable_after: Option<Lsn>,
+    repeats: Repeats,
+    /// Commits in the cluster wait until they are confirmed.
+    is_waited_for: Arc<AtomicBool>,
     /// Until when the first connection is tried; `None` once there was one.
     give_up: Option<Instant>,
     publication: Arc<PublicationWatch>,
@@ -107,9 +117,17 @@ impl Link {
             back_off: BACK_OFF,
             last: None,
             undecodable_after: None,
+            repeats: Repeats::default(),
+            is_waited_for: Arc::default(),
             give_up: Some(now + FIRST_CONNECTION),
             publication,
         }
+    }
+
+    /// Confirms at once while this is so.
+    pub(super) fn in_a_hurry_when(mut self, is_waited_for: &Arc<AtomicBool>) -> Self {
+        self.is_waited_for = Arc::clone(is_waited_for);
+        self
     }
 
     /// A link to what a replay reads. Nothing that it confirms reaches the slot.
@@ -177,7 +195,10 @@ impl Link {
             None => {}
         }
         if flush > source.stream.confirmed().unwrap_or(source.start) {
-            source.stream.confirm(flush);
+            match self.is_waited_for.load(Ordering::Relaxed) {
+                true => source.stream.confirm_now(flush),
+                false => source.stream.confirm(flush),
+            }
             self.resume = Some(Resume::Confirmed(flush));
         }
         Confirm::Done
@@ -246,6 +267,7 @@ impl Link {
     fn connected(&mut self, source: Source) -> LinkEvent {
         self.give_up = None;
         self.publication.note_streaming();
+        let encoding = source.server.text_encoding();
         let (origin, wal_end, noted) = (source.origin.clone(), source.wal_end, source.noted);
         let tables = source.tables.clone();
         let recovered = source.recovery.as_ref().map(|recovery| recovery.after);
@@ -262,7 +284,7 @@ impl Link {
             self.resume = Some(Resume::Confirmed(known.max(source.start)));
         }
         self.state = State::Up(Box::new(source));
-        LinkEvent::Up(Beginning { start, wal_end, noted, origin, from_the_first, recovered, secrets, tables })
+        LinkEvent::Up(Beginning { start, wal_end, noted, encoding, origin, from_the_first, recovered, secrets, tables })
     }
 
     /// No connection any more, and no confirmation: this slot may not be the one that was streamed from.
@@ -296,11 +318,16 @@ impl Link {
         if let Some(gap) = self.publication_gap(&error, was_up) {
             return self.dead(gap);
         }
+        let stuck = self.repeats.note(&error);
         // The tables give their rows in another order the next time.
         let is_unrepeatable = was_up && self.feed == Some(Feed::Tables);
-        if out_of_patience || !may_pass || is_unrepeatable {
+        if out_of_patience || !may_pass || is_unrepeatable || (stuck.is_some() && self.feed.is_some()) {
             let error = self.publication.explain(error);
             return self.dead(error);
+        }
+        if let Some(wait) = stuck {
+            self.state = State::Waiting(Instant::now() + wait);
+            return LinkEvent::Stuck(error);
         }
         if held {
             self.back_off.reset();
@@ -318,7 +345,7 @@ impl Link {
         // The error of a publication that is not found; its warning, from Postgres 18 on.
         let codes = [sqlstate::UNDEFINED_OBJECT, sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE];
         let is_undefined = |error: &postgres::Error| error.sqlstate().is_some_and(|code| codes.contains(&code));
-        if !(was_up && matches!(error, SourceError::Postgres(error) if is_undefined(error))) {
+        if !(was_up && error.postgres().is_some_and(is_undefined)) {
             return None;
         }
         let after = self.resume.map(Resume::lsn).unwrap_or_default();

@@ -26,6 +26,8 @@ mod lookup;
 mod notices;
 mod registry;
 mod publication;
+mod repeats;
+mod set_aside;
 mod slot_note;
 mod snapshot;
 mod replay;
@@ -53,11 +55,12 @@ use backfill_note::BackfillNote;
 use link::{Confirm, Link, LinkEvent};
 use lookup::{Lookup, TopicSource};
 use notices::Notices;
-use slot_note::{Reached, SlotNote};
+use slot_note::{HURRIED_INTERVAL, Reached, SlotNote};
 use storing::Storing;
 
 pub(crate) use assemble::take_back;
 pub(crate) use replay::{Job, rehearse, replay};
+pub(crate) use set_aside::set_aside;
 
 /// How long the loop waits at most, so that the telemetry tells of an outage in which nothing moves.
 const TURN_INTERVAL: Duration = Duration::from_secs(1);
@@ -149,7 +152,12 @@ impl<S: Sink + Send> Driver<S> {
             if idle == Idle::Drained && self.is_settled() {
                 return Ok(());
             }
-            let turn = Instant::now() + if idle == Idle::Turn { Duration::ZERO } else { TURN_INTERVAL };
+            let interval = match idle {
+                Idle::Turn => Duration::ZERO,
+                _ if self.slot_note.is_waited_for() => HURRIED_INTERVAL,
+                _ => TURN_INTERVAL,
+            };
+            let turn = Instant::now() + interval;
             let wake = Some(self.core.poll_timeout(Instant::now()).map_or(turn, |at| at.min(turn)));
             let may_receive = if self.link.is_up() {
                 idle == Idle::Input && self.storing.is_open()
@@ -334,6 +342,7 @@ impl<S: Sink + Send> Driver<S> {
                 self.core.handle_connected(beginning.start);
                 self.core.handle_message_keys(beginning.secrets.messages.clone());
                 self.core.handle_tables(beginning.tables.clone());
+                self.core.handle_encoding(beginning.encoding);
                 self.storing.handle_up(&beginning, &mut self.sink);
                 self.slot_note.handle_up(beginning.start);
                 self.account.note_streaming(beginning.start);
@@ -342,6 +351,11 @@ impl<S: Sink + Send> Driver<S> {
                 self.core.handle_disconnected();
                 self.storing.handle_lost(&mut self.sink);
                 self.account.note_lost(&error);
+            }
+            LinkEvent::Stuck(error) => {
+                self.core.handle_disconnected();
+                self.storing.handle_lost(&mut self.sink);
+                self.account.note_stuck(&error);
             }
             LinkEvent::Dead(error) => return Err(error.into()),
         }

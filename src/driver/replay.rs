@@ -91,7 +91,7 @@ async fn replay_into<S: Sink + Send>(
         sink,
         link: Link::replaying(source, job.feed, Arc::clone(&lease), publication),
         backfill_note: BackfillNote::new(Arc::clone(&lease)),
-        slot_note: SlotNote::new(None),
+        slot_note: SlotNote::new(None, Arc::default()),
         lease,
         storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
         lookup: Lookup::new(

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::fault::chain;
@@ -14,6 +15,8 @@ use crate::source::{Extent, Lease, Note, SourceError};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often is noted while nothing but a little WAL that is no event's has come: a note is WAL too.
 const IDLE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often at most while commits wait for it. Each note is WAL that is to be confirmed, so this is also how often it is noted then.
+pub(super) const HURRIED_INTERVAL: Duration = Duration::from_millis(50);
 /// How much WAL is a little, in bytes.
 const LITTLE: u64 = 4 * 1024;
 /// How long the last note may take.
@@ -40,6 +43,8 @@ pub(super) struct Reached {
 pub(super) struct SlotNote {
     /// `None` at a replay, which reads from a copy: there is nothing to note, and nothing to wait for.
     lease: Option<Arc<Lease>>,
+    /// Commits in the cluster wait until they are confirmed.
+    is_waited_for: Arc<AtomicBool>,
     /// Up to where the slot may be confirmed.
     limit: Lsn,
     /// Where the slot stood when the last stream began.
@@ -52,8 +57,16 @@ pub(super) struct SlotNote {
 }
 
 impl SlotNote {
-    pub(super) fn new(lease: Option<Arc<Lease>>) -> Self {
-        Self { lease, limit: Lsn::default(), start: Lsn::default(), is_due: false, writing: None, last: None }
+    pub(super) fn new(lease: Option<Arc<Lease>>, is_waited_for: Arc<AtomicBool>) -> Self {
+        Self {
+            lease,
+            is_waited_for,
+            limit: Lsn::default(),
+            start: Lsn::default(),
+            is_due: false,
+            writing: None,
+            last: None,
+        }
     }
 
     /// A stream begins at this LSN.
@@ -75,7 +88,11 @@ impl SlotNote {
             return;
         }
         let is_little = reached.event < self.limit && reached.flush.0.saturating_sub(self.limit.0) < LITTLE;
-        let interval = if is_little && !self.is_due { IDLE_INTERVAL } else { INTERVAL };
+        let interval = match self.is_waited_for.load(Ordering::Relaxed) {
+            true => HURRIED_INTERVAL,
+            false if is_little && !self.is_due => IDLE_INTERVAL,
+            false => INTERVAL,
+        };
         if self.last.is_some_and(|last| now < last + interval) {
             return;
         }
@@ -84,6 +101,11 @@ impl SlotNote {
         // Where nothing of this stream is in Kafka yet, the slot stands where it began.
         let reached = Reached { flush: reached.flush.max(self.start), ..reached };
         self.writing = Some(write(lease, reached, Extent::Ahead));
+    }
+
+    /// Whether commits in the cluster wait until they are confirmed.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.is_waited_for.load(Ordering::Relaxed)
     }
 
     /// Waits until a note is written, or has failed, which is tried again. Cancel-safe.

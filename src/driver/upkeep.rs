@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::publication::PublicationWatch;
 use crate::postgres::{ConnectOptions, Connection, Error, sqlstate};
 use crate::relay::boundary::Lsn;
-use crate::source::{SourceError, settle_unsigned};
+use crate::source::{SourceError, settle_unsigned, waits_for_relay};
 use crate::telemetry::Telemetry;
 
 /// How often the slot and the publication are looked at.
@@ -46,6 +46,8 @@ pub(super) struct Upkeep {
     pub(super) may_drop: Arc<AtomicBool>,
     /// It is settled up to where messages need no proof.
     pub(super) is_settled: AtomicBool,
+    /// Commits in the cluster wait for the relay: for the driver.
+    pub(super) is_waited_for: Arc<AtomicBool>,
     pub(super) publication: Arc<PublicationWatch>,
     /// A server that takes no connections is about to stop, and may wait for the relay's own.
     pub(super) turned_away: Arc<AtomicBool>,
@@ -90,6 +92,8 @@ impl Upkeep {
         })?;
         self.publication.look(&mut connection)?;
         self.watch(&mut connection)?;
+        self.watch_standbys(&mut connection)?;
+        self.note_unsendable(&mut connection)?;
         if !self.is_settled.load(Ordering::Relaxed) {
             self.is_settled.store(settle_unsigned(&mut connection, &self.slot)?, Ordering::Relaxed);
         }
@@ -128,6 +132,38 @@ impl Upkeep {
         Ok(())
     }
 
+    /// Recognizes a relay that Postgres takes for a synchronous standby.
+    fn watch_standbys(&self, connection: &mut Connection) -> Result<(), Error> {
+        let application = self.postgres.application_name().unwrap_or_default();
+        let names = waits_for_relay(connection, &self.slot, application)?;
+        let was_waited_for = self.is_waited_for.swap(names.is_some(), Ordering::Relaxed);
+        self.telemetry.set_synchronous_standby(names.is_some());
+        match names {
+            Some(names) if !was_waited_for => tracing::warn!(
+                synchronous_standby_names = names,
+                "each commit waits for this relay, which postgres takes for a synchronous standby: name the standbys in synchronous_standby_names"
+            ),
+            None if was_waited_for => tracing::info!("commits do not wait for this relay any more"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Leaves word of a transaction that Postgres can't send, for `walpost doctor`.
+    fn note_unsendable(&self, connection: &mut Connection) -> Result<(), Error> {
+        let unsendable = self.telemetry.unsendable();
+        // What a relay that stands by knows is no news of the slot.
+        if unsendable.is_none() && !self.may_drop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let sql = "update outbox.relay set unsendable_lsn = $2::text::pg_lsn, unsendable_error = $3 where slot = $1 \
+                   and (unsendable_lsn, unsendable_error) is distinct from ($2::text::pg_lsn, $3::text)";
+        let lsn = unsendable.as_ref().map(|unsendable| unsendable.lsn().to_string());
+        let error = unsendable.as_ref().map(|unsendable| unsendable.error.as_str());
+        connection.write(sql, &[Some(&self.slot), lsn.as_deref(), error])?;
+        Ok(())
+    }
+
     /// Tells how much WAL the slot keeps, and warns when it is too much, while there is time.
     fn note_retained(&self, bytes: u64, kept_at_most: Option<u64>) {
         let limit = self.max_retained_wal.or_else(|| kept_at_most.map(|most| most / 4 * 3));
@@ -153,7 +189,7 @@ impl Upkeep {
             .retention
             .filter(|_| self.may_drop.load(Ordering::Relaxed))
             .map(|age| format!("{} seconds", age.as_secs()));
-        let rows = match connection.query("select * from outbox.maintain($1::interval)", &[retention.as_deref()]) {
+        let rows = match connection.write("select * from outbox.maintain($1::interval)", &[retention.as_deref()]) {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::warn!(error = %error, "outbox.maintain failed and is called again");

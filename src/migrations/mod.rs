@@ -26,6 +26,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "what becomes of a payload that breaks its contract", include_str!("../../migrations/0006_on_violation.sql")),
     (7, "positions to go back to", include_str!("../../migrations/0007_positions.sql")),
     (8, "what the relay knows of its slot", include_str!("../../migrations/0008_slot.sql")),
+    (10, "rows that Postgres can't send", include_str!("../../migrations/0010_unsendable.sql")),
     (12, "reserved topics", include_str!("../../migrations/0012_reserved_topics.sql")),
     (13, "keys of messages and positions", include_str!("../../migrations/0013_secret.sql")),
     (14, "locks and partitions", include_str!("../../migrations/0014_locks.sql")),

@@ -164,14 +164,14 @@ fn register(
     let sql = "insert into outbox.bookmark (slot, relay_slot, name, at) \
                values ($1, $2, $3, 'epoch'::timestamptz + $4::text::bigint * interval '1 microsecond')";
     control
-        .query(sql, &[Some(slot), Some(relay_slot), Some(name), at.as_deref()])
+        .write(sql, &[Some(slot), Some(relay_slot), Some(name), at.as_deref()])
         .map_err(|error| explain(error, server, "write outbox.bookmark"))?;
     Ok(())
 }
 
 fn forget(control: &mut Connection, server: &Server, slot: &str) -> Result<(), SourceError> {
     control
-        .query("delete from outbox.bookmark where slot = $1", &[Some(slot)])
+        .write("delete from outbox.bookmark where slot = $1", &[Some(slot)])
         .map_err(|error| explain(error, server, "write outbox.bookmark"))?;
     Ok(())
 }

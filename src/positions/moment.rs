@@ -36,7 +36,7 @@ pub fn note(control: &mut Connection, server: &Server, system: &str, slot: &str)
     let sql = "insert into outbox.moment (slot, system_identifier, lsn, at) \
                values ($1, $2, $3::text::pg_lsn, clock_timestamp()) on conflict do nothing";
     control
-        .query(sql, &[Some(slot), Some(system), Some(end)])
+        .write(sql, &[Some(slot), Some(system), Some(end)])
         .map_err(|error| explain(error, server, "write outbox.moment"))?;
     Ok(())
 }

@@ -218,7 +218,7 @@ impl Window {
     fn end(&self, control: &mut Connection) -> Result<(), SourceError> {
         if self.is_ours(control)? {
             source::drop_slot(control, &self.slot)?;
-            control.query("delete from outbox.moment where slot = $1", &[Some(&self.relay_slot)])?;
+            control.write("delete from outbox.moment where slot = $1", &[Some(&self.relay_slot)])?;
             tracing::info!(slot = self.slot, "the rewind window is off: its slot is dropped");
         }
         Ok(())
@@ -275,7 +275,7 @@ impl Window {
     fn prune(&self, control: &mut Connection, from: Lsn) -> Result<(), SourceError> {
         let sql = "delete from outbox.moment where slot = $1 \
                    and lsn < (select max(lsn) from outbox.moment where slot = $1 and lsn <= $2::text::pg_lsn)";
-        control.query(sql, &[Some(&self.relay_slot), Some(&from.to_string())])?;
+        control.write(sql, &[Some(&self.relay_slot), Some(&from.to_string())])?;
         Ok(())
     }
 

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, BytesMut};
-use postgres_protocol::IsNull;
+use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 
 use super::auth::{Exchange, Step};
 use super::error::{Error, ServerError, invalid_statement};
-use super::frame::{Body, Frame, Framer, ProtocolError};
+use super::frame::{Body, Frame, Framer};
 use super::options::ConnectOptions;
-use super::row::Row;
 use super::tls::TlsError;
 use super::transport::{Parts, Transport, connect, is_timeout};
 
@@ -74,7 +72,7 @@ impl Connection {
     /// # Errors
     /// Every kind of [`Error`]. A refusal by the server (wrong password, no such database) is [`Error::Server`].
     pub fn open(options: &ConnectOptions) -> Result<Self, Error> {
-        Self::open_with(options, &[])
+        Self::open_with(options, "UTF8", &[])
     }
 
     /// Connects to a walsender for logical replication, which takes replication commands and simple queries only.
@@ -82,10 +80,18 @@ impl Connection {
     /// # Errors
     /// As [`Connection::open`].
     pub fn open_replication(options: &ConnectOptions) -> Result<Self, Error> {
-        Self::open_with(options, &[("replication", "database")])
+        Self::open_stream(options, "UTF8")
     }
 
-    fn open_with(options: &ConnectOptions, extra: &[(&str, &str)]) -> Result<Self, Error> {
+    /// The same, with text in this `client_encoding`.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub(crate) fn open_stream(options: &ConnectOptions, client_encoding: &str) -> Result<Self, Error> {
+        Self::open_with(options, client_encoding, &[("replication", "database")])
+    }
+
+    fn open_with(options: &ConnectOptions, encoding: &str, extra: &[(&str, &str)]) -> Result<Self, Error> {
         let since = Instant::now();
         let deadline = options.connect_timeout().and_then(|limit| since.checked_add(limit));
         let (transport, binding) = connect(options, deadline)?;
@@ -101,7 +107,7 @@ impl Connection {
             parameters: BTreeMap::new(),
             process_id: 0,
         };
-        connection.start_up(options, extra)?;
+        connection.start_up(options, encoding, extra)?;
         connection.authenticate(Exchange::new(options, binding))?;
         connection.wait_until_ready()?;
         connection.connecting_since = None;
@@ -130,12 +136,12 @@ impl Connection {
         }
     }
 
-    fn start_up(&mut self, options: &ConnectOptions, extra: &[(&str, &str)]) -> Result<(), Error> {
+    fn start_up(&mut self, options: &ConnectOptions, encoding: &str, extra: &[(&str, &str)]) -> Result<(), Error> {
         let mut parameters = vec![
             ("user", options.user()),
             ("database", options.database()),
             ("application_name", options.application_name().unwrap_or("walpost")),
-            ("client_encoding", "UTF8"),
+            ("client_encoding", encoding),
         ];
         parameters.extend(options.server_options().map(|text| ("options", text)));
         parameters.extend(extra);
@@ -186,76 +192,6 @@ impl Connection {
         self.patience = patience;
     }
 
-    /// Runs SQL or a replication command by the simple protocol; the rows of all its statements.
-    ///
-    /// # Errors
-    /// [`Error::Server`] if a statement fails; the connection goes on. Others end it.
-    pub fn simple_query(&mut self, sql: &str) -> Result<Vec<Row>, Error> {
-        let mut message = BytesMut::new();
-        frontend::query(sql, &mut message).map_err(invalid_statement)?;
-        self.send(&message)?;
-        self.collect_rows()
-    }
-
-    /// Runs one statement with parameters by the extended protocol. Parameters and results are text. Not on a
-    /// replication connection: a walsender takes simple queries only.
-    ///
-    /// # Errors
-    /// As [`Connection::simple_query`].
-    pub fn query(&mut self, sql: &str, parameters: &[Option<&str>]) -> Result<Vec<Row>, Error> {
-        let mut message = BytesMut::new();
-        frontend::parse("", sql, [], &mut message).map_err(invalid_statement)?;
-        let serialize = |value: &Option<&str>, buffer: &mut BytesMut| {
-            Ok(match value {
-                Some(text) => {
-                    buffer.put_slice(text.as_bytes());
-                    IsNull::No
-                }
-                None => IsNull::Yes,
-            })
-        };
-        // No format codes: everything is text.
-        frontend::bind("", "", [], parameters, serialize, [], &mut message).map_err(|_| too_large())?;
-        frontend::execute("", 0, &mut message).map_err(invalid_statement)?;
-        frontend::sync(&mut message);
-        self.send(&message)?;
-        self.collect_rows()
-    }
-
-    /// Runs a `copy ... to stdout` and hands over its data message by message, in bounded memory.
-    ///
-    /// # Errors
-    /// Those of [`Connection::simple_query`], and the receiver's own. After the latter the connection is of no further
-    /// use: the rest of the data is still on its way.
-    pub fn copy_out<E: From<Error>>(
-        &mut self,
-        sql: &str,
-        mut receive: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut message = BytesMut::new();
-        frontend::query(sql, &mut message).map_err(invalid_statement)?;
-        self.send(&message)?;
-        loop {
-            let frame = self.receive()?;
-            match frame.tag {
-                b'd' => receive(&frame.body)?,
-                b'H' | b'c' | b'C' => {}
-                b'Z' => return Ok(()),
-                _ => return Err(self.unexpected(&frame, "an unknown message in a COPY")?.into()),
-            }
-        }
-    }
-
-    /// Runs a command that turns the connection into a stream in both directions, which only
-    /// [`Connection::into_parts`] can go on with.
-    pub(crate) fn start_copy_both(&mut self, command: &str) -> Result<(), Error> {
-        let mut message = BytesMut::new();
-        frontend::query(command, &mut message).map_err(invalid_statement)?;
-        self.send(&message)?;
-        let frame = self.receive()?;
-        if frame.tag == b'W' { Ok(()) } else { Err(self.unexpected(&frame, "no CopyBothResponse")?) }
-    }
-
     pub(crate) fn into_parts(self) -> Parts {
         let (rest, offset) = self.framer.into_rest();
         Parts { transport: self.transport, rest, offset }
@@ -267,33 +203,6 @@ impl Connection {
         frontend::terminate(&mut message);
         // Whether it arrives makes no difference.
         let _ = self.send(&message);
-    }
-
-    fn collect_rows(&mut self) -> Result<Vec<Row>, Error> {
-        let mut rows = Vec::new();
-        loop {
-            let frame = self.receive()?;
-            match frame.tag {
-                b'D' => rows.push(Row::parse(&mut frame.reader())?),
-                // RowDescription, CommandComplete, ParseComplete, BindComplete, EmptyQueryResponse.
-                b'T' | b'C' | b'1' | b'2' | b'I' => {}
-                b'Z' => return Ok(rows),
-                _ => return Err(self.unexpected(&frame, "an unknown message in an answer")?),
-            }
-        }
-    }
-
-    /// What an ErrorResponse says, after everything up to the next ReadyForQuery has been read, so that the connection
-    /// can go on; anything else is not the protocol.
-    fn unexpected(&mut self, frame: &Frame, what: &'static str) -> Result<Error, Error> {
-        let mut body = frame.reader();
-        if frame.tag != b'E' {
-            return Err(body.fail(what).into());
-        }
-        let error = ServerError::parse(&mut body)?;
-        let goes_on = error.severity == "ERROR";
-        while goes_on && self.receive()?.tag != b'Z' {}
-        Ok(Error::Server(Box::new(error)))
     }
 
     pub(super) fn server_error(&self, body: &mut Body<'_>) -> Error {
@@ -377,9 +286,4 @@ impl Connection {
         }
         Error::closed_by(error)
     }
-}
-
-/// A zero byte in a statement, or a statement too long for the protocol: nothing was sent.
-fn too_large() -> Error {
-    ProtocolError { what: "parameters that the protocol can't carry", offset: 0 }.into()
 }

@@ -7,7 +7,8 @@
 //! benchmark, which need typed rows and a pool, use sqlx, to which [`ConnectOptions::to_sqlx`] leads.
 //!
 //! In the order in which a connection comes about: [`options`] say where and how, `socket` reaches the server, `tls`
-//! encrypts, `auth` proves who is who, `connection` asks and answers, in `frame`s.
+//! encrypts, `auth` proves who is who, `connection` carries `frame`s, in which `statement`s
+//! ask and are answered.
 
 mod auth;
 mod connection;
@@ -18,6 +19,7 @@ mod quote;
 mod row;
 mod session;
 mod socket;
+mod statement;
 mod tls;
 mod transport;
 

@@ -14,6 +14,7 @@ use super::codec::Codec;
 use super::outbox::{Layout, Route, RoutePart, Slot};
 use super::pgoutput::{Tuple, Value};
 use super::role::Role;
+use super::text_encoding::Encoding;
 
 /// One event, borrowed from the stream where it can be.
 #[derive(Debug, Default)]
@@ -112,13 +113,14 @@ pub fn from_row<'a>(row: &Tuple<'a>, layout: &'a Layout) -> (Event<'a>, Option<R
         collected = row.values().collect();
         &collected
     };
-    let mut reader = RowReader { values, refusal: None };
+    let mut reader = RowReader { values, encoding: layout.encoding, refusal: None };
     let event = reader.event(layout);
     (event, reader.refusal)
 }
 
 struct RowReader<'v, 'a> {
     values: &'v [Value<'a>],
+    encoding: Encoding,
     refusal: Option<Refusal>,
 }
 
@@ -208,6 +210,28 @@ impl<'a> RowReader<'_, 'a> {
     }
 
     fn read(&mut self, slot: Slot, column: &str) -> Option<Text<'a>> {
+        let text = self.read_stored(slot, column)?;
+        match (self.encoding, slot.codec) {
+            (Encoding::Utf8, _) | (_, Codec::Bytea | Codec::Uuid | Codec::Integer) => Some(text),
+            _ => Some(self.convert(text, column)),
+        }
+    }
+
+    /// Text in UTF-8, or as it is stored where it can't be converted.
+    fn convert(&mut self, text: Text<'a>, column: &str) -> Text<'a> {
+        match self.encoding.decode(&text) {
+            Some(Cow::Borrowed(_)) => text,
+            Some(Cow::Owned(converted)) => Text::Owned(converted.into_bytes()),
+            None => {
+                let what = format!("can't be converted from the database's encoding {} to UTF-8", self.encoding.name());
+                self.refuse::<()>(column, &what);
+                text
+            }
+        }
+    }
+
+    /// A value as the database stores it.
+    fn read_stored(&mut self, slot: Slot, column: &str) -> Option<Text<'a>> {
         match (slot.codec, self.values[slot.index]) {
             (_, Value::Null) => None,
             (_, Value::Unchanged) => self.refuse(column, "was not sent by the server"),

@@ -18,6 +18,7 @@ use super::pgoutput::{self, DecodeError, Frame, Message, Relation};
 use super::proof::{Author, MessageKeys};
 use super::publish::{Offer, Origin, Publisher};
 use super::replay::{Replay, Replaying};
+use super::text_encoding::Encoding;
 use super::{Halt, Idle, MESSAGE_PREFIX, OnRejected, Settings};
 
 /// The state machine of one slot.
@@ -33,6 +34,8 @@ pub struct Core {
     message_keys: MessageKeys,
     /// The OIDs of the outbox tables, in the order of `outboxes`, as the catalog has them.
     tables: Vec<u32>,
+    /// How this connection sends text.
+    encoding: Encoding,
     transaction: Option<Transaction>,
     /// What must come before anything new is taken, or confirmed.
     landmark: Option<Landmark>,
@@ -65,6 +68,7 @@ impl Core {
             layouts: HashMap::new(),
             message_keys: MessageKeys::default(),
             tables: Vec::new(),
+            encoding: Encoding::default(),
             transaction: None,
             landmark: None,
             received: Lsn::default(),
@@ -95,6 +99,11 @@ impl Core {
     /// all the same.
     pub fn handle_tables(&mut self, oids: Vec<u32>) {
         self.tables = oids;
+    }
+
+    /// How the connection that has just started sends text.
+    pub fn handle_encoding(&mut self, encoding: Encoding) {
+        self.encoding = encoding;
     }
 
     /// The stream begins with the rows from before the slot, in whatever order the tables have them now: no place in them says
@@ -216,6 +225,7 @@ impl Core {
         now: Instant,
         offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
     ) -> Result<Option<Idle>, Halt> {
+        let converted;
         let message = match frame {
             Frame::Keepalive { end } => {
                 if self.transaction.is_none() {
@@ -225,6 +235,11 @@ impl Core {
                     self.draining |= self.replaying.as_mut().is_some_and(|replaying| replaying.ends_at(end));
                 }
                 return Ok(None);
+            }
+            Frame::XLogData(bytes @ [b'R', ..]) if self.encoding != Encoding::Utf8 => {
+                converted =
+                    pgoutput::convert_relation(bytes, self.encoding).map_err(|error| self.undecodable(error))?;
+                pgoutput::decode(&converted).map_err(|error| self.undecodable(error))?
             }
             Frame::XLogData(bytes) => pgoutput::decode(bytes).map_err(|error| self.undecodable(error))?,
         };
@@ -254,7 +269,7 @@ impl Core {
                 return self.event(&message, now, offer);
             }
             Message::Logical { prefix, .. } => {
-                self.publisher.counters.stray_messages += u64::from(prefix == MESSAGE_PREFIX);
+                self.publisher.counters.stray_messages += u64::from(prefix == MESSAGE_PREFIX.as_bytes());
             }
             Message::Ignored => {}
         }
@@ -267,13 +282,14 @@ impl Core {
         let by_oid = self.tables.iter().position(|oid| *oid == relation.oid);
         let configured = by_oid.and_then(|place| self.outboxes.get(place)).or(by_name);
         let catalogue = &mut self.publisher.catalogue;
+        let encoding = self.encoding;
         let resolve = |outbox| Layout::resolve_in_part(outbox, relation, |oid| catalogue.column_type(oid, now));
         let layout = match configured.map(resolve).transpose() {
             Ok(Some((_, Some(misfit)))) if self.publisher.settings.on_rejected != OnRejected::DeadLetterAlways => {
                 return Err(misfit.into());
             }
             // The rows of this layout will never be others, so there must be a way past them.
-            Ok(layout) => layout.map(|(layout, _)| layout),
+            Ok(layout) => layout.map(|(layout, _)| Layout { encoding, ..layout }),
             Err(Wait) => return Ok(Some(Idle::Answer)),
         };
         // Its rows would be passed over as some other table's, and confirmed.
@@ -310,7 +326,7 @@ impl Core {
                     Some(None) => None,
                     Some(Some(layout)) => Some((layout.table.as_str(), event::from_row(&row, layout))),
                 },
-                Message::Logical { prefix: MESSAGE_PREFIX, content, lsn, .. } => {
+                Message::Logical { prefix, content, lsn, .. } if prefix == MESSAGE_PREFIX.as_bytes() => {
                     match self.message_keys.author(content, lsn, committed_at) {
                         Author::Emit => Some(("logical message", event::from_message(content))),
                         // No event: any role can write one, and must not fill the dead-letter topic either.

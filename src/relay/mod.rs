@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | [`pgoutput`] | bytes of the replication stream | borrowed messages |
 //! | [`outbox`] | a configured table and its layout in the stream | where each part of an event stands in a row |
+//! | [`text_encoding`] | text in the database's encoding | UTF-8 |
 //! | [`codec`] | a column's type | how its bytes are read |
 //! | [`scalar`] | a number, date, time or address in binary form | its text |
 //! | [`proof`] | a logical message and the keys | whether `outbox.emit_message` wrote it |
@@ -33,6 +34,7 @@ pub mod boundary;
 
 pub mod pgoutput;
 pub mod outbox;
+pub mod text_encoding;
 pub mod codec;
 pub mod scalar;
 pub mod proof;

@@ -8,6 +8,7 @@ use super::catalogue::Wait;
 use super::codec::{Codec, PLAIN_TYPES, Unreadable, fitting_types, type_name};
 use super::pgoutput::Relation;
 use super::role::Role;
+use super::text_encoding::Encoding;
 
 /// A column that an outbox reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,6 +196,8 @@ pub struct Layout {
     pub width: usize,
     /// Why none of the rows can be published: what is not as the configuration says.
     pub misfit: Option<String>,
+    /// How its text is encoded.
+    pub encoding: Encoding,
 }
 
 /// [`Routing`] with columns found.
@@ -293,7 +296,8 @@ impl Layout {
             headers.extend(resolver.plain(column, HEADER)?.map(|slot| (slot, header.clone())));
         }
         let misfit = resolver.misfit.as_ref().map(LayoutError::to_string);
-        let layout = Self { roles, route, headers, width: relation.columns().count(), table: resolver.table, misfit };
+        let (width, encoding) = (relation.columns().count(), Encoding::default());
+        let layout = Self { roles, route, headers, width, encoding, table: resolver.table, misfit };
         Ok((layout, resolver.misfit))
     }
 

@@ -5,6 +5,7 @@
 //! Replication Message Formats" (protocol version 1, with the options `binary` and `messages`).
 
 use super::boundary::{Lsn, Timestamp};
+use super::text_encoding::Encoding;
 
 /// Bytes that are not what the protocol says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,8 +94,8 @@ pub enum Message<'a> {
         transactional: bool,
         /// Where it stands in the log.
         lsn: Lsn,
-        /// Its prefix.
-        prefix: &'a str,
+        /// Its prefix, in the encoding of the database.
+        prefix: &'a [u8],
         /// Its content.
         content: &'a [u8],
     },
@@ -198,7 +199,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, DecodeError> {
         b'M' => {
             let flags = reader.u8("the logical message's flags")?;
             let lsn = reader.lsn("the logical message's LSN")?;
-            let prefix = reader.text("the logical message's prefix")?;
+            let prefix = reader.c_string("the logical message's prefix")?;
             let length = reader.length("the logical message's length")?;
             let content = reader.take(length, "the logical message's content")?;
             Message::Logical { transactional: flags & 1 == 1, lsn, prefix, content }
@@ -210,6 +211,41 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, DecodeError> {
         return Err(reader.error("bytes after the end of the message"));
     }
     Ok(message)
+}
+
+/// A Relation message with its names converted to UTF-8; what can't be converted is replaced, so that it names nothing that is configured.
+///
+/// # Errors
+/// As [`decode`].
+pub fn convert_relation(bytes: &[u8], encoding: Encoding) -> Result<Vec<u8>, DecodeError> {
+    fn take<'a>(reader: &mut Reader<'a>, count: usize, into: &mut Vec<u8>) -> Result<&'a [u8], DecodeError> {
+        let taken = reader.take(count, "a Relation message")?;
+        into.extend_from_slice(taken);
+        Ok(taken)
+    }
+    let name = |reader: &mut Reader<'_>, into: &mut Vec<u8>| -> Result<(), DecodeError> {
+        let name = reader.c_string("a name in a Relation message")?;
+        match encoding.decode(name) {
+            Some(name) => into.extend_from_slice(name.as_bytes()),
+            None => into.extend_from_slice(String::from_utf8_lossy(name).as_bytes()),
+        }
+        into.push(0);
+        Ok(())
+    };
+    let mut reader = Reader::new(bytes);
+    let mut converted = Vec::with_capacity(bytes.len() + 64);
+    take(&mut reader, 5, &mut converted)?;
+    name(&mut reader, &mut converted)?;
+    name(&mut reader, &mut converted)?;
+    take(&mut reader, 1, &mut converted)?;
+    let count = take(&mut reader, 2, &mut converted)?;
+    for _ in 0..u16::from_be_bytes([count[0], count[1]]) {
+        take(&mut reader, 1, &mut converted)?;
+        name(&mut reader, &mut converted)?;
+        take(&mut reader, 8, &mut converted)?;
+    }
+    converted.extend_from_slice(reader.rest());
+    Ok(converted)
 }
 
 /// Takes fields off the front of a message and knows where it stands.
@@ -275,11 +311,17 @@ impl<'a> Reader<'a> {
     }
 
     /// A string that ends with a zero byte.
-    fn text(&mut self, what: &'static str) -> Result<&'a str, DecodeError> {
+    fn c_string(&mut self, what: &'static str) -> Result<&'a [u8], DecodeError> {
         let length = self.rest().iter().position(|byte| *byte == 0).ok_or_else(|| self.error(what))?;
-        let text = std::str::from_utf8(&self.rest()[..length]).map_err(|_| self.error(what))?;
+        let text = &self.rest()[..length];
         self.offset += length + 1;
         Ok(text)
+    }
+
+    /// The same in UTF-8.
+    fn text(&mut self, what: &'static str) -> Result<&'a str, DecodeError> {
+        let at = self.offset;
+        std::str::from_utf8(self.c_string(what)?).map_err(|_| self.error_at(at, what))
     }
 
     fn insert(&mut self) -> Result<Message<'a>, DecodeError> {

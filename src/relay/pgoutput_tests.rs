@@ -77,7 +77,9 @@ fn null_empty_text_and_binary_are_four_things() {
 fn a_logical_message_is_borrowed() {
     check(
         b"M\x01\0\0\0\0\0\0\0\x09outbox\0\0\0\0\x02{}",
-        expect![[r#"Logical { transactional: true, lsn: Lsn(9), prefix: "outbox", content: [123, 125] }"#]],
+        expect![[
+            r#"Logical { transactional: true, lsn: Lsn(9), prefix: [111, 117, 116, 98, 111, 120], content: [123, 125] }"#
+        ]],
     );
 }
 

@@ -10,7 +10,7 @@ use super::describe::{Description, has_commit_times, stand_in};
 use super::error::SourceError;
 use super::frames::{Column, Relation, TooLong, Writer};
 use super::outlet::Outlet;
-use super::slot::{CreatedSlot, first, number, text};
+use super::slot::{CreatedSlot, Server, first, number, text};
 use super::state::Recovery;
 use super::table::OutboxTable;
 use crate::postgres::{
@@ -37,7 +37,7 @@ pub(super) struct Rows<'a> {
 /// The connection is left inside the snapshot's transaction, which does nothing but read.
 pub(super) fn run(
     control: &mut Connection,
-    role: &str,
+    server: &Server,
     wanted: &Rows<'_>,
     outlet: &mut Outlet,
     interrupt: &Interrupt,
@@ -65,7 +65,7 @@ pub(super) fn run(
         }
         let order = found.order(table, has_commit_times);
         let statement = copy_statement(&found, filter.as_deref(), &order);
-        rows += copy_table(control, role, (&found.relation, &statement), &mut writer, outlet)?;
+        rows += copy_table(control, server, (&found.relation, &statement), &mut writer, outlet)?;
     }
     writer.commit(slot.consistent_point).map_err(too_long)?;
     outlet.hand_over(std::mem::take(&mut writer.bytes))?;
@@ -93,16 +93,16 @@ fn begin(control: &mut Connection, snapshot: Option<&str>) -> Result<i64, Source
 
 fn copy_table(
     control: &mut Connection,
-    role: &str,
+    server: &Server,
     (relation, statement): (&Relation, &str),
     writer: &mut Writer,
     outlet: &mut Outlet,
 ) -> Result<u64, SourceError> {
-    writer.relation(relation).map_err(too_long)?;
+    writer.relation_in(server.text_encoding(), relation).map_err(too_long)?;
     let mut copy = CopyRows::default();
     let mut rows = 0;
     control
-        .copy_out(statement, |data| {
+        .copy_out(&in_client_encoding(server, statement), |data| {
             copy.push(data, relation.columns.len(), |values| {
                 rows += 1;
                 writer.insert(relation, values.iter().copied()).map_err(too_long)
@@ -114,12 +114,20 @@ fn copy_table(
         })
         .map_err(|error| match error {
             SourceError::Postgres(error) if error.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE) => {
-                SourceError::NoPrivilege { role: role.to_owned(), doing: "read the outbox tables" }
+                SourceError::NoPrivilege { role: server.role.clone(), doing: "read the outbox tables" }
             }
             other => other,
         })?;
     copy.finish()?;
     Ok(rows)
+}
+
+/// A COPY whose text is sent as the stream's: the statement itself is read before the setting counts.
+fn in_client_encoding(server: &Server, copy: &str) -> String {
+    match server.client_encoding() {
+        "UTF8" => copy.to_owned(),
+        other => format!("set local client_encoding = {other}; {copy}; set local client_encoding = UTF8"),
+    }
 }
 
 fn copy_statement(found: &Description, filter: Option<&str>, order: &str) -> String {

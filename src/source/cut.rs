@@ -1,6 +1,8 @@
 //! Cutting whole CopyData messages off what has been received, without looking at rows.
 
+use super::place::Place;
 use crate::postgres::{HEADER_BYTES, Head, ProtocolError};
+use crate::relay::boundary::Lsn;
 
 /// How far behind the server's clock a commit must be for the stream to count as behind, in microseconds.
 const BEHIND_MICROS: i64 = 100_000;
@@ -11,6 +13,8 @@ const XLOG_HEADER_BYTES: usize = HEADER_BYTES + 1 + 3 * 8;
 const SENT_AT: usize = HEADER_BYTES + 1 + 2 * 8;
 /// Where a Begin has its commit time: behind the type and the final LSN.
 const BEGIN_TIME: usize = XLOG_HEADER_BYTES + 1 + 8;
+/// Where a Commit has the end of its record: behind the type, the flags and the LSN of its start.
+const COMMIT_END: usize = XLOG_HEADER_BYTES + 1 + 1 + 8;
 /// Where a keepalive says whether it wants a reply: behind the type, the end and the time.
 const REPLY_FLAG: usize = HEADER_BYTES + 1 + 2 * 8;
 
@@ -19,11 +23,18 @@ const REPLY_FLAG: usize = HEADER_BYTES + 1 + 2 * 8;
 pub(super) struct Seen {
     committed_at: Option<i64>,
     sent_at: Option<i64>,
+    /// Where the stream is.
+    pub(super) place: Place,
     /// A keepalive asks for a reply.
     pub(super) reply_requested: bool,
 }
 
 impl Seen {
+    /// Nothing but where the stream begins.
+    pub(super) fn after(start: Lsn) -> Self {
+        Self { place: Place { transaction: None, after: start }, ..Self::default() }
+    }
+
     /// Whether the last row was sent long after its transaction had committed.
     pub(super) fn is_behind(&self) -> bool {
         match (self.committed_at, self.sent_at) {
@@ -37,14 +48,30 @@ impl Seen {
         match message.get(HEADER_BYTES) {
             Some(b'w') => {
                 self.sent_at = time(message, SENT_AT).or(self.sent_at);
-                if message.get(XLOG_HEADER_BYTES) == Some(&b'B') {
-                    self.committed_at = time(message, BEGIN_TIME).or(self.committed_at);
+                match message.get(XLOG_HEADER_BYTES) {
+                    Some(b'B') => {
+                        self.committed_at = time(message, BEGIN_TIME).or(self.committed_at);
+                        self.place.transaction = lsn(message, XLOG_HEADER_BYTES + 1);
+                    }
+                    Some(b'C') => {
+                        self.place = Place { transaction: None, after: lsn(message, COMMIT_END).unwrap_or_default() };
+                    }
+                    _ => {}
                 }
             }
-            Some(b'k') => self.reply_requested |= message.get(REPLY_FLAG) == Some(&1),
+            Some(b'k') => {
+                self.reply_requested |= message.get(REPLY_FLAG) == Some(&1);
+                if self.place.transaction.is_none() {
+                    self.place.after = lsn(message, HEADER_BYTES + 1).unwrap_or_default().max(self.place.after);
+                }
+            }
             _ => {}
         }
     }
+}
+
+fn lsn(message: &[u8], place: usize) -> Option<Lsn> {
+    message.get(place..)?.first_chunk().map(|bytes| Lsn(u64::from_be_bytes(*bytes)))
 }
 
 fn time(message: &[u8], place: usize) -> Option<i64> {
@@ -96,7 +123,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::relay::boundary::Lsn;
     use crate::source::frames::Writer;
 
     fn message(tag: u8, body: &[u8]) -> Vec<u8> {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::holding::NotHeld;
+use super::place::Place;
+use super::skip::NotSkipped;
 use super::streamed::NotStreamed;
 use super::unpublished::Unpublished;
 use crate::postgres::{self, quote_identifier, quote_literal, sqlstate};
@@ -34,6 +36,17 @@ pub enum SourceError {
     /// The connection, or an error of the server's that has no name of its own here.
     #[error(transparent)]
     Postgres(#[from] postgres::Error),
+    /// The server ended a stream with an error, and not the session: it can't send a row.
+    #[error("Postgres can't send the transaction {place}: {error}")]
+    Unsendable {
+        /// Where it happened.
+        place: Place,
+        /// The server's error.
+        error: Box<postgres::Error>,
+    },
+    /// What is to be skipped is not what stops the slot.
+    #[error(transparent)]
+    NotSkipped(#[from] NotSkipped),
     /// Binary pgoutput and its messages came with Postgres 14.
     #[error("the server is Postgres {0}: walpost needs 14 or newer")]
     ServerTooOld(String),
@@ -332,7 +345,7 @@ impl SourceError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Postgres(error) => error.is_transient(),
-            Self::SlotHeld { .. } | Self::SendersUsedUp { .. } => true,
+            Self::SlotHeld { .. } | Self::SendersUsedUp { .. } | Self::Unsendable { .. } => true,
             _ => false,
         }
     }

@@ -5,6 +5,7 @@
 
 use super::error::TableName;
 use crate::relay::boundary::Lsn;
+use crate::relay::text_encoding::Encoding;
 
 /// A column as a Relation message describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +88,19 @@ impl Writer {
     /// # Errors
     /// [`TooLong`].
     pub fn relation(&mut self, relation: &Relation) -> Result<(), TooLong> {
+        self.relation_in(Encoding::Utf8, relation)
+    }
+
+    /// The same with names as a database of this encoding sends them.
+    ///
+    /// # Errors
+    /// [`TooLong`].
+    pub fn relation_in(&mut self, encoding: Encoding, relation: &Relation) -> Result<(), TooLong> {
+        let c_string = |body: &mut Vec<u8>, text: &str| {
+            // It came from the database, so it has a place in its encoding.
+            body.extend_from_slice(&encoding.encode(text).unwrap_or_else(|| text.as_bytes().into()));
+            body.push(0);
+        };
         self.frame(|body| {
             body.push(b'R');
             body.extend(relation.oid.to_be_bytes());
@@ -145,9 +159,4 @@ impl Writer {
         self.bytes[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
         Ok(())
     }
-}
-
-fn c_string(body: &mut Vec<u8>, text: &str) {
-    body.extend(text.as_bytes());
-    body.push(0);
 }

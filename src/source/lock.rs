@@ -28,7 +28,7 @@ struct Holder {
 /// Tries to lock; the process that has it if that is another relay's.
 pub(super) fn lock(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>, SourceError> {
     // A note must be on the server's disk before the slot moves, and must not wait for a standby that is gone.
-    session.simple_query("set synchronous_commit = local")?;
+    session.simple_query("set synchronous_commit = local; set default_transaction_read_only = off")?;
     // Looked at first: a row lock is a transaction of its own, and those who stand by ask four times a second.
     if let Some(pid) = relay_among(&holders(session, slot)?) {
         return Ok(Some(pid));

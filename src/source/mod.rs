@@ -14,7 +14,9 @@ mod column_type;
 mod describe;
 mod copy;
 mod cut;
+mod encoding;
 mod error;
+mod place;
 pub mod frames;
 mod heartbeat;
 mod lease;
@@ -35,12 +37,14 @@ mod secrets;
 mod outlet;
 mod reader;
 mod replay;
+mod skip;
 mod slot;
 mod streamed;
 mod publication;
 mod state;
 mod table;
 mod stream;
+mod synchronous;
 mod watermark;
 mod wire;
 
@@ -57,6 +61,7 @@ pub use lease::Lease;
 pub use notebook::{Extent, Note};
 pub use open::{Origin, Source, connect, reconnect};
 pub use opening::{Resume, STATUS_INTERVAL, SourceOptions};
+pub use place::Place;
 pub use publication::check_publication;
 pub(crate) use publication::stray_outbox;
 pub use recreate::{Adoption, Recreated, Scope, recreate};
@@ -64,6 +69,7 @@ pub use replay::{Feed, TABLES_END, connect_replay};
 pub use report::{Noted, SlotReport, Standing, report};
 pub(crate) use secrets::settle_unsigned;
 pub use secrets::{Secrets, read_message_keys};
+pub use skip::{Listed, NotSkipped, Skipping, Unsent};
 pub(crate) use slot::explain_refusal;
 pub use slot::{
     CreatedSlot, Server, SlotState, System, check_slot_name, create_slot, drop_slot, identify_system, inspect_slot,
@@ -71,5 +77,6 @@ pub use slot::{
 pub use state::Recovery;
 pub use stream::{Event, Stream};
 pub use streamed::NotStreamed;
+pub use synchronous::waits_for_relay;
 pub use table::OutboxTable;
 pub use unpublished::{Published, Rows, Unpublished};

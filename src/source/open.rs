@@ -1,5 +1,6 @@
 //! From options to a running stream: what is there, what is missing, and where to begin.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,7 +151,7 @@ fn open(
             "the publication has this table, and no [[outbox]] names it: its events are passed over; add `[[outbox]]` with `table = \"outbox.event\"`, or take the table out of the publication"
         );
     }
-    let replication = Connection::open_replication(&options.connect);
+    let replication = Connection::open_stream(&options.connect, server.client_encoding());
     let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
     let system = identify_system(&mut replication)?;
     if let Some(last) = last {
@@ -232,7 +233,7 @@ pub(super) fn check_tables(control: &mut Connection, options: &SourceOptions) ->
 
 impl Opening {
     fn start_replication(&mut self, start: Lsn) -> Result<(), SourceError> {
-        let command = start_command(&self.options.slot, &self.options.publication, start);
+        let command = start_command(&self.server, &self.options.slot, &self.options.publication, start);
         if let Err(error) = self.replication.start_copy_both(&command) {
             return Err(self.explain_start(error));
         }
@@ -295,7 +296,7 @@ impl Opening {
         outlet: &mut Outlet,
     ) -> Result<(), SourceError> {
         let rows = Rows { slot, publication: &self.options.publication, tables: &self.options.tables, recovery };
-        let rows = backfill::run(&mut self.control, &self.server.role, &rows, outlet, interrupt)?;
+        let rows = backfill::run(&mut self.control, &self.server, &rows, outlet, interrupt)?;
         tracing::info!(slot = %self.options.slot, rows, "rows from before the slot have been read");
         // From here on the slot is enough to go on, also when the replication connection was lost meanwhile.
         outlet.shared.set_backfilled();
@@ -307,12 +308,14 @@ impl Opening {
 }
 
 /// The command that starts a stream of pgoutput from a slot.
-pub(super) fn start_command(slot: &str, publication: &str, start: Lsn) -> String {
-    format!(
+pub(super) fn start_command(server: &Server, slot: &str, publication: &str, start: Lsn) -> Vec<u8> {
+    let command = format!(
         "START_REPLICATION SLOT {} LOGICAL {start} (proto_version '1', publication_names {}, binary 'true', messages 'true')",
         quote_identifier(slot),
         option_literal(&quote_identifier(publication)),
-    )
+    );
+    // A name that the database can't encode is the name of no publication.
+    server.text_encoding().encode(&command).map_or_else(|| command.as_bytes().to_vec(), Cow::into_owned)
 }
 
 /// A string in a replication command, whose grammar knows no backslash: quotes are doubled, and nothing else.

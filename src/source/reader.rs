@@ -58,7 +58,7 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Takes over a connection that streams.
     pub(super) fn new(parts: Parts, outlet: &'a mut Outlet, timing: Timing) -> Result<Self, SourceError> {
-        let now = Instant::now();
+        let (now, start) = (Instant::now(), outlet.shared.confirmed());
         let wire = Wire::new(parts.transport).map_err(Error::closed_by)?;
         Ok(Self {
             wire,
@@ -66,7 +66,7 @@ impl<'a> Reader<'a> {
             timing,
             buffer: parts.rest,
             offset: parts.offset,
-            seen: Seen::default(),
+            seen: Seen::after(start),
             next_status: now,
             heard: now,
             reported: Lsn::default(),
@@ -188,7 +188,17 @@ impl<'a> Reader<'a> {
         let mut body = Body::new(&message[HEADER_BYTES..], self.offset + HEADER_BYTES as u64);
         self.offset += head.total as u64;
         match head.tag {
-            b'E' => Err(Error::Server(Box::new(ServerError::parse(&mut body)?)).into()),
+            b'E' => {
+                let error = ServerError::parse(&mut body)?;
+                // Of a session that ends, the severity is FATAL.
+                let is_of_transaction = error.severity == "ERROR";
+                let error = Error::Server(Box::new(error));
+                Err(if is_of_transaction {
+                    SourceError::Unsendable { place: self.seen.place, error: Box::new(error) }
+                } else {
+                    error.into()
+                })
+            }
             b'N' => {
                 let notice = ServerError::parse(&mut body)?;
                 tracing::info!(severity = %notice.severity, code = %notice.code, message = %notice.message, "notice from postgres");
@@ -257,7 +267,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A Standby Status Update in its CopyData (Postgres manual, "Streaming Replication Protocol").
-fn status_update(lsn: Lsn, reply: bool) -> Vec<u8> {
+pub(super) fn status_update(lsn: Lsn, reply: bool) -> Vec<u8> {
     const SECONDS_TO_POSTGRES_EPOCH: u64 = 946_684_800;
     let since = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(SECONDS_TO_POSTGRES_EPOCH));
     let now = i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX);

@@ -126,20 +126,20 @@ impl Adoption {
     }
 }
 
-fn decide(options: &SourceOptions) -> (SourceOptions, Arc<Lease>) {
+pub(super) fn decide(options: &SourceOptions) -> (SourceOptions, Arc<Lease>) {
     (options.clone(), Arc::new(Lease::new(options.connect.clone(), options.slot.clone())))
 }
 
 /// What is needed to decide, with the lease held.
-struct Desk {
-    control: Connection,
-    server: Server,
-    system: System,
-    kept: Option<Kept>,
+pub(super) struct Desk {
+    pub(super) control: Connection,
+    pub(super) server: Server,
+    pub(super) system: System,
+    pub(super) kept: Option<Kept>,
 }
 
 impl Desk {
-    fn open(options: &SourceOptions, lease: &Lease) -> Result<Self, SourceError> {
+    pub(super) fn open(options: &SourceOptions, lease: &Lease) -> Result<Self, SourceError> {
         check_slot_name(&options.slot)?;
         let mut control = Connection::open(&options.connect)?;
         let server = Server::read(&mut control)?;

@@ -49,7 +49,7 @@ fn open(
     let mut control = Connection::open(&options.connect)?;
     let server = Server::read(&mut control)?;
     server.check()?;
-    let replication = Connection::open_replication(&options.connect);
+    let replication = Connection::open_stream(&options.connect, server.client_encoding());
     let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
     let system = identify_system(&mut replication)?;
     if let Some(last) = last {
@@ -72,7 +72,7 @@ fn open(
         }
         Feed::Tables => {
             replication.close();
-            (Lsn(0), stream_tables(options, server.role.clone(), control)?)
+            (Lsn(0), stream_tables(options, server.clone(), control)?)
         }
     };
     Ok(Source {
@@ -100,7 +100,7 @@ fn stream_wal(
     let name = format!("walpost_replay_{}", replication.process_id());
     let held = copy_holder(&mut control, Some(&mut replication), start, &name)?;
     tracing::info!(slot = %held.slot, from = %held.from, lsn = %start, "a copy of this slot is streamed from");
-    replication.start_copy_both(&start_command(&name, &options.publication, start))?;
+    replication.start_copy_both(&start_command(server, &name, &options.publication, start))?;
     control.close();
     let timeout = std::time::Duration::from_millis(server.wal_sender_timeout_millis.into());
     let timing = Timing::new(options.status_interval, timeout);
@@ -108,13 +108,13 @@ fn stream_wal(
     Stream::spawn(start, Interrupt::default(), move |outlet| Reader::new(parts, outlet, timing)?.run())
 }
 
-fn stream_tables(options: SourceOptions, role: String, mut control: Connection) -> Result<Stream, SourceError> {
+fn stream_tables(options: SourceOptions, server: Server, mut control: Connection) -> Result<Stream, SourceError> {
     let interrupt = Interrupt::default();
     Stream::spawn(Lsn(0), interrupt.clone(), move |outlet| {
         let made_up = CreatedSlot { consistent_point: TABLES_END, snapshot: None };
         let SourceOptions { publication, tables, .. } = &options;
         let rows = Rows { slot: &made_up, publication, tables, recovery: None };
-        let rows = backfill::run(&mut control, &role, &rows, outlet, &interrupt)?;
+        let rows = backfill::run(&mut control, &server, &rows, outlet, &interrupt)?;
         tracing::info!(rows, "the outbox tables have been read");
         control.close();
         Ok(())

@@ -38,7 +38,7 @@ pub fn read_message_keys(connection: &mut Connection, slot: &str) -> Result<Mess
 
 /// Settles up to where messages need no proof, as far as that is possible now; whether it is settled.
 pub(crate) fn settle_unsigned(connection: &mut Connection, slot: &str) -> Result<bool, Error> {
-    let rows = connection.query("select outbox.settle_unsigned_messages($1)", &[Some(slot)])?;
+    let rows = connection.write("select outbox.settle_unsigned_messages($1)", &[Some(slot)])?;
     Ok(rows.first().is_some_and(|row| row.text(0).is_some()))
 }
 

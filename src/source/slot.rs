@@ -26,6 +26,8 @@ pub struct Server {
     pub role: String,
     /// `wal_sender_timeout` in milliseconds, 0 for none.
     pub wal_sender_timeout_millis: u32,
+    /// `server_encoding`.
+    pub encoding: String,
     wal_level: String,
     standby: bool,
 }
@@ -40,7 +42,7 @@ impl Server {
         let rows = control.simple_query(
             "select current_setting('server_version_num'), current_database(), current_user, \
              (select setting from pg_settings where name = 'wal_sender_timeout'), \
-             current_setting('wal_level'), pg_is_in_recovery()",
+             current_setting('wal_level'), pg_is_in_recovery(), current_setting('server_encoding')",
         )?;
         let row = first(&rows, question)?;
         Ok(Self {
@@ -50,6 +52,7 @@ impl Server {
             wal_sender_timeout_millis: number(row, 3, question)?,
             wal_level: text(row, 4, question)?,
             standby: row.is_true(5),
+            encoding: text(row, 6, question)?,
         })
     }
 

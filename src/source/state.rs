@@ -104,7 +104,7 @@ pub(super) fn write(
     let backfill = if stands.is_some() { Backfill::Done } else { Backfill::Pending };
     let (timeline, stands) = (system.timeline.to_string(), stands.map(|stands| stands.to_string()));
     control
-        .query(
+        .write(
             sql,
             &[Some(slot), Some(&system.identifier), Some(backfill.as_str()), Some(&timeline), stands.as_deref()],
         )
@@ -135,7 +135,7 @@ pub(super) fn begin_recovery(
     );
     let timeline = system.timeline.to_string();
     control
-        .query(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(from_xid)])
+        .write(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(from_xid)])
         .map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
 }
@@ -160,7 +160,7 @@ pub(super) fn adopt(
     let (timeline, stands) = (system.timeline.to_string(), stands.to_string());
     let forgets = if forgets { "t" } else { "f" };
     control
-        .query(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(&stands), Some(forgets)])
+        .write(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(&stands), Some(forgets)])
         .map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
 }
@@ -176,7 +176,7 @@ pub(super) fn finish_backfill(session: &mut Connection, slot: &str) -> Result<()
 pub(super) fn note_end(control: &mut Connection, server: &Server, slot: &str, limit: Lsn) -> Result<(), SourceError> {
     let sql = "update outbox.relay set confirm_limit = greatest(confirm_limit, $2::text::pg_lsn), updated_at = now() where slot = $1";
     control
-        .query(sql, &[Some(slot), Some(&limit.to_string())])
+        .write(sql, &[Some(slot), Some(&limit.to_string())])
         .map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
 }

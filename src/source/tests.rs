@@ -3,6 +3,7 @@
 mod accidents;
 mod confirming;
 mod decoded;
+mod encodings;
 mod streaming;
 
 use std::sync::{Arc, Mutex};

@@ -114,6 +114,8 @@ pub struct Metrics {
     rewind_wal_bytes: Count,
     /// `walpost_rewind_seconds`: how far back times can be found in the rewind window.
     rewind_seconds: Count,
+    /// `walpost_unsendable_lsn_bytes`: the transaction that Postgres can't send; 0 without one.
+    unsendable_lsn: Count,
     /// `walpost_reconnects_total{side}`.
     reconnects: [Counter; Side::ALL.len()],
     /// `walpost_connected{side}`: 1 or 0.
@@ -164,6 +166,7 @@ impl Metrics {
             partitions_ahead: Gauge::default(),
             rewind_wal_bytes: Count::default(),
             rewind_seconds: Count::default(),
+            unsendable_lsn: Count::default(),
             reconnects: Side::ALL.map(|of| reconnects.get_or_create_owned(&side(of))),
             connected: Side::ALL.map(|of| connected.get_or_create_owned(&side(of))),
             publish_latency: LatencyHistogram::default(),
@@ -206,6 +209,7 @@ impl Metrics {
         bytes("retained_wal", "WAL that the slot keeps on the server's disk", &self.retained_wal_bytes);
         bytes("max_retained_wal", "How much of it is too much; 0 where nothing says", &self.max_retained_wal_bytes);
         bytes("rewind_wal", "WAL that the rewind window keeps on the server's disk", &self.rewind_wal_bytes);
+        bytes("unsendable_lsn", "The transaction that Postgres can't send; 0 without one", &self.unsendable_lsn);
         let failures = "Calls of outbox.maintain that failed";
         registry.register("maintain_failures", failures, self.maintain_failures.clone());
         let ahead = "Days from now for which outbox.event has partitions";
@@ -265,6 +269,11 @@ impl Metrics {
     pub(super) fn set_rewind(&self, bytes: u64, seconds: u64) {
         self.rewind_wal_bytes.set(bytes);
         self.rewind_seconds.set(seconds);
+    }
+
+    /// Sets the LSN of the transaction that Postgres can't send.
+    pub(super) fn set_unsendable(&self, lsn: Option<Lsn>) {
+        self.unsendable_lsn.set(lsn.unwrap_or_default().0);
     }
 
     /// Counts a connection that was made again.

@@ -87,6 +87,9 @@ fn the_text_form_has_every_metric_with_its_unit() {
         # TYPE walpost_rewind_wal_bytes gauge
         # UNIT walpost_rewind_wal_bytes bytes
         walpost_rewind_wal_bytes 0
+        # TYPE walpost_unsendable_lsn_bytes gauge
+        # UNIT walpost_unsendable_lsn_bytes bytes
+        walpost_unsendable_lsn_bytes 0
         # TYPE walpost_maintain_failures counter
         walpost_maintain_failures_total 0
         # TYPE walpost_partitions_ahead_days gauge

@@ -8,9 +8,11 @@ pub mod latency;
 pub mod logs;
 pub mod metrics;
 pub mod status;
+mod unsendable;
 
 pub use contracts::{ContractMeter, ContractStatus, Contracts};
 pub use latency::LatencyHistogram;
 pub use logs::{LogFormat, LogsError, init_logs};
 pub use metrics::{Metrics, Progress, Side};
 pub use status::{Identity, LastError, RelayStatus, RewindStatus, Telemetry};
+pub use unsendable::{Unsendable, UnsendableStatus};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contracts::ContractStatus;
 use super::metrics::{Metrics, Progress, Side};
+use super::unsendable::{Unsendable, UnsendableStatus};
 use crate::config::Config;
 use crate::relay::boundary::{Position, RefusalCode};
 
@@ -79,6 +80,10 @@ struct Words {
     /// Why `outbox.maintain` failed when it was last called.
     maintain_failure: Option<String>,
     rewind: Option<RewindStatus>,
+    /// Commits in the cluster wait for the relay.
+    is_synchronous: bool,
+    /// What Postgres can't send.
+    unsendable: Option<Unsendable>,
 }
 
 /// The last error that the relay met, and went on after.
@@ -172,6 +177,12 @@ pub struct RelayStatus {
     pub last_error: Option<LastError>,
     /// The rewind window, where there is one.
     pub rewind: Option<RewindStatus>,
+    /// Whether each commit in the cluster waits for the relay, which Postgres takes for a synchronous standby.
+    #[serde(default)]
+    pub synchronous_standby: bool,
+    /// The transaction that Postgres can't send, where there is one.
+    #[serde(default)]
+    pub unsendable: Option<UnsendableStatus>,
 }
 
 impl Telemetry {
@@ -216,6 +227,23 @@ impl Telemetry {
     /// Sets which look-up of a schema version, a topic or a type fails and is tried again, and why; `None`: none does.
     pub fn set_waiting_for(&self, reason: Option<String>) {
         self.words().waiting_for = reason;
+    }
+
+    /// Sets the transaction that Postgres can't send; `None`: there is none.
+    pub fn set_unsendable(&self, unsendable: Option<Unsendable>) {
+        self.metrics.set_unsendable(unsendable.as_ref().map(Unsendable::lsn));
+        self.words().unsendable = unsendable;
+    }
+
+    /// Sets whether commits in the cluster wait for the relay.
+    pub fn set_synchronous_standby(&self, is_synchronous: bool) {
+        self.words().is_synchronous = is_synchronous;
+    }
+
+    /// The transaction that Postgres can't send.
+    #[must_use]
+    pub fn unsendable(&self) -> Option<Unsendable> {
+        self.words().unsendable.clone()
     }
 
     /// Sets whether another relay has the slot; gives whether that is news.
@@ -263,13 +291,16 @@ impl Telemetry {
     #[must_use]
     pub fn not_ready(&self, now: Instant) -> Vec<String> {
         let mut reasons = Vec::new();
-        let is_standby = self.words().is_standby;
+        let words = self.words();
+        let (is_standby, is_stuck) = (words.is_standby, words.unsendable.is_some());
+        drop(words);
         for (side, name) in [(Side::Postgres, "Postgres"), (Side::Kafka, "Kafka")] {
-            if !(self.metrics.is_connected(side) || is_standby && side == Side::Postgres) {
+            if !(self.metrics.is_connected(side) || (is_standby || is_stuck) && side == Side::Postgres) {
                 reasons.push(format!("not connected to {name}"));
             }
         }
         let words = self.words();
+        reasons.extend(words.unsendable.iter().map(|unsendable| format!("{unsendable}; {}", unsendable.advice())));
         reasons.extend(words.blocked_on.iter().map(|reason| format!("blocked: {reason}")));
         reasons.extend(words.waiting_for.iter().map(|reason| format!("waiting: {reason}")));
         reasons.extend(words.excess_wal.clone());
@@ -337,6 +368,8 @@ impl Telemetry {
             contracts: self.metrics.contracts.status(),
             last_error: words.last_error.clone(),
             rewind: words.rewind.clone(),
+            synchronous_standby: words.is_synchronous,
+            unsendable: words.unsendable.as_ref().map(UnsendableStatus::from),
         }
     }
 

@@ -56,10 +56,11 @@
 //! A number is added here with its first test; the numbers ascend.
 //!
 //! 32. What the publication does not stream of an outbox table's rows and columns ends the start and the running relay, and doctor tells it.
+//! 33. A row that Postgres can't convert or send is set aside alone, in any encoding; an error that repeats at one LSN is no lost connection.
 //! 34. A record whose time its topic refuses becomes a dead letter that is accepted, whatever its time; redrive gives the time back.
 //! 35. Over a path so slow that a transaction times out, exactly-once delivery gets through in smaller ones.
-//! 36. A slot with two_phase is refused by name, and prepared transactions that hold up the first start are named. Another tool's publication of
-//!     all tables, or what else keeps partitions from being made, is no silence.
+//! 36. A slot with two_phase is refused by name, and prepared transactions that hold up the first start are named. A read-only database, any
+//!     standby as a synchronous one, another tool's publication of all tables, what else keeps partitions from being made: none is silence.
 //! 37. Keys, headers and topics are made of every scalar type; columns that are missing or unreadable are told at the start and by doctor.
 //! 38. A check that would take for ever makes a dead letter; rows larger than memory and text that grows when it is read harm only themselves.
 //! 39. Nothing goes to an internal topic of Kafka's or of walpost's, whoever names it. A position in Kafka that the relay has not written, or

@@ -126,7 +126,7 @@ async fn a_slot_held_by_another_names_its_process_and_can_be_had_later() {
     let other = outbox.options.connect.clone().or_application_name("psql");
     let mut foreign = Connection::open_replication(&other).expect("a replication connection");
     foreign
-        .start_copy_both("START_REPLICATION SLOT held LOGICAL 0/0 (proto_version '1', publication_names 'outbox')")
+        .start_copy_both(b"START_REPLICATION SLOT held LOGICAL 0/0 (proto_version '1', publication_names 'outbox')")
         .expect("a stream");
     let error = outbox.error().await;
     let pid = foreign.process_id();

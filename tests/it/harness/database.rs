@@ -21,22 +21,31 @@ pub(crate) struct Database {
 impl Database {
     /// A fresh database on the shared PostgreSQL. `name` is the test's, for those who read server logs.
     pub(crate) async fn shared(name: &str) -> Self {
-        Self::create(name, &servers::postgres().await.address, true).await
+        Self::create(name, "", &servers::postgres().await.address, true).await
+    }
+
+    /// The same with text in this encoding.
+    pub(crate) async fn encoded(name: &str, encoding: &str) -> Self {
+        let options = format!("encoding '{encoding}' lc_collate 'C' lc_ctype 'C' template template0");
+        Self::create(name, &options, &servers::postgres().await.address, true).await
     }
 
     /// A fresh database on a PostgreSQL that belongs to the test alone, and goes away whole.
     pub(super) async fn of_own(name: &str, postgres: Option<&Postgres>) -> Self {
-        Self::create(name, &postgres.expect("a PostgreSQL was asked for").url(), false).await
+        Self::create(name, "", &postgres.expect("a PostgreSQL was asked for").url(), false).await
     }
 
-    async fn create(name: &str, admin_url: &str, stays: bool) -> Self {
+    async fn create(name: &str, options: &str, admin_url: &str, stays: bool) -> Self {
         let unique = uuid::Uuid::now_v7().simple().to_string();
         let name = format!("{}_{}", name.replace(|symbol: char| !symbol.is_ascii_alphanumeric(), "_"), &unique[24..]);
         let name = name.to_lowercase();
         let mut url = url::Url::parse(admin_url).expect("the server's address is a URL");
         url.set_path(&name);
         let admin = connect(admin_url).await;
-        admin.batch_execute(&format!("create database {name}")).await.expect("a superuser can create a database");
+        admin
+            .batch_execute(&format!("create database {name} {options}"))
+            .await
+            .expect("a superuser can create a database");
         Self { name, admin_url: admin_url.to_owned(), url: url.into(), stays }
     }
 

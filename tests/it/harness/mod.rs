@@ -56,6 +56,14 @@ impl Harness {
         Self { database, kafka: kafka.address.clone(), kafka_stays: kafka.stays, own: None }
     }
 
+    /// A fresh database whose text is in this encoding, with walpost's migrations.
+    pub(crate) async fn encoded(name: &str, encoding: &str) -> Self {
+        let (database, kafka) = tokio::join!(Database::encoded(name, encoding), servers::kafka());
+        let harness = Self { database, kafka: kafka.address.clone(), kafka_stays: kafka.stays, own: None };
+        harness.migrate().await;
+        harness
+    }
+
     /// The same on servers that belong to this test alone, which it may stop, kill and start again.
     pub(crate) async fn with_own_servers(name: &str, postgres: PostgresOptions, kafka: KafkaOptions) -> Self {
         let own = servers::start(Some(postgres), Some(kafka)).await.unwrap_or_else(|reason| panic!("{reason}"));

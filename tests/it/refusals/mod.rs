@@ -4,6 +4,7 @@ mod acls;
 mod blocked;
 mod costly;
 mod dead_letters;
+mod encodings;
 mod flood;
 mod forged;
 mod halt;

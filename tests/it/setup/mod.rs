@@ -3,6 +3,7 @@
 mod broker;
 mod command_line;
 mod false_server;
+mod first_aid;
 mod publication;
 mod roles;
 mod server;

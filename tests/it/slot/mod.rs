@@ -3,6 +3,7 @@
 mod accidents;
 mod promotion;
 mod standby;
+mod unsendable;
 mod watch;
 
 use crate::harness::Harness;

@@ -2,6 +2,7 @@
 
 mod database;
 mod emit;
+mod limits;
 mod maintain;
 mod migrate;
 mod producer;

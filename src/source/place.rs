@@ -1,0 +1,37 @@
+//! Where a stream is when it ends.
+
+use std::fmt;
+
+use super::error::SourceError;
+use crate::postgres;
+use crate::relay::boundary::Lsn;
+
+/// Where a stream is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The commit record of the transaction that is being sent.
+    pub transaction: Option<Lsn>,
+    /// Everything before this has been sent.
+    pub after: Lsn,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.transaction {
+            Some(commit) => write!(f, "at {commit}"),
+            None => write!(f, "after {}", self.after),
+        }
+    }
+}
+
+impl SourceError {
+    /// The connection's or the server's own error, if it is one.
+    #[must_use]
+    pub fn postgres(&self) -> Option<&postgres::Error> {
+        match self {
+            Self::Postgres(error) => Some(error),
+            Self::Unsendable { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
