@@ -2,7 +2,7 @@
 //!
 //! A service writes its business rows and its outbox rows in one transaction. walpost tails the logical replication stream
 //! of the outbox table and publishes each row to the Kafka topic that the row's schema version names: in commit order,
-//! without loss. This page is the architecture; the README is for those who want to run it.
+//! without loss. This page is the architecture; the README and `docs/` are for those who want to run it.
 //!
 //! # The flow
 //!
@@ -57,7 +57,7 @@
 //! 2. **Order.** One task offers records, the producer is idempotent, a record that finds no room is offered again before
 //!    any other, and what Kafka gives back goes out again, in order, before anything newer
 //!    ([returns](relay::returns)). `tests/sim`, `tests/it/sink`.
-//! 3. **Duplicates** only after a crash or an unfinished stop of the relay, with the exceptions that the README lists. After a lost connection the core passes over every event up to the
+//! 3. **Duplicates** only after a crash or an unfinished stop of the relay, with the exceptions in `docs/guarantees.md`. After a lost connection the core passes over every event up to the
 //!    last [position](relay::boundary::Position) that it took. `tests/sim`, `tests/it/lifecycle`. With exactly-once delivery never:
 //!    the position is in the transaction that makes it true ([`sink::TransactionalSink`]), and the slot is not confirmed past
 //!    it. `tests/sim`, `tests/it/exactly_once`, `tests/it/chaos`.

@@ -58,6 +58,20 @@ fn sources(folders: &[&str], ends: &str) -> Vec<Source> {
     sources
 }
 
+/// What is written for people: the pages at the root and those of `docs/`.
+fn pages() -> Vec<Source> {
+    let mut pages = sources(&["docs"], ".md");
+    assert!(pages.len() > 10, "{} pages in docs/", pages.len());
+    let at_root = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
+    pages.extend(at_root.map(|name| Source { path: name.to_owned(), text: read(name) }));
+    pages
+}
+
+/// All of them, one after the other.
+fn documentation() -> String {
+    pages().into_iter().map(|page| page.text).collect()
+}
+
 /// Fails with all findings at once.
 fn none(rule: &str, findings: &[String]) {
     assert!(findings.is_empty(), "{rule}:\n  {}", findings.join("\n  "));
@@ -230,10 +244,11 @@ fn nothing_names_the_host_of_a_package_registry() {
         ["golang", "org"],
     ];
     let mut findings = Vec::new();
-    let folders = ["src", "tests", "benches", "examples", "migrations", ".ci"];
+    let folders = ["src", "tests", "benches", "docs", "examples", "migrations", ".ci"];
     let endings = [".rs", ".toml", ".md", ".sql", ".sh", ".txt", "run"];
     let mut files: Vec<Source> = endings.iter().flat_map(|ends| sources(&folders, ends)).collect();
-    files.extend(["README.md", "Cargo.toml"].map(|name| Source { path: name.to_owned(), text: read(name) }));
+    files.extend(pages().into_iter().filter(|page| !page.path.contains('/')));
+    files.push(Source { path: "Cargo.toml".to_owned(), text: read("Cargo.toml") });
     assert!(files.len() > 50, "{} files", files.len());
     for source in files {
         for (index, line) in source.text.lines().enumerate() {
@@ -266,9 +281,9 @@ fn shown_keys(toml: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_readme_or_its_example_has_every_key_of_the_configuration() {
-    let readme = read("README.md");
-    assert!(readme.contains("](examples/walpost.toml)"), "the README leads to the example");
+fn the_example_has_every_key_of_the_configuration() {
+    let page = read("docs/configure.md");
+    assert!(page.contains("](../examples/walpost.toml)"), "the documentation leads to the example");
     let shown = shown_keys(&read("examples/walpost.toml"));
     let keys = walpost::config::keys();
     assert!(keys.len() > 20, "{keys:?}");
@@ -278,8 +293,8 @@ fn the_readme_or_its_example_has_every_key_of_the_configuration() {
 }
 
 #[test]
-fn the_readme_has_every_metric() {
-    let readme = read("README.md");
+fn the_documentation_has_every_metric() {
+    let documentation = documentation();
     let metrics = Metrics::new();
     // What is by contract shows with the first one.
     metrics.contracts.add(&SchemaVersionId { name: "a".into(), version: "1".into() }, Some(Duration::from_secs(1)));
@@ -293,17 +308,17 @@ fn the_readme_has_every_metric() {
     });
     let names: Vec<String> = names.collect();
     assert!(names.len() > 10, "{text}");
-    let missing: Vec<_> = names.into_iter().filter(|name| !has_word(&readme, name)).collect();
-    none("not in README.md", &missing);
+    let missing: Vec<_> = names.into_iter().filter(|name| !has_word(&documentation, name)).collect();
+    none("not in README.md or docs/", &missing);
 }
 
 #[test]
-fn the_readme_has_every_command_and_its_options() {
-    let readme = read("README.md");
+fn the_documentation_has_every_command_and_its_options() {
+    let commands = read("docs/configure.md");
     let mut missing = Vec::new();
     for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
         let name = command.get_name();
-        let Some(row) = readme.lines().find(|line| line.starts_with(&format!("| `walpost {name}`"))) else {
+        let Some(row) = commands.lines().find(|line| line.starts_with(&format!("| `walpost {name}`"))) else {
             missing.push(format!("walpost {name}"));
             continue;
         };
@@ -319,20 +334,24 @@ fn the_readme_has_every_command_and_its_options() {
             .filter(|option| !has_word(row, &format!("--{option}")) && !row.contains(&format!("`--{option}`")));
         missing.extend(options.map(|option| format!("walpost {name} --{option}")));
     }
-    none("not in the README's table of commands", &missing);
+    none("not in the table of commands in docs/configure.md", &missing);
 }
 
 #[test]
-fn the_readme_has_every_refusal_and_every_exit_code() {
-    let readme = read("README.md");
+fn the_documentation_has_every_refusal_and_every_exit_code() {
+    let documentation = documentation();
     let codes = RefusalCode::ALL.map(RefusalCode::as_str);
-    let mut missing: Vec<_> =
-        codes.iter().filter(|code| !readme.contains(&format!("| `{code}` |"))).map(ToString::to_string).collect();
+    let mut missing: Vec<_> = codes
+        .iter()
+        .filter(|code| !documentation.contains(&format!("| `{code}` |")))
+        .map(ToString::to_string)
+        .collect();
     let fault = read("src/fault.rs");
     let consts = fault.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": u8 = "));
     let exits: Vec<_> = consts.map(|(name, value)| (name, value.trim_end_matches(';').to_owned())).collect();
     assert!(exits.len() >= 5, "{exits:?}");
-    let said = readme.lines().skip_while(|line| !line.starts_with("Exit codes:")).take_while(|line| !line.is_empty());
+    let said =
+        documentation.lines().skip_while(|line| !line.starts_with("Exit codes:")).take_while(|line| !line.is_empty());
     let said = said.collect::<Vec<_>>().join(" ");
     missing.extend(
         exits
@@ -340,16 +359,47 @@ fn the_readme_has_every_refusal_and_every_exit_code() {
             .filter(|(_, value)| !has_word(&said, value))
             .map(|(name, value)| format!("exit code {value} ({name})")),
     );
-    none("not in README.md", &missing);
+    none("not in README.md or docs/", &missing);
 }
 
 #[test]
-fn every_path_that_the_readme_links_is_there() {
-    let readme = read("README.md");
-    let links = readme.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
-    let local = links.filter(|link| !link.contains("://") && !link.starts_with('#'));
-    let gone: Vec<_> = local.filter(|link| !root().join(link).exists()).map(str::to_owned).collect();
-    none("README.md links to what is not there", &gone);
+fn every_link_of_the_documentation_leads_somewhere() {
+    let pages = pages();
+    let mut gone = Vec::new();
+    for page in &pages {
+        let links = page.text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+        for link in links.filter(|link| !link.contains("://")) {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let folder = root().join(&page.path).parent().expect("a page is in a folder").to_owned();
+            let target = if path.is_empty() { root().join(&page.path) } else { folder.join(path) };
+            let has_heading = || {
+                let text = fs::read_to_string(&target).unwrap_or_default();
+                text.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == heading)
+            };
+            if !target.exists() || !(heading.is_empty() || has_heading()) {
+                gone.push(format!("{}: {link}", page.path));
+            }
+        }
+    }
+    none("links to what is not there", &gone);
+}
+
+/// The anchor of a heading: lower case, spaces as dashes, no punctuation.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches(['#', ' ']).to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn prose_is_at_most_120_wide() {
+    let mut findings = Vec::new();
+    for page in pages() {
+        let lines = page.text.lines().enumerate().filter(|(_, line)| !line.starts_with('|'));
+        let long = lines.filter(|(_, line)| line.chars().count() > 120);
+        findings.extend(long.map(|(index, _)| format!("{}:{}", page.path, index + 1)));
+    }
+    none("lines of prose are wrapped at 120", &findings);
 }
 
 #[test]

@@ -139,11 +139,11 @@ fn the_page_has_every_rule_and_says_how_many_there_are() {
 }
 
 #[test]
-fn the_contract_that_the_readme_shows_is_one() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("the README is there");
-    let shown: Vec<_> = blocks(&readme).into_iter().filter(|(language, _)| *language == "yaml").collect();
+fn the_contract_that_the_documentation_shows_is_one() {
+    let page = fs::read_to_string(root().join("docs/contracts.md")).expect("the page is there");
+    let shown: Vec<_> = blocks(&page).into_iter().filter(|(language, _)| *language == "yaml").collect();
     assert_eq!(shown.len(), 1);
-    let file = std::sync::Arc::from(Path::new("README.md"));
+    let file = std::sync::Arc::from(Path::new("docs/contracts.md"));
     let definitions = walpost::contracts::odcs::read(&file, shown[0].1).expect("it has no mistakes");
     assert_eq!((definitions[0].name.as_str(), definitions[0].topic.as_str()), ("order.shipped", "shipments"));
 }
