@@ -111,7 +111,8 @@ impl From<Wait> for Stop {
     }
 }
 
-/// Looks up what publishing needs, checks the payload, and gives the size in bytes that the topic takes.
+/// Looks up what publishing needs, checks the payload unless it is too large anyway, and gives the size in bytes that the topic
+/// takes.
 pub(super) fn check(
     catalogue: &mut Catalogue,
     checks: &mut Checks,
@@ -138,18 +139,7 @@ pub(super) fn check(
                 format!("no schema version {name}/{version} is registered; call outbox.register_schema_version");
             return Err(refused(RefusalCode::UnknownSchema, detail));
         };
-        let violation = checks.violation(&contract.check, &contract.schema_version.id, event.payload.as_deref());
-        let policy = contract.schema_version.on_violation;
         known.contract = Some(contract);
-        if let Some(detail) = violation {
-            match on_rejected.fate_of_violation(policy) {
-                Some(fate) => {
-                    let refusal = Refusal { code: RefusalCode::ContractViolation, detail };
-                    return Err(Stop::Refused(refusal, fate));
-                }
-                None => known.violation = Some(detail),
-            }
-        }
     }
     let Some(topic) = known.topic(event) else {
         let detail = "neither the row nor its schema version names a topic".to_owned();
@@ -164,7 +154,32 @@ pub(super) fn check(
     }
     let settings = || known.contract.as_ref().map(|contract| contract.schema_version.topic_settings.clone());
     let topic = catalogue.topic(topic, || settings().unwrap_or_default(), now)?;
-    topic.map(|topic| topic.max_message_bytes).map_err(|refusal| Stop::Refused(refusal, fate))
+    let limit = topic.map_err(|refusal| Stop::Refused(refusal, fate))?.max_message_bytes;
+    // Too large whatever it says, and parsing it would take many times its size in memory.
+    if event.payload.as_ref().is_some_and(|payload| payload.len() > limit) {
+        return Ok(limit);
+    }
+    check_payload(checks, on_rejected, event, known)?;
+    Ok(limit)
+}
+
+/// Checks the payload against the schema of its contract, where there is one.
+fn check_payload(
+    checks: &mut Checks,
+    on_rejected: OnRejected,
+    event: &Event<'_>,
+    known: &mut Known<'_>,
+) -> Result<(), Stop> {
+    let Some(contract) = &known.contract else { return Ok(()) };
+    let violation = checks.violation(&contract.check, &contract.schema_version.id, event.payload.as_deref());
+    let Some(detail) = violation else { return Ok(()) };
+    match on_rejected.fate_of_violation(contract.schema_version.on_violation) {
+        Some(fate) => Err(Stop::Refused(Refusal { code: RefusalCode::ContractViolation, detail }, fate)),
+        None => {
+            known.violation = Some(detail);
+            Ok(())
+        }
+    }
 }
 
 pub(super) fn too_large(record: &Record<'_>, size: usize, limit: usize) -> Refusal {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{alter_topic, register_with};
+use super::violations::register;
+use super::{alter_topic, create_topic, register_with};
 use crate::harness::{Harness, Received, Relay};
 
 /// A topic's limit, in bytes.
@@ -67,5 +68,19 @@ async fn case_26_a_limit_that_is_lowered_while_the_relay_runs() {
     alter_topic(&harness, &harness.topic("order.placed"), "max.message.bytes", LIMIT).await;
     harness.execute(&burst(11, 600, 150)).await;
     check(&harness, 600, |number| number > 10 && number % 150 == 0).await;
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}
+
+/// Whether it keeps to its contract does not matter, and parsing it to find out would take many times its size in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_38_a_payload_that_is_too_large_for_its_topic_is_not_checked() {
+    let harness = Harness::migrated("large_unchecked").await;
+    create_topic(&harness, &harness.topic("orders"), &[("max.message.bytes", LIMIT)]).await;
+    register(&harness, "order.placed", "1", r#"{"type": "integer"}"#, "").await;
+    let mut relay = Relay::start(&harness, "");
+    relay.ready().await;
+    harness.execute("select outbox.emit('order.placed', 'k', to_json(repeat('x', 30000)))").await;
+    let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
+    assert_eq!(letters[0].header("outbox-error"), Some("too_large"));
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
