@@ -121,7 +121,7 @@ pub async fn lock(connection: &mut Session) -> Result<(), RegistryError> {
     for statement in
         ["begin isolation level read committed", "set local lock_timeout = '60s'", "select outbox.lock_registration()"]
     {
-        connection.simple_query(statement).await.map_err(RegistryError::new("lock outbox.schema_version"))?;
+        connection.simple_query(statement).await.map_err(RegistryError::new("register a schema version"))?;
     }
     Ok(())
 }
