@@ -133,9 +133,9 @@ fn listed(config: &Config) -> Vec<Listed> {
 }
 
 fn skipped_text(slot: &str, unsent: &Unsent, letters: usize, stands: Lsn) -> String {
-    let Unsent { commit, committed_at, xid, error, sent, rows, unlisted } = unsent;
+    let Unsent { commit, committed_at, xid, error, sent, rows, unlisted, .. } = unsent;
     let mut text = format!(
-        "slot {slot} stands at {stands}, past transaction {xid}, which committed at {committed_at} (LSN {commit})\nPostgres can't send it: {error}\nthe first {sent} of its events were sent before that and are published\n"
+        "slot {slot} stands at {stands}, past transaction {xid}, which committed at {committed_at} (LSN {commit})\nPostgres can't send it: {error}\nthe first {sent} of its events were sent before that, and are published unless the relay ended before Kafka had them\n"
     );
     text += &match rows.len() {
         0 => "the outbox tables have no row of it: rows may have been deleted since, or written under savepoints alone"
@@ -152,7 +152,7 @@ fn skipped_text(slot: &str, unsent: &Unsent, letters: usize, stands: Lsn) -> Str
 }
 
 fn skipped_json(slot: &str, unsent: &Unsent, stands: Lsn) -> String {
-    let Unsent { commit, committed_at, xid, error, sent, rows, unlisted } = unsent;
+    let Unsent { commit, committed_at, xid, error, sqlstate, sent, rows, unlisted } = unsent;
     let row = |(table, id): &(TableName, Option<String>)| json!({"table": table.to_string(), "id": id});
     json!({
         "slot": slot,
@@ -161,6 +161,7 @@ fn skipped_json(slot: &str, unsent: &Unsent, stands: Lsn) -> String {
         "committed_at": committed_at.to_string(),
         "xid": xid,
         "error": error,
+        "sqlstate": sqlstate,
         "events_sent_before": sent,
         "rows": rows.iter().map(row).collect::<Vec<_>>(),
         "unlisted": unlisted.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -74,7 +74,7 @@ fn letters(config: &Config, unsent: &Unsent) -> Vec<OwnedRecord> {
 fn letter(config: &Config, unsent: &Unsent, id: Option<String>) -> OwnedRecord {
     let Unsent { commit, committed_at, xid, error, sent, .. } = unsent;
     let detail = format!(
-        "Postgres can't send transaction {xid}, which committed at {committed_at} (LSN {commit}): {error}; the first {sent} of its events were sent before that and are published"
+        "Postgres can't send transaction {xid}, which committed at {committed_at} (LSN {commit}): {error}; the first {sent} of its events were sent before that, and are published unless the relay ended before Kafka had them"
     );
     let position = Position { commit: Lsn(commit.0), ordinal: 0 }.to_string();
     let header = |name: &str, value: String| (name.to_owned(), Some(value.into_bytes()));

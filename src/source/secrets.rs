@@ -50,7 +50,7 @@ struct Answers {
 
 fn ask(connection: &mut Connection, slot: &str) -> Result<Answers, Error> {
     // The keys are read last: a message from before this moment is signed by one of them.
-    let moment = connection.query(
+    let moment = connection.write(
         "select outbox.settle_unsigned_messages($1)::text, pg_current_wal_insert_lsn()::text, \
          (extract(epoch from clock_timestamp()) * 1000000)::bigint::text, \
          exists (select from outbox.relay where slot = $1 and position_signed)",

@@ -50,7 +50,9 @@ pub struct Unsent {
     pub xid: u32,
     /// What Postgres says.
     pub error: String,
-    /// How many of its events Postgres sent before it failed: those are published.
+    /// The error's code.
+    pub sqlstate: String,
+    /// How many of its events Postgres sent before it failed: published, unless the relay ended before Kafka had them.
     pub sent: u64,
     /// Its rows that the outbox tables still have: the table, and the event's id.
     pub rows: Vec<(TableName, Option<String>)>,
@@ -119,7 +121,13 @@ impl Skipping {
             let mut desk = Desk::open(&options, &lease)?;
             let stands = stands(&mut desk, &options.slot)?;
             let published = desk.kept.as_ref().and_then(|kept| kept.published.lsn).unwrap_or_default().max(stands);
+            // Twice, as the first failure may have been a passing one.
+            let first = find(&mut desk, &options, (stands, published), commit)?;
+            self::stands(&mut desk, &options.slot)?;
             let mut unsent = find(&mut desk, &options, (stands, published), commit)?;
+            if first.sqlstate != unsent.sqlstate {
+                return Err(NotSkipped::Readable(commit).into());
+            }
             for table in &tables {
                 list(&mut desk.control, table, &mut unsent)?;
             }
@@ -200,9 +208,10 @@ fn find(
                     replication.send_copy_data(&status_update(Lsn(0), false))?;
                 }
             }
-            Err(postgres::Error::Server(error)) => {
+            // A session that was ended, or a server that shuts down, says nothing about the transaction.
+            Err(postgres::Error::Server(error)) if error.severity == "ERROR" && !error.code.starts_with("57") => {
                 replication.close();
-                return reading.failed(error.to_string()).map_err(SourceError::from);
+                return reading.failed(error.to_string(), &error.code).map_err(SourceError::from);
             }
             Err(error) => return Err(error.into()),
         }
@@ -275,7 +284,7 @@ impl Reading {
         Ok(false)
     }
 
-    fn failed(self, error: String) -> Result<Unsent, NotSkipped> {
+    fn failed(self, error: String, sqlstate: &str) -> Result<Unsent, NotSkipped> {
         let wanted = self.wanted;
         let begun = self.open.ok_or_else(|| NotSkipped::Unnamed(error.clone()))?;
         if begun.commit != wanted {
@@ -285,7 +294,8 @@ impl Reading {
             return Err(NotSkipped::Unpublished { wanted, events, commit });
         }
         let Begun { commit, at, xid, events: sent } = begun;
-        Ok(Unsent { commit, committed_at: at, xid, error, sent, rows: Vec::new(), unlisted: Vec::new() })
+        let sqlstate = sqlstate.to_owned();
+        Ok(Unsent { commit, committed_at: at, xid, error, sqlstate, sent, rows: Vec::new(), unlisted: Vec::new() })
     }
 }
 
@@ -341,7 +351,7 @@ mod tests {
         for message in messages {
             reading.take(message)?;
         }
-        reading.failed("why".to_owned()).map(|unsent| unsent.commit)
+        reading.failed("why".to_owned(), "54000").map(|unsent| unsent.commit)
     }
 
     #[test]
