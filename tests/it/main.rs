@@ -3,7 +3,7 @@
 //! # Cases
 //!
 //! What a relay of this kind must pass. A test named `case_07_…`, here or beside the code, is of case 7; most cases have several, each
-//! of a part. `tests/tidy.rs` fails for a number without a test and for a test without a line here.
+//! of a part. `tests/tidy` fails for a number without a test and for a test without a line here.
 //!
 //! ## Routing and the record
 //!
