@@ -1,8 +1,8 @@
 //! Publishes dead letters again, each once. See the module's page for why once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::letter::{Letter, LetterId};
 use super::marks::{self, Mark, Marks, REDRIVEN_TOPIC};
@@ -16,9 +16,9 @@ use crate::contracts::registered::RegistryError;
 use crate::relay::boundary::{OwnedRecord, Refusal, RefusalCode, Topic};
 use crate::relay::destination::Destinations;
 use crate::relay::encode::{names, rfc3339, size_in_batch};
-use crate::sink::{Batch, BatchError, BatchWriter, ProducerOptions, Span, Topics, TopicsError};
+use crate::sink::{Batch, BatchError, BatchWriter, ProducerOptions, Span, Topics, TopicsError, TransactionSize};
 
-/// Most letters, and about how many bytes of them, in one transaction.
+/// Most letters, and about how many bytes of them, in one transaction. Fewer where the path to Kafka is slow.
 const BATCH_LETTERS: usize = 250;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How often a batch is tried that Kafka does not take for reasons of its own, and the wait in between.
@@ -90,10 +90,17 @@ struct Item {
     mark: OwnedRecord,
 }
 
+impl Item {
+    fn size(&self) -> usize {
+        self.record.size() + self.mark.size()
+    }
+}
+
 /// A run.
 struct Run {
     setup: Redriving,
     writer: Option<BatchWriter>,
+    size: TransactionSize,
     topics: HashMap<String, Result<Topic, Refusal>>,
     batch: Vec<Item>,
     batch_bytes: usize,
@@ -115,6 +122,7 @@ pub async fn redrive(
     let mut run = Run {
         setup,
         writer: None,
+        size: TransactionSize::new(BATCH_LETTERS, BATCH_BYTES, Duration::MAX),
         topics: HashMap::new(),
         batch: Vec::new(),
         batch_bytes: 0,
@@ -127,7 +135,9 @@ pub async fn redrive(
         on_shelf(&shelf, Shelf::marks).await?
     } else {
         let Redriving { topics, create_topics, options, dead_letter_topic, .. } = &run.setup;
-        run.writer = Some(writing::open(topics, *create_topics, options, dead_letter_topic).await?);
+        let writer = writing::open(topics, *create_topics, options, dead_letter_topic).await?;
+        run.size = TransactionSize::new(BATCH_LETTERS, BATCH_BYTES, writer.transaction_timeout());
+        run.writer = Some(writer);
         // Only now nobody else adds to them.
         on_shelf(&shelf, Shelf::all_marks).await?
     };
@@ -163,9 +173,9 @@ impl Run {
         match self.prepare(&letter).await? {
             Ok(item) if self.setup.is_dry_run => self.outcome.redriven(item.redriven),
             Ok(item) => {
-                self.batch_bytes += item.record.size();
+                self.batch_bytes += item.size();
                 self.batch.push(item);
-                if self.batch.len() >= BATCH_LETTERS || self.batch_bytes >= BATCH_BYTES {
+                if self.size.is_reached(self.batch.len(), self.batch_bytes) {
                     self.flush().await?;
                 }
             }
@@ -236,14 +246,26 @@ impl Run {
     /// Publishes what is waiting.
     async fn flush(&mut self) -> Result<(), RedriveError> {
         self.batch_bytes = 0;
-        let mut open = std::mem::take(&mut self.batch);
+        let mut waiting = VecDeque::from(std::mem::take(&mut self.batch));
+        while !waiting.is_empty() {
+            let part = first_part(&mut waiting, &self.size);
+            let late = self.publish(part).await?;
+            late.into_iter().rev().for_each(|item| waiting.push_front(item));
+        }
+        Ok(())
+    }
+
+    /// Publishes these in one transaction. Returns them if they are to be published in smaller ones, because that took too long.
+    async fn publish(&mut self, mut open: Vec<Item>) -> Result<Vec<Item>, RedriveError> {
         let mut tries = 0;
         while !open.is_empty() {
+            let (letters, bytes, begun) = (open.len(), open.iter().map(Item::size).sum(), Instant::now());
             let (refused, topic_refused, reason) = match self.write(marked(&open)).await? {
                 Batch::Committed => {
-                    tracing::debug!(letters = open.len(), "dead letters redriven");
+                    tracing::debug!(letters, "dead letters redriven");
+                    self.size.committed(letters, bytes, begun.elapsed());
                     open.drain(..).for_each(|item| self.outcome.redriven(item.redriven));
-                    return Ok(());
+                    return Ok(open);
                 }
                 Batch::Aborted { refused, topic_refused, reason } => (refused, topic_refused, reason),
             };
@@ -263,7 +285,10 @@ impl Run {
                 open = rest;
             } else if let Some(refusal) = topic_refused {
                 self.flush_each(open, refusal).await?;
-                return Ok(());
+                return Ok(Vec::new());
+            } else if self.size.aborted(letters, bytes, begun.elapsed()) && letters > 1 {
+                tracing::warn!(reason, letters, "a redriving transaction took too long; the next ones are smaller");
+                return Ok(open);
             } else {
                 tries += 1;
                 if tries >= TRIES {
@@ -273,7 +298,7 @@ impl Run {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        Ok(())
+        Ok(open)
     }
 
     /// The same for letters among whose topics is one that takes nothing from this client: each in a transaction of its own.
@@ -331,7 +356,23 @@ impl Run {
     }
 }
 
+/// Takes as many as one transaction may hold, and at least one.
+fn first_part(waiting: &mut VecDeque<Item>, size: &TransactionSize) -> Vec<Item> {
+    let (mut part, mut bytes) = (Vec::new(), 0);
+    while !size.is_reached(part.len(), bytes)
+        && let Some(item) = waiting.pop_front()
+    {
+        bytes += item.size();
+        part.push(item);
+    }
+    part
+}
+
 /// The marks, then the records, so that what can't be marked is not written at all.
 fn marked(items: &[Item]) -> Vec<OwnedRecord> {
     items.iter().map(|item| item.mark.clone()).chain(items.iter().map(|item| item.record.clone())).collect()
 }
+
+#[cfg(test)]
+#[path = "redrive_tests.rs"]
+mod tests;

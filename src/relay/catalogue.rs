@@ -20,7 +20,7 @@ use super::payload::PayloadCheck;
 /// How long a negative answer holds, for the first time.
 pub const REFUSAL_KEPT: Duration = Duration::from_secs(5);
 /// How long a topic's negative answer holds at most.
-const TOPIC_REFUSAL_KEPT: Duration = Duration::from_secs(300);
+const TOPIC_REFUSAL_KEPT: Duration = Duration::from_secs(30);
 
 /// How many schema versions, topics and types are remembered, each. Rows can name anything, so there must be a limit; when
 /// it is reached the memory is emptied and filled again by asking.
@@ -140,7 +140,8 @@ impl Catalogue {
         if let Some((name, kept)) = found.and_then(|(name, entry)| Some((name, entry.kept.as_ref()?)))
             && kept.holds(now)
         {
-            self.last_topic = kept.answer.as_ref().ok().map(|topic| (Arc::clone(name), *topic));
+            let lasting = kept.answer.as_ref().ok().filter(|_| kept.until.is_none());
+            self.last_topic = lasting.map(|topic| (Arc::clone(name), *topic));
             return Ok(kept.answer.clone());
         }
         let settings = found.map_or_else(settings, |(_, entry)| entry.settings.clone());
@@ -172,6 +173,14 @@ impl Catalogue {
         self.last_topic = None;
         if let Some(entry) = self.topics.get_mut(name) {
             entry.kept = None;
+        }
+    }
+
+    /// This topic refuses records though it was said to be fine: it is asked for again soon, but not for each record.
+    pub fn doubt_topic(&mut self, name: &str, now: Instant) {
+        self.last_topic = None;
+        if let Some(kept) = self.topics.get_mut(name).and_then(|entry| entry.kept.as_mut()) {
+            kept.until.get_or_insert(now + REFUSAL_KEPT);
         }
     }
 
@@ -331,7 +340,7 @@ mod tests {
             assert_eq!(catalogue.topic("t", TopicSettings::default, until), Err(Wait));
             until - now
         };
-        for seconds in [5, 10, 20, 40, 80, 160, 300, 300] {
+        for seconds in [5, 10, 20, 30, 30] {
             assert_eq!(refuse(&mut catalogue, now), Duration::from_secs(seconds));
             now += Duration::from_secs(seconds);
         }
@@ -341,6 +350,20 @@ mod tests {
         catalogue.handle_answer(Answer::Topic("t".into(), Ok(Topic { max_message_bytes: 1 })), now);
         assert_eq!(catalogue.topic_asked_again_at("t"), None);
         assert_eq!(refuse(&mut catalogue, now), REFUSAL_KEPT);
+    }
+
+    #[test]
+    fn case_26_a_topic_that_is_fine_and_refuses_is_asked_for_again_once_in_a_while() {
+        let (mut catalogue, now) = (Catalogue::default(), Instant::now());
+        let fine = Topic { max_message_bytes: 1 };
+        catalogue.handle_answer(Answer::Topic("t".into(), Ok(fine)), now);
+        assert_eq!(catalogue.topic("t", TopicSettings::default, now + REFUSAL_KEPT * 100), Ok(Ok(fine)));
+        catalogue.doubt_topic("t", now);
+        catalogue.doubt_topic("t", now + REFUSAL_KEPT / 2);
+        for _ in 0..2 {
+            assert_eq!(catalogue.topic("t", TopicSettings::default, now), Ok(Ok(fine)), "not for each record");
+        }
+        assert_eq!(catalogue.topic("t", TopicSettings::default, now + REFUSAL_KEPT), Err(Wait));
     }
 
     #[test]

@@ -282,7 +282,12 @@ impl Publisher {
                     return Ok(None);
                 }
                 Offer::Full => return Ok(Some(Idle::Sink)),
-                Offer::Refused(refusal) => (refusal, fate, RefusedBy::Kafka),
+                Offer::Refused(refusal) => {
+                    if refusal.code == RefusalCode::NotAuthorized {
+                        self.catalogue.doubt_topic(record.topic, now);
+                    }
+                    (refusal, fate, RefusedBy::Kafka)
+                }
             },
         };
         if fate == Fate::Halt {

@@ -4,8 +4,8 @@
 //! client is remembered for far longer than that costs, and for longer each time. Where Kafka says which operations it allows on a topic
 //! (KIP-430), its word ends that: [`Topics`](super::Topics) asks it when the core asks for the topic again.
 //!
-//! A record whose time a topic refuses says how far ahead or behind, by this machine's clock, the topic takes no more. Neither clock
-//! need be right for that.
+//! A record that a topic refuses for being too old says how far behind this machine's clock the topic takes no more, and one that is
+//! too far ahead, from which time on. Neither clock need be right for that.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,13 +17,17 @@ use crate::relay::boundary::{Record, Refusal, RefusalCode, Timestamp};
 /// How long a topic's refusal is remembered for the first time; at least so many times what it has cost.
 const FIRST: Duration = Duration::from_secs(10);
 const COSTS: u32 = 20;
+/// The most that counts as the cost: what takes longer was waiting for brokers.
+const COST_MOST: Duration = Duration::from_secs(15);
 /// How long at most, unless it costs more.
 const MOST: Duration = Duration::from_secs(120);
 /// How long it is remembered which times a topic refuses.
 const TIMES: Duration = Duration::from_secs(60);
-/// Records so much closer to the present than one that was refused are taken to be refused too. While it is remembered, a record of a
-/// fixed time comes closer by as much.
-const TIME_SLACK_MILLIS: i64 = 60_000;
+/// Records so much younger than one that was too old are taken to be too old, too. Without that, each record of a backlog in the order
+/// of its times would be tried. Clocks and the way to the broker are no more exact.
+const BEHIND_SLACK_MILLIS: i64 = 1_000;
+/// Times that are refused though they are so close to the present are a matter of the clocks.
+const CLOCKS_MILLIS: u64 = 60_000;
 
 /// The memory of one relay.
 #[derive(Debug, Default)]
@@ -42,18 +46,45 @@ struct Known {
 #[derive(Debug)]
 struct Refused {
     refusal: Refusal,
+    since: Instant,
     until: Instant,
     wait: Duration,
     /// Kafka has said that it does not allow this client to write there.
     is_denied: bool,
+    /// Kafka has said that it allows that, right after it refused.
+    is_disputed: bool,
 }
 
-/// Which times a topic refuses, by how far from the present they are in milliseconds.
-#[derive(Debug)]
+/// What follows for a suspect from what Kafka says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// This client may not write to the topic.
+    Denied,
+    /// Kafka has said that before and does not say anything now. Its word does not count any more.
+    Withdrawn,
+    /// The topic may be tried, if not at once.
+    Open,
+}
+
+/// Which times a topic refuses.
+#[derive(Debug, Default)]
 struct Untimely {
+    /// From this time on, in milliseconds since the Unix epoch.
+    ahead: Option<Limit>,
+    /// From this age on, in milliseconds.
+    behind: Option<Limit>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    millis: i64,
     until: Instant,
-    ahead: Option<i64>,
-    behind: Option<i64>,
+}
+
+impl Limit {
+    fn refuses(self, millis: i64, now: Instant) -> bool {
+        now < self.until && millis >= self.millis
+    }
 }
 
 impl Refusals {
@@ -80,15 +111,9 @@ impl Refusals {
         self.any.load(Ordering::Relaxed) && self.known().topics.contains_key(topic)
     }
 
-    /// Kafka says whether it allows this client to write to a topic that is a suspect.
-    pub(super) fn judge(&self, topic: &str, may_write: bool) {
-        let mut known = self.known();
-        match known.topics.get_mut(topic) {
-            Some(refused) if !may_write => refused.is_denied = true,
-            // It was for that, and is not any more.
-            Some(refused) if refused.is_denied => drop(known.topics.remove(topic)),
-            _ => {}
-        }
+    /// Kafka says whether it allows this client to write to a topic that is a suspect, or says nothing.
+    pub(super) fn judge(&self, topic: &str, may_write: Option<bool>) -> Judgement {
+        self.known().judge(topic, may_write, Instant::now())
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -103,18 +128,14 @@ impl Known {
             return Some(refused.refusal.clone());
         }
         let untimely = self.times.get(record.topic)?;
-        if now >= untimely.until {
-            self.times.remove(record.topic);
-            return None;
-        }
         let time = match record.timestamp_millis {
             Record::NO_TIME => return None,
             Record::TIME_OF_SENDING => now_millis,
             time => time,
         };
         let ahead = time.saturating_sub(now_millis);
-        let is_refused = untimely.ahead.is_some_and(|limit| ahead >= limit)
-            || untimely.behind.is_some_and(|limit| ahead.saturating_neg() >= limit);
+        let is_refused = untimely.ahead.is_some_and(|limit| limit.refuses(time, now))
+            || untimely.behind.is_some_and(|limit| limit.refuses(ahead.saturating_neg(), now));
         is_refused.then(|| untimely_refusal(record.topic, time, ahead))
     }
 
@@ -122,23 +143,47 @@ impl Known {
         // One that has not refused for as long as it was remembered begins anew.
         self.topics.retain(|_, refused| refused.is_denied || now < refused.until + refused.wait);
         let before = self.topics.get(topic);
-        let wait = before.map_or(FIRST, |refused| (refused.wait * 2).min(MOST)).max(cost * COSTS);
+        let wait = before.map_or(FIRST, |refused| (refused.wait * 2).min(MOST)).max(cost.min(COST_MOST) * COSTS);
         let is_denied = before.is_some_and(|refused| refused.is_denied);
-        self.topics.insert(topic.to_owned(), Refused { refusal, until: now + wait, wait, is_denied });
+        let refused = Refused { refusal, since: now, until: now + wait, wait, is_denied, is_disputed: false };
+        self.topics.insert(topic.to_owned(), refused);
+    }
+
+    fn judge(&mut self, topic: &str, may_write: Option<bool>, now: Instant) -> Judgement {
+        let Some(refused) = self.topics.get_mut(topic) else {
+            return if may_write == Some(false) { Judgement::Denied } else { Judgement::Open };
+        };
+        let was_denied = refused.is_denied;
+        refused.is_denied = may_write == Some(false);
+        match may_write {
+            Some(false) => return Judgement::Denied,
+            None if was_denied => return Judgement::Withdrawn,
+            None => {}
+            // It was for something else.
+            Some(true) if refused.refusal.code != RefusalCode::NotAuthorized => {}
+            // To believe that would be to try the same record for ever.
+            Some(true) if !was_denied && now < refused.since + FIRST => refused.is_disputed = true,
+            Some(true) if refused.is_disputed => {}
+            // It is allowed now.
+            Some(true) => drop(self.topics.remove(topic)),
+        }
+        Judgement::Open
     }
 
     fn refuse_time(&mut self, topic: &str, time: i64, now: Instant, now_millis: i64) -> Refusal {
-        self.times.retain(|_, untimely| now < untimely.until);
+        let holds = |limit: Option<Limit>| limit.is_some_and(|limit| now < limit.until);
+        self.times.retain(|_, untimely| holds(untimely.ahead) || holds(untimely.behind));
         let time = if time == Record::TIME_OF_SENDING { now_millis } else { time };
         let ahead = time.saturating_sub(now_millis);
-        let limit = |distance: i64| Some((distance - TIME_SLACK_MILLIS).max(distance / 2));
-        let known = self.times.entry(topic.to_owned());
-        let untimely = known.or_insert(Untimely { until: now, ahead: None, behind: None });
-        untimely.until = now + TIMES;
-        if ahead > 0 {
-            untimely.ahead = limit(ahead);
-        } else {
-            untimely.behind = limit(ahead.saturating_neg());
+        let untimely = self.times.entry(topic.to_owned()).or_default();
+        let (limit, refused, slack) = match ahead {
+            1.. => (&mut untimely.ahead, time, 0),
+            _ => (&mut untimely.behind, ahead.saturating_neg(), BEHIND_SLACK_MILLIS),
+        };
+        // One that the limit refuses already was on its way, and says nothing new.
+        if !limit.is_some_and(|limit| limit.refuses(refused, now)) {
+            let millis = (refused - slack).max(refused / 2);
+            *limit = Some(Limit { millis, until: now + TIMES });
         }
         untimely_refusal(topic, time, ahead)
     }
@@ -147,7 +192,7 @@ impl Known {
 fn untimely_refusal(topic: &str, time: i64, ahead: i64) -> Refusal {
     let (time, away) = (Timestamp(time.saturating_mul(1_000)), ahead.unsigned_abs());
     let advice = match ahead {
-        _ if away < TIME_SLACK_MILLIS.unsigned_abs() => {
+        _ if away < CLOCKS_MILLIS => {
             "compare the brokers' clocks with the relay's, and see message.timestamp.before.max.ms and after.max.ms of the topic"
         }
         1.. => {
@@ -207,6 +252,9 @@ mod tests {
         }
         known.refuse_topic("t", denied(), Duration::from_secs(15), now);
         assert!(known.refusal(&record(NOW), now + Duration::from_secs(299), NOW).is_some());
+        assert!(known.refusal(&record(NOW), now + Duration::from_secs(300), NOW).is_none());
+        known.refuse_topic("t", denied(), Duration::from_secs(600), now);
+        assert!(known.refusal(&record(NOW), now + Duration::from_secs(300), NOW).is_none(), "brokers were away");
         let later = now + Duration::from_secs(600);
         known.refuse_topic("t", denied(), Duration::ZERO, later);
         assert!(known.refusal(&record(NOW), later + FIRST, NOW).is_none(), "long enough without a refusal");
@@ -215,17 +263,47 @@ mod tests {
     #[test]
     fn kafkas_word_about_a_topic_holds_until_it_says_otherwise() {
         let refusals = Refusals::default();
-        refusals.judge("t", true);
+        refusals.judge("t", Some(true));
         assert!(!refusals.is_suspect("t"));
         refusals.refuse_topic("t", denied(), Duration::ZERO);
-        refusals.judge("t", true);
-        assert!(refusals.is_suspect("t"), "it was refused for something else than access control");
-        refusals.judge("t", false);
+        assert_eq!(refusals.judge("t", Some(false)), Judgement::Denied);
         let long = Instant::now() + MOST * 10;
         assert!(refusals.known().refusal(&record(NOW), long, NOW).is_some());
-        refusals.judge("t", true);
+        assert_eq!(refusals.judge("t", Some(true)), Judgement::Open);
         assert!(!refusals.is_suspect("t"));
         assert_eq!(refusals.refusal(&record(NOW)), None);
+    }
+
+    #[test]
+    fn a_denial_ends_when_kafka_says_nothing_of_the_topic_any_more() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        known.refuse_topic("t", denied(), Duration::ZERO, now);
+        assert_eq!(known.judge("t", Some(false), now), Judgement::Denied);
+        assert_eq!(known.judge("t", None, now), Judgement::Withdrawn, "it is asked again");
+        assert!(known.refusal(&record(NOW), now, NOW).is_some());
+        assert!(known.refusal(&record(NOW), now + FIRST, NOW).is_none(), "the topic is tried");
+        assert_eq!(known.judge("t", None, now), Judgement::Open, "Kafka's silence blocks nothing");
+        assert_eq!(known.judge("t", Some(false), now), Judgement::Denied);
+    }
+
+    #[test]
+    fn that_a_topic_is_allowed_is_believed_unless_it_has_just_refused() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        let cost = Duration::from_secs(15);
+        known.refuse_topic("t", denied(), cost, now);
+        known.judge("t", Some(true), now + FIRST);
+        assert!(known.refusal(&record(NOW), now + FIRST, NOW).is_none(), "it was asked later");
+
+        known.refuse_topic("t", denied(), cost, now);
+        known.judge("t", Some(true), now);
+        known.judge("t", Some(true), now + FIRST);
+        assert!(known.refusal(&record(NOW), now + FIRST, NOW).is_some(), "it would be tried and refused for ever");
+        assert!(known.refusal(&record(NOW), now + cost * COSTS, NOW).is_none());
+
+        let illegal = Refusal { code: RefusalCode::UnknownTopic, detail: "no".to_owned() };
+        known.refuse_topic("u", illegal, cost, now);
+        known.judge("u", Some(true), now + FIRST);
+        assert!(known.refusal(&Record { topic: "u", ..record(NOW) }, now + FIRST, NOW).is_some(), "not for its rights");
     }
 
     #[test]
@@ -243,9 +321,28 @@ mod tests {
             known.refusal(&record(time), later, millis).is_some()
         };
         assert!(is_refused(NOW + 3 * HOUR / 2, 59) && is_refused(i64::MAX, 0), "the same record, and any later one");
-        assert!(!is_refused(NOW + HOUR, 0) && !is_refused(NOW - 9 * HOUR, 0));
+        assert!(!is_refused(NOW + 3 * HOUR / 2 - 1, 0) && !is_refused(NOW - 9 * HOUR, 0));
         assert!(!is_refused(Record::TIME_OF_SENDING, 0) && !is_refused(Record::NO_TIME, 0));
         assert!(!is_refused(NOW + 3 * HOUR / 2, 60), "it is tried again");
+    }
+
+    #[test]
+    fn case_34_a_record_that_was_too_old_refuses_older_ones_and_none_that_is_clearly_younger() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        let oldest = NOW - HOUR;
+        known.refuse_time("t", oldest - 1_000, now, NOW);
+        assert!(known.refusal(&record(oldest - 1_000), now, NOW).is_some());
+        assert!(known.refusal(&record(1), now, NOW).is_some());
+        assert!(known.refusal(&record(oldest + 1), now, NOW).is_none());
+        let later = now + Duration::from_secs(30);
+        assert!(known.refusal(&record(oldest + 1), later, NOW + 30_000).is_some(), "it is too old by now");
+        assert!(known.refusal(&record(oldest + 30_001), later, NOW + 30_000).is_none());
+        // Refusals on one side prolong nothing on the other, nor do those of records that were on their way.
+        known.refuse_time("t", NOW + HOUR, now, NOW);
+        known.refuse_time("t", NOW + 2 * HOUR, later, NOW);
+        known.refuse_time("t", NOW - HOUR / 2, later, NOW);
+        assert!(known.refusal(&record(NOW + 2 * HOUR), now + TIMES, NOW).is_none());
+        assert!(known.refusal(&record(NOW - HOUR / 2), now + TIMES, NOW).is_some());
     }
 
     #[test]

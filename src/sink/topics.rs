@@ -16,6 +16,7 @@ use super::SinkError;
 use super::authorized::{WRITE, operations};
 use super::connection::Connection;
 use super::options::{ProducerOptions, TopicFacts, TopicRules, admin_config, message_max_bytes};
+use super::refusals::Judgement;
 use crate::relay::boundary::{Refusal, RefusalCode, Topic, TopicSettings};
 
 /// How long one request to Kafka may take.
@@ -53,6 +54,12 @@ pub enum TopicsError {
     /// The topic is there, but not every partition has a leader.
     #[error("topic \"{topic}\" has partitions without a leader")]
     NoLeader {
+        /// The topic's name.
+        topic: String,
+    },
+    /// Kafka did not say what this client may do with a topic that refused it before.
+    #[error("kafka did not say whether this client may write to topic \"{topic}\", which it refused before")]
+    NoRights {
         /// The topic's name.
         topic: String,
     },
@@ -133,7 +140,7 @@ impl Topics {
             Ok(partitions) => u32::try_from(partitions).unwrap_or(u32::MAX),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        if let Some(refusal) = self.denial(name).await {
+        if let Some(refusal) = self.denial(name).await? {
             return Ok(Err(refusal));
         }
         let Described { max_message_bytes, is_compacted } = self.describe(name).await?;
@@ -153,14 +160,22 @@ impl Topics {
     }
 
     /// Of a topic that has refused records: why it would refuse more of them, if Kafka says so.
-    async fn denial(&self, name: &str) -> Option<Refusal> {
+    ///
+    /// # Errors
+    /// [`TopicsError::NoRights`] if Kafka said so before and says nothing now. Asked again, the topic is tried.
+    async fn denial(&self, name: &str) -> Result<Option<Refusal>, TopicsError> {
         if !self.rules.refusals().is_suspect(name) {
-            return None;
+            return Ok(None);
         }
-        let may_write = self.may_write(vec![name.to_owned()]).await.remove(name)?;
-        self.rules.refusals().judge(name, may_write);
-        let detail = || "kafka does not allow this client to write to the topic".to_owned();
-        (!may_write).then(|| Refusal { code: RefusalCode::NotAuthorized, detail: detail() })
+        let may_write = self.may_write(vec![name.to_owned()]).await.remove(name);
+        match self.rules.refusals().judge(name, may_write) {
+            Judgement::Denied => {
+                let detail = "kafka does not allow this client to write to the topic".to_owned();
+                Ok(Some(Refusal { code: RefusalCode::NotAuthorized, detail }))
+            }
+            Judgement::Withdrawn => Err(TopicsError::NoRights { topic: name.to_owned() }),
+            Judgement::Open => Ok(None),
+        }
     }
 
     /// What was learned of a topic when it was last [ensured](Self::ensure).

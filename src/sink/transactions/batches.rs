@@ -89,13 +89,22 @@ impl BatchWriter {
     pub async fn open(mut options: ProducerOptions, transactional_id: String) -> Result<Self, BatchError> {
         options.properties.insert("batch.size".to_owned(), "1".to_owned());
         let (rules, connection) = (TopicRules::default(), std::sync::Arc::<Connection>::default());
-        let producers = Producers { options, transactional_id, rules, connection, log: LogGate::default() };
+        let mut producers = Producers { options, transactional_id, rules, connection, log: LogGate::default() };
+        // Records time out at half of it, with time left to abort.
+        let timeout = producers.transaction_timeout().min(PATIENCE / 3 * 2).as_millis().to_string();
+        producers.options.properties.insert("transaction.timeout.ms".to_owned(), timeout);
         let owned = tokio::time::timeout(PATIENCE, producers.clone().own(deadline())).await;
         match owned {
             Ok(Ok(generation)) => Ok(Self { producers, generation: Some(generation) }),
             Ok(Err(SinkError::Stopped)) | Err(_) => Err(BatchError::Unanswered),
             Ok(Err(error)) => Err(BatchError::Sink(error)),
         }
+    }
+
+    /// How long a transaction may take; its records time out at half of that.
+    #[must_use]
+    pub fn transaction_timeout(&self) -> Duration {
+        self.producers.transaction_timeout()
     }
 
     /// Writes all of these records or none, in this order. The first is to be one to a topic without which nothing goes on.
