@@ -5,13 +5,17 @@ use expect_test::expect;
 use super::{create_topic, emit, insert, letter, register_with, values};
 use crate::harness::{Harness, Relay};
 
-/// A table of the user's own whose payload has a type that is sent in a binary form of its own.
+/// A table of the user's own.
 const PARCELS: &str = "
     create type public.size as (width integer, height integer);
     create table public.parcel (
         id uuid not null default gen_random_uuid(), schema_name text, schema_version text default '1',
-        key text, payload public.size);
+        key text, payload text);
     alter publication outbox add table public.parcel";
+
+/// Its payload's type becomes one with a binary format of its own. At a start that is an error.
+const SIZES: &str =
+    "alter table public.parcel drop column payload; alter table public.parcel add column payload public.size";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_26_each_bad_row_is_a_dead_letter_with_its_code_and_harms_no_other() {
@@ -25,6 +29,7 @@ async fn case_26_each_bad_row_is_a_dead_letter_with_its_code_and_harms_no_other(
     let tables = "[[outbox]]\ntable = 'outbox.event'\n[[outbox]]\ntable = 'public.parcel'\n";
     let mut relay = Relay::start(&harness, &format!("create_topics = false\n{tables}"));
     relay.ready().await;
+    harness.execute(SIZES).await;
 
     let missing = format!("'{}'", harness.topic("missing"));
     let traced = ("headers", r#"'{"traceparent": "00-1"}'"#);
