@@ -1,6 +1,9 @@
 -- Keys that neither writers nor other roles can read, and what is authenticated with them: messages of outbox.emit_message, and the
 -- positions that the relay stores in Kafka.
 --
+-- Keep old keys: a message that the relay has not read yet is published only while the key that signed it is here. Delete a leaked key
+-- once every slot is past the last message that it signed (confirmed_flush_lsn in pg_replication_slots).
+--
 -- pg_logical_emit_message can be executed by every role. Without a proof, whoever can connect could have anything published under
 -- any schema, id, key and topic. A function's text can be read by everyone too, so the keys are rows of a table.
 
@@ -14,8 +17,9 @@ create table if not exists outbox.secret (
     valid_from timestamptz not null
 );
 
--- Adds a key. The relay reads the keys when it connects, and again at most a minute after the commit of a message that none of them
--- fits; so a new key waits longer than that before it signs anything.
+-- Adds a key. The relay reads the keys when it connects, and again when none of them fits a message that was committed since. A new
+-- key waits before it signs anything all the same, as its use costs the relay a second at most; the first one is valid at once, also
+-- for transactions that began before it was added.
 create or replace function outbox.add_secret(purpose text, waits interval default '5 minutes') returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -29,7 +33,9 @@ begin
         outer_pad := set_byte(outer_pad, i, get_byte(outer_pad, i) # get_byte(key, i));
     end loop;
     insert into outbox.secret (purpose, inner_pad, outer_pad, valid_from)
-    values (add_secret.purpose, inner_pad, outer_pad, clock_timestamp() + waits);
+    values (add_secret.purpose, inner_pad, outer_pad,
+        case when exists (select from outbox.secret s where s.purpose = add_secret.purpose)
+             then clock_timestamp() + waits else '-infinity' end);
 end $$;
 
 -- Messages that were written before this migration bear no proof, and some may not have been relayed yet. Their end is in one row.
@@ -55,8 +61,12 @@ declare
     found outbox.unsigned_message;
 begin
     select u.* into found from outbox.unsigned_message u;
-    if found.accepted_before is not null or system is null then
+    if found.accepted_before is not null then
         return case when found.system_identifier = system then found.accepted_before else '0/0' end;
+    end if;
+    -- A slot that was made by hand, which no relay has noted yet.
+    if system is null then
+        return null;
     end if;
     if found.since is null then
         update outbox.unsigned_message u set system_identifier = system, since = clock_timestamp(), waits_for = array(
@@ -109,7 +119,8 @@ begin
     order by s.valid_from desc limit 1;
     if inner_pad is null then
         raise exception using errcode = '55000', message = 'outbox.secret has no key for messages that is valid now',
-            hint = 'As the schema''s owner: select outbox.add_secret(''message'', interval ''0'')';
+            hint = 'Repeat a transaction that began before the migration. If that does not help, as the schema''s owner: '
+                'select outbox.add_secret(''message'')';
     end if;
     content := pg_catalog.convert_to(pg_catalog.concat(
         '{"id":"', event_id,
@@ -134,6 +145,9 @@ end $$;
 
 -- The relay notes here that it has stored a position with a proof: from then on one without is somebody else's.
 alter table outbox.relay add column if not exists position_signed boolean not null default false;
+-- The last position noted that bears a proof. A relay of an earlier version notes in "position" alone: if that is past this one, such a
+-- relay wrote last, and its position needs no proof.
+alter table outbox.relay add column if not exists signed_position pg_lsn;
 
 revoke all on function outbox.add_secret, outbox.settle_unsigned_messages from public;
 
@@ -142,14 +156,17 @@ declare
     granted record;
 begin
     if not exists (select from outbox.secret where purpose = 'message') then
-        perform outbox.add_secret('message', interval '0');
+        perform outbox.add_secret('message');
     end if;
     if not exists (select from outbox.secret where purpose = 'position') then
-        perform outbox.add_secret('position', interval '0');
+        perform outbox.add_secret('position');
     end if;
-    -- Where no relay has had a slot yet, none has to bring messages from before.
+    -- Where there is no slot that a relay could read, none has to bring messages from before. One may have been made by hand.
     insert into outbox.unsigned_message (accepted_before, system_identifier)
-    select case when not exists (select from outbox.relay) then '0/0'::pg_catalog.pg_lsn end, null
+    select case when not exists (select from outbox.relay)
+                 and not exists (select from pg_catalog.pg_replication_slots s
+                                 where s.plugin = 'pgoutput' and s.database = pg_catalog.current_database())
+                then '0/0'::pg_catalog.pg_lsn end, null
     where not exists (select from outbox.unsigned_message);
     -- Default privileges may have given the new tables to others.
     for granted in

@@ -45,12 +45,7 @@ pub struct MigrateArgs {
 /// [`migrations::MigrateError`] or a [`migrations::GrantError`].
 pub async fn run(args: &MigrateArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
     if args.print {
-        let roles = roles(args);
-        write!(out, "{}", migrations::sql())?;
-        let grants = migrations::grants_sql(&roles);
-        if !grants.is_empty() {
-            write!(out, "-- grants\n\n{grants}")?;
-        }
+        write!(out, "{}", migrations::sql(&roles(args)))?;
         return Ok(out.flush()?);
     }
     apply(args, database(args, path)?, out).await

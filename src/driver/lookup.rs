@@ -1,7 +1,7 @@
 //! Answers the core's requests, one at a time. An outage is no answer: the question is put again until there is one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -16,6 +16,9 @@ use crate::telemetry::Telemetry;
 
 /// How long a question waits before it is put again.
 const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(200), Duration::from_secs(5));
+/// How often the keys of messages are read at most: any role can write messages that none fits. One reading settles all of them that are
+/// in the log by then, so the rest of the stream waits no longer than this.
+const KEYS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a type that is not there is asked for.
 const TYPE_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -50,6 +53,8 @@ struct Sources {
     create_topics: bool,
     telemetry: Arc<Telemetry>,
     turned_away: Arc<AtomicBool>,
+    /// When the keys of messages may be read again.
+    keys_due: Mutex<Instant>,
 }
 
 impl Lookup {
@@ -62,7 +67,9 @@ impl Lookup {
     ) -> Self {
         let turned_away = Arc::<AtomicBool>::default();
         let registry = Registry::new(postgres, slot);
-        let sources = Sources { registry, topics, create_topics, telemetry, turned_away: Arc::clone(&turned_away) };
+        let keys_due = Mutex::new(Instant::now());
+        let sources =
+            Sources { registry, topics, create_topics, telemetry, turned_away: Arc::clone(&turned_away), keys_due };
         let (pending, question, rests_at) = (None, String::new(), None);
         Self { sources: Arc::new(sources), pending, question, turned_away, rests_at }
     }
@@ -166,8 +173,19 @@ impl Sources {
                 Ok(Answer::Topic(Arc::clone(name), topic))
             }
             Request::Type(oid) => Ok(Answer::Type(*oid, self.column_type(*oid).await?)),
-            Request::MessageKeys => Ok(Answer::MessageKeys(self.registry.message_keys().await?)),
+            Request::MessageKeys => {
+                tokio::time::sleep_until(self.keys_turn()).await;
+                Ok(Answer::MessageKeys(self.registry.message_keys().await?))
+            }
         }
+    }
+
+    /// When the keys are to be read, which puts off the next time.
+    fn keys_turn(&self) -> Instant {
+        let mut due = self.keys_due.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = (*due).max(Instant::now());
+        *due = turn + KEYS_INTERVAL;
+        turn
     }
 
     async fn column_type(&self, oid: u32) -> anyhow::Result<Option<ColumnType>> {

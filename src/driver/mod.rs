@@ -368,10 +368,13 @@ impl<S: Sink + Send> Driver<S> {
         if let Some(last) = self.sink.sealing(Urgency::Now) {
             self.sink.seal(self.core.checkpoint(last));
         }
+        // Where it is, what is stored from here on is signed too.
+        let is_signed = self.sink.is_stored_signed();
         let mut closed = self.sink.close(left).await;
         self.account.settle(&mut self.core, &mut closed.deliveries);
         let flush = self.core.flush().min(closed.stored.unwrap_or(LIMITLESS));
-        if self.link.is_up() && self.link.is_backfilled() && !self.slot_note.end(flush, closed.stored).await {
+        if self.link.is_up() && self.link.is_backfilled() && !self.slot_note.end(flush, closed.stored, is_signed).await
+        {
             // By another connection, then.
             let lost = self.link.give_way(self.core.received());
             tracing::debug!(?lost, "the end could not be noted by the lease");

@@ -124,9 +124,9 @@ impl SlotNote {
     }
 
     /// Writes the last note: the slot will stand at `flush` and not past it. Whether that is noted now.
-    pub(super) async fn end(&mut self, flush: Lsn, stored: Option<Lsn>) -> bool {
+    pub(super) async fn end(&mut self, flush: Lsn, stored: Option<Lsn>, is_signed: bool) -> bool {
         let Some(lease) = self.lease.clone() else { return true };
-        let reached = Reached { flush: flush.max(self.start), received: flush, event: flush, stored, is_signed: false };
+        let reached = Reached { flush: flush.max(self.start), received: flush, event: flush, stored, is_signed };
         if self.writing.is_some() && tokio::time::timeout(END_TIMEOUT, self.written()).await.is_err() {
             return false;
         }

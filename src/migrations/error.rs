@@ -1,6 +1,6 @@
 //! Why migrations were not applied.
 
-use crate::postgres::Error;
+use crate::postgres::{Error, sqlstate};
 
 /// Nothing was applied.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,18 @@ pub enum MigrateError {
         /// Its number.
         version: i64,
     },
+    /// A long transaction uses a table that is to be changed.
+    #[error(
+        "the migrations could not lock a table of schema outbox for a minute, and nothing was applied; another transaction is \
+         using it{}: wait for it or end it with pg_terminate_backend, then run this again",
+        .user.as_ref().map(|user| format!(" ({user})")).unwrap_or_default()
+    )]
+    Busy {
+        /// The oldest transaction that uses one.
+        user: Option<Box<str>>,
+        /// What Postgres says.
+        source: Error,
+    },
     /// Another session holds the migrations' lock.
     #[error(
         "another session has held the migrations' lock for a minute{}: wait for it, or end it with pg_terminate_backend",
@@ -50,4 +62,20 @@ pub enum MigrateError {
         /// What Postgres says.
         source: Error,
     },
+}
+
+impl MigrateError {
+    /// Whether a table's lock was not to be had.
+    pub(super) fn is_busy(&self) -> bool {
+        let codes = [sqlstate::LOCK_NOT_AVAILABLE, sqlstate::DEADLOCK_DETECTED];
+        matches!(self, Self::Failed { source, .. } if source.sqlstate().is_some_and(|code| codes.contains(&code)))
+    }
+
+    /// The same where that stays so, with who has it.
+    pub(super) fn busy(self, user: Option<Box<str>>) -> Self {
+        match self {
+            Self::Failed { source, .. } => Self::Busy { user, source },
+            other => other,
+        }
+    }
 }

@@ -59,6 +59,15 @@ end $do$";
 /// How long another process may hold the migrations' lock. Who holds it after that is named.
 const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a migration waits for any one lock, in SQL: whoever writes events waits behind it.
+const LOCK_TIMEOUT: &str = "set local lock_timeout = '2s'";
+
+/// For how long all is tried again where a lock was not to be had.
+const BUSY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long those who write events have between two tries.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+
 /// A migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Migration {
@@ -105,6 +114,22 @@ pub fn all() -> impl ExactSizeIterator<Item = Migration> {
 /// # Errors
 /// A migration fails, was changed after it was applied, or is of a newer walpost. Nothing was applied.
 pub fn migrate(connection: &mut Connection) -> Result<Vec<Applied>, MigrateError> {
+    let since = Instant::now();
+    loop {
+        let outcome = attempt(connection);
+        let is_busy = outcome.as_ref().is_err_and(MigrateError::is_busy);
+        if !is_busy {
+            return outcome;
+        }
+        if since.elapsed() >= BUSY_PATIENCE {
+            let user = table_user(connection).ok().flatten();
+            return outcome.map_err(|error| error.busy(user));
+        }
+        std::thread::sleep(BUSY_PAUSE);
+    }
+}
+
+fn attempt(connection: &mut Connection) -> Result<Vec<Applied>, MigrateError> {
     // What others have committed while the lock was waited for must be seen; the session's default may be another level.
     connection.simple_query("begin isolation level read committed")?;
     let applied = lock(connection).and_then(|()| apply(connection));
@@ -153,9 +178,8 @@ fn run(connection: &mut Connection, migration: Migration) -> Result<Applied, Mig
 fn lock(connection: &mut Connection) -> Result<(), MigrateError> {
     let key = lock_key(connection)?;
     let limit = LOCK_PATIENCE.as_millis();
-    let take = format!(
-        "set local lock_timeout = {limit}; select pg_catalog.pg_advisory_xact_lock({key}); set local lock_timeout to default"
-    );
+    let take =
+        format!("set local lock_timeout = {limit}; select pg_catalog.pg_advisory_xact_lock({key}); {LOCK_TIMEOUT}");
     match connection.simple_query(&take) {
         Err(error) if error.sqlstate() == Some(sqlstate::LOCK_NOT_AVAILABLE) => {
             Err(MigrateError::Locked { holder: None, source: error })
@@ -186,6 +210,19 @@ fn holder(connection: &mut Connection, key: i64) -> Result<Option<String>, Error
     Ok(rows.first().and_then(|row| row.text(0)).map(str::to_owned))
 }
 
+/// Of the sessions that use a table of schema outbox, the one whose transaction is the oldest.
+fn table_user(connection: &mut Connection) -> Result<Option<Box<str>>, Error> {
+    let sql = "select format('process %s, role %s, application %s, in a transaction since %s', a.pid, a.usename, \
+         a.application_name, a.xact_start) \
+         from pg_catalog.pg_stat_activity a where a.pid <> pg_catalog.pg_backend_pid() and exists ( \
+             select from pg_catalog.pg_locks l join pg_catalog.pg_class c on c.oid = l.relation \
+             where l.pid = a.pid and l.granted and l.database = a.datid and a.datname = pg_catalog.current_database() \
+               and c.relnamespace = pg_catalog.to_regnamespace('outbox')) \
+         order by a.xact_start limit 1";
+    let rows = connection.simple_query(sql)?;
+    Ok(rows.first().and_then(|row| row.text(0)).map(Into::into))
+}
+
 /// The key of sqlx's lock: a number of its own times the CRC-32 of the database's name.
 fn lock_key(connection: &mut Connection) -> Result<i64, Error> {
     let rows = connection.simple_query("select pg_catalog.current_database()")?;
@@ -199,14 +236,24 @@ fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }
 
-/// All SQL in order, for those who apply it with a tool of their own.
+/// All SQL in order and the grants, for those who apply it with a tool of their own. One transaction: applied a second time it makes
+/// functions of earlier migrations again, which nobody may see before the later ones have replaced them.
 #[must_use]
-pub fn sql() -> String {
-    let mut sql = format!("-- Should this be applied a second time.\n{REMADE}\n");
+pub fn sql(roles: &Roles) -> String {
+    let mut sql = format!(
+        "-- One transaction, all or nothing; keep it one. With psql: psql -X -v ON_ERROR_STOP=1 -f FILE\n\
+         -- If it ends with a lock timeout, a long transaction is using a table of schema outbox: apply it again later.\n\
+         begin isolation level read committed;\n{LOCK_TIMEOUT};\n\n\
+         -- Should this be applied a second time.\n{REMADE}\n"
+    );
     for Migration { version, description, sql: text } in all() {
         sql.push_str(&format!("-- walpost migration {version}: {description}\n\n{text}\n"));
     }
-    sql
+    let grants = grants_sql(roles);
+    if !grants.is_empty() {
+        sql.push_str(&format!("-- grants\n\n{grants}\n"));
+    }
+    sql + "commit;\n"
 }
 
 #[cfg(test)]

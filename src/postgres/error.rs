@@ -34,6 +34,8 @@ pub mod sqlstate {
     pub const TOO_MANY_CONNECTIONS: &str = "53300";
     /// `lock_not_available`.
     pub const LOCK_NOT_AVAILABLE: &str = "55P03";
+    /// `deadlock_detected`.
+    pub const DEADLOCK_DETECTED: &str = "40P01";
     /// `query_canceled`: among others by `statement_timeout`.
     pub const QUERY_CANCELED: &str = "57014";
     /// `admin_shutdown`: the session was ended by `pg_terminate_backend` or a fast shutdown.

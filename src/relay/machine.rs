@@ -327,7 +327,7 @@ impl Core {
                     Some(Some(layout)) => Some((layout.table.as_str(), event::from_row(&row, layout))),
                 },
                 Message::Logical { prefix, content, lsn, .. } if prefix == MESSAGE_PREFIX.as_bytes() => {
-                    match self.message_keys.author(content, lsn, committed_at) {
+                    match self.message_keys.author(content, lsn, transaction.commit, committed_at) {
                         Author::Emit => Some(("logical message", event::from_message(content))),
                         // No event: any role can write one, and must not fill the dead-letter topic either.
                         Author::Unknown => {

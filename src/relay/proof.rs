@@ -17,9 +17,9 @@ const AFTER: &[u8] = b"\"}";
 const DIGEST: usize = 32;
 /// Bytes of a block of SHA-256.
 const BLOCK: usize = 64;
-/// A new key signs nothing for longer than this (`outbox.add_secret`): a message that was committed so soon after the keys were read is
-/// signed by one of them. In microseconds.
-const KEYS_HOLD_MICROS: i64 = 60_000_000;
+/// While it is not settled where messages without a proof end, it is asked again for one that was committed this long after the last
+/// time. In microseconds.
+const SETTLING_MICROS: i64 = 60_000_000;
 
 /// A key of HMAC-SHA256, as `outbox.secret` has it: xored with each of the two pads.
 #[derive(Clone, PartialEq, Eq)]
@@ -108,7 +108,7 @@ pub fn verify(keys: &[MacKey], context: &[u8], object: &[u8]) -> Option<bool> {
 /// What logical messages are checked with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageKeys {
-    /// Every key that was valid when they were read.
+    /// Every key that there was when they were read.
     pub keys: Vec<MacKey>,
     /// Messages from before this LSN need no proof; `None` if that is not known yet, and none does.
     pub unsigned_before: Option<Lsn>,
@@ -130,15 +130,21 @@ pub(super) enum Author {
 }
 
 impl MessageKeys {
-    /// Who wrote the message that stands at this LSN and was committed at this time.
-    pub(super) fn author(&self, content: &[u8], lsn: Lsn, committed_at: Timestamp) -> Author {
-        let is_old = lsn >= self.read_lsn && committed_at.0 > self.read_at.0.saturating_add(KEYS_HOLD_MICROS);
-        let by_old_keys = if is_old { Author::KeysAreOld } else { Author::Unknown };
+    /// Who wrote the message that stands at `lsn`, in the transaction whose commit stands at `commit`.
+    ///
+    /// The key that signed it was committed before that commit, or with it. So keys that were read later decide for good, and one
+    /// reading settles every forgery that is in the log by then.
+    pub(super) fn author(&self, content: &[u8], lsn: Lsn, commit: Lsn, committed_at: Timestamp) -> Author {
+        let is_newer = commit >= self.read_lsn;
         match (Signed::cut(content), self.unsigned_before) {
             (Some(signed), _) if self.keys.iter().any(|key| key.has_signed(None, &signed)) => Author::Emit,
+            (Some(_), _) if is_newer => Author::KeysAreOld,
             (None, Some(before)) if lsn < before => Author::Emit,
-            (None, None) if !is_old => Author::Emit,
-            _ => by_old_keys,
+            (None, None) if is_newer && committed_at.0 > self.read_at.0.saturating_add(SETTLING_MICROS) => {
+                Author::KeysAreOld
+            }
+            (None, None) => Author::Emit,
+            (Some(_), _) | (None, Some(_)) => Author::Unknown,
         }
     }
 }
@@ -175,7 +181,7 @@ mod tests {
             read_at: Timestamp(0),
             read_lsn: Lsn(1_000),
         };
-        let author = |content: &[u8], lsn| keys.author(content, Lsn(lsn), Timestamp(0));
+        let author = |content: &[u8], lsn| keys.author(content, Lsn(lsn), Lsn(lsn + 10), Timestamp(0));
         for known in [1, 2] {
             assert_eq!(author(&message(&key(known), "{\"id\":\"1\""), 500), Author::Emit);
         }
@@ -192,19 +198,26 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_read_again_only_for_what_a_newer_key_can_have_signed() {
+    fn case_40_keys_are_read_again_for_what_a_newer_key_can_have_signed_whatever_the_clock_says() {
         let mut keys = MessageKeys { keys: vec![key(1)], read_lsn: Lsn(1_000), ..MessageKeys::default() };
         let other = message(&key(2), "{");
-        let late = Timestamp(KEYS_HOLD_MICROS + 1);
-        assert_eq!(keys.author(&other, Lsn(1_000), Timestamp(KEYS_HOLD_MICROS)), Author::Unknown);
-        assert_eq!(keys.author(&other, Lsn(999), late), Author::Unknown, "whatever the clock said");
-        assert_eq!(keys.author(&other, Lsn(1_000), late), Author::KeysAreOld);
-        assert_eq!(keys.author(&message(&key(1), "{"), Lsn(1_000), late), Author::Emit);
+        let author = |keys: &MessageKeys, content: &[u8], commit, at| keys.author(content, Lsn(500), Lsn(commit), at);
+        let (early, late) = (Timestamp(0), Timestamp(SETTLING_MICROS + 1));
+        for at in [early, late] {
+            assert_eq!(author(&keys, &other, 1_000, at), Author::KeysAreOld, "the key came with the same commit");
+            assert_eq!(author(&keys, &other, 999, at), Author::Unknown);
+            assert_eq!(author(&keys, &message(&key(1), "{"), 1_000, at), Author::Emit);
+        }
         // While it is not settled where messages without a proof end.
-        assert_eq!(keys.author(b"{}", Lsn(1_000), Timestamp(0)), Author::Emit);
-        assert_eq!(keys.author(b"{}", Lsn(1_000), late), Author::KeysAreOld);
+        assert_eq!(author(&keys, b"{}", 1_000, early), Author::Emit);
+        assert_eq!(author(&keys, b"{}", 999, late), Author::Emit);
+        assert_eq!(author(&keys, b"{}", 1_000, late), Author::KeysAreOld);
+        // Once it is, no key makes one an event.
         keys.unsigned_before = Some(Lsn(0));
-        assert_eq!(keys.author(b"{}", Lsn(999), Timestamp(0)), Author::Unknown);
+        assert_eq!(author(&keys, b"{}", 1_000, late), Author::Unknown);
+        // One reading settles all that is in the log.
+        keys.read_lsn = Lsn(2_000);
+        assert!((1_000..2_000).all(|commit| author(&keys, &other, commit, late) == Author::Unknown));
     }
 
     #[test]

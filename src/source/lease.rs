@@ -47,7 +47,9 @@ pub struct Lease {
     stood_by: AtomicBool,
     /// It was taken, and nobody has looked yet where another relay may have left the slot.
     is_new: AtomicBool,
-    heartbeat: Arc<Heartbeat>,
+    /// That of the present holder, or the last. Each has its own: the thread of one before may fail late. Apart from the seat, whose lock
+    /// is held while Postgres is asked.
+    heartbeat: Mutex<Arc<Heartbeat>>,
 }
 
 /// Whether somebody else may have had the slot in between.
@@ -96,7 +98,7 @@ impl Lease {
             seat: Mutex::new(Seat::Vacant),
             stood_by: AtomicBool::new(false),
             is_new: AtomicBool::new(false),
-            heartbeat: Arc::default(),
+            heartbeat: Mutex::default(),
         }
     }
 
@@ -104,7 +106,7 @@ impl Lease {
     /// never taken, as there is nothing to publish then, or no need of a lease.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        self.heartbeat.is_younger(VALIDITY)
+        self.heartbeat().is_younger(VALIDITY)
     }
 
     /// Takes the lease if nobody has it, and does nothing if it is held already. Blocking.
@@ -138,8 +140,10 @@ impl Lease {
         ))?;
         self.stood_by.store(false, Ordering::Relaxed);
         self.is_new.store(true, Ordering::Relaxed);
-        self.heartbeat.start(asked);
-        *seat = Seat::Held(Holder::spawn(session, self.slot.clone(), Arc::clone(&self.heartbeat))?);
+        let heartbeat = Arc::<Heartbeat>::default();
+        heartbeat.start(asked);
+        *seat = Seat::Held(Holder::spawn(session, self.slot.clone(), Arc::clone(&heartbeat))?);
+        *self.heartbeat() = heartbeat;
         Ok(Tenure::New)
     }
 
@@ -188,8 +192,13 @@ impl Lease {
 
     /// Gives the lease back, at once.
     pub fn release(&self) {
-        self.heartbeat.stop();
+        self.heartbeat().stop();
         *self.seat() = Seat::Vacant;
+    }
+
+    fn heartbeat(&self) -> MutexGuard<'_, Arc<Heartbeat>> {
+        // It is replaced as a whole.
+        self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seat(&self) -> MutexGuard<'_, Seat> {

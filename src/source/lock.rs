@@ -7,13 +7,16 @@
 
 use super::error::SourceError;
 use super::slot::first;
-use crate::postgres::Connection;
+use crate::postgres::{Connection, sqlstate};
 
 /// The key of versions before 0.2, which a relay of one holds or asks for beside this one during a rolling update.
 const OLD_KEY: &str = "hashtext('walpost'), hashtext($1)";
 
 /// A random key, in SQL.
 const NEW_KEY: &str = "('x' || left(replace(gen_random_uuid()::text, '-', ''), 16))::bit(64)::bigint";
+
+/// What is set in the transaction that has the row's lock, so that a relay that hangs in it holds up no other.
+const LIMITS: &str = "set local lock_timeout = '2s'; set local idle_in_transaction_session_timeout = '5s'";
 
 /// A session that holds one of the lease's keys.
 struct Holder {
@@ -37,14 +40,20 @@ pub(super) fn lock(session: &mut Connection, slot: &str) -> Result<Option<Option
         &format!("insert into outbox.lease (slot, lock_key) values ($1, {NEW_KEY}) on conflict do nothing"),
         &[Some(slot)],
     )?;
-    session.simple_query("begin isolation level read committed read write")?;
-    let taken = lock_row(session, slot);
-    match &taken {
-        Ok(_) => session.simple_query("commit")?,
+    session.simple_query(&format!("begin isolation level read committed read write; {LIMITS}"))?;
+    match lock_row(session, slot) {
+        Ok(taken) => {
+            session.simple_query("commit")?;
+            Ok(taken)
+        }
+        // Another has the row's lock, and tries.
+        Err(SourceError::Postgres(error)) if error.sqlstate() == Some(sqlstate::LOCK_NOT_AVAILABLE) => {
+            session.simple_query("rollback")?;
+            Ok(Some(None))
+        }
         // The first error is the one that counts, and the session is of no further use.
-        Err(_) => return taken,
-    };
-    taken
+        Err(error) => Err(error),
+    }
 }
 
 fn lock_row(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>, SourceError> {
@@ -72,23 +81,36 @@ fn lock_row(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>,
     if !first(&rows, question)?.is_true(0) {
         return Ok(Some(None));
     }
-    take_old_key(session, slot)?;
+    if let Some(pid) = take_old_key(session, slot)? {
+        session.query("select pg_advisory_unlock(lock_key) from outbox.lease where slot = $1", &[Some(slot)])?;
+        return Ok(Some(pid));
+    }
     Ok(None)
 }
 
 /// A sign of life, and another attempt at the old key if somebody else has it.
+///
+/// # Errors
+/// [`SourceError::SlotHeld`]: a relay of an earlier version has it, and streams.
 pub(super) fn beat(session: &mut Connection, slot: &str) -> Result<(), SourceError> {
-    take_old_key(session, slot)
+    match take_old_key(session, slot)? {
+        Some(pid) => Err(SourceError::SlotHeld { slot: slot.to_owned(), pid }),
+        None => Ok(()),
+    }
 }
 
-/// Takes the key of earlier versions if it is free, so that their relays stand by.
-fn take_old_key(session: &mut Connection, slot: &str) -> Result<(), SourceError> {
+/// Takes the key of earlier versions if it is free, so that their relays stand by; the process of such a relay if that has it.
+fn take_old_key(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>, SourceError> {
     let sql = format!(
-        "select case when not exists (select from pg_locks where locktype = 'advisory' and objsubid = 2 and pid = pg_backend_pid()) \
-         then pg_try_advisory_lock({OLD_KEY}) end"
+        "select case when exists (select from pg_locks where locktype = 'advisory' and objsubid = 2 and pid = pg_backend_pid()) \
+         then true else pg_try_advisory_lock({OLD_KEY}) end"
     );
-    session.query(&sql, &[Some(slot)])?;
-    Ok(())
+    if first(&session.query(&sql, &[Some(slot)])?, "whether the lease is free")?.is_true(0) {
+        return Ok(None);
+    }
+    let mut found = holders(session, slot)?;
+    found.retain(|holder| !holder.is_present_key);
+    Ok(relay_among(&found))
 }
 
 /// The process of a relay, if there is one.

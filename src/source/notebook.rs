@@ -57,6 +57,7 @@ impl Notebook {
         let rows = session.query(
             "update outbox.relay set updated_at = now(), \
              position_signed = position_signed or $8::boolean, \
+             signed_position = case when $8::boolean and $3 <> '0/0' then $3::text::pg_lsn else signed_position end, \
              position = case when $3 = '0/0' then position else $3::text::pg_lsn end, \
              confirm_limit = greatest($2::text::pg_lsn, least($4::text::pg_lsn, pg_current_wal_insert_lsn())), \
              published_lsn = coalesce($5::text::pg_lsn, published_lsn), \

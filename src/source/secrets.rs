@@ -14,7 +14,7 @@ pub struct Secrets {
     pub messages: MessageKeys,
     /// Of positions in Kafka, the newest first.
     pub positions: Vec<MacKey>,
-    /// The relay has signed positions with them before.
+    /// The relay has signed positions with them before, and none of an earlier version has noted one since.
     pub position_signed: bool,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn read(control: &mut Connection, server: &Server, slot: &str) -> Res
     answers.secrets()
 }
 
-/// Reads the keys of messages again.
+/// Reads the keys of messages again. What is committed before the call is signed by one of them, or by nobody.
 ///
 /// # Errors
 /// [`SourceError`].
@@ -53,7 +53,8 @@ fn ask(connection: &mut Connection, slot: &str) -> Result<Answers, Error> {
     let moment = connection.write(
         "select outbox.settle_unsigned_messages($1)::text, pg_current_wal_insert_lsn()::text, \
          (extract(epoch from clock_timestamp()) * 1000000)::bigint::text, \
-         exists (select from outbox.relay where slot = $1 and position_signed)",
+         exists (select from outbox.relay where slot = $1 and position_signed \
+                 and (position > signed_position) is not true)",
         &[Some(slot)],
     )?;
     let keys = connection.simple_query(

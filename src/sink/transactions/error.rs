@@ -36,7 +36,7 @@ pub enum TransactionsError {
     },
     /// A position under the relay's key that it has not written.
     #[error(
-        "the last record of topic {POSITIONS_TOPIC} under the key {key} has no valid proof: it was not written by a relay of this database, or by one of an earlier version after this one had run; restrict who may write to the topic, compare what was published with the outbox table, then run `walpost slot adopt --forget-position`: the relay begins where the slot stands"
+        "the last record of topic {POSITIONS_TOPIC} under the key {key} has no valid proof: it was not written by a relay of this database, or by one of an earlier version that ended before it could note it in outbox.relay; restrict who may write to the topic, compare what was published with the outbox table, then run `walpost slot adopt --forget-position`: the relay begins where the slot stands"
     )]
     Forged {
         /// The key.

@@ -7,7 +7,7 @@ use crate::relay::proof::MacKey;
 pub struct PositionKeys {
     /// The keys, the one to sign with first.
     pub keys: Vec<MacKey>,
-    /// The relay has signed its positions before: one without a proof is not its own.
+    /// The relay has signed its positions before, and none of an earlier version has stored one since: one without a proof is not its own.
     pub must_be_signed: bool,
 }
 

@@ -58,12 +58,12 @@ async fn case_39_a_position_that_the_relay_has_not_written_is_refused_and_named(
     write(&harness, None, 2).await;
     refused(&harness, "has a null value under the key").await;
 
-    // Of an earlier version, before any was signed.
+    // Of an earlier version, which notes its position and knows nothing of proofs.
     let mut relay = ready(&harness).await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     walpost_with(&exact(&harness, ""), "slot adopt --forget-position");
-    harness.execute("update outbox.relay set position_signed = false").await;
     let end = harness.query_text("select pg_current_wal_flush_lsn()::text").await.expect("an LSN");
+    harness.execute(&format!("update outbox.relay set position = '{end}' where slot = '{slot}'")).await;
     write(&harness, Some(&unsigned(&end)), 1).await;
     // The event at that position does not exist, which is found out only past the proof.
     let mut relay = Relay::start_with(&exact(&harness, ""));

@@ -27,6 +27,8 @@ async fn case_40_a_message_that_emit_message_did_not_write_is_not_published() {
     for content in [unsigned("unsigned"), signed, "no JSON".to_owned()] {
         session.batch_execute(&write(&content)).await.expect("every role may execute it");
     }
+    // A key that the relay has not read, and that is used at once.
+    harness.execute("select outbox.add_secret('message', interval '0')").await;
     harness.execute("select outbox.emit_message('order.placed', 'k', '\"genuine\"')").await;
     let topic = harness.topic("order.placed");
     let values = |records: &[crate::harness::Received]| {

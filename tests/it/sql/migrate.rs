@@ -73,12 +73,72 @@ async fn the_printed_sql_can_be_applied_by_hand_twice_and_migrated_over() -> any
     let printed = String::from_utf8(printed)?;
     run(&mut connection, &printed).await?;
     run(&mut connection, &printed).await?;
+    // The second time makes emit_message of 0003 again, which signs nothing: nobody gets to see it, also if 0013 fails.
+    run(&mut connection, "alter table outbox.secret rename purpose to purpose_").await?;
+    run(&mut connection, &printed).await.expect_err("0013 looks for a key of each purpose");
+    run(&mut connection, "rollback; alter table outbox.secret rename purpose_ to purpose").await?;
+    let signs = "select prosrc like '%\"proof\"%' from pg_proc \
+                 where oid = 'outbox.emit_message(text, text, json, text, jsonb, text)'::regprocedure";
+    assert_eq!(text(&mut connection, signs).await?.as_deref(), Some("true"));
     assert_eq!(database.migrate().await?.len(), all());
     let allowed = "select has_function_privilege('walpost_sql_printed_writer', \
                    'outbox.emit(text, text, json, text, jsonb, text)', 'execute')";
     assert_eq!(text(&mut connection, allowed).await?.as_deref(), Some("true"));
     // The role is the server's: nothing may hold on to it.
     run(&mut connection, "drop owned by walpost_sql_printed_writer; drop role walpost_sql_printed_writer").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_migration_that_waits_for_a_long_transaction_lets_others_write_and_is_applied_after_it() -> anyhow::Result<()>
+{
+    let database = Arc::new(Database::empty().await?);
+    let (mut long, mut writer) = (database.connect().await?, database.connect().await?);
+    of_sqlx().run_to(12, &mut writer).await?;
+    run(&mut writer, "select outbox.register_schema_version('order.placed', '1', 'orders')").await?;
+    // A day without a partition of its own: 0014 changes the default partition.
+    let insert =
+        "insert into outbox.event (schema_name, schema_version, created_at) values ('order.placed', '1', '2020-01-01')";
+    run(&mut long, &format!("begin; {insert}")).await?;
+    let migrating = tokio::spawn({
+        let database = Arc::clone(&database);
+        async move { database.migrate().await }
+    });
+    let waits =
+        "select exists (select from pg_locks where relation = 'outbox.event_default'::regclass and not granted)";
+    while text(&mut writer, waits).await?.as_deref() != Some("true") {
+        assert!(!migrating.is_finished(), "it waits for the long transaction");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    // Behind the one that waits, until that gives up.
+    run(&mut writer, insert).await?;
+    assert!(!migrating.is_finished());
+    run(&mut long, "commit").await?;
+    assert_eq!(migrating.await??.len(), 2);
+
+    // One that began before the migration can still write a message.
+    run(&mut long, "begin").await?;
+    run(&mut writer, "truncate outbox.secret; select outbox.add_secret('message')").await?;
+    run(&mut long, "select outbox.emit_message('order.placed', 'k', '1'::json); commit").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn case_40_messages_of_before_count_where_there_is_a_slot_and_no_relay_has_noted_it() -> anyhow::Result<()> {
+    let bound = "select coalesce(accepted_before::text, 'not settled') || ' ' \
+                 || coalesce(outbox.settle_unsigned_messages('no relay')::text, 'not settled') from outbox.unsigned_message";
+    for (slot, expected) in [(None, "0/0 0/0"), (Some(unique("by_hand")), "not settled not settled")] {
+        let database = Database::empty().await?;
+        let mut connection = database.connect().await?;
+        if let Some(slot) = &slot {
+            run(&mut connection, &format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput')")).await?;
+        }
+        database.migrate().await?;
+        assert_eq!(text(&mut connection, bound).await?.as_deref(), Some(expected));
+        if let Some(slot) = &slot {
+            run(&mut connection, &format!("select pg_drop_replication_slot('{slot}')")).await?;
+        }
+    }
     Ok(())
 }
 
