@@ -52,7 +52,11 @@ impl TransactionalSink {
             opened => opened.map_err(|error| not_taken(error.to_string()))?,
         };
         match writer.write(vec![null]).await.map_err(|error| not_taken(error.to_string()))? {
-            Batch::Committed => Ok(()),
+            Batch::Committed => {
+                // A commit is answered before its markers are written, and the next start reads what is visible.
+                maker.read(&mut maker.reader()?, Extent::Everything, None, &stopped).await?;
+                Ok(())
+            }
             Batch::Aborted { reason, .. } => Err(not_taken(reason)),
         }
     }
