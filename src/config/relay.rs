@@ -54,7 +54,7 @@ const REWIND_BYTES: RangeInclusive<u64> = 16 << 20..=1 << 50;
 pub struct RelayConfig {
     /// `relay.name`, `WALPOST_RELAY__NAME`: the relay's name, header `outbox-relay`; 1 to 128 of a topic name's
     /// characters. It is part of the transactional id, the key of the position and the consumer groups, and says whose a dead letter is.
-    /// Default: the name of the database, see [`default_relay_name`].
+    /// Default: the name of the database; characters that a name does not allow become `-`, followed by a short hash.
     pub name: String,
     /// `relay.on_rejected`, `WALPOST_RELAY__ON_REJECTED`: what becomes of an event that can't be published as its contract
     /// says; `dead-letter-always` goes before a contract that says `halt`. Default `dead-letter`.

@@ -16,9 +16,9 @@
 //! | `$dynamicRef`, `$recursiveRef`, circles | as deep as the payload likes | refused by [`inspect`](super::inspect) |
 //! | `properties`, `items`, `prefixItems`, `additionalProperties` | one schema a member or item | the dearest |
 //! | `patternProperties`, `propertyNames`, `contains` | each at each member or item | a sum |
-//! | `pattern`, `patternProperties` | a finite automaton; at worst each byte meets each of its states | [`patterns`](super::patterns) |
-//! | `uniqueItems` | hashes, which nested arrays can make collide: quadratic | replaced by a sort ([`unique`](super::unique)) |
-//! | `format: regex` | quadratic in the number of named groups | refused above a length ([`patterns`](super::patterns)) |
+//! | `pattern`, `patternProperties` | a finite automaton; at worst each byte meets each of its states | `patterns.rs` |
+//! | `uniqueItems` | hashes, which nested arrays can make collide: quadratic | replaced by a sort (`unique.rs`) |
+//! | `format: regex` | quadratic in the number of named groups | refused above a length (`patterns.rs`) |
 //! | other formats, lengths | linear | by the byte |
 //! | `enum`, `const`, `required` | each entry | by the entry |
 //! | `multipleOf` | fractions of bounded length | a constant |
