@@ -141,6 +141,27 @@ pub(super) fn check(
         };
         known.contract = Some(contract);
     }
+    let destination = destination(catalogue, destinations, fate, event, known, now);
+    match destination {
+        Err(Stop::Wait) => return Err(Stop::Wait),
+        // Too large whatever it says, and parsing it would take many times its size in memory.
+        Ok(limit) if event.payload.as_ref().is_some_and(|payload| payload.len() > limit) => return Ok(limit),
+        Ok(_) | Err(Stop::Refused(..)) => {}
+    }
+    check_payload(checks, on_rejected, event, known)?;
+    destination
+}
+
+/// Looks up the topic, and gives the size in bytes that it takes.
+fn destination(
+    catalogue: &mut Catalogue,
+    destinations: &Destinations,
+    fate: Fate,
+    event: &Event<'_>,
+    known: &Known<'_>,
+    now: Instant,
+) -> Result<usize, Stop> {
+    let refused = |code, detail| Stop::Refused(Refusal { code, detail }, fate);
     let Some(topic) = known.topic(event) else {
         let detail = "neither the row nor its schema version names a topic".to_owned();
         return Err(refused(RefusalCode::NoTopic, detail));
@@ -154,13 +175,7 @@ pub(super) fn check(
     }
     let settings = || known.contract.as_ref().map(|contract| contract.schema_version.topic_settings.clone());
     let topic = catalogue.topic(topic, || settings().unwrap_or_default(), now)?;
-    let limit = topic.map_err(|refusal| Stop::Refused(refusal, fate))?.max_message_bytes;
-    // Too large whatever it says, and parsing it would take many times its size in memory.
-    if event.payload.as_ref().is_some_and(|payload| payload.len() > limit) {
-        return Ok(limit);
-    }
-    check_payload(checks, on_rejected, event, known)?;
-    Ok(limit)
+    topic.map(|topic| topic.max_message_bytes).map_err(|refusal| Stop::Refused(refusal, fate))
 }
 
 /// Checks the payload against the schema of its contract, where there is one.

@@ -81,6 +81,7 @@ async fn metrics_status_and_health_of_a_relay_that_works() {
         walpost_rewind_seconds gauge
         walpost_rewind_wal_bytes gauge
         walpost_skipped counter
+        walpost_unsendable_lsn_bytes gauge
         walpost_violations counter"#]]
     .assert_eq(&names.join("\n"));
     for line in ["walpost_events_total 4", "walpost_dead_letters_total{code=\"unknown_schema\"} 1"] {
