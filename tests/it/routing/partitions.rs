@@ -35,7 +35,10 @@ async fn case_07_partitions_are_attached_and_detached_while_the_relay_runs() {
         .execute(
             "create table public.late (payload json, gone int, created_at timestamptz not null, headers jsonb, \
                 key text, topic text, schema_version text not null, schema_name text not null, id uuid not null default gen_random_uuid()); \
-             alter table public.late drop column gone",
+             alter table public.late drop column gone; \
+             do $$ begin execute (select string_agg(format('alter table public.late add constraint %I %s', c.conname, \
+                pg_get_constraintdef(c.oid)), ';') from pg_constraint c \
+                where c.conrelid = 'outbox.event'::regclass and c.contype = 'c'); end $$",
         )
         .await;
     let insert = |table: &str, payload: i32, date: &str| {
