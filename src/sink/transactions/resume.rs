@@ -116,7 +116,9 @@ impl Started {
         if flush < self.start {
             return Err(PositionError::Gap { slot: self.slot.clone(), start: self.start, flush, key });
         }
-        if let Some(noted) = self.noted.filter(|noted| flush < *noted) {
+        // A start begins at the slot's position, so the first positions after it have an earlier LSN again, of later events.
+        let is_old = |noted: &Lsn| flush < *noted && stored.position.commit < *noted;
+        if let Some(noted) = self.noted.filter(is_old) {
             return Err(PositionError::Behind { slot: self.slot.clone(), flush, noted, key });
         }
         Ok(Checkpoint { flush, ..stored })
@@ -151,6 +153,8 @@ mod tests {
         assert_eq!(noted(100).resume(stored(100), None, "k"), Ok(stored(100)));
         let error = noted(101).resume(stored(100), None, "r/s").expect_err("an old one").to_string();
         assert!(error.contains("has 0/64 for this relay under the key r/s, before the 0/65"), "{error}");
+        let later = Checkpoint { position: Position { commit: Lsn(101), ordinal: 1 }, ..stored(100) };
+        assert_eq!(noted(101).resume(later, None, "k"), Ok(later), "of an event behind the noted LSN, after a restart");
     }
 
     #[test]
