@@ -21,7 +21,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
-use walpost::producer::{Event, sqlx::emit};
+use walpost_producer::{Event, sqlx::emit};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

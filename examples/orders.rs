@@ -15,7 +15,7 @@
 
 use serde::Serialize;
 use sqlx::PgPool;
-use walpost::producer::{Event, sqlx::emit};
+use walpost_producer::{Event, sqlx::emit};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

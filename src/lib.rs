@@ -26,8 +26,8 @@
 //! |---|---|
 //! | [`cli`] | the commands, a file or a folder each |
 //! | [`config`] | `walpost.toml` and the environment to typed values, all mistakes at once |
-//! | [`schema`] | a JSON Schema compiled once and asked about each payload; pure |
-//! | [`producer`] | what services use: `emit` for sqlx and tokio-postgres transactions |
+//! | [`walpost_producer`] | a crate of its own, for services: `emit` for sqlx and tokio-postgres transactions |
+//! | [`walpost_producer::schema`] | a JSON Schema compiled once and asked about each payload; pure |
 //! | [`migrations`] | schema `outbox`: tables, functions, publication, grants |
 //! | [`postgres`] | a small blocking Postgres client: TLS, SCRAM with channel binding, CopyBoth |
 //! | [`source`] | edge 1: the slot, the rows from before it, and the thread that owns the replication socket |
@@ -92,56 +92,30 @@
 //! A slot is had by whoever holds its [lease](source::Lease): an advisory lock in a session that beats every second. Others stand by.
 //! The lease's session is also the only way for a note, so a relay that has lost it confirms nothing that is not noted.
 //!
-//! # What is for services
+//! # What is public
 //!
-//! [`producer`], and [`schema`] behind it. Every other module is public for the binary, the tests and the benchmarks, and may change
-//! in any release.
+//! Services depend on [`walpost_producer`]. This crate is the command `walpost`; its modules are public for the binary, the tests and
+//! the benchmarks, and may change in any release.
 
-#[cfg(feature = "cli")]
 pub mod cli;
-#[cfg(feature = "cli")]
 pub mod config;
-#[cfg(feature = "check")]
-pub mod schema;
-#[cfg(any(feature = "sqlx", feature = "tokio-postgres"))]
-pub mod producer;
-#[cfg(feature = "cli")]
 pub mod migrations;
-#[cfg(feature = "cli")]
 pub mod postgres;
-#[cfg(feature = "cli")]
 pub mod source;
-#[cfg(feature = "cli")]
 pub mod relay;
-#[cfg(feature = "cli")]
 pub mod sink;
-#[cfg(feature = "cli")]
 pub mod contracts;
-#[cfg(feature = "cli")]
 pub mod dead_letters;
-#[cfg(feature = "cli")]
 pub mod doctor;
-#[cfg(feature = "cli")]
 pub mod driver;
-#[cfg(feature = "cli")]
 pub mod positions;
-#[cfg(feature = "cli")]
 pub mod replay;
-#[cfg(feature = "cli")]
 pub mod fault;
-#[cfg(feature = "cli")]
 pub mod telemetry;
-#[cfg(feature = "cli")]
 pub mod http;
-#[cfg(feature = "cli")]
 pub mod signals;
-#[cfg(feature = "cli")]
 pub mod terminal;
-#[cfg(feature = "cli")]
 pub mod sandbox;
-#[cfg(feature = "cli")]
 pub mod venue;
-#[cfg(feature = "cli")]
 pub mod demo;
-#[cfg(feature = "cli")]
 pub mod bench;

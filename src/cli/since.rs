@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::schema::moment::Moment;
+use walpost_producer::schema::moment::Moment;
 
 const UNITS: [(char, i64); 5] =
     [('s', 1_000), ('m', 60_000), ('h', 3_600_000), ('d', 86_400_000), ('w', 7 * 86_400_000)];

@@ -1,12 +1,12 @@
 //! How a definition differs from what is registered under its name and version.
 
 use serde_json::Value;
+use walpost_producer::schema::pointer::step;
 
 use super::compatibility::equal;
 use super::definition::Definition;
 use super::registered::Registered;
 use crate::relay::boundary::OnViolation;
-use crate::schema::pointer::step;
 
 /// Most differences that are told; the others are counted.
 const TOLD_MAX: usize = 12;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use walpost_producer::schema::SchemaFault;
+use walpost_producer::schema::inspect::inspect;
 
 use super::compatibility::{self, Breach, Compatibility, Version};
 use super::definition::{Definition, Status};
@@ -13,8 +15,6 @@ use super::registered::Registered;
 use super::version;
 use crate::relay::boundary::TopicSettings;
 use crate::relay::destination::Destinations;
-use crate::schema::SchemaFault;
-use crate::schema::inspect::inspect;
 
 /// How a topic is now.
 #[derive(Clone, Debug, PartialEq, Eq)]

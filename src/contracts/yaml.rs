@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde_json::{Map, Number, Value};
+use walpost_producer::schema::pointer::{DEPTH_MAX, step};
 
 use super::mistake::{Mistake, Place, Rule};
-use crate::schema::pointer::{DEPTH_MAX, step};
 
 /// Most values in a file, those that aliases repeat included.
 const VALUES_MAX: usize = 100_000;

@@ -5,11 +5,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
+use walpost_producer::schema::moment::Moment;
 
 use crate::relay::boundary::{OwnedRecord, RefusalCode};
 use crate::relay::data_schema;
 use crate::relay::encode::names;
-use crate::schema::moment::Moment;
 use crate::sink::Found;
 
 /// Where a dead letter stands in its topic: `<partition>/<offset>`.

@@ -6,6 +6,8 @@
 //! payload keeps to it. The record then says that version (`ce_dataschema`, or `schema-version`), as it is what consumers can rely on. A
 //! version without a schema takes anything, which says nothing about events that name another.
 
+use walpost_producer::schema::{Schema, SchemaFault};
+
 use crate::contracts::registered::Registered;
 use crate::contracts::topic_name::is_legal;
 use crate::contracts::topic_settings;
@@ -13,7 +15,6 @@ use crate::relay::boundary::{Format, OwnedRecord, Refusal, RefusalCode, TopicSet
 use crate::relay::data_schema;
 use crate::relay::destination::Destinations;
 use crate::relay::encode::names;
-use crate::schema::{Schema, SchemaFault};
 
 use super::letter::{Letter, Named, Style};
 

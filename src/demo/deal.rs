@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
+use walpost_producer::Event as Emitted;
+use walpost_producer::sqlx::{emit, emit_batch};
 
 use super::audit::{Event, Topic};
 use super::error::DealError;
 use super::random::Random;
 use super::stage::CUSTOMERS;
-use crate::producer::Event as Emitted;
-use crate::producer::sqlx::{emit, emit_batch};
 
 /// Orders in a basket.
 const BASKET: u32 = 3;

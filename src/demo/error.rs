@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use walpost_producer::sqlx::EmitError;
+
 use crate::config::ConfigErrors;
 use crate::fault::{Fault, exit};
-use crate::producer::sqlx::EmitError;
 use crate::venue::VenueError;
 
 /// Something is in the demo's way. A check that found something wrong is no error but a [`Report`](super::Report).

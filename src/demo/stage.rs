@@ -157,7 +157,7 @@ pub(super) fn relay_settings(stage: &Stage, servers: &Servers) -> BTreeMap<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::Schema;
+    use walpost_producer::schema::Schema;
 
     #[test]
     fn the_contract_has_every_schema_and_takes_what_the_service_writes() {

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use walpost_producer::schema::{COST, Schema, SchemaFault};
+
 use super::boundary::{Format, Position, SchemaVersion};
-use crate::schema::{COST, Schema, SchemaFault};
 
 /// What the payloads of a schema version are checked with.
 #[derive(Debug)]

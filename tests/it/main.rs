@@ -72,7 +72,6 @@
 //! 41. Half requests, slow clients and endless bodies at the HTTP server leave the relay its descriptors and its health its answer.
 //! 42. The official CloudEvents SDKs, kafkajs, sarama, Kafka's own client, confluent-kafka and kcat read every record of every preset.
 //! 45. A false Postgres gets no password that the URL does not allow, and no more time than `connect_timeout`, whatever the command.
-#![cfg(all(feature = "cli", feature = "tokio-postgres"))]
 
 mod bench;
 mod chaos;

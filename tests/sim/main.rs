@@ -3,7 +3,6 @@
 //! Every step of a run is drawn from its seed: batches of any size, acknowledgements in any order, a full queue, records
 //! that come back, refusals, lost connections, crashes of the relay. After every step the invariants of the design are
 //! checked. `WALPOST_SIM_SEEDS=N` runs the first N seeds, `WALPOST_SIM_SEED=S` runs just one.
-#![cfg(feature = "cli")]
 
 mod kafka;
 mod postgres;

@@ -1,8 +1,7 @@
 //! A schema with every reference replaced by what it refers to, and without what checks nothing.
 
 use serde_json::{Map, Value};
-
-use crate::schema::keywords::{Holds, holds, is_known_format};
+use walpost_producer::schema::keywords::{Holds, holds, is_known_format};
 
 /// Keywords that check nothing. `default` stays: it makes a required property one that a reader can do without.
 const ANNOTATIONS: [&str; 18] = [
@@ -26,7 +25,7 @@ const ANNOTATIONS: [&str; 18] = [
     "$ref",
 ];
 
-/// The schema for a comparison. It must be one without circles, as [`inspect`](crate::schema::inspect::inspect) sees to;
+/// The schema for a comparison. It must be one without circles, as [`inspect`](walpost_producer::schema::inspect::inspect) sees to;
 /// what a reference can't find allows everything.
 #[must_use]
 pub fn inline(schema: &Value) -> Value {

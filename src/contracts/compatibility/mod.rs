@@ -144,7 +144,7 @@ impl fmt::Display for Incompatibility {
 pub struct Version<'a> {
     /// The version.
     pub version: &'a str,
-    /// Its schema, one that [`Schema::compile`](crate::schema::Schema::compile) has taken.
+    /// Its schema, one that [`Schema::compile`](walpost_producer::schema::Schema::compile) has taken.
     pub schema: Option<&'a Value>,
 }
 

@@ -1,14 +1,14 @@
 //! Objects.
 
 use serde_json::{Map, Value, json};
+use walpost_producer::schema::Schema;
+use walpost_producer::schema::pointer::step;
 
 use super::Rule;
 use super::array::is_open;
 use super::compare::Comparison;
 use super::scalar::Limit;
 use super::writer::Writer;
-use crate::schema::Schema;
-use crate::schema::pointer::step;
 
 /// What a writer's schema says of one property.
 enum Promise<'a> {

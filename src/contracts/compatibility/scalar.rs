@@ -3,12 +3,12 @@
 use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
+use walpost_producer::schema::moment::Moment;
 
 use super::Rule;
 use super::compare::Comparison;
 use super::number::{equal, is_multiple, less};
 use super::writer::Writer;
-use crate::schema::moment::Moment;
 
 /// A keyword that narrows what a property may be.
 #[derive(Clone, Copy)]

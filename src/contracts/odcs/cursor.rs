@@ -1,10 +1,10 @@
 //! A value of a document with its place.
 
 use serde_json::Value;
+use walpost_producer::schema::pointer::step;
 
 use super::super::mistake::{Mistake, Rule};
 use super::super::yaml::Document;
-use crate::schema::pointer::step;
 
 /// A value of a document.
 #[derive(Clone, Debug)]

@@ -14,12 +14,13 @@ mod terms;
 use std::path::Path;
 use std::sync::Arc;
 
+use walpost_producer::schema::{Schema, inspect};
+
 use super::definition::{Definition, JsonSchema, Status};
 use super::mistake::{Mistake, Rule};
 use super::topic_name;
 use super::yaml::Document;
 use crate::relay::boundary::Format;
-use crate::schema::{Schema, inspect};
 use cursor::Cursor;
 use custom::Custom;
 use property::Made;

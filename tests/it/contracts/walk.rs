@@ -7,7 +7,7 @@ use std::process::Command;
 use walpost::contracts::compatibility;
 use walpost::contracts::mistake::Rule;
 use walpost::sandbox::KafkaOptions;
-use walpost::schema::Schema;
+use walpost_producer::schema::Schema;
 
 use crate::harness::{Harness, Relay, walpost};
 

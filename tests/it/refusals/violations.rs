@@ -1,7 +1,7 @@
 //! Payloads that break their contract: set aside, stopped before, or published with a note, as the contract says.
 
 use expect_test::expect;
-use walpost::producer::{Contract, ContractError};
+use walpost_producer::{Contract, ContractError};
 
 use super::{create_topic, emit, insert, letter, values};
 use crate::harness::{Harness, Relay};

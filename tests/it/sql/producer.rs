@@ -1,8 +1,8 @@
-//! `walpost::producer` through both clients.
+//! `walpost-producer` through both clients.
 
 use serde_json::value::RawValue;
 use sqlx::Connection;
-use walpost::producer::{EmitError, Event, sqlx as with_sqlx, tokio_postgres as with_tokio};
+use walpost_producer::{EmitError, Event, sqlx as with_sqlx, tokio_postgres as with_tokio};
 
 use super::database::{Database, changes, run, slot, text};
 

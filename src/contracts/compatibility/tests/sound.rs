@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use walpost_producer::schema::Schema;
 
 use super::super::{breaches, inline};
-use crate::schema::Schema;
 
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![

@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use walpost_producer::schema::Schema;
 
 use super::parse;
-use crate::schema::Schema;
 
 fn option<T: std::fmt::Debug + Clone + Into<Value> + 'static>(
     key: &'static str,

@@ -2,17 +2,17 @@
 
 use serde::Serialize;
 
-use super::event::Event;
+use crate::event::Event;
 use crate::schema::{Schema, SchemaFault, Violation};
 
 /// One version of a contract, with its schema compiled once. It makes events that keep to it.
 ///
 /// The schema's text is the contract's own JSON Schema file, or what is registered: `walpost contract show NAME --json` has it
 /// under `schema`. An event that is made here passes the relay's check, as what is checked is what
-/// [`emit`](super::sqlx::emit) writes; one that is refused here costs no transaction and is no dead letter.
+/// [`emit`](crate::sqlx::emit) writes; one that is refused here costs no transaction and is no dead letter.
 ///
 /// ```
-/// use walpost::producer::Contract;
+/// use walpost_producer::Contract;
 ///
 /// let schema = r#"{"type": "object", "properties": {"total": {"type": "string"}}, "required": ["total"]}"#;
 /// let placed = Contract::new("order.placed", "1.0.0", schema)?;

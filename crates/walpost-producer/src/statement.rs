@@ -2,33 +2,33 @@
 
 use serde::Serialize;
 
-use super::event::Event;
+use crate::event::Event;
 
-/// Emits one event; parameters as in [`Row`](super::event::Row): schema, key, payload, version, headers, topic, all text.
-pub(super) const EMIT: &str = "select outbox.emit($1, $2, $3, $4, $5::jsonb, $6)";
+/// Emits one event; parameters as in [`Row`](crate::event::Row): schema, key, payload, version, headers, topic, all text.
+pub(crate) const EMIT: &str = "select outbox.emit($1, $2, $3, $4, $5::jsonb, $6)";
 
 /// The same as a logical message.
-pub(super) const EMIT_MESSAGE: &str = "select outbox.emit_message($1, $2, $3, $4, $5::jsonb, $6)";
+pub(crate) const EMIT_MESSAGE: &str = "select outbox.emit_message($1, $2, $3, $4, $5::jsonb, $6)";
 
 /// Emits one event for each element of six arrays, in their order. PostgreSQL does not flatten a subquery that sorts, so the
 /// function is called in the sorted order, and the ids come back in it.
-pub(super) const EMIT_BATCH: &str = "select outbox.emit(e.schema_name, e.key, e.payload, e.version, e.headers::jsonb, e.topic) \
+pub(crate) const EMIT_BATCH: &str = "select outbox.emit(e.schema_name, e.key, e.payload, e.version, e.headers::jsonb, e.topic) \
      from (select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) \
      with ordinality as u (schema_name, key, payload, version, headers, topic, ordinal) order by u.ordinal) e";
 
 /// The columns of a batch.
 #[derive(Debug, Default)]
-pub(super) struct Columns<'a> {
-    pub(super) schemas: Vec<&'a str>,
-    pub(super) keys: Vec<Option<&'a str>>,
-    pub(super) payloads: Vec<Option<String>>,
-    pub(super) versions: Vec<Option<&'a str>>,
-    pub(super) headers: Vec<Option<String>>,
-    pub(super) topics: Vec<Option<&'a str>>,
+pub(crate) struct Columns<'a> {
+    pub(crate) schemas: Vec<&'a str>,
+    pub(crate) keys: Vec<Option<&'a str>>,
+    pub(crate) payloads: Vec<Option<String>>,
+    pub(crate) versions: Vec<Option<&'a str>>,
+    pub(crate) headers: Vec<Option<String>>,
+    pub(crate) topics: Vec<Option<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
-    pub(super) fn of<P: Serialize + ?Sized>(events: &'a [Event<'_, P>]) -> Result<Self, serde_json::Error> {
+    pub(crate) fn of<P: Serialize + ?Sized>(events: &'a [Event<'_, P>]) -> Result<Self, serde_json::Error> {
         let mut columns = Self::default();
         for event in events {
             let row = event.to_row()?;

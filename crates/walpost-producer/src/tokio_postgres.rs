@@ -7,18 +7,18 @@ use tokio_postgres::GenericClient;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::error::Fields;
-use super::event::{Event, Row};
-use super::statement::{Columns, EMIT, EMIT_BATCH, EMIT_MESSAGE};
+use crate::error::Fields;
+use crate::event::{Event, Row};
+use crate::statement::{Columns, EMIT, EMIT_BATCH, EMIT_MESSAGE};
 
 /// Why an event could not be emitted through tokio-postgres.
-pub type EmitError = super::EmitError<tokio_postgres::Error>;
+pub type EmitError = crate::EmitError<tokio_postgres::Error>;
 
 /// Inserts an event into `outbox.event` and returns its id.
 ///
 /// ```no_run
 /// # async fn place(mut client: tokio_postgres::Client) -> Result<(), Box<dyn std::error::Error>> {
-/// use walpost::producer::{Event, tokio_postgres::emit};
+/// use walpost_producer::{Event, tokio_postgres::emit};
 ///
 /// let tx = client.transaction().await?;
 /// tx.execute("insert into orders (id, total) values (42, 44.80)", &[]).await?;

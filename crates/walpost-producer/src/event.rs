@@ -9,7 +9,7 @@ use serde::ser::{SerializeMap, Serializer};
 /// [`RawValue`](serde_json::value::RawValue). Events of one key reach Kafka in the order in which they were emitted.
 ///
 /// ```
-/// use walpost::producer::Event;
+/// use walpost_producer::Event;
 ///
 /// #[derive(serde::Serialize)]
 /// struct OrderPlaced { order_id: u64, total: &'static str }
@@ -77,19 +77,19 @@ impl<'a, P: ?Sized> Event<'a, P> {
 
 /// An event as the SQL functions take it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Row<'a> {
-    pub(super) schema: &'a str,
-    pub(super) version: Option<&'a str>,
-    pub(super) key: Option<&'a str>,
+pub(crate) struct Row<'a> {
+    pub(crate) schema: &'a str,
+    pub(crate) version: Option<&'a str>,
+    pub(crate) key: Option<&'a str>,
     /// JSON; `None` is a tombstone.
-    pub(super) payload: Option<String>,
+    pub(crate) payload: Option<String>,
     /// A JSON object.
-    pub(super) headers: Option<String>,
-    pub(super) topic: Option<&'a str>,
+    pub(crate) headers: Option<String>,
+    pub(crate) topic: Option<&'a str>,
 }
 
 impl<P: Serialize + ?Sized> Event<'_, P> {
-    pub(super) fn to_row(&self) -> Result<Row<'_>, serde_json::Error> {
+    pub(crate) fn to_row(&self) -> Result<Row<'_>, serde_json::Error> {
         Ok(Row {
             schema: self.schema,
             version: self.version,

@@ -39,17 +39,17 @@ pub enum EmitError<D: std::error::Error + 'static> {
 
 /// The fields of a database error that decide what it means; the names are PostgreSQL's own
 /// (<https://www.postgresql.org/docs/current/protocol-error-fields.html>).
-pub(super) struct Fields<'a> {
-    pub(super) sqlstate: &'a str,
+pub(crate) struct Fields<'a> {
+    pub(crate) sqlstate: &'a str,
     /// Holds the schema's name.
-    pub(super) data_type: Option<&'a str>,
+    pub(crate) data_type: Option<&'a str>,
     /// Holds the version; empty if the event named none.
-    pub(super) constraint: Option<&'a str>,
+    pub(crate) constraint: Option<&'a str>,
 }
 
 impl<D: std::error::Error + 'static> EmitError<D> {
     /// Reads what an error of the database means from its fields, never from its text.
-    pub(super) fn classify(error: D, fields: impl FnOnce(&D) -> Option<Fields<'_>>) -> Self {
+    pub(crate) fn classify(error: D, fields: impl FnOnce(&D) -> Option<Fields<'_>>) -> Self {
         enum Kind {
             Unknown { name: String, version: String },
             Retired { name: String, version: String },

@@ -7,18 +7,18 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgDatabaseError;
 use uuid::Uuid;
 
-use super::error::Fields;
-use super::event::{Event, Row};
-use super::statement::{Columns, EMIT, EMIT_BATCH, EMIT_MESSAGE};
+use crate::error::Fields;
+use crate::event::{Event, Row};
+use crate::statement::{Columns, EMIT, EMIT_BATCH, EMIT_MESSAGE};
 
 /// Why an event could not be emitted through sqlx.
-pub type EmitError = super::EmitError<sqlx::Error>;
+pub type EmitError = crate::EmitError<sqlx::Error>;
 
 /// Inserts an event into `outbox.event` and returns its id.
 ///
 /// ```no_run
 /// # async fn place(pool: sqlx::PgPool) -> Result<(), Box<dyn std::error::Error>> {
-/// use walpost::producer::{Event, sqlx::emit};
+/// use walpost_producer::{Event, sqlx::emit};
 ///
 /// let mut tx = pool.begin().await?;
 /// sqlx::query("insert into orders (id, total) values (42, 44.80)").execute(&mut *tx).await?;
@@ -55,7 +55,7 @@ where
 ///
 /// ```no_run
 /// # async fn place(tx: &mut sqlx::PgConnection, lines: &[String]) -> Result<(), Box<dyn std::error::Error>> {
-/// use walpost::producer::{Event, sqlx::emit_batch};
+/// use walpost_producer::{Event, sqlx::emit_batch};
 ///
 /// let events: Vec<_> = lines.iter().map(|line| Event::new("order.line", line).key("42")).collect();
 /// let ids = emit_batch(tx, &events).await?;
