@@ -163,7 +163,7 @@ impl Account {
             return;
         }
         self.progress_at = Some(now + PROGRESS_INTERVAL);
-        self.may_drop.store(link.is_up() && link.is_backfilled(), Ordering::Relaxed);
+        self.may_drop.store(link.gate.is_past_backfill(), Ordering::Relaxed);
         let (received, clock) = (core.received(), SystemTime::now());
         self.report_progress(received);
         let progress = Progress {

@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 
 use super::Driver;
 use super::account::Account;
-use super::backfill_note::BackfillNote;
 use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
 use super::notices::Notices;
@@ -115,8 +114,7 @@ pub(super) fn around<S>(
         core: Core::new(settings(config, &postgres)),
         sink,
         link: Link::new(source.clone(), Arc::clone(&lease), Arc::clone(&publication)).in_a_hurry_when(&is_waited_for),
-        backfill_note: BackfillNote::new(Arc::clone(&lease)),
-        slot_note: SlotNote::new(Some(Arc::clone(&lease)), Arc::clone(&is_waited_for)),
+        slot_note: SlotNote::new(Arc::clone(&lease), Arc::clone(&is_waited_for)),
         lease,
         storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
         lookup: Lookup::new(

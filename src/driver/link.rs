@@ -14,8 +14,9 @@ use crate::fault::chain;
 use crate::postgres::{self, sqlstate};
 use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Batch, Lsn};
+use crate::relay::confirm::{Gate, Notes, Reached, Resume, StreamStart, Wanted};
 use crate::relay::text_encoding::Encoding;
-use crate::source::{self, Event, Feed, Lease, Origin, Resume, Secrets, Source, SourceError, SourceOptions};
+use crate::source::{self, Event, Feed, Lease, Origin, Secrets, Source, SourceError, SourceOptions};
 
 /// How long the next attempt to connect waits.
 const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
@@ -55,23 +56,14 @@ pub(super) struct Beginning {
     pub(super) encoding: Encoding,
     /// Whose stream it is.
     pub(super) origin: Origin,
-    /// It begins with the rows from before the slot, in another order perhaps than an earlier attempt had them.
-    pub(super) from_the_first: bool,
+    /// Which rows it brings first.
+    pub(super) first: StreamStart,
     /// Those rows are brought again, because a slot was lost that stood here.
     pub(super) recovered: Option<Lsn>,
     /// What messages and positions are checked with.
     pub(super) secrets: Secrets,
     /// The OIDs of the outbox tables, in the order of the configuration.
     pub(super) tables: Vec<u32>,
-}
-
-/// What a confirmation asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Confirm {
-    /// Nothing.
-    Done,
-    /// That [`BackfillNote`] is written.
-    NoteBackfill,
 }
 
 type Attempt<T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Send>>;
@@ -89,8 +81,8 @@ pub(super) struct Link {
     /// What a replay reads, in place of the slot.
     feed: Option<Feed>,
     state: State,
-    /// What this process has of the slot; `None` until it has all rows from before the slot.
-    resume: Option<Resume>,
+    /// What this process has of the slot, and how far it may be confirmed.
+    pub(super) gate: Gate,
     back_off: BackOff,
     /// Whose the last stream was. The core passes over positions that it has seen, and another timeline may give the same
     /// positions to other rows.
@@ -113,7 +105,7 @@ impl Link {
             lease,
             feed: None,
             state: State::Waiting(now),
-            resume: None,
+            gate: Gate::new(Notes::Required),
             back_off: BACK_OFF,
             last: None,
             undecodable_after: None,
@@ -137,7 +129,7 @@ impl Link {
         lease: Arc<Lease>,
         publication: Arc<PublicationWatch>,
     ) -> Self {
-        Self { feed: Some(feed), ..Self::new(options, lease, publication) }
+        Self { feed: Some(feed), gate: Gate::new(Notes::Unneeded), ..Self::new(options, lease, publication) }
     }
 
     /// The next event.
@@ -148,7 +140,7 @@ impl Link {
             match &mut self.state {
                 State::Waiting(until) => {
                     tokio::time::sleep_until(*until).await;
-                    let (options, resume, last) = (self.options.clone(), self.resume, self.last.clone());
+                    let (options, resume, last) = (self.options.clone(), self.gate.resume(), self.last.clone());
                     let (lease, feed) = (Arc::clone(&self.lease), self.feed);
                     let attempt = async move {
                         match (feed, last) {
@@ -179,54 +171,22 @@ impl Link {
         }
     }
 
-    /// Everything before `flush` is in Kafka. Passed on to the slot, but not before it is noted that the rows from before the
-    /// slot are published: a crash in between would publish them from a new slot, and lose what the old one had passed.
-    pub(super) fn confirm(&mut self, flush: Lsn) -> Confirm {
-        let State::Up(source) = &mut self.state else {
-            // Kept for the next stream, or for the end.
-            if let Some(Resume::Confirmed(lsn)) = &mut self.resume {
-                *lsn = flush.max(*lsn);
-            }
-            return Confirm::Done;
-        };
-        match source.backfill_end {
-            Some(end) if flush >= end => return Confirm::NoteBackfill,
-            Some(_) => return Confirm::Done,
-            None => {}
-        }
-        if flush > source.stream.confirmed().unwrap_or(source.start) {
+    /// Confirms to the slot what the gate lets pass, with so much in Kafka; what is to be noted before more may be confirmed. Where
+    /// there is no stream, that is kept for the next one, or for the end.
+    pub(super) fn confirm(&mut self, reached: Reached) -> Option<Wanted> {
+        let step = self.gate.poll(reached);
+        if let (Some(lsn), State::Up(source)) = (step.confirm, &mut self.state) {
             match self.is_waited_for.load(Ordering::Relaxed) {
-                true => source.stream.confirm_now(flush),
-                false => source.stream.confirm(flush),
+                true => source.stream.confirm_now(lsn),
+                false => source.stream.confirm(lsn),
             }
-            self.resume = Some(Resume::Confirmed(flush));
         }
-        Confirm::Done
-    }
-
-    /// It is noted that the rows from before the slot are published: from here on the slot moves, and a connection that is
-    /// lost is resumed.
-    pub(super) fn handle_backfill_noted(&mut self) {
-        if let State::Up(source) = &mut self.state {
-            self.resume = source.backfill_end.take().map(Resume::Confirmed);
-        }
-    }
-
-    /// Whether nothing is left to be noted or confirmed of what is before `flush`. Rows from before the slot of which none has been
-    /// read leave nothing: the next start begins with them.
-    pub(super) fn is_settled(&self, flush: Lsn) -> bool {
-        !matches!(&self.state, State::Up(source) if source.backfill_end.is_some_and(|end| flush >= end))
-    }
-
-    /// Whether no rows from before the slot are under way.
-    pub(super) fn is_backfilled(&self) -> bool {
-        !matches!(&self.state, State::Up(source) if source.backfill_end.is_some())
+        step.note
     }
 
     /// Ends the stream, and connects again after a while. The core has read up to `received`: what is on its way to it is dropped.
     pub(super) fn give_way(&mut self, received: Lsn) -> LinkEvent {
-        let has_all =
-            matches!(&self.state, State::Up(source) if source.backfill_end.is_some_and(|end| received >= end));
+        let has_all = self.gate.backfill_end().is_some_and(|end| received >= end);
         self.failed(postgres::Error::Closed { source: None }.into(), has_all)
     }
 
@@ -236,29 +196,27 @@ impl Link {
     }
 
     /// Ends the stream in order, so that the slot stands at the last LSN that was confirmed. Where there is no stream, or
-    /// the server does not answer on it, the slot is moved by another connection. The lease goes last. A replay's copy ends with its
-    /// stream.
-    pub(super) async fn stop(self) -> Result<(), SourceError> {
+    /// the server does not answer on it, the slot is moved by another connection, to what is in Kafka. The lease goes last. A replay's
+    /// copy ends with its stream.
+    pub(super) async fn stop(self, reached: Reached) -> Result<(), SourceError> {
         if self.feed.is_some() {
             return Ok(());
         }
         let lease = Arc::clone(&self.lease);
-        let outcome = self.end().await;
+        let outcome = self.end(reached).await;
         lease.release();
         outcome
     }
 
-    async fn end(self) -> Result<(), SourceError> {
+    async fn end(self, reached: Reached) -> Result<(), SourceError> {
         if let State::Up(source) = self.state {
             match source.stream.stop().await {
                 Ok(()) => return Ok(()),
                 Err(error) => tracing::warn!(error = %chain(&error), "the replication stream did not end in order"),
             }
         }
-        match (self.resume, &self.last) {
-            (Some(Resume::Confirmed(lsn)), Some(last)) => {
-                source::confirm_without_stream(&self.options, &self.lease, lsn, last).await
-            }
+        match (self.gate.last(reached), &self.last) {
+            (Some(lsn), Some(last)) => source::confirm_without_stream(&self.options, &self.lease, lsn, last).await,
             // Nothing was confirmed yet, or nothing may be.
             _ => Ok(()),
         }
@@ -273,23 +231,16 @@ impl Link {
         let recovered = source.recovery.as_ref().map(|recovery| recovery.after);
         let secrets = source.secrets.clone();
         self.last = Some(origin.clone());
+        let first = self.gate.handle_up(source.start, source.backfill_end);
         // While the rows from before the slot are under way nothing of it counts as confirmed.
         let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
-        let mut from_the_first = false;
-        if let Some(end) = source.backfill_end {
-            self.resume = self.resume.filter(|resume| *resume == Resume::Backfilled(end));
-            from_the_first = self.resume.is_none();
-        } else {
-            let known = self.resume.map_or(source.start, Resume::lsn);
-            self.resume = Some(Resume::Confirmed(known.max(source.start)));
-        }
         self.state = State::Up(Box::new(source));
-        LinkEvent::Up(Beginning { start, wal_end, noted, encoding, origin, from_the_first, recovered, secrets, tables })
+        LinkEvent::Up(Beginning { start, wal_end, noted, encoding, origin, first, recovered, secrets, tables })
     }
 
     /// No connection any more, and no confirmation: this slot may not be the one that was streamed from.
     fn dead(&mut self, error: SourceError) -> LinkEvent {
-        self.resume = None;
+        self.gate.handle_dead();
         LinkEvent::Dead(error)
     }
 
@@ -302,18 +253,13 @@ impl Link {
         }
         let out_of_patience = self.give_up.is_some_and(|until| Instant::now() >= until) && !held;
         let was_up = matches!(self.state, State::Up(_));
-        if let State::Up(source) = &self.state
-            && has_all
-            && let Some(end) = source.backfill_end
-        {
-            self.resume = Some(Resume::Backfilled(end));
+        if was_up {
+            self.gate.handle_lost(has_all);
         }
         // Postgres' own word on a lost stream is worth another attempt: what stands in the way shows when connecting. What stands
         // in the way of reading the rows from before the slot shows only while reading them, and what the source has found out
         // is final.
-        let streams =
-            |source: &Source| source.backfill_end.is_none_or(|end| self.resume == Some(Resume::Backfilled(end)));
-        let was_streaming = matches!(&self.state, State::Up(source) if streams(source));
+        let was_streaming = was_up && self.gate.resume().is_some();
         let may_pass = error.is_transient() || (was_streaming && matches!(error, SourceError::Postgres(_)));
         if let Some(gap) = self.publication_gap(&error, was_up) {
             return self.dead(gap);
@@ -348,7 +294,7 @@ impl Link {
         if !(was_up && error.postgres().is_some_and(is_undefined)) {
             return None;
         }
-        let after = self.resume.map(Resume::lsn).unwrap_or_default();
+        let after = self.gate.resume().map(Resume::lsn).unwrap_or_default();
         (self.undecodable_after.replace(after) == Some(after)).then(|| SourceError::PublicationGap {
             publication: self.options.publication.clone(),
             slot: self.options.slot.clone(),

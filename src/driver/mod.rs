@@ -5,13 +5,12 @@
 //! | 1 | the order to stop | the core, which reads the open transaction to its end |
 //! | 2 | deliveries of the sink, and how far it was at an earlier run | the core's ledger |
 //! | 3 | the answer to a look-up | the core's catalogue |
-//! | 4 | the note that the first backfill is published | the link, which confirms from then on |
+//! | 4 | what was noted in `outbox.relay` | the gate, which confirms from then on |
 //! | 5 | the replication connection, when the core wants input or there is none | the core |
 //! | 6 | the core's own time, or a second | the core, and the telemetry |
 //! | 7 | what the upkeep has found out | the caller |
-//! | 8 | the note of how far the slot may be confirmed | the slot |
-//! | 9 | the loss of the lease | the link, which gives up its stream |
-//! | 10 | the end of the time for stopping | the caller |
+//! | 8 | the loss of the lease | the link, which gives up its stream |
+//! | 9 | the end of the time for stopping | the caller |
 //!
 //! Every arm is cancel-safe, and none goes before another: with deliveries always first, a busy Kafka would keep the relay from
 //! reading until the window is empty.
@@ -19,7 +18,6 @@
 mod account;
 mod anchor;
 mod assemble;
-mod backfill_note;
 mod levels;
 mod link;
 mod lookup;
@@ -42,7 +40,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Delivery};
 use crate::fault::Fault;
-use crate::relay::boundary::{Lsn, Record, Ticket};
+use crate::relay::boundary::{Record, Ticket};
+use crate::relay::confirm::{Reached, StreamStart, Wanted};
 use crate::relay::{Core, Idle, Offer};
 use crate::sink::{Connection as KafkaConnection, Deliveries, SendError, Sink, SinkError, Urgency};
 use crate::source::{Lease, SourceError};
@@ -51,11 +50,10 @@ use crate::telemetry::Telemetry;
 use account::{Account, Standing};
 use assemble::Parts;
 pub(crate) use assemble::source_options;
-use backfill_note::BackfillNote;
-use link::{Confirm, Link, LinkEvent};
+use link::{Link, LinkEvent};
 use lookup::{Lookup, TopicSource};
 use notices::Notices;
-use slot_note::{HURRIED_INTERVAL, Reached, SlotNote};
+use slot_note::{Course, HURRIED_INTERVAL, SlotNote, Written};
 use storing::Storing;
 
 pub(crate) use assemble::take_back;
@@ -64,9 +62,6 @@ pub(crate) use set_aside::set_aside;
 
 /// How long the loop waits at most, so that the telemetry tells of an outage in which nothing moves.
 const TURN_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Where nothing bounds an LSN.
-const LIMITLESS: Lsn = Lsn(u64::MAX);
 
 /// Runs a relay until `shutdown` or a fault.
 ///
@@ -112,7 +107,6 @@ struct Driver<S> {
     core: Core,
     sink: S,
     link: Link,
-    backfill_note: BackfillNote,
     slot_note: SlotNote,
     lease: Arc<Lease>,
     lookup: Lookup,
@@ -162,7 +156,7 @@ impl<S: Sink + Send> Driver<S> {
             let may_receive = if self.link.is_up() {
                 idle == Idle::Input && self.storing.is_open()
             } else {
-                !self.backfill_note.is_writing()
+                !self.slot_note.is_noting_backfill()
             };
             tokio::select! {
                 // 1. No transaction is begun any more.
@@ -181,19 +175,17 @@ impl<S: Sink + Send> Driver<S> {
                 }
                 // 3. The core waits for one answer at a time.
                 answer = self.lookup.answered() => self.core.handle_answer(answer, Instant::now()),
-                // 4. From then on the slot moves.
-                noted = self.backfill_note.written() => self.handle_backfill(noted),
+                // 4. The next turn confirms.
+                written = self.slot_note.written() => self.handle_written(written),
                 // 5. Not read while the window is full: Postgres holds the backlog.
                 event = self.link.next(), if may_receive => self.handle_link(event)?,
                 // 6. Records that came back may go out again.
                 () = sleep_until(wake) => {}
                 // 7. Rows would be missed from here on.
                 Some(found) = self.findings.recv() => return Err(found.into()),
-                // 8. The next turn confirms.
-                () = self.slot_note.written() => {}
-                // 9. Another relay may have the slot in a moment, also where nothing is read just now.
+                // 8. Another relay may have the slot in a moment, also where nothing is read just now.
                 () = self.lease.lost(), if self.link.is_up() => self.give_way()?,
-                // 10. What is in flight stays unconfirmed.
+                // 9. What is in flight stays unconfirmed.
                 () = sleep_until(*stop_by) => {
                     let (records, waits_for) = (self.core.owed().records, self.waits_for(idle));
                     // A position that could not be stored is found again from the slot's.
@@ -258,7 +250,7 @@ impl<S: Sink + Send> Driver<S> {
             Idle::Answer => self.lookup.question(),
             Idle::Input if self.link.is_up() => Some("the rest of a transaction that Postgres sends".to_owned()),
             Idle::Input => Some("a replication connection, in the middle of a transaction".to_owned()),
-            Idle::Drained if !self.link.is_settled(self.confirmable(self.sink.stored())) => {
+            Idle::Drained if self.awaits_backfill_note() => {
                 Some("the note in outbox.relay that the rows from before the slot are published".to_owned())
             }
             Idle::Drained | Idle::Window | Idle::Sink | Idle::Returned | Idle::Turn => None,
@@ -271,55 +263,61 @@ impl<S: Sink + Send> Driver<S> {
             self.sink.seal(self.core.checkpoint(last));
             return;
         }
-        let hurry = is_stopping || !self.link.is_backfilled();
+        let hurry = is_stopping || self.link.gate.backfill_end().is_some();
         if self.link.is_up() {
             self.storing.store(self.core.settled(), hurry, &mut self.sink);
         }
     }
 
-    /// Moves the slot as far as it may be and as that is noted.
+    /// Confirms what the gate lets pass, and writes what it wants noted.
     fn confirm(&mut self) {
-        let stored = self.sink.stored();
-        let flush = self.confirmable(stored);
-        if self.link.is_up() && self.link.is_backfilled() {
-            let (received, event) = (self.core.received(), self.core.accepted().commit);
-            let is_signed = self.sink.is_stored_signed();
-            let reached = Reached { flush, received, event, stored, is_signed };
-            self.slot_note.keep(reached, Instant::now());
-        }
-        let noted = if self.link.is_backfilled() { self.slot_note.confirmable(flush) } else { flush };
-        if self.link.confirm(noted) == Confirm::NoteBackfill {
-            self.backfill_note.write();
+        let course = self.course(self.sink.is_stored_signed());
+        if let Some(wanted) = self.link.confirm(self.reached()) {
+            self.slot_note.write(wanted, course, Instant::now());
         }
     }
 
-    /// What may be confirmed to the slot: not more than is stored in Kafka, where positions are.
-    fn confirmable(&self, stored: Option<Lsn>) -> Lsn {
-        self.core.flush().min(stored.unwrap_or(LIMITLESS))
+    /// How far everything is in Kafka.
+    fn reached(&self) -> Reached {
+        Reached { settled: self.core.flush(), stored: self.sink.stored() }
+    }
+
+    fn course(&self, is_signed: bool) -> Course {
+        let (received, event) = (self.core.received(), self.core.accepted().commit);
+        Course { received, event, stored: self.sink.stored(), is_signed }
     }
 
     /// How far the slot is or may be, and whether anything waits to go on from there.
     fn standing(&self, idle: Idle) -> Standing {
-        let flush = self.confirmable(self.sink.stored()).max(self.storing.start());
+        let flush = self.reached().in_kafka().max(self.storing.start());
         let is_held_up = matches!(idle, Idle::Sink | Idle::Window | Idle::Returned);
         Standing { flush, waits: is_held_up || flush < self.core.flush() }
     }
 
     /// Whether nothing is left to do before the end.
     fn is_settled(&self) -> bool {
-        let stored = self.sink.stored();
-        let is_stored = !self.storing.is_open() || !self.link.is_up() || self.confirmable(stored) == self.core.flush();
-        self.core.owed().records == 0 && is_stored && self.link.is_settled(self.confirmable(stored))
+        let reached = self.reached();
+        let is_stored = !self.storing.is_open() || !self.link.is_up() || reached.in_kafka() == reached.settled;
+        self.core.owed().records == 0 && is_stored && !self.awaits_backfill_note()
     }
 
-    fn handle_backfill(&mut self, noted: Result<(), SourceError>) {
-        match noted {
-            Ok(()) => {
-                self.link.handle_backfill_noted();
+    /// Whether all rows from before the slot are in Kafka, and that is still to be noted. Where some are not, the next start begins
+    /// with them.
+    fn awaits_backfill_note(&self) -> bool {
+        self.link.gate.backfill_end().is_some_and(|end| self.reached().in_kafka() >= end)
+    }
+
+    fn handle_written(&mut self, written: Written) {
+        match written {
+            Written::Limit(limit) => limit.into_iter().for_each(|limit| self.link.gate.handle_noted(limit)),
+            Written::Backfill(Ok(())) => {
+                self.link.gate.handle_backfill_noted();
                 tracing::info!("rows from before the slot are published");
             }
             // Nothing is confirmed before it is noted, so the next round tries again.
-            Err(error) => tracing::warn!(error = %error, "the end of the first backfill could not be noted"),
+            Written::Backfill(Err(error)) => {
+                tracing::warn!(error = %error, "the end of the first backfill could not be noted; retrying");
+            }
         }
     }
 
@@ -336,7 +334,7 @@ impl<S: Sink + Send> Driver<S> {
                 self.lookup.handle_input();
             }
             LinkEvent::Up(beginning) => {
-                if beginning.from_the_first {
+                if beginning.first == StreamStart::FirstRows {
                     self.core.handle_first_rows(beginning.recovered.map(|after| after.to_string()));
                 }
                 self.core.handle_connected(beginning.start);
@@ -344,7 +342,7 @@ impl<S: Sink + Send> Driver<S> {
                 self.core.handle_tables(beginning.tables.clone());
                 self.core.handle_encoding(beginning.encoding);
                 self.storing.handle_up(&beginning, &mut self.sink);
-                self.slot_note.handle_up(beginning.start);
+                self.slot_note.handle_up();
                 self.account.note_streaming(beginning.start);
             }
             LinkEvent::Lost(error) => {
@@ -369,20 +367,28 @@ impl<S: Sink + Send> Driver<S> {
             self.sink.seal(self.core.checkpoint(last));
         }
         // Where it is, what is stored from here on is signed too.
-        let is_signed = self.sink.is_stored_signed();
+        let course = self.course(self.sink.is_stored_signed());
         let mut closed = self.sink.close(left).await;
         self.account.settle(&mut self.core, &mut closed.deliveries);
-        let flush = self.core.flush().min(closed.stored.unwrap_or(LIMITLESS));
-        if self.link.is_up() && self.link.is_backfilled() && !self.slot_note.end(flush, closed.stored, is_signed).await
-        {
-            // By another connection, then.
-            let lost = self.link.give_way(self.core.received());
-            tracing::debug!(?lost, "the end could not be noted by the lease");
+        let reached = Reached { settled: self.core.flush(), stored: closed.stored };
+        let course = Course { stored: closed.stored, ..course };
+        if let Some(Wanted::Limit { flush, .. }) = self.link.confirm(reached) {
+            match self.slot_note.end(flush, course).await {
+                Some(limit) => {
+                    self.link.gate.handle_noted(limit);
+                    self.link.confirm(reached);
+                }
+                // By another connection, then.
+                None => {
+                    let lost = self.link.give_way(self.core.received());
+                    tracing::debug!(?lost, "the end could not be noted by the lease");
+                }
+            }
         }
-        self.link.confirm(flush);
-        let confirmed = self.link.stop().await;
-        tracing::info!(lsn = %flush, unacknowledged = closed.unanswered, "stopped");
-        let confirmed = confirmed.map_err(|source| Fault::Unconfirmed { lsn: flush, source });
+        let confirmed = self.link.stop(reached).await;
+        let lsn = reached.in_kafka();
+        tracing::info!(%lsn, unacknowledged = closed.unanswered, "stopped");
+        let confirmed = confirmed.map_err(|source| Fault::Unconfirmed { lsn, source });
         (self.core, outcome.and(confirmed))
     }
 }

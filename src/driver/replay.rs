@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
 use super::assemble::{KafkaSide, settings, source_options, transactions};
-use super::backfill_note::BackfillNote;
 use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
 use super::notices::Notices;
@@ -90,8 +89,7 @@ async fn replay_into<S: Sink + Send>(
         core: Core::replaying(settings(config, &postgres), job.replay),
         sink,
         link: Link::replaying(source, job.feed, Arc::clone(&lease), publication),
-        backfill_note: BackfillNote::new(Arc::clone(&lease)),
-        slot_note: SlotNote::new(None, Arc::default()),
+        slot_note: SlotNote::new(Arc::clone(&lease), Arc::default()),
         lease,
         storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
         lookup: Lookup::new(

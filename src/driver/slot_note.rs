@@ -1,5 +1,5 @@
-//! The notes in `outbox.relay` of how far the relay is. The slot is never confirmed past what is noted, so a later start can tell a
-//! slot that somebody else has moved, and what that passed over.
+//! Writes to `outbox.relay` what the [gate](crate::relay::confirm::Gate) wants noted: that the rows from before the slot are published,
+//! and up to where the slot may be confirmed. How soon is decided here: a note costs a commit.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::fault::chain;
 use crate::relay::boundary::Lsn;
+use crate::relay::confirm::Wanted;
 use crate::source::{Extent, Lease, Note, SourceError};
 
 /// How often is noted at most.
@@ -21,14 +22,12 @@ pub(super) const HURRIED_INTERVAL: Duration = Duration::from_millis(50);
 const LITTLE: u64 = 4 * 1024;
 /// How long the last note may take.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long after a failure the end of the backfill is noted again. Nothing is confirmed meanwhile, and nothing else is held up.
+const BACK_OFF: Duration = Duration::from_secs(1);
 
-type Writing = Pin<Box<dyn Future<Output = Result<Lsn, SourceError>> + Send>>;
-
-/// How far everything is in Kafka.
+/// How far the relay is, besides what the gate knows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reached {
-    /// Everything before it.
-    pub(super) flush: Lsn,
+pub(super) struct Course {
     /// How far the stream was read.
     pub(super) received: Lsn,
     /// The commit of the last event that was taken.
@@ -39,68 +38,73 @@ pub(super) struct Reached {
     pub(super) is_signed: bool,
 }
 
-/// Keeps the notes ahead of the slot.
+/// What was written.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// That the rows from before the slot are published; or why that failed.
+    Backfill(Result<(), SourceError>),
+    /// Up to where the slot may be confirmed; nothing if that failed, which is tried again.
+    Limit(Option<Lsn>),
+}
+
+type Attempt<T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Send>>;
+
+enum Writing {
+    Backfill(Attempt<()>),
+    Limit(Attempt<Lsn>),
+}
+
+/// The one writer of `outbox.relay` while the slot streams.
 pub(super) struct SlotNote {
-    /// `None` at a replay, which reads from a copy: there is nothing to note, and nothing to wait for.
-    lease: Option<Arc<Lease>>,
+    lease: Arc<Lease>,
     /// Commits in the cluster wait until they are confirmed.
     is_waited_for: Arc<AtomicBool>,
-    /// Up to where the slot may be confirmed.
-    limit: Lsn,
-    /// Where the slot stood when the last stream began.
-    start: Lsn,
     /// A connection has begun, and nothing was noted since.
     is_due: bool,
     writing: Option<Writing>,
-    /// When the last note was begun.
+    /// When the last limit was begun.
     last: Option<Instant>,
+    /// After a failure, when to note the end of the backfill again.
+    not_before: Instant,
 }
 
 impl SlotNote {
-    pub(super) fn new(lease: Option<Arc<Lease>>, is_waited_for: Arc<AtomicBool>) -> Self {
-        Self {
-            lease,
-            is_waited_for,
-            limit: Lsn::default(),
-            start: Lsn::default(),
-            is_due: false,
-            writing: None,
-            last: None,
-        }
+    pub(super) fn new(lease: Arc<Lease>, is_waited_for: Arc<AtomicBool>) -> Self {
+        Self { lease, is_waited_for, is_due: false, writing: None, last: None, not_before: Instant::now() }
     }
 
-    /// A stream begins at this LSN.
-    pub(super) fn handle_up(&mut self, start: Lsn) {
-        self.limit = self.limit.max(start);
-        self.start = start;
+    /// A stream begins.
+    pub(super) fn handle_up(&mut self) {
         self.is_due = true;
     }
 
-    /// What of it may be confirmed to the slot.
-    pub(super) fn confirmable(&self, flush: Lsn) -> Lsn {
-        if self.lease.is_some() { flush.min(self.limit) } else { flush }
-    }
-
-    /// Begins to write a note, if it is time for one.
-    pub(super) fn keep(&mut self, reached: Reached, now: Instant) {
-        let Some(lease) = &self.lease else { return };
-        if self.writing.is_some() || !(self.is_due || reached.flush > self.limit) {
+    /// Begins to write what is wanted, if it is time for it and nothing else is being written.
+    pub(super) fn write(&mut self, wanted: Wanted, course: Course, now: Instant) {
+        if self.writing.is_some() {
             return;
         }
-        let is_little = reached.event < self.limit && reached.flush.0.saturating_sub(self.limit.0) < LITTLE;
-        let interval = match self.is_waited_for.load(Ordering::Relaxed) {
+        match wanted {
+            Wanted::Backfill if now >= self.not_before => {
+                let lease = Arc::clone(&self.lease);
+                self.writing = Some(Writing::Backfill(Box::pin(async move { lease.note_backfill().await })));
+            }
+            Wanted::Limit { flush, noted } if self.is_time(flush, noted, course.event, now) => {
+                self.last = Some(now);
+                self.is_due = false;
+                self.writing = Some(Writing::Limit(limit(&self.lease, flush, course, Extent::Ahead)));
+            }
+            Wanted::Backfill | Wanted::Limit { .. } => {}
+        }
+    }
+
+    fn is_time(&self, flush: Lsn, noted: Lsn, event: Lsn, now: Instant) -> bool {
+        let is_little = event < noted && flush.0.saturating_sub(noted.0) < LITTLE;
+        let interval = match self.is_waited_for() {
             true => HURRIED_INTERVAL,
             false if is_little && !self.is_due => IDLE_INTERVAL,
             false => INTERVAL,
         };
-        if self.last.is_some_and(|last| now < last + interval) {
-            return;
-        }
-        self.last = Some(now);
-        self.is_due = false;
-        // Where nothing of this stream is in Kafka yet, the slot stands where it began.
-        let reached = Reached { flush: reached.flush.max(self.start), ..reached };
-        self.writing = Some(write(lease, reached, Extent::Ahead));
+        (self.is_due || flush > noted) && self.last.is_none_or(|last| now >= last + interval)
     }
 
     /// Whether commits in the cluster wait until they are confirmed.
@@ -108,36 +112,47 @@ impl SlotNote {
         self.is_waited_for.load(Ordering::Relaxed)
     }
 
-    /// Waits until a note is written, or has failed, which is tried again. Cancel-safe.
-    pub(super) async fn written(&mut self) {
-        let Some(writing) = &mut self.writing else { return std::future::pending().await };
-        let outcome = writing.await;
-        self.writing = None;
-        match outcome {
-            Ok(limit) => self.limit = self.limit.max(limit),
-            // With the lease the stream ends, and begins anew with another.
-            Err(error) => {
-                self.is_due = true;
-                tracing::debug!(error = %chain(&error), "how far the slot may be confirmed could not be noted");
-            }
-        }
+    /// Whether the end of the backfill is being noted. The link must not connect then: it could begin a backfill anew that this note is
+    /// not about.
+    pub(super) const fn is_noting_backfill(&self) -> bool {
+        matches!(self.writing, Some(Writing::Backfill(_)))
     }
 
-    /// Writes the last note: the slot will stand at `flush` and not past it. Whether that is noted now.
-    pub(super) async fn end(&mut self, flush: Lsn, stored: Option<Lsn>, is_signed: bool) -> bool {
-        let Some(lease) = self.lease.clone() else { return true };
-        let reached = Reached { flush: flush.max(self.start), received: flush, event: flush, stored, is_signed };
-        if self.writing.is_some() && tokio::time::timeout(END_TIMEOUT, self.written()).await.is_err() {
-            return false;
+    /// Waits until something is written, or has failed. Cancel-safe.
+    pub(super) async fn written(&mut self) -> Written {
+        let written = match &mut self.writing {
+            None => return std::future::pending().await,
+            Some(Writing::Backfill(attempt)) => Written::Backfill(attempt.await),
+            Some(Writing::Limit(attempt)) => match attempt.await {
+                Ok(limit) => Written::Limit(Some(limit)),
+                // With the lease the stream ends, and begins anew with another.
+                Err(error) => {
+                    self.is_due = true;
+                    tracing::debug!(error = %chain(&error), "the slot's confirm limit could not be noted");
+                    Written::Limit(None)
+                }
+            },
+        };
+        self.writing = None;
+        if let Written::Backfill(_) = written {
+            self.not_before = Instant::now() + BACK_OFF;
         }
-        let outcome = tokio::time::timeout(END_TIMEOUT, write(&lease, reached, Extent::Exact)).await;
-        matches!(outcome, Ok(Ok(_)))
+        written
+    }
+
+    /// Writes the last note: the slot will stand at `flush` and not past it. The limit that is noted then; `None` if it could not be.
+    pub(super) async fn end(&mut self, flush: Lsn, course: Course) -> Option<Lsn> {
+        if self.writing.is_some() && tokio::time::timeout(END_TIMEOUT, self.written()).await.is_err() {
+            return None;
+        }
+        let written = limit(&self.lease, flush, Course { received: flush, ..course }, Extent::Exact);
+        tokio::time::timeout(END_TIMEOUT, written).await.ok()?.ok()
     }
 }
 
-fn write(lease: &Arc<Lease>, reached: Reached, extent: Extent) -> Writing {
+fn limit(lease: &Arc<Lease>, flush: Lsn, course: Course, extent: Extent) -> Attempt<Lsn> {
     let lease = Arc::clone(lease);
-    let Reached { flush, received, stored, is_signed, .. } = reached;
+    let Course { received, stored, is_signed, .. } = course;
     let note = Note { flush, received, stored, is_signed, extent };
     Box::pin(async move { lease.note(note).await })
 }

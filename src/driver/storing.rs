@@ -6,6 +6,7 @@ use super::anchor::{Anchor, Attempt};
 use super::link::Beginning;
 use crate::fault::Fault;
 use crate::relay::boundary::{Ancestry, Checkpoint, Lsn};
+use crate::relay::confirm::StreamStart;
 use crate::relay::{Core, Halt};
 use crate::sink::{Cluster, Kept, Opened, PositionError, PositionKeys, Sink, Started};
 
@@ -60,11 +61,11 @@ impl Storing {
 
     /// The slot is ours.
     pub(super) fn handle_up(&mut self, beginning: &Beginning, sink: &mut impl Sink) {
-        let Beginning { start, wal_end, noted, origin, from_the_first, .. } = beginning;
+        let Beginning { start, wal_end, noted, origin, first, .. } = beginning;
         (self.start, self.wal_end, self.noted) = (*start, *wal_end, *noted);
         if matches!(self.state, State::Closed) {
             let cluster = Cluster { system_identifier: origin.system_identifier.clone(), timeline: origin.timeline };
-            self.from_the_first = *from_the_first;
+            self.from_the_first = *first == StreamStart::FirstRows;
             if self.from_the_first {
                 sink.disown_stored();
             }

@@ -26,6 +26,7 @@
 //! | `publish` | an event | an offered record, or a dead letter |
 //! | `landmark` | the position of an earlier run | whether the stream is of the same history |
 //! | [`ledger`] | tickets and commits | the flush LSN |
+//! | [`confirm`] | the flush LSN, and what is stored and noted | how far the slot may be confirmed |
 //! | [`returns`] | records that Kafka gave back | the same, in order, when it may take them |
 //! | [`back_off`] | failures | how long to wait |
 //! | [`replay`] | what is published again | which events, and where that ends |
@@ -51,6 +52,7 @@ mod dropped;
 mod publish;
 mod landmark;
 pub mod ledger;
+pub mod confirm;
 pub mod returns;
 pub mod back_off;
 pub mod replay;

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use super::counting::look;
 use super::error::SourceError;
 use super::lease::Tenure;
-use super::opening::{Opening, Resume, SourceOptions};
+use super::opening::{Opening, SourceOptions};
 use super::slot::{CreatedSlot, SlotState, create_slot, drop_slot, inspect_slot};
 use super::state::{self, Backfill, Kept, Recovery};
 use super::unpublished::{Published, Unpublished};
 use crate::postgres::{Error, Interrupt};
 use crate::relay::boundary::Lsn;
+use crate::relay::confirm::Resume;
 
 /// How long a walsender that was told to end may hold its slot.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);

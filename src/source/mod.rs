@@ -51,6 +51,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use crate::relay::confirm::Resume;
 pub use column_type::look_up_type;
 pub use confirm::confirm_without_stream;
 pub use describe::{check_layout, order_without_time};
@@ -60,7 +61,7 @@ pub use holding::{Held, NotHeld, holder};
 pub use lease::Lease;
 pub use notebook::{Extent, Note};
 pub use open::{Origin, Source, connect, reconnect};
-pub use opening::{Resume, STATUS_INTERVAL, SourceOptions};
+pub use opening::{STATUS_INTERVAL, SourceOptions};
 pub use place::Place;
 pub use publication::check_publication;
 pub(crate) use publication::stray_outbox;

@@ -11,7 +11,7 @@ use super::begin::Begin;
 use super::describe::check_layout;
 use super::error::SourceError;
 use super::lease::Lease;
-use super::opening::{Opening, Resume, SourceOptions};
+use super::opening::{Opening, SourceOptions};
 use super::outlet::Outlet;
 use super::publication::{check_publication, stray_outbox};
 use super::reader::{Reader, Timing};
@@ -23,6 +23,7 @@ use super::timeline;
 use super::unpublished::Published;
 use crate::postgres::{Connection, Error, Interrupt, quote_identifier, sqlstate};
 use crate::relay::boundary::{Ancestry, Lsn};
+use crate::relay::confirm::Resume;
 
 /// A stream that has begun.
 #[derive(Debug)]

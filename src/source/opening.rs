@@ -25,26 +25,6 @@ pub struct SourceOptions {
     pub status_interval: Duration,
 }
 
-/// What this process has of the slot already, from streams that it has lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// All rows from before the slot, which end here. Nothing is confirmed: some may be on their way to Kafka still.
-    Backfilled(Lsn),
-    /// Everything before this LSN, which it has confirmed: after a crash of Postgres the slot may stand before it, and must
-    /// never stand past it.
-    Confirmed(Lsn),
-}
-
-impl Resume {
-    /// How far that is.
-    #[must_use]
-    pub const fn lsn(self) -> Lsn {
-        match self {
-            Self::Backfilled(lsn) | Self::Confirmed(lsn) => lsn,
-        }
-    }
-}
-
 /// Both connections, and what is known of their server.
 pub(super) struct Opening {
     pub(super) options: SourceOptions,

@@ -5,13 +5,14 @@ use super::backfill::{self, Rows};
 use super::error::SourceError;
 use super::held::copy_holder;
 use super::open::{Origin, Source, check_tables, detached, start_command};
-use super::opening::{Resume, SourceOptions};
+use super::opening::SourceOptions;
 use super::reader::{Reader, Timing};
 use super::secrets;
 use super::slot::{CreatedSlot, Server, explain_refusal, identify_system};
 use super::stream::Stream;
 use crate::postgres::{Connection, Interrupt};
 use crate::relay::boundary::{Ancestry, Lsn};
+use crate::relay::confirm::Resume;
 
 /// The end of the one transaction that all rows of the tables are said to be of: before everything in the log.
 pub const TABLES_END: Lsn = Lsn(1);

@@ -1,9 +1,10 @@
 //! The seeded simulator: the core between a faulty Postgres and a faulty Kafka, over many seeds.
 //!
 //! Every step of a run is drawn from its seed: batches of any size, acknowledgements in any order, a full queue, records
-//! that come back, refusals, lost connections, crashes of the relay. After every step the invariants of the design are
+//! that come back, refusals, lost connections, notes that fail, crashes of the relay. After every step the invariants of the design are
 //! checked. `WALPOST_SIM_SEEDS=N` runs the first N seeds, `WALPOST_SIM_SEED=S` runs just one.
 
+mod confirming;
 mod kafka;
 mod postgres;
 mod random;

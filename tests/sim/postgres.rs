@@ -98,10 +98,24 @@ pub(crate) struct Postgres {
     pub(crate) history: Vec<Transaction>,
     /// The end of the write-ahead log: past the last transaction, as other work goes on.
     pub(crate) wal_end: Lsn,
+    /// Where the slot was made: what was committed before is in the table, and in no stream.
+    pub(crate) made_at: Lsn,
     pub(crate) confirmed: Lsn,
+    /// The relay's row in `outbox.relay`.
+    pub(crate) relay: Relay,
+    /// A status update that is on its way.
+    status: Option<Lsn>,
     /// Messages that wait to be sent over the connection, if there is one.
     connection: Option<Vec<Vec<u8>>>,
     sent: usize,
+}
+
+/// What the relay has noted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Relay {
+    /// The rows from before the slot are published.
+    pub(crate) is_backfilled: bool,
+    pub(crate) confirm_limit: Option<Lsn>,
 }
 
 const TABLE: u32 = 16_500;
@@ -128,19 +142,41 @@ impl Postgres {
             lsn = end.0 + if random.chance(30) { 0 } else { random.below(100) };
             history.push(Transaction { commit, end, rows });
         }
-        Self { history, wal_end: Lsn(lsn + 500), confirmed: Lsn(0), connection: None, sent: 0 }
+        let before = random.index(history.len() + 1) * random.index(2);
+        for row in history[..before].iter_mut().flat_map(|transaction| &mut transaction.rows) {
+            // A message from before the slot is nowhere; and a halt is found by its place in the stream.
+            row.kind = if matches!(row.kind, Kind::Message | Kind::Halting) { Kind::Event } else { row.kind };
+        }
+        let made_at = before.checked_sub(1).map_or(Lsn(900), |last| history[last].end);
+        Self {
+            history,
+            wal_end: Lsn(lsn + 500),
+            made_at,
+            confirmed: made_at,
+            relay: Relay::default(),
+            status: None,
+            connection: None,
+            sent: 0,
+        }
     }
 
     pub(crate) const fn is_connected(&self) -> bool {
         self.connection.is_some()
     }
 
-    /// Connects: everything that is not confirmed comes again, from the first row of its transaction.
-    pub(crate) fn connect(&mut self, random: &mut Random) -> Lsn {
+    /// Streams from `start`: every later transaction comes, from its first row. With `backfills` those before come first, as one.
+    pub(crate) fn connect(&mut self, start: Lsn, backfills: bool, random: &mut Random) {
         let mut messages = Vec::new();
+        if backfills {
+            messages.push(begin(Lsn(self.made_at.0 - 1)));
+            messages.extend([relation(TABLE, "outbox", "event"), relation(FOREIGN_TABLE, "public", "orders")]);
+            let before = self.history.iter().filter(|transaction| transaction.end <= self.made_at);
+            messages.extend(before.flat_map(|transaction| &transaction.rows).filter(|row| row.is_event()).map(change));
+            messages.push(commit(Lsn(self.made_at.0 - 1), self.made_at));
+        }
         let mut described = false;
-        for transaction in self.history.iter().filter(|transaction| transaction.end > self.confirmed) {
-            messages.push(begin(transaction));
+        for transaction in self.history.iter().filter(|transaction| transaction.end > start) {
+            messages.push(begin(transaction.commit));
             for row in &transaction.rows {
                 if !described || random.chance(3) {
                     messages.push(relation(TABLE, "outbox", "event"));
@@ -153,18 +189,24 @@ impl Postgres {
                     messages.push(keepalive(transaction.end));
                 }
             }
-            messages.push(commit(transaction));
+            messages.push(commit(transaction.commit, transaction.end));
             if random.chance(20) {
                 messages.push(keepalive(transaction.end));
             }
         }
         self.connection = Some(messages);
         self.sent = 0;
-        self.confirmed
+        // The first status update, which is sent at once.
+        self.status = Some(start);
     }
 
-    pub(crate) fn disconnect(&mut self) {
+    /// The connection is lost, and a status update on its way may be lost with it.
+    pub(crate) fn disconnect(&mut self, random: &mut Random) {
         self.connection = None;
+        match random.chance(50) {
+            true => self.status = None,
+            false => self.hear(),
+        }
     }
 
     /// Some more messages; a keepalive when all were sent.
@@ -179,11 +221,28 @@ impl Postgres {
         batch
     }
 
-    /// A standby status update.
+    /// A standby status update is sent.
     pub(crate) fn confirm(&mut self, flush: Lsn) {
+        assert!(self.relay.is_backfilled, "{flush} is confirmed, and the rows from before the slot are not noted");
         assert!(flush >= self.confirmed, "feedback moved backwards: {} after {}", flush, self.confirmed);
         assert!(flush <= self.wal_end, "feedback {flush} beyond the end of the log {}", self.wal_end);
-        self.confirmed = flush;
+        let limit = self.relay.confirm_limit;
+        assert!(limit.is_some_and(|limit| flush <= limit), "{flush} is confirmed, past what is noted: {limit:?}");
+        self.status = Some(flush);
+    }
+
+    /// A standby status update arrives.
+    pub(crate) fn hear(&mut self) {
+        self.confirmed = self.status.take().unwrap_or(self.confirmed);
+    }
+
+    /// What `Notebook::write` does: the limit that is noted.
+    pub(crate) fn note(&mut self, flush: Lsn, received: Lsn) -> Lsn {
+        let limit = flush.max(received.min(self.wal_end));
+        assert!(self.relay.is_backfilled, "a limit of {limit} is noted before the rows from before the slot");
+        assert!(limit >= self.confirmed, "a limit of {limit} is noted for a slot that stands at {}", self.confirmed);
+        self.relay.confirm_limit = Some(limit);
+        limit
     }
 }
 
@@ -217,15 +276,14 @@ fn keepalive(end: Lsn) -> Vec<u8> {
     copy_data(&[&b"k"[..], &end.0.to_be_bytes(), &[0; 9]].concat())
 }
 
-fn begin(transaction: &Transaction) -> Vec<u8> {
+fn begin(commit: Lsn) -> Vec<u8> {
     // Each commits at a time of its own.
-    let at = transaction.commit.0.to_be_bytes();
+    let at = commit.0.to_be_bytes();
     xlog_data(&[&b"B"[..], &at, &at, &[0; 4]].concat())
 }
 
-fn commit(transaction: &Transaction) -> Vec<u8> {
-    let (at, end) = (transaction.commit.0.to_be_bytes(), transaction.end.0.to_be_bytes());
-    xlog_data(&[&b"C\0"[..], &at, &end, &[0; 8]].concat())
+fn commit(commit: Lsn, end: Lsn) -> Vec<u8> {
+    xlog_data(&[&b"C\0"[..], &commit.0.to_be_bytes(), &end.0.to_be_bytes(), &[0; 8]].concat())
 }
 
 fn relation(oid: u32, namespace: &str, name: &str) -> Vec<u8> {

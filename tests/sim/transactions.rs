@@ -161,11 +161,14 @@ impl Transactions {
         self.known = self.stored.unwrap_or_default();
     }
 
-    /// Where a relay begins whose slot stands at `confirmed`.
-    pub(crate) fn resume(&self, confirmed: Lsn) -> Checkpoint {
-        let stored = self.stored.unwrap_or_default();
-        assert!(confirmed <= stored.flush, "the slot was confirmed to {confirmed}, past the stored {}", stored.flush);
-        stored
+    /// Up to where a relay begins to pass events over.
+    pub(crate) const fn stored(&self) -> Option<Checkpoint> {
+        self.stored
+    }
+
+    /// The rows from before the slot come: what is stored is not of them.
+    pub(crate) fn disown(&mut self) {
+        self.known = Checkpoint::default();
     }
 
     /// What may be confirmed to the slot.

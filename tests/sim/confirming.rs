@@ -1,0 +1,113 @@
+//! The driver's part in confirming: it asks the gate, sends what may be confirmed, and writes what is wanted. A write may end
+//! late, or fail, or be written with nobody there any more to hear of it.
+
+use walpost::relay::boundary::Lsn;
+use walpost::relay::confirm::{Gate, Notes, Reached, Wanted};
+
+use crate::postgres::Postgres;
+use crate::random::Random;
+
+pub(crate) struct Confirming {
+    pub(crate) gate: Gate,
+    writing: Option<Writing>,
+}
+
+#[derive(Clone, Copy)]
+enum Writing {
+    Backfill,
+    Limit { flush: Lsn, received: Lsn },
+}
+
+impl Confirming {
+    pub(crate) const fn new() -> Self {
+        Self { gate: Gate::new(Notes::Required), writing: None }
+    }
+
+    /// The driver's turn.
+    pub(crate) fn turn(&mut self, reached: Reached, received: Lsn, postgres: &mut Postgres, random: &mut Random) {
+        let wanted = self.confirm(reached, postgres);
+        if self.writing.is_some() {
+            return;
+        }
+        self.writing = match wanted {
+            Some(Wanted::Backfill) => Some(Writing::Backfill),
+            Some(Wanted::Limit { flush, noted }) if flush > noted || random.chance(5) => {
+                Some(Writing::Limit { flush, received })
+            }
+            Some(Wanted::Limit { .. }) | None => None,
+        };
+    }
+
+    fn confirm(&mut self, reached: Reached, postgres: &mut Postgres) -> Option<Wanted> {
+        let step = self.gate.poll(reached);
+        if let Some(lsn) = step.confirm.filter(|_| postgres.is_connected()) {
+            postgres.confirm(lsn);
+        }
+        step.note
+    }
+
+    /// Whether the link must not connect.
+    pub(crate) const fn is_noting_backfill(&self) -> bool {
+        matches!(self.writing, Some(Writing::Backfill))
+    }
+
+    /// The write has ended.
+    pub(crate) fn written(&mut self, calm: bool, postgres: &mut Postgres, random: &mut Random) {
+        let Some(writing) = self.writing.take() else { return };
+        if !calm && random.chance(20) {
+            // Written perhaps, with nobody told.
+            if random.chance(50) {
+                write(writing, postgres);
+            }
+            return;
+        }
+        match write(writing, postgres) {
+            Some(limit) => self.gate.handle_noted(limit),
+            None => self.gate.handle_backfill_noted(),
+        }
+    }
+
+    /// The relay dies; what it has begun to write may still be written.
+    pub(crate) fn crash(&mut self, postgres: &mut Postgres, random: &mut Random) {
+        if let Some(writing) = self.writing.take()
+            && random.chance(50)
+        {
+            write(writing, postgres);
+        }
+        *self = Self::new();
+    }
+
+    /// The relay ends in order, or as well as it can.
+    pub(crate) fn stop(&mut self, reached: Reached, postgres: &mut Postgres, random: &mut Random) {
+        self.written(true, postgres, random);
+        if let Some(Wanted::Limit { flush, .. }) = self.confirm(reached, postgres)
+            && random.chance(70)
+        {
+            self.gate.handle_noted(postgres.note(flush, flush));
+            self.confirm(reached, postgres);
+            if random.chance(70) {
+                postgres.hear();
+            }
+        }
+        // By another connection, then, which notes it first.
+        postgres.disconnect(random);
+        self.gate.handle_lost(false);
+        if let Some(last) = self.gate.last(reached).filter(|last| *last > postgres.confirmed && random.chance(70)) {
+            postgres.note(last.max(postgres.relay.confirm_limit.unwrap_or_default()), last);
+            postgres.confirm(last);
+            postgres.hear();
+        }
+        *self = Self::new();
+    }
+}
+
+/// The limit that is noted, if that is what was written.
+fn write(writing: Writing, postgres: &mut Postgres) -> Option<Lsn> {
+    match writing {
+        Writing::Backfill => {
+            postgres.relay.is_backfilled = true;
+            None
+        }
+        Writing::Limit { flush, received } => Some(postgres.note(flush, received)),
+    }
+}
