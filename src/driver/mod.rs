@@ -301,8 +301,7 @@ impl<S: Sink + Send> Driver<S> {
         self.core.owed().records == 0 && is_stored && !self.awaits_backfill_note()
     }
 
-    /// Whether all rows from before the slot are in Kafka, and that is still to be noted. Where some are not, the next start begins
-    /// with them.
+    /// Whether all rows from before the slot are in Kafka, and that is still to be noted.
     fn awaits_backfill_note(&self) -> bool {
         self.link.gate.backfill_end().is_some_and(|end| self.reached().in_kafka() >= end)
     }
