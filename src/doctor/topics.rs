@@ -6,6 +6,7 @@ use super::judge::bytes;
 use super::report::{Finding, failure, ok, warning};
 use crate::relay::destination::Forbidden;
 use crate::sink::Compression;
+use crate::source::RECORD_BYTES;
 
 /// How batches are compressed, and who can't read it.
 #[must_use]
@@ -292,11 +293,18 @@ pub fn message_size(
     let Some((largest, limit)) = events.iter().max_by_key(|(_, limit)| *limit) else {
         return ok(check, "no topic of events has told its limit yet");
     };
-    if let Some(client) = client.filter(|client| client < limit) {
+    let default = RECORD_BYTES as u64;
+    let reads = client.unwrap_or(default);
+    if reads < *limit {
+        let fix = match *limit <= default {
+            true => "leave the property out".to_owned(),
+            false => format!("set the property to {limit}"),
+        };
+        let which = if client.is_none() { " by default" } else { "" };
         return warning(
             check,
             format!(
-                "\"message.max.bytes\" in [kafka] properties is {client}, and topic {largest} takes {limit}: what is between becomes a dead letter: leave the property out"
+                "\"message.max.bytes\" in [kafka] properties is {reads}{which}, and topic {largest} takes {limit}: what is between becomes a dead letter: {fix}"
             ),
         );
     }
@@ -383,5 +391,8 @@ mod tests {
         assert_eq!(size(Some(199), None), Warning);
         assert_eq!(size(Some(200), Some(199)), Warning);
         assert_eq!(message_size(&[], Some(1), Some(1), "s", "l").verdict, Ok);
+        let large = RECORD_BYTES as u64 + 1;
+        let large = message_size(&[("large".to_owned(), large)], Some(large), None, "s", "l");
+        assert!(large.verdict == Warning && large.what.ends_with("set the property to 67108865"), "{large:?}");
     }
 }

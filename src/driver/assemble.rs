@@ -25,7 +25,7 @@ use crate::sink::{
     Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics, TransactionalSink,
     TransactionsOptions,
 };
-use crate::source::{Lease, OutboxTable, STATUS_INTERVAL, SourceOptions};
+use crate::source::{Lease, OutboxTable, RECORD_BYTES, STATUS_INTERVAL, SourceOptions};
 use crate::telemetry::Telemetry;
 
 /// How long Kafka may take to answer for the first time. Afterwards it is waited for as long as it takes.
@@ -208,5 +208,6 @@ pub(crate) fn source_options(config: &Config) -> SourceOptions {
         publication: config.postgres.publication.clone(),
         tables: config.outboxes.iter().map(OutboxTable::of).collect(),
         status_interval: STATUS_INTERVAL,
+        record_bytes: producer_options(config).record_bytes().unwrap_or(RECORD_BYTES),
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::frontend;
 
 use super::auth::{Exchange, Step};
 use super::error::{Error, ServerError, invalid_statement};
-use super::frame::{Body, Frame, Framer};
+use super::frame::{Body, Data, Frame, Framer};
 use super::options::ConnectOptions;
 use super::tls::TlsError;
 use super::transport::{Parts, Transport, connect, is_timeout};
@@ -38,6 +38,19 @@ pub struct Connection {
     endpoint: String,
     parameters: BTreeMap<String, String>,
     process_id: i32,
+}
+
+/// An answer, or what has arrived of it.
+pub(super) enum Piece {
+    /// Bytes of a CopyData message.
+    Data {
+        /// The bytes.
+        data: Bytes,
+        /// Whether the message ends with them.
+        is_last: bool,
+    },
+    /// Another message.
+    Other(Frame),
 }
 
 /// How long to wait for an answer.
@@ -233,21 +246,52 @@ impl Connection {
             };
             // A server that sends one message after the other that is no answer gets no more time than a silent one.
             self.check_patience(since)?;
-            let mut body = frame.reader();
-            match frame.tag {
-                b'N' => {
-                    let notice = ServerError::parse(&mut body)?;
-                    tracing::debug!(severity = %notice.severity, code = %notice.code, message = %notice.message, "notice from postgres");
-                }
-                b'S' => {
-                    let mut text = || Ok::<_, Error>(String::from_utf8_lossy(body.c_string("a setting")?).into_owned());
-                    let (name, value) = (text()?, text()?);
-                    self.parameters.insert(name, value);
-                }
-                b'A' => {}
-                _ => return Ok(frame),
+            if let Some(answer) = self.answer(frame)? {
+                return Ok(answer);
             }
         }
+    }
+
+    /// As [`Self::receive`], but of a CopyData message as much as has arrived, so that it may be of any size.
+    pub(super) fn receive_piece(&mut self) -> Result<Piece, Error> {
+        let since = Instant::now();
+        loop {
+            let frame = match self.framer.next_data()? {
+                Data::Piece(data) => {
+                    self.check_patience(since)?;
+                    return Ok(Piece::Data { data, is_last: self.framer.is_between() });
+                }
+                Data::More => None,
+                Data::Other => self.framer.next_frame()?,
+            };
+            let Some(frame) = frame else {
+                self.fill(since)?;
+                continue;
+            };
+            self.check_patience(since)?;
+            if let Some(answer) = self.answer(frame)? {
+                return Ok(Piece::Other(answer));
+            }
+        }
+    }
+
+    /// Deals with a message that is no answer.
+    fn answer(&mut self, frame: Frame) -> Result<Option<Frame>, Error> {
+        let mut body = frame.reader();
+        match frame.tag {
+            b'N' => {
+                let notice = ServerError::parse(&mut body)?;
+                tracing::debug!(severity = %notice.severity, code = %notice.code, message = %notice.message, "notice from postgres");
+            }
+            b'S' => {
+                let mut text = || Ok::<_, Error>(String::from_utf8_lossy(body.c_string("a setting")?).into_owned());
+                let (name, value) = (text()?, text()?);
+                self.parameters.insert(name, value);
+            }
+            b'A' => {}
+            _ => return Ok(Some(frame)),
+        }
+        Ok(None)
     }
 
     fn fill(&mut self, since: Instant) -> Result<(), Error> {

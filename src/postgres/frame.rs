@@ -72,6 +72,19 @@ pub struct Framer {
     buffer: BytesMut,
     /// Where the buffer starts, in bytes since the connection's first.
     offset: u64,
+    /// Bytes of a CopyData message that are to come, when a part of it has been taken.
+    open: usize,
+}
+
+/// What stands at the start of a [`Framer`].
+#[derive(Debug)]
+pub(crate) enum Data {
+    /// What has arrived of a CopyData message's body.
+    Piece(Bytes),
+    /// Nothing that can be taken yet.
+    More,
+    /// Another message.
+    Other,
 }
 
 impl Framer {
@@ -94,6 +107,35 @@ impl Framer {
         let frame = Frame { tag: head.tag, body, offset: self.offset + HEADER_BYTES as u64 };
         self.offset += head.total as u64;
         Ok(Some(frame))
+    }
+
+    /// What has arrived of a CopyData message. Until its end no other message can be taken.
+    ///
+    /// # Errors
+    /// As [`Self::next_frame`].
+    pub(crate) fn next_data(&mut self) -> Result<Data, ProtocolError> {
+        if self.is_between() {
+            match Head::read(&self.buffer, self.offset)? {
+                None => return Ok(Data::More),
+                Some(Head { tag: b'd', total }) => {
+                    self.buffer.advance(HEADER_BYTES);
+                    self.offset += HEADER_BYTES as u64;
+                    self.open = total - HEADER_BYTES;
+                }
+                Some(_) => return Ok(Data::Other),
+            }
+        } else if self.buffer.is_empty() {
+            return Ok(Data::More);
+        }
+        let piece = self.buffer.split_to(self.open.min(self.buffer.len())).freeze();
+        self.open -= piece.len();
+        self.offset += piece.len() as u64;
+        Ok(Data::Piece(piece))
+    }
+
+    /// Whether no message has been taken in part.
+    pub(crate) const fn is_between(&self) -> bool {
+        self.open == 0
     }
 
     /// How many bytes wait for the rest of their message.

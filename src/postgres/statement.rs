@@ -1,13 +1,16 @@
 //! Questions and answers on a connection.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 
-use super::connection::Connection;
+use super::connection::{Connection, Piece};
 use super::error::{Error, ServerError, invalid_statement};
 use super::frame::{Frame, ProtocolError};
 use super::row::Row;
+
+/// What is kept of a message of which only the start is read, in bytes.
+const START_BYTES: usize = 64;
 
 impl Connection {
     /// Runs SQL or a replication command by the simple protocol; the rows of all its statements.
@@ -54,7 +57,7 @@ impl Connection {
         outcome
     }
 
-    /// Runs a `copy ... to stdout` and hands over its data message by message, in bounded memory.
+    /// Runs a `copy ... to stdout` and hands over its data as it arrives, in bounded memory.
     ///
     /// # Errors
     /// Those of [`Connection::simple_query`], and the receiver's own. After the latter the connection is of no further
@@ -68,9 +71,14 @@ impl Connection {
         frontend::query(sql, &mut message).map_err(invalid_statement)?;
         self.send(&message)?;
         loop {
-            let frame = self.receive()?;
+            let frame = match self.receive_piece()? {
+                Piece::Data { data, .. } => {
+                    receive(&data)?;
+                    continue;
+                }
+                Piece::Other(frame) => frame,
+            };
             match frame.tag {
-                b'd' => receive(&frame.body)?,
                 b'H' | b'c' | b'C' => {}
                 b'Z' => return Ok(()),
                 _ => return Err(self.unexpected(&frame, "an unknown message in a COPY")?.into()),
@@ -88,13 +96,23 @@ impl Connection {
         if frame.tag == b'W' { Ok(()) } else { Err(self.unexpected(&frame, "no CopyBothResponse")?) }
     }
 
-    /// The next CopyData of a stream in both directions.
+    /// The start of the next CopyData of a stream in both directions.
     ///
     /// # Errors
     /// [`Error::Server`] if the server ends the stream with an error.
-    pub(crate) fn next_copy_data(&mut self) -> Result<Bytes, Error> {
-        let frame = self.receive()?;
-        if frame.tag == b'd' { Ok(frame.body) } else { Err(self.unexpected(&frame, "the end of a stream")?) }
+    pub(crate) fn next_copy_start(&mut self) -> Result<Vec<u8>, Error> {
+        let mut start = Vec::with_capacity(START_BYTES);
+        loop {
+            match self.receive_piece()? {
+                Piece::Data { data, is_last } => {
+                    start.extend_from_slice(&data[..data.len().min(START_BYTES - start.len())]);
+                    if is_last {
+                        return Ok(start);
+                    }
+                }
+                Piece::Other(frame) => return Err(self.unexpected(&frame, "the end of a stream")?),
+            }
+        }
     }
 
     pub(crate) fn send_copy_data(&mut self, message: &[u8]) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use super::boundary::{ContractNumber, OnViolation, Record, Refusal, RefusalCode}
 use super::catalogue::{Catalogue, Contract, Wait};
 use super::destination::Destinations;
 use super::encode::{self, ContractHeaders, RowHeaders};
-use super::event::Event;
+use super::event::{Event, Part, Withheld};
 use super::payload::Checks;
 
 /// The longest names that are looked up, in bytes: rows can name anything, and what was looked up is remembered. A topic's
@@ -123,33 +123,49 @@ pub(super) fn check(
     now: Instant,
 ) -> Result<usize, Stop> {
     let fate = on_rejected.fate();
-    let refused = |code, detail| Stop::Refused(Refusal { code, detail }, fate);
-    if event.has_contract {
-        let Some((name, version)) = &event.schema else {
-            let detail = "schema_name or schema_version is null".to_owned();
-            return Err(refused(RefusalCode::UnknownSchema, detail));
-        };
-        if name.len().max(version.len()) > SCHEMA_NAME_BYTES {
-            let detail = format!("the name or version of the schema is longer than {SCHEMA_NAME_BYTES} bytes");
-            return Err(refused(RefusalCode::UnknownSchema, detail));
-        }
-        let Some(contract) = catalogue.contract(name, version, now)? else {
-            known.unregistered = Some(catalogue.data_schema(name, version));
-            let detail =
-                format!("no schema version {name}/{version} is registered; call outbox.register_schema_version");
-            return Err(refused(RefusalCode::UnknownSchema, detail));
-        };
-        known.contract = Some(contract);
-    }
-    let destination = destination(catalogue, destinations, fate, event, known, now);
-    match destination {
-        Err(Stop::Wait) => return Err(Stop::Wait),
+    let destination = match contract(catalogue, fate, event, known, now) {
+        Ok(()) => destination(catalogue, destinations, fate, event, known, now),
+        Err(stop) => Err(stop),
+    };
+    match (&destination, &event.withheld) {
+        (Err(Stop::Wait), _) => return Err(Stop::Wait),
+        // Looked up all the same: its dead letter names its topic.
+        (_, Some(withheld)) => return Err(Stop::Refused(withheld.refusal(), withheld.fate(fate))),
         // Too large whatever it says, and parsing it would take many times its size in memory.
-        Ok(limit) if event.payload.as_ref().is_some_and(|payload| payload.len() > limit) => return Ok(limit),
-        Ok(_) | Err(Stop::Refused(..)) => {}
+        (Ok(limit), None) if event.payload.as_ref().is_some_and(|payload| payload.len() > *limit) => {
+            return Ok(*limit);
+        }
+        (Ok(_) | Err(Stop::Refused(..)), None) => {}
     }
     check_payload(checks, on_rejected, event, known)?;
     destination
+}
+
+/// Looks up the schema version that the event names.
+fn contract(
+    catalogue: &mut Catalogue,
+    fate: Fate,
+    event: &Event<'_>,
+    known: &mut Known<'_>,
+    now: Instant,
+) -> Result<(), Stop> {
+    let unknown = |detail| Stop::Refused(Refusal { code: RefusalCode::UnknownSchema, detail }, fate);
+    if !event.has_contract {
+        return Ok(());
+    }
+    let Some((name, version)) = &event.schema else {
+        return Err(unknown("schema_name or schema_version is null".to_owned()));
+    };
+    if name.len().max(version.len()) > SCHEMA_NAME_BYTES {
+        return Err(unknown(format!("the name or version of the schema is longer than {SCHEMA_NAME_BYTES} bytes")));
+    }
+    let Some(contract) = catalogue.contract(name, version, now)? else {
+        known.unregistered = Some(catalogue.data_schema(name, version));
+        let detail = format!("no schema version {name}/{version} is registered; call outbox.register_schema_version");
+        return Err(unknown(detail));
+    };
+    known.contract = Some(contract);
+    Ok(())
 }
 
 /// Looks up the topic, and gives the size in bytes that it takes.
@@ -193,6 +209,37 @@ fn check_payload(
         None => {
             known.violation = Some(detail);
             Ok(())
+        }
+    }
+}
+
+impl Withheld {
+    fn refusal(&self) -> Refusal {
+        let what = match &self.part {
+            Part::Payload => "payload has",
+            Part::Column(column) => &format!("{column} has"),
+            Part::Message => "it is a logical message of",
+        };
+        let detail = format!(
+            "{what} {} bytes, more than the relay reads of a row (message.max.bytes in [kafka] properties, by default 64 MiB)",
+            self.bytes
+        );
+        Refusal { code: RefusalCode::TooLarge, detail }
+    }
+
+    /// Any role can write a message that is too large for its proof to be checked, and must not stop the relay with it.
+    const fn fate(&self, fate: Fate) -> Fate {
+        match self.part {
+            Part::Payload | Part::Column(_) => fate,
+            Part::Message => Fate::DeadLetter,
+        }
+    }
+
+    /// The size of the value that is missing from the dead letter; 0 if something else is.
+    pub(super) const fn omitted(&self) -> usize {
+        match self.part {
+            Part::Payload | Part::Message => self.bytes,
+            Part::Column(_) => 0,
         }
     }
 }

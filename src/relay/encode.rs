@@ -306,7 +306,7 @@ pub fn restamp(letter: &mut OwnedRecord) -> bool {
 /// the key, the row's own headers, and what is long in the others. Whether there was something to take.
 pub fn shrink(letter: &mut OwnedRecord) -> bool {
     if let Some(value) = letter.value.take() {
-        letter.headers.push((names::VALUE_OMITTED.to_owned(), Some(value.len().to_string().into_bytes())));
+        omit(letter, value.len());
         return true;
     }
     let before = letter.size();
@@ -318,9 +318,14 @@ pub fn shrink(letter: &mut OwnedRecord) -> bool {
     let is_smaller = letter.size() < before;
     if is_smaller && letter.headers.iter().all(|(name, _)| name != names::VALUE_OMITTED) {
         // A null value: what is left out is the rest, and whoever redrives letters must know.
-        letter.headers.push((names::VALUE_OMITTED.to_owned(), Some(b"0".to_vec())));
+        omit(letter, 0);
     }
     is_smaller
+}
+
+/// Notes the size of a value that a dead letter does not have; 0 if it is another part that is missing.
+pub(super) fn omit(letter: &mut OwnedRecord, bytes: usize) {
+    letter.headers.push((names::VALUE_OMITTED.to_owned(), Some(bytes.to_string().into_bytes())));
 }
 
 /// The headers that the smallest dead letter still has.

@@ -37,6 +37,28 @@ pub struct Event<'a> {
     pub created_at: Option<Timestamp>,
     /// Whether its schema version must be looked up.
     pub has_contract: bool,
+    /// A part of it that was too large to be read.
+    pub withheld: Option<Withheld>,
+}
+
+/// A part of an event that was too large to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// Which part.
+    pub part: Part,
+    /// Its size in bytes.
+    pub bytes: usize,
+}
+
+/// A part of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The payload.
+    Payload,
+    /// Another column, by the name under which it is read.
+    Column(String),
+    /// A logical message as a whole.
+    Message,
 }
 
 /// A value as bytes: borrowed, or short and formatted in place.
@@ -113,15 +135,16 @@ pub fn from_row<'a>(row: &Tuple<'a>, layout: &'a Layout) -> (Event<'a>, Option<R
         collected = row.values().collect();
         &collected
     };
-    let mut reader = RowReader { values, encoding: layout.encoding, refusal: None };
+    let mut reader = RowReader { values, encoding: layout.encoding, refusal: None, withheld: None };
     let event = reader.event(layout);
-    (event, reader.refusal)
+    (Event { withheld: reader.withheld, ..event }, reader.refusal)
 }
 
 struct RowReader<'v, 'a> {
     values: &'v [Value<'a>],
     encoding: Encoding,
     refusal: Option<Refusal>,
+    withheld: Option<Withheld>,
 }
 
 impl<'a> RowReader<'_, 'a> {
@@ -155,6 +178,7 @@ impl<'a> RowReader<'_, 'a> {
             placed: layout.headers.iter().map(|(slot, name)| (name.as_str(), self.read(*slot, name))).collect(),
             created_at: self.timestamp(layout),
             has_contract,
+            withheld: None,
         }
     }
 
@@ -203,7 +227,16 @@ impl<'a> RowReader<'_, 'a> {
         None
     }
 
-    /// The same, and the bytes as they came, for the dead letter.
+    /// Notes that a value was too large; of several the payload, else the first.
+    fn withhold<T>(&mut self, column: &str, bytes: usize) -> Option<T> {
+        if column == Role::Payload.as_str() {
+            self.withheld = Some(Withheld { part: Part::Payload, bytes });
+        }
+        self.withheld.get_or_insert_with(|| Withheld { part: Part::Column(column.to_owned()), bytes });
+        None
+    }
+
+    /// As [`Self::refuse`], and the bytes as they came, for the dead letter.
     fn keep(&mut self, bytes: &'a [u8], column: &str, what: &str) -> Option<Text<'a>> {
         self.refuse::<()>(column, what);
         Some(Text::Borrowed(bytes))
@@ -234,6 +267,7 @@ impl<'a> RowReader<'_, 'a> {
     fn read_stored(&mut self, slot: Slot, column: &str) -> Option<Text<'a>> {
         match (slot.codec, self.values[slot.index]) {
             (_, Value::Null) => None,
+            (_, Value::Withheld(bytes)) => self.withhold(column, bytes as usize),
             (_, Value::Unchanged) => self.refuse(column, "was not sent by the server"),
             (Codec::Utf8, Value::Text(bytes) | Value::Binary(bytes)) => Some(Text::Borrowed(bytes)),
             (Codec::Jsonb, Value::Binary(bytes)) => match bytes.split_first() {
@@ -330,6 +364,12 @@ pub fn from_message(content: &[u8]) -> (Event<'_>, Option<Refusal>) {
             (event, Some(undecodable("the logical message", &what)))
         }
     }
+}
+
+/// A logical message with the prefix `outbox` that was too large to be read, so that nobody knows whether it is an event.
+#[must_use]
+pub fn of_long_message<'a>(bytes: usize) -> (Event<'a>, Option<Refusal>) {
+    (Event { withheld: Some(Withheld { part: Part::Message, bytes }), ..Event::default() }, None)
 }
 
 /// A JSON value with the white space around it, which a parser passes over and its writer has written.

@@ -14,6 +14,7 @@ fn frames(columns: &[(&str, u32, Value<'_>)]) -> (Vec<u8>, Vec<u8>) {
         match value {
             Value::Null => row.push(b'n'),
             Value::Unchanged => row.push(b'u'),
+            Value::Withheld(length) => row.extend([&b"W"[..], &length.to_be_bytes()].concat()),
             Value::Text(bytes) | Value::Binary(bytes) => {
                 row.push(if matches!(value, Value::Text(_)) { b't' } else { b'b' });
                 row.extend_from_slice(&i32::try_from(bytes.len()).expect("short").to_be_bytes());

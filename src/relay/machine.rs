@@ -265,10 +265,12 @@ impl Core {
                 self.draining |= self.replaying.as_mut().is_some_and(|replaying| replaying.ends_at(end));
             }
             Message::Relation(relation) => return self.relation(&relation, now),
-            Message::Insert { .. } | Message::Logical { transactional: true, .. } => {
+            Message::Insert { .. }
+            | Message::Logical { transactional: true, .. }
+            | Message::LongLogical { transactional: true, .. } => {
                 return self.event(&message, now, offer);
             }
-            Message::Logical { prefix, .. } => {
+            Message::Logical { prefix, .. } | Message::LongLogical { prefix, .. } => {
                 self.publisher.counters.stray_messages += u64::from(prefix == MESSAGE_PREFIX.as_bytes());
             }
             Message::Ignored => {}
@@ -339,6 +341,9 @@ impl Core {
                             return Ok(Some(Idle::Answer));
                         }
                     }
+                }
+                Message::LongLogical { prefix, length, .. } if prefix == MESSAGE_PREFIX.as_bytes() => {
+                    Some(("logical message", event::of_long_message(length)))
                 }
                 _ => None,
             };

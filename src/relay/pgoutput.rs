@@ -7,6 +7,11 @@
 use super::boundary::{Lsn, Timestamp};
 use super::text_encoding::Encoding;
 
+/// The kind of a value of which only the length was kept. The source writes it, never Postgres.
+pub const WITHHELD: u8 = b'W';
+/// The tag of a logical message of which only prefix and length were kept, likewise.
+pub const LONG_MESSAGE: u8 = b'm';
+
 /// Bytes that are not what the protocol says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {offset} of a replication message")]
@@ -99,6 +104,15 @@ pub enum Message<'a> {
         /// Its content.
         content: &'a [u8],
     },
+    /// A logical message that was too large to be read.
+    LongLogical {
+        /// Whether it belongs to the transaction around it.
+        transactional: bool,
+        /// The start of its prefix.
+        prefix: &'a [u8],
+        /// The length of its content in bytes.
+        length: usize,
+    },
     /// Type, Origin, Update, Delete or Truncate: known, and of no meaning for an outbox.
     Ignored,
 }
@@ -148,6 +162,8 @@ pub enum Value<'a> {
     Null,
     /// A value that the server did not send, as it is unchanged. Never in an insert.
     Unchanged,
+    /// A value that was too large to be read, by its length in bytes.
+    Withheld(u32),
     /// In the type's text format.
     Text(&'a [u8]),
     /// In the type's binary format.
@@ -196,13 +212,16 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, DecodeError> {
             Message::Commit { commit, end }
         }
         b'R' => reader.relation()?,
-        b'M' => {
-            let flags = reader.u8("the logical message's flags")?;
+        tag @ (b'M' | LONG_MESSAGE) => {
+            let transactional = reader.u8("the logical message's flags")? & 1 == 1;
             let lsn = reader.lsn("the logical message's LSN")?;
             let prefix = reader.c_string("the logical message's prefix")?;
             let length = reader.length("the logical message's length")?;
+            if tag == LONG_MESSAGE {
+                return Ok(Message::LongLogical { transactional, prefix, length });
+            }
             let content = reader.take(length, "the logical message's content")?;
-            Message::Logical { transactional: flags & 1 == 1, lsn, prefix, content }
+            Message::Logical { transactional, lsn, prefix, content }
         }
         b'Y' | b'O' | b'U' | b'D' | b'T' => return Ok(Message::Ignored),
         _ => return Err(reader.error_at(0, "an unknown pgoutput message tag")),
@@ -341,6 +360,7 @@ impl<'a> Reader<'a> {
         let value = match self.u8("a value's kind")? {
             b'n' => Value::Null,
             b'u' => Value::Unchanged,
+            WITHHELD => Value::Withheld(self.u32("a value's length")?),
             kind @ (b't' | b'b') => {
                 let length = self.length("a value's length")?;
                 let bytes = self.take(length, "a value")?;

@@ -12,7 +12,7 @@ use super::check::{self, Fate, Known, Stop, too_large};
 use super::destination::{Destinations, dead_letter_settings};
 use super::dropped::Told;
 use super::encode::{self, Encoder, RowHeaders, Stamps};
-use super::event::Event;
+use super::event::{Event, Withheld};
 use super::ledger::{Kind, Ledger, Settled};
 use super::payload::Checks;
 use super::returns::Returns;
@@ -294,8 +294,8 @@ impl Publisher {
             let table = Some(origin.table.to_owned());
             return Err(Halt::Refused { position: Some(origin.position), table, refusal });
         }
-        let letter = self.dead_letter(OwnedRecord::copy(&record), &refusal, by);
-        self.publish_letter(letter, origin, (known.number(), &refusal), now, offer)
+        let omitted = event.withheld.as_ref().map(Withheld::omitted);
+        self.publish_letter((record, omitted), origin, (known.number(), &refusal, by), now, offer)
     }
 
     /// An event was published that breaks its contract.
@@ -327,9 +327,9 @@ impl Publisher {
 
     fn publish_letter(
         &mut self,
-        mut letter: OwnedRecord,
+        (record, mut omitted): (Record<'_>, Option<usize>),
         origin: Origin<'_>,
-        (contract, refusal): (ContractNumber, &Refusal),
+        (contract, refusal, by): (ContractNumber, &Refusal, RefusedBy),
         now: Instant,
         offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
     ) -> Result<Option<Idle>, Halt> {
@@ -343,6 +343,14 @@ impl Publisher {
             }
         };
         self.blocked_on = None;
+        // A value that the topic does not take either is not copied.
+        let large = record.value.map(<[u8]>::len).filter(|bytes| *bytes > topic.max_message_bytes);
+        omitted = large.or(omitted);
+        let value = record.value.filter(|_| large.is_none());
+        let mut letter = self.dead_letter(OwnedRecord::copy(&Record { value, ..record }), refusal, by);
+        if let Some(bytes) = omitted {
+            encode::omit(&mut letter, bytes);
+        }
         let mut size = letter.size();
         while encode::size_in_batch(size, letter.headers.len()) > topic.max_message_bytes && encode::shrink(&mut letter)
         {

@@ -179,9 +179,17 @@ impl TopicRules {
     }
 }
 
+impl ProducerOptions {
+    /// The largest record in bytes, where the user has said it (`message.max.bytes`).
+    #[must_use]
+    pub fn record_bytes(&self) -> Option<usize> {
+        self.properties.get("message.max.bytes").and_then(|value| value.parse().ok())
+    }
+}
+
 /// `message.max.bytes` as it will be, in bytes: what a record may have at most when the topic's own limit is not known.
 pub(super) fn message_max_bytes(options: &ProducerOptions) -> usize {
-    options.properties.get("message.max.bytes").and_then(|value| value.parse().ok()).unwrap_or(MESSAGE_MAX_BYTES)
+    options.record_bytes().unwrap_or(MESSAGE_MAX_BYTES)
 }
 
 /// Adds the settings of every client: how to reach the brokers and how to come back to them, and what the user has set.

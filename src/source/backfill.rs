@@ -28,6 +28,8 @@ pub(super) struct Rows<'a> {
     /// Which says what generated columns are among those that are read.
     pub(super) publication: &'a str,
     pub(super) tables: &'a [OutboxTable],
+    /// The most that is held of a row, in bytes of its message.
+    pub(super) limit: usize,
     /// Only those that may have been lost with another slot.
     pub(super) recovery: Option<&'a Recovery>,
 }
@@ -42,7 +44,7 @@ pub(super) fn run(
     outlet: &mut Outlet,
     interrupt: &Interrupt,
 ) -> Result<u64, SourceError> {
-    let Rows { slot, publication, tables, recovery } = wanted;
+    let Rows { slot, publication, tables, limit, recovery } = wanted;
     control.set_patience(Patience::Until(interrupt.clone()));
     let committed_at = begin(control, slot.snapshot.as_deref())?;
     let mut writer = Writer { bytes: Vec::new(), commit: Lsn(slot.consistent_point.0 - 1), committed_at };
@@ -65,7 +67,7 @@ pub(super) fn run(
         }
         let order = found.order(table, has_commit_times);
         let statement = copy_statement(&found, filter.as_deref(), &order);
-        rows += copy_table(control, server, (&found.relation, &statement), &mut writer, outlet)?;
+        rows += copy_table(control, server, (&found.relation, &statement, *limit), &mut writer, outlet)?;
     }
     writer.commit(slot.consistent_point).map_err(too_long)?;
     outlet.hand_over(std::mem::take(&mut writer.bytes))?;
@@ -94,12 +96,12 @@ fn begin(control: &mut Connection, snapshot: Option<&str>) -> Result<i64, Source
 fn copy_table(
     control: &mut Connection,
     server: &Server,
-    (relation, statement): (&Relation, &str),
+    (relation, statement, limit): (&Relation, &str, usize),
     writer: &mut Writer,
     outlet: &mut Outlet,
 ) -> Result<u64, SourceError> {
     writer.relation_in(server.text_encoding(), relation).map_err(too_long)?;
-    let mut copy = CopyRows::default();
+    let mut copy = CopyRows::new(limit);
     let mut rows = 0;
     control
         .copy_out(&in_client_encoding(server, statement), |data| {

@@ -44,7 +44,7 @@ impl Seen {
     }
 
     /// Takes what a whole CopyData message shows.
-    fn look(&mut self, message: &[u8]) {
+    pub(super) fn look(&mut self, message: &[u8]) {
         match message.get(HEADER_BYTES) {
             Some(b'w') => {
                 self.sent_at = time(message, SENT_AT).or(self.sent_at);
@@ -92,20 +92,26 @@ pub(super) struct Cut {
 pub(super) enum Next {
     /// Nothing, or a part of a message.
     More,
+    /// The start of a CopyData message that is larger than it may be.
+    Large(Head),
     /// Another message, whole.
     Other(Head),
     /// No message.
     Broken(ProtocolError),
 }
 
-/// Cuts; `offset` is where `bytes` start in the connection's bytes.
-pub(super) fn cut(bytes: &[u8], offset: u64, seen: &mut Seen) -> Cut {
+/// Cuts; `offset` is where `bytes` start in the connection's bytes. A CopyData message may have `limit` bytes.
+pub(super) fn cut(bytes: &[u8], offset: u64, limit: usize, seen: &mut Seen) -> Cut {
     let mut whole = 0;
     loop {
         let rest = &bytes[whole..];
         let next = match Head::read(rest, offset + whole as u64) {
             Err(error) => Next::Broken(error),
             Ok(None) => Next::More,
+            Ok(Some(head)) if head.total > limit => match head.tag {
+                b'd' => Next::Large(head),
+                _ => Next::Broken(ProtocolError { what: "a message that is too long", offset: offset + whole as u64 }),
+            },
             Ok(Some(head)) if rest.len() < head.total => Next::More,
             Ok(Some(Head { tag: b'd', total })) => {
                 seen.look(&rest[..total]);
@@ -125,6 +131,8 @@ mod tests {
     use super::*;
     use crate::source::frames::Writer;
 
+    const LIMIT: usize = 1_000;
+
     fn message(tag: u8, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(body.len() + 4).expect("test bodies are short");
         [&[tag][..], &length.to_be_bytes(), body].concat()
@@ -139,7 +147,7 @@ mod tests {
 
     fn seen(bytes: &[u8]) -> Seen {
         let mut seen = Seen::default();
-        assert_eq!(cut(bytes, 0, &mut seen).whole, bytes.len());
+        assert_eq!(cut(bytes, 0, LIMIT, &mut seen).whole, bytes.len());
         seen
     }
 
@@ -165,16 +173,30 @@ mod tests {
         let mut seen = Seen::default();
         let bytes = [&copy[..], &message(b'c', b"")].concat();
         let done = Cut { whole: copy.len(), next: Next::Other(Head { tag: b'c', total: 5 }) };
-        assert_eq!(cut(&bytes, 0, &mut seen), done);
+        assert_eq!(cut(&bytes, 0, LIMIT, &mut seen), done);
         let bytes = [&copy[..], &[b'd', 255, 0, 0, 0]].concat();
         let error = ProtocolError { what: "a negative message length", offset: 100 + 6 + 1 };
-        assert_eq!(cut(&bytes, 100, &mut seen), Cut { whole: copy.len(), next: Next::Broken(error) });
+        assert_eq!(cut(&bytes, 100, LIMIT, &mut seen), Cut { whole: copy.len(), next: Next::Broken(error) });
+    }
+
+    #[test]
+    fn case_38_a_message_above_the_limit_ends_the_cut_with_its_head() {
+        let copy = message(b'd', b"x");
+        for (tag, total, expected) in [
+            (b'd', LIMIT + 1, Next::Large(Head { tag: b'd', total: LIMIT + 1 })),
+            (b'd', LIMIT, Next::More),
+            (b'E', LIMIT + 1, Next::Broken(ProtocolError { what: "a message that is too long", offset: 6 })),
+        ] {
+            let length = u32::try_from(total - 1).expect("short").to_be_bytes();
+            let bytes = [&copy[..], &[tag], &length].concat();
+            assert_eq!(cut(&bytes, 0, LIMIT, &mut Seen::default()), Cut { whole: copy.len(), next: expected });
+        }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_cut(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            prop_assert!(cut(&bytes, 0, &mut Seen::default()).whole <= bytes.len());
+            prop_assert!(cut(&bytes, 0, LIMIT, &mut Seen::default()).whole <= bytes.len());
         }
 
         #[test]
@@ -187,7 +209,7 @@ mod tests {
             for message in &messages {
                 if whole + message.len() <= end { whole += message.len() } else { break }
             }
-            prop_assert_eq!(cut(&bytes[..end], 0, &mut Seen::default()), Cut { whole, next: Next::More });
+            prop_assert_eq!(cut(&bytes[..end], 0, LIMIT, &mut Seen::default()), Cut { whole, next: Next::More });
         }
     }
 }

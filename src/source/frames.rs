@@ -5,6 +5,7 @@
 
 use super::error::TableName;
 use crate::relay::boundary::Lsn;
+use crate::relay::pgoutput::WITHHELD;
 use crate::relay::text_encoding::Encoding;
 
 /// A column as a Relation message describes it.
@@ -33,6 +34,23 @@ pub struct Relation {
     pub replica_identity: u8,
     /// Its columns in order.
     pub columns: Vec<Column>,
+}
+
+/// A value as a row is sent with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent<'a> {
+    /// SQL null.
+    Null,
+    /// A value.
+    Value(&'a [u8]),
+    /// A value that was too large to be read, by its length in bytes.
+    Withheld(u32),
+}
+
+impl<'a> From<Option<&'a [u8]>> for Sent<'a> {
+    fn from(value: Option<&'a [u8]>) -> Self {
+        value.map_or(Self::Null, Self::Value)
+    }
 }
 
 /// A frame would be longer than the protocol's length can say.
@@ -124,10 +142,10 @@ impl Writer {
     ///
     /// # Errors
     /// [`TooLong`].
-    pub fn insert<'a>(
+    pub fn insert<'a, V: Into<Sent<'a>>>(
         &mut self,
         relation: &Relation,
-        values: impl IntoIterator<Item = Option<&'a [u8]>>,
+        values: impl IntoIterator<Item = V>,
     ) -> Result<(), TooLong> {
         self.frame(|body| {
             body.push(b'I');
@@ -135,13 +153,18 @@ impl Writer {
             body.push(b'N');
             body.extend(i16::try_from(relation.columns.len()).map_err(|_| TooLong)?.to_be_bytes());
             for (column, value) in relation.columns.iter().zip(values) {
-                let Some(value) = value else {
-                    body.push(b'n');
-                    continue;
-                };
-                body.push(if column.binary { b'b' } else { b't' });
-                body.extend(i32::try_from(value.len()).map_err(|_| TooLong)?.to_be_bytes());
-                body.extend(value);
+                match value.into() {
+                    Sent::Null => body.push(b'n'),
+                    Sent::Value(value) => {
+                        body.push(if column.binary { b'b' } else { b't' });
+                        body.extend(i32::try_from(value.len()).map_err(|_| TooLong)?.to_be_bytes());
+                        body.extend(value);
+                    }
+                    Sent::Withheld(length) => {
+                        body.push(WITHHELD);
+                        body.extend(length.to_be_bytes());
+                    }
+                }
             }
             Ok(())
         })

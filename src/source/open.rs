@@ -273,10 +273,10 @@ impl Opening {
 
     /// Hands the replication connection, which streams already, to its thread.
     fn stream(self, start: Lsn) -> Result<Stream, SourceError> {
-        let timing = self.timing();
+        let (timing, limit) = (self.timing(), self.options.row_limit(&self.server));
         self.control.close();
         let parts = self.replication.into_parts();
-        Stream::spawn(start, Interrupt::default(), move |outlet| Reader::new(parts, outlet, timing)?.run())
+        Stream::spawn(start, Interrupt::default(), move |outlet| Reader::new(parts, outlet, timing, limit)?.run())
     }
 
     /// Hands both connections to the thread: it reads the tables first and streams then.
@@ -296,7 +296,9 @@ impl Opening {
         interrupt: &Interrupt,
         outlet: &mut Outlet,
     ) -> Result<(), SourceError> {
-        let rows = Rows { slot, publication: &self.options.publication, tables: &self.options.tables, recovery };
+        let limit = self.options.row_limit(&self.server);
+        let SourceOptions { publication, tables, .. } = &self.options;
+        let rows = Rows { slot, publication, tables, limit, recovery };
         let rows = backfill::run(&mut self.control, &self.server, &rows, outlet, interrupt)?;
         tracing::info!(slot = %self.options.slot, rows, "rows from before the slot have been read");
         // From here on the slot is enough to go on, also when the replication connection was lost meanwhile.
@@ -304,7 +306,7 @@ impl Opening {
         self.start_replication(slot.consistent_point)?;
         let timing = self.timing();
         self.control.close();
-        Reader::new(self.replication.into_parts(), outlet, timing)?.run()
+        Reader::new(self.replication.into_parts(), outlet, timing, limit)?.run()
     }
 }
 

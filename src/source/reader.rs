@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::cut::{Cut, Next, Seen, cut};
 use super::error::SourceError;
 use super::outlet::{Handed, Outlet, Stop};
+use super::skim::Skimmer;
 use super::wire::{Received, Tempo, Wire};
 use crate::postgres::{Body, Error, HEADER_BYTES, Head, Parts, ServerError, sqlstate};
 use crate::relay::boundary::{Batch, Lsn};
@@ -46,6 +47,9 @@ pub(super) struct Reader<'a> {
     wire: Wire,
     outlet: &'a mut Outlet,
     timing: Timing,
+    /// The most bytes that a message may have, and what reads one that has more.
+    limit: usize,
+    skimmer: Option<Skimmer>,
     buffer: Vec<u8>,
     /// Where the buffer starts, in bytes since the connection's first.
     offset: u64,
@@ -56,14 +60,16 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Takes over a connection that streams.
-    pub(super) fn new(parts: Parts, outlet: &'a mut Outlet, timing: Timing) -> Result<Self, SourceError> {
+    /// Takes over a connection that streams. A message is held whole up to `limit` bytes.
+    pub(super) fn new(parts: Parts, outlet: &'a mut Outlet, timing: Timing, limit: usize) -> Result<Self, SourceError> {
         let (now, start) = (Instant::now(), outlet.shared.confirmed());
         let wire = Wire::new(parts.transport).map_err(Error::closed_by)?;
         Ok(Self {
             wire,
             outlet,
             timing,
+            limit,
+            skimmer: None,
             buffer: parts.rest,
             offset: parts.offset,
             seen: Seen::after(start),
@@ -99,10 +105,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A message that does not fit the buffer makes it grow, but never to more than twice what has arrived.
+    /// A message that does not fit the buffer makes it grow, but never to more than twice what has arrived, nor past the
+    /// message's end.
     fn make_room(&mut self) {
         if self.buffer.capacity() - self.buffer.len() < SPARE_BYTES {
-            self.buffer.reserve(self.buffer.len().max(BUFFER_BYTES));
+            let arrived = self.buffer.len();
+            let head = Head::read(&self.buffer, self.offset).ok().flatten();
+            let missing = head.map_or(0, |head| head.total.saturating_sub(arrived));
+            self.buffer.reserve_exact(arrived.min(missing).max(BUFFER_BYTES));
         }
     }
 
@@ -116,7 +126,14 @@ impl<'a> Reader<'a> {
     /// Hands on every whole message of the buffer.
     fn deliver(&mut self) -> Result<(), SourceError> {
         loop {
-            let Cut { whole, next } = cut(&self.buffer, self.offset, &mut self.seen);
+            if let Some(frame) = self.skim()? {
+                self.seen.look(&frame);
+                self.hand_over(Batch { bytes: Bytes::from(frame) })?;
+            }
+            if self.skimmer.is_some() {
+                break;
+            }
+            let Cut { whole, next } = cut(&self.buffer, self.offset, self.limit, &mut self.seen);
             if std::mem::take(&mut self.seen.reply_requested) {
                 self.report(false)?;
             }
@@ -126,6 +143,7 @@ impl<'a> Reader<'a> {
             }
             match next {
                 Next::More => break,
+                Next::Large(head) => self.skimmer = Some(Skimmer::new(head, self.offset, self.limit)),
                 Next::Broken(error) => return Err(error.into()),
                 Next::Other(head) => {
                     self.take_other(head)?;
@@ -137,6 +155,16 @@ impl<'a> Reader<'a> {
         }
         let tempo = if self.seen.is_behind() { Tempo::Bulk } else { Tempo::Prompt };
         Ok(self.wire.set_tempo(tempo).map_err(Error::closed_by)?)
+    }
+
+    /// Hands what has arrived to the skimmer, if there is one; what is left of its message, when that is whole.
+    fn skim(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
+        let Some(skimmer) = &mut self.skimmer else { return Ok(None) };
+        let taken = skimmer.feed(&self.buffer)?;
+        self.buffer.drain(..taken);
+        self.offset += taken as u64;
+        let done = self.skimmer.take_if(|skimmer| skimmer.is_done());
+        Ok(done.map(Skimmer::into_frame).transpose()?)
     }
 
     /// Takes so many bytes off the buffer's front.
@@ -241,11 +269,19 @@ impl<'a> Reader<'a> {
         self.wire.set_tempo(Tempo::Prompt).map_err(Error::closed_by)?;
         let deadline = Instant::now() + STOP_TIMEOUT;
         loop {
-            let Cut { whole, next } = cut(&self.buffer, self.offset, &mut self.seen);
+            self.skim()?;
+            let Cut { whole, next } = match self.skimmer {
+                None => cut(&self.buffer, self.offset, self.limit, &mut self.seen),
+                Some(_) => Cut { whole: 0, next: Next::More },
+            };
             self.buffer.drain(..whole);
             self.offset += whole as u64;
             match next {
                 Next::More => {}
+                Next::Large(head) => {
+                    self.skimmer = Some(Skimmer::new(head, self.offset, self.limit));
+                    continue;
+                }
                 Next::Broken(error) => return Err(error.into()),
                 Next::Other(head) => {
                     self.take_other(head)?;

@@ -105,8 +105,8 @@ fn stream_wal(
     control.close();
     let timeout = std::time::Duration::from_millis(server.wal_sender_timeout_millis.into());
     let timing = Timing::new(options.status_interval, timeout);
-    let parts = replication.into_parts();
-    Stream::spawn(start, Interrupt::default(), move |outlet| Reader::new(parts, outlet, timing)?.run())
+    let (parts, limit) = (replication.into_parts(), options.row_limit(server));
+    Stream::spawn(start, Interrupt::default(), move |outlet| Reader::new(parts, outlet, timing, limit)?.run())
 }
 
 fn stream_tables(options: SourceOptions, server: Server, mut control: Connection) -> Result<Stream, SourceError> {
@@ -114,7 +114,8 @@ fn stream_tables(options: SourceOptions, server: Server, mut control: Connection
     Stream::spawn(Lsn(0), interrupt.clone(), move |outlet| {
         let made_up = CreatedSlot { consistent_point: TABLES_END, snapshot: None };
         let SourceOptions { publication, tables, .. } = &options;
-        let rows = Rows { slot: &made_up, publication, tables, recovery: None };
+        let limit = options.row_limit(&server);
+        let rows = Rows { slot: &made_up, publication, tables, limit, recovery: None };
         let rows = backfill::run(&mut control, &server, &rows, outlet, &interrupt)?;
         tracing::info!(rows, "the outbox tables have been read");
         control.close();

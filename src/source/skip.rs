@@ -201,7 +201,7 @@ fn find(
     replication.set_patience(Patience::Limit(SILENCE));
     let mut reading = Reading { wanted, published, open: None, unpublished: None };
     loop {
-        match replication.next_copy_data() {
+        match replication.next_copy_start() {
             Ok(data) => {
                 if reading.take(&data)? {
                     // Nothing is confirmed by an LSN of 0.

@@ -136,6 +136,7 @@ fn options(connect: ConnectOptions, slot: &str) -> SourceOptions {
         publication: "outbox".to_owned(),
         tables: vec![outbox_table()],
         status_interval: super::STATUS_INTERVAL,
+        record_bytes: super::RECORD_BYTES,
     }
 }
 

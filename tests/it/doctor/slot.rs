@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use walpost::postgres::ConnectOptions;
-use walpost::source::{Lease, STATUS_INTERVAL, SourceOptions};
+use walpost::source::{Lease, RECORD_BYTES, STATUS_INTERVAL, SourceOptions};
 
 use super::{changed, examine};
 use crate::harness::{Harness, Relay, config};
@@ -58,6 +58,7 @@ async fn case_24_a_slot_that_is_held_and_stands_still() {
         publication: "outbox".to_owned(),
         tables: Vec::new(),
         status_interval: STATUS_INTERVAL,
+        record_bytes: RECORD_BYTES,
     };
     let lease = Arc::new(Lease::new(options.connect.clone(), slot.clone()));
     let source = walpost::source::connect(&options, &lease, None).await.expect("the slot can be streamed from");

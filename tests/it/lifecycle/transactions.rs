@@ -103,14 +103,7 @@ async fn case_16_a_large_transaction_passes_in_flat_memory_and_with_status_updat
     let status = relay.status().await;
     assert_eq!((status["events"].as_u64(), status["postgres_connected"].as_bool()), (Some(rows), Some(true)));
     assert!(!relay.log().contains("no replication connection"), "it was never lost: {}", relay.log());
-    let memory_kib = peak_memory_kib(relay.pid());
+    let memory_kib = relay.peak_memory_kib();
     assert!(memory_kib < MEMORY_LIMIT_KIB, "{memory_kib} KiB");
     assert_eq!(harness.count_records(&harness.topic(SCHEMA)).await, rows);
-}
-
-/// The most memory that a process has used at once; see `VmHWM` in proc_pid_status(5).
-fn peak_memory_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak memory");
-    line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
 }

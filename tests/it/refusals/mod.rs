@@ -8,6 +8,7 @@ mod encodings;
 mod flood;
 mod forged;
 mod halt;
+mod oversized;
 mod hostile;
 mod reserved;
 mod time;

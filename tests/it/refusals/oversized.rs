@@ -1,0 +1,63 @@
+//! Rows and messages that are larger than any record may be.
+
+use crate::harness::{Harness, Received, Relay};
+
+/// Characters of a large payload.
+const LARGE: u32 = 150_000_000;
+/// Most memory that the relay may ever have used, in KiB: less than the large payload.
+const MEMORY_LIMIT_KIB: u64 = 130 * 1024;
+
+fn keys(records: &[Received]) -> Vec<&str> {
+    records.iter().filter_map(Received::key_text).collect()
+}
+
+/// Of each three rows the second is large. Three are read from the table, three come with the stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_38_a_row_larger_than_memory_becomes_a_dead_letter_without_its_value() {
+    let harness = Harness::migrated("oversized").await;
+    let topic = harness.topic("orders");
+    harness
+        .execute(
+            "create table orders (id int, unread text, key text, payload json); alter publication outbox add table orders",
+        )
+        .await;
+    let insert = |id: u32| {
+        let size = if id % 3 == 2 { LARGE } else { 1 };
+        format!("insert into orders values ({id}, 'u', 'k{id}', to_json(repeat('x', {size})))")
+    };
+    for id in 1..=3 {
+        harness.execute(&insert(id)).await;
+    }
+    let sections =
+        format!("[[outbox]]\ntable = \"outbox.event\"\n[[outbox]]\ntable = \"public.orders\"\ntopic = \"{topic}\"\n");
+    let mut relay = Relay::start(&harness, &sections);
+    relay.ready().await;
+    for id in 4..=6 {
+        harness.execute(&insert(id)).await;
+    }
+    // Whoever wrote it: its proof can't be checked.
+    harness.execute(&format!("select pg_logical_emit_message(true, 'outbox', repeat('x', {LARGE}))")).await;
+    // What the relay does not read may be of any size.
+    harness.execute(&format!("insert into orders values (7, repeat('x', {LARGE}), 'k7', '\"x\"')")).await;
+    let mut records = harness.consume(&topic, 5).await;
+    // Keys may be in different partitions.
+    records.sort_by(|a, b| a.key.cmp(&b.key));
+    assert_eq!(keys(&records), ["k1", "k3", "k4", "k6", "k7"]);
+    assert!(records.iter().all(|record| record.value_text() == Some("\"x\"")));
+
+    let mut letters = harness.consume(&harness.topic("dead-letter"), 3).await;
+    letters.sort_by_key(|letter| (letter.key.is_none(), letter.key.clone()));
+    assert_eq!(keys(&letters), ["k2", "k5"]);
+    for (letter, id) in letters.iter().zip(["2", "5"]) {
+        let header = |name| letter.header(name);
+        assert_eq!((header("ce_id"), header("outbox-topic")), (Some(id), Some(topic.as_str())));
+        assert!(header("outbox-error-detail").is_some_and(|detail| detail.starts_with("payload has 150000002 bytes")));
+    }
+    for (letter, bytes) in letters.iter().zip(["150000002", "150000002", "150000000"]) {
+        assert_eq!((letter.header("outbox-error"), letter.value.as_deref()), (Some("too_large"), None));
+        assert_eq!(letter.header("outbox-value-omitted"), Some(bytes));
+    }
+    let memory_kib = relay.peak_memory_kib();
+    assert!(memory_kib < MEMORY_LIMIT_KIB, "{memory_kib} KiB");
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+}
