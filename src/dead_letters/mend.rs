@@ -101,7 +101,7 @@ impl Stay {
             Self::Refused(refusal) => refusal.detail.clone(),
             Self::NotALetter(what) => (*what).to_owned(),
             Self::ValueOmitted { bytes } => format!(
-                "the dead-letter topic did not take all of the record (outbox-value-omitted: {bytes}), so there is nothing to redrive; emit the event again"
+                "the dead letter lacks a part of the record that was too large (outbox-value-omitted: {bytes}), so there is nothing to redrive; emit the event again"
             ),
         }
     }

@@ -258,6 +258,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn case_38_a_row_that_is_too_large_can_stop_the_relay_and_a_message_that_anybody_can_write_can_not() {
+        for (part, fate, detail) in [
+            (Part::Payload, Fate::Halt, "payload has 7 bytes, "),
+            (Part::Column("key".to_owned()), Fate::Halt, "key has 7 bytes, "),
+            (Part::Message, Fate::DeadLetter, "it is a logical message of 7 bytes, "),
+        ] {
+            let withheld = Withheld { part, bytes: 7 };
+            assert_eq!(withheld.fate(Fate::Halt), fate, "{withheld:?}");
+            let refusal = withheld.refusal();
+            assert!(refusal.code == RefusalCode::TooLarge && refusal.detail.starts_with(detail), "{refusal:?}");
+        }
+    }
+
+    #[test]
     fn the_contracts_word_goes_before_the_relays() {
         use OnRejected as Relay;
         for (relay, policy, expected) in [

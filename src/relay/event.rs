@@ -37,16 +37,16 @@ pub struct Event<'a> {
     pub created_at: Option<Timestamp>,
     /// Whether its schema version must be looked up.
     pub has_contract: bool,
-    /// A part of it that was too large to be read.
+    /// A part of it that was not read.
     pub withheld: Option<Withheld>,
 }
 
-/// A part of an event that was too large to be read.
+/// A part of an event that was not read: it was too large, or Postgres could not send it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withheld {
     /// Which part.
     pub part: Part,
-    /// Its size in bytes.
+    /// Its size in bytes, where that is known.
     pub bytes: usize,
 }
 
@@ -268,6 +268,10 @@ impl<'a> RowReader<'_, 'a> {
         match (slot.codec, self.values[slot.index]) {
             (_, Value::Null) => None,
             (_, Value::Withheld(bytes)) => self.withhold(column, bytes as usize),
+            (_, Value::Unreadable(reason)) => {
+                self.withhold::<()>(column, 0);
+                self.refuse(column, &String::from_utf8_lossy(reason))
+            }
             (_, Value::Unchanged) => self.refuse(column, "was not sent by the server"),
             (Codec::Utf8, Value::Text(bytes) | Value::Binary(bytes)) => Some(Text::Borrowed(bytes)),
             (Codec::Jsonb, Value::Binary(bytes)) => match bytes.split_first() {

@@ -15,8 +15,12 @@ fn frames(columns: &[(&str, u32, Value<'_>)]) -> (Vec<u8>, Vec<u8>) {
             Value::Null => row.push(b'n'),
             Value::Unchanged => row.push(b'u'),
             Value::Withheld(length) => row.extend([&b"W"[..], &length.to_be_bytes()].concat()),
-            Value::Text(bytes) | Value::Binary(bytes) => {
-                row.push(if matches!(value, Value::Text(_)) { b't' } else { b'b' });
+            Value::Text(bytes) | Value::Binary(bytes) | Value::Unreadable(bytes) => {
+                row.push(match value {
+                    Value::Text(_) => b't',
+                    Value::Binary(_) => b'b',
+                    _ => b'E',
+                });
                 row.extend_from_slice(&i32::try_from(bytes.len()).expect("short").to_be_bytes());
                 row.extend_from_slice(bytes);
             }

@@ -4,11 +4,16 @@
 //! [`DecodeError`] with its offset. Formats: the manual's chapters "Streaming Replication Protocol" and "Logical
 //! Replication Message Formats" (protocol version 1, with the options `binary` and `messages`).
 
+mod convert;
+
 use super::boundary::{Lsn, Timestamp};
-use super::text_encoding::Encoding;
+
+pub use convert::convert_relation;
 
 /// The kind of a value of which only the length was kept. The source writes it, never Postgres.
 pub const WITHHELD: u8 = b'W';
+/// The kind of a value that Postgres could not send; the reason stands in its place. The source writes it, never Postgres.
+pub const UNREADABLE: u8 = b'E';
 /// The tag of a logical message of which only prefix and length were kept, likewise.
 pub const LONG_MESSAGE: u8 = b'm';
 
@@ -164,6 +169,8 @@ pub enum Value<'a> {
     Unchanged,
     /// A value that was too large to be read, by its length in bytes.
     Withheld(u32),
+    /// A value that Postgres can't send, and why.
+    Unreadable(&'a [u8]),
     /// In the type's text format.
     Text(&'a [u8]),
     /// In the type's binary format.
@@ -230,41 +237,6 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, DecodeError> {
         return Err(reader.error("bytes after the end of the message"));
     }
     Ok(message)
-}
-
-/// A Relation message with its names converted to UTF-8; what can't be converted is replaced, so that it names nothing that is configured.
-///
-/// # Errors
-/// As [`decode`].
-pub fn convert_relation(bytes: &[u8], encoding: Encoding) -> Result<Vec<u8>, DecodeError> {
-    fn take<'a>(reader: &mut Reader<'a>, count: usize, into: &mut Vec<u8>) -> Result<&'a [u8], DecodeError> {
-        let taken = reader.take(count, "a Relation message")?;
-        into.extend_from_slice(taken);
-        Ok(taken)
-    }
-    let name = |reader: &mut Reader<'_>, into: &mut Vec<u8>| -> Result<(), DecodeError> {
-        let name = reader.c_string("a name in a Relation message")?;
-        match encoding.decode(name) {
-            Some(name) => into.extend_from_slice(name.as_bytes()),
-            None => into.extend_from_slice(String::from_utf8_lossy(name).as_bytes()),
-        }
-        into.push(0);
-        Ok(())
-    };
-    let mut reader = Reader::new(bytes);
-    let mut converted = Vec::with_capacity(bytes.len() + 64);
-    take(&mut reader, 5, &mut converted)?;
-    name(&mut reader, &mut converted)?;
-    name(&mut reader, &mut converted)?;
-    take(&mut reader, 1, &mut converted)?;
-    let count = take(&mut reader, 2, &mut converted)?;
-    for _ in 0..u16::from_be_bytes([count[0], count[1]]) {
-        take(&mut reader, 1, &mut converted)?;
-        name(&mut reader, &mut converted)?;
-        take(&mut reader, 8, &mut converted)?;
-    }
-    converted.extend_from_slice(reader.rest());
-    Ok(converted)
 }
 
 /// Takes fields off the front of a message and knows where it stands.
@@ -361,10 +333,14 @@ impl<'a> Reader<'a> {
             b'n' => Value::Null,
             b'u' => Value::Unchanged,
             WITHHELD => Value::Withheld(self.u32("a value's length")?),
-            kind @ (b't' | b'b') => {
+            kind @ (b't' | b'b' | UNREADABLE) => {
                 let length = self.length("a value's length")?;
                 let bytes = self.take(length, "a value")?;
-                if kind == b't' { Value::Text(bytes) } else { Value::Binary(bytes) }
+                match kind {
+                    b't' => Value::Text(bytes),
+                    b'b' => Value::Binary(bytes),
+                    _ => Value::Unreadable(bytes),
+                }
             }
             _ => return Err(self.error_at(self.offset - 1, "an unknown kind of value")),
         };

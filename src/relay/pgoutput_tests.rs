@@ -33,7 +33,7 @@ fn insert(values: &[Value<'_>]) -> Vec<u8> {
             Value::Unchanged => (b'u', None),
             Value::Text(content) => (b't', Some(content)),
             Value::Binary(content) => (b'b', Some(content)),
-            Value::Withheld(_) => unreachable!("Postgres sends every value"),
+            Value::Withheld(_) | Value::Unreadable(_) => unreachable!("Postgres sends every value"),
         };
         bytes.push(kind);
         if let Some(content) = content {

@@ -4,22 +4,20 @@
 //! The transaction is said to have committed one byte before the slot's consistent point, and to end at it: a real
 //! commit record may start exactly at the consistent point, so every real position is greater.
 
-use super::copy::CopyRows;
 use super::counting::since;
 use super::describe::{Description, has_commit_times, stand_in};
 use super::error::SourceError;
-use super::frames::{Column, Relation, TooLong, Writer};
+use super::frames::{TooLong, Writer};
 use super::outlet::Outlet;
+use super::rows::{Table, Tally};
 use super::slot::{CreatedSlot, Server, first, number, text};
 use super::state::Recovery;
 use super::table::OutboxTable;
-use crate::postgres::{
-    self, Connection, Interrupt, Patience, ProtocolError, quote_identifier, quote_literal, sqlstate,
-};
+use crate::postgres::{self, Connection, Interrupt, Patience, ProtocolError, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
 
 /// Bytes of frames after which a batch is handed on.
-const BATCH_BYTES: usize = 256 * 1024;
+pub(super) const BATCH_BYTES: usize = 256 * 1024;
 
 /// Which rows are read.
 pub(super) struct Rows<'a> {
@@ -65,9 +63,17 @@ pub(super) fn run(
                 "outbox table has no created_at column: rows that are read from it are ordered by {}", stand_in(has_commit_times)
             );
         }
-        let order = found.order(table, has_commit_times);
-        let statement = copy_statement(&found, filter.as_deref(), &order);
-        rows += copy_table(control, server, (&found.relation, &statement, *limit), &mut writer, outlet)?;
+        let (order, filter) = (found.order(table, has_commit_times), filter.as_deref());
+        writer.relation_in(server.text_encoding(), &found.relation).map_err(too_long)?;
+        let (limit, read) = (*limit, Tally::default());
+        let (control, writer, found, order) = (&mut *control, &mut writer, &found, order.as_str());
+        let reading = Table { control, server, found, filter, order, limit, writer, outlet, read };
+        rows += reading.read().map_err(|error| match error {
+            SourceError::Postgres(error) if error.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE) => {
+                SourceError::NoPrivilege { role: server.role.clone(), doing: "read the outbox tables" }
+            }
+            other => other,
+        })?;
     }
     writer.commit(slot.consistent_point).map_err(too_long)?;
     outlet.hand_over(std::mem::take(&mut writer.bytes))?;
@@ -93,61 +99,7 @@ fn begin(control: &mut Connection, snapshot: Option<&str>) -> Result<i64, Source
     number(first(&rows, question)?, 0, question)
 }
 
-fn copy_table(
-    control: &mut Connection,
-    server: &Server,
-    (relation, statement, limit): (&Relation, &str, usize),
-    writer: &mut Writer,
-    outlet: &mut Outlet,
-) -> Result<u64, SourceError> {
-    writer.relation_in(server.text_encoding(), relation).map_err(too_long)?;
-    let mut copy = CopyRows::new(limit);
-    let mut rows = 0;
-    control
-        .copy_out(&in_client_encoding(server, statement), |data| {
-            copy.push(data, relation.columns.len(), |values| {
-                rows += 1;
-                writer.insert(relation, values.iter().copied()).map_err(too_long)
-            })?;
-            if writer.bytes.len() >= BATCH_BYTES {
-                outlet.hand_over(std::mem::take(&mut writer.bytes))?;
-            }
-            Ok::<_, SourceError>(())
-        })
-        .map_err(|error| match error {
-            SourceError::Postgres(error) if error.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE) => {
-                SourceError::NoPrivilege { role: server.role.clone(), doing: "read the outbox tables" }
-            }
-            other => other,
-        })?;
-    copy.finish()?;
-    Ok(rows)
-}
-
-/// A COPY whose text is sent as the stream's: the statement itself is read before the setting counts.
-fn in_client_encoding(server: &Server, copy: &str) -> String {
-    match server.client_encoding() {
-        "UTF8" => copy.to_owned(),
-        other => format!("set local client_encoding = {other}; {copy}; set local client_encoding = UTF8"),
-    }
-}
-
-fn copy_statement(found: &Description, filter: Option<&str>, order: &str) -> String {
-    let expression = |column: &Column| {
-        let name = quote_identifier(&column.name);
-        if column.binary { name } else { format!("{name}::text") }
-    };
-    let columns: Vec<String> = found.relation.columns.iter().map(expression).collect();
-    // Without an order the server may begin a large table in its middle (synchronize_seqscans).
-    format!(
-        "copy (select {} from {}{} order by {order}) to stdout (format binary)",
-        columns.join(", "),
-        found.from(),
-        filter.map(|filter| format!(" where {filter}")).unwrap_or_default(),
-    )
-}
-
-fn too_long(_: TooLong) -> SourceError {
+pub(super) fn too_long(_: TooLong) -> SourceError {
     ProtocolError { what: "a row that no message can hold", offset: 0 }.into()
 }
 

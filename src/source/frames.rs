@@ -5,7 +5,7 @@
 
 use super::error::TableName;
 use crate::relay::boundary::Lsn;
-use crate::relay::pgoutput::WITHHELD;
+use crate::relay::pgoutput::{UNREADABLE, WITHHELD};
 use crate::relay::text_encoding::Encoding;
 
 /// A column as a Relation message describes it.
@@ -45,6 +45,8 @@ pub enum Sent<'a> {
     Value(&'a [u8]),
     /// A value that was too large to be read, by its length in bytes.
     Withheld(u32),
+    /// A value that Postgres can't send, and why.
+    Unreadable(&'a [u8]),
 }
 
 impl<'a> From<Option<&'a [u8]>> for Sent<'a> {
@@ -153,18 +155,22 @@ impl Writer {
             body.push(b'N');
             body.extend(i16::try_from(relation.columns.len()).map_err(|_| TooLong)?.to_be_bytes());
             for (column, value) in relation.columns.iter().zip(values) {
-                match value.into() {
-                    Sent::Null => body.push(b'n'),
-                    Sent::Value(value) => {
-                        body.push(if column.binary { b'b' } else { b't' });
-                        body.extend(i32::try_from(value.len()).map_err(|_| TooLong)?.to_be_bytes());
-                        body.extend(value);
+                let (kind, bytes) = match value.into() {
+                    Sent::Null => {
+                        body.push(b'n');
+                        continue;
                     }
                     Sent::Withheld(length) => {
                         body.push(WITHHELD);
                         body.extend(length.to_be_bytes());
+                        continue;
                     }
-                }
+                    Sent::Value(value) => (if column.binary { b'b' } else { b't' }, value),
+                    Sent::Unreadable(reason) => (UNREADABLE, reason),
+                };
+                body.push(kind);
+                body.extend(i32::try_from(bytes.len()).map_err(|_| TooLong)?.to_be_bytes());
+                body.extend(bytes);
             }
             Ok(())
         })

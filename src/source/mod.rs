@@ -13,6 +13,7 @@ mod backfill;
 mod column_type;
 mod describe;
 mod copy;
+mod rows;
 mod cut;
 mod encoding;
 mod error;

@@ -68,3 +68,35 @@ async fn case_33_a_transaction_that_postgres_cant_send_is_named_and_can_be_skipp
     );
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
+
+/// The same bytes in rows from before the slot.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_33_a_row_from_before_the_slot_that_postgres_cant_send_is_set_aside_alone() {
+    let harness = Harness::encoded("unsendable_before", "EUC_TW").await;
+    harness.register("order.placed").await;
+    let emit = |key: &str| format!("select outbox.emit('order.placed', {key}, '{{}}', headers => '{{\"h\": 1}}')");
+    for key in ["'a'", "convert_from('\\x6bfdfe', 'EUC_TW')", "'b'", "convert_from('\\xfdfe', 'EUC_TW')", "'c'"] {
+        harness.execute(&emit(key)).await;
+    }
+    let sql = "select string_agg(id::text, ' ' order by id::text) from outbox.event where octet_length(key) > 1";
+    let bad = harness.query_text(sql).await.expect("their ids");
+    let mut relay = Relay::start(&harness, "");
+    relay.ready().await;
+    harness.execute(&emit("'d'")).await;
+    let records = harness.consume(&harness.topic("order.placed"), 4).await;
+    let mut keys: Vec<_> = records.iter().filter_map(Received::key_text).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["a", "b", "c", "d"]);
+    let letters = harness.consume(&harness.topic("dead-letter"), 2).await;
+    let mut ids: Vec<_> = letters.iter().filter_map(|letter| letter.header("ce_id")).collect();
+    ids.sort_unstable();
+    assert_eq!(ids.join(" "), bad);
+    for letter in &letters {
+        assert_eq!((letter.header("outbox-error"), letter.header("h")), (Some("undecodable"), Some("1")));
+        assert_eq!((letter.key.as_deref(), letter.value_text()), (None, Some("{}")));
+        assert_eq!(letter.header("outbox-value-omitted"), Some("0"));
+        let detail = letter.header("outbox-error-detail").expect("a reason");
+        assert!(detail.starts_with("key of the row with ctid (0,") && detail.contains("22P05"), "{detail}");
+    }
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+}
