@@ -16,13 +16,13 @@ use bytes::Bytes;
 use walpost::relay::boundary::{
     Answer, Batch, ContractNumber, Format, Lsn, Position, Request, SchemaVersion, Ticket, Timestamp, Topic,
 };
-use walpost::relay::destination::TopicPattern;
-use walpost::relay::encode::{ContractHeaders, Encoder, HeaderStyle, RowHeaders, Stamps};
-use walpost::relay::event::{self, Event};
-use walpost::relay::ledger::{Kind, Ledger};
-use walpost::relay::outbox::{Layout, Outbox};
-use walpost::relay::pgoutput::{self, Frame, Message, Tuple};
-use walpost::relay::proof::MessageKeys;
+use walpost::relay::decode::event::{self, Event};
+use walpost::relay::decode::outbox::{Layout, Outbox};
+use walpost::relay::decode::pgoutput::{self, Frame, Message, Tuple};
+use walpost::relay::decode::proof::MessageKeys;
+use walpost::relay::delivery::ledger::{Kind, Ledger};
+use walpost::relay::publish::encode::{ContractHeaders, Encoder, HeaderStyle, RowHeaders, Stamps};
+use walpost::relay::route::destination::TopicPattern;
 use walpost::relay::{Core, Idle, Offer, OnRejected, Settings};
 use walpost::source::TableName;
 use walpost::source::frames::{Column, Relation, Writer};

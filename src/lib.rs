@@ -34,29 +34,23 @@
 //! | [`relay`] | the pure core: no input or output, no clock, no async |
 //! | [`sink`] | edge 2: the Kafka producer, its transactions, and the topics |
 //! | [`contracts`] | edge 3: what the database says about schema versions; and contract files, which become them |
-//! | [`dead_letters`] | what was refused and why, and publishing it again after the fix, once |
-//! | [`doctor`] | everything that a first run can trip over, looked at without changing anything |
+//! | [`ops`] | what operators do beside the relay: `doctor`, `positions`, `replay`, `dead_letters` |
 //! | [`driver`] | the relay's loop: the one `select!` that carries values between the edges and the core |
-//! | [`positions`] | positions to go back to: bookmarks, the rewind window, and which moment a position was |
-//! | [`mod@replay`] | publishing again beside the relay: the driver over a copied slot or the tables, with a core of its own |
 //! | [`fault`] | where an error becomes an end of the process, with its exit code |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
 //! | [`signals`] | what asks a command to end |
 //! | [`terminal`] | how output is written for people: figures, colours, lines on stderr |
-//! | [`sandbox`] | a Postgres and a Kafka on this machine, for the demo, the benchmark and the tests |
-//! | [`venue`] | where the demo and the benchmark take place: those servers or the user's own, and what is made on them |
-//! | [`demo`] | an order service, the relay and a checker, end to end |
-//! | [`mod@bench`] | what an event costs, how fast it gets to Kafka and how soon: the relay in a process of its own |
+//! | [`lab`] | servers on this machine, the demo and the benchmarks; left out of builds without the feature `lab` |
 //!
 //! # Invariants, and where each is tested
 //!
 //! 1. **No loss.** `confirmed_flush_lsn` never passes the end of a commit that still has a row that Kafka has not
-//!    acknowledged (`acks=all`) as a record or as a dead letter. The [ledger](relay::ledger) moves the flush LSN over the
+//!    acknowledged (`acks=all`) as a record or as a dead letter. The [ledger](relay::delivery::ledger) moves the flush LSN over the
 //!    settled front only, and asserts that a ticket is settled once; the [stream](source::Stream) asserts again that what is
 //!    confirmed never goes back. `tests/sim`, `tests/it/chaos`.
 //! 2. **Order.** One task offers records, the producer is idempotent, a record that finds no room is offered again before
 //!    any other, and what Kafka gives back goes out again, in order, before anything newer
-//!    ([returns](relay::returns)). `tests/sim`, `tests/it/sink`.
+//!    ([returns](relay::delivery::retry_queue)). `tests/sim`, `tests/it/sink`.
 //! 3. **Duplicates** only after a crash or an unfinished stop of the relay, with the exceptions in `docs/guarantees.md`. After a lost connection the core passes over every event up to the
 //!    last [position](relay::boundary::Position) that it took. `tests/sim`, `tests/it/lifecycle`. With exactly-once delivery never:
 //!    the position is in the transaction that makes it true ([`sink::TransactionalSink`]), and the slot is not confirmed past
@@ -105,17 +99,11 @@ pub mod source;
 pub mod relay;
 pub mod sink;
 pub mod contracts;
-pub mod dead_letters;
-pub mod doctor;
+pub mod ops;
 pub mod driver;
-pub mod positions;
-pub mod replay;
 pub mod fault;
 pub mod telemetry;
 pub mod http;
 pub mod signals;
 pub mod terminal;
-pub mod sandbox;
-pub mod venue;
-pub mod demo;
-pub mod bench;
+pub mod lab;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::venue::{ServerArgs, duration, write};
-use crate::bench::{self, BenchError, Options, Part, Payload, Report};
+use super::environment::{ServerArgs, duration, write};
 use crate::config::Delivery;
+use crate::lab::bench::{self, BenchError, Options, Part, Payload, Report};
+use crate::lab::environment::View;
 use crate::signals::Interrupts;
-use crate::venue::View;
 
 /// The log's filter unless the user has one: what fails is told at the end.
 pub const LOG_FILTER: &str = "error";

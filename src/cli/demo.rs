@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
-use super::venue::{ServerArgs, duration, write};
-use crate::demo::{self, DemoError, Options, Report, View};
+use super::environment::{ServerArgs, duration, write};
+use crate::lab::demo::{self, DemoError, Options, Report, View};
 use crate::signals::Interrupts;
 
 /// The log's filter unless the user has one: the demo shows itself what the relay waits for.

@@ -7,9 +7,9 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::config::{Config, process_environment};
-use crate::doctor;
-use crate::doctor::report::{Report, Verdict, failure, ok};
 use crate::fault::{Fault, exit};
+use crate::ops::doctor;
+use crate::ops::doctor::report::{Report, Verdict, failure, ok};
 use crate::terminal::Colour;
 
 /// The log's filter unless the user has one: what fails is in the report.

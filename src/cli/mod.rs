@@ -13,7 +13,7 @@ pub mod run;
 mod since;
 pub mod slot;
 pub mod status;
-pub mod venue;
+pub mod environment;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -21,11 +21,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::bench::BenchError;
-use crate::demo::DemoError;
 use crate::fault::{Fault, chain, exit};
-use crate::positions::BookmarkError;
-use crate::replay::ReplayError;
+use crate::lab::bench::BenchError;
+use crate::lab::demo::DemoError;
+use crate::ops::positions::BookmarkError;
+use crate::ops::replay::ReplayError;
 use crate::telemetry::{LogFormat, init_logs};
 use crate::terminal::visible_lines;
 use contract::ContractFault;

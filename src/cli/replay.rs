@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, process_environment};
 use crate::fault::{Fault, chain, exit};
+use crate::ops::replay::{self, Origin, Progress, ReplayError, Report, Wanted};
 use crate::relay::boundary::{Lsn, Position};
-use crate::replay::{self, Origin, Progress, ReplayError, Report, Wanted};
 use crate::signals::Interrupts;
 
 /// The log's filter unless the user has one: dead letters and outages are told.

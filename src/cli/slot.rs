@@ -11,8 +11,8 @@ use crate::config::{Config, Delivery, process_environment};
 use crate::driver::{set_aside, source_options, take_back};
 use crate::fault::Fault;
 use crate::relay::boundary::Lsn;
-use crate::relay::outbox::Outbox;
-use crate::relay::role::Role;
+use crate::relay::decode::outbox::Outbox;
+use crate::relay::decode::role::Role;
 use crate::source::{self, Adoption, Listed, Recreated, Scope, Skipping, TableName, Unpublished, Unsent};
 use crate::terminal::visible_lines;
 

@@ -7,9 +7,9 @@ use super::names::TopicName;
 use super::relay::RelayConfig;
 use super::tree::{Node, Value, shown};
 use super::{Raw, Section};
-use crate::relay::destination::{Destinations, Forbidden, PATTERN_BYTES_MAX, TopicPattern, kept};
-use crate::relay::encode::HeaderStyle;
-use crate::relay::outbox::TemplatePart;
+use crate::relay::decode::outbox::TemplatePart;
+use crate::relay::publish::encode::HeaderStyle;
+use crate::relay::route::destination::{Destinations, Forbidden, PATTERN_BYTES_MAX, TopicPattern, kept};
 
 /// Most patterns of `relay.topics`.
 const PATTERNS_MAX: usize = 1_000;

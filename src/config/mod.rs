@@ -56,7 +56,7 @@ use postgres::Environment;
 use reader::{Findings, Section};
 use tree::{Node, Table};
 
-use crate::relay::outbox::Outbox;
+use crate::relay::decode::outbox::Outbox;
 
 /// The file that is read where no other is named, if it is there.
 pub const DEFAULT_FILE: &str = "walpost.toml";

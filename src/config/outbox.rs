@@ -24,11 +24,11 @@ use super::names::{TableName, identifier};
 use super::reader::{Findings, Section, as_table, choice};
 use super::template;
 use super::tree::{Node, Value, shown};
-use crate::relay::attributes::is_header_of_event;
-use crate::relay::encode::HeaderStyle;
-use crate::relay::encode::names::RESERVED_PREFIX;
-use crate::relay::outbox::{Column, Outbox, Routing};
-use crate::relay::role::Role;
+use crate::relay::decode::outbox::{Column, Outbox, Routing};
+use crate::relay::decode::role::Role;
+use crate::relay::publish::attributes::is_header_of_event;
+use crate::relay::publish::encode::HeaderStyle;
+use crate::relay::publish::encode::names::RESERVED_PREFIX;
 
 /// Most columns of a table that become headers.
 const HEADER_COLUMNS_MAX: usize = 64;

@@ -11,9 +11,9 @@ use super::reader::{Section, choice};
 use super::tree::{Value, shown};
 use super::uri;
 use crate::relay::OnRejected;
-use crate::relay::data_schema;
-use crate::relay::destination::{Destinations, TopicPattern};
-use crate::relay::encode::HeaderStyle;
+use crate::relay::publish::data_schema;
+use crate::relay::publish::encode::HeaderStyle;
+use crate::relay::route::destination::{Destinations, TopicPattern};
 
 /// Default of `relay.max_in_flight`, in records. At a kilobyte that librdkafka and a small event take with its headers it
 /// is 10 MB, and at 150,000 records a second it spans 65 ms, some round trips of a busy broker.

@@ -3,7 +3,7 @@
 use super::error::Complaint;
 use super::names::{TopicName, is_topic_char};
 use super::tree::shown;
-use crate::relay::outbox::TemplatePart;
+use crate::relay::decode::outbox::TemplatePart;
 
 /// Parses a name with `{role}` or `{column}` in it; `column_of` gives the column of what stands in the braces.
 pub(super) fn parse(

@@ -14,7 +14,7 @@ use super::definition::Definition;
 use super::plan::{Plan, Refusal, TopicAction, VersionAction};
 use super::registered::{self, RegistryError};
 use crate::postgres::Session;
-use crate::relay::destination::Destinations;
+use crate::relay::route::destination::Destinations;
 
 /// How long Kafka may take until it shows a topic as it was made.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);

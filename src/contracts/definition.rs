@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::compatibility::Compatibility;
-use super::mistake::Place;
+use super::diagnostic::Place;
 use crate::relay::boundary::{Format, OnViolation, TopicSettings};
 
 /// One version of one schema, and the topic that it goes to.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::definition::{Definition, Status};
-use super::mistake::{Mistake, Mistakes, Place, Rule};
+use super::diagnostic::{Mistake, Mistakes, Place, Rule};
 use super::{odcs, text_file, topic_name};
 
 /// Most files below the folders that are named.

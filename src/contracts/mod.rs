@@ -13,7 +13,7 @@
 //! ```
 //!
 //! - [`files`]: finds and reads them; what they must agree on
-//! - [`yaml`]: text to values with places, so that every [`mistake`] has its file, line and rule
+//! - [`yaml`]: text to values with places, so that every [`diagnostic`] has its file, line and rule
 //! - [`odcs`]: the Open Data Contract Standard to [`definition`]s; its properties to JSON Schema
 //! - [`compatibility`]: whether consumers of one version can read another's events; pure
 //! - [`plan`]: what it takes, and whether it may be; pure. [`difference`]: how a file differs from what never changes
@@ -33,7 +33,7 @@ pub mod apply;
 pub mod emissions;
 pub mod version;
 pub mod topic_name;
-pub mod mistake;
+pub mod diagnostic;
 mod text_file;
 
 use std::collections::BTreeMap;

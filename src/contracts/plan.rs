@@ -8,13 +8,13 @@ use walpost_producer::schema::inspect::inspect;
 
 use super::compatibility::{self, Breach, Compatibility, Version};
 use super::definition::{Definition, Status};
+use super::diagnostic::Place;
 use super::difference::differences;
 use super::files::newest;
-use super::mistake::Place;
 use super::registered::Registered;
 use super::version;
 use crate::relay::boundary::TopicSettings;
-use crate::relay::destination::Destinations;
+use crate::relay::route::destination::Destinations;
 
 /// How a topic is now.
 #[derive(Clone, Debug, PartialEq, Eq)]

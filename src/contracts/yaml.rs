@@ -13,7 +13,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde_json::{Map, Number, Value};
 use walpost_producer::schema::pointer::{DEPTH_MAX, step};
 
-use super::mistake::{Mistake, Place, Rule};
+use super::diagnostic::{Mistake, Place, Rule};
 
 /// Most values in a file, those that aliases repeat included.
 const VALUES_MAX: usize = 100_000;

@@ -7,19 +7,19 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::Driver;
-use super::account::Account;
 use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
+use super::maintenance::Upkeep;
 use super::notices::Notices;
 use super::publication::PublicationWatch;
+use super::reporting::Account;
 use super::slot_note::SlotNote;
 use super::storing::Storing;
-use super::upkeep::Upkeep;
 use crate::config::{AdminApi, Config, Delivery};
 use crate::fault::Fault;
-use crate::positions::window::Window;
+use crate::ops::positions::window::Window;
 use crate::postgres::ConnectOptions;
-use crate::relay::data_schema::percent_encoded;
+use crate::relay::publish::data_schema::percent_encoded;
 use crate::relay::{Core, Settings};
 use crate::sink::{
     Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics, TransactionalSink,

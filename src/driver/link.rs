@@ -12,10 +12,10 @@ use super::publication::PublicationWatch;
 use super::repeats::Repeats;
 use crate::fault::chain;
 use crate::postgres::{self, sqlstate};
-use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Batch, Lsn};
 use crate::relay::confirm::{Gate, Notes, Reached, Resume, StreamStart, Wanted};
-use crate::relay::text_encoding::Encoding;
+use crate::relay::decode::text_encoding::Encoding;
+use crate::relay::delivery::back_off::BackOff;
 use crate::source::{self, Event, Feed, Lease, Origin, Secrets, Source, SourceError, SourceOptions};
 
 /// How long the next attempt to connect waits.

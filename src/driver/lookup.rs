@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::registry::Registry;
 use crate::postgres::{self, ConnectOptions, sqlstate};
-use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Answer, ColumnType, Request, Topic};
+use crate::relay::delivery::back_off::BackOff;
 use crate::sink::Topics;
 use crate::telemetry::Telemetry;
 

@@ -15,22 +15,22 @@
 //! Every arm is cancel-safe, and none goes before another: with deliveries always first, a busy Kafka would keep the relay from
 //! reading until the window is empty.
 
-mod account;
-mod anchor;
 mod assemble;
-mod levels;
 mod link;
 mod lookup;
-mod notices;
+mod snapshot;
 mod registry;
-mod publication;
+mod notices;
 mod repeats;
 mod set_aside;
+mod publication;
 mod slot_note;
-mod snapshot;
-mod replay;
 mod storing;
-mod upkeep;
+mod checkpoint_timer;
+mod freshness;
+mod reporting;
+mod maintenance;
+mod replay;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,12 +47,12 @@ use crate::sink::{Connection as KafkaConnection, Deliveries, SendError, Sink, Si
 use crate::source::{Lease, SourceError};
 use crate::telemetry::Telemetry;
 
-use account::{Account, Standing};
 use assemble::Parts;
 pub(crate) use assemble::source_options;
 use link::{Link, LinkEvent};
 use lookup::{Lookup, TopicSource};
 use notices::Notices;
+use reporting::{Account, Standing};
 use slot_note::{Course, HURRIED_INTERVAL, SlotNote, Written};
 use storing::Storing;
 

@@ -18,9 +18,9 @@ use tokio::time::{sleep, timeout};
 use super::snapshot::Snapshot;
 use crate::contracts;
 use crate::postgres::{self, ConnectOptions, Connection, Session, sqlstate};
-use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{ColumnType, SchemaVersion, SchemaVersionId};
-use crate::relay::proof::MessageKeys;
+use crate::relay::decode::proof::MessageKeys;
+use crate::relay::delivery::back_off::BackOff;
 use crate::source::{SourceError, look_up_type, read_message_keys};
 
 /// How long an answer may take.

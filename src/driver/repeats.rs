@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::relay::back_off::BackOff;
+use crate::relay::delivery::back_off::BackOff;
 use crate::source::{Place, SourceError};
 
 /// How long the next attempt waits then. It is made all the same: a server that was out of memory for a moment looks like this too.

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::account::Account;
 use super::assemble::{KafkaSide, settings, source_options, transactions};
 use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
 use super::notices::Notices;
 use super::publication::PublicationWatch;
+use super::reporting::Account;
 use super::slot_note::SlotNote;
 use super::storing::Storing;
 use super::{Driver, assemble};

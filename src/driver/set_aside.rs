@@ -8,7 +8,7 @@ use super::assemble::{self, KafkaSide};
 use crate::config::Config;
 use crate::fault::{Fault, chain};
 use crate::relay::boundary::{Lsn, OwnedRecord, Position, RefusalCode, Ticket, TopicSettings, Verdict};
-use crate::relay::encode::names;
+use crate::relay::publish::encode::names;
 use crate::sink::{Deliveries, KafkaSink, SendError, Sink};
 use crate::source::Unsent;
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::anchor::{Anchor, Attempt};
+use super::checkpoint_timer::{Anchor, Attempt};
 use super::link::Beginning;
 use crate::fault::Fault;
 use crate::relay::boundary::{Ancestry, Checkpoint, Lsn};

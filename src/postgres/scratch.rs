@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use super::{ConnectOptions, Connection};
-use crate::sandbox::{Durability, Postgres, PostgresOptions, PostgresVersion, Progress};
+use crate::lab::sandbox::{Durability, Postgres, PostgresOptions, PostgresVersion, Progress};
 
 /// How long a test waits for what it expects, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::proof::MessageKeys;
+use super::decode::proof::MessageKeys;
 
 pub use self::contract::{ContractNumber, Format, OnViolation, SchemaVersion, SchemaVersionId, TopicSettings};
 

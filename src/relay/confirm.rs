@@ -4,7 +4,7 @@
 //!
 //! | party | what it says |
 //! |---|---|
-//! | the [ledger](super::ledger) | every record of every commit before the LSN is acknowledged |
+//! | the [ledger](super::delivery::ledger) | every record of every commit before the LSN is acknowledged |
 //! | Kafka, with exactly-once delivery | the position is stored, so the next start finds it |
 //! | the first backfill | it is noted in `outbox.relay` that every row from before the slot is published |
 //! | `outbox.relay` | the LSN is within the limit noted there, so the next start can tell a slot that something else advanced |

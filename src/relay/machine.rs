@@ -1,6 +1,6 @@
 //! The state machine of one slot: frames to the publisher, transactions to the ledger.
 
-mod telling;
+mod poll;
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -8,17 +8,17 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::boundary::{Answer, Batch, Checkpoint, Failure, Lsn, Position, Record, Ticket, Timestamp};
-use super::catalogue::Wait;
-use super::encode::Encoder;
-use super::event;
+use super::decode::event;
+use super::decode::outbox::{Layout, LayoutError, Outbox};
+use super::decode::pgoutput::{self, DecodeError, Frame, Message, Relation};
+use super::decode::proof::{Author, MessageKeys};
+use super::decode::text_encoding::Encoding;
+use super::delivery::ledger::Settled;
 use super::landmark::Landmark;
-use super::ledger::Settled;
-use super::outbox::{Layout, LayoutError, Outbox};
-use super::pgoutput::{self, DecodeError, Frame, Message, Relation};
-use super::proof::{Author, MessageKeys};
-use super::publish::{Offer, Origin, Publisher};
+use super::publish::encode::Encoder;
+use super::publish::publisher::{Offer, Origin, Publisher};
 use super::replay::{Replay, Replaying};
-use super::text_encoding::Encoding;
+use super::route::catalogue::Wait;
 use super::{Halt, Idle, MESSAGE_PREFIX, OnRejected, Settings};
 
 /// The state machine of one slot.

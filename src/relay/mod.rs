@@ -8,67 +8,48 @@
 //!
 //! | part | from | to |
 //! |---|---|---|
-//! | [`pgoutput`] | bytes of the replication stream | borrowed messages |
-//! | [`outbox`] | a configured table and its layout in the stream | where each part of an event stands in a row |
-//! | [`text_encoding`] | text in the database's encoding | UTF-8 |
-//! | [`codec`] | a column's type | how its bytes are read |
-//! | [`scalar`] | a number, date, time or address in binary form | its text |
-//! | [`proof`] | a logical message and the keys | whether `outbox.emit_message` wrote it |
-//! | [`event`] | a row or a logical message | an event |
-//! | [`destination`] | a topic's name | whether events may go there |
-//! | [`catalogue`] | answers about schema versions and topics | what an event needs to know |
+//! | [`pgoutput`](decode::pgoutput) | bytes of the replication stream | borrowed messages |
+//! | [`outbox`](decode::outbox) | a configured table and its layout in the stream | where each part of an event stands in a row |
+//! | [`text_encoding`](decode::text_encoding) | text in the database's encoding | UTF-8 |
+//! | [`codec`](decode::codec) | a column's type | how its bytes are read |
+//! | [`scalar`](decode::scalar) | a number, date, time or address in binary form | its text |
+//! | [`proof`](decode::proof) | a logical message and the keys | whether `outbox.emit_message` wrote it |
+//! | [`event`](decode::event) | a row or a logical message | an event |
+//! | [`destination`](route::destination) | a topic's name | whether events may go there |
+//! | [`catalogue`](route::catalogue) | answers about schema versions and topics | what an event needs to know |
 //! | `check` | an event and its contract | whether it may go to its topic |
-//! | [`data_schema`] | a schema version | its URI |
-//! | [`attributes`] | the name of a header | whether a CloudEvent may have it |
+//! | [`data_schema`](publish::data_schema) | a schema version | its URI |
+//! | [`attributes`](publish::attributes) | the name of a header | whether a CloudEvent may have it |
 //! | `row_headers` | an event's own headers | names and values |
-//! | [`encode`] | an event | headers, dead letters, sizes |
+//! | [`encode`](publish::encode) | an event | headers, dead letters, sizes |
 //! | `dropped` | headers that a row may not have | what the log is told of them |
-//! | `publish` | an event | an offered record, or a dead letter |
+//! | `publisher` | an event | an offered record, or a dead letter |
 //! | `landmark` | the position of an earlier run | whether the stream is of the same history |
-//! | [`ledger`] | tickets and commits | the flush LSN |
+//! | [`ledger`](delivery::ledger) | tickets and commits | the flush LSN |
 //! | [`confirm`] | the flush LSN, and what is stored and noted | how far the slot may be confirmed |
-//! | [`returns`] | records that Kafka gave back | the same, in order, when it may take them |
-//! | [`back_off`] | failures | how long to wait |
+//! | [`retry_queue`](delivery::retry_queue) | records that Kafka gave back | the same, in order, when it may take them |
+//! | [`back_off`](delivery::back_off) | failures | how long to wait |
 //! | [`replay`] | what is published again | which events, and where that ends |
 
 pub mod boundary;
-
-pub mod pgoutput;
-pub mod outbox;
-pub mod text_encoding;
-pub mod codec;
-pub mod scalar;
-pub mod proof;
-pub mod event;
-pub mod destination;
-pub mod catalogue;
-mod check;
-mod payload;
-pub mod data_schema;
-pub mod attributes;
-mod row_headers;
-pub mod encode;
-mod dropped;
-mod publish;
-mod landmark;
-pub mod ledger;
+pub mod decode;
+pub mod route;
+pub mod publish;
+pub mod delivery;
 pub mod confirm;
-pub mod returns;
-pub mod back_off;
-pub mod replay;
-mod inline;
 mod machine;
-pub mod role;
+pub mod replay;
+mod landmark;
 
 use boundary::{Position, Refusal, RefusalCode};
-use destination::TopicPattern;
-use encode::HeaderStyle;
-use outbox::{LayoutError, Outbox};
-use pgoutput::DecodeError;
+use decode::outbox::{LayoutError, Outbox};
+use decode::pgoutput::DecodeError;
+use publish::encode::HeaderStyle;
+use route::destination::TopicPattern;
 
-pub use dropped::DroppedHeaders;
 pub use machine::Core;
-pub use publish::Offer;
+pub use publish::dropped::DroppedHeaders;
+pub use publish::publisher::Offer;
 
 /// The prefix of logical messages that are events.
 pub const MESSAGE_PREFIX: &str = "outbox";

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use super::boundary::{Lsn, Position, Record, Refusal, Ticket, Timestamp};
-use super::encode::Encoder;
-use super::event::Event;
-use super::publish::{Offer, Origin, Publisher};
+use super::decode::event::Event;
+use super::publish::encode::Encoder;
+use super::publish::publisher::{Offer, Origin, Publisher};
 use super::{Halt, Idle};
 
 /// How long after `until` a commit must be for the rest of the stream to be later, too. Commits are logged in another order than

@@ -1,8 +1,8 @@
 use super::*;
 use crate::relay::boundary::{Answer, Batch, OwnedRecord, Request, SchemaVersion, Topic, TopicSettings};
-use crate::relay::encode::HeaderStyle;
-use crate::relay::outbox::Outbox;
-use crate::relay::proof::MessageKeys;
+use crate::relay::decode::outbox::Outbox;
+use crate::relay::decode::proof::MessageKeys;
+use crate::relay::publish::encode::HeaderStyle;
 use crate::relay::{Core, OnRejected, Settings};
 use crate::source::TableName;
 use crate::source::frames::{Column, Relation, Writer};
@@ -65,7 +65,7 @@ fn run(replay: Replay, bytes: Vec<u8>, stop_after: Option<usize>) -> Run {
         relay: "eu-1".to_owned(),
         on_rejected: OnRejected::DeadLetter,
         dead_letter_topic: "dead".to_owned(),
-        topics: vec![crate::relay::destination::TopicPattern::any()],
+        topics: vec![crate::relay::route::destination::TopicPattern::any()],
         max_in_flight: 10,
         max_in_flight_bytes: 1 << 20,
     };

@@ -53,41 +53,29 @@ use std::time::Duration;
 
 use crate::relay::boundary::{Ancestry, Checkpoint, Failure, Lsn, Record, Refusal, Ticket};
 
-mod authorized;
-mod compression;
-mod connection;
-mod context;
-mod generation;
-mod manifest;
-mod memory;
-mod native;
-mod options;
-mod outcome;
-mod partition;
-mod producer;
-mod pulse;
-mod reading;
-mod refusals;
-mod suspects;
+mod client;
 mod topics;
-mod transactions;
-mod warmup;
+mod refusals;
+mod refusal_isolation;
+mod at_least_once;
+mod exactly_once;
+mod memory;
 
-pub use authorized::operations;
-pub use compression::Compression;
-pub use connection::Connection;
-pub use memory::{MemoryBroker, MemorySink, Taken};
-pub use options::{
+pub use at_least_once::KafkaSink;
+pub use client::authorized::operations;
+pub use client::compression::Compression;
+pub use client::connection::Connection;
+pub use client::options::{
     COMPRESSION_PROPERTIES, ProducerOptions, PropertyError, PropertyFault, TopicFacts, TopicRules, validate_properties,
 };
-pub use partition::partition_of;
-pub use producer::KafkaSink;
-pub use reading::{Found, Isolation, ReadingError, Span, TopicReader};
-pub use topics::{Topics, TopicsError};
-pub use transactions::{
+pub use client::partition::partition_of;
+pub use client::topic_reader::{Found, Isolation, ReadingError, Span, TopicReader};
+pub use exactly_once::{
     Batch, BatchError, BatchWriter, Cluster, Kept, POSITIONS_TOPIC, PositionError, PositionKeys, Started,
     StoredPosition, TransactionSize, TransactionalSink, TransactionsError, TransactionsOptions,
 };
+pub use memory::{MemoryBroker, MemorySink, Taken};
+pub use topics::{Topics, TopicsError};
 
 /// Takes records and says what became of them. See the module's rules.
 pub trait Sink {

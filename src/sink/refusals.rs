@@ -31,7 +31,7 @@ const CLOCKS_MILLIS: u64 = 60_000;
 
 /// The memory of one relay.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
+pub(crate) struct Refusals {
     /// Whether there is anything to remember.
     any: AtomicBool,
     known: Mutex<Known>,

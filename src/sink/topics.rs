@@ -13,9 +13,9 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
 use super::SinkError;
-use super::authorized::{WRITE, operations};
-use super::connection::Connection;
-use super::options::{ProducerOptions, TopicFacts, TopicRules, admin_config, message_max_bytes};
+use super::client::authorized::{WRITE, operations};
+use super::client::connection::Connection;
+use super::client::options::{ProducerOptions, TopicFacts, TopicRules, admin_config, message_max_bytes};
 use super::refusals::Judgement;
 use crate::relay::boundary::{Refusal, RefusalCode, Topic, TopicSettings};
 

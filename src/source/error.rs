@@ -3,14 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::holding::NotHeld;
+use super::catalog::streamed::NotStreamed;
 use super::place::Place;
-use super::skip::NotSkipped;
-use super::streamed::NotStreamed;
-use super::unpublished::Unpublished;
+use super::slot::holder::NotHeld;
+use super::state::gap_report::Unpublished;
+use super::stream::skip::NotSkipped;
 use crate::postgres::{self, quote_identifier, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
-use crate::relay::outbox::LayoutError;
+use crate::relay::decode::outbox::LayoutError;
 
 /// How to go on without a slot that can be trusted.
 const RECREATE: &str = "run `walpost slot recreate`: the relay makes the slot anew, and first publishes again, marked, what may be missing and is still in the outbox tables";

@@ -5,8 +5,8 @@
 
 use super::error::TableName;
 use crate::relay::boundary::Lsn;
-use crate::relay::pgoutput::{UNREADABLE, WITHHELD};
-use crate::relay::text_encoding::Encoding;
+use crate::relay::decode::pgoutput::{UNREADABLE, WITHHELD};
+use crate::relay::decode::text_encoding::Encoding;
 
 /// A column as a Relation message describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

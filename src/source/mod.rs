@@ -9,77 +9,46 @@
 //!
 //! Nothing here decodes a row, and nothing but the [`Stream`]'s thread ever touches the socket.
 
-mod backfill;
-mod column_type;
-mod describe;
-mod copy;
-mod rows;
-mod cut;
-mod encoding;
 mod error;
-mod place;
-pub mod frames;
-mod heartbeat;
-mod lease;
-mod lock;
-mod held;
-mod holding;
-mod notebook;
 mod opening;
-mod open;
-mod begin;
-mod timeline;
-mod unpublished;
-mod counting;
-mod confirm;
-mod recreate;
-mod report;
-mod secrets;
-mod outlet;
-mod reader;
-mod skim;
-mod replay;
-mod skip;
-mod slot;
-mod streamed;
-mod publication;
+mod catalog;
 mod state;
-mod table;
+mod slot;
+pub mod frames;
+mod batch_channel;
+mod place;
+mod snapshot;
 mod stream;
-mod synchronous;
-mod watermark;
-mod wire;
-
 #[cfg(test)]
 mod tests;
 
 pub use crate::relay::confirm::Resume;
-pub use column_type::look_up_type;
-pub use confirm::confirm_without_stream;
-pub use describe::{check_layout, order_without_time};
+pub use catalog::column_type::look_up_type;
+pub use catalog::layout::{check_layout, order_without_time};
+pub use catalog::publication::check_publication;
+pub(crate) use catalog::publication::stray_outbox;
+pub use catalog::streamed::NotStreamed;
+pub use catalog::table::OutboxTable;
 pub use error::{SourceError, TableName};
-pub use held::{advance, copy_holder, held};
-pub use holding::{Held, NotHeld, holder};
-pub use lease::Lease;
-pub use notebook::{Extent, Note};
-pub use open::{Origin, Source, connect, reconnect};
 pub use opening::{RECORD_BYTES, STATUS_INTERVAL, SourceOptions};
 pub use place::Place;
-pub use publication::check_publication;
-pub(crate) use publication::stray_outbox;
-pub use recreate::{Adoption, Recreated, Scope, recreate};
-pub use replay::{Feed, TABLES_END, connect_replay};
-pub use report::{Noted, SlotReport, Standing, report};
-pub(crate) use secrets::settle_unsigned;
-pub use secrets::{Secrets, read_message_keys};
-pub use skip::{Listed, NotSkipped, Skipping, Unsent};
-pub(crate) use slot::explain_refusal;
-pub use slot::{
+pub use slot::advance::confirm_without_stream;
+pub use slot::holder::{Held, NotHeld, holder};
+pub(crate) use slot::inspect::explain_refusal;
+pub use slot::inspect::{
     CreatedSlot, Server, SlotState, System, check_slot_name, create_slot, drop_slot, identify_system, inspect_slot,
 };
-pub use state::Recovery;
-pub use stream::{Event, Stream};
-pub use streamed::NotStreamed;
-pub use synchronous::waits_for_relay;
-pub use table::OutboxTable;
-pub use unpublished::{Published, Rows, Unpublished};
+pub use slot::lease::Lease;
+pub use slot::report::{Noted, SlotReport, Standing, report};
+pub use slot::slot_admin::{Adoption, Recreated, Scope, recreate};
+pub use slot::slot_copy::{advance, copy_holder, held};
+pub use slot::synchronous::waits_for_relay;
+pub use state::gap_report::{Published, Rows, Unpublished};
+pub use state::note::{Extent, Note};
+pub use state::relay_state::Recovery;
+pub(crate) use state::secrets::settle_unsigned;
+pub use state::secrets::{Secrets, read_message_keys};
+pub use stream::handle::{Event, Stream};
+pub use stream::open::{Origin, Source, connect, reconnect};
+pub use stream::replay::{Feed, TABLES_END, connect_replay};
+pub use stream::skip::{Listed, NotSkipped, Skipping, Unsent};

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::slot::{Server, System};
-use super::table::OutboxTable;
+use super::catalog::table::OutboxTable;
+use super::slot::inspect::{Server, System};
 use crate::postgres::{ConnectOptions, Connection};
 use crate::relay::boundary::{Ancestry, Lsn};
-use crate::relay::text_encoding::Encoding;
+use crate::relay::decode::text_encoding::Encoding;
 
 /// How often the confirmed LSN is reported when nothing else is said.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);

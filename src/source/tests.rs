@@ -12,8 +12,8 @@ use super::{Lease, OutboxTable, Resume, Source, SourceError, SourceOptions};
 use crate::postgres::scratch::Scratch;
 use crate::postgres::{ConnectOptions, Connection};
 use crate::relay::boundary::Lsn;
-use crate::relay::outbox::{Column, Outbox as Configured, Routing, TemplatePart};
-use crate::relay::role::Role;
+use crate::relay::decode::outbox::{Column, Outbox as Configured, Routing, TemplatePart};
+use crate::relay::decode::role::Role;
 
 /// A database of the test's own, with the relay's state table, an outbox table and its publication.
 struct Outbox {

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::latency::LatencyHistogram;
 use crate::relay::boundary::SchemaVersionId;
-use crate::relay::ledger::Kind;
+use crate::relay::delivery::ledger::Kind;
 
 type Count = Gauge<u64, AtomicU64>;
 type Seconds = Gauge<f64, AtomicU64>;

@@ -17,7 +17,7 @@ use super::contracts::Contracts;
 use super::latency::LatencyHistogram;
 use crate::relay::Counters;
 use crate::relay::boundary::{Lsn, Position, RefusalCode};
-use crate::relay::ledger::Owed;
+use crate::relay::delivery::ledger::Owed;
 
 type Count = Gauge<u64, std::sync::atomic::AtomicU64>;
 type Seconds = Gauge<f64, std::sync::atomic::AtomicU64>;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::relay::Counters;
 use crate::relay::boundary::Lsn;
-use crate::relay::ledger::Owed;
+use crate::relay::delivery::ledger::Owed;
 
 fn connected(now: Instant) -> Telemetry {
     let telemetry = Telemetry::new(Identity::default(), now);

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use walpost::sandbox::{KafkaOptions, PostgresOptions};
+use walpost::lab::sandbox::{KafkaOptions, PostgresOptions};
 
 use crate::harness::{Harness, PATIENCE, Received, Relay, config};
 use crate::setup::walpost_with;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use expect_test::expect;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
+use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
 
 use crate::harness::{Harness, Relay};
 

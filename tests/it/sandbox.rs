@@ -13,7 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
-use walpost::sandbox::{Kafka, KafkaOptions, KafkaSource, Postgres, PostgresOptions, Progress, StopMode};
+use walpost::lab::sandbox::{Kafka, KafkaOptions, KafkaSource, Postgres, PostgresOptions, Progress, StopMode};
 
 use crate::harness::{Harness, PATIENCE};
 

@@ -1,7 +1,7 @@
 //! How soon the records of a contract are in Kafka, against what it promises.
 
 use serde_json::{Value, json};
-use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions};
+use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions};
 
 use crate::harness::{Harness, Relay};
 

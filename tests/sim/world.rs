@@ -9,10 +9,10 @@ use walpost::relay::boundary::{
     Timestamp, Topic,
 };
 use walpost::relay::confirm::{Reached, Resume, StreamStart};
-use walpost::relay::destination::TopicPattern;
-use walpost::relay::encode::HeaderStyle;
-use walpost::relay::outbox::Outbox;
-use walpost::relay::proof::MessageKeys;
+use walpost::relay::decode::outbox::Outbox;
+use walpost::relay::decode::proof::MessageKeys;
+use walpost::relay::publish::encode::HeaderStyle;
+use walpost::relay::route::destination::TopicPattern;
 use walpost::relay::{Core, Halt, Idle, OnRejected, Settings};
 
 use crate::confirming::Confirming;

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::contracts::diagnostic::Mistakes;
 use crate::contracts::emissions::Emissions;
-use crate::contracts::mistake::Mistakes;
 use crate::contracts::plan::{Plan, Refusal, TopicAction, TopicPlan, VersionAction, VersionPlan};
 use crate::contracts::registered::Registered;
 

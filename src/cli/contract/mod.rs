@@ -20,7 +20,7 @@ use crate::contracts::plan::Plan;
 use crate::contracts::registered::{self, RegistryError};
 use crate::fault::{Fault, exit};
 use crate::postgres::Session;
-use crate::relay::destination::Destinations;
+use crate::relay::route::destination::Destinations;
 use crate::terminal::Colour;
 
 /// The log's filter unless the user has one: what fails is told at the end.

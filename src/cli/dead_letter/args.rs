@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::kafka_property::Property;
 use crate::cli::since::moment;
-use crate::dead_letters::{LetterId, Mark, Selection};
+use crate::ops::dead_letters::{LetterId, Mark, Selection};
 use crate::relay::boundary::RefusalCode;
 
 /// Longest reason, in bytes: every mark of the run has it.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::dead_letters::{DiscardOutcome, Letter, Listing, Mark, Others, Outcome, Summary};
+use crate::ops::dead_letters::{DiscardOutcome, Letter, Listing, Mark, Others, Outcome, Summary};
 
 pub(super) fn list(topic: &str, listing: &Listing, others: &Others) -> String {
     line(&json!({

@@ -16,11 +16,11 @@ use indicatif::ProgressBar;
 
 use crate::config::{Config, process_environment};
 use crate::contracts::registered::RegistryError;
-use crate::dead_letters::registry::Registry;
-use crate::dead_letters::{
+use crate::fault::{Fault, exit};
+use crate::ops::dead_letters::registry::Registry;
+use crate::ops::dead_letters::{
     Discarding, Letter, LetterId, Listing, Others, RedriveError, Redriving, Selection, Shelf, ShelfError,
 };
-use crate::fault::{Fault, exit};
 use crate::postgres::Session;
 use crate::sink::{BatchError, Connection, ProducerOptions, TopicRules, Topics};
 use crate::terminal::style;
@@ -181,7 +181,7 @@ async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) 
         shown.set_length(total);
         shown.set_position(passed);
     };
-    let outcome = crate::dead_letters::redrive::redrive(setup, selection, progress).await;
+    let outcome = crate::ops::dead_letters::redrive::redrive(setup, selection, progress).await;
     bar.finish_and_clear();
     let outcome = outcome.map_err(DeadLetterFault::from)?;
     let report = if args.json { json::outcome } else { text::outcome };
@@ -210,7 +210,7 @@ async fn discard(args: &DiscardArgs, path: Option<&Path>, out: &mut impl Write) 
         shown.set_length(total);
         shown.set_position(passed);
     };
-    let outcome = crate::dead_letters::discard::discard(setup, selection, progress).await;
+    let outcome = crate::ops::dead_letters::discard::discard(setup, selection, progress).await;
     bar.finish_and_clear();
     let outcome = outcome.map_err(DeadLetterFault::from)?;
     let report = if args.json { json::discarded } else { text::discarded };

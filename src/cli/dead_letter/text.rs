@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::dead_letters::{DiscardOutcome, Letter, Listing, Mark, Others, Outcome, Summary};
+use crate::ops::dead_letters::{DiscardOutcome, Letter, Listing, Mark, Others, Outcome, Summary};
 use crate::terminal::{grouped, is_command, visible};
 
 const NO_FAILURE: &str = "writing to a string does not fail";

@@ -3,7 +3,7 @@
 use expect_test::expect;
 
 use super::{LEAST, check, load};
-use crate::relay::destination::Forbidden;
+use crate::relay::route::destination::Forbidden;
 
 #[test]
 fn case_39_no_topic_of_the_configuration_is_a_reserved_one() {

@@ -11,9 +11,9 @@ use expect_test::Expect;
 
 use super::*;
 use crate::relay::OnRejected;
-use crate::relay::encode::HeaderStyle;
-use crate::relay::outbox::{Routing, TemplatePart};
-use crate::relay::role::Role;
+use crate::relay::decode::outbox::{Routing, TemplatePart};
+use crate::relay::decode::role::Role;
+use crate::relay::publish::encode::HeaderStyle;
 use crate::sink::Compression;
 
 const EXAMPLE: &str = include_str!("../../../examples/walpost.toml");

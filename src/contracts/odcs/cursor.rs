@@ -3,8 +3,8 @@
 use serde_json::Value;
 use walpost_producer::schema::pointer::step;
 
-use super::super::mistake::{Mistake, Rule};
 use super::super::yaml::Document;
+use crate::contracts::diagnostic::{Mistake, Rule};
 
 /// A value of a document.
 #[derive(Clone, Debug)]

@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::compatibility::Compatibility;
-use super::super::mistake::{Mistake, Rule};
 use super::cursor::Cursor;
 use crate::config::nearest::nearest;
+use crate::contracts::diagnostic::{Mistake, Rule};
 use crate::relay::boundary::{OnViolation, TopicSettings};
 
 const NAMES: [&str; 6] =

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use walpost_producer::schema::{Schema, inspect};
 
 use super::definition::{Definition, JsonSchema, Status};
-use super::mistake::{Mistake, Rule};
+use super::diagnostic::{Mistake, Rule};
 use super::topic_name;
 use super::yaml::Document;
 use crate::relay::boundary::Format;

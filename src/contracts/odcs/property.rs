@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use walpost_producer::schema::moment::Moment;
 use walpost_producer::schema::pointer::step;
 
-use super::super::mistake::{Mistake, Rule};
 use super::cursor::Cursor;
 use super::moment_pattern;
+use crate::contracts::diagnostic::{Mistake, Rule};
 
 /// A date and time without an offset, and a time without one.
 const LOCAL_TIMESTAMP: &str =

@@ -7,10 +7,10 @@ use serde_json::Value;
 use walpost_producer::schema::{Schema, SchemaFault, inspect};
 
 use super::super::definition::JsonSchema;
-use super::super::mistake::{Mistake, Place, Rule};
 use super::super::text_file;
 use super::super::yaml::Document;
 use super::cursor::Cursor;
+use crate::contracts::diagnostic::{Mistake, Place, Rule};
 
 /// Reads and compiles the file at `path`, which is beside the contract or below its folder.
 pub(super) fn read(path: &str, named: &Cursor<'_>, contract: &Path) -> Result<JsonSchema, Vec<Mistake>> {

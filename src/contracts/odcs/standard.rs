@@ -11,9 +11,9 @@ use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 use walpost_producer::schema::pointer::step;
 
-use super::super::mistake::{Mistake, Rule};
 use super::super::yaml::Document;
 use crate::config::nearest::nearest;
+use crate::contracts::diagnostic::{Mistake, Rule};
 
 /// Longest part of a value that a mistake repeats, in characters.
 const SHOWN_MAX: usize = 160;

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 use walpost_producer::schema::pointer::step;
 
-use super::super::mistake::{Mistake, Rule};
 use super::cursor::Cursor;
 use super::property::payload_name;
+use crate::contracts::diagnostic::{Mistake, Rule};
 
 /// The team's name; in the form before version 3.1, the member whose role is owner, or the first.
 pub(super) fn owner(contract: &Cursor<'_>) -> Option<String> {

@@ -7,9 +7,9 @@ use super::{Outbox, connect, lease_of};
 use crate::postgres::Connection;
 use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::Lsn;
-use crate::relay::outbox::{Column, LayoutError};
-use crate::relay::role::Role;
-use crate::source::lease::Tenure;
+use crate::relay::decode::outbox::{Column, LayoutError};
+use crate::relay::decode::role::Role;
+use crate::source::slot::lease::Tenure;
 use crate::source::{Lease, Resume, SourceError};
 
 /// The error's kind, by a look at its fields too, and its one line.

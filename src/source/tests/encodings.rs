@@ -2,7 +2,7 @@
 
 use crate::postgres::Connection;
 use crate::postgres::scratch::Scratch;
-use crate::relay::text_encoding::Encoding;
+use crate::relay::decode::text_encoding::Encoding;
 
 /// What Postgres makes of each character of one to three bytes.
 const CONVERT: &str = "create function pg_temp.converted(bytes bytea, encoding text) returns text language plpgsql as $$

@@ -8,10 +8,10 @@ use libfuzzer_sys::fuzz_target;
 use walpost::relay::boundary::{
     Answer, Batch, ColumnType, Lsn, Refusal, RefusalCode, Request, SchemaVersion, Ticket, Timestamp, Topic,
 };
-use walpost::relay::destination::TopicPattern;
-use walpost::relay::encode::HeaderStyle;
-use walpost::relay::outbox::Outbox;
-use walpost::relay::proof::MessageKeys;
+use walpost::relay::route::destination::TopicPattern;
+use walpost::relay::publish::encode::HeaderStyle;
+use walpost::relay::decode::outbox::Outbox;
+use walpost::relay::decode::proof::MessageKeys;
 use walpost::relay::{Core, Idle, Offer, OnRejected, Settings};
 
 /// As many questions and answers as a batch of a few kilobytes can ask for.

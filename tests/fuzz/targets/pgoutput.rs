@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use walpost::relay::event;
-use walpost::relay::outbox::{Layout, Outbox};
-use walpost::relay::pgoutput::{self, Frame, Message};
+use walpost::relay::decode::event;
+use walpost::relay::decode::outbox::{Layout, Outbox};
+use walpost::relay::decode::pgoutput::{self, Frame, Message};
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, bytes)) = data.split_first() else { return };

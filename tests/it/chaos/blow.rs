@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use walpost::sandbox::StopMode;
+use walpost::lab::sandbox::StopMode;
 
 use super::Chaos;
 use crate::harness::Seeded;

@@ -13,7 +13,7 @@ mod blow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions};
+use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions};
 
 use crate::exactly_once::exact;
 use crate::harness::{Harness, Load, Relay, Seeded, Verdict, config};

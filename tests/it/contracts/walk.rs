@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use walpost::contracts::compatibility;
-use walpost::contracts::mistake::Rule;
-use walpost::sandbox::KafkaOptions;
+use walpost::contracts::diagnostic::Rule;
+use walpost::lab::sandbox::KafkaOptions;
 use walpost_producer::schema::Schema;
 
 use crate::harness::{Harness, Relay, walpost};

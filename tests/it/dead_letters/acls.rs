@@ -1,6 +1,6 @@
 //! What access control must allow.
 
-use walpost::sandbox::KafkaOptions;
+use walpost::lab::sandbox::KafkaOptions;
 
 use super::{Desk, NAMED, counts, produce, refused, staying};
 use crate::harness::{Harness, config};

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 use rdkafka::admin::{AdminOptions, NewPartitions};
-use walpost::sandbox::KafkaOptions;
+use walpost::lab::sandbox::KafkaOptions;
 
 use super::{changed, examine};
 use crate::harness::{Harness, config};

@@ -3,8 +3,8 @@
 use std::fs;
 
 use expect_test::expect;
+use walpost::lab::sandbox::{Durability, PostgresOptions, StopMode};
 use walpost::postgres::{ConnectOptions, Connection};
-use walpost::sandbox::{Durability, PostgresOptions, StopMode};
 
 use super::{changed, examine};
 use crate::harness::{Harness, config};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use walpost::sandbox::KafkaOptions;
+use walpost::lab::sandbox::KafkaOptions;
 
 use super::{POSITIONS, exact_with};
 use crate::harness::{Harness, PATIENCE, Relay};

@@ -7,7 +7,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rustix::process::Signal;
 
 use super::{POSITIONS, exact, exact_with, ready};
-use walpost::sandbox::KafkaOptions;
+use walpost::lab::sandbox::KafkaOptions;
 
 use crate::harness::{Harness, PATIENCE, Received, Relay, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};

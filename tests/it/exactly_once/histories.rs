@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
+use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
 
 use super::{POSITIONS, exact, ready};
 use crate::harness::{Harness, Received, Relay, Verdict};

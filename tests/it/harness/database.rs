@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, NoTls, Row};
-use walpost::sandbox::Postgres;
+use walpost::lab::sandbox::Postgres;
 
 use super::{PATIENCE, POLL, clean_up, servers};
 

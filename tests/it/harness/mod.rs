@@ -3,7 +3,7 @@
 //! The servers come from the first of these that is there:
 //! 1. the environment: `WALPOST_TEST_POSTGRES_URL` (a superuser's) and `WALPOST_TEST_KAFKA` (bootstrap servers);
 //! 2. Docker, through testcontainers;
-//! 3. `walpost::sandbox`: a PostgreSQL of this machine's or a fetched one, and Kafka's jars with Java 17.
+//! 3. `walpost::lab::sandbox`: a PostgreSQL of this machine's or a fetched one, and Kafka's jars with Java 17.
 //!
 //! With none of them a test fails and says so. `WALPOST_TEST_POSTGRES_VERSION` (`machine`, `newest`, or a major version) chooses
 //! the PostgreSQL of the second and third. One server of each kind serves all tests of a process and is started by the first that
@@ -24,7 +24,7 @@ mod verdict;
 use std::ops::Deref;
 use std::time::Duration;
 
-use walpost::sandbox::{Kafka, KafkaOptions, Postgres, PostgresOptions, Sandbox};
+use walpost::lab::sandbox::{Kafka, KafkaOptions, Postgres, PostgresOptions, Sandbox};
 
 pub(crate) use consumer::Received;
 pub(crate) use database::Database;

@@ -6,7 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use tokio::sync::OnceCell;
-use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions, PostgresVersion, Progress, Sandbox};
+use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions, PostgresVersion, Progress, Sandbox};
 
 use super::docker;
 

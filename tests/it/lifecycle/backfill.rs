@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
+use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
 
 use super::{SCHEMA, emit, named, prepare, published, ready};
 use crate::harness::{Harness, Load, Relay, Seeded, Verdict};

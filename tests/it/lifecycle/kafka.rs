@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions};
+use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions};
 
 use super::{SCHEMA, emit, named, numbers, prepare, published, ready};
 use crate::harness::{Harness, Load, Received, Relay, Seeded, Verdict};

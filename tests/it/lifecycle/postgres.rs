@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use walpost::sandbox::{Durability, PostgresOptions, StopMode};
+use walpost::lab::sandbox::{Durability, PostgresOptions, StopMode};
 
 use super::{SCHEMA, named, prepare, published, ready, through};
 use crate::harness::{Harness, Load, Proxy, Relay, Seeded, Verdict};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use walpost::sandbox::{KafkaOptions, PostgresOptions};
+use walpost::lab::sandbox::{KafkaOptions, PostgresOptions};
 
 use super::{SCHEMA, emit, named, prepare, published, ready, through};
 use crate::harness::{Harness, Load, Proxy, Relay, Seeded, Verdict};

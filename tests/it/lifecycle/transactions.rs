@@ -1,7 +1,7 @@
 //! Transactions: open ones, interleaved ones, large ones.
 
 use rustix::process::{Pid, Signal, kill_process};
-use walpost::sandbox::{Durability, KafkaOptions, PostgresOptions};
+use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions};
 
 use super::{SCHEMA, emit, named, numbers, prepare, published, ready};
 use crate::harness::{Harness, Relay, Verdict};

@@ -1,7 +1,7 @@
 //! Topics that the relay's user may not write to, make, or use for dead letters.
 
 use expect_test::expect;
-use walpost::sandbox::KafkaOptions;
+use walpost::lab::sandbox::KafkaOptions;
 
 use super::blocked::{confirmed_after_two_reports, nothing_was_confirmed_past, wait_blocked};
 use super::{create_topic, emit, letter, values};

@@ -1,6 +1,6 @@
 //! Commits that are streamed before other sessions see them.
 
-use walpost::sandbox::{Durability, PostgresOptions};
+use walpost::lab::sandbox::{Durability, PostgresOptions};
 
 use super::{emit, values};
 use crate::harness::{Harness, Relay};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use walpost::sandbox::{KafkaOptions, PostgresOptions};
+use walpost::lab::sandbox::{KafkaOptions, PostgresOptions};
 
 use super::{Stage, positions};
 use crate::harness::{Harness, program};

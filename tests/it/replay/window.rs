@@ -1,6 +1,6 @@
 //! The rewind window, and times.
 
-use walpost::sandbox::PostgresOptions;
+use walpost::lab::sandbox::PostgresOptions;
 
 use super::{Stage, positions};
 use crate::harness::{Harness, Relay, config};

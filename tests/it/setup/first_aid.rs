@@ -1,6 +1,6 @@
 //! Settings that administrators make in an emergency.
 
-use walpost::sandbox::PostgresOptions;
+use walpost::lab::sandbox::PostgresOptions;
 
 use crate::harness::{Harness, PATIENCE, Relay, config, program};
 

@@ -1,8 +1,8 @@
 //! A server without logical decoding, without a free slot, without a free walsender.
 
 use expect_test::expect;
+use walpost::lab::sandbox::{Durability, PostgresOptions, StopMode};
 use walpost::postgres::{ConnectOptions, Connection};
-use walpost::sandbox::{Durability, PostgresOptions, StopMode};
 
 use super::{mend, run_mend, unavailable, works};
 use crate::harness::{Harness, config};

@@ -1,7 +1,7 @@
 //! Slots that the relay must not use, or not go on with as if nothing had happened.
 
 use expect_test::expect;
-use walpost::sandbox::{Durability, PostgresOptions};
+use walpost::lab::sandbox::{Durability, PostgresOptions};
 
 use super::{ended_with, run_mend, unavailable, works};
 use crate::harness::{Harness, Received, Relay, config};

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use walpost::sandbox::{Durability, PostgresOptions};
+use walpost::lab::sandbox::{Durability, PostgresOptions};
 
 use super::{unavailable, works};
 use crate::harness::{Harness, config};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use walpost::lab::sandbox::{Kafka, KafkaOptions, KafkaSource, Progress};
 use walpost::relay::boundary::{OwnedRecord, RefusalCode, TopicSettings};
-use walpost::sandbox::{Kafka, KafkaOptions, KafkaSource, Progress};
 use walpost::sink::{KafkaSink, TopicRules, Topics};
 
 use super::{HASTY, Run, feed, numbered, options, sink, values, values_of};

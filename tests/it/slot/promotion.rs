@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use walpost::sandbox::{Durability, PostgresOptions, StopMode};
+use walpost::lab::sandbox::{Durability, PostgresOptions, StopMode};
 
 use crate::exactly_once::exact;
 use crate::harness::{Harness, Load, Relay, Seeded, Verdict, config, further_postgres};

@@ -1,7 +1,7 @@
 //! How much log the slot keeps, and what `walpost status` says of it.
 
 use serde_json::Value;
-use walpost::sandbox::KafkaOptions;
+use walpost::lab::sandbox::KafkaOptions;
 
 use crate::harness::{Harness, Relay, config};
 use crate::lifecycle::{emit, named, prepare, published};

@@ -1,0 +1,76 @@
+//! What each contract's records are accounted with: acknowledgements come in any order, and most often many of a kind together.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::relay::Core;
+use crate::relay::boundary::{ContractNumber, Timestamp};
+use crate::relay::delivery::ledger::{Kind, Settled};
+use crate::telemetry::{ContractMeter, Telemetry};
+
+/// The meters of all contracts, by their numbers.
+#[derive(Default)]
+pub(super) struct Levels {
+    meters: Vec<Arc<ContractMeter>>,
+    /// The shortest promise of all.
+    shortest: Option<Duration>,
+    /// How many of each contract's records were overdue when that was last looked at.
+    overdue: Vec<u64>,
+}
+
+/// Records that are one observation: of one contract and kind, and committed together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Group {
+    committed_at: Timestamp,
+    contract: ContractNumber,
+    kind: Kind,
+}
+
+impl Group {
+    pub(super) const fn of(settled: &Settled) -> Self {
+        let Settled { committed_at, contract, kind, .. } = *settled;
+        Self { committed_at, contract, kind }
+    }
+}
+
+impl Levels {
+    /// Meters for the contracts that the core has met since.
+    pub(super) fn follow(&mut self, core: &Core, telemetry: &Telemetry) {
+        for level in core.service_levels().iter().skip(self.meters.len()) {
+            self.meters.push(telemetry.metrics.contracts.add(&level.id, level.freshness));
+            self.overdue.push(0);
+            self.shortest = self.shortest.into_iter().chain(level.freshness).min();
+        }
+    }
+
+    /// So many records of a group were acknowledged.
+    pub(super) fn observe(&self, group: Group, records: u64, telemetry: &Telemetry, clock: SystemTime) {
+        let freshness = age(group.committed_at, clock);
+        telemetry.metrics.publish_latency.observe(freshness, records);
+        if let Some(meter) = group.contract.place().and_then(|place| self.meters.get(place)) {
+            meter.observe(group.kind, freshness, records, clock);
+        }
+    }
+
+    /// Counts what is in flight for longer than was promised.
+    pub(super) fn count_overdue(&mut self, core: &Core, clock: SystemTime) {
+        let Some(shortest) = self.shortest else { return };
+        self.overdue.fill(0);
+        // From the oldest on, so that nothing is looked at while nothing is late.
+        let old = core.in_flight().map(|(contract, at)| (contract, age(at, clock)));
+        for (contract, age) in old.take_while(|(_, age)| *age > shortest) {
+            let Some(place) = contract.place() else { continue };
+            let is_late = self.meters.get(place).and_then(|meter| meter.promise()).is_some_and(|promise| age > promise);
+            self.overdue[place] += u64::from(is_late);
+        }
+        for (meter, records) in self.meters.iter().zip(&self.overdue) {
+            meter.set_overdue(*records);
+        }
+    }
+}
+
+/// How long ago a transaction committed, by two clocks that may differ.
+pub(super) fn age(committed_at: Timestamp, clock: SystemTime) -> Duration {
+    let committed_at = Duration::from_micros(u64::try_from(committed_at.0).unwrap_or(0));
+    clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_sub(committed_at)
+}

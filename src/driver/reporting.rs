@@ -1,0 +1,240 @@
+//! What the log and the telemetry are told of the relay's course.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::freshness::{Group, Levels, age};
+use super::link::Link;
+use crate::fault::chain;
+use crate::relay::boundary::Lsn;
+use crate::relay::{Core, Counters};
+use crate::sink::{Connection as KafkaConnection, Deliveries};
+use crate::source::{Place, SourceError};
+use crate::telemetry::{Progress, Side, Telemetry, Unsendable};
+
+/// How often progress is written to the telemetry at most.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// How often messages that are no events are told of at most.
+const STRAY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What of the relay's course the core alone does not know.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    /// How far the slot may be confirmed.
+    pub(super) flush: Lsn,
+    /// Whether an event or a position waits to go to Kafka.
+    pub(super) waits: bool,
+}
+
+/// Logical messages with the prefix of events that are none. Any role can write them, so the log must not grow with their number.
+#[derive(Default)]
+struct Stray {
+    outside_transactions: u64,
+    forged: u64,
+    told_at: Option<Instant>,
+}
+
+impl Stray {
+    fn tell(&mut self, counters: &Counters, now: Instant) {
+        let Counters { stray_messages, forged_messages, .. } = *counters;
+        let is_news = stray_messages > self.outside_transactions || forged_messages > self.forged;
+        if !is_news || self.told_at.is_some_and(|told| now < told + STRAY_INTERVAL) {
+            return;
+        }
+        self.told_at = Some(now);
+        if stray_messages > self.outside_transactions {
+            tracing::warn!(
+                messages = stray_messages,
+                "logical messages outside of a transaction are no events; write them with outbox.emit_message"
+            );
+        }
+        if forged_messages > self.forged {
+            tracing::warn!(
+                messages = forged_messages,
+                "logical messages with the prefix outbox were not written by outbox.emit_message: they are not published"
+            );
+        }
+        (self.outside_transactions, self.forged) = (stray_messages, forged_messages);
+    }
+}
+
+/// What was told, so that each thing is told once.
+pub(super) struct Account {
+    telemetry: Arc<Telemetry>,
+    kafka: Arc<KafkaConnection>,
+    /// Where the server's WAL ends, as the upkeep last saw it.
+    server_end: Arc<AtomicU64>,
+    /// For the upkeep: whether old rows are of no more use.
+    may_drop: Arc<AtomicBool>,
+    /// Before this, progress is not written again.
+    progress_at: Option<Instant>,
+    levels: Levels,
+    kafka_restarts: u64,
+    /// Messages that are no events, as last told, and when.
+    stray: Stray,
+    /// Whether the replication connection has been up before.
+    was_up: bool,
+    blocked_on: Option<String>,
+    /// Where Postgres can't send what comes next.
+    unsendable: Option<Place>,
+}
+
+impl Account {
+    pub(super) fn new(
+        telemetry: Arc<Telemetry>,
+        kafka: Arc<KafkaConnection>,
+        server_end: Arc<AtomicU64>,
+        may_drop: Arc<AtomicBool>,
+    ) -> Self {
+        let (progress_at, kafka_restarts, stray) = (None, 0, Stray::default());
+        let (was_up, blocked_on, unsendable) = (false, None, None);
+        let levels = Levels::default();
+        Self {
+            telemetry,
+            kafka,
+            server_end,
+            may_drop,
+            progress_at,
+            levels,
+            kafka_restarts,
+            stray,
+            was_up,
+            blocked_on,
+            unsendable,
+        }
+    }
+
+    /// The topic that nothing goes on without, and why, in words.
+    pub(super) fn blocked_on(&self) -> Option<&str> {
+        self.blocked_on.as_deref()
+    }
+
+    pub(super) fn note_streaming(&mut self, start: Lsn) {
+        self.telemetry.metrics.set_connected(Side::Postgres, true);
+        self.telemetry.set_standby(false);
+        if std::mem::replace(&mut self.was_up, true) {
+            self.telemetry.metrics.count_reconnect(Side::Postgres);
+        }
+        tracing::info!(lsn = %start, "streaming");
+    }
+
+    pub(super) fn note_lost(&self, error: &SourceError) {
+        self.telemetry.metrics.set_connected(Side::Postgres, false);
+        let is_held = matches!(error, SourceError::SlotHeld { .. });
+        let is_news = self.telemetry.set_standby(is_held);
+        let error = chain(error);
+        if is_held {
+            if is_news {
+                tracing::info!(
+                    reason = error,
+                    "standing by: another relay has the slot, and this one takes over when it ends"
+                );
+            }
+            return;
+        }
+        tracing::warn!(error, "no replication connection, it is tried again");
+        self.telemetry.note_error(error);
+    }
+
+    /// Postgres can't send a transaction: no attempt gets past it until somebody does something.
+    pub(super) fn note_stuck(&mut self, error: &SourceError) {
+        self.telemetry.metrics.set_connected(Side::Postgres, false);
+        let SourceError::Unsendable { place, error: reason } = error else { return };
+        let unsendable = Unsendable { place: *place, error: reason.to_string() };
+        if self.unsendable.replace(*place) != Some(*place) {
+            let (error, advice) = (&unsendable.error, unsendable.advice());
+            tracing::error!(lsn = %place, error, advice, "streaming blocked: postgres can't send a transaction");
+        }
+        self.telemetry.set_unsendable(Some(unsendable));
+    }
+
+    fn report_progress(&mut self, received: Lsn) {
+        if self.unsendable.is_some_and(|place| received > place.transaction.unwrap_or(place.after)) {
+            self.unsendable = None;
+            self.telemetry.set_unsendable(None);
+            tracing::info!(lsn = %received, "the transaction that postgres could not send is passed");
+        }
+    }
+
+    /// Tells how far the relay is, if it is time.
+    pub(super) fn report(&mut self, core: &Core, link: &Link, standing: Standing, now: Instant) {
+        if self.progress_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.progress_at = Some(now + PROGRESS_INTERVAL);
+        self.may_drop.store(link.gate.is_past_backfill(), Ordering::Relaxed);
+        let (received, clock) = (core.received(), SystemTime::now());
+        self.report_progress(received);
+        let progress = Progress {
+            position: core.accepted(),
+            received,
+            flush: standing.flush,
+            server_end: Lsn(self.server_end.load(Ordering::Relaxed)).max(received),
+            owed: core.owed(),
+            waits: standing.waits,
+            lag: core.oldest().map(|oldest| age(oldest, clock)).unwrap_or_default(),
+        };
+        self.telemetry.set_progress(&progress, now);
+        self.levels.follow(core, &self.telemetry);
+        self.levels.count_overdue(core, clock);
+        self.report_counts(core, now);
+        self.report_block(core);
+    }
+
+    fn report_counts(&mut self, core: &Core, now: Instant) {
+        let metrics = &self.telemetry.metrics;
+        let counters = core.counters();
+        metrics.set_counters(&counters);
+        self.stray.tell(&counters, now);
+        metrics.set_connected(Side::Kafka, self.kafka.is_up());
+        for _ in self.kafka_restarts..self.kafka.restarts() {
+            metrics.count_reconnect(Side::Kafka);
+        }
+        self.kafka_restarts = self.kafka.restarts();
+    }
+
+    fn report_block(&mut self, core: &Core) {
+        let blocked = core.blocked_on().map(|(topic, why)| format!("topic {topic}: {}", why.detail));
+        if blocked == self.blocked_on {
+            return;
+        }
+        match &blocked {
+            Some(reason) => tracing::error!(reason, "nothing goes on before this topic can be written to"),
+            None => tracing::info!("the topic can be written to again"),
+        }
+        self.telemetry.set_blocked_on(blocked.clone());
+        self.blocked_on = blocked;
+    }
+
+    /// Hands what became of records to the core, and their latency to the telemetry.
+    pub(super) fn settle(&mut self, core: &mut Core, deliveries: &mut Deliveries) {
+        let clock = SystemTime::now();
+        self.levels.follow(core, &self.telemetry);
+        let observe = |group: Option<(Group, u64)>| {
+            if let Some((group, records)) = group {
+                self.levels.observe(group, records, &self.telemetry, clock);
+            }
+        };
+        let mut bytes = 0;
+        let mut together: Option<(Group, u64)> = None;
+        for ticket in deliveries.acked.drain(..) {
+            let settled = core.handle_acknowledged(ticket);
+            bytes += settled.bytes as u64;
+            let group = Group::of(&settled);
+            together = match together {
+                Some((same, records)) if same == group => Some((group, records + 1)),
+                other => {
+                    observe(other);
+                    Some((group, 1))
+                }
+            };
+        }
+        observe(together);
+        self.telemetry.metrics.add_bytes(bytes);
+        let now = Instant::now();
+        for failure in deliveries.failed.drain(..) {
+            core.handle_failure(failure, now);
+        }
+    }
+}

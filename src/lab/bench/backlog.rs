@@ -1,0 +1,165 @@
+//! Events that wait behind a slot. Every reader gets a copy of the slot, so that all read the same.
+
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use super::Payload;
+use super::error::BenchError;
+use super::stage::{Destination, SCHEMA, Stage};
+use crate::lab::environment::{VenueError, View};
+use crate::terminal::grouped;
+
+/// How many events are written by one statement, so that progress shows and an interrupt is heard.
+const CHUNK: u64 = 20_000;
+/// How many keys the events have.
+const KEYS: u64 = 5_000;
+
+/// A backlog.
+#[derive(Clone, Debug)]
+pub(super) struct Backlog {
+    pub(super) payload: Payload,
+    pub(super) per_transaction: u64,
+    pub(super) events: u64,
+    /// The slot that stands before the first event, and that nobody reads.
+    base: String,
+    /// A position behind the last event; something that is sent stands behind that.
+    pub(super) end: String,
+    pub(super) destination: Destination,
+}
+
+impl Backlog {
+    /// Makes the slot and writes the events.
+    pub(super) async fn write(
+        stage: &Stage,
+        payload: Payload,
+        per_transaction: u64,
+        events: u64,
+        view: &View,
+    ) -> Result<Self, BenchError> {
+        let mut connection = stage.connect().await?;
+        let destination = stage.destination(&mut connection).await?;
+        let base = create_slot(stage, &mut connection).await?;
+        let procedure = procedure(payload, per_transaction, &destination.version);
+        let failed = || VenueError::postgres("write the backlog");
+        connection.execute(AssertSqlSafe(procedure)).await.map_err(failed())?;
+        connection.execute("set synchronous_commit = off").await.map_err(failed())?;
+        let what = format!("writing {} events, {per_transaction} a transaction", payload.as_str());
+        let doing = view.counting(&what, events);
+        let chunk = CHUNK.next_multiple_of(per_transaction);
+        let mut written = 0;
+        while written < events {
+            let last = (written + chunk).min(events);
+            let call = format!("call bench.fill({}, {last})", written + 1);
+            connection.execute(AssertSqlSafe(call)).await.map_err(failed())?;
+            written = last;
+            doing.reached(written);
+        }
+        doing.done(&format!(
+            "{} events of {} are written, {per_transaction} a transaction",
+            grouped(events),
+            payload.as_str()
+        ));
+        let end = seal(&mut connection).await.map_err(failed())?;
+        // Whatever is dirty is written now and not during a run. Only some roles may ask for it.
+        let _ = connection.execute("checkpoint").await;
+        let _ = connection.close().await;
+        Ok(Self { payload, per_transaction, events, base, end, destination })
+    }
+
+    /// Whether the events' schema version promises a schema, which the next relay then checks them against. Its row is changed behind
+    /// the back of the trigger that keeps it as it is: so that one backlog can be read with and without, in turn.
+    pub(super) async fn promise(&self, stage: &Stage, schema: bool) -> Result<(), BenchError> {
+        let mut connection = stage.connect().await?;
+        let failed = VenueError::postgres("change the schema of the benchmark's events");
+        let value = if schema { "bench.payload_schema()" } else { "null" };
+        let version = &self.destination.version;
+        let statements = format!(
+            "begin; alter table outbox.schema_version disable trigger user;
+             update outbox.schema_version set schema = {value} where name = '{SCHEMA}' and version = '{version}';
+             alter table outbox.schema_version enable trigger user; commit"
+        );
+        connection.execute(AssertSqlSafe(statements)).await.map_err(failed)?;
+        let _ = connection.close().await;
+        Ok(())
+    }
+
+    /// A slot of its own for a reader.
+    pub(super) async fn slot(&self, stage: &Stage) -> Result<String, BenchError> {
+        let name = stage.slot_name();
+        let mut connection = stage.connect().await?;
+        sqlx::query("select pg_copy_logical_replication_slot($1, $2)")
+            .bind(&self.base)
+            .bind(&name)
+            .execute(&mut connection)
+            .await
+            .map_err(VenueError::postgres("copy a slot"))?;
+        let _ = connection.close().await;
+        Ok(name)
+    }
+
+    /// Gives back the disk space on both sides.
+    pub(super) async fn remove(self, stage: &Stage) -> Result<(), BenchError> {
+        drop_slot(stage, &self.base).await?;
+        let mut connection = stage.connect().await?;
+        let truncate = format!("truncate {}", self.payload.table());
+        connection.execute(AssertSqlSafe(truncate)).await.map_err(VenueError::postgres("empty the outbox"))?;
+        let _ = connection.close().await;
+        stage.discard(&self.destination).await;
+        Ok(())
+    }
+}
+
+/// Makes a slot that stands here.
+pub(super) async fn create_slot(stage: &Stage, connection: &mut PgConnection) -> Result<String, BenchError> {
+    let name = stage.slot_name();
+    sqlx::query("select pg_create_logical_replication_slot($1, 'pgoutput')")
+        .bind(&name)
+        .execute(connection)
+        .await
+        .map_err(VenueError::postgres("create a slot"))?;
+    Ok(name)
+}
+
+/// Drops a slot as soon as its reader's walsender has noticed that the reader is gone.
+pub(super) async fn drop_slot(stage: &Stage, name: &str) -> Result<(), BenchError> {
+    const OBJECT_IN_USE: &str = "55006";
+    const ATTEMPTS: u32 = 200;
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
+    let mut connection = stage.connect().await?;
+    let mut attempt = 1;
+    loop {
+        let dropped = sqlx::query("select pg_drop_replication_slot($1)").bind(name).execute(&mut connection).await;
+        let Err(error) = dropped else { break };
+        let held = error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == OBJECT_IN_USE);
+        if !held || attempt == ATTEMPTS {
+            return Err(VenueError::postgres("drop a slot")(error).into());
+        }
+        attempt += 1;
+        tokio::time::sleep(PAUSE).await;
+    }
+    let _ = connection.close().await;
+    Ok(())
+}
+
+/// Everything so far goes to disk, and something that a reader gets stands behind it. Gives the position between the two.
+async fn seal(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    connection.execute("reset synchronous_commit").await?;
+    let end = sqlx::query_scalar("select pg_current_wal_insert_lsn()::text").fetch_one(&mut *connection).await?;
+    connection.execute("select pg_logical_emit_message(true, 'walpost-bench', 'the backlog ends here')").await?;
+    Ok(end)
+}
+
+fn procedure(payload: Payload, per_transaction: u64, version: &str) -> String {
+    let (table, value) = (payload.table(), payload.cast("bench.payload(i)"));
+    format!(
+        "create or replace procedure bench.fill(first bigint, last bigint) language plpgsql as $$
+         begin
+             while first <= last loop
+                 insert into {table} (schema_name, schema_version, key, payload)
+                 select '{SCHEMA}', '{version}', 'customer-' || i % {KEYS}, {value}
+                 from generate_series(first, least(first + {per_transaction} - 1, last)) i;
+                 commit;
+                 first := first + {per_transaction};
+             end loop;
+         end $$"
+    )
+}

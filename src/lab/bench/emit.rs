@@ -1,0 +1,157 @@
+//! What a statement costs a business transaction: `outbox.emit` beside a bare insert, in time, CPU and write-ahead log.
+//!
+//! The statements take turns, round by round, in one session, prepared. Once many in a transaction, which leaves the commit
+//! out, and once each in a transaction of its own.
+
+use std::time::Instant;
+
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
+
+use super::Options;
+use super::error::BenchError;
+use super::report::{EmitCost, Statement, median};
+use super::stage::{SCHEMA, Stage};
+use crate::lab::environment::{VenueError, View};
+
+/// How often every statement has its turn; the first one is not counted.
+const ROUNDS: u64 = 11;
+/// How many statements of a kind are in a turn in one transaction, at most; and in transactions of their own.
+const TOGETHER_MOST: u64 = 2_000;
+const ALONE_MOST: u64 = 100;
+/// The least of both, for small numbers of events.
+const LEAST: u64 = 10;
+
+/// A turn's account.
+#[derive(Clone, Copy)]
+struct Account {
+    at: Instant,
+    cpu_nanos: Option<u64>,
+    wal: i64,
+}
+
+/// What is prepared once.
+struct Session<'a> {
+    connection: PgConnection,
+    /// The server's process, where it is on this machine.
+    pid: Option<i32>,
+    version: String,
+    payloads: Vec<String>,
+    view: &'a View,
+}
+
+impl Statement {
+    const ALL: [Self; 5] = [Self::InsertOrder, Self::BareInsert, Self::InsertEvent, Self::Emit, Self::EmitMessage];
+
+    /// The SQL. Each takes a key, and all but the first a payload and a version.
+    fn sql(self) -> String {
+        let insert = |table| {
+            format!(
+                "insert into {table} (key, payload, schema_version, schema_name) values ($1, $2::text::json, $3, '{SCHEMA}')"
+            )
+        };
+        match self {
+            Self::InsertOrder => "insert into bench.shop_order (customer, total) values ($1, 44.80)".to_owned(),
+            Self::BareInsert => insert("bench.bare"),
+            Self::InsertEvent => insert("outbox.event"),
+            Self::Emit => format!("select outbox.emit('{SCHEMA}', $1, $2::text::json, version => $3)"),
+            Self::EmitMessage => format!("select outbox.emit_message('{SCHEMA}', $1, $2::text::json, version => $3)"),
+        }
+    }
+}
+
+/// Measures every statement, many in a transaction and one.
+pub(super) async fn measure(options: &Options, stage: &Stage, view: &View) -> Result<Vec<EmitCost>, BenchError> {
+    let mut session = Session::open(stage, view).await?;
+    let together = (options.events / 100).clamp(LEAST, TOGETHER_MOST);
+    let alone = (options.events / 1_000).clamp(LEAST, ALONE_MOST);
+    let mut costs = session.rounds(together, together).await?;
+    costs.extend(session.rounds(1, alone).await?);
+    let failed = || VenueError::postgres("empty the tables");
+    session.connection.execute("truncate outbox.event, bench.bare, bench.shop_order").await.map_err(failed())?;
+    crate::lab::environment::close(session.connection).await;
+    Ok(costs)
+}
+
+impl<'a> Session<'a> {
+    async fn open(stage: &Stage, view: &'a View) -> Result<Self, BenchError> {
+        let mut connection = stage.connect().await?;
+        let version = stage.destination(&mut connection).await?.version;
+        let failed = || VenueError::postgres("prepare the statements");
+        let payloads = sqlx::query_scalar("select bench.payload(n) from generate_series(1, 100) n")
+            .fetch_all(&mut connection)
+            .await
+            .map_err(failed())?;
+        let pid: i32 =
+            sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut connection).await.map_err(failed())?;
+        // Its title has the name of our database, which no other process of this machine has.
+        let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let is_here = String::from_utf8_lossy(&title).contains(&stage.database.name);
+        Ok(Self { connection, pid: is_here.then_some(pid), version, payloads, view })
+    }
+
+    /// All rounds, with so many statements in a transaction and in a turn.
+    async fn rounds(&mut self, per_transaction: u64, turn: u64) -> Result<Vec<EmitCost>, BenchError> {
+        let what = if per_transaction == 1 { "emitting, one a transaction" } else { "emitting, many a transaction" };
+        let (view, mut figures) = (self.view, vec![[const { Vec::new() }; 3]; Statement::ALL.len()]);
+        let doing = view.counting(what, ROUNDS);
+        for round in 0..ROUNDS {
+            for (statement, figures) in Statement::ALL.into_iter().zip(&mut figures) {
+                let (before, after) = self.turn(statement, per_transaction, turn).await?;
+                if round == 0 {
+                    continue;
+                }
+                let each = |sum: f64| sum / turn as f64;
+                figures[0].push(each((after.at - before.at).as_secs_f64() * 1e6));
+                figures[1].push(each((after.wal - before.wal) as f64));
+                let cpu = before.cpu_nanos.zip(after.cpu_nanos);
+                figures[2].extend(cpu.map(|(before, after)| each((after - before) as f64 / 1e3)));
+            }
+            doing.reached(round + 1);
+        }
+        let costs = Statement::ALL.into_iter().zip(figures).map(|(statement, [micros, wal, cpu])| EmitCost {
+            statement,
+            per_transaction,
+            micros: median(micros),
+            server_cpu_micros: (!cpu.is_empty()).then(|| median(cpu)),
+            wal_bytes: median(wal),
+        });
+        doing.done(&format!("measured: {what}"));
+        Ok(costs.collect())
+    }
+
+    async fn turn(
+        &mut self,
+        statement: Statement,
+        per_transaction: u64,
+        turn: u64,
+    ) -> Result<(Account, Account), BenchError> {
+        let failed = || VenueError::postgres("emit");
+        if per_transaction > 1 {
+            self.connection.execute("begin").await.map_err(failed())?;
+        }
+        let before = self.account().await.map_err(failed())?;
+        let sql = statement.sql();
+        for number in 0..turn {
+            let payload = &self.payloads[usize::try_from(number).unwrap_or(0) % self.payloads.len()];
+            let mut query = sqlx::query(AssertSqlSafe(sql.as_str())).bind("customer-4711");
+            if statement != Statement::InsertOrder {
+                query = query.bind(payload).bind(&self.version);
+            }
+            query.execute(&mut self.connection).await.map_err(failed())?;
+        }
+        let after = self.account().await.map_err(failed())?;
+        if per_transaction > 1 {
+            self.connection.execute("commit").await.map_err(failed())?;
+        }
+        Ok((before, after))
+    }
+
+    async fn account(&mut self) -> Result<Account, sqlx::Error> {
+        let position = "select (pg_current_wal_insert_lsn() - '0/0')::bigint";
+        let wal = sqlx::query_scalar(position).fetch_one(&mut self.connection).await?;
+        // Nanoseconds on a CPU, the first figure: the kernel's Documentation/scheduler/sched-stats.rst.
+        let spent = self.pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok());
+        let cpu_nanos = spent.and_then(|text| text.split(' ').next()?.parse().ok());
+        Ok(Account { at: Instant::now(), cpu_nanos, wal })
+    }
+}

@@ -1,0 +1,262 @@
+//! What was measured, typed; one JSON object for scripts.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::child::Ended;
+use super::facts::{Machine, PostgresFacts, ServersFacts};
+use super::{Options, Part, Payload};
+use crate::config::Delivery;
+use crate::lab::environment::LeftBehind;
+
+/// Bytes of an event's payload; `stage.sql` makes it.
+pub(super) const PAYLOAD_BYTES: u64 = 240;
+
+/// The result of the benchmark. A part that was not asked for is empty.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// What it ran on.
+    pub machine: Machine,
+    /// The PostgreSQL.
+    pub postgres: PostgresFacts,
+    /// The Kafka, where one was needed.
+    pub kafka: Option<String>,
+    /// What was asked for.
+    pub settings: SettingsReport,
+    /// What statements cost.
+    pub emit: Vec<EmitCost>,
+    /// From the relay's start to its first record.
+    pub start: Vec<StartReport>,
+    /// From a commit to a consumer.
+    pub latency: Vec<LatencyReport>,
+    /// How fast backlogs are read.
+    pub throughput: Vec<ThroughputReport>,
+    /// What was made on servers of the user's and could not be removed.
+    pub left_behind: Vec<String>,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SettingsReport {
+    /// What was measured.
+    pub parts: Vec<Part>,
+    /// Events of a backlog.
+    pub events: u64,
+    /// Bytes of an event's payload.
+    pub payload_bytes: u64,
+    /// How often each reader read a backlog.
+    pub runs: u32,
+}
+
+/// A statement of which the cost is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Statement {
+    /// An insert into a table of a business.
+    InsertOrder,
+    /// An insert into a table like `outbox.event` that is not partitioned, not published, and known to no function: what the
+    /// others are held against.
+    BareInsert,
+    /// An insert into `outbox.event`.
+    InsertEvent,
+    /// `outbox.emit`.
+    Emit,
+    /// `outbox.emit_message`.
+    EmitMessage,
+}
+
+/// What a statement costs: medians of several rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct EmitCost {
+    /// The statement.
+    pub statement: Statement,
+    /// How many of them are in a transaction. With one, the commit is in the cost.
+    pub per_transaction: u64,
+    /// Time of the client, in microseconds a statement.
+    pub micros: f64,
+    /// CPU time of the server's process, in microseconds a statement; where the server is on this machine and it is Linux.
+    pub server_cpu_micros: Option<f64>,
+    /// Write-ahead log, in bytes a statement.
+    pub wal_bytes: f64,
+}
+
+/// Who reads a backlog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reader {
+    /// `pg_recvlogical` to `/dev/null`.
+    PgRecvlogical,
+    /// walpost without Kafka.
+    WalpostNull,
+    /// walpost into Kafka.
+    Walpost,
+}
+
+/// One reader on one backlog.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ThroughputReport {
+    /// Who reads.
+    pub reader: Reader,
+    /// How it delivers; none for who does not.
+    pub delivery: Option<Delivery>,
+    /// Whether it checks each payload against a schema.
+    pub checked: bool,
+    /// The type of the payload.
+    pub payload: Payload,
+    /// Events in a transaction.
+    pub per_transaction: u64,
+    /// Events in the backlog.
+    pub events: u64,
+    /// Every run.
+    pub runs: Vec<RunReport>,
+    /// The median of each figure.
+    pub median: RunReport,
+    /// The median rate as a part of that of pg_recvlogical in the same minutes; none without it.
+    pub of_pg_recvlogical: Option<f64>,
+    /// The median rate as a part of that of the same reader without checking; none where nothing is checked.
+    pub of_unchecked: Option<f64>,
+}
+
+/// One run of a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct RunReport {
+    /// From its start to the first event, in milliseconds; none where that could not be seen.
+    pub start_millis: Option<f64>,
+    /// From the first event to the last; where the first could not be seen, from the start.
+    pub seconds: f64,
+    /// Events in these seconds.
+    pub events_per_second: f64,
+    /// CPU time of its process from start to end, user and system, in microseconds an event.
+    pub cpu_micros_per_event: f64,
+    /// The most memory that it had resident, in bytes.
+    pub peak_rss_bytes: u64,
+}
+
+/// From the relay's start to its first record, in milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StartReport {
+    /// How it delivers.
+    pub delivery: Delivery,
+    /// Every run.
+    pub runs_millis: Vec<f64>,
+    /// Their median.
+    pub median_millis: f64,
+}
+
+/// From the return of a commit to a consumer that has the record.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LatencyReport {
+    /// How the relay delivers.
+    pub delivery: Delivery,
+    /// The type of the payload.
+    pub payload: Payload,
+    /// Events a second that were asked for, each in a transaction of its own.
+    pub rate: u32,
+    /// Events a second that were committed.
+    pub achieved_rate: f64,
+    /// Events that were measured.
+    pub events: u64,
+    /// Half of them took no longer, in milliseconds.
+    pub p50_millis: f64,
+    /// 99 of 100 took no longer.
+    pub p99_millis: f64,
+    /// 999 of 1000 took no longer.
+    pub p999_millis: f64,
+    /// None took longer.
+    pub max_millis: f64,
+    /// CPU time of the relay, user and system, as a part of one core.
+    pub relay_cpu: f64,
+}
+
+impl Report {
+    pub(super) fn new(options: &Options, facts: ServersFacts) -> Self {
+        let settings = SettingsReport {
+            parts: options.parts.clone(),
+            events: options.events,
+            payload_bytes: PAYLOAD_BYTES,
+            runs: options.runs,
+        };
+        Self {
+            machine: Machine::read(),
+            postgres: facts.postgres,
+            kafka: facts.kafka,
+            settings,
+            emit: Vec::new(),
+            start: Vec::new(),
+            latency: Vec::new(),
+            throughput: Vec::new(),
+            left_behind: Vec::new(),
+        }
+    }
+
+    /// Adds what could not be removed.
+    pub(super) fn with_left_behind(mut self, left: &[LeftBehind]) -> Self {
+        self.left_behind = left.iter().map(ToString::to_string).collect();
+        self
+    }
+}
+
+impl RunReport {
+    pub(super) fn new(events: u64, started: Instant, first: Option<Instant>, last: Instant, ended: &Ended) -> Self {
+        // What came within one look at it took some time all the same.
+        let took = last.saturating_duration_since(first.unwrap_or(started)).max(Duration::from_micros(1));
+        Self {
+            start_millis: first.map(|first| millis(first.saturating_duration_since(started))),
+            seconds: took.as_secs_f64(),
+            events_per_second: events as f64 / took.as_secs_f64(),
+            cpu_micros_per_event: ended.cpu.as_secs_f64() * 1e6 / events as f64,
+            peak_rss_bytes: ended.peak_rss_bytes,
+        }
+    }
+
+    /// The median of each figure by itself.
+    pub(super) fn median(runs: &[Self]) -> Self {
+        let of = |figure: fn(&Self) -> f64| median(runs.iter().map(figure).collect());
+        let starts: Vec<f64> = runs.iter().filter_map(|run| run.start_millis).collect();
+        let mut memory: Vec<u64> = runs.iter().map(|run| run.peak_rss_bytes).collect();
+        memory.sort_unstable();
+        Self {
+            start_millis: (!starts.is_empty()).then(|| median(starts)),
+            seconds: of(|run| run.seconds),
+            events_per_second: of(|run| run.events_per_second),
+            cpu_micros_per_event: of(|run| run.cpu_micros_per_event),
+            peak_rss_bytes: memory.get(memory.len() / 2).copied().unwrap_or(0),
+        }
+    }
+}
+
+/// A duration in milliseconds.
+pub(super) fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
+
+/// The median; 0 of nothing.
+pub(super) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    match figures.len() {
+        0 => 0.0,
+        odd if odd % 2 == 1 => figures[odd / 2],
+        even => f64::midpoint(figures[even / 2 - 1], figures[even / 2]),
+    }
+}
+
+/// The figure that a share of all stays within (0.99: 99 of 100), of ascending figures; 0 of nothing.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in a vector")]
+pub(super) fn quantile(ascending: &[f64], share: f64) -> f64 {
+    let place = (share * ascending.len() as f64).ceil() as usize;
+    ascending.get(place.max(1) - 1).or(ascending.last()).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_quantiles() {
+        assert_eq!([vec![], vec![3.0], vec![1.0, 4.0], vec![9.0, 1.0, 2.0]].map(median), [0.0, 3.0, 2.5, 2.0]);
+        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!([0.5, 0.99, 0.999, 1.0].map(|share| quantile(&hundred, share)), [50.0, 99.0, 100.0, 100.0]);
+        assert_eq!(quantile(&[], 0.5), 0.0);
+    }
+}

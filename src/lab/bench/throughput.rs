@@ -1,0 +1,183 @@
+//! How fast backlogs are read: by pg_recvlogical, by walpost without Kafka, and by the relay, in turn.
+//!
+//! In turn, because a machine is not as fast in one minute as in the next: the ratio of two medians that were taken side by
+//! side says more than either.
+
+use super::backlog::{Backlog, create_slot, drop_slot};
+use super::error::BenchError;
+use super::report::{Reader, RunReport, StartReport, ThroughputReport, median};
+use super::stage::Stage;
+use super::{Options, Part, Payload, null, recvlogical, relay};
+use crate::config::Delivery;
+use crate::lab::environment::View;
+use crate::terminal::grouped;
+
+/// A reader, as far as it is chosen.
+#[derive(Clone, Copy)]
+struct Chosen {
+    reader: Reader,
+    delivery: Option<Delivery>,
+    /// Whether it checks payloads.
+    checked: bool,
+}
+
+impl Chosen {
+    const fn new(reader: Reader, delivery: Option<Delivery>) -> Self {
+        Self { reader, delivery, checked: false }
+    }
+}
+
+/// Writes each backlog and lets every reader read it as often as was asked for.
+pub(super) async fn measure(
+    options: &Options,
+    stage: &Stage,
+    view: &View,
+) -> Result<Vec<ThroughputReport>, BenchError> {
+    let readers = readers(options, stage, view);
+    let mut reports = Vec::new();
+    // A JVM that has just started is slow at first: its first backlog is read once more, before all.
+    let mut is_warm = stage.servers.kafka_if_any().is_none_or(crate::lab::environment::KafkaServer::is_named);
+    for &payload in &options.payloads {
+        for &per_transaction in &options.per_transaction {
+            let backlog = Backlog::write(stage, payload, per_transaction, options.events, view).await?;
+            if !std::mem::replace(&mut is_warm, true)
+                && let Some(delivery) = readers.iter().find_map(|chosen| chosen.delivery)
+            {
+                let doing = view.doing("warming Kafka up");
+                relay::run(stage, &backlog, delivery).await?;
+                doing.done("Kafka is warm");
+            }
+            reports.extend(read(options.runs, &readers, stage, &backlog, view).await?);
+            backlog.remove(stage).await?;
+        }
+    }
+    Ok(reports)
+}
+
+/// From a relay's start to its first record: a backlog of one.
+pub(super) async fn start(options: &Options, stage: &Stage, view: &View) -> Result<Vec<StartReport>, BenchError> {
+    let backlog = Backlog::write(stage, Payload::Json, 1, 1, &View::silent()).await?;
+    let mut reports = Vec::new();
+    for &delivery in &options.deliveries {
+        let doing = view.counting("starting the relay", u64::from(options.runs));
+        let mut runs_millis = Vec::new();
+        // The first one makes acquaintance with the brokers, for itself and for those that follow.
+        for run in 0..=options.runs {
+            let measured = relay::run(stage, &backlog, delivery).await?;
+            if run > 0 {
+                runs_millis.extend(measured.start_millis);
+                doing.reached(u64::from(run));
+            }
+        }
+        let median_millis = median(runs_millis.clone());
+        doing.done(&format!("{}: the first record {median_millis:.0} ms after the start", delivery.as_str()));
+        reports.push(StartReport { delivery, runs_millis, median_millis });
+    }
+    backlog.remove(stage).await?;
+    Ok(reports)
+}
+
+/// A relay's slot for events to come.
+pub(super) async fn fresh_slot(stage: &Stage) -> Result<String, BenchError> {
+    let mut connection = stage.connect().await?;
+    let slot = create_slot(stage, &mut connection).await?;
+    crate::lab::environment::close(connection).await;
+    Ok(slot)
+}
+
+/// Drops it again.
+pub(super) async fn done_with(stage: &Stage, slot: &str) -> Result<(), BenchError> {
+    drop_slot(stage, slot).await
+}
+
+fn readers(options: &Options, stage: &Stage, view: &View) -> Vec<Chosen> {
+    let mut readers = Vec::new();
+    match stage.recvlogical() {
+        Some(_) => readers.push(Chosen::new(Reader::PgRecvlogical, None)),
+        None => view.note("pg_recvlogical is not installed, so there is no ceiling to hold the rates against"),
+    }
+    if options.has(Part::Decode) {
+        readers.push(Chosen::new(Reader::WalpostNull, None));
+    }
+    if options.has(Part::Relay) {
+        readers.extend(options.deliveries.iter().map(|delivery| Chosen::new(Reader::Walpost, Some(*delivery))));
+    }
+    if options.check {
+        // Each directly after itself, as a machine is not as fast in one minute as in the next.
+        let twice = |chosen: Chosen| {
+            let checked = (chosen.reader != Reader::PgRecvlogical).then_some(Chosen { checked: true, ..chosen });
+            [Some(chosen), checked].into_iter().flatten()
+        };
+        readers = readers.into_iter().flat_map(twice).collect();
+    }
+    readers
+}
+
+async fn read(
+    runs: u32,
+    readers: &[Chosen],
+    stage: &Stage,
+    backlog: &Backlog,
+    view: &View,
+) -> Result<Vec<ThroughputReport>, BenchError> {
+    let mut measured: Vec<Vec<RunReport>> = vec![Vec::new(); readers.len()];
+    let is_checked = readers.iter().any(|chosen| chosen.checked);
+    let doing = view.counting("reading", u64::from(runs) * readers.len() as u64);
+    for run in 0..runs {
+        for (place, reader) in readers.iter().enumerate() {
+            if is_checked {
+                backlog.promise(stage, reader.checked).await?;
+            }
+            measured[place].push(read_once(*reader, stage, backlog).await?);
+            doing.reached(u64::from(run) * readers.len() as u64 + place as u64 + 1);
+        }
+    }
+    let medians: Vec<RunReport> = measured.iter().map(|runs| RunReport::median(runs)).collect();
+    let rate_of =
+        |is: &dyn Fn(&Chosen) -> bool| readers.iter().position(is).map(|place| medians[place].events_per_second);
+    let ceiling = rate_of(&|chosen| chosen.reader == Reader::PgRecvlogical);
+    let unchecked: Vec<Option<f64>> = readers
+        .iter()
+        .map(|of| {
+            let same = |other: &Chosen| other.reader == of.reader && other.delivery == of.delivery && !other.checked;
+            rate_of(&same).filter(|_| of.checked)
+        })
+        .collect();
+    let reports = readers.iter().zip(measured).zip(medians.iter().zip(unchecked)).map(
+        |((chosen, runs), (&median, unchecked))| {
+            let Chosen { reader, delivery, checked } = *chosen;
+            let of_unchecked = unchecked.map(|rate| median.events_per_second / rate);
+            let of_pg_recvlogical = ceiling.map(|ceiling| median.events_per_second / ceiling);
+            let Backlog { payload, per_transaction, events, .. } = *backlog;
+            ThroughputReport {
+                reader,
+                delivery,
+                checked,
+                payload,
+                per_transaction,
+                events,
+                runs,
+                median,
+                of_pg_recvlogical,
+                of_unchecked,
+            }
+        },
+    );
+    let reports: Vec<_> = reports.collect();
+    let said = reports.iter().map(|report| format!("{} {}", report.name(), per_second(&report.median)));
+    doing.done(&format!("read: {}", said.collect::<Vec<_>>().join(", ")));
+    Ok(reports)
+}
+
+async fn read_once(chosen: Chosen, stage: &Stage, backlog: &Backlog) -> Result<RunReport, BenchError> {
+    match (chosen.reader, chosen.delivery, stage.recvlogical()) {
+        (Reader::PgRecvlogical, _, Some(program)) => recvlogical::run(&program, stage, backlog).await,
+        (Reader::Walpost, Some(delivery), _) => relay::run(stage, backlog, delivery).await,
+        _ => null::measure(stage, backlog).await,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shown to people")]
+fn per_second(run: &RunReport) -> String {
+    format!("{}/s", grouped(run.events_per_second.round() as u64))
+}

@@ -1,0 +1,81 @@
+//! `walpost demo`: everything on one machine, checked event by event.
+//!
+//! An order service writes orders and their events in one transaction, the relay runs in this process as `walpost run` would,
+//! and a consumer reads the topics back. Every event bears its number among the committed events of its topic and key, so
+//! that what is read can be held against what was committed.
+//!
+//! # Layout
+//!
+//! - `stage`: what is made on the [servers](crate::lab::environment) under names of its own, and removed again
+//! - `play`: what happens in which order
+//! - `service`, `deal`: the order service and its transactions
+//! - `relay`: the relay in this process
+//! - `consumer`: reads the topics
+//! - `audit`, `latency`: the check, without I/O
+//! - `view`, `report`: what is shown meanwhile and at the end
+
+mod audit;
+mod clock;
+mod consumer;
+mod workload;
+mod error;
+mod latency;
+mod scenario;
+mod random;
+mod relay;
+mod report;
+mod service;
+mod stage;
+mod view;
+
+use std::time::Duration;
+
+pub use error::{DealError, DemoError, ServiceError};
+pub use report::{EventsReport, LatencyReport, RelayReport, Report, ServersReport, TransactionsReport};
+pub use view::View;
+
+use scenario::Play;
+use stage::Stage;
+
+use crate::lab::environment::{LeftBehind, Named, Servers, Wanted};
+use crate::lab::sandbox::{KafkaOptions, KafkaSource, PostgresOptions};
+use crate::signals::Interrupts;
+
+/// What the demo is to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The servers that the user named.
+    pub named: Named,
+    /// Transactions a second.
+    pub rate: u32,
+    /// How long the order service writes.
+    pub duration: Duration,
+}
+
+/// Runs the demo from nothing to its report, and removes what it made.
+///
+/// # Errors
+/// A server can't be had, the relay stops, or the user interrupts before there is a result. A check that finds something wrong
+/// is no error: [`Report::ok`] says so.
+pub async fn run(options: &Options, view: &View, interrupts: &Interrupts) -> Result<Report, DemoError> {
+    // Nothing is written yet, so there is nothing to finish: the first signal ends it.
+    let kafka = KafkaOptions { source: KafkaSource::RealOrInProcess, ..KafkaOptions::default() };
+    let wanted = Wanted { postgres: PostgresOptions::default(), kafka: Some(kafka) };
+    let started = interrupts.stop.run_until_cancelled(Servers::start(&options.named, wanted, view.steps())).await;
+    let result = match started {
+        None => Err(DemoError::Interrupted),
+        Some(Err(error)) => Err(error.into()),
+        Some(Ok(servers)) => {
+            let stage = Stage::name(&servers);
+            let play = Play { options, view, interrupts, servers: &servers, stage: &stage };
+            let played = interrupts.abort.run_until_cancelled(play.run()).await;
+            view.clear();
+            // After an error and an interrupt too; servers of the demo's own go as a whole, when they are dropped.
+            let left = stage.remove(&servers).await;
+            left.iter().for_each(|LeftBehind { what, why }| view.note(&format!("can't remove {what}: {why}")));
+            played.unwrap_or(Err(DemoError::Interrupted)).map(|report| report.with_left_behind(&left))
+        }
+    };
+    view.clear();
+    result
+}

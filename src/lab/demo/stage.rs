@@ -1,0 +1,174 @@
+//! What the demo makes on the servers, all under names of its own, and how it takes that away again.
+//!
+//! On a server of the user's nothing that is there already is touched: the demo works in a database that it creates, because a
+//! slot, a publication and schema `outbox` belong to one database, and in topics whose names bear the same random suffix.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use sqlx::Executor;
+
+use super::audit::Topic;
+use super::error::DemoError;
+use crate::contracts::definition::Definition;
+use crate::contracts::odcs;
+use crate::contracts::registered;
+use crate::fault::chain;
+use crate::lab::environment::{self, LeftBehind, ScratchDatabase, Servers, VenueError, close, delete_topics};
+use crate::postgres::Session;
+
+/// How many partitions each topic has.
+const PARTITIONS: i32 = 6;
+/// The order service's own tables. Each customer counts their events by topic: within a transaction, so that a number is
+/// given back by a rollback, and under the row's lock, so that the numbers are in commit order.
+const SHOP: &str = "
+    create table customer (
+        id       integer primary key,
+        orders   bigint not null default 0,
+        payments bigint not null default 0
+    );
+    create table shop_order (
+        id       bigint generated always as identity primary key,
+        customer integer not null references customer,
+        total    numeric(10, 2) not null,
+        status   text not null default 'placed'
+    );
+    create index on shop_order (customer) where status = 'placed';
+    insert into customer (id) select generate_series(1, 200);
+";
+
+/// How many customers there are; see [`SHOP`].
+pub(super) const CUSTOMERS: u32 = 200;
+
+/// The schemas of the events, each with its topic.
+pub(super) const SCHEMAS: [(&str, Topic); 3] =
+    [("order.placed", Topic::Orders), ("order.cancelled", Topic::Orders), ("payment.taken", Topic::Payments)];
+
+/// What the order service promises: the contract file's schema versions.
+fn contract() -> Vec<Definition> {
+    let file: Arc<Path> = Arc::from(Path::new("src/demo/contract.odcs.yaml"));
+    odcs::read(&file, include_str!("contract.odcs.yaml")).expect("the demo's contract has no mistakes")
+}
+
+/// The names of everything that the demo makes.
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    /// The database.
+    pub(super) database: ScratchDatabase,
+    /// The slot.
+    pub(super) slot: String,
+    /// The topic of orders.
+    pub(super) orders: String,
+    /// The topic of payments.
+    pub(super) payments: String,
+    /// The relay's topic of dead letters.
+    pub(super) dead_letters: String,
+}
+
+impl Stage {
+    /// Chooses names: plain ones on the demo's own servers, random ones beside what others have.
+    pub(super) fn name(servers: &Servers) -> Self {
+        let suffix = environment::suffix();
+        let (database, slot) = match servers.postgres.is_named() {
+            true => (format!("walpost_demo_{suffix}"), format!("walpost_demo_{suffix}")),
+            false => ("shop".to_owned(), "walpost".to_owned()),
+        };
+        let prefix = if servers.kafka().is_named() { format!("walpost-demo-{suffix}") } else { "shop".to_owned() };
+        Self {
+            database: ScratchDatabase::name(&database, &servers.postgres.url),
+            slot,
+            orders: format!("{prefix}.orders"),
+            payments: format!("{prefix}.payments"),
+            dead_letters: format!("{prefix}.dead-letter"),
+        }
+    }
+
+    /// The name of a topic.
+    pub(super) fn topic(&self, topic: Topic) -> &str {
+        match topic {
+            Topic::Orders => &self.orders,
+            Topic::Payments => &self.payments,
+        }
+    }
+
+    fn topics(&self) -> [&str; 3] {
+        [&self.orders, &self.payments, &self.dead_letters]
+    }
+
+    /// Creates the database, migrates it, registers the schema versions and makes the shop's tables. The slot is the relay's
+    /// to make, and the topics too, by the settings of their schema versions.
+    pub(super) async fn prepare(&self, servers: &Servers) -> Result<(), DemoError> {
+        servers.kafka().create_topics_in_process(&self.topics(), PARTITIONS)?;
+        let mut connection = self.database.create().await?;
+        let opened = Session::open(&environment::own_options(&self.database.url)?).await;
+        let mut session = opened.map_err(VenueError::from)?;
+        for mut definition in contract() {
+            let topic = SCHEMAS.iter().find(|(schema, _)| *schema == definition.name).map(|(_, topic)| *topic);
+            definition.topic = self.topic(topic.expect("the contract has the demo's schemas")).to_owned();
+            registered::register(&mut session, &definition).await.map_err(VenueError::from)?;
+        }
+        connection.execute(SHOP).await.map_err(DemoError::postgres("make the shop's tables"))?;
+        close(connection).await;
+        Ok(())
+    }
+
+    /// What is made on servers of the user's, for them to know; empty where there are none.
+    pub(super) fn made(&self, servers: &Servers) -> Vec<String> {
+        let mut made = Vec::new();
+        if servers.postgres.is_named() {
+            made.push(format!("database {} with slot {}", self.database.name, self.slot));
+        }
+        if servers.kafka().is_named() {
+            made.push(format!("topics {} and {}", self.orders, self.payments));
+        }
+        made
+    }
+
+    /// Removes from the user's servers what is there of the demo's. The sandbox's servers go as a whole.
+    pub(super) async fn remove(&self, servers: &Servers) -> Vec<LeftBehind> {
+        let mut left = Vec::new();
+        if servers.postgres.is_named()
+            && let Err(error) = self.database.remove().await
+        {
+            let what = format!("database {} and slot {}", self.database.name, self.slot);
+            left.push(LeftBehind { what, why: chain(&error) });
+        }
+        if servers.kafka().is_named() {
+            left.extend(delete_topics(servers.kafka(), &self.topics()).await);
+        }
+        left
+    }
+}
+
+/// The settings of the relay that make it this demo's, by the names of their variables.
+pub(super) fn relay_settings(stage: &Stage, servers: &Servers) -> BTreeMap<String, String> {
+    let own = [
+        ("WALPOST_POSTGRES__URL", stage.database.url.as_str()),
+        ("WALPOST_POSTGRES__SLOT", &stage.slot),
+        ("WALPOST_RELAY__NAME", "walpost-demo"),
+        ("WALPOST_RELAY__DEAD_LETTER_TOPIC", &stage.dead_letters),
+        ("WALPOST_RELAY__SOURCE", "/shop"),
+        ("WALPOST_HTTP__LISTEN", "off"),
+    ];
+    environment::relay_settings(servers.kafka(), &own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use walpost_producer::schema::Schema;
+
+    #[test]
+    fn the_contract_has_every_schema_and_takes_what_the_service_writes() {
+        let contract = contract();
+        let names: Vec<_> = contract.iter().map(|definition| definition.name.as_str()).collect();
+        assert_eq!(names, SCHEMAS.map(|(name, _)| name));
+        for definition in &contract {
+            assert_eq!(definition.topic_settings.partitions, Some(PARTITIONS));
+            let schema = Schema::compile(&definition.schema.as_ref().expect("it has one").value).expect("it compiles");
+            assert_eq!(schema.check(br#"{"sequence":1,"order_id":7,"customer":12,"total":"44.80"}"#), Ok(()));
+            assert!(schema.check(br#"{"sequence":1,"order_id":7,"customer":12,"total":44.8}"#).is_err());
+        }
+    }
+}

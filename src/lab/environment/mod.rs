@@ -1,0 +1,60 @@
+//! Where the demo and the benchmark take place: servers of the user's or of the [sandbox](crate::lab::sandbox), and what is made on
+//! them under names of its own and removed again.
+//!
+//! On a server of the user's nothing that is there already is touched: a slot, a publication and schema `outbox` belong to one
+//! database, so the work is done in a database that is created for it, and in topics whose names bear the same random suffix.
+//!
+//! # Layout
+//!
+//! - `servers`: the user's own, else the sandbox's
+//! - `database`, `topics`: made and removed
+//! - `view`: what is shown meanwhile
+
+mod database;
+mod error;
+mod servers;
+mod topics;
+mod view;
+
+pub use error::VenueError;
+pub use servers::Named;
+pub use view::View;
+
+pub(crate) use database::ScratchDatabase;
+pub(crate) use servers::{KafkaServer, Servers, Silent, Wanted, close, connect, options, own_options, relay_settings};
+pub(crate) use topics::delete_topics;
+pub(crate) use view::Doing;
+
+use uuid::Uuid;
+
+/// Something that was made on a server of the user's and could not be removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// What: "database walpost_demo_1a2b3c4d".
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+impl std::fmt::Display for LeftBehind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.what, self.why)
+    }
+}
+
+/// Eight random characters that may stand in any name.
+pub(crate) fn suffix() -> String {
+    // The second half of a version 7 UUID is random but for two bits.
+    format!("{:08x}", Uuid::now_v7().as_u64_pair().1 & 0xFFFF_FFFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suffix_is_a_part_of_a_name() {
+        assert_ne!(suffix(), suffix());
+        assert!(suffix().len() == 8 && suffix().bytes().all(|byte| byte.is_ascii_hexdigit()));
+    }
+}

@@ -1,0 +1,224 @@
+//! What is shown meanwhile, on stderr: lines that change on a terminal, a few calm ones elsewhere.
+
+use std::io::{self, IsTerminal as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{HumanBytes, MultiProgress, ProgressBar};
+
+use crate::lab::sandbox::{Progress, Step};
+use crate::terminal::{line, style};
+
+/// How often a spinner turns.
+const SPIN: Duration = Duration::from_millis(100);
+
+/// Where progress is shown.
+#[derive(Debug)]
+pub struct View(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Terminal(Terminal),
+    Lines,
+    Silent,
+}
+
+/// Lines that change.
+#[derive(Debug)]
+struct Terminal {
+    lines: MultiProgress,
+    postgres: ProgressBar,
+    kafka: ProgressBar,
+}
+
+/// One step of the work. Dropping it removes its line.
+#[derive(Debug)]
+pub(crate) struct Doing<'a> {
+    view: &'a View,
+    bar: Option<ProgressBar>,
+}
+
+impl View {
+    /// Lines that change if stderr is a terminal, else a few that stay.
+    #[must_use]
+    pub fn stderr() -> Self {
+        if !io::stderr().is_terminal() {
+            return Self(Kind::Lines);
+        }
+        let lines = MultiProgress::new();
+        let [postgres, kafka] = ["PostgreSQL", "Kafka"].map(|what| spinner(&lines, what));
+        Self(Kind::Terminal(Terminal { lines, postgres, kafka }))
+    }
+
+    /// Nothing at all.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self(Kind::Silent)
+    }
+
+    /// The terminal's lines, where there is one.
+    pub(crate) fn bars(&self) -> Option<&MultiProgress> {
+        match &self.0 {
+            Kind::Terminal(terminal) => Some(&terminal.lines),
+            Kind::Lines | Kind::Silent => None,
+        }
+    }
+
+    /// Whether lines are written that stay.
+    pub(crate) fn writes_lines(&self) -> bool {
+        matches!(self.0, Kind::Lines)
+    }
+
+    /// Shows how the sandbox comes by its Postgres.
+    pub(crate) fn postgres_progress(&self) -> Progress {
+        self.progress(|terminal| &terminal.postgres)
+    }
+
+    /// Shows how the sandbox comes by its Kafka.
+    pub(crate) fn kafka_progress(&self) -> Progress {
+        self.progress(|terminal| &terminal.kafka)
+    }
+
+    /// A Postgres of the user's answers.
+    pub(crate) fn postgres_ready(&self, name: &str) {
+        self.server_ready(|terminal| &terminal.postgres, name);
+    }
+
+    /// A Kafka of the user's answers.
+    pub(crate) fn kafka_ready(&self, name: &str) {
+        self.server_ready(|terminal| &terminal.kafka, name);
+    }
+
+    /// Begins a step.
+    pub(crate) fn doing(&self, what: &str) -> Doing<'_> {
+        Doing { view: self, bar: self.bars().map(|lines| spinner(lines, what)) }
+    }
+
+    /// Begins a step of known size, whose progress [`Doing::reached`] shows.
+    pub(crate) fn counting(&self, what: &str, total: u64) -> Doing<'_> {
+        let bar = self.bars().map(|lines| {
+            let bar = lines.add(ProgressBar::new(total));
+            bar.set_style(style("  {bar:30.cyan/dim} {human_pos}/{human_len}  {msg}").progress_chars("━━─"));
+            bar.set_message(what.to_owned());
+            bar
+        });
+        Doing { view: self, bar }
+    }
+
+    /// Something that the user should know.
+    pub(crate) fn note(&self, text: &str) {
+        match &self.0 {
+            Kind::Terminal(terminal) => {
+                let line = terminal.lines.add(ProgressBar::new_spinner());
+                line.set_style(style("  {prefix:.yellow} {msg}"));
+                line.set_prefix("·");
+                line.finish_with_message(text.to_owned());
+            }
+            Kind::Lines => line(text),
+            Kind::Silent => {}
+        }
+    }
+
+    /// All is over.
+    pub(crate) fn clear(&self) {
+        if let Kind::Terminal(terminal) = &self.0 {
+            for server in [&terminal.postgres, &terminal.kafka] {
+                // One that is not ready when all is over never will be.
+                if !server.is_finished() {
+                    server.finish_and_clear();
+                }
+            }
+        }
+    }
+
+    fn server_ready(&self, bar: impl Fn(&Terminal) -> &ProgressBar, name: &str) {
+        match &self.0 {
+            Kind::Terminal(terminal) => tick_off(bar(terminal), name),
+            Kind::Lines => line(&format!("{name} answers")),
+            Kind::Silent => {}
+        }
+    }
+
+    fn progress(&self, bar: impl Fn(&Terminal) -> &ProgressBar) -> Progress {
+        match &self.0 {
+            Kind::Terminal(terminal) => {
+                let bar = bar(terminal).clone();
+                Progress::new(move |step| show_step(&bar, step))
+            }
+            Kind::Lines => {
+                let fetching = Arc::new(Mutex::new(String::new()));
+                Progress::new(move |step| write_step(&fetching, step))
+            }
+            Kind::Silent => Progress::silent(),
+        }
+    }
+}
+
+impl Doing<'_> {
+    /// How much of it is done.
+    pub(crate) fn reached(&self, count: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(count);
+        }
+    }
+
+    /// The step is done; this is what came of it.
+    pub(crate) fn done(mut self, what: &str) {
+        match self.bar.take() {
+            Some(bar) => tick_off(&bar, what),
+            None if self.view.writes_lines() => line(what),
+            None => {}
+        }
+    }
+}
+
+impl Drop for Doing<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// One step of the sandbox, on its line of the terminal.
+fn show_step(bar: &ProgressBar, step: Step<'_>) {
+    match step {
+        Step::Fetching { what, done_bytes, total_bytes } => {
+            let of = total_bytes.map(|total| format!(" of {}", HumanBytes(total))).unwrap_or_default();
+            bar.set_message(format!("fetching {what}, once: {}{of}", HumanBytes(done_bytes)));
+        }
+        Step::Starting { what } => bar.set_message(format!("starting {what}")),
+        Step::Ready { what } => tick_off(bar, what),
+    }
+}
+
+/// One step of the sandbox, as a line of its own if it is new.
+fn write_step(fetching: &Mutex<String>, step: Step<'_>) {
+    match step {
+        Step::Fetching { what, .. } => {
+            let mut fetching = fetching.lock().unwrap_or_else(PoisonError::into_inner);
+            if *fetching != what {
+                what.clone_into(&mut fetching);
+                line(&format!("fetching {what}, once"));
+            }
+        }
+        Step::Starting { .. } => {}
+        Step::Ready { what } => line(&format!("{what} is ready")),
+    }
+}
+
+/// A line that turns.
+fn spinner(lines: &MultiProgress, message: &str) -> ProgressBar {
+    // Added before it is drawn: a bar that is by itself draws a line that nobody removes.
+    let bar = lines.add(ProgressBar::new_spinner());
+    bar.set_style(style("  {spinner:.cyan} {msg}").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
+    bar.set_message(message.to_owned());
+    bar.enable_steady_tick(SPIN);
+    bar
+}
+
+fn tick_off(bar: &ProgressBar, message: &str) {
+    bar.set_style(style("  {prefix:.green} {msg}"));
+    bar.set_prefix("✓");
+    bar.finish_with_message(message.to_owned());
+}

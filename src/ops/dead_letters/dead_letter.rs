@@ -1,0 +1,324 @@
+//! A dead letter as it is found in its topic. Pure. Whoever may write to the topic has written it: nothing of it is believed
+//! that is not checked.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+use walpost_producer::schema::moment::Moment;
+
+use crate::relay::boundary::{OwnedRecord, RefusalCode};
+use crate::relay::publish::data_schema;
+use crate::relay::publish::encode::names;
+use crate::sink::Found;
+
+/// Where a dead letter stands in its topic: `<partition>/<offset>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LetterId {
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+}
+
+impl fmt::Display for LetterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.partition, self.offset)
+    }
+}
+
+/// The text is no letter's id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write a dead letter as walpost dead-letter list shows it: <partition>/<offset>, such as 0/12")]
+pub struct InvalidLetterId;
+
+impl FromStr for LetterId {
+    type Err = InvalidLetterId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLetterId> {
+        let (partition, offset) = text.split_once('/').ok_or(InvalidLetterId)?;
+        // Digits alone: neither signs nor what else the parser of numbers takes.
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(partition) || !digits(offset) {
+            return Err(InvalidLetterId);
+        }
+        let offset = offset.parse().map_err(|_| InvalidLetterId)?;
+        Ok(Self { partition: partition.parse().map_err(|_| InvalidLetterId)?, offset })
+    }
+}
+
+/// A dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// Where it stands.
+    pub id: LetterId,
+    /// The record, as it was read.
+    pub record: OwnedRecord,
+    /// Whether the names of its headers are text.
+    pub is_text: bool,
+}
+
+/// Who gave a record its headers, which tells where in them its contract is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// CloudEvents.
+    CloudEvents,
+    /// `id`, `schema`, `schema-version`.
+    Plain,
+    /// `id` alone, or nothing known.
+    Bare,
+}
+
+/// A schema by its name and, where the headers tell it, its version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The name.
+    pub name: String,
+    /// The version.
+    pub version: Option<String>,
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.version.as_ref().map_or(Ok(()), |version| write!(f, "/{version}"))
+    }
+}
+
+impl From<Found> for Letter {
+    fn from(found: Found) -> Self {
+        let Found { partition, offset, record, is_text } = found;
+        Self { id: LetterId { partition, offset }, record, is_text }
+    }
+}
+
+impl Letter {
+    /// How many headers the relay's own are, which stand before those of the row: up to the position.
+    pub(super) fn own_headers(&self) -> usize {
+        self.record.headers.iter().position(|(name, _)| name == names::POSITION).unwrap_or(0)
+    }
+
+    /// Which headers it has. A row's own can have any name, so only the relay's are looked at.
+    #[must_use]
+    pub fn style(&self) -> Style {
+        let own = &self.record.headers[..self.own_headers()];
+        let name = |index: usize| own.get(index).map(|(name, _)| name.as_str());
+        match (name(0), name(1), name(2)) {
+            (Some("ce_specversion"), ..) => Style::CloudEvents,
+            (Some("id"), Some("schema"), Some("schema-version")) => Style::Plain,
+            _ => Style::Bare,
+        }
+    }
+
+    /// The relay's own header of this name, if it is text.
+    fn own(&self, name: &str) -> Option<&str> {
+        let own = self.record.headers[..self.own_headers()].iter().find(|(found, _)| found == name);
+        own.and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok())
+    }
+
+    /// The last header of this name, if it is text: what made a dead letter of the record stands after all else.
+    fn last(&self, name: &str) -> Option<&str> {
+        let last = self.record.headers.iter().rev().find(|(found, _)| found == name);
+        last.and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok())
+    }
+
+    /// The relay that wrote it; none: no relay did.
+    #[must_use]
+    pub fn relay(&self) -> Option<&str> {
+        let (_, value) = self.record.headers.iter().find(|(name, _)| name == names::RELAY)?;
+        std::str::from_utf8(value.as_deref()?).ok()
+    }
+
+    /// The event's id.
+    #[must_use]
+    pub fn event_id(&self) -> Option<&str> {
+        self.own("ce_id").or_else(|| self.own("id"))
+    }
+
+    /// What the event names as its contract.
+    #[must_use]
+    pub fn contract(&self) -> Option<Named> {
+        let (name, version) = match self.style() {
+            Style::CloudEvents => {
+                let name = self.own("ce_type")?;
+                (name, self.own("ce_dataschema").and_then(|uri| data_schema::version_of(uri, name)))
+            }
+            Style::Plain => (self.own("schema")?, self.own("schema-version").map(str::to_owned)),
+            Style::Bare => return None,
+        };
+        Some(Named { name: name.to_owned(), version })
+    }
+
+    /// Why it is a dead letter, as it says itself; `None` if it does not, or says what no relay says.
+    #[must_use]
+    pub fn code(&self) -> Option<RefusalCode> {
+        let code = self.last(names::ERROR)?;
+        RefusalCode::ALL.into_iter().find(|known| known.as_str() == code)
+    }
+
+    /// The same in words.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        self.last(names::ERROR_DETAIL)
+    }
+
+    /// Where it should have gone. `None` if it says nothing; empty if nobody had named a topic.
+    #[must_use]
+    pub fn topic(&self) -> Option<&str> {
+        self.last(names::TOPIC)
+    }
+
+    /// The event's time in milliseconds since the Unix epoch: the record's, unless its topic refused that, which a header has then.
+    #[must_use]
+    pub fn timestamp_millis(&self) -> i64 {
+        self.refused_time().map_or(self.record.timestamp_millis, |(_, millis)| millis)
+    }
+
+    /// The place of the header with the time that the record should have had, and that time. What stands before the relay's own is a row's.
+    pub(super) fn refused_time(&self) -> Option<(usize, i64)> {
+        let headers = &self.record.headers;
+        let own = headers.iter().rposition(|(name, _)| name == names::TOPIC)?;
+        let place = headers.iter().rposition(|(name, _)| name == names::TIMESTAMP).filter(|place| *place > own)?;
+        let text = std::str::from_utf8(headers[place].1.as_deref()?).ok()?;
+        Some((place, Moment::parse(text)?.unix_millis()?))
+    }
+
+    /// The event's position, as it is written.
+    #[must_use]
+    pub fn position(&self) -> Option<&str> {
+        let position = self.record.headers.iter().find(|(name, _)| name == names::POSITION);
+        position.and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok())
+    }
+
+    /// The size of what had to be left out, as it is written.
+    #[must_use]
+    pub fn omitted(&self) -> Option<&str> {
+        self.last(names::VALUE_OMITTED)
+    }
+
+    /// Tells this letter from another one at the same place of a topic that was deleted and made again.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut hash = Sha256::new();
+        let mut part = |bytes: Option<&[u8]>| {
+            hash.update(bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_be_bytes());
+            hash.update(bytes.unwrap_or_default());
+        };
+        part(self.record.key.as_deref());
+        part(self.record.value.as_deref());
+        for (name, value) in &self.record.headers {
+            part(Some(name.as_bytes()));
+            part(value.as_deref());
+        }
+        hash.update(self.record.timestamp_millis.to_be_bytes());
+        let digest: [u8; 32] = hash.finalize().into();
+        let (half, _) = digest.split_first_chunk().expect("32 bytes are more than 16");
+        Fingerprint(u128::from_be_bytes(*half))
+    }
+}
+
+/// 128 bits of a hash over all of a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(pub u128);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u128::from_str_radix(text, 16).map(Self)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn letter(headers: &[(&str, &str)], value: Option<&str>) -> Letter {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), Some(value.as_bytes().to_vec())));
+        let record = OwnedRecord {
+            topic: "letters".to_owned(),
+            key: Some(b"k".to_vec()),
+            value: value.map(|value| value.as_bytes().to_vec()),
+            headers: headers.collect(),
+            timestamp_millis: 1_000,
+        };
+        Letter { id: LetterId { partition: 0, offset: 12 }, record, is_text: true }
+    }
+
+    #[test]
+    fn an_id_is_a_partition_and_an_offset_and_nothing_else() {
+        assert_eq!("3/12".parse(), Ok(LetterId { partition: 3, offset: 12 }));
+        for bad in ["", "3", "3/", "/3", "-1/2", "+1/2", "1/2/3", "a/b", "99999999999/1", "1/99999999999999999999"] {
+            assert_eq!(bad.parse::<LetterId>(), Err(InvalidLetterId), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_rows_own_headers_do_not_pass_for_the_relays() {
+        let own = [("id", "7"), ("outbox-position", "0/1/1"), ("outbox-relay", "w")];
+        let of_row =
+            [("schema", "other"), ("ce_type", "other"), ("outbox-error", "no_topic"), ("outbox-topic", "other")];
+        let refused = [("outbox-error", "too_large"), ("outbox-error-detail", "why"), ("outbox-topic", "orders")];
+        let found = letter(&[&own[..], &of_row, &refused].concat(), Some("{}"));
+        assert_eq!((found.style(), found.contract(), found.event_id()), (Style::Bare, None, Some("7")));
+        assert_eq!(found.code(), Some(RefusalCode::TooLarge));
+        assert_eq!((found.detail(), found.topic()), (Some("why"), Some("orders")));
+    }
+
+    #[test]
+    fn case_34_the_time_of_a_letter_is_its_events_and_no_row_can_set_it() {
+        let (of_row, of_relay) = (("outbox-timestamp", "1999-01-01T00:00:00Z"), ("outbox-topic", "orders"));
+        let time = |headers: &[(&str, &str)]| letter(headers, None).timestamp_millis();
+        assert_eq!(time(&[of_row, of_relay]), 1_000);
+        let refused = ("outbox-timestamp", "2099-01-01T00:00:00.123000Z");
+        assert_eq!(time(&[of_row, of_relay, refused]), 4_070_908_800_123);
+        assert_eq!(time(&[of_relay, ("outbox-timestamp", "soon")]), 1_000);
+        assert_eq!(time(&[of_relay, ("outbox-timestamp", "9999-12-31T23:59:59.999999Z")]), 253_402_300_799_999);
+    }
+
+    #[test]
+    fn the_contract_is_where_the_style_has_it() {
+        let end = [("outbox-position", "0/1/1")];
+        let cloud = [("ce_specversion", "1.0"), ("ce_type", "a/b"), ("ce_dataschema", "a/b/2/x")];
+        let named = |name: &str, version: Option<&str>| {
+            Some(Named { name: name.to_owned(), version: version.map(str::to_owned) })
+        };
+        assert_eq!(letter(&[&cloud[..], &end].concat(), None).contract(), named("a/b", Some("2/x")));
+        for absolute in ["urn:walpost:schema:a%2Fb/2%2Fx", "https://schemas.example.com/a%2Fb/2%2Fx"] {
+            let cloud = [("ce_specversion", "1.0"), ("ce_type", "a/b"), ("ce_dataschema", absolute)];
+            assert_eq!(letter(&[&cloud[..], &end].concat(), None).contract(), named("a/b", Some("2/x")));
+        }
+        let foreign = [("ce_specversion", "1.0"), ("ce_type", "a"), ("ce_dataschema", "b/1")];
+        assert_eq!(letter(&[&foreign[..], &end].concat(), None).contract(), named("a", None));
+        let plain = [("id", "7"), ("schema", "a"), ("schema-version", "1")];
+        assert_eq!(letter(&[&plain[..], &end].concat(), None).contract(), named("a", Some("1")));
+        assert_eq!(letter(&plain, None).contract(), None, "no relay leaves the position out");
+    }
+
+    #[test]
+    fn what_others_wrote_says_nothing() {
+        for headers in [&[][..], &[("outbox-error", "fun")], &[("outbox-error", "")]] {
+            let found = letter(headers, None);
+            assert_eq!((found.code(), found.contract(), found.topic()), (None, None, None));
+        }
+    }
+
+    #[test]
+    fn letters_that_differ_anywhere_have_other_fingerprints() {
+        let base = letter(&[("a", "1"), ("b", "")], Some("v"));
+        let mut others = vec![letter(&[("a", "1")], Some("v")), letter(&[("a", "1"), ("b", "")], None)];
+        others.push(letter(&[("a", "1"), ("b", "")], Some("")));
+        others.push(letter(&[("a", ""), ("b", "1")], Some("v")));
+        let mut later = base.clone();
+        later.record.timestamp_millis += 1;
+        others.push(later);
+        assert!(others.iter().all(|other| other.fingerprint() != base.fingerprint()));
+        assert_eq!(base.fingerprint().to_string().parse(), Ok(base.fingerprint()));
+    }
+}

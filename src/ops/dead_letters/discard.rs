@@ -1,0 +1,162 @@
+//! Marks dead letters as discarded: nothing can be made of them, or nothing is to be. The letters themselves stay where they are.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::dead_letter::{Letter, LetterId};
+use super::dead_letter_reader::{Shelf, distance};
+use super::marks::{self, Discarded, Mark, Marks};
+use super::redrive::{PAUSE, RedriveError, TRIES};
+use super::selection::{Others, Selection};
+use super::writing::{self, Reading, on_shelf};
+use crate::relay::boundary::{OwnedRecord, RefusalCode};
+use crate::relay::publish::encode::rfc3339;
+use crate::sink::{Batch, BatchError, BatchWriter, ProducerOptions, Topics};
+
+/// Most letters that are marked in one transaction.
+const BATCH_LETTERS: usize = 500;
+/// Letters that are listed in a report; the counts are of all.
+const LISTED: usize = 1_000;
+
+/// What discarding needs.
+pub struct Discarding {
+    /// How to reach Kafka.
+    pub options: ProducerOptions,
+    /// Looks at the topic of marks and makes it.
+    pub topics: Topics,
+    /// The dead-letter topic.
+    pub dead_letter_topic: String,
+    /// Whether a missing topic may be made.
+    pub create_topics: bool,
+    /// Why the letters are discarded.
+    pub reason: String,
+    /// Marks nothing.
+    pub is_dry_run: bool,
+}
+
+/// What became of the letters.
+#[derive(Debug, Default)]
+pub struct DiscardOutcome {
+    /// How many were discarded, or would be.
+    pub discarded: u64,
+    /// The first of them.
+    pub discarded_letters: Vec<DiscardedLetter>,
+    /// How many had been redriven before.
+    pub redriven_before: u64,
+    /// How many had been discarded before.
+    pub discarded_before: u64,
+    /// Letters that were named and are not there.
+    pub missing: BTreeSet<LetterId>,
+    /// Letters of other relays, which were passed over.
+    pub others: Others,
+}
+
+/// A letter that was discarded.
+#[derive(Clone, Debug)]
+pub struct DiscardedLetter {
+    /// The letter.
+    pub letter: LetterId,
+    /// The event's id.
+    pub event: Option<String>,
+    /// Why it is a dead letter; none if no relay has written it.
+    pub code: Option<RefusalCode>,
+}
+
+struct Run {
+    setup: Discarding,
+    writer: Option<BatchWriter>,
+    discarded: Discarded,
+    at_millis: i64,
+    batch: Vec<(DiscardedLetter, OwnedRecord)>,
+    outcome: DiscardOutcome,
+}
+
+/// Marks the letters that are meant, each once, or says which it would. `progress` is told how many offsets of how many are behind.
+///
+/// # Errors
+/// [`RedriveError`]. What was marked before it stays so.
+pub async fn discard(
+    setup: Discarding,
+    selection: Selection,
+    progress: impl Fn(u64, u64) + Send + 'static,
+) -> Result<DiscardOutcome, RedriveError> {
+    let shelf = Arc::new(Shelf::new(&setup.options, &setup.dead_letter_topic)?);
+    let spans = on_shelf(&shelf, Shelf::spans).await?;
+    let total: u64 = spans.iter().map(|span| distance(span.start, span.end)).sum();
+    let now = writing::now();
+    let discarded = Discarded { at: rfc3339(now).into(), reason: setup.reason.as_str().into() };
+    let outcome = DiscardOutcome { missing: selection.ids.clone(), ..DiscardOutcome::default() };
+    let mut run = Run { setup, writer: None, discarded, at_millis: now.millis(), batch: Vec::new(), outcome };
+    if total == 0 {
+        return Ok(run.outcome);
+    }
+    let marks = if run.setup.is_dry_run {
+        on_shelf(&shelf, Shelf::marks).await?
+    } else {
+        let Discarding { topics, create_topics, options, dead_letter_topic, .. } = &run.setup;
+        run.writer = Some(writing::open(topics, *create_topics, options, dead_letter_topic).await?);
+        // Only now nobody else adds to them.
+        on_shelf(&shelf, Shelf::all_marks).await?
+    };
+    let mut reading = Reading::begin(&shelf, spans, selection, total, progress);
+    while let Some(letter) = reading.letters.recv().await {
+        run.handle(&letter, &marks).await?;
+    }
+    let others = reading.end().await?;
+    run.flush().await?;
+    run.outcome.missing.retain(|id| !others.named.contains(id));
+    run.outcome.others = others;
+    Ok(run.outcome)
+}
+
+impl Run {
+    async fn handle(&mut self, letter: &Letter, marks: &Marks) -> Result<(), RedriveError> {
+        self.outcome.missing.remove(&letter.id);
+        match marks.of_letter(letter) {
+            Some(Mark::Redriven) => self.outcome.redriven_before += 1,
+            Some(Mark::Discarded(_)) => self.outcome.discarded_before += 1,
+            None => {
+                let event = letter.event_id().map(str::to_owned);
+                let listed = DiscardedLetter { letter: letter.id, event, code: letter.code() };
+                let mark = marks::discard(&self.setup.dead_letter_topic, letter, &self.discarded, self.at_millis);
+                self.batch.push((listed, mark));
+                if self.batch.len() >= BATCH_LETTERS {
+                    self.flush().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the marks that are waiting.
+    async fn flush(&mut self) -> Result<(), RedriveError> {
+        let batch = std::mem::take(&mut self.batch);
+        let marked = self.outcome.discarded;
+        let mut tries = 0;
+        while let (Some(writer), false) = (&mut self.writer, batch.is_empty()) {
+            let records = batch.iter().map(|(_, mark)| mark.clone()).collect();
+            let written = writer.write(records).await.map_err(|source| match source {
+                BatchError::Refused(refusal) => RedriveError::NoMarks(refusal),
+                source => RedriveError::Batch { source, redriven: marked },
+            });
+            match written? {
+                Batch::Committed => break,
+                Batch::Aborted { mut refused, topic_refused, reason } => {
+                    if let Some(refusal) = topic_refused.or_else(|| refused.pop().map(|(_, refusal)| refusal)) {
+                        return Err(RedriveError::NoMarks(refusal));
+                    }
+                    tries += 1;
+                    if tries >= TRIES {
+                        return Err(RedriveError::Aborted { reason, redriven: marked });
+                    }
+                    tracing::debug!(reason, "a transaction of marks was aborted and is tried again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        self.outcome.discarded += u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        let room = LISTED.saturating_sub(self.outcome.discarded_letters.len());
+        self.outcome.discarded_letters.extend(batch.into_iter().map(|(listed, _)| listed).take(room));
+        Ok(())
+    }
+}

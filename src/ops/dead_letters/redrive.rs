@@ -1,0 +1,378 @@
+//! Publishes dead letters again, each once. See the module's page for why once.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::dead_letter::{Letter, LetterId};
+use super::dead_letter_reader::{Shelf, ShelfError, distance};
+use super::marks::{self, Mark, Marks, REDRIVEN_TOPIC};
+use super::outcome::{Outcome, Redriven, Staying};
+use super::registry::Registry;
+use super::resolve::{Mended, Stay, mend};
+use super::selection::Selection;
+use super::writing::{self, Reading, on_shelf};
+use crate::contracts::registered::RegistryError;
+use crate::relay::boundary::{OwnedRecord, Refusal, RefusalCode, Topic};
+use crate::relay::publish::encode::{names, rfc3339, size_in_batch};
+use crate::relay::route::destination::Destinations;
+use crate::sink::{Batch, BatchError, BatchWriter, ProducerOptions, Span, Topics, TopicsError, TransactionSize};
+
+/// Most letters, and about how many bytes of them, in one transaction. Fewer where the path to Kafka is slow.
+const BATCH_LETTERS: usize = 250;
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How often a batch is tried that Kafka does not take for reasons of its own, and the wait in between.
+pub(super) const TRIES: u32 = 3;
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+
+/// What redriving needs.
+pub struct Redriving {
+    /// How to reach Kafka.
+    pub options: ProducerOptions,
+    /// Looks at topics and makes them.
+    pub topics: Topics,
+    /// The dead-letter topic.
+    pub dead_letter_topic: String,
+    /// The topics that records may go to.
+    pub destinations: Destinations,
+    /// Whether a missing topic may be made.
+    pub create_topics: bool,
+    /// The contracts.
+    pub registry: Registry,
+    /// Whether letters that were discarded are published all the same.
+    pub takes_discarded: bool,
+    /// Publishes nothing.
+    pub is_dry_run: bool,
+}
+
+/// Redriving came to no end. What it published before is marked, and not published again by the next.
+#[derive(Debug, thiserror::Error)]
+pub enum RedriveError {
+    /// Letters or marks can't be read.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    /// The contracts can't be read.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A topic can't be looked at.
+    #[error(transparent)]
+    Topics(#[from] TopicsError),
+    /// Marks can't be kept.
+    #[error(
+        "marking dead letters needs the topic {REDRIVEN_TOPIC}: {}; create it with cleanup.policy=compact and one partition, or allow this client to create, describe, read and write it",
+        .0.detail
+    )]
+    NoMarks(Refusal),
+    /// Kafka does not take what is written, for reasons of its own.
+    #[error(
+        "Kafka aborted {TRIES} transactions one after the other: {reason}; {redriven} dead letters were done before"
+    )]
+    Aborted {
+        /// Kafka's reason.
+        reason: String,
+        /// How many were redriven or discarded before.
+        redriven: u64,
+    },
+    /// Nothing more can be written.
+    #[error("the command ended after {redriven} dead letters")]
+    Batch {
+        /// Why.
+        source: BatchError,
+        /// How many were redriven or discarded before.
+        redriven: u64,
+    },
+}
+
+/// A letter on its way.
+struct Item {
+    redriven: Redriven,
+    record: OwnedRecord,
+    mark: OwnedRecord,
+}
+
+impl Item {
+    fn size(&self) -> usize {
+        self.record.size() + self.mark.size()
+    }
+}
+
+/// A run.
+struct Run {
+    setup: Redriving,
+    writer: Option<BatchWriter>,
+    size: TransactionSize,
+    topics: HashMap<String, Result<Topic, Refusal>>,
+    batch: Vec<Item>,
+    batch_bytes: usize,
+    outcome: Outcome,
+}
+
+/// Publishes the letters that are meant, or says what it would do. `progress` is told how many offsets of how many are behind.
+///
+/// # Errors
+/// [`RedriveError`].
+pub async fn redrive(
+    setup: Redriving,
+    selection: Selection,
+    progress: impl Fn(u64, u64) + Send + 'static,
+) -> Result<Outcome, RedriveError> {
+    let shelf = Arc::new(Shelf::new(&setup.options, &setup.dead_letter_topic)?);
+    let spans = on_shelf(&shelf, Shelf::spans).await?;
+    let total: u64 = spans.iter().map(|span| distance(span.start, span.end)).sum();
+    let mut run = Run {
+        setup,
+        writer: None,
+        size: TransactionSize::new(BATCH_LETTERS, BATCH_BYTES, Duration::MAX),
+        topics: HashMap::new(),
+        batch: Vec::new(),
+        batch_bytes: 0,
+        outcome: Outcome { missing: selection.ids.clone(), ..Outcome::default() },
+    };
+    if total == 0 {
+        return Ok(run.outcome);
+    }
+    let marks = if run.setup.is_dry_run {
+        on_shelf(&shelf, Shelf::marks).await?
+    } else {
+        let Redriving { topics, create_topics, options, dead_letter_topic, .. } = &run.setup;
+        let writer = writing::open(topics, *create_topics, options, dead_letter_topic).await?;
+        run.size = TransactionSize::new(BATCH_LETTERS, BATCH_BYTES, writer.transaction_timeout());
+        run.writer = Some(writer);
+        // Only now nobody else adds to them.
+        on_shelf(&shelf, Shelf::all_marks).await?
+    };
+    let has_all = selection.ids.is_empty();
+    let mut reading = Reading::begin(&shelf, spans.clone(), selection, total, progress);
+    while let Some(letter) = reading.letters.recv().await {
+        run.handle(letter, &marks).await?;
+    }
+    let others = reading.end().await?;
+    run.outcome.missing.retain(|id| !others.named.contains(id));
+    run.outcome.others = others;
+    run.flush().await?;
+    if has_all {
+        run.forget(&marks, &spans).await?;
+    }
+    Ok(run.outcome)
+}
+
+impl Run {
+    async fn handle(&mut self, letter: Letter, marks: &Marks) -> Result<(), RedriveError> {
+        self.outcome.missing.remove(&letter.id);
+        match marks.of_letter(&letter) {
+            Some(Mark::Redriven) => {
+                self.outcome.before += 1;
+                return Ok(());
+            }
+            Some(Mark::Discarded(_)) if !self.setup.takes_discarded => {
+                self.outcome.discarded_before += 1;
+                return Ok(());
+            }
+            Some(Mark::Discarded(_)) | None => {}
+        }
+        match self.prepare(&letter).await? {
+            Ok(item) if self.setup.is_dry_run => self.outcome.redriven(item.redriven),
+            Ok(item) => {
+                self.batch_bytes += item.size();
+                self.batch.push(item);
+                if self.size.is_reached(self.batch.len(), self.batch_bytes) {
+                    self.flush().await?;
+                }
+            }
+            Err(stay) => {
+                self.outcome.stays(Staying { letter: letter.id, event: letter.event_id().map(str::to_owned), stay })
+            }
+        }
+        Ok(())
+    }
+
+    /// What goes out for a letter, or why it stays.
+    async fn prepare(&mut self, letter: &Letter) -> Result<Result<Item, Stay>, RedriveError> {
+        let versions = match letter.contract() {
+            Some(named) => self.setup.registry.versions(&named.name).await?,
+            None => &[],
+        };
+        let Mended { mut record, settings, version } = match mend(letter, &self.setup.destinations, versions) {
+            Ok(mended) => mended,
+            Err(stay) => return Ok(Err(stay)),
+        };
+        let now = writing::now();
+        let at = rfc3339(now);
+        record.headers.push((names::REDRIVEN.to_owned(), Some(format!("{} {at}", letter.id).into_bytes())));
+        if record.timestamp_millis < 0 {
+            record.timestamp_millis = now.millis();
+        }
+        let topic = match self.topics.get(&record.topic) {
+            Some(known) => known.clone(),
+            None => {
+                let found = self.look_up(&record.topic, &settings).await?;
+                self.topics.entry(record.topic.clone()).or_insert(found).clone()
+            }
+        };
+        let limit = match topic {
+            Ok(topic) => topic.max_message_bytes,
+            Err(refusal) => return Ok(Err(Stay::Refused(refusal))),
+        };
+        let size = size_in_batch(record.size(), record.headers.len());
+        if size > limit {
+            let detail = format!(
+                "the record takes up to {size} bytes in a batch, topic {} takes {limit} (max.message.bytes)",
+                record.topic
+            );
+            return Ok(Err(Stay::Refused(Refusal { code: RefusalCode::TooLarge, detail })));
+        }
+        let mark = marks::mark(&self.setup.dead_letter_topic, letter, &record.topic, &at, now.millis());
+        let event = letter.event_id().map(str::to_owned);
+        let redriven = Redriven { letter: letter.id, event, topic: record.topic.clone(), version };
+        Ok(Ok(Item { redriven, record, mark }))
+    }
+
+    async fn look_up(
+        &self,
+        topic: &str,
+        settings: &crate::relay::boundary::TopicSettings,
+    ) -> Result<Result<Topic, Refusal>, TopicsError> {
+        let Redriving { topics, create_topics, is_dry_run, .. } = &self.setup;
+        let found = topics.ensure(topic, settings, *create_topics && !is_dry_run).await?;
+        Ok(match found {
+            // It would be made.
+            Err(Refusal { code: RefusalCode::UnknownTopic, .. }) if *is_dry_run && *create_topics => {
+                Ok(Topic { max_message_bytes: usize::MAX })
+            }
+            found => found,
+        })
+    }
+
+    /// Publishes what is waiting.
+    async fn flush(&mut self) -> Result<(), RedriveError> {
+        self.batch_bytes = 0;
+        let mut waiting = VecDeque::from(std::mem::take(&mut self.batch));
+        while !waiting.is_empty() {
+            let part = first_part(&mut waiting, &self.size);
+            let late = self.publish(part).await?;
+            late.into_iter().rev().for_each(|item| waiting.push_front(item));
+        }
+        Ok(())
+    }
+
+    /// Publishes these in one transaction. Returns them if they are to be published in smaller ones, because that took too long.
+    async fn publish(&mut self, mut open: Vec<Item>) -> Result<Vec<Item>, RedriveError> {
+        let mut tries = 0;
+        while !open.is_empty() {
+            let (letters, bytes, begun) = (open.len(), open.iter().map(Item::size).sum(), Instant::now());
+            let (refused, topic_refused, reason) = match self.write(marked(&open)).await? {
+                Batch::Committed => {
+                    tracing::debug!(letters, "dead letters redriven");
+                    self.size.committed(letters, bytes, begun.elapsed());
+                    open.drain(..).for_each(|item| self.outcome.redriven(item.redriven));
+                    return Ok(open);
+                }
+                Batch::Aborted { refused, topic_refused, reason } => (refused, topic_refused, reason),
+            };
+            if let Some((_, refusal)) = refused.iter().find(|(place, _)| *place < open.len()) {
+                return Err(RedriveError::NoMarks(refusal.clone()));
+            }
+            if !refused.is_empty() {
+                // Each is named; the others only failed along with them.
+                let mut refused: HashMap<usize, Refusal> = refused.into_iter().collect();
+                let (mut rest, marks) = (Vec::new(), open.len());
+                for (index, item) in open.into_iter().enumerate() {
+                    match refused.remove(&(marks + index)) {
+                        Some(refusal) => self.keep(item, refusal),
+                        None => rest.push(item),
+                    }
+                }
+                open = rest;
+            } else if let Some(refusal) = topic_refused {
+                self.flush_each(open, refusal).await?;
+                return Ok(Vec::new());
+            } else if self.size.aborted(letters, bytes, begun.elapsed()) && letters > 1 {
+                tracing::warn!(reason, letters, "a redriving transaction took too long; the next ones are smaller");
+                return Ok(open);
+            } else {
+                tries += 1;
+                if tries >= TRIES {
+                    return Err(RedriveError::Aborted { reason, redriven: self.outcome.redriven });
+                }
+                tracing::debug!(reason, "a redriving transaction was aborted and is tried again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        Ok(open)
+    }
+
+    /// The same for letters among whose topics is one that takes nothing from this client: each in a transaction of its own.
+    async fn flush_each(&mut self, items: Vec<Item>, refusal: Refusal) -> Result<(), RedriveError> {
+        for item in items {
+            if let Some(Err(known)) = self.topics.get(&item.record.topic) {
+                let known = known.clone();
+                self.keep(item, known);
+                continue;
+            }
+            match self.write(marked(std::slice::from_ref(&item))).await? {
+                Batch::Committed => self.outcome.redriven(item.redriven),
+                Batch::Aborted { topic_refused: Some(refusal), .. } => {
+                    self.topics.insert(item.record.topic.clone(), Err(refusal.clone()));
+                    self.keep(item, refusal);
+                }
+                Batch::Aborted { mut refused, reason, .. } => match refused.pop() {
+                    Some((1, refusal)) => self.keep(item, refusal),
+                    Some((_, refusal)) => return Err(RedriveError::NoMarks(refusal)),
+                    None => return Err(RedriveError::Aborted { reason, redriven: self.outcome.redriven }),
+                },
+            }
+        }
+        tracing::debug!(detail = refusal.detail, "a topic takes nothing from this client");
+        Ok(())
+    }
+
+    fn keep(&mut self, item: Item, refusal: Refusal) {
+        let Redriven { letter, event, .. } = item.redriven;
+        self.outcome.stays(Staying { letter, event, stay: Stay::Refused(refusal) });
+    }
+
+    async fn write(&mut self, records: Vec<OwnedRecord>) -> Result<Batch, RedriveError> {
+        let redriven = self.outcome.redriven;
+        let writer = self.writer.as_mut().expect("it was opened before the first letter");
+        writer.write(records).await.map_err(|source| match source {
+            BatchError::Refused(refusal) => RedriveError::NoMarks(refusal),
+            source => RedriveError::Batch { source, redriven },
+        })
+    }
+
+    /// Takes away the marks of letters that have expired.
+    async fn forget(&mut self, marks: &Marks, spans: &[Span]) -> Result<(), RedriveError> {
+        if self.setup.is_dry_run {
+            return Ok(());
+        }
+        let is_gone = |id: LetterId| spans.iter().any(|span| span.partition == id.partition && id.offset < span.start);
+        let now = writing::now().millis();
+        let topic = self.setup.dead_letter_topic.clone();
+        for stale in marks.stale(is_gone).chunks(BATCH_LETTERS) {
+            // What is not taken away now is by the next run.
+            self.write(stale.iter().map(|id| marks::unmark(&topic, *id, now)).collect()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes as many as one transaction may hold, and at least one.
+fn first_part(waiting: &mut VecDeque<Item>, size: &TransactionSize) -> Vec<Item> {
+    let (mut part, mut bytes) = (Vec::new(), 0);
+    while !size.is_reached(part.len(), bytes)
+        && let Some(item) = waiting.pop_front()
+    {
+        bytes += item.size();
+        part.push(item);
+    }
+    part
+}
+
+/// The marks, then the records, so that what can't be marked is not written at all.
+fn marked(items: &[Item]) -> Vec<OwnedRecord> {
+    items.iter().map(|item| item.mark.clone()).chain(items.iter().map(|item| item.record.clone())).collect()
+}
+
+#[cfg(test)]
+#[path = "redrive_tests.rs"]
+mod tests;

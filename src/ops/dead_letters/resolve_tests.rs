@@ -1,0 +1,263 @@
+use serde_json::{Value, json};
+
+use super::super::dead_letter::tests::letter;
+use super::*;
+use crate::relay::publish::data_schema::DEFAULT_BASE;
+use crate::relay::route::destination::TopicPattern;
+
+fn version(version: &str, ordinal: i32, topic: Option<&str>, schema: Option<Value>) -> Version {
+    let registered = Registered {
+        name: "order.placed".to_owned(),
+        version: version.to_owned(),
+        ordinal,
+        topic: topic.map(str::to_owned),
+        format: "json".to_owned(),
+        schema,
+        compatibility: "none".to_owned(),
+        on_violation: None,
+        owner: None,
+        description: None,
+        sla: None,
+        lineage: None,
+        topic_config: Some(json!({"partitions": 3})),
+        status: "active".to_owned(),
+        registered_at: String::new(),
+    };
+    Version::new(&registered, DEFAULT_BASE).expect("it is well formed")
+}
+
+fn number() -> Option<Value> {
+    Some(json!({"type": "number"}))
+}
+
+/// A letter of order.placed, version 2, with this code and topic.
+fn refused<'a>(code: &'a str, topic: &'a str, value: Option<&str>) -> Letter {
+    let headers = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", "7"),
+        ("ce_type", "order.placed"),
+        ("ce_time", "t"),
+        ("ce_dataschema", "order.placed/2"),
+        ("outbox-position", "0/1/1"),
+        ("outbox-relay", "w"),
+        ("traceparent", "00"),
+        ("content-type", "the row's"),
+        ("outbox-error", code),
+        ("outbox-error-detail", "why"),
+        ("outbox-topic", topic),
+    ];
+    letter(&headers, value)
+}
+
+fn destinations() -> Destinations {
+    Destinations::new("letters", &[TopicPattern::parse("*").expect("a pattern")])
+}
+
+fn headers(record: &OwnedRecord) -> Vec<(&str, &str)> {
+    let text =
+        |value: &'_ Option<Vec<u8>>| std::str::from_utf8(value.as_deref().expect("a value")).expect("text").to_owned();
+    record.headers.iter().map(|(name, value)| (name.as_str(), &*text(value).leak())).collect()
+}
+
+fn stays(letter: &Letter, versions: &[Version]) -> (&'static str, String) {
+    let stay = mend(letter, &destinations(), versions).expect_err("it stays");
+    (stay.code(), stay.detail())
+}
+
+#[test]
+fn what_was_not_registered_goes_out_as_the_relay_would_have_sent_it() {
+    let found = refused("unknown_schema", "", Some("1"));
+    let mended = mend(&found, &destinations(), &[version("2", 1, Some("orders"), None)]).expect("it is mended");
+    assert_eq!(mended.record.topic, "orders");
+    assert_eq!(mended.version.as_deref(), Some("order.placed/2"));
+    assert_eq!(mended.settings.partitions, Some(3));
+    assert_eq!((&mended.record.key, &mended.record.value), (&found.record.key, &found.record.value));
+    assert_eq!(mended.record.timestamp_millis, found.record.timestamp_millis);
+    assert_eq!(
+        headers(&mended.record),
+        [
+            ("ce_specversion", "1.0"),
+            ("ce_id", "7"),
+            ("ce_type", "order.placed"),
+            ("ce_time", "t"),
+            // Written as a relay of today writes it, whatever the letter has.
+            ("ce_dataschema", "urn:walpost:schema:order.placed/2"),
+            ("content-type", "application/json"),
+            ("outbox-position", "0/1/1"),
+            ("outbox-relay", "w"),
+            ("traceparent", "00"),
+        ]
+    );
+}
+
+#[test]
+fn case_42_a_letter_of_a_relay_with_another_schema_base_is_redriven_as_one_of_this() {
+    let mut found = refused("unknown_schema", "", Some("1"));
+    let foreign = ("ce_dataschema".to_owned(), Some(b"https://schemas.example.com/order.placed/2".to_vec()));
+    found.record.headers[4] = foreign;
+    let mended = mend(&found, &destinations(), &[version("2", 1, Some("orders"), None)]).expect("it is mended");
+    assert_eq!(mended.version.as_deref(), Some("order.placed/2"));
+    assert!(headers(&mended.record).contains(&("ce_dataschema", "urn:walpost:schema:order.placed/2")));
+}
+
+#[test]
+fn the_topic_of_the_row_goes_before_that_of_the_contract() {
+    let mended = mend(
+        &refused("unknown_schema", "of-row", Some("1")),
+        &destinations(),
+        &[version("2", 1, Some("orders"), None)],
+    );
+    assert_eq!(mended.expect("it is mended").record.topic, "of-row");
+}
+
+#[test]
+fn a_later_version_that_takes_the_payload_stands_in_for_one_that_does_not() {
+    let text = || Some(json!({"type": "string"}));
+    let versions = [version("2", 1, Some("orders"), text()), version("3", 2, Some("orders.v3"), number())];
+    let mended =
+        mend(&refused("contract_violation", "orders", Some("1")), &destinations(), &versions).expect("it is mended");
+    assert_eq!((mended.record.topic.as_str(), mended.version.as_deref()), ("orders", Some("order.placed/3")));
+    assert!(headers(&mended.record).contains(&("ce_dataschema", "urn:walpost:schema:order.placed/3")));
+    let (code, detail) = stays(&refused("contract_violation", "orders", Some("[]")), &versions);
+    assert_eq!(code, "contract_violation");
+    assert!(
+        detail.contains("breaks order.placed/2") && detail.contains("the latest version take it, order.placed/3"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn what_says_nothing_about_the_payload_does_not_stand_in_nor_does_an_older_version() {
+    let letter = refused("contract_violation", "orders", Some("1"));
+    let text = || Some(json!({"type": "string"}));
+    for versions in [
+        [version("2", 1, Some("orders"), text()), version("3", 2, Some("orders"), None)],
+        [version("1", 1, Some("orders"), number()), version("2", 2, Some("orders"), text())],
+    ] {
+        assert_eq!(stays(&letter, &versions).0, "contract_violation");
+    }
+    let unknown = refused("unknown_schema", "", Some("1"));
+    assert_eq!(stays(&unknown, &[version("1", 1, Some("orders"), None)]).0, "unknown_schema");
+    assert_eq!(stays(&unknown, &[]).0, "unknown_schema");
+    let mended =
+        mend(&unknown, &destinations(), &[version("1", 1, Some("orders"), number())]).expect("its schema takes it");
+    assert_eq!(mended.version.as_deref(), Some("order.placed/1"));
+}
+
+#[test]
+fn a_tombstone_keeps_to_every_schema_and_an_empty_payload_to_none() {
+    let versions = [version("2", 1, Some("orders"), number())];
+    assert!(mend(&refused("no_topic", "", None), &destinations(), &versions).is_ok());
+    assert_eq!(stays(&refused("no_topic", "", Some("")), &versions).0, "contract_violation");
+}
+
+#[test]
+fn a_schema_that_cant_be_compiled_keeps_the_letter_where_it_is() {
+    let (code, detail) =
+        stays(&refused("too_large", "orders", Some("1")), &[version("2", 1, None, Some(json!({"$ref": "#"})))]);
+    assert_eq!(code, "contract_violation");
+    assert!(detail.contains("can't be used"), "{detail}");
+}
+
+#[test]
+fn without_a_topic_there_is_nowhere_to_go() {
+    assert_eq!(stays(&refused("no_topic", "", Some("1")), &[version("2", 1, None, None)]).0, "no_topic");
+}
+
+#[test]
+fn case_39_reserved_topics_and_what_is_no_topic_are_refused() {
+    for topic in ["letters", "walpost.positions", "walpost.redriven", "__consumer_offsets"] {
+        let stay = stays(&refused("too_large", topic, Some("1")), &[version("2", 1, None, None)]);
+        assert_eq!(stay.0, "not_authorized", "{topic}");
+    }
+    let only = Destinations::new("letters", &[TopicPattern::parse("orders*").expect("a pattern")]);
+    let stay =
+        mend(&refused("too_large", "payments", Some("1")), &only, &[version("2", 1, None, None)]).expect_err("stays");
+    assert!(stay.code() == "not_authorized" && stay.detail().contains("[relay] topics"), "{stay:?}");
+    let long = "x".repeat(1_000_000);
+    for topic in ["a b", "..", &long] {
+        let (code, detail) = stays(&refused("too_large", topic, Some("1")), &[version("2", 1, None, None)]);
+        assert!(code == "unknown_topic" && detail.len() < 500, "{detail}");
+    }
+}
+
+#[test]
+fn case_39_headers_of_a_forged_letter_may_stand_anywhere() {
+    let forged = [
+        ("ce_specversion", "1.0"),
+        ("ce_type", "order.placed"),
+        ("outbox-error", "too_large"),
+        ("outbox-error-detail", "why"),
+        ("outbox-topic", "orders"),
+        ("outbox-redriven", "0/1"),
+        ("outbox-position", "0/1/1"),
+        ("outbox-relay", "w"),
+    ];
+    let versions = [version("2", 1, Some("orders"), number())];
+    let mended = mend(&letter(&forged, Some("1")), &destinations(), &versions).expect("its contract takes it");
+    assert_eq!(
+        headers(&mended.record),
+        [
+            ("ce_specversion", "1.0"),
+            ("ce_type", "order.placed"),
+            ("ce_dataschema", "urn:walpost:schema:order.placed/2"),
+            ("content-type", "application/json"),
+            ("outbox-position", "0/1/1"),
+            ("outbox-relay", "w"),
+        ]
+    );
+}
+
+#[test]
+fn what_can_never_be_redriven_says_so() {
+    let versions = [version("2", 1, Some("orders"), None)];
+    assert_eq!(stays(&letter(&[], Some("1")), &versions).0, "not_a_dead_letter");
+    assert_eq!(stays(&letter(&[("outbox-error", "no_topic")], Some("1")), &versions).0, "not_a_dead_letter");
+    let of_nobody = [("outbox-error", "no_topic"), ("outbox-topic", "orders")];
+    assert_eq!(stays(&letter(&of_nobody, Some("1")), &versions).0, "not_a_dead_letter");
+    assert_eq!(stays(&refused("undecodable", "orders", Some("1")), &versions).0, "undecodable");
+    let mut omitted = refused("too_large", "orders", None);
+    omitted.record.headers.push(("outbox-value-omitted".to_owned(), Some(b"5000000".to_vec())));
+    let (code, detail) = stays(&omitted, &versions);
+    assert!(code == "value_omitted" && detail.contains("5000000"), "{detail}");
+    let mut foreign = refused("too_large", "orders", Some("1"));
+    foreign.is_text = false;
+    assert_eq!(stays(&foreign, &versions).0, "not_a_dead_letter");
+}
+
+#[test]
+fn without_a_contract_only_what_needs_no_check_goes_out() {
+    let bare = |code| {
+        let own = [("id", "7"), ("outbox-position", "0/1/1"), ("outbox-relay", "w"), ("outbox-redriven", "forged")];
+        letter(&[&own[..], &[("outbox-error", code), ("outbox-topic", "t")]].concat(), None)
+    };
+    let mended = mend(&bare("unknown_topic"), &destinations(), &[]).expect("nothing is to be checked");
+    assert_eq!(headers(&mended.record), [("id", "7"), ("outbox-position", "0/1/1"), ("outbox-relay", "w")]);
+    assert_eq!(stays(&bare("unknown_schema"), &[]).0, "unknown_schema");
+    assert_eq!(stays(&bare("contract_violation"), &[]).0, "contract_violation");
+}
+
+#[test]
+fn plain_headers_name_the_version_too() {
+    let plain = [
+        ("id", "7"),
+        ("schema", "order.placed"),
+        ("schema-version", "2"),
+        ("outbox-position", "0/1/1"),
+        ("outbox-relay", "w"),
+        ("outbox-error", "unknown_schema"),
+        ("outbox-topic", ""),
+    ];
+    let mended = mend(&letter(&plain, Some("1")), &destinations(), &[version("3", 1, Some("orders"), number())]);
+    let record = mended.expect("the latest takes it").record;
+    assert_eq!(
+        headers(&record),
+        [
+            ("id", "7"),
+            ("schema", "order.placed"),
+            ("schema-version", "3"),
+            ("outbox-position", "0/1/1"),
+            ("outbox-relay", "w")
+        ]
+    );
+}

@@ -1,0 +1,154 @@
+//! Which dead letters are meant. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::dead_letter::{Letter, LetterId};
+use crate::relay::boundary::RefusalCode;
+use crate::sink::Span;
+
+/// Letters that keep to all of this.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// These letters; none named: any.
+    pub ids: BTreeSet<LetterId>,
+    /// The relay that wrote them; none: any. A record that no relay wrote is of every relay's.
+    pub relay: Option<String>,
+    /// The schema's name, or `name/version`.
+    pub contract: Option<String>,
+    /// Why it is a dead letter.
+    pub code: Option<RefusalCode>,
+    /// Its time is not before, in milliseconds since the Unix epoch.
+    pub since: Option<i64>,
+    /// Its time is before.
+    pub until: Option<i64>,
+}
+
+/// Names of relays that are counted apart, and the longest, in characters: anybody may have written them.
+const RELAYS: usize = 100;
+const NAME_CHARS: usize = 128;
+
+/// Letters that would be meant if they were not of other relays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Others {
+    /// How many.
+    pub letters: u64,
+    /// How many by the relay.
+    pub relays: BTreeMap<String, u64>,
+    /// Those that were named by their id.
+    pub named: BTreeSet<LetterId>,
+}
+
+impl Others {
+    pub(super) fn count(&mut self, relay: &str, named: Option<LetterId>) {
+        self.letters += 1;
+        self.named.extend(named);
+        let name: String = relay.chars().take(NAME_CHARS).collect();
+        if self.relays.len() < RELAYS || self.relays.contains_key(&name) {
+            *self.relays.entry(name).or_default() += 1;
+        }
+    }
+}
+
+impl Selection {
+    /// The relay whose letter this is, if it is another one than the wanted.
+    #[must_use]
+    pub fn other_relay<'a>(&self, letter: &'a Letter) -> Option<&'a str> {
+        let wanted = self.relay.as_deref()?;
+        letter.relay().filter(|relay| *relay != wanted)
+    }
+
+    /// Whether a letter is meant, whichever relay's it is.
+    #[must_use]
+    pub fn takes(&self, letter: &Letter) -> bool {
+        let is_contract = |wanted: &String| {
+            let named = letter.contract();
+            named
+                .is_some_and(|named| named.name == *wanted || (named.version.is_some() && named.to_string() == *wanted))
+        };
+        let at = letter.timestamp_millis();
+        (self.ids.is_empty() || self.ids.contains(&letter.id))
+            && self.contract.as_ref().is_none_or(is_contract)
+            && self.code.is_none_or(|code| letter.code() == Some(code))
+            && self.since.is_none_or(|since| at >= since)
+            && self.until.is_none_or(|until| at < until)
+    }
+
+    /// What of a partition needs to be read.
+    #[must_use]
+    pub fn narrow(&self, span: Span) -> Span {
+        if self.ids.is_empty() {
+            return span;
+        }
+        let offsets = self.ids.iter().filter(|id| id.partition == span.partition).map(|id| id.offset);
+        let (first, last) = offsets.fold((i64::MAX, i64::MIN), |(first, last), at| (first.min(at), last.max(at)));
+        if first > last {
+            return Span { end: span.start, ..span };
+        }
+        Span { start: span.start.max(first), end: span.end.min(last.saturating_add(1)), ..span }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dead_letter::tests::letter;
+    use super::*;
+
+    const HEADERS: [(&str, &str); 5] = [
+        ("ce_specversion", "1.0"),
+        ("ce_type", "order.placed"),
+        ("ce_dataschema", "order.placed/2"),
+        ("outbox-position", "0/1/1"),
+        ("outbox-error", "too_large"),
+    ];
+
+    #[test]
+    fn a_letter_must_keep_to_everything_that_is_asked() {
+        let found = letter(&HEADERS, None);
+        let all = Selection::default();
+        let by = |contract: &str| Selection { contract: Some(contract.to_owned()), ..all.clone() };
+        assert!(all.takes(&found) && by("order.placed").takes(&found) && by("order.placed/2").takes(&found));
+        assert!(!by("order.placed/1").takes(&found) && !by("order").takes(&found));
+        let code = |code| Selection { code: Some(code), ..by("order.placed") };
+        assert!(code(RefusalCode::TooLarge).takes(&found) && !code(RefusalCode::NoTopic).takes(&found));
+        let time = |since, until| Selection { since, until, ..all.clone() }.takes(&found);
+        assert!(
+            time(Some(1_000), None) && time(None, Some(1_001)) && !time(Some(1_001), None) && !time(None, Some(1_000))
+        );
+        let at = |offset| Selection { ids: [LetterId { partition: 0, offset }].into(), ..all.clone() };
+        assert!(at(12).takes(&found) && !at(13).takes(&found));
+    }
+
+    #[test]
+    fn case_39_a_letter_of_another_relay_is_told_from_ones_own_and_from_what_no_relay_wrote() {
+        let of = |relay: Option<&str>| match relay {
+            Some(relay) => {
+                letter(&[("outbox-position", "0/1/1"), ("outbox-relay", relay), ("outbox-relay", "forged")], None)
+            }
+            None => letter(&[], None),
+        };
+        let own = Selection { relay: Some("shop".to_owned()), ..Selection::default() };
+        assert_eq!(own.other_relay(&of(Some("shop"))), None);
+        assert_eq!(own.other_relay(&of(Some("billing"))), Some("billing"));
+        assert_eq!(own.other_relay(&of(None)), None);
+        assert_eq!(Selection::default().other_relay(&of(Some("billing"))), None);
+        let mut others = Others::default();
+        for number in 0..RELAYS + 10 {
+            others.count(&format!("r{number}"), None);
+            others.count("r0", None);
+        }
+        assert_eq!((others.letters, others.relays.len(), others.relays["r0"]), (220, RELAYS, 111));
+    }
+
+    #[test]
+    fn only_what_can_be_meant_is_read() {
+        let span = |start, end| Span { partition: 1, start, end };
+        assert_eq!(Selection::default().narrow(span(5, 50)), span(5, 50));
+        let ids = |ids: &[(i32, i64)]| Selection {
+            ids: ids.iter().map(|&(partition, offset)| LetterId { partition, offset }).collect(),
+            ..Selection::default()
+        };
+        assert_eq!(ids(&[(1, 7), (1, 20), (0, 40)]).narrow(span(5, 50)), span(7, 21));
+        assert_eq!(ids(&[(1, 1), (1, i64::MAX)]).narrow(span(5, 50)), span(5, 50));
+        assert_eq!(ids(&[(0, 7)]).narrow(span(5, 50)), span(5, 5));
+    }
+}

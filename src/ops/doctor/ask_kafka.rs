@@ -1,0 +1,214 @@
+//! Asks Kafka. Nothing is written and nothing is made: whether a topic could be made is asked by a validation.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
+use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use super::ask_postgres::Wanted;
+use super::report::{Finding, failure, ok};
+use super::topics::{self, Creation, Operation, Retention, State, Topic, Use};
+use crate::config::{Config, Delivery};
+use crate::fault::{Fault, chain};
+use crate::relay::boundary::TopicSettings;
+use crate::relay::route::destination::dead_letter_settings;
+use crate::sink::{POSITIONS_TOPIC, SinkError, operations};
+
+/// How long Kafka may take to answer for the first time, as at the relay's start.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// How long one request may take.
+const ANSWER: Duration = Duration::from_secs(10);
+
+type Admin = AdminClient<DefaultClientContext>;
+
+/// Makes every check. `wanted` are the topics of registered events.
+pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
+    let servers = config.kafka.bootstrap_servers.clone();
+    let heard = Listening::default();
+    // An admin client is told of no failures; a producer is, by its thread.
+    let producer = client(config).create_with_context::<_, ThreadedProducer<Listening>>(heard.clone());
+    let (producer, admin) = match producer.and_then(|producer| Ok((producer, client(config).create::<Admin>()?))) {
+        Ok((producer, admin)) => (producer, Arc::new(admin)),
+        Err(error) => return vec![failure("kafka", chain(&SinkError::Create(error)))],
+    };
+    let letters = config.relay.dead_letter_topic.as_str().to_owned();
+    // Of one topic: a cluster may have very many.
+    let topic = letters.clone();
+    let ask = move || {
+        let found = producer.client().fetch_metadata(Some(&topic), FIRST_ANSWER);
+        found.map(|metadata| metadata.brokers().len())
+    };
+    let cluster = tokio::task::spawn_blocking(ask).await.expect("fetching metadata does not panic");
+    let brokers = match cluster {
+        Ok(brokers) => brokers,
+        Err(_) => {
+            let fault = Fault::KafkaUnreachable { servers, within: FIRST_ANSWER, reason: heard.last() };
+            return vec![failure("kafka", fault.to_string())];
+        }
+    };
+    let plural = if brokers == 1 { "broker" } else { "brokers" };
+    let mut findings =
+        vec![ok("kafka", format!("{servers}: {brokers} {plural}")), topics::compression(config.kafka.compression)];
+    let destinations = config.relay.destinations();
+    let (wanted, forbidden): (Wanted, Wanted) =
+        wanted.into_iter().partition(|(topic, _)| destinations.check(topic).is_ok());
+    findings
+        .extend(forbidden.keys().filter_map(|topic| Some(topics::forbidden(topic, destinations.check(topic).err()?))));
+    let mut all: Vec<(String, Use, TopicSettings)> =
+        wanted.into_iter().map(|(name, settings)| (name, Use::Events, settings)).collect();
+    all.push((letters.clone(), Use::DeadLetters, dead_letter_settings()));
+    if config.kafka.delivery == Delivery::ExactlyOnce {
+        let settings = TopicSettings { partitions: Some(1), ..TopicSettings::default() };
+        all.push((POSITIONS_TOPIC.to_owned(), Use::Positions, settings));
+    }
+    let names: Vec<String> = all.iter().map(|(name, ..)| name.clone()).collect();
+    let mut allowed = {
+        let (admin, names) = (Arc::clone(&admin), names.clone());
+        let ask = move || operations(&*admin, &names, ANSWER);
+        tokio::task::spawn_blocking(ask).await.expect("describing topics does not panic")
+    };
+    let (mut events, mut of_letters) = (Vec::new(), None);
+    for (name, of, settings) in all {
+        let mut state = state(&admin, &name, &settings, config.relay.create_topics).await;
+        if let State::Present(topic) = &mut state {
+            let operations = |numbers: BTreeSet<u32>| numbers.into_iter().filter_map(Operation::of).collect();
+            topic.allowed = allowed.remove(&name).map(operations);
+            match (of, topic.max_message_bytes) {
+                (Use::Events, Some(limit)) => events.push((name.clone(), limit)),
+                (Use::DeadLetters, limit) => of_letters = limit,
+                _ => {}
+            }
+        }
+        findings.push(topics::topic(&name, of, &state, &servers));
+    }
+    let client = config.kafka.properties.get("message.max.bytes").and_then(|value| value.parse().ok());
+    findings.push(topics::message_size(&events, of_letters, client, &servers, &letters));
+    findings
+}
+
+fn client(config: &Config) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    for (name, value) in config.kafka.properties.iter().filter(|(name, _)| *name != "statistics.interval.ms") {
+        client.set(name, value);
+    }
+    client.set("bootstrap.servers", &config.kafka.bootstrap_servers).set("client.id", "walpost-doctor");
+    // Looking for a topic must not make it.
+    client.set("allow.auto.create.topics", "false").set_log_level(RDKafkaLogLevel::Emerg);
+    client
+}
+
+async fn state(admin: &Arc<Admin>, name: &str, settings: &TopicSettings, may_create: bool) -> State {
+    let fetched = {
+        let (admin, name) = (Arc::clone(admin), name.to_owned());
+        let fetch = move || admin.inner().fetch_metadata(Some(&name), ANSWER);
+        tokio::task::spawn_blocking(fetch).await.expect("fetching metadata does not panic")
+    };
+    let metadata = match fetched {
+        Ok(metadata) => metadata,
+        Err(error) => return State::Unanswered(error.to_string()),
+    };
+    let found = metadata.topics().iter().find(|topic| topic.name() == name);
+    match found.and_then(|topic| topic.error()).map(Code::from) {
+        Some(Code::TopicAuthorizationFailed) => State::Hidden,
+        Some(Code::UnknownTopicOrPartition) => missing(admin, name, settings, may_create).await,
+        None | Some(Code::NoError | Code::LeaderNotAvailable) => match present(&metadata, name) {
+            Some(topic) => described(admin, name, topic).await,
+            None => missing(admin, name, settings, may_create).await,
+        },
+        Some(code) => State::Unanswered(code.to_string()),
+    }
+}
+
+fn present(metadata: &Metadata, name: &str) -> Option<Topic> {
+    let topic = metadata.topics().iter().find(|topic| topic.name() == name)?;
+    Some(Topic {
+        partitions: topic.partitions().len(),
+        leaderless: topic.partitions().iter().filter(|partition| partition.leader() < 0).count(),
+        replicas: topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0),
+        max_message_bytes: None,
+        min_insync_replicas: None,
+        is_compacted: None,
+        retention: Retention::default(),
+        allowed: None,
+    })
+}
+
+async fn described(admin: &Admin, name: &str, mut topic: Topic) -> State {
+    let described = admin.describe_configs([&ResourceSpecifier::Topic(name)], &options()).await;
+    let resource = match described.map(|results| results.into_iter().next()) {
+        Ok(Some(Ok(resource))) => resource,
+        // The relay does without, too.
+        Ok(_) => return State::Present(topic),
+        Err(error) => return State::Unanswered(error.to_string()),
+    };
+    let value = |key| resource.get(key).and_then(|entry| entry.value.as_deref());
+    topic.max_message_bytes = value("max.message.bytes").and_then(|value| value.parse().ok());
+    topic.min_insync_replicas = value("min.insync.replicas").and_then(|value| value.parse().ok());
+    let limit = |key| value(key).and_then(|value| value.parse().ok()).filter(|limit: &i64| *limit >= 0);
+    topic.retention = Retention { millis: limit("retention.ms"), bytes: limit("retention.bytes") };
+    topic.is_compacted =
+        value("cleanup.policy").map(|policies| policies.split(',').any(|policy| policy.trim() == "compact"));
+    State::Present(topic)
+}
+
+async fn missing(admin: &Admin, name: &str, settings: &TopicSettings, may_create: bool) -> State {
+    if !may_create {
+        return State::Missing { creation: Creation::SwitchedOff };
+    }
+    let replication = TopicReplication::Fixed(i32::from(settings.replication_factor.unwrap_or(-1)));
+    let topic = NewTopic::new(name, settings.partitions.unwrap_or(-1), replication);
+    let topic = settings.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+    let creation = match admin.create_topics([&topic], &options().validate_only(true)).await {
+        Err(error) => Creation::Refused(error.to_string()),
+        Ok(results) => match results.into_iter().next() {
+            Some(Ok(_) | Err((_, Code::TopicAlreadyExists))) => Creation::Allowed,
+            Some(Err((_, code))) => Creation::Refused(code.to_string()),
+            None => Creation::Refused("no answer".to_owned()),
+        },
+    };
+    State::Missing { creation }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER))
+}
+
+/// Remembers what the client met last.
+#[derive(Clone, Default)]
+struct Listening(Arc<Mutex<Option<String>>>);
+
+impl Listening {
+    fn last(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Listening {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "librdkafka", facility, "{message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // That all brokers are down follows from the reason before.
+        if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
+            // How long the attempt took stands in parentheses behind the cause.
+            let cause = reason.split_once(" (after ").map_or(reason, |(cause, _)| cause);
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause.to_owned());
+        }
+    }
+}
+
+impl ProducerContext for Listening {
+    type DeliveryOpaque = ();
+
+    /// Nothing is sent.
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}

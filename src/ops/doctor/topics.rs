@@ -1,0 +1,398 @@
+//! What is found of topics, as findings. Pure.
+
+use std::collections::BTreeSet;
+
+use super::judge::bytes;
+use super::report::{Finding, failure, ok, warning};
+use crate::relay::route::destination::Forbidden;
+use crate::sink::Compression;
+use crate::source::RECORD_BYTES;
+
+/// How batches are compressed, and who can't read it.
+#[must_use]
+pub fn compression(compression: Compression) -> Finding {
+    let name = compression.as_str();
+    match compression.is_read_by_kafkajs() {
+        true => ok("compression", name),
+        false => ok(
+            "compression",
+            format!(
+                "{name}, which kafkajs can't read: if it consumes these topics, set [kafka] compression to \"gzip\" or \"none\""
+            ),
+        ),
+    }
+}
+
+/// What a client may be allowed to do with a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// Consume.
+    Read,
+    /// Produce.
+    Write,
+    /// See its configuration.
+    DescribeConfigs,
+}
+
+impl Operation {
+    /// By its number in Kafka's protocol (`AclOperation`); `None` for those that no relay needs.
+    #[must_use]
+    pub const fn of(number: u32) -> Option<Self> {
+        match number {
+            3 => Some(Self::Read),
+            4 => Some(Self::Write),
+            10 => Some(Self::DescribeConfigs),
+            _ => None,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "Read",
+            Self::Write => "Write",
+            Self::DescribeConfigs => "DescribeConfigs",
+        }
+    }
+}
+
+/// What a topic is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Events of schema versions.
+    Events,
+    /// Dead letters.
+    DeadLetters,
+    /// Positions of exactly-once delivery.
+    Positions,
+}
+
+impl Use {
+    const fn check(self) -> &'static str {
+        match self {
+            Self::Events => "topic",
+            Self::DeadLetters => "dead_letter_topic",
+            Self::Positions => "positions_topic",
+        }
+    }
+
+    const fn needs(self) -> &'static [Operation] {
+        match self {
+            Self::Events | Self::DeadLetters => &[Operation::Write],
+            Self::Positions => &[Operation::Read, Operation::Write],
+        }
+    }
+}
+
+/// A topic as Kafka shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Kafka did not answer about it.
+    Unanswered(String),
+    /// This client may not see it.
+    Hidden,
+    /// It is not there.
+    Missing {
+        /// Whether it may be created: not by the configuration, or why not by Kafka.
+        creation: Creation,
+    },
+    /// It is there.
+    Present(Topic),
+}
+
+/// Whether a missing topic may be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// Kafka was asked to validate it.
+    Allowed,
+    /// `create_topics` is false.
+    SwitchedOff,
+    /// Kafka's reason.
+    Refused(String),
+}
+
+/// When a topic's records expire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// `retention.ms`; none: they do not.
+    pub millis: Option<i64>,
+    /// `retention.bytes` of a partition; none: they do not.
+    pub bytes: Option<i64>,
+}
+
+/// A topic that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// How many partitions.
+    pub partitions: usize,
+    /// How many of them have no leader.
+    pub leaderless: usize,
+    /// The fewest replicas of a partition.
+    pub replicas: usize,
+    /// `max.message.bytes`, if this client may see it.
+    pub max_message_bytes: Option<u64>,
+    /// `min.insync.replicas`, likewise.
+    pub min_insync_replicas: Option<usize>,
+    /// Whether `cleanup.policy` is or has compact; likewise.
+    pub is_compacted: Option<bool>,
+    /// When records expire, as far as this client may see it.
+    pub retention: Retention,
+    /// What this client may do, if Kafka says it.
+    pub allowed: Option<BTreeSet<Operation>>,
+}
+
+/// A topic of a registered schema version to which the relay publishes no event.
+#[must_use]
+pub fn forbidden(name: &str, why: Forbidden) -> Finding {
+    let mend = match why {
+        Forbidden::NotListed => {
+            "add it to [relay] topics, or register a version with another topic and retire this one"
+        }
+        Forbidden::DeadLetters => {
+            "register a version with another topic and retire this one, or give [relay] another dead_letter_topic"
+        }
+        Forbidden::Internal | Forbidden::Own => "register a version with another topic and retire this one",
+    };
+    let reason = why.reason(name);
+    warning(
+        "topic",
+        format!("{reason}; a registered schema version names it, and its events become dead letters: {mend}"),
+    )
+}
+
+/// One topic.
+#[must_use]
+pub fn topic(name: &str, of: Use, state: &State, servers: &str) -> Finding {
+    let check = of.check();
+    let acl = |operation: &str| {
+        format!(
+            "run `kafka-acls.sh --bootstrap-server {servers} --add --allow-principal User:... --operation {operation} --topic {name}`"
+        )
+    };
+    match state {
+        State::Unanswered(reason) => failure(check, format!("Kafka can't tell about topic {name}: {reason}")),
+        State::Hidden => {
+            failure(check, format!("Kafka does not let this client see topic {name}: {}", acl("Describe")))
+        }
+        State::Missing { creation: Creation::Allowed } => {
+            ok(check, format!("{name} is not there yet: the relay makes it"))
+        }
+        State::Missing { creation: Creation::SwitchedOff } => failure(
+            check,
+            format!(
+                "{name} does not exist, and [relay] create_topics is false: run `kafka-topics.sh --bootstrap-server {servers} --create --topic {name}{}`",
+                creation_options(of)
+            ),
+        ),
+        State::Missing { creation: Creation::Refused(reason) } => failure(
+            check,
+            format!(
+                "{name} does not exist, and Kafka does not let this client make it ({reason}): make it with another, or {}",
+                acl("Create")
+            ),
+        ),
+        State::Present(topic) => present(name, of, topic, &acl, servers),
+    }
+}
+
+const fn creation_options(of: Use) -> &'static str {
+    match of {
+        Use::Positions => " --partitions 1 --config cleanup.policy=compact",
+        Use::DeadLetters => " --config retention.ms=-1",
+        Use::Events => "",
+    }
+}
+
+fn present(name: &str, of: Use, topic: &Topic, acl: &impl Fn(&str) -> String, servers: &str) -> Finding {
+    let check = of.check();
+    let lacks = |operation: &&Operation| topic.allowed.as_ref().is_some_and(|allowed| !allowed.contains(operation));
+    if let Some(operation) = of.needs().iter().find(lacks) {
+        let verb = if *operation == Operation::Read { "read" } else { "write to" };
+        return failure(
+            check,
+            format!("Kafka does not let this client {verb} topic {name}: {}", acl(operation.as_str())),
+        );
+    }
+    if of == Use::Positions && topic.partitions > 1 {
+        let what = format!(
+            "{name} has {} partitions, and positions must have one order: stop every relay that keeps positions there, delete it and create it with one partition",
+            topic.partitions
+        );
+        return failure(check, what);
+    }
+    if let Some(least) = topic.min_insync_replicas.filter(|least| *least > topic.replicas) {
+        let what = format!(
+            "{name} has {} replicas and min.insync.replicas {least}, so Kafka takes nothing for it: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {name} --add-config min.insync.replicas={}`, or give it more replicas",
+            topic.replicas, topic.replicas
+        );
+        return failure(check, what);
+    }
+    if topic.leaderless > 0 {
+        return warning(
+            check,
+            format!("{name}: {} of {} partitions have no leader: see the brokers", topic.leaderless, topic.partitions),
+        );
+    }
+    if of == Use::Positions && topic.is_compacted == Some(false) {
+        return warning(
+            check,
+            format!(
+                "{name} is not compacted, so positions may expire: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {name} --add-config cleanup.policy=compact`"
+            ),
+        );
+    }
+    if of == Use::DeadLetters && topic.is_compacted == Some(true) {
+        return warning(
+            check,
+            format!(
+                "{name} is compacted: it takes no letter without a key, on which the relay waits, and keeps one a key: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {name} --add-config cleanup.policy=delete`"
+            ),
+        );
+    }
+    if of == Use::DeadLetters
+        && let Some(expiry) = expiry(topic.retention)
+    {
+        return warning(
+            check,
+            format!(
+                "{name} keeps {expiry}, so dead letters are lost that nobody has redriven by then: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {name} --add-config retention.ms=-1,retention.bytes=-1`"
+            ),
+        );
+    }
+    let size = topic.max_message_bytes.map(|limit| format!(", records up to {}", bytes(limit))).unwrap_or_default();
+    let rights = if topic.allowed.is_some() { ", writable" } else { "" };
+    let partitions = if topic.partitions == 1 { "partition" } else { "partitions" };
+    ok(check, format!("{name}: {} {partitions}{size}{rights}", topic.partitions))
+}
+
+/// What a topic's retention leaves of its records; none: all of them.
+fn expiry(retention: Retention) -> Option<String> {
+    let age = retention.millis.map(|millis| format!("records for {} (retention.ms)", duration(millis)));
+    let size = retention.bytes.and_then(|limit| u64::try_from(limit).ok());
+    let size = size.map(|limit| format!("{} of a partition (retention.bytes)", bytes(limit)));
+    let both: Vec<String> = [age, size].into_iter().flatten().collect();
+    (!both.is_empty()).then(|| both.join(" and "))
+}
+
+fn duration(millis: i64) -> String {
+    match u64::try_from(millis).unwrap_or(0) / 1_000 {
+        seconds if seconds >= 2 * 86_400 => format!("{} days", seconds / 86_400),
+        seconds => indicatif::HumanDuration(std::time::Duration::from_secs(seconds)).to_string(),
+    }
+}
+
+/// How large records may be: by the topics of events, the dead-letter topic and the client.
+#[must_use]
+pub fn message_size(
+    events: &[(String, u64)],
+    dead_letters: Option<u64>,
+    client: Option<u64>,
+    servers: &str,
+    dead_letter_topic: &str,
+) -> Finding {
+    let check = "message_size";
+    let Some((largest, limit)) = events.iter().max_by_key(|(_, limit)| *limit) else {
+        return ok(check, "no topic of events has told its limit yet");
+    };
+    let default = RECORD_BYTES as u64;
+    let reads = client.unwrap_or(default);
+    if reads < *limit {
+        let fix = match *limit <= default {
+            true => "leave the property out".to_owned(),
+            false => format!("set the property to {limit}"),
+        };
+        let which = if client.is_none() { " by default" } else { "" };
+        return warning(
+            check,
+            format!(
+                "\"message.max.bytes\" in [kafka] properties is {reads}{which}, and topic {largest} takes {limit}: what is between becomes a dead letter: {fix}"
+            ),
+        );
+    }
+    if let Some(letters) = dead_letters.filter(|letters| letters < limit) {
+        return warning(
+            check,
+            format!(
+                "{dead_letter_topic} takes records up to {letters} bytes and {largest} up to {limit}: a dead letter that is larger loses its value: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {dead_letter_topic} --add-config max.message.bytes={limit}`"
+            ),
+        );
+    }
+    ok(check, format!("records up to {} pass, and fit in the dead-letter topic", bytes(*limit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::Verdict::{Failure, Ok, Warning};
+    use super::*;
+
+    fn fit() -> Topic {
+        Topic {
+            partitions: 1,
+            leaderless: 0,
+            replicas: 1,
+            max_message_bytes: Some(1_000_000),
+            min_insync_replicas: Some(1),
+            is_compacted: Some(false),
+            retention: Retention::default(),
+            allowed: Some([Operation::Read, Operation::Write].into()),
+        }
+    }
+
+    fn verdict(of: Use, topic: Topic) -> super::super::report::Verdict {
+        super::topic("t", of, &State::Present(topic), "s").verdict
+    }
+
+    #[test]
+    fn a_topic_is_as_its_use_needs_it() {
+        assert_eq!(verdict(Use::Events, fit()), Ok);
+        assert_eq!(verdict(Use::Events, Topic { is_compacted: Some(true), ..fit() }), Ok);
+        assert_eq!(verdict(Use::DeadLetters, Topic { is_compacted: Some(true), ..fit() }), Warning);
+        let expires = Topic { retention: Retention { millis: Some(604_800_000), bytes: None }, ..fit() };
+        assert_eq!((verdict(Use::Events, expires.clone()), verdict(Use::DeadLetters, fit())), (Ok, Ok));
+        let told = topic("t", Use::DeadLetters, &State::Present(expires), "s:9092");
+        assert_eq!(told.verdict, Warning);
+        assert!(
+            told.what.contains("for 7 days (retention.ms)") && told.what.contains("retention.ms=-1"),
+            "{}",
+            told.what
+        );
+        assert_eq!(verdict(Use::Positions, fit()), Warning);
+        assert_eq!(verdict(Use::Positions, Topic { is_compacted: Some(true), ..fit() }), Ok);
+        assert_eq!(verdict(Use::Positions, Topic { partitions: 2, ..fit() }), Failure);
+        assert_eq!(verdict(Use::Events, Topic { leaderless: 1, ..fit() }), Warning);
+        assert_eq!(verdict(Use::Events, Topic { min_insync_replicas: Some(2), ..fit() }), Failure);
+        let only = |operation| Topic { allowed: Some([operation].into()), ..fit() };
+        assert_eq!(verdict(Use::Events, only(Operation::Read)), Failure);
+        assert_eq!(verdict(Use::Events, only(Operation::Write)), Ok);
+        assert_eq!(verdict(Use::Positions, only(Operation::Write)), Failure);
+        assert_eq!(verdict(Use::Events, Topic { allowed: None, max_message_bytes: None, ..fit() }), Ok);
+    }
+
+    #[test]
+    fn a_missing_topic_is_made_or_says_how_it_is() {
+        let missing = |creation| topic("t", Use::Positions, &State::Missing { creation }, "s:9092");
+        assert_eq!(missing(Creation::Allowed).verdict, Ok);
+        let off = missing(Creation::SwitchedOff);
+        assert_eq!(off.verdict, Failure);
+        assert!(
+            off.what.ends_with("--create --topic t --partitions 1 --config cleanup.policy=compact`"),
+            "{}",
+            off.what
+        );
+        assert_eq!(missing(Creation::Refused("no".to_owned())).verdict, Failure);
+        assert_eq!(topic("t", Use::Events, &State::Hidden, "s").verdict, Failure);
+    }
+
+    #[test]
+    fn the_dead_letter_topic_and_the_client_take_what_topics_take() {
+        let events = [("a".to_owned(), 100), ("b".to_owned(), 200)];
+        let size = |letters, client| message_size(&events, letters, client, "s", "l").verdict;
+        assert_eq!(size(Some(200), None), Ok);
+        assert_eq!(size(None, Some(200)), Ok);
+        assert_eq!(size(Some(199), None), Warning);
+        assert_eq!(size(Some(200), Some(199)), Warning);
+        assert_eq!(message_size(&[], Some(1), Some(1), "s", "l").verdict, Ok);
+        let large = RECORD_BYTES as u64 + 1;
+        let large = message_size(&[("large".to_owned(), large)], Some(large), None, "s", "l");
+        assert!(large.verdict == Warning && large.what.ends_with("set the property to 67108865"), "{large:?}");
+    }
+}

@@ -1,0 +1,129 @@
+//! From what is wanted to what is read: where the replay begins and ends, and which slot holds that.
+
+use super::{Origin, ReplayError, Wanted};
+use crate::config::Config;
+use crate::driver::Job;
+use crate::ops::positions::{BookmarkError, bookmark};
+use crate::ops::positions::{identify, moment, open};
+use crate::postgres::Connection;
+use crate::relay::boundary::{Lsn, Position, Timestamp};
+use crate::relay::replay::{Clock, Replay, Selection};
+use crate::source::{Feed, Held, OutboxTable, Server, SourceError, held, holder, order_without_time};
+
+/// A replay that can begin.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub(crate) job: Job,
+    /// The last commit that is read, by the LSN of its record.
+    pub end: Lsn,
+    /// The slot that is copied.
+    pub held_by: Option<Held>,
+    pub(super) is_dry_run: bool,
+}
+
+/// Asks the database where the replay begins and ends. Blocking.
+///
+/// # Errors
+/// [`ReplayError`]; a position that no slot holds is a [`SourceError::NotHeld`].
+pub fn plan(config: &Config, wanted: &Wanted) -> Result<Plan, ReplayError> {
+    // Every single event would become a dead letter.
+    if let Some(topic) = &wanted.topic
+        && let Err(forbidden) = config.relay.destinations().check(topic)
+    {
+        return Err(ReplayError::Topic { reason: forbidden.reason(topic) });
+    }
+    let (mut control, server) = open(&config.postgres.connect)?;
+    let end = mark_end(&mut control)?;
+    let mut time = |text: &Option<String>| text.as_deref().map(|text| moment::parse(&mut control, text)).transpose();
+    let (since, until) = (time(&wanted.since)?, time(&wanted.until)?);
+    let selection =
+        Selection { since, until, schemas: wanted.schemas.clone(), keys: wanted.keys.clone(), ..Selection::default() };
+    let plan = if wanted.origin == Origin::Tables {
+        of_tables(&mut control, config, wanted, selection)
+    } else {
+        let from = begin(&mut control, &server, config, wanted, since)?;
+        of_wal(&mut control, wanted, Selection { from, ..selection }, end)
+    };
+    control.close();
+    plan
+}
+
+fn of_tables(
+    control: &mut Connection,
+    config: &Config,
+    wanted: &Wanted,
+    selection: Selection,
+) -> Result<Plan, ReplayError> {
+    if selection.since.or(selection.until).is_some() {
+        for outbox in &config.outboxes {
+            let table = OutboxTable::of(outbox);
+            if order_without_time(control, &config.postgres.publication, &table)?.is_some() {
+                return Err(ReplayError::Timeless { table: format!("{}.{}", outbox.namespace, outbox.table) });
+            }
+        }
+    }
+    let replay = replay(wanted, selection, Clock::Created);
+    let job = Job { replay, feed: Feed::Tables };
+    Ok(Plan { job, end: Lsn(0), held_by: None, is_dry_run: wanted.is_dry_run })
+}
+
+fn of_wal(control: &mut Connection, wanted: &Wanted, selection: Selection, log_end: Lsn) -> Result<Plan, ReplayError> {
+    let from = selection.from;
+    if from.commit > log_end {
+        return Err(BookmarkError::Ahead { wanted: from.commit, end: log_end }.into());
+    }
+    // What has its commit record before the end of the log.
+    let last = Lsn(log_end.0.saturating_sub(1));
+    let to = wanted.to.map_or(last, |to| to.min(last));
+    if to < from.commit && wanted.to.is_some() {
+        return Err(ReplayError::Backwards { from, to });
+    }
+    let held_by = holder(&held(control)?, from.commit)?.clone();
+    let replay = replay(wanted, Selection { to, ..selection }, Clock::Committed);
+    let job = Job { replay, feed: Feed::Wal(from.commit) };
+    Ok(Plan { job, end: to, held_by: Some(held_by), is_dry_run: wanted.is_dry_run })
+}
+
+fn replay(wanted: &Wanted, selection: Selection, clock: Clock) -> Replay {
+    Replay { id: wanted.id.clone(), topic: wanted.topic.clone(), selection, clock }
+}
+
+/// Where the log ends, and something behind it that a walsender has to send.
+fn mark_end(control: &mut Connection) -> Result<Lsn, SourceError> {
+    let rows = control.simple_query("select pg_current_wal_flush_lsn()")?;
+    let end = rows.first().and_then(|row| row.text(0)).and_then(|lsn| lsn.parse().ok());
+    // The log is flushed in pages as well as in records, and what is in the middle of one is not sent.
+    control.simple_query("set synchronous_commit = 'local'")?;
+    control.simple_query("select pg_logical_emit_message(true, 'walpost', 'the end of a replay')")?;
+    end.ok_or(SourceError::Answer { question: "where its log ends" })
+}
+
+/// The first position.
+fn begin(
+    control: &mut Connection,
+    server: &Server,
+    config: &Config,
+    wanted: &Wanted,
+    since: Option<Timestamp>,
+) -> Result<Position, ReplayError> {
+    let first_of = |commit| Position { commit, ordinal: 1 };
+    match (&wanted.origin, since) {
+        (Origin::Position(position), _) => Ok(*position),
+        (Origin::Bookmark(name), _) => {
+            let slot = config.postgres.slot.as_str();
+            let found = bookmark::find(control, server, slot, name)?;
+            let bookmark::Bookmark { slot, wal_status, .. } = found;
+            found.position.map(first_of).ok_or_else(|| ReplayError::Lost { name: name.clone(), slot, wal_status })
+        }
+        (Origin::Since, Some(since)) => {
+            let system = identify(&config.postgres.connect, control, server)?;
+            let moment = moment::at_or_before(control, server, &system.identifier, since)?;
+            let Some(moment) = moment else {
+                let oldest = moment::from(control, server, &system.identifier, Lsn(0))?.map(|moment| moment.at);
+                return Err(BookmarkError::TimeUnknown { wanted: since, oldest }.into());
+            };
+            Ok(first_of(moment.lsn))
+        }
+        (Origin::Since | Origin::Tables, _) => Ok(Position::default()),
+    }
+}

@@ -1,0 +1,125 @@
+//! Which bytes a column's type has in the stream, and which types can play which role.
+
+use super::role::Role;
+use super::scalar::Scalar;
+use crate::relay::boundary::ColumnType;
+use crate::relay::route::catalogue::Wait;
+
+/// How the bytes of a column are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// The bytes are the text: text, varchar, char, name, json, and what is sent as they are, such as an enum.
+    Utf8,
+    /// In binary a version byte before the text.
+    Jsonb,
+    /// Any bytes; in text format as hexadecimal digits.
+    Bytea,
+    /// 16 bytes.
+    Uuid,
+    /// A signed number, big endian.
+    Integer,
+    /// Another scalar type, whose text is made.
+    Scalar(Scalar),
+    /// A type of the database's own with a binary form of its own, or one that is gone: readable only where the server sends it
+    /// as text.
+    Foreign,
+}
+
+/// OIDs below this are fixed (pg_type.dat; FirstGenbkiObjectId). Others are each database's own, domains of the information
+/// schema among them.
+const FIXED_OIDS_END: u32 = 10_000;
+
+impl Codec {
+    /// The codec of a type. A type without one by its OID alone is asked for: how it is sent, and what it is called.
+    ///
+    /// # Errors
+    /// [`Unreadable::Wait`] until there is an answer; [`Unreadable::Type`] with the name of a built-in type that has none.
+    pub(crate) fn find(
+        type_oid: u32,
+        types: &mut impl FnMut(u32) -> Result<Option<ColumnType>, Wait>,
+    ) -> Result<Self, Unreadable> {
+        if let Some(codec) = Self::of(type_oid) {
+            return Ok(codec);
+        }
+        let found = types(type_oid)?;
+        let sent_as = found.as_ref().and_then(|found| found.sent_as).and_then(Self::of);
+        match sent_as {
+            Some(codec) => Ok(codec),
+            None if type_oid >= FIXED_OIDS_END => Ok(Self::Foreign),
+            None => Err(Unreadable::Type(name(type_oid, found))),
+        }
+    }
+
+    const fn of(type_oid: u32) -> Option<Self> {
+        Some(match type_oid {
+            18 | 19 | 25 | 114 | 1042 | 1043 => Self::Utf8,
+            3802 => Self::Jsonb,
+            17 => Self::Bytea,
+            2950 => Self::Uuid,
+            20 | 21 | 23 => Self::Integer,
+            other => match Scalar::of(other) {
+                Some(scalar) => Self::Scalar(scalar),
+                None => return None,
+            },
+        })
+    }
+
+    /// Whether it is a point in time.
+    pub(crate) const fn is_time(self) -> bool {
+        matches!(self, Self::Scalar(Scalar::Timestamp | Scalar::TimestampTz))
+    }
+
+    /// Whether a column that is read so can play this role.
+    pub(crate) const fn fits(self, role: Role) -> bool {
+        match role {
+            Role::Headers => matches!(self, Self::Utf8 | Self::Jsonb),
+            Role::CreatedAt => self.is_time(),
+            Role::Payload => matches!(self, Self::Utf8 | Self::Jsonb | Self::Bytea | Self::Foreign),
+            Role::Key => true,
+            _ => !matches!(self, Self::Bytea),
+        }
+    }
+}
+
+/// Why a column's type has no codec.
+pub(crate) enum Unreadable {
+    /// It has to be asked for first.
+    Wait,
+    /// The relay can't read it; its name.
+    Type(String),
+}
+
+impl From<Wait> for Unreadable {
+    fn from(_: Wait) -> Self {
+        Self::Wait
+    }
+}
+
+/// What a type is called, for those who read an error.
+///
+/// # Errors
+/// [`Wait`] until it is known.
+pub(crate) fn type_name(
+    type_oid: u32,
+    types: &mut impl FnMut(u32) -> Result<Option<ColumnType>, Wait>,
+) -> Result<String, Wait> {
+    types(type_oid).map(|found| name(type_oid, found))
+}
+
+fn name(type_oid: u32, found: Option<ColumnType>) -> String {
+    found.map_or_else(|| format!("with OID {type_oid}"), |found| found.name)
+}
+
+/// The types that can play a role, in words.
+pub(crate) const fn fitting_types(role: Role) -> &'static str {
+    match role {
+        Role::Headers => "jsonb or json",
+        Role::CreatedAt => "timestamptz or timestamp",
+        Role::Payload => "json, jsonb, text, varchar or bytea",
+        Role::Key => PLAIN_TYPES,
+        _ => "text, uuid, json, a number, boolean, a date or time, inet, or an enum or domain",
+    }
+}
+
+/// The types of keys, headers and parts of topics, in words.
+pub const PLAIN_TYPES: &str = "text, uuid, json, bytea, a number, boolean, a date or time, inet, or an enum or domain";

@@ -1,0 +1,398 @@
+//! A row or a logical message becomes an event.
+//!
+//! Decoding an event never fails as a whole: what can't be read is noted as a [`Refusal`], and the rest is kept, so that a
+//! dead letter carries what came.
+
+use std::borrow::Cow;
+use std::ops::Deref;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::codec::Codec;
+use super::outbox::{Layout, Route, RoutePart, Slot};
+use super::pgoutput::{Tuple, Value};
+use super::role::Role;
+use super::text_encoding::Encoding;
+use crate::relay::boundary::{Refusal, RefusalCode, Timestamp};
+
+/// One event, borrowed from the stream where it can be.
+#[derive(Debug, Default)]
+pub struct Event<'a> {
+    /// The id, as text.
+    pub id: Text<'a>,
+    /// Name and version of its schema, where the table has them.
+    pub schema: Option<(Cow<'a, str>, Cow<'a, str>)>,
+    /// The topic that the row itself names, or that the table's template gives.
+    pub topic: Option<Cow<'a, str>>,
+    /// The message key.
+    pub key: Option<Text<'a>>,
+    /// The payload; `None` is a tombstone.
+    pub payload: Option<Cow<'a, [u8]>>,
+    /// A JSON object of further headers, undecoded.
+    pub headers: Option<Cow<'a, [u8]>>,
+    /// Headers that are columns of their own.
+    pub placed: Vec<(&'a str, Option<Text<'a>>)>,
+    /// When it was made.
+    pub created_at: Option<Timestamp>,
+    /// Whether its schema version must be looked up.
+    pub has_contract: bool,
+    /// A part of it that was not read.
+    pub withheld: Option<Withheld>,
+}
+
+/// A part of an event that was not read: it was too large, or Postgres could not send it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// Which part.
+    pub part: Part,
+    /// Its size in bytes, where that is known.
+    pub bytes: usize,
+}
+
+/// A part of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The payload.
+    Payload,
+    /// Another column, by the name under which it is read.
+    Column(String),
+    /// A logical message as a whole.
+    Message,
+}
+
+/// A value as bytes: borrowed, or short and formatted in place.
+#[derive(Clone, Debug)]
+pub enum Text<'a> {
+    /// As it stands in the stream.
+    Borrowed(&'a [u8]),
+    /// Formatted from a number or a UUID.
+    Inline([u8; 36], u8),
+    /// Decoded from another text form.
+    Owned(Vec<u8>),
+}
+
+impl Default for Text<'_> {
+    fn default() -> Self {
+        Self::Borrowed(&[])
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Inline(bytes, length) => &bytes[..usize::from(*length)],
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl<'a> Text<'a> {
+    fn uuid(bytes: [u8; 16]) -> Self {
+        let mut text = [0; 36];
+        uuid::Uuid::from_bytes(bytes).hyphenated().encode_lower(&mut text);
+        Self::Inline(text, 36)
+    }
+
+    fn integer(value: i64) -> Self {
+        use std::io::Write;
+        let mut text = [0; 36];
+        let mut rest = &mut text[..];
+        // An i64 has at most 20 characters.
+        let written = write!(rest, "{value}").map_or(0, |()| 36 - rest.len());
+        Self::Inline(text, u8::try_from(written).unwrap_or(0))
+    }
+
+    fn into_cow(self) -> Cow<'a, [u8]> {
+        match self {
+            Self::Borrowed(bytes) => Cow::Borrowed(bytes),
+            other => Cow::Owned(other.to_vec()),
+        }
+    }
+
+    fn into_str(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+            other => String::from_utf8(other.to_vec()).ok().map(Cow::Owned),
+        }
+    }
+}
+
+/// Reads a row by its table's layout.
+pub fn from_row<'a>(row: &Tuple<'a>, layout: &'a Layout) -> (Event<'a>, Option<Refusal>) {
+    const INLINE_COLUMNS: usize = 16;
+    let mut inline = [Value::Null; INLINE_COLUMNS];
+    let collected: Vec<Value<'_>>;
+    let values: &[Value<'_>] = if row.len() <= INLINE_COLUMNS {
+        for (place, value) in inline.iter_mut().zip(row.values()) {
+            *place = value;
+        }
+        &inline[..row.len()]
+    } else {
+        collected = row.values().collect();
+        &collected
+    };
+    let mut reader = RowReader { values, encoding: layout.encoding, refusal: None, withheld: None };
+    let event = reader.event(layout);
+    (Event { withheld: reader.withheld, ..event }, reader.refusal)
+}
+
+struct RowReader<'v, 'a> {
+    values: &'v [Value<'a>],
+    encoding: Encoding,
+    refusal: Option<Refusal>,
+    withheld: Option<Withheld>,
+}
+
+impl<'a> RowReader<'_, 'a> {
+    fn event(&mut self, layout: &'a Layout) -> Event<'a> {
+        if let Some(misfit) = &layout.misfit {
+            let refusal = Refusal { code: RefusalCode::Undecodable, detail: misfit.clone() };
+            self.refusal = Some(refusal);
+        }
+        if self.values.len() != layout.width {
+            self.refuse::<()>(
+                "row",
+                &format!("has {} columns where the table has {}", self.values.len(), layout.width),
+            );
+            return Event::default();
+        }
+        let has_contract = layout.route == Route::Contract;
+        let schema = match (self.string(layout, Role::SchemaName), self.string(layout, Role::SchemaVersion)) {
+            (Some(name), Some(version)) => Some((name, version)),
+            _ => None,
+        };
+        Event {
+            id: self.text(layout, Role::Id).unwrap_or_default(),
+            schema,
+            topic: match &layout.route {
+                Route::Contract => self.string(layout, Role::Topic),
+                Route::Template(parts) => self.template(parts),
+            },
+            key: self.text(layout, Role::Key),
+            payload: self.text(layout, Role::Payload).map(Text::into_cow),
+            headers: self.text(layout, Role::Headers).map(Text::into_cow),
+            placed: layout.headers.iter().map(|(slot, name)| (name.as_str(), self.read(*slot, name))).collect(),
+            created_at: self.timestamp(layout),
+            has_contract,
+            withheld: None,
+        }
+    }
+
+    fn text(&mut self, layout: &Layout, role: Role) -> Option<Text<'a>> {
+        let slot = layout.roles[role as usize]?;
+        self.read(slot, role.as_str())
+    }
+
+    fn string(&mut self, layout: &Layout, role: Role) -> Option<Cow<'a, str>> {
+        let text = self.text(layout, role)?.into_str();
+        if text.is_none() {
+            self.refuse::<()>(role.as_str(), "is not UTF-8");
+        }
+        text
+    }
+
+    fn timestamp(&mut self, layout: &Layout) -> Option<Timestamp> {
+        let slot = layout.roles[Role::CreatedAt as usize]?;
+        match self.values[slot.index] {
+            Value::Binary(bytes) => match bytes.try_into() {
+                Ok(micros) => Some(Timestamp::from_postgres(i64::from_be_bytes(micros))),
+                Err(_) => self.refuse("created_at", "is not eight bytes long"),
+            },
+            // The text format depends on the session's DateStyle; the commit time stands in.
+            _ => None,
+        }
+    }
+
+    fn template(&mut self, parts: &[RoutePart]) -> Option<Cow<'a, str>> {
+        let mut topic = String::new();
+        for part in parts {
+            match part {
+                RoutePart::Literal(text) => topic.push_str(text),
+                RoutePart::Column(slot, name) => match self.read(*slot, name)?.into_str() {
+                    Some(text) => topic.push_str(&text),
+                    None => return self.refuse(name, "is not UTF-8"),
+                },
+            }
+        }
+        Some(Cow::Owned(topic))
+    }
+
+    /// Notes the first thing that is wrong with the row.
+    fn refuse<T>(&mut self, column: &str, what: &str) -> Option<T> {
+        self.refusal.get_or_insert_with(|| undecodable(column, what));
+        None
+    }
+
+    /// Notes that a value was too large; of several the payload, else the first.
+    fn withhold<T>(&mut self, column: &str, bytes: usize) -> Option<T> {
+        if column == Role::Payload.as_str() {
+            self.withheld = Some(Withheld { part: Part::Payload, bytes });
+        }
+        self.withheld.get_or_insert_with(|| Withheld { part: Part::Column(column.to_owned()), bytes });
+        None
+    }
+
+    /// As [`Self::refuse`], and the bytes as they came, for the dead letter.
+    fn keep(&mut self, bytes: &'a [u8], column: &str, what: &str) -> Option<Text<'a>> {
+        self.refuse::<()>(column, what);
+        Some(Text::Borrowed(bytes))
+    }
+
+    fn read(&mut self, slot: Slot, column: &str) -> Option<Text<'a>> {
+        let text = self.read_stored(slot, column)?;
+        match (self.encoding, slot.codec) {
+            (Encoding::Utf8, _) | (_, Codec::Bytea | Codec::Uuid | Codec::Integer) => Some(text),
+            _ => Some(self.convert(text, column)),
+        }
+    }
+
+    /// Text in UTF-8, or as it is stored where it can't be converted.
+    fn convert(&mut self, text: Text<'a>, column: &str) -> Text<'a> {
+        match self.encoding.decode(&text) {
+            Some(Cow::Borrowed(_)) => text,
+            Some(Cow::Owned(converted)) => Text::Owned(converted.into_bytes()),
+            None => {
+                let what = format!("can't be converted from the database's encoding {} to UTF-8", self.encoding.name());
+                self.refuse::<()>(column, &what);
+                text
+            }
+        }
+    }
+
+    /// A value as the database stores it.
+    fn read_stored(&mut self, slot: Slot, column: &str) -> Option<Text<'a>> {
+        match (slot.codec, self.values[slot.index]) {
+            (_, Value::Null) => None,
+            (_, Value::Withheld(bytes)) => self.withhold(column, bytes as usize),
+            (_, Value::Unreadable(reason)) => {
+                self.withhold::<()>(column, 0);
+                self.refuse(column, &String::from_utf8_lossy(reason))
+            }
+            (_, Value::Unchanged) => self.refuse(column, "was not sent by the server"),
+            (Codec::Utf8, Value::Text(bytes) | Value::Binary(bytes)) => Some(Text::Borrowed(bytes)),
+            (Codec::Jsonb, Value::Binary(bytes)) => match bytes.split_first() {
+                Some((1, json)) => Some(Text::Borrowed(json)),
+                _ => self.keep(bytes, column, "is jsonb of an unknown binary version"),
+            },
+            (Codec::Bytea, Value::Text(digits)) => match unhex(digits) {
+                Some(bytes) => Some(Text::Owned(bytes)),
+                None => self.keep(digits, column, "is bytea in a text form other than \\x and hexadecimal digits"),
+            },
+            (Codec::Uuid, Value::Binary(bytes)) => match bytes.try_into() {
+                Ok(bytes) => Some(Text::uuid(bytes)),
+                Err(_) => self.keep(bytes, column, "is a uuid of another length than 16 bytes"),
+            },
+            (Codec::Integer, Value::Binary(bytes)) => match integer(bytes) {
+                Some(value) => Some(Text::integer(value)),
+                None => self.keep(bytes, column, "is an integer of another length than 2, 4 or 8 bytes"),
+            },
+            (Codec::Scalar(scalar), Value::Binary(bytes)) => match scalar.text(bytes) {
+                Some(text) => Some(Text::Owned(text.into_bytes())),
+                None => self.keep(bytes, column, "is not in the binary form of its type"),
+            },
+            (Codec::Foreign, Value::Binary(bytes)) => {
+                self.keep(bytes, column, "has a type that is sent in a binary form the relay can't read")
+            }
+            (_, Value::Binary(bytes) | Value::Text(bytes)) => Some(Text::Borrowed(bytes)),
+        }
+    }
+}
+
+fn undecodable(column: &str, what: &str) -> Refusal {
+    Refusal { code: RefusalCode::Undecodable, detail: format!("{column} {what}") }
+}
+
+fn integer(bytes: &[u8]) -> Option<i64> {
+    match *bytes {
+        [a, b] => Some(i16::from_be_bytes([a, b]).into()),
+        [a, b, c, d] => Some(i32::from_be_bytes([a, b, c, d]).into()),
+        _ => bytes.try_into().ok().map(i64::from_be_bytes),
+    }
+}
+
+fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
+    let digits = digits.strip_prefix(b"\\x").filter(|digits| digits.len() % 2 == 0)?;
+    let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    digits.chunks_exact(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
+}
+
+/// The content of a logical message that `outbox.emit_message` writes.
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    schema_name: Cow<'a, str>,
+    #[serde(borrow)]
+    schema_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    topic: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    key: Option<Cow<'a, str>>,
+    /// Absent is a tombstone; the JSON value null is a payload of four bytes.
+    #[serde(borrow, default, deserialize_with = "present")]
+    payload: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    headers: Option<&'a RawValue>,
+}
+
+/// Keeps `null` apart from an absent key.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Reads the content of a logical message with the prefix `outbox`.
+pub fn from_message(content: &[u8]) -> (Event<'_>, Option<Refusal>) {
+    match serde_json::from_slice::<Message<'_>>(content) {
+        Ok(message) => (
+            Event {
+                id: into_text(message.id),
+                schema: Some((message.schema_name, message.schema_version)),
+                topic: message.topic,
+                key: message.key.map(into_text),
+                payload: message.payload.map(|raw| Cow::Borrowed(with_white_space(raw.get().as_bytes(), content))),
+                headers: message.headers.map(|raw| Cow::Borrowed(raw.get().as_bytes())),
+                has_contract: true,
+                ..Event::default()
+            },
+            None,
+        ),
+        Err(error) => {
+            let what =
+                format!("is not what outbox.emit_message writes (line {}, column {})", error.line(), error.column());
+            let event = Event { payload: Some(Cow::Borrowed(content)), ..Event::default() };
+            (event, Some(undecodable("the logical message", &what)))
+        }
+    }
+}
+
+/// A logical message with the prefix `outbox` that was too large to be read, so that nobody knows whether it is an event.
+#[must_use]
+pub fn of_long_message<'a>(bytes: usize) -> (Event<'a>, Option<Refusal>) {
+    (Event { withheld: Some(Withheld { part: Part::Message, bytes }), ..Event::default() }, None)
+}
+
+/// A JSON value with the white space around it, which a parser passes over and its writer has written.
+fn with_white_space<'a>(value: &'a [u8], content: &'a [u8]) -> &'a [u8] {
+    let start = value.as_ptr().addr().checked_sub(content.as_ptr().addr());
+    let Some((before, rest)) = start.and_then(|start| content.split_at_checked(start)) else { return value };
+    let Some((_, after)) = rest.split_at_checked(value.len()) else { return value };
+    let white = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let (left, right) = (before.iter().rev().take_while(white).count(), after.iter().take_while(white).count());
+    &content[before.len() - left..before.len() + value.len() + right]
+}
+
+fn into_text(text: Cow<'_, str>) -> Text<'_> {
+    match text {
+        Cow::Borrowed(text) => Text::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Text::Owned(text.into_bytes()),
+    }
+}
+
+#[cfg(test)]
+#[path = "event_tests.rs"]
+mod tests;

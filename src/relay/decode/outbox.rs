@@ -1,0 +1,371 @@
+//! What an outbox table looks like: which column plays which role, and how its events find their topic.
+//!
+//! The configuration builds an [`Outbox`]; the core resolves it against the table's layout as the stream tells it, and
+//! again whenever the layout changes.
+
+use super::codec::{Codec, PLAIN_TYPES, Unreadable, fitting_types, type_name};
+use super::pgoutput::Relation;
+use super::role::Role;
+use super::text_encoding::Encoding;
+use crate::relay::boundary::ColumnType;
+use crate::relay::route::catalogue::Wait;
+
+/// A column that an outbox reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// The role it plays.
+    pub role: Role,
+    /// Its name in the table.
+    pub name: String,
+    /// Whether the relay can't work without it. A column that need not be there is read when it is.
+    pub needed: bool,
+}
+
+/// How an event of a table finds its topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// By the row's topic if it names one, else by its schema version.
+    Contract,
+    /// By a template that is filled from columns; no schema version is looked up.
+    Template(Vec<TemplatePart>),
+}
+
+/// A piece of a topic template such as `outbox.event.{aggregatetype}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemplatePart {
+    /// Text as it stands.
+    Literal(String),
+    /// The value of a column.
+    Column(String),
+}
+
+/// One outbox table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outbox {
+    /// The schema that the table is in.
+    pub namespace: String,
+    /// The table's name. For a partitioned table, the root's.
+    pub table: String,
+    /// The columns it reads.
+    pub columns: Vec<Column>,
+    /// How its events find their topic.
+    pub routing: Routing,
+    /// Columns placed in headers as they are: (column, header).
+    pub header_columns: Vec<(String, String)>,
+}
+
+impl Outbox {
+    /// The table `outbox.event` as the migrations make it.
+    #[must_use]
+    pub fn walpost(namespace: &str, table: &str) -> Self {
+        let column = |role: Role| {
+            let needed = !matches!(role, Role::Topic | Role::Headers | Role::CreatedAt);
+            Column { role, name: role.as_str().to_owned(), needed }
+        };
+        Self {
+            namespace: namespace.to_owned(),
+            table: table.to_owned(),
+            columns: Role::ALL.map(column).to_vec(),
+            routing: Routing::Contract,
+            header_columns: Vec::new(),
+        }
+    }
+
+    /// A table as the Debezium outbox event router reads it, by its defaults: `id`, `aggregatetype` for the topic,
+    /// `aggregateid` for the key, `payload`. A column `created_at`, which the router does not know, tells the age of rows.
+    ///
+    /// Source: the router's documented options `table.field.event.*` and `route.topic.replacement`.
+    #[must_use]
+    pub fn debezium(namespace: &str, table: &str) -> Self {
+        let column = |role, name: &str| Column { role, name: name.to_owned(), needed: role != Role::CreatedAt };
+        Self {
+            namespace: namespace.to_owned(),
+            table: table.to_owned(),
+            columns: vec![
+                column(Role::Id, "id"),
+                column(Role::Key, "aggregateid"),
+                column(Role::Payload, "payload"),
+                column(Role::CreatedAt, Role::CreatedAt.as_str()),
+            ],
+            routing: Routing::Template(vec![
+                TemplatePart::Literal("outbox.event.".to_owned()),
+                TemplatePart::Column("aggregatetype".to_owned()),
+            ]),
+            header_columns: Vec::new(),
+        }
+    }
+
+    /// Every column that is read, once for each thing it is read as.
+    pub fn reads(&self) -> impl Iterator<Item = Read<'_>> {
+        let roles = self.columns.iter().map(|column| Read {
+            column: &column.name,
+            role: column.role.as_str(),
+            needed: column.needed,
+        });
+        let parts = match &self.routing {
+            Routing::Contract => &[][..],
+            Routing::Template(parts) => parts,
+        };
+        let parts = parts.iter().filter_map(|part| match part {
+            TemplatePart::Literal(_) => None,
+            TemplatePart::Column(column) => Some(Read { column, role: TOPIC_PART, needed: true }),
+        });
+        let headers = self.header_columns.iter();
+        let headers = headers.map(|(column, _)| Read { column, role: HEADER, needed: true });
+        roles.chain(parts).chain(headers)
+    }
+}
+
+/// A column that an outbox reads, and as what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read<'a> {
+    /// The column.
+    pub column: &'a str,
+    /// What it is read as.
+    pub role: &'static str,
+    /// Whether the relay can't work without it.
+    pub needed: bool,
+}
+
+const TOPIC_PART: &str = "a part of the topic";
+const HEADER: &str = "a header";
+
+/// The table in the stream is not as the configuration says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// A column that the relay needs is not there (any more).
+    #[error(
+        "table {table} has no column \"{column}\", which the relay reads as {role}; \
+         add the column, or name another one in [[outbox]]"
+    )]
+    MissingColumn {
+        /// The table, as schema.table.
+        table: String,
+        /// The column.
+        column: String,
+        /// What it is read as.
+        role: String,
+    },
+    /// An outbox table has another name now.
+    #[error(
+        "table {table} is {now} now, which is no outbox: rename it back, or name it in [[outbox]] table and in the publication"
+    )]
+    Renamed {
+        /// The table that was read, as schema.table.
+        table: String,
+        /// What its OID names now.
+        now: String,
+    },
+    /// A column has a type from which its part of the record can't be made.
+    #[error("column \"{column}\" of table {table} has type {type_name}, which can't be read as {role}; use {allowed}")]
+    UnsupportedType {
+        /// The table, as schema.table.
+        table: String,
+        /// The column.
+        column: String,
+        /// What it is read as.
+        role: String,
+        /// Its type, as SQL writes it.
+        type_name: String,
+        /// Types that would do.
+        allowed: &'static str,
+    },
+}
+
+/// A column that was found: where its value stands in a row, and how to read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Its index in a row.
+    pub index: usize,
+    /// How its bytes are read.
+    pub codec: Codec,
+}
+
+/// An [`Outbox`] resolved against the layout of its table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The table, as schema.table.
+    pub table: String,
+    /// By role, the column.
+    pub roles: [Option<Slot>; Role::ALL.len()],
+    /// How the topic is found.
+    pub route: Route,
+    /// Columns placed in headers: the column, the header's name.
+    pub headers: Vec<(Slot, String)>,
+    /// How many columns a row has.
+    pub width: usize,
+    /// Why none of the rows can be published: what is not as the configuration says.
+    pub misfit: Option<String>,
+    /// How its text is encoded.
+    pub encoding: Encoding,
+}
+
+/// [`Routing`] with columns found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// By the row's topic, else by its schema version.
+    Contract,
+    /// Literals and columns with their names.
+    Template(Vec<RoutePart>),
+}
+
+/// A piece of a resolved template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoutePart {
+    /// Text as it stands.
+    Literal(String),
+    /// The value of a column.
+    Column(Slot, String),
+}
+
+/// Why a table has no layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unresolved {
+    /// The type of a column has to be asked for first.
+    Wait,
+    /// The table is not as the configuration says.
+    Misfit(LayoutError),
+}
+
+impl From<Wait> for Unresolved {
+    fn from(_: Wait) -> Self {
+        Self::Wait
+    }
+}
+
+impl From<LayoutError> for Unresolved {
+    fn from(error: LayoutError) -> Self {
+        Self::Misfit(error)
+    }
+}
+
+impl Layout {
+    /// Finds the columns of `outbox` in the table's layout. `types` says what is known of a type by its OID; it is asked for those
+    /// that have no fixed one, and for the name of one that does not fit.
+    ///
+    /// # Errors
+    /// If a needed column is missing or has a type that does not fit its role, and as long as `types` has no answer.
+    pub fn resolve(
+        outbox: &Outbox,
+        relation: &Relation<'_>,
+        types: impl FnMut(u32) -> Result<Option<ColumnType>, Wait>,
+    ) -> Result<Self, Unresolved> {
+        match Self::resolve_in_part(outbox, relation, types)? {
+            (layout, None) => Ok(layout),
+            (_, Some(misfit)) => Err(misfit.into()),
+        }
+    }
+
+    /// The same as far as it goes, and the first thing that does not fit: the layout's rows can all be read, for dead letters.
+    ///
+    /// # Errors
+    /// As long as `types` has no answer.
+    pub fn resolve_in_part(
+        outbox: &Outbox,
+        relation: &Relation<'_>,
+        types: impl FnMut(u32) -> Result<Option<ColumnType>, Wait>,
+    ) -> Result<(Self, Option<LayoutError>), Wait> {
+        let table = format!("{}.{}", relation.namespace, relation.name);
+        let mut resolver = Resolver { table, relation, types, misfit: None };
+        let mut roles = [None; Role::ALL.len()];
+        for column in &outbox.columns {
+            roles[column.role as usize] = match resolver.find(&column.name) {
+                None if !column.needed => None,
+                None => resolver.missing(&column.name, column.role.as_str()),
+                Some(found) => resolver.slot(found, column)?,
+            };
+        }
+        let route = match &outbox.routing {
+            Routing::Contract => Route::Contract,
+            Routing::Template(parts) => {
+                let mut found = Vec::with_capacity(parts.len());
+                for part in parts {
+                    found.push(match part {
+                        TemplatePart::Literal(text) => RoutePart::Literal(text.clone()),
+                        TemplatePart::Column(name) => match resolver.plain(name, TOPIC_PART)? {
+                            Some(slot) => RoutePart::Column(slot, name.clone()),
+                            None => RoutePart::Literal(format!("{{{name}}}")),
+                        },
+                    });
+                }
+                Route::Template(found)
+            }
+        };
+        let mut headers = Vec::with_capacity(outbox.header_columns.len());
+        for (column, header) in &outbox.header_columns {
+            headers.extend(resolver.plain(column, HEADER)?.map(|slot| (slot, header.clone())));
+        }
+        let misfit = resolver.misfit.as_ref().map(LayoutError::to_string);
+        let (width, encoding) = (relation.columns().count(), Encoding::default());
+        let layout = Self { roles, route, headers, width, encoding, table: resolver.table, misfit };
+        Ok((layout, resolver.misfit))
+    }
+
+    /// The places of the columns whose values can be read only if the server sends them as text.
+    pub fn foreign(&self) -> impl Iterator<Item = usize> {
+        let parts = match &self.route {
+            Route::Contract => &[][..],
+            Route::Template(parts) => parts,
+        };
+        let parts = parts.iter().filter_map(|part| match part {
+            RoutePart::Literal(_) => None,
+            RoutePart::Column(slot, _) => Some(slot),
+        });
+        let slots = self.roles.iter().flatten().chain(parts).chain(self.headers.iter().map(|(slot, _)| slot));
+        slots.filter(|slot| slot.codec == Codec::Foreign).map(|slot| slot.index)
+    }
+}
+
+struct Resolver<'a, T> {
+    table: String,
+    relation: &'a Relation<'a>,
+    types: T,
+    /// The first thing that does not fit.
+    misfit: Option<LayoutError>,
+}
+
+impl<T: FnMut(u32) -> Result<Option<ColumnType>, Wait>> Resolver<'_, T> {
+    /// A column's index and the OID of its type.
+    fn find(&self, name: &str) -> Option<(usize, u32)> {
+        let found = self.relation.columns().enumerate().find(|(_, column)| column.name == name);
+        found.map(|(index, column)| (index, column.type_oid))
+    }
+
+    fn missing(&mut self, column: &str, role: &str) -> Option<Slot> {
+        let (table, column, role) = (self.table.clone(), column.to_owned(), role.to_owned());
+        self.misfit.get_or_insert(LayoutError::MissingColumn { table, column, role });
+        None
+    }
+
+    fn slot(&mut self, (index, type_oid): (usize, u32), column: &Column) -> Result<Option<Slot>, Wait> {
+        let role = column.role;
+        let (type_name, codec) = match Codec::find(type_oid, &mut self.types) {
+            Ok(codec) if codec.fits(role) => return Ok(Some(Slot { index, codec })),
+            // Nobody has said that a column of this name tells the age of rows.
+            Ok(_) | Err(Unreadable::Type(_)) if role == Role::CreatedAt && !column.needed => return Ok(None),
+            Ok(codec) => (type_name(type_oid, &mut self.types)?, codec),
+            Err(Unreadable::Type(name)) => (name, Codec::Foreign),
+            Err(Unreadable::Wait) => return Err(Wait),
+        };
+        self.unsupported(&column.name, role.as_str(), type_name, fitting_types(role));
+        Ok(Some(Slot { index, codec }))
+    }
+
+    /// A column that is read as text.
+    fn plain(&mut self, name: &str, role: &str) -> Result<Option<Slot>, Wait> {
+        let Some((index, type_oid)) = self.find(name) else { return Ok(self.missing(name, role)) };
+        match Codec::find(type_oid, &mut self.types) {
+            Ok(codec) => Ok(Some(Slot { index, codec })),
+            Err(Unreadable::Type(type_name)) => {
+                self.unsupported(name, role, type_name, PLAIN_TYPES);
+                Ok(Some(Slot { index, codec: Codec::Foreign }))
+            }
+            Err(Unreadable::Wait) => Err(Wait),
+        }
+    }
+
+    fn unsupported(&mut self, column: &str, role: &str, type_name: String, allowed: &'static str) {
+        let (table, column, role) = (self.table.clone(), column.to_owned(), role.to_owned());
+        self.misfit.get_or_insert(LayoutError::UnsupportedType { table, column, role, type_name, allowed });
+    }
+}

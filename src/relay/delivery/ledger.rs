@@ -1,0 +1,394 @@
+//! What each commit is still owed.
+//!
+//! Every record gets a ticket when Kafka takes it into its queue, and the ticket is settled when Kafka has acknowledged
+//! the record (or its dead letter). Settling may come in any order; the flush LSN moves only over the settled front, one
+//! commit at a time. So `confirmed_flush_lsn` can never pass a commit that is still owed a row.
+
+use std::collections::VecDeque;
+
+use crate::relay::boundary::{Checkpoint, ContractNumber, Lsn, Position, Ticket, Timestamp};
+
+/// The account of one slot: records out at Kafka, and the commits they belong to, both in stream order.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Records from the oldest that is not settled; the front is never settled.
+    entries: VecDeque<Entry>,
+    /// The ticket of the front entry, or of the next record when there is none.
+    first: u64,
+    /// Commits that are not wholly settled: all tickets below `below` must be.
+    commits: VecDeque<Commit>,
+    owed: Owed,
+    flush: Lsn,
+    last_commit_end: Lsn,
+}
+
+#[derive(Debug)]
+struct Entry {
+    bytes: usize,
+    committed_at: Timestamp,
+    position: Position,
+    contract: ContractNumber,
+    kind: Kind,
+    settled: bool,
+}
+
+/// What a record is to its contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An event as its contract promises it.
+    Record,
+    /// An event that breaks its contract and is published all the same.
+    Violating,
+    /// An event that is not published.
+    DeadLetter,
+}
+
+#[derive(Debug)]
+struct Commit {
+    below: u64,
+    end: Lsn,
+}
+
+/// A ticket that was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// When the record's transaction committed.
+    pub committed_at: Timestamp,
+    /// The bytes of its key, value and headers.
+    pub bytes: usize,
+    /// Its contract.
+    pub contract: ContractNumber,
+    /// What it is to its contract.
+    pub kind: Kind,
+}
+
+/// How much is in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// Records that are not settled.
+    pub records: usize,
+    /// Their bytes: keys, values and headers.
+    pub bytes: usize,
+}
+
+impl Ledger {
+    /// Opens the next ticket, for the record of `bytes` of the event at `position`, whose transaction committed at
+    /// `committed_at`; with its contract, and what it is to it.
+    pub fn issue(
+        &mut self,
+        bytes: usize,
+        committed_at: Timestamp,
+        position: Position,
+        (contract, kind): (ContractNumber, Kind),
+    ) -> Ticket {
+        let ticket = self.next_ticket();
+        self.entries.push_back(Entry { bytes, committed_at, position, contract, kind, settled: false });
+        self.owed.records += 1;
+        self.owed.bytes += bytes;
+        ticket
+    }
+
+    /// The ticket that [`Self::issue`] will open next.
+    #[must_use]
+    pub fn next_ticket(&self) -> Ticket {
+        Ticket(self.first + self.entries.len() as u64)
+    }
+
+    /// The record of an open ticket is something else now.
+    ///
+    /// # Panics
+    /// If the ticket is not open.
+    pub fn reclassify(&mut self, ticket: Ticket, kind: Kind) {
+        self.open_entry(ticket).expect("a record that came back has an open ticket").kind = kind;
+    }
+
+    /// Closes a ticket: Kafka has the record.
+    ///
+    /// # Panics
+    /// If the ticket was never issued or is settled already: the sink has answered for a record twice, and going on could
+    /// confirm a row that Kafka does not have.
+    pub fn settle(&mut self, ticket: Ticket) -> Settled {
+        let entry = self.open_entry(ticket).expect("a ticket is settled once, after it was issued");
+        entry.settled = true;
+        let Entry { committed_at, bytes, contract, kind, .. } = *entry;
+        let settled = Settled { committed_at, bytes, contract, kind };
+        self.owed.records -= 1;
+        self.owed.bytes -= bytes;
+        self.advance();
+        settled
+    }
+
+    /// How far everything would be in Kafka if this ticket and all before it were settled.
+    ///
+    /// # Panics
+    /// If the ticket is not open: only of what Kafka is yet to have can a transaction be made.
+    #[must_use]
+    pub fn checkpoint(&self, up_to: Ticket) -> Checkpoint {
+        let index = up_to.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        let entry = index.and_then(|index| self.entries.get(index)).expect("a checkpoint is made of an open ticket");
+        let whole = self.commits.partition_point(|commit| commit.below <= up_to.0 + 1);
+        let end = whole.checked_sub(1).map_or(self.flush, |last| self.commits[last].end);
+        Checkpoint { position: entry.position, committed_at: Some(entry.committed_at), flush: self.flush.max(end) }
+    }
+
+    /// The transaction that all tickets since the last commit belong to has ended at `end`.
+    ///
+    /// A commit that was counted before a reconnection comes again and is passed over.
+    pub fn commit(&mut self, end: Lsn) {
+        if end <= self.last_commit_end {
+            return;
+        }
+        self.last_commit_end = end;
+        let below = self.next_ticket().0;
+        // A transaction without a record of its own is done with the one before it.
+        match self.commits.back_mut().filter(|commit| commit.below == below) {
+            Some(commit) => commit.end = end,
+            None => self.commits.push_back(Commit { below, end }),
+        }
+        self.advance();
+    }
+
+    /// The server has sent everything before `end`, outside any transaction. Counts only when nothing is owed.
+    pub fn idle(&mut self, end: Lsn) {
+        if self.owed.records == 0 && self.commits.is_empty() {
+            self.raise(end);
+        }
+    }
+
+    /// The slot stands at `confirmed` already.
+    pub fn start_at(&mut self, confirmed: Lsn) {
+        self.raise(confirmed);
+    }
+
+    /// Everything before this LSN is in Kafka. Never moves backwards.
+    #[must_use]
+    pub const fn flush(&self) -> Lsn {
+        self.flush
+    }
+
+    /// What is in flight.
+    #[must_use]
+    pub const fn owed(&self) -> Owed {
+        self.owed
+    }
+
+    /// How many records are kept account of: those in flight, and those behind the oldest of them.
+    #[must_use]
+    pub fn span(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// When the transaction of the oldest record in flight committed.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.entries.front().map(|entry| entry.committed_at)
+    }
+
+    /// The records in flight from the oldest: their contracts, and when their transactions committed. Dead letters are left out.
+    pub fn in_flight(&self) -> impl Iterator<Item = (ContractNumber, Timestamp)> + '_ {
+        let is_record = |entry: &&Entry| !entry.settled && entry.kind != Kind::DeadLetter;
+        self.entries.iter().filter(is_record).map(|entry| (entry.contract, entry.committed_at))
+    }
+
+    fn open_entry(&mut self, ticket: Ticket) -> Option<&mut Entry> {
+        let index = ticket.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        index.and_then(|index| self.entries.get_mut(index)).filter(|entry| !entry.settled)
+    }
+
+    fn advance(&mut self) {
+        while self.entries.front().is_some_and(|entry| entry.settled) {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+        while let Some(commit) = self.commits.front().filter(|commit| commit.below <= self.first) {
+            let end = commit.end;
+            self.commits.pop_front();
+            self.raise(end);
+        }
+    }
+
+    fn raise(&mut self, to: Lsn) {
+        self.flush = self.flush.max(to);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn issue(ledger: &mut Ledger) -> Ticket {
+        let ordinal = ledger.next_ticket().0 + 1;
+        ledger.issue(10, Timestamp(0), Position { commit: Lsn(1), ordinal }, (ContractNumber::NONE, Kind::Record))
+    }
+
+    #[test]
+    fn case_10_the_flush_lsn_waits_for_the_oldest_record() {
+        let mut ledger = Ledger::default();
+        let first = issue(&mut ledger);
+        ledger.commit(Lsn(100));
+        let second = issue(&mut ledger);
+        ledger.commit(Lsn(200));
+        ledger.settle(second);
+        assert_eq!(ledger.flush(), Lsn(0));
+        ledger.settle(first);
+        assert_eq!(ledger.flush(), Lsn(200));
+        assert_eq!(ledger.owed(), Owed::default());
+    }
+
+    #[test]
+    fn what_a_record_is_to_its_contract_is_told_when_it_is_settled() {
+        let mut ledger = Ledger::default();
+        let contract = ContractNumber::nth(3).expect("within the limit");
+        let at = |ordinal| Position { commit: Lsn(1), ordinal };
+        let first = ledger.issue(10, Timestamp(5), at(1), (contract, Kind::Record));
+        ledger.issue(10, Timestamp(6), at(2), (contract, Kind::DeadLetter));
+        let third = ledger.issue(10, Timestamp(7), at(3), (ContractNumber::NONE, Kind::Violating));
+        let in_flight: Vec<_> = ledger.in_flight().collect();
+        assert_eq!(in_flight, [(contract, Timestamp(5)), (ContractNumber::NONE, Timestamp(7))], "without the letter");
+        ledger.reclassify(first, Kind::DeadLetter);
+        let settled = ledger.settle(first);
+        assert_eq!((settled.contract, settled.kind), (contract, Kind::DeadLetter));
+        assert_eq!(ledger.settle(third).kind, Kind::Violating);
+        assert_eq!(ledger.in_flight().count(), 0);
+    }
+
+    #[test]
+    fn an_open_transaction_is_not_confirmed_when_its_rows_are_acknowledged() {
+        let mut ledger = Ledger::default();
+        let ticket = issue(&mut ledger);
+        ledger.settle(ticket);
+        assert_eq!(ledger.flush(), Lsn(0));
+        ledger.commit(Lsn(100));
+        assert_eq!(ledger.flush(), Lsn(100));
+    }
+
+    #[test]
+    fn case_20_a_keepalive_counts_only_when_nothing_is_owed() {
+        let mut ledger = Ledger::default();
+        ledger.idle(Lsn(50));
+        assert_eq!(ledger.flush(), Lsn(50));
+        let ticket = issue(&mut ledger);
+        ledger.idle(Lsn(90));
+        assert_eq!(ledger.flush(), Lsn(50));
+        ledger.commit(Lsn(80));
+        ledger.settle(ticket);
+        ledger.idle(Lsn(70));
+        assert_eq!(ledger.flush(), Lsn(80), "feedback never moves backwards");
+    }
+
+    #[test]
+    fn a_commit_that_comes_again_after_a_reconnection_is_counted_once() {
+        let mut ledger = Ledger::default();
+        let ticket = issue(&mut ledger);
+        ledger.commit(Lsn(100));
+        ledger.commit(Lsn(100));
+        ledger.commit(Lsn(100));
+        let later = issue(&mut ledger);
+        ledger.commit(Lsn(200));
+        ledger.settle(ticket);
+        assert_eq!(ledger.flush(), Lsn(100));
+        ledger.settle(later);
+        assert_eq!(ledger.flush(), Lsn(200));
+    }
+
+    #[test]
+    fn transactions_without_records_take_no_memory() {
+        let mut ledger = Ledger::default();
+        let ticket = issue(&mut ledger);
+        for end in 1..1_000 {
+            ledger.commit(Lsn(end));
+        }
+        assert_eq!((ledger.commits.len(), ledger.span()), (1, 1));
+        ledger.settle(ticket);
+        assert_eq!((ledger.flush(), ledger.span()), (Lsn(999), 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "a ticket is settled once")]
+    fn settling_a_ticket_twice_is_a_bug() {
+        let mut ledger = Ledger::default();
+        let ticket = issue(&mut ledger);
+        issue(&mut ledger);
+        ledger.settle(ticket);
+        ledger.settle(ticket);
+    }
+
+    #[test]
+    fn a_checkpoint_leaves_out_the_commit_that_is_not_whole_in_it() {
+        let mut ledger = Ledger::default();
+        ledger.start_at(Lsn(50));
+        let tickets: Vec<_> = (0..2).map(|_| issue(&mut ledger)).collect();
+        let at = |ordinal, flush| {
+            let position = Position { commit: Lsn(1), ordinal };
+            Checkpoint { position, committed_at: Some(Timestamp(0)), flush: Lsn(flush) }
+        };
+        assert_eq!(ledger.checkpoint(tickets[1]), at(2, 50), "the transaction has not ended");
+        ledger.commit(Lsn(100));
+        assert_eq!(ledger.checkpoint(tickets[0]), at(1, 50));
+        assert_eq!(ledger.checkpoint(tickets[1]), at(2, 100));
+    }
+
+    proptest! {
+        /// Against the same model: a checkpoint is where the flush LSN stands once all tickets up to it are settled.
+        #[test]
+        fn a_checkpoint_foretells_the_flush_lsn(
+            transactions in prop::collection::vec(0usize..5, 1..40),
+            open_rows in 0usize..3,
+            steps in prop::collection::vec(1usize..7, 0..60),
+        ) {
+            let mut ledger = Ledger::default();
+            let mut tickets = Vec::new();
+            for (index, rows) in transactions.iter().enumerate() {
+                tickets.extend((0..*rows).map(|_| issue(&mut ledger)));
+                ledger.commit(Lsn((index as u64 + 1) * 10));
+            }
+            tickets.extend((0..open_rows).map(|_| issue(&mut ledger)));
+            let mut settled = 0;
+            for step in steps {
+                let until = (settled + step).min(tickets.len());
+                let Some(last) = tickets[settled..until].last() else { break };
+                let foretold = ledger.checkpoint(*last);
+                for ticket in &tickets[settled..until] {
+                    ledger.settle(*ticket);
+                }
+                prop_assert_eq!(foretold.flush, ledger.flush());
+                prop_assert_eq!(foretold.position.ordinal, until as u64);
+                settled = until;
+            }
+        }
+
+        /// Against the plainest model: a list of commits, each with the set of its tickets.
+        #[test]
+        fn the_flush_lsn_is_the_end_of_the_settled_prefix(
+            transactions in prop::collection::vec(0usize..5, 1..40),
+            order in prop::collection::vec(any::<prop::sample::Index>(), 0..120),
+        ) {
+            let mut ledger = Ledger::default();
+            let mut open = Vec::new();
+            let mut model = Vec::new();
+            for (index, rows) in transactions.iter().enumerate() {
+                let tickets: Vec<_> = (0..*rows).map(|_| issue(&mut ledger)).collect();
+                let end = Lsn((index as u64 + 1) * 10);
+                ledger.commit(end);
+                open.extend(tickets.iter().copied());
+                model.push((end, tickets));
+            }
+            let expected = |open: &[Ticket]| {
+                model.iter().take_while(|(_, tickets)| !tickets.iter().any(|ticket| open.contains(ticket)))
+                    .last().map_or(Lsn(0), |(end, _)| *end)
+            };
+            prop_assert_eq!(ledger.flush(), expected(&open));
+            for index in order {
+                if open.is_empty() {
+                    break;
+                }
+                let ticket = open.swap_remove(index.index(open.len()));
+                ledger.settle(ticket);
+                prop_assert_eq!(ledger.flush(), expected(&open));
+                prop_assert_eq!(ledger.owed(), Owed { records: open.len(), bytes: open.len() * 10 });
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Records that Kafka gave back, and dead letters on their way.
+//!
+//! While records are back, no new one goes out: first every record still at Kafka must be answered for, then those that
+//! are back go out again in their first order. So an outage never reorders a key. Dead letters have no order to keep and
+//! go out as soon as they can.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::back_off::BackOff;
+use crate::relay::boundary::{OwnedRecord, Ticket};
+
+/// How long records that came back wait before they are sent again.
+const BACK_OFF: BackOff = BackOff::new(FIRST_WAIT, LONGEST_WAIT);
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// Records that are owed to Kafka and not at Kafka.
+#[derive(Debug)]
+pub struct Returns {
+    returned: BTreeMap<Ticket, OwnedRecord>,
+    letters: VecDeque<(Ticket, OwnedRecord)>,
+    /// Letters that went out from here and are not answered for. They keep no order, so nothing waits for them: a sink that
+    /// writes transactions answers for them only when what came back with them has gone out too.
+    letters_out: BTreeSet<Ticket>,
+    /// Nothing goes out before.
+    not_before: Option<Instant>,
+    back_off: BackOff,
+    /// Records are going out again, and none has come back since.
+    resending: bool,
+}
+
+impl Default for Returns {
+    fn default() -> Self {
+        Self {
+            returned: BTreeMap::new(),
+            letters: VecDeque::new(),
+            letters_out: BTreeSet::new(),
+            not_before: None,
+            back_off: BACK_OFF,
+            resending: false,
+        }
+    }
+}
+
+impl Returns {
+    /// Whether there is nothing here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.returned.is_empty() && self.letters.is_empty()
+    }
+
+    /// How many records are here.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.returned.len() + self.letters.len()
+    }
+
+    /// A record came back that is to be sent again.
+    pub fn give_back(&mut self, ticket: Ticket, record: OwnedRecord, now: Instant) {
+        self.letters_out.remove(&ticket);
+        self.returned.insert(ticket, record);
+        self.resending = false;
+        if self.not_before.is_none_or(|at| at <= now) {
+            self.not_before = Some(now + self.back_off.wait());
+        }
+    }
+
+    /// A record was refused and is a dead letter now.
+    pub fn push_letter(&mut self, ticket: Ticket, letter: OwnedRecord) {
+        self.letters_out.remove(&ticket);
+        self.letters.push_back((ticket, letter));
+    }
+
+    /// Kafka acknowledged something: the outage is over.
+    pub fn calm(&mut self, acknowledged: Ticket) {
+        self.letters_out.remove(&acknowledged);
+        self.back_off.reset();
+    }
+
+    /// When records may go out, if that is still to come.
+    #[must_use]
+    pub fn wake_at(&self, now: Instant) -> Option<Instant> {
+        self.not_before.filter(|at| *at > now && !self.returned.is_empty())
+    }
+
+    /// The next record to send, given how many records are at Kafka.
+    pub fn next(&mut self, at_kafka: usize, now: Instant) -> Option<(Ticket, &OwnedRecord)> {
+        if let Some((ticket, letter)) = self.letters.front() {
+            return Some((*ticket, letter));
+        }
+        if self.wake_at(now).is_some() {
+            return None;
+        }
+        // What is at Kafka while resending went out from here, in order.
+        self.resending |= at_kafka == self.letters_out.len();
+        let (ticket, record) = self.returned.first_key_value()?;
+        self.resending.then_some((*ticket, record))
+    }
+
+    /// The record that [`Self::next`] gave has gone out, or has become something else.
+    pub fn take(&mut self, ticket: Ticket) -> Option<OwnedRecord> {
+        if self.letters.front().is_some_and(|(front, _)| *front == ticket) {
+            self.letters_out.insert(ticket);
+            return self.letters.pop_front().map(|(_, letter)| letter);
+        }
+        let record = self.returned.remove(&ticket);
+        self.resending &= !self.returned.is_empty();
+        record
+    }
+
+    /// The topics of all records that are back.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.returned.values().map(|record| record.topic.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(topic: &str) -> OwnedRecord {
+        OwnedRecord { topic: topic.to_owned(), key: None, value: None, headers: Vec::new(), timestamp_millis: 0 }
+    }
+
+    #[test]
+    fn records_go_out_again_in_their_first_order_when_nothing_is_at_kafka() {
+        let start = Instant::now();
+        let mut returns = Returns::default();
+        returns.give_back(Ticket(2), record("b"), start);
+        returns.give_back(Ticket(1), record("a"), start);
+        assert!(returns.next(1, start).is_none(), "the wait is not over");
+        let later = start + FIRST_WAIT;
+        assert!(returns.next(1, later).is_none(), "a record is still at Kafka");
+        assert_eq!(returns.next(0, later).map(|(ticket, _)| ticket), Some(Ticket(1)));
+        returns.take(Ticket(1));
+        assert_eq!(returns.next(1, later).map(|(ticket, _)| ticket), Some(Ticket(2)));
+        returns.take(Ticket(2));
+        assert!(returns.is_empty());
+    }
+
+    #[test]
+    fn a_record_that_comes_back_while_resending_stops_the_resending() {
+        let start = Instant::now();
+        let mut returns = Returns::default();
+        returns.give_back(Ticket(1), record("a"), start);
+        returns.give_back(Ticket(2), record("a"), start);
+        let later = start + FIRST_WAIT;
+        assert!(returns.next(0, later).is_some());
+        returns.take(Ticket(1));
+        returns.give_back(Ticket(1), record("a"), later);
+        let wake = returns.wake_at(later).expect("it waits again");
+        assert!(wake - later > FIRST_WAIT, "the wait grows");
+        assert!(returns.next(1, wake).is_none(), "and for what is at Kafka");
+        assert_eq!(returns.next(0, wake).map(|(ticket, _)| ticket), Some(Ticket(1)));
+    }
+
+    #[test]
+    fn a_dead_letter_does_not_wait() {
+        let now = Instant::now();
+        let mut returns = Returns::default();
+        returns.give_back(Ticket(1), record("a"), now);
+        returns.push_letter(Ticket(5), record("dead"));
+        assert_eq!(returns.next(7, now).map(|(ticket, _)| ticket), Some(Ticket(5)));
+        returns.take(Ticket(5));
+        let later = now + FIRST_WAIT;
+        assert!(returns.next(2, later).is_none(), "another record is still at Kafka");
+        assert_eq!(
+            returns.next(1, later).map(|(ticket, _)| ticket),
+            Some(Ticket(1)),
+            "the letter alone is not waited for"
+        );
+    }
+
+    #[test]
+    fn the_wait_grows_to_its_limit_and_calms_down() {
+        let mut now = Instant::now();
+        let mut returns = Returns::default();
+        for ticket in 0..20 {
+            returns.give_back(Ticket(ticket), record("a"), now);
+            now = returns.wake_at(now).expect("a wait");
+        }
+        returns.give_back(Ticket(20), record("a"), now);
+        assert_eq!(returns.wake_at(now), Some(now + LONGEST_WAIT));
+        returns.calm(Ticket(20));
+        let now = now + LONGEST_WAIT;
+        returns.give_back(Ticket(21), record("a"), now);
+        assert_eq!(returns.wake_at(now), Some(now + FIRST_WAIT));
+    }
+}

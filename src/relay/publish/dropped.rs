@@ -1,0 +1,79 @@
+//! Headers of rows that are left out of records, because the relay writes headers of these names itself: told once for each schema
+//! version, as every one of its events may have them.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::relay::boundary::ContractNumber;
+
+/// Most names that are told, and the longest, in characters: a row can name anything.
+const NAMES_LIMIT: usize = 10;
+const NAME_CHARS: usize = 100;
+
+/// Headers that were left out of an event's record: something for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DroppedHeaders {
+    /// The schema version, as `<name>/<version>`; none where the event has none.
+    pub schema_version: Option<String>,
+    /// The event's table, or "logical message".
+    pub table: String,
+    /// The headers' names, with control characters escaped.
+    pub names: Vec<String>,
+}
+
+/// What was told, and what is to be.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// By table. There are as many as are configured, and [`ContractNumber::LIMIT`] contracts of each; all further ones are told of once.
+    contracts: HashMap<String, HashSet<ContractNumber>>,
+    pub(crate) notices: VecDeque<DroppedHeaders>,
+}
+
+impl Told {
+    /// Headers of these names were left out of an event; tells of it if it is the first of its contract in this table.
+    pub(crate) fn tell<'a>(
+        &mut self,
+        table: &str,
+        number: ContractNumber,
+        schema_version: impl FnOnce() -> Option<String>,
+        names: impl Iterator<Item = &'a str>,
+    ) {
+        let is_news = match self.contracts.get_mut(table) {
+            Some(told) => told.insert(number),
+            None => self.contracts.insert(table.to_owned(), [number].into()).is_none(),
+        };
+        if is_news {
+            let shown = |name: &str| name.chars().take(NAME_CHARS).flat_map(char::escape_debug).collect();
+            self.notices.push_back(DroppedHeaders {
+                schema_version: schema_version(),
+                table: table.to_owned(),
+                names: names.take(NAMES_LIMIT).map(shown).collect(),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_40_dropped_headers_are_told_once_for_each_schema_version_and_in_bounds() {
+        let mut told = Told::default();
+        let number = ContractNumber::nth;
+        let long = format!("outbox-\u{1b}{}", "x".repeat(1_000));
+        for _ in 0..2 {
+            for place in [0, 1, 1_000, 1_001] {
+                let number = number(place).unwrap_or(ContractNumber::NONE);
+                let names = std::iter::repeat_n(long.as_str(), 50);
+                told.tell("outbox.event", number, || Some("a/1".to_owned()), names);
+            }
+        }
+        assert_eq!(told.notices.len(), 3, "those beyond the limit are one");
+        let first = &told.notices[0];
+        assert_eq!((first.schema_version.as_deref(), first.table.as_str()), (Some("a/1"), "outbox.event"));
+        assert_eq!(first.names.len(), NAMES_LIMIT);
+        assert!(first.names[0].starts_with("outbox-\\u{1b}xxx") && first.names[0].len() < 120, "{first:?}");
+        told.tell("public.other", ContractNumber::NONE, || None, ["ce_id"].into_iter());
+        assert_eq!(told.notices.len(), 4, "another table is another thing");
+    }
+}

@@ -1,0 +1,389 @@
+//! An event becomes the headers of a record, and a refused one those of a dead letter.
+
+use smallvec::SmallVec;
+
+use super::attributes::is_header_of_event;
+use super::inline::Inline;
+use crate::relay::boundary::{Format, Header, OwnedRecord, Position, Record, Refusal, Timestamp};
+use crate::relay::decode::event::Event;
+
+pub use super::row_headers::RowHeaders;
+
+/// Header names that walpost gives to records. Used by whoever reads them, too.
+pub mod names {
+    /// `<commit LSN>/<ordinal>`.
+    pub const POSITION: &str = "outbox-position";
+    /// The relay instance that published the record.
+    pub const RELAY: &str = "outbox-relay";
+    /// On a record that was published again after its slot was lost: the LSN up to which everything had been published before.
+    pub const RECOVERED: &str = "outbox-recovered";
+    /// The id of the replay that published the record again.
+    pub const REPLAY: &str = "outbox-replay";
+    /// How a record breaks its contract that is published all the same.
+    pub const VIOLATION: &str = "outbox-violation";
+    /// A dead letter's code.
+    pub const ERROR: &str = "outbox-error";
+    /// A dead letter's reason in words.
+    pub const ERROR_DETAIL: &str = "outbox-error-detail";
+    /// The topic that a dead letter should have gone to.
+    pub const TOPIC: &str = "outbox-topic";
+    /// The time that a dead letter's record should have had, where its topic refused that time: RFC 3339, UTC.
+    pub const TIMESTAMP: &str = "outbox-timestamp";
+    /// An event's own headers as they came, in a dead letter, where they could not be read.
+    pub const HEADERS: &str = "outbox-headers";
+    /// The size in bytes of a value that even the dead-letter topic could not take; 0 where the value is null, and key or headers were too
+    /// large.
+    pub const VALUE_OMITTED: &str = "outbox-value-omitted";
+    /// Where a redriven record was a dead letter, and when it was redriven.
+    pub const REDRIVEN: &str = "outbox-redriven";
+
+    /// What all of these begin with. A row's own header that does is left out: consumers act on them.
+    pub const RESERVED_PREFIX: &str = "outbox-";
+}
+
+/// What a header's value is cut to, in bytes, in a dead letter that is too large without its value.
+const CUT_HEADER_BYTES: usize = 1_024;
+
+/// How an event's own fields are put into headers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeaderStyle {
+    /// The Kafka binding of CloudEvents 1.0, binary mode.
+    #[default]
+    CloudEvents,
+    /// `id`, `schema`, `schema-version`.
+    Plain,
+    /// `id` and the placed columns, as the Debezium outbox event router has them.
+    Debezium,
+}
+
+impl HeaderStyle {
+    /// The headers that the relay writes in this style besides those of [`names`]; `has_schema` says that the table's events name a
+    /// schema version. None of them can come from a row.
+    #[must_use]
+    pub const fn own(self, has_schema: bool) -> &'static [&'static str] {
+        match (self, has_schema) {
+            (Self::CloudEvents, true) => {
+                &["ce_specversion", "ce_id", "ce_source", "ce_time", "ce_type", "ce_dataschema", "content-type"]
+            }
+            (Self::CloudEvents, false) => &["ce_specversion", "ce_id", "ce_source", "ce_time"],
+            (Self::Plain, true) => &["id", "schema", "schema-version"],
+            (Self::Plain, false) | (Self::Debezium, _) => &["id"],
+        }
+    }
+}
+
+/// The headers of a record.
+#[derive(Debug)]
+pub struct Headers<'a> {
+    /// In the order in which they are to stand.
+    pub list: HeaderList<'a>,
+    /// How many of them, from the first, are the relay's own.
+    own: usize,
+    /// Whether headers of the row were left out.
+    pub has_dropped: bool,
+}
+
+impl<'a> Headers<'a> {
+    /// The names of the row's headers that were left out: reserved ones, those that the relay writes itself, repeated ones, and null attributes.
+    pub fn dropped(&self, event: &'a Event<'_>, row_headers: &'a RowHeaders<'_>) -> impl Iterator<Item = &'a str> {
+        let placed = event.placed.iter().map(|(name, _)| *name);
+        let names: Vec<&str> = placed.chain(row_headers.list.iter().map(|(name, _)| name.as_ref())).collect();
+        let own: Vec<&str> = self.list[..self.own].iter().map(|header| header.name).collect();
+        let is_dropped = move |place: usize, name: &str| {
+            let is_there = || self.list.iter().any(|header| header.name == name);
+            name.starts_with(names::RESERVED_PREFIX)
+                || own.contains(&name)
+                || names[..place].contains(&name)
+                || !is_there()
+        };
+        let placed = event.placed.iter().map(|(name, _)| *name);
+        let all = placed.chain(row_headers.list.iter().map(|(name, _)| name.as_ref())).enumerate();
+        all.filter(move |(place, name)| is_dropped(*place, name)).map(|(_, name)| name)
+    }
+}
+
+/// Headers on their way into a record; so many fit without an allocation.
+pub type HeaderList<'a> = SmallVec<[Header<'a>; 16]>;
+
+/// What all records of a relay share.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    /// The style of headers.
+    pub style: HeaderStyle,
+    /// The `ce_source` header.
+    pub source: String,
+    /// The `outbox-relay` header.
+    pub relay: String,
+    /// The `outbox-recovered` header, of records that may be in Kafka already.
+    pub recovered: Option<String>,
+    /// The `outbox-replay` header, where there is a replay.
+    pub replay: Option<String>,
+}
+
+/// Values that are formatted for one record.
+pub struct Stamps {
+    position: Inline<48>,
+    time: Inline<32>,
+}
+
+impl Stamps {
+    /// Formats the position, and the time as RFC 3339.
+    #[must_use]
+    pub fn new(position: Position, time: Timestamp) -> Self {
+        let mut stamps = Self { position: Inline::default(), time: Inline::default() };
+        stamps.position.push_position(position);
+        stamps.time.push_time(time);
+        stamps
+    }
+}
+
+impl Encoder {
+    /// The headers of an event's record. The relay's own win over headers of the same name in the row, and a row has none with the
+    /// prefix of the relay's.
+    pub fn headers<'a>(
+        &'a self,
+        event: &'a Event<'_>,
+        row_headers: &'a RowHeaders<'_>,
+        contract: ContractHeaders<'a>,
+        stamps: &'a Stamps,
+    ) -> Headers<'a> {
+        let mut list = HeaderList::new();
+        let mut push = |name, value: &'a [u8]| list.push(Header { name, value: Some(value) });
+        match self.style {
+            HeaderStyle::CloudEvents => {
+                push("ce_specversion", b"1.0");
+                // CloudEvents wants an id; the position is one.
+                push("ce_id", if event.id.is_empty() { stamps.position.as_bytes() } else { &event.id });
+                push("ce_source", self.source.as_bytes());
+                if let Some(kind) = contract.name {
+                    push("ce_type", kind.as_bytes());
+                }
+                push("ce_time", stamps.time.as_bytes());
+                if let Some(data_schema) = contract.data_schema {
+                    push("ce_dataschema", data_schema.as_bytes());
+                }
+                if let Some(format) = contract.format {
+                    push("content-type", format.content_type().as_bytes());
+                }
+            }
+            HeaderStyle::Plain => {
+                push("id", &event.id);
+                if let Some((name, version)) = &event.schema {
+                    push("schema", name.as_bytes());
+                    push("schema-version", version.as_bytes());
+                }
+            }
+            HeaderStyle::Debezium => push("id", &event.id),
+        }
+        push(names::POSITION, stamps.position.as_bytes());
+        push(names::RELAY, self.relay.as_bytes());
+        if let Some(recovered) = &self.recovered {
+            push(names::RECOVERED, recovered.as_bytes());
+        }
+        if let Some(replay) = &self.replay {
+            push(names::REPLAY, replay.as_bytes());
+        }
+        if let Some(violation) = contract.violation {
+            push(names::VIOLATION, violation.as_bytes());
+        }
+        if let Some(unparsed) = row_headers.unparsed {
+            push(names::HEADERS, unparsed);
+        }
+        let own = list.len();
+        for (name, value) in &event.placed {
+            self.push_new(&mut list, name, value.as_deref());
+        }
+        for (name, value) in &row_headers.list {
+            if !name.starts_with(names::RESERVED_PREFIX) {
+                self.push_new(&mut list, name, value.as_deref());
+            }
+        }
+        let has_dropped = list.len() < own + event.placed.len() + row_headers.list.len();
+        if self.style == HeaderStyle::CloudEvents && contract.name.is_none() {
+            set_type(&mut list, contract.topic);
+        }
+        Headers { list, own, has_dropped }
+    }
+
+    /// A header from the row never takes the place of one that stands already, nor has it a name that no CloudEvent may have. An
+    /// attribute that is null is one that is not there: SDKs fail on a null header.
+    fn push_new<'a>(&self, list: &mut HeaderList<'a>, name: &'a str, value: Option<&'a [u8]>) {
+        let is_event = self.style == HeaderStyle::CloudEvents;
+        if is_event && (!is_header_of_event(name) || value.is_none() && name.starts_with("ce_")) {
+            return;
+        }
+        // SDKs read this one in any case.
+        let is_content_type = |name: &str| is_event && name.eq_ignore_ascii_case("content-type");
+        let is_same =
+            |header: &Header<'_>| header.name == name || is_content_type(header.name) && is_content_type(name);
+        if !list.iter().any(is_same) {
+            list.push(Header { name, value });
+        }
+    }
+}
+
+/// Sees that there is a type, which CloudEvents requires, where no schema names it: the row's own, else the topic. It stands behind the
+/// row's headers, apart from the types that are names of schemas.
+fn set_type<'a>(list: &mut HeaderList<'a>, topic: Option<&'a str>) {
+    let is_type = |header: &Header<'_>| header.name == "ce_type";
+    if list.iter().any(|header| is_type(header) && header.value.is_some_and(|value| !value.is_empty())) {
+        return;
+    }
+    list.retain(|header| !is_type(header));
+    list.extend(topic.map(|topic| Header { name: "ce_type", value: Some(topic.as_bytes()) }));
+}
+
+/// What a schema version adds to the headers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ContractHeaders<'a> {
+    /// The schema's name.
+    pub name: Option<&'a str>,
+    /// Its version's URI.
+    pub data_schema: Option<&'a str>,
+    /// The payload's format.
+    pub format: Option<Format>,
+    /// How the payload breaks the contract, though the record is published.
+    pub violation: Option<&'a str>,
+    /// Where the event goes, if that is known.
+    pub topic: Option<&'a str>,
+}
+
+/// The bytes of a record that count against the window: key, value, and headers.
+#[must_use]
+pub fn size(record: &Record<'_>) -> usize {
+    let headers: usize =
+        record.headers.iter().map(|header| header.name.len() + header.value.map_or(0, <[u8]>::len)).sum();
+    record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers
+}
+
+/// The most that a record of this [`size`] can take in a batch of its own, uncompressed, which is how large a topic's limit must
+/// be.
+///
+/// A batch header is 61 bytes (record batch format v2); around the record's own bytes stand seven varints of at most five
+/// bytes (timestamp delta: ten) and an attribute byte, and two varints around each header.
+#[must_use]
+pub const fn size_in_batch(size: usize, headers: usize) -> usize {
+    const BATCH_HEADER: usize = 61;
+    const RECORD_OVERHEAD: usize = 41;
+    const HEADER_OVERHEAD: usize = 10;
+    BATCH_HEADER + RECORD_OVERHEAD + headers * HEADER_OVERHEAD + size
+}
+
+/// A moment as `ce_time` has it: RFC 3339, UTC, microseconds.
+#[must_use]
+pub fn rfc3339(time: Timestamp) -> String {
+    let mut text = Inline::<32>::default();
+    text.push_time(time);
+    String::from_utf8_lossy(text.as_bytes()).into_owned()
+}
+
+/// Makes a record that came back into a dead letter: the same key, value and headers, and why.
+#[must_use]
+pub fn dead_letter(record: OwnedRecord, dead_letter_topic: &str, refusal: &Refusal) -> OwnedRecord {
+    let mut headers = record.headers;
+    headers.push((names::ERROR.to_owned(), Some(refusal.code.as_str().into())));
+    headers.push((names::ERROR_DETAIL.to_owned(), Some(refusal.detail.clone().into_bytes())));
+    headers.push((names::TOPIC.to_owned(), Some(record.topic.into_bytes())));
+    OwnedRecord { topic: dead_letter_topic.to_owned(), headers, ..record }
+}
+
+/// Gives a dead letter another time, whose topic may refuse the one that it has: the time of sending, with its own in a header; and if it
+/// had that, none. Whether there was something to change.
+pub fn restamp(letter: &mut OwnedRecord) -> bool {
+    match letter.timestamp_millis {
+        Record::NO_TIME => return false,
+        Record::TIME_OF_SENDING => letter.timestamp_millis = Record::NO_TIME,
+        millis => {
+            let time = rfc3339(Timestamp(millis.saturating_mul(1_000)));
+            letter.headers.push((names::TIMESTAMP.to_owned(), Some(time.into_bytes())));
+            letter.timestamp_millis = Record::TIME_OF_SENDING;
+        }
+    }
+    true
+}
+
+/// Makes a dead letter smaller that its topic does not take: first the value goes, and a header says how large it was; then
+/// the key, the row's own headers, and what is long in the others. Whether there was something to take.
+pub fn shrink(letter: &mut OwnedRecord) -> bool {
+    if let Some(value) = letter.value.take() {
+        omit(letter, value.len());
+        return true;
+    }
+    let before = letter.size();
+    letter.key = letter.key.take().filter(|key| key.len() <= CUT_HEADER_BYTES);
+    letter.headers.retain(|(name, _)| KEPT_HEADERS.contains(&name.as_str()));
+    for value in letter.headers.iter_mut().filter_map(|(_, value)| value.as_mut()) {
+        value.truncate(CUT_HEADER_BYTES);
+    }
+    let is_smaller = letter.size() < before;
+    if is_smaller && letter.headers.iter().all(|(name, _)| name != names::VALUE_OMITTED) {
+        // A null value: what is left out is the rest, and whoever redrives letters must know.
+        omit(letter, 0);
+    }
+    is_smaller
+}
+
+/// Notes the size of a value that a dead letter does not have; 0 if it is another part that is missing.
+pub(crate) fn omit(letter: &mut OwnedRecord, bytes: usize) {
+    letter.headers.push((names::VALUE_OMITTED.to_owned(), Some(bytes.to_string().into_bytes())));
+}
+
+/// The headers that the smallest dead letter still has.
+const KEPT_HEADERS: [&str; 13] = [
+    "ce_specversion",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "id",
+    names::POSITION,
+    names::RELAY,
+    names::REPLAY,
+    names::ERROR,
+    names::ERROR_DETAIL,
+    names::TOPIC,
+    names::TIMESTAMP,
+    names::VALUE_OMITTED,
+];
+
+impl OwnedRecord {
+    /// A copy of `record`.
+    #[must_use]
+    pub fn copy(record: &Record<'_>) -> Self {
+        let header = |header: &Header<'_>| (header.name.to_owned(), header.value.map(<[u8]>::to_vec));
+        Self {
+            topic: record.topic.to_owned(),
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: record.headers.iter().map(header).collect(),
+            timestamp_millis: record.timestamp_millis,
+        }
+    }
+
+    /// Its [`size`].
+    #[must_use]
+    pub fn size(&self) -> usize {
+        size(&self.borrow(&self.header_list()))
+    }
+
+    /// The headers, borrowed.
+    #[must_use]
+    pub fn header_list(&self) -> HeaderList<'_> {
+        self.headers.iter().map(|(name, value)| Header { name, value: value.as_deref() }).collect()
+    }
+
+    /// The record, borrowed, with headers from [`Self::header_list`].
+    #[must_use]
+    pub fn borrow<'a>(&'a self, headers: &'a [Header<'a>]) -> Record<'a> {
+        Record {
+            topic: &self.topic,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers,
+            timestamp_millis: self.timestamp_millis,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "encode_tests.rs"]
+mod tests;

@@ -1,0 +1,399 @@
+//! From an event to a record at Kafka, or to a dead letter: the one way out of the core.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::dropped::Told;
+use super::encode::{self, Encoder, RowHeaders, Stamps};
+use crate::relay::boundary::{
+    ContractNumber, Failure, OwnedRecord, Position, Record, Refusal, RefusalCode, Ticket, Timestamp, TopicSettings,
+    Verdict,
+};
+use crate::relay::decode::event::{Event, Withheld};
+use crate::relay::delivery::ledger::{Kind, Ledger, Settled};
+use crate::relay::delivery::retry_queue::Returns;
+use crate::relay::route::catalogue::{Catalogue, Wait};
+use crate::relay::route::check::{self, Fate, Known, Stop, too_large};
+use crate::relay::route::destination::{Destinations, dead_letter_settings};
+use crate::relay::route::payload::Checks;
+use crate::relay::{Counters, Halt, Idle, Notice, Outcome, Settings};
+
+/// How many notices wait for the driver at most; further ones are only counted.
+const NOTICES_LIMIT: usize = 256;
+
+/// How many windows of records may be acknowledged behind the oldest one in flight. A partition without a leader holds the flush
+/// LSN back; the others go on for so long, and after a crash are published again for so long.
+const SPAN_WINDOWS: usize = 10;
+
+/// A sink's answer to an offered record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It is in the queue; a delivery or a failure will follow.
+    Taken,
+    /// There is no room. Nothing was taken; the same record is offered again later.
+    Full,
+    /// This record can never be taken.
+    Refused(Refusal),
+}
+
+/// Who has refused an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RefusedBy {
+    /// What is known of its contract and topic.
+    Core,
+    /// Kafka, or the sink, which knows what Kafka would say.
+    Kafka,
+}
+
+/// Where an event comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin<'a> {
+    pub(crate) position: Position,
+    pub(crate) committed_at: Timestamp,
+    pub(crate) table: &'a str,
+}
+
+/// Takes events in stream order and owes them to Kafka.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    pub(crate) settings: Settings,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) checks: Checks,
+    pub(crate) ledger: Ledger,
+    returns: Returns,
+    /// The last event that was taken. What comes again up to here after a reconnection is passed over.
+    pub(crate) accepted: Position,
+    /// When its transaction committed, if that is known.
+    pub(crate) accepted_at: Option<Timestamp>,
+    pub(crate) counters: Counters,
+    pub(crate) notices: VecDeque<Notice>,
+    pub(crate) dropped: Told,
+    destinations: Destinations,
+    halt: Option<Halt>,
+    /// A topic without which nothing goes on, and why it can't be written to.
+    pub(crate) blocked_on: Option<(String, Refusal)>,
+}
+
+impl Publisher {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            catalogue: Catalogue::new(settings.schema_base.clone()),
+            destinations: Destinations::new(&settings.dead_letter_topic, &settings.topics),
+            settings,
+            checks: Checks::default(),
+            ledger: Ledger::default(),
+            returns: Returns::default(),
+            accepted: Position::default(),
+            accepted_at: None,
+            counters: Counters::default(),
+            notices: VecDeque::new(),
+            dropped: Told::default(),
+            halt: None,
+            blocked_on: None,
+        }
+    }
+
+    pub(crate) fn handle_acknowledged(&mut self, ticket: Ticket) -> Settled {
+        self.returns.calm(ticket);
+        self.counters.acknowledged += 1;
+        // That a topic is there does not say that it can be written to; that something went through does, for what is in front
+        // of it. Should another topic be in the way still, the next poll or the next failure says so.
+        self.blocked_on = None;
+        self.ledger.settle(ticket)
+    }
+
+    pub(crate) fn handle_failure(&mut self, failure: Failure, now: Instant) {
+        let Failure { ticket, mut record, verdict } = failure;
+        let is_letter = record.topic == self.settings.dead_letter_topic;
+        match verdict {
+            Verdict::Returned(_) => {
+                self.catalogue.forget_topic(&record.topic);
+                self.give_back(ticket, record, now);
+            }
+            Verdict::Along => self.give_back(ticket, record, now),
+            Verdict::Refused(Refusal { code: RefusalCode::TooLarge, .. })
+                if is_letter && encode::shrink(&mut record) =>
+            {
+                self.returns.push_letter(ticket, record);
+            }
+            // Its time, perhaps.
+            Verdict::Refused(Refusal { code: RefusalCode::ContractViolation, .. })
+                if is_letter && encode::restamp(&mut record) =>
+            {
+                self.returns.push_letter(ticket, record);
+            }
+            // A dead letter that can't be written is never given up: it waits for its topic.
+            Verdict::Refused(refusal) if is_letter => {
+                self.blocked_on = Some((record.topic.clone(), refusal));
+                self.catalogue.forget_topic(&record.topic);
+                self.give_back(ticket, record, now);
+            }
+            Verdict::Refused(refusal) => self.refuse_delivered(ticket, record, refusal),
+        }
+    }
+
+    fn give_back(&mut self, ticket: Ticket, record: OwnedRecord, now: Instant) {
+        self.counters.returned += 1;
+        self.returns.give_back(ticket, record, now);
+    }
+
+    /// A record that had been taken was refused by the broker.
+    fn refuse_delivered(&mut self, ticket: Ticket, record: OwnedRecord, refusal: Refusal) {
+        self.catalogue.forget_topic(&record.topic);
+        let position = position_of(&record);
+        match self.settings.on_rejected.fate() {
+            Fate::Halt => self.halt = Some(Halt::Refused { position, table: None, refusal }),
+            Fate::DeadLetter => {
+                self.ledger.reclassify(ticket, Kind::DeadLetter);
+                self.note(position, None, &refusal, Outcome::DeadLetter);
+                let letter = self.dead_letter(record, &refusal, RefusedBy::Kafka);
+                self.returns.push_letter(ticket, letter);
+            }
+        }
+    }
+
+    fn dead_letter(&self, record: OwnedRecord, refusal: &Refusal, by: RefusedBy) -> OwnedRecord {
+        let mut letter = encode::dead_letter(record, &self.settings.dead_letter_topic, refusal);
+        // It may be for its time, which its own topic would refuse, too.
+        if by == RefusedBy::Kafka && refusal.code == RefusalCode::ContractViolation {
+            encode::restamp(&mut letter);
+        }
+        letter
+    }
+
+    fn note(&mut self, position: Option<Position>, table: Option<&str>, refusal: &Refusal, outcome: Outcome) {
+        match outcome {
+            Outcome::DeadLetter => self.counters.dead_letters[refusal.code as usize] += 1,
+            Outcome::Published => self.counters.violations += 1,
+        }
+        if self.notices.len() < NOTICES_LIMIT {
+            let table = table.map(str::to_owned);
+            self.notices.push_back(Notice { position, table, refusal: refusal.clone(), outcome });
+        }
+    }
+
+    /// When there is something to do without any input.
+    pub(crate) fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let blocked = self.blocked_on.as_ref().and_then(|(topic, _)| self.catalogue.topic_asked_again_at(topic));
+        [self.returns.wake_at(now), blocked.filter(|at| *at > now)].into_iter().flatten().min()
+    }
+
+    /// Sends what came back and what became a dead letter. `None` when new events may go out.
+    pub(crate) fn resend(
+        &mut self,
+        now: Instant,
+        offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
+    ) -> Result<Option<Idle>, Halt> {
+        if let Some(halt) = self.halt.clone() {
+            return Err(halt);
+        }
+        while !self.returns.is_empty() {
+            let at_kafka = self.ledger.owed().records - self.returns.len();
+            let Some((ticket, record)) = self.returns.next(at_kafka, now) else {
+                return Ok(Some(Idle::Returned));
+            };
+            // The topic may be the very thing that is missing. Its settings are remembered by the catalogue.
+            let settings = match record.topic == self.settings.dead_letter_topic {
+                true => dead_letter_settings,
+                false => TopicSettings::default,
+            };
+            match self.catalogue.topic(&record.topic, settings, now) {
+                Err(Wait) => return Ok(Some(Idle::Answer)),
+                // That the relay may not write there is the record's fate; that the topic is gone, an outage of the topic.
+                Ok(Err(refusal))
+                    if refusal.code == RefusalCode::NotAuthorized
+                        && record.topic != self.settings.dead_letter_topic =>
+                {
+                    if let Some(record) = self.returns.take(ticket) {
+                        self.refuse_delivered(ticket, record, refusal);
+                    }
+                    continue;
+                }
+                Ok(Err(refusal)) => {
+                    self.catalogue.ask_soon(&record.topic, now);
+                    self.blocked_on = Some((record.topic.clone(), refusal));
+                    return Ok(Some(Idle::Returned));
+                }
+                Ok(Ok(_)) => {}
+            }
+            let answer = offer(ticket, &record.borrow(&record.header_list()));
+            if answer == Offer::Full {
+                return Ok(Some(Idle::Sink));
+            }
+            let record = self.returns.take(ticket);
+            if let (Offer::Refused(refusal), Some(record)) = (answer, record) {
+                self.handle_failure(Failure { ticket, record, verdict: Verdict::Refused(refusal) }, now);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Publishes one event. `None` when it was taken; else nothing happened and the same event must be given again.
+    pub(crate) fn publish(
+        &mut self,
+        encoder: &Encoder,
+        origin: Origin<'_>,
+        (event, refusal): (&Event<'_>, Option<Refusal>),
+        now: Instant,
+        offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
+    ) -> Result<Option<Idle>, Halt> {
+        // Read before anything is refused: a dead letter has them too.
+        let (row_headers, malformed) = match RowHeaders::parse(event.headers.as_deref()) {
+            Ok(headers) => (headers, None),
+            Err(refusal) => (RowHeaders::unparsed(event.headers.as_deref()), Some(refusal)),
+        };
+        let fate = self.settings.on_rejected.fate();
+        let mut known = Known::new(row_headers);
+        let checked = match refusal.or(malformed) {
+            Some(refusal) => Err(Stop::Refused(refusal, fate)),
+            None => {
+                self.checks.begin(origin.position);
+                let Self { catalogue, checks, destinations, settings, .. } = self;
+                check::check(catalogue, checks, destinations, settings.on_rejected, event, &mut known, now)
+            }
+        };
+        if let Err(Stop::Wait) = checked {
+            return Ok(Some(Idle::Answer));
+        }
+        let stamps = Stamps::new(origin.position, event.created_at.unwrap_or(origin.committed_at));
+        let headers = encoder.headers(event, known.row_headers(), known.contract_headers(event), &stamps);
+        let record = Record {
+            topic: known.topic(event).unwrap_or_default(),
+            key: event.key.as_deref(),
+            value: event.payload.as_deref(),
+            headers: &headers.list,
+            timestamp_millis: origin.committed_at.millis(),
+        };
+        if headers.has_dropped {
+            let names = headers.dropped(event, known.row_headers());
+            self.dropped.tell(origin.table, known.number(), || known.schema_version(), names);
+        }
+        let size = encode::size(&record);
+        let kind = if known.violation().is_some() { Kind::Violating } else { Kind::Record };
+        let (refusal, fate, by) = match checked {
+            Err(Stop::Refused(refusal, fate)) => (refusal, fate, RefusedBy::Core),
+            Err(Stop::Wait) => return Ok(Some(Idle::Answer)),
+            Ok(limit) if encode::size_in_batch(size, record.headers.len()) > limit => {
+                (too_large(&record, size, limit), fate, RefusedBy::Core)
+            }
+            Ok(_) => match self.offer(&record, size, origin, (known.number(), kind), offer) {
+                Offer::Taken => {
+                    self.note_violation(origin, known.violation());
+                    return Ok(None);
+                }
+                Offer::Full => return Ok(Some(Idle::Sink)),
+                Offer::Refused(refusal) => {
+                    if refusal.code == RefusalCode::NotAuthorized {
+                        self.catalogue.doubt_topic(record.topic, now);
+                    }
+                    (refusal, fate, RefusedBy::Kafka)
+                }
+            },
+        };
+        if fate == Fate::Halt {
+            let table = Some(origin.table.to_owned());
+            return Err(Halt::Refused { position: Some(origin.position), table, refusal });
+        }
+        let omitted = event.withheld.as_ref().map(Withheld::omitted);
+        self.publish_letter((record, omitted), origin, (known.number(), &refusal, by), now, offer)
+    }
+
+    /// An event was published that breaks its contract.
+    fn note_violation(&mut self, origin: Origin<'_>, violation: Option<&str>) {
+        if let Some(violation) = violation {
+            let refusal = Refusal { code: RefusalCode::ContractViolation, detail: violation.to_owned() };
+            self.note(Some(origin.position), Some(origin.table), &refusal, Outcome::Published);
+        }
+    }
+
+    /// Offers a record of `size` bytes, and opens its ticket when it is taken.
+    fn offer(
+        &mut self,
+        record: &Record<'_>,
+        size: usize,
+        origin: Origin<'_>,
+        (contract, kind): (ContractNumber, Kind),
+        offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
+    ) -> Offer {
+        let answer = offer(self.ledger.next_ticket(), record);
+        if answer == Offer::Taken {
+            self.ledger.issue(size, origin.committed_at, origin.position, (contract, kind));
+            self.accepted = origin.position;
+            self.accepted_at = Some(origin.committed_at);
+            self.counters.published += 1;
+        }
+        answer
+    }
+
+    fn publish_letter(
+        &mut self,
+        (record, mut omitted): (Record<'_>, Option<usize>),
+        origin: Origin<'_>,
+        (contract, refusal, by): (ContractNumber, &Refusal, RefusedBy),
+        now: Instant,
+        offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
+    ) -> Result<Option<Idle>, Halt> {
+        let topic = match self.catalogue.topic(&self.settings.dead_letter_topic, dead_letter_settings, now) {
+            Err(Wait) => return Ok(Some(Idle::Answer)),
+            Ok(Ok(topic)) => topic,
+            Ok(Err(why)) => {
+                self.catalogue.ask_soon(&self.settings.dead_letter_topic, now);
+                self.blocked_on = Some((self.settings.dead_letter_topic.clone(), why));
+                return Ok(Some(Idle::Returned));
+            }
+        };
+        self.blocked_on = None;
+        // A value that the topic does not take either is not copied.
+        let large = record.value.map(<[u8]>::len).filter(|bytes| *bytes > topic.max_message_bytes);
+        omitted = large.or(omitted);
+        let value = record.value.filter(|_| large.is_none());
+        let mut letter = self.dead_letter(OwnedRecord::copy(&Record { value, ..record }), refusal, by);
+        if let Some(bytes) = omitted {
+            encode::omit(&mut letter, bytes);
+        }
+        let mut size = letter.size();
+        while encode::size_in_batch(size, letter.headers.len()) > topic.max_message_bytes && encode::shrink(&mut letter)
+        {
+            size = letter.size();
+        }
+        let kind = (contract, Kind::DeadLetter);
+        let mut answer = self.offer(&letter.borrow(&letter.header_list()), size, origin, kind, offer);
+        // Its time, perhaps.
+        while matches!(&answer, Offer::Refused(why) if why.code == RefusalCode::ContractViolation)
+            && encode::restamp(&mut letter)
+        {
+            size = letter.size();
+            answer = self.offer(&letter.borrow(&letter.header_list()), size, origin, kind, offer);
+        }
+        Ok(match answer {
+            Offer::Full => Some(Idle::Sink),
+            Offer::Taken => {
+                self.note(Some(origin.position), Some(origin.table), refusal, Outcome::DeadLetter);
+                None
+            }
+            Offer::Refused(why) => {
+                self.catalogue.forget_topic(&letter.topic);
+                self.blocked_on = Some((letter.topic, why));
+                Some(Idle::Returned)
+            }
+        })
+    }
+
+    /// Whether a record may go out: there is room in the window, or nothing in flight (a record larger than the whole
+    /// window passes alone).
+    pub(crate) fn has_room(&self) -> bool {
+        let owed = self.ledger.owed();
+        let records = owed.records < self.settings.max_in_flight && self.ledger.span() < self.span_limit();
+        owed.records == 0 || (records && owed.bytes < self.settings.max_in_flight_bytes)
+    }
+
+    fn span_limit(&self) -> usize {
+        self.settings.max_in_flight.saturating_mul(SPAN_WINDOWS)
+    }
+}
+
+/// The position that a record's own header tells.
+fn position_of(record: &OwnedRecord) -> Option<Position> {
+    let (_, value) = record.headers.iter().find(|(name, _)| name == encode::names::POSITION)?;
+    std::str::from_utf8(value.as_deref()?).ok()?.parse().ok()
+}

@@ -1,0 +1,387 @@
+//! What the core has been told about schema versions, topics and types of columns.
+//!
+//! A registered schema version never changes, nor does how a type is sent (but by `alter type ... set (send = ...)`), so a
+//! positive answer is kept for good. That a schema version is not registered holds for the transaction that names it: the next one may have
+//! registered it. A negative answer, and a topic that could not be written to, is asked for again after [`REFUSAL_KEPT`]: somebody may have
+//! fixed it. Nothing else is published while a topic is asked for, so one that is refused again and
+//! again is asked for less and less often, unless the relay [waits for it](Catalogue::ask_soon).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::payload::PayloadCheck;
+use crate::relay::boundary::{
+    Answer, ColumnType, ContractNumber, Refusal, Request, SchemaVersion, SchemaVersionId, Topic, TopicSettings,
+};
+use crate::relay::delivery::back_off::BackOff;
+use crate::relay::publish::data_schema;
+
+/// How long a negative answer holds, for the first time.
+pub const REFUSAL_KEPT: Duration = Duration::from_secs(5);
+/// How long a topic's negative answer holds at most.
+const TOPIC_REFUSAL_KEPT: Duration = Duration::from_secs(30);
+
+/// How many schema versions, topics and types are remembered, each. Rows can name anything, so there must be a limit; when
+/// it is reached the memory is emptied and filled again by asking.
+const ENTRIES_LIMIT: usize = 20_000;
+
+/// A schema version with what is derived from it once.
+#[derive(Debug)]
+pub struct Contract {
+    /// As registered.
+    pub schema_version: SchemaVersion,
+    /// The `ce_dataschema` header.
+    pub data_schema: String,
+    /// What its payloads are checked with.
+    pub check: PayloadCheck,
+    /// Under which its records are accounted for.
+    pub number: ContractNumber,
+}
+
+/// A schema version whose records are accounted for by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceLevel {
+    /// Its name and version.
+    pub id: SchemaVersionId,
+    /// How soon after its commit a record is promised to be in Kafka.
+    pub freshness: Option<Duration>,
+}
+
+/// Answers, by what was asked.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    /// What the `ce_dataschema` header begins with.
+    schema_base: String,
+    contracts: HashMap<Arc<str>, Versions>,
+    contract_count: usize,
+    /// By their [`ContractNumber`], and the numbers by their names.
+    service_levels: Vec<ServiceLevel>,
+    numbers: HashMap<SchemaVersionId, ContractNumber>,
+    topics: HashMap<Arc<str>, TopicEntry>,
+    /// What was found last, which most often is what the next event asks for.
+    last_contract: Option<Arc<Contract>>,
+    last_topic: Option<(Arc<str>, Topic)>,
+    types: HashMap<u32, Kept<Option<ColumnType>>>,
+    request: Option<Request>,
+    asked: bool,
+    /// Counts transactions.
+    transaction: u64,
+    /// Which of them the open question is from.
+    asked_in: u64,
+}
+
+/// The versions of one schema; `None` is not registered.
+type Versions = HashMap<Arc<str>, Kept<Option<Arc<Contract>>>>;
+
+/// A topic, with the settings by which it was first asked for: when it vanishes it is made again as it was.
+#[derive(Debug, Default)]
+struct TopicEntry {
+    settings: TopicSettings,
+    kept: Option<Kept<Result<Topic, Refusal>>>,
+    /// How long the next negative answer holds; none: as long as a first one.
+    patience: Option<BackOff>,
+}
+
+#[derive(Debug)]
+struct Kept<T> {
+    answer: T,
+    /// When to ask again; `None` is never.
+    until: Option<Instant>,
+    /// In which transaction it was asked.
+    transaction: u64,
+}
+
+impl<T> Kept<T> {
+    fn holds(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+impl Catalogue {
+    /// One that knows nothing; `schema_base` is what the `ce_dataschema` header begins with.
+    #[must_use]
+    pub fn new(schema_base: String) -> Self {
+        Self { schema_base, ..Self::default() }
+    }
+
+    /// The contract of that name and version; `Ok(None)` if none is registered, `Err` if it has to be asked for first.
+    pub fn contract(&mut self, name: &str, version: &str, now: Instant) -> Result<Option<Arc<Contract>>, Wait> {
+        // A registered schema version never changes.
+        let is_asked = |contract: &&Arc<Contract>| {
+            let id = &contract.schema_version.id;
+            *id.name == *name && *id.version == *version
+        };
+        if let Some(contract) = self.last_contract.as_ref().filter(is_asked) {
+            return Ok(Some(Arc::clone(contract)));
+        }
+        let kept = self.contracts.get(name).and_then(|versions| versions.get(version));
+        let is_of_now =
+            |kept: &&Kept<Option<Arc<Contract>>>| kept.answer.is_some() || kept.transaction == self.transaction;
+        if let Some(kept) = kept.filter(|kept| kept.holds(now)).filter(is_of_now) {
+            self.last_contract.clone_from(&kept.answer);
+            return Ok(kept.answer.clone());
+        }
+        self.ask(Request::SchemaVersion(SchemaVersionId { name: name.into(), version: version.into() }));
+        Err(Wait)
+    }
+
+    /// The topic of that name, or why it can't be written to; `Err` if it has to be asked for first.
+    pub fn topic(
+        &mut self,
+        name: &str,
+        settings: impl FnOnce() -> TopicSettings,
+        now: Instant,
+    ) -> Result<Result<Topic, Refusal>, Wait> {
+        if let Some((_, topic)) = self.last_topic.as_ref().filter(|(last, _)| **last == *name) {
+            return Ok(Ok(*topic));
+        }
+        let found = self.topics.get_key_value(name);
+        if let Some((name, kept)) = found.and_then(|(name, entry)| Some((name, entry.kept.as_ref()?)))
+            && kept.holds(now)
+        {
+            let lasting = kept.answer.as_ref().ok().filter(|_| kept.until.is_none());
+            self.last_topic = lasting.map(|topic| (Arc::clone(name), *topic));
+            return Ok(kept.answer.clone());
+        }
+        let settings = found.map_or_else(settings, |(_, entry)| entry.settings.clone());
+        self.ask(Request::Topic { name: name.into(), settings });
+        Err(Wait)
+    }
+
+    /// A transaction begins. It may name what was registered in it, or just before it.
+    pub const fn handle_transaction(&mut self) {
+        self.transaction += 1;
+    }
+
+    /// The type with that OID, `Ok(None)` if there is none; `Err` if it has to be asked for first.
+    pub fn column_type(&mut self, oid: u32, now: Instant) -> Result<Option<ColumnType>, Wait> {
+        if let Some(kept) = self.types.get(&oid).filter(|kept| kept.holds(now)) {
+            return Ok(kept.answer.clone());
+        }
+        self.ask(Request::Type(oid));
+        Err(Wait)
+    }
+
+    /// Asks for the keys of logical messages.
+    pub fn ask_message_keys(&mut self) {
+        self.ask(Request::MessageKeys);
+    }
+
+    /// Forgets what is known of a topic, so that it is made sure of again before the next record to it.
+    pub fn forget_topic(&mut self, name: &str) {
+        self.last_topic = None;
+        if let Some(entry) = self.topics.get_mut(name) {
+            entry.kept = None;
+        }
+    }
+
+    /// This topic refuses records though it was said to be fine: it is asked for again soon, but not for each record.
+    pub fn doubt_topic(&mut self, name: &str, now: Instant) {
+        self.last_topic = None;
+        if let Some(kept) = self.topics.get_mut(name).and_then(|entry| entry.kept.as_mut()) {
+            kept.until.get_or_insert(now + REFUSAL_KEPT);
+        }
+    }
+
+    /// Nothing goes on without this topic, so that a refusal to write to it is asked for again as soon as a first one is.
+    pub fn ask_soon(&mut self, name: &str, now: Instant) {
+        let Some(entry) = self.topics.get_mut(name) else { return };
+        entry.patience = None;
+        if let Some(until) = entry.kept.as_mut().and_then(|kept| kept.until.as_mut()) {
+            *until = (*until).min(now + REFUSAL_KEPT);
+        }
+    }
+
+    /// When a refusal to write to this topic is asked for again.
+    pub fn topic_asked_again_at(&self, name: &str) -> Option<Instant> {
+        self.topics.get(name).and_then(|entry| entry.kept.as_ref()).and_then(|kept| kept.until)
+    }
+
+    /// The open question, once.
+    pub fn poll_request(&mut self) -> Option<Request> {
+        if self.asked {
+            return None;
+        }
+        self.asked = self.request.is_some();
+        self.request.clone()
+    }
+
+    /// Takes an answer. One that nobody waits for any more is kept just the same.
+    pub fn handle_answer(&mut self, answer: Answer, now: Instant) {
+        let refused_until = Some(now + REFUSAL_KEPT);
+        match answer {
+            Answer::SchemaVersion(id, found) => {
+                self.answered(|request| matches!(request, Request::SchemaVersion(asked) if *asked == id));
+                let until = if found.is_some() { None } else { refused_until };
+                let answer = found.map(|schema_version| Arc::new(self.contract_of(schema_version)));
+                self.make_room_for_contract();
+                let versions = self.contracts.entry(id.name).or_default();
+                if versions.insert(id.version, Kept { answer, until, transaction: self.asked_in }).is_none() {
+                    self.contract_count += 1;
+                }
+            }
+            Answer::Topic(name, answer) => {
+                self.last_topic = None;
+                let asked = self.request.as_ref().and_then(|request| match request {
+                    Request::Topic { name: asked, settings } if *asked == name => Some(settings.clone()),
+                    _ => None,
+                });
+                self.answered(|request| matches!(request, Request::Topic { name: asked, .. } if *asked == name));
+                if self.topics.len() >= ENTRIES_LIMIT {
+                    self.topics.clear();
+                }
+                let entry = self.topics.entry(name).or_default();
+                entry.settings = asked.unwrap_or_else(|| std::mem::take(&mut entry.settings));
+                let until = match &answer {
+                    Ok(_) => {
+                        entry.patience = None;
+                        None
+                    }
+                    Err(_) => {
+                        let patience = entry.patience.get_or_insert(BackOff::new(REFUSAL_KEPT, TOPIC_REFUSAL_KEPT));
+                        Some(now + patience.wait())
+                    }
+                };
+                entry.kept = Some(Kept { answer, until, transaction: self.transaction });
+            }
+            Answer::Type(oid, answer) => {
+                self.answered(|request| *request == Request::Type(oid));
+                let until = if answer.is_some() { None } else { refused_until };
+                if self.types.len() >= ENTRIES_LIMIT {
+                    self.types.clear();
+                }
+                self.types.insert(oid, Kept { answer, until, transaction: self.transaction });
+            }
+            // They are the core's to keep.
+            Answer::MessageKeys(_) => self.answered(|request| *request == Request::MessageKeys),
+        }
+    }
+
+    /// The schema versions that are accounted for by themselves, in the order of their numbers. It only grows.
+    pub fn service_levels(&self) -> &[ServiceLevel] {
+        &self.service_levels
+    }
+
+    /// Derives what is derived once.
+    fn contract_of(&mut self, mut schema_version: SchemaVersion) -> Contract {
+        let check = PayloadCheck::of(&schema_version);
+        // Its text has done its work.
+        schema_version.schema = None;
+        let number = self.number(&schema_version);
+        let SchemaVersionId { name, version } = &schema_version.id;
+        Contract { data_schema: self.data_schema(name, version), schema_version, check, number }
+    }
+
+    /// The `ce_dataschema` header of a schema version, registered or not.
+    pub fn data_schema(&self, name: &str, version: &str) -> String {
+        data_schema::uri(&self.schema_base, name, version)
+    }
+
+    fn number(&mut self, schema_version: &SchemaVersion) -> ContractNumber {
+        if let Some(number) = self.numbers.get(&schema_version.id) {
+            return *number;
+        }
+        let Some(number) = ContractNumber::nth(self.service_levels.len()) else { return ContractNumber::NONE };
+        let SchemaVersion { id, freshness, .. } = schema_version;
+        self.service_levels.push(ServiceLevel { id: id.clone(), freshness: *freshness });
+        self.numbers.insert(id.clone(), number);
+        number
+    }
+
+    fn ask(&mut self, request: Request) {
+        if self.request.as_ref() != Some(&request) {
+            self.request = Some(request);
+            self.asked = false;
+            self.asked_in = self.transaction;
+        }
+    }
+
+    fn answered(&mut self, is_asked: impl FnOnce(&Request) -> bool) {
+        if self.request.as_ref().is_some_and(is_asked) {
+            self.request = None;
+            self.asked = false;
+        }
+    }
+
+    fn make_room_for_contract(&mut self) {
+        if self.contract_count >= ENTRIES_LIMIT {
+            self.contracts.clear();
+            self.contract_count = 0;
+        }
+    }
+}
+
+/// The answer is not known yet: a [`Request`] is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(version: &str, freshness: Option<Duration>) -> Answer {
+        let id = SchemaVersionId { name: "order.placed".into(), version: version.into() };
+        Answer::SchemaVersion(id.clone(), Some(SchemaVersion { freshness, ..SchemaVersion::plain(id, None) }))
+    }
+
+    fn number(catalogue: &mut Catalogue, version: &str, now: Instant) -> ContractNumber {
+        let found = catalogue.contract("order.placed", version, now);
+        found.ok().flatten().expect("it was answered").number
+    }
+
+    #[test]
+    fn case_26_a_topic_that_stays_refused_is_asked_for_less_often_unless_it_is_waited_for() {
+        let (mut catalogue, mut now) = (Catalogue::default(), Instant::now());
+        let refuse = |catalogue: &mut Catalogue, now| {
+            let refusal = Refusal { code: crate::relay::RefusalCode::NotAuthorized, detail: String::new() };
+            catalogue.handle_answer(Answer::Topic("t".into(), Err(refusal)), now);
+            let until = catalogue.topic_asked_again_at("t").expect("it is asked for again");
+            assert_eq!(catalogue.topic("t", TopicSettings::default, until), Err(Wait));
+            until - now
+        };
+        for seconds in [5, 10, 20, 30, 30] {
+            assert_eq!(refuse(&mut catalogue, now), Duration::from_secs(seconds));
+            now += Duration::from_secs(seconds);
+        }
+        catalogue.ask_soon("t", now);
+        assert_eq!(refuse(&mut catalogue, now), REFUSAL_KEPT);
+        refuse(&mut catalogue, now);
+        catalogue.handle_answer(Answer::Topic("t".into(), Ok(Topic { max_message_bytes: 1 })), now);
+        assert_eq!(catalogue.topic_asked_again_at("t"), None);
+        assert_eq!(refuse(&mut catalogue, now), REFUSAL_KEPT);
+    }
+
+    #[test]
+    fn case_26_a_topic_that_is_fine_and_refuses_is_asked_for_again_once_in_a_while() {
+        let (mut catalogue, now) = (Catalogue::default(), Instant::now());
+        let fine = Topic { max_message_bytes: 1 };
+        catalogue.handle_answer(Answer::Topic("t".into(), Ok(fine)), now);
+        assert_eq!(catalogue.topic("t", TopicSettings::default, now + REFUSAL_KEPT * 100), Ok(Ok(fine)));
+        catalogue.doubt_topic("t", now);
+        catalogue.doubt_topic("t", now + REFUSAL_KEPT / 2);
+        for _ in 0..2 {
+            assert_eq!(catalogue.topic("t", TopicSettings::default, now), Ok(Ok(fine)), "not for each record");
+        }
+        assert_eq!(catalogue.topic("t", TopicSettings::default, now + REFUSAL_KEPT), Err(Wait));
+    }
+
+    #[test]
+    fn each_version_keeps_its_number_and_there_is_an_end_to_them() {
+        let now = Instant::now();
+        let mut catalogue = Catalogue::default();
+        let limit = usize::from(ContractNumber::LIMIT);
+        for version in 0..limit + 2 {
+            catalogue.handle_answer(answer(&version.to_string(), Some(Duration::from_secs(version as u64 + 1))), now);
+        }
+        assert_eq!(number(&mut catalogue, "7", now).place(), Some(7));
+        assert_eq!(catalogue.service_levels()[7].freshness, Some(Duration::from_secs(8)));
+        assert_eq!(number(&mut catalogue, &limit.to_string(), now), ContractNumber::NONE);
+        // As after the memory was emptied.
+        catalogue.contracts.clear();
+        catalogue.last_contract = None;
+        catalogue.handle_answer(answer("7", Some(Duration::from_secs(8))), now);
+        assert_eq!(number(&mut catalogue, "7", now).place(), Some(7));
+        assert_eq!(catalogue.service_levels().len(), limit);
+    }
+}

@@ -1,0 +1,290 @@
+//! What must hold of an event before it goes to its topic: a contract that it keeps to, and a topic that it may go to.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::catalogue::{Catalogue, Contract, Wait};
+use super::destination::Destinations;
+use super::payload::Checks;
+use crate::relay::OnRejected;
+use crate::relay::boundary::{ContractNumber, OnViolation, Record, Refusal, RefusalCode};
+use crate::relay::decode::event::{Event, Part, Withheld};
+use crate::relay::publish::encode::{self, ContractHeaders, RowHeaders};
+
+/// The longest names that are looked up, in bytes: rows can name anything, and what was looked up is remembered. A topic's
+/// limit is Kafka's own (`Topic.MAX_NAME_LENGTH`).
+const SCHEMA_NAME_BYTES: usize = 1_024;
+const TOPIC_NAME_BYTES: usize = 249;
+
+/// What has been found out of an event, and its own headers.
+pub(crate) struct Known<'a> {
+    pub(crate) contract: Option<Arc<Contract>>,
+    row_headers: RowHeaders<'a>,
+    /// The URI of the schema version that the event names and nobody has registered, for whoever redrives its dead letter.
+    unregistered: Option<String>,
+    /// How it breaks its contract, though it is published.
+    violation: Option<String>,
+}
+
+impl<'a> Known<'a> {
+    pub(crate) const fn new(row_headers: RowHeaders<'a>) -> Self {
+        Self { contract: None, row_headers, unregistered: None, violation: None }
+    }
+
+    pub(crate) fn topic<'b>(&'b self, event: &'b Event<'_>) -> Option<&'b str> {
+        let of_contract = || self.contract.as_ref().and_then(|contract| contract.schema_version.topic.as_deref());
+        event.topic.as_deref().or_else(of_contract)
+    }
+
+    pub(crate) const fn row_headers(&self) -> &RowHeaders<'a> {
+        &self.row_headers
+    }
+
+    pub(crate) fn violation(&self) -> Option<&str> {
+        self.violation.as_deref()
+    }
+
+    /// The registered schema version, as `<name>/<version>`.
+    pub(crate) fn schema_version(&self) -> Option<String> {
+        self.contract.as_ref().map(|contract| contract.schema_version.id.to_string())
+    }
+
+    /// Whose service level the event counts for.
+    pub(crate) fn number(&self) -> ContractNumber {
+        self.contract.as_ref().map_or(ContractNumber::NONE, |contract| contract.number)
+    }
+
+    pub(crate) fn contract_headers<'b>(&'b self, event: &'b Event<'_>) -> ContractHeaders<'b> {
+        let contract = self.contract.as_deref();
+        ContractHeaders {
+            name: event.schema.as_ref().map(|(name, _)| name.as_ref()),
+            data_schema: contract.map(|contract| contract.data_schema.as_str()).or(self.unregistered.as_deref()),
+            format: contract.map(|contract| contract.schema_version.format),
+            violation: self.violation(),
+            topic: self.topic(event),
+        }
+    }
+}
+
+/// Why an event can't go on to its topic.
+pub(crate) enum Stop {
+    /// An answer is missing.
+    Wait,
+    /// It can't be published, and what becomes of it.
+    Refused(Refusal, Fate),
+}
+
+/// What becomes of an event that is not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    DeadLetter,
+    Halt,
+}
+
+impl OnRejected {
+    /// What becomes of an event that is refused for anything but its payload.
+    pub(crate) const fn fate(self) -> Fate {
+        match self {
+            Self::DeadLetter | Self::DeadLetterAlways => Fate::DeadLetter,
+            Self::Halt => Fate::Halt,
+        }
+    }
+
+    /// What becomes of an event whose payload breaks its contract: the contract's word goes before the relay's. `None`: it is
+    /// published.
+    const fn fate_of_violation(self, policy: Option<OnViolation>) -> Option<Fate> {
+        match (policy, self) {
+            (Some(OnViolation::Warn), _) => None,
+            // Neither the row nor its contract will ever change, so there must be a way past it.
+            (Some(OnViolation::DeadLetter), _) | (Some(OnViolation::Halt), Self::DeadLetterAlways) => {
+                Some(Fate::DeadLetter)
+            }
+            (Some(OnViolation::Halt), _) => Some(Fate::Halt),
+            (None, relay) => Some(relay.fate()),
+        }
+    }
+}
+
+impl From<Wait> for Stop {
+    fn from(_: Wait) -> Self {
+        Self::Wait
+    }
+}
+
+/// Looks up what publishing needs, checks the payload unless it is too large anyway, and gives the size in bytes that the topic
+/// takes.
+pub(crate) fn check(
+    catalogue: &mut Catalogue,
+    checks: &mut Checks,
+    destinations: &Destinations,
+    on_rejected: OnRejected,
+    event: &Event<'_>,
+    known: &mut Known<'_>,
+    now: Instant,
+) -> Result<usize, Stop> {
+    let fate = on_rejected.fate();
+    let destination = match contract(catalogue, fate, event, known, now) {
+        Ok(()) => destination(catalogue, destinations, fate, event, known, now),
+        Err(stop) => Err(stop),
+    };
+    match (&destination, &event.withheld) {
+        (Err(Stop::Wait), _) => return Err(Stop::Wait),
+        // Looked up all the same: its dead letter names its topic.
+        (_, Some(withheld)) => return Err(Stop::Refused(withheld.refusal(), withheld.fate(fate))),
+        // Too large whatever it says, and parsing it would take many times its size in memory.
+        (Ok(limit), None) if event.payload.as_ref().is_some_and(|payload| payload.len() > *limit) => {
+            return Ok(*limit);
+        }
+        (Ok(_) | Err(Stop::Refused(..)), None) => {}
+    }
+    check_payload(checks, on_rejected, event, known)?;
+    destination
+}
+
+/// Looks up the schema version that the event names.
+fn contract(
+    catalogue: &mut Catalogue,
+    fate: Fate,
+    event: &Event<'_>,
+    known: &mut Known<'_>,
+    now: Instant,
+) -> Result<(), Stop> {
+    let unknown = |detail| Stop::Refused(Refusal { code: RefusalCode::UnknownSchema, detail }, fate);
+    if !event.has_contract {
+        return Ok(());
+    }
+    let Some((name, version)) = &event.schema else {
+        return Err(unknown("schema_name or schema_version is null".to_owned()));
+    };
+    if name.len().max(version.len()) > SCHEMA_NAME_BYTES {
+        return Err(unknown(format!("the name or version of the schema is longer than {SCHEMA_NAME_BYTES} bytes")));
+    }
+    let Some(contract) = catalogue.contract(name, version, now)? else {
+        known.unregistered = Some(catalogue.data_schema(name, version));
+        let detail = format!("no schema version {name}/{version} is registered; call outbox.register_schema_version");
+        return Err(unknown(detail));
+    };
+    known.contract = Some(contract);
+    Ok(())
+}
+
+/// Looks up the topic, and gives the size in bytes that it takes.
+fn destination(
+    catalogue: &mut Catalogue,
+    destinations: &Destinations,
+    fate: Fate,
+    event: &Event<'_>,
+    known: &Known<'_>,
+    now: Instant,
+) -> Result<usize, Stop> {
+    let refused = |code, detail| Stop::Refused(Refusal { code, detail }, fate);
+    let Some(topic) = known.topic(event) else {
+        let detail = "neither the row nor its schema version names a topic".to_owned();
+        return Err(refused(RefusalCode::NoTopic, detail));
+    };
+    if topic.len() > TOPIC_NAME_BYTES {
+        let detail = format!("the topic's name is longer than {TOPIC_NAME_BYTES} bytes");
+        return Err(refused(RefusalCode::UnknownTopic, detail));
+    }
+    if let Err(forbidden) = destinations.check(topic) {
+        return Err(refused(RefusalCode::NotAuthorized, forbidden.reason(topic)));
+    }
+    let settings = || known.contract.as_ref().map(|contract| contract.schema_version.topic_settings.clone());
+    let topic = catalogue.topic(topic, || settings().unwrap_or_default(), now)?;
+    topic.map(|topic| topic.max_message_bytes).map_err(|refusal| Stop::Refused(refusal, fate))
+}
+
+/// Checks the payload against the schema of its contract, where there is one.
+fn check_payload(
+    checks: &mut Checks,
+    on_rejected: OnRejected,
+    event: &Event<'_>,
+    known: &mut Known<'_>,
+) -> Result<(), Stop> {
+    let Some(contract) = &known.contract else { return Ok(()) };
+    let violation = checks.violation(&contract.check, &contract.schema_version.id, event.payload.as_deref());
+    let Some(detail) = violation else { return Ok(()) };
+    match on_rejected.fate_of_violation(contract.schema_version.on_violation) {
+        Some(fate) => Err(Stop::Refused(Refusal { code: RefusalCode::ContractViolation, detail }, fate)),
+        None => {
+            known.violation = Some(detail);
+            Ok(())
+        }
+    }
+}
+
+impl Withheld {
+    fn refusal(&self) -> Refusal {
+        let what = match &self.part {
+            Part::Payload => "payload has",
+            Part::Column(column) => &format!("{column} has"),
+            Part::Message => "it is a logical message of",
+        };
+        let detail = format!(
+            "{what} {} bytes, more than the relay reads of a row (message.max.bytes in [kafka] properties, by default 64 MiB)",
+            self.bytes
+        );
+        Refusal { code: RefusalCode::TooLarge, detail }
+    }
+
+    /// Any role can write a message that is too large for its proof to be checked, and must not stop the relay with it.
+    const fn fate(&self, fate: Fate) -> Fate {
+        match self.part {
+            Part::Payload | Part::Column(_) => fate,
+            Part::Message => Fate::DeadLetter,
+        }
+    }
+
+    /// The size of the value that is missing from the dead letter; 0 if something else is.
+    pub(crate) const fn omitted(&self) -> usize {
+        match self.part {
+            Part::Payload | Part::Message => self.bytes,
+            Part::Column(_) => 0,
+        }
+    }
+}
+
+pub(crate) fn too_large(record: &Record<'_>, size: usize, limit: usize) -> Refusal {
+    let detail = format!(
+        "the record takes up to {} bytes in a batch, topic {} takes {limit} (max.message.bytes)",
+        encode::size_in_batch(size, record.headers.len()),
+        record.topic,
+    );
+    Refusal { code: RefusalCode::TooLarge, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_38_a_row_that_is_too_large_can_stop_the_relay_and_a_message_that_anybody_can_write_can_not() {
+        for (part, fate, detail) in [
+            (Part::Payload, Fate::Halt, "payload has 7 bytes, "),
+            (Part::Column("key".to_owned()), Fate::Halt, "key has 7 bytes, "),
+            (Part::Message, Fate::DeadLetter, "it is a logical message of 7 bytes, "),
+        ] {
+            let withheld = Withheld { part, bytes: 7 };
+            assert_eq!(withheld.fate(Fate::Halt), fate, "{withheld:?}");
+            let refusal = withheld.refusal();
+            assert!(refusal.code == RefusalCode::TooLarge && refusal.detail.starts_with(detail), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn the_contracts_word_goes_before_the_relays() {
+        use OnRejected as Relay;
+        for (relay, policy, expected) in [
+            (Relay::DeadLetter, None, Some(Fate::DeadLetter)),
+            (Relay::Halt, None, Some(Fate::Halt)),
+            (Relay::DeadLetterAlways, None, Some(Fate::DeadLetter)),
+            (Relay::Halt, Some(OnViolation::DeadLetter), Some(Fate::DeadLetter)),
+            (Relay::DeadLetter, Some(OnViolation::Halt), Some(Fate::Halt)),
+            (Relay::DeadLetterAlways, Some(OnViolation::Halt), Some(Fate::DeadLetter)),
+            (Relay::Halt, Some(OnViolation::Warn), None),
+            (Relay::DeadLetterAlways, Some(OnViolation::Warn), None),
+        ] {
+            assert_eq!(relay.fate_of_violation(policy), expected, "{relay:?} {policy:?}");
+        }
+    }
+}

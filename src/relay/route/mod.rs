@@ -1,0 +1,6 @@
+//! Where an event goes, and whether it may.
+
+pub mod destination;
+pub mod catalogue;
+pub(super) mod payload;
+pub(super) mod check;

@@ -1,0 +1,200 @@
+//! What a payload promises by its schema version, compiled once.
+
+use std::fmt;
+
+use walpost_producer::schema::{COST, Schema, SchemaFault};
+
+use crate::relay::boundary::{Format, Position, SchemaVersion};
+
+/// What the payloads of a schema version are checked with.
+#[derive(Debug)]
+pub enum PayloadCheck {
+    /// Nothing: it has no schema, or its payloads are not JSON.
+    Nothing,
+    /// Its schema.
+    Schema(Box<Schema>),
+    /// It promises something that no check can tell. It was registered by another hand than `walpost contract apply`, and never
+    /// changes: none of its events is known to keep to it.
+    Impossible(SchemaFault),
+}
+
+/// What a check has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Checked {
+    /// How the payload breaks its contract, in a sentence without its values.
+    pub(crate) violation: Option<String>,
+    /// The most that finding it out can have taken, in units of about a nanosecond.
+    pub(crate) work: u64,
+}
+
+impl PayloadCheck {
+    /// Compiles what a schema version promises.
+    pub(crate) fn of(version: &SchemaVersion) -> Self {
+        match &version.schema {
+            Some(schema) if version.format == Format::Json => {
+                Schema::parse(schema).map_or_else(Self::Impossible, |schema| Self::Schema(Box::new(schema)))
+            }
+            _ => Self::Nothing,
+        }
+    }
+
+    /// Checks a payload against the contract of this name. A tombstone breaks none: it says that there is nothing, and a schema
+    /// says what there is.
+    pub(crate) fn check(&self, contract: impl fmt::Display, payload: Option<&[u8]>) -> Checked {
+        let Some(payload) = payload else { return Checked::default() };
+        match self {
+            Self::Nothing => Checked::default(),
+            Self::Schema(schema) => {
+                let (work, outcome) = schema.check_counted(payload);
+                let violation = outcome.err().map(|violation| match violation.rule.as_str() {
+                    COST => format!(
+                        "the payload was not checked, it is too large for the schema of {contract}: {}",
+                        violation.detail
+                    ),
+                    _ => format!("the payload breaks {contract}: {violation}"),
+                });
+                Checked { violation, work }
+            }
+            Self::Impossible(fault) => {
+                let detail = format!(
+                    "the payload can't be checked: the schema of {contract}, as it is registered, is none that a check can take: {fault}; \
+                     register a new version with another"
+                );
+                Checked { violation: Some(detail), work: 0 }
+            }
+        }
+    }
+}
+
+/// How much work checks may be before others get their turn, in units of about a nanosecond.
+const TURN_WORK: u64 = 100_000_000;
+/// How much work a check is whose finding is kept until its event has gone out.
+const KEPT_WORK: u64 = 1_000_000;
+
+/// What checks have cost, so that many dear ones together don't keep the relay from anything else.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    /// Since the turn began.
+    work: u64,
+    /// The event that is being published.
+    position: Position,
+    /// What was found of an event that could not go out: it will be asked about again.
+    kept: Option<(Position, Option<String>)>,
+}
+
+impl Checks {
+    /// Others have had their turn.
+    pub(crate) const fn begin_turn(&mut self) {
+        self.work = 0;
+    }
+
+    /// Whether others are to have their turn.
+    pub(crate) const fn is_turn_over(&self) -> bool {
+        self.work >= TURN_WORK
+    }
+
+    /// What follows is about the event at this position.
+    pub(crate) const fn begin(&mut self, position: Position) {
+        self.position = position;
+    }
+
+    /// From here on a position can be another event's.
+    pub(crate) fn forget(&mut self) {
+        self.kept = None;
+    }
+
+    /// How the event's payload breaks the contract of this name.
+    pub(crate) fn violation(
+        &mut self,
+        check: &PayloadCheck,
+        contract: impl fmt::Display,
+        payload: Option<&[u8]>,
+    ) -> Option<String> {
+        if let Some((_, violation)) = self.kept.as_ref().filter(|(position, _)| *position == self.position) {
+            return violation.clone();
+        }
+        let Checked { violation, work } = check.check(contract, payload);
+        self.work = self.work.saturating_add(work);
+        if work >= KEPT_WORK {
+            self.kept = Some((self.position, violation.clone()));
+        }
+        violation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::relay::boundary::SchemaVersionId;
+
+    fn violation(format: Format, schema: Option<&str>, payload: Option<&str>) -> Option<String> {
+        let id = SchemaVersionId { name: "order.placed".into(), version: "1".into() };
+        let version = SchemaVersion { format, schema: schema.map(Arc::from), ..SchemaVersion::plain(id, None) };
+        PayloadCheck::of(&version).check("order.placed/1", payload.map(str::as_bytes)).violation
+    }
+
+    #[test]
+    fn only_json_with_a_schema_is_checked_and_no_tombstone() {
+        let schema = r#"{"type": "integer"}"#;
+        let checked = |payload| violation(Format::Json, Some(schema), payload);
+        assert_eq!((checked(Some("7")), checked(None)), (None, None));
+        let detail = "the payload breaks order.placed/1: type at \"\": value is not of type \"integer\"";
+        assert_eq!(checked(Some("\"secret\"")).as_deref(), Some(detail));
+        assert!(checked(Some("null")).is_some(), "JSON's null is a value");
+        assert!(checked(Some("")).is_some(), "an empty value is not JSON");
+        assert_eq!(violation(Format::Json, None, Some("\"x\"")), None);
+        assert_eq!(violation(Format::Text, Some(schema), Some("x")), None);
+    }
+
+    #[test]
+    fn case_38_dear_checks_end_the_turn_and_are_not_made_again_for_the_same_event() {
+        let id = SchemaVersionId { name: "order.placed".into(), version: "1".into() };
+        let schema = format!(r#"{{"items": {{"enum": [{}1]}}}}"#, "1,".repeat(50_000));
+        let version = SchemaVersion { schema: Some(schema.into()), ..SchemaVersion::plain(id, None) };
+        let check = PayloadCheck::of(&version);
+        let mut checks = Checks::default();
+        let at = |ordinal| Position { ordinal, ..Position::default() };
+        let ask = |checks: &mut Checks, ordinal, payload: &str| {
+            checks.begin(at(ordinal));
+            checks.violation(&check, "order.placed/1", Some(payload.as_bytes())).is_some()
+        };
+        let items = format!("[{}1]", "1,".repeat(100));
+        assert!(!ask(&mut checks, 1, &items));
+        let once = checks.work;
+        assert!(!ask(&mut checks, 1, &items), "its event could not go out");
+        assert_eq!(checks.work, once);
+        assert!(ask(&mut checks, 2, "[2, 2]"), "another event");
+        for ordinal in 3..6 {
+            assert!(!ask(&mut checks, ordinal, &items));
+        }
+        assert!(checks.is_turn_over());
+        checks.begin_turn();
+        assert!(!checks.is_turn_over());
+    }
+
+    #[test]
+    fn case_31_a_payload_nested_10_000_deep_breaks_its_contract() {
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        let detail = violation(Format::Json, Some("{}"), Some(&deep)).expect("it can't be checked");
+        assert!(
+            detail.starts_with("the payload breaks order.placed/1: json at \"\": not JSON: recursion limit"),
+            "{detail}"
+        );
+    }
+
+    #[test]
+    fn a_schema_that_no_check_can_take_is_said_with_its_fault() {
+        for schema in [
+            r##"{"$ref": "#"}"##,
+            r#"{"type": "text"}"#,
+            "{",
+            r#"{"$schema": "http://json-schema.org/draft-07/schema#"}"#,
+        ] {
+            let detail = violation(Format::Json, Some(schema), Some("1")).expect("it can't be checked");
+            assert!(detail.contains("the schema of order.placed/1, as it is registered"), "{detail}");
+            assert_eq!(violation(Format::Json, Some(schema), None), None, "a tombstone");
+        }
+    }
+}

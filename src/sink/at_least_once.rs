@@ -1,0 +1,296 @@
+//! The sink that writes to Kafka at least once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::time::Instant;
+
+use super::client::connection::Connection;
+use super::client::context::LogGate;
+use super::client::error_code::{Outcome, judged, outcome, unfit};
+use super::client::flush;
+use super::client::options::{ProducerOptions, TopicRules, batch_bytes, pace, producer_config};
+use super::client::producer_client::{Generation, Returned};
+use super::client::warmup::{Admission, Warmup};
+use super::refusal_isolation::Suspects;
+use super::{Closed, Deliveries, SendError, Sink, SinkError};
+use crate::relay::boundary::{Failure, Record, Ticket, Verdict};
+use crate::relay::delivery::back_off::BackOff;
+
+/// How often a failed producer is looked at until it has given everything back.
+const DRAIN_TICK: Duration = Duration::from_millis(20);
+/// How long a full queue is left alone when nothing is reported.
+const QUEUE_TICK: Duration = Duration::from_millis(2);
+/// How long records wait before they are taken again when a producer has failed without publishing anything.
+const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
+
+/// Writes records to Kafka with an idempotent producer; a record is acknowledged when every in-sync replica has it.
+pub struct KafkaSink {
+    options: ProducerOptions,
+    rules: TopicRules,
+    connection: Arc<Connection>,
+    log: LogGate,
+    generation: Generation,
+    phase: Phase,
+    /// What has failed, held back until nothing is outstanding.
+    failed: Vec<Returned>,
+    suspects: Suspects,
+    /// Of the present producer.
+    warmup: Warmup,
+    /// Producers in a row that failed without publishing anything.
+    back_off: BackOff,
+    /// An offer was `Full` because librdkafka's own queue was.
+    crowded: bool,
+    /// An offer was `Full` for a reason that has passed.
+    room: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Records are taken.
+    Open,
+    /// The producer is at its end: everything outstanding is being answered.
+    Draining,
+    /// Nothing is taken before this time.
+    Waiting(Instant),
+}
+
+impl KafkaSink {
+    /// Starts a producer. Does not wait for a broker.
+    ///
+    /// # Errors
+    /// [`SinkError::Create`].
+    pub fn new(options: ProducerOptions, rules: TopicRules, connection: Arc<Connection>) -> Result<Self, SinkError> {
+        let log = LogGate::default();
+        let generation = start(&options, &rules, &connection, &log)?;
+        Ok(Self {
+            options,
+            rules,
+            connection,
+            log,
+            generation,
+            phase: Phase::Open,
+            failed: Vec::new(),
+            suspects: Suspects::default(),
+            warmup: Warmup::default(),
+            back_off: BACK_OFF,
+            crowded: false,
+            room: false,
+        })
+    }
+
+    /// Number of records taken and not yet answered.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.generation.outstanding()
+    }
+
+    /// Moves what was reported to `into`, and the sink to its next phase.
+    fn collect(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
+        let known = into.acked.len();
+        self.generation.take(&mut into.acked, &mut self.failed);
+        self.connection.set_outstanding(self.generation.outstanding());
+        self.warmup.acked(&into.acked[known..]);
+        if !self.suspects.is_empty() {
+            self.room |= self.suspects.answered(into.acked[known..].iter().copied());
+        }
+        if self.phase == Phase::Open && self.must_end() {
+            self.phase = Phase::Draining;
+        }
+        if self.phase == Phase::Draining {
+            if self.generation.outstanding() == 0 {
+                self.replace(into)?;
+            } else if self.generation.fatal().is_some() {
+                self.generation.give_back_unsent();
+            }
+        }
+        if matches!(self.phase, Phase::Waiting(until) if Instant::now() >= until) {
+            self.phase = Phase::Open;
+            self.room = true;
+        }
+        Ok(())
+    }
+
+    /// Whether the producer has failed, or its batches are too large for a topic that has come into use.
+    fn must_end(&self) -> bool {
+        self.generation.inbox().is_broken() || self.generation.batch_bytes() > self.rules.batch_bytes()
+    }
+
+    /// Puts a new producer in the place of one that owes nothing any more, and hands out what has failed.
+    fn replace(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
+        let next = start(&self.options, &self.rules, &self.connection, &self.log)?;
+        let last = std::mem::replace(&mut self.generation, next);
+        self.warmup = Warmup::default();
+        let fatal = last.fatal();
+        let mut reports = std::mem::take(&mut self.failed);
+        reports.sort_unstable_by_key(|report| report.ticket);
+        if fatal.is_some() || !reports.is_empty() {
+            self.connection.count_restart();
+            let first = reports.first().map(|report| (report.code, report.record.topic.as_str()));
+            tracing::warn!(
+                fatal = fatal.as_ref().map(|(code, reason)| format!("{code:?}: {reason}")),
+                first.code = first.map(|(code, _)| format!("{code:?}")),
+                first.topic = first.map(|(_, topic)| topic),
+                records = reports.len(),
+                "kafka producer failed and was replaced"
+            );
+        }
+        let verdicts = self.judge(&reports);
+        let blamed = reports.iter().any(|report| outcome(report.code) != Outcome::Returned);
+        let healthy = fatal.is_none() && reports.is_empty();
+        let failure =
+            |(report, verdict): (Returned, Verdict)| Failure { ticket: report.ticket, record: report.record, verdict };
+        into.failed.extend(reports.into_iter().zip(verdicts).map(failure));
+        // To know who is to blame is progress; a producer that brought nothing at all would fail again at once.
+        let progress = healthy || blamed || last.has_acked();
+        self.phase = if progress {
+            self.back_off.reset();
+            Phase::Open
+        } else {
+            Phase::Waiting(Instant::now() + self.back_off.wait())
+        };
+        self.room = self.phase == Phase::Open;
+        last.retire();
+        Ok(())
+    }
+
+    /// Says of each failed record whether it is to blame. `reports` are in the order of their tickets.
+    fn judge(&mut self, reports: &[Returned]) -> Vec<Verdict> {
+        // Where a broker names the guilty records of a batch (Produce v8), librdkafka marks the others.
+        let place = |report: &Returned| (report.record.topic.clone(), report.partition);
+        let named: HashSet<_> = reports
+            .iter()
+            .filter(|report| report.code == RDKafkaErrorCode::InvalidDifferentRecord)
+            .map(place)
+            .collect();
+        let mut unclear: HashMap<&str, (usize, usize)> = HashMap::new();
+        let mut verdicts = Vec::with_capacity(reports.len());
+        for report in reports {
+            let topic = report.record.topic.as_str();
+            let (returned, until) = unclear.entry(topic).or_default();
+            verdicts.push(match outcome(report.code) {
+                Outcome::TopicRefused(refusal) => {
+                    self.rules.refusals().refuse_topic(topic, refusal.clone(), Duration::ZERO);
+                    Verdict::Refused(refusal)
+                }
+                Outcome::RecordRefused(refusal)
+                    if self.suspects.was_alone(topic, report.ticket) || named.contains(&place(report)) =>
+                {
+                    Verdict::Refused(judged(&report.record, report.code, refusal, &self.rules))
+                }
+                suspicious => {
+                    *returned += 1;
+                    if suspicious != Outcome::Returned {
+                        *until = *returned;
+                    }
+                    Verdict::Returned(report.code.to_string())
+                }
+            });
+        }
+        // The first `until` of a topic's returned records are those up to its last suspect.
+        self.suspects.answered(reports.iter().map(|report| report.ticket));
+        for (topic, (_, until)) in unclear.into_iter().filter(|(_, (_, until))| *until > 0) {
+            self.suspects.accuse(topic.to_owned(), until);
+        }
+        verdicts
+    }
+
+    /// Waits until there may be something to collect.
+    async fn wait(&self) {
+        let filled = self.generation.inbox().filled.notified();
+        match self.phase {
+            Phase::Open => filled.await,
+            // Nothing tells when a purged record or a lower batch limit is to be looked at.
+            Phase::Draining => drop(tokio::time::timeout(DRAIN_TICK, filled).await),
+            Phase::Waiting(until) => drop(tokio::time::timeout_at(until, filled).await),
+        }
+    }
+}
+
+impl Sink for KafkaSink {
+    fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), SendError> {
+        if self.phase == Phase::Open && self.must_end() {
+            self.phase = Phase::Draining;
+            // Wakes `deliveries`, which ends the phase even when nothing is outstanding.
+            self.generation.inbox().break_off();
+        }
+        if self.phase != Phase::Open {
+            return Err(SendError::Full);
+        }
+        if let Some(refusal) = unfit(record, &self.rules) {
+            return Err(SendError::Refused(refusal));
+        }
+        let partitions = || self.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
+        let admission = self.warmup.admit(record.topic, record.key, partitions);
+        if admission == Admission::Wait || !self.suspects.may_send(record.topic) {
+            return Err(SendError::Full);
+        }
+        if let Err(code) = self.generation.send(ticket, record) {
+            match (code, outcome(code)) {
+                (RDKafkaErrorCode::QueueFull, _) => {
+                    self.crowded = true;
+                    return Err(SendError::Full);
+                }
+                (RDKafkaErrorCode::Fatal, _) => {
+                    self.generation.inbox().break_off();
+                    return Err(SendError::Full);
+                }
+                // librdkafka judges a record by its own limits before it queues it.
+                (_, Outcome::RecordRefused(refusal) | Outcome::TopicRefused(refusal)) => {
+                    return Err(SendError::Refused(refusal));
+                }
+                (_, Outcome::Returned) => self.generation.fail(ticket, record, code),
+            }
+        }
+        self.suspects.sent(record.topic, ticket);
+        self.warmup.sent(ticket, admission);
+        Ok(())
+    }
+
+    async fn deliveries(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
+        loop {
+            self.collect(into)?;
+            if !into.is_empty() || self.room {
+                self.room = false;
+                return Ok(());
+            }
+            self.generation.push();
+            if self.crowded {
+                // librdkafka counts a record until after its report was read, so the last report may come before the room.
+                drop(tokio::time::timeout(QUEUE_TICK, self.wait()).await);
+                self.crowded = false;
+                self.room = true;
+            } else {
+                self.wait().await;
+            }
+        }
+    }
+
+    async fn close(mut self, timeout: Duration) -> Closed {
+        let deadline = Instant::now() + timeout;
+        let mut deliveries = Deliveries::default();
+        while self.collect(&mut deliveries).is_ok() && self.generation.outstanding() > 0 && Instant::now() < deadline {
+            self.generation.push();
+            drop(tokio::time::timeout_at(deadline, self.wait()).await);
+        }
+        let unanswered = self.generation.outstanding();
+        let generation = self.generation;
+        // librdkafka waits for its threads; they must be gone before the process may end.
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(generation)).await {
+            tracing::error!(error = %error, "kafka producer did not end");
+        }
+        Closed { deliveries, unanswered, stored: None }
+    }
+}
+
+fn start(
+    options: &ProducerOptions,
+    rules: &TopicRules,
+    connection: &Arc<Connection>,
+    log: &LogGate,
+) -> Result<Generation, SinkError> {
+    let batch_bytes = batch_bytes(options, rules);
+    Generation::start(&producer_config(options, batch_bytes), pace(options, flush::AGAIN), batch_bytes, connection, log)
+}

@@ -1,0 +1,70 @@
+//! What Kafka allows this client to do with topics (KIP-430), which `rdkafka` does not ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CStr, CString, c_char};
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::admin::AdminClient;
+use rdkafka::bindings as native;
+
+/// Writing, by its number in Kafka's protocol (`AclOperation`).
+pub(crate) const WRITE: u32 = 4;
+
+/// The operations that are allowed, by topic, as numbers of Kafka's protocol (`AclOperation`). A topic of which Kafka does not say it is
+/// not there. Blocks.
+pub fn operations<C: ClientContext>(
+    admin: &AdminClient<C>,
+    topics: &[String],
+    timeout: Duration,
+) -> BTreeMap<String, BTreeSet<u32>> {
+    let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(topic.as_str()).ok()).collect();
+    let mut names: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    if names.is_empty() { BTreeMap::new() } else { ask(admin.inner().native_ptr(), &mut names, millis) }
+}
+
+#[expect(unsafe_code, reason = "rdkafka has no call that describes topics")]
+fn ask(client: *mut native::rd_kafka_t, names: &mut [*const c_char], millis: i32) -> BTreeMap<String, BTreeSet<u32>> {
+    let mut found = BTreeMap::new();
+    // SAFETY: the client lives during the call. The names are C strings that are copied. What is made here is destroyed here, once, and
+    // after everything that points into it was read: descriptions, names and operations belong to the event. A queue that is destroyed
+    // with an answer on its way drops that answer.
+    unsafe {
+        let collection = native::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        let kind = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let options = native::rd_kafka_AdminOptions_new(client, kind);
+        let refused = native::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
+        let queue = native::rd_kafka_queue_new(client);
+        native::rd_kafka_AdminOptions_set_request_timeout(options, millis, ptr::null_mut(), 0);
+        if refused.is_null() {
+            native::rd_kafka_DescribeTopics(client, collection, options, queue);
+            if let Some(event) = NonNull::new(native::rd_kafka_queue_poll(queue, millis)) {
+                let result = native::rd_kafka_event_DescribeTopics_result(event.as_ptr());
+                if !result.is_null() {
+                    let mut count = 0;
+                    let topics = native::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+                    for topic in (0..count).map(|index| *topics.add(index)) {
+                        let name = CStr::from_ptr(native::rd_kafka_TopicDescription_name(topic));
+                        let mut count = 0;
+                        let operations = native::rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count);
+                        if !operations.is_null() {
+                            // As numbers: a newer librdkafka may know more than its bindings do.
+                            let numbers = slice::from_raw_parts(operations.cast::<u32>(), count);
+                            found.insert(name.to_string_lossy().into_owned(), numbers.iter().copied().collect());
+                        }
+                    }
+                }
+                native::rd_kafka_event_destroy(event.as_ptr());
+            }
+        } else {
+            native::rd_kafka_error_destroy(refused);
+        }
+        native::rd_kafka_queue_destroy(queue);
+        native::rd_kafka_AdminOptions_destroy(options);
+        native::rd_kafka_TopicCollection_destroy(collection);
+    }
+    found
+}

@@ -1,0 +1,226 @@
+//! What librdkafka calls back: delivery reports, errors, statistics, logs.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
+use serde::Deserialize;
+use tokio::sync::Notify;
+
+use super::connection::Connection;
+use crate::relay::boundary::OwnedRecord;
+
+/// How long a line of librdkafka's log is silent after it was written, so that a broker that is down is no flood.
+const LOG_PAUSE: Duration = Duration::from_secs(10);
+
+/// Delivery reports of one producer, from its polling thread to the sink.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    reports: Mutex<Reports>,
+    /// Wakes the sink when there is something after there was nothing.
+    pub(crate) filled: Notify,
+    broken: AtomicBool,
+}
+
+/// What was reported and not yet taken.
+#[derive(Debug, Default)]
+pub(crate) struct Reports {
+    /// Numbers in the manifest.
+    pub(crate) acked: Vec<usize>,
+    pub(crate) failed: Vec<Report>,
+}
+
+/// A record that came back with an error.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// The record's number in the manifest.
+    pub(crate) slot: usize,
+    /// The record, without its timestamp.
+    pub(crate) record: OwnedRecord,
+    pub(crate) partition: i32,
+    pub(crate) code: RDKafkaErrorCode,
+}
+
+impl Inbox {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Reports> {
+        // Nothing panics while it holds the lock, and a vector is whole at any time.
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a record has failed or the producer has: nothing more may be sent through it.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn break_off(&self) {
+        self.broken.store(true, Ordering::Release);
+        self.filled.notify_one();
+    }
+
+    /// All that had failed is given back, and the producer is as good as before.
+    pub(crate) fn mend(&self) {
+        self.broken.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn fail(&self, report: Report) {
+        // Before the report can be seen: no record may be sent after this one has failed.
+        self.broken.store(true, Ordering::Release);
+        self.lock().failed.push(report);
+        self.filled.notify_one();
+    }
+
+    fn acknowledge(&self, slot: usize) {
+        let mut reports = self.lock();
+        let was_empty = reports.acked.is_empty();
+        reports.acked.push(slot);
+        drop(reports);
+        if was_empty {
+            self.filled.notify_one();
+        }
+    }
+}
+
+/// The callbacks of one producer.
+pub(crate) struct Context {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) log: LogGate,
+}
+
+impl ProducerContext for Context {
+    /// The record's number in the manifest. An integer: a boxed value would be an allocation a record.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, slot: usize) {
+        match result {
+            Ok(_) => {
+                self.connection.mark_up();
+                self.inbox.acknowledge(slot);
+            }
+            Err((error, message)) => self.inbox.fail(Report {
+                slot,
+                record: give_back(message),
+                partition: message.partition(),
+                code: error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
+            }),
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == "FAIL" {
+            self.connection.note_disconnected(message);
+        }
+        let Some(suppressed) = self.log.pass(facility, Instant::now()) else { return };
+        match level {
+            // It warns of settings that are chosen here for a reason.
+            _ if facility == "CONFWARN" => tracing::debug!(target: "librdkafka", facility, "{message}"),
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+                tracing::debug!(target: "librdkafka", facility, suppressed, "{message}");
+            }
+            // librdkafka's errors are outages that it retries; what is final comes as a delivery report.
+            _ => tracing::warn!(target: "librdkafka", facility, suppressed, "{message}"),
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        match serde_json::from_slice::<Statistics>(statistics) {
+            Ok(statistics) if statistics.brokers.values().any(|broker| broker.state == "UP") => {
+                self.connection.mark_up()
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(error = %error, "statistics of librdkafka not understood"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        match code {
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.connection.mark_down(),
+            Some(RDKafkaErrorCode::Fatal) => self.inbox.break_off(),
+            _ => self.connection.note_failure(reason),
+        }
+        let facility = code.map_or_else(String::new, |code| format!("{code:?}"));
+        if let Some(suppressed) = self.log.pass(&facility, Instant::now()) {
+            tracing::warn!(error = %error, reason, suppressed, "kafka client error");
+        }
+    }
+}
+
+/// The part of librdkafka's statistics that is read: <https://github.com/confluentinc/librdkafka/blob/master/STATISTICS.md>.
+#[derive(Deserialize)]
+struct Statistics {
+    brokers: HashMap<String, BrokerStatistics>,
+}
+
+#[derive(Deserialize)]
+struct BrokerStatistics {
+    state: String,
+}
+
+/// The record out of its delivery report; the timestamp is not in there.
+fn give_back(message: &BorrowedMessage<'_>) -> OwnedRecord {
+    let headers = message.headers().into_iter().flat_map(Headers::iter);
+    OwnedRecord {
+        topic: message.topic().to_owned(),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect(),
+        timestamp_millis: 0,
+    }
+}
+
+/// Lets a kind of log line pass once in [`LOG_PAUSE`] and counts what it holds back. One for all producers of a sink.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogGate(Arc<Mutex<HashMap<String, Line>>>);
+
+#[derive(Debug)]
+struct Line {
+    written: Instant,
+    suppressed: u64,
+}
+
+impl LogGate {
+    /// `None`: not now. Otherwise the number of lines of this kind that were held back since the last that passed.
+    fn pass(&self, kind: &str, now: Instant) -> Option<u64> {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match lines.get_mut(kind) {
+            Some(line) if now.duration_since(line.written) < LOG_PAUSE => {
+                line.suppressed += 1;
+                None
+            }
+            Some(line) => {
+                line.written = now;
+                Some(std::mem::take(&mut line.suppressed))
+            }
+            None => {
+                lines.insert(kind.to_owned(), Line { written: now, suppressed: 0 });
+                Some(0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_log_line_passes_once_in_a_pause_with_its_count() {
+        let gate = LogGate::default();
+        let start = Instant::now();
+        assert_eq!(gate.pass("FAIL", start), Some(0));
+        assert_eq!(gate.pass("FAIL", start + LOG_PAUSE / 2), None);
+        assert_eq!(gate.pass("ERROR", start + LOG_PAUSE / 2), Some(0));
+        assert_eq!(gate.pass("FAIL", start + LOG_PAUSE), Some(1));
+        assert_eq!(gate.pass("FAIL", start + LOG_PAUSE * 2), Some(0));
+    }
+}

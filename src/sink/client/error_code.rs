@@ -1,0 +1,129 @@
+//! What an error code of Kafka or librdkafka means for a record: the one table.
+
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use super::options::TopicRules;
+use crate::relay::boundary::{OwnedRecord, Record, Refusal, RefusalCode, Timestamp};
+
+/// What a code says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing is wrong with the record: an outage, or the fault of another record. To be sent again.
+    Returned,
+    /// The topic takes nothing from this client, whatever the record.
+    TopicRefused(Refusal),
+    /// The batch was refused; some record in it is at fault.
+    RecordRefused(Refusal),
+}
+
+/// The meaning of `code`. A code that is not in the table returns the record: none is ever lost to a code nobody thought of.
+///
+/// Codes and their meaning: <https://kafka.apache.org/protocol#protocol_error_codes>.
+pub(crate) fn outcome(code: Code) -> Outcome {
+    let refusal = |code, detail: &str| Refusal { code, detail: detail.to_owned() };
+    match code {
+        Code::TopicAuthorizationFailed => Outcome::TopicRefused(refusal(
+            RefusalCode::NotAuthorized,
+            "kafka does not allow this client to write to the topic",
+        )),
+        Code::InvalidTopic => Outcome::TopicRefused(refusal(
+            RefusalCode::UnknownTopic,
+            "kafka does not allow a topic of this name to be written",
+        )),
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Outcome::RecordRefused(refusal(
+            RefusalCode::TooLarge,
+            "the record is larger than max.message.bytes of the topic",
+        )),
+        Code::InvalidRecord => Outcome::RecordRefused(refusal(
+            RefusalCode::ContractViolation,
+            "the broker refused the record as invalid: no key for a compacted topic, or it breaks the topic's schema",
+        )),
+        // `judged` says more.
+        Code::InvalidTimestamp => {
+            Outcome::RecordRefused(refusal(RefusalCode::ContractViolation, "the topic refuses the record's time"))
+        }
+        Code::PolicyViolation => Outcome::RecordRefused(refusal(
+            RefusalCode::NotAuthorized,
+            "a policy of the kafka cluster refused the record",
+        )),
+        _ => Outcome::Returned,
+    }
+}
+
+/// The refusal of a record that is to blame for `code`. A topic that refuses a time is remembered.
+pub(crate) fn judged(record: &OwnedRecord, code: Code, refusal: Refusal, rules: &TopicRules) -> Refusal {
+    match code {
+        Code::InvalidTimestamp => rules.refusals().refuse_time(&record.topic, record.timestamp_millis),
+        _ => refusal,
+    }
+}
+
+/// Why a record would be refused by its topic or changed by librdkafka, as far as that is known without asking Kafka.
+pub(crate) fn unfit(record: &Record<'_>, rules: &TopicRules) -> Option<Refusal> {
+    if let Some(refusal) = rules.refusals().refusal(record) {
+        return Some(refusal);
+    }
+    if record.timestamp_millis < Record::NO_TIME {
+        let time = Timestamp(record.timestamp_millis.saturating_mul(1_000));
+        let detail = format!("the record's time, {time}, is before 1970, where Kafka's timestamps begin");
+        return Some(Refusal { code: RefusalCode::ContractViolation, detail });
+    }
+    if record.key.is_none() && rules.facts(record.topic).is_some_and(|facts| facts.is_compacted == Some(true)) {
+        let detail = format!("the topic {} is compacted, and the record has no key", record.topic);
+        return Some(Refusal { code: RefusalCode::ContractViolation, detail });
+    }
+    // librdkafka gives the name of a header back up to a zero byte.
+    let header = record.headers.iter().find(|header| header.name.as_bytes().contains(&0))?;
+    let detail = format!("the header name {:?} has a zero byte", header.name);
+    Some(Refusal { code: RefusalCode::Undecodable, detail })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outages_and_unknown_codes_return_the_record() {
+        for code in [
+            Code::UnknownTopicOrPartition,
+            Code::UnknownTopic,
+            Code::UnknownPartition,
+            Code::PurgeQueue,
+            Code::PurgeInflight,
+            Code::MessageTimedOut,
+            Code::BrokerTransportFailure,
+            Code::Fatal,
+            Code::OutOfOrderSequenceNumber,
+            Code::InvalidDifferentRecord,
+            Code::Unknown,
+            Code::NotEnoughReplicas,
+            Code::InvalidProducerEpoch,
+        ] {
+            assert_eq!(outcome(code), Outcome::Returned, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn case_34_a_time_before_1970_is_refused_without_asking() {
+        let record = |timestamp_millis| Record { topic: "t", key: None, value: None, headers: &[], timestamp_millis };
+        for time in [i64::MIN, -2] {
+            let refusal = unfit(&record(time), &TopicRules::default()).expect("it is refused");
+            assert_eq!(refusal.code, RefusalCode::ContractViolation);
+        }
+        for time in [Record::NO_TIME, Record::TIME_OF_SENDING, 1, i64::MAX] {
+            assert_eq!(unfit(&record(time), &TopicRules::default()), None, "{time}");
+        }
+    }
+
+    #[test]
+    fn refusals_carry_their_code() {
+        let refused = |code| match outcome(code) {
+            Outcome::TopicRefused(refusal) | Outcome::RecordRefused(refusal) => refusal.code,
+            Outcome::Returned => panic!("{code:?} is returned"),
+        };
+        assert_eq!(refused(Code::MessageSizeTooLarge), RefusalCode::TooLarge);
+        assert_eq!(refused(Code::TopicAuthorizationFailed), RefusalCode::NotAuthorized);
+        assert_eq!(refused(Code::InvalidRecord), RefusalCode::ContractViolation);
+        assert_eq!(refused(Code::PolicyViolation), RefusalCode::NotAuthorized);
+    }
+}

@@ -1,0 +1,196 @@
+//! When batches that are not full are sent.
+//!
+//! librdkafka sends a batch when it is full or `linger.ms` old. A short linger costs more than it says: while a partition's request
+//! is on its way (there is one at a time) and records older than the linger wait behind it, librdkafka's thread polls without
+//! pause (`rd_kafka_broker_producer_serve` of 2.12: the time to wake up has passed). Under load that is half of the sink's work.
+//!
+//! So the linger is long here, and batches are sent as John Nagle had TCP send segments (RFC 896): at once when nothing is on its way, else when
+//! what is on its way has been answered; full batches always. That is done by flushing for a moment, on a thread of its own, since
+//! librdkafka flushes only while someone waits for it.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::producer::ThreadedProducer;
+
+use super::context::Context;
+use super::native;
+
+/// How long a flush is held: long enough that librdkafka's threads have woken, the shortest that it takes.
+const FLUSH: Duration = Duration::from_millis(1);
+/// First wait for an answer before flushing again: a thread may have slept through it, and while one partition can't be written to the
+/// others go on.
+pub(crate) const AGAIN: Duration = Duration::from_millis(4);
+/// The same where each transaction's first records wait until their partition has been added to it.
+pub(crate) const AGAIN_IN_TRANSACTIONS: Duration = Duration::from_millis(1);
+/// The longest; it doubles up to that.
+const AGAIN_MOST: Duration = Duration::from_millis(10);
+
+/// Which of the outstanding records were on their way at the last beat.
+///
+/// By numbers of their own: tickets do not always go up, as a dead letter goes out before what came back with it.
+#[derive(Debug, Default)]
+pub(crate) struct Nagle {
+    /// The number of the last record that was handed over, from 1.
+    last: u64,
+    /// The same at the last beat.
+    beaten: u64,
+    /// Records up to that one which are not answered yet.
+    unanswered: usize,
+}
+
+impl Nagle {
+    /// A record is handed over. Its number.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// The record of this number was answered.
+    pub(crate) fn answered(&mut self, number: u64) {
+        if number <= self.beaten {
+            self.unanswered = self.unanswered.saturating_sub(1);
+        }
+    }
+
+    /// Whether it is time for a beat, with so many records outstanding. If it is, that beat is counted.
+    pub(crate) fn beats(&mut self, outstanding: usize) -> bool {
+        let beats = self.unanswered == 0 && outstanding > 0;
+        if beats {
+            self.beat(outstanding);
+        }
+        beats
+    }
+
+    /// Counts a beat, with so many records outstanding.
+    pub(crate) fn beat(&mut self, outstanding: usize) {
+        self.beaten = self.last;
+        self.unanswered = outstanding;
+    }
+
+    /// Whether the records of the last beat are all answered.
+    pub(crate) fn rests(&self) -> bool {
+        self.unanswered == 0
+    }
+}
+
+/// The thread that flushes.
+pub(crate) struct Pulse {
+    shared: Arc<Shared>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Beats so far.
+    beats: u64,
+    /// Whether the last beat's records wait for an answer.
+    waiting: bool,
+    /// Whether anything was answered since it was last looked at: then all is well, and full batches go by themselves.
+    progress: bool,
+    ended: bool,
+}
+
+impl Pulse {
+    /// Starts the thread; `again` is the first wait for an answer.
+    ///
+    /// # Errors
+    /// The system's, if it has no thread left.
+    pub(crate) fn start(producer: ThreadedProducer<Context>, again: Duration) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        let thread =
+            thread::Builder::new().name("kafka flush".to_owned()).spawn(move || theirs.run(&producer, again))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Sends what was handed over, and keeps at it until it is [answered](Self::answered).
+    pub(crate) fn beat(&self) {
+        let mut state = self.shared.lock();
+        state.beats += 1;
+        state.waiting = true;
+        drop(state);
+        self.shared.changed.notify_one();
+    }
+
+    /// Something was answered; `rests` if that was all of the last beat.
+    pub(crate) fn answered(&self, rests: bool) {
+        let mut state = self.shared.lock();
+        state.progress = true;
+        state.waiting &= !rests;
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // It ends within a flush, and has nothing to panic about.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, producer: &ThreadedProducer<Context>, again: Duration) {
+        let (mut flushed, mut wait) = (0, again);
+        let mut state = self.lock();
+        while !state.ended {
+            if state.beats > flushed {
+                (flushed, wait) = (state.beats, again);
+                drop(state);
+                native::flush(producer, FLUSH);
+                state = self.lock();
+            } else if state.waiting {
+                let (next, timeout) = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
+                state = next;
+                if timeout.timed_out() && state.waiting && !std::mem::take(&mut state.progress) {
+                    wait = (wait * 2).min(AGAIN_MOST);
+                    drop(state);
+                    native::flush(producer, FLUSH);
+                    state = self.lock();
+                }
+            } else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_goes_at_once_when_nothing_is_on_its_way_and_the_next_ones_together_after_it() {
+        let mut nagle = Nagle::default();
+        assert!(!nagle.beats(0));
+        let first = nagle.number();
+        assert!(nagle.beats(1));
+        let [second, third, fourth] = std::array::from_fn(|_| {
+            let number = nagle.number();
+            assert!(!nagle.beats(2));
+            number
+        });
+        nagle.answered(third);
+        assert!(!nagle.rests(), "a full batch that went by itself says nothing of the beat's");
+        nagle.answered(first);
+        assert!(nagle.rests());
+        assert!(nagle.beats(2));
+        nagle.answered(fourth);
+        nagle.answered(second);
+        assert!(nagle.rests() && !nagle.beats(0));
+    }
+}

@@ -1,0 +1,72 @@
+//! What is on its way: the part of each record that librdkafka does not give back.
+
+use crate::relay::boundary::Ticket;
+
+/// Ticket and timestamp of every outstanding record, each under a number that travels with the record as its opaque value.
+///
+/// A delivery report of a failed record has no timestamp (`rd_kafka_message_timestamp` answers -1), so it is kept here: 24 bytes
+/// a record, in slots that are used again, no allocation a record.
+#[derive(Debug, Default)]
+pub(crate) struct Manifest {
+    slots: Vec<Entry>,
+    free: Vec<usize>,
+}
+
+/// What is kept of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) ticket: Ticket,
+    pub(crate) timestamp_millis: i64,
+    /// See [`super::flush::Nagle`].
+    pub(crate) number: u64,
+}
+
+impl Manifest {
+    /// Number of records on their way.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Notes a record and gives it a number.
+    pub(crate) fn add(&mut self, entry: Entry) -> usize {
+        match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot] = entry;
+                slot
+            }
+            None => {
+                self.slots.push(entry);
+                self.slots.len() - 1
+            }
+        }
+    }
+
+    /// Takes out the record of this number. Each is taken once: librdkafka reports on a record once.
+    pub(crate) fn remove(&mut self, slot: usize) -> Entry {
+        let entry = self.slots[slot];
+        self.free.push(slot);
+        assert!(self.free.len() <= self.slots.len(), "a record was reported on twice");
+        entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_used_again_and_keep_their_own_entry() {
+        let mut manifest = Manifest::default();
+        let entry = |number| Entry { ticket: Ticket(number), timestamp_millis: -1, number };
+        let slots: Vec<_> = (0..3).map(|number| manifest.add(entry(number))).collect();
+        assert_eq!(manifest.remove(slots[1]), entry(1));
+        assert_eq!(manifest.len(), 2);
+        let again = manifest.add(entry(7));
+        assert_eq!(again, slots[1]);
+        assert_eq!(
+            [manifest.remove(slots[2]), manifest.remove(slots[0]), manifest.remove(again)],
+            [2, 0, 7].map(entry)
+        );
+        assert_eq!(manifest.len(), 0);
+    }
+}

@@ -1,0 +1,15 @@
+//! The Kafka client: its settings, what it calls back, and one producer from start to end.
+
+pub(super) mod compression;
+pub(super) mod options;
+pub(super) mod partition;
+pub(super) mod connection;
+pub(super) mod error_code;
+pub(super) mod context;
+pub(super) mod native;
+pub(super) mod flush;
+pub(super) mod in_flight;
+pub(super) mod warmup;
+pub(super) mod producer_client;
+pub(super) mod topic_reader;
+pub(super) mod authorized;

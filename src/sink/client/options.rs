@@ -1,0 +1,358 @@
+//! What the clients are configured with, and which settings are not the user's to change.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+
+use super::compression::Compression;
+use crate::sink::refusals::Refusals;
+
+/// Largest batch when no topic asks for less, in bytes.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Largest record that the client takes, in bytes: librdkafka's own ceiling. The topic's limit is what counts.
+const MESSAGE_MAX_BYTES: usize = 1_000_000_000;
+/// Longer than any batch waits: batches that are not full are sent by [`super::flush`].
+const LINGER_MS: u128 = 10_000;
+/// Records that librdkafka's queue holds beyond the core's window, so that the window fills first.
+const QUEUE_HEADROOM_RECORDS: usize = 1_000;
+/// The largest queue that librdkafka takes, in kibibytes. The core's window is the bound; a single record that is larger passes
+/// it alone, and must find room.
+const QUEUE_KIB: i32 = i32::MAX;
+
+/// How to reach Kafka and how much may be on the way.
+#[derive(Clone, Debug)]
+pub struct ProducerOptions {
+    /// `host:port` of one or more brokers, separated by commas.
+    pub bootstrap_servers: String,
+    /// Name of this client in the brokers' logs and quotas.
+    pub client_id: String,
+    /// How batches are compressed.
+    pub compression: Compression,
+    /// Further librdkafka properties, already seen by [`validate_properties`].
+    pub properties: BTreeMap<String, String>,
+    /// Most records that the core keeps outstanding.
+    pub max_in_flight: usize,
+    /// Most bytes of records that the core keeps outstanding.
+    pub max_in_flight_bytes: usize,
+}
+
+/// A property that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("kafka property \"{property}\": {fault}")]
+pub struct PropertyError {
+    /// The property's name.
+    pub property: String,
+    /// What is wrong with it.
+    pub fault: PropertyFault,
+}
+
+/// Why a property can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PropertyFault {
+    /// A guarantee of the relay rests on it.
+    #[error("is set by walpost: {reason}")]
+    Reserved {
+        /// Which guarantee.
+        reason: &'static str,
+    },
+    /// librdkafka has no such property.
+    #[error("librdkafka has no property of this name")]
+    Unknown,
+    /// librdkafka does not take the value.
+    #[error("librdkafka does not take this value")]
+    InvalidValue,
+}
+
+/// Looks at every property and reports all that can't be used. The values are not repeated: they may be secrets.
+#[must_use]
+pub fn validate_properties(properties: &BTreeMap<String, String>) -> Vec<PropertyError> {
+    let fault = |(name, value): (&String, &String)| {
+        if let Some((_, reason)) = RESERVED.iter().find(|(reserved, _)| reserved == name) {
+            return Some(PropertyFault::Reserved { reason });
+        }
+        match ClientConfig::new().set(name, value).create_native_config() {
+            Ok(_) => None,
+            Err(KafkaError::ClientConfig(result, ..)) if is_unknown(result) => Some(PropertyFault::Unknown),
+            Err(_) => Some(PropertyFault::InvalidValue),
+        }
+    };
+    let error = |property| fault(property).map(|fault| PropertyError { property: property.0.clone(), fault });
+    properties.iter().filter_map(error).collect()
+}
+
+fn is_unknown(result: rdkafka::types::RDKafkaConfRes) -> bool {
+    result == rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN
+}
+
+const LOSS: &str = "a record counts as published only when every in-sync replica has it";
+const ORDER: &str = "records of one key must stay in order, and none may be repeated by a retry";
+const OUTAGE: &str = "an outage is waited out, however long; a record never times out";
+const PARTITION: &str = "a key must go to the partition that the Java client's partitioner picks";
+const MODE: &str = "it follows from the key delivery";
+const SERVERS: &str = "the key bootstrap_servers says it";
+const REPORTS: &str = "delivery reports drive what is confirmed to Postgres";
+
+/// Properties that are not the user's, aliases too, each with the reason.
+const RESERVED: &[(&str, &str)] = &[
+    ("acks", LOSS),
+    ("request.required.acks", LOSS),
+    ("enable.idempotence", ORDER),
+    ("enable.gapless.guarantee", ORDER),
+    ("queuing.strategy", ORDER),
+    ("retries", OUTAGE),
+    ("message.send.max.retries", OUTAGE),
+    ("message.timeout.ms", OUTAGE),
+    ("delivery.timeout.ms", OUTAGE),
+    ("partitioner", PARTITION),
+    ("transactional.id", MODE),
+    ("bootstrap.servers", SERVERS),
+    ("metadata.broker.list", SERVERS),
+    ("delivery.report.only.error", REPORTS),
+    ("enabled_events", REPORTS),
+    ("log.queue", REPORTS),
+];
+
+/// Second names of properties that are set here. librdkafka gets its settings in no order, so that of two names for one property
+/// either could win.
+const ALIASES: &[(&str, &str)] = &[("queue.buffering.max.ms", "linger.ms"), ("compression.codec", "compression.type")];
+
+/// The names of librdkafka's property for what [`ProducerOptions::compression`] says.
+pub const COMPRESSION_PROPERTIES: [&str; 2] = ["compression.type", "compression.codec"];
+
+/// What the sink must know of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicFacts {
+    /// `max.message.bytes`: the largest batch that the topic takes, in bytes.
+    pub max_message_bytes: usize,
+    /// Whether the topic is compacted, and so refuses records without a key; `None` if Kafka does not tell this client.
+    pub is_compacted: Option<bool>,
+    /// Number of partitions.
+    pub partitions: u32,
+}
+
+/// The facts of all topics in use. [`crate::sink::Topics`] learns them, the producer follows.
+#[derive(Clone, Debug, Default)]
+pub struct TopicRules(Arc<Rules>);
+
+#[derive(Debug)]
+struct Rules {
+    batch_bytes: AtomicUsize,
+    topics: RwLock<HashMap<String, TopicFacts>>,
+    refusals: Refusals,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { batch_bytes: AtomicUsize::new(usize::MAX), topics: RwLock::default(), refusals: Refusals::default() }
+    }
+}
+
+impl TopicRules {
+    /// Notes what is known of a topic now.
+    pub fn learn(&self, topic: &str, facts: TopicFacts) {
+        self.0.batch_bytes.fetch_min(facts.max_message_bytes.max(1), Ordering::Relaxed);
+        self.0.topics.write().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), facts);
+    }
+
+    /// What is known of a topic.
+    #[must_use]
+    pub fn facts(&self, topic: &str) -> Option<TopicFacts> {
+        self.0.topics.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
+    }
+
+    /// What topics are known to refuse.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
+    }
+
+    /// The largest batch that every topic takes, in bytes; `usize::MAX` when no topic was seen yet.
+    ///
+    /// `batch.size` is one for all topics of a producer, and a batch above a topic's limit is refused with all the innocent records
+    /// in it. The Java client's default is 16 KiB, so a small limit is not yet a slow relay.
+    #[must_use]
+    pub fn batch_bytes(&self) -> usize {
+        self.0.batch_bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl ProducerOptions {
+    /// The largest record in bytes, where the user has said it (`message.max.bytes`).
+    #[must_use]
+    pub fn record_bytes(&self) -> Option<usize> {
+        self.properties.get("message.max.bytes").and_then(|value| value.parse().ok())
+    }
+}
+
+/// `message.max.bytes` as it will be, in bytes: what a record may have at most when the topic's own limit is not known.
+pub(crate) fn message_max_bytes(options: &ProducerOptions) -> usize {
+    options.record_bytes().unwrap_or(MESSAGE_MAX_BYTES)
+}
+
+/// Adds the settings of every client: how to reach the brokers and how to come back to them, and what the user has set.
+fn reach(config: &mut ClientConfig, options: &ProducerOptions) {
+    config.set("socket.keepalive.enable", "true");
+    config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
+    // A topic is made by `Topics`, with its own settings, or not at all; never by a broker that is asked for its metadata.
+    config.set("allow.auto.create.topics", "false");
+    for (name, value) in &options.properties {
+        let alias = ALIASES.iter().find(|(alias, _)| alias == name);
+        config.set(alias.map_or(name.as_str(), |(_, name)| name), value);
+    }
+    config.set("client.id", &options.client_id);
+    config.set("bootstrap.servers", &options.bootstrap_servers);
+}
+
+/// The producer's settings. Those that a guarantee rests on come last, so that nothing overrides them.
+pub(crate) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("linger.ms", LINGER_MS.to_string());
+    config.set("message.max.bytes", MESSAGE_MAX_BYTES.to_string());
+    config.set("queue.buffering.max.messages", (options.max_in_flight + QUEUE_HEADROOM_RECORDS).to_string());
+    config.set("queue.buffering.max.kbytes", QUEUE_KIB.to_string());
+    config.set("statistics.interval.ms", "1000");
+    // Otherwise the client waits for a connection to be needed, and a new producer's first record for half a second.
+    config.set("enable.sparse.connections", "false");
+    reach(&mut config, options);
+    config.set("compression.type", options.compression.as_str());
+    config.set("batch.size", batch_bytes.to_string());
+    config.set("acks", "all");
+    config.set("enable.idempotence", "true");
+    config.set("enable.gapless.guarantee", "true");
+    config.set("message.timeout.ms", "0");
+    config.set("partitioner", "murmur2_random");
+    let asked_for_more = options.properties.contains_key("debug");
+    config.set_log_level(if asked_for_more { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
+    config
+}
+
+/// Who decides when a batch that is not full is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// [`super::flush`].
+    Pulse {
+        /// The first wait for an answer.
+        again: Duration,
+    },
+    /// librdkafka, by the user's `linger.ms`.
+    Linger,
+}
+
+pub(crate) fn pace(options: &ProducerOptions, again: Duration) -> Pace {
+    let names = ALIASES.iter().filter(|(_, name)| *name == "linger.ms").flat_map(|(alias, name)| [*alias, *name]);
+    if names.into_iter().any(|name| options.properties.contains_key(name)) {
+        Pace::Linger
+    } else {
+        Pace::Pulse { again }
+    }
+}
+
+/// Gives records so long to be delivered, which `linger.ms` must be shorter than.
+pub(crate) fn set_message_timeout(config: &mut ClientConfig, pace: Pace, millis: u128) {
+    config.set("message.timeout.ms", millis.to_string());
+    if let Pace::Pulse { .. } = pace {
+        config.set("linger.ms", LINGER_MS.min(millis - 1).to_string());
+    }
+}
+
+/// The admin client's settings. Nothing reads its log queue, so nothing is put there; what fails is in the answers.
+pub(crate) fn admin_config(options: &ProducerOptions) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    reach(&mut config, options);
+    config.remove("statistics.interval.ms");
+    config.set_log_level(RDKafkaLogLevel::Emerg);
+    config
+}
+
+/// `batch.size` under `rules`, in bytes.
+pub(crate) fn batch_bytes(options: &ProducerOptions, rules: &TopicRules) -> usize {
+    let wanted = options.properties.get("batch.size").and_then(|value| value.parse().ok()).unwrap_or(BATCH_BYTES);
+    wanted.min(rules.batch_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(properties: &[(&str, &str)]) -> ProducerOptions {
+        ProducerOptions {
+            bootstrap_servers: "127.0.0.1:1".to_owned(),
+            client_id: "test".to_owned(),
+            compression: Compression::default(),
+            properties: properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            max_in_flight: 10_000,
+            max_in_flight_bytes: 32 * 1024 * 1024,
+        }
+    }
+
+    #[test]
+    fn all_faults_are_reported_at_once_and_no_value_is_repeated() {
+        let given = options(&[
+            ("acks", "1"),
+            ("delivery.timeout.ms", "5"),
+            ("linger.ms", "5"),
+            ("linger.mss", "5"),
+            ("sasl.password", "hush"),
+            ("security.protocol", "hush"),
+        ]);
+        let errors = validate_properties(&given.properties);
+        let faults: Vec<_> = errors.iter().map(|error| (error.property.as_str(), error.fault.clone())).collect();
+        assert_eq!(
+            faults,
+            [
+                ("acks", PropertyFault::Reserved { reason: LOSS }),
+                ("delivery.timeout.ms", PropertyFault::Reserved { reason: OUTAGE }),
+                ("linger.mss", PropertyFault::Unknown),
+                ("security.protocol", PropertyFault::InvalidValue),
+            ]
+        );
+        assert!(errors.iter().all(|error| !error.to_string().contains("hush")));
+    }
+
+    #[test]
+    fn every_reserved_name_is_one_that_librdkafka_knows() {
+        for (name, _) in RESERVED {
+            // Callback-like properties can't be set as text, so an unknown name is what to look for.
+            let result = ClientConfig::new().set(*name, "1").create_native_config();
+            let unknown = matches!(result, Err(KafkaError::ClientConfig(result, ..)) if is_unknown(result));
+            assert!(!unknown, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_user_changes_the_batch_but_not_the_guarantees() {
+        let given = options(&[("batch.size", "50000"), ("acks", "1"), ("queue.buffering.max.ms", "7")]);
+        let rules = TopicRules::default();
+        assert_eq!(batch_bytes(&given, &rules), 50_000);
+        let facts = |max_message_bytes| TopicFacts { max_message_bytes, is_compacted: Some(false), partitions: 1 };
+        rules.learn("small", facts(20_000));
+        rules.learn("large", facts(30_000));
+        assert_eq!(batch_bytes(&given, &rules), 20_000);
+        let config = producer_config(&given, 20_000);
+        assert_eq!(config.get("acks"), Some("all"));
+        assert_eq!(config.get("batch.size"), Some("20000"));
+        assert_eq!(config.get("linger.ms"), Some("7"));
+        let again = Duration::from_millis(4);
+        assert_eq!(pace(&given, again), Pace::Linger);
+        assert_eq!(pace(&options(&[]), again), Pace::Pulse { again });
+    }
+
+    #[test]
+    fn a_password_reaches_every_client() {
+        let given = options(&[("sasl.password", "hush")]);
+        for config in [producer_config(&given, BATCH_BYTES), admin_config(&given)] {
+            assert_eq!(config.get("sasl.password"), Some("hush"));
+        }
+    }
+
+    #[test]
+    fn librdkafkas_queue_is_larger_than_the_window() {
+        let config = producer_config(&options(&[]), BATCH_BYTES);
+        let number = |name| config.get(name).expect("it is set").parse::<usize>().expect("it is a number");
+        assert!(number("queue.buffering.max.messages") > 10_000);
+        assert!(number("queue.buffering.max.kbytes") > 32 * 1024);
+    }
+}

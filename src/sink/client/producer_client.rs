@@ -1,0 +1,176 @@
+//! One librdkafka producer, from its start to the last answer.
+//!
+//! A producer lives until the first failure that librdkafka does not retry. It is then at its end: it takes nothing more, what
+//! it holds is answered, and a new one takes its place. So no record can be sent behind one that has to be sent again.
+
+use std::sync::Arc;
+use std::thread;
+
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::producer::{Producer, PurgeConfig, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::connection::Connection;
+use super::context::{Context, Inbox, LogGate, Report};
+use super::flush::{Nagle, Pulse};
+use super::in_flight::{Entry, Manifest};
+use super::native::{self, TopicHandles};
+use super::options::Pace;
+use crate::relay::boundary::{OwnedRecord, Record, Ticket};
+use crate::sink::SinkError;
+
+/// A producer and what it owes.
+pub(crate) struct Generation {
+    /// `None` where the user has set how long batches wait. This and the topics go before the producer that they use.
+    pulse: Option<Pulse>,
+    topics: TopicHandles,
+    producer: ThreadedProducer<Context>,
+    inbox: Arc<Inbox>,
+    batch_bytes: usize,
+    manifest: Manifest,
+    nagle: Nagle,
+    acked: bool,
+    /// Empty between two calls; kept for its memory.
+    scratch: Vec<usize>,
+}
+
+/// A record that came back.
+#[derive(Debug)]
+pub(crate) struct Returned {
+    pub(crate) ticket: Ticket,
+    pub(crate) record: OwnedRecord,
+    /// The partition it was meant for; -1 when none was chosen yet.
+    pub(crate) partition: i32,
+    pub(crate) code: RDKafkaErrorCode,
+}
+
+impl Generation {
+    pub(crate) fn start(
+        config: &ClientConfig,
+        pace: Pace,
+        batch_bytes: usize,
+        connection: &Arc<Connection>,
+        log: &LogGate,
+    ) -> Result<Self, SinkError> {
+        let inbox = Arc::new(Inbox::default());
+        let context = Context { inbox: Arc::clone(&inbox), connection: Arc::clone(connection), log: log.clone() };
+        let producer = ThreadedProducer::from_config_and_context(config, context).map_err(SinkError::Create)?;
+        let pulse = match pace {
+            Pace::Pulse { again } => Some(Pulse::start(producer.clone(), again).map_err(SinkError::Thread)?),
+            Pace::Linger => None,
+        };
+        Ok(Self {
+            pulse,
+            topics: TopicHandles::default(),
+            producer,
+            inbox,
+            batch_bytes,
+            manifest: Manifest::default(),
+            nagle: Nagle::default(),
+            acked: false,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// `batch.size` of this producer, in bytes.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        self.batch_bytes
+    }
+
+    /// Records taken and not yet answered.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.manifest.len()
+    }
+
+    /// Whether any record got through.
+    pub(crate) fn has_acked(&self) -> bool {
+        self.acked
+    }
+
+    /// For calls about transactions.
+    pub(crate) fn producer(&self) -> &ThreadedProducer<Context> {
+        &self.producer
+    }
+
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
+    }
+
+    /// Hands a record to librdkafka; the error is librdkafka's, and then the record was not taken.
+    pub(crate) fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), RDKafkaErrorCode> {
+        let slot = self.note(ticket, record);
+        native::produce(&self.producer, &mut self.topics, record, slot).inspect_err(|_| {
+            self.manifest.remove(slot);
+        })
+    }
+
+    /// Has librdkafka send what was handed over, unless something is on its way already: then that is done when it has been answered.
+    pub(crate) fn push(&mut self) {
+        if let Some(pulse) = &self.pulse
+            && self.nagle.beats(self.manifest.len())
+        {
+            pulse.beat();
+        }
+    }
+
+    /// Has librdkafka send what was handed over, whatever is on its way.
+    pub(crate) fn push_all(&mut self) {
+        if let Some(pulse) = &self.pulse {
+            self.nagle.beat(self.manifest.len());
+            pulse.beat();
+        }
+    }
+
+    /// Takes a record that librdkafka did not take, so that it comes back as a failure in its place among the others.
+    pub(crate) fn fail(&mut self, ticket: Ticket, record: &Record<'_>, code: RDKafkaErrorCode) {
+        let slot = self.note(ticket, record);
+        self.inbox.fail(Report { slot, record: OwnedRecord::from(record), partition: -1, code });
+    }
+
+    fn note(&mut self, ticket: Ticket, record: &Record<'_>) -> usize {
+        let number = self.nagle.number();
+        self.manifest.add(Entry { ticket, timestamp_millis: record.timestamp_millis, number })
+    }
+
+    /// Moves what was reported to the ends of `acked` and `failed`.
+    pub(crate) fn take(&mut self, acked: &mut Vec<Ticket>, failed: &mut Vec<Returned>) {
+        let mut reports = self.inbox.lock();
+        // The two vectors change places under the lock, and neither is ever freed.
+        std::mem::swap(&mut self.scratch, &mut reports.acked);
+        let reported = std::mem::take(&mut reports.failed);
+        drop(reports);
+        self.acked |= !self.scratch.is_empty();
+        let known = (acked.len(), failed.len());
+        for slot in self.scratch.drain(..) {
+            let Entry { ticket, number, .. } = self.manifest.remove(slot);
+            self.nagle.answered(number);
+            acked.push(ticket);
+        }
+        failed.extend(reported.into_iter().map(|Report { slot, record, partition, code }| {
+            let Entry { ticket, timestamp_millis, number } = self.manifest.remove(slot);
+            self.nagle.answered(number);
+            Returned { ticket, record: OwnedRecord { timestamp_millis, ..record }, partition, code }
+        }));
+        if let Some(pulse) = &self.pulse
+            && known != (acked.len(), failed.len())
+        {
+            pulse.answered(self.nagle.rests());
+        }
+    }
+
+    /// The fatal error, if there is one: librdkafka sends nothing any more.
+    pub(crate) fn fatal(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.producer.client().fatal_error()
+    }
+
+    /// Has librdkafka give back what it has not sent. What is on its way is left alone: its answer may be an acknowledgement.
+    pub(crate) fn give_back_unsent(&self) {
+        self.producer.purge(PurgeConfig::default().queue().non_blocking());
+    }
+
+    /// Ends the producer on a thread of its own: librdkafka waits for its threads, up to a second.
+    pub(crate) fn retire(self) {
+        // If no thread can be had, the closure is dropped here, and the producer with it.
+        let _ = thread::Builder::new().name("kafka producer end".to_owned()).spawn(move || drop(self));
+    }
+}

@@ -1,0 +1,135 @@
+//! Lets a producer and the partitions it writes to get to know each other, one record at a time.
+//!
+//! A broker that knows nothing of a producer takes any first sequence number. So when the first batch of a partition fails, for
+//! whatever passing reason, and a second is already on its way, the second is taken and the first comes behind it. A record
+//! with a key is therefore sent alone until its partition has acknowledged one: a round trip a partition, once a producer.
+
+use std::collections::HashMap;
+
+use super::partition::partition_of;
+use crate::relay::boundary::Ticket;
+
+/// Which partitions know this producer.
+#[derive(Debug, Default)]
+pub(crate) struct Warmup {
+    /// The place of each topic in `topics`.
+    places: HashMap<String, usize>,
+    topics: Vec<Topic>,
+    /// The place of the topic that was looked for last.
+    last: usize,
+    /// The first records of partitions that are on their way, each with its topic's place and its partition.
+    probes: HashMap<Ticket, (usize, usize)>,
+}
+
+#[derive(Debug)]
+struct Topic {
+    name: String,
+    partitions: Vec<Partition>,
+    /// Number of partitions that are not warm.
+    cold: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Partition {
+    Cold,
+    Probing,
+    Warm,
+}
+
+/// What may be done with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// Send it.
+    Free,
+    /// Send it and say so to [`Warmup::sent`]: it is the first of its partition.
+    First { topic: usize, partition: usize },
+    /// The first record of its partition is on its way.
+    Wait,
+}
+
+impl Warmup {
+    /// What may be done with a record; `partitions` gives the topic's number of them when the topic is new here.
+    ///
+    /// A record without a key goes anywhere and has no order to keep.
+    pub(crate) fn admit(&mut self, topic: &str, key: Option<&[u8]>, partitions: impl FnOnce() -> u32) -> Admission {
+        let Some(key) = key else { return Admission::Free };
+        if self.topics.get(self.last).is_none_or(|last| last.name != topic) {
+            self.last = self.places.get(topic).copied().unwrap_or_else(|| self.add(topic, partitions()));
+        }
+        let place = self.last;
+        let topic = &self.topics[place];
+        if topic.cold == 0 {
+            return Admission::Free;
+        }
+        let count = u32::try_from(topic.partitions.len()).expect("the number of partitions came as a u32");
+        let partition = partition_of(key, count) as usize;
+        match topic.partitions[partition] {
+            Partition::Warm => Admission::Free,
+            Partition::Cold => Admission::First { topic: place, partition },
+            Partition::Probing => Admission::Wait,
+        }
+    }
+
+    /// A record was sent under this admission.
+    pub(crate) fn sent(&mut self, ticket: Ticket, admission: Admission) {
+        if let Admission::First { topic, partition } = admission {
+            self.topics[topic].partitions[partition] = Partition::Probing;
+            self.probes.insert(ticket, (topic, partition));
+        }
+    }
+
+    /// These records were acknowledged.
+    pub(crate) fn acked(&mut self, tickets: &[Ticket]) {
+        if self.probes.is_empty() {
+            return;
+        }
+        for ticket in tickets {
+            if let Some((topic, partition)) = self.probes.remove(ticket) {
+                self.topics[topic].partitions[partition] = Partition::Warm;
+                self.topics[topic].cold -= 1;
+            }
+        }
+    }
+
+    fn add(&mut self, topic: &str, partitions: u32) -> usize {
+        let partitions = vec![Partition::Cold; partitions.max(1) as usize];
+        self.topics.push(Topic { name: topic.to_owned(), cold: partitions.len(), partitions });
+        self.places.insert(topic.to_owned(), self.topics.len() - 1);
+        self.topics.len() - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_record_of_a_partition_goes_alone_and_opens_it() {
+        let mut warmup = Warmup::default();
+        let admit = |warmup: &mut Warmup, key: &str| warmup.admit("t", Some(key.as_bytes()), || 2);
+        let first = admit(&mut warmup, "foobar");
+        assert!(matches!(first, Admission::First { .. }));
+        warmup.sent(Ticket(1), first);
+        assert_eq!(admit(&mut warmup, "foobar"), Admission::Wait);
+        let other =
+            (0..100).map(|n| n.to_string()).find(|key| partition_of(key.as_bytes(), 2) != partition_of(b"foobar", 2));
+        let other = other.expect("a hash that spreads");
+        let second = admit(&mut warmup, &other);
+        assert!(matches!(second, Admission::First { .. }), "the other partition is another matter");
+        warmup.sent(Ticket(2), second);
+        warmup.acked(&[Ticket(7), Ticket(1)]);
+        assert_eq!(admit(&mut warmup, "foobar"), Admission::Free);
+        assert_eq!(admit(&mut warmup, &other), Admission::Wait);
+        warmup.acked(&[Ticket(2)]);
+        assert_eq!(admit(&mut warmup, &other), Admission::Free);
+    }
+
+    #[test]
+    fn a_record_without_key_never_waits() {
+        let mut warmup = Warmup::default();
+        let first = warmup.admit("t", Some(b"k"), || 1);
+        warmup.sent(Ticket(0), first);
+        assert_eq!(warmup.admit("t", None, || 1), Admission::Free);
+        assert_eq!(warmup.admit("t", Some(b"other"), || 1), Admission::Wait);
+    }
+}

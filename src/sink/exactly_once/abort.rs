@@ -1,0 +1,110 @@
+//! A transaction that can't be committed: how it ends, and what becomes of its records.
+
+use std::collections::BTreeSet;
+
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::time::Instant;
+
+use super::super::{Deliveries, Opened, SinkError};
+use super::calls::{self, Ended};
+use super::recovery::Recovered;
+use super::refusal_isolation::Reports;
+use super::{Answer, POSITIONS_TOPIC, Phase, TransactionalSink, probe};
+use crate::relay::boundary::{Failure, OwnedRecord, Verdict};
+use crate::sink::client::error_code::{Outcome, outcome};
+use crate::sink::client::producer_client::Generation;
+use crate::sink::client::warmup::Warmup;
+
+impl TransactionalSink {
+    /// Ends a transaction that can't be committed.
+    pub(super) fn break_off(&mut self) -> Result<(), SinkError> {
+        let fatal = self.generation.as_ref().and_then(Generation::fatal);
+        match fatal {
+            None if matches!(self.phase, Phase::Idle) => self.recover(),
+            None if self.generation.as_ref().is_some_and(probe::is_topic_refused) => {
+                let mut probes = self.contents.one_of_each_topic();
+                probes.push(self.position_record());
+                self.recover_with(probes)
+            }
+            None => {
+                self.call(|generation, stopped| {
+                    let ended = calls::abort(&generation, &stopped);
+                    Answer::Aborted(Box::new(generation), ended)
+                });
+                Ok(())
+            }
+            Some((RDKafkaErrorCode::Fenced, reason)) => self.handle_failed_call(Ended::Fenced(reason)),
+            Some((code, reason)) => self.handle_failed_call(Ended::Fatal(code, reason)),
+        }
+    }
+
+    /// A record for the topic of positions that says nothing new.
+    fn position_record(&self) -> OwnedRecord {
+        let key = self.maker.identity.position_key();
+        let value = self.stored.as_ref().map(|stored| stored.encode(&key, &self.keys));
+        OwnedRecord {
+            topic: POSITIONS_TOPIC.to_owned(),
+            key: Some(key.into_bytes()),
+            value,
+            headers: Vec::new(),
+            timestamp_millis: 0,
+        }
+    }
+
+    /// A new producer has the transactional id, and it is known how far everything is in Kafka.
+    pub(super) fn handle_recovered(&mut self, recovered: Recovered, into: &mut Deliveries) {
+        let Recovered { generation, kept, refusing } = recovered;
+        let stored = kept.position().cloned();
+        let cost = self.recovering_since.elapsed();
+        for (topic, code) in &refusing {
+            if let Outcome::TopicRefused(refusal) = outcome(*code) {
+                tracing::warn!(
+                    topic,
+                    reason = refusal.detail,
+                    "kafka refuses a topic, whose events become dead letters"
+                );
+                self.maker.producers.rules.refusals().refuse_topic(topic, refusal, cost);
+            }
+        }
+        self.generation = Some(generation);
+        self.warmup = Warmup::default();
+        if !std::mem::replace(&mut self.is_open, true) {
+            into.opened = Some(Opened { stored: kept });
+            self.stored = stored;
+        } else if self.in_doubt.is_some() && stored == self.in_doubt {
+            self.handle_committed(into);
+        } else {
+            self.in_doubt = None;
+            let refusing: Vec<String> = refusing.into_iter().map(|(topic, _)| topic).collect();
+            self.give_back(Reports::Some { refusing: &refusing }, into);
+        }
+        self.rest();
+    }
+
+    /// Gives back what an aborted transaction held, in the order of its tickets.
+    pub(super) fn give_back(&mut self, extent: Reports<'_>, into: &mut Deliveries) {
+        // The first records of partitions that come back are the first again.
+        self.warmup = Warmup::default();
+        let reports = std::mem::take(&mut self.failed);
+        self.blame.judge(&reports, extent, &self.maker.producers.rules);
+        // What failed along with another says nothing.
+        let along = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight, RDKafkaErrorCode::State];
+        let failed = || reports.iter().filter(|report| !along.contains(&report.code));
+        let reason = failed().next().map(|report| report.code.to_string());
+        let reason = reason.unwrap_or_else(|| "the transaction was aborted".to_owned());
+        let blamed: BTreeSet<&str> = match extent {
+            Reports::Some { refusing: refusing @ [_, ..] } => refusing.iter().map(String::as_str).collect(),
+            Reports::All | Reports::Some { .. } => failed().map(|report| report.record.topic.as_str()).collect(),
+        };
+        let records = self.contents.abort(Instant::now());
+        if !records.is_empty() {
+            let (topic, most_records) = (blamed.first(), self.contents.most_records());
+            tracing::warn!(reason, topic, records = records.len(), most_records, "kafka transaction aborted");
+        }
+        into.failed.extend(records.into_iter().map(|(ticket, record)| {
+            let is_blamed = blamed.is_empty() || blamed.contains(record.topic.as_str());
+            let verdict = if is_blamed { Verdict::Returned(reason.clone()) } else { Verdict::Along };
+            Failure { ticket, record, verdict }
+        }));
+    }
+}

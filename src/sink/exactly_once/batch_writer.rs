@@ -1,0 +1,304 @@
+//! Records that a command writes in transactions of its own, beside the relay and without its position: all of a batch or
+//! nothing of it.
+//!
+//! Each record is a batch of Kafka's own (`batch.size` of 1), so that what a broker refuses is that record and no neighbour's
+//! fault. Whoever opens a writer of the same transactional id next fences this one, and finds nothing half done.
+//!
+//! The first record of a batch arrives before the others are sent. A coordinator that knows of no partition in a transaction ends neither it nor, with it,
+//! the producer (`INVALID_TXN_STATE`), which is what happens when the first partition is one that this client may not write to.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use super::calls::{self, Ended};
+use super::producer_factory::{Producers, blocking};
+use super::{SinkError, TransactionsError};
+use crate::relay::boundary::{OwnedRecord, Refusal, Ticket};
+use crate::sink::client::connection::Connection;
+use crate::sink::client::context::LogGate;
+use crate::sink::client::error_code::{Outcome, outcome};
+use crate::sink::client::options::{ProducerOptions, TopicRules};
+use crate::sink::client::producer_client::{Generation, Returned};
+
+/// How long one batch may take, and taking the transactional id: longer than Kafka leaves a dead predecessor's transaction open.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How often it is looked whether records have arrived.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Writes batches.
+pub struct BatchWriter {
+    producers: Producers,
+    generation: Option<Generation>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Batch {
+    /// All of it is in Kafka.
+    Committed,
+    /// Nothing of it is.
+    Aborted {
+        /// Records that will never be taken, by their place in the batch.
+        refused: Vec<(usize, Refusal)>,
+        /// Some topic takes nothing from this client; which of the batch's, Kafka does not say.
+        topic_refused: Option<Refusal>,
+        /// The first reason, for people.
+        reason: String,
+    },
+}
+
+/// Nothing more can be written.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    /// Another writer has taken the transactional id.
+    #[error(
+        "another command took over: the transactional id {id} was fenced; nothing of this one's open transaction is in Kafka"
+    )]
+    Fenced {
+        /// The transactional id.
+        id: String,
+    },
+    /// The topic of a batch's first record takes nothing from this client.
+    #[error("{}", .0.detail)]
+    Refused(Refusal),
+    /// Kafka is away.
+    #[error(
+        "Kafka did not answer within {} s; whether the last records were published is not known, and another run looks",
+        PATIENCE.as_secs()
+    )]
+    Unanswered,
+    /// The client is at its end.
+    #[error(
+        "the Kafka client failed: {reason}; whether the last records were published is not known, and another run looks"
+    )]
+    Fatal {
+        /// What it says.
+        reason: String,
+    },
+    /// The client could not be made, or may not write in transactions.
+    #[error(transparent)]
+    Sink(SinkError),
+}
+
+impl BatchWriter {
+    /// Takes the transactional id. Who had it is fenced, and what he left open is ended.
+    ///
+    /// # Errors
+    /// [`BatchError`].
+    pub async fn open(mut options: ProducerOptions, transactional_id: String) -> Result<Self, BatchError> {
+        options.properties.insert("batch.size".to_owned(), "1".to_owned());
+        let (rules, connection) = (TopicRules::default(), std::sync::Arc::<Connection>::default());
+        let mut producers = Producers { options, transactional_id, rules, connection, log: LogGate::default() };
+        // Records time out at half of it, with time left to abort.
+        let timeout = producers.transaction_timeout().min(PATIENCE / 3 * 2).as_millis().to_string();
+        producers.options.properties.insert("transaction.timeout.ms".to_owned(), timeout);
+        let owned = tokio::time::timeout(PATIENCE, producers.clone().own(deadline())).await;
+        match owned {
+            Ok(Ok(generation)) => Ok(Self { producers, generation: Some(generation) }),
+            Ok(Err(SinkError::Stopped)) | Err(_) => Err(BatchError::Unanswered),
+            Ok(Err(error)) => Err(BatchError::Sink(error)),
+        }
+    }
+
+    /// How long a transaction may take; its records time out at half of that.
+    #[must_use]
+    pub fn transaction_timeout(&self) -> Duration {
+        self.producers.transaction_timeout()
+    }
+
+    /// Writes all of these records or none, in this order. The first is to be one to a topic without which nothing goes on.
+    ///
+    /// # Errors
+    /// [`BatchError`]; then nothing more can be written.
+    pub async fn write(&mut self, records: Vec<OwnedRecord>) -> Result<Batch, BatchError> {
+        let Some(generation) = self.generation.take() else {
+            return Err(BatchError::Fatal { reason: "it has failed before".to_owned() });
+        };
+        let id = self.producers.transactional_id.clone();
+        let work = move |stopped| write(generation, &records, &stopped);
+        let (generation, ended) = blocking(&deadline(), work).await;
+        match ended {
+            Ok(batch) => {
+                self.generation = Some(generation);
+                Ok(batch)
+            }
+            Err(broken) => {
+                generation.retire();
+                Err(match broken {
+                    Broken::Refused(refusal) => BatchError::Refused(refusal),
+                    Broken::Ended(ended) => error(ended, id),
+                })
+            }
+        }
+    }
+}
+
+/// Why a producer is at its end.
+enum Broken {
+    Refused(Refusal),
+    Ended(Ended),
+}
+
+impl From<Ended> for Broken {
+    fn from(ended: Ended) -> Self {
+        Self::Ended(ended)
+    }
+}
+
+fn error(ended: Ended, id: String) -> BatchError {
+    match ended {
+        Ended::Fenced(_) => BatchError::Fenced { id },
+        Ended::Stopped => BatchError::Unanswered,
+        Ended::Fatal(Code::TransactionalIdAuthorizationFailed, _) => {
+            BatchError::Sink(TransactionsError::NotAuthorized { id }.into())
+        }
+        Ended::Fatal(_, reason) | Ended::Lost(reason) => BatchError::Fatal { reason },
+        Ended::Done => BatchError::Fatal { reason: "it ended without a reason".to_owned() },
+    }
+}
+
+impl Drop for BatchWriter {
+    fn drop(&mut self) {
+        if let Some(generation) = self.generation.take() {
+            generation.retire();
+        }
+    }
+}
+
+/// Ends calls that take too long.
+fn deadline() -> impl Fn() -> bool + Clone + Send + 'static {
+    let deadline = Instant::now() + PATIENCE;
+    move || Instant::now() >= deadline
+}
+
+/// One transaction. Blocks.
+fn write(
+    mut generation: Generation,
+    records: &[OwnedRecord],
+    stopped: &impl Fn() -> bool,
+) -> (Generation, Result<Batch, Broken>) {
+    let ended = transact(&mut generation, records, stopped);
+    (generation, ended)
+}
+
+fn transact(
+    generation: &mut Generation,
+    records: &[OwnedRecord],
+    stopped: &impl Fn() -> bool,
+) -> Result<Batch, Broken> {
+    done(calls::begin(generation))?;
+    let mut failed = Vec::new();
+    for (ticket, record) in (0..).map(Ticket).zip(records) {
+        send(generation, ticket, record, &mut failed, stopped)?;
+        let is_first = ticket == Ticket(0);
+        while is_first && generation.outstanding() > 0 {
+            wait(generation, &mut failed, stopped)?;
+        }
+        if !failed.is_empty() {
+            break;
+        }
+    }
+    while generation.outstanding() > 0 && failed.is_empty() {
+        wait(generation, &mut failed, stopped)?;
+    }
+    if failed.is_empty() {
+        match calls::commit(generation, stopped) {
+            Ended::Done => return Ok(Batch::Committed),
+            Ended::Lost(_) => {}
+            other => return Err(other.into()),
+        }
+    }
+    let lost_for = calls::lost_for(generation);
+    let is_first = failed.iter().any(|returned| returned.ticket == Ticket(0));
+    if let (true, Batch::Aborted { topic_refused: Some(refusal), .. }) = (is_first, aborted(&failed, lost_for)) {
+        return Err(Broken::Refused(refusal));
+    }
+    done(calls::abort(generation, stopped))?;
+    while generation.outstanding() > 0 {
+        wait(generation, &mut failed, stopped)?;
+    }
+    generation.inbox().mend();
+    Ok(aborted(&failed, lost_for))
+}
+
+fn send(
+    generation: &mut Generation,
+    ticket: Ticket,
+    record: &OwnedRecord,
+    failed: &mut Vec<Returned>,
+    stopped: &impl Fn() -> bool,
+) -> Result<(), Ended> {
+    let headers = record.header_list();
+    let borrowed = record.borrow(&headers);
+    while let Err(code) = generation.send(ticket, &borrowed) {
+        if code != Code::QueueFull {
+            generation.fail(ticket, &borrowed, code);
+            return Ok(());
+        }
+        wait(generation, failed, stopped)?;
+    }
+    Ok(())
+}
+
+fn done(ended: Ended) -> Result<(), Ended> {
+    if ended == Ended::Done { Ok(()) } else { Err(ended) }
+}
+
+fn wait(generation: &mut Generation, failed: &mut Vec<Returned>, stopped: &impl Fn() -> bool) -> Result<(), Ended> {
+    generation.push();
+    std::thread::sleep(TICK);
+    generation.take(&mut Vec::new(), failed);
+    if let Some((code, reason)) = generation.fatal() {
+        return Err(calls::fatal(code, reason));
+    }
+    if stopped() { Err(Ended::Stopped) } else { Ok(()) }
+}
+
+/// What the codes say. That a topic takes nothing loses the whole transaction, and every record comes back with that code.
+fn aborted(failed: &[Returned], lost_for: Option<Code>) -> Batch {
+    let codes = failed.iter().map(|returned| returned.code);
+    let topic_refused = codes.chain(lost_for).find_map(|code| match outcome(code) {
+        Outcome::TopicRefused(refusal) => Some(refusal),
+        Outcome::RecordRefused(_) | Outcome::Returned => None,
+    });
+    let refused = failed.iter().filter_map(|returned| match outcome(returned.code) {
+        Outcome::RecordRefused(refusal) => Some((usize::try_from(returned.ticket.0).ok()?, refusal)),
+        Outcome::TopicRefused(_) | Outcome::Returned => None,
+    });
+    let reason = lost_for.or_else(|| failed.first().map(|returned| returned.code));
+    Batch::Aborted {
+        refused: refused.collect(),
+        topic_refused,
+        reason: reason.map_or_else(|| "the transaction was aborted".to_owned(), |code| code.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::boundary::RefusalCode;
+
+    fn returned(ticket: u64, code: Code) -> Returned {
+        let record =
+            OwnedRecord { topic: "t".to_owned(), key: None, value: None, headers: Vec::new(), timestamp_millis: 0 };
+        Returned { ticket: Ticket(ticket), record, partition: 0, code }
+    }
+
+    #[test]
+    fn what_is_refused_is_told_apart_from_what_only_failed_along() {
+        let failed = [returned(0, Code::PurgeQueue), returned(1, Code::MessageSizeTooLarge)];
+        let Batch::Aborted { refused, topic_refused, .. } = aborted(&failed, None) else { panic!("it was aborted") };
+        assert_eq!(
+            refused.iter().map(|(place, refusal)| (*place, refusal.code)).collect::<Vec<_>>(),
+            [(1, RefusalCode::TooLarge)]
+        );
+        assert_eq!(topic_refused, None);
+        let Batch::Aborted { refused, topic_refused, .. } =
+            aborted(&[returned(0, Code::PurgeQueue)], Some(Code::TopicAuthorizationFailed))
+        else {
+            panic!("it was aborted")
+        };
+        assert_eq!((refused.len(), topic_refused.map(|refusal| refusal.code)), (0, Some(RefusalCode::NotAuthorized)));
+    }
+}

@@ -1,0 +1,63 @@
+//! A position that is given up, because somebody has decided that the relay begins where its slot stands.
+
+use std::time::Duration;
+
+use super::super::refusals::now_millis;
+use super::batch_writer::{Batch, BatchError, BatchWriter};
+use super::positions::{Extent, POSITIONS_TOPIC};
+use super::{SinkError, TransactionalSink, TransactionsError};
+use crate::relay::boundary::OwnedRecord;
+
+/// How long it may take: longer than Kafka leaves a dead relay's transaction open.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl TransactionalSink {
+    /// Writes a null value under the relay's key, through the relay's transactional id: one that still writes is fenced.
+    ///
+    /// # Errors
+    /// [`SinkError`]; nothing was written. [`TransactionsError::ForeignPosition`] if what stands there is of another cluster than this,
+    /// whose relay may be at work.
+    pub async fn take_back(self, system_identifier: &str) -> Result<(), SinkError> {
+        let taken_back = tokio::time::timeout(PATIENCE, self.write_null(system_identifier)).await;
+        let late = || format!("Kafka did not answer within {} s", PATIENCE.as_secs());
+        taken_back.unwrap_or_else(|_| Err(TransactionsError::NotTakenBack { reason: late() }.into()))
+    }
+
+    async fn write_null(&self, system_identifier: &str) -> Result<(), SinkError> {
+        let (maker, stopped, key) = (&self.maker, self.stop.flag(), self.maker.identity.position_key());
+        maker.ensure_topic().await?;
+        match maker.read(&mut maker.reader()?, Extent::Visible, None, &stopped).await {
+            Ok(kept) => {
+                let foreign = kept.position().map(|stored| stored.cluster.system_identifier.clone());
+                if let Some(stored) = foreign.filter(|stored| stored != system_identifier) {
+                    let found = system_identifier.to_owned();
+                    return Err(TransactionsError::ForeignPosition { key, stored, found }.into());
+                }
+            }
+            // Of nobody.
+            Err(SinkError::Transactions(TransactionsError::Malformed { .. })) => {}
+            Err(error) => return Err(error),
+        }
+        let id = maker.identity.transactional_id();
+        let null = OwnedRecord {
+            topic: POSITIONS_TOPIC.to_owned(),
+            key: Some(key.into_bytes()),
+            value: None,
+            headers: Vec::new(),
+            timestamp_millis: now_millis(),
+        };
+        let not_taken = |reason: String| SinkError::from(TransactionsError::NotTakenBack { reason });
+        let mut writer = match BatchWriter::open(maker.producers.options.clone(), id).await {
+            Err(BatchError::Sink(error)) => return Err(error),
+            opened => opened.map_err(|error| not_taken(error.to_string()))?,
+        };
+        match writer.write(vec![null]).await.map_err(|error| not_taken(error.to_string()))? {
+            Batch::Committed => {
+                // A commit is answered before its markers are written, and the next start reads what is visible.
+                maker.read(&mut maker.reader()?, Extent::Everything, None, &stopped).await?;
+                Ok(())
+            }
+            Batch::Aborted { reason, .. } => Err(not_taken(reason)),
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The sink that writes to Kafka exactly once: in transactions that carry the relay's position.
+//!
+//! ```text
+//!   send ... send | seal: position | all delivered | commit -> acknowledged
+//!    open          sealing                           calling
+//!         a record fails, or the producer does -> abort -> everything given back
+//! ```
+//!
+//! An acknowledgement means that the record's transaction has committed, with the position behind it in the same
+//! transaction ([`POSITIONS_TOPIC`]). A transaction that is aborted gives all of its records back at once.
+//!
+//! # Why a reader of committed records never sees an event twice
+//!
+//! A transaction holds, with those before it, every ticket up to its highest ([`contents`]), and its position is that ticket's. So
+//! whatever was committed is told by the last committed position, and whoever starts reads that, after `init_transactions` has
+//! fenced the predecessor and ended what he left open. A commit whose answer is not known is asked for the same way: a new
+//! producer takes the transactional id, which settles the old transaction, and the position that is then in Kafka says how. It
+//! is the one of that transaction, or of the one before, or another relay has taken over.
+//!
+//! # What librdkafka does (2.12, read in its source)
+//!
+//! - Both fencing by another producer and the coordinator's time-out end in the same fatal error (`_FENCED`). A transaction older
+//!   than its time-out is taken for timed out, unless the position in Kafka has been moved by another.
+//! - `commit_transaction` waits in steps of 100 ms while a record is on its way, so it is called when none is.
+//! - A commit is answered before its markers are written. Whoever adds a partition to the next transaction before that is sent away, and
+//!   librdkafka asks again after 20 ms (`rd_kafka_txn_handle_AddPartitionsToTxn`), so there is a short rest in between.
+//! - A record that fails makes the transaction abortable; what else is queued fails with it. No gapless guarantee is needed.
+//! - Records time out at half of `transaction.timeout.ms`, so a transaction must not hold more than the path carries by then ([`size`]).
+
+mod error;
+mod producer_factory;
+mod calls;
+mod position_keys;
+mod positions;
+mod resume;
+mod recovery;
+mod open_transaction;
+mod size;
+mod refusal_isolation;
+mod probe;
+mod abort;
+mod sink;
+mod batch_writer;
+mod forget_position;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::client::connection::Connection;
+use super::client::context::LogGate;
+use super::client::options::{ProducerOptions, TopicRules};
+use super::client::producer_client::{Generation, Returned};
+use super::client::warmup::Warmup;
+use super::topics::Topics;
+use super::{Deliveries, SinkError};
+use crate::relay::boundary::{Ancestry, OwnedRecord, Ticket};
+use calls::{Ended, Stop};
+use open_transaction::Contents;
+use producer_factory::{Maker, Producers};
+use recovery::{History, Recovered};
+use refusal_isolation::{Blame, Reports};
+
+pub use batch_writer::{Batch, BatchError, BatchWriter};
+pub use error::TransactionsError;
+pub use position_keys::PositionKeys;
+pub use positions::{Cluster, Kept, POSITIONS_TOPIC, StoredPosition};
+pub use producer_factory::TransactionsOptions;
+pub use resume::{PositionError, Started};
+pub use size::TransactionSize;
+
+/// The ticket of a position. The core never gets there: it counts from 0.
+const POSITION: Ticket = Ticket(u64::MAX);
+
+/// Writes records to Kafka in transactions.
+pub struct TransactionalSink {
+    maker: Maker,
+    stop: Stop,
+    /// Where the positions are of.
+    cluster: Option<Cluster>,
+    ancestry: Ancestry,
+    keys: PositionKeys,
+    /// The producer; a call that blocks has it for itself.
+    generation: Option<Generation>,
+    phase: Phase,
+    /// What a call has come to.
+    answer: Option<Answer>,
+    /// A call that nobody waits for any more. The next begins when it has ended, so as not to be fenced by it.
+    withdrawn: Option<JoinHandle<Answer>>,
+    contents: Contents,
+    /// Whether the transactional id has been taken once.
+    is_open: bool,
+    /// When the last recovery began.
+    recovering_since: Instant,
+    /// No transaction is begun before that time.
+    rest_until: Option<Instant>,
+    /// The last position that was committed.
+    stored: Option<StoredPosition>,
+    /// That position is of an earlier slot. It is known still, to tell whether another relay has written.
+    is_disowned: bool,
+    /// The position of a transaction whose commit may have begun.
+    in_doubt: Option<StoredPosition>,
+    failed: Vec<Returned>,
+    /// Empty between two calls; kept for its memory.
+    arrived: Vec<Ticket>,
+    blame: Blame,
+    /// Of the present producer.
+    warmup: Warmup,
+    /// An offer was `Full` because librdkafka's own queue was.
+    crowded: bool,
+    /// An offer was `Full` because another record must arrive first.
+    awaited: bool,
+    /// An offer was `Full` for a reason that has passed.
+    room: bool,
+}
+
+enum Phase {
+    /// No producer.
+    Closed,
+    /// No transaction.
+    Idle,
+    /// Records are taken.
+    Open,
+    /// The position is on its way, the last record of its transaction.
+    Sealing,
+    /// librdkafka does something that takes its time.
+    Calling(JoinHandle<Answer>),
+    /// The transaction is aborted, and the last reports are to come.
+    Aborted,
+}
+
+enum Answer {
+    Committed(Box<Generation>, Ended),
+    Aborted(Box<Generation>, Ended),
+    Recovered(Box<Result<Recovered, SinkError>>),
+}
+
+impl TransactionalSink {
+    /// A sink that has asked nothing of Kafka yet.
+    #[must_use]
+    pub fn new(
+        options: ProducerOptions,
+        identity: TransactionsOptions,
+        rules: TopicRules,
+        connection: Arc<Connection>,
+        topics: Arc<Topics>,
+    ) -> Self {
+        let (records, bytes, now) = (options.max_in_flight, options.max_in_flight_bytes, Instant::now());
+        let transactional_id = identity.transactional_id();
+        let producers = Producers { options, transactional_id, rules, connection, log: LogGate::default() };
+        let contents = Contents::new(records, bytes, producers.transaction_timeout(), now);
+        Self {
+            maker: Maker { producers, identity, topics },
+            stop: Stop::default(),
+            cluster: None,
+            ancestry: Ancestry::default(),
+            keys: PositionKeys::default(),
+            generation: None,
+            phase: Phase::Closed,
+            answer: None,
+            withdrawn: None,
+            contents,
+            is_open: false,
+            recovering_since: now,
+            rest_until: None,
+            stored: None,
+            is_disowned: false,
+            in_doubt: None,
+            failed: Vec::new(),
+            arrived: Vec::new(),
+            blame: Blame::default(),
+            warmup: Warmup::default(),
+            crowded: false,
+            awaited: false,
+            room: false,
+        }
+    }
+
+    /// Number of records taken and not yet answered.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.contents.len()
+    }
+
+    /// Takes what was reported, and does what follows.
+    fn collect(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
+        if let Some(answer) = self.answer.take() {
+            self.handle(answer, into)?;
+        }
+        let Some(generation) = &mut self.generation else { return Ok(()) };
+        generation.take(&mut self.arrived, &mut self.failed);
+        let on_their_way = generation.outstanding();
+        self.warmup.acked(&self.arrived);
+        self.blame.arrived(&self.arrived);
+        if self.awaited && !self.arrived.is_empty() {
+            self.awaited = false;
+            self.room = true;
+        }
+        self.arrived.clear();
+        let inbox = Arc::clone(generation.inbox());
+        match self.phase {
+            Phase::Idle | Phase::Open | Phase::Sealing if inbox.is_broken() => self.break_off(),
+            Phase::Idle if self.must_renew() => self.recover(),
+            Phase::Sealing if on_their_way == 0 => {
+                self.call(|generation, stopped| {
+                    let ended = calls::commit(&generation, &stopped);
+                    Answer::Committed(Box::new(generation), ended)
+                });
+                Ok(())
+            }
+            // What is missing in it is not sent through this producer.
+            Phase::Open if self.must_renew() && self.contents.whole().is_none() => {
+                inbox.break_off();
+                Ok(())
+            }
+            Phase::Open if self.contents.age(Instant::now()) > self.maker.producers.transaction_timeout() / 3 * 2 => {
+                // What is missing in it does not come; the coordinator would soon end it as if another relay had.
+                inbox.break_off();
+                Ok(())
+            }
+            Phase::Aborted if on_their_way == 0 => {
+                inbox.mend();
+                self.give_back(Reports::All, into);
+                self.rest();
+                Ok(())
+            }
+            _ => Ok(()),
+        }?;
+        self.maker.producers.connection.set_outstanding(self.contents.len());
+        Ok(())
+    }
+
+    /// Has librdkafka do what takes its time, on a thread for it.
+    fn call(&mut self, work: impl FnOnce(Generation, Stopped) -> Answer + Send + 'static) {
+        let generation = self.generation.take().expect("a call begins when no other is under way");
+        let stopped: Stopped = Box::new(self.stop.flag());
+        self.phase = Phase::Calling(tokio::task::spawn_blocking(move || work(generation, stopped)));
+    }
+
+    /// Has a new producer take over from the present one, or from a predecessor's.
+    fn recover(&mut self) -> Result<(), SinkError> {
+        self.recover_with(Vec::new())
+    }
+
+    /// The same, and which of these records' topics take nothing from this client.
+    fn recover_with(&mut self, probes: Vec<OwnedRecord>) -> Result<(), SinkError> {
+        let Some(cluster) = self.cluster.clone() else { return Ok(()) };
+        self.recovering_since = Instant::now();
+        if let Some(generation) = self.generation.take() {
+            generation.retire();
+        }
+        let (maker, stopped) = (self.maker.clone(), self.stop.flag());
+        let history =
+            History { cluster, ancestry: self.ancestry.clone(), is_new: self.is_disowned, keys: self.keys.clone() };
+        let known = self.known_positions();
+        let withdrawn = self.withdrawn.take();
+        let task = async move {
+            if let Some(withdrawn) = withdrawn
+                && let Ok(Answer::Recovered(recovered)) = withdrawn.await
+            {
+                retire(*recovered);
+            }
+            Answer::Recovered(Box::new(maker.recover(history, known, probes, stopped).await))
+        };
+        self.phase = Phase::Calling(tokio::spawn(task));
+        Ok(())
+    }
+
+    /// What may be in Kafka if no other relay has taken over; `None` if this is the first look.
+    fn known_positions(&self) -> Option<[Option<StoredPosition>; 2]> {
+        self.is_open.then(|| [self.stored.clone(), self.in_doubt.clone()])
+    }
+
+    fn handle(&mut self, answer: Answer, into: &mut Deliveries) -> Result<(), SinkError> {
+        match answer {
+            Answer::Committed(generation, ended) => {
+                self.generation = Some(*generation);
+                match ended {
+                    Ended::Done => self.handle_committed(into),
+                    failed => self.handle_failed_call(failed)?,
+                }
+            }
+            Answer::Aborted(generation, ended) => {
+                self.generation = Some(*generation);
+                match ended {
+                    Ended::Done => {
+                        self.in_doubt = None;
+                        self.phase = Phase::Aborted;
+                    }
+                    failed => self.handle_failed_call(failed)?,
+                }
+            }
+            Answer::Recovered(recovered) => self.handle_recovered((*recovered)?, into),
+        }
+        Ok(())
+    }
+
+    fn handle_committed(&mut self, into: &mut Deliveries) {
+        let first = into.acked.len();
+        self.contents.commit(&mut into.acked, Instant::now());
+        self.blame.committed(&into.acked[first..]);
+        self.stored = self.in_doubt.take();
+        self.is_disowned = false;
+        self.rest_until = Some(Instant::now() + MARKERS);
+        self.rest();
+    }
+
+    /// A call failed, or librdkafka says that the producer has: a new one will know what became of the transaction.
+    fn handle_failed_call(&mut self, ended: Ended) -> Result<(), SinkError> {
+        let is_idle = matches!(self.phase, Phase::Idle);
+        match ended {
+            // The client can't tell another relay from a time-out, but a young transaction has not timed out.
+            Ended::Fenced(_)
+                if is_idle || self.contents.age(Instant::now()) < self.maker.producers.transaction_timeout() =>
+            {
+                return Err(self.fenced());
+            }
+            Ended::Stopped => {
+                self.phase = Phase::Closed;
+                return Ok(());
+            }
+            Ended::Fatal(RDKafkaErrorCode::TransactionalIdAuthorizationFailed, _) => {
+                return Err(TransactionsError::NotAuthorized { id: self.maker.identity.transactional_id() }.into());
+            }
+            Ended::Done => {}
+            Ended::Fenced(reason) | Ended::Lost(reason) | Ended::Fatal(_, reason) => {
+                tracing::warn!(reason, records = self.contents.len(), "kafka producer failed and is replaced");
+                self.maker.producers.connection.count_restart();
+            }
+        }
+        self.recover()
+    }
+
+    /// Nothing is open.
+    fn rest(&mut self) {
+        self.phase = Phase::Idle;
+        self.room = true;
+    }
+
+    /// Whether batches are too large for a topic that has come into use.
+    fn must_renew(&self) -> bool {
+        self.generation
+            .as_ref()
+            .is_some_and(|generation| generation.batch_bytes() > self.maker.producers.rules.batch_bytes())
+    }
+
+    fn fenced(&self) -> SinkError {
+        TransactionsError::Fenced { id: self.maker.identity.transactional_id() }.into()
+    }
+
+    /// When the open transaction is to end, if it can.
+    fn due(&self) -> Option<Instant> {
+        (matches!(self.phase, Phase::Open) && self.contents.whole().is_some()).then(|| self.contents.due())
+    }
+}
+
+/// A producer that nobody asks for any more.
+fn retire(recovered: Result<Recovered, SinkError>) {
+    if let Ok(Recovered { generation, .. }) = recovered {
+        generation.retire();
+    }
+}
+
+/// Whether a call that blocks is to end.
+type Stopped = Box<dyn Fn() -> bool + Send>;
+
+/// How long Kafka has to write the markers of a transaction that is committed.
+const MARKERS: Duration = Duration::from_millis(5);
+
+/// How often something is looked at that nothing tells of.
+const TICK: Duration = Duration::from_millis(10);

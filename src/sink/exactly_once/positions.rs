@@ -1,0 +1,389 @@
+//! The topic in which each relay keeps how far it is: written in the transaction that makes it true, read at the start.
+
+use std::ops::Deref;
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::position_keys::{Check, PositionKeys};
+use crate::relay::boundary::{Checkpoint, Timestamp, TopicSettings};
+use crate::relay::decode::proof;
+use crate::sink::client::options::{ProducerOptions, admin_config};
+
+/// The topic's name. One for all relays of a Kafka; the key says whose a position is.
+pub use crate::relay::route::destination::POSITIONS_TOPIC;
+/// How long one question to a broker may take.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How often the end of what is committed is looked at.
+const TICK: Duration = Duration::from_millis(50);
+/// How often it is told that another relay's transaction is waited for.
+const TELLING: Duration = Duration::from_secs(10);
+/// How long reading may take before it is begun again.
+const READING: Duration = Duration::from_secs(120);
+/// Offsets from the end in which a position is looked for before all are read.
+const TAIL: i64 = 2_000;
+
+/// The Postgres cluster that a position is of. LSNs of another one, or of another timeline, mean something else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// The system identifier.
+    pub system_identifier: String,
+    /// The timeline.
+    pub timeline: u32,
+}
+
+/// A position as Kafka has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPosition {
+    /// How far everything is in Kafka.
+    pub checkpoint: Checkpoint,
+    /// Whose it is.
+    pub cluster: Cluster,
+    /// The transaction that it was written in, a number of its own: two may carry the same checkpoint, and only one be committed.
+    /// Nil where the value has none.
+    pub transaction: Uuid,
+    /// It bears a proof that a relay of this database has written it.
+    pub is_signed: bool,
+}
+
+/// What the topic has under a relay's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// No record.
+    Nothing,
+    /// A null value: somebody has decided that the relay begins where its slot stands.
+    TakenBack,
+    /// A position.
+    Position(StoredPosition),
+}
+
+impl Kept {
+    /// The position, if there is one.
+    #[must_use]
+    pub const fn position(&self) -> Option<&StoredPosition> {
+        match self {
+            Self::Position(stored) => Some(stored),
+            Self::Nothing | Self::TakenBack => None,
+        }
+    }
+
+    /// By the last record under the key, if there is one: its value, which may be null.
+    fn of(last: Option<Option<Vec<u8>>>, key: &str, check: Option<&Check>) -> Result<Self, ReadError> {
+        let value = match last {
+            None => return Ok(Self::Nothing),
+            Some(None) => return Ok(Self::TakenBack),
+            Some(Some(value)) => value,
+        };
+        let mut stored = StoredPosition::decode(&value).ok_or(ReadError::Malformed)?;
+        // Another cluster's has other keys, and is refused for what it is.
+        if let Some(check) = check.filter(|check| check.system_identifier == stored.cluster.system_identifier) {
+            stored.is_signed = match proof::verify(&check.keys.keys, key.as_bytes(), &value) {
+                Some(true) => true,
+                None if !check.keys.must_be_signed => false,
+                Some(false) | None => return Err(ReadError::Forged),
+            };
+        }
+        Ok(Self::Position(stored))
+    }
+}
+
+/// The record's value.
+#[derive(Serialize, Deserialize)]
+struct Value {
+    position: String,
+    /// When the transaction at the position committed, in microseconds since the Unix epoch. Older values have none, nor has one
+    /// from before the first event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    committed_at_micros: Option<i64>,
+    flush: String,
+    #[serde(flatten)]
+    cluster: Cluster,
+    #[serde(default)]
+    transaction: Uuid,
+    version: String,
+}
+
+impl StoredPosition {
+    /// The value under `key`, signed if there is a key to do that with.
+    pub(super) fn encode(&self, key: &str, keys: &PositionKeys) -> Vec<u8> {
+        let value = Value {
+            position: self.checkpoint.position.to_string(),
+            committed_at_micros: self.checkpoint.committed_at.map(|at| at.0),
+            flush: self.checkpoint.flush.to_string(),
+            cluster: self.cluster.clone(),
+            transaction: self.transaction,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let mut value = serde_json::to_vec(&value).expect("texts and numbers are JSON");
+        if let Some(signing) = keys.keys.first() {
+            signing.sign(key.as_bytes(), &mut value);
+        }
+        value
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let Value { position, committed_at_micros, flush, cluster, transaction, .. } =
+            serde_json::from_slice(bytes).ok()?;
+        let (position, flush) = (position.parse().ok()?, flush.parse().ok()?);
+        Some(Self {
+            checkpoint: Checkpoint { position, committed_at: committed_at_micros.map(Timestamp), flush },
+            cluster,
+            transaction,
+            is_signed: false,
+        })
+    }
+}
+
+/// How the topic is made: a small one, as only the last position of each relay counts, and all of it may be read at a start.
+pub(super) fn topic_settings() -> TopicSettings {
+    let config = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "16777216"),
+        ("min.cleanable.dirty.ratio", "0.1"),
+        ("max.message.bytes", "1048588"),
+    ];
+    let config = config.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    TopicSettings { partitions: Some(1), replication_factor: None, config }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum ReadError {
+    /// It may pass: ask again.
+    Passing(KafkaError),
+    /// Kafka does not let this client read the topic.
+    NotAuthorized,
+    /// What is there is no position.
+    Malformed,
+    /// A position that no relay of this database has written.
+    Forged,
+    /// The topic has so many partitions, and the last position in one is not the last in all.
+    Partitioned(usize),
+    /// Nobody waits for the answer any more.
+    Stopped,
+}
+
+impl From<KafkaError> for ReadError {
+    fn from(error: KafkaError) -> Self {
+        use rdkafka::types::RDKafkaErrorCode as Code;
+        match error.rdkafka_error_code() {
+            Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed) => Self::NotAuthorized,
+            _ => Self::Passing(error),
+        }
+    }
+}
+
+/// What of the topic is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// What is committed now, if a transaction of another relay does not hide it.
+    Visible,
+    /// Everything that has been committed before the call. Where an open transaction of another relay hides it, waits for its end: that of
+    /// a relay that died comes when Kafka times it out.
+    Everything,
+}
+
+/// Reads positions.
+pub(super) struct Reader {
+    committed: Consuming,
+    /// Sees the open transactions, too.
+    uncommitted: Consuming,
+}
+
+impl Reader {
+    /// Does not wait for a broker.
+    ///
+    /// # Errors
+    /// librdkafka's, where the settings contradict each other.
+    pub(super) fn new(options: &ProducerOptions) -> Result<Self, KafkaError> {
+        Ok(Self {
+            committed: consumer(options, "read_committed")?,
+            uncommitted: consumer(options, "read_uncommitted")?,
+        })
+    }
+
+    /// Reads the last position under `key`. Blocks; to be called on a thread of the runtime's.
+    pub(super) fn read(
+        &self,
+        key: &str,
+        extent: Extent,
+        check: Option<&Check>,
+        stopped: &impl Fn() -> bool,
+    ) -> Result<Kept, ReadError> {
+        let Self { committed, uncommitted } = self;
+        let metadata = committed.fetch_metadata(Some(POSITIONS_TOPIC), ANSWER)?;
+        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == POSITIONS_TOPIC) else {
+            return Ok(Kept::Nothing);
+        };
+        if let Some(error) = topic.error() {
+            return Err(KafkaError::MetadataFetch(error.into()).into());
+        }
+        check_layout(topic.partitions().len())?;
+        tell_of_risk(
+            metadata.brokers().len(),
+            topic.partitions().iter().map(|partition| partition.replicas().len()).min(),
+        );
+        let deadline = Instant::now() + READING;
+        let mut found = Kept::Nothing;
+        for partition in topic.partitions() {
+            let mut span = committed.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
+            let place = Place { partition: partition.id(), key, deadline };
+            if extent == Extent::Everything {
+                let (_, end) = uncommitted.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
+                // Only a position of this relay's is waited for, whether it was committed or not: others may hang for long.
+                let is_hidden = span.1 < end && place.last(uncommitted, span.1, end, stopped)?.is_some();
+                let mut tell_at = Instant::now();
+                while is_hidden && span.1 < end {
+                    if stopped() {
+                        return Err(ReadError::Stopped);
+                    }
+                    if Instant::now() >= tell_at {
+                        tell_at += TELLING;
+                        tracing::info!(topic = POSITIONS_TOPIC, "waiting for a transaction of another relay to end");
+                    }
+                    std::thread::sleep(TICK);
+                    span = committed.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
+                }
+            }
+            let tail = span.0.max(span.1 - TAIL);
+            let mut last = place.last(committed, tail, span.1, stopped)?;
+            if last.is_none() && tail > span.0 {
+                last = place.last(committed, span.0, span.1, stopped)?;
+            }
+            if last.is_some() {
+                found = Kept::of(last, key, check)?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Positions must have one order.
+const fn check_layout(partitions: usize) -> Result<(), ReadError> {
+    if partitions > 1 { Err(ReadError::Partitioned(partitions)) } else { Ok(()) }
+}
+
+/// Warns once of positions that one broker alone has though there are more.
+fn tell_of_risk(brokers: usize, replicas: Option<usize>) {
+    static TOLD: Once = Once::new();
+    if is_at_risk(brokers, replicas) {
+        TOLD.call_once(|| {
+            tracing::warn!(
+                topic = POSITIONS_TOPIC,
+                brokers,
+                "the topic has one replica: should its broker lose it, events are published twice; raise its replication factor"
+            );
+        });
+    }
+}
+
+fn is_at_risk(brokers: usize, replicas: Option<usize>) -> bool {
+    brokers > 1 && replicas == Some(1)
+}
+
+struct Place<'a> {
+    partition: i32,
+    key: &'a str,
+    deadline: Instant,
+}
+
+impl Place<'_> {
+    /// The last value of the key between two offsets, if there is one.
+    fn last(
+        &self,
+        consumer: &BaseConsumer<Quiet>,
+        start: i64,
+        end: i64,
+        stopped: &impl Fn() -> bool,
+    ) -> Result<Option<Option<Vec<u8>>>, ReadError> {
+        if start >= end {
+            return Ok(None);
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(POSITIONS_TOPIC, self.partition, Offset::Offset(start))?;
+        consumer.assign(&list)?;
+        let mut last = None;
+        // Up to the end as it is now: what was committed before the call is before it.
+        loop {
+            match consumer.poll(TICK) {
+                Some(Ok(message)) => {
+                    if message.key() == Some(self.key.as_bytes()) {
+                        last = Some(message.payload().map(<[u8]>::to_vec));
+                    }
+                    if message.offset() + 1 >= end {
+                        break;
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => break,
+                Some(Err(error)) => return Err(error.into()),
+                None => {}
+            }
+            if stopped() {
+                return Err(ReadError::Stopped);
+            }
+            if Instant::now() >= self.deadline {
+                return Err(KafkaError::MessageConsumption(rdkafka::types::RDKafkaErrorCode::OperationTimedOut).into());
+            }
+        }
+        Ok(last)
+    }
+}
+
+/// A consumer, whose end takes a tenth of a second that nobody need wait for but the end of the runtime.
+struct Consuming(Option<BaseConsumer<Quiet>>);
+
+impl Deref for Consuming {
+    type Target = BaseConsumer<Quiet>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Consuming {
+    fn drop(&mut self) {
+        let consumer = self.0.take();
+        drop(tokio::task::spawn_blocking(move || drop(consumer)));
+    }
+}
+
+/// A consumer's errors come as answers, too; the end of a partition is none.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "librdkafka", facility, "{message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(error = %error, reason, "kafka consumer");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+fn consumer(options: &ProducerOptions, isolation: &str) -> Result<Consuming, KafkaError> {
+    let mut config: ClientConfig = admin_config(options);
+    config
+        .set("group.id", format!("{}-positions", options.client_id))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "earliest")
+        // The end is told by an empty answer.
+        .set("fetch.wait.max.ms", "5")
+        .set("isolation.level", isolation);
+    config.create_with_context(Quiet).map(|consumer| Consuming(Some(consumer)))
+}
+
+#[cfg(test)]
+#[path = "positions_tests.rs"]
+mod tests;

@@ -1,0 +1,94 @@
+//! Which topic a transaction was lost for.
+//!
+//! A partition that this client may not write to can't be added to a transaction, which loses the whole of it: librdkafka then
+//! gives every record back with the same code, and says of no topic that it was the one (`rd_kafka_txn_handle_AddPartitionsToTxn`
+//! of 2.12). Kafka tells which topics this client may write to (KIP-430), in one request. Where that explains nothing, each topic is
+//! tried by itself, with a record in a transaction that is never committed.
+
+use std::time::Duration;
+
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use super::super::{SinkError, TransactionsError};
+use super::calls::{self, Ended};
+use super::positions::POSITIONS_TOPIC;
+use super::producer_factory::{Maker, blocking};
+use crate::relay::boundary::{OwnedRecord, Ticket};
+use crate::sink::client::error_code::{Outcome, outcome};
+use crate::sink::client::producer_client::Generation;
+
+/// How often it is looked whether the record has arrived or has come back.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Whether a transaction was lost for a topic that takes nothing from this client.
+pub(super) fn is_topic_refused(generation: &Generation) -> bool {
+    calls::lost_for(generation).is_some_and(|code| matches!(outcome(code), Outcome::TopicRefused(_)))
+}
+
+/// Asks about the topics of these records, or tries them. The topics that take nothing from this client, each with the code that says so.
+///
+/// # Errors
+/// [`TransactionsError::NoPositionsTopic`] if the topic of positions is one of them, and those of taking the transactional id.
+pub(super) async fn refusing(
+    maker: &Maker,
+    records: Vec<OwnedRecord>,
+    stopped: &(impl Fn() -> bool + Clone + Send + 'static),
+) -> Result<Vec<(String, Code)>, SinkError> {
+    let positions_denied = || {
+        let detail = "kafka does not allow this client to write to it".to_owned();
+        SinkError::from(TransactionsError::NoPositionsTopic { detail })
+    };
+    let allowed = maker.topics.may_write(records.iter().map(|record| record.topic.clone()).collect()).await;
+    let denied: Vec<_> = allowed.into_iter().filter(|(_, may_write)| !may_write).map(|(topic, _)| topic).collect();
+    if denied.iter().any(|topic| topic == POSITIONS_TOPIC) {
+        return Err(positions_denied());
+    }
+    if !denied.is_empty() {
+        return Ok(denied.into_iter().map(|topic| (topic, Code::TopicAuthorizationFailed)).collect());
+    }
+    let mut refusing = Vec::new();
+    for record in records {
+        let generation = maker.producers.clone().own(stopped.clone()).await?;
+        let topic = record.topic.clone();
+        let found = blocking(stopped, move |stopped| {
+            let found = try_record(generation, &record, &stopped);
+            found.map_err(|Gone| SinkError::Stopped)
+        })
+        .await?;
+        match found {
+            Some(_) if topic == POSITIONS_TOPIC => return Err(positions_denied()),
+            Some(code) => refusing.push((topic, code)),
+            None => {}
+        }
+    }
+    Ok(refusing)
+}
+
+/// Nobody waits any more.
+struct Gone;
+
+/// The code with which the topic refuses this client, if it does. Blocks until the record is answered for.
+fn try_record(
+    mut generation: Generation,
+    record: &OwnedRecord,
+    stopped: &impl Fn() -> bool,
+) -> Result<Option<Code>, Gone> {
+    if calls::begin(&generation) != Ended::Done {
+        return Ok(None);
+    }
+    let (mut arrived, mut failed) = (Vec::new(), Vec::new());
+    if let Err(code) = generation.send(Ticket(0), &record.borrow(&record.header_list())) {
+        return Ok(matches!(outcome(code), Outcome::TopicRefused(_)).then_some(code));
+    }
+    generation.push_all();
+    while arrived.is_empty() && failed.is_empty() {
+        if stopped() {
+            return Err(Gone);
+        }
+        std::thread::sleep(TICK);
+        generation.take(&mut arrived, &mut failed);
+    }
+    let code = calls::lost_for(&generation).filter(|code| matches!(outcome(*code), Outcome::TopicRefused(_)));
+    generation.retire();
+    Ok(code)
+}

@@ -1,0 +1,135 @@
+//! What a producer of transactions is made of, and how it comes to own its transactional id.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use super::super::topics::Topics;
+use super::super::{SinkError, TransactionsError};
+use super::calls::{self, Ended};
+use crate::sink::client::connection::Connection;
+use crate::sink::client::context::LogGate;
+use crate::sink::client::flush::AGAIN_IN_TRANSACTIONS;
+use crate::sink::client::options::{
+    ProducerOptions, TopicRules, batch_bytes, pace, producer_config, set_message_timeout,
+};
+use crate::sink::client::producer_client::Generation;
+
+/// How long the coordinator leaves a transaction open that it hears nothing of, in milliseconds, unless the user says otherwise.
+const TRANSACTION_TIMEOUT_MILLIS: u64 = 60_000;
+/// How long after a failure the transactional id is asked for again.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Who the relay is to Kafka.
+#[derive(Clone, Debug)]
+pub struct TransactionsOptions {
+    /// `relay.name`.
+    pub relay: String,
+    /// The slot.
+    pub slot: String,
+    /// Whether the topic of positions may be created.
+    pub create_topics: bool,
+}
+
+impl TransactionsOptions {
+    /// The transactional id: whoever takes it next fences the one who has it.
+    #[must_use]
+    pub fn transactional_id(&self) -> String {
+        format!("walpost.{}.{}", self.relay, self.slot)
+    }
+
+    /// The key of the position.
+    #[must_use]
+    pub fn position_key(&self) -> String {
+        format!("{}/{}", self.relay, self.slot)
+    }
+}
+
+/// All that a relay's producer is made of, and its position.
+#[derive(Clone)]
+pub(super) struct Maker {
+    pub(super) producers: Producers,
+    pub(super) identity: TransactionsOptions,
+    pub(super) topics: Arc<Topics>,
+}
+
+/// All that a producer is made of.
+#[derive(Clone)]
+pub(super) struct Producers {
+    pub(super) options: ProducerOptions,
+    pub(super) transactional_id: String,
+    pub(super) rules: TopicRules,
+    pub(super) connection: Arc<Connection>,
+    pub(super) log: LogGate,
+}
+
+impl Producers {
+    /// How long the coordinator leaves a transaction open.
+    pub(super) fn transaction_timeout(&self) -> Duration {
+        let given = self.options.properties.get("transaction.timeout.ms").and_then(|value| value.parse().ok());
+        Duration::from_millis(given.unwrap_or(TRANSACTION_TIMEOUT_MILLIS))
+    }
+
+    pub(super) fn start(&self) -> Result<Generation, SinkError> {
+        let batch_bytes = batch_bytes(&self.options, &self.rules);
+        let mut config = producer_config(&self.options, batch_bytes);
+        // An aborted transaction leaves no gap, and the producer goes on.
+        config.remove("enable.gapless.guarantee");
+        let timeout = self.transaction_timeout().as_millis();
+        config.set("transactional.id", &self.transactional_id);
+        config.set("transaction.timeout.ms", timeout.to_string());
+        // Before the coordinator gives the transaction up, which would look as if another relay had taken over.
+        let pace = pace(&self.options, AGAIN_IN_TRANSACTIONS);
+        set_message_timeout(&mut config, pace, (timeout / 2).max(100));
+        Generation::start(&config, pace, batch_bytes, &self.connection, &self.log)
+    }
+
+    /// A producer that owns the transactional id. Waits for as long as Kafka is away.
+    ///
+    /// # Errors
+    /// [`SinkError`]: waiting does not help.
+    pub(super) async fn own(
+        self,
+        stopped: impl Fn() -> bool + Clone + Send + 'static,
+    ) -> Result<Generation, SinkError> {
+        let id = self.transactional_id.clone();
+        loop {
+            let stopped = &stopped;
+            let generation = self.start()?;
+            let (generation, ended) = blocking(stopped, move |stopped| {
+                let ended = calls::init(&generation, &stopped);
+                (generation, ended)
+            })
+            .await;
+            let (code, text) = match ended {
+                Ended::Done => return Ok(generation),
+                Ended::Stopped => return Err(SinkError::Stopped),
+                Ended::Fatal(code, text) => (code, text),
+                Ended::Lost(text) | Ended::Fenced(text) => (Code::Fenced, text),
+            };
+            generation.retire();
+            match code {
+                Code::TransactionalIdAuthorizationFailed | Code::ClusterAuthorizationFailed => {
+                    return Err(TransactionsError::NotAuthorized { id }.into());
+                }
+                Code::InvalidTransactionTimeout => {
+                    let millis = self.transaction_timeout().as_millis();
+                    return Err(TransactionsError::Timeout { millis }.into());
+                }
+                Code::UnsupportedFeature => return Err(TransactionsError::Unsupported.into()),
+                _ => tracing::warn!(error = text, "the transactional id could not be taken, it is tried again"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Runs blocking work on a thread of the runtime's.
+pub(super) async fn blocking<T: Send + 'static, S: Clone + Send + 'static>(
+    stopped: &S,
+    work: impl FnOnce(S) -> T + Send + 'static,
+) -> T {
+    let stopped = stopped.clone();
+    tokio::task::spawn_blocking(move || work(stopped)).await.expect("a call to kafka does not panic")
+}

@@ -1,0 +1,224 @@
+//! A new producer in the place of one that is at its end, or of a predecessor's: fenced off, and with what is certain of the
+//! past.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use super::super::{SinkError, TransactionsError};
+use super::position_keys::{Check, PositionKeys};
+use super::positions::{self, Cluster, Extent, Kept, POSITIONS_TOPIC, ReadError, Reader, StoredPosition};
+use super::probe;
+use super::producer_factory::{Maker, blocking};
+use crate::relay::boundary::{Ancestry, OwnedRecord};
+use crate::relay::delivery::back_off::BackOff;
+use crate::sink::client::producer_client::Generation;
+
+/// How long something that failed waits before it is tried again.
+const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
+
+/// Whose positions may be found.
+#[derive(Clone, Debug)]
+pub(super) struct History {
+    pub(super) cluster: Cluster,
+    pub(super) ancestry: Ancestry,
+    /// The slot is new: what is found is of an earlier one, on whatever timeline.
+    pub(super) is_new: bool,
+    pub(super) keys: PositionKeys,
+}
+
+impl History {
+    /// What a position is checked with; nothing where it does not count.
+    fn proof(&self) -> Option<Check> {
+        let (keys, system_identifier) = (self.keys.clone(), self.cluster.system_identifier.clone());
+        (!self.is_new).then_some(Check { keys, system_identifier })
+    }
+
+    /// Whether a position under `key` is of this history. To be asked before anybody is fenced: it might be of another database's
+    /// relay of the same name, or of the original of which this database is a promoted copy.
+    fn check(&self, stored: &Option<StoredPosition>, key: String) -> Result<(), TransactionsError> {
+        let Some(StoredPosition { cluster, checkpoint, .. }) = stored else { return Ok(()) };
+        let Cluster { system_identifier, timeline } = cluster;
+        if *system_identifier != self.cluster.system_identifier {
+            let (stored, found) = (system_identifier.clone(), self.cluster.system_identifier.clone());
+            return Err(TransactionsError::ForeignPosition { key, stored, found });
+        }
+        if *timeline == self.cluster.timeline || self.is_new {
+            return Ok(());
+        }
+        // What begins before the end was written before the two parted.
+        let end = self.ancestry.end_of(*timeline);
+        if end.is_some_and(|end| checkpoint.position.commit < end) {
+            return Ok(());
+        }
+        let (stored, found, position) = (*timeline, self.cluster.timeline, checkpoint.position);
+        let parted = match end {
+            Some(end) => format!("which left it at {end}: Kafka has events that this database has lost"),
+            None => "which has not come from it".to_owned(),
+        };
+        Err(TransactionsError::Timeline { key, stored, found, position, parted })
+    }
+}
+
+/// A producer that owns the transactional id, and the last position that was committed under it.
+pub(super) struct Recovered {
+    pub(super) generation: Generation,
+    pub(super) kept: Kept,
+    /// Topics that take nothing from this client.
+    pub(super) refusing: Vec<(String, Code)>,
+}
+
+impl Maker {
+    /// Makes a producer that owns the transactional id and reads back how far its predecessor came. Waits for as long as Kafka
+    /// is away. Tries the topics of `probes`, if the last transaction was lost for one of them.
+    ///
+    /// # Errors
+    /// [`SinkError`]: waiting does not help.
+    pub(super) async fn recover(
+        self,
+        history: History,
+        known: Option<[Option<StoredPosition>; 2]>,
+        probes: Vec<OwnedRecord>,
+        stopped: impl Fn() -> bool + Clone + Send + 'static,
+    ) -> Result<Recovered, SinkError> {
+        self.ensure_topic().await?;
+        // Before anybody is fenced: it might be another database's relay of the same name, or the one that has taken over.
+        let mut reader = self.reader()?;
+        let proof = history.proof();
+        let visible = self.read(&mut reader, Extent::Visible, proof.clone(), &stopped).await?.position().cloned();
+        history.check(&visible, self.identity.position_key())?;
+        if known.as_ref().is_some_and(|known| is_past(known, &visible)) {
+            return Err(self.fenced());
+        }
+        let refusing = probe::refusing(&self, probes, &stopped).await?;
+        let generation = self.producers.clone().own(stopped.clone()).await?;
+        let kept = self.read(&mut reader, Extent::Everything, proof, &stopped).await?;
+        let stored = kept.position().cloned();
+        history.check(&stored, self.identity.position_key())?;
+        if known.is_some_and(|known| !known.contains(&stored)) {
+            generation.retire();
+            return Err(self.fenced());
+        }
+        Ok(Recovered { generation, kept, refusing })
+    }
+
+    fn fenced(&self) -> SinkError {
+        TransactionsError::Fenced { id: self.identity.transactional_id() }.into()
+    }
+
+    /// Makes sure that the topic of positions is there.
+    pub(super) async fn ensure_topic(&self) -> Result<(), SinkError> {
+        let settings = positions::topic_settings();
+        let mut back_off = BACK_OFF;
+        loop {
+            match self.topics.ensure(POSITIONS_TOPIC, &settings, self.identity.create_topics).await {
+                Ok(Ok(_)) => break,
+                Ok(Err(refusal)) => return Err(TransactionsError::NoPositionsTopic { detail: refusal.detail }.into()),
+                Err(error) => tracing::warn!(error = %error, "the topic of positions can't be looked up now"),
+            }
+            tokio::time::sleep(back_off.wait()).await;
+        }
+        if self.producers.rules.facts(POSITIONS_TOPIC).is_some_and(|facts| facts.is_compacted == Some(false)) {
+            tracing::warn!(
+                topic = POSITIONS_TOPIC,
+                "the topic's cleanup.policy is not compact: positions may expire in it"
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn reader(&self) -> Result<Arc<Reader>, SinkError> {
+        Reader::new(&self.producers.options).map(Arc::new).map_err(SinkError::Create)
+    }
+
+    /// Reads the relay's position.
+    pub(super) async fn read(
+        &self,
+        reader: &mut Arc<Reader>,
+        extent: Extent,
+        check: Option<Check>,
+        stopped: &(impl Fn() -> bool + Clone + Send + 'static),
+    ) -> Result<Kept, SinkError> {
+        let mut back_off = BACK_OFF;
+        loop {
+            let (present, key, check) = (Arc::clone(reader), self.identity.position_key(), check.clone());
+            let outcome = blocking(stopped, move |stopped| present.read(&key, extent, check.as_ref(), &stopped)).await;
+            match outcome {
+                Ok(kept) => return Ok(kept),
+                Err(ReadError::Stopped) => return Err(SinkError::Stopped),
+                Err(ReadError::NotAuthorized) => {
+                    let detail = "kafka does not allow this client to read it".to_owned();
+                    return Err(TransactionsError::NoPositionsTopic { detail }.into());
+                }
+                Err(ReadError::Partitioned(partitions)) => {
+                    return Err(TransactionsError::Partitioned { partitions }.into());
+                }
+                Err(ReadError::Malformed) => {
+                    return Err(TransactionsError::Malformed { key: self.identity.position_key() }.into());
+                }
+                Err(ReadError::Forged) => {
+                    return Err(TransactionsError::Forged { key: self.identity.position_key() }.into());
+                }
+                Err(ReadError::Passing(error)) => {
+                    tracing::warn!(error = %error, "the position in kafka could not be read, it is tried again");
+                    // What the old one has met in an outage waits in its queue, and would be told one by one after it.
+                    *reader = self.reader()?;
+                }
+            }
+            tokio::time::sleep(back_off.wait()).await;
+        }
+    }
+}
+
+/// Whether a position that was read is past all that are known. One before them may be what another relay's open transaction
+/// leaves to be seen.
+fn is_past(known: &[Option<StoredPosition>; 2], read: &Option<StoredPosition>) -> bool {
+    let flush = |stored: &Option<StoredPosition>| stored.as_ref().map(|stored| stored.checkpoint.flush);
+    let position = |stored: &Option<StoredPosition>| stored.as_ref().map(|stored| stored.checkpoint.position);
+    known.iter().all(|known| flush(known) < flush(read) || position(known) < position(read))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::relay::boundary::{Checkpoint, Lsn, Position};
+
+    #[test]
+    fn a_position_of_another_history_is_told_before_anybody_is_fenced() {
+        let cluster = |system: &str, timeline| Cluster { system_identifier: system.to_owned(), timeline };
+        let check = |stored: Cluster, commit, is_new| {
+            let position = Position { commit: Lsn(commit), ordinal: 1 };
+            let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(commit + 20) };
+            let stored = StoredPosition { checkpoint, cluster: stored, transaction: Uuid::nil(), is_signed: false };
+            let ancestry = Ancestry(vec![(1, Lsn(100))]);
+            let keys = PositionKeys::default();
+            History { cluster: cluster("7", 3), ancestry, is_new, keys }.check(&Some(stored), "k".to_owned())
+        };
+        assert_eq!(check(cluster("7", 3), 500, false), Ok(()));
+        assert!(matches!(check(cluster("8", 3), 50, true), Err(TransactionsError::ForeignPosition { .. })));
+        assert_eq!(check(cluster("7", 1), 99, false), Ok(()), "a promoted standby has that event, too");
+        for (timeline, commit, why) in [(1, 100, "which left it at 0/64"), (2, 50, "which has not come from it")] {
+            let error = check(cluster("7", timeline), commit, false).expect_err("another history").to_string();
+            assert!(error.contains(&format!("of timeline {timeline}")) && error.contains(why), "{error}");
+            assert_eq!(check(cluster("7", timeline), commit, true), Ok(()), "the promoted standby has made a new slot");
+        }
+    }
+
+    #[test]
+    fn a_position_past_all_that_are_known_is_another_relays() {
+        let at = |flush, ordinal| {
+            let position = Position { commit: Lsn(9), ordinal };
+            let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
+            let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
+            Some(StoredPosition { checkpoint, cluster, transaction: Uuid::nil(), is_signed: false })
+        };
+        let known = [at(10, 1), at(10, 5)];
+        assert!(!is_past(&known, &None) && !is_past(&known, &at(10, 0)), "another's transaction may hide the last");
+        assert!(!is_past(&known, &at(10, 1)) && !is_past(&known, &at(10, 5)));
+        assert!(is_past(&known, &at(10, 6)) && is_past(&known, &at(11, 5)));
+        assert!(is_past(&[None, None], &at(1, 1)));
+    }
+}

@@ -1,0 +1,248 @@
+//! The transactional sink's side towards the driver.
+
+use std::time::Duration;
+
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::super::refusals::now_millis;
+use super::super::{Closed, Deliveries, SendError, Sink, SinkError, Urgency};
+use super::calls::{self, Ended, Stop};
+use super::{
+    Answer, Cluster, POSITION, POSITIONS_TOPIC, Phase, PositionKeys, StoredPosition, TICK, TransactionalSink, retire,
+};
+use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, Record, Ticket};
+use crate::sink::client::error_code::{Outcome, outcome, unfit};
+use crate::sink::client::warmup::Admission;
+
+impl TransactionalSink {
+    /// Begins a transaction if there is none. Whether records may be sent.
+    fn begin(&mut self) -> bool {
+        match self.phase {
+            Phase::Open => return true,
+            Phase::Idle if !self.must_renew() && self.rest_until.is_none_or(|until| Instant::now() >= until) => {}
+            _ => return false,
+        }
+        let Some(generation) = &self.generation else { return false };
+        match calls::begin(generation) {
+            Ended::Done => {
+                self.contents.begin(Instant::now());
+                self.phase = Phase::Open;
+                true
+            }
+            // `deliveries` finds out why.
+            _ => {
+                generation.inbox().break_off();
+                false
+            }
+        }
+    }
+
+    /// Waits until there may be something to collect.
+    async fn wait(&mut self) {
+        let due = self.due();
+        let filled = self.generation.as_ref().map(|generation| generation.inbox().filled.notified());
+        match (&mut self.phase, filled) {
+            (Phase::Calling(task), _) => {
+                let answer = task.await.expect("a call to kafka does not panic");
+                self.answer = Some(answer);
+                self.phase = Phase::Closed;
+            }
+            (Phase::Idle, Some(filled)) => match self.rest_until {
+                None => filled.await,
+                Some(until) => {
+                    self.room = tokio::time::timeout_at(until, filled).await.is_err();
+                    self.rest_until = self.rest_until.filter(|_| !self.room);
+                }
+            },
+            (Phase::Open, Some(filled)) => {
+                // One that is not whole is looked at from time to time: it must not grow old.
+                let until = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(1));
+                drop(tokio::time::timeout_at(until, filled).await);
+            }
+            (Phase::Sealing | Phase::Aborted, Some(filled)) => drop(tokio::time::timeout(TICK, filled).await),
+            (Phase::Closed, _) | (_, None) => std::future::pending().await,
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.due().is_some_and(|due| Instant::now() >= due)
+    }
+}
+
+impl Sink for TransactionalSink {
+    fn open(&mut self, cluster: &Cluster, ancestry: &Ancestry, keys: &PositionKeys) -> bool {
+        self.cluster = Some(cluster.clone());
+        self.keys = keys.clone();
+        self.ancestry = ancestry.clone();
+        // Definite faults come out of `deliveries`.
+        let _ = self.recover();
+        true
+    }
+
+    fn withdraw(&mut self) {
+        if self.is_open {
+            return;
+        }
+        // Its blocking calls end with the old one.
+        self.stop = Stop::default();
+        if let Phase::Calling(task) = std::mem::replace(&mut self.phase, Phase::Closed) {
+            self.withdrawn = Some(task);
+        }
+        if let Some(Answer::Recovered(recovered)) = self.answer.take() {
+            retire(*recovered);
+        }
+        self.is_disowned = false;
+    }
+
+    fn sealing(&mut self, urgency: Urgency) -> Option<Ticket> {
+        let is_time = self.is_due() || urgency == Urgency::Now || self.must_renew();
+        self.contents.whole().filter(|_| is_time && matches!(self.phase, Phase::Open))
+    }
+
+    fn seal(&mut self, checkpoint: Checkpoint) -> bool {
+        let Some(cluster) = self.cluster.clone() else { return false };
+        let is_whole = self.contents.is_empty() || self.contents.whole().is_some();
+        if !is_whole || !self.begin() {
+            return false;
+        }
+        let Some(generation) = &mut self.generation else { return false };
+        let stored =
+            StoredPosition { checkpoint, cluster, transaction: Uuid::now_v7(), is_signed: !self.keys.keys.is_empty() };
+        let key = self.maker.identity.position_key();
+        let value = stored.encode(&key, &self.keys);
+        let record = Record {
+            topic: POSITIONS_TOPIC,
+            key: Some(key.as_bytes()),
+            value: Some(&value),
+            headers: &[],
+            timestamp_millis: now_millis(),
+        };
+        match generation.send(POSITION, &record) {
+            Ok(()) => {}
+            Err(RDKafkaErrorCode::QueueFull) => {
+                self.crowded = true;
+                return false;
+            }
+            Err(code) => generation.fail(POSITION, &record, code),
+        }
+        generation.push_all();
+        self.contents.seal(Instant::now());
+        self.in_doubt = Some(stored);
+        self.phase = Phase::Sealing;
+        // Wakes `deliveries` should everything have arrived already.
+        generation.inbox().filled.notify_one();
+        true
+    }
+
+    fn disown_stored(&mut self) {
+        self.is_disowned = true;
+    }
+
+    fn stored(&self) -> Option<Lsn> {
+        let stored = self.stored.as_ref().filter(|_| !self.is_disowned);
+        // Past the end of an earlier timeline it says nothing of this one.
+        let of_this_log = |stored: &StoredPosition| {
+            let flush = stored.checkpoint.flush;
+            self.ancestry.end_of(stored.cluster.timeline).map_or(flush, |end| flush.min(end))
+        };
+        Some(stored.map(of_this_log).unwrap_or_default())
+    }
+
+    fn is_stored_signed(&self) -> bool {
+        !self.is_disowned && self.stored.as_ref().is_some_and(|stored| stored.is_signed)
+    }
+
+    fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), SendError> {
+        if !matches!(self.phase, Phase::Idle | Phase::Open) || self.must_renew() {
+            return Err(SendError::Full);
+        }
+        // The driver seals it before it offers this again.
+        if matches!(self.phase, Phase::Open) && self.contents.is_full() {
+            return Err(SendError::Full);
+        }
+        let known = self.blame.verdict(ticket, record.topic).or_else(|| unfit(record, &self.maker.producers.rules));
+        if let Some(refusal) = known {
+            self.blame.refused(ticket);
+            return Err(SendError::Refused(refusal));
+        }
+        let on_their_way = self.generation.as_ref().map_or(0, super::Generation::outstanding);
+        let partitions = || self.maker.producers.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
+        let admission = self.warmup.admit(record.topic, record.key, partitions);
+        if admission == Admission::Wait || !self.blame.may_send(ticket, on_their_way) {
+            self.awaited = true;
+            return Err(SendError::Full);
+        }
+        if !self.begin() {
+            return Err(SendError::Full);
+        }
+        let Some(generation) = &mut self.generation else { return Err(SendError::Full) };
+        if let Err(code) = generation.send(ticket, record) {
+            match (code, outcome(code)) {
+                (RDKafkaErrorCode::QueueFull, _) => {
+                    self.crowded = true;
+                    return Err(SendError::Full);
+                }
+                // The transaction is lost already; `deliveries` finds out why.
+                (RDKafkaErrorCode::Fatal | RDKafkaErrorCode::State, _) => {
+                    generation.inbox().break_off();
+                    return Err(SendError::Full);
+                }
+                // librdkafka judges a record by its own limits before it queues it.
+                (_, Outcome::RecordRefused(refusal) | Outcome::TopicRefused(refusal)) => {
+                    return Err(SendError::Refused(refusal));
+                }
+                (_, Outcome::Returned) => generation.fail(ticket, record, code),
+            }
+        }
+        self.contents.keep(ticket, record, Instant::now());
+        self.blame.sent(ticket);
+        self.warmup.sent(ticket, admission);
+        Ok(())
+    }
+
+    async fn deliveries(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
+        loop {
+            self.collect(into)?;
+            if !into.is_empty() || self.room || self.is_due() {
+                self.room = false;
+                return Ok(());
+            }
+            if let (Phase::Open, Some(generation)) = (&self.phase, &mut self.generation) {
+                generation.push();
+            }
+            if self.crowded {
+                drop(tokio::time::timeout(TICK, self.wait()).await);
+                self.crowded = false;
+                self.room = true;
+            } else {
+                self.wait().await;
+            }
+        }
+    }
+
+    async fn close(mut self, timeout: Duration) -> Closed {
+        let deadline = Instant::now() + timeout;
+        let mut deliveries = Deliveries::default();
+        loop {
+            // Nobody seals it any more, and readers would wait for it until it times out.
+            if let (Phase::Open, Some(generation)) = (&self.phase, &self.generation) {
+                generation.inbox().break_off();
+            }
+            if self.collect(&mut deliveries).is_err()
+                || matches!(self.phase, Phase::Idle | Phase::Closed) && self.answer.is_none()
+                || tokio::time::timeout_at(deadline, self.wait()).await.is_err()
+            {
+                break;
+            }
+        }
+        let unanswered = self.contents.len();
+        // librdkafka waits for its threads; they must be gone before the process may end.
+        let generation = self.generation.take();
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(generation)).await {
+            tracing::error!(error = %error, "kafka producer did not end");
+        }
+        Closed { deliveries, unanswered, stored: self.stored() }
+    }
+}

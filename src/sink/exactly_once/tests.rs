@@ -1,0 +1,132 @@
+//! What becomes of a transaction whose commit has no answer, without a broker.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::relay::boundary::{Checkpoint, Lsn, Position, Record, Verdict};
+use crate::sink::client::warmup::Admission;
+use crate::sink::{Compression, ProducerOptions, Sink, TopicRules, Topics};
+
+const RECORD: Record<'static> = Record { topic: "t", key: None, value: Some(b"v"), headers: &[], timestamp_millis: 1 };
+
+fn position(flush: u64) -> StoredPosition {
+    let position = Position { commit: Lsn(flush), ordinal: 1 };
+    let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
+    let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
+    StoredPosition { checkpoint, cluster, transaction: Uuid::nil(), is_signed: false }
+}
+
+/// A sink with two records in a transaction whose commit began: the position before it is 10, its own 20.
+fn in_doubt() -> TransactionalSink {
+    let options = ProducerOptions {
+        bootstrap_servers: "127.0.0.1:1".to_owned(),
+        client_id: "test".to_owned(),
+        compression: Compression::default(),
+        properties: std::collections::BTreeMap::new(),
+        max_in_flight: 100,
+        max_in_flight_bytes: 100_000,
+    };
+    let (rules, connection) = (TopicRules::default(), Arc::<Connection>::default());
+    let topics = Topics::new(&options, rules.clone(), Arc::clone(&connection)).expect("a client needs no broker");
+    let identity = TransactionsOptions { relay: "r".to_owned(), slot: "s".to_owned(), create_topics: true };
+    let mut sink = TransactionalSink::new(options, identity, rules, connection, Arc::new(topics));
+    sink.is_open = true;
+    sink.stored = Some(position(10));
+    sink.in_doubt = Some(position(20));
+    for ticket in 0..2 {
+        sink.contents.keep(Ticket(ticket), &RECORD, Instant::now());
+    }
+    sink
+}
+
+#[tokio::test]
+async fn past_the_end_of_its_timeline_a_stored_position_confirms_nothing() {
+    let mut sink = in_doubt();
+    sink.stored = Some(position(500));
+    assert_eq!(sink.stored(), Some(Lsn(500)));
+    sink.ancestry = Ancestry(vec![(1, Lsn(100))]);
+    assert_eq!(sink.stored(), Some(Lsn(100)));
+}
+
+fn recover(sink: &mut TransactionalSink, stored: Option<StoredPosition>) -> Deliveries {
+    let generation = sink.maker.producers.start().expect("a client needs no broker");
+    let mut deliveries = Deliveries::default();
+    let kept = stored.map_or(Kept::Nothing, Kept::Position);
+    sink.handle_recovered(Recovered { generation, kept, refusing: Vec::new() }, &mut deliveries);
+    deliveries
+}
+
+#[tokio::test]
+async fn a_commit_without_an_answer_that_is_found_in_kafka_acknowledges_its_records() {
+    let mut sink = in_doubt();
+    let deliveries = recover(&mut sink, Some(position(20)));
+    assert_eq!(deliveries.acked, [Ticket(0), Ticket(1)]);
+    assert!(deliveries.failed.is_empty());
+    assert_eq!(sink.stored, Some(position(20)));
+}
+
+#[tokio::test]
+async fn a_position_of_an_earlier_slot_is_not_stored_until_the_next_one_is() {
+    let mut sink = in_doubt();
+    sink.disown_stored();
+    assert_eq!(sink.stored(), Some(Lsn(0)), "nothing may be confirmed by it");
+    recover(&mut sink, Some(position(10)));
+    assert_eq!(sink.stored(), Some(Lsn(0)), "it is no other relay's, and still not this slot's");
+    sink.in_doubt = Some(position(5));
+    recover(&mut sink, Some(position(5)));
+    assert_eq!(sink.stored(), Some(Lsn(5)));
+}
+
+#[tokio::test]
+async fn a_commit_without_an_answer_that_is_not_found_gives_its_records_back() {
+    let mut sink = in_doubt();
+    let deliveries = recover(&mut sink, Some(position(10)));
+    assert!(deliveries.acked.is_empty());
+    let returned: Vec<_> = deliveries.failed.iter().map(|failure| (failure.ticket, &failure.verdict)).collect();
+    assert!(matches!(returned[..], [(Ticket(0), Verdict::Returned(_)), (Ticket(1), Verdict::Returned(_))]));
+    assert_eq!(sink.stored, Some(position(10)));
+}
+
+#[tokio::test]
+async fn a_young_transaction_that_is_fenced_ends_the_sink_and_one_that_timed_out_does_not() {
+    let mut sink = in_doubt();
+    sink.phase = Phase::Open;
+    let error = sink.handle_failed_call(Ended::Fenced("fenced".to_owned())).expect_err("another has taken over");
+    assert!(matches!(error, SinkError::Transactions(TransactionsError::Fenced { .. })));
+    let long_ago = Instant::now() - sink.maker.producers.transaction_timeout();
+    let mut deliveries = Deliveries::default();
+    sink.contents.commit(&mut deliveries.acked, long_ago);
+    sink.contents.begin(long_ago);
+    assert!(sink.handle_failed_call(Ended::Fenced("fenced".to_owned())).is_ok());
+}
+
+#[tokio::test]
+async fn a_partition_whose_first_record_was_aborted_is_begun_anew() {
+    let mut sink = in_doubt();
+    recover(&mut sink, Some(position(10)));
+    let admit = |sink: &mut TransactionalSink| sink.warmup.admit("t", Some(b"k"), || 1);
+    let first = admit(&mut sink);
+    sink.warmup.sent(Ticket(0), first);
+    assert_eq!(admit(&mut sink), Admission::Wait);
+    let record = Record { key: Some(b"k"), ..RECORD };
+    sink.contents.begin(Instant::now());
+    sink.contents.keep(Ticket(0), &record, Instant::now());
+    let generation = sink.generation.as_mut().expect("it has recovered");
+    generation.fail(Ticket(0), &record, RDKafkaErrorCode::PurgeQueue);
+    sink.phase = Phase::Aborted;
+    let mut deliveries = Deliveries::default();
+    sink.collect(&mut deliveries).expect("nothing is final");
+    assert_eq!(deliveries.failed.len(), 1);
+    assert_ne!(admit(&mut sink), Admission::Wait, "nothing is on its way that it could wait for");
+}
+
+#[tokio::test]
+async fn a_commit_without_an_answer_is_not_told_by_its_checkpoint_alone() {
+    let mut sink = in_doubt();
+    sink.in_doubt = Some(StoredPosition { transaction: Uuid::now_v7(), ..position(10) });
+    let deliveries = recover(&mut sink, Some(position(10)));
+    assert!(deliveries.acked.is_empty(), "what is in Kafka is the one before");
+    assert_eq!(deliveries.failed.len(), 2);
+}

@@ -1,0 +1,267 @@
+//! What Postgres streams of an outbox table against what the relay reads of it. Pure.
+
+use super::table::OutboxTable;
+use crate::postgres::quote_identifier;
+use crate::source::error::{SourceError, TableName};
+
+/// From here on stored generated columns can be published.
+const GENERATED_VERSION: u32 = 180_000;
+
+/// Rows or columns of an outbox table that Postgres does not stream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotStreamed {
+    /// A view, a foreign table or the like.
+    #[error("{table} is a {kind}, and Postgres streams rows of tables only: name the table itself in [[outbox]] table")]
+    Kind {
+        /// The relation.
+        table: TableName,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// An unlogged table or partition.
+    #[error(
+        "{} is unlogged, so Postgres does not stream its rows: run `alter table {part} set logged`, then publish the rows that it has with `walpost replay --from-table`",
+        named(table, part)
+    )]
+    Unlogged {
+        /// The outbox table.
+        table: TableName,
+        /// What of it, or itself.
+        part: TableName,
+    },
+    /// A partition that is on another server.
+    #[error(
+        "{} is a foreign table, so Postgres does not stream its rows: run `alter table {table} detach partition {part}`",
+        named(table, part)
+    )]
+    Foreign {
+        /// The outbox table.
+        table: TableName,
+        /// The partition.
+        part: TableName,
+    },
+    /// A table that inherits from an outbox table.
+    #[error(
+        "table {child} inherits from {table}, and Postgres streams its rows under its own name: run `alter table {child} no inherit {table}`, or name it in an [[outbox]] of its own"
+    )]
+    Child {
+        /// The outbox table.
+        table: TableName,
+        /// The child.
+        child: TableName,
+    },
+    /// The publication has a column list without columns that are read.
+    #[error(
+        "publication {publication} leaves out {} of table {table} by a column list: run `alter publication {} drop table {table}; alter publication {} add table {table}`",
+        columns.join(", "),
+        quote_identifier(publication),
+        quote_identifier(publication)
+    )]
+    Columns {
+        /// The publication.
+        publication: String,
+        /// The table.
+        table: TableName,
+        /// The columns with what they are read as.
+        columns: Vec<String>,
+    },
+    /// A generated column is read, which the publication does not send.
+    #[error("{}", generated(publication, table, column, role, *can_be_published))]
+    Generated {
+        /// The publication.
+        publication: String,
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// What it is read as.
+        role: &'static str,
+        /// Whether a setting of the publication would have it sent.
+        can_be_published: bool,
+    },
+}
+
+fn named(table: &TableName, part: &TableName) -> String {
+    if table == part { format!("table {table}") } else { format!("partition {part} of {table}") }
+}
+
+fn generated(publication: &str, table: &TableName, column: &str, role: &str, can_be_published: bool) -> String {
+    let column = quote_identifier(column);
+    let fix = match can_be_published {
+        true => format!(
+            "run `alter publication {} set (publish_generated_columns = stored)`",
+            quote_identifier(publication)
+        ),
+        false => "make it an ordinary column that a trigger fills, or name another column in [[outbox]]".to_owned(),
+    };
+    format!(
+        "column {column} of table {table}, which the relay reads as {role}, is a generated column, which publication {publication} does not send: {fix}"
+    )
+}
+
+/// What the catalog says of a publication and a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+pub(crate) struct Catalog {
+    pub(crate) database: String,
+    /// `server_version_num`.
+    pub(crate) version: u32,
+    pub(crate) publication: Option<Publication>,
+    pub(crate) table: Option<Table>,
+}
+
+/// A publication.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub(crate) struct Publication {
+    pub(crate) inserts: bool,
+    pub(crate) via_root: bool,
+    /// Names the entries of the catalog by which it has the table.
+    pub(crate) entries: String,
+}
+
+/// A relation of the table's name.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub(crate) struct Table {
+    /// `pg_class.relkind`.
+    pub(crate) kind: String,
+    /// `pg_class.relpersistence`.
+    pub(crate) persistence: String,
+    /// How the publication has it under its own name.
+    pub(crate) published: Option<Published>,
+    /// The publication has a partition of it under the partition's name.
+    pub(crate) by_partition: bool,
+    pub(crate) columns: Vec<Column>,
+    /// Partitions with rows that are no ordinary logged tables.
+    pub(crate) odd_parts: Vec<Part>,
+    /// Tables that inherit from it, and theirs.
+    pub(crate) children: Vec<TableName>,
+}
+
+/// How a publication has a table.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub(crate) struct Published {
+    pub(crate) filter: Option<String>,
+    /// The columns that it has of it; `None` on servers without column lists, before 15.
+    pub(crate) columns: Option<Vec<String>>,
+    /// They were named one by one.
+    pub(crate) has_list: bool,
+}
+
+/// A column of a table.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    /// `pg_attribute.attgenerated`.
+    pub(crate) generated: String,
+}
+
+/// A partition.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub(crate) struct Part {
+    pub(crate) table: TableName,
+    pub(crate) kind: String,
+}
+
+/// Whether a publication streams all of a table's inserts, with every column that is read, under the table's own name. `outboxes` are the names of
+/// all outbox tables.
+pub(crate) fn judge(
+    catalog: &Catalog,
+    (publication, table): (&str, &OutboxTable),
+    outboxes: &[TableName],
+) -> Result<(), SourceError> {
+    let (name, publication) = (table.table.clone(), publication.to_owned());
+    let Some(found) = &catalog.table else {
+        return Err(SourceError::TableMissing { table: name, database: catalog.database.clone() });
+    };
+    if let Some(kind) = kind_of(&found.kind) {
+        return Err(NotStreamed::Kind { table: name, kind }.into());
+    }
+    match &catalog.publication {
+        None => return Err(SourceError::PublicationMissing { publication, table: name }),
+        Some(found) if !found.inserts => return Err(SourceError::PublicationWithoutInserts { publication }),
+        Some(_) => {}
+    }
+    // A publication for all tables leaves unlogged ones out, and another can't be given them.
+    if found.kind == "r" && found.persistence != "p" {
+        return Err(NotStreamed::Unlogged { table: name.clone(), part: name }.into());
+    }
+    let by_partition = found.by_partition && !catalog.publication.as_ref().is_some_and(|found| found.via_root);
+    let Some(published) = &found.published else {
+        return Err(match by_partition {
+            true => SourceError::PublicationByPartition { publication, table: name },
+            false => SourceError::PublicationLacksTable { publication, table: name },
+        });
+    };
+    if let Some(filter) = published.filter.clone() {
+        return Err(SourceError::PublicationFilters { publication, table: name, filter });
+    }
+    if let Some(part) = found.odd_parts.first() {
+        let part_name = part.table.clone();
+        return Err(match part.kind.as_str() {
+            "f" => NotStreamed::Foreign { table: name, part: part_name },
+            _ => NotStreamed::Unlogged { table: name, part: part_name },
+        }
+        .into());
+    }
+    if let Some(child) = found.children.iter().find(|child| !outboxes.contains(child)) {
+        return Err(NotStreamed::Child { table: name, child: child.clone() }.into());
+    }
+    judge_columns(found, published, (publication, table), catalog.version).map_err(SourceError::from)
+}
+
+fn judge_columns(
+    found: &Table,
+    published: &Published,
+    (publication, table): (String, &OutboxTable),
+    version: u32,
+) -> Result<(), NotStreamed> {
+    let mut left_out = Vec::new();
+    for read in table.outbox.reads() {
+        // One that is not there is the layout's matter.
+        let Some(column) = found.columns.iter().find(|column| column.name == read.column) else { continue };
+        let is_generated = !column.generated.is_empty();
+        // Up to 17 the catalog lists generated columns too, and none is sent.
+        let is_sent = match &published.columns {
+            _ if is_generated && version < GENERATED_VERSION => false,
+            Some(sent) => sent.contains(&column.name),
+            None => !is_generated,
+        };
+        if is_sent {
+            continue;
+        }
+        let can_be_published = version >= GENERATED_VERSION && column.generated == "s";
+        if is_generated && !(can_be_published && published.has_list) {
+            return Err(NotStreamed::Generated {
+                publication,
+                table: table.table.clone(),
+                column: column.name.clone(),
+                role: read.role,
+                can_be_published,
+            });
+        }
+        let shown = quote_identifier(&column.name);
+        let shown = if read.role == column.name { shown } else { format!("{shown} ({})", read.role) };
+        if !left_out.contains(&shown) {
+            left_out.push(shown);
+        }
+    }
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    Err(NotStreamed::Columns { publication, table: table.table.clone(), columns: left_out })
+}
+
+/// What is no table.
+fn kind_of(relkind: &str) -> Option<&'static str> {
+    match relkind {
+        "r" | "p" => None,
+        "v" => Some("view"),
+        "m" => Some("materialized view"),
+        "f" => Some("foreign table"),
+        "S" => Some("sequence"),
+        _ => Some("relation of another kind"),
+    }
+}
+
+#[cfg(test)]
+#[path = "streamed_tests.rs"]
+mod tests;

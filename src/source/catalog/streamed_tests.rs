@@ -1,0 +1,136 @@
+use super::*;
+use crate::relay::decode::outbox::Outbox;
+
+fn name(name: &str) -> TableName {
+    TableName { schema: "outbox".to_owned(), name: name.to_owned() }
+}
+
+const COLUMNS: [&str; 8] = ["id", "schema_name", "schema_version", "topic", "key", "payload", "headers", "created_at"];
+
+fn column(name: &str, generated: &str) -> Column {
+    Column { name: name.to_owned(), generated: generated.to_owned() }
+}
+
+/// A table that is streamed as it should be, on PostgreSQL 15.
+fn sound() -> Catalog {
+    let sent = COLUMNS.iter().map(|name| (*name).to_owned()).collect();
+    Catalog {
+        database: "shop".to_owned(),
+        version: 150_000,
+        publication: Some(Publication { inserts: true, via_root: true, entries: "1/2".to_owned() }),
+        table: Some(Table {
+            kind: "p".to_owned(),
+            persistence: "p".to_owned(),
+            published: Some(Published { filter: None, columns: Some(sent), has_list: false }),
+            by_partition: false,
+            columns: COLUMNS.iter().map(|name| column(name, "")).chain([column("note", "s")]).collect(),
+            odd_parts: Vec::new(),
+            children: Vec::new(),
+        }),
+    }
+}
+
+/// What is said of a catalog that was changed so.
+fn told(change: impl FnOnce(&mut Catalog, &mut Outbox)) -> String {
+    let (mut catalog, mut outbox) = (sound(), Outbox::walpost("outbox", "event"));
+    change(&mut catalog, &mut outbox);
+    let table = OutboxTable::of(&outbox);
+    let outboxes = [table.table.clone(), name("other")];
+    match judge(&catalog, ("pub", &table), &outboxes) {
+        Ok(()) => "streamed".to_owned(),
+        Err(error) => {
+            assert!(error.is_publication_mismatch(), "{error}");
+            error.to_string()
+        }
+    }
+}
+
+fn table(catalog: &mut Catalog) -> &mut Table {
+    catalog.table.as_mut().expect("the table is there")
+}
+
+fn published(catalog: &mut Catalog) -> &mut Published {
+    table(catalog).published.as_mut().expect("it is published")
+}
+
+#[test]
+fn case_32_only_what_is_streamed_whole_is_sound() {
+    assert_eq!(told(|_, _| ()), "streamed");
+    // Columns that are not read may be left out, and columns that are not there can't be.
+    assert_eq!(
+        told(|catalog, _| {
+            published(catalog).has_list = true;
+            table(catalog).columns.retain(|column| column.name != "topic");
+            table(catalog).columns.push(column("tenant", ""));
+            let sent = COLUMNS.iter().filter(|name| **name != "topic").map(|name| (*name).to_owned());
+            published(catalog).columns = Some(sent.collect());
+        }),
+        "streamed"
+    );
+    // On 14, which has no column lists.
+    assert_eq!(told(|catalog, _| published(catalog).columns = None), "streamed");
+    let of_others = |catalog: &mut Catalog, _: &mut Outbox| {
+        table(catalog).kind = "r".to_owned();
+        table(catalog).children = vec![name("other")];
+    };
+    assert_eq!(told(of_others), "streamed", "a child that is an outbox itself");
+}
+
+#[test]
+fn case_32_what_is_left_out_is_named_with_the_command_that_brings_it_back() {
+    let mut all = String::new();
+    let mut tell = |change: &dyn Fn(&mut Catalog, &mut Outbox)| all += &format!("{}\n", told(change));
+    tell(&|catalog, _| {
+        published(catalog).columns = Some(["id", "key", "payload"].map(str::to_owned).to_vec());
+        published(catalog).has_list = true;
+    });
+    let part = |kind: &str| Part { table: name("event_1"), kind: kind.to_owned() };
+    tell(&|catalog, _| table(catalog).odd_parts = vec![part("r")]);
+    tell(&|catalog, _| table(catalog).odd_parts = vec![part("f")]);
+    tell(&|catalog, _| {
+        table(catalog).kind = "r".to_owned();
+        table(catalog).persistence = "u".to_owned();
+        table(catalog).published = None;
+    });
+    tell(&|catalog, _| {
+        table(catalog).kind = "r".to_owned();
+        table(catalog).children = vec![name("other"), name("event_child")];
+    });
+    tell(&|catalog, _| table(catalog).kind = "v".to_owned());
+    let generated = |catalog: &mut Catalog, outbox: &mut Outbox, version, kind| {
+        outbox.header_columns.push(("note".to_owned(), "note".to_owned()));
+        catalog.version = version;
+        table(catalog).columns.retain(|column| column.name != "note");
+        table(catalog).columns.push(column("note", kind));
+    };
+    // 15 to 17 list it and don't send it.
+    tell(&|catalog, outbox| {
+        generated(catalog, outbox, 150_000, "s");
+        published(catalog).columns.as_mut().expect("columns").push("note".to_owned());
+    });
+    tell(&|catalog, outbox| generated(catalog, outbox, 180_000, "s"));
+    tell(&|catalog, outbox| generated(catalog, outbox, 180_000, "v"));
+    tell(&|catalog, outbox| {
+        generated(catalog, outbox, 180_000, "s");
+        published(catalog).has_list = true;
+    });
+    // Partitions of their own names, though the root would be told.
+    tell(&|catalog, _| {
+        table(catalog).published = None;
+        table(catalog).by_partition = true;
+    });
+    expect_test::expect![[r#"
+        publication pub leaves out "schema_name", "schema_version", "topic", "headers", "created_at" of table "outbox"."event" by a column list: run `alter publication "pub" drop table "outbox"."event"; alter publication "pub" add table "outbox"."event"`
+        partition "outbox"."event_1" of "outbox"."event" is unlogged, so Postgres does not stream its rows: run `alter table "outbox"."event_1" set logged`, then publish the rows that it has with `walpost replay --from-table`
+        partition "outbox"."event_1" of "outbox"."event" is a foreign table, so Postgres does not stream its rows: run `alter table "outbox"."event" detach partition "outbox"."event_1"`
+        table "outbox"."event" is unlogged, so Postgres does not stream its rows: run `alter table "outbox"."event" set logged`, then publish the rows that it has with `walpost replay --from-table`
+        table "outbox"."event_child" inherits from "outbox"."event", and Postgres streams its rows under its own name: run `alter table "outbox"."event_child" no inherit "outbox"."event"`, or name it in an [[outbox]] of its own
+        "outbox"."event" is a view, and Postgres streams rows of tables only: name the table itself in [[outbox]] table
+        column "note" of table "outbox"."event", which the relay reads as a header, is a generated column, which publication pub does not send: make it an ordinary column that a trigger fills, or name another column in [[outbox]]
+        column "note" of table "outbox"."event", which the relay reads as a header, is a generated column, which publication pub does not send: run `alter publication "pub" set (publish_generated_columns = stored)`
+        column "note" of table "outbox"."event", which the relay reads as a header, is a generated column, which publication pub does not send: make it an ordinary column that a trigger fills, or name another column in [[outbox]]
+        publication pub leaves out "note" (a header) of table "outbox"."event" by a column list: run `alter publication "pub" drop table "outbox"."event"; alter publication "pub" add table "outbox"."event"`
+        publication pub lacks table "outbox"."event": run `alter publication "pub" add table "outbox"."event"`
+    "#]]
+    .assert_eq(&all);
+}

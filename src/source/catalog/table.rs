@@ -1,0 +1,29 @@
+//! An outbox table, as far as its rows are read.
+
+use crate::relay::decode::outbox::Outbox;
+use crate::relay::decode::role::Role;
+use crate::source::error::TableName;
+
+/// An outbox table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxTable {
+    /// Its name; of a partitioned table, the whole table's.
+    pub table: TableName,
+    /// Its columns as configured.
+    pub outbox: Outbox,
+}
+
+impl OutboxTable {
+    /// The table of an outbox.
+    #[must_use]
+    pub fn of(outbox: &Outbox) -> Self {
+        let table = TableName { schema: outbox.namespace.clone(), name: outbox.table.clone() };
+        Self { table, outbox: outbox.clone() }
+    }
+
+    /// The column that is configured to tell the age of rows. Whether the table has it is another question.
+    pub(crate) fn created_at(&self) -> Option<&str> {
+        let column = self.outbox.columns.iter().find(|column| column.role == Role::CreatedAt);
+        column.map(|column| column.name.as_str())
+    }
+}

@@ -1,0 +1,82 @@
+//! Confirming when there is no stream to do it on: the connection was lost, or its walsender does not listen.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::inspect::{Server, explain_refusal, identify_system, inspect_slot};
+use super::lease::Lease;
+use crate::postgres::Connection;
+use crate::relay::boundary::Lsn;
+use crate::source::error::SourceError;
+use crate::source::opening::SourceOptions;
+use crate::source::state::relay_state;
+use crate::source::stream::open::{Origin, detached};
+
+/// How long a walsender that was told to end may hold its slot.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const RELEASE_POLL: Duration = Duration::from_millis(20);
+
+/// Moves the slot to an LSN that this process has confirmed and its last stream could not tell the server any more. That
+/// stream's walsender may hold the slot still, silent or busy with a large transaction, and is ended then.
+///
+/// # Errors
+/// [`SourceError`]: the slot stands where it stood. [`SourceError::SlotHeld`] if another relay has taken over,
+/// [`SourceError::TimelineChanged`] or [`SourceError::SystemChanged`] if the LSN may mean something else to this server.
+pub async fn confirm_without_stream(
+    options: &SourceOptions,
+    lease: &Arc<Lease>,
+    lsn: Lsn,
+    last: &Origin,
+) -> Result<(), SourceError> {
+    let (options, lease, last) = (options.clone(), Arc::clone(lease), last.clone());
+    detached(move |_| advance(&options, &lease, lsn, &last)).await
+}
+
+fn advance(options: &SourceOptions, lease: &Lease, lsn: Lsn, last: &Origin) -> Result<(), SourceError> {
+    let slot = &options.slot;
+    // Whoever has it now is about to stream from where the slot stands.
+    lease.take()?;
+    let mut control = Connection::open(&options.connect)?;
+    let server = Server::read(&mut control)?;
+    let replication = Connection::open_replication(&options.connect);
+    let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
+    let system = identify_system(&mut replication)?;
+    if system.identifier != last.system_identifier {
+        let (stored, found) = (last.system_identifier.clone(), system.identifier);
+        let unpublished = Box::default();
+        return Err(SourceError::SystemChanged { slot: slot.clone(), stored, found, unpublished });
+    }
+    if system.timeline != last.timeline {
+        return Err(SourceError::TimelineChanged { before: last.timeline, now: system.timeline });
+    }
+    if system.wal_end < lsn {
+        return Err(SourceError::ServerRewound { found: system.wal_end, expected: lsn });
+    }
+    let walsender = Some(last.walsender);
+    let since = Instant::now();
+    loop {
+        let found = inspect_slot(&mut control, server.version, slot)?;
+        let found =
+            found.ok_or_else(|| SourceError::SlotMissing { slot: slot.clone(), unpublished: Box::default() })?;
+        if found.check(slot, &server.database)? >= lsn {
+            return Ok(());
+        }
+        match found.active_pid {
+            None => {
+                // Before the slot is moved: a start takes one that stands past what is noted for one that another hand has moved.
+                relay_state::note_end(&mut control, &server, slot, lsn)?;
+                let sql = "select pg_replication_slot_advance($1, $2::text::pg_lsn)";
+                control.query(sql, &[Some(slot), Some(&lsn.to_string())])?;
+                return Ok(());
+            }
+            pid if pid != walsender || since.elapsed() > RELEASE_TIMEOUT => {
+                return Err(SourceError::SlotHeld { slot: slot.clone(), pid });
+            }
+            Some(pid) => {
+                control.query("select pg_terminate_backend($1::text::int)", &[Some(&pid.to_string())])?;
+                std::thread::sleep(RELEASE_POLL);
+            }
+        }
+    }
+}

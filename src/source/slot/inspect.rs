@@ -1,0 +1,333 @@
+//! The server, the slot and the publication: what is there, and what of it can't serve.
+
+use std::num::ParseIntError;
+
+use crate::postgres::{ANSWER_TIMEOUT, Connection, Error, Interrupt, Patience, Row, quote_identifier, sqlstate};
+use crate::relay::boundary::Lsn;
+use crate::source::error::SourceError;
+
+/// The first version of Postgres that walpost works with, as `server_version_num` counts.
+const OLDEST_VERSION: u32 = 140_000;
+/// From here on slot options stand in parentheses.
+const OPTION_LIST_VERSION: u32 = 150_000;
+/// From here on slots can be marked for failover and say why they are invalid.
+const FAILOVER_VERSION: u32 = 170_000;
+/// The longest name of a slot, in bytes (`NAMEDATALEN - 1`).
+const NAME_BYTES: usize = 63;
+
+/// What the relay needs to know of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// `server_version_num`, such as 150018.
+    pub version: u32,
+    /// The database connected to.
+    pub database: String,
+    /// The role connected as.
+    pub role: String,
+    /// `wal_sender_timeout` in milliseconds, 0 for none.
+    pub wal_sender_timeout_millis: u32,
+    /// `server_encoding`.
+    pub encoding: String,
+    wal_level: String,
+    standby: bool,
+}
+
+impl Server {
+    /// Reads it on a control connection.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn read(control: &mut Connection) -> Result<Self, SourceError> {
+        let question = "what server it is";
+        let rows = control.simple_query(
+            "select current_setting('server_version_num'), current_database(), current_user, \
+             (select setting from pg_settings where name = 'wal_sender_timeout'), \
+             current_setting('wal_level'), pg_is_in_recovery(), current_setting('server_encoding')",
+        )?;
+        let row = first(&rows, question)?;
+        Ok(Self {
+            version: number(row, 0, question)?,
+            database: text(row, 1, question)?,
+            role: text(row, 2, question)?,
+            wal_sender_timeout_millis: number(row, 3, question)?,
+            wal_level: text(row, 4, question)?,
+            standby: row.is_true(5),
+            encoding: text(row, 6, question)?,
+        })
+    }
+
+    /// Whether it is a standby.
+    #[must_use]
+    pub const fn is_standby(&self) -> bool {
+        self.standby
+    }
+
+    /// The setting `wal_level`.
+    #[must_use]
+    pub fn wal_level(&self) -> &str {
+        &self.wal_level
+    }
+
+    /// Whether the server can decode for the relay.
+    ///
+    /// # Errors
+    /// [`SourceError::ServerTooOld`], [`SourceError::Standby`], [`SourceError::WalLevel`].
+    pub fn check(&self) -> Result<(), SourceError> {
+        if self.version < OLDEST_VERSION {
+            return Err(SourceError::ServerTooOld(format!("{}.{}", self.version / 10_000, self.version % 10_000)));
+        }
+        if self.standby {
+            return Err(SourceError::Standby);
+        }
+        if self.wal_level != "logical" {
+            return Err(SourceError::WalLevel { found: self.wal_level.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// A replication connection's answer to `IDENTIFY_SYSTEM`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct System {
+    /// The cluster's system identifier.
+    pub identifier: String,
+    /// The timeline.
+    pub timeline: u32,
+    /// The end of the WAL that is on disk.
+    pub wal_end: Lsn,
+}
+
+/// Asks a replication connection whose it is.
+///
+/// # Errors
+/// Those of the connection.
+pub fn identify_system(replication: &mut Connection) -> Result<System, SourceError> {
+    let question = "IDENTIFY_SYSTEM";
+    let rows = replication.simple_query("IDENTIFY_SYSTEM")?;
+    let row = first(&rows, question)?;
+    Ok(System {
+        identifier: text(row, 0, question)?,
+        timeline: number(row, 1, question)?,
+        wal_end: lsn(row, 2).ok_or(SourceError::Answer { question })?,
+    })
+}
+
+/// A slot as the catalog shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotState {
+    /// The output plugin; `None` for a physical slot.
+    pub plugin: Option<String>,
+    /// The database; `None` for a physical slot.
+    pub database: Option<String>,
+    /// The server process that streams from it.
+    pub active_pid: Option<i32>,
+    /// The oldest WAL that it keeps; `None` when it keeps none any more.
+    pub restart_lsn: Option<Lsn>,
+    /// Everything before this was confirmed.
+    pub confirmed_flush: Option<Lsn>,
+    /// `reserved`, `extended`, `unreserved` or `lost`; `None` when it keeps no WAL.
+    pub wal_status: Option<String>,
+    /// Why it is invalid, where the server says so (16 and newer).
+    pub invalidation: Option<String>,
+    /// Whether it is kept on standbys too (17 and newer).
+    pub failover: bool,
+    /// Whether it ends with its session.
+    pub temporary: bool,
+    /// Whether it decodes at PREPARE.
+    pub two_phase: bool,
+}
+
+impl SlotState {
+    /// Whether the relay can stream from the slot; whether somebody does is another question.
+    ///
+    /// # Errors
+    /// [`SourceError::SlotPhysical`], [`SourceError::SlotPlugin`], [`SourceError::SlotDatabase`],
+    /// [`SourceError::SlotTwoPhase`], [`SourceError::SlotLost`].
+    pub fn check(&self, slot: &str, database: &str) -> Result<Lsn, SourceError> {
+        let slot = slot.to_owned();
+        match (self.plugin.as_deref(), self.database.as_deref()) {
+            (None, _) | (_, None) => return Err(SourceError::SlotPhysical { slot }),
+            (Some(plugin), _) if plugin != "pgoutput" => {
+                return Err(SourceError::SlotPlugin { slot, plugin: plugin.to_owned() });
+            }
+            (_, Some(found)) if found != database => {
+                return Err(SourceError::SlotDatabase { slot, found: found.to_owned(), wanted: database.to_owned() });
+            }
+            _ if self.two_phase => return Err(SourceError::SlotTwoPhase { slot }),
+            _ => {}
+        }
+        let confirmed_flush = self.confirmed_flush.unwrap_or_default();
+        if self.wal_status.as_deref() == Some("lost") || self.invalidation.is_some() || self.confirmed_flush.is_none() {
+            let reason = self.invalidation.as_deref().filter(|reason| *reason != "wal_removed");
+            let reason = reason.unwrap_or("its WAL was removed").to_owned();
+            let unpublished = Box::default();
+            return Err(SourceError::SlotLost { slot, reason, confirmed_flush, unpublished });
+        }
+        Ok(confirmed_flush)
+    }
+}
+
+/// Looks a slot up on a control connection; `None` if there is none of that name.
+///
+/// # Errors
+/// Those of the connection.
+pub fn inspect_slot(control: &mut Connection, version: u32, slot: &str) -> Result<Option<SlotState>, SourceError> {
+    let newer = match version {
+        FAILOVER_VERSION.. => "failover, invalidation_reason",
+        160_000.. => "false, case when conflicting then 'conflict with recovery' end",
+        _ => "false, null",
+    };
+    let sql = format!(
+        "select plugin, database, active_pid, restart_lsn, confirmed_flush_lsn, wal_status, temporary, two_phase, \
+         {newer} from pg_replication_slots where slot_name = $1"
+    );
+    let rows = control.query(&sql, &[Some(slot)])?;
+    Ok(rows.first().map(|row| SlotState {
+        plugin: row.text(0).map(str::to_owned),
+        database: row.text(1).map(str::to_owned),
+        active_pid: row.text(2).and_then(|pid| pid.parse().ok()),
+        restart_lsn: lsn(row, 3),
+        confirmed_flush: lsn(row, 4),
+        wal_status: row.text(5).map(str::to_owned),
+        temporary: row.is_true(6),
+        two_phase: row.is_true(7),
+        failover: row.is_true(8),
+        invalidation: row.text(9).map(str::to_owned),
+    }))
+}
+
+/// Whether Postgres would take the name (`ReplicationSlotValidateName`).
+///
+/// # Errors
+/// [`SourceError::SlotName`].
+pub fn check_slot_name(slot: &str) -> Result<(), SourceError> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if (1..=NAME_BYTES).contains(&slot.len()) && slot.bytes().all(fits) {
+        Ok(())
+    } else {
+        Err(SourceError::SlotName(slot.to_owned()))
+    }
+}
+
+/// A slot just made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedSlot {
+    /// Transactions whose commit record starts at or after this are streamed; the snapshot sees all others.
+    pub consistent_point: Lsn,
+    /// The snapshot, which lives until the replication connection runs its next command.
+    pub snapshot: Option<String>,
+}
+
+/// Makes a slot, kept on standbys too where the server can do that, and exports the snapshot of its beginning.
+///
+/// It waits for every transaction that is open at that time; `interrupt` ends the wait, and no slot is left then.
+///
+/// # Errors
+/// [`SourceError::SlotsUsedUp`], [`SourceError::SlotHeld`] when the slot has come about meanwhile, and those of the
+/// connections.
+pub fn create_slot(
+    replication: &mut Connection,
+    control: &mut Connection,
+    version: u32,
+    slot: &str,
+    interrupt: &Interrupt,
+) -> Result<CreatedSlot, SourceError> {
+    check_slot_name(slot)?;
+    let options = match version {
+        FAILOVER_VERSION.. => "(SNAPSHOT 'export', FAILOVER true)",
+        OPTION_LIST_VERSION.. => "(SNAPSHOT 'export')",
+        _ => "EXPORT_SNAPSHOT",
+    };
+    let question = "CREATE_REPLICATION_SLOT";
+    let sql = format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput {options}", quote_identifier(slot));
+    replication.set_patience(Patience::Until(interrupt.clone()));
+    let rows = match replication.simple_query(&sql) {
+        Ok(rows) => rows,
+        Err(error) => return Err(explain_creation(error, control, slot)),
+    };
+    replication.set_patience(Patience::Limit(ANSWER_TIMEOUT));
+    let row = first(&rows, question)?;
+    Ok(CreatedSlot {
+        consistent_point: lsn(row, 1).ok_or(SourceError::Answer { question })?,
+        snapshot: Some(text(row, 2, question)?),
+    })
+}
+
+/// Drops a slot that nobody streams from.
+///
+/// # Errors
+/// Those of the connection.
+pub fn drop_slot(control: &mut Connection, slot: &str) -> Result<(), SourceError> {
+    control.query("select pg_drop_replication_slot($1)", &[Some(slot)])?;
+    Ok(())
+}
+
+/// What a slot that the server did not make means.
+pub(crate) fn explain_creation(error: Error, control: &mut Connection, slot: &str) -> SourceError {
+    match error.sqlstate() {
+        Some(sqlstate::CONFIGURATION_LIMIT_EXCEEDED) => match setting(control, "max_replication_slots") {
+            Ok(limit) => SourceError::SlotsUsedUp { limit },
+            Err(error) => error,
+        },
+        Some(sqlstate::DUPLICATE_OBJECT) => SourceError::SlotHeld { slot: slot.to_owned(), pid: None },
+        _ => error.into(),
+    }
+}
+
+/// What a replication connection that the server refused means. The control connection tells a full house of walsenders
+/// from a full server, which has the same code.
+pub(crate) fn explain_refusal(error: Error, control: &mut Connection, role: &str) -> SourceError {
+    match error.sqlstate() {
+        Some(sqlstate::INSUFFICIENT_PRIVILEGE) => SourceError::NoReplicationRole { role: role.to_owned() },
+        Some(sqlstate::TOO_MANY_CONNECTIONS) => {
+            let question = "how many walsenders there are";
+            let used = control.simple_query("select count(*) from pg_stat_replication").map_err(SourceError::from);
+            let used = used.and_then(|rows| number::<u32>(first(&rows, question)?, 0, question));
+            match (used, setting(control, "max_wal_senders")) {
+                (Ok(used), Ok(limit)) if used >= limit => SourceError::SendersUsedUp { limit },
+                _ => error.into(),
+            }
+        }
+        _ => error.into(),
+    }
+}
+
+fn setting(control: &mut Connection, name: &'static str) -> Result<u32, SourceError> {
+    let rows = control.query("select current_setting($1)", &[Some(name)])?;
+    number(first(&rows, name)?, 0, name)
+}
+
+pub(crate) fn first<'a>(rows: &'a [Row], question: &'static str) -> Result<&'a Row, SourceError> {
+    rows.first().ok_or(SourceError::Answer { question })
+}
+
+pub(crate) fn text(row: &Row, column: usize, question: &'static str) -> Result<String, SourceError> {
+    row.text(column).map(str::to_owned).ok_or(SourceError::Answer { question })
+}
+
+pub(crate) fn number<T: std::str::FromStr<Err = ParseIntError>>(
+    row: &Row,
+    column: usize,
+    question: &'static str,
+) -> Result<T, SourceError> {
+    row.text(column).and_then(|text| text.parse().ok()).ok_or(SourceError::Answer { question })
+}
+
+fn lsn(row: &Row, column: usize) -> Option<Lsn> {
+    row.text(column)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slot_names_are_those_that_postgres_takes() {
+        for good in ["walpost", "a", "0_1", &"x".repeat(63)] {
+            assert!(check_slot_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "Walpost", "wal-post", "wal post", "ü", "a\"b", &"x".repeat(64)] {
+            assert!(matches!(check_slot_name(bad), Err(SourceError::SlotName(_))), "{bad}");
+        }
+    }
+}

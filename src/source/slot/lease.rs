@@ -1,0 +1,268 @@
+//! The right to a slot: one relay at a time has it, others stand by.
+//!
+//! It is an advisory [lock] in a session of its own, which beats every second. A process that dies loses it at once, one that
+//! hangs or is cut off from the network after [`SILENCE`], when the server ends the session. Whoever has the lease may end a
+//! walsender that a predecessor has left on the slot. The notes in `outbox.relay` go the same way, so a relay that has lost its
+//! lease notes nothing, and confirms nothing that is not noted.
+//!
+//! [lock]: super::lock
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use super::heartbeat::{Beat, Heartbeat};
+use super::lock::{beat, lock};
+use crate::postgres::{ConnectOptions, Connection, Error, Patience};
+use crate::relay::boundary::Lsn;
+use crate::source::error::SourceError;
+use crate::source::state::note::{Note, Notebook};
+use crate::source::state::relay_state;
+
+/// How often the session is used, so that both sides know of each other.
+const BEAT: Duration = Duration::from_secs(1);
+/// For how long the server takes the session for alive without hearing of it.
+const SILENCE: Duration = Duration::from_secs(5);
+/// For how long after its last beat the lease is surely held: no longer than the server takes the session for alive, with time for a
+/// record to get on its way.
+const VALIDITY: Duration = Duration::from_secs(4);
+/// How long an answer may take: not so long that the server has ended the session meanwhile and another relay has the slot.
+const ANSWER: Duration = Duration::from_secs(4);
+/// How long the server may work at a statement: a note can wait for a lock.
+const STATEMENT: Duration = Duration::from_secs(3);
+/// How long a relay that has stood by holds back after it has lost its connection: a server that has started again has probably
+/// cut off the one that has the slot, too, which goes on without a repetition.
+const GRACE: Duration = Duration::from_millis(1_500);
+
+/// The right to a slot, as one process has it or asks for it.
+#[derive(Debug)]
+pub struct Lease {
+    connect: ConnectOptions,
+    slot: String,
+    seat: Mutex<Seat>,
+    /// Another relay has had it when it was last asked for.
+    stood_by: AtomicBool,
+    /// It was taken, and nobody has looked yet where another relay may have left the slot.
+    is_new: AtomicBool,
+    /// That of the present holder, or the last. Each has its own: the thread of one before may fail late. Apart from the seat, whose lock
+    /// is held while Postgres is asked.
+    heartbeat: Mutex<Arc<Heartbeat>>,
+}
+
+/// Whether somebody else may have had the slot in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tenure {
+    /// The lease was held all the time.
+    Kept,
+    /// It was taken since somebody last [looked](Lease::settle).
+    New,
+}
+
+#[derive(Debug)]
+enum Seat {
+    /// Not asked for, or lost.
+    Vacant,
+    /// Another has it. The session is kept for the next attempt.
+    Asking(Connection),
+    Held(Holder),
+}
+
+/// The thread that owns the session.
+#[derive(Debug)]
+struct Holder {
+    commands: Sender<Command>,
+    ended: watch::Receiver<bool>,
+}
+
+struct Command {
+    errand: Errand,
+    answer: oneshot::Sender<Result<Option<Lsn>, SourceError>>,
+}
+
+/// What is written on the session.
+enum Errand {
+    Note(Note),
+    Backfilled,
+}
+
+impl Lease {
+    /// A lease that is not held yet.
+    #[must_use]
+    pub fn new(connect: ConnectOptions, slot: String) -> Self {
+        Self {
+            connect,
+            slot,
+            seat: Mutex::new(Seat::Vacant),
+            stood_by: AtomicBool::new(false),
+            is_new: AtomicBool::new(false),
+            heartbeat: Mutex::default(),
+        }
+    }
+
+    /// Whether the lease is surely held now, by a clock that runs on while the process is stopped and the machine sleeps; true where it was
+    /// never taken, as there is nothing to publish then, or no need of a lease.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.heartbeat().is_younger(VALIDITY)
+    }
+
+    /// Takes the lease if nobody has it, and does nothing if it is held already. Blocking.
+    pub(crate) fn take(&self) -> Result<Tenure, SourceError> {
+        let mut seat = self.seat();
+        let mut session = match std::mem::replace(&mut *seat, Seat::Vacant) {
+            Seat::Held(holder) if !*holder.ended.borrow() => {
+                *seat = Seat::Held(holder);
+                return Ok(if self.is_new.load(Ordering::Relaxed) { Tenure::New } else { Tenure::Kept });
+            }
+            Seat::Asking(session) => session,
+            Seat::Vacant | Seat::Held(_) => {
+                let session = Connection::open(&self.connect)?;
+                if self.stood_by.load(Ordering::Relaxed) {
+                    std::thread::sleep(GRACE);
+                }
+                session
+            }
+        };
+        session.set_patience(Patience::Limit(ANSWER));
+        let asked = Beat::begin();
+        if let Some(pid) = lock(&mut session, &self.slot)? {
+            self.stood_by.store(true, Ordering::Relaxed);
+            *seat = Seat::Asking(session);
+            return Err(SourceError::SlotHeld { slot: self.slot.clone(), pid });
+        }
+        session.simple_query(&format!(
+            "set idle_session_timeout = {}; set statement_timeout = {}; set default_transaction_read_only = off",
+            SILENCE.as_millis(),
+            STATEMENT.as_millis()
+        ))?;
+        self.stood_by.store(false, Ordering::Relaxed);
+        self.is_new.store(true, Ordering::Relaxed);
+        let heartbeat = Arc::<Heartbeat>::default();
+        heartbeat.start(asked);
+        *seat = Seat::Held(Holder::spawn(session, self.slot.clone(), Arc::clone(&heartbeat))?);
+        *self.heartbeat() = heartbeat;
+        Ok(Tenure::New)
+    }
+
+    /// It is known where whoever had the lease before has left the slot.
+    pub(crate) fn settle(&self) {
+        self.is_new.store(false, Ordering::Relaxed);
+    }
+
+    /// Writes a note; the LSN up to which the slot may be confirmed from now on.
+    ///
+    /// # Errors
+    /// [`SourceError`]: nothing may be confirmed beyond what was noted before.
+    pub async fn note(&self, note: Note) -> Result<Lsn, SourceError> {
+        self.send(Errand::Note(note)).await?.ok_or_else(gone)
+    }
+
+    /// Notes that every row from before the slot has been published, so that no later start publishes them again.
+    ///
+    /// # Errors
+    /// [`SourceError`]: it is not noted, or not known to be.
+    pub async fn note_backfill(&self) -> Result<(), SourceError> {
+        self.send(Errand::Backfilled).await?;
+        Ok(())
+    }
+
+    async fn send(&self, errand: Errand) -> Result<Option<Lsn>, SourceError> {
+        let (answer, answered) = oneshot::channel();
+        {
+            let seat = self.seat();
+            let Seat::Held(holder) = &*seat else { return Err(gone()) };
+            holder.commands.send(Command { errand, answer }).map_err(|_| gone())?;
+        }
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Waits until the lease that is held is lost; for ever if none is. Cancel-safe.
+    pub async fn lost(&self) {
+        let held = match &*self.seat() {
+            Seat::Held(holder) => Some(holder.ended.clone()),
+            Seat::Vacant | Seat::Asking(_) => None,
+        };
+        let Some(mut ended) = held else { return std::future::pending().await };
+        // An error means that the thread is gone, which is the same.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Gives the lease back, at once.
+    pub fn release(&self) {
+        self.heartbeat().stop();
+        *self.seat() = Seat::Vacant;
+    }
+
+    fn heartbeat(&self) -> MutexGuard<'_, Arc<Heartbeat>> {
+        // It is replaced as a whole.
+        self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seat(&self) -> MutexGuard<'_, Seat> {
+        // A seat is replaced as a whole.
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn gone() -> SourceError {
+    Error::Closed { source: None }.into()
+}
+
+impl Holder {
+    fn spawn(session: Connection, slot: String, heartbeat: Arc<Heartbeat>) -> Result<Self, SourceError> {
+        let (commands, orders) = channel();
+        let (end, ended) = watch::channel(false);
+        let thread = std::thread::Builder::new().name("walpost-lease".to_owned()).spawn(move || {
+            if let Err(error) = hold(session, &slot, &orders, &heartbeat) {
+                heartbeat.stop();
+                tracing::warn!(slot, error = %error, "the lease on the slot is lost");
+            }
+            // Nobody may listen any more.
+            let _ = end.send(true);
+        });
+        thread.map_err(Error::closed_by)?;
+        Ok(Self { commands, ended })
+    }
+}
+
+/// Beats, and writes what is asked for, until nobody wants the lease any more or the session is lost.
+fn hold(
+    mut session: Connection,
+    slot: &str,
+    orders: &Receiver<Command>,
+    heartbeat: &Heartbeat,
+) -> Result<(), SourceError> {
+    let mut notebook = Notebook::default();
+    loop {
+        let order = orders.recv_timeout(BEAT);
+        let asked = Beat::begin();
+        match order {
+            Ok(Command { errand, answer }) => {
+                let written = match errand {
+                    Errand::Note(note) => notebook.write(&mut session, slot, &note).map(Some),
+                    Errand::Backfilled => relay_state::finish_backfill(&mut session, slot).map(|()| None),
+                };
+                match written {
+                    Ok(limit) => drop(answer.send(Ok(limit))),
+                    // A statement that failed is tried again; the session stands.
+                    Err(error @ SourceError::Postgres(Error::Server(_))) if error.is_statements_end() => {
+                        drop(answer.send(Err(error)));
+                    }
+                    Err(error) => {
+                        drop(answer.send(Err(gone())));
+                        return Err(error);
+                    }
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => beat(&mut session, slot)?,
+            Err(RecvTimeoutError::Disconnected) => {
+                session.close();
+                return Ok(());
+            }
+        }
+        heartbeat.confirm(asked);
+    }
+}

@@ -1,0 +1,148 @@
+//! The advisory lock that the lease is.
+//!
+//! Any role can take any advisory lock. So the key is random and kept in `outbox.lease`, which none but a relay's role may read. It shows
+//! in `pg_locks` while it is held, and who waits for it then has it next; a relay that finds it held by a session whose role may not
+//! write `outbox.relay` therefore takes a new key. Keys are changed and tried under the row's lock, so that two relays never hold one
+//! each.
+
+use super::inspect::first;
+use crate::postgres::{Connection, sqlstate};
+use crate::source::error::SourceError;
+
+/// The key of versions before 0.2, which a relay of one holds or asks for beside this one during a rolling update.
+const OLD_KEY: &str = "hashtext('walpost'), hashtext($1)";
+
+/// A random key, in SQL.
+const NEW_KEY: &str = "('x' || left(replace(gen_random_uuid()::text, '-', ''), 16))::bit(64)::bigint";
+
+/// What is set in the transaction that has the row's lock, so that a relay that hangs in it holds up no other.
+const LIMITS: &str = "set local lock_timeout = '2s'; set local idle_in_transaction_session_timeout = '5s'";
+
+/// A session that holds one of the lease's keys.
+struct Holder {
+    pid: Option<i32>,
+    role: String,
+    /// Its role may write `outbox.relay`. A session that has just ended counts, too: it may have been a relay's.
+    may_relay: bool,
+    /// It is the present key, not the one of earlier versions.
+    is_present_key: bool,
+}
+
+/// Tries to lock; the process that has it if that is another relay's.
+pub(crate) fn lock(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>, SourceError> {
+    // A note must be on the server's disk before the slot moves, and must not wait for a standby that is gone.
+    session.simple_query("set synchronous_commit = local; set default_transaction_read_only = off")?;
+    // Looked at first: a row lock is a transaction of its own, and those who stand by ask four times a second.
+    if let Some(pid) = relay_among(&holders(session, slot)?) {
+        return Ok(Some(pid));
+    }
+    session.query(
+        &format!("insert into outbox.lease (slot, lock_key) values ($1, {NEW_KEY}) on conflict do nothing"),
+        &[Some(slot)],
+    )?;
+    session.simple_query(&format!("begin isolation level read committed read write; {LIMITS}"))?;
+    match lock_row(session, slot) {
+        Ok(taken) => {
+            session.simple_query("commit")?;
+            Ok(taken)
+        }
+        // Another has the row's lock, and tries.
+        Err(SourceError::Postgres(error)) if error.sqlstate() == Some(sqlstate::LOCK_NOT_AVAILABLE) => {
+            session.simple_query("rollback")?;
+            Ok(Some(None))
+        }
+        // The first error is the one that counts, and the session is of no further use.
+        Err(error) => Err(error),
+    }
+}
+
+fn lock_row(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>, SourceError> {
+    let question = "whether the lease is free";
+    session.query("select from outbox.lease where slot = $1 for update", &[Some(slot)])?;
+    let mut found = holders(session, slot)?;
+    if let Some(pid) = relay_among(&found) {
+        return Ok(Some(pid));
+    }
+    found.retain(|holder| holder.is_present_key);
+    for Holder { pid, role, .. } in &found {
+        tracing::warn!(
+            slot,
+            pid,
+            role,
+            "a session that is no relay's holds the lock of the lease, another key is taken; to end it: select pg_terminate_backend(pid)"
+        );
+    }
+    if !found.is_empty() {
+        session.query(&format!("update outbox.lease set lock_key = {NEW_KEY} where slot = $1"), &[Some(slot)])?;
+    }
+    let sql = "select pg_try_advisory_lock(lock_key) from outbox.lease where slot = $1";
+    let rows = session.query(sql, &[Some(slot)])?;
+    // Somebody was quicker, who is looked at the next time.
+    if !first(&rows, question)?.is_true(0) {
+        return Ok(Some(None));
+    }
+    if let Some(pid) = take_old_key(session, slot)? {
+        session.query("select pg_advisory_unlock(lock_key) from outbox.lease where slot = $1", &[Some(slot)])?;
+        return Ok(Some(pid));
+    }
+    Ok(None)
+}
+
+/// A sign of life, and another attempt at the old key if somebody else has it.
+///
+/// # Errors
+/// [`SourceError::SlotHeld`]: a relay of an earlier version has it, and streams.
+pub(crate) fn beat(session: &mut Connection, slot: &str) -> Result<(), SourceError> {
+    match take_old_key(session, slot)? {
+        Some(pid) => Err(SourceError::SlotHeld { slot: slot.to_owned(), pid }),
+        None => Ok(()),
+    }
+}
+
+/// Takes the key of earlier versions if it is free, so that their relays stand by; the process of such a relay if that has it.
+fn take_old_key(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>, SourceError> {
+    let sql = format!(
+        "select case when exists (select from pg_locks where locktype = 'advisory' and objsubid = 2 and pid = pg_backend_pid()) \
+         then true else pg_try_advisory_lock({OLD_KEY}) end"
+    );
+    if first(&session.query(&sql, &[Some(slot)])?, "whether the lease is free")?.is_true(0) {
+        return Ok(None);
+    }
+    let mut found = holders(session, slot)?;
+    found.retain(|holder| !holder.is_present_key);
+    Ok(relay_among(&found))
+}
+
+/// The process of a relay, if there is one.
+fn relay_among(holders: &[Holder]) -> Option<Option<i32>> {
+    holders.iter().find(|holder| holder.may_relay).map(|holder| holder.pid)
+}
+
+/// Who holds the present key, or the one of earlier versions, other than this session.
+fn holders(session: &mut Connection, slot: &str) -> Result<Vec<Holder>, SourceError> {
+    // Postgres shows the two halves of a key of 64 bits as unsigned numbers in classid and objid, with objsubid 1; a key of two numbers
+    // with objsubid 2. A transaction that is prepared has no process, and none of a relay's is.
+    let rows = session.query(
+        "select l.pid, coalesce(a.usename, '(prepared transaction)'), case when l.pid is null then false when a.pid is null then true \
+         else exists (select from pg_roles r where pg_has_role(a.usesysid, r.oid, 'member') \
+                      and has_table_privilege(r.oid, 'outbox.relay', 'update')) end, \
+         l.objsubid = 1 \
+         from pg_locks l left join pg_stat_activity a on a.pid = l.pid left join outbox.lease e on e.slot = $1 \
+         where l.locktype = 'advisory' and l.granted and l.pid is distinct from pg_backend_pid() \
+           and l.database = (select oid from pg_database where datname = current_database()) \
+           and (l.objsubid = 1 and (l.classid::bigint << 32) | l.objid::bigint = e.lock_key \
+             or l.objsubid = 2 and l.classid::bigint::bit(32) = hashtext('walpost')::bit(32) \
+                and l.objid::bigint::bit(32) = hashtext($1)::bit(32)) \
+         order by l.objsubid",
+        &[Some(slot)],
+    )?;
+    Ok(rows
+        .iter()
+        .map(|row| Holder {
+            pid: row.text(0).and_then(|pid| pid.parse().ok()),
+            role: row.text(1).unwrap_or_default().to_owned(),
+            may_relay: row.is_true(2),
+            is_present_key: row.is_true(3),
+        })
+        .collect())
+}

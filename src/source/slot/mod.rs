@@ -1,0 +1,13 @@
+//! The slot: what is there, who may stream from it, and what operators do to it.
+
+pub(super) mod timeline;
+pub(super) mod inspect;
+pub(super) mod lock;
+pub(super) mod heartbeat;
+pub(super) mod lease;
+pub(super) mod synchronous;
+pub(super) mod advance;
+pub(super) mod holder;
+pub(super) mod slot_copy;
+pub(super) mod slot_admin;
+pub(super) mod report;

@@ -1,0 +1,107 @@
+//! What the database says of a slot, for people.
+
+use serde::Serialize;
+
+use super::inspect::{Server, first, inspect_slot};
+use crate::postgres::Connection;
+use crate::source::error::SourceError;
+use crate::source::opening::SourceOptions;
+use crate::source::state::relay_state::{self, Backfill};
+use crate::source::stream::open::detached;
+
+/// A slot and what its relay has noted, as the database has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SlotReport {
+    /// The slot's name.
+    pub slot: String,
+    /// The database.
+    pub database: String,
+    /// Where the server's WAL ends.
+    pub wal_end_lsn: String,
+    /// The slot itself; `None` if there is none.
+    pub stands: Option<Standing>,
+    /// What is noted in `outbox.relay`; `None` if no relay has had the slot yet.
+    pub noted: Option<Noted>,
+}
+
+/// A slot that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Everything before this was confirmed.
+    pub confirmed_flush_lsn: Option<String>,
+    /// WAL between it and the server's end, in bytes.
+    pub lag_bytes: Option<u64>,
+    /// WAL that it keeps on the server's disk, in bytes.
+    pub retained_wal_bytes: Option<u64>,
+    /// How much more WAL can be written before Postgres may invalidate it, in bytes; `None` if nothing limits it.
+    pub safe_wal_bytes: Option<i64>,
+    /// `reserved`, `extended`, `unreserved` or `lost`.
+    pub wal_status: Option<String>,
+    /// Why it is invalid, where the server says so.
+    pub invalidation: Option<String>,
+    /// The server process that streams from it.
+    pub active_pid: Option<i32>,
+    /// The name that process' client goes by, where the role may see it.
+    pub held_by: Option<String>,
+    /// Whether it is kept on standbys too.
+    pub failover: bool,
+}
+
+/// What the relay has noted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Noted {
+    /// Whether rows from before the slot are still to be published.
+    pub backfill_pending: bool,
+    /// Everything that was committed before this LSN is in Kafka.
+    pub published_before_lsn: Option<String>,
+    /// And everything before this time, as Postgres writes it.
+    pub published_before: Option<String>,
+    /// The slot is not confirmed past this.
+    pub confirm_limit_lsn: Option<String>,
+}
+
+/// Looks a slot up.
+///
+/// # Errors
+/// [`SourceError`]: the server can't be reached, or schema outbox is not there.
+pub async fn report(options: &SourceOptions) -> Result<SlotReport, SourceError> {
+    let options = options.clone();
+    detached(move |_| {
+        let mut control = Connection::open(&options.connect)?;
+        let server = Server::read(&mut control)?;
+        let found = inspect_slot(&mut control, server.version, &options.slot)?;
+        let question = "how much WAL the slot keeps";
+        let rows = control.query(
+            "select pg_current_wal_lsn()::text, pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::bigint::text, \
+             pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint::text, s.safe_wal_size::text, a.application_name \
+             from (select 1) one left join pg_replication_slots s on s.slot_name = $1 \
+             left join pg_stat_activity a on a.pid = s.active_pid",
+            &[Some(&options.slot)],
+        )?;
+        let row = first(&rows, question)?;
+        // Less than nothing where the slot is ahead of what is flushed.
+        let bytes = |column| row.text(column).and_then(|text| text.parse::<i64>().ok());
+        let positive = |column| bytes(column).map(|bytes| u64::try_from(bytes).unwrap_or_default());
+        let stands = found.map(|found| Standing {
+            confirmed_flush_lsn: found.confirmed_flush.map(|lsn| lsn.to_string()),
+            lag_bytes: positive(1),
+            retained_wal_bytes: positive(2),
+            safe_wal_bytes: bytes(3),
+            wal_status: found.wal_status,
+            invalidation: found.invalidation,
+            active_pid: found.active_pid,
+            held_by: row.text(4).filter(|name| !name.is_empty()).map(str::to_owned),
+            failover: found.failover,
+        });
+        let noted = relay_state::read(&mut control, &server, &options.slot)?.map(|kept| Noted {
+            backfill_pending: kept.backfill == Backfill::Pending,
+            published_before_lsn: kept.published.lsn.map(|lsn| lsn.to_string()),
+            published_before: kept.published.at,
+            confirm_limit_lsn: kept.confirm_limit.map(|lsn| lsn.to_string()),
+        });
+        let wal_end_lsn = row.text(0).unwrap_or_default().to_owned();
+        control.close();
+        Ok(SlotReport { slot: options.slot, database: server.database, wal_end_lsn, stands, noted })
+    })
+    .await
+}

@@ -1,0 +1,155 @@
+//! What an operator decides about a slot that can't be trusted any more.
+
+use std::sync::Arc;
+
+use super::inspect::{Server, System, check_slot_name, drop_slot, explain_refusal, identify_system, inspect_slot};
+use super::lease::Lease;
+use crate::postgres::Connection;
+use crate::relay::boundary::Lsn;
+use crate::source::error::SourceError;
+use crate::source::opening::SourceOptions;
+use crate::source::state::gap_count::look;
+use crate::source::state::gap_report::{Published, Unpublished};
+use crate::source::state::relay_state::{self, Kept};
+use crate::source::stream::open::detached;
+
+/// Which rows are published again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those that may never have been published, by what is noted.
+    Unpublished,
+    /// All that the outbox tables have.
+    Everything,
+}
+
+/// A slot that the relay makes anew at its next start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recreated {
+    /// Where the old one stood; `None` if there was none.
+    pub dropped_at: Option<Lsn>,
+    /// What is published again.
+    pub unpublished: Unpublished,
+}
+
+/// Gives a slot up: drops it where it is there, and notes that the relay, at its next start, makes it anew and first publishes again
+/// what may be missing, from the outbox tables.
+///
+/// # Errors
+/// [`SourceError`]; [`SourceError::SlotHeld`] while a relay has it. Nothing is changed then.
+pub async fn recreate(options: &SourceOptions, scope: Scope) -> Result<Recreated, SourceError> {
+    let (options, lease) = decide(options);
+    detached(move |_| {
+        let mut desk = Desk::open(&options, &lease)?;
+        // Ids of transactions mean nothing on another cluster.
+        let kept = desk.kept.take().filter(|kept| kept.system_identifier == desk.system.identifier);
+        let published = match scope {
+            Scope::Unpublished => kept.map(|kept| kept.published).unwrap_or_default(),
+            Scope::Everything => Published::default(),
+        };
+        let found = inspect_slot(&mut desk.control, desk.server.version, &options.slot)?;
+        match found.as_ref().map(|found| found.check(&options.slot, &desk.server.database)) {
+            None | Some(Ok(_) | Err(SourceError::SlotLost { .. } | SourceError::SlotTwoPhase { .. })) => {}
+            Some(Err(foreign)) => return Err(foreign),
+        }
+        if let Some(pid) = found.as_ref().and_then(|found| found.active_pid) {
+            return Err(SourceError::SlotHeld { slot: options.slot.clone(), pid: Some(pid) });
+        }
+        let unpublished = look(&mut desk.control, &options.publication, &options.tables, published);
+        let from_xid = unpublished.published.xid.as_deref().unwrap_or("0");
+        // Noted first: a slot that is there still does no harm to a backfill that is to come.
+        relay_state::begin_recovery(&mut desk.control, &desk.server, &desk.system, &options.slot, from_xid)?;
+        if found.is_some() {
+            drop_slot(&mut desk.control, &options.slot)?;
+        }
+        let dropped_at = found.map(|found| found.confirmed_flush.unwrap_or_default());
+        Ok(Recreated { dropped_at, unpublished })
+    })
+    .await
+}
+
+/// A slot that is about to be taken as it stands, whatever was passed over. No relay has it meanwhile.
+pub struct Adoption {
+    desk: Desk,
+    slot: String,
+    /// Held until the end.
+    lease: Arc<Lease>,
+}
+
+impl Adoption {
+    /// Sees that there is a slot to take, and that no relay has it.
+    ///
+    /// # Errors
+    /// [`SourceError`]; [`SourceError::SlotHeld`] while a relay has it, [`SourceError::SlotMissing`] if there is none.
+    pub async fn begin(options: &SourceOptions) -> Result<Self, SourceError> {
+        let (options, lease) = decide(options);
+        detached(move |_| {
+            let mut adoption = Self { desk: Desk::open(&options, &lease)?, slot: options.slot, lease };
+            adoption.stands()?;
+            Ok(adoption)
+        })
+        .await
+    }
+
+    /// The cluster's system identifier.
+    #[must_use]
+    pub fn system_identifier(&self) -> &str {
+        &self.desk.system.identifier
+    }
+
+    /// Notes where the slot stands, which is what the next start takes it from; where that is. With `forgets` the position in Kafka was taken
+    /// back.
+    ///
+    /// # Errors
+    /// As [`Adoption::begin`].
+    pub async fn finish(mut self, forgets: bool) -> Result<Lsn, SourceError> {
+        detached(move |_| {
+            // What has come between the two may have taken longer than a session that hangs is waited for.
+            self.lease.take()?;
+            let stands = self.stands()?;
+            let Desk { control, server, system, .. } = &mut self.desk;
+            relay_state::adopt(control, server, system, &self.slot, stands, forgets)?;
+            Ok(stands)
+        })
+        .await
+    }
+
+    fn stands(&mut self) -> Result<Lsn, SourceError> {
+        let slot = self.slot.clone();
+        let Some(found) = inspect_slot(&mut self.desk.control, self.desk.server.version, &slot)? else {
+            return Err(SourceError::SlotMissing { slot, unpublished: Box::default() });
+        };
+        let stands = found.check(&slot, &self.desk.server.database)?;
+        if found.active_pid.is_some() {
+            return Err(SourceError::SlotHeld { slot, pid: found.active_pid });
+        }
+        Ok(stands)
+    }
+}
+
+pub(crate) fn decide(options: &SourceOptions) -> (SourceOptions, Arc<Lease>) {
+    (options.clone(), Arc::new(Lease::new(options.connect.clone(), options.slot.clone())))
+}
+
+/// What is needed to decide, with the lease held.
+pub(crate) struct Desk {
+    pub(crate) control: Connection,
+    pub(crate) server: Server,
+    pub(crate) system: System,
+    pub(crate) kept: Option<Kept>,
+}
+
+impl Desk {
+    pub(crate) fn open(options: &SourceOptions, lease: &Lease) -> Result<Self, SourceError> {
+        check_slot_name(&options.slot)?;
+        let mut control = Connection::open(&options.connect)?;
+        let server = Server::read(&mut control)?;
+        server.check()?;
+        lease.take()?;
+        let replication = Connection::open_replication(&options.connect);
+        let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
+        let system = identify_system(&mut replication)?;
+        replication.close();
+        let kept = relay_state::read(&mut control, &server, &options.slot)?;
+        Ok(Self { control, server, system, kept })
+    }
+}

@@ -1,0 +1,48 @@
+//! Timelines: a server that was promoted or restored writes a new one, and LSNs after the switch mean something else on it.
+
+use super::inspect::{System, first};
+use crate::postgres::{Connection, sqlstate};
+use crate::relay::boundary::{Ancestry, Lsn};
+use crate::source::error::SourceError;
+
+/// What the server's timeline has come from, by its history file (Postgres manual, "TIMELINE_HISTORY"); nothing where that file is gone, as
+/// after some restores.
+///
+/// # Errors
+/// Those of the connection.
+pub(crate) fn ancestry(replication: &mut Connection, system: &System) -> Result<Ancestry, SourceError> {
+    // The first one has no history.
+    if system.timeline <= 1 {
+        return Ok(Ancestry::default());
+    }
+    let question = "TIMELINE_HISTORY";
+    let rows = match replication.simple_query(&format!("TIMELINE_HISTORY {}", system.timeline)) {
+        Err(error) if error.sqlstate() == Some(sqlstate::UNDEFINED_FILE) => return Ok(Ancestry::default()),
+        rows => rows?,
+    };
+    let history = first(&rows, question)?.text(1).ok_or(SourceError::Answer { question })?;
+    Ok(parse(history))
+}
+
+/// A line is the timeline, where it ended, and why; tabs are between them.
+fn parse(history: &str) -> Ancestry {
+    let line = |line: &str| -> Option<(u32, Lsn)> {
+        let mut fields = line.split_whitespace();
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    Ancestry(history.lines().filter_map(line).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_tells_where_each_timeline_ended() {
+        let history = parse("1\t0/3000148\tno recovery target specified\n\n2\t0/5000060\tat restore point \"x\"\n");
+        assert_eq!(history.end_of(1), Some(Lsn(0x300_0148)));
+        assert_eq!(history.end_of(2), Some(Lsn(0x500_0060)));
+        assert_eq!(history.end_of(3), None);
+        assert_eq!(parse("# nothing\nx y z\n1\n"), Ancestry::default());
+    }
+}

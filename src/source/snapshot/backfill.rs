@@ -1,0 +1,110 @@
+//! The rows that were committed before the slot existed, read in the slot's own snapshot and handed on as one
+//! transaction, in the very shape in which the stream brings those after it.
+//!
+//! The transaction is said to have committed one byte before the slot's consistent point, and to end at it: a real
+//! commit record may start exactly at the consistent point, so every real position is greater.
+
+use super::rows::{Table, Tally};
+use crate::postgres::{self, Connection, Interrupt, Patience, ProtocolError, quote_literal, sqlstate};
+use crate::relay::boundary::Lsn;
+use crate::source::batch_channel::Outlet;
+use crate::source::catalog::layout::{Description, has_commit_times, stand_in};
+use crate::source::catalog::table::OutboxTable;
+use crate::source::error::SourceError;
+use crate::source::frames::{TooLong, Writer};
+use crate::source::slot::inspect::{CreatedSlot, Server, first, number, text};
+use crate::source::state::gap_count::since;
+use crate::source::state::relay_state::Recovery;
+
+/// Bytes of frames after which a batch is handed on.
+pub(crate) const BATCH_BYTES: usize = 256 * 1024;
+
+/// Which rows are read.
+pub(crate) struct Rows<'a> {
+    /// Whose snapshot shows them.
+    pub(crate) slot: &'a CreatedSlot,
+    /// Which says what generated columns are among those that are read.
+    pub(crate) publication: &'a str,
+    pub(crate) tables: &'a [OutboxTable],
+    /// The most that is held of a row, in bytes of its message.
+    pub(crate) limit: usize,
+    /// Only those that may have been lost with another slot.
+    pub(crate) recovery: Option<&'a Recovery>,
+}
+
+/// Reads all tables and hands on their rows as one transaction; how many there were.
+///
+/// The connection is left inside the snapshot's transaction, which does nothing but read.
+pub(crate) fn run(
+    control: &mut Connection,
+    server: &Server,
+    wanted: &Rows<'_>,
+    outlet: &mut Outlet,
+    interrupt: &Interrupt,
+) -> Result<u64, SourceError> {
+    let Rows { slot, publication, tables, limit, recovery } = wanted;
+    control.set_patience(Patience::Until(interrupt.clone()));
+    let committed_at = begin(control, slot.snapshot.as_deref())?;
+    let mut writer = Writer { bytes: Vec::new(), commit: Lsn(slot.consistent_point.0 - 1), committed_at };
+    writer.begin().map_err(too_long)?;
+    let filter = recovery.map(|recovery| since(control, &recovery.from_xid)).transpose()?;
+    let has_commit_times = has_commit_times(control)?;
+    let mut rows = 0;
+    for table in *tables {
+        let Some(found) = Description::read(control, publication, &table.table)? else {
+            let rows = control.simple_query("select current_database()")?;
+            let database = text(first(&rows, "its database")?, 0, "its database")?;
+            return Err(SourceError::TableMissing { table: table.table.clone(), database });
+        };
+        found.check(table)?;
+        if found.created_at(table).is_none() {
+            tracing::warn!(
+                table = %table.table,
+                "outbox table has no created_at column: rows that are read from it are ordered by {}", stand_in(has_commit_times)
+            );
+        }
+        let (order, filter) = (found.order(table, has_commit_times), filter.as_deref());
+        writer.relation_in(server.text_encoding(), &found.relation).map_err(too_long)?;
+        let (limit, read) = (*limit, Tally::default());
+        let (control, writer, found, order) = (&mut *control, &mut writer, &found, order.as_str());
+        let reading = Table { control, server, found, filter, order, limit, writer, outlet, read };
+        rows += reading.read().map_err(|error| match error {
+            SourceError::Postgres(error) if error.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE) => {
+                SourceError::NoPrivilege { role: server.role.clone(), doing: "read the outbox tables" }
+            }
+            other => other,
+        })?;
+    }
+    writer.commit(slot.consistent_point).map_err(too_long)?;
+    outlet.hand_over(std::mem::take(&mut writer.bytes))?;
+    control.simple_query("commit")?;
+    Ok(rows)
+}
+
+/// Starts a transaction in the slot's snapshot, or in one of its own; the time of its start.
+fn begin(control: &mut Connection, snapshot: Option<&str>) -> Result<i64, SourceError> {
+    // Rows that a policy hides are an error, not left out. The reading may take hours, and waits while Kafka does.
+    control.simple_query(
+        "set row_security = off; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = 0; \
+         select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'",
+    )?;
+    control.simple_query("begin isolation level repeatable read read only")?;
+    if let Some(snapshot) = snapshot {
+        control.simple_query(&format!("set transaction snapshot {}", quote_literal(snapshot)))?;
+    }
+    let question = "the time";
+    let rows = control.simple_query(
+        "select (extract(epoch from transaction_timestamp()) * 1000000)::bigint - 946684800000000::bigint",
+    )?;
+    number(first(&rows, question)?, 0, question)
+}
+
+pub(crate) fn too_long(_: TooLong) -> SourceError {
+    ProtocolError { what: "a row that no message can hold", offset: 0 }.into()
+}
+
+impl From<ProtocolError> for SourceError {
+    fn from(error: ProtocolError) -> Self {
+        postgres::Error::from(error).into()
+    }
+}

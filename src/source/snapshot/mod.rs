@@ -1,0 +1,5 @@
+//! Rows from before the slot, read in the slot's own snapshot.
+
+pub(super) mod rows;
+pub(super) mod copy;
+pub(super) mod backfill;

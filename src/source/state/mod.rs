@@ -1,0 +1,7 @@
+//! The relay's own row in `outbox.relay`, and what may be missing from Kafka by it.
+
+pub(super) mod relay_state;
+pub(super) mod note;
+pub(super) mod gap_report;
+pub(super) mod gap_count;
+pub(super) mod secrets;

@@ -1,0 +1,96 @@
+//! What is noted in `outbox.relay` while the slot streams.
+
+use crate::postgres::Connection;
+use crate::relay::boundary::Lsn;
+use crate::source::error::SourceError;
+use crate::source::slot::inspect::first;
+
+/// How far the relay is, for `outbox.relay`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Everything before this LSN is in Kafka.
+    pub flush: Lsn,
+    /// How far the stream was read.
+    pub received: Lsn,
+    /// A position that is stored in Kafka, where positions are; which of several does not matter. 0/0 is none yet, and leaves what is noted.
+    pub stored: Option<Lsn>,
+    /// Whether that position bears a proof.
+    pub is_signed: bool,
+    /// Whether more is to follow.
+    pub extent: Extent,
+}
+
+/// Up to where the slot is to be confirmed before the next note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Up to where the stream was read: the rest is on its way to Kafka.
+    Ahead,
+    /// Not past what is in Kafka: the relay ends.
+    Exact,
+}
+
+/// A moment before which every transaction has ended, for `outbox.relay.published_*`.
+#[derive(Clone, Debug)]
+struct Moment {
+    lsn: Lsn,
+    at: String,
+    xid: String,
+}
+
+/// Writes notes, and remembers the moment that is told of once the relay has come past it.
+#[derive(Debug, Default)]
+pub(crate) struct Notebook {
+    next: Option<Moment>,
+}
+
+impl Notebook {
+    /// Writes a note on the lease's session; up to where the slot may be confirmed then.
+    pub(crate) fn write(&mut self, session: &mut Connection, slot: &str, note: &Note) -> Result<Lsn, SourceError> {
+        let question = "up to where the slot may be confirmed";
+        let published = self.next.take_if(|moment| moment.lsn <= note.flush);
+        let (flush, stored) = (note.flush.to_string(), note.stored.map(|lsn| lsn.to_string()));
+        let ahead = match note.extent {
+            Extent::Ahead => note.received,
+            Extent::Exact => note.flush,
+        };
+        let ahead = ahead.to_string();
+        let rows = session.query(
+            "update outbox.relay set updated_at = now(), \
+             position_signed = position_signed or $8::boolean, \
+             signed_position = case when $8::boolean and $3 <> '0/0' then $3::text::pg_lsn else signed_position end, \
+             position = case when $3 = '0/0' then position else $3::text::pg_lsn end, \
+             confirm_limit = greatest($2::text::pg_lsn, least($4::text::pg_lsn, pg_current_wal_insert_lsn())), \
+             published_lsn = coalesce($5::text::pg_lsn, published_lsn), \
+             published_at = coalesce($6::text::timestamptz, published_at), \
+             published_xid = coalesce($7::text::xid8, published_xid) \
+             where slot = $1 returning confirm_limit::text",
+            &[
+                Some(slot),
+                Some(&flush),
+                stored.as_deref(),
+                Some(&ahead),
+                published.as_ref().map(|moment| moment.lsn.to_string()).as_deref(),
+                published.as_ref().map(|moment| moment.at.as_str()),
+                published.as_ref().map(|moment| moment.xid.as_str()),
+                Some(if note.is_signed { "t" } else { "f" }),
+            ],
+        )?;
+        let limit = first(&rows, question)?.text(0).and_then(|text| text.parse().ok());
+        if self.next.is_none() {
+            self.next = moment(session)?;
+        }
+        limit.ok_or(SourceError::Answer { question })
+    }
+}
+
+/// The present. The statement's snapshot is taken before the end of the WAL is looked at, so what had ended by then ended before it.
+fn moment(session: &mut Connection) -> Result<Option<Moment>, SourceError> {
+    let rows = session.simple_query(
+        "select pg_current_wal_insert_lsn(), statement_timestamp(), pg_snapshot_xmin(pg_current_snapshot())",
+    )?;
+    let of = |row: &crate::postgres::Row| {
+        let (lsn, at, xid) = (row.text(0)?.parse().ok()?, row.text(1)?.to_owned(), row.text(2)?.to_owned());
+        Some(Moment { lsn, at, xid })
+    };
+    Ok(rows.first().and_then(of))
+}

@@ -1,0 +1,195 @@
+//! The relay's own row in `outbox.relay`: whether the rows that were there before the slot have been published, up to where the
+//! slot was confirmed, and what is in Kafka.
+
+use super::gap_report::Published;
+use crate::postgres::{Connection, Error, sqlstate};
+use crate::relay::boundary::Lsn;
+use crate::source::error::SourceError;
+use crate::source::slot::inspect::{Server, System, text};
+
+/// How far the rows from before the slot are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backfill {
+    /// Begun or about to begin; nothing of the stream has been confirmed.
+    Pending,
+    /// All published, or left to another hand.
+    Done,
+}
+
+impl Backfill {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// What is kept of a slot.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    /// The cluster that the slot was made on.
+    pub(crate) system_identifier: String,
+    pub(crate) backfill: Backfill,
+    /// The timeline that was last streamed from.
+    pub(crate) timeline: Option<u32>,
+    /// A position of the slot that was stored in Kafka, if positions are kept there.
+    pub(crate) position: Option<Lsn>,
+    /// The slot was not confirmed past this.
+    pub(crate) confirm_limit: Option<Lsn>,
+    /// What is in Kafka for certain.
+    pub(crate) published: Published,
+    /// The backfill brings again what may have been lost with another slot.
+    pub(crate) recovery: Option<Recovery>,
+}
+
+/// Which rows a backfill brings again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Rows of transactions with this id or a later one.
+    pub from_xid: String,
+    /// Where the relay had come to with the slot that was lost; 0/0 if that is not known.
+    pub after: Lsn,
+}
+
+/// Reads the row of a slot.
+pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Result<Option<Kept>, SourceError> {
+    let question = "what outbox.relay holds";
+    let rows = control
+        .query(
+            "select system_identifier, backfill, timeline::text, position::text, confirm_limit::text, \
+             published_lsn::text, published_at::text, published_xid::text, recover_from::text \
+             from outbox.relay where slot = $1",
+            &[Some(slot)],
+        )
+        .map_err(|error| explain(error, server, "read outbox.relay"))?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let lsn = |column: usize| row.text(column).and_then(|text| text.parse::<Lsn>().ok());
+    let published = Published { lsn: lsn(5), at: row.text(6).map(str::to_owned), xid: row.text(7).map(str::to_owned) };
+    let recovery =
+        row.text(8).map(|xid| Recovery { from_xid: xid.to_owned(), after: published.lsn.unwrap_or_default() });
+    Ok(Some(Kept {
+        system_identifier: text(row, 0, question)?,
+        backfill: match row.text(1) {
+            Some("pending") => Backfill::Pending,
+            Some("done") => Backfill::Done,
+            _ => return Err(SourceError::Answer { question }),
+        },
+        timeline: row.text(2).and_then(|text| text.parse().ok()),
+        // Nothing was stored yet where it is the beginning of all logs.
+        position: lsn(3).filter(|position| *position != Lsn(0)),
+        confirm_limit: lsn(4),
+        published,
+        recovery,
+    }))
+}
+
+/// Writes the row of a slot that is about to stream from this server; `stands` where it was found, if it is not to be made.
+pub(crate) fn write(
+    control: &mut Connection,
+    server: &Server,
+    system: &System,
+    slot: &str,
+    stands: Option<Lsn>,
+) -> Result<(), SourceError> {
+    // A slot that is to be made has no position yet, and none that it was confirmed at. Where one was found that is fit to go on with
+    // may be past the last note, once: after a promotion.
+    let sql = "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline) \
+               values ($1, $2, $3, $4::text::integer) \
+               on conflict (slot) do update set backfill = excluded.backfill, updated_at = now(), \
+               timeline = excluded.timeline, \
+               position = case excluded.backfill when 'done' then relay.position end, \
+               confirm_limit = case when excluded.backfill = 'done' and relay.confirm_limit is not null \
+                   then greatest(relay.confirm_limit, $5::text::pg_lsn) end";
+    let backfill = if stands.is_some() { Backfill::Done } else { Backfill::Pending };
+    let (timeline, stands) = (system.timeline.to_string(), stands.map(|stands| stands.to_string()));
+    control
+        .write(
+            sql,
+            &[Some(slot), Some(&system.identifier), Some(backfill.as_str()), Some(&timeline), stands.as_deref()],
+        )
+        .map_err(|error| explain(error, server, "write outbox.relay"))?;
+    Ok(())
+}
+
+/// What is known to be published, for as long as the cluster is the same: on another, its LSNs and transaction ids mean nothing.
+const OF_THIS_CLUSTER: &str = "\
+    published_lsn = case when relay.system_identifier = excluded.system_identifier then relay.published_lsn end, \
+    published_at = case when relay.system_identifier = excluded.system_identifier then relay.published_at end, \
+    published_xid = case when relay.system_identifier = excluded.system_identifier then relay.published_xid end";
+
+/// Notes that the slot is to be made anew, and that rows of transactions from this id on are to be published again.
+pub(crate) fn begin_recovery(
+    control: &mut Connection,
+    server: &Server,
+    system: &System,
+    slot: &str,
+    from_xid: &str,
+) -> Result<(), SourceError> {
+    let sql = format!(
+        "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, recover_from) \
+               values ($1, $2, 'pending', $3::text::integer, $4::text::xid8) \
+               on conflict (slot) do update set system_identifier = excluded.system_identifier, backfill = 'pending', \
+               timeline = excluded.timeline, recover_from = excluded.recover_from, position = null, \
+               confirm_limit = null, updated_at = now(), {OF_THIS_CLUSTER}"
+    );
+    let timeline = system.timeline.to_string();
+    control
+        .write(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(from_xid)])
+        .map_err(|error| explain(error, server, "write outbox.relay"))?;
+    Ok(())
+}
+
+/// Notes that the slot is taken as it stands. Rows from before it that are still to be published stay so. With `forgets` nothing is
+/// known any more of a position in Kafka.
+pub(crate) fn adopt(
+    control: &mut Connection,
+    server: &Server,
+    system: &System,
+    slot: &str,
+    stands: Lsn,
+    forgets: bool,
+) -> Result<(), SourceError> {
+    let sql = format!(
+        "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, confirm_limit) \
+               values ($1, $2, 'done', $3::text::integer, $4::text::pg_lsn) \
+               on conflict (slot) do update set system_identifier = excluded.system_identifier, \
+               timeline = excluded.timeline, confirm_limit = excluded.confirm_limit, \
+               position = case when $5 then null else relay.position end, updated_at = now(), {OF_THIS_CLUSTER}"
+    );
+    let (timeline, stands) = (system.timeline.to_string(), stands.to_string());
+    let forgets = if forgets { "t" } else { "f" };
+    control
+        .write(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(&stands), Some(forgets)])
+        .map_err(|error| explain(error, server, "write outbox.relay"))?;
+    Ok(())
+}
+
+/// Notes that every row from before the slot has been published.
+pub(crate) fn finish_backfill(session: &mut Connection, slot: &str) -> Result<(), SourceError> {
+    let sql = "update outbox.relay set backfill = 'done', recover_from = null, updated_at = now() where slot = $1";
+    session.query(sql, &[Some(slot)])?;
+    Ok(())
+}
+
+/// Notes how far a slot is about to be confirmed, from outside of its lease.
+pub(crate) fn note_end(control: &mut Connection, server: &Server, slot: &str, limit: Lsn) -> Result<(), SourceError> {
+    let sql = "update outbox.relay set confirm_limit = greatest(confirm_limit, $2::text::pg_lsn), updated_at = now() where slot = $1";
+    control
+        .write(sql, &[Some(slot), Some(&limit.to_string())])
+        .map_err(|error| explain(error, server, "write outbox.relay"))?;
+    Ok(())
+}
+
+pub(crate) fn explain(error: Error, server: &Server, doing: &'static str) -> SourceError {
+    match error.sqlstate() {
+        Some(sqlstate::UNDEFINED_TABLE | sqlstate::INVALID_SCHEMA_NAME) => {
+            SourceError::MigrationsMissing { database: server.database.clone() }
+        }
+        Some(sqlstate::UNDEFINED_COLUMN | sqlstate::UNDEFINED_FUNCTION) => {
+            SourceError::MigrationsOutdated { database: server.database.clone() }
+        }
+        Some(sqlstate::INSUFFICIENT_PRIVILEGE) => SourceError::NoPrivilege { role: server.role.clone(), doing },
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,97 @@
+//! The keys of `outbox.secret`: what tells messages and positions of ours from those of others.
+
+use super::relay_state;
+use crate::postgres::{Connection, Error, Row};
+use crate::relay::boundary::{Lsn, Timestamp};
+use crate::relay::decode::proof::{MacKey, MessageKeys};
+use crate::source::error::SourceError;
+use crate::source::slot::inspect::{Server, first};
+
+/// All keys.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets {
+    /// Of `outbox.emit_message`.
+    pub messages: MessageKeys,
+    /// Of positions in Kafka, the newest first.
+    pub positions: Vec<MacKey>,
+    /// The relay has signed positions with them before, and none of an earlier version has noted one since.
+    pub position_signed: bool,
+}
+
+/// Reads them for the relay of a slot, of which `outbox.relay` has a row if it has streamed before.
+pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Result<Secrets, SourceError> {
+    let answers =
+        ask(control, slot).map_err(|error| match relay_state::explain(error, server, "read outbox.secret") {
+            // The other migrations are there, or there would be no outbox.relay.
+            SourceError::MigrationsMissing { database } => SourceError::MigrationsOutdated { database },
+            other => other,
+        })?;
+    answers.secrets()
+}
+
+/// Reads the keys of messages again. What is committed before the call is signed by one of them, or by nobody.
+///
+/// # Errors
+/// [`SourceError`].
+pub fn read_message_keys(connection: &mut Connection, slot: &str) -> Result<MessageKeys, SourceError> {
+    Ok(ask(connection, slot)?.secrets()?.messages)
+}
+
+/// Settles up to where messages need no proof, as far as that is possible now; whether it is settled.
+pub(crate) fn settle_unsigned(connection: &mut Connection, slot: &str) -> Result<bool, Error> {
+    let rows = connection.write("select outbox.settle_unsigned_messages($1)", &[Some(slot)])?;
+    Ok(rows.first().is_some_and(|row| row.text(0).is_some()))
+}
+
+/// What the database says.
+struct Answers {
+    moment: Vec<Row>,
+    keys: Vec<Row>,
+}
+
+fn ask(connection: &mut Connection, slot: &str) -> Result<Answers, Error> {
+    // The keys are read last: a message from before this moment is signed by one of them.
+    let moment = connection.write(
+        "select outbox.settle_unsigned_messages($1)::text, pg_current_wal_insert_lsn()::text, \
+         (extract(epoch from clock_timestamp()) * 1000000)::bigint::text, \
+         exists (select from outbox.relay where slot = $1 and position_signed \
+                 and (position > signed_position) is not true)",
+        &[Some(slot)],
+    )?;
+    let keys = connection.simple_query(
+        "select purpose, encode(inner_pad, 'hex'), encode(outer_pad, 'hex') from outbox.secret order by valid_from desc",
+    )?;
+    Ok(Answers { moment, keys })
+}
+
+impl Answers {
+    fn secrets(&self) -> Result<Secrets, SourceError> {
+        let question = "what outbox.secret holds";
+        let unexpected = || SourceError::Answer { question };
+        let row = first(&self.moment, question)?;
+        let lsn = |column| row.text(column).and_then(|text| text.parse::<Lsn>().ok());
+        let read_at = row.text(2).and_then(|text| text.parse().ok()).map(Timestamp).ok_or_else(unexpected)?;
+        let (unsigned_before, read_lsn) = (lsn(0), lsn(1).ok_or_else(unexpected)?);
+        let (mut messages, mut positions) = (Vec::new(), Vec::new());
+        for row in &self.keys {
+            let pad = |column| row.text(column).and_then(unhex).unwrap_or_default();
+            let key = MacKey::new(&pad(1), &pad(2)).ok_or_else(unexpected)?;
+            match row.text(0) {
+                Some("message") => messages.push(key),
+                Some("position") => positions.push(key),
+                // Of a newer walpost.
+                _ => {}
+            }
+        }
+        Ok(Secrets {
+            messages: MessageKeys { keys: messages, unsigned_before, read_at, read_lsn },
+            positions,
+            position_signed: row.is_true(3),
+        })
+    }
+}
+
+fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.as_bytes().chunks_exact(2).map(pair).collect()
+}

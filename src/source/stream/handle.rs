@@ -1,0 +1,133 @@
+//! The stream as the driver sees it.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::postgres::{Error, Interrupt};
+use crate::relay::boundary::{Batch, Lsn};
+use crate::source::batch_channel::{Outlet, Shared, Stop, channel};
+use crate::source::error::SourceError;
+
+/// What the stream brings.
+#[derive(Debug)]
+pub enum Event {
+    /// Messages, in order.
+    Batch(Batch),
+    /// The stream is over; everything that came before it has been handed out.
+    Lost(SourceError),
+}
+
+/// A running stream. Dropped, it ends at once; [`Stream::stop`] ends it in order.
+#[derive(Debug)]
+pub struct Stream {
+    receiver: mpsc::Receiver<Batch>,
+    shared: Arc<Shared>,
+    confirmed: Option<Lsn>,
+    ended: Option<oneshot::Receiver<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Stream {
+    /// Starts the thread that does the `work` and reports `start` until more is confirmed.
+    pub(crate) fn spawn(
+        start: Lsn,
+        interrupt: Interrupt,
+        work: impl FnOnce(&mut Outlet) -> Result<(), SourceError> + Send + 'static,
+    ) -> Result<Self, SourceError> {
+        let (mut outlet, receiver, shared) = channel(start, interrupt).map_err(Error::closed_by)?;
+        let (end, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("walpost-stream".to_owned()).spawn(move || {
+            if let Err(error) = work(&mut outlet) {
+                outlet.shared.fail(error);
+            }
+            // The failure is there before the channel's end tells of it.
+            drop(outlet);
+            let _ = end.send(());
+        });
+        let thread = thread.map_err(Error::closed_by)?;
+        Ok(Self { receiver, shared, confirmed: None, ended: Some(ended), thread: Some(thread) })
+    }
+
+    /// The next event. After [`Event::Lost`] there is nothing more to come.
+    ///
+    /// Cancel safe: a batch is either returned or still in the channel.
+    pub async fn next(&mut self) -> Event {
+        match self.receiver.recv().await {
+            Some(batch) => {
+                self.shared.taken(&batch);
+                Event::Batch(batch)
+            }
+            None => Event::Lost(self.failure()),
+        }
+    }
+
+    /// Tells the server, with the next status update, that everything before `lsn` is safe. The latest counts.
+    ///
+    /// # Panics
+    /// If `lsn` is less than one confirmed before: that is a bug of the caller's, and rows would be sent again.
+    pub fn confirm(&mut self, lsn: Lsn) {
+        self.shared.confirm(lsn);
+        self.confirmed = Some(lsn);
+    }
+
+    /// As [`Stream::confirm`], and at once.
+    ///
+    /// # Panics
+    /// As [`Stream::confirm`].
+    pub fn confirm_now(&mut self, lsn: Lsn) {
+        self.confirm(lsn);
+        self.shared.push();
+    }
+
+    /// The last LSN that was confirmed on this stream, if any was: what [`connect`](crate::source::connect) resumes from.
+    #[must_use]
+    pub fn confirmed(&self) -> Option<Lsn> {
+        self.confirmed
+    }
+
+    /// Whether all rows from before the slot have come, where the stream brings them. Certain after [`Event::Lost`]; before,
+    /// the last of them may still be in the channel.
+    #[must_use]
+    pub fn is_backfilled(&self) -> bool {
+        self.shared.is_backfilled()
+    }
+
+    /// Ends the stream in order: reports the confirmed LSN and waits, for at most 5 s, until the server has ended its
+    /// side. Batches that are still in the channel are dropped; the server sends them again.
+    ///
+    /// # Errors
+    /// Why it was not orderly. The confirmed LSN may then be unknown to the server.
+    pub async fn stop(mut self) -> Result<(), SourceError> {
+        self.shared.request_stop(Stop::Orderly);
+        if let Some(ended) = self.ended.take() {
+            // An error means that the thread is gone, which is what is waited for.
+            let _ = ended.await;
+        }
+        self.join();
+        match self.shared.take_failure() {
+            // The backfill was interrupted: there was nothing to confirm.
+            None | Some(SourceError::Postgres(Error::Interrupted)) => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+
+    fn failure(&mut self) -> SourceError {
+        self.join();
+        self.shared.take_failure().unwrap_or_else(|| Error::Closed { source: None }.into())
+    }
+
+    /// Takes the thread's end; a panic in it goes on here, as it states a broken invariant.
+    fn join(&mut self) {
+        if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.shared.request_stop(Stop::Abandon);
+    }
+}

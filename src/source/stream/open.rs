@@ -1,0 +1,329 @@
+//! From options to a running stream: what is there, what is missing, and where to begin.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::begin::Begin;
+use super::handle::Stream;
+use super::reader::{Reader, Timing};
+use crate::postgres::{Connection, Error, Interrupt, quote_identifier, sqlstate};
+use crate::relay::boundary::{Ancestry, Lsn};
+use crate::relay::confirm::Resume;
+use crate::source::batch_channel::Outlet;
+use crate::source::catalog::layout::check_layout;
+use crate::source::catalog::publication::{check_publication, stray_outbox};
+use crate::source::error::SourceError;
+use crate::source::opening::{Opening, SourceOptions};
+use crate::source::slot::inspect::{
+    CreatedSlot, Server, System, check_slot_name, explain_refusal, identify_system, inspect_slot,
+};
+use crate::source::slot::lease::Lease;
+use crate::source::slot::timeline;
+use crate::source::snapshot::backfill::{self, Rows};
+use crate::source::state::gap_report::Published;
+use crate::source::state::relay_state::{self, Recovery};
+use crate::source::state::secrets::{self, Secrets};
+
+/// A stream that has begun.
+#[derive(Debug)]
+pub struct Source {
+    /// The stream. Where there is a backfill, it brings that first.
+    pub stream: Stream,
+    /// The server.
+    pub server: Server,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Everything before this had been confirmed.
+    pub start: Lsn,
+    /// Where the server's log ended when the slot was ours and nothing of it had been sent yet.
+    pub wal_end: Lsn,
+    /// A position of the slot's in Kafka, by an earlier [`crate::source::Note`].
+    pub noted: Option<Lsn>,
+    /// Where the rows from before the slot end, if the stream brings them: once this LSN may be confirmed,
+    /// [`Lease::note_backfill`] is to be called.
+    pub backfill_end: Option<Lsn>,
+    /// Those rows are brought again, because a slot was lost.
+    pub recovery: Option<Recovery>,
+    /// What messages and positions are checked with.
+    pub secrets: Secrets,
+    /// The OIDs of the outbox tables, in the order of the options.
+    pub tables: Vec<u32>,
+}
+
+/// Where a stream comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The cluster's system identifier.
+    pub system_identifier: String,
+    /// The server's timeline.
+    pub timeline: u32,
+    /// The timelines that it has come from.
+    pub ancestry: Ancestry,
+    /// The server process that streams.
+    pub walsender: i32,
+}
+
+impl Origin {
+    /// Whether a server is the one that this stream came from.
+    pub(crate) fn check(&self, slot: &str, system: &System) -> Result<(), SourceError> {
+        if system.identifier != self.system_identifier {
+            let (stored, found) = (self.system_identifier.clone(), system.identifier.clone());
+            let unpublished = Box::default();
+            return Err(SourceError::SystemChanged { slot: slot.to_owned(), stored, found, unpublished });
+        }
+        if system.timeline != self.timeline {
+            return Err(SourceError::TimelineChanged { before: self.timeline, now: system.timeline });
+        }
+        Ok(())
+    }
+}
+
+/// Connects, makes the slot if this is the first start, and starts the stream.
+///
+/// `lease` is taken first, and kept whatever comes of it. `resume` is what this process has of the slot, if it has streamed from it
+/// before. Dropping the future gives up.
+///
+/// # Errors
+/// [`SourceError`]: what is wrong, and what mends it. Worth another attempt if it is transient.
+pub async fn connect(
+    options: &SourceOptions,
+    lease: &Arc<Lease>,
+    resume: Option<Resume>,
+) -> Result<Source, SourceError> {
+    let (options, lease) = (options.clone(), Arc::clone(lease));
+    detached(move |interrupt| open(options, &lease, resume, None, interrupt)).await
+}
+
+/// As [`connect`], to the server that `last` came from: another cluster or timeline is an error before anything is asked of its
+/// slot, as its LSNs mean something else.
+///
+/// # Errors
+/// As [`connect`]; [`SourceError::TimelineChanged`] and [`SourceError::SystemChanged`].
+pub async fn reconnect(
+    options: &SourceOptions,
+    lease: &Arc<Lease>,
+    resume: Option<Resume>,
+    last: &Origin,
+) -> Result<Source, SourceError> {
+    let (options, lease, last) = (options.clone(), Arc::clone(lease), last.clone());
+    detached(move |interrupt| open(options, &lease, resume, Some(&last), interrupt)).await
+}
+
+/// Runs blocking work on a thread of its own, which a dropped future interrupts and the runtime's end does not wait for.
+pub(crate) async fn detached<T: Send + 'static>(
+    work: impl FnOnce(&Interrupt) -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
+    struct OnDrop(Interrupt);
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.0.set();
+        }
+    }
+    let interrupt = Interrupt::default();
+    let guard = OnDrop(interrupt.clone());
+    let (answer, answered) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("walpost-connect".to_owned())
+        .spawn(move || drop(answer.send(work(&interrupt))))
+        .map_err(Error::closed_by)?;
+    let result = answered.await.expect("the thread that connects does not panic");
+    drop(guard);
+    result
+}
+
+fn open(
+    options: SourceOptions,
+    lease: &Lease,
+    resume: Option<Resume>,
+    last: Option<&Origin>,
+    interrupt: &Interrupt,
+) -> Result<Source, SourceError> {
+    check_slot_name(&options.slot)?;
+    let tenure = lease.take().map_err(|error| explain_lease(&options, error))?;
+    let mut control = Connection::open(&options.connect)?;
+    control.simple_query("set synchronous_commit = local")?;
+    let server = Server::read(&mut control)?;
+    server.check()?;
+    let tables = check_tables(&mut control, &options)?;
+    if let Some(table) = stray_outbox(&mut control, &options.publication, &options.tables)? {
+        tracing::warn!(
+            %table, publication = options.publication,
+            "the publication has this table, and no [[outbox]] names it: its events are passed over; add `[[outbox]]` with `table = \"outbox.event\"`, or take the table out of the publication"
+        );
+    }
+    let replication = Connection::open_stream(&options.connect, server.client_encoding());
+    let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
+    let system = identify_system(&mut replication)?;
+    if let Some(last) = last {
+        last.check(&options.slot, &system)?;
+    }
+    if let Some(expected) = resume.map(Resume::lsn).filter(|expected| system.wal_end < *expected) {
+        return Err(SourceError::ServerRewound { found: system.wal_end, expected });
+    }
+    let ancestry = timeline::ancestry(&mut replication, &system)?;
+    let origin = Origin {
+        system_identifier: system.identifier.clone(),
+        timeline: system.timeline,
+        ancestry: ancestry.clone(),
+        walsender: replication.process_id(),
+    };
+    let (server_too, position) = (server.clone(), None);
+    let mut opening = Opening { options, control, replication, server: server_too, system, ancestry, position };
+    let begin = opening.begin_at(resume, tenure)?;
+    lease.settle();
+    let secrets = secrets::read(&mut opening.control, &server, &opening.options.slot)?;
+    // Anew: whoever had the slot until now may have got, and stored, what was written since the first time.
+    let wal_end = identify_system(&mut opening.replication)?.wal_end;
+    let noted = opening.position;
+    let (stream, start, backfill_end, recovery) = match begin {
+        Begin::At { start, backfill_end } => {
+            opening.start_replication(start)?;
+            (opening.stream(start)?, start, backfill_end, None)
+        }
+        Begin::Anew(recovery) => {
+            let slot = opening.create(interrupt)?;
+            let end = slot.consistent_point;
+            (opening.backfill(slot, recovery.clone())?, end, Some(end), recovery)
+        }
+        // The slot's snapshot is gone; a later one shows the same rows and some more, which the stream brings again. They can't be
+        // told by their xmin: a row from before the slot that was updated since has a new one too, and no stream brings it.
+        Begin::Again(end, recovery) => {
+            let slot = CreatedSlot { consistent_point: end, snapshot: None };
+            (opening.backfill(slot, recovery.clone())?, end, Some(end), recovery)
+        }
+    };
+    Ok(Source { stream, server, origin, start, wal_end, noted, backfill_end, recovery, secrets, tables })
+}
+
+/// Why the lease could not be asked for, if that has a reason that is better told first: the table may be missing with all others, and
+/// a standby takes no locks.
+fn explain_lease(options: &SourceOptions, error: SourceError) -> SourceError {
+    let SourceError::Postgres(refusal) = error else { return error };
+    if refusal.is_transient() || refusal.sqlstate().is_none() {
+        return refusal.into();
+    }
+    let look = || {
+        let mut control = Connection::open(&options.connect)?;
+        let server = Server::read(&mut control)?;
+        server.check()?;
+        check_tables(&mut control, options)?;
+        let replication = Connection::open_replication(&options.connect);
+        replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?.close();
+        relay_state::read(&mut control, &server, &options.slot)?;
+        Ok(server)
+    };
+    match look() {
+        Err(found) => found,
+        Ok(server) => match relay_state::explain(refusal, &server, "use outbox.lease") {
+            SourceError::MigrationsMissing { database } => SourceError::MigrationsOutdated { database },
+            other => other,
+        },
+    }
+}
+
+/// Whether all rows of the outbox tables are streamed, and can be read; the tables' OIDs.
+pub(crate) fn check_tables(control: &mut Connection, options: &SourceOptions) -> Result<Vec<u32>, SourceError> {
+    let mut oids = Vec::with_capacity(options.tables.len());
+    for table in &options.tables {
+        check_publication(control, &options.publication, table, &options.tables)?;
+        oids.push(check_layout(control, &options.publication, table)?.unwrap_or_default());
+    }
+    Ok(oids)
+}
+
+impl Opening {
+    fn start_replication(&mut self, start: Lsn) -> Result<(), SourceError> {
+        let command = start_command(&self.server, &self.options.slot, &self.options.publication, start);
+        if let Err(error) = self.replication.start_copy_both(&command) {
+            return Err(self.explain_start(error));
+        }
+        // Postgres silently starts at the slot's own position where that is past the one asked for.
+        let found = inspect_slot(&mut self.control, self.server.version, &self.options.slot)?;
+        let confirmed = found.and_then(|slot| slot.confirmed_flush).unwrap_or(start);
+        self.check_not_past(confirmed, start, &Published::default())
+    }
+
+    fn explain_start(&mut self, error: Error) -> SourceError {
+        let concerns_slot = matches!(
+            error.sqlstate(),
+            Some(sqlstate::OBJECT_IN_USE | sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE | sqlstate::UNDEFINED_OBJECT)
+        );
+        if !concerns_slot {
+            return error.into();
+        }
+        let slot = self.options.slot.clone();
+        match inspect_slot(&mut self.control, self.server.version, &slot) {
+            Ok(None) => SourceError::SlotMissing { slot, unpublished: Box::default() },
+            Ok(Some(found)) => match found.check(&slot, &self.server.database) {
+                Err(error) => error,
+                Ok(_) if error.sqlstate() == Some(sqlstate::OBJECT_IN_USE) => {
+                    SourceError::SlotHeld { slot, pid: found.active_pid }
+                }
+                Ok(_) => error.into(),
+            },
+            Err(error) => error,
+        }
+    }
+
+    fn timing(&self) -> Timing {
+        let timeout = Duration::from_millis(self.server.wal_sender_timeout_millis.into());
+        Timing::new(self.options.status_interval, timeout)
+    }
+
+    /// Hands the replication connection, which streams already, to its thread.
+    fn stream(self, start: Lsn) -> Result<Stream, SourceError> {
+        let (timing, limit) = (self.timing(), self.options.row_limit(&self.server));
+        self.control.close();
+        let parts = self.replication.into_parts();
+        Stream::spawn(start, Interrupt::default(), move |outlet| Reader::new(parts, outlet, timing, limit)?.run())
+    }
+
+    /// Hands both connections to the thread: it reads the tables first and streams then.
+    fn backfill(self, slot: CreatedSlot, recovery: Option<Recovery>) -> Result<Stream, SourceError> {
+        let interrupt = Interrupt::default();
+        let start = slot.consistent_point;
+        // The snapshot ends with the replication connection's next command, and this one is none.
+        Stream::spawn(start, interrupt.clone(), move |outlet| {
+            self.backfill_then_stream(&slot, recovery.as_ref(), &interrupt, outlet)
+        })
+    }
+
+    fn backfill_then_stream(
+        mut self,
+        slot: &CreatedSlot,
+        recovery: Option<&Recovery>,
+        interrupt: &Interrupt,
+        outlet: &mut Outlet,
+    ) -> Result<(), SourceError> {
+        let limit = self.options.row_limit(&self.server);
+        let SourceOptions { publication, tables, .. } = &self.options;
+        let rows = Rows { slot, publication, tables, limit, recovery };
+        let rows = backfill::run(&mut self.control, &self.server, &rows, outlet, interrupt)?;
+        tracing::info!(slot = %self.options.slot, rows, "rows from before the slot have been read");
+        // From here on the slot is enough to go on, also when the replication connection was lost meanwhile.
+        outlet.shared.set_backfilled();
+        self.start_replication(slot.consistent_point)?;
+        let timing = self.timing();
+        self.control.close();
+        Reader::new(self.replication.into_parts(), outlet, timing, limit)?.run()
+    }
+}
+
+/// The command that starts a stream of pgoutput from a slot.
+pub(crate) fn start_command(server: &Server, slot: &str, publication: &str, start: Lsn) -> Vec<u8> {
+    let command = format!(
+        "START_REPLICATION SLOT {} LOGICAL {start} (proto_version '1', publication_names {}, binary 'true', messages 'true')",
+        quote_identifier(slot),
+        option_literal(&quote_identifier(publication)),
+    );
+    // A name that the database can't encode is the name of no publication.
+    server.text_encoding().encode(&command).map_or_else(|| command.as_bytes().to_vec(), Cow::into_owned)
+}
+
+/// A string in a replication command, whose grammar knows no backslash: quotes are doubled, and nothing else.
+fn option_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

@@ -1,0 +1,124 @@
+//! The stream of a replay: from a temporary copy of a slot that still holds the position, or from the tables. Nothing here
+//! touches the slot or the state of a relay.
+
+use super::handle::Stream;
+use super::open::{Origin, Source, check_tables, detached, start_command};
+use super::reader::{Reader, Timing};
+use crate::postgres::{Connection, Interrupt};
+use crate::relay::boundary::{Ancestry, Lsn};
+use crate::relay::confirm::Resume;
+use crate::source::error::SourceError;
+use crate::source::opening::SourceOptions;
+use crate::source::slot::inspect::{CreatedSlot, Server, explain_refusal, identify_system};
+use crate::source::slot::slot_copy::copy_holder;
+use crate::source::snapshot::backfill::{self, Rows};
+use crate::source::state::secrets;
+
+/// The end of the one transaction that all rows of the tables are said to be of: before everything in the log.
+pub const TABLES_END: Lsn = Lsn(1);
+
+/// Where a replay reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// The log, from this position on.
+    Wal(Lsn),
+    /// The outbox tables.
+    Tables,
+}
+
+/// Connects, copies a slot that holds the position of the feed, or of `resume` where that is later, and streams from the copy,
+/// which ends with the stream. Or reads the tables, as one transaction at position 0/0.
+///
+/// # Errors
+/// [`SourceError`], as [`crate::source::connect`]; [`SourceError::NotHeld`].
+pub async fn connect_replay(
+    options: &SourceOptions,
+    feed: Feed,
+    resume: Option<Resume>,
+    last: Option<&Origin>,
+) -> Result<Source, SourceError> {
+    let (options, last) = (options.clone(), last.cloned());
+    detached(move |_| open(options, feed, resume, last.as_ref())).await
+}
+
+fn open(
+    options: SourceOptions,
+    feed: Feed,
+    resume: Option<Resume>,
+    last: Option<&Origin>,
+) -> Result<Source, SourceError> {
+    let mut control = Connection::open(&options.connect)?;
+    let server = Server::read(&mut control)?;
+    server.check()?;
+    let replication = Connection::open_stream(&options.connect, server.client_encoding());
+    let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
+    let system = identify_system(&mut replication)?;
+    if let Some(last) = last {
+        last.check(&options.slot, &system)?;
+    }
+    let wal_end = system.wal_end;
+    let origin = Origin {
+        system_identifier: system.identifier,
+        timeline: system.timeline,
+        ancestry: Ancestry::default(),
+        walsender: replication.process_id(),
+    };
+    let secrets = secrets::read(&mut control, &server, &options.slot)?;
+    let mut tables = Vec::new();
+    let (start, stream) = match feed {
+        Feed::Wal(from) => {
+            tables = check_tables(&mut control, &options)?;
+            let start = resume.map_or(from, |resume| resume.lsn().max(from));
+            (start, stream_wal(&options, &server, control, replication, start)?)
+        }
+        Feed::Tables => {
+            replication.close();
+            (Lsn(0), stream_tables(options, server.clone(), control)?)
+        }
+    };
+    Ok(Source {
+        stream,
+        server,
+        origin,
+        start,
+        wal_end,
+        noted: None,
+        backfill_end: None,
+        recovery: None,
+        secrets,
+        tables,
+    })
+}
+
+fn stream_wal(
+    options: &SourceOptions,
+    server: &Server,
+    mut control: Connection,
+    mut replication: Connection,
+    start: Lsn,
+) -> Result<Stream, SourceError> {
+    // The copy belongs to this session; no other that lives has its process id.
+    let name = format!("walpost_replay_{}", replication.process_id());
+    let held = copy_holder(&mut control, Some(&mut replication), start, &name)?;
+    tracing::info!(slot = %held.slot, from = %held.from, lsn = %start, "a copy of this slot is streamed from");
+    replication.start_copy_both(&start_command(server, &name, &options.publication, start))?;
+    control.close();
+    let timeout = std::time::Duration::from_millis(server.wal_sender_timeout_millis.into());
+    let timing = Timing::new(options.status_interval, timeout);
+    let (parts, limit) = (replication.into_parts(), options.row_limit(server));
+    Stream::spawn(start, Interrupt::default(), move |outlet| Reader::new(parts, outlet, timing, limit)?.run())
+}
+
+fn stream_tables(options: SourceOptions, server: Server, mut control: Connection) -> Result<Stream, SourceError> {
+    let interrupt = Interrupt::default();
+    Stream::spawn(Lsn(0), interrupt.clone(), move |outlet| {
+        let made_up = CreatedSlot { consistent_point: TABLES_END, snapshot: None };
+        let SourceOptions { publication, tables, .. } = &options;
+        let limit = options.row_limit(&server);
+        let rows = Rows { slot: &made_up, publication, tables, limit, recovery: None };
+        let rows = backfill::run(&mut control, &server, &rows, outlet, &interrupt)?;
+        tracing::info!(rows, "the outbox tables have been read");
+        control.close();
+        Ok(())
+    })
+}

@@ -1,0 +1,380 @@
+//! Passing over a transaction that Postgres can't send, and over nothing else.
+//!
+//! The slot's stream is read up to the server's error, without confirming anything. Only the transaction that it ends in can be skipped, and
+//! only if no event before it is unpublished. The slot is moved one byte past the start of the commit record: Postgres sends every
+//! transaction whose commit record starts at or after the slot's position, and no other starts in between.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::open::{detached, start_command};
+use super::reader::status_update;
+use crate::postgres::{self, Connection, Patience, quote_identifier};
+use crate::relay::boundary::{Lsn, Timestamp};
+use crate::source::error::{SourceError, TableName};
+use crate::source::opening::SourceOptions;
+use crate::source::slot::inspect::{explain_refusal, first, inspect_slot};
+use crate::source::slot::lease::Lease;
+use crate::source::slot::slot_admin::{Desk, decide};
+use crate::source::state::relay_state;
+
+/// How long the server may say nothing: it decodes a large transaction in silence. At the end of its log it tells where that is.
+const SILENCE: Duration = Duration::from_secs(600);
+/// How long the walsender may hold the slot when its connection has ended.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+const RELEASE_POLL: Duration = Duration::from_millis(20);
+/// How long the server may look for the transaction's rows in one table.
+const LISTING_MILLIS: u32 = 60_000;
+/// How many of them are listed, of one table.
+const ROWS: usize = 1_000;
+
+/// An outbox table and the column that names its rows.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The table.
+    pub table: TableName,
+    /// Its column with the events' ids.
+    pub id: Option<String>,
+    /// Its column with the time at which a row's transaction began.
+    pub created_at: Option<String>,
+}
+
+/// A transaction that Postgres can't send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsent {
+    /// The start of its commit record.
+    pub commit: Lsn,
+    /// When it committed.
+    pub committed_at: Timestamp,
+    /// Its id.
+    pub xid: u32,
+    /// What Postgres says.
+    pub error: String,
+    /// The error's code.
+    pub sqlstate: String,
+    /// How many of its events Postgres sent before it failed: published, unless the relay ended before Kafka had them.
+    pub sent: u64,
+    /// Its rows that the outbox tables still have: the table, and the event's id.
+    pub rows: Vec<(TableName, Option<String>)>,
+    /// Tables whose rows could not be listed, or not all of them.
+    pub unlisted: Vec<TableName>,
+}
+
+/// Why nothing is skipped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotSkipped {
+    /// The transaction can be sent.
+    #[error("Postgres can send the transaction at {0}: nothing was skipped; start the relay")]
+    Readable(Lsn),
+    /// There is none at this LSN.
+    #[error(
+        "no transaction with rows of the publication has its commit at {0}, or the slot is past it: nothing was skipped"
+    )]
+    Absent(Lsn),
+    /// Another one is in the way.
+    #[error(
+        "Postgres can't send the transaction at {fails} ({error}), which comes before {wanted}: nothing was skipped; run `walpost slot skip --lsn {fails}`"
+    )]
+    Another {
+        /// The one that was to be skipped.
+        wanted: Lsn,
+        /// The one that fails.
+        fails: Lsn,
+        /// What Postgres says.
+        error: String,
+    },
+    /// Postgres failed before it said in which transaction.
+    #[error("Postgres failed before it began to send a transaction: {0}; nothing was skipped")]
+    Unnamed(String),
+    /// Events before it are not published.
+    #[error(
+        "{events} events before {wanted} are not confirmed yet, the first of the transaction at {commit}: nothing was skipped; start the relay, which publishes them, then stop it and try again"
+    )]
+    Unpublished {
+        /// The one that was to be skipped.
+        wanted: Lsn,
+        /// How many.
+        events: u64,
+        /// The commit of the first of them.
+        commit: Lsn,
+    },
+}
+
+/// A transaction about to be skipped. No relay has the slot meanwhile.
+pub struct Skipping {
+    desk: Desk,
+    slot: String,
+    /// Held until the end.
+    lease: Arc<Lease>,
+    /// What is skipped.
+    pub unsent: Unsent,
+}
+
+impl Skipping {
+    /// Sees that Postgres can't send the transaction at `commit`, and which of its rows the tables have.
+    ///
+    /// # Errors
+    /// [`SourceError::NotSkipped`]; [`SourceError::SlotHeld`] while a relay has the slot.
+    pub async fn begin(options: &SourceOptions, tables: Vec<Listed>, commit: Lsn) -> Result<Self, SourceError> {
+        let (options, lease) = decide(options);
+        detached(move |_| {
+            let mut desk = Desk::open(&options, &lease)?;
+            let stands = stands(&mut desk, &options.slot)?;
+            let published = desk.kept.as_ref().and_then(|kept| kept.published.lsn).unwrap_or_default().max(stands);
+            // Twice, as the first failure may have been a passing one.
+            let first = find(&mut desk, &options, (stands, published), commit)?;
+            self::stands(&mut desk, &options.slot)?;
+            let mut unsent = find(&mut desk, &options, (stands, published), commit)?;
+            if first.sqlstate != unsent.sqlstate {
+                return Err(NotSkipped::Readable(commit).into());
+            }
+            for table in &tables {
+                list(&mut desk.control, table, &mut unsent)?;
+            }
+            Ok(Self { desk, slot: options.slot, lease, unsent })
+        })
+        .await
+    }
+
+    /// The cluster's system identifier.
+    #[must_use]
+    pub fn system_identifier(&self) -> &str {
+        &self.desk.system.identifier
+    }
+
+    /// Moves the slot past the transaction; where it stands then. With `forgets` the position in Kafka was taken back.
+    ///
+    /// # Errors
+    /// As [`Skipping::begin`].
+    pub async fn finish(mut self, forgets: bool) -> Result<Lsn, SourceError> {
+        detached(move |_| {
+            self.lease.take()?;
+            stands(&mut self.desk, &self.slot)?;
+            let past = Lsn(self.unsent.commit.0 + 1);
+            let Desk { control, server, system, .. } = &mut self.desk;
+            // Noted first: a start takes a slot that stands past what is noted for one that somebody else has moved.
+            relay_state::adopt(control, server, system, &self.slot, past, forgets)?;
+            let sql = "select end_lsn from pg_replication_slot_advance($1, $2::text::pg_lsn)";
+            let rows = control.query(sql, &[Some(&self.slot), Some(&past.to_string())])?;
+            let question = "where the slot stands";
+            let end = first(&rows, question)?.text(0).and_then(|lsn| lsn.parse().ok());
+            let sql = "update outbox.relay set unsendable_lsn = null, unsendable_error = null where slot = $1";
+            control.write(sql, &[Some(&self.slot)])?;
+            end.ok_or(SourceError::Answer { question })
+        })
+        .await
+    }
+}
+
+/// Where the slot stands, once nobody streams from it.
+fn stands(desk: &mut Desk, slot: &str) -> Result<Lsn, SourceError> {
+    let since = Instant::now();
+    loop {
+        let Some(found) = inspect_slot(&mut desk.control, desk.server.version, slot)? else {
+            return Err(SourceError::SlotMissing { slot: slot.to_owned(), unpublished: Box::default() });
+        };
+        let stands = found.check(slot, &desk.server.database)?;
+        match found.active_pid {
+            None => return Ok(stands),
+            Some(pid) if since.elapsed() > RELEASE_TIMEOUT => {
+                return Err(SourceError::SlotHeld { slot: slot.to_owned(), pid: Some(pid) });
+            }
+            Some(_) => std::thread::sleep(RELEASE_POLL),
+        }
+    }
+}
+
+/// Reads the slot's stream up to the server's error.
+fn find(
+    desk: &mut Desk,
+    options: &SourceOptions,
+    (stands, published): (Lsn, Lsn),
+    wanted: Lsn,
+) -> Result<Unsent, SourceError> {
+    if wanted < stands {
+        return Err(NotSkipped::Absent(wanted).into());
+    }
+    let replication = Connection::open_stream(&options.connect, desk.server.client_encoding());
+    let role = desk.server.role.clone();
+    let mut replication = replication.map_err(|error| explain_refusal(error, &mut desk.control, &role))?;
+    replication.start_copy_both(&start_command(&desk.server, &options.slot, &options.publication, stands))?;
+    replication.set_patience(Patience::Limit(SILENCE));
+    let mut reading = Reading { wanted, published, open: None, unpublished: None };
+    loop {
+        match replication.next_copy_start() {
+            Ok(data) => {
+                if reading.take(&data)? {
+                    // Nothing is confirmed by an LSN of 0.
+                    replication.send_copy_data(&status_update(Lsn(0), false))?;
+                }
+            }
+            // A session that was ended, or a server that shuts down, says nothing about the transaction.
+            Err(postgres::Error::Server(error)) if error.severity == "ERROR" && !error.code.starts_with("57") => {
+                replication.close();
+                return reading.failed(error.to_string(), &error.code).map_err(SourceError::from);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+struct Begun {
+    commit: Lsn,
+    at: Timestamp,
+    xid: u32,
+    events: u64,
+}
+
+/// What a stream that is read for its error has shown.
+struct Reading {
+    wanted: Lsn,
+    published: Lsn,
+    open: Option<Begun>,
+    /// The first transaction with events that are not published, and how many events there are.
+    unpublished: Option<(Lsn, u64)>,
+}
+
+impl Reading {
+    /// Takes the body of a CopyData message; whether the server wants a reply.
+    fn take(&mut self, data: &[u8]) -> Result<bool, NotSkipped> {
+        let long = |place: usize| {
+            data.get(place..).and_then(|rest| rest.first_chunk()).map(|bytes| u64::from_be_bytes(*bytes))
+        };
+        let lsn = |place| Lsn(long(place).unwrap_or_default());
+        // Behind the type, two LSNs and a time.
+        const MESSAGE: usize = 25;
+        match (data.first(), data.get(MESSAGE)) {
+            (Some(b'k'), _) => {
+                if self.open.is_none() && lsn(1) > self.wanted {
+                    return Err(NotSkipped::Absent(self.wanted));
+                }
+                return Ok(data.get(17) == Some(&1));
+            }
+            (Some(b'w'), Some(b'B')) => {
+                let commit = lsn(MESSAGE + 1);
+                if commit > self.wanted {
+                    return Err(NotSkipped::Absent(self.wanted));
+                }
+                let at = Timestamp::from_postgres(long(MESSAGE + 9).unwrap_or_default().cast_signed());
+                let xid = data
+                    .get(MESSAGE + 17..)
+                    .and_then(|rest| rest.first_chunk())
+                    .map(|bytes| u32::from_be_bytes(*bytes));
+                self.open = Some(Begun { commit, at, xid: xid.unwrap_or_default(), events: 0 });
+            }
+            (Some(b'w'), Some(b'I' | b'M')) => {
+                if let Some(open) = &mut self.open {
+                    open.events += 1;
+                }
+            }
+            (Some(b'w'), Some(b'C')) => {
+                let end = lsn(MESSAGE + 10);
+                if let Some(begun) = self.open.take() {
+                    if begun.commit == self.wanted {
+                        return Err(NotSkipped::Readable(self.wanted));
+                    }
+                    if begun.events > 0 && end > self.published {
+                        let unpublished = self.unpublished.get_or_insert((begun.commit, 0));
+                        unpublished.1 += begun.events;
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    fn failed(self, error: String, sqlstate: &str) -> Result<Unsent, NotSkipped> {
+        let wanted = self.wanted;
+        let begun = self.open.ok_or_else(|| NotSkipped::Unnamed(error.clone()))?;
+        if begun.commit != wanted {
+            return Err(NotSkipped::Another { wanted, fails: begun.commit, error });
+        }
+        if let Some((commit, events)) = self.unpublished {
+            return Err(NotSkipped::Unpublished { wanted, events, commit });
+        }
+        let Begun { commit, at, xid, events: sent } = begun;
+        let sqlstate = sqlstate.to_owned();
+        Ok(Unsent { commit, committed_at: at, xid, error, sqlstate, sent, rows: Vec::new(), unlisted: Vec::new() })
+    }
+}
+
+/// Lists the rows that a table has of the transaction. Those that were written under a savepoint bear another id; they share the time at
+/// which the transaction began with the others.
+fn list(control: &mut Connection, table: &Listed, unsent: &mut Unsent) -> Result<(), SourceError> {
+    let id = table.id.as_deref().map_or_else(|| "null".to_owned(), |id| format!("{}::text", quote_identifier(id)));
+    let (name, xid) = (&table.table, unsent.xid);
+    let own = format!("xmin::text = '{xid}'");
+    let filter = match table.created_at.as_deref().map(quote_identifier) {
+        Some(at) => format!("{own} or (xmin::text::bigint > {xid} and {at} in (select {at} from {name} where {own}))"),
+        None => own,
+    };
+    let sql = format!("select {id} from {name} where {filter} limit {}", ROWS + 1);
+    control.simple_query(&format!("set statement_timeout = {LISTING_MILLIS}"))?;
+    match control.simple_query(&sql) {
+        Ok(rows) => {
+            if rows.len() > ROWS {
+                unsent.unlisted.push(name.clone());
+            }
+            let ids = rows.iter().take(ROWS).map(|row| (name.clone(), row.text(0).map(str::to_owned)));
+            unsent.rows.extend(ids);
+        }
+        Err(error @ postgres::Error::Server(_)) => {
+            tracing::warn!(table = %name, error = %error, "the rows of the transaction could not be listed");
+            unsent.unlisted.push(name.clone());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    control.simple_query("reset statement_timeout")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(tag: u8, rest: &[u8]) -> Vec<u8> {
+        [&[b'w'][..], &[0; 24], &[tag], rest].concat()
+    }
+
+    fn begin(commit: u64) -> Vec<u8> {
+        message(b'B', &[&commit.to_be_bytes()[..], &[0; 8], &7_u32.to_be_bytes()].concat())
+    }
+
+    fn commit(commit: u64) -> Vec<u8> {
+        message(b'C', &[&[0][..], &commit.to_be_bytes(), &(commit + 8).to_be_bytes(), &[0; 8]].concat())
+    }
+
+    fn read(wanted: u64, published: u64, messages: &[Vec<u8>]) -> Result<Lsn, NotSkipped> {
+        let (wanted, published) = (Lsn(wanted), Lsn(published));
+        let mut reading = Reading { wanted, published, open: None, unpublished: None };
+        for message in messages {
+            reading.take(message)?;
+        }
+        reading.failed("why".to_owned(), "54000").map(|unsent| unsent.commit)
+    }
+
+    #[test]
+    fn case_33_only_the_transaction_that_fails_is_skipped_and_only_after_all_before_it() {
+        let insert = message(b'I', &[0; 9]);
+        let earlier = [begin(40), insert.clone(), commit(40)];
+        let with = |more: &[Vec<u8>]| [&earlier[..], more].concat();
+        assert_eq!(read(80, 48, &with(&[begin(80)])), Ok(Lsn(80)));
+        let unpublished = NotSkipped::Unpublished { wanted: Lsn(80), events: 1, commit: Lsn(40) };
+        assert_eq!(read(80, 47, &with(&[begin(80)])), Err(unpublished));
+        let another = NotSkipped::Another { wanted: Lsn(80), fails: Lsn(40), error: "why".to_owned() };
+        assert_eq!(read(80, 0, &[begin(40), insert]), Err(another));
+        assert_eq!(read(40, 0, &earlier), Err(NotSkipped::Readable(Lsn(40))));
+        assert_eq!(read(30, 0, &earlier), Err(NotSkipped::Absent(Lsn(30))));
+        assert_eq!(read(80, 48, &earlier), Err(NotSkipped::Unnamed("why".to_owned())));
+        let keepalive = [&b"k"[..], &90_u64.to_be_bytes(), &[0; 8], &[1]].concat();
+        assert_eq!(read(80, 48, &with(&[keepalive])), Err(NotSkipped::Absent(Lsn(80))));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read(data in proptest::collection::vec(proptest::num::u8::ANY, 0..60)) {
+            let _ = read(80, 0, &[data]);
+        }
+    }
+}
