@@ -165,7 +165,7 @@ impl fmt::Display for Rule {
 
 /// One mistake in a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mistake {
+pub struct Diagnostic {
     /// Where.
     pub place: Place,
     /// Which rule is broken.
@@ -174,7 +174,7 @@ pub struct Mistake {
     pub what: String,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}", self.place, self.rule, self.what)
     }
@@ -182,30 +182,30 @@ impl fmt::Display for Mistake {
 
 /// All mistakes in all files, in the order of files and lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mistakes(Vec<Mistake>);
+pub struct Diagnostics(Vec<Diagnostic>);
 
-impl Mistakes {
+impl Diagnostics {
     /// The mistakes, sorted; at least one.
     ///
     /// # Errors
     /// There are some.
-    pub fn none(mut mistakes: Vec<Mistake>) -> Result<(), Self> {
-        if mistakes.is_empty() {
+    pub fn none(mut diagnostics: Vec<Diagnostic>) -> Result<(), Self> {
+        if diagnostics.is_empty() {
             return Ok(());
         }
-        mistakes.sort();
-        mistakes.dedup();
-        Err(Self(mistakes))
+        diagnostics.sort();
+        diagnostics.dedup();
+        Err(Self(diagnostics))
     }
 
     /// The mistakes, by file and line.
     #[must_use]
-    pub fn as_slice(&self) -> &[Mistake] {
+    pub fn as_slice(&self) -> &[Diagnostic] {
         &self.0
     }
 }
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
         write!(
@@ -213,8 +213,8 @@ impl fmt::Display for Mistakes {
             "{count} {} in the contract files; nothing was applied",
             if count == 1 { "mistake" } else { "mistakes" }
         )?;
-        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+        self.0.iter().try_for_each(|diagnostic| write!(f, "\n  {diagnostic}"))
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for Diagnostics {}

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::definition::{Definition, Status};
-use super::diagnostic::{Mistake, Mistakes, Place, Rule};
+use super::diagnostic::{Diagnostic, Diagnostics, Place, Rule};
 use super::{odcs, text_file, topic_name};
 
 /// Most files below the folders that are named.
@@ -42,7 +42,7 @@ pub enum FilesError {
     TooMany,
     /// The files have mistakes.
     #[error(transparent)]
-    Mistakes(#[from] Mistakes),
+    Diagnostics(#[from] Diagnostics),
 }
 
 fn in_folders(paths: &[PathBuf]) -> String {
@@ -59,22 +59,24 @@ pub fn load(paths: &[PathBuf]) -> Result<Contracts, FilesError> {
     if found.is_empty() {
         return Err(FilesError::None(paths.to_vec()));
     }
-    let mut mistakes = Vec::new();
+    let mut diagnostics = Vec::new();
     let mut definitions = Vec::new();
     for Found { path, folder } in &found {
         let file: Arc<Path> = Arc::from(path.as_path());
         match text_file::read(path, folder) {
             Ok(text) => match odcs::read(&file, &text) {
                 Ok(defined) => definitions.extend(defined),
-                Err(found) => mistakes.extend(found),
+                Err(found) => diagnostics.extend(found),
             },
-            Err(error) => {
-                mistakes.push(Mistake { place: Place::start_of(&file), rule: Rule::File, what: error.to_string() })
-            }
+            Err(error) => diagnostics.push(Diagnostic {
+                place: Place::start_of(&file),
+                rule: Rule::File,
+                what: error.to_string(),
+            }),
         }
     }
-    agree(&definitions, &mut mistakes);
-    Mistakes::none(mistakes)?;
+    agree(&definitions, &mut diagnostics);
+    Diagnostics::none(diagnostics)?;
     definitions.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| super::version::compare(&a.version, &b.version)));
     Ok(Contracts { definitions, files: found.len() })
 }
@@ -123,20 +125,20 @@ fn find(paths: &[PathBuf]) -> Result<Vec<Found>, FilesError> {
 }
 
 /// What no file can see by itself.
-fn agree(definitions: &[Definition], mistakes: &mut Vec<Mistake>) {
+fn agree(definitions: &[Definition], diagnostics: &mut Vec<Diagnostic>) {
     let mut versions: BTreeMap<(&str, &str), &Definition> = BTreeMap::new();
     let mut topics: BTreeMap<&str, &Definition> = BTreeMap::new();
     for definition in definitions {
         if let Some(first) = versions.insert((&definition.name, &definition.version), definition) {
             let what = format!("{}/{} is defined at {}, too", definition.name, definition.version, first.place);
-            mistakes.push(Mistake { place: definition.place.clone(), rule: Rule::DuplicateVersion, what });
+            diagnostics.push(Diagnostic { place: definition.place.clone(), rule: Rule::DuplicateVersion, what });
         }
     }
     for definition in newest(definitions) {
         match topics.get(definition.topic.as_str()) {
             Some(first) if first.topic_settings != definition.topic_settings => {
                 let what = format!("the topic {} has other settings at {}", definition.topic, first.place);
-                mistakes.push(Mistake { place: definition.place.clone(), rule: Rule::TopicSettings, what });
+                diagnostics.push(Diagnostic { place: definition.place.clone(), rule: Rule::TopicSettings, what });
             }
             Some(_) => {}
             None => {
@@ -145,7 +147,7 @@ fn agree(definitions: &[Definition], mistakes: &mut Vec<Mistake>) {
                 {
                     let what =
                         format!("Kafka does not take the topic {} beside {name} of {}", definition.topic, other.place);
-                    mistakes.push(Mistake { place: definition.place.clone(), rule: Rule::TopicName, what });
+                    diagnostics.push(Diagnostic { place: definition.place.clone(), rule: Rule::TopicName, what });
                 }
                 topics.insert(&definition.topic, definition);
             }

@@ -13,7 +13,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde_json::{Map, Number, Value};
 use walpost_producer::schema::pointer::{DEPTH_MAX, step};
 
-use super::diagnostic::{Mistake, Place, Rule};
+use super::diagnostic::{Diagnostic, Place, Rule};
 
 /// Most values in a file, those that aliases repeat included.
 const VALUES_MAX: usize = 100_000;
@@ -35,7 +35,7 @@ impl Document {
     ///
     /// # Errors
     /// The first mistake; what follows it can't be told.
-    pub fn parse(file: &Arc<Path>, text: &str) -> Result<Self, Mistake> {
+    pub fn parse(file: &Arc<Path>, text: &str) -> Result<Self, Diagnostic> {
         let mut builder = Builder {
             file,
             stack: Vec::new(),
@@ -51,7 +51,7 @@ impl Document {
             if matches!(event, Event::DocumentStart(_)) {
                 documents += 1;
                 if documents > 1 {
-                    return Err(builder.mistake(
+                    return Err(builder.diagnostic(
                         &span.start,
                         Rule::Yaml,
                         "a second document in one file; make a file of it",
@@ -81,8 +81,8 @@ impl Document {
 
     /// A mistake at this JSON pointer.
     #[must_use]
-    pub fn mistake(&self, pointer: &str, rule: Rule, what: impl Into<String>) -> Mistake {
-        Mistake { place: self.place(pointer), rule, what: what.into() }
+    pub fn diagnostic(&self, pointer: &str, rule: Rule, what: impl Into<String>) -> Diagnostic {
+        Diagnostic { place: self.place(pointer), rule, what: what.into() }
     }
 }
 
@@ -104,7 +104,7 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Mistake> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Diagnostic> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_tag(tag.as_ref(), &span.start)?;
@@ -134,10 +134,10 @@ impl Builder<'_> {
             Event::Alias(anchor) => {
                 // An alias inside of what it names has no value yet.
                 let Some(&(_, size)) = self.anchors.get(&anchor) else {
-                    return Err(self.mistake(&span.start, Rule::Yaml, "an alias of what it is a part of"));
+                    return Err(self.diagnostic(&span.start, Rule::Yaml, "an alias of what it is a part of"));
                 };
                 if self.expects_key() {
-                    return Err(self.mistake(&span.start, Rule::Yaml, "an alias is no key; write the key out"));
+                    return Err(self.diagnostic(&span.start, Rule::Yaml, "an alias is no key; write the key out"));
                 }
                 self.note_place(&span.start);
                 // Before it is copied: that is what the limit is for.
@@ -155,14 +155,14 @@ impl Builder<'_> {
         matches!(self.stack.last(), Some(Open::Mapping { key: None, .. }))
     }
 
-    fn key(&mut self, text: Cow<'_, str>, at: &Marker) -> Result<(), Mistake> {
+    fn key(&mut self, text: Cow<'_, str>, at: &Marker) -> Result<(), Diagnostic> {
         self.refuse_nul(&text, at)?;
         let Some(Open::Mapping { pointer, entries, key, .. }) = self.stack.last_mut() else {
             unreachable!("a key stands in a mapping")
         };
         if entries.contains_key(&*text) {
             let what = format!("the key \"{text}\" stands here a second time");
-            return Err(self.mistake(at, Rule::DuplicateKey, what));
+            return Err(self.diagnostic(at, Rule::DuplicateKey, what));
         }
         // Until its value says where it is, and for an empty value for good.
         let pointer = step(pointer, &text);
@@ -177,13 +177,13 @@ impl Builder<'_> {
         tag: Option<&Cow<'_, Tag>>,
         at: &Marker,
         make: impl FnOnce(String) -> Open,
-    ) -> Result<(), Mistake> {
+    ) -> Result<(), Diagnostic> {
         self.refuse_tag(tag, at)?;
         if self.expects_key() {
-            return Err(self.mistake(at, Rule::Yaml, "a key must be text"));
+            return Err(self.diagnostic(at, Rule::Yaml, "a key must be text"));
         }
         if self.stack.len() >= DEPTH_MAX {
-            return Err(self.mistake(at, Rule::Nesting, format!("nested more than {DEPTH_MAX} levels deep")));
+            return Err(self.diagnostic(at, Rule::Nesting, format!("nested more than {DEPTH_MAX} levels deep")));
         }
         self.note_place(at);
         let pointer = self.pointer();
@@ -208,21 +208,21 @@ impl Builder<'_> {
     }
 
     /// So much more is kept in memory.
-    fn grow(&mut self, size: Size, at: &Marker) -> Result<(), Mistake> {
+    fn grow(&mut self, size: Size, at: &Marker) -> Result<(), Diagnostic> {
         self.values += size.values;
         self.bytes = self.bytes.saturating_add(size.bytes);
         if self.values > VALUES_MAX {
             let what = format!("more than {VALUES_MAX} values, those of aliases included");
-            return Err(self.mistake(at, Rule::File, what));
+            return Err(self.diagnostic(at, Rule::File, what));
         }
         if self.bytes > BYTES_MAX {
             let what = format!("more than {} MiB of text, that of aliases included", BYTES_MAX / 1024 / 1024);
-            return Err(self.mistake(at, Rule::File, what));
+            return Err(self.diagnostic(at, Rule::File, what));
         }
         Ok(())
     }
 
-    fn value(&mut self, value: Value, anchor: usize, size: Size, at: &Marker) -> Result<(), Mistake> {
+    fn value(&mut self, value: Value, anchor: usize, size: Size, at: &Marker) -> Result<(), Diagnostic> {
         self.grow(size, at)?;
         if anchor > 0 {
             let size = Size::of(&value);
@@ -240,20 +240,20 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn scalar(&self, text: &str, style: ScalarStyle, at: &Marker) -> Result<Value, Mistake> {
+    fn scalar(&self, text: &str, style: ScalarStyle, at: &Marker) -> Result<Value, Diagnostic> {
         self.refuse_nul(text, at)?;
         if style != ScalarStyle::Plain {
             return Ok(Value::String(text.to_owned()));
         }
         resolve(text).ok_or_else(|| {
-            self.mistake(at, Rule::Yaml, format!("{text} is no number that JSON has; quote it if it is text"))
+            self.diagnostic(at, Rule::Yaml, format!("{text} is no number that JSON has; quote it if it is text"))
         })
     }
 
-    fn refuse_tag(&self, tag: Option<&Cow<'_, Tag>>, at: &Marker) -> Result<(), Mistake> {
+    fn refuse_tag(&self, tag: Option<&Cow<'_, Tag>>, at: &Marker) -> Result<(), Diagnostic> {
         match tag {
             None => Ok(()),
-            Some(tag) => Err(self.mistake(
+            Some(tag) => Err(self.diagnostic(
                 at,
                 Rule::Yaml,
                 format!("the tag {}{}; contracts do without tags", tag.handle, tag.suffix),
@@ -262,15 +262,15 @@ impl Builder<'_> {
     }
 
     /// PostgreSQL's jsonb can't hold U+0000.
-    fn refuse_nul(&self, text: &str, at: &Marker) -> Result<(), Mistake> {
+    fn refuse_nul(&self, text: &str, at: &Marker) -> Result<(), Diagnostic> {
         if text.contains('\0') {
-            return Err(self.mistake(at, Rule::Yaml, "a text with U+0000 in it, which PostgreSQL can't store"));
+            return Err(self.diagnostic(at, Rule::Yaml, "a text with U+0000 in it, which PostgreSQL can't store"));
         }
         Ok(())
     }
 
     /// The scanner has a limit of its own for what is nested in brackets, and meets it before the builder does.
-    fn syntax(&self, text: &str, error: &ScanError) -> Mistake {
+    fn syntax(&self, text: &str, error: &ScanError) -> Diagnostic {
         let before = text.chars().take(error.marker().index());
         let open = before.fold(0_usize, |open, symbol| match symbol {
             '[' | '{' => open + 1,
@@ -278,14 +278,14 @@ impl Builder<'_> {
             _ => open,
         });
         if open > DEPTH_MAX {
-            return self.mistake(error.marker(), Rule::Nesting, format!("nested more than {DEPTH_MAX} levels deep"));
+            return self.diagnostic(error.marker(), Rule::Nesting, format!("nested more than {DEPTH_MAX} levels deep"));
         }
-        self.mistake(error.marker(), Rule::Yaml, error.info().to_owned())
+        self.diagnostic(error.marker(), Rule::Yaml, error.info().to_owned())
     }
 
-    fn mistake(&self, at: &Marker, rule: Rule, what: impl Into<String>) -> Mistake {
+    fn diagnostic(&self, at: &Marker, rule: Rule, what: impl Into<String>) -> Diagnostic {
         let place = Place { file: Arc::clone(self.file), line: at.line().max(1), column: at.col() + 1 };
-        Mistake { place, rule, what: what.into() }
+        Diagnostic { place, rule, what: what.into() }
     }
 }
 

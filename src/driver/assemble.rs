@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 use super::Driver;
 use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
-use super::maintenance::Upkeep;
+use super::maintenance::Maintenance;
 use super::notices::Notices;
 use super::publication::PublicationWatch;
-use super::reporting::Account;
+use super::reporting::Reporter;
 use super::slot_note::SlotNote;
 use super::storing::Storing;
 use crate::config::{AdminApi, Config, Delivery};
@@ -34,7 +34,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// A relay that has not begun.
 pub(super) struct Parts<S> {
     pub(super) driver: Driver<S>,
-    pub(super) upkeep: Upkeep,
+    pub(super) maintenance: Maintenance,
     pub(super) window: Window,
 }
 
@@ -125,12 +125,12 @@ pub(super) fn around<S>(
             Arc::clone(telemetry),
         ),
         notices: Notices::default(),
-        account: Account::new(Arc::clone(telemetry), kafka, Arc::clone(&server_end), Arc::clone(&may_drop)),
+        reporter: Reporter::new(Arc::clone(telemetry), kafka, Arc::clone(&server_end), Arc::clone(&may_drop)),
         findings,
     };
     let (slot, rewind) = (config.postgres.slot.as_str(), config.relay.rewind);
     let window = Window::new(postgres.clone(), slot, rewind, Arc::clone(telemetry), Arc::clone(&may_drop));
-    let upkeep = Upkeep {
+    let maintenance = Maintenance {
         postgres,
         slot: config.postgres.slot.as_str().to_owned(),
         retention: config.relay.retention,
@@ -144,7 +144,7 @@ pub(super) fn around<S>(
         turned_away: driver.lookup.turned_away(),
         findings: found,
     };
-    Parts { driver, upkeep, window }
+    Parts { driver, maintenance, window }
 }
 
 pub(super) fn transactions(config: &Config) -> TransactionsOptions {

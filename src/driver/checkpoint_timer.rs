@@ -13,7 +13,7 @@ const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::fro
 
 /// When the next position is stored without a record.
 #[derive(Debug, Default)]
-pub(super) struct Anchor {
+pub(super) struct CheckpointTimer {
     last: Option<Attempted>,
 }
 
@@ -36,7 +36,7 @@ pub(super) enum Attempt {
     Again,
 }
 
-impl Anchor {
+impl CheckpointTimer {
     /// What is to be stored now: everything is in Kafka up to `settled`, and `stored` is what is kept there. Whoever is in a
     /// hurry does not wait for the interval, but for the back-off where storing has failed.
     pub(super) fn due(
@@ -73,32 +73,32 @@ mod tests {
     fn a_position_is_stored_alone_when_the_slot_could_move_and_not_too_often() {
         let now = Instant::now();
         let settled = Some(Checkpoint { flush: Lsn(10), ..Checkpoint::default() });
-        let mut anchor = Anchor::default();
-        assert_eq!(anchor.due(settled, Some(Lsn(9)), false, now), settled, "the first at once");
-        anchor.begun(Lsn(9), Some(Lsn(8)), now);
-        assert_eq!(anchor.due(settled, Some(Lsn(9)), false, now), None);
-        assert_eq!(anchor.due(settled, Some(Lsn(9)), true, now), settled);
-        assert_eq!(anchor.due(settled, Some(Lsn(9)), false, now + STORE_INTERVAL), settled);
-        assert_eq!(anchor.due(settled, Some(Lsn(10)), true, now), None, "it is stored");
-        assert_eq!(anchor.due(None, Some(Lsn(9)), true, now), None, "something is owed");
-        assert_eq!(anchor.due(settled, None, true, now), None, "nothing is kept in Kafka");
+        let mut timer = CheckpointTimer::default();
+        assert_eq!(timer.due(settled, Some(Lsn(9)), false, now), settled, "the first at once");
+        timer.begun(Lsn(9), Some(Lsn(8)), now);
+        assert_eq!(timer.due(settled, Some(Lsn(9)), false, now), None);
+        assert_eq!(timer.due(settled, Some(Lsn(9)), true, now), settled);
+        assert_eq!(timer.due(settled, Some(Lsn(9)), false, now + STORE_INTERVAL), settled);
+        assert_eq!(timer.due(settled, Some(Lsn(10)), true, now), None, "it is stored");
+        assert_eq!(timer.due(None, Some(Lsn(9)), true, now), None, "something is owed");
+        assert_eq!(timer.due(settled, None, true, now), None, "nothing is kept in Kafka");
     }
 
     #[test]
     fn a_position_that_can_not_be_stored_is_tried_less_and_less_often() {
         let (mut now, stored) = (Instant::now(), Some(Lsn(9)));
         let settled = Some(Checkpoint { flush: Lsn(10), ..Checkpoint::default() });
-        let mut anchor = Anchor::default();
-        assert_eq!(anchor.begun(Lsn(10), stored, now), Attempt::First);
+        let mut timer = CheckpointTimer::default();
+        assert_eq!(timer.begun(Lsn(10), stored, now), Attempt::First);
         for millis in [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
             let back_off = Duration::from_millis(millis);
-            assert_eq!(anchor.due(settled, stored, true, now + back_off - Duration::from_millis(1)), None);
-            assert_eq!(anchor.due(settled, stored, true, now + back_off), settled);
+            assert_eq!(timer.due(settled, stored, true, now + back_off - Duration::from_millis(1)), None);
+            assert_eq!(timer.due(settled, stored, true, now + back_off), settled);
             now += back_off;
-            assert_eq!(anchor.begun(Lsn(10), stored, now), Attempt::Again);
+            assert_eq!(timer.begun(Lsn(10), stored, now), Attempt::Again);
         }
         let settled = Some(Checkpoint { flush: Lsn(11), ..Checkpoint::default() });
-        assert_eq!(anchor.due(settled, Some(Lsn(10)), true, now), settled, "it was stored at last");
-        assert_eq!(anchor.begun(Lsn(11), Some(Lsn(10)), now), Attempt::First);
+        assert_eq!(timer.due(settled, Some(Lsn(10)), true, now), settled, "it was stored at last");
+        assert_eq!(timer.begun(Lsn(11), Some(Lsn(10)), now), Attempt::First);
     }
 }

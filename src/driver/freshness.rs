@@ -10,7 +10,7 @@ use crate::telemetry::{ContractMeter, Telemetry};
 
 /// The meters of all contracts, by their numbers.
 #[derive(Default)]
-pub(super) struct Levels {
+pub(super) struct Freshness {
     meters: Vec<Arc<ContractMeter>>,
     /// The shortest promise of all.
     shortest: Option<Duration>,
@@ -33,7 +33,7 @@ impl Group {
     }
 }
 
-impl Levels {
+impl Freshness {
     /// Meters for the contracts that the core has met since.
     pub(super) fn follow(&mut self, core: &Core, telemetry: &Telemetry) {
         for level in core.service_levels().iter().skip(self.meters.len()) {

@@ -31,7 +31,7 @@ enum Maintained {
 }
 
 /// Looks after the outbox for as long as the relay runs.
-pub(super) struct Upkeep {
+pub(super) struct Maintenance {
     pub(super) postgres: ConnectOptions,
     pub(super) slot: String,
     /// The age at which whole partitions are dropped; `None` keeps all.
@@ -55,7 +55,7 @@ pub(super) struct Upkeep {
     pub(super) findings: mpsc::Sender<SourceError>,
 }
 
-impl Upkeep {
+impl Maintenance {
     /// Runs until it is dropped. A failure is logged; the next round is another attempt.
     pub(super) async fn run(self) {
         let mut ticks = tokio::time::interval(WATCH_INTERVAL);

@@ -52,7 +52,7 @@ pub(crate) use assemble::source_options;
 use link::{Link, LinkEvent};
 use lookup::{Lookup, TopicSource};
 use notices::Notices;
-use reporting::{Account, Standing};
+use reporting::{Reporter, Standing};
 use slot_note::{Course, HURRIED_INTERVAL, SlotNote, Written};
 use storing::Storing;
 
@@ -94,10 +94,10 @@ pub(crate) async fn run_into<S: Sink + Send>(
 }
 
 async fn drive<S: Sink + Send>(parts: Parts<S>, config: &Config, shutdown: CancellationToken) -> Result<(), Fault> {
-    let upkeep = tokio::spawn(parts.upkeep.run());
+    let maintenance = tokio::spawn(parts.maintenance.run());
     let window = tokio::spawn(parts.window.run());
     let (_, outcome) = parts.driver.run(shutdown, config.relay.shutdown_timeout).await;
-    upkeep.abort();
+    maintenance.abort();
     window.abort();
     outcome
 }
@@ -112,7 +112,7 @@ struct Driver<S> {
     lookup: Lookup,
     notices: Notices,
     storing: Storing,
-    account: Account,
+    reporter: Reporter,
     /// From the upkeep: why the relay must end.
     findings: mpsc::Receiver<SourceError>,
 }
@@ -168,7 +168,7 @@ impl<S: Sink + Send> Driver<S> {
                 // 2. What Kafka has, and what it gave back.
                 outcome = self.sink.deliveries(&mut deliveries) => {
                     outcome?;
-                    self.account.settle(&mut self.core, &mut deliveries);
+                    self.reporter.settle(&mut self.core, &mut deliveries);
                     if let Some(opened) = deliveries.opened.take() {
                         self.storing.handle_opened(opened, &mut self.core)?;
                     }
@@ -237,13 +237,13 @@ impl<S: Sink + Send> Driver<S> {
                 "row headers were dropped: the relay writes these itself, or they are repeated or null (logged once per schema version)"
             );
         }
-        self.account.report(&self.core, &self.link, self.standing(idle), now);
+        self.reporter.report(&self.core, &self.link, self.standing(idle), now);
         Ok(idle)
     }
 
     /// What the relay waits for besides records at Kafka, in words.
     fn waits_for(&self, idle: Idle) -> Option<String> {
-        if let Some(reason) = self.account.blocked_on() {
+        if let Some(reason) = self.reporter.blocked_on() {
             return Some(reason.to_owned());
         }
         match idle {
@@ -342,17 +342,17 @@ impl<S: Sink + Send> Driver<S> {
                 self.core.handle_encoding(beginning.encoding);
                 self.storing.handle_up(&beginning, &mut self.sink);
                 self.slot_note.handle_up();
-                self.account.note_streaming(beginning.start);
+                self.reporter.note_streaming(beginning.start);
             }
             LinkEvent::Lost(error) => {
                 self.core.handle_disconnected();
                 self.storing.handle_lost(&mut self.sink);
-                self.account.note_lost(&error);
+                self.reporter.note_lost(&error);
             }
             LinkEvent::Stuck(error) => {
                 self.core.handle_disconnected();
                 self.storing.handle_lost(&mut self.sink);
-                self.account.note_stuck(&error);
+                self.reporter.note_stuck(&error);
             }
             LinkEvent::Dead(error) => return Err(error.into()),
         }
@@ -368,7 +368,7 @@ impl<S: Sink + Send> Driver<S> {
         // Where it is, what is stored from here on is signed too.
         let course = self.course(self.sink.is_stored_signed());
         let mut closed = self.sink.close(left).await;
-        self.account.settle(&mut self.core, &mut closed.deliveries);
+        self.reporter.settle(&mut self.core, &mut closed.deliveries);
         let reached = Reached { settled: self.core.flush(), stored: closed.stored };
         let course = Course { stored: closed.stored, ..course };
         if let Some(Wanted::Limit { flush, .. }) = self.link.confirm(reached) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::relay::boundary::RefusalCode;
-use crate::relay::{Notice, Outcome};
+use crate::relay::{Disposition, Notice};
 
 /// How many events of a kind have a line each, in a window of time.
 const LINES_MAX: u64 = 20;
@@ -15,7 +15,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     began: Option<Instant>,
-    met: HashMap<(RefusalCode, Outcome), u64>,
+    met: HashMap<(RefusalCode, Disposition), u64>,
 }
 
 impl Notices {
@@ -31,14 +31,14 @@ impl Notices {
             reason = %notice.refusal.detail,
             "{}",
             match notice.outcome {
-                Outcome::DeadLetter => "event was refused and goes to the dead-letter topic",
-                Outcome::Published => "event breaks its contract and is published all the same",
+                Disposition::DeadLetter => "event was refused and goes to the dead-letter topic",
+                Disposition::Published => "event breaks its contract and is published all the same",
             }
         );
     }
 
     /// Whether an event is only counted, as there were many of its kind.
-    fn counts(&mut self, code: RefusalCode, outcome: Outcome, now: Instant) -> bool {
+    fn counts(&mut self, code: RefusalCode, outcome: Disposition, now: Instant) -> bool {
         self.began.get_or_insert(now);
         let met = self.met.entry((code, outcome)).or_default();
         *met += 1;
@@ -54,15 +54,15 @@ impl Notices {
                 window_seconds = WINDOW.as_secs(),
                 "{}",
                 match outcome {
-                    Outcome::DeadLetter => "more events were refused and go to the dead-letter topic",
-                    Outcome::Published => "more events break their contract and are published all the same",
+                    Disposition::DeadLetter => "more events were refused and go to the dead-letter topic",
+                    Disposition::Published => "more events break their contract and are published all the same",
                 }
             );
         }
     }
 
     /// What was only counted in a window that is over.
-    fn left_out(&mut self, now: Instant) -> Vec<(RefusalCode, Outcome, u64)> {
+    fn left_out(&mut self, now: Instant) -> Vec<(RefusalCode, Disposition, u64)> {
         if self.began.is_none_or(|began| now < began + WINDOW) {
             return Vec::new();
         }
@@ -83,12 +83,12 @@ mod tests {
     fn case_40_of_a_flood_of_refused_events_the_log_has_a_few_and_the_number() {
         let (mut notices, began) = (Notices::default(), Instant::now());
         let (flood, rare) = (RefusalCode::UnknownSchema, RefusalCode::TooLarge);
-        let told = (0..5_000).filter(|_| !notices.counts(flood, Outcome::DeadLetter, began)).count();
+        let told = (0..5_000).filter(|_| !notices.counts(flood, Disposition::DeadLetter, began)).count();
         assert_eq!(told as u64, LINES_MAX);
-        assert!(!notices.counts(rare, Outcome::DeadLetter, began), "another kind has its own lines");
+        assert!(!notices.counts(rare, Disposition::DeadLetter, began), "another kind has its own lines");
         assert_eq!(notices.left_out(began + WINDOW / 2), []);
-        assert_eq!(notices.left_out(began + WINDOW), [(flood, Outcome::DeadLetter, 5_000 - LINES_MAX)]);
-        assert!(!notices.counts(flood, Outcome::DeadLetter, began + WINDOW), "a new window");
+        assert_eq!(notices.left_out(began + WINDOW), [(flood, Disposition::DeadLetter, 5_000 - LINES_MAX)]);
+        assert!(!notices.counts(flood, Disposition::DeadLetter, began + WINDOW), "a new window");
         assert_eq!(notices.left_out(began + WINDOW * 3), []);
     }
 }

@@ -39,13 +39,13 @@ const LIST: &str = "select true, pg_current_snapshot()::text, null \
 pub(super) struct Registry {
     options: ConnectOptions,
     slot: String,
-    kept: Mutex<Kept>,
+    kept: Mutex<RegistryCache>,
     /// Which input the core works on.
     input: AtomicU64,
 }
 
 #[derive(Default)]
-struct Kept {
+struct RegistryCache {
     session: Option<Session>,
     listed: Option<Listed>,
 }
@@ -70,7 +70,7 @@ impl Registry {
 
     /// Ends the connection until the next question.
     pub(super) async fn rest(&self) {
-        *self.kept.lock().await = Kept::default();
+        *self.kept.lock().await = RegistryCache::default();
     }
 
     /// What is registered by that name, of which transaction `xid` has a row.
@@ -109,7 +109,7 @@ impl Registry {
         }
     }
 
-    async fn list(&self, kept: &mut Kept, input: u64) -> anyhow::Result<Listed> {
+    async fn list(&self, kept: &mut RegistryCache, input: u64) -> anyhow::Result<Listed> {
         let rows = self.query(kept, LIST, &[]).await.map_err(|error| self.explain(error))?;
         let (header, rows): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.is_true(0));
         let snapshot = header.first().and_then(|row| row.text(1)).and_then(Snapshot::parse);
@@ -120,7 +120,7 @@ impl Registry {
         Ok(Listed { input, snapshot, names })
     }
 
-    async fn ask(&self, kept: &mut Kept, id: &SchemaVersionId) -> anyhow::Result<Option<SchemaVersion>> {
+    async fn ask(&self, kept: &mut RegistryCache, id: &SchemaVersionId) -> anyhow::Result<Option<SchemaVersion>> {
         let (sql, parameters) = contracts::look_up_query(id);
         let rows = self.query(kept, sql, &parameters).await.map_err(|error| self.explain(error))?;
         let text = |row: &postgres::Row, column| row.text(column).map(str::to_owned);
@@ -155,7 +155,7 @@ impl Registry {
     /// Asks over the connection that is kept, or over a new one where that has ended meanwhile.
     async fn query(
         &self,
-        kept: &mut Kept,
+        kept: &mut RegistryCache,
         sql: &str,
         parameters: &[Option<&str>],
     ) -> Result<Vec<postgres::Row>, postgres::Error> {

@@ -11,7 +11,7 @@ use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
 use super::notices::Notices;
 use super::publication::PublicationWatch;
-use super::reporting::Account;
+use super::reporting::Reporter;
 use super::slot_note::SlotNote;
 use super::storing::Storing;
 use super::{Driver, assemble};
@@ -100,7 +100,7 @@ async fn replay_into<S: Sink + Send>(
             Arc::clone(telemetry),
         ),
         notices: Notices::default(),
-        account: Account::new(
+        reporter: Reporter::new(
             Arc::clone(telemetry),
             kafka,
             Arc::new(AtomicU64::new(0)),

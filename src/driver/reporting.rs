@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::freshness::{Group, Levels, age};
+use super::freshness::{Freshness, Group, age};
 use super::link::Link;
 use crate::fault::chain;
 use crate::relay::boundary::Lsn;
@@ -60,7 +60,7 @@ impl Stray {
 }
 
 /// What was told, so that each thing is told once.
-pub(super) struct Account {
+pub(super) struct Reporter {
     telemetry: Arc<Telemetry>,
     kafka: Arc<KafkaConnection>,
     /// Where the server's WAL ends, as the upkeep last saw it.
@@ -69,7 +69,7 @@ pub(super) struct Account {
     may_drop: Arc<AtomicBool>,
     /// Before this, progress is not written again.
     progress_at: Option<Instant>,
-    levels: Levels,
+    freshness: Freshness,
     kafka_restarts: u64,
     /// Messages that are no events, as last told, and when.
     stray: Stray,
@@ -80,7 +80,7 @@ pub(super) struct Account {
     unsendable: Option<Place>,
 }
 
-impl Account {
+impl Reporter {
     pub(super) fn new(
         telemetry: Arc<Telemetry>,
         kafka: Arc<KafkaConnection>,
@@ -89,14 +89,14 @@ impl Account {
     ) -> Self {
         let (progress_at, kafka_restarts, stray) = (None, 0, Stray::default());
         let (was_up, blocked_on, unsendable) = (false, None, None);
-        let levels = Levels::default();
+        let freshness = Freshness::default();
         Self {
             telemetry,
             kafka,
             server_end,
             may_drop,
             progress_at,
-            levels,
+            freshness,
             kafka_restarts,
             stray,
             was_up,
@@ -176,8 +176,8 @@ impl Account {
             lag: core.oldest().map(|oldest| age(oldest, clock)).unwrap_or_default(),
         };
         self.telemetry.set_progress(&progress, now);
-        self.levels.follow(core, &self.telemetry);
-        self.levels.count_overdue(core, clock);
+        self.freshness.follow(core, &self.telemetry);
+        self.freshness.count_overdue(core, clock);
         self.report_counts(core, now);
         self.report_block(core);
     }
@@ -210,10 +210,10 @@ impl Account {
     /// Hands what became of records to the core, and their latency to the telemetry.
     pub(super) fn settle(&mut self, core: &mut Core, deliveries: &mut Deliveries) {
         let clock = SystemTime::now();
-        self.levels.follow(core, &self.telemetry);
+        self.freshness.follow(core, &self.telemetry);
         let observe = |group: Option<(Group, u64)>| {
             if let Some((group, records)) = group {
-                self.levels.observe(group, records, &self.telemetry, clock);
+                self.freshness.observe(group, records, &self.telemetry, clock);
             }
         };
         let mut bytes = 0;

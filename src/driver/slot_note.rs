@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::fault::chain;
 use crate::relay::boundary::Lsn;
 use crate::relay::confirm::Wanted;
-use crate::source::{Extent, Lease, Note, SourceError};
+use crate::source::{Lease, Note, NoteLimit, SourceError};
 
 /// How often is noted at most.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -91,7 +91,7 @@ impl SlotNote {
             Wanted::Limit { flush, noted } if self.is_time(flush, noted, course.event, now) => {
                 self.last = Some(now);
                 self.is_due = false;
-                self.writing = Some(Writing::Limit(limit(&self.lease, flush, course, Extent::Ahead)));
+                self.writing = Some(Writing::Limit(limit(&self.lease, flush, course, NoteLimit::Ahead)));
             }
             Wanted::Backfill | Wanted::Limit { .. } => {}
         }
@@ -145,12 +145,12 @@ impl SlotNote {
         if self.writing.is_some() && tokio::time::timeout(END_TIMEOUT, self.written()).await.is_err() {
             return None;
         }
-        let written = limit(&self.lease, flush, Course { received: flush, ..course }, Extent::Exact);
+        let written = limit(&self.lease, flush, Course { received: flush, ..course }, NoteLimit::Exact);
         tokio::time::timeout(END_TIMEOUT, written).await.ok()?.ok()
     }
 }
 
-fn limit(lease: &Arc<Lease>, flush: Lsn, course: Course, extent: Extent) -> Attempt<Lsn> {
+fn limit(lease: &Arc<Lease>, flush: Lsn, course: Course, extent: NoteLimit) -> Attempt<Lsn> {
     let lease = Arc::clone(lease);
     let Course { received, stored, is_signed, .. } = course;
     let note = Note { flush, received, stored, is_signed, extent };

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use super::checkpoint_timer::{Anchor, Attempt};
+use super::checkpoint_timer::{Attempt, CheckpointTimer};
 use super::link::Beginning;
 use crate::fault::Fault;
 use crate::relay::boundary::{Ancestry, Checkpoint, Lsn};
 use crate::relay::confirm::StreamStart;
 use crate::relay::{Core, Halt};
-use crate::sink::{Cluster, Kept, Opened, PositionError, PositionKeys, Sink, Started};
+use crate::sink::{Cluster, Opened, PositionEntry, PositionError, PositionKeys, Sink, Started};
 
 /// Where the relay is with the positions in Kafka. For a sink that stores none it is always open.
 pub(super) struct Storing {
@@ -22,7 +22,7 @@ pub(super) struct Storing {
     noted: Option<Lsn>,
     from_the_first: bool,
     ancestry: Ancestry,
-    anchor: Anchor,
+    timer: CheckpointTimer,
 }
 
 enum State {
@@ -35,7 +35,7 @@ enum State {
 
 impl Storing {
     pub(super) fn new(slot: String, key: String) -> Self {
-        let (state, anchor) = (State::Closed, Anchor::default());
+        let (state, timer) = (State::Closed, CheckpointTimer::default());
         Self {
             slot,
             key,
@@ -45,7 +45,7 @@ impl Storing {
             noted: None,
             from_the_first: false,
             ancestry: Ancestry::default(),
-            anchor,
+            timer,
         }
     }
 
@@ -94,23 +94,25 @@ impl Storing {
     pub(super) fn handle_opened(&mut self, opened: Opened, core: &mut Core) -> Result<(), Fault> {
         let State::Opening = std::mem::replace(&mut self.state, State::Open) else { return Ok(()) };
         match opened.stored {
-            Kept::Nothing if self.noted.is_some() && !self.from_the_first => {
+            PositionEntry::Nothing if self.noted.is_some() && !self.from_the_first => {
                 let (slot, start, key) = (self.slot.clone(), self.start, self.key.clone());
                 return Err(PositionError::Lost { slot, start, key }.into());
             }
-            Kept::Nothing => tracing::info!(key = self.key, "no position in kafka: it begins where the slot stands"),
-            Kept::TakenBack if self.noted.is_some() && !self.from_the_first => {
+            PositionEntry::Nothing => {
+                tracing::info!(key = self.key, "no position in kafka: it begins where the slot stands")
+            }
+            PositionEntry::TakenBack if self.noted.is_some() && !self.from_the_first => {
                 let (slot, start, key) = (self.slot.clone(), self.start, self.key.clone());
                 return Err(PositionError::Removed { slot, start, key }.into());
             }
-            Kept::TakenBack => {
+            PositionEntry::TakenBack => {
                 tracing::info!(key = self.key, "the position in kafka was taken back: it begins where the slot stands");
             }
             // Rows from before a slot have no place that a later attempt finds again.
-            Kept::Position(_) if self.from_the_first => {
+            PositionEntry::Position(_) if self.from_the_first => {
                 tracing::info!(key = self.key, "the position in kafka is not of this slot, which is new");
             }
-            Kept::Position(stored) => {
+            PositionEntry::Position(stored) => {
                 let (slot, start, end) = (self.slot.clone(), self.start, self.wal_end);
                 let started = Started { slot, start, end, noted: self.noted };
                 let parted = self.ancestry.end_of(stored.cluster.timeline);
@@ -137,13 +139,13 @@ impl Storing {
         }
     }
 
-    /// Stores what is settled with no record to go with it, if it is [due](Anchor::due).
+    /// Stores what is settled with no record to go with it, if it is [due](CheckpointTimer::due).
     pub(super) fn store(&mut self, settled: Option<Checkpoint>, hurry: bool, sink: &mut impl Sink) {
         let (stored, now) = (sink.stored(), Instant::now());
         if self.is_open()
-            && let Some(settled) = self.anchor.due(settled, stored, hurry, now)
+            && let Some(settled) = self.timer.due(settled, stored, hurry, now)
             && sink.seal(settled)
-            && self.anchor.begun(settled.flush, stored, now) == Attempt::Again
+            && self.timer.begun(settled.flush, stored, now) == Attempt::Again
         {
             let lsn = settled.flush;
             tracing::warn!(key = self.key, %lsn, "the position could not be stored in kafka, it is tried again");

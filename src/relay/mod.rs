@@ -150,7 +150,7 @@ pub enum Halt {
 
 /// What became of an event that is not as its contract says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum Disposition {
     /// It is a dead letter.
     DeadLetter,
     /// It is published all the same, as its contract wants.
@@ -167,7 +167,7 @@ pub struct Notice {
     /// Why it was refused, or would have been.
     pub refusal: Refusal,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: Disposition,
 }
 
 /// What the core has done since it was made.

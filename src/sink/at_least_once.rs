@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::client::connection::Connection;
 use super::client::context::LogGate;
-use super::client::error_code::{Outcome, judged, outcome, unfit};
+use super::client::error_code::{RecordFate, fate, judged, unfit};
 use super::client::flush;
 use super::client::options::{ProducerOptions, TopicRules, batch_bytes, pace, producer_config};
-use super::client::producer_client::{Generation, Returned};
+use super::client::producer_client::{ProducerClient, Returned};
 use super::client::warmup::{Admission, Warmup};
-use super::refusal_isolation::Suspects;
+use super::refusal_isolation::RefusalIsolation;
 use super::{Closed, Deliveries, SendError, Sink, SinkError};
 use crate::relay::boundary::{Failure, Record, Ticket, Verdict};
 use crate::relay::delivery::back_off::BackOff;
@@ -32,11 +32,11 @@ pub struct KafkaSink {
     rules: TopicRules,
     connection: Arc<Connection>,
     log: LogGate,
-    generation: Generation,
+    client: ProducerClient,
     phase: Phase,
     /// What has failed, held back until nothing is outstanding.
     failed: Vec<Returned>,
-    suspects: Suspects,
+    isolated: RefusalIsolation,
     /// Of the present producer.
     warmup: Warmup,
     /// Producers in a row that failed without publishing anything.
@@ -64,16 +64,16 @@ impl KafkaSink {
     /// [`SinkError::Create`].
     pub fn new(options: ProducerOptions, rules: TopicRules, connection: Arc<Connection>) -> Result<Self, SinkError> {
         let log = LogGate::default();
-        let generation = start(&options, &rules, &connection, &log)?;
+        let client = start(&options, &rules, &connection, &log)?;
         Ok(Self {
             options,
             rules,
             connection,
             log,
-            generation,
+            client,
             phase: Phase::Open,
             failed: Vec::new(),
-            suspects: Suspects::default(),
+            isolated: RefusalIsolation::default(),
             warmup: Warmup::default(),
             back_off: BACK_OFF,
             crowded: false,
@@ -84,26 +84,26 @@ impl KafkaSink {
     /// Number of records taken and not yet answered.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        self.generation.outstanding()
+        self.client.outstanding()
     }
 
     /// Moves what was reported to `into`, and the sink to its next phase.
     fn collect(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
         let known = into.acked.len();
-        self.generation.take(&mut into.acked, &mut self.failed);
-        self.connection.set_outstanding(self.generation.outstanding());
+        self.client.take(&mut into.acked, &mut self.failed);
+        self.connection.set_outstanding(self.client.outstanding());
         self.warmup.acked(&into.acked[known..]);
-        if !self.suspects.is_empty() {
-            self.room |= self.suspects.answered(into.acked[known..].iter().copied());
+        if !self.isolated.is_empty() {
+            self.room |= self.isolated.answered(into.acked[known..].iter().copied());
         }
         if self.phase == Phase::Open && self.must_end() {
             self.phase = Phase::Draining;
         }
         if self.phase == Phase::Draining {
-            if self.generation.outstanding() == 0 {
+            if self.client.outstanding() == 0 {
                 self.replace(into)?;
-            } else if self.generation.fatal().is_some() {
-                self.generation.give_back_unsent();
+            } else if self.client.fatal().is_some() {
+                self.client.give_back_unsent();
             }
         }
         if matches!(self.phase, Phase::Waiting(until) if Instant::now() >= until) {
@@ -115,13 +115,13 @@ impl KafkaSink {
 
     /// Whether the producer has failed, or its batches are too large for a topic that has come into use.
     fn must_end(&self) -> bool {
-        self.generation.inbox().is_broken() || self.generation.batch_bytes() > self.rules.batch_bytes()
+        self.client.inbox().is_broken() || self.client.batch_bytes() > self.rules.batch_bytes()
     }
 
     /// Puts a new producer in the place of one that owes nothing any more, and hands out what has failed.
     fn replace(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
         let next = start(&self.options, &self.rules, &self.connection, &self.log)?;
-        let last = std::mem::replace(&mut self.generation, next);
+        let last = std::mem::replace(&mut self.client, next);
         self.warmup = Warmup::default();
         let fatal = last.fatal();
         let mut reports = std::mem::take(&mut self.failed);
@@ -138,7 +138,7 @@ impl KafkaSink {
             );
         }
         let verdicts = self.judge(&reports);
-        let blamed = reports.iter().any(|report| outcome(report.code) != Outcome::Returned);
+        let blamed = reports.iter().any(|report| fate(report.code) != RecordFate::Returned);
         let healthy = fatal.is_none() && reports.is_empty();
         let failure =
             |(report, verdict): (Returned, Verdict)| Failure { ticket: report.ticket, record: report.record, verdict };
@@ -170,19 +170,19 @@ impl KafkaSink {
         for report in reports {
             let topic = report.record.topic.as_str();
             let (returned, until) = unclear.entry(topic).or_default();
-            verdicts.push(match outcome(report.code) {
-                Outcome::TopicRefused(refusal) => {
+            verdicts.push(match fate(report.code) {
+                RecordFate::TopicRefused(refusal) => {
                     self.rules.refusals().refuse_topic(topic, refusal.clone(), Duration::ZERO);
                     Verdict::Refused(refusal)
                 }
-                Outcome::RecordRefused(refusal)
-                    if self.suspects.was_alone(topic, report.ticket) || named.contains(&place(report)) =>
+                RecordFate::RecordRefused(refusal)
+                    if self.isolated.was_alone(topic, report.ticket) || named.contains(&place(report)) =>
                 {
                     Verdict::Refused(judged(&report.record, report.code, refusal, &self.rules))
                 }
                 suspicious => {
                     *returned += 1;
-                    if suspicious != Outcome::Returned {
+                    if suspicious != RecordFate::Returned {
                         *until = *returned;
                     }
                     Verdict::Returned(report.code.to_string())
@@ -190,16 +190,16 @@ impl KafkaSink {
             });
         }
         // The first `until` of a topic's returned records are those up to its last suspect.
-        self.suspects.answered(reports.iter().map(|report| report.ticket));
+        self.isolated.answered(reports.iter().map(|report| report.ticket));
         for (topic, (_, until)) in unclear.into_iter().filter(|(_, (_, until))| *until > 0) {
-            self.suspects.accuse(topic.to_owned(), until);
+            self.isolated.accuse(topic.to_owned(), until);
         }
         verdicts
     }
 
     /// Waits until there may be something to collect.
     async fn wait(&self) {
-        let filled = self.generation.inbox().filled.notified();
+        let filled = self.client.inbox().filled.notified();
         match self.phase {
             Phase::Open => filled.await,
             // Nothing tells when a purged record or a lower batch limit is to be looked at.
@@ -214,7 +214,7 @@ impl Sink for KafkaSink {
         if self.phase == Phase::Open && self.must_end() {
             self.phase = Phase::Draining;
             // Wakes `deliveries`, which ends the phase even when nothing is outstanding.
-            self.generation.inbox().break_off();
+            self.client.inbox().break_off();
         }
         if self.phase != Phase::Open {
             return Err(SendError::Full);
@@ -224,27 +224,27 @@ impl Sink for KafkaSink {
         }
         let partitions = || self.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
         let admission = self.warmup.admit(record.topic, record.key, partitions);
-        if admission == Admission::Wait || !self.suspects.may_send(record.topic) {
+        if admission == Admission::Wait || !self.isolated.may_send(record.topic) {
             return Err(SendError::Full);
         }
-        if let Err(code) = self.generation.send(ticket, record) {
-            match (code, outcome(code)) {
+        if let Err(code) = self.client.send(ticket, record) {
+            match (code, fate(code)) {
                 (RDKafkaErrorCode::QueueFull, _) => {
                     self.crowded = true;
                     return Err(SendError::Full);
                 }
                 (RDKafkaErrorCode::Fatal, _) => {
-                    self.generation.inbox().break_off();
+                    self.client.inbox().break_off();
                     return Err(SendError::Full);
                 }
                 // librdkafka judges a record by its own limits before it queues it.
-                (_, Outcome::RecordRefused(refusal) | Outcome::TopicRefused(refusal)) => {
+                (_, RecordFate::RecordRefused(refusal) | RecordFate::TopicRefused(refusal)) => {
                     return Err(SendError::Refused(refusal));
                 }
-                (_, Outcome::Returned) => self.generation.fail(ticket, record, code),
+                (_, RecordFate::Returned) => self.client.fail(ticket, record, code),
             }
         }
-        self.suspects.sent(record.topic, ticket);
+        self.isolated.sent(record.topic, ticket);
         self.warmup.sent(ticket, admission);
         Ok(())
     }
@@ -256,7 +256,7 @@ impl Sink for KafkaSink {
                 self.room = false;
                 return Ok(());
             }
-            self.generation.push();
+            self.client.push();
             if self.crowded {
                 // librdkafka counts a record until after its report was read, so the last report may come before the room.
                 drop(tokio::time::timeout(QUEUE_TICK, self.wait()).await);
@@ -271,14 +271,14 @@ impl Sink for KafkaSink {
     async fn close(mut self, timeout: Duration) -> Closed {
         let deadline = Instant::now() + timeout;
         let mut deliveries = Deliveries::default();
-        while self.collect(&mut deliveries).is_ok() && self.generation.outstanding() > 0 && Instant::now() < deadline {
-            self.generation.push();
+        while self.collect(&mut deliveries).is_ok() && self.client.outstanding() > 0 && Instant::now() < deadline {
+            self.client.push();
             drop(tokio::time::timeout_at(deadline, self.wait()).await);
         }
-        let unanswered = self.generation.outstanding();
-        let generation = self.generation;
+        let unanswered = self.client.outstanding();
+        let client = self.client;
         // librdkafka waits for its threads; they must be gone before the process may end.
-        if let Err(error) = tokio::task::spawn_blocking(move || drop(generation)).await {
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(client)).await {
             tracing::error!(error = %error, "kafka producer did not end");
         }
         Closed { deliveries, unanswered, stored: None }
@@ -290,7 +290,13 @@ fn start(
     rules: &TopicRules,
     connection: &Arc<Connection>,
     log: &LogGate,
-) -> Result<Generation, SinkError> {
+) -> Result<ProducerClient, SinkError> {
     let batch_bytes = batch_bytes(options, rules);
-    Generation::start(&producer_config(options, batch_bytes), pace(options, flush::AGAIN), batch_bytes, connection, log)
+    ProducerClient::start(
+        &producer_config(options, batch_bytes),
+        pace(options, flush::AGAIN),
+        batch_bytes,
+        connection,
+        log,
+    )
 }

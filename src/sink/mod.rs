@@ -71,8 +71,8 @@ pub use client::options::{
 pub use client::partition::partition_of;
 pub use client::topic_reader::{Found, Isolation, ReadingError, Span, TopicReader};
 pub use exactly_once::{
-    Batch, BatchError, BatchWriter, Cluster, Kept, POSITIONS_TOPIC, PositionError, PositionKeys, Started,
-    StoredPosition, TransactionSize, TransactionalSink, TransactionsError, TransactionsOptions,
+    BatchError, BatchOutcome, BatchWriter, Cluster, POSITIONS_TOPIC, PositionEntry, PositionError, PositionKeys,
+    Started, StoredPosition, TransactionSize, TransactionalSink, TransactionsError, TransactionsOptions,
 };
 pub use memory::{MemoryBroker, MemorySink, Taken};
 pub use topics::{Topics, TopicsError};
@@ -197,7 +197,7 @@ pub struct Deliveries {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// How far everything is in Kafka already.
-    pub stored: Kept,
+    pub stored: PositionEntry,
 }
 
 impl Deliveries {

@@ -7,7 +7,7 @@ use crate::relay::boundary::Ticket;
 /// Topics with a refused batch whose guilty record is not known. Their next records are sent one at a time: what is refused
 /// then is guilty beyond doubt, and its neighbours go through.
 #[derive(Debug, Default)]
-pub(super) struct Suspects {
+pub(super) struct RefusalIsolation {
     topics: HashMap<String, Suspect>,
 }
 
@@ -19,7 +19,7 @@ struct Suspect {
     alone: Option<Ticket>,
 }
 
-impl Suspects {
+impl RefusalIsolation {
     pub(super) fn is_empty(&self) -> bool {
         self.topics.is_empty()
     }
@@ -69,17 +69,17 @@ mod tests {
 
     #[test]
     fn a_suspect_topic_sends_one_at_a_time_until_its_count_is_used_up() {
-        let mut suspects = Suspects::default();
-        suspects.accuse("a".to_owned(), 2);
-        assert!(suspects.may_send("a") && suspects.may_send("b"));
+        let mut isolated = RefusalIsolation::default();
+        isolated.accuse("a".to_owned(), 2);
+        assert!(isolated.may_send("a") && isolated.may_send("b"));
         for ticket in [Ticket(7), Ticket(8)] {
-            suspects.sent("a", ticket);
-            assert!(suspects.was_alone("a", ticket));
-            assert!(!suspects.may_send("a") && suspects.may_send("b"));
-            assert!(!suspects.answered([Ticket(1)].into_iter()), "another record's answer makes no room");
-            assert!(suspects.answered([Ticket(1), ticket].into_iter()));
+            isolated.sent("a", ticket);
+            assert!(isolated.was_alone("a", ticket));
+            assert!(!isolated.may_send("a") && isolated.may_send("b"));
+            assert!(!isolated.answered([Ticket(1)].into_iter()), "another record's answer makes no room");
+            assert!(isolated.answered([Ticket(1), ticket].into_iter()));
         }
-        assert!(suspects.is_empty());
-        assert!(!suspects.was_alone("a", Ticket(9)));
+        assert!(isolated.is_empty());
+        assert!(!isolated.was_alone("a", Ticket(9)));
     }
 }

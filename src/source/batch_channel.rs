@@ -113,7 +113,7 @@ impl Shared {
 
 /// The thread's end.
 #[derive(Debug)]
-pub(crate) struct Outlet {
+pub(crate) struct BatchChannel {
     sender: mpsc::Sender<Batch>,
     pub(crate) shared: Arc<Shared>,
     bell: UnixStream,
@@ -123,7 +123,7 @@ pub(crate) struct Outlet {
 pub(crate) fn channel(
     confirmed: Lsn,
     interrupt: Interrupt,
-) -> std::io::Result<(Outlet, mpsc::Receiver<Batch>, Arc<Shared>)> {
+) -> std::io::Result<(BatchChannel, mpsc::Receiver<Batch>, Arc<Shared>)> {
     let (wake, bell) = UnixStream::pair()?;
     wake.set_nonblocking(true)?;
     bell.set_nonblocking(true)?;
@@ -139,7 +139,7 @@ pub(crate) fn channel(
         interrupt,
     });
     let (sender, receiver) = mpsc::channel(CHANNEL_BATCHES);
-    Ok((Outlet { sender, shared: shared.clone(), bell }, receiver, shared))
+    Ok((BatchChannel { sender, shared: shared.clone(), bell }, receiver, shared))
 }
 
 /// What came of an attempt to hand over a batch.
@@ -153,7 +153,7 @@ pub(crate) enum Handed {
     Unwanted,
 }
 
-impl Outlet {
+impl BatchChannel {
     /// Puts a batch into the channel if there is room.
     pub(crate) fn try_hand_over(&mut self, batch: Batch) -> Handed {
         let bytes = batch.bytes.len();

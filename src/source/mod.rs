@@ -44,7 +44,7 @@ pub use slot::slot_admin::{Adoption, Recreated, Scope, recreate};
 pub use slot::slot_copy::{advance, copy_holder, held};
 pub use slot::synchronous::waits_for_relay;
 pub use state::gap_report::{Published, Rows, Unpublished};
-pub use state::note::{Extent, Note};
+pub use state::note::{Note, NoteLimit};
 pub use state::relay_state::Recovery;
 pub(crate) use state::secrets::settle_unsigned;
 pub use state::secrets::{Secrets, read_message_keys};

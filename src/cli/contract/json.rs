@@ -2,22 +2,22 @@
 
 use serde_json::{Value, json};
 
-use crate::contracts::diagnostic::Mistakes;
+use crate::contracts::diagnostic::Diagnostics;
 use crate::contracts::emissions::Emissions;
 use crate::contracts::plan::{Plan, Refusal, TopicAction, TopicPlan, VersionAction, VersionPlan};
 use crate::contracts::registered::Registered;
 
-pub(super) fn mistakes(mistakes: &Mistakes) -> String {
-    let mistakes = mistakes.as_slice().iter().map(|mistake| {
+pub(super) fn diagnostics(diagnostics: &Diagnostics) -> String {
+    let diagnostics = diagnostics.as_slice().iter().map(|diagnostic| {
         json!({
-            "file": mistake.place.file.display().to_string(),
-            "line": mistake.place.line,
-            "column": mistake.place.column,
-            "rule": mistake.rule.as_str(),
-            "what": mistake.what,
+            "file": diagnostic.place.file.display().to_string(),
+            "line": diagnostic.place.line,
+            "column": diagnostic.place.column,
+            "rule": diagnostic.rule.as_str(),
+            "what": diagnostic.what,
         })
     });
-    line(&json!({ "mistakes": mistakes.collect::<Vec<_>>() }))
+    line(&json!({ "mistakes": diagnostics.collect::<Vec<_>>() }))
 }
 
 pub(super) fn plan(plan: &Plan, is_done: bool) -> String {

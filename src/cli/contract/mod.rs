@@ -162,7 +162,7 @@ impl ContractFault {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Files(FilesError::Mistakes(_)) | Self::Contract(ContractError::Refused(_)) => exit::REFUSED,
+            Self::Files(FilesError::Diagnostics(_)) | Self::Contract(ContractError::Refused(_)) => exit::REFUSED,
             Self::Files(_) => exit::CONFIGURATION,
             Self::Contract(ContractError::Registry(error)) | Self::Registry(error) => match error {
                 RegistryError::Differs(_) => exit::REFUSED,
@@ -254,13 +254,13 @@ async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut (impl Write + IsTe
     write(out, shown)
 }
 
-/// The contracts of the files. Mistakes go to `out` where a program reads it; they are the error in any case.
+/// The contracts of the files. Diagnostics go to `out` where a program reads it; they are the error in any case.
 fn read(paths: &[PathBuf], as_json: bool, out: &mut impl Write) -> anyhow::Result<Contracts> {
     let loaded = files::load(paths);
-    if let Err(FilesError::Mistakes(mistakes)) = &loaded
+    if let Err(FilesError::Diagnostics(diagnostics)) = &loaded
         && as_json
     {
-        write(out, json::mistakes(mistakes))?;
+        write(out, json::diagnostics(diagnostics))?;
     }
     Ok(loaded.map_err(ContractFault::from)?)
 }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::kafka_property::Property;
 use crate::cli::since::moment;
-use crate::ops::dead_letters::{LetterId, Mark, Selection};
+use crate::ops::dead_letters::{DeadLetterId, Mark, Selection};
 use crate::relay::boundary::RefusalCode;
 
 /// Longest reason, in bytes: every mark of the run has it.
@@ -118,7 +118,7 @@ pub struct ListArgs {
 pub struct ShowArgs {
     /// The letter, as list shows it: partition and offset, such as 0/12.
     #[arg(value_name = "LETTER")]
-    pub letter: LetterId,
+    pub dead_letter: DeadLetterId,
 
     /// The relay whose letter it is, in place of the configuration's.
     #[arg(long, value_name = "NAME")]
@@ -143,7 +143,7 @@ pub struct ShowArgs {
 pub struct RedriveArgs {
     /// These letters, as list shows them: partition and offset, such as 0/12.
     #[arg(value_name = "LETTER", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
-    pub letters: Vec<LetterId>,
+    pub dead_letters: Vec<DeadLetterId>,
 
     /// All letters.
     #[arg(long, conflicts_with_all = ["contract", "code", "since", "until"])]
@@ -181,7 +181,7 @@ pub struct RedriveArgs {
 pub struct DiscardArgs {
     /// These letters, as list shows them: partition and offset, such as 0/12.
     #[arg(value_name = "LETTER", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
-    pub letters: Vec<LetterId>,
+    pub dead_letters: Vec<DeadLetterId>,
 
     /// All letters.
     #[arg(long, conflicts_with_all = ["contract", "code", "since", "until"])]

@@ -2,30 +2,30 @@
 
 use serde_json::{Value, json};
 
-use crate::ops::dead_letters::{DiscardOutcome, Letter, Listing, Mark, Others, Outcome, Summary};
+use crate::ops::dead_letters::{DeadLetter, DiscardOutcome, Listing, Mark, Others, RedriveOutcome, Summary};
 
 pub(super) fn list(topic: &str, listing: &Listing, others: &Others) -> String {
     line(&json!({
         "topic": topic,
         "letters": listing.summaries(),
-        "matching": listing.letters,
+        "matching": listing.dead_letters,
         "redriven": listing.redriven,
         "discarded": listing.discarded,
         "open": listing.open,
-        "of_other_relays": others.letters,
+        "of_other_relays": others.dead_letters,
         "other_relays": others.relays,
     }))
 }
 
-pub(super) fn show(letter: &Letter, mark: Option<&Mark>, hex: bool) -> String {
-    let mut report = json!(Summary::of(letter, mark));
+pub(super) fn show(dead_letter: &DeadLetter, mark: Option<&Mark>, hex: bool) -> String {
+    let mut report = json!(Summary::of(dead_letter, mark));
     // Whole, not as short as in a list.
-    report["detail"] = json!(letter.detail());
-    let headers = letter.record.headers.iter();
+    report["detail"] = json!(dead_letter.detail());
+    let headers = dead_letter.record.headers.iter();
     let headers = headers.map(|(name, value)| json!({"name": name, "value": bytes(value.as_deref(), hex)}));
     report["headers"] = headers.collect();
-    report["key"] = bytes(letter.record.key.as_deref(), hex);
-    report["value"] = bytes(letter.record.value.as_deref(), hex);
+    report["key"] = bytes(dead_letter.record.key.as_deref(), hex);
+    report["value"] = bytes(dead_letter.record.value.as_deref(), hex);
     line(&report)
 }
 
@@ -38,10 +38,10 @@ fn bytes(bytes: Option<&[u8]>, hex: bool) -> Value {
     }
 }
 
-pub(super) fn outcome(topic: &str, outcome: &Outcome, is_dry_run: bool) -> String {
+pub(super) fn outcome(topic: &str, outcome: &RedriveOutcome, is_dry_run: bool) -> String {
     let redriven = outcome.redriven_letters.iter().map(|redriven| {
         json!({
-            "letter": redriven.letter.to_string(),
+            "letter": redriven.dead_letter.to_string(),
             "event": redriven.event,
             "topic": redriven.topic,
             "schema_version": redriven.version,
@@ -49,7 +49,7 @@ pub(super) fn outcome(topic: &str, outcome: &Outcome, is_dry_run: bool) -> Strin
     });
     let stays = outcome.staying_letters.iter().map(|staying| {
         json!({
-            "letter": staying.letter.to_string(),
+            "letter": staying.dead_letter.to_string(),
             "event": staying.event,
             "code": staying.stay.code(),
             "detail": staying.stay.detail(),
@@ -65,15 +65,15 @@ pub(super) fn outcome(topic: &str, outcome: &Outcome, is_dry_run: bool) -> Strin
         "redriven_before": outcome.before,
         "discarded_before": outcome.discarded_before,
         "missing": outcome.missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "of_other_relays": outcome.others.letters,
+        "of_other_relays": outcome.others.dead_letters,
         "other_relays": outcome.others.relays,
     }))
 }
 
 pub(super) fn discarded(topic: &str, outcome: &DiscardOutcome, is_dry_run: bool) -> String {
-    let letters = outcome.discarded_letters.iter().map(|discarded| {
+    let dead_letters = outcome.discarded_letters.iter().map(|discarded| {
         json!({
-            "letter": discarded.letter.to_string(),
+            "letter": discarded.dead_letter.to_string(),
             "event": discarded.event,
             "code": discarded.code.map(|code| code.as_str()),
         })
@@ -82,11 +82,11 @@ pub(super) fn discarded(topic: &str, outcome: &DiscardOutcome, is_dry_run: bool)
         "topic": topic,
         "dry_run": is_dry_run,
         "discarded": outcome.discarded,
-        "discarded_letters": letters.collect::<Vec<_>>(),
+        "discarded_letters": dead_letters.collect::<Vec<_>>(),
         "redriven_before": outcome.redriven_before,
         "discarded_before": outcome.discarded_before,
         "missing": outcome.missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "of_other_relays": outcome.others.letters,
+        "of_other_relays": outcome.others.dead_letters,
         "other_relays": outcome.others.relays,
     }))
 }

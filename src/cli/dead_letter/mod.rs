@@ -19,7 +19,8 @@ use crate::contracts::registered::RegistryError;
 use crate::fault::{Fault, exit};
 use crate::ops::dead_letters::registry::Registry;
 use crate::ops::dead_letters::{
-    Discarding, Letter, LetterId, Listing, Others, RedriveError, Redriving, Selection, Shelf, ShelfError,
+    DeadLetter, DeadLetterId, DeadLetterReadError, DeadLetterReader, Discarding, Listing, Others, RedriveError,
+    Redriving, Selection,
 };
 use crate::postgres::Session;
 use crate::sink::{BatchError, Connection, ProducerOptions, TopicRules, Topics};
@@ -40,7 +41,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 pub enum DeadLetterFault {
     /// Reading them.
     #[error(transparent)]
-    Shelf(#[from] ShelfError),
+    DeadLetterReader(#[from] DeadLetterReadError),
     /// Redriving or discarding them.
     #[error(transparent)]
     Redrive(#[from] RedriveError),
@@ -71,9 +72,9 @@ impl DeadLetterFault {
         match self {
             Self::Stay(..) => exit::REFUSED,
             Self::Missing(..) | Self::Foreign { .. } => exit::FAILED,
-            Self::Shelf(error) | Self::Redrive(RedriveError::Shelf(error)) => match error {
-                ShelfError::Sink(error) => exit::of_sink(error),
-                ShelfError::Reading(_) | ShelfError::Hidden => exit::UNAVAILABLE,
+            Self::DeadLetterReader(error) | Self::Redrive(RedriveError::DeadLetterReader(error)) => match error {
+                DeadLetterReadError::Sink(error) => exit::of_sink(error),
+                DeadLetterReadError::Reading(_) | DeadLetterReadError::Hidden => exit::UNAVAILABLE,
             },
             Self::Redrive(RedriveError::Registry(error)) => match error {
                 RegistryError::NotMigrated(_) | RegistryError::Locked(_) => exit::UNAVAILABLE,
@@ -81,12 +82,12 @@ impl DeadLetterFault {
                     exit::FAILED
                 }
             },
-            Self::Redrive(RedriveError::Batch { source: BatchError::Sink(error), .. }) => exit::of_sink(error),
+            Self::Redrive(RedriveError::BatchOutcome { source: BatchError::Sink(error), .. }) => exit::of_sink(error),
             Self::Redrive(
                 RedriveError::Topics(_)
                 | RedriveError::NoMarks(_)
                 | RedriveError::Aborted { .. }
-                | RedriveError::Batch { .. },
+                | RedriveError::BatchOutcome { .. },
             ) => exit::UNAVAILABLE,
         }
     }
@@ -115,18 +116,18 @@ async fn list(args: &ListArgs, path: Option<&Path>, out: &mut impl Write) -> any
     let mut listing = Listing::new(usize::try_from(args.limit).unwrap_or(usize::MAX));
     let bar = bar();
     let (listing, others) = desk
-        .read(move |shelf| {
-            let marks = shelf.marks()?;
-            let spans = shelf.spans()?;
-            let mut take = |letter: Letter| {
-                let mark = marks.of_letter(&letter);
+        .read(move |reader| {
+            let marks = reader.marks()?;
+            let spans = reader.spans()?;
+            let mut take = |dead_letter: DeadLetter| {
+                let mark = marks.of_letter(&dead_letter);
                 if state.is_none_or(|state| state.is(mark)) {
-                    listing.take(&letter, mark);
+                    listing.take(&dead_letter, mark);
                 }
                 ControlFlow::Continue(())
             };
             bar.set_length(spans.iter().map(|span| u64::try_from(span.end - span.start).unwrap_or(0)).sum());
-            let others = shelf.letters(&spans, &selection, &mut |passed| bar.set_position(passed), &mut take)?;
+            let others = reader.dead_letters(&spans, &selection, &mut |passed| bar.set_position(passed), &mut take)?;
             bar.finish_and_clear();
             Ok((listing, others))
         })
@@ -137,27 +138,27 @@ async fn list(args: &ListArgs, path: Option<&Path>, out: &mut impl Write) -> any
 
 async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
     let desk = Desk::open(&args.kafka, None, path).await?;
-    let id = args.letter;
+    let id = args.dead_letter;
     let relay = args.relay.clone().unwrap_or_else(|| desk.config.relay.name.clone());
     let (found, others) = desk
-        .read(move |shelf| {
-            let marks = shelf.marks()?;
+        .read(move |reader| {
+            let marks = reader.marks()?;
             let mut found = None;
             let selection = Selection { ids: [id].into(), relay: Some(relay), ..Selection::default() };
-            let others = shelf.letters(&shelf.spans()?, &selection, &mut |_| {}, &mut |letter| {
-                let mark = marks.of_letter(&letter).cloned();
-                found = Some((letter, mark));
+            let others = reader.dead_letters(&reader.spans()?, &selection, &mut |_| {}, &mut |dead_letter| {
+                let mark = marks.of_letter(&dead_letter).cloned();
+                found = Some((dead_letter, mark));
                 ControlFlow::Break(())
             })?;
             Ok((found, others))
         })
         .await?;
-    let Some((letter, mark)) = found else {
+    let Some((dead_letter, mark)) = found else {
         conclude(desk.topic, &[id], &others)?;
         return Ok(());
     };
     let shown = if args.json { json::show } else { text::show };
-    write(out, shown(&letter, mark.as_ref(), args.hex))
+    write(out, shown(&dead_letter, mark.as_ref(), args.hex))
 }
 
 async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
@@ -174,7 +175,7 @@ async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) 
         is_dry_run: args.dry_run,
     };
     let selection = args.filter.selection(&desk.config.relay.name);
-    let selection = Selection { ids: args.letters.iter().copied().collect(), ..selection };
+    let selection = Selection { ids: args.dead_letters.iter().copied().collect(), ..selection };
     let bar = bar();
     let shown = bar.clone();
     let progress = move |passed, total| {
@@ -203,7 +204,7 @@ async fn discard(args: &DiscardArgs, path: Option<&Path>, out: &mut impl Write) 
         is_dry_run: args.dry_run,
     };
     let selection = args.filter.selection(&desk.config.relay.name);
-    let selection = Selection { ids: args.letters.iter().copied().collect(), ..selection };
+    let selection = Selection { ids: args.dead_letters.iter().copied().collect(), ..selection };
     let bar = bar();
     let shown = bar.clone();
     let progress = move |passed, total| {
@@ -219,7 +220,11 @@ async fn discard(args: &DiscardArgs, path: Option<&Path>, out: &mut impl Write) 
 }
 
 /// Letters that were named must have been there, and be of the relay that was meant.
-fn conclude<'a>(topic: String, missing: impl IntoIterator<Item = &'a LetterId>, others: &Others) -> anyhow::Result<()> {
+fn conclude<'a>(
+    topic: String,
+    missing: impl IntoIterator<Item = &'a DeadLetterId>,
+    others: &Others,
+) -> anyhow::Result<()> {
     if !others.named.is_empty() {
         let named: Vec<String> = others.named.iter().map(ToString::to_string).collect();
         let relays: Vec<String> = others.relays.keys().map(|relay| relay.escape_debug().to_string()).collect();
@@ -271,10 +276,10 @@ impl Desk {
 
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Shelf) -> Result<T, ShelfError> + Send + 'static,
+        work: impl FnOnce(&DeadLetterReader) -> Result<T, DeadLetterReadError> + Send + 'static,
     ) -> Result<T, DeadLetterFault> {
         let (options, topic) = (self.options.clone(), self.topic.clone());
-        let reading = tokio::task::spawn_blocking(move || work(&Shelf::new(&options, &topic)?));
+        let reading = tokio::task::spawn_blocking(move || work(&DeadLetterReader::new(&options, &topic)?));
         Ok(reading.await.expect("reading letters does not panic")?)
     }
 }

@@ -2,20 +2,20 @@
 
 use std::fmt::Write;
 
-use crate::ops::dead_letters::{DiscardOutcome, Letter, Listing, Mark, Others, Outcome, Summary};
+use crate::ops::dead_letters::{DeadLetter, DiscardOutcome, Listing, Mark, Others, RedriveOutcome, Summary};
 use crate::terminal::{grouped, is_command, visible};
 
 const NO_FAILURE: &str = "writing to a string does not fail";
 
 pub(super) fn list(topic: &str, listing: &Listing, others: &Others) -> String {
-    if listing.letters == 0 {
+    if listing.dead_letters == 0 {
         return format!("no such dead letter in topic {topic}\n{}", passed_over(others));
     }
     let mut rows = vec![["LETTER", "CODE", "CONTRACT", "TOPIC", "TIME", "BYTES", "EVENT", "STATE"].map(str::to_owned)];
     for summary in listing.summaries() {
         let text = |text: &Option<String>| text.as_deref().map_or("-".into(), visible).into_owned();
         rows.push([
-            summary.letter.clone(),
+            summary.dead_letter.clone(),
             summary.code.unwrap_or("-").to_owned(),
             text(&summary.contract),
             text(&summary.topic),
@@ -34,8 +34,9 @@ pub(super) fn list(topic: &str, listing: &Listing, others: &Others) -> String {
         text.push('\n');
     }
     let shown = listing.summaries().len();
-    if u64::try_from(shown).unwrap_or(u64::MAX) < listing.letters {
-        writeln!(text, "the newest {shown} of {}; --limit shows more", grouped(listing.letters)).expect(NO_FAILURE);
+    if u64::try_from(shown).unwrap_or(u64::MAX) < listing.dead_letters {
+        writeln!(text, "the newest {shown} of {}; --limit shows more", grouped(listing.dead_letters))
+            .expect(NO_FAILURE);
     }
     let open = listing.open.iter().map(|(code, count)| format!("{} {code}", grouped(*count)));
     let ended = [(listing.redriven, "redriven"), (listing.discarded, "discarded")];
@@ -46,39 +47,39 @@ pub(super) fn list(topic: &str, listing: &Listing, others: &Others) -> String {
 
 /// What was left out as it is of other relays; nothing if nothing was.
 fn passed_over(others: &Others) -> String {
-    if others.letters == 0 {
+    if others.dead_letters == 0 {
         return String::new();
     }
     let relays = others.relays.iter().map(|(relay, count)| format!("{}: {}", visible(relay), grouped(*count)));
     let relays = relays.collect::<Vec<_>>().join(", ");
-    format!("{} of other relays passed over ({relays}); --relay NAME takes theirs\n", grouped(others.letters))
+    format!("{} of other relays passed over ({relays}); --relay NAME takes theirs\n", grouped(others.dead_letters))
 }
 
-pub(super) fn show(letter: &Letter, mark: Option<&Mark>, hex: bool) -> String {
-    let summary = Summary::of(letter, mark);
+pub(super) fn show(dead_letter: &DeadLetter, mark: Option<&Mark>, hex: bool) -> String {
+    let summary = Summary::of(dead_letter, mark);
     let mut text = String::new();
     let code = summary.code.unwrap_or("no dead letter of walpost's");
-    writeln!(text, "{} {code} ({})", summary.letter, summary.state).expect(NO_FAILURE);
+    writeln!(text, "{} {code} ({})", summary.dead_letter, summary.state).expect(NO_FAILURE);
     if let (Some(at), Some(reason)) = (&summary.discarded_at, &summary.reason) {
         writeln!(text, "discarded {at}: {}", visible(reason)).expect(NO_FAILURE);
     }
     let pairs = [
-        ("reason", letter.detail().map(shown)),
+        ("reason", dead_letter.detail().map(shown)),
         ("event", summary.event.as_deref().map(shown)),
         ("contract", summary.contract.as_deref().map(shown)),
         ("topic", summary.topic.as_deref().map(shown)),
         ("position", summary.position.as_deref().map(shown)),
         ("time", summary.time.clone()),
         ("bytes", Some(grouped(u64::try_from(summary.bytes).unwrap_or(u64::MAX)))),
-        ("key", Some(bytes(letter.record.key.as_deref(), hex))),
+        ("key", Some(bytes(dead_letter.record.key.as_deref(), hex))),
     ];
     for (name, value) in pairs {
         writeln!(text, "{name:<9} {}", value.as_deref().unwrap_or("-")).expect(NO_FAILURE);
     }
-    for (name, value) in &letter.record.headers {
+    for (name, value) in &dead_letter.record.headers {
         writeln!(text, "{:<9} {}: {}", "header", visible(name), bytes(value.as_deref(), hex)).expect(NO_FAILURE);
     }
-    writeln!(text, "value     {}", payload(letter.record.value.as_deref(), hex)).expect(NO_FAILURE);
+    writeln!(text, "value     {}", payload(dead_letter.record.value.as_deref(), hex)).expect(NO_FAILURE);
     text
 }
 
@@ -110,17 +111,23 @@ fn shown(text: &str) -> String {
     visible(text).into_owned()
 }
 
-pub(super) fn outcome(topic: &str, outcome: &Outcome, is_dry_run: bool) -> String {
+pub(super) fn outcome(topic: &str, outcome: &RedriveOutcome, is_dry_run: bool) -> String {
     let mut text = String::new();
     let sign = if is_dry_run { "would redrive" } else { "redriven" };
     for redriven in &outcome.redriven_letters {
         let version = redriven.version.as_deref().map(|version| format!(" as {}", visible(version)));
-        writeln!(text, "{} {sign} to {}{}", redriven.letter, visible(&redriven.topic), version.unwrap_or_default())
-            .expect(NO_FAILURE);
+        writeln!(
+            text,
+            "{} {sign} to {}{}",
+            redriven.dead_letter,
+            visible(&redriven.topic),
+            version.unwrap_or_default()
+        )
+        .expect(NO_FAILURE);
     }
     for staying in &outcome.staying_letters {
         let detail = shown(&staying.stay.detail());
-        writeln!(text, "{} stays: {}: {detail}", staying.letter, staying.stay.code()).expect(NO_FAILURE);
+        writeln!(text, "{} stays: {}: {detail}", staying.dead_letter, staying.stay.code()).expect(NO_FAILURE);
     }
     let listed = outcome.redriven_letters.len() + outcome.staying_letters.len();
     if u64::try_from(listed).unwrap_or(u64::MAX) < outcome.redriven + outcome.stays {
@@ -142,7 +149,7 @@ pub(super) fn discarded(topic: &str, outcome: &DiscardOutcome, is_dry_run: bool)
     for discarded in &outcome.discarded_letters {
         let code = discarded.code.map_or("no dead letter of walpost's", |code| code.as_str());
         let event = discarded.event.as_deref().map_or("-".into(), visible);
-        writeln!(text, "{} {sign}: {code}, event {event}", discarded.letter).expect(NO_FAILURE);
+        writeln!(text, "{} {sign}: {code}, event {event}", discarded.dead_letter).expect(NO_FAILURE);
     }
     if u64::try_from(outcome.discarded_letters.len()).unwrap_or(u64::MAX) < outcome.discarded {
         writeln!(text, "... the first of them").expect(NO_FAILURE);

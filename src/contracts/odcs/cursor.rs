@@ -4,7 +4,7 @@ use serde_json::Value;
 use walpost_producer::schema::pointer::step;
 
 use super::super::yaml::Document;
-use crate::contracts::diagnostic::{Mistake, Rule};
+use crate::contracts::diagnostic::{Diagnostic, Rule};
 
 /// A value of a document.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl<'a> Cursor<'a> {
         self.document
     }
 
-    pub(super) fn mistake(&self, rule: Rule, what: impl Into<String>) -> Mistake {
-        self.document.mistake(&self.pointer, rule, what)
+    pub(super) fn diagnostic(&self, rule: Rule, what: impl Into<String>) -> Diagnostic {
+        self.document.diagnostic(&self.pointer, rule, what)
     }
 }

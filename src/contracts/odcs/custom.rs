@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::super::compatibility::Compatibility;
 use super::cursor::Cursor;
 use crate::config::nearest::nearest;
-use crate::contracts::diagnostic::{Mistake, Rule};
+use crate::contracts::diagnostic::{Diagnostic, Rule};
 use crate::relay::boundary::{OnViolation, TopicSettings};
 
 const NAMES: [&str; 6] =
@@ -34,7 +34,7 @@ pub(super) struct Custom<'a> {
 
 impl<'a> Custom<'a> {
     /// Reads the `customProperties` of this element, over those of the one around it. What belongs to others is left aside.
-    pub(super) fn read(element: &Cursor<'a>, around: &Self, mistakes: &mut Vec<Mistake>) -> Self {
+    pub(super) fn read(element: &Cursor<'a>, around: &Self, diagnostics: &mut Vec<Diagnostic>) -> Self {
         let mut custom = around.clone();
         let mut seen: Vec<&str> = Vec::new();
         for property in element.items("customProperties") {
@@ -48,18 +48,19 @@ impl<'a> Custom<'a> {
                     let what = format!(
                         "walpost has no custom property {name}; did you mean {meant}? If it is another's, say so in vendor"
                     );
-                    mistakes.push(property.mistake(Rule::CustomProperty, what));
+                    diagnostics.push(property.diagnostic(Rule::CustomProperty, what));
                 }
                 continue;
             }
             if seen.contains(&name) {
-                mistakes.push(property.mistake(Rule::CustomProperty, format!("{name} stands here a second time")));
+                diagnostics
+                    .push(property.diagnostic(Rule::CustomProperty, format!("{name} stands here a second time")));
             }
             seen.push(name);
             // A value is required by the standard, and may be null.
             let value = property.get("value").unwrap_or_else(|| property.clone());
             if let Err(wanted) = custom.take(name, &value) {
-                mistakes.push(value.mistake(Rule::CustomProperty, format!("{name} takes {wanted}")));
+                diagnostics.push(value.diagnostic(Rule::CustomProperty, format!("{name} takes {wanted}")));
             }
         }
         custom

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use walpost_producer::schema::{Schema, inspect};
 
 use super::definition::{Definition, JsonSchema, Status};
-use super::diagnostic::{Mistake, Rule};
+use super::diagnostic::{Diagnostic, Rule};
 use super::topic_name;
 use super::yaml::Document;
 use crate::relay::boundary::Format;
@@ -29,28 +29,28 @@ use property::Made;
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn read(file: &Arc<Path>, text: &str) -> Result<Vec<Definition>, Vec<Mistake>> {
-    let document = Document::parse(file, text).map_err(|mistake| vec![discreet(mistake, text)])?;
+pub fn read(file: &Arc<Path>, text: &str) -> Result<Vec<Definition>, Vec<Diagnostic>> {
+    let document = Document::parse(file, text).map_err(|diagnostic| vec![discreet(diagnostic, text)])?;
     if !is_contract(&document.value) {
-        return Err(vec![document.mistake("", Rule::Odcs, NO_CONTRACT)]);
+        return Err(vec![document.diagnostic("", Rule::Odcs, NO_CONTRACT)]);
     }
-    let mistakes = standard::mistakes(&document);
-    if !mistakes.is_empty() {
-        return Err(mistakes);
+    let diagnostics = standard::diagnostics(&document);
+    if !diagnostics.is_empty() {
+        return Err(diagnostics);
     }
     let contract = Cursor::root(&document);
-    let mut mistakes = Vec::new();
-    let of_contract = Custom::read(&contract, &Custom::default(), &mut mistakes);
+    let mut diagnostics = Vec::new();
+    let of_contract = Custom::read(&contract, &Custom::default(), &mut diagnostics);
     let topics: Vec<_> =
         contract.items("schema").into_iter().filter(|object| object.text("physicalType") == Some("topic")).collect();
-    let format = if topics.is_empty() { Format::Json } else { format(&contract, &mut mistakes) };
-    let status = status(&contract, &mut mistakes);
+    let format = if topics.is_empty() { Format::Json } else { format(&contract, &mut diagnostics) };
+    let status = status(&contract, &mut diagnostics);
     let mut definitions = Vec::new();
     for object in &topics {
-        let custom = Custom::read(object, &of_contract, &mut mistakes);
-        definitions.push(define(&contract, object, custom, format, status, &mut mistakes));
+        let custom = Custom::read(object, &of_contract, &mut diagnostics);
+        definitions.push(define(&contract, object, custom, format, status, &mut diagnostics));
     }
-    if mistakes.is_empty() { Ok(definitions) } else { Err(mistakes) }
+    if diagnostics.is_empty() { Ok(definitions) } else { Err(diagnostics) }
 }
 
 /// What is said of a file that is none: nothing of what it has, as it may be anybody's secret.
@@ -68,12 +68,12 @@ fn is_contract(document: &serde_json::Value) -> bool {
 
 /// What is wrong with a file that can't be read to its end, without its text where it does not say on a line of its own that it is a
 /// contract.
-fn discreet(mistake: Mistake, text: &str) -> Mistake {
+fn discreet(diagnostic: Diagnostic, text: &str) -> Diagnostic {
     let says_so = |line: &str| line.contains("kind") && line.contains("DataContract");
-    if matches!(mistake.rule, Rule::Nesting | Rule::File) || text.lines().any(says_so) {
-        return mistake;
+    if matches!(diagnostic.rule, Rule::Nesting | Rule::File) || text.lines().any(says_so) {
+        return diagnostic;
     }
-    Mistake { what: format!("not YAML that a contract can be, from here on; {NO_CONTRACT}"), ..mistake }
+    Diagnostic { what: format!("not YAML that a contract can be, from here on; {NO_CONTRACT}"), ..diagnostic }
 }
 
 fn define(
@@ -82,25 +82,26 @@ fn define(
     custom: Custom<'_>,
     format: Format,
     status: Status,
-    mistakes: &mut Vec<Mistake>,
+    diagnostics: &mut Vec<Diagnostic>,
 ) -> Definition {
     let name = object.text("name").unwrap_or_default();
     let version = contract.text("version").unwrap_or_default();
     for (key, of, value) in [("name", object, name), ("version", contract, version)] {
         if value.trim().is_empty() || value.trim() != value {
             let at = of.get(key).unwrap_or_else(|| of.clone());
-            mistakes.push(at.mistake(Rule::Name, format!("{key} {value:?} is empty, or begins or ends with a space")));
+            diagnostics
+                .push(at.diagnostic(Rule::Name, format!("{key} {value:?} is empty, or begins or ends with a space")));
         }
         if value.len() > NAME_BYTES_MAX || value.contains(char::is_control) {
             let at = of.get(key).unwrap_or_else(|| of.clone());
             let what = format!("{key} has a control character, or more than {NAME_BYTES_MAX} bytes");
-            mistakes.push(at.mistake(Rule::Name, what));
+            diagnostics.push(at.diagnostic(Rule::Name, what));
         }
     }
     let topic = object.text("physicalName").unwrap_or(name);
     if !topic_name::is_legal(topic) {
         let at = object.get("physicalName").or_else(|| object.get("name")).unwrap_or_else(|| object.clone());
-        mistakes.push(at.mistake(
+        diagnostics.push(at.diagnostic(
             Rule::TopicName,
             format!("{topic:?} is no name that Kafka takes for a topic: 1 to 249 of a-z A-Z 0-9 . _ -"),
         ));
@@ -111,11 +112,11 @@ fn define(
         version: version.to_owned(),
         topic: topic.to_owned(),
         format,
-        schema: if format == Format::Json { schema(object, &custom, mistakes) } else { None },
+        schema: if format == Format::Json { schema(object, &custom, diagnostics) } else { None },
         compatibility: custom.compatibility.unwrap_or_default(),
         owner: terms::owner(contract),
         description: terms::description(contract, object),
-        sla: terms::service_levels(contract, object, mistakes),
+        sla: terms::service_levels(contract, object, diagnostics),
         lineage: terms::lineage(object),
         on_violation: custom.on_violation,
         topic_settings: custom.settings,
@@ -124,31 +125,31 @@ fn define(
 }
 
 /// The schema of an object's payload: from a file where one is named, else from the object's properties.
-fn schema(object: &Cursor<'_>, custom: &Custom<'_>, mistakes: &mut Vec<Mistake>) -> Option<JsonSchema> {
+fn schema(object: &Cursor<'_>, custom: &Custom<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<JsonSchema> {
     if let Some((path, named)) = &custom.json_schema {
         let read = schema_file::read(path, named, &object.document().file);
-        return read.map_err(|found| mistakes.extend(found)).ok();
+        return read.map_err(|found| diagnostics.extend(found)).ok();
     }
     object.get("properties")?;
     let mut made = Made::default();
     let value = made.payload(object);
-    mistakes.append(&mut made.mistakes);
+    diagnostics.append(&mut made.diagnostics);
     let faults = inspect::unknown(&value).into_iter().chain(Schema::compile(&value).err());
-    let before = mistakes.len();
-    mistakes.extend(
-        faults.map(|fault| object.document().mistake(made.origin(&fault.pointer), fault.rule.into(), fault.detail)),
+    let before = diagnostics.len();
+    diagnostics.extend(
+        faults.map(|fault| object.document().diagnostic(made.origin(&fault.pointer), fault.rule.into(), fault.detail)),
     );
     let text = serde_json::to_string(&value).expect("a value is JSON");
-    (mistakes.len() == before).then_some(JsonSchema { value, text })
+    (diagnostics.len() == before).then_some(JsonSchema { value, text })
 }
 
 /// The format of the servers of type kafka, of which there is one at least.
-fn format(contract: &Cursor<'_>, mistakes: &mut Vec<Mistake>) -> Format {
+fn format(contract: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Format {
     let servers = contract.items("servers");
     let kafka: Vec<_> = servers.into_iter().filter(|server| server.text("type") == Some("kafka")).collect();
     if kafka.is_empty() {
-        mistakes.push(
-            contract.mistake(Rule::MissingKey, "a contract with a topic needs a server of type kafka under servers"),
+        diagnostics.push(
+            contract.diagnostic(Rule::MissingKey, "a contract with a topic needs a server of type kafka under servers"),
         );
     }
     let mut format = None;
@@ -156,11 +157,11 @@ fn format(contract: &Cursor<'_>, mistakes: &mut Vec<Mistake>) -> Format {
         let text = server.text("format").unwrap_or("json");
         let at = server.get("format").unwrap_or_else(|| server.clone());
         match (Format::from_column(text), format) {
-            (None, _) => mistakes.push(
-                at.mistake(Rule::Odcs, format!("the format {text} is none of json, avro, protobuf, text and bytes")),
+            (None, _) => diagnostics.push(
+                at.diagnostic(Rule::Odcs, format!("the format {text} is none of json, avro, protobuf, text and bytes")),
             ),
             (Some(this), Some(other)) if this != other => {
-                mistakes.push(at.mistake(Rule::Odcs, "two servers of type kafka with different formats"))
+                diagnostics.push(at.diagnostic(Rule::Odcs, "two servers of type kafka with different formats"))
             }
             (Some(this), _) => format = Some(this),
         }
@@ -168,7 +169,7 @@ fn format(contract: &Cursor<'_>, mistakes: &mut Vec<Mistake>) -> Format {
     format.unwrap_or(Format::Json)
 }
 
-fn status(contract: &Cursor<'_>, mistakes: &mut Vec<Mistake>) -> Status {
+fn status(contract: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Status {
     match contract.text("status") {
         Some("proposed" | "draft") => Status::Draft,
         None => Status::Unsaid,
@@ -177,7 +178,7 @@ fn status(contract: &Cursor<'_>, mistakes: &mut Vec<Mistake>) -> Status {
         Some("retired") => Status::Retired,
         Some(other) => {
             let at = contract.get("status").unwrap_or_else(|| contract.clone());
-            mistakes.push(at.mistake(
+            diagnostics.push(at.diagnostic(
                 Rule::Odcs,
                 format!("the status {other} is none of proposed, draft, active, deprecated and retired"),
             ));

@@ -12,7 +12,7 @@ use walpost_producer::schema::pointer::step;
 
 use super::cursor::Cursor;
 use super::moment_pattern;
-use crate::contracts::diagnostic::{Mistake, Rule};
+use crate::contracts::diagnostic::{Diagnostic, Rule};
 
 /// A date and time without an offset, and a time without one.
 const LOCAL_TIMESTAMP: &str =
@@ -24,7 +24,7 @@ const LOCAL_TIME: &str = "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9
 pub(super) struct Made {
     /// JSON pointers of the contract by those of the schema.
     origins: BTreeMap<String, String>,
-    pub(super) mistakes: Vec<Mistake>,
+    pub(super) diagnostics: Vec<Diagnostic>,
 }
 
 impl Made {
@@ -99,7 +99,7 @@ impl Made {
             let made = self.property(&property, &below, !is_required);
             if properties.insert(name.to_owned(), made).is_some() {
                 let what = format!("a second property with the name {name} in the payload");
-                self.mistakes.push(property.mistake(Rule::DuplicateKey, what));
+                self.diagnostics.push(property.diagnostic(Rule::DuplicateKey, what));
             }
             required.extend(is_required.then(|| json!(name)));
         }
@@ -108,8 +108,8 @@ impl Made {
             let is_known =
                 name.value.as_str().is_some_and(|name| properties.is_empty() || properties.contains_key(name));
             if !is_known {
-                self.mistakes
-                    .push(name.mistake(Rule::TypeOption, format!("the object has no property {}", name.value)));
+                self.diagnostics
+                    .push(name.diagnostic(Rule::TypeOption, format!("the object has no property {}", name.value)));
             } else if !required.contains(name.value) {
                 required.push(name.value.clone());
             }
@@ -149,7 +149,7 @@ impl Made {
             }
             Some(other) => {
                 let what = format!("a key of a map is text in JSON, and {other} has no form as text");
-                self.mistakes.push(key.mistake(Rule::TypeOption, what));
+                self.diagnostics.push(key.diagnostic(Rule::TypeOption, what));
                 return;
             }
         };
@@ -189,7 +189,7 @@ impl Made {
                     let what = format!(
                         "the letter {letter} of this format can't be checked; take y M d H h m s S a X x Z, or quote it"
                     );
-                    self.mistakes.push(format.mistake(Rule::TypeOption, what));
+                    self.diagnostics.push(format.diagnostic(Rule::TypeOption, what));
                 }
             },
         }
@@ -203,10 +203,11 @@ impl Made {
             let is_moment = limit.value.as_str().and_then(Moment::parse).is_some();
             if format.is_some() {
                 let what = format!("{key} needs the standard form of a {kind}; leave format out");
-                self.mistakes.push(limit.mistake(Rule::TypeOption, what));
+                self.diagnostics.push(limit.diagnostic(Rule::TypeOption, what));
             } else if !is_moment {
-                self.mistakes
-                    .push(limit.mistake(Rule::TypeOption, format!("{} is no {kind} in ISO 8601's form", limit.value)));
+                self.diagnostics.push(
+                    limit.diagnostic(Rule::TypeOption, format!("{} is no {kind} in ISO 8601's form", limit.value)),
+                );
             } else {
                 self.origins.insert(step(at, keyword), limit.pointer.clone());
                 schema.insert(keyword.to_owned(), limit.value.clone());
@@ -269,7 +270,7 @@ impl Made {
         }
         let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         for value in values.iter().filter(|value| !is_of(value.value, &kind)) {
-            self.mistakes.push(value.mistake(Rule::TypeOption, format!("{} is no {kind}", value.value)));
+            self.diagnostics.push(value.diagnostic(Rule::TypeOption, format!("{} is no {kind}", value.value)));
         }
         self.origins.insert(step(at, "enum"), values[0].pointer.clone());
         schema.insert("enum".to_owned(), values.iter().map(|value| value.value.clone()).collect());

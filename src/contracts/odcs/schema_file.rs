@@ -10,55 +10,56 @@ use super::super::definition::JsonSchema;
 use super::super::text_file;
 use super::super::yaml::Document;
 use super::cursor::Cursor;
-use crate::contracts::diagnostic::{Mistake, Place, Rule};
+use crate::contracts::diagnostic::{Diagnostic, Place, Rule};
 
 /// Reads and compiles the file at `path`, which is beside the contract or below its folder.
-pub(super) fn read(path: &str, named: &Cursor<'_>, contract: &Path) -> Result<JsonSchema, Vec<Mistake>> {
-    let mistake = |what: String| vec![named.mistake(Rule::SchemaFile, what)];
+pub(super) fn read(path: &str, named: &Cursor<'_>, contract: &Path) -> Result<JsonSchema, Vec<Diagnostic>> {
+    let diagnostic = |what: String| vec![named.diagnostic(Rule::SchemaFile, what)];
     let is_below = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if path.contains("://") || !is_below {
-        return Err(mistake(format!(
+        return Err(diagnostic(format!(
             "{path} is not a path below the contract's folder; nothing is fetched from elsewhere"
         )));
     }
     let found: PathBuf = contract.parent().unwrap_or(Path::new("")).join(path);
     let text = text_file::read(&found, text_file::folder_of(contract))
-        .map_err(|error| mistake(format!("can't read {}: {error}", found.display())))?;
+        .map_err(|error| diagnostic(format!("can't read {}: {error}", found.display())))?;
     let file: Arc<Path> = Arc::from(found);
     parse(&file, &text)
 }
 
 /// Makes a schema of a file's text.
-fn parse(file: &Arc<Path>, text: &str) -> Result<JsonSchema, Vec<Mistake>> {
+fn parse(file: &Arc<Path>, text: &str) -> Result<JsonSchema, Vec<Diagnostic>> {
     let document = Document::parse(file, text);
     let value: Value = match (serde_json::from_str(text), &document) {
         // Its depth is said by the rule for it, with the same place.
-        (_, Err(mistake)) if matches!(mistake.rule, Rule::Nesting | Rule::DuplicateKey | Rule::File) => {
-            return Err(vec![mistake.clone()]);
+        (_, Err(diagnostic)) if matches!(diagnostic.rule, Rule::Nesting | Rule::DuplicateKey | Rule::File) => {
+            return Err(vec![diagnostic.clone()]);
         }
         (Ok(value), _) => value,
         (Err(error), _) => {
             let place = Place { file: Arc::clone(file), line: error.line().max(1), column: error.column().max(1) };
-            return Err(vec![Mistake { place, rule: Rule::Json, what: error.to_string() }]);
+            return Err(vec![Diagnostic { place, rule: Rule::Json, what: error.to_string() }]);
         }
     };
     if has_nul(&value) {
-        let place = document.as_ref().err().map_or_else(|| Place::start_of(file), |mistake| mistake.place.clone());
+        let place =
+            document.as_ref().err().map_or_else(|| Place::start_of(file), |diagnostic| diagnostic.place.clone());
         let what = "a text with U+0000 in it, which PostgreSQL can't store".to_owned();
-        return Err(vec![Mistake { place, rule: Rule::Json, what }]);
+        return Err(vec![Diagnostic { place, rule: Rule::Json, what }]);
     }
     // JSON that is no YAML, for its tabs, has the beginning of the file for a place.
-    let mistake = |fault: SchemaFault| match &document {
-        Ok(document) => document.mistake(&fault.pointer, fault.rule.into(), fault.detail),
-        Err(_) => Mistake {
+    let diagnostic = |fault: SchemaFault| match &document {
+        Ok(document) => document.diagnostic(&fault.pointer, fault.rule.into(), fault.detail),
+        Err(_) => Diagnostic {
             place: Place::start_of(file),
             rule: fault.rule.into(),
             what: format!("{}: {}", fault.pointer, fault.detail),
         },
     };
-    let mut mistakes: Vec<Mistake> = inspect::unknown(&value).into_iter().map(mistake).collect();
-    mistakes.extend(Schema::compile(&value).err().map(mistake));
-    if mistakes.is_empty() { Ok(JsonSchema { value, text: text.trim().to_owned() }) } else { Err(mistakes) }
+    let mut diagnostics: Vec<Diagnostic> = inspect::unknown(&value).into_iter().map(diagnostic).collect();
+    diagnostics.extend(Schema::compile(&value).err().map(diagnostic));
+    if diagnostics.is_empty() { Ok(JsonSchema { value, text: text.trim().to_owned() }) } else { Err(diagnostics) }
 }
 
 /// Whether a text or a name has the character that jsonb does not take. The value is no deeper than serde_json reads.

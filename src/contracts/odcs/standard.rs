@@ -13,7 +13,7 @@ use walpost_producer::schema::pointer::step;
 
 use super::super::yaml::Document;
 use crate::config::nearest::nearest;
-use crate::contracts::diagnostic::{Mistake, Rule};
+use crate::contracts::diagnostic::{Diagnostic, Rule};
 
 /// Longest part of a value that a mistake repeats, in characters.
 const SHOWN_MAX: usize = 160;
@@ -45,7 +45,7 @@ static STANDARD: LazyLock<Standard> = LazyLock::new(|| {
 });
 
 /// Everything in which a document departs from the standard, version 3.
-pub(super) fn mistakes(document: &Document) -> Vec<Mistake> {
+pub(super) fn diagnostics(document: &Document) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for error in STANDARD.validator.iter_errors(&document.value) {
         gather(&error, &mut found);
@@ -64,12 +64,12 @@ pub(super) fn mistakes(document: &Document) -> Vec<Mistake> {
     };
     let kept: Vec<bool> = found.iter().map(|finding| !is_doubtful(finding)).collect();
     let kept = found.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(finding, _)| finding);
-    let mut mistakes: Vec<Mistake> =
-        kept.map(|finding| document.mistake(&finding.pointer, finding.rule, finding.what)).collect();
+    let mut diagnostics: Vec<Diagnostic> =
+        kept.map(|finding| document.diagnostic(&finding.pointer, finding.rule, finding.what)).collect();
     // A key is found unknown by each part of the standard's schema that looks at its object.
-    mistakes.sort();
-    mistakes.dedup();
-    mistakes
+    diagnostics.sort();
+    diagnostics.dedup();
+    diagnostics
 }
 
 struct Finding {

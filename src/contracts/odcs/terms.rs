@@ -5,7 +5,7 @@ use walpost_producer::schema::pointer::step;
 
 use super::cursor::Cursor;
 use super::property::payload_name;
-use crate::contracts::diagnostic::{Mistake, Rule};
+use crate::contracts::diagnostic::{Diagnostic, Rule};
 
 /// The team's name; in the form before version 3.1, the member whose role is owner, or the first.
 pub(super) fn owner(contract: &Cursor<'_>) -> Option<String> {
@@ -34,7 +34,11 @@ pub(super) fn description(contract: &Cursor<'_>, object: &Cursor<'_>) -> Option<
 
 /// `{"freshness_seconds": 5, "properties": [...]}`: what the relay measures against, and all that the contract says. An entry is
 /// for every object of the contract, or for those that its `element` names.
-pub(super) fn service_levels(contract: &Cursor<'_>, object: &Cursor<'_>, mistakes: &mut Vec<Mistake>) -> Option<Value> {
+pub(super) fn service_levels(
+    contract: &Cursor<'_>,
+    object: &Cursor<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Value> {
     let name = object.text("name").unwrap_or_default();
     let is_for_object = |level: &Cursor<'_>| {
         let elements = level.text("element").unwrap_or(name);
@@ -63,7 +67,7 @@ pub(super) fn service_levels(contract: &Cursor<'_>, object: &Cursor<'_>, mistake
                 };
                 sla.entry("freshness_seconds").or_insert(number.unwrap_or_else(|| json!(seconds)));
             }
-            Err(what) => mistakes.push(level.mistake(Rule::ServiceLevel, format!("{property}: {what}"))),
+            Err(what) => diagnostics.push(level.diagnostic(Rule::ServiceLevel, format!("{property}: {what}"))),
         }
     }
     sla.insert("properties".to_owned(), levels.iter().map(|level| level.value.clone()).collect());

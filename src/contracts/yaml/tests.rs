@@ -4,7 +4,7 @@ use super::*;
 
 fn parse(text: &str) -> Result<Document, String> {
     let file: Arc<Path> = Arc::from(Path::new("c.yaml"));
-    Document::parse(&file, text).map_err(|mistake| mistake.to_string())
+    Document::parse(&file, text).map_err(|diagnostic| diagnostic.to_string())
 }
 
 fn value(text: &str) -> Value {

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use super::Payload;
 use super::error::BenchError;
 use super::stage::{Destination, SCHEMA, Stage};
-use crate::lab::environment::{VenueError, View};
+use crate::lab::environment::{EnvironmentError, View};
 use crate::terminal::grouped;
 
 /// How many events are written by one statement, so that progress shows and an interrupt is heard.
@@ -39,7 +39,7 @@ impl Backlog {
         let destination = stage.destination(&mut connection).await?;
         let base = create_slot(stage, &mut connection).await?;
         let procedure = procedure(payload, per_transaction, &destination.version);
-        let failed = || VenueError::postgres("write the backlog");
+        let failed = || EnvironmentError::postgres("write the backlog");
         connection.execute(AssertSqlSafe(procedure)).await.map_err(failed())?;
         connection.execute("set synchronous_commit = off").await.map_err(failed())?;
         let what = format!("writing {} events, {per_transaction} a transaction", payload.as_str());
@@ -69,7 +69,7 @@ impl Backlog {
     /// the back of the trigger that keeps it as it is: so that one backlog can be read with and without, in turn.
     pub(super) async fn promise(&self, stage: &Stage, schema: bool) -> Result<(), BenchError> {
         let mut connection = stage.connect().await?;
-        let failed = VenueError::postgres("change the schema of the benchmark's events");
+        let failed = EnvironmentError::postgres("change the schema of the benchmark's events");
         let value = if schema { "bench.payload_schema()" } else { "null" };
         let version = &self.destination.version;
         let statements = format!(
@@ -91,7 +91,7 @@ impl Backlog {
             .bind(&name)
             .execute(&mut connection)
             .await
-            .map_err(VenueError::postgres("copy a slot"))?;
+            .map_err(EnvironmentError::postgres("copy a slot"))?;
         let _ = connection.close().await;
         Ok(name)
     }
@@ -101,7 +101,7 @@ impl Backlog {
         drop_slot(stage, &self.base).await?;
         let mut connection = stage.connect().await?;
         let truncate = format!("truncate {}", self.payload.table());
-        connection.execute(AssertSqlSafe(truncate)).await.map_err(VenueError::postgres("empty the outbox"))?;
+        connection.execute(AssertSqlSafe(truncate)).await.map_err(EnvironmentError::postgres("empty the outbox"))?;
         let _ = connection.close().await;
         stage.discard(&self.destination).await;
         Ok(())
@@ -115,7 +115,7 @@ pub(super) async fn create_slot(stage: &Stage, connection: &mut PgConnection) ->
         .bind(&name)
         .execute(connection)
         .await
-        .map_err(VenueError::postgres("create a slot"))?;
+        .map_err(EnvironmentError::postgres("create a slot"))?;
     Ok(name)
 }
 
@@ -131,7 +131,7 @@ pub(super) async fn drop_slot(stage: &Stage, name: &str) -> Result<(), BenchErro
         let Err(error) = dropped else { break };
         let held = error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == OBJECT_IN_USE);
         if !held || attempt == ATTEMPTS {
-            return Err(VenueError::postgres("drop a slot")(error).into());
+            return Err(EnvironmentError::postgres("drop a slot")(error).into());
         }
         attempt += 1;
         tokio::time::sleep(PAUSE).await;

@@ -11,7 +11,7 @@ use super::Options;
 use super::error::BenchError;
 use super::report::{EmitCost, Statement, median};
 use super::stage::{SCHEMA, Stage};
-use crate::lab::environment::{VenueError, View};
+use crate::lab::environment::{EnvironmentError, View};
 
 /// How often every statement has its turn; the first one is not counted.
 const ROUNDS: u64 = 11;
@@ -66,7 +66,7 @@ pub(super) async fn measure(options: &Options, stage: &Stage, view: &View) -> Re
     let alone = (options.events / 1_000).clamp(LEAST, ALONE_MOST);
     let mut costs = session.rounds(together, together).await?;
     costs.extend(session.rounds(1, alone).await?);
-    let failed = || VenueError::postgres("empty the tables");
+    let failed = || EnvironmentError::postgres("empty the tables");
     session.connection.execute("truncate outbox.event, bench.bare, bench.shop_order").await.map_err(failed())?;
     crate::lab::environment::close(session.connection).await;
     Ok(costs)
@@ -76,7 +76,7 @@ impl<'a> Session<'a> {
     async fn open(stage: &Stage, view: &'a View) -> Result<Self, BenchError> {
         let mut connection = stage.connect().await?;
         let version = stage.destination(&mut connection).await?.version;
-        let failed = || VenueError::postgres("prepare the statements");
+        let failed = || EnvironmentError::postgres("prepare the statements");
         let payloads = sqlx::query_scalar("select bench.payload(n) from generate_series(1, 100) n")
             .fetch_all(&mut connection)
             .await
@@ -125,7 +125,7 @@ impl<'a> Session<'a> {
         per_transaction: u64,
         turn: u64,
     ) -> Result<(Account, Account), BenchError> {
-        let failed = || VenueError::postgres("emit");
+        let failed = || EnvironmentError::postgres("emit");
         if per_transaction > 1 {
             self.connection.execute("begin").await.map_err(failed())?;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::ConfigErrors;
 use crate::fault::exit;
-use crate::lab::environment::VenueError;
+use crate::lab::environment::EnvironmentError;
 use crate::lab::sandbox::SandboxError;
 
 /// Something is in the benchmark's way.
@@ -12,7 +12,7 @@ use crate::lab::sandbox::SandboxError;
 pub enum BenchError {
     /// A server can't be had, or does not do what is needed.
     #[error(transparent)]
-    Venue(#[from] VenueError),
+    Venue(#[from] EnvironmentError),
     /// The relay's settings are nothing that a configuration takes.
     #[error(transparent)]
     Config(#[from] ConfigErrors),

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::error::BenchError;
 use super::stage::Stage;
-use crate::lab::environment::VenueError;
+use crate::lab::environment::EnvironmentError;
 
 /// The settings of PostgreSQL that the figures depend on.
 const SETTINGS: [&str; 9] = [
@@ -88,7 +88,7 @@ pub(super) async fn servers(stage: &Stage, connection: &mut PgConnection) -> Res
         .bind(&SETTINGS[..])
         .fetch_all(connection)
         .await
-        .map_err(VenueError::postgres("ask for the settings"))?;
+        .map_err(EnvironmentError::postgres("ask for the settings"))?;
     let settings = rows.iter().map(|row| (row.get::<String, _>(0), row.get::<String, _>(1))).collect();
     let postgres = PostgresFacts { name: stage.servers.postgres.name.clone(), settings };
     let kafka = stage.servers.kafka_if_any().map(|kafka| kafka.name.clone());

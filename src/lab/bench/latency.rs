@@ -22,7 +22,7 @@ use super::stage::{Destination, SCHEMA, Stage};
 use super::throughput::{done_with, fresh_slot};
 use super::{Options, Payload};
 use crate::config::Delivery;
-use crate::lab::environment::{Silent, VenueError, View};
+use crate::lab::environment::{EnvironmentError, Silent, View};
 
 /// How many connections write: enough for the highest rate at a few milliseconds a commit.
 const CONNECTIONS: usize = 16;
@@ -88,7 +88,7 @@ impl Load {
         let destination = stage.destination(&mut connection).await?;
         let slot = fresh_slot(stage).await?;
         let board = Arc::new(Board::new(events));
-        let _reader = Reader::start(stage, &destination, &board)?;
+        let _reader = LatencyConsumer::start(stage, &destination, &board)?;
         let relay = Relay::start(stage, &slot, payload, delivery)?;
         let relay = relay.wait_for("the relay's start", |status| status.ready).await?;
         // The first event opens the way.
@@ -141,7 +141,10 @@ impl Load {
         for _ in 0..CONNECTIONS {
             let mut connection = stage.connect().await?;
             // Whatever a session does once is done before.
-            sqlx::query("select 1").execute(&mut connection).await.map_err(VenueError::postgres("use a session"))?;
+            sqlx::query("select 1")
+                .execute(&mut connection)
+                .await
+                .map_err(EnvironmentError::postgres("use a session"))?;
             connections.push(connection);
         }
         let (next, start) = (Arc::new(AtomicU64::new(1)), Instant::now());
@@ -214,9 +217,9 @@ impl Board {
 }
 
 /// The consumer's thread. Dropping this ends it.
-struct Reader(Arc<Board>);
+struct LatencyConsumer(Arc<Board>);
 
-impl Reader {
+impl LatencyConsumer {
     fn start(stage: &Stage, destination: &Destination, board: &Arc<Board>) -> Result<Self, BenchError> {
         let kafka = stage.servers.kafka();
         let mut config = kafka.client_config();
@@ -246,7 +249,7 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for LatencyConsumer {
     fn drop(&mut self) {
         self.0.over.store(true, Ordering::Relaxed);
     }
@@ -275,7 +278,7 @@ async fn write(
     let payload = format!(r#"{{"note": "{FILLER}", "number": "{number:0>12}"}}"#);
     let query = sqlx::query(AssertSqlSafe(statement)).bind(format!("customer-{}", number % 5_000)).bind(payload);
     let written = query.bind(&destination.version).execute(connection).await;
-    written.map_err(VenueError::postgres("write an event"))?;
+    written.map_err(EnvironmentError::postgres("write an event"))?;
     Ok(())
 }
 

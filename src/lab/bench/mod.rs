@@ -37,7 +37,7 @@ pub use error::BenchError;
 pub use facts::{Machine, PostgresFacts, ServersFacts};
 pub use null::{NullReport, run as run_null};
 pub use report::{
-    EmitCost, LatencyReport, Reader, Report, RunReport, SettingsReport, StartReport, Statement, ThroughputReport,
+    BacklogReader, EmitCost, LatencyReport, Report, RunReport, SettingsReport, StartReport, Statement, ThroughputReport,
 };
 
 use stage::Stage;

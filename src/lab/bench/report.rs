@@ -84,7 +84,7 @@ pub struct EmitCost {
 /// Who reads a backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Reader {
+pub enum BacklogReader {
     /// `pg_recvlogical` to `/dev/null`.
     PgRecvlogical,
     /// walpost without Kafka.
@@ -97,7 +97,7 @@ pub enum Reader {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ThroughputReport {
     /// Who reads.
-    pub reader: Reader,
+    pub reader: BacklogReader,
     /// How it delivers; none for who does not.
     pub delivery: Option<Delivery>,
     /// Whether it checks each payload against a schema.

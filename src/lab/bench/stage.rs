@@ -14,7 +14,7 @@ use super::error::BenchError;
 use super::{Options, Payload};
 use crate::config::Delivery;
 use crate::fault::chain;
-use crate::lab::environment::{self, LeftBehind, ScratchDatabase, Servers, Silent, VenueError};
+use crate::lab::environment::{self, EnvironmentError, LeftBehind, ScratchDatabase, Servers, Silent};
 use crate::lab::sandbox::{Workspace, free_port};
 use crate::sink::POSITIONS_TOPIC;
 
@@ -61,7 +61,7 @@ impl Stage {
     /// Creates the database and what is in it. Gives a session there.
     pub(super) async fn prepare(&self, options: &Options) -> Result<PgConnection, BenchError> {
         let mut connection = self.database.create().await?;
-        connection.execute(include_str!("stage.sql")).await.map_err(VenueError::postgres("make the tables"))?;
+        connection.execute(include_str!("stage.sql")).await.map_err(EnvironmentError::postgres("make the tables"))?;
         if options.needs_kafka() {
             self.topics().insert(self.dead_letters());
         }
@@ -108,7 +108,7 @@ impl Stage {
             .bind(json!({ "partitions": PARTITIONS }))
             .execute(connection)
             .await
-            .map_err(VenueError::postgres("register a schema version"))?;
+            .map_err(EnvironmentError::postgres("register a schema version"))?;
         if self.servers.kafka_if_any().is_some() {
             self.create_topic(&topic).await?;
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::report::{EmitCost, LatencyReport, Reader, Report, StartReport, Statement, ThroughputReport};
+use super::report::{BacklogReader, EmitCost, LatencyReport, Report, StartReport, Statement, ThroughputReport};
 use crate::config::Delivery;
 use crate::terminal::{Colour, grouped};
 
@@ -22,9 +22,9 @@ impl ThroughputReport {
             return "  payloads checked".to_owned();
         }
         match (self.reader, self.delivery) {
-            (Reader::PgRecvlogical, _) => "pg_recvlogical".to_owned(),
-            (Reader::WalpostNull, _) => "walpost, no Kafka".to_owned(),
-            (Reader::Walpost, delivery) => named("walpost", delivery),
+            (BacklogReader::PgRecvlogical, _) => "pg_recvlogical".to_owned(),
+            (BacklogReader::WalpostNull, _) => "walpost, no Kafka".to_owned(),
+            (BacklogReader::Walpost, delivery) => named("walpost", delivery),
         }
     }
 }
@@ -249,12 +249,12 @@ mod tests {
                 relay_cpu: 0.051,
             }],
             throughput: vec![
-                throughput(Reader::PgRecvlogical, None, 137_000.0, Some(1.0)),
-                throughput(Reader::Walpost, Some(at_least_once), 143_850.0, Some(1.05)),
+                throughput(BacklogReader::PgRecvlogical, None, 137_000.0, Some(1.0)),
+                throughput(BacklogReader::Walpost, Some(at_least_once), 143_850.0, Some(1.05)),
                 ThroughputReport {
                     checked: true,
                     of_unchecked: Some(0.9),
-                    ..throughput(Reader::Walpost, Some(at_least_once), 129_465.0, Some(0.945))
+                    ..throughput(BacklogReader::Walpost, Some(at_least_once), 129_465.0, Some(0.945))
                 },
             ],
             left_behind: vec!["topic t: not allowed".to_owned()],

@@ -5,7 +5,7 @@
 
 use super::backlog::{Backlog, create_slot, drop_slot};
 use super::error::BenchError;
-use super::report::{Reader, RunReport, StartReport, ThroughputReport, median};
+use super::report::{BacklogReader, RunReport, StartReport, ThroughputReport, median};
 use super::stage::Stage;
 use super::{Options, Part, Payload, null, recvlogical, relay};
 use crate::config::Delivery;
@@ -15,14 +15,14 @@ use crate::terminal::grouped;
 /// A reader, as far as it is chosen.
 #[derive(Clone, Copy)]
 struct Chosen {
-    reader: Reader,
+    reader: BacklogReader,
     delivery: Option<Delivery>,
     /// Whether it checks payloads.
     checked: bool,
 }
 
 impl Chosen {
-    const fn new(reader: Reader, delivery: Option<Delivery>) -> Self {
+    const fn new(reader: BacklogReader, delivery: Option<Delivery>) -> Self {
         Self { reader, delivery, checked: false }
     }
 }
@@ -93,19 +93,19 @@ pub(super) async fn done_with(stage: &Stage, slot: &str) -> Result<(), BenchErro
 fn readers(options: &Options, stage: &Stage, view: &View) -> Vec<Chosen> {
     let mut readers = Vec::new();
     match stage.recvlogical() {
-        Some(_) => readers.push(Chosen::new(Reader::PgRecvlogical, None)),
+        Some(_) => readers.push(Chosen::new(BacklogReader::PgRecvlogical, None)),
         None => view.note("pg_recvlogical is not installed, so there is no ceiling to hold the rates against"),
     }
     if options.has(Part::Decode) {
-        readers.push(Chosen::new(Reader::WalpostNull, None));
+        readers.push(Chosen::new(BacklogReader::WalpostNull, None));
     }
     if options.has(Part::Relay) {
-        readers.extend(options.deliveries.iter().map(|delivery| Chosen::new(Reader::Walpost, Some(*delivery))));
+        readers.extend(options.deliveries.iter().map(|delivery| Chosen::new(BacklogReader::Walpost, Some(*delivery))));
     }
     if options.check {
         // Each directly after itself, as a machine is not as fast in one minute as in the next.
         let twice = |chosen: Chosen| {
-            let checked = (chosen.reader != Reader::PgRecvlogical).then_some(Chosen { checked: true, ..chosen });
+            let checked = (chosen.reader != BacklogReader::PgRecvlogical).then_some(Chosen { checked: true, ..chosen });
             [Some(chosen), checked].into_iter().flatten()
         };
         readers = readers.into_iter().flat_map(twice).collect();
@@ -135,7 +135,7 @@ async fn read(
     let medians: Vec<RunReport> = measured.iter().map(|runs| RunReport::median(runs)).collect();
     let rate_of =
         |is: &dyn Fn(&Chosen) -> bool| readers.iter().position(is).map(|place| medians[place].events_per_second);
-    let ceiling = rate_of(&|chosen| chosen.reader == Reader::PgRecvlogical);
+    let ceiling = rate_of(&|chosen| chosen.reader == BacklogReader::PgRecvlogical);
     let unchecked: Vec<Option<f64>> = readers
         .iter()
         .map(|of| {
@@ -171,8 +171,8 @@ async fn read(
 
 async fn read_once(chosen: Chosen, stage: &Stage, backlog: &Backlog) -> Result<RunReport, BenchError> {
     match (chosen.reader, chosen.delivery, stage.recvlogical()) {
-        (Reader::PgRecvlogical, _, Some(program)) => recvlogical::run(&program, stage, backlog).await,
-        (Reader::Walpost, Some(delivery), _) => relay::run(stage, backlog, delivery).await,
+        (BacklogReader::PgRecvlogical, _, Some(program)) => recvlogical::run(&program, stage, backlog).await,
+        (BacklogReader::Walpost, Some(delivery), _) => relay::run(stage, backlog, delivery).await,
         _ => null::measure(stage, backlog).await,
     }
 }

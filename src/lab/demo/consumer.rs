@@ -45,7 +45,7 @@ struct Orders {
 }
 
 /// What the thread works with.
-struct Reader {
+struct RecordReader {
     consumer: BaseConsumer<Silent>,
     /// Asks where partitions end. Not the one that reads: a broker answers a connection's requests in turn, and each fetch waits for
     /// half a second where there is nothing to read.
@@ -82,7 +82,7 @@ impl Consumer {
         // A group's name is asked for, but nobody joins the group: the partitions are assigned here.
         config.set("group.id", "walpost-demo");
         let orders = Arc::new(Orders::default());
-        let reader = Reader {
+        let reader = RecordReader {
             consumer: servers.kafka().client(&config)?,
             asker: servers.kafka().client(&config)?,
             topics: [Topic::Orders, Topic::Payments].map(|topic| (stage.topic(topic).to_owned(), topic)),
@@ -117,7 +117,7 @@ impl Drop for Consumer {
     }
 }
 
-impl Reader {
+impl RecordReader {
     fn run(self) -> Result<(), KafkaError> {
         let Some(partitions) = self.await_topics() else { return Ok(()) };
         self.consumer.assign(&partitions)?;

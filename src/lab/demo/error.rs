@@ -6,14 +6,14 @@ use walpost_producer::sqlx::EmitError;
 
 use crate::config::ConfigErrors;
 use crate::fault::{Fault, exit};
-use crate::lab::environment::VenueError;
+use crate::lab::environment::EnvironmentError;
 
 /// Something is in the demo's way. A check that found something wrong is no error but a [`Report`](super::Report).
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// A server can't be had, or does not do what is needed.
     #[error(transparent)]
-    Venue(#[from] VenueError),
+    Venue(#[from] EnvironmentError),
     /// The brokers or the properties are nothing that a configuration takes.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
@@ -63,7 +63,7 @@ impl DemoError {
 
     /// For `map_err`: what was tried in Postgres.
     pub(super) fn postgres(action: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| VenueError::postgres(action)(source).into()
+        move |source| EnvironmentError::postgres(action)(source).into()
     }
 }
 
@@ -72,20 +72,20 @@ impl DemoError {
 pub enum ServiceError {
     /// The very first transaction failed.
     #[error("the order service's first transaction failed")]
-    First(#[source] DealError),
+    First(#[source] WorkloadError),
     /// They have failed for too long; this is why the last one did.
     #[error("no transaction of the order service succeeded for {} s", limit.as_secs())]
     Outage {
         /// How long that is.
         limit: Duration,
         /// Why.
-        source: DealError,
+        source: WorkloadError,
     },
 }
 
 /// A transaction failed.
 #[derive(Debug, thiserror::Error)]
-pub enum DealError {
+pub enum WorkloadError {
     /// An event was refused.
     #[error(transparent)]
     Emit(#[from] EmitError),

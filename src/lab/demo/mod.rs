@@ -30,11 +30,11 @@ mod view;
 
 use std::time::Duration;
 
-pub use error::{DealError, DemoError, ServiceError};
+pub use error::{DemoError, ServiceError, WorkloadError};
 pub use report::{EventsReport, LatencyReport, RelayReport, Report, ServersReport, TransactionsReport};
 pub use view::View;
 
-use scenario::Play;
+use scenario::Scenario;
 use stage::Stage;
 
 use crate::lab::environment::{LeftBehind, Named, Servers, Wanted};
@@ -67,8 +67,8 @@ pub async fn run(options: &Options, view: &View, interrupts: &Interrupts) -> Res
         Some(Err(error)) => Err(error.into()),
         Some(Ok(servers)) => {
             let stage = Stage::name(&servers);
-            let play = Play { options, view, interrupts, servers: &servers, stage: &stage };
-            let played = interrupts.abort.run_until_cancelled(play.run()).await;
+            let scenario = Scenario { options, view, interrupts, servers: &servers, stage: &stage };
+            let played = interrupts.abort.run_until_cancelled(scenario.run()).await;
             view.clear();
             // After an error and an interrupt too; servers of the demo's own go as a whole, when they are dropped.
             let left = stage.remove(&servers).await;

@@ -28,7 +28,7 @@ const WARM_UP_MOST: Duration = Duration::from_secs(1);
 const WARM_UP_PART: u32 = 5;
 
 /// Everything that the demo needs while it runs.
-pub(super) struct Play<'a> {
+pub(super) struct Scenario<'a> {
     pub(super) options: &'a Options,
     pub(super) view: &'a View,
     pub(super) interrupts: &'a Interrupts,
@@ -44,7 +44,7 @@ struct Cast {
     gauges: Gauges,
 }
 
-impl Play<'_> {
+impl Scenario<'_> {
     /// From empty servers to the report.
     pub(super) async fn run(&self) -> Result<Report, DemoError> {
         let clock_ahead_millis = self.set_up().await?;

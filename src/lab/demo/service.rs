@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::{Audit, Figures};
-use super::error::{DealError, DemoError, ServiceError};
+use super::error::{DemoError, ServiceError, WorkloadError};
 use super::random::Random;
 use super::stage::Stage;
-use super::workload::{self, Deal, Ending};
+use super::workload::{self, Ending, OrderTransaction};
 use crate::lab::environment;
 
 /// How many connections write.
@@ -62,7 +62,7 @@ impl Service {
 
     /// One transaction with an event for each topic.
     pub(super) async fn open_the_shop(&self) -> Result<(), DemoError> {
-        let result = self.one(Deal::PlaceAndPay, &mut Random::new()).await;
+        let result = self.one(OrderTransaction::PlaceAndPay, &mut Random::new()).await;
         result.map_err(|error| DemoError::Service(ServiceError::First(error)))
     }
 
@@ -95,7 +95,7 @@ impl Service {
             if waited.is_none() || stop.is_cancelled() {
                 break;
             }
-            match self.one(Deal::draw(&mut random), &mut random).await {
+            match self.one(OrderTransaction::draw(&mut random), &mut random).await {
                 Ok(()) => last_success = Instant::now(),
                 Err(error) if last_success.elapsed() >= OUTAGE_LIMIT => {
                     return Err(ServiceError::Outage { limit: OUTAGE_LIMIT, source: error });
@@ -110,10 +110,10 @@ impl Service {
     }
 
     /// One transaction from begin to end, entered in the audit whatever becomes of it.
-    async fn one(&self, deal: Deal, random: &mut Random) -> Result<(), DealError> {
+    async fn one(&self, kind: OrderTransaction, random: &mut Random) -> Result<(), WorkloadError> {
         let mut transaction = self.pool.begin().await?;
         let mut written = workload::Written::default();
-        let ending = match workload::make(deal, &mut transaction, random, &mut written).await {
+        let ending = match workload::make(kind, &mut transaction, random, &mut written).await {
             Ok(ending) => ending,
             Err(error) => {
                 // Without a commit, Postgres rolls back.

@@ -15,7 +15,7 @@ use crate::contracts::definition::Definition;
 use crate::contracts::odcs;
 use crate::contracts::registered;
 use crate::fault::chain;
-use crate::lab::environment::{self, LeftBehind, ScratchDatabase, Servers, VenueError, close, delete_topics};
+use crate::lab::environment::{self, EnvironmentError, LeftBehind, ScratchDatabase, Servers, close, delete_topics};
 use crate::postgres::Session;
 
 /// How many partitions each topic has.
@@ -102,11 +102,11 @@ impl Stage {
         servers.kafka().create_topics_in_process(&self.topics(), PARTITIONS)?;
         let mut connection = self.database.create().await?;
         let opened = Session::open(&environment::own_options(&self.database.url)?).await;
-        let mut session = opened.map_err(VenueError::from)?;
+        let mut session = opened.map_err(EnvironmentError::from)?;
         for mut definition in contract() {
             let topic = SCHEMAS.iter().find(|(schema, _)| *schema == definition.name).map(|(_, topic)| *topic);
             definition.topic = self.topic(topic.expect("the contract has the demo's schemas")).to_owned();
-            registered::register(&mut session, &definition).await.map_err(VenueError::from)?;
+            registered::register(&mut session, &definition).await.map_err(EnvironmentError::from)?;
         }
         connection.execute(SHOP).await.map_err(DemoError::postgres("make the shop's tables"))?;
         close(connection).await;

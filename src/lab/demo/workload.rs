@@ -6,7 +6,7 @@ use walpost_producer::Event as Emitted;
 use walpost_producer::sqlx::{emit, emit_batch};
 
 use super::audit::{Event, Topic};
-use super::error::DealError;
+use super::error::WorkloadError;
 use super::random::Random;
 use super::stage::CUSTOMERS;
 
@@ -15,7 +15,7 @@ const BASKET: u32 = 3;
 
 /// The kinds of transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deal {
+pub(super) enum OrderTransaction {
     /// An order.
     Place,
     /// An order and its payment: two events, two topics.
@@ -30,7 +30,7 @@ pub(super) enum Deal {
     Declined,
 }
 
-impl Deal {
+impl OrderTransaction {
     /// Of 100 transactions 40 place an order, 30 place and pay, 10 are baskets, 8 cancel, 5 pay again, 7 roll back.
     pub(super) fn draw(random: &mut Random) -> Self {
         match random.below(100) {
@@ -71,28 +71,28 @@ struct Payload<'a> {
 
 /// Runs the statements of a deal in a transaction and notes each event in `written` as soon as it is there.
 pub(super) async fn make(
-    deal: Deal,
+    kind: OrderTransaction,
     transaction: &mut PgConnection,
     random: &mut Random,
     written: &mut Written,
-) -> Result<Ending, DealError> {
-    let mut desk = Desk { customer: 1 + random.below(CUSTOMERS), written };
-    match deal {
-        Deal::Place => {
+) -> Result<Ending, WorkloadError> {
+    let mut desk = CustomerSession { customer: 1 + random.below(CUSTOMERS), written };
+    match kind {
+        OrderTransaction::Place => {
             desk.place(transaction, random).await?;
         }
-        Deal::PlaceAndPay => {
+        OrderTransaction::PlaceAndPay => {
             let order = desk.place(transaction, random).await?;
             desk.pay(transaction, &order).await?;
         }
-        Deal::Basket => desk.basket(transaction, random).await?,
-        Deal::Cancel => desk.cancel(transaction, random).await?,
-        Deal::PayAgain => {
+        OrderTransaction::Basket => desk.basket(transaction, random).await?,
+        OrderTransaction::Cancel => desk.cancel(transaction, random).await?,
+        OrderTransaction::PayAgain => {
             let order = desk.place(transaction, random).await?;
             desk.pay_in_vain(transaction, &order).await?;
             desk.pay(transaction, &order).await?;
         }
-        Deal::Declined => {
+        OrderTransaction::Declined => {
             let order = desk.place(transaction, random).await?;
             desk.pay(transaction, &order).await?;
             return Ok(Ending::RollBack);
@@ -108,25 +108,25 @@ struct Order {
 }
 
 /// One customer's business in one transaction.
-struct Desk<'a> {
+struct CustomerSession<'a> {
     customer: u32,
     written: &'a mut Written,
 }
 
-impl Desk<'_> {
-    async fn place(&mut self, connection: &mut PgConnection, random: &mut Random) -> Result<Order, DealError> {
+impl CustomerSession<'_> {
+    async fn place(&mut self, connection: &mut PgConnection, random: &mut Random) -> Result<Order, WorkloadError> {
         let sequence = self.count(connection, Topic::Orders, 1).await?;
         let order = self.insert(connection, random).await?;
         self.emit(connection, ("order.placed", Topic::Orders), sequence, &order).await?;
         Ok(order)
     }
 
-    async fn pay(&mut self, connection: &mut PgConnection, order: &Order) -> Result<(), DealError> {
+    async fn pay(&mut self, connection: &mut PgConnection, order: &Order) -> Result<(), WorkloadError> {
         let sequence = self.count(connection, Topic::Payments, 1).await?;
         self.emit(connection, ("payment.taken", Topic::Payments), sequence, order).await
     }
 
-    async fn pay_in_vain(&mut self, connection: &mut PgConnection, order: &Order) -> Result<(), DealError> {
+    async fn pay_in_vain(&mut self, connection: &mut PgConnection, order: &Order) -> Result<(), WorkloadError> {
         let before = self.written.events.len();
         let mut savepoint = connection.begin().await?;
         self.pay(&mut savepoint, order).await?;
@@ -135,7 +135,7 @@ impl Desk<'_> {
         Ok(())
     }
 
-    async fn basket(&mut self, connection: &mut PgConnection, random: &mut Random) -> Result<(), DealError> {
+    async fn basket(&mut self, connection: &mut PgConnection, random: &mut Random) -> Result<(), WorkloadError> {
         let last = self.count(connection, Topic::Orders, BASKET).await?;
         let mut orders = Vec::new();
         for sequence in last + 1 - u64::from(BASKET)..=last {
@@ -151,7 +151,7 @@ impl Desk<'_> {
         Ok(())
     }
 
-    async fn cancel(&mut self, connection: &mut PgConnection, random: &mut Random) -> Result<(), DealError> {
+    async fn cancel(&mut self, connection: &mut PgConnection, random: &mut Random) -> Result<(), WorkloadError> {
         // The customer's row first, as everywhere: it is what keeps two transactions of one customer apart.
         let sequence = self.count(connection, Topic::Orders, 1).await?;
         let cancelled: Option<(i64, String)> = sqlx::query_as(
@@ -174,7 +174,7 @@ impl Desk<'_> {
         }
     }
 
-    async fn insert(&self, connection: &mut PgConnection, random: &mut Random) -> Result<Order, DealError> {
+    async fn insert(&self, connection: &mut PgConnection, random: &mut Random) -> Result<Order, WorkloadError> {
         let total = format!("{}.{:02}", 1 + random.below(500), random.below(100));
         let id = sqlx::query_scalar("insert into shop_order (customer, total) values ($1, $2::numeric) returning id")
             .bind(i64::from(self.customer))
@@ -185,7 +185,7 @@ impl Desk<'_> {
     }
 
     /// Takes the customer's next numbers in a topic and gives the last of them.
-    async fn count(&self, connection: &mut PgConnection, topic: Topic, events: u32) -> Result<u64, DealError> {
+    async fn count(&self, connection: &mut PgConnection, topic: Topic, events: u32) -> Result<u64, WorkloadError> {
         let statement = match topic {
             Topic::Orders => "update customer set orders = orders + $2 where id = $1 returning orders",
             Topic::Payments => "update customer set payments = payments + $2 where id = $1 returning payments",
@@ -204,7 +204,7 @@ impl Desk<'_> {
         (schema, topic): (&str, Topic),
         sequence: u64,
         order: &Order,
-    ) -> Result<(), DealError> {
+    ) -> Result<(), WorkloadError> {
         let (key, payload) = (self.customer.to_string(), self.payload(sequence, order));
         let id = emit(connection, &Emitted::new(schema, &payload).key(&key)).await?;
         self.note(topic, sequence, id);
@@ -227,9 +227,16 @@ mod tests {
     #[test]
     fn every_deal_is_drawn() {
         let mut random = Random::new();
-        let drawn: Vec<Deal> = (0..2_000).map(|_| Deal::draw(&mut random)).collect();
-        for deal in [Deal::Place, Deal::PlaceAndPay, Deal::Basket, Deal::Cancel, Deal::PayAgain, Deal::Declined] {
-            assert!(drawn.contains(&deal), "{deal:?}");
+        let drawn: Vec<OrderTransaction> = (0..2_000).map(|_| OrderTransaction::draw(&mut random)).collect();
+        for kind in [
+            OrderTransaction::Place,
+            OrderTransaction::PlaceAndPay,
+            OrderTransaction::Basket,
+            OrderTransaction::Cancel,
+            OrderTransaction::PayAgain,
+            OrderTransaction::Declined,
+        ] {
+            assert!(drawn.contains(&kind), "{kind:?}");
         }
     }
 }

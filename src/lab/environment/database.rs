@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use url::Url;
 
-use super::error::VenueError;
+use super::error::EnvironmentError;
 use super::servers::{close, connect, own_options};
 use crate::migrations;
 use crate::postgres::Connection;
@@ -38,18 +38,18 @@ impl ScratchDatabase {
     }
 
     /// Creates it and applies the migrations. Gives a session in it.
-    pub(crate) async fn create(&self) -> Result<PgConnection, VenueError> {
+    pub(crate) async fn create(&self) -> Result<PgConnection, EnvironmentError> {
         let mut connection = connect(&self.server_url).await?;
         // template0: template1 may hold whatever somebody put there.
         let create = format!("create database {} template template0", self.name);
         if let Err(error) = connection.execute(AssertSqlSafe(create)).await {
             let code = error.as_database_error().and_then(|error| error.code()).map(std::borrow::Cow::into_owned);
             if code.as_deref() != Some(INSUFFICIENT_PRIVILEGE) {
-                return Err(VenueError::postgres("create the database")(error));
+                return Err(EnvironmentError::postgres("create the database")(error));
             }
             let role = sqlx::query_scalar("select current_user::text").fetch_one(&mut connection).await;
-            return Err(VenueError::MayNotCreateDatabase {
-                role: role.map_err(VenueError::postgres("ask for the role"))?,
+            return Err(EnvironmentError::MayNotCreateDatabase {
+                role: role.map_err(EnvironmentError::postgres("ask for the role"))?,
             });
         }
         close(connection).await;
@@ -57,25 +57,25 @@ impl ScratchDatabase {
         let migrating = tokio::task::spawn_blocking(move || {
             let mut connection = Connection::open(&options)?;
             migrations::migrate(&mut connection)?;
-            Ok::<_, VenueError>(())
+            Ok::<_, EnvironmentError>(())
         });
         migrating.await.expect("migrating does not panic")?;
         connect(&self.url).await
     }
 
     /// Drops it and its slots, if it is there.
-    pub(crate) async fn remove(&self) -> Result<(), VenueError> {
+    pub(crate) async fn remove(&self) -> Result<(), EnvironmentError> {
         let mut connection = connect(&self.server_url).await?;
         self.free_slots(&mut connection).await?;
         // Takes the database's inactive slots along (PostgreSQL: "DROP DATABASE"); `force` is for a session that lingers.
         let drop = format!("drop database if exists {} with (force)", self.name);
-        connection.execute(AssertSqlSafe(drop)).await.map_err(VenueError::postgres("drop the database"))?;
+        connection.execute(AssertSqlSafe(drop)).await.map_err(EnvironmentError::postgres("drop the database"))?;
         close(connection).await;
         Ok(())
     }
 
     /// Waits until nobody uses a slot of this database. A reader that was cut off may leave a walsender that is still there.
-    async fn free_slots(&self, connection: &mut PgConnection) -> Result<(), VenueError> {
+    async fn free_slots(&self, connection: &mut PgConnection) -> Result<(), EnvironmentError> {
         let since = Instant::now();
         while since.elapsed() < SLOT_LIMIT {
             let holder: Option<i32> = sqlx::query_scalar(
@@ -84,7 +84,7 @@ impl ScratchDatabase {
             .bind(&self.name)
             .fetch_optional(&mut *connection)
             .await
-            .map_err(VenueError::postgres("look at the slots"))?
+            .map_err(EnvironmentError::postgres("look at the slots"))?
             .flatten();
             let Some(holder) = holder else { break };
             if since.elapsed() >= SLOT_PATIENCE {
@@ -92,7 +92,7 @@ impl ScratchDatabase {
                     .bind(holder)
                     .execute(&mut *connection)
                     .await
-                    .map_err(VenueError::postgres("end the session that holds a slot"))?;
+                    .map_err(EnvironmentError::postgres("end the session that holds a slot"))?;
             }
             tokio::time::sleep(POLL).await;
         }

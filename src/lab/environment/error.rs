@@ -10,7 +10,7 @@ use crate::postgres::{self, OptionsError};
 
 /// A server can't be had, or does not do what is needed of it.
 #[derive(Debug, thiserror::Error)]
-pub enum VenueError {
+pub enum EnvironmentError {
     /// The text given as the database's address is none. It may hold a password, so it is not shown.
     #[error("--postgres is not the URL of a database; write postgres://user:password@host:5432/database")]
     PostgresUrl,
@@ -81,7 +81,7 @@ pub enum VenueError {
     },
 }
 
-impl VenueError {
+impl EnvironmentError {
     /// The exit code of the process: 64 for what was given on the command line, 69 for servers.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {

@@ -16,7 +16,7 @@ mod servers;
 mod topics;
 mod view;
 
-pub use error::VenueError;
+pub use error::EnvironmentError;
 pub use servers::Named;
 pub use view::View;
 

@@ -14,7 +14,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use url::Url;
 
-use super::error::VenueError;
+use super::error::EnvironmentError;
 use super::view::View;
 use crate::lab::sandbox::{Kafka, KafkaOptions, Postgres, PostgresOptions};
 use crate::postgres::{self, ChannelBinding, Session};
@@ -73,7 +73,7 @@ impl Servers {
     ///
     /// # Errors
     /// A server can't be put up or does not answer, or the URL is none.
-    pub(crate) async fn start(named: &Named, wanted: Wanted, view: &View) -> Result<Self, VenueError> {
+    pub(crate) async fn start(named: &Named, wanted: Wanted, view: &View) -> Result<Self, EnvironmentError> {
         let named_postgres = match &named.postgres {
             Some(url) => Some(greet_postgres(parse_url(url)?, view).await?),
             None => None,
@@ -138,7 +138,7 @@ impl KafkaServer {
     }
 
     /// Creates topics where the relay can't: on the stand-in.
-    pub(crate) fn create_topics_in_process(&self, names: &[&str], partitions: i32) -> Result<(), VenueError> {
+    pub(crate) fn create_topics_in_process(&self, names: &[&str], partitions: i32) -> Result<(), EnvironmentError> {
         let stand_in = self.sandboxed.as_ref().filter(|kafka| !kafka.is_real());
         for (kafka, name) in stand_in.iter().flat_map(|kafka| names.iter().map(move |name| (kafka, name))) {
             kafka.create_topic_in_process(name, partitions)?;
@@ -157,14 +157,17 @@ impl KafkaServer {
     }
 
     /// Makes a client that does not write to the log: the commands say themselves what they wait for.
-    pub(crate) fn client<C: FromClientConfigAndContext<Silent>>(&self, config: &ClientConfig) -> Result<C, VenueError> {
+    pub(crate) fn client<C: FromClientConfigAndContext<Silent>>(
+        &self,
+        config: &ClientConfig,
+    ) -> Result<C, EnvironmentError> {
         C::from_config_and_context(config, Silent).map_err(self.error("make a client"))
     }
 
     /// For `map_err`: what was tried.
-    pub(crate) fn error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> VenueError {
+    pub(crate) fn error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> EnvironmentError {
         let servers = self.bootstrap.clone();
-        move |source| VenueError::Kafka { action, servers, source }
+        move |source| EnvironmentError::Kafka { action, servers, source }
     }
 }
 
@@ -180,28 +183,28 @@ impl ClientContext for Silent {
 impl ConsumerContext for Silent {}
 
 /// Opens a session at the database that the URL names, with the client that has a pool and typed rows.
-pub(crate) async fn connect(url: &Url) -> Result<PgConnection, VenueError> {
+pub(crate) async fn connect(url: &Url) -> Result<PgConnection, EnvironmentError> {
     let limit = own_options(url)?.connect_timeout().unwrap_or(Duration::MAX);
     let options = options(url)?;
     let connected = tokio::time::timeout(limit, options.connect()).await;
     let too_late = |_| sqlx::Error::Io(io::ErrorKind::TimedOut.into());
-    connected.map_err(too_late).flatten().map_err(VenueError::postgres("open a session"))
+    connected.map_err(too_late).flatten().map_err(EnvironmentError::postgres("open a session"))
 }
 
 /// sqlx's form of the URL.
-pub(crate) fn options(url: &Url) -> Result<PgConnectOptions, VenueError> {
+pub(crate) fn options(url: &Url) -> Result<PgConnectOptions, EnvironmentError> {
     let options = own_options(url)?;
     if options.channel_binding() == ChannelBinding::Require {
-        return Err(VenueError::Unhonoured("channel_binding=require"));
+        return Err(EnvironmentError::Unhonoured("channel_binding=require"));
     }
     if options.required_methods().is_some() {
-        return Err(VenueError::Unhonoured("require_auth"));
+        return Err(EnvironmentError::Unhonoured("require_auth"));
     }
     Ok(options.to_sqlx().disable_statement_logging())
 }
 
 /// The URL as the relay's own client takes it.
-pub(crate) fn own_options(url: &Url) -> Result<postgres::ConnectOptions, VenueError> {
+pub(crate) fn own_options(url: &Url) -> Result<postgres::ConnectOptions, EnvironmentError> {
     Ok(postgres::ConnectOptions::parse(url.as_str(), &|name| std::env::var(name).ok())?)
 }
 
@@ -210,21 +213,21 @@ pub(crate) async fn close(connection: PgConnection) {
     let _ = connection.close().await;
 }
 
-async fn start_postgres(options: PostgresOptions, view: &View) -> Result<PostgresServer, VenueError> {
+async fn start_postgres(options: PostgresOptions, view: &View) -> Result<PostgresServer, EnvironmentError> {
     let sandboxed = Postgres::start(options, &view.postgres_progress()).await?;
     Ok(PostgresServer { url: parse_url(&sandboxed.url())?, name: sandboxed.describe(), sandboxed: Some(sandboxed) })
 }
 
-async fn start_kafka(options: KafkaOptions, view: &View) -> Result<KafkaServer, VenueError> {
+async fn start_kafka(options: KafkaOptions, view: &View) -> Result<KafkaServer, EnvironmentError> {
     let sandboxed = Kafka::start(options, &view.kafka_progress()).await?;
     let (bootstrap, name) = (sandboxed.bootstrap(), sandboxed.describe());
     Ok(KafkaServer { bootstrap, properties: BTreeMap::new(), name, sandboxed: Some(sandboxed) })
 }
 
 /// Asks a Postgres of the user's who it is.
-async fn greet_postgres(url: Url, view: &View) -> Result<PostgresServer, VenueError> {
+async fn greet_postgres(url: Url, view: &View) -> Result<PostgresServer, EnvironmentError> {
     let session = Session::open(&own_options(&url)?).await;
-    let session = session.map_err(|source| VenueError::NoPostgres { address: address(&url), source })?;
+    let session = session.map_err(|source| EnvironmentError::NoPostgres { address: address(&url), source })?;
     let version = session.parameter("server_version").and_then(|text| text.split(' ').next()).unwrap_or("?");
     let name = format!("PostgreSQL {version} at {}", address(&url));
     view.postgres_ready(&name);
@@ -236,14 +239,14 @@ async fn greet_kafka(
     bootstrap: &str,
     properties: &BTreeMap<String, String>,
     view: &View,
-) -> Result<KafkaServer, VenueError> {
+) -> Result<KafkaServer, EnvironmentError> {
     let (bootstrap, properties) = (bootstrap.to_owned(), properties.clone());
     let mut server = KafkaServer { bootstrap, properties, name: String::new(), sandboxed: None };
     let client: AdminClient<Silent> = server.client(&server.client_config())?;
     let ask = move || client.inner().fetch_metadata(None, BROKER_LIMIT).map(|found| found.brokers().len());
     let asked = tokio::task::spawn_blocking(ask).await.expect("asking for metadata does not panic");
     let servers = server.bootstrap.clone();
-    let brokers = asked.map_err(|source| VenueError::NoBroker { servers, source })?;
+    let brokers = asked.map_err(|source| EnvironmentError::NoBroker { servers, source })?;
     let noun = if brokers == 1 { "broker" } else { "brokers" };
     server.name = format!("Kafka at {} ({brokers} {noun})", server.bootstrap);
     view.kafka_ready(&server.name);
@@ -262,10 +265,10 @@ pub(crate) fn relay_settings(kafka: &KafkaServer, own: &[(&str, &str)]) -> BTree
     settings
 }
 
-fn parse_url(text: &str) -> Result<Url, VenueError> {
-    let url = Url::parse(text).map_err(|_| VenueError::PostgresUrl)?;
+fn parse_url(text: &str) -> Result<Url, EnvironmentError> {
+    let url = Url::parse(text).map_err(|_| EnvironmentError::PostgresUrl)?;
     if !matches!(url.scheme(), "postgres" | "postgresql") {
-        return Err(VenueError::PostgresUrl);
+        return Err(EnvironmentError::PostgresUrl);
     }
     options(&url)?;
     Ok(url)

@@ -14,14 +14,14 @@ use crate::sink::Found;
 
 /// Where a dead letter stands in its topic: `<partition>/<offset>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LetterId {
+pub struct DeadLetterId {
     /// The partition.
     pub partition: i32,
     /// The offset.
     pub offset: i64,
 }
 
-impl fmt::Display for LetterId {
+impl fmt::Display for DeadLetterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.partition, self.offset)
     }
@@ -32,7 +32,7 @@ impl fmt::Display for LetterId {
 #[error("write a dead letter as walpost dead-letter list shows it: <partition>/<offset>, such as 0/12")]
 pub struct InvalidLetterId;
 
-impl FromStr for LetterId {
+impl FromStr for DeadLetterId {
     type Err = InvalidLetterId;
 
     fn from_str(text: &str) -> Result<Self, InvalidLetterId> {
@@ -49,9 +49,9 @@ impl FromStr for LetterId {
 
 /// A dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
+pub struct DeadLetter {
     /// Where it stands.
-    pub id: LetterId,
+    pub id: DeadLetterId,
     /// The record, as it was read.
     pub record: OwnedRecord,
     /// Whether the names of its headers are text.
@@ -85,14 +85,14 @@ impl fmt::Display for Named {
     }
 }
 
-impl From<Found> for Letter {
+impl From<Found> for DeadLetter {
     fn from(found: Found) -> Self {
         let Found { partition, offset, record, is_text } = found;
-        Self { id: LetterId { partition, offset }, record, is_text }
+        Self { id: DeadLetterId { partition, offset }, record, is_text }
     }
 }
 
-impl Letter {
+impl DeadLetter {
     /// How many headers the relay's own are, which stand before those of the row: up to the position.
     pub(super) fn own_headers(&self) -> usize {
         self.record.headers.iter().position(|(name, _)| name == names::POSITION).unwrap_or(0)
@@ -239,7 +239,7 @@ impl FromStr for Fingerprint {
 pub(super) mod tests {
     use super::*;
 
-    pub(in super::super) fn letter(headers: &[(&str, &str)], value: Option<&str>) -> Letter {
+    pub(in super::super) fn dead_letter(headers: &[(&str, &str)], value: Option<&str>) -> DeadLetter {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), Some(value.as_bytes().to_vec())));
         let record = OwnedRecord {
             topic: "letters".to_owned(),
@@ -248,14 +248,14 @@ pub(super) mod tests {
             headers: headers.collect(),
             timestamp_millis: 1_000,
         };
-        Letter { id: LetterId { partition: 0, offset: 12 }, record, is_text: true }
+        DeadLetter { id: DeadLetterId { partition: 0, offset: 12 }, record, is_text: true }
     }
 
     #[test]
     fn an_id_is_a_partition_and_an_offset_and_nothing_else() {
-        assert_eq!("3/12".parse(), Ok(LetterId { partition: 3, offset: 12 }));
+        assert_eq!("3/12".parse(), Ok(DeadLetterId { partition: 3, offset: 12 }));
         for bad in ["", "3", "3/", "/3", "-1/2", "+1/2", "1/2/3", "a/b", "99999999999/1", "1/99999999999999999999"] {
-            assert_eq!(bad.parse::<LetterId>(), Err(InvalidLetterId), "{bad}");
+            assert_eq!(bad.parse::<DeadLetterId>(), Err(InvalidLetterId), "{bad}");
         }
     }
 
@@ -265,7 +265,7 @@ pub(super) mod tests {
         let of_row =
             [("schema", "other"), ("ce_type", "other"), ("outbox-error", "no_topic"), ("outbox-topic", "other")];
         let refused = [("outbox-error", "too_large"), ("outbox-error-detail", "why"), ("outbox-topic", "orders")];
-        let found = letter(&[&own[..], &of_row, &refused].concat(), Some("{}"));
+        let found = dead_letter(&[&own[..], &of_row, &refused].concat(), Some("{}"));
         assert_eq!((found.style(), found.contract(), found.event_id()), (Style::Bare, None, Some("7")));
         assert_eq!(found.code(), Some(RefusalCode::TooLarge));
         assert_eq!((found.detail(), found.topic()), (Some("why"), Some("orders")));
@@ -274,7 +274,7 @@ pub(super) mod tests {
     #[test]
     fn case_34_the_time_of_a_letter_is_its_events_and_no_row_can_set_it() {
         let (of_row, of_relay) = (("outbox-timestamp", "1999-01-01T00:00:00Z"), ("outbox-topic", "orders"));
-        let time = |headers: &[(&str, &str)]| letter(headers, None).timestamp_millis();
+        let time = |headers: &[(&str, &str)]| dead_letter(headers, None).timestamp_millis();
         assert_eq!(time(&[of_row, of_relay]), 1_000);
         let refused = ("outbox-timestamp", "2099-01-01T00:00:00.123000Z");
         assert_eq!(time(&[of_row, of_relay, refused]), 4_070_908_800_123);
@@ -289,32 +289,32 @@ pub(super) mod tests {
         let named = |name: &str, version: Option<&str>| {
             Some(Named { name: name.to_owned(), version: version.map(str::to_owned) })
         };
-        assert_eq!(letter(&[&cloud[..], &end].concat(), None).contract(), named("a/b", Some("2/x")));
+        assert_eq!(dead_letter(&[&cloud[..], &end].concat(), None).contract(), named("a/b", Some("2/x")));
         for absolute in ["urn:walpost:schema:a%2Fb/2%2Fx", "https://schemas.example.com/a%2Fb/2%2Fx"] {
             let cloud = [("ce_specversion", "1.0"), ("ce_type", "a/b"), ("ce_dataschema", absolute)];
-            assert_eq!(letter(&[&cloud[..], &end].concat(), None).contract(), named("a/b", Some("2/x")));
+            assert_eq!(dead_letter(&[&cloud[..], &end].concat(), None).contract(), named("a/b", Some("2/x")));
         }
         let foreign = [("ce_specversion", "1.0"), ("ce_type", "a"), ("ce_dataschema", "b/1")];
-        assert_eq!(letter(&[&foreign[..], &end].concat(), None).contract(), named("a", None));
+        assert_eq!(dead_letter(&[&foreign[..], &end].concat(), None).contract(), named("a", None));
         let plain = [("id", "7"), ("schema", "a"), ("schema-version", "1")];
-        assert_eq!(letter(&[&plain[..], &end].concat(), None).contract(), named("a", Some("1")));
-        assert_eq!(letter(&plain, None).contract(), None, "no relay leaves the position out");
+        assert_eq!(dead_letter(&[&plain[..], &end].concat(), None).contract(), named("a", Some("1")));
+        assert_eq!(dead_letter(&plain, None).contract(), None, "no relay leaves the position out");
     }
 
     #[test]
     fn what_others_wrote_says_nothing() {
         for headers in [&[][..], &[("outbox-error", "fun")], &[("outbox-error", "")]] {
-            let found = letter(headers, None);
+            let found = dead_letter(headers, None);
             assert_eq!((found.code(), found.contract(), found.topic()), (None, None, None));
         }
     }
 
     #[test]
     fn letters_that_differ_anywhere_have_other_fingerprints() {
-        let base = letter(&[("a", "1"), ("b", "")], Some("v"));
-        let mut others = vec![letter(&[("a", "1")], Some("v")), letter(&[("a", "1"), ("b", "")], None)];
-        others.push(letter(&[("a", "1"), ("b", "")], Some("")));
-        others.push(letter(&[("a", ""), ("b", "1")], Some("v")));
+        let base = dead_letter(&[("a", "1"), ("b", "")], Some("v"));
+        let mut others = vec![dead_letter(&[("a", "1")], Some("v")), dead_letter(&[("a", "1"), ("b", "")], None)];
+        others.push(dead_letter(&[("a", "1"), ("b", "")], Some("")));
+        others.push(dead_letter(&[("a", ""), ("b", "1")], Some("v")));
         let mut later = base.clone();
         later.record.timestamp_millis += 1;
         others.push(later);

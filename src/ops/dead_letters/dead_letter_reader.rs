@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::dead_letter::Letter;
+use super::dead_letter::DeadLetter;
 use super::marks::{Marks, REDRIVEN_TOPIC};
 use super::selection::{Others, Selection};
 use crate::sink::{Isolation, ProducerOptions, ReadingError, SinkError, Span, TopicReader};
@@ -14,7 +14,7 @@ const HIDDEN: Duration = Duration::from_secs(90);
 const TICK: Duration = Duration::from_millis(50);
 
 /// Reads one dead-letter topic.
-pub struct Shelf {
+pub struct DeadLetterReader {
     committed: TopicReader,
     uncommitted: TopicReader,
     topic: String,
@@ -22,7 +22,7 @@ pub struct Shelf {
 
 /// Letters can't be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ShelfError {
+pub enum DeadLetterReadError {
     /// The client.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -37,12 +37,12 @@ pub enum ShelfError {
     Hidden,
 }
 
-impl Shelf {
+impl DeadLetterReader {
     /// Does not wait for a broker.
     ///
     /// # Errors
-    /// [`ShelfError::Sink`].
-    pub fn new(options: &ProducerOptions, topic: &str) -> Result<Self, ShelfError> {
+    /// [`DeadLetterReadError::Sink`].
+    pub fn new(options: &ProducerOptions, topic: &str) -> Result<Self, DeadLetterReadError> {
         let group = format!("{}-dead-letter", options.client_id);
         Ok(Self {
             committed: TopicReader::new(options, &group, Isolation::Committed)?,
@@ -54,8 +54,8 @@ impl Shelf {
     /// What the dead-letter topic holds now; nothing if there is no such topic.
     ///
     /// # Errors
-    /// [`ShelfError`].
-    pub fn spans(&self) -> Result<Vec<Span>, ShelfError> {
+    /// [`DeadLetterReadError`].
+    pub fn spans(&self) -> Result<Vec<Span>, DeadLetterReadError> {
         Ok(self.committed.spans(&self.topic)?.unwrap_or_default())
     }
 
@@ -63,29 +63,29 @@ impl Shelf {
     /// relays. `passed` is told how many offsets are behind.
     ///
     /// # Errors
-    /// [`ShelfError`].
-    pub fn letters(
+    /// [`DeadLetterReadError`].
+    pub fn dead_letters(
         &self,
         spans: &[Span],
         selection: &Selection,
         passed: &mut dyn FnMut(u64),
-        each: &mut dyn FnMut(Letter) -> ControlFlow<()>,
-    ) -> Result<Others, ShelfError> {
+        each: &mut dyn FnMut(DeadLetter) -> ControlFlow<()>,
+    ) -> Result<Others, DeadLetterReadError> {
         let (mut before, mut others) = (0, Others::default());
         for span in spans {
             let narrowed = selection.narrow(*span);
             let mut has_enough = false;
             self.committed.read(&self.topic, narrowed, &mut |found| {
                 passed(before + distance(span.start, found.offset) + 1);
-                let letter = Letter::from(found);
-                if !selection.takes(&letter) {
+                let dead_letter = DeadLetter::from(found);
+                if !selection.takes(&dead_letter) {
                     return ControlFlow::Continue(());
                 }
-                if let Some(relay) = selection.other_relay(&letter) {
-                    others.count(relay, selection.ids.get(&letter.id).copied());
+                if let Some(relay) = selection.other_relay(&dead_letter) {
+                    others.count(relay, selection.ids.get(&dead_letter.id).copied());
                     return ControlFlow::Continue(());
                 }
-                let flow = each(letter);
+                let flow = each(dead_letter);
                 has_enough = flow.is_break();
                 flow
             })?;
@@ -101,8 +101,8 @@ impl Shelf {
     /// The marks that are committed now.
     ///
     /// # Errors
-    /// [`ShelfError`].
-    pub fn marks(&self) -> Result<Marks, ShelfError> {
+    /// [`DeadLetterReadError`].
+    pub fn marks(&self) -> Result<Marks, DeadLetterReadError> {
         let mut marks = Marks::of(&self.topic);
         for span in self.committed.spans(REDRIVEN_TOPIC)?.unwrap_or_default() {
             self.committed.read(REDRIVEN_TOPIC, span, &mut |found| {
@@ -117,8 +117,8 @@ impl Shelf {
     /// which ours may be hidden.
     ///
     /// # Errors
-    /// [`ShelfError`].
-    pub fn all_marks(&self) -> Result<Marks, ShelfError> {
+    /// [`DeadLetterReadError`].
+    pub fn all_marks(&self) -> Result<Marks, DeadLetterReadError> {
         let since = Instant::now();
         let ends = self.uncommitted.spans(REDRIVEN_TOPIC)?.unwrap_or_default();
         loop {
@@ -128,7 +128,7 @@ impl Shelf {
                 return self.marks();
             }
             if since.elapsed() >= HIDDEN {
-                return Err(ShelfError::Hidden);
+                return Err(DeadLetterReadError::Hidden);
             }
             std::thread::sleep(TICK);
         }

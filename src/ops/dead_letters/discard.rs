@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::dead_letter::{Letter, LetterId};
-use super::dead_letter_reader::{Shelf, distance};
+use super::dead_letter::{DeadLetter, DeadLetterId};
+use super::dead_letter_reader::{DeadLetterReader, distance};
 use super::marks::{self, Discarded, Mark, Marks};
 use super::redrive::{PAUSE, RedriveError, TRIES};
 use super::selection::{Others, Selection};
-use super::writing::{self, Reading, on_shelf};
+use super::writing::{self, Reading, on_reader};
 use crate::relay::boundary::{OwnedRecord, RefusalCode};
 use crate::relay::publish::encode::rfc3339;
-use crate::sink::{Batch, BatchError, BatchWriter, ProducerOptions, Topics};
+use crate::sink::{BatchError, BatchOutcome, BatchWriter, ProducerOptions, Topics};
 
 /// Most letters that are marked in one transaction.
 const BATCH_LETTERS: usize = 500;
@@ -46,7 +46,7 @@ pub struct DiscardOutcome {
     /// How many had been discarded before.
     pub discarded_before: u64,
     /// Letters that were named and are not there.
-    pub missing: BTreeSet<LetterId>,
+    pub missing: BTreeSet<DeadLetterId>,
     /// Letters of other relays, which were passed over.
     pub others: Others,
 }
@@ -55,7 +55,7 @@ pub struct DiscardOutcome {
 #[derive(Clone, Debug)]
 pub struct DiscardedLetter {
     /// The letter.
-    pub letter: LetterId,
+    pub dead_letter: DeadLetterId,
     /// The event's id.
     pub event: Option<String>,
     /// Why it is a dead letter; none if no relay has written it.
@@ -80,8 +80,8 @@ pub async fn discard(
     selection: Selection,
     progress: impl Fn(u64, u64) + Send + 'static,
 ) -> Result<DiscardOutcome, RedriveError> {
-    let shelf = Arc::new(Shelf::new(&setup.options, &setup.dead_letter_topic)?);
-    let spans = on_shelf(&shelf, Shelf::spans).await?;
+    let reader = Arc::new(DeadLetterReader::new(&setup.options, &setup.dead_letter_topic)?);
+    let spans = on_reader(&reader, DeadLetterReader::spans).await?;
     let total: u64 = spans.iter().map(|span| distance(span.start, span.end)).sum();
     let now = writing::now();
     let discarded = Discarded { at: rfc3339(now).into(), reason: setup.reason.as_str().into() };
@@ -91,16 +91,16 @@ pub async fn discard(
         return Ok(run.outcome);
     }
     let marks = if run.setup.is_dry_run {
-        on_shelf(&shelf, Shelf::marks).await?
+        on_reader(&reader, DeadLetterReader::marks).await?
     } else {
         let Discarding { topics, create_topics, options, dead_letter_topic, .. } = &run.setup;
         run.writer = Some(writing::open(topics, *create_topics, options, dead_letter_topic).await?);
         // Only now nobody else adds to them.
-        on_shelf(&shelf, Shelf::all_marks).await?
+        on_reader(&reader, DeadLetterReader::all_marks).await?
     };
-    let mut reading = Reading::begin(&shelf, spans, selection, total, progress);
-    while let Some(letter) = reading.letters.recv().await {
-        run.handle(&letter, &marks).await?;
+    let mut reading = Reading::begin(&reader, spans, selection, total, progress);
+    while let Some(dead_letter) = reading.dead_letters.recv().await {
+        run.handle(&dead_letter, &marks).await?;
     }
     let others = reading.end().await?;
     run.flush().await?;
@@ -110,15 +110,15 @@ pub async fn discard(
 }
 
 impl Run {
-    async fn handle(&mut self, letter: &Letter, marks: &Marks) -> Result<(), RedriveError> {
-        self.outcome.missing.remove(&letter.id);
-        match marks.of_letter(letter) {
+    async fn handle(&mut self, dead_letter: &DeadLetter, marks: &Marks) -> Result<(), RedriveError> {
+        self.outcome.missing.remove(&dead_letter.id);
+        match marks.of_letter(dead_letter) {
             Some(Mark::Redriven) => self.outcome.redriven_before += 1,
             Some(Mark::Discarded(_)) => self.outcome.discarded_before += 1,
             None => {
-                let event = letter.event_id().map(str::to_owned);
-                let listed = DiscardedLetter { letter: letter.id, event, code: letter.code() };
-                let mark = marks::discard(&self.setup.dead_letter_topic, letter, &self.discarded, self.at_millis);
+                let event = dead_letter.event_id().map(str::to_owned);
+                let listed = DiscardedLetter { dead_letter: dead_letter.id, event, code: dead_letter.code() };
+                let mark = marks::discard(&self.setup.dead_letter_topic, dead_letter, &self.discarded, self.at_millis);
                 self.batch.push((listed, mark));
                 if self.batch.len() >= BATCH_LETTERS {
                     self.flush().await?;
@@ -137,11 +137,11 @@ impl Run {
             let records = batch.iter().map(|(_, mark)| mark.clone()).collect();
             let written = writer.write(records).await.map_err(|source| match source {
                 BatchError::Refused(refusal) => RedriveError::NoMarks(refusal),
-                source => RedriveError::Batch { source, redriven: marked },
+                source => RedriveError::BatchOutcome { source, redriven: marked },
             });
             match written? {
-                Batch::Committed => break,
-                Batch::Aborted { mut refused, topic_refused, reason } => {
+                BatchOutcome::Committed => break,
+                BatchOutcome::Aborted { mut refused, topic_refused, reason } => {
                     if let Some(refusal) = topic_refused.or_else(|| refused.pop().map(|(_, refusal)| refusal)) {
                         return Err(RedriveError::NoMarks(refusal));
                     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use serde::Serialize;
 
-use super::dead_letter::{Letter, LetterId};
+use super::dead_letter::{DeadLetter, DeadLetterId};
 use super::marks::{Discarded, Mark};
 use crate::relay::boundary::Timestamp;
 use crate::relay::publish::encode::rfc3339;
@@ -19,7 +19,7 @@ const KINDS: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// `<partition>/<offset>`.
-    pub letter: String,
+    pub dead_letter: String,
     /// The event's id.
     pub event: Option<String>,
     /// `<name>/<version>`.
@@ -51,24 +51,24 @@ pub struct Summary {
 impl Summary {
     /// Of a letter.
     #[must_use]
-    pub fn of(letter: &Letter, mark: Option<&Mark>) -> Self {
+    pub fn of(dead_letter: &DeadLetter, mark: Option<&Mark>) -> Self {
         let text = |text: Option<&str>| text.map(cut);
-        let millis = Some(letter.timestamp_millis()).filter(|millis| *millis >= 0);
+        let millis = Some(dead_letter.timestamp_millis()).filter(|millis| *millis >= 0);
         Self {
-            letter: letter.id.to_string(),
-            event: text(letter.event_id()),
-            contract: letter.contract().map(|named| cut(&named.to_string())),
-            code: letter.code().map(|code| code.as_str()),
-            detail: text(letter.detail()),
-            topic: text(letter.topic().filter(|topic| !topic.is_empty())),
-            position: text(letter.position()),
+            dead_letter: dead_letter.id.to_string(),
+            event: text(dead_letter.event_id()),
+            contract: dead_letter.contract().map(|named| cut(&named.to_string())),
+            code: dead_letter.code().map(|code| code.as_str()),
+            detail: text(dead_letter.detail()),
+            topic: text(dead_letter.topic().filter(|topic| !topic.is_empty())),
+            position: text(dead_letter.position()),
             time: millis.map(|millis| rfc3339(Timestamp(millis.saturating_mul(1_000)))),
-            bytes: letter.record.size(),
+            bytes: dead_letter.record.size(),
             state: state(mark),
             redriven: mark == Some(&Mark::Redriven),
             discarded_at: discarded(mark).map(|discarded| cut(&discarded.at)),
             reason: discarded(mark).map(|discarded| cut(&discarded.reason)),
-            relay: text(letter.relay()),
+            relay: text(dead_letter.relay()),
         }
     }
 }
@@ -94,7 +94,7 @@ fn cut(text: &str) -> String {
 }
 
 /// Letters by their time, then by their place, so that the newest are told.
-type Order = (i64, LetterId);
+type Order = (i64, DeadLetterId);
 
 /// Gathers the newest.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ pub struct Listing {
     newest: BinaryHeap<Reverse<(Order, usize)>>,
     kept: Vec<Summary>,
     /// How many there are in all.
-    pub letters: u64,
+    pub dead_letters: u64,
     /// How many of them were redriven.
     pub redriven: u64,
     /// How many were discarded.
@@ -118,30 +118,31 @@ impl Listing {
     #[must_use]
     pub fn new(limit: usize) -> Self {
         let (newest, kept) = (BinaryHeap::new(), Vec::new());
-        Self { limit, newest, kept, letters: 0, redriven: 0, discarded: 0, open: BTreeMap::new() }
+        Self { limit, newest, kept, dead_letters: 0, redriven: 0, discarded: 0, open: BTreeMap::new() }
     }
 
     /// Takes a letter.
-    pub fn take(&mut self, letter: &Letter, mark: Option<&Mark>) {
-        self.letters += 1;
+    pub fn take(&mut self, dead_letter: &DeadLetter, mark: Option<&Mark>) {
+        self.dead_letters += 1;
         match mark {
             Some(Mark::Redriven) => self.redriven += 1,
             Some(Mark::Discarded(_)) => self.discarded += 1,
             None if self.open.len() < KINDS => {
-                *self.open.entry(letter.code().map_or("not_a_dead_letter", |code| code.as_str())).or_default() += 1;
+                *self.open.entry(dead_letter.code().map_or("not_a_dead_letter", |code| code.as_str())).or_default() +=
+                    1;
             }
             None => {}
         }
-        let order = (letter.timestamp_millis(), letter.id);
+        let order = (dead_letter.timestamp_millis(), dead_letter.id);
         if self.kept.len() < self.limit {
             self.newest.push(Reverse((order, self.kept.len())));
-            self.kept.push(Summary::of(letter, mark));
+            self.kept.push(Summary::of(dead_letter, mark));
         } else if let Some(Reverse((oldest, place))) = self.newest.peek().copied()
             && order > oldest
         {
             self.newest.pop();
             self.newest.push(Reverse((order, place)));
-            self.kept[place] = Summary::of(letter, mark);
+            self.kept[place] = Summary::of(dead_letter, mark);
         }
     }
 
@@ -156,14 +157,14 @@ impl Listing {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dead_letter::tests::letter;
+    use super::super::dead_letter::tests::dead_letter;
     use super::*;
 
-    fn at(offset: i64, millis: i64) -> Letter {
-        let mut letter = letter(&[("outbox-error", "no_topic")], None);
-        letter.id.offset = offset;
-        letter.record.timestamp_millis = millis;
-        letter
+    fn at(offset: i64, millis: i64) -> DeadLetter {
+        let mut dead_letter = dead_letter(&[("outbox-error", "no_topic")], None);
+        dead_letter.id.offset = offset;
+        dead_letter.record.timestamp_millis = millis;
+        dead_letter
     }
 
     #[test]
@@ -172,9 +173,9 @@ mod tests {
         for (offset, millis) in [(0, 50), (1, 10), (2, 40), (3, 20), (4, 30), (5, 40)] {
             listing.take(&at(offset, millis), (offset == 4).then_some(&Mark::Redriven));
         }
-        let kept: Vec<_> = listing.summaries().iter().map(|summary| summary.letter.as_str()).collect();
+        let kept: Vec<_> = listing.summaries().iter().map(|summary| summary.dead_letter.as_str()).collect();
         assert_eq!(kept, ["0/2", "0/5", "0/0"]);
-        assert_eq!((listing.letters, listing.redriven), (6, 1));
+        assert_eq!((listing.dead_letters, listing.redriven), (6, 1));
         assert_eq!(listing.open, BTreeMap::from([("no_topic", 5)]));
         assert!(Listing::new(0).summaries().is_empty());
     }
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn a_giant_header_is_cut_at_the_end_of_a_character() {
         let detail = "ä".repeat(100_000);
-        let found = letter(&[("outbox-error", "no_topic"), ("outbox-error-detail", &detail)], None);
+        let found = dead_letter(&[("outbox-error", "no_topic"), ("outbox-error-detail", &detail)], None);
         let summary = Summary::of(&found, None);
         assert_eq!(summary.detail.map(|detail| detail.len()), Some(TEXT_BYTES));
         assert!(summary.bytes > 200_000);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::dead_letter::{Fingerprint, Letter, LetterId};
+use super::dead_letter::{DeadLetter, DeadLetterId, Fingerprint};
 use crate::relay::boundary::{OwnedRecord, TopicSettings};
 
 /// The topic's name: one for all dead-letter topics of a Kafka.
@@ -60,41 +60,46 @@ pub struct Discarded {
 
 /// The mark of a letter that goes to `topic` at this time (RFC 3339).
 #[must_use]
-pub fn mark(dead_letter_topic: &str, letter: &Letter, topic: &str, at: &str, at_millis: i64) -> OwnedRecord {
+pub fn mark(dead_letter_topic: &str, dead_letter: &DeadLetter, topic: &str, at: &str, at_millis: i64) -> OwnedRecord {
     let value = Value {
-        fingerprint: letter.fingerprint().to_string(),
+        fingerprint: dead_letter.fingerprint().to_string(),
         redriven_at: Some(at.to_owned()),
         topic: Some(topic.to_owned()),
         discarded_at: None,
         reason: None,
-        event: letter.event_id().map(str::to_owned),
+        event: dead_letter.event_id().map(str::to_owned),
     };
     let value = serde_json::to_vec(&value).expect("texts are JSON");
-    record(dead_letter_topic, letter.id, Some(value), at_millis)
+    record(dead_letter_topic, dead_letter.id, Some(value), at_millis)
 }
 
 /// The mark of a letter that is not published again.
 #[must_use]
-pub fn discard(dead_letter_topic: &str, letter: &Letter, discarded: &Discarded, at_millis: i64) -> OwnedRecord {
+pub fn discard(
+    dead_letter_topic: &str,
+    dead_letter: &DeadLetter,
+    discarded: &Discarded,
+    at_millis: i64,
+) -> OwnedRecord {
     let value = Value {
-        fingerprint: letter.fingerprint().to_string(),
+        fingerprint: dead_letter.fingerprint().to_string(),
         redriven_at: None,
         topic: None,
         discarded_at: Some(discarded.at.to_string()),
         reason: Some(discarded.reason.to_string()),
-        event: letter.event_id().map(str::to_owned),
+        event: dead_letter.event_id().map(str::to_owned),
     };
     let value = serde_json::to_vec(&value).expect("texts are JSON");
-    record(dead_letter_topic, letter.id, Some(value), at_millis)
+    record(dead_letter_topic, dead_letter.id, Some(value), at_millis)
 }
 
 /// Takes away the mark of a letter that is not there any more.
 #[must_use]
-pub fn unmark(dead_letter_topic: &str, id: LetterId, at_millis: i64) -> OwnedRecord {
+pub fn unmark(dead_letter_topic: &str, id: DeadLetterId, at_millis: i64) -> OwnedRecord {
     record(dead_letter_topic, id, None, at_millis)
 }
 
-fn record(dead_letter_topic: &str, id: LetterId, value: Option<Vec<u8>>, timestamp_millis: i64) -> OwnedRecord {
+fn record(dead_letter_topic: &str, id: DeadLetterId, value: Option<Vec<u8>>, timestamp_millis: i64) -> OwnedRecord {
     OwnedRecord {
         topic: REDRIVEN_TOPIC.to_owned(),
         key: Some(format!("{dead_letter_topic}/{id}").into_bytes()),
@@ -108,7 +113,7 @@ fn record(dead_letter_topic: &str, id: LetterId, value: Option<Vec<u8>>, timesta
 #[derive(Debug)]
 pub struct Marks {
     prefix: String,
-    marks: HashMap<LetterId, (Fingerprint, Mark)>,
+    marks: HashMap<DeadLetterId, (Fingerprint, Mark)>,
     /// As the last mark has it: letters are discarded many at a time.
     last: Option<Discarded>,
 }
@@ -151,16 +156,16 @@ impl Marks {
 
     /// What became of this letter; none: it is open.
     #[must_use]
-    pub fn of_letter(&self, letter: &Letter) -> Option<&Mark> {
+    pub fn of_letter(&self, dead_letter: &DeadLetter) -> Option<&Mark> {
         // Most letters have none, and a fingerprint is over all of a letter.
-        let (fingerprint, mark) = self.marks.get(&letter.id)?;
-        (*fingerprint == letter.fingerprint()).then_some(mark)
+        let (fingerprint, mark) = self.marks.get(&dead_letter.id)?;
+        (*fingerprint == dead_letter.fingerprint()).then_some(mark)
     }
 
     /// Marks of letters that `is_gone` knows to be gone, in order.
     #[must_use]
-    pub fn stale(&self, is_gone: impl Fn(LetterId) -> bool) -> Vec<LetterId> {
-        let mut stale: Vec<LetterId> = self.marks.keys().copied().filter(|id| is_gone(*id)).collect();
+    pub fn stale(&self, is_gone: impl Fn(DeadLetterId) -> bool) -> Vec<DeadLetterId> {
+        let mut stale: Vec<DeadLetterId> = self.marks.keys().copied().filter(|id| is_gone(*id)).collect();
         stale.sort_unstable();
         stale
     }
@@ -168,12 +173,12 @@ impl Marks {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dead_letter::tests::letter;
+    use super::super::dead_letter::tests::dead_letter;
     use super::*;
 
     #[test]
     fn a_mark_is_of_one_letter_of_one_topic() {
-        let found = letter(&[("a", "1")], Some("v"));
+        let found = dead_letter(&[("a", "1")], Some("v"));
         let mark = mark("letters", &found, "orders", "2026-11-21T20:00:00Z", 1);
         assert_eq!(mark.key.as_deref(), Some(&b"letters/0/12"[..]));
         let mut marks = Marks::of("letters");
@@ -181,7 +186,7 @@ mod tests {
         marks.take(&mark);
         assert_eq!(marks.of_letter(&found), Some(&Mark::Redriven));
         // The topic was deleted and made again, and has another letter there.
-        assert_eq!(marks.of_letter(&letter(&[("a", "2")], Some("v"))), None);
+        assert_eq!(marks.of_letter(&dead_letter(&[("a", "2")], Some("v"))), None);
         let mut others = Marks::of("letter");
         others.take(&mark);
         assert_eq!(others.of_letter(&found), None);
@@ -192,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_discarded_letter_says_when_and_why_until_it_is_redriven() {
-        let found = letter(&[("a", "1")], Some("v"));
+        let found = dead_letter(&[("a", "1")], Some("v"));
         let discarded = Discarded { at: "2026-11-29T20:00:00Z".into(), reason: "a test's".into() };
         let mut marks = Marks::of("letters");
         marks.take(&discard("letters", &found, &discarded, 1));
@@ -203,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_others_wrote_is_no_mark() {
-        let found = letter(&[], None);
+        let found = dead_letter(&[], None);
         let mut marks = Marks::of("letters");
         let mut record = mark("letters", &found, "t", "", 1);
         for value in [&b""[..], b"{}", b"[]", b"\xff", b"{\"fingerprint\": \"x\"}"] {

@@ -48,11 +48,11 @@ mod writing;
 pub mod redrive;
 pub mod discard;
 
-pub use dead_letter::{Letter, LetterId};
-pub use dead_letter_reader::{Shelf, ShelfError};
+pub use dead_letter::{DeadLetter, DeadLetterId};
+pub use dead_letter_reader::{DeadLetterReadError, DeadLetterReader};
 pub use discard::{DiscardOutcome, Discarding};
 pub use listing::{Listing, Summary};
 pub use marks::Mark;
-pub use outcome::Outcome;
+pub use outcome::RedriveOutcome;
 pub use redrive::{RedriveError, Redriving};
 pub use selection::{Others, Selection};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::dead_letter::LetterId;
+use super::dead_letter::DeadLetterId;
 use super::resolve::Stay;
 use super::selection::Others;
 
@@ -11,7 +11,7 @@ const LISTED: usize = 1_000;
 
 /// What became of the letters.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct RedriveOutcome {
     /// How many were redriven, or would be.
     pub redriven: u64,
     /// The first of them.
@@ -25,7 +25,7 @@ pub struct Outcome {
     /// How many had been discarded before.
     pub discarded_before: u64,
     /// Letters that were named and are not there.
-    pub missing: BTreeSet<LetterId>,
+    pub missing: BTreeSet<DeadLetterId>,
     /// Letters of other relays, which were passed over.
     pub others: Others,
 }
@@ -34,7 +34,7 @@ pub struct Outcome {
 #[derive(Clone, Debug)]
 pub struct Redriven {
     /// The letter.
-    pub letter: LetterId,
+    pub dead_letter: DeadLetterId,
     /// The event's id.
     pub event: Option<String>,
     /// Where to.
@@ -47,14 +47,14 @@ pub struct Redriven {
 #[derive(Clone, Debug)]
 pub struct Staying {
     /// The letter.
-    pub letter: LetterId,
+    pub dead_letter: DeadLetterId,
     /// The event's id.
     pub event: Option<String>,
     /// Why.
     pub stay: Stay,
 }
 
-impl Outcome {
+impl RedriveOutcome {
     pub(super) fn redriven(&mut self, redriven: Redriven) {
         self.redriven += 1;
         if self.redriven_letters.len() < LISTED {

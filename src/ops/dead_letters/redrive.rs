@@ -4,19 +4,19 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::dead_letter::{Letter, LetterId};
-use super::dead_letter_reader::{Shelf, ShelfError, distance};
+use super::dead_letter::{DeadLetter, DeadLetterId};
+use super::dead_letter_reader::{DeadLetterReadError, DeadLetterReader, distance};
 use super::marks::{self, Mark, Marks, REDRIVEN_TOPIC};
-use super::outcome::{Outcome, Redriven, Staying};
+use super::outcome::{RedriveOutcome, Redriven, Staying};
 use super::registry::Registry;
-use super::resolve::{Mended, Stay, mend};
+use super::resolve::{Resolved, Stay, resolve};
 use super::selection::Selection;
-use super::writing::{self, Reading, on_shelf};
+use super::writing::{self, Reading, on_reader};
 use crate::contracts::registered::RegistryError;
 use crate::relay::boundary::{OwnedRecord, Refusal, RefusalCode, Topic};
 use crate::relay::publish::encode::{names, rfc3339, size_in_batch};
 use crate::relay::route::destination::Destinations;
-use crate::sink::{Batch, BatchError, BatchWriter, ProducerOptions, Span, Topics, TopicsError, TransactionSize};
+use crate::sink::{BatchError, BatchOutcome, BatchWriter, ProducerOptions, Span, Topics, TopicsError, TransactionSize};
 
 /// Most letters, and about how many bytes of them, in one transaction. Fewer where the path to Kafka is slow.
 const BATCH_LETTERS: usize = 250;
@@ -50,7 +50,7 @@ pub struct Redriving {
 pub enum RedriveError {
     /// Letters or marks can't be read.
     #[error(transparent)]
-    Shelf(#[from] ShelfError),
+    DeadLetterReader(#[from] DeadLetterReadError),
     /// The contracts can't be read.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -75,7 +75,7 @@ pub enum RedriveError {
     },
     /// Nothing more can be written.
     #[error("the command ended after {redriven} dead letters")]
-    Batch {
+    BatchOutcome {
         /// Why.
         source: BatchError,
         /// How many were redriven or discarded before.
@@ -104,7 +104,7 @@ struct Run {
     topics: HashMap<String, Result<Topic, Refusal>>,
     batch: Vec<Item>,
     batch_bytes: usize,
-    outcome: Outcome,
+    outcome: RedriveOutcome,
 }
 
 /// Publishes the letters that are meant, or says what it would do. `progress` is told how many offsets of how many are behind.
@@ -115,9 +115,9 @@ pub async fn redrive(
     setup: Redriving,
     selection: Selection,
     progress: impl Fn(u64, u64) + Send + 'static,
-) -> Result<Outcome, RedriveError> {
-    let shelf = Arc::new(Shelf::new(&setup.options, &setup.dead_letter_topic)?);
-    let spans = on_shelf(&shelf, Shelf::spans).await?;
+) -> Result<RedriveOutcome, RedriveError> {
+    let reader = Arc::new(DeadLetterReader::new(&setup.options, &setup.dead_letter_topic)?);
+    let spans = on_reader(&reader, DeadLetterReader::spans).await?;
     let total: u64 = spans.iter().map(|span| distance(span.start, span.end)).sum();
     let mut run = Run {
         setup,
@@ -126,25 +126,25 @@ pub async fn redrive(
         topics: HashMap::new(),
         batch: Vec::new(),
         batch_bytes: 0,
-        outcome: Outcome { missing: selection.ids.clone(), ..Outcome::default() },
+        outcome: RedriveOutcome { missing: selection.ids.clone(), ..RedriveOutcome::default() },
     };
     if total == 0 {
         return Ok(run.outcome);
     }
     let marks = if run.setup.is_dry_run {
-        on_shelf(&shelf, Shelf::marks).await?
+        on_reader(&reader, DeadLetterReader::marks).await?
     } else {
         let Redriving { topics, create_topics, options, dead_letter_topic, .. } = &run.setup;
         let writer = writing::open(topics, *create_topics, options, dead_letter_topic).await?;
         run.size = TransactionSize::new(BATCH_LETTERS, BATCH_BYTES, writer.transaction_timeout());
         run.writer = Some(writer);
         // Only now nobody else adds to them.
-        on_shelf(&shelf, Shelf::all_marks).await?
+        on_reader(&reader, DeadLetterReader::all_marks).await?
     };
     let has_all = selection.ids.is_empty();
-    let mut reading = Reading::begin(&shelf, spans.clone(), selection, total, progress);
-    while let Some(letter) = reading.letters.recv().await {
-        run.handle(letter, &marks).await?;
+    let mut reading = Reading::begin(&reader, spans.clone(), selection, total, progress);
+    while let Some(dead_letter) = reading.dead_letters.recv().await {
+        run.handle(dead_letter, &marks).await?;
     }
     let others = reading.end().await?;
     run.outcome.missing.retain(|id| !others.named.contains(id));
@@ -157,9 +157,9 @@ pub async fn redrive(
 }
 
 impl Run {
-    async fn handle(&mut self, letter: Letter, marks: &Marks) -> Result<(), RedriveError> {
-        self.outcome.missing.remove(&letter.id);
-        match marks.of_letter(&letter) {
+    async fn handle(&mut self, dead_letter: DeadLetter, marks: &Marks) -> Result<(), RedriveError> {
+        self.outcome.missing.remove(&dead_letter.id);
+        match marks.of_letter(&dead_letter) {
             Some(Mark::Redriven) => {
                 self.outcome.before += 1;
                 return Ok(());
@@ -170,7 +170,7 @@ impl Run {
             }
             Some(Mark::Discarded(_)) | None => {}
         }
-        match self.prepare(&letter).await? {
+        match self.prepare(&dead_letter).await? {
             Ok(item) if self.setup.is_dry_run => self.outcome.redriven(item.redriven),
             Ok(item) => {
                 self.batch_bytes += item.size();
@@ -179,26 +179,29 @@ impl Run {
                     self.flush().await?;
                 }
             }
-            Err(stay) => {
-                self.outcome.stays(Staying { letter: letter.id, event: letter.event_id().map(str::to_owned), stay })
-            }
+            Err(stay) => self.outcome.stays(Staying {
+                dead_letter: dead_letter.id,
+                event: dead_letter.event_id().map(str::to_owned),
+                stay,
+            }),
         }
         Ok(())
     }
 
     /// What goes out for a letter, or why it stays.
-    async fn prepare(&mut self, letter: &Letter) -> Result<Result<Item, Stay>, RedriveError> {
-        let versions = match letter.contract() {
+    async fn prepare(&mut self, dead_letter: &DeadLetter) -> Result<Result<Item, Stay>, RedriveError> {
+        let versions = match dead_letter.contract() {
             Some(named) => self.setup.registry.versions(&named.name).await?,
             None => &[],
         };
-        let Mended { mut record, settings, version } = match mend(letter, &self.setup.destinations, versions) {
-            Ok(mended) => mended,
+        let Resolved { mut record, settings, version } = match resolve(dead_letter, &self.setup.destinations, versions)
+        {
+            Ok(resolved) => resolved,
             Err(stay) => return Ok(Err(stay)),
         };
         let now = writing::now();
         let at = rfc3339(now);
-        record.headers.push((names::REDRIVEN.to_owned(), Some(format!("{} {at}", letter.id).into_bytes())));
+        record.headers.push((names::REDRIVEN.to_owned(), Some(format!("{} {at}", dead_letter.id).into_bytes())));
         if record.timestamp_millis < 0 {
             record.timestamp_millis = now.millis();
         }
@@ -221,9 +224,9 @@ impl Run {
             );
             return Ok(Err(Stay::Refused(Refusal { code: RefusalCode::TooLarge, detail })));
         }
-        let mark = marks::mark(&self.setup.dead_letter_topic, letter, &record.topic, &at, now.millis());
-        let event = letter.event_id().map(str::to_owned);
-        let redriven = Redriven { letter: letter.id, event, topic: record.topic.clone(), version };
+        let mark = marks::mark(&self.setup.dead_letter_topic, dead_letter, &record.topic, &at, now.millis());
+        let event = dead_letter.event_id().map(str::to_owned);
+        let redriven = Redriven { dead_letter: dead_letter.id, event, topic: record.topic.clone(), version };
         Ok(Ok(Item { redriven, record, mark }))
     }
 
@@ -259,15 +262,15 @@ impl Run {
     async fn publish(&mut self, mut open: Vec<Item>) -> Result<Vec<Item>, RedriveError> {
         let mut tries = 0;
         while !open.is_empty() {
-            let (letters, bytes, begun) = (open.len(), open.iter().map(Item::size).sum(), Instant::now());
+            let (dead_letters, bytes, begun) = (open.len(), open.iter().map(Item::size).sum(), Instant::now());
             let (refused, topic_refused, reason) = match self.write(marked(&open)).await? {
-                Batch::Committed => {
-                    tracing::debug!(letters, "dead letters redriven");
-                    self.size.committed(letters, bytes, begun.elapsed());
+                BatchOutcome::Committed => {
+                    tracing::debug!(dead_letters, "dead letters redriven");
+                    self.size.committed(dead_letters, bytes, begun.elapsed());
                     open.drain(..).for_each(|item| self.outcome.redriven(item.redriven));
                     return Ok(open);
                 }
-                Batch::Aborted { refused, topic_refused, reason } => (refused, topic_refused, reason),
+                BatchOutcome::Aborted { refused, topic_refused, reason } => (refused, topic_refused, reason),
             };
             if let Some((_, refusal)) = refused.iter().find(|(place, _)| *place < open.len()) {
                 return Err(RedriveError::NoMarks(refusal.clone()));
@@ -286,8 +289,12 @@ impl Run {
             } else if let Some(refusal) = topic_refused {
                 self.flush_each(open, refusal).await?;
                 return Ok(Vec::new());
-            } else if self.size.aborted(letters, bytes, begun.elapsed()) && letters > 1 {
-                tracing::warn!(reason, letters, "a redriving transaction took too long; the next ones are smaller");
+            } else if self.size.aborted(dead_letters, bytes, begun.elapsed()) && dead_letters > 1 {
+                tracing::warn!(
+                    reason,
+                    dead_letters,
+                    "a redriving transaction took too long; the next ones are smaller"
+                );
                 return Ok(open);
             } else {
                 tries += 1;
@@ -310,12 +317,12 @@ impl Run {
                 continue;
             }
             match self.write(marked(std::slice::from_ref(&item))).await? {
-                Batch::Committed => self.outcome.redriven(item.redriven),
-                Batch::Aborted { topic_refused: Some(refusal), .. } => {
+                BatchOutcome::Committed => self.outcome.redriven(item.redriven),
+                BatchOutcome::Aborted { topic_refused: Some(refusal), .. } => {
                     self.topics.insert(item.record.topic.clone(), Err(refusal.clone()));
                     self.keep(item, refusal);
                 }
-                Batch::Aborted { mut refused, reason, .. } => match refused.pop() {
+                BatchOutcome::Aborted { mut refused, reason, .. } => match refused.pop() {
                     Some((1, refusal)) => self.keep(item, refusal),
                     Some((_, refusal)) => return Err(RedriveError::NoMarks(refusal)),
                     None => return Err(RedriveError::Aborted { reason, redriven: self.outcome.redriven }),
@@ -327,16 +334,16 @@ impl Run {
     }
 
     fn keep(&mut self, item: Item, refusal: Refusal) {
-        let Redriven { letter, event, .. } = item.redriven;
-        self.outcome.stays(Staying { letter, event, stay: Stay::Refused(refusal) });
+        let Redriven { dead_letter, event, .. } = item.redriven;
+        self.outcome.stays(Staying { dead_letter, event, stay: Stay::Refused(refusal) });
     }
 
-    async fn write(&mut self, records: Vec<OwnedRecord>) -> Result<Batch, RedriveError> {
+    async fn write(&mut self, records: Vec<OwnedRecord>) -> Result<BatchOutcome, RedriveError> {
         let redriven = self.outcome.redriven;
         let writer = self.writer.as_mut().expect("it was opened before the first letter");
         writer.write(records).await.map_err(|source| match source {
             BatchError::Refused(refusal) => RedriveError::NoMarks(refusal),
-            source => RedriveError::Batch { source, redriven },
+            source => RedriveError::BatchOutcome { source, redriven },
         })
     }
 
@@ -345,7 +352,8 @@ impl Run {
         if self.setup.is_dry_run {
             return Ok(());
         }
-        let is_gone = |id: LetterId| spans.iter().any(|span| span.partition == id.partition && id.offset < span.start);
+        let is_gone =
+            |id: DeadLetterId| spans.iter().any(|span| span.partition == id.partition && id.offset < span.start);
         let now = writing::now().millis();
         let topic = self.setup.dead_letter_topic.clone();
         for stale in marks.stale(is_gone).chunks(BATCH_LETTERS) {

@@ -10,8 +10,8 @@ fn item(offset: i64) -> Item {
         headers: Vec::new(),
         timestamp_millis: 0,
     };
-    let letter = LetterId { partition: 0, offset };
-    let redriven = Redriven { letter, event: None, topic: "t".to_owned(), version: None };
+    let dead_letter = DeadLetterId { partition: 0, offset };
+    let redriven = Redriven { dead_letter, event: None, topic: "t".to_owned(), version: None };
     Item { redriven, record: record(900), mark: record(100) }
 }
 
@@ -29,7 +29,7 @@ fn case_35_a_batch_that_timed_out_goes_in_smaller_parts_and_in_order() {
     })
     .collect();
     assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [50, 50]);
-    assert!(parts.iter().flatten().map(|item| item.redriven.letter.offset).eq(0..100));
+    assert!(parts.iter().flatten().map(|item| item.redriven.dead_letter.offset).eq(0..100));
     for _ in 0..20 {
         size.aborted(1, 1_000, Duration::from_secs(30));
     }

@@ -16,7 +16,7 @@ use crate::relay::publish::data_schema;
 use crate::relay::publish::encode::names;
 use crate::relay::route::destination::Destinations;
 
-use super::dead_letter::{Letter, Named, Style};
+use super::dead_letter::{DeadLetter, Named, Style};
 
 /// A registered schema version, as far as redriving needs it.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Version {
 
 /// Where a letter goes, and as what.
 #[derive(Debug)]
-pub struct Mended {
+pub struct Resolved {
     /// The record, but for the mark that it is redriven.
     pub record: OwnedRecord,
     /// How its topic is made if it is missing.
@@ -115,22 +115,22 @@ impl Stay {
 ///
 /// # Errors
 /// Why it stays.
-pub fn mend(letter: &Letter, destinations: &Destinations, versions: &[Version]) -> Result<Mended, Stay> {
-    let Some(code) = letter.code() else {
+pub fn resolve(dead_letter: &DeadLetter, destinations: &Destinations, versions: &[Version]) -> Result<Resolved, Stay> {
+    let Some(code) = dead_letter.code() else {
         return Err(Stay::NotALetter(
             "no relay has written it: it has no outbox-error header with a code of walpost's",
         ));
     };
-    if !letter.is_text {
+    if !dead_letter.is_text {
         return Err(Stay::NotALetter("no relay has written it: a header's name is not UTF-8"));
     }
-    if letter.relay().is_none() {
+    if dead_letter.relay().is_none() {
         return Err(Stay::NotALetter("no relay has written it: it has no outbox-relay header"));
     }
-    if let Some(bytes) = letter.omitted() {
+    if let Some(bytes) = dead_letter.omitted() {
         return Err(Stay::ValueOmitted { bytes: bytes.to_owned() });
     }
-    let Some(topic) = letter.topic() else {
+    let Some(topic) = dead_letter.topic() else {
         return Err(Stay::NotALetter("no relay has written it: it has no outbox-topic header"));
     };
     if code == RefusalCode::Undecodable {
@@ -139,31 +139,35 @@ pub fn mend(letter: &Letter, destinations: &Destinations, versions: &[Version]) 
         return Err(Stay::refused(code, detail));
     }
     let topic = Some(topic).filter(|topic| !topic.is_empty());
-    let Some(named) = letter.contract() else {
+    let Some(named) = dead_letter.contract() else {
         if matches!(code, RefusalCode::UnknownSchema | RefusalCode::ContractViolation) {
             let detail =
                 "its headers do not say which schema version it is to be checked against; emit the event again";
             return Err(Stay::refused(code, detail));
         }
         let topic = check_topic(topic, destinations)?;
-        return Ok(Mended { record: record(letter, topic, None), settings: TopicSettings::default(), version: None });
+        return Ok(Resolved {
+            record: record(dead_letter, topic, None),
+            settings: TopicSettings::default(),
+            version: None,
+        });
     };
-    let version = choose(letter, &named, topic, versions)?;
+    let version = choose(dead_letter, &named, topic, versions)?;
     let topic = check_topic(topic.or(version.topic.as_deref()), destinations)?;
-    let record = record(letter, topic, Some(version));
-    Ok(Mended { record, settings: version.settings.clone(), version: Some(version.id()) })
+    let record = record(dead_letter, topic, Some(version));
+    Ok(Resolved { record, settings: version.settings.clone(), version: Some(version.id()) })
 }
 
 /// The version that takes the letter.
 fn choose<'a>(
-    letter: &Letter,
+    dead_letter: &DeadLetter,
     named: &Named,
     topic: Option<&str>,
     versions: &'a [Version],
 ) -> Result<&'a Version, Stay> {
     let own = versions.iter().find(|version| Some(&version.version) == named.version.as_ref());
     let why = match own {
-        Some(own) => match takes(own, letter, topic) {
+        Some(own) => match takes(own, dead_letter, topic) {
             Ok(()) => return Ok(own),
             Err(refusal) => refusal,
         },
@@ -175,7 +179,7 @@ fn choose<'a>(
     let is_later = |version: &&Version| own.is_none_or(|own| version.ordinal > own.ordinal);
     let latest = versions.iter().rfind(|version| version.is_active).filter(is_later);
     let Some(latest) = latest.filter(|latest| latest.schema.is_some()) else { return Err(Stay::Refused(why)) };
-    match takes(latest, letter, topic) {
+    match takes(latest, dead_letter, topic) {
         Ok(()) => Ok(latest),
         Err(other) => {
             let detail =
@@ -186,9 +190,9 @@ fn choose<'a>(
 }
 
 /// Whether a letter is as this version wants it. A null payload is a tombstone, which no schema is about.
-fn takes(version: &Version, letter: &Letter, topic: Option<&str>) -> Result<(), Refusal> {
+fn takes(version: &Version, dead_letter: &DeadLetter, topic: Option<&str>) -> Result<(), Refusal> {
     let refusal = |code, detail| Err(Refusal { code, detail });
-    match (&version.schema, letter.record.value.as_deref()) {
+    match (&version.schema, dead_letter.record.value.as_deref()) {
         (Some(Err(fault)), _) => {
             return refusal(
                 RefusalCode::ContractViolation,
@@ -230,9 +234,9 @@ fn check_topic<'a>(topic: Option<&'a str>, destinations: &Destinations) -> Resul
 }
 
 /// The record: everything as it came, without what made a dead letter of it, and with what the contract adds now.
-fn record(letter: &Letter, topic: &str, version: Option<&Version>) -> OwnedRecord {
-    let mut headers = letter.record.headers.clone();
-    if let Some((place, _)) = letter.refused_time() {
+fn record(dead_letter: &DeadLetter, topic: &str, version: Option<&Version>) -> OwnedRecord {
+    let mut headers = dead_letter.record.headers.clone();
+    if let Some((place, _)) = dead_letter.refused_time() {
         headers.remove(place);
     }
     for name in [names::ERROR, names::ERROR_DETAIL, names::TOPIC] {
@@ -245,7 +249,7 @@ fn record(letter: &Letter, topic: &str, version: Option<&Version>) -> OwnedRecor
     // Counted only now: whoever wrote the letter may have put what was just removed anywhere.
     let own = headers.iter().position(|(name, _)| name == names::POSITION).unwrap_or(0);
     if let Some(version) = version {
-        match letter.style() {
+        match dead_letter.style() {
             Style::CloudEvents => {
                 let own = set(&mut headers, own, "ce_dataschema", &version.data_schema);
                 set(&mut headers, own, "content-type", version.format.content_type());
@@ -256,8 +260,8 @@ fn record(letter: &Letter, topic: &str, version: Option<&Version>) -> OwnedRecor
             Style::Bare => {}
         }
     }
-    let timestamp_millis = letter.timestamp_millis();
-    OwnedRecord { topic: topic.to_owned(), headers, timestamp_millis, ..letter.record.clone() }
+    let timestamp_millis = dead_letter.timestamp_millis();
+    OwnedRecord { topic: topic.to_owned(), headers, timestamp_millis, ..dead_letter.record.clone() }
 }
 
 /// Sets one of the first `own` headers, or adds it behind them; a header of the row of the same name gives way, as it does in the relay.

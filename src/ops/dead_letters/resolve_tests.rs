@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::super::dead_letter::tests::letter;
+use super::super::dead_letter::tests::dead_letter;
 use super::*;
 use crate::relay::publish::data_schema::DEFAULT_BASE;
 use crate::relay::route::destination::TopicPattern;
@@ -31,7 +31,7 @@ fn number() -> Option<Value> {
 }
 
 /// A letter of order.placed, version 2, with this code and topic.
-fn refused<'a>(code: &'a str, topic: &'a str, value: Option<&str>) -> Letter {
+fn refused<'a>(code: &'a str, topic: &'a str, value: Option<&str>) -> DeadLetter {
     let headers = [
         ("ce_specversion", "1.0"),
         ("ce_id", "7"),
@@ -46,7 +46,7 @@ fn refused<'a>(code: &'a str, topic: &'a str, value: Option<&str>) -> Letter {
         ("outbox-error-detail", "why"),
         ("outbox-topic", topic),
     ];
-    letter(&headers, value)
+    dead_letter(&headers, value)
 }
 
 fn destinations() -> Destinations {
@@ -59,22 +59,22 @@ fn headers(record: &OwnedRecord) -> Vec<(&str, &str)> {
     record.headers.iter().map(|(name, value)| (name.as_str(), &*text(value).leak())).collect()
 }
 
-fn stays(letter: &Letter, versions: &[Version]) -> (&'static str, String) {
-    let stay = mend(letter, &destinations(), versions).expect_err("it stays");
+fn stays(dead_letter: &DeadLetter, versions: &[Version]) -> (&'static str, String) {
+    let stay = resolve(dead_letter, &destinations(), versions).expect_err("it stays");
     (stay.code(), stay.detail())
 }
 
 #[test]
 fn what_was_not_registered_goes_out_as_the_relay_would_have_sent_it() {
     let found = refused("unknown_schema", "", Some("1"));
-    let mended = mend(&found, &destinations(), &[version("2", 1, Some("orders"), None)]).expect("it is mended");
-    assert_eq!(mended.record.topic, "orders");
-    assert_eq!(mended.version.as_deref(), Some("order.placed/2"));
-    assert_eq!(mended.settings.partitions, Some(3));
-    assert_eq!((&mended.record.key, &mended.record.value), (&found.record.key, &found.record.value));
-    assert_eq!(mended.record.timestamp_millis, found.record.timestamp_millis);
+    let resolved = resolve(&found, &destinations(), &[version("2", 1, Some("orders"), None)]).expect("it is mended");
+    assert_eq!(resolved.record.topic, "orders");
+    assert_eq!(resolved.version.as_deref(), Some("order.placed/2"));
+    assert_eq!(resolved.settings.partitions, Some(3));
+    assert_eq!((&resolved.record.key, &resolved.record.value), (&found.record.key, &found.record.value));
+    assert_eq!(resolved.record.timestamp_millis, found.record.timestamp_millis);
     assert_eq!(
-        headers(&mended.record),
+        headers(&resolved.record),
         [
             ("ce_specversion", "1.0"),
             ("ce_id", "7"),
@@ -95,29 +95,29 @@ fn case_42_a_letter_of_a_relay_with_another_schema_base_is_redriven_as_one_of_th
     let mut found = refused("unknown_schema", "", Some("1"));
     let foreign = ("ce_dataschema".to_owned(), Some(b"https://schemas.example.com/order.placed/2".to_vec()));
     found.record.headers[4] = foreign;
-    let mended = mend(&found, &destinations(), &[version("2", 1, Some("orders"), None)]).expect("it is mended");
-    assert_eq!(mended.version.as_deref(), Some("order.placed/2"));
-    assert!(headers(&mended.record).contains(&("ce_dataschema", "urn:walpost:schema:order.placed/2")));
+    let resolved = resolve(&found, &destinations(), &[version("2", 1, Some("orders"), None)]).expect("it is mended");
+    assert_eq!(resolved.version.as_deref(), Some("order.placed/2"));
+    assert!(headers(&resolved.record).contains(&("ce_dataschema", "urn:walpost:schema:order.placed/2")));
 }
 
 #[test]
 fn the_topic_of_the_row_goes_before_that_of_the_contract() {
-    let mended = mend(
+    let resolved = resolve(
         &refused("unknown_schema", "of-row", Some("1")),
         &destinations(),
         &[version("2", 1, Some("orders"), None)],
     );
-    assert_eq!(mended.expect("it is mended").record.topic, "of-row");
+    assert_eq!(resolved.expect("it is mended").record.topic, "of-row");
 }
 
 #[test]
 fn a_later_version_that_takes_the_payload_stands_in_for_one_that_does_not() {
     let text = || Some(json!({"type": "string"}));
     let versions = [version("2", 1, Some("orders"), text()), version("3", 2, Some("orders.v3"), number())];
-    let mended =
-        mend(&refused("contract_violation", "orders", Some("1")), &destinations(), &versions).expect("it is mended");
-    assert_eq!((mended.record.topic.as_str(), mended.version.as_deref()), ("orders", Some("order.placed/3")));
-    assert!(headers(&mended.record).contains(&("ce_dataschema", "urn:walpost:schema:order.placed/3")));
+    let resolved =
+        resolve(&refused("contract_violation", "orders", Some("1")), &destinations(), &versions).expect("it is mended");
+    assert_eq!((resolved.record.topic.as_str(), resolved.version.as_deref()), ("orders", Some("order.placed/3")));
+    assert!(headers(&resolved.record).contains(&("ce_dataschema", "urn:walpost:schema:order.placed/3")));
     let (code, detail) = stays(&refused("contract_violation", "orders", Some("[]")), &versions);
     assert_eq!(code, "contract_violation");
     assert!(
@@ -128,26 +128,26 @@ fn a_later_version_that_takes_the_payload_stands_in_for_one_that_does_not() {
 
 #[test]
 fn what_says_nothing_about_the_payload_does_not_stand_in_nor_does_an_older_version() {
-    let letter = refused("contract_violation", "orders", Some("1"));
+    let dead_letter = refused("contract_violation", "orders", Some("1"));
     let text = || Some(json!({"type": "string"}));
     for versions in [
         [version("2", 1, Some("orders"), text()), version("3", 2, Some("orders"), None)],
         [version("1", 1, Some("orders"), number()), version("2", 2, Some("orders"), text())],
     ] {
-        assert_eq!(stays(&letter, &versions).0, "contract_violation");
+        assert_eq!(stays(&dead_letter, &versions).0, "contract_violation");
     }
     let unknown = refused("unknown_schema", "", Some("1"));
     assert_eq!(stays(&unknown, &[version("1", 1, Some("orders"), None)]).0, "unknown_schema");
     assert_eq!(stays(&unknown, &[]).0, "unknown_schema");
-    let mended =
-        mend(&unknown, &destinations(), &[version("1", 1, Some("orders"), number())]).expect("its schema takes it");
-    assert_eq!(mended.version.as_deref(), Some("order.placed/1"));
+    let resolved =
+        resolve(&unknown, &destinations(), &[version("1", 1, Some("orders"), number())]).expect("its schema takes it");
+    assert_eq!(resolved.version.as_deref(), Some("order.placed/1"));
 }
 
 #[test]
 fn a_tombstone_keeps_to_every_schema_and_an_empty_payload_to_none() {
     let versions = [version("2", 1, Some("orders"), number())];
-    assert!(mend(&refused("no_topic", "", None), &destinations(), &versions).is_ok());
+    assert!(resolve(&refused("no_topic", "", None), &destinations(), &versions).is_ok());
     assert_eq!(stays(&refused("no_topic", "", Some("")), &versions).0, "contract_violation");
 }
 
@@ -171,8 +171,8 @@ fn case_39_reserved_topics_and_what_is_no_topic_are_refused() {
         assert_eq!(stay.0, "not_authorized", "{topic}");
     }
     let only = Destinations::new("letters", &[TopicPattern::parse("orders*").expect("a pattern")]);
-    let stay =
-        mend(&refused("too_large", "payments", Some("1")), &only, &[version("2", 1, None, None)]).expect_err("stays");
+    let stay = resolve(&refused("too_large", "payments", Some("1")), &only, &[version("2", 1, None, None)])
+        .expect_err("stays");
     assert!(stay.code() == "not_authorized" && stay.detail().contains("[relay] topics"), "{stay:?}");
     let long = "x".repeat(1_000_000);
     for topic in ["a b", "..", &long] {
@@ -194,9 +194,10 @@ fn case_39_headers_of_a_forged_letter_may_stand_anywhere() {
         ("outbox-relay", "w"),
     ];
     let versions = [version("2", 1, Some("orders"), number())];
-    let mended = mend(&letter(&forged, Some("1")), &destinations(), &versions).expect("its contract takes it");
+    let resolved =
+        resolve(&dead_letter(&forged, Some("1")), &destinations(), &versions).expect("its contract takes it");
     assert_eq!(
-        headers(&mended.record),
+        headers(&resolved.record),
         [
             ("ce_specversion", "1.0"),
             ("ce_type", "order.placed"),
@@ -211,10 +212,10 @@ fn case_39_headers_of_a_forged_letter_may_stand_anywhere() {
 #[test]
 fn what_can_never_be_redriven_says_so() {
     let versions = [version("2", 1, Some("orders"), None)];
-    assert_eq!(stays(&letter(&[], Some("1")), &versions).0, "not_a_dead_letter");
-    assert_eq!(stays(&letter(&[("outbox-error", "no_topic")], Some("1")), &versions).0, "not_a_dead_letter");
+    assert_eq!(stays(&dead_letter(&[], Some("1")), &versions).0, "not_a_dead_letter");
+    assert_eq!(stays(&dead_letter(&[("outbox-error", "no_topic")], Some("1")), &versions).0, "not_a_dead_letter");
     let of_nobody = [("outbox-error", "no_topic"), ("outbox-topic", "orders")];
-    assert_eq!(stays(&letter(&of_nobody, Some("1")), &versions).0, "not_a_dead_letter");
+    assert_eq!(stays(&dead_letter(&of_nobody, Some("1")), &versions).0, "not_a_dead_letter");
     assert_eq!(stays(&refused("undecodable", "orders", Some("1")), &versions).0, "undecodable");
     let mut omitted = refused("too_large", "orders", None);
     omitted.record.headers.push(("outbox-value-omitted".to_owned(), Some(b"5000000".to_vec())));
@@ -229,10 +230,10 @@ fn what_can_never_be_redriven_says_so() {
 fn without_a_contract_only_what_needs_no_check_goes_out() {
     let bare = |code| {
         let own = [("id", "7"), ("outbox-position", "0/1/1"), ("outbox-relay", "w"), ("outbox-redriven", "forged")];
-        letter(&[&own[..], &[("outbox-error", code), ("outbox-topic", "t")]].concat(), None)
+        dead_letter(&[&own[..], &[("outbox-error", code), ("outbox-topic", "t")]].concat(), None)
     };
-    let mended = mend(&bare("unknown_topic"), &destinations(), &[]).expect("nothing is to be checked");
-    assert_eq!(headers(&mended.record), [("id", "7"), ("outbox-position", "0/1/1"), ("outbox-relay", "w")]);
+    let resolved = resolve(&bare("unknown_topic"), &destinations(), &[]).expect("nothing is to be checked");
+    assert_eq!(headers(&resolved.record), [("id", "7"), ("outbox-position", "0/1/1"), ("outbox-relay", "w")]);
     assert_eq!(stays(&bare("unknown_schema"), &[]).0, "unknown_schema");
     assert_eq!(stays(&bare("contract_violation"), &[]).0, "contract_violation");
 }
@@ -248,8 +249,9 @@ fn plain_headers_name_the_version_too() {
         ("outbox-error", "unknown_schema"),
         ("outbox-topic", ""),
     ];
-    let mended = mend(&letter(&plain, Some("1")), &destinations(), &[version("3", 1, Some("orders"), number())]);
-    let record = mended.expect("the latest takes it").record;
+    let resolved =
+        resolve(&dead_letter(&plain, Some("1")), &destinations(), &[version("3", 1, Some("orders"), number())]);
+    let record = resolved.expect("the latest takes it").record;
     assert_eq!(
         headers(&record),
         [

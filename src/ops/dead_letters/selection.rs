@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::dead_letter::{Letter, LetterId};
+use super::dead_letter::{DeadLetter, DeadLetterId};
 use crate::relay::boundary::RefusalCode;
 use crate::sink::Span;
 
@@ -10,7 +10,7 @@ use crate::sink::Span;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// These letters; none named: any.
-    pub ids: BTreeSet<LetterId>,
+    pub ids: BTreeSet<DeadLetterId>,
     /// The relay that wrote them; none: any. A record that no relay wrote is of every relay's.
     pub relay: Option<String>,
     /// The schema's name, or `name/version`.
@@ -31,16 +31,16 @@ const NAME_CHARS: usize = 128;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Others {
     /// How many.
-    pub letters: u64,
+    pub dead_letters: u64,
     /// How many by the relay.
     pub relays: BTreeMap<String, u64>,
     /// Those that were named by their id.
-    pub named: BTreeSet<LetterId>,
+    pub named: BTreeSet<DeadLetterId>,
 }
 
 impl Others {
-    pub(super) fn count(&mut self, relay: &str, named: Option<LetterId>) {
-        self.letters += 1;
+    pub(super) fn count(&mut self, relay: &str, named: Option<DeadLetterId>) {
+        self.dead_letters += 1;
         self.named.extend(named);
         let name: String = relay.chars().take(NAME_CHARS).collect();
         if self.relays.len() < RELAYS || self.relays.contains_key(&name) {
@@ -52,23 +52,23 @@ impl Others {
 impl Selection {
     /// The relay whose letter this is, if it is another one than the wanted.
     #[must_use]
-    pub fn other_relay<'a>(&self, letter: &'a Letter) -> Option<&'a str> {
+    pub fn other_relay<'a>(&self, dead_letter: &'a DeadLetter) -> Option<&'a str> {
         let wanted = self.relay.as_deref()?;
-        letter.relay().filter(|relay| *relay != wanted)
+        dead_letter.relay().filter(|relay| *relay != wanted)
     }
 
     /// Whether a letter is meant, whichever relay's it is.
     #[must_use]
-    pub fn takes(&self, letter: &Letter) -> bool {
+    pub fn takes(&self, dead_letter: &DeadLetter) -> bool {
         let is_contract = |wanted: &String| {
-            let named = letter.contract();
+            let named = dead_letter.contract();
             named
                 .is_some_and(|named| named.name == *wanted || (named.version.is_some() && named.to_string() == *wanted))
         };
-        let at = letter.timestamp_millis();
-        (self.ids.is_empty() || self.ids.contains(&letter.id))
+        let at = dead_letter.timestamp_millis();
+        (self.ids.is_empty() || self.ids.contains(&dead_letter.id))
             && self.contract.as_ref().is_none_or(is_contract)
-            && self.code.is_none_or(|code| letter.code() == Some(code))
+            && self.code.is_none_or(|code| dead_letter.code() == Some(code))
             && self.since.is_none_or(|since| at >= since)
             && self.until.is_none_or(|until| at < until)
     }
@@ -90,7 +90,7 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dead_letter::tests::letter;
+    use super::super::dead_letter::tests::dead_letter;
     use super::*;
 
     const HEADERS: [(&str, &str); 5] = [
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_letter_must_keep_to_everything_that_is_asked() {
-        let found = letter(&HEADERS, None);
+        let found = dead_letter(&HEADERS, None);
         let all = Selection::default();
         let by = |contract: &str| Selection { contract: Some(contract.to_owned()), ..all.clone() };
         assert!(all.takes(&found) && by("order.placed").takes(&found) && by("order.placed/2").takes(&found));
@@ -114,7 +114,7 @@ mod tests {
         assert!(
             time(Some(1_000), None) && time(None, Some(1_001)) && !time(Some(1_001), None) && !time(None, Some(1_000))
         );
-        let at = |offset| Selection { ids: [LetterId { partition: 0, offset }].into(), ..all.clone() };
+        let at = |offset| Selection { ids: [DeadLetterId { partition: 0, offset }].into(), ..all.clone() };
         assert!(at(12).takes(&found) && !at(13).takes(&found));
     }
 
@@ -122,9 +122,9 @@ mod tests {
     fn case_39_a_letter_of_another_relay_is_told_from_ones_own_and_from_what_no_relay_wrote() {
         let of = |relay: Option<&str>| match relay {
             Some(relay) => {
-                letter(&[("outbox-position", "0/1/1"), ("outbox-relay", relay), ("outbox-relay", "forged")], None)
+                dead_letter(&[("outbox-position", "0/1/1"), ("outbox-relay", relay), ("outbox-relay", "forged")], None)
             }
-            None => letter(&[], None),
+            None => dead_letter(&[], None),
         };
         let own = Selection { relay: Some("shop".to_owned()), ..Selection::default() };
         assert_eq!(own.other_relay(&of(Some("shop"))), None);
@@ -136,7 +136,7 @@ mod tests {
             others.count(&format!("r{number}"), None);
             others.count("r0", None);
         }
-        assert_eq!((others.letters, others.relays.len(), others.relays["r0"]), (220, RELAYS, 111));
+        assert_eq!((others.dead_letters, others.relays.len(), others.relays["r0"]), (220, RELAYS, 111));
     }
 
     #[test]
@@ -144,7 +144,7 @@ mod tests {
         let span = |start, end| Span { partition: 1, start, end };
         assert_eq!(Selection::default().narrow(span(5, 50)), span(5, 50));
         let ids = |ids: &[(i32, i64)]| Selection {
-            ids: ids.iter().map(|&(partition, offset)| LetterId { partition, offset }).collect(),
+            ids: ids.iter().map(|&(partition, offset)| DeadLetterId { partition, offset }).collect(),
             ..Selection::default()
         };
         assert_eq!(ids(&[(1, 7), (1, 20), (0, 40)]).narrow(span(5, 50)), span(7, 21));

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::dead_letter::Letter;
-use super::dead_letter_reader::{Shelf, ShelfError};
+use super::dead_letter::DeadLetter;
+use super::dead_letter_reader::{DeadLetterReadError, DeadLetterReader};
 use super::marks::{self, REDRIVEN_TOPIC};
 use super::redrive::RedriveError;
 use super::selection::{Others, Selection};
@@ -35,50 +35,50 @@ pub(super) async fn open(
         );
     }
     let writer = BatchWriter::open(options.clone(), format!("walpost-redrive.{dead_letter_topic}")).await;
-    writer.map_err(|source| RedriveError::Batch { source, redriven: 0 })
+    writer.map_err(|source| RedriveError::BatchOutcome { source, redriven: 0 })
 }
 
 /// Letters as they are read, and how many of other relays were passed over in the end.
 pub(super) struct Reading {
-    pub(super) letters: mpsc::Receiver<Letter>,
-    end: JoinHandle<Result<Others, ShelfError>>,
+    pub(super) dead_letters: mpsc::Receiver<DeadLetter>,
+    end: JoinHandle<Result<Others, DeadLetterReadError>>,
 }
 
 impl Reading {
     /// Begins to read the letters that are meant. `progress` is told how many offsets of how many are behind.
     pub(super) fn begin(
-        shelf: &Arc<Shelf>,
+        reader: &Arc<DeadLetterReader>,
         spans: Vec<Span>,
         selection: Selection,
         total: u64,
         progress: impl Fn(u64, u64) + Send + 'static,
     ) -> Self {
-        let (sender, letters) = mpsc::channel(AHEAD);
-        let shelf = Arc::clone(shelf);
+        let (sender, dead_letters) = mpsc::channel(AHEAD);
+        let reader = Arc::clone(reader);
         let end = tokio::task::spawn_blocking(move || {
-            shelf.letters(&spans, &selection, &mut |passed| progress(passed, total), &mut |letter| match sender
-                .blocking_send(letter)
-            {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
+            reader.dead_letters(&spans, &selection, &mut |passed| progress(passed, total), &mut |dead_letter| {
+                match sender.blocking_send(dead_letter) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
             })
         });
-        Self { letters, end }
+        Self { dead_letters, end }
     }
 
     /// When there is no further letter.
-    pub(super) async fn end(self) -> Result<Others, ShelfError> {
+    pub(super) async fn end(self) -> Result<Others, DeadLetterReadError> {
         self.end.await.expect("reading letters does not panic")
     }
 }
 
 /// Reads from Kafka on a thread that may block.
-pub(super) async fn on_shelf<T: Send + 'static>(
-    shelf: &Arc<Shelf>,
-    read: impl FnOnce(&Shelf) -> Result<T, ShelfError> + Send + 'static,
-) -> Result<T, ShelfError> {
-    let shelf = Arc::clone(shelf);
-    tokio::task::spawn_blocking(move || read(&shelf)).await.expect("reading a topic does not panic")
+pub(super) async fn on_reader<T: Send + 'static>(
+    reader: &Arc<DeadLetterReader>,
+    read: impl FnOnce(&DeadLetterReader) -> Result<T, DeadLetterReadError> + Send + 'static,
+) -> Result<T, DeadLetterReadError> {
+    let reader = Arc::clone(reader);
+    tokio::task::spawn_blocking(move || read(&reader)).await.expect("reading a topic does not panic")
 }
 
 /// The present.

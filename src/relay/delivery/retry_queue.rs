@@ -17,7 +17,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Records that are owed to Kafka and not at Kafka.
 #[derive(Debug)]
-pub struct Returns {
+pub struct RetryQueue {
     returned: BTreeMap<Ticket, OwnedRecord>,
     letters: VecDeque<(Ticket, OwnedRecord)>,
     /// Letters that went out from here and are not answered for. They keep no order, so nothing waits for them: a sink that
@@ -30,7 +30,7 @@ pub struct Returns {
     resending: bool,
 }
 
-impl Default for Returns {
+impl Default for RetryQueue {
     fn default() -> Self {
         Self {
             returned: BTreeMap::new(),
@@ -43,7 +43,7 @@ impl Default for Returns {
     }
 }
 
-impl Returns {
+impl RetryQueue {
     /// Whether there is nothing here.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -126,47 +126,47 @@ mod tests {
     #[test]
     fn records_go_out_again_in_their_first_order_when_nothing_is_at_kafka() {
         let start = Instant::now();
-        let mut returns = Returns::default();
-        returns.give_back(Ticket(2), record("b"), start);
-        returns.give_back(Ticket(1), record("a"), start);
-        assert!(returns.next(1, start).is_none(), "the wait is not over");
+        let mut retries = RetryQueue::default();
+        retries.give_back(Ticket(2), record("b"), start);
+        retries.give_back(Ticket(1), record("a"), start);
+        assert!(retries.next(1, start).is_none(), "the wait is not over");
         let later = start + FIRST_WAIT;
-        assert!(returns.next(1, later).is_none(), "a record is still at Kafka");
-        assert_eq!(returns.next(0, later).map(|(ticket, _)| ticket), Some(Ticket(1)));
-        returns.take(Ticket(1));
-        assert_eq!(returns.next(1, later).map(|(ticket, _)| ticket), Some(Ticket(2)));
-        returns.take(Ticket(2));
-        assert!(returns.is_empty());
+        assert!(retries.next(1, later).is_none(), "a record is still at Kafka");
+        assert_eq!(retries.next(0, later).map(|(ticket, _)| ticket), Some(Ticket(1)));
+        retries.take(Ticket(1));
+        assert_eq!(retries.next(1, later).map(|(ticket, _)| ticket), Some(Ticket(2)));
+        retries.take(Ticket(2));
+        assert!(retries.is_empty());
     }
 
     #[test]
     fn a_record_that_comes_back_while_resending_stops_the_resending() {
         let start = Instant::now();
-        let mut returns = Returns::default();
-        returns.give_back(Ticket(1), record("a"), start);
-        returns.give_back(Ticket(2), record("a"), start);
+        let mut retries = RetryQueue::default();
+        retries.give_back(Ticket(1), record("a"), start);
+        retries.give_back(Ticket(2), record("a"), start);
         let later = start + FIRST_WAIT;
-        assert!(returns.next(0, later).is_some());
-        returns.take(Ticket(1));
-        returns.give_back(Ticket(1), record("a"), later);
-        let wake = returns.wake_at(later).expect("it waits again");
+        assert!(retries.next(0, later).is_some());
+        retries.take(Ticket(1));
+        retries.give_back(Ticket(1), record("a"), later);
+        let wake = retries.wake_at(later).expect("it waits again");
         assert!(wake - later > FIRST_WAIT, "the wait grows");
-        assert!(returns.next(1, wake).is_none(), "and for what is at Kafka");
-        assert_eq!(returns.next(0, wake).map(|(ticket, _)| ticket), Some(Ticket(1)));
+        assert!(retries.next(1, wake).is_none(), "and for what is at Kafka");
+        assert_eq!(retries.next(0, wake).map(|(ticket, _)| ticket), Some(Ticket(1)));
     }
 
     #[test]
     fn a_dead_letter_does_not_wait() {
         let now = Instant::now();
-        let mut returns = Returns::default();
-        returns.give_back(Ticket(1), record("a"), now);
-        returns.push_letter(Ticket(5), record("dead"));
-        assert_eq!(returns.next(7, now).map(|(ticket, _)| ticket), Some(Ticket(5)));
-        returns.take(Ticket(5));
+        let mut retries = RetryQueue::default();
+        retries.give_back(Ticket(1), record("a"), now);
+        retries.push_letter(Ticket(5), record("dead"));
+        assert_eq!(retries.next(7, now).map(|(ticket, _)| ticket), Some(Ticket(5)));
+        retries.take(Ticket(5));
         let later = now + FIRST_WAIT;
-        assert!(returns.next(2, later).is_none(), "another record is still at Kafka");
+        assert!(retries.next(2, later).is_none(), "another record is still at Kafka");
         assert_eq!(
-            returns.next(1, later).map(|(ticket, _)| ticket),
+            retries.next(1, later).map(|(ticket, _)| ticket),
             Some(Ticket(1)),
             "the letter alone is not waited for"
         );
@@ -175,16 +175,16 @@ mod tests {
     #[test]
     fn the_wait_grows_to_its_limit_and_calms_down() {
         let mut now = Instant::now();
-        let mut returns = Returns::default();
+        let mut retries = RetryQueue::default();
         for ticket in 0..20 {
-            returns.give_back(Ticket(ticket), record("a"), now);
-            now = returns.wake_at(now).expect("a wait");
+            retries.give_back(Ticket(ticket), record("a"), now);
+            now = retries.wake_at(now).expect("a wait");
         }
-        returns.give_back(Ticket(20), record("a"), now);
-        assert_eq!(returns.wake_at(now), Some(now + LONGEST_WAIT));
-        returns.calm(Ticket(20));
+        retries.give_back(Ticket(20), record("a"), now);
+        assert_eq!(retries.wake_at(now), Some(now + LONGEST_WAIT));
+        retries.calm(Ticket(20));
         let now = now + LONGEST_WAIT;
-        returns.give_back(Ticket(21), record("a"), now);
-        assert_eq!(returns.wake_at(now), Some(now + FIRST_WAIT));
+        retries.give_back(Ticket(21), record("a"), now);
+        assert_eq!(retries.wake_at(now), Some(now + FIRST_WAIT));
     }
 }

@@ -11,12 +11,12 @@ use crate::relay::boundary::{
 };
 use crate::relay::decode::event::{Event, Withheld};
 use crate::relay::delivery::ledger::{Kind, Ledger, Settled};
-use crate::relay::delivery::retry_queue::Returns;
+use crate::relay::delivery::retry_queue::RetryQueue;
 use crate::relay::route::catalogue::{Catalogue, Wait};
 use crate::relay::route::check::{self, Fate, Known, Stop, too_large};
 use crate::relay::route::destination::{Destinations, dead_letter_settings};
 use crate::relay::route::payload::Checks;
-use crate::relay::{Counters, Halt, Idle, Notice, Outcome, Settings};
+use crate::relay::{Counters, Disposition, Halt, Idle, Notice, Settings};
 
 /// How many notices wait for the driver at most; further ones are only counted.
 const NOTICES_LIMIT: usize = 256;
@@ -60,7 +60,7 @@ pub(crate) struct Publisher {
     pub(crate) catalogue: Catalogue,
     pub(crate) checks: Checks,
     pub(crate) ledger: Ledger,
-    returns: Returns,
+    retries: RetryQueue,
     /// The last event that was taken. What comes again up to here after a reconnection is passed over.
     pub(crate) accepted: Position,
     /// When its transaction committed, if that is known.
@@ -82,7 +82,7 @@ impl Publisher {
             settings,
             checks: Checks::default(),
             ledger: Ledger::default(),
-            returns: Returns::default(),
+            retries: RetryQueue::default(),
             accepted: Position::default(),
             accepted_at: None,
             counters: Counters::default(),
@@ -94,7 +94,7 @@ impl Publisher {
     }
 
     pub(crate) fn handle_acknowledged(&mut self, ticket: Ticket) -> Settled {
-        self.returns.calm(ticket);
+        self.retries.calm(ticket);
         self.counters.acknowledged += 1;
         // That a topic is there does not say that it can be written to; that something went through does, for what is in front
         // of it. Should another topic be in the way still, the next poll or the next failure says so.
@@ -114,13 +114,13 @@ impl Publisher {
             Verdict::Refused(Refusal { code: RefusalCode::TooLarge, .. })
                 if is_letter && encode::shrink(&mut record) =>
             {
-                self.returns.push_letter(ticket, record);
+                self.retries.push_letter(ticket, record);
             }
             // Its time, perhaps.
             Verdict::Refused(Refusal { code: RefusalCode::ContractViolation, .. })
                 if is_letter && encode::restamp(&mut record) =>
             {
-                self.returns.push_letter(ticket, record);
+                self.retries.push_letter(ticket, record);
             }
             // A dead letter that can't be written is never given up: it waits for its topic.
             Verdict::Refused(refusal) if is_letter => {
@@ -134,7 +134,7 @@ impl Publisher {
 
     fn give_back(&mut self, ticket: Ticket, record: OwnedRecord, now: Instant) {
         self.counters.returned += 1;
-        self.returns.give_back(ticket, record, now);
+        self.retries.give_back(ticket, record, now);
     }
 
     /// A record that had been taken was refused by the broker.
@@ -145,9 +145,9 @@ impl Publisher {
             Fate::Halt => self.halt = Some(Halt::Refused { position, table: None, refusal }),
             Fate::DeadLetter => {
                 self.ledger.reclassify(ticket, Kind::DeadLetter);
-                self.note(position, None, &refusal, Outcome::DeadLetter);
+                self.note(position, None, &refusal, Disposition::DeadLetter);
                 let letter = self.dead_letter(record, &refusal, RefusedBy::Kafka);
-                self.returns.push_letter(ticket, letter);
+                self.retries.push_letter(ticket, letter);
             }
         }
     }
@@ -161,10 +161,10 @@ impl Publisher {
         letter
     }
 
-    fn note(&mut self, position: Option<Position>, table: Option<&str>, refusal: &Refusal, outcome: Outcome) {
+    fn note(&mut self, position: Option<Position>, table: Option<&str>, refusal: &Refusal, outcome: Disposition) {
         match outcome {
-            Outcome::DeadLetter => self.counters.dead_letters[refusal.code as usize] += 1,
-            Outcome::Published => self.counters.violations += 1,
+            Disposition::DeadLetter => self.counters.dead_letters[refusal.code as usize] += 1,
+            Disposition::Published => self.counters.violations += 1,
         }
         if self.notices.len() < NOTICES_LIMIT {
             let table = table.map(str::to_owned);
@@ -175,7 +175,7 @@ impl Publisher {
     /// When there is something to do without any input.
     pub(crate) fn wake_at(&self, now: Instant) -> Option<Instant> {
         let blocked = self.blocked_on.as_ref().and_then(|(topic, _)| self.catalogue.topic_asked_again_at(topic));
-        [self.returns.wake_at(now), blocked.filter(|at| *at > now)].into_iter().flatten().min()
+        [self.retries.wake_at(now), blocked.filter(|at| *at > now)].into_iter().flatten().min()
     }
 
     /// Sends what came back and what became a dead letter. `None` when new events may go out.
@@ -187,9 +187,9 @@ impl Publisher {
         if let Some(halt) = self.halt.clone() {
             return Err(halt);
         }
-        while !self.returns.is_empty() {
-            let at_kafka = self.ledger.owed().records - self.returns.len();
-            let Some((ticket, record)) = self.returns.next(at_kafka, now) else {
+        while !self.retries.is_empty() {
+            let at_kafka = self.ledger.owed().records - self.retries.len();
+            let Some((ticket, record)) = self.retries.next(at_kafka, now) else {
                 return Ok(Some(Idle::Returned));
             };
             // The topic may be the very thing that is missing. Its settings are remembered by the catalogue.
@@ -204,7 +204,7 @@ impl Publisher {
                     if refusal.code == RefusalCode::NotAuthorized
                         && record.topic != self.settings.dead_letter_topic =>
                 {
-                    if let Some(record) = self.returns.take(ticket) {
+                    if let Some(record) = self.retries.take(ticket) {
                         self.refuse_delivered(ticket, record, refusal);
                     }
                     continue;
@@ -220,7 +220,7 @@ impl Publisher {
             if answer == Offer::Full {
                 return Ok(Some(Idle::Sink));
             }
-            let record = self.returns.take(ticket);
+            let record = self.retries.take(ticket);
             if let (Offer::Refused(refusal), Some(record)) = (answer, record) {
                 self.handle_failure(Failure { ticket, record, verdict: Verdict::Refused(refusal) }, now);
             }
@@ -302,7 +302,7 @@ impl Publisher {
     fn note_violation(&mut self, origin: Origin<'_>, violation: Option<&str>) {
         if let Some(violation) = violation {
             let refusal = Refusal { code: RefusalCode::ContractViolation, detail: violation.to_owned() };
-            self.note(Some(origin.position), Some(origin.table), &refusal, Outcome::Published);
+            self.note(Some(origin.position), Some(origin.table), &refusal, Disposition::Published);
         }
     }
 
@@ -368,7 +368,7 @@ impl Publisher {
         Ok(match answer {
             Offer::Full => Some(Idle::Sink),
             Offer::Taken => {
-                self.note(Some(origin.position), Some(origin.table), refusal, Outcome::DeadLetter);
+                self.note(Some(origin.position), Some(origin.table), refusal, Disposition::DeadLetter);
                 None
             }
             Offer::Refused(why) => {

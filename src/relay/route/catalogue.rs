@@ -62,7 +62,7 @@ pub struct Catalogue {
     /// What was found last, which most often is what the next event asks for.
     last_contract: Option<Arc<Contract>>,
     last_topic: Option<(Arc<str>, Topic)>,
-    types: HashMap<u32, Kept<Option<ColumnType>>>,
+    types: HashMap<u32, CachedAnswer<Option<ColumnType>>>,
     request: Option<Request>,
     asked: bool,
     /// Counts transactions.
@@ -72,19 +72,19 @@ pub struct Catalogue {
 }
 
 /// The versions of one schema; `None` is not registered.
-type Versions = HashMap<Arc<str>, Kept<Option<Arc<Contract>>>>;
+type Versions = HashMap<Arc<str>, CachedAnswer<Option<Arc<Contract>>>>;
 
 /// A topic, with the settings by which it was first asked for: when it vanishes it is made again as it was.
 #[derive(Debug, Default)]
 struct TopicEntry {
     settings: TopicSettings,
-    kept: Option<Kept<Result<Topic, Refusal>>>,
+    kept: Option<CachedAnswer<Result<Topic, Refusal>>>,
     /// How long the next negative answer holds; none: as long as a first one.
     patience: Option<BackOff>,
 }
 
 #[derive(Debug)]
-struct Kept<T> {
+struct CachedAnswer<T> {
     answer: T,
     /// When to ask again; `None` is never.
     until: Option<Instant>,
@@ -92,7 +92,7 @@ struct Kept<T> {
     transaction: u64,
 }
 
-impl<T> Kept<T> {
+impl<T> CachedAnswer<T> {
     fn holds(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| now < until)
     }
@@ -117,7 +117,7 @@ impl Catalogue {
         }
         let kept = self.contracts.get(name).and_then(|versions| versions.get(version));
         let is_of_now =
-            |kept: &&Kept<Option<Arc<Contract>>>| kept.answer.is_some() || kept.transaction == self.transaction;
+            |kept: &&CachedAnswer<Option<Arc<Contract>>>| kept.answer.is_some() || kept.transaction == self.transaction;
         if let Some(kept) = kept.filter(|kept| kept.holds(now)).filter(is_of_now) {
             self.last_contract.clone_from(&kept.answer);
             return Ok(kept.answer.clone());
@@ -217,7 +217,7 @@ impl Catalogue {
                 let answer = found.map(|schema_version| Arc::new(self.contract_of(schema_version)));
                 self.make_room_for_contract();
                 let versions = self.contracts.entry(id.name).or_default();
-                if versions.insert(id.version, Kept { answer, until, transaction: self.asked_in }).is_none() {
+                if versions.insert(id.version, CachedAnswer { answer, until, transaction: self.asked_in }).is_none() {
                     self.contract_count += 1;
                 }
             }
@@ -243,7 +243,7 @@ impl Catalogue {
                         Some(now + patience.wait())
                     }
                 };
-                entry.kept = Some(Kept { answer, until, transaction: self.transaction });
+                entry.kept = Some(CachedAnswer { answer, until, transaction: self.transaction });
             }
             Answer::Type(oid, answer) => {
                 self.answered(|request| *request == Request::Type(oid));
@@ -251,7 +251,7 @@ impl Catalogue {
                 if self.types.len() >= ENTRIES_LIMIT {
                     self.types.clear();
                 }
-                self.types.insert(oid, Kept { answer, until, transaction: self.transaction });
+                self.types.insert(oid, CachedAnswer { answer, until, transaction: self.transaction });
             }
             // They are the core's to keep.
             Answer::MessageKeys(_) => self.answered(|request| *request == Request::MessageKeys),

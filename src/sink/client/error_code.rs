@@ -7,7 +7,7 @@ use crate::relay::boundary::{OwnedRecord, Record, Refusal, RefusalCode, Timestam
 
 /// What a code says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum RecordFate {
     /// Nothing is wrong with the record: an outage, or the fault of another record. To be sent again.
     Returned,
     /// The topic takes nothing from this client, whatever the record.
@@ -19,34 +19,34 @@ pub(crate) enum Outcome {
 /// The meaning of `code`. A code that is not in the table returns the record: none is ever lost to a code nobody thought of.
 ///
 /// Codes and their meaning: <https://kafka.apache.org/protocol#protocol_error_codes>.
-pub(crate) fn outcome(code: Code) -> Outcome {
+pub(crate) fn fate(code: Code) -> RecordFate {
     let refusal = |code, detail: &str| Refusal { code, detail: detail.to_owned() };
     match code {
-        Code::TopicAuthorizationFailed => Outcome::TopicRefused(refusal(
+        Code::TopicAuthorizationFailed => RecordFate::TopicRefused(refusal(
             RefusalCode::NotAuthorized,
             "kafka does not allow this client to write to the topic",
         )),
-        Code::InvalidTopic => Outcome::TopicRefused(refusal(
+        Code::InvalidTopic => RecordFate::TopicRefused(refusal(
             RefusalCode::UnknownTopic,
             "kafka does not allow a topic of this name to be written",
         )),
-        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Outcome::RecordRefused(refusal(
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => RecordFate::RecordRefused(refusal(
             RefusalCode::TooLarge,
             "the record is larger than max.message.bytes of the topic",
         )),
-        Code::InvalidRecord => Outcome::RecordRefused(refusal(
+        Code::InvalidRecord => RecordFate::RecordRefused(refusal(
             RefusalCode::ContractViolation,
             "the broker refused the record as invalid: no key for a compacted topic, or it breaks the topic's schema",
         )),
         // `judged` says more.
         Code::InvalidTimestamp => {
-            Outcome::RecordRefused(refusal(RefusalCode::ContractViolation, "the topic refuses the record's time"))
+            RecordFate::RecordRefused(refusal(RefusalCode::ContractViolation, "the topic refuses the record's time"))
         }
-        Code::PolicyViolation => Outcome::RecordRefused(refusal(
+        Code::PolicyViolation => RecordFate::RecordRefused(refusal(
             RefusalCode::NotAuthorized,
             "a policy of the kafka cluster refused the record",
         )),
-        _ => Outcome::Returned,
+        _ => RecordFate::Returned,
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
             Code::NotEnoughReplicas,
             Code::InvalidProducerEpoch,
         ] {
-            assert_eq!(outcome(code), Outcome::Returned, "{code:?}");
+            assert_eq!(fate(code), RecordFate::Returned, "{code:?}");
         }
     }
 
@@ -117,9 +117,9 @@ mod tests {
 
     #[test]
     fn refusals_carry_their_code() {
-        let refused = |code| match outcome(code) {
-            Outcome::TopicRefused(refusal) | Outcome::RecordRefused(refusal) => refusal.code,
-            Outcome::Returned => panic!("{code:?} is returned"),
+        let refused = |code| match fate(code) {
+            RecordFate::TopicRefused(refusal) | RecordFate::RecordRefused(refusal) => refusal.code,
+            RecordFate::Returned => panic!("{code:?} is returned"),
         };
         assert_eq!(refused(Code::MessageSizeTooLarge), RefusalCode::TooLarge);
         assert_eq!(refused(Code::TopicAuthorizationFailed), RefusalCode::NotAuthorized);

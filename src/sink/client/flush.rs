@@ -4,7 +4,7 @@
 //! is on its way (there is one at a time) and records older than the linger wait behind it, librdkafka's thread polls without
 //! pause (`rd_kafka_broker_producer_serve` of 2.12: the time to wake up has passed). Under load that is half of the sink's work.
 //!
-//! So the linger is long here, and batches are sent as John Nagle had TCP send segments (RFC 896): at once when nothing is on its way, else when
+//! So the linger is long here, and batches are sent as John FlushSchedule had TCP send segments (RFC 896): at once when nothing is on its way, else when
 //! what is on its way has been answered; full batches always. That is done by flushing for a moment, on a thread of its own, since
 //! librdkafka flushes only while someone waits for it.
 
@@ -31,7 +31,7 @@ const AGAIN_MOST: Duration = Duration::from_millis(10);
 ///
 /// By numbers of their own: tickets do not always go up, as a dead letter goes out before what came back with it.
 #[derive(Debug, Default)]
-pub(crate) struct Nagle {
+pub(crate) struct FlushSchedule {
     /// The number of the last record that was handed over, from 1.
     last: u64,
     /// The same at the last beat.
@@ -40,7 +40,7 @@ pub(crate) struct Nagle {
     unanswered: usize,
 }
 
-impl Nagle {
+impl FlushSchedule {
     /// A record is handed over. Its number.
     pub(crate) fn number(&mut self) -> u64 {
         self.last += 1;
@@ -76,7 +76,7 @@ impl Nagle {
 }
 
 /// The thread that flushes.
-pub(crate) struct Pulse {
+pub(crate) struct Flusher {
     shared: Arc<Shared>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -98,7 +98,7 @@ struct State {
     ended: bool,
 }
 
-impl Pulse {
+impl Flusher {
     /// Starts the thread; `again` is the first wait for an answer.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ impl Pulse {
     }
 }
 
-impl Drop for Pulse {
+impl Drop for Flusher {
     fn drop(&mut self) {
         self.shared.lock().ended = true;
         self.shared.changed.notify_one();
@@ -175,22 +175,22 @@ mod tests {
 
     #[test]
     fn a_record_goes_at_once_when_nothing_is_on_its_way_and_the_next_ones_together_after_it() {
-        let mut nagle = Nagle::default();
-        assert!(!nagle.beats(0));
-        let first = nagle.number();
-        assert!(nagle.beats(1));
+        let mut schedule = FlushSchedule::default();
+        assert!(!schedule.beats(0));
+        let first = schedule.number();
+        assert!(schedule.beats(1));
         let [second, third, fourth] = std::array::from_fn(|_| {
-            let number = nagle.number();
-            assert!(!nagle.beats(2));
+            let number = schedule.number();
+            assert!(!schedule.beats(2));
             number
         });
-        nagle.answered(third);
-        assert!(!nagle.rests(), "a full batch that went by itself says nothing of the beat's");
-        nagle.answered(first);
-        assert!(nagle.rests());
-        assert!(nagle.beats(2));
-        nagle.answered(fourth);
-        nagle.answered(second);
-        assert!(nagle.rests() && !nagle.beats(0));
+        schedule.answered(third);
+        assert!(!schedule.rests(), "a full batch that went by itself says nothing of the beat's");
+        schedule.answered(first);
+        assert!(schedule.rests());
+        assert!(schedule.beats(2));
+        schedule.answered(fourth);
+        schedule.answered(second);
+        assert!(schedule.rests() && !schedule.beats(0));
     }
 }

@@ -7,7 +7,7 @@ use crate::relay::boundary::Ticket;
 /// A delivery report of a failed record has no timestamp (`rd_kafka_message_timestamp` answers -1), so it is kept here: 24 bytes
 /// a record, in slots that are used again, no allocation a record.
 #[derive(Debug, Default)]
-pub(crate) struct Manifest {
+pub(crate) struct InFlight {
     slots: Vec<Entry>,
     free: Vec<usize>,
 }
@@ -17,11 +17,11 @@ pub(crate) struct Manifest {
 pub(crate) struct Entry {
     pub(crate) ticket: Ticket,
     pub(crate) timestamp_millis: i64,
-    /// See [`super::flush::Nagle`].
+    /// See [`super::flush::FlushSchedule`].
     pub(crate) number: u64,
 }
 
-impl Manifest {
+impl InFlight {
     /// Number of records on their way.
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
@@ -56,17 +56,17 @@ mod tests {
 
     #[test]
     fn slots_are_used_again_and_keep_their_own_entry() {
-        let mut manifest = Manifest::default();
+        let mut in_flight = InFlight::default();
         let entry = |number| Entry { ticket: Ticket(number), timestamp_millis: -1, number };
-        let slots: Vec<_> = (0..3).map(|number| manifest.add(entry(number))).collect();
-        assert_eq!(manifest.remove(slots[1]), entry(1));
-        assert_eq!(manifest.len(), 2);
-        let again = manifest.add(entry(7));
+        let slots: Vec<_> = (0..3).map(|number| in_flight.add(entry(number))).collect();
+        assert_eq!(in_flight.remove(slots[1]), entry(1));
+        assert_eq!(in_flight.len(), 2);
+        let again = in_flight.add(entry(7));
         assert_eq!(again, slots[1]);
         assert_eq!(
-            [manifest.remove(slots[2]), manifest.remove(slots[0]), manifest.remove(again)],
+            [in_flight.remove(slots[2]), in_flight.remove(slots[0]), in_flight.remove(again)],
             [2, 0, 7].map(entry)
         );
-        assert_eq!(manifest.len(), 0);
+        assert_eq!(in_flight.len(), 0);
     }
 }

@@ -233,7 +233,7 @@ pub(crate) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// [`super::flush`].
-    Pulse {
+    Flusher {
         /// The first wait for an answer.
         again: Duration,
     },
@@ -246,14 +246,14 @@ pub(crate) fn pace(options: &ProducerOptions, again: Duration) -> Pace {
     if names.into_iter().any(|name| options.properties.contains_key(name)) {
         Pace::Linger
     } else {
-        Pace::Pulse { again }
+        Pace::Flusher { again }
     }
 }
 
 /// Gives records so long to be delivered, which `linger.ms` must be shorter than.
 pub(crate) fn set_message_timeout(config: &mut ClientConfig, pace: Pace, millis: u128) {
     config.set("message.timeout.ms", millis.to_string());
-    if let Pace::Pulse { .. } = pace {
+    if let Pace::Flusher { .. } = pace {
         config.set("linger.ms", LINGER_MS.min(millis - 1).to_string());
     }
 }
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(config.get("linger.ms"), Some("7"));
         let again = Duration::from_millis(4);
         assert_eq!(pace(&given, again), Pace::Linger);
-        assert_eq!(pace(&options(&[]), again), Pace::Pulse { again });
+        assert_eq!(pace(&options(&[]), again), Pace::Flusher { again });
     }
 
     #[test]

@@ -12,23 +12,23 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::connection::Connection;
 use super::context::{Context, Inbox, LogGate, Report};
-use super::flush::{Nagle, Pulse};
-use super::in_flight::{Entry, Manifest};
+use super::flush::{FlushSchedule, Flusher};
+use super::in_flight::{Entry, InFlight};
 use super::native::{self, TopicHandles};
 use super::options::Pace;
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
 use crate::sink::SinkError;
 
 /// A producer and what it owes.
-pub(crate) struct Generation {
+pub(crate) struct ProducerClient {
     /// `None` where the user has set how long batches wait. This and the topics go before the producer that they use.
-    pulse: Option<Pulse>,
+    flusher: Option<Flusher>,
     topics: TopicHandles,
     producer: ThreadedProducer<Context>,
     inbox: Arc<Inbox>,
     batch_bytes: usize,
-    manifest: Manifest,
-    nagle: Nagle,
+    in_flight: InFlight,
+    schedule: FlushSchedule,
     acked: bool,
     /// Empty between two calls; kept for its memory.
     scratch: Vec<usize>,
@@ -44,7 +44,7 @@ pub(crate) struct Returned {
     pub(crate) code: RDKafkaErrorCode,
 }
 
-impl Generation {
+impl ProducerClient {
     pub(crate) fn start(
         config: &ClientConfig,
         pace: Pace,
@@ -55,18 +55,18 @@ impl Generation {
         let inbox = Arc::new(Inbox::default());
         let context = Context { inbox: Arc::clone(&inbox), connection: Arc::clone(connection), log: log.clone() };
         let producer = ThreadedProducer::from_config_and_context(config, context).map_err(SinkError::Create)?;
-        let pulse = match pace {
-            Pace::Pulse { again } => Some(Pulse::start(producer.clone(), again).map_err(SinkError::Thread)?),
+        let flusher = match pace {
+            Pace::Flusher { again } => Some(Flusher::start(producer.clone(), again).map_err(SinkError::Thread)?),
             Pace::Linger => None,
         };
         Ok(Self {
-            pulse,
+            flusher,
             topics: TopicHandles::default(),
             producer,
             inbox,
             batch_bytes,
-            manifest: Manifest::default(),
-            nagle: Nagle::default(),
+            in_flight: InFlight::default(),
+            schedule: FlushSchedule::default(),
             acked: false,
             scratch: Vec::new(),
         })
@@ -79,7 +79,7 @@ impl Generation {
 
     /// Records taken and not yet answered.
     pub(crate) fn outstanding(&self) -> usize {
-        self.manifest.len()
+        self.in_flight.len()
     }
 
     /// Whether any record got through.
@@ -100,24 +100,24 @@ impl Generation {
     pub(crate) fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), RDKafkaErrorCode> {
         let slot = self.note(ticket, record);
         native::produce(&self.producer, &mut self.topics, record, slot).inspect_err(|_| {
-            self.manifest.remove(slot);
+            self.in_flight.remove(slot);
         })
     }
 
     /// Has librdkafka send what was handed over, unless something is on its way already: then that is done when it has been answered.
     pub(crate) fn push(&mut self) {
-        if let Some(pulse) = &self.pulse
-            && self.nagle.beats(self.manifest.len())
+        if let Some(flusher) = &self.flusher
+            && self.schedule.beats(self.in_flight.len())
         {
-            pulse.beat();
+            flusher.beat();
         }
     }
 
     /// Has librdkafka send what was handed over, whatever is on its way.
     pub(crate) fn push_all(&mut self) {
-        if let Some(pulse) = &self.pulse {
-            self.nagle.beat(self.manifest.len());
-            pulse.beat();
+        if let Some(flusher) = &self.flusher {
+            self.schedule.beat(self.in_flight.len());
+            flusher.beat();
         }
     }
 
@@ -128,8 +128,8 @@ impl Generation {
     }
 
     fn note(&mut self, ticket: Ticket, record: &Record<'_>) -> usize {
-        let number = self.nagle.number();
-        self.manifest.add(Entry { ticket, timestamp_millis: record.timestamp_millis, number })
+        let number = self.schedule.number();
+        self.in_flight.add(Entry { ticket, timestamp_millis: record.timestamp_millis, number })
     }
 
     /// Moves what was reported to the ends of `acked` and `failed`.
@@ -142,19 +142,19 @@ impl Generation {
         self.acked |= !self.scratch.is_empty();
         let known = (acked.len(), failed.len());
         for slot in self.scratch.drain(..) {
-            let Entry { ticket, number, .. } = self.manifest.remove(slot);
-            self.nagle.answered(number);
+            let Entry { ticket, number, .. } = self.in_flight.remove(slot);
+            self.schedule.answered(number);
             acked.push(ticket);
         }
         failed.extend(reported.into_iter().map(|Report { slot, record, partition, code }| {
-            let Entry { ticket, timestamp_millis, number } = self.manifest.remove(slot);
-            self.nagle.answered(number);
+            let Entry { ticket, timestamp_millis, number } = self.in_flight.remove(slot);
+            self.schedule.answered(number);
             Returned { ticket, record: OwnedRecord { timestamp_millis, ..record }, partition, code }
         }));
-        if let Some(pulse) = &self.pulse
+        if let Some(flusher) = &self.flusher
             && known != (acked.len(), failed.len())
         {
-            pulse.answered(self.nagle.rests());
+            flusher.answered(self.schedule.rests());
         }
     }
 

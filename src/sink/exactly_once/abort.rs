@@ -11,25 +11,25 @@ use super::recovery::Recovered;
 use super::refusal_isolation::Reports;
 use super::{Answer, POSITIONS_TOPIC, Phase, TransactionalSink, probe};
 use crate::relay::boundary::{Failure, OwnedRecord, Verdict};
-use crate::sink::client::error_code::{Outcome, outcome};
-use crate::sink::client::producer_client::Generation;
+use crate::sink::client::error_code::{RecordFate, fate};
+use crate::sink::client::producer_client::ProducerClient;
 use crate::sink::client::warmup::Warmup;
 
 impl TransactionalSink {
     /// Ends a transaction that can't be committed.
     pub(super) fn break_off(&mut self) -> Result<(), SinkError> {
-        let fatal = self.generation.as_ref().and_then(Generation::fatal);
+        let fatal = self.client.as_ref().and_then(ProducerClient::fatal);
         match fatal {
             None if matches!(self.phase, Phase::Idle) => self.recover(),
-            None if self.generation.as_ref().is_some_and(probe::is_topic_refused) => {
-                let mut probes = self.contents.one_of_each_topic();
+            None if self.client.as_ref().is_some_and(probe::is_topic_refused) => {
+                let mut probes = self.open.one_of_each_topic();
                 probes.push(self.position_record());
                 self.recover_with(probes)
             }
             None => {
-                self.call(|generation, stopped| {
-                    let ended = calls::abort(&generation, &stopped);
-                    Answer::Aborted(Box::new(generation), ended)
+                self.call(|client, stopped| {
+                    let ended = calls::abort(&client, &stopped);
+                    Answer::Aborted(Box::new(client), ended)
                 });
                 Ok(())
             }
@@ -40,7 +40,7 @@ impl TransactionalSink {
 
     /// A record for the topic of positions that says nothing new.
     fn position_record(&self) -> OwnedRecord {
-        let key = self.maker.identity.position_key();
+        let key = self.factory.identity.position_key();
         let value = self.stored.as_ref().map(|stored| stored.encode(&key, &self.keys));
         OwnedRecord {
             topic: POSITIONS_TOPIC.to_owned(),
@@ -53,20 +53,20 @@ impl TransactionalSink {
 
     /// A new producer has the transactional id, and it is known how far everything is in Kafka.
     pub(super) fn handle_recovered(&mut self, recovered: Recovered, into: &mut Deliveries) {
-        let Recovered { generation, kept, refusing } = recovered;
+        let Recovered { client, kept, refusing } = recovered;
         let stored = kept.position().cloned();
         let cost = self.recovering_since.elapsed();
         for (topic, code) in &refusing {
-            if let Outcome::TopicRefused(refusal) = outcome(*code) {
+            if let RecordFate::TopicRefused(refusal) = fate(*code) {
                 tracing::warn!(
                     topic,
                     reason = refusal.detail,
                     "kafka refuses a topic, whose events become dead letters"
                 );
-                self.maker.producers.rules.refusals().refuse_topic(topic, refusal, cost);
+                self.factory.producers.rules.refusals().refuse_topic(topic, refusal, cost);
             }
         }
-        self.generation = Some(generation);
+        self.client = Some(client);
         self.warmup = Warmup::default();
         if !std::mem::replace(&mut self.is_open, true) {
             into.opened = Some(Opened { stored: kept });
@@ -86,7 +86,7 @@ impl TransactionalSink {
         // The first records of partitions that come back are the first again.
         self.warmup = Warmup::default();
         let reports = std::mem::take(&mut self.failed);
-        self.blame.judge(&reports, extent, &self.maker.producers.rules);
+        self.refusals.judge(&reports, extent, &self.factory.producers.rules);
         // What failed along with another says nothing.
         let along = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight, RDKafkaErrorCode::State];
         let failed = || reports.iter().filter(|report| !along.contains(&report.code));
@@ -96,9 +96,9 @@ impl TransactionalSink {
             Reports::Some { refusing: refusing @ [_, ..] } => refusing.iter().map(String::as_str).collect(),
             Reports::All | Reports::Some { .. } => failed().map(|report| report.record.topic.as_str()).collect(),
         };
-        let records = self.contents.abort(Instant::now());
+        let records = self.open.abort(Instant::now());
         if !records.is_empty() {
-            let (topic, most_records) = (blamed.first(), self.contents.most_records());
+            let (topic, most_records) = (blamed.first(), self.open.most_records());
             tracing::warn!(reason, topic, records = records.len(), most_records, "kafka transaction aborted");
         }
         into.failed.extend(records.into_iter().map(|(ticket, record)| {

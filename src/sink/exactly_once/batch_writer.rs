@@ -17,9 +17,9 @@ use super::{SinkError, TransactionsError};
 use crate::relay::boundary::{OwnedRecord, Refusal, Ticket};
 use crate::sink::client::connection::Connection;
 use crate::sink::client::context::LogGate;
-use crate::sink::client::error_code::{Outcome, outcome};
+use crate::sink::client::error_code::{RecordFate, fate};
 use crate::sink::client::options::{ProducerOptions, TopicRules};
-use crate::sink::client::producer_client::{Generation, Returned};
+use crate::sink::client::producer_client::{ProducerClient, Returned};
 
 /// How long one batch may take, and taking the transactional id: longer than Kafka leaves a dead predecessor's transaction open.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -29,12 +29,12 @@ const TICK: Duration = Duration::from_millis(1);
 /// Writes batches.
 pub struct BatchWriter {
     producers: Producers,
-    generation: Option<Generation>,
+    client: Option<ProducerClient>,
 }
 
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Batch {
+pub enum BatchOutcome {
     /// All of it is in Kafka.
     Committed,
     /// Nothing of it is.
@@ -95,7 +95,7 @@ impl BatchWriter {
         producers.options.properties.insert("transaction.timeout.ms".to_owned(), timeout);
         let owned = tokio::time::timeout(PATIENCE, producers.clone().own(deadline())).await;
         match owned {
-            Ok(Ok(generation)) => Ok(Self { producers, generation: Some(generation) }),
+            Ok(Ok(client)) => Ok(Self { producers, client: Some(client) }),
             Ok(Err(SinkError::Stopped)) | Err(_) => Err(BatchError::Unanswered),
             Ok(Err(error)) => Err(BatchError::Sink(error)),
         }
@@ -111,20 +111,20 @@ impl BatchWriter {
     ///
     /// # Errors
     /// [`BatchError`]; then nothing more can be written.
-    pub async fn write(&mut self, records: Vec<OwnedRecord>) -> Result<Batch, BatchError> {
-        let Some(generation) = self.generation.take() else {
+    pub async fn write(&mut self, records: Vec<OwnedRecord>) -> Result<BatchOutcome, BatchError> {
+        let Some(client) = self.client.take() else {
             return Err(BatchError::Fatal { reason: "it has failed before".to_owned() });
         };
         let id = self.producers.transactional_id.clone();
-        let work = move |stopped| write(generation, &records, &stopped);
-        let (generation, ended) = blocking(&deadline(), work).await;
+        let work = move |stopped| write(client, &records, &stopped);
+        let (client, ended) = blocking(&deadline(), work).await;
         match ended {
             Ok(batch) => {
-                self.generation = Some(generation);
+                self.client = Some(client);
                 Ok(batch)
             }
             Err(broken) => {
-                generation.retire();
+                client.retire();
                 Err(match broken {
                     Broken::Refused(refusal) => BatchError::Refused(refusal),
                     Broken::Ended(ended) => error(ended, id),
@@ -160,8 +160,8 @@ fn error(ended: Ended, id: String) -> BatchError {
 
 impl Drop for BatchWriter {
     fn drop(&mut self) {
-        if let Some(generation) = self.generation.take() {
-            generation.retire();
+        if let Some(client) = self.client.take() {
+            client.retire();
         }
     }
 }
@@ -174,56 +174,56 @@ fn deadline() -> impl Fn() -> bool + Clone + Send + 'static {
 
 /// One transaction. Blocks.
 fn write(
-    mut generation: Generation,
+    mut client: ProducerClient,
     records: &[OwnedRecord],
     stopped: &impl Fn() -> bool,
-) -> (Generation, Result<Batch, Broken>) {
-    let ended = transact(&mut generation, records, stopped);
-    (generation, ended)
+) -> (ProducerClient, Result<BatchOutcome, Broken>) {
+    let ended = transact(&mut client, records, stopped);
+    (client, ended)
 }
 
 fn transact(
-    generation: &mut Generation,
+    client: &mut ProducerClient,
     records: &[OwnedRecord],
     stopped: &impl Fn() -> bool,
-) -> Result<Batch, Broken> {
-    done(calls::begin(generation))?;
+) -> Result<BatchOutcome, Broken> {
+    done(calls::begin(client))?;
     let mut failed = Vec::new();
     for (ticket, record) in (0..).map(Ticket).zip(records) {
-        send(generation, ticket, record, &mut failed, stopped)?;
+        send(client, ticket, record, &mut failed, stopped)?;
         let is_first = ticket == Ticket(0);
-        while is_first && generation.outstanding() > 0 {
-            wait(generation, &mut failed, stopped)?;
+        while is_first && client.outstanding() > 0 {
+            wait(client, &mut failed, stopped)?;
         }
         if !failed.is_empty() {
             break;
         }
     }
-    while generation.outstanding() > 0 && failed.is_empty() {
-        wait(generation, &mut failed, stopped)?;
+    while client.outstanding() > 0 && failed.is_empty() {
+        wait(client, &mut failed, stopped)?;
     }
     if failed.is_empty() {
-        match calls::commit(generation, stopped) {
-            Ended::Done => return Ok(Batch::Committed),
+        match calls::commit(client, stopped) {
+            Ended::Done => return Ok(BatchOutcome::Committed),
             Ended::Lost(_) => {}
             other => return Err(other.into()),
         }
     }
-    let lost_for = calls::lost_for(generation);
+    let lost_for = calls::lost_for(client);
     let is_first = failed.iter().any(|returned| returned.ticket == Ticket(0));
-    if let (true, Batch::Aborted { topic_refused: Some(refusal), .. }) = (is_first, aborted(&failed, lost_for)) {
+    if let (true, BatchOutcome::Aborted { topic_refused: Some(refusal), .. }) = (is_first, aborted(&failed, lost_for)) {
         return Err(Broken::Refused(refusal));
     }
-    done(calls::abort(generation, stopped))?;
-    while generation.outstanding() > 0 {
-        wait(generation, &mut failed, stopped)?;
+    done(calls::abort(client, stopped))?;
+    while client.outstanding() > 0 {
+        wait(client, &mut failed, stopped)?;
     }
-    generation.inbox().mend();
+    client.inbox().mend();
     Ok(aborted(&failed, lost_for))
 }
 
 fn send(
-    generation: &mut Generation,
+    client: &mut ProducerClient,
     ticket: Ticket,
     record: &OwnedRecord,
     failed: &mut Vec<Returned>,
@@ -231,12 +231,12 @@ fn send(
 ) -> Result<(), Ended> {
     let headers = record.header_list();
     let borrowed = record.borrow(&headers);
-    while let Err(code) = generation.send(ticket, &borrowed) {
+    while let Err(code) = client.send(ticket, &borrowed) {
         if code != Code::QueueFull {
-            generation.fail(ticket, &borrowed, code);
+            client.fail(ticket, &borrowed, code);
             return Ok(());
         }
-        wait(generation, failed, stopped)?;
+        wait(client, failed, stopped)?;
     }
     Ok(())
 }
@@ -245,29 +245,29 @@ fn done(ended: Ended) -> Result<(), Ended> {
     if ended == Ended::Done { Ok(()) } else { Err(ended) }
 }
 
-fn wait(generation: &mut Generation, failed: &mut Vec<Returned>, stopped: &impl Fn() -> bool) -> Result<(), Ended> {
-    generation.push();
+fn wait(client: &mut ProducerClient, failed: &mut Vec<Returned>, stopped: &impl Fn() -> bool) -> Result<(), Ended> {
+    client.push();
     std::thread::sleep(TICK);
-    generation.take(&mut Vec::new(), failed);
-    if let Some((code, reason)) = generation.fatal() {
+    client.take(&mut Vec::new(), failed);
+    if let Some((code, reason)) = client.fatal() {
         return Err(calls::fatal(code, reason));
     }
     if stopped() { Err(Ended::Stopped) } else { Ok(()) }
 }
 
 /// What the codes say. That a topic takes nothing loses the whole transaction, and every record comes back with that code.
-fn aborted(failed: &[Returned], lost_for: Option<Code>) -> Batch {
+fn aborted(failed: &[Returned], lost_for: Option<Code>) -> BatchOutcome {
     let codes = failed.iter().map(|returned| returned.code);
-    let topic_refused = codes.chain(lost_for).find_map(|code| match outcome(code) {
-        Outcome::TopicRefused(refusal) => Some(refusal),
-        Outcome::RecordRefused(_) | Outcome::Returned => None,
+    let topic_refused = codes.chain(lost_for).find_map(|code| match fate(code) {
+        RecordFate::TopicRefused(refusal) => Some(refusal),
+        RecordFate::RecordRefused(_) | RecordFate::Returned => None,
     });
-    let refused = failed.iter().filter_map(|returned| match outcome(returned.code) {
-        Outcome::RecordRefused(refusal) => Some((usize::try_from(returned.ticket.0).ok()?, refusal)),
-        Outcome::TopicRefused(_) | Outcome::Returned => None,
+    let refused = failed.iter().filter_map(|returned| match fate(returned.code) {
+        RecordFate::RecordRefused(refusal) => Some((usize::try_from(returned.ticket.0).ok()?, refusal)),
+        RecordFate::TopicRefused(_) | RecordFate::Returned => None,
     });
     let reason = lost_for.or_else(|| failed.first().map(|returned| returned.code));
-    Batch::Aborted {
+    BatchOutcome::Aborted {
         refused: refused.collect(),
         topic_refused,
         reason: reason.map_or_else(|| "the transaction was aborted".to_owned(), |code| code.to_string()),
@@ -288,13 +288,15 @@ mod tests {
     #[test]
     fn what_is_refused_is_told_apart_from_what_only_failed_along() {
         let failed = [returned(0, Code::PurgeQueue), returned(1, Code::MessageSizeTooLarge)];
-        let Batch::Aborted { refused, topic_refused, .. } = aborted(&failed, None) else { panic!("it was aborted") };
+        let BatchOutcome::Aborted { refused, topic_refused, .. } = aborted(&failed, None) else {
+            panic!("it was aborted")
+        };
         assert_eq!(
             refused.iter().map(|(place, refusal)| (*place, refusal.code)).collect::<Vec<_>>(),
             [(1, RefusalCode::TooLarge)]
         );
         assert_eq!(topic_refused, None);
-        let Batch::Aborted { refused, topic_refused, .. } =
+        let BatchOutcome::Aborted { refused, topic_refused, .. } =
             aborted(&[returned(0, Code::PurgeQueue)], Some(Code::TopicAuthorizationFailed))
         else {
             panic!("it was aborted")

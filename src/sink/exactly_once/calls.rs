@@ -13,7 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use crate::sink::client::producer_client::Generation;
+use crate::sink::client::producer_client::ProducerClient;
 
 /// How long one call may block, so that a relay that ends is not held up.
 const CALL: Duration = Duration::from_secs(5);
@@ -61,19 +61,19 @@ pub(super) enum Ended {
 
 /// Asks the coordinator for the transactional id: who had it before is fenced, and what he left open is aborted or, where its
 /// commit had begun, committed.
-pub(super) fn init(generation: &Generation, stopped: &impl Fn() -> bool) -> Ended {
-    repeat("init_transactions", stopped, || generation.producer().init_transactions(CALL))
+pub(super) fn init(client: &ProducerClient, stopped: &impl Fn() -> bool) -> Ended {
+    repeat("init_transactions", stopped, || client.producer().init_transactions(CALL))
 }
 
 /// Begins a transaction: a matter of the client alone.
-pub(super) fn begin(generation: &Generation) -> Ended {
-    repeat("begin_transaction", &|| true, || generation.producer().begin_transaction())
+pub(super) fn begin(client: &ProducerClient) -> Ended {
+    repeat("begin_transaction", &|| true, || client.producer().begin_transaction())
 }
 
 /// Why the open transaction is lost, as librdkafka has been told; `None` if it is not. Where a transaction is open, beginning another
 /// does nothing but tell.
-pub(super) fn lost_for(generation: &Generation) -> Option<Code> {
-    match generation.producer().begin_transaction() {
+pub(super) fn lost_for(client: &ProducerClient) -> Option<Code> {
+    match client.producer().begin_transaction() {
         Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => Some(error.code()),
         _ => None,
     }
@@ -81,17 +81,17 @@ pub(super) fn lost_for(generation: &Generation) -> Option<Code> {
 
 /// Commits. All delivery reports must have come: with a record on its way this takes 100 ms, as librdkafka looks at its own
 /// count in such steps.
-pub(super) fn commit(generation: &Generation, stopped: &impl Fn() -> bool) -> Ended {
+pub(super) fn commit(client: &ProducerClient, stopped: &impl Fn() -> bool) -> Ended {
     let since = Instant::now();
-    while generation.producer().in_flight_count() > 0 && since.elapsed() < COUNT_LAG {
+    while client.producer().in_flight_count() > 0 && since.elapsed() < COUNT_LAG {
         thread::sleep(COUNT_TICK);
     }
-    repeat("commit_transaction", stopped, || generation.producer().commit_transaction(CALL))
+    repeat("commit_transaction", stopped, || client.producer().commit_transaction(CALL))
 }
 
 /// Aborts; what was on its way is reported as failed.
-pub(super) fn abort(generation: &Generation, stopped: &impl Fn() -> bool) -> Ended {
-    repeat("abort_transaction", stopped, || generation.producer().abort_transaction(CALL))
+pub(super) fn abort(client: &ProducerClient, stopped: &impl Fn() -> bool) -> Ended {
+    repeat("abort_transaction", stopped, || client.producer().abort_transaction(CALL))
 }
 
 fn repeat(name: &'static str, stopped: &impl Fn() -> bool, mut call: impl FnMut() -> Result<(), KafkaError>) -> Ended {

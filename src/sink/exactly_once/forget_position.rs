@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::super::refusals::now_millis;
-use super::batch_writer::{Batch, BatchError, BatchWriter};
-use super::positions::{Extent, POSITIONS_TOPIC};
+use super::batch_writer::{BatchError, BatchOutcome, BatchWriter};
+use super::positions::{POSITIONS_TOPIC, ReadScope};
 use super::{SinkError, TransactionalSink, TransactionsError};
 use crate::relay::boundary::OwnedRecord;
 
@@ -24,9 +24,9 @@ impl TransactionalSink {
     }
 
     async fn write_null(&self, system_identifier: &str) -> Result<(), SinkError> {
-        let (maker, stopped, key) = (&self.maker, self.stop.flag(), self.maker.identity.position_key());
-        maker.ensure_topic().await?;
-        match maker.read(&mut maker.reader()?, Extent::Visible, None, &stopped).await {
+        let (factory, stopped, key) = (&self.factory, self.stop.flag(), self.factory.identity.position_key());
+        factory.ensure_topic().await?;
+        match factory.read(&mut factory.reader()?, ReadScope::Visible, None, &stopped).await {
             Ok(kept) => {
                 let foreign = kept.position().map(|stored| stored.cluster.system_identifier.clone());
                 if let Some(stored) = foreign.filter(|stored| stored != system_identifier) {
@@ -38,7 +38,7 @@ impl TransactionalSink {
             Err(SinkError::Transactions(TransactionsError::Malformed { .. })) => {}
             Err(error) => return Err(error),
         }
-        let id = maker.identity.transactional_id();
+        let id = factory.identity.transactional_id();
         let null = OwnedRecord {
             topic: POSITIONS_TOPIC.to_owned(),
             key: Some(key.into_bytes()),
@@ -47,17 +47,17 @@ impl TransactionalSink {
             timestamp_millis: now_millis(),
         };
         let not_taken = |reason: String| SinkError::from(TransactionsError::NotTakenBack { reason });
-        let mut writer = match BatchWriter::open(maker.producers.options.clone(), id).await {
+        let mut writer = match BatchWriter::open(factory.producers.options.clone(), id).await {
             Err(BatchError::Sink(error)) => return Err(error),
             opened => opened.map_err(|error| not_taken(error.to_string()))?,
         };
         match writer.write(vec![null]).await.map_err(|error| not_taken(error.to_string()))? {
-            Batch::Committed => {
+            BatchOutcome::Committed => {
                 // A commit is answered before its markers are written, and the next start reads what is visible.
-                maker.read(&mut maker.reader()?, Extent::Everything, None, &stopped).await?;
+                factory.read(&mut factory.reader()?, ReadScope::Everything, None, &stopped).await?;
                 Ok(())
             }
-            Batch::Aborted { reason, .. } => Err(not_taken(reason)),
+            BatchOutcome::Aborted { reason, .. } => Err(not_taken(reason)),
         }
     }
 }

@@ -55,21 +55,21 @@ use tokio::time::Instant;
 use super::client::connection::Connection;
 use super::client::context::LogGate;
 use super::client::options::{ProducerOptions, TopicRules};
-use super::client::producer_client::{Generation, Returned};
+use super::client::producer_client::{ProducerClient, Returned};
 use super::client::warmup::Warmup;
 use super::topics::Topics;
 use super::{Deliveries, SinkError};
 use crate::relay::boundary::{Ancestry, OwnedRecord, Ticket};
 use calls::{Ended, Stop};
-use open_transaction::Contents;
-use producer_factory::{Maker, Producers};
+use open_transaction::OpenTransaction;
+use producer_factory::{ProducerFactory, Producers};
 use recovery::{History, Recovered};
-use refusal_isolation::{Blame, Reports};
+use refusal_isolation::{Reports, TransactionRefusals};
 
-pub use batch_writer::{Batch, BatchError, BatchWriter};
+pub use batch_writer::{BatchError, BatchOutcome, BatchWriter};
 pub use error::TransactionsError;
 pub use position_keys::PositionKeys;
-pub use positions::{Cluster, Kept, POSITIONS_TOPIC, StoredPosition};
+pub use positions::{Cluster, POSITIONS_TOPIC, PositionEntry, StoredPosition};
 pub use producer_factory::TransactionsOptions;
 pub use resume::{PositionError, Started};
 pub use size::TransactionSize;
@@ -79,20 +79,20 @@ const POSITION: Ticket = Ticket(u64::MAX);
 
 /// Writes records to Kafka in transactions.
 pub struct TransactionalSink {
-    maker: Maker,
+    factory: ProducerFactory,
     stop: Stop,
     /// Where the positions are of.
     cluster: Option<Cluster>,
     ancestry: Ancestry,
     keys: PositionKeys,
     /// The producer; a call that blocks has it for itself.
-    generation: Option<Generation>,
+    client: Option<ProducerClient>,
     phase: Phase,
     /// What a call has come to.
     answer: Option<Answer>,
     /// A call that nobody waits for any more. The next begins when it has ended, so as not to be fenced by it.
     withdrawn: Option<JoinHandle<Answer>>,
-    contents: Contents,
+    open: OpenTransaction,
     /// Whether the transactional id has been taken once.
     is_open: bool,
     /// When the last recovery began.
@@ -108,7 +108,7 @@ pub struct TransactionalSink {
     failed: Vec<Returned>,
     /// Empty between two calls; kept for its memory.
     arrived: Vec<Ticket>,
-    blame: Blame,
+    refusals: TransactionRefusals,
     /// Of the present producer.
     warmup: Warmup,
     /// An offer was `Full` because librdkafka's own queue was.
@@ -135,8 +135,8 @@ enum Phase {
 }
 
 enum Answer {
-    Committed(Box<Generation>, Ended),
-    Aborted(Box<Generation>, Ended),
+    Committed(Box<ProducerClient>, Ended),
+    Aborted(Box<ProducerClient>, Ended),
     Recovered(Box<Result<Recovered, SinkError>>),
 }
 
@@ -153,18 +153,18 @@ impl TransactionalSink {
         let (records, bytes, now) = (options.max_in_flight, options.max_in_flight_bytes, Instant::now());
         let transactional_id = identity.transactional_id();
         let producers = Producers { options, transactional_id, rules, connection, log: LogGate::default() };
-        let contents = Contents::new(records, bytes, producers.transaction_timeout(), now);
+        let open = OpenTransaction::new(records, bytes, producers.transaction_timeout(), now);
         Self {
-            maker: Maker { producers, identity, topics },
+            factory: ProducerFactory { producers, identity, topics },
             stop: Stop::default(),
             cluster: None,
             ancestry: Ancestry::default(),
             keys: PositionKeys::default(),
-            generation: None,
+            client: None,
             phase: Phase::Closed,
             answer: None,
             withdrawn: None,
-            contents,
+            open,
             is_open: false,
             recovering_since: now,
             rest_until: None,
@@ -173,7 +173,7 @@ impl TransactionalSink {
             in_doubt: None,
             failed: Vec::new(),
             arrived: Vec::new(),
-            blame: Blame::default(),
+            refusals: TransactionRefusals::default(),
             warmup: Warmup::default(),
             crowded: false,
             awaited: false,
@@ -184,7 +184,7 @@ impl TransactionalSink {
     /// Number of records taken and not yet answered.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        self.contents.len()
+        self.open.len()
     }
 
     /// Takes what was reported, and does what follows.
@@ -192,33 +192,33 @@ impl TransactionalSink {
         if let Some(answer) = self.answer.take() {
             self.handle(answer, into)?;
         }
-        let Some(generation) = &mut self.generation else { return Ok(()) };
-        generation.take(&mut self.arrived, &mut self.failed);
-        let on_their_way = generation.outstanding();
+        let Some(client) = &mut self.client else { return Ok(()) };
+        client.take(&mut self.arrived, &mut self.failed);
+        let on_their_way = client.outstanding();
         self.warmup.acked(&self.arrived);
-        self.blame.arrived(&self.arrived);
+        self.refusals.arrived(&self.arrived);
         if self.awaited && !self.arrived.is_empty() {
             self.awaited = false;
             self.room = true;
         }
         self.arrived.clear();
-        let inbox = Arc::clone(generation.inbox());
+        let inbox = Arc::clone(client.inbox());
         match self.phase {
             Phase::Idle | Phase::Open | Phase::Sealing if inbox.is_broken() => self.break_off(),
             Phase::Idle if self.must_renew() => self.recover(),
             Phase::Sealing if on_their_way == 0 => {
-                self.call(|generation, stopped| {
-                    let ended = calls::commit(&generation, &stopped);
-                    Answer::Committed(Box::new(generation), ended)
+                self.call(|client, stopped| {
+                    let ended = calls::commit(&client, &stopped);
+                    Answer::Committed(Box::new(client), ended)
                 });
                 Ok(())
             }
             // What is missing in it is not sent through this producer.
-            Phase::Open if self.must_renew() && self.contents.whole().is_none() => {
+            Phase::Open if self.must_renew() && self.open.whole().is_none() => {
                 inbox.break_off();
                 Ok(())
             }
-            Phase::Open if self.contents.age(Instant::now()) > self.maker.producers.transaction_timeout() / 3 * 2 => {
+            Phase::Open if self.open.age(Instant::now()) > self.factory.producers.transaction_timeout() / 3 * 2 => {
                 // What is missing in it does not come; the coordinator would soon end it as if another relay had.
                 inbox.break_off();
                 Ok(())
@@ -231,15 +231,15 @@ impl TransactionalSink {
             }
             _ => Ok(()),
         }?;
-        self.maker.producers.connection.set_outstanding(self.contents.len());
+        self.factory.producers.connection.set_outstanding(self.open.len());
         Ok(())
     }
 
     /// Has librdkafka do what takes its time, on a thread for it.
-    fn call(&mut self, work: impl FnOnce(Generation, Stopped) -> Answer + Send + 'static) {
-        let generation = self.generation.take().expect("a call begins when no other is under way");
+    fn call(&mut self, work: impl FnOnce(ProducerClient, Stopped) -> Answer + Send + 'static) {
+        let client = self.client.take().expect("a call begins when no other is under way");
         let stopped: Stopped = Box::new(self.stop.flag());
-        self.phase = Phase::Calling(tokio::task::spawn_blocking(move || work(generation, stopped)));
+        self.phase = Phase::Calling(tokio::task::spawn_blocking(move || work(client, stopped)));
     }
 
     /// Has a new producer take over from the present one, or from a predecessor's.
@@ -251,10 +251,10 @@ impl TransactionalSink {
     fn recover_with(&mut self, probes: Vec<OwnedRecord>) -> Result<(), SinkError> {
         let Some(cluster) = self.cluster.clone() else { return Ok(()) };
         self.recovering_since = Instant::now();
-        if let Some(generation) = self.generation.take() {
-            generation.retire();
+        if let Some(client) = self.client.take() {
+            client.retire();
         }
-        let (maker, stopped) = (self.maker.clone(), self.stop.flag());
+        let (factory, stopped) = (self.factory.clone(), self.stop.flag());
         let history =
             History { cluster, ancestry: self.ancestry.clone(), is_new: self.is_disowned, keys: self.keys.clone() };
         let known = self.known_positions();
@@ -265,7 +265,7 @@ impl TransactionalSink {
             {
                 retire(*recovered);
             }
-            Answer::Recovered(Box::new(maker.recover(history, known, probes, stopped).await))
+            Answer::Recovered(Box::new(factory.recover(history, known, probes, stopped).await))
         };
         self.phase = Phase::Calling(tokio::spawn(task));
         Ok(())
@@ -278,15 +278,15 @@ impl TransactionalSink {
 
     fn handle(&mut self, answer: Answer, into: &mut Deliveries) -> Result<(), SinkError> {
         match answer {
-            Answer::Committed(generation, ended) => {
-                self.generation = Some(*generation);
+            Answer::Committed(client, ended) => {
+                self.client = Some(*client);
                 match ended {
                     Ended::Done => self.handle_committed(into),
                     failed => self.handle_failed_call(failed)?,
                 }
             }
-            Answer::Aborted(generation, ended) => {
-                self.generation = Some(*generation);
+            Answer::Aborted(client, ended) => {
+                self.client = Some(*client);
                 match ended {
                     Ended::Done => {
                         self.in_doubt = None;
@@ -302,8 +302,8 @@ impl TransactionalSink {
 
     fn handle_committed(&mut self, into: &mut Deliveries) {
         let first = into.acked.len();
-        self.contents.commit(&mut into.acked, Instant::now());
-        self.blame.committed(&into.acked[first..]);
+        self.open.commit(&mut into.acked, Instant::now());
+        self.refusals.committed(&into.acked[first..]);
         self.stored = self.in_doubt.take();
         self.is_disowned = false;
         self.rest_until = Some(Instant::now() + MARKERS);
@@ -316,7 +316,7 @@ impl TransactionalSink {
         match ended {
             // The client can't tell another relay from a time-out, but a young transaction has not timed out.
             Ended::Fenced(_)
-                if is_idle || self.contents.age(Instant::now()) < self.maker.producers.transaction_timeout() =>
+                if is_idle || self.open.age(Instant::now()) < self.factory.producers.transaction_timeout() =>
             {
                 return Err(self.fenced());
             }
@@ -325,12 +325,12 @@ impl TransactionalSink {
                 return Ok(());
             }
             Ended::Fatal(RDKafkaErrorCode::TransactionalIdAuthorizationFailed, _) => {
-                return Err(TransactionsError::NotAuthorized { id: self.maker.identity.transactional_id() }.into());
+                return Err(TransactionsError::NotAuthorized { id: self.factory.identity.transactional_id() }.into());
             }
             Ended::Done => {}
             Ended::Fenced(reason) | Ended::Lost(reason) | Ended::Fatal(_, reason) => {
-                tracing::warn!(reason, records = self.contents.len(), "kafka producer failed and is replaced");
-                self.maker.producers.connection.count_restart();
+                tracing::warn!(reason, records = self.open.len(), "kafka producer failed and is replaced");
+                self.factory.producers.connection.count_restart();
             }
         }
         self.recover()
@@ -344,25 +344,23 @@ impl TransactionalSink {
 
     /// Whether batches are too large for a topic that has come into use.
     fn must_renew(&self) -> bool {
-        self.generation
-            .as_ref()
-            .is_some_and(|generation| generation.batch_bytes() > self.maker.producers.rules.batch_bytes())
+        self.client.as_ref().is_some_and(|client| client.batch_bytes() > self.factory.producers.rules.batch_bytes())
     }
 
     fn fenced(&self) -> SinkError {
-        TransactionsError::Fenced { id: self.maker.identity.transactional_id() }.into()
+        TransactionsError::Fenced { id: self.factory.identity.transactional_id() }.into()
     }
 
     /// When the open transaction is to end, if it can.
     fn due(&self) -> Option<Instant> {
-        (matches!(self.phase, Phase::Open) && self.contents.whole().is_some()).then(|| self.contents.due())
+        (matches!(self.phase, Phase::Open) && self.open.whole().is_some()).then(|| self.open.due())
     }
 }
 
 /// A producer that nobody asks for any more.
 fn retire(recovered: Result<Recovered, SinkError>) {
-    if let Ok(Recovered { generation, .. }) = recovered {
-        generation.retire();
+    if let Ok(Recovered { client, .. }) = recovered {
+        client.retire();
     }
 }
 

@@ -31,8 +31,8 @@ const NULL: u32 = u32::MAX;
 
 /// The records of the open transaction.
 #[derive(Debug)]
-pub(super) struct Contents {
-    kept: Vec<Kept>,
+pub(super) struct OpenTransaction {
+    kept: Vec<Copied>,
     bytes: Vec<u8>,
     /// Every ticket below this one is in a transaction that was committed.
     committed_below: Ticket,
@@ -52,13 +52,13 @@ pub(super) struct Contents {
 
 /// Where a record stands in the buffer.
 #[derive(Clone, Copy, Debug)]
-struct Kept {
+struct Copied {
     ticket: Ticket,
     timestamp_millis: i64,
     start: usize,
 }
 
-impl Contents {
+impl OpenTransaction {
     /// For a window of so many records and bytes, and this `transaction.timeout.ms`.
     pub(super) fn new(window_records: usize, window_bytes: usize, timeout: Duration, now: Instant) -> Self {
         let most_bytes = window_bytes / 4 * 3;
@@ -102,7 +102,7 @@ impl Contents {
 
     /// Keeps a copy of a record that was sent.
     pub(super) fn keep(&mut self, ticket: Ticket, record: &Record<'_>, now: Instant) {
-        self.kept.push(Kept { ticket, timestamp_millis: record.timestamp_millis, start: self.bytes.len() });
+        self.kept.push(Copied { ticket, timestamp_millis: record.timestamp_millis, start: self.bytes.len() });
         self.highest = self.highest.max(Some(ticket));
         self.touched = now;
         put(&mut self.bytes, Some(record.topic.as_bytes()));
@@ -171,7 +171,7 @@ impl Contents {
     pub(super) fn one_of_each_topic(&self) -> Vec<OwnedRecord> {
         let mut topics = BTreeMap::new();
         for kept in &self.kept {
-            let topic = Reader(&self.bytes[kept.start..]).take().unwrap_or_default();
+            let topic = CopiedReader(&self.bytes[kept.start..]).take().unwrap_or_default();
             topics.entry(topic).or_insert(kept);
         }
         topics.into_values().map(|kept| self.record(kept)).collect()
@@ -184,8 +184,8 @@ impl Contents {
         self.highest = None;
     }
 
-    fn record(&self, kept: &Kept) -> OwnedRecord {
-        let mut reader = Reader(&self.bytes[kept.start..]);
+    fn record(&self, kept: &Copied) -> OwnedRecord {
+        let mut reader = CopiedReader(&self.bytes[kept.start..]);
         let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
         let topic = text(reader.take());
         let (key, value) = (reader.take().map(<[u8]>::to_vec), reader.take().map(<[u8]>::to_vec));
@@ -212,9 +212,9 @@ fn put_length(into: &mut Vec<u8>, length: usize) {
 }
 
 /// Reads what [`put`] has written, and nothing else: a length that does not fit is a bug.
-struct Reader<'a>(&'a [u8]);
+struct CopiedReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> CopiedReader<'a> {
     fn number(&mut self) -> u32 {
         let (number, rest) = self.0.split_first_chunk().expect("a kept record is whole");
         self.0 = rest;
@@ -244,38 +244,38 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(60);
 
-    fn contents(tickets: &[u64]) -> Contents {
-        let mut contents = Contents::new(1_000, 1_000_000, TIMEOUT, Instant::now());
-        tickets.iter().for_each(|ticket| contents.keep(Ticket(*ticket), &RECORD, Instant::now()));
-        contents
+    fn open(tickets: &[u64]) -> OpenTransaction {
+        let mut open = OpenTransaction::new(1_000, 1_000_000, TIMEOUT, Instant::now());
+        tickets.iter().for_each(|ticket| open.keep(Ticket(*ticket), &RECORD, Instant::now()));
+        open
     }
 
     #[test]
     fn a_transaction_with_a_gap_before_one_of_its_tickets_may_not_be_committed() {
-        assert_eq!(contents(&[]).whole(), None);
-        assert_eq!(contents(&[0, 1, 2]).whole(), Some(Ticket(2)));
+        assert_eq!(open(&[]).whole(), None);
+        assert_eq!(open(&[0, 1, 2]).whole(), Some(Ticket(2)));
         // A dead letter went out before what was returned with it.
-        assert_eq!(contents(&[2]).whole(), None);
-        assert_eq!(contents(&[2, 0]).whole(), None);
-        let mut contents = contents(&[2, 0, 1]);
-        assert_eq!(contents.whole(), Some(Ticket(2)));
+        assert_eq!(open(&[2]).whole(), None);
+        assert_eq!(open(&[2, 0]).whole(), None);
+        let mut open = open(&[2, 0, 1]);
+        assert_eq!(open.whole(), Some(Ticket(2)));
         let mut acked = Vec::new();
-        contents.commit(&mut acked, Instant::now());
+        open.commit(&mut acked, Instant::now());
         assert_eq!(acked, [2, 0, 1].map(Ticket));
-        contents.keep(Ticket(4), &RECORD, Instant::now());
-        assert_eq!(contents.whole(), None);
-        let returned: Vec<_> = contents.abort(Instant::now()).into_iter().map(|(ticket, _)| ticket).collect();
-        assert_eq!((returned, contents.whole()), (vec![Ticket(4)], None));
+        open.keep(Ticket(4), &RECORD, Instant::now());
+        assert_eq!(open.whole(), None);
+        let returned: Vec<_> = open.abort(Instant::now()).into_iter().map(|(ticket, _)| ticket).collect();
+        assert_eq!((returned, open.whole()), (vec![Ticket(4)], None));
     }
 
     #[test]
     fn a_transaction_ends_early_where_little_comes_and_at_its_age_or_size_where_much_does() {
         let start = Instant::now();
         let with = |records: u64, last: Duration| {
-            let mut contents = Contents::new(1_000, 1_000_000, TIMEOUT, start);
-            contents.begin(start);
-            (0..records).for_each(|ticket| contents.keep(Ticket(ticket), &RECORD, start + last));
-            contents.due() - start
+            let mut open = OpenTransaction::new(1_000, 1_000_000, TIMEOUT, start);
+            open.begin(start);
+            (0..records).for_each(|ticket| open.keep(Ticket(ticket), &RECORD, start + last));
+            open.due() - start
         };
         assert_eq!(with(3, Duration::ZERO), AGE_MIN);
         assert_eq!(with(FEW as u64, Duration::from_millis(50)), Duration::from_millis(54));
@@ -286,32 +286,32 @@ mod tests {
     #[test]
     fn case_35_a_transaction_that_took_too_long_is_sent_again_in_smaller_ones() {
         let start = Instant::now();
-        let mut contents = Contents::new(1_000, 1_000_000, TIMEOUT, start);
-        contents.begin(start);
-        (0..750).for_each(|ticket| contents.keep(Ticket(ticket), &RECORD, start));
-        assert!(contents.is_full());
-        assert_eq!(contents.abort(start + TIMEOUT / 2).len(), 750);
+        let mut open = OpenTransaction::new(1_000, 1_000_000, TIMEOUT, start);
+        open.begin(start);
+        (0..750).for_each(|ticket| open.keep(Ticket(ticket), &RECORD, start));
+        assert!(open.is_full());
+        assert_eq!(open.abort(start + TIMEOUT / 2).len(), 750);
         let again = start + TIMEOUT;
-        contents.begin(again);
-        (0..374).for_each(|ticket| contents.keep(Ticket(ticket), &RECORD, again));
-        assert!(!contents.is_full());
-        contents.keep(Ticket(374), &RECORD, again);
-        assert!(contents.is_full());
-        assert_eq!((contents.due(), contents.whole()), (again, Some(Ticket(374))));
+        open.begin(again);
+        (0..374).for_each(|ticket| open.keep(Ticket(ticket), &RECORD, again));
+        assert!(!open.is_full());
+        open.keep(Ticket(374), &RECORD, again);
+        assert!(open.is_full());
+        assert_eq!((open.due(), open.whole()), (again, Some(Ticket(374))));
     }
 
     #[test]
     fn a_transaction_lives_the_longer_the_more_a_commit_costs() {
         let start = Instant::now();
-        let mut contents = Contents::new(1_000, 1_000_000, TIMEOUT, start);
-        contents.begin(start);
-        contents.seal(start);
-        contents.commit(&mut Vec::new(), start + Duration::from_millis(20));
-        contents.begin(start);
-        (0..FEW as u64).for_each(|ticket| contents.keep(Ticket(ticket), &RECORD, start));
-        assert_eq!(contents.due() - start, Duration::from_millis(20), "a pause as long as a commit");
-        contents.keep(Ticket(FEW as u64), &RECORD, start + Duration::from_secs(9));
-        assert_eq!(contents.due() - start, Duration::from_millis(300));
+        let mut open = OpenTransaction::new(1_000, 1_000_000, TIMEOUT, start);
+        open.begin(start);
+        open.seal(start);
+        open.commit(&mut Vec::new(), start + Duration::from_millis(20));
+        open.begin(start);
+        (0..FEW as u64).for_each(|ticket| open.keep(Ticket(ticket), &RECORD, start));
+        assert_eq!(open.due() - start, Duration::from_millis(20), "a pause as long as a commit");
+        open.keep(Ticket(FEW as u64), &RECORD, start + Duration::from_secs(9));
+        assert_eq!(open.due() - start, Duration::from_millis(300));
     }
 
     proptest! {
@@ -325,21 +325,21 @@ mod tests {
                 any::<i64>(),
             ), 0..20),
         ) {
-            let mut contents = contents(&[]);
+            let mut open = open(&[]);
             let mut expected = Vec::new();
             for (number, (topic, key, value, headers, timestamp_millis)) in (0..).zip(records) {
                 let record = OwnedRecord { topic, key, value, headers, timestamp_millis };
-                contents.keep(Ticket(number), &record.borrow(&record.header_list()), Instant::now());
+                open.keep(Ticket(number), &record.borrow(&record.header_list()), Instant::now());
                 expected.push((Ticket(number), record));
             }
             let mut topics: Vec<_> = expected.iter().map(|(_, record)| record.topic.clone()).collect();
             topics.sort_unstable();
             topics.dedup();
-            let of_each = contents.one_of_each_topic();
+            let of_each = open.one_of_each_topic();
             prop_assert!(of_each.iter().all(|one| expected.iter().any(|(_, record)| record == one)));
             prop_assert_eq!(of_each.into_iter().map(|one| one.topic).collect::<Vec<_>>(), topics);
-            prop_assert_eq!(contents.abort(Instant::now()), expected);
-            prop_assert!(contents.is_empty());
+            prop_assert_eq!(open.abort(Instant::now()), expected);
+            prop_assert!(open.is_empty());
         }
     }
 }

@@ -56,7 +56,7 @@ pub struct StoredPosition {
 
 /// What the topic has under a relay's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum PositionEntry {
     /// No record.
     Nothing,
     /// A null value: somebody has decided that the relay begins where its slot stands.
@@ -65,7 +65,7 @@ pub enum Kept {
     Position(StoredPosition),
 }
 
-impl Kept {
+impl PositionEntry {
     /// The position, if there is one.
     #[must_use]
     pub const fn position(&self) -> Option<&StoredPosition> {
@@ -183,7 +183,7 @@ impl From<KafkaError> for ReadError {
 
 /// What of the topic is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(super) enum ReadScope {
     /// What is committed now, if a transaction of another relay does not hide it.
     Visible,
     /// Everything that has been committed before the call. Where an open transaction of another relay hides it, waits for its end: that of
@@ -192,13 +192,13 @@ pub(super) enum Extent {
 }
 
 /// Reads positions.
-pub(super) struct Reader {
+pub(super) struct PositionReader {
     committed: Consuming,
     /// Sees the open transactions, too.
     uncommitted: Consuming,
 }
 
-impl Reader {
+impl PositionReader {
     /// Does not wait for a broker.
     ///
     /// # Errors
@@ -214,14 +214,14 @@ impl Reader {
     pub(super) fn read(
         &self,
         key: &str,
-        extent: Extent,
+        extent: ReadScope,
         check: Option<&Check>,
         stopped: &impl Fn() -> bool,
-    ) -> Result<Kept, ReadError> {
+    ) -> Result<PositionEntry, ReadError> {
         let Self { committed, uncommitted } = self;
         let metadata = committed.fetch_metadata(Some(POSITIONS_TOPIC), ANSWER)?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == POSITIONS_TOPIC) else {
-            return Ok(Kept::Nothing);
+            return Ok(PositionEntry::Nothing);
         };
         if let Some(error) = topic.error() {
             return Err(KafkaError::MetadataFetch(error.into()).into());
@@ -232,11 +232,11 @@ impl Reader {
             topic.partitions().iter().map(|partition| partition.replicas().len()).min(),
         );
         let deadline = Instant::now() + READING;
-        let mut found = Kept::Nothing;
+        let mut found = PositionEntry::Nothing;
         for partition in topic.partitions() {
             let mut span = committed.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
             let place = Place { partition: partition.id(), key, deadline };
-            if extent == Extent::Everything {
+            if extent == ReadScope::Everything {
                 let (_, end) = uncommitted.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
                 // Only a position of this relay's is waited for, whether it was committed or not: others may hang for long.
                 let is_hidden = span.1 < end && place.last(uncommitted, span.1, end, stopped)?.is_some();
@@ -259,7 +259,7 @@ impl Reader {
                 last = place.last(committed, span.0, span.1, stopped)?;
             }
             if last.is_some() {
-                found = Kept::of(last, key, check)?;
+                found = PositionEntry::of(last, key, check)?;
             }
         }
         Ok(found)

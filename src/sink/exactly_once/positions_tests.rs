@@ -16,9 +16,9 @@ fn positions_are_in_one_partition_and_on_more_than_one_broker_where_there_are_mo
 
 #[test]
 fn a_null_is_no_missing_record() {
-    assert!(matches!(Kept::of(None, "k", None), Ok(Kept::Nothing)));
-    assert!(matches!(Kept::of(Some(None), "k", None), Ok(Kept::TakenBack)));
-    assert!(matches!(Kept::of(Some(Some(b"{}".to_vec())), "k", None), Err(ReadError::Malformed)));
+    assert!(matches!(PositionEntry::of(None, "k", None), Ok(PositionEntry::Nothing)));
+    assert!(matches!(PositionEntry::of(Some(None), "k", None), Ok(PositionEntry::TakenBack)));
+    assert!(matches!(PositionEntry::of(Some(Some(b"{}".to_vec())), "k", None), Err(ReadError::Malformed)));
 }
 
 #[test]
@@ -64,9 +64,10 @@ fn case_39_a_position_is_signed_for_its_key_and_one_that_is_not_is_refused_once_
     let read = |value: &[u8], under: &str, must_be_signed, by: u8, system: &str| {
         let keys = PositionKeys { keys: vec![key(9), key(by)], must_be_signed };
         let check = Check { keys, system_identifier: system.to_owned() };
-        Kept::of(Some(Some(value.to_vec())), under, Some(&check))
+        PositionEntry::of(Some(Some(value.to_vec())), under, Some(&check))
     };
-    let is_signed = |kept: Result<Kept, ReadError>| kept.ok().and_then(|kept| Some(kept.position()?.is_signed));
+    let is_signed =
+        |kept: Result<PositionEntry, ReadError>| kept.ok().and_then(|kept| Some(kept.position()?.is_signed));
     assert_eq!(is_signed(read(&signed, "r/s", true, 1, "7012")), Some(true));
     assert_eq!(is_signed(read(&unsigned, "r/s", false, 1, "7012")), Some(false), "of an earlier version");
     for (value, under, must_be_signed, by) in

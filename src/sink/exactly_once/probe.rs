@@ -12,17 +12,17 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::super::{SinkError, TransactionsError};
 use super::calls::{self, Ended};
 use super::positions::POSITIONS_TOPIC;
-use super::producer_factory::{Maker, blocking};
+use super::producer_factory::{ProducerFactory, blocking};
 use crate::relay::boundary::{OwnedRecord, Ticket};
-use crate::sink::client::error_code::{Outcome, outcome};
-use crate::sink::client::producer_client::Generation;
+use crate::sink::client::error_code::{RecordFate, fate};
+use crate::sink::client::producer_client::ProducerClient;
 
 /// How often it is looked whether the record has arrived or has come back.
 const TICK: Duration = Duration::from_millis(5);
 
 /// Whether a transaction was lost for a topic that takes nothing from this client.
-pub(super) fn is_topic_refused(generation: &Generation) -> bool {
-    calls::lost_for(generation).is_some_and(|code| matches!(outcome(code), Outcome::TopicRefused(_)))
+pub(super) fn is_topic_refused(client: &ProducerClient) -> bool {
+    calls::lost_for(client).is_some_and(|code| matches!(fate(code), RecordFate::TopicRefused(_)))
 }
 
 /// Asks about the topics of these records, or tries them. The topics that take nothing from this client, each with the code that says so.
@@ -30,7 +30,7 @@ pub(super) fn is_topic_refused(generation: &Generation) -> bool {
 /// # Errors
 /// [`TransactionsError::NoPositionsTopic`] if the topic of positions is one of them, and those of taking the transactional id.
 pub(super) async fn refusing(
-    maker: &Maker,
+    factory: &ProducerFactory,
     records: Vec<OwnedRecord>,
     stopped: &(impl Fn() -> bool + Clone + Send + 'static),
 ) -> Result<Vec<(String, Code)>, SinkError> {
@@ -38,7 +38,7 @@ pub(super) async fn refusing(
         let detail = "kafka does not allow this client to write to it".to_owned();
         SinkError::from(TransactionsError::NoPositionsTopic { detail })
     };
-    let allowed = maker.topics.may_write(records.iter().map(|record| record.topic.clone()).collect()).await;
+    let allowed = factory.topics.may_write(records.iter().map(|record| record.topic.clone()).collect()).await;
     let denied: Vec<_> = allowed.into_iter().filter(|(_, may_write)| !may_write).map(|(topic, _)| topic).collect();
     if denied.iter().any(|topic| topic == POSITIONS_TOPIC) {
         return Err(positions_denied());
@@ -48,10 +48,10 @@ pub(super) async fn refusing(
     }
     let mut refusing = Vec::new();
     for record in records {
-        let generation = maker.producers.clone().own(stopped.clone()).await?;
+        let client = factory.producers.clone().own(stopped.clone()).await?;
         let topic = record.topic.clone();
         let found = blocking(stopped, move |stopped| {
-            let found = try_record(generation, &record, &stopped);
+            let found = try_record(client, &record, &stopped);
             found.map_err(|Gone| SinkError::Stopped)
         })
         .await?;
@@ -69,26 +69,26 @@ struct Gone;
 
 /// The code with which the topic refuses this client, if it does. Blocks until the record is answered for.
 fn try_record(
-    mut generation: Generation,
+    mut client: ProducerClient,
     record: &OwnedRecord,
     stopped: &impl Fn() -> bool,
 ) -> Result<Option<Code>, Gone> {
-    if calls::begin(&generation) != Ended::Done {
+    if calls::begin(&client) != Ended::Done {
         return Ok(None);
     }
     let (mut arrived, mut failed) = (Vec::new(), Vec::new());
-    if let Err(code) = generation.send(Ticket(0), &record.borrow(&record.header_list())) {
-        return Ok(matches!(outcome(code), Outcome::TopicRefused(_)).then_some(code));
+    if let Err(code) = client.send(Ticket(0), &record.borrow(&record.header_list())) {
+        return Ok(matches!(fate(code), RecordFate::TopicRefused(_)).then_some(code));
     }
-    generation.push_all();
+    client.push_all();
     while arrived.is_empty() && failed.is_empty() {
         if stopped() {
             return Err(Gone);
         }
         std::thread::sleep(TICK);
-        generation.take(&mut arrived, &mut failed);
+        client.take(&mut arrived, &mut failed);
     }
-    let code = calls::lost_for(&generation).filter(|code| matches!(outcome(*code), Outcome::TopicRefused(_)));
-    generation.retire();
+    let code = calls::lost_for(&client).filter(|code| matches!(fate(*code), RecordFate::TopicRefused(_)));
+    client.retire();
     Ok(code)
 }

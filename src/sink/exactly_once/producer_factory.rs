@@ -14,7 +14,7 @@ use crate::sink::client::flush::AGAIN_IN_TRANSACTIONS;
 use crate::sink::client::options::{
     ProducerOptions, TopicRules, batch_bytes, pace, producer_config, set_message_timeout,
 };
-use crate::sink::client::producer_client::Generation;
+use crate::sink::client::producer_client::ProducerClient;
 
 /// How long the coordinator leaves a transaction open that it hears nothing of, in milliseconds, unless the user says otherwise.
 const TRANSACTION_TIMEOUT_MILLIS: u64 = 60_000;
@@ -48,7 +48,7 @@ impl TransactionsOptions {
 
 /// All that a relay's producer is made of, and its position.
 #[derive(Clone)]
-pub(super) struct Maker {
+pub(super) struct ProducerFactory {
     pub(super) producers: Producers,
     pub(super) identity: TransactionsOptions,
     pub(super) topics: Arc<Topics>,
@@ -71,7 +71,7 @@ impl Producers {
         Duration::from_millis(given.unwrap_or(TRANSACTION_TIMEOUT_MILLIS))
     }
 
-    pub(super) fn start(&self) -> Result<Generation, SinkError> {
+    pub(super) fn start(&self) -> Result<ProducerClient, SinkError> {
         let batch_bytes = batch_bytes(&self.options, &self.rules);
         let mut config = producer_config(&self.options, batch_bytes);
         // An aborted transaction leaves no gap, and the producer goes on.
@@ -82,7 +82,7 @@ impl Producers {
         // Before the coordinator gives the transaction up, which would look as if another relay had taken over.
         let pace = pace(&self.options, AGAIN_IN_TRANSACTIONS);
         set_message_timeout(&mut config, pace, (timeout / 2).max(100));
-        Generation::start(&config, pace, batch_bytes, &self.connection, &self.log)
+        ProducerClient::start(&config, pace, batch_bytes, &self.connection, &self.log)
     }
 
     /// A producer that owns the transactional id. Waits for as long as Kafka is away.
@@ -92,23 +92,23 @@ impl Producers {
     pub(super) async fn own(
         self,
         stopped: impl Fn() -> bool + Clone + Send + 'static,
-    ) -> Result<Generation, SinkError> {
+    ) -> Result<ProducerClient, SinkError> {
         let id = self.transactional_id.clone();
         loop {
             let stopped = &stopped;
-            let generation = self.start()?;
-            let (generation, ended) = blocking(stopped, move |stopped| {
-                let ended = calls::init(&generation, &stopped);
-                (generation, ended)
+            let client = self.start()?;
+            let (client, ended) = blocking(stopped, move |stopped| {
+                let ended = calls::init(&client, &stopped);
+                (client, ended)
             })
             .await;
             let (code, text) = match ended {
-                Ended::Done => return Ok(generation),
+                Ended::Done => return Ok(client),
                 Ended::Stopped => return Err(SinkError::Stopped),
                 Ended::Fatal(code, text) => (code, text),
                 Ended::Lost(text) | Ended::Fenced(text) => (Code::Fenced, text),
             };
-            generation.retire();
+            client.retire();
             match code {
                 Code::TransactionalIdAuthorizationFailed | Code::ClusterAuthorizationFailed => {
                     return Err(TransactionsError::NotAuthorized { id }.into());

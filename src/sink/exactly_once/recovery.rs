@@ -8,12 +8,14 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::super::{SinkError, TransactionsError};
 use super::position_keys::{Check, PositionKeys};
-use super::positions::{self, Cluster, Extent, Kept, POSITIONS_TOPIC, ReadError, Reader, StoredPosition};
+use super::positions::{
+    self, Cluster, POSITIONS_TOPIC, PositionEntry, PositionReader, ReadError, ReadScope, StoredPosition,
+};
 use super::probe;
-use super::producer_factory::{Maker, blocking};
+use super::producer_factory::{ProducerFactory, blocking};
 use crate::relay::boundary::{Ancestry, OwnedRecord};
 use crate::relay::delivery::back_off::BackOff;
-use crate::sink::client::producer_client::Generation;
+use crate::sink::client::producer_client::ProducerClient;
 
 /// How long something that failed waits before it is tried again.
 const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
@@ -63,13 +65,13 @@ impl History {
 
 /// A producer that owns the transactional id, and the last position that was committed under it.
 pub(super) struct Recovered {
-    pub(super) generation: Generation,
-    pub(super) kept: Kept,
+    pub(super) client: ProducerClient,
+    pub(super) kept: PositionEntry,
     /// Topics that take nothing from this client.
     pub(super) refusing: Vec<(String, Code)>,
 }
 
-impl Maker {
+impl ProducerFactory {
     /// Makes a producer that owns the transactional id and reads back how far its predecessor came. Waits for as long as Kafka
     /// is away. Tries the topics of `probes`, if the last transaction was lost for one of them.
     ///
@@ -86,21 +88,21 @@ impl Maker {
         // Before anybody is fenced: it might be another database's relay of the same name, or the one that has taken over.
         let mut reader = self.reader()?;
         let proof = history.proof();
-        let visible = self.read(&mut reader, Extent::Visible, proof.clone(), &stopped).await?.position().cloned();
+        let visible = self.read(&mut reader, ReadScope::Visible, proof.clone(), &stopped).await?.position().cloned();
         history.check(&visible, self.identity.position_key())?;
         if known.as_ref().is_some_and(|known| is_past(known, &visible)) {
             return Err(self.fenced());
         }
         let refusing = probe::refusing(&self, probes, &stopped).await?;
-        let generation = self.producers.clone().own(stopped.clone()).await?;
-        let kept = self.read(&mut reader, Extent::Everything, proof, &stopped).await?;
+        let client = self.producers.clone().own(stopped.clone()).await?;
+        let kept = self.read(&mut reader, ReadScope::Everything, proof, &stopped).await?;
         let stored = kept.position().cloned();
         history.check(&stored, self.identity.position_key())?;
         if known.is_some_and(|known| !known.contains(&stored)) {
-            generation.retire();
+            client.retire();
             return Err(self.fenced());
         }
-        Ok(Recovered { generation, kept, refusing })
+        Ok(Recovered { client, kept, refusing })
     }
 
     fn fenced(&self) -> SinkError {
@@ -128,18 +130,18 @@ impl Maker {
         Ok(())
     }
 
-    pub(super) fn reader(&self) -> Result<Arc<Reader>, SinkError> {
-        Reader::new(&self.producers.options).map(Arc::new).map_err(SinkError::Create)
+    pub(super) fn reader(&self) -> Result<Arc<PositionReader>, SinkError> {
+        PositionReader::new(&self.producers.options).map(Arc::new).map_err(SinkError::Create)
     }
 
     /// Reads the relay's position.
     pub(super) async fn read(
         &self,
-        reader: &mut Arc<Reader>,
-        extent: Extent,
+        reader: &mut Arc<PositionReader>,
+        extent: ReadScope,
         check: Option<Check>,
         stopped: &(impl Fn() -> bool + Clone + Send + 'static),
-    ) -> Result<Kept, SinkError> {
+    ) -> Result<PositionEntry, SinkError> {
         let mut back_off = BACK_OFF;
         loop {
             let (present, key, check) = (Arc::clone(reader), self.identity.position_key(), check.clone());

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::relay::boundary::{Refusal, Ticket};
-use crate::sink::client::error_code::{Outcome, judged, outcome};
+use crate::sink::client::error_code::{RecordFate, fate, judged};
 use crate::sink::client::options::TopicRules;
 use crate::sink::client::producer_client::Returned;
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -29,15 +29,15 @@ pub(super) enum Reports<'a> {
 
 /// What is known of refusals.
 #[derive(Debug, Default)]
-pub(super) struct Blame {
-    suspects: BTreeSet<Ticket>,
+pub(super) struct TransactionRefusals {
+    isolated: BTreeSet<Ticket>,
     /// The suspect that is on its way.
     alone: Option<Ticket>,
     /// Records that were refused and are to be offered again, each with its topic.
     guilty: HashMap<Ticket, (String, Refusal)>,
 }
 
-impl Blame {
+impl TransactionRefusals {
     /// Why this record was refused by this topic, if it was. Once.
     pub(super) fn verdict(&mut self, ticket: Ticket, topic: &str) -> Option<Refusal> {
         if self.guilty.is_empty() {
@@ -49,31 +49,31 @@ impl Blame {
 
     /// Whether a record may be sent now, while so many are on their way.
     pub(super) fn may_send(&self, ticket: Ticket, on_their_way: usize) -> bool {
-        self.alone.is_none() && (on_their_way == 0 || !self.suspects.contains(&ticket))
+        self.alone.is_none() && (on_their_way == 0 || !self.isolated.contains(&ticket))
     }
 
     pub(super) fn sent(&mut self, ticket: Ticket) {
-        if self.suspects.contains(&ticket) {
+        if self.isolated.contains(&ticket) {
             self.alone = Some(ticket);
         }
     }
 
     /// The record was not taken. What comes under its ticket now is another.
     pub(super) fn refused(&mut self, ticket: Ticket) {
-        self.suspects.remove(&ticket);
+        self.isolated.remove(&ticket);
     }
 
     /// These records have arrived.
     pub(super) fn arrived(&mut self, tickets: &[Ticket]) {
         if let Some(alone) = self.alone.take_if(|alone| tickets.contains(alone)) {
-            self.suspects.remove(&alone);
+            self.isolated.remove(&alone);
         }
     }
 
     /// A transaction was committed: nobody in it is a suspect any more.
     pub(super) fn committed(&mut self, tickets: &[Ticket]) {
         if let Some(highest) = tickets.iter().max() {
-            self.suspects.retain(|suspect| suspect > highest);
+            self.isolated.retain(|suspect| suspect > highest);
             self.guilty.retain(|guilty, _| guilty > highest);
         }
     }
@@ -85,31 +85,31 @@ impl Blame {
         let mut named = BTreeSet::new();
         let mut batches: HashMap<(String, i32), usize> = HashMap::new();
         for report in reports {
-            match outcome(report.code) {
+            match fate(report.code) {
                 _ if report.code == Code::InvalidDifferentRecord => drop(named.insert(place(report))),
-                Outcome::RecordRefused(_) => *batches.entry(place(report)).or_default() += 1,
-                Outcome::Returned | Outcome::TopicRefused(_) => {}
+                RecordFate::RecordRefused(_) => *batches.entry(place(report)).or_default() += 1,
+                RecordFate::Returned | RecordFate::TopicRefused(_) => {}
             }
         }
         for report in reports {
-            match outcome(report.code) {
+            match fate(report.code) {
                 // Where the topics were asked one by one, what librdkafka says of each record is said of none.
-                Outcome::TopicRefused(_) if matches!(extent, Reports::Some { refusing: [_, ..] }) => {}
-                Outcome::TopicRefused(refusal) => {
+                RecordFate::TopicRefused(_) if matches!(extent, Reports::Some { refusing: [_, ..] }) => {}
+                RecordFate::TopicRefused(refusal) => {
                     rules.refusals().refuse_topic(&report.record.topic, refusal, Duration::ZERO);
                 }
                 // It may only look alone, where others of its batch are not reported on.
-                Outcome::RecordRefused(refusal)
+                RecordFate::RecordRefused(refusal)
                     if named.contains(&place(report)) || (extent == Reports::All && batches[&place(report)] == 1) =>
                 {
                     let refusal = judged(&report.record, report.code, refusal, rules);
                     self.guilty.insert(report.ticket, (report.record.topic.clone(), refusal));
                 }
-                Outcome::RecordRefused(_) => drop(self.suspects.insert(report.ticket)),
-                Outcome::Returned => {}
+                RecordFate::RecordRefused(_) => drop(self.isolated.insert(report.ticket)),
+                RecordFate::Returned => {}
             }
         }
-        self.suspects.retain(|suspect| !self.guilty.contains_key(suspect));
+        self.isolated.retain(|suspect| !self.guilty.contains_key(suspect));
         self.alone = None;
     }
 }
@@ -126,77 +126,77 @@ mod tests {
     }
 
     /// The tickets of the guilty.
-    fn judge(blame: &mut Blame, reports: &[Returned], extent: Reports<'_>) -> Vec<u64> {
-        blame.judge(reports, extent, &TopicRules::default());
-        let mut guilty: Vec<_> = blame.guilty.keys().map(|ticket| ticket.0).collect();
+    fn judge(refusals: &mut TransactionRefusals, reports: &[Returned], extent: Reports<'_>) -> Vec<u64> {
+        refusals.judge(reports, extent, &TopicRules::default());
+        let mut guilty: Vec<_> = refusals.guilty.keys().map(|ticket| ticket.0).collect();
         guilty.sort_unstable();
         guilty
     }
 
     #[test]
     fn the_only_record_of_a_refused_batch_is_guilty() {
-        let mut blame = Blame::default();
+        let mut refusals = TransactionRefusals::default();
         let reports = [report(1, Code::PurgeQueue), report(2, Code::MessageSizeTooLarge)];
-        assert_eq!(judge(&mut blame, &reports, Reports::All), [2]);
-        assert!(blame.may_send(Ticket(1), 5));
+        assert_eq!(judge(&mut refusals, &reports, Reports::All), [2]);
+        assert!(refusals.may_send(Ticket(1), 5));
     }
 
     #[test]
     fn the_verdict_is_told_once_and_of_the_same_record_alone() {
-        let mut blame = Blame::default();
-        judge(&mut blame, &[report(2, Code::MessageSizeTooLarge), report(3, Code::PurgeQueue)], Reports::All);
-        assert!(blame.verdict(Ticket(3), "t").is_none());
-        assert!(blame.verdict(Ticket(2), "t").is_some() && blame.verdict(Ticket(2), "t").is_none());
-        judge(&mut blame, &[report(2, Code::MessageSizeTooLarge)], Reports::All);
-        assert!(blame.verdict(Ticket(2), "letters").is_none(), "it has become a dead letter meanwhile");
+        let mut refusals = TransactionRefusals::default();
+        judge(&mut refusals, &[report(2, Code::MessageSizeTooLarge), report(3, Code::PurgeQueue)], Reports::All);
+        assert!(refusals.verdict(Ticket(3), "t").is_none());
+        assert!(refusals.verdict(Ticket(2), "t").is_some() && refusals.verdict(Ticket(2), "t").is_none());
+        judge(&mut refusals, &[report(2, Code::MessageSizeTooLarge)], Reports::All);
+        assert!(refusals.verdict(Ticket(2), "letters").is_none(), "it has become a dead letter meanwhile");
     }
 
     #[test]
     fn a_refused_record_that_may_have_had_company_is_a_suspect() {
-        let mut blame = Blame::default();
+        let mut refusals = TransactionRefusals::default();
         let extent = Reports::Some { refusing: &[] };
-        assert!(judge(&mut blame, &[report(2, Code::MessageSizeTooLarge)], extent).is_empty());
-        assert!(!blame.may_send(Ticket(2), 1) && blame.may_send(Ticket(2), 0));
-        blame.refused(Ticket(2));
-        assert!(blame.may_send(Ticket(2), 1), "its dead letter is no suspect");
+        assert!(judge(&mut refusals, &[report(2, Code::MessageSizeTooLarge)], extent).is_empty());
+        assert!(!refusals.may_send(Ticket(2), 1) && refusals.may_send(Ticket(2), 0));
+        refusals.refused(Ticket(2));
+        assert!(refusals.may_send(Ticket(2), 1), "its dead letter is no suspect");
     }
 
     #[test]
     fn a_named_record_is_guilty_and_its_neighbours_are_not() {
-        let mut blame = Blame::default();
+        let mut refusals = TransactionRefusals::default();
         let codes = [Code::InvalidDifferentRecord, Code::InvalidRecord, Code::InvalidRecord];
         let reports: Vec<_> = (0..).zip(codes).map(|(ticket, code)| report(ticket, code)).collect();
-        assert_eq!(judge(&mut blame, &reports, Reports::All), [1, 2]);
-        assert!(blame.may_send(Ticket(0), 5));
+        assert_eq!(judge(&mut refusals, &reports, Reports::All), [1, 2]);
+        assert!(refusals.may_send(Ticket(0), 5));
     }
 
     #[test]
     fn suspects_travel_alone_until_one_is_refused() {
-        let mut blame = Blame::default();
+        let mut refusals = TransactionRefusals::default();
         let reports: Vec<_> = (4..7).map(|ticket| report(ticket, Code::MessageSizeTooLarge)).collect();
-        assert!(judge(&mut blame, &reports, Reports::All).is_empty());
-        assert!(blame.may_send(Ticket(3), 5));
-        assert!(!blame.may_send(Ticket(4), 1) && blame.may_send(Ticket(4), 0));
-        blame.sent(Ticket(4));
-        assert!(!blame.may_send(Ticket(7), 1), "nothing may join its batch");
-        blame.arrived(&[Ticket(3)]);
-        assert!(!blame.may_send(Ticket(7), 1), "another's arrival says nothing");
-        blame.arrived(&[Ticket(4)]);
-        assert!(blame.may_send(Ticket(7), 1));
-        blame.sent(Ticket(5));
-        assert_eq!(judge(&mut blame, &[report(5, Code::MessageSizeTooLarge)], Reports::All), [5]);
-        assert!(!blame.may_send(Ticket(6), 1), "still a suspect");
-        blame.committed(&[Ticket(4), Ticket(5), Ticket(6)]);
-        assert!(blame.may_send(Ticket(6), 1));
+        assert!(judge(&mut refusals, &reports, Reports::All).is_empty());
+        assert!(refusals.may_send(Ticket(3), 5));
+        assert!(!refusals.may_send(Ticket(4), 1) && refusals.may_send(Ticket(4), 0));
+        refusals.sent(Ticket(4));
+        assert!(!refusals.may_send(Ticket(7), 1), "nothing may join its batch");
+        refusals.arrived(&[Ticket(3)]);
+        assert!(!refusals.may_send(Ticket(7), 1), "another's arrival says nothing");
+        refusals.arrived(&[Ticket(4)]);
+        assert!(refusals.may_send(Ticket(7), 1));
+        refusals.sent(Ticket(5));
+        assert_eq!(judge(&mut refusals, &[report(5, Code::MessageSizeTooLarge)], Reports::All), [5]);
+        assert!(!refusals.may_send(Ticket(6), 1), "still a suspect");
+        refusals.committed(&[Ticket(4), Ticket(5), Ticket(6)]);
+        assert!(refusals.may_send(Ticket(6), 1));
     }
 
     #[test]
     fn a_topic_that_refuses_is_remembered_unless_the_topics_were_asked_one_by_one() {
         let (rules, reports) = (TopicRules::default(), [report(1, Code::TopicAuthorizationFailed)]);
         let others = ["other".to_owned()];
-        Blame::default().judge(&reports, Reports::Some { refusing: &others }, &rules);
+        TransactionRefusals::default().judge(&reports, Reports::Some { refusing: &others }, &rules);
         assert!(!rules.refusals().is_suspect("t"));
-        Blame::default().judge(&reports, Reports::Some { refusing: &[] }, &rules);
+        TransactionRefusals::default().judge(&reports, Reports::Some { refusing: &[] }, &rules);
         assert!(rules.refusals().is_suspect("t") && !rules.refusals().is_suspect("other"));
     }
 }

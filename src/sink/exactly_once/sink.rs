@@ -13,7 +13,7 @@ use super::{
     Answer, Cluster, POSITION, POSITIONS_TOPIC, Phase, PositionKeys, StoredPosition, TICK, TransactionalSink, retire,
 };
 use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, Record, Ticket};
-use crate::sink::client::error_code::{Outcome, outcome, unfit};
+use crate::sink::client::error_code::{RecordFate, fate, unfit};
 use crate::sink::client::warmup::Admission;
 
 impl TransactionalSink {
@@ -24,16 +24,16 @@ impl TransactionalSink {
             Phase::Idle if !self.must_renew() && self.rest_until.is_none_or(|until| Instant::now() >= until) => {}
             _ => return false,
         }
-        let Some(generation) = &self.generation else { return false };
-        match calls::begin(generation) {
+        let Some(client) = &self.client else { return false };
+        match calls::begin(client) {
             Ended::Done => {
-                self.contents.begin(Instant::now());
+                self.open.begin(Instant::now());
                 self.phase = Phase::Open;
                 true
             }
             // `deliveries` finds out why.
             _ => {
-                generation.inbox().break_off();
+                client.inbox().break_off();
                 false
             }
         }
@@ -42,7 +42,7 @@ impl TransactionalSink {
     /// Waits until there may be something to collect.
     async fn wait(&mut self) {
         let due = self.due();
-        let filled = self.generation.as_ref().map(|generation| generation.inbox().filled.notified());
+        let filled = self.client.as_ref().map(|client| client.inbox().filled.notified());
         match (&mut self.phase, filled) {
             (Phase::Calling(task), _) => {
                 let answer = task.await.expect("a call to kafka does not panic");
@@ -98,19 +98,19 @@ impl Sink for TransactionalSink {
 
     fn sealing(&mut self, urgency: Urgency) -> Option<Ticket> {
         let is_time = self.is_due() || urgency == Urgency::Now || self.must_renew();
-        self.contents.whole().filter(|_| is_time && matches!(self.phase, Phase::Open))
+        self.open.whole().filter(|_| is_time && matches!(self.phase, Phase::Open))
     }
 
     fn seal(&mut self, checkpoint: Checkpoint) -> bool {
         let Some(cluster) = self.cluster.clone() else { return false };
-        let is_whole = self.contents.is_empty() || self.contents.whole().is_some();
+        let is_whole = self.open.is_empty() || self.open.whole().is_some();
         if !is_whole || !self.begin() {
             return false;
         }
-        let Some(generation) = &mut self.generation else { return false };
+        let Some(client) = &mut self.client else { return false };
         let stored =
             StoredPosition { checkpoint, cluster, transaction: Uuid::now_v7(), is_signed: !self.keys.keys.is_empty() };
-        let key = self.maker.identity.position_key();
+        let key = self.factory.identity.position_key();
         let value = stored.encode(&key, &self.keys);
         let record = Record {
             topic: POSITIONS_TOPIC,
@@ -119,20 +119,20 @@ impl Sink for TransactionalSink {
             headers: &[],
             timestamp_millis: now_millis(),
         };
-        match generation.send(POSITION, &record) {
+        match client.send(POSITION, &record) {
             Ok(()) => {}
             Err(RDKafkaErrorCode::QueueFull) => {
                 self.crowded = true;
                 return false;
             }
-            Err(code) => generation.fail(POSITION, &record, code),
+            Err(code) => client.fail(POSITION, &record, code),
         }
-        generation.push_all();
-        self.contents.seal(Instant::now());
+        client.push_all();
+        self.open.seal(Instant::now());
         self.in_doubt = Some(stored);
         self.phase = Phase::Sealing;
         // Wakes `deliveries` should everything have arrived already.
-        generation.inbox().filled.notify_one();
+        client.inbox().filled.notify_one();
         true
     }
 
@@ -159,45 +159,46 @@ impl Sink for TransactionalSink {
             return Err(SendError::Full);
         }
         // The driver seals it before it offers this again.
-        if matches!(self.phase, Phase::Open) && self.contents.is_full() {
+        if matches!(self.phase, Phase::Open) && self.open.is_full() {
             return Err(SendError::Full);
         }
-        let known = self.blame.verdict(ticket, record.topic).or_else(|| unfit(record, &self.maker.producers.rules));
+        let known =
+            self.refusals.verdict(ticket, record.topic).or_else(|| unfit(record, &self.factory.producers.rules));
         if let Some(refusal) = known {
-            self.blame.refused(ticket);
+            self.refusals.refused(ticket);
             return Err(SendError::Refused(refusal));
         }
-        let on_their_way = self.generation.as_ref().map_or(0, super::Generation::outstanding);
-        let partitions = || self.maker.producers.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
+        let on_their_way = self.client.as_ref().map_or(0, super::ProducerClient::outstanding);
+        let partitions = || self.factory.producers.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
         let admission = self.warmup.admit(record.topic, record.key, partitions);
-        if admission == Admission::Wait || !self.blame.may_send(ticket, on_their_way) {
+        if admission == Admission::Wait || !self.refusals.may_send(ticket, on_their_way) {
             self.awaited = true;
             return Err(SendError::Full);
         }
         if !self.begin() {
             return Err(SendError::Full);
         }
-        let Some(generation) = &mut self.generation else { return Err(SendError::Full) };
-        if let Err(code) = generation.send(ticket, record) {
-            match (code, outcome(code)) {
+        let Some(client) = &mut self.client else { return Err(SendError::Full) };
+        if let Err(code) = client.send(ticket, record) {
+            match (code, fate(code)) {
                 (RDKafkaErrorCode::QueueFull, _) => {
                     self.crowded = true;
                     return Err(SendError::Full);
                 }
                 // The transaction is lost already; `deliveries` finds out why.
                 (RDKafkaErrorCode::Fatal | RDKafkaErrorCode::State, _) => {
-                    generation.inbox().break_off();
+                    client.inbox().break_off();
                     return Err(SendError::Full);
                 }
                 // librdkafka judges a record by its own limits before it queues it.
-                (_, Outcome::RecordRefused(refusal) | Outcome::TopicRefused(refusal)) => {
+                (_, RecordFate::RecordRefused(refusal) | RecordFate::TopicRefused(refusal)) => {
                     return Err(SendError::Refused(refusal));
                 }
-                (_, Outcome::Returned) => generation.fail(ticket, record, code),
+                (_, RecordFate::Returned) => client.fail(ticket, record, code),
             }
         }
-        self.contents.keep(ticket, record, Instant::now());
-        self.blame.sent(ticket);
+        self.open.keep(ticket, record, Instant::now());
+        self.refusals.sent(ticket);
         self.warmup.sent(ticket, admission);
         Ok(())
     }
@@ -209,8 +210,8 @@ impl Sink for TransactionalSink {
                 self.room = false;
                 return Ok(());
             }
-            if let (Phase::Open, Some(generation)) = (&self.phase, &mut self.generation) {
-                generation.push();
+            if let (Phase::Open, Some(client)) = (&self.phase, &mut self.client) {
+                client.push();
             }
             if self.crowded {
                 drop(tokio::time::timeout(TICK, self.wait()).await);
@@ -227,8 +228,8 @@ impl Sink for TransactionalSink {
         let mut deliveries = Deliveries::default();
         loop {
             // Nobody seals it any more, and readers would wait for it until it times out.
-            if let (Phase::Open, Some(generation)) = (&self.phase, &self.generation) {
-                generation.inbox().break_off();
+            if let (Phase::Open, Some(client)) = (&self.phase, &self.client) {
+                client.inbox().break_off();
             }
             if self.collect(&mut deliveries).is_err()
                 || matches!(self.phase, Phase::Idle | Phase::Closed) && self.answer.is_none()
@@ -237,10 +238,10 @@ impl Sink for TransactionalSink {
                 break;
             }
         }
-        let unanswered = self.contents.len();
+        let unanswered = self.open.len();
         // librdkafka waits for its threads; they must be gone before the process may end.
-        let generation = self.generation.take();
-        if let Err(error) = tokio::task::spawn_blocking(move || drop(generation)).await {
+        let client = self.client.take();
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(client)).await {
             tracing::error!(error = %error, "kafka producer did not end");
         }
         Closed { deliveries, unanswered, stored: self.stored() }

@@ -36,7 +36,7 @@ fn in_doubt() -> TransactionalSink {
     sink.stored = Some(position(10));
     sink.in_doubt = Some(position(20));
     for ticket in 0..2 {
-        sink.contents.keep(Ticket(ticket), &RECORD, Instant::now());
+        sink.open.keep(Ticket(ticket), &RECORD, Instant::now());
     }
     sink
 }
@@ -51,10 +51,10 @@ async fn past_the_end_of_its_timeline_a_stored_position_confirms_nothing() {
 }
 
 fn recover(sink: &mut TransactionalSink, stored: Option<StoredPosition>) -> Deliveries {
-    let generation = sink.maker.producers.start().expect("a client needs no broker");
+    let client = sink.factory.producers.start().expect("a client needs no broker");
     let mut deliveries = Deliveries::default();
-    let kept = stored.map_or(Kept::Nothing, Kept::Position);
-    sink.handle_recovered(Recovered { generation, kept, refusing: Vec::new() }, &mut deliveries);
+    let kept = stored.map_or(PositionEntry::Nothing, PositionEntry::Position);
+    sink.handle_recovered(Recovered { client, kept, refusing: Vec::new() }, &mut deliveries);
     deliveries
 }
 
@@ -95,10 +95,10 @@ async fn a_young_transaction_that_is_fenced_ends_the_sink_and_one_that_timed_out
     sink.phase = Phase::Open;
     let error = sink.handle_failed_call(Ended::Fenced("fenced".to_owned())).expect_err("another has taken over");
     assert!(matches!(error, SinkError::Transactions(TransactionsError::Fenced { .. })));
-    let long_ago = Instant::now() - sink.maker.producers.transaction_timeout();
+    let long_ago = Instant::now() - sink.factory.producers.transaction_timeout();
     let mut deliveries = Deliveries::default();
-    sink.contents.commit(&mut deliveries.acked, long_ago);
-    sink.contents.begin(long_ago);
+    sink.open.commit(&mut deliveries.acked, long_ago);
+    sink.open.begin(long_ago);
     assert!(sink.handle_failed_call(Ended::Fenced("fenced".to_owned())).is_ok());
 }
 
@@ -111,10 +111,10 @@ async fn a_partition_whose_first_record_was_aborted_is_begun_anew() {
     sink.warmup.sent(Ticket(0), first);
     assert_eq!(admit(&mut sink), Admission::Wait);
     let record = Record { key: Some(b"k"), ..RECORD };
-    sink.contents.begin(Instant::now());
-    sink.contents.keep(Ticket(0), &record, Instant::now());
-    let generation = sink.generation.as_mut().expect("it has recovered");
-    generation.fail(Ticket(0), &record, RDKafkaErrorCode::PurgeQueue);
+    sink.open.begin(Instant::now());
+    sink.open.keep(Ticket(0), &record, Instant::now());
+    let client = sink.client.as_mut().expect("it has recovered");
+    client.fail(Ticket(0), &record, RDKafkaErrorCode::PurgeQueue);
     sink.phase = Phase::Aborted;
     let mut deliveries = Deliveries::default();
     sink.collect(&mut deliveries).expect("nothing is final");

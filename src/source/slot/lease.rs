@@ -19,7 +19,7 @@ use super::lock::{beat, lock};
 use crate::postgres::{ConnectOptions, Connection, Error, Patience};
 use crate::relay::boundary::Lsn;
 use crate::source::error::SourceError;
-use crate::source::state::note::{Note, Notebook};
+use crate::source::state::note::{Note, NoteWriter};
 use crate::source::state::relay_state;
 
 /// How often the session is used, so that both sides know of each other.
@@ -54,7 +54,7 @@ pub struct Lease {
 
 /// Whether somebody else may have had the slot in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tenure {
+pub(crate) enum LeaseAcquisition {
     /// The lease was held all the time.
     Kept,
     /// It was taken since somebody last [looked](Lease::settle).
@@ -110,12 +110,16 @@ impl Lease {
     }
 
     /// Takes the lease if nobody has it, and does nothing if it is held already. Blocking.
-    pub(crate) fn take(&self) -> Result<Tenure, SourceError> {
+    pub(crate) fn take(&self) -> Result<LeaseAcquisition, SourceError> {
         let mut seat = self.seat();
         let mut session = match std::mem::replace(&mut *seat, Seat::Vacant) {
             Seat::Held(holder) if !*holder.ended.borrow() => {
                 *seat = Seat::Held(holder);
-                return Ok(if self.is_new.load(Ordering::Relaxed) { Tenure::New } else { Tenure::Kept });
+                return Ok(if self.is_new.load(Ordering::Relaxed) {
+                    LeaseAcquisition::New
+                } else {
+                    LeaseAcquisition::Kept
+                });
             }
             Seat::Asking(session) => session,
             Seat::Vacant | Seat::Held(_) => {
@@ -144,7 +148,7 @@ impl Lease {
         heartbeat.start(asked);
         *seat = Seat::Held(Holder::spawn(session, self.slot.clone(), Arc::clone(&heartbeat))?);
         *self.heartbeat() = heartbeat;
-        Ok(Tenure::New)
+        Ok(LeaseAcquisition::New)
     }
 
     /// It is known where whoever had the lease before has left the slot.
@@ -235,14 +239,14 @@ fn hold(
     orders: &Receiver<Command>,
     heartbeat: &Heartbeat,
 ) -> Result<(), SourceError> {
-    let mut notebook = Notebook::default();
+    let mut writer = NoteWriter::default();
     loop {
         let order = orders.recv_timeout(BEAT);
         let asked = Beat::begin();
         match order {
             Ok(Command { errand, answer }) => {
                 let written = match errand {
-                    Errand::Note(note) => notebook.write(&mut session, slot, &note).map(Some),
+                    Errand::Note(note) => writer.write(&mut session, slot, &note).map(Some),
                     Errand::Backfilled => relay_state::finish_backfill(&mut session, slot).map(|()| None),
                 };
                 match written {

@@ -10,7 +10,7 @@ use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
 use crate::source::state::gap_count::look;
 use crate::source::state::gap_report::{Published, Unpublished};
-use crate::source::state::relay_state::{self, Kept};
+use crate::source::state::relay_state::{self, RelayState};
 use crate::source::stream::open::detached;
 
 /// Which rows are published again.
@@ -39,27 +39,27 @@ pub struct Recreated {
 pub async fn recreate(options: &SourceOptions, scope: Scope) -> Result<Recreated, SourceError> {
     let (options, lease) = decide(options);
     detached(move |_| {
-        let mut desk = Desk::open(&options, &lease)?;
+        let mut admin = SlotAdmin::open(&options, &lease)?;
         // Ids of transactions mean nothing on another cluster.
-        let kept = desk.kept.take().filter(|kept| kept.system_identifier == desk.system.identifier);
+        let kept = admin.kept.take().filter(|kept| kept.system_identifier == admin.system.identifier);
         let published = match scope {
             Scope::Unpublished => kept.map(|kept| kept.published).unwrap_or_default(),
             Scope::Everything => Published::default(),
         };
-        let found = inspect_slot(&mut desk.control, desk.server.version, &options.slot)?;
-        match found.as_ref().map(|found| found.check(&options.slot, &desk.server.database)) {
+        let found = inspect_slot(&mut admin.control, admin.server.version, &options.slot)?;
+        match found.as_ref().map(|found| found.check(&options.slot, &admin.server.database)) {
             None | Some(Ok(_) | Err(SourceError::SlotLost { .. } | SourceError::SlotTwoPhase { .. })) => {}
             Some(Err(foreign)) => return Err(foreign),
         }
         if let Some(pid) = found.as_ref().and_then(|found| found.active_pid) {
             return Err(SourceError::SlotHeld { slot: options.slot.clone(), pid: Some(pid) });
         }
-        let unpublished = look(&mut desk.control, &options.publication, &options.tables, published);
+        let unpublished = look(&mut admin.control, &options.publication, &options.tables, published);
         let from_xid = unpublished.published.xid.as_deref().unwrap_or("0");
         // Noted first: a slot that is there still does no harm to a backfill that is to come.
-        relay_state::begin_recovery(&mut desk.control, &desk.server, &desk.system, &options.slot, from_xid)?;
+        relay_state::begin_recovery(&mut admin.control, &admin.server, &admin.system, &options.slot, from_xid)?;
         if found.is_some() {
-            drop_slot(&mut desk.control, &options.slot)?;
+            drop_slot(&mut admin.control, &options.slot)?;
         }
         let dropped_at = found.map(|found| found.confirmed_flush.unwrap_or_default());
         Ok(Recreated { dropped_at, unpublished })
@@ -69,7 +69,7 @@ pub async fn recreate(options: &SourceOptions, scope: Scope) -> Result<Recreated
 
 /// A slot that is about to be taken as it stands, whatever was passed over. No relay has it meanwhile.
 pub struct Adoption {
-    desk: Desk,
+    admin: SlotAdmin,
     slot: String,
     /// Held until the end.
     lease: Arc<Lease>,
@@ -83,7 +83,7 @@ impl Adoption {
     pub async fn begin(options: &SourceOptions) -> Result<Self, SourceError> {
         let (options, lease) = decide(options);
         detached(move |_| {
-            let mut adoption = Self { desk: Desk::open(&options, &lease)?, slot: options.slot, lease };
+            let mut adoption = Self { admin: SlotAdmin::open(&options, &lease)?, slot: options.slot, lease };
             adoption.stands()?;
             Ok(adoption)
         })
@@ -93,7 +93,7 @@ impl Adoption {
     /// The cluster's system identifier.
     #[must_use]
     pub fn system_identifier(&self) -> &str {
-        &self.desk.system.identifier
+        &self.admin.system.identifier
     }
 
     /// Notes where the slot stands, which is what the next start takes it from; where that is. With `forgets` the position in Kafka was taken
@@ -106,7 +106,7 @@ impl Adoption {
             // What has come between the two may have taken longer than a session that hangs is waited for.
             self.lease.take()?;
             let stands = self.stands()?;
-            let Desk { control, server, system, .. } = &mut self.desk;
+            let SlotAdmin { control, server, system, .. } = &mut self.admin;
             relay_state::adopt(control, server, system, &self.slot, stands, forgets)?;
             Ok(stands)
         })
@@ -115,10 +115,10 @@ impl Adoption {
 
     fn stands(&mut self) -> Result<Lsn, SourceError> {
         let slot = self.slot.clone();
-        let Some(found) = inspect_slot(&mut self.desk.control, self.desk.server.version, &slot)? else {
+        let Some(found) = inspect_slot(&mut self.admin.control, self.admin.server.version, &slot)? else {
             return Err(SourceError::SlotMissing { slot, unpublished: Box::default() });
         };
-        let stands = found.check(&slot, &self.desk.server.database)?;
+        let stands = found.check(&slot, &self.admin.server.database)?;
         if found.active_pid.is_some() {
             return Err(SourceError::SlotHeld { slot, pid: found.active_pid });
         }
@@ -131,14 +131,14 @@ pub(crate) fn decide(options: &SourceOptions) -> (SourceOptions, Arc<Lease>) {
 }
 
 /// What is needed to decide, with the lease held.
-pub(crate) struct Desk {
+pub(crate) struct SlotAdmin {
     pub(crate) control: Connection,
     pub(crate) server: Server,
     pub(crate) system: System,
-    pub(crate) kept: Option<Kept>,
+    pub(crate) kept: Option<RelayState>,
 }
 
-impl Desk {
+impl SlotAdmin {
     pub(crate) fn open(options: &SourceOptions, lease: &Lease) -> Result<Self, SourceError> {
         check_slot_name(&options.slot)?;
         let mut control = Connection::open(&options.connect)?;

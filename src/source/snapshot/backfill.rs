@@ -7,7 +7,7 @@
 use super::rows::{Table, Tally};
 use crate::postgres::{self, Connection, Interrupt, Patience, ProtocolError, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
-use crate::source::batch_channel::Outlet;
+use crate::source::batch_channel::BatchChannel;
 use crate::source::catalog::layout::{Description, has_commit_times, stand_in};
 use crate::source::catalog::table::OutboxTable;
 use crate::source::error::SourceError;
@@ -39,7 +39,7 @@ pub(crate) fn run(
     control: &mut Connection,
     server: &Server,
     wanted: &Rows<'_>,
-    outlet: &mut Outlet,
+    channel: &mut BatchChannel,
     interrupt: &Interrupt,
 ) -> Result<u64, SourceError> {
     let Rows { slot, publication, tables, limit, recovery } = wanted;
@@ -67,7 +67,7 @@ pub(crate) fn run(
         writer.relation_in(server.text_encoding(), &found.relation).map_err(too_long)?;
         let (limit, read) = (*limit, Tally::default());
         let (control, writer, found, order) = (&mut *control, &mut writer, &found, order.as_str());
-        let reading = Table { control, server, found, filter, order, limit, writer, outlet, read };
+        let reading = Table { control, server, found, filter, order, limit, writer, channel, read };
         rows += reading.read().map_err(|error| match error {
             SourceError::Postgres(error) if error.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE) => {
                 SourceError::NoPrivilege { role: server.role.clone(), doing: "read the outbox tables" }
@@ -76,7 +76,7 @@ pub(crate) fn run(
         })?;
     }
     writer.commit(slot.consistent_point).map_err(too_long)?;
-    outlet.hand_over(std::mem::take(&mut writer.bytes))?;
+    channel.hand_over(std::mem::take(&mut writer.bytes))?;
     control.simple_query("commit")?;
     Ok(rows)
 }

@@ -7,7 +7,7 @@
 use super::backfill::{BATCH_BYTES, too_long};
 use super::copy::CopyRows;
 use crate::postgres::{Connection, Error, quote_identifier};
-use crate::source::batch_channel::Outlet;
+use crate::source::batch_channel::BatchChannel;
 use crate::source::catalog::layout::Description;
 use crate::source::error::SourceError;
 use crate::source::frames::{Column, Sent, Writer};
@@ -30,7 +30,7 @@ pub(crate) struct Table<'a> {
     /// The most that is held of a row.
     pub(crate) limit: usize,
     pub(crate) writer: &'a mut Writer,
-    pub(crate) outlet: &'a mut Outlet,
+    pub(crate) channel: &'a mut BatchChannel,
     pub(crate) read: Tally,
 }
 
@@ -185,7 +185,7 @@ impl Table<'_> {
 
     /// Runs a COPY of whole rows and hands them on.
     fn copy(&mut self, statement: &str) -> Result<(), SourceError> {
-        let Self { control, found, limit, writer, outlet, read, .. } = self;
+        let Self { control, found, limit, writer, channel, read, .. } = self;
         let relation = &found.relation;
         let mut copy = CopyRows::new(*limit + PLACE_BYTES);
         control.copy_out(statement, |data| {
@@ -194,7 +194,7 @@ impl Table<'_> {
                 writer.insert(relation, values[2..].iter().copied()).map_err(too_long)
             })?;
             if writer.bytes.len() >= BATCH_BYTES {
-                outlet.hand_over(std::mem::take(&mut writer.bytes))?;
+                channel.hand_over(std::mem::take(&mut writer.bytes))?;
             }
             Ok::<_, SourceError>(())
         })?;

@@ -17,12 +17,12 @@ pub struct Note {
     /// Whether that position bears a proof.
     pub is_signed: bool,
     /// Whether more is to follow.
-    pub extent: Extent,
+    pub extent: NoteLimit,
 }
 
 /// Up to where the slot is to be confirmed before the next note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
+pub enum NoteLimit {
     /// Up to where the stream was read: the rest is on its way to Kafka.
     Ahead,
     /// Not past what is in Kafka: the relay ends.
@@ -39,19 +39,19 @@ struct Moment {
 
 /// Writes notes, and remembers the moment that is told of once the relay has come past it.
 #[derive(Debug, Default)]
-pub(crate) struct Notebook {
+pub(crate) struct NoteWriter {
     next: Option<Moment>,
 }
 
-impl Notebook {
+impl NoteWriter {
     /// Writes a note on the lease's session; up to where the slot may be confirmed then.
     pub(crate) fn write(&mut self, session: &mut Connection, slot: &str, note: &Note) -> Result<Lsn, SourceError> {
         let question = "up to where the slot may be confirmed";
         let published = self.next.take_if(|moment| moment.lsn <= note.flush);
         let (flush, stored) = (note.flush.to_string(), note.stored.map(|lsn| lsn.to_string()));
         let ahead = match note.extent {
-            Extent::Ahead => note.received,
-            Extent::Exact => note.flush,
+            NoteLimit::Ahead => note.received,
+            NoteLimit::Exact => note.flush,
         };
         let ahead = ahead.to_string();
         let rows = session.query(

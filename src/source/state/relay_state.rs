@@ -27,7 +27,7 @@ impl Backfill {
 
 /// What is kept of a slot.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept {
+pub(crate) struct RelayState {
     /// The cluster that the slot was made on.
     pub(crate) system_identifier: String,
     pub(crate) backfill: Backfill,
@@ -53,7 +53,7 @@ pub struct Recovery {
 }
 
 /// Reads the row of a slot.
-pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Result<Option<Kept>, SourceError> {
+pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Result<Option<RelayState>, SourceError> {
     let question = "what outbox.relay holds";
     let rows = control
         .query(
@@ -68,7 +68,7 @@ pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Res
     let published = Published { lsn: lsn(5), at: row.text(6).map(str::to_owned), xid: row.text(7).map(str::to_owned) };
     let recovery =
         row.text(8).map(|xid| Recovery { from_xid: xid.to_owned(), after: published.lsn.unwrap_or_default() });
-    Ok(Some(Kept {
+    Ok(Some(RelayState {
         system_identifier: text(row, 0, question)?,
         backfill: match row.text(1) {
             Some("pending") => Backfill::Pending,

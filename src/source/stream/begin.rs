@@ -8,10 +8,10 @@ use crate::relay::confirm::Resume;
 use crate::source::error::SourceError;
 use crate::source::opening::{Opening, SourceOptions};
 use crate::source::slot::inspect::{CreatedSlot, SlotState, create_slot, drop_slot, inspect_slot};
-use crate::source::slot::lease::Tenure;
+use crate::source::slot::lease::LeaseAcquisition;
 use crate::source::state::gap_count::look;
 use crate::source::state::gap_report::{Published, Unpublished};
-use crate::source::state::relay_state::{self, Backfill, Kept, Recovery};
+use crate::source::state::relay_state::{self, Backfill, Recovery, RelayState};
 
 /// How long a walsender that was told to end may hold its slot.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +32,11 @@ pub(crate) enum Begin {
 
 impl Opening {
     /// Where to begin, by what is known of the slot here and what the server has.
-    pub(crate) fn begin_at(&mut self, resume: Option<Resume>, tenure: Tenure) -> Result<Begin, SourceError> {
+    pub(crate) fn begin_at(
+        &mut self,
+        resume: Option<Resume>,
+        acquisition: LeaseAcquisition,
+    ) -> Result<Begin, SourceError> {
         let slot = self.options.slot.clone();
         let kept = relay_state::read(&mut self.control, &self.server, &slot)?;
         let switch = kept.as_ref().map_or(Ok(None), |kept| self.check_history(kept))?;
@@ -76,7 +80,7 @@ impl Opening {
         // What this process confirmed included the backfill, which comes first.
         let backfill = if start.is_some_and(|start| start >= confirmed) { Some(Backfill::Done) } else { noted };
         match backfill {
-            // Kept, for what is in its WAL and in no table: logical messages, and rows that were deleted at once.
+            // RelayState, for what is in its WAL and in no table: logical messages, and rows that were deleted at once.
             Some(Backfill::Pending) => {
                 tracing::info!(slot = %slot, "rows from before the slot are read again: the first backfill was not finished");
                 return Ok(Begin::Again(confirmed, recovery));
@@ -86,10 +90,10 @@ impl Opening {
         }
         // Up to where it was confirmed: by this process, or by whoever had the lease before, who has noted more before he confirmed it.
         let confirm_limit = kept.as_ref().and_then(|kept| kept.confirm_limit);
-        let limit = match tenure {
-            Tenure::Kept => start.or(confirm_limit),
+        let limit = match acquisition {
+            LeaseAcquisition::Kept => start.or(confirm_limit),
             // A slot is copied to a standby sooner, perhaps, than the last note.
-            Tenure::New => start.max(confirm_limit.map(|limit| limit.max(switch.unwrap_or_default()))),
+            LeaseAcquisition::New => start.max(confirm_limit.map(|limit| limit.max(switch.unwrap_or_default()))),
         };
         self.check_not_past(confirmed, limit.unwrap_or(confirmed), &published)?;
         let start = start.map_or(confirmed, |start| start.max(confirmed));
@@ -98,7 +102,7 @@ impl Opening {
     }
 
     /// Whether the server is the one that the row in `outbox.relay` is about, or has come from it; where its timeline began then.
-    fn check_history(&mut self, kept: &Kept) -> Result<Option<Lsn>, SourceError> {
+    fn check_history(&mut self, kept: &RelayState) -> Result<Option<Lsn>, SourceError> {
         let slot = self.options.slot.clone();
         if kept.system_identifier != self.system.identifier {
             let (stored, found) = (kept.system_identifier.clone(), self.system.identifier.clone());

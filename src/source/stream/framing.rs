@@ -80,7 +80,7 @@ fn time(message: &[u8], place: usize) -> Option<i64> {
 
 /// What stands at the start of the bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Cut {
+pub(crate) struct Framed {
     /// So many bytes are whole CopyData messages.
     pub(crate) whole: usize,
     /// What follows them.
@@ -101,7 +101,7 @@ pub(crate) enum Next {
 }
 
 /// Cuts; `offset` is where `bytes` start in the connection's bytes. A CopyData message may have `limit` bytes.
-pub(crate) fn cut(bytes: &[u8], offset: u64, limit: usize, seen: &mut Seen) -> Cut {
+pub(crate) fn frame(bytes: &[u8], offset: u64, limit: usize, seen: &mut Seen) -> Framed {
     let mut whole = 0;
     loop {
         let rest = &bytes[whole..];
@@ -120,7 +120,7 @@ pub(crate) fn cut(bytes: &[u8], offset: u64, limit: usize, seen: &mut Seen) -> C
             }
             Ok(Some(head)) => Next::Other(head),
         };
-        return Cut { whole, next };
+        return Framed { whole, next };
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
 
     fn seen(bytes: &[u8]) -> Seen {
         let mut seen = Seen::default();
-        assert_eq!(cut(bytes, 0, LIMIT, &mut seen).whole, bytes.len());
+        assert_eq!(frame(bytes, 0, LIMIT, &mut seen).whole, bytes.len());
         seen
     }
 
@@ -172,11 +172,11 @@ mod tests {
         let copy = message(b'd', b"x");
         let mut seen = Seen::default();
         let bytes = [&copy[..], &message(b'c', b"")].concat();
-        let done = Cut { whole: copy.len(), next: Next::Other(Head { tag: b'c', total: 5 }) };
-        assert_eq!(cut(&bytes, 0, LIMIT, &mut seen), done);
+        let done = Framed { whole: copy.len(), next: Next::Other(Head { tag: b'c', total: 5 }) };
+        assert_eq!(frame(&bytes, 0, LIMIT, &mut seen), done);
         let bytes = [&copy[..], &[b'd', 255, 0, 0, 0]].concat();
         let error = ProtocolError { what: "a negative message length", offset: 100 + 6 + 1 };
-        assert_eq!(cut(&bytes, 100, LIMIT, &mut seen), Cut { whole: copy.len(), next: Next::Broken(error) });
+        assert_eq!(frame(&bytes, 100, LIMIT, &mut seen), Framed { whole: copy.len(), next: Next::Broken(error) });
     }
 
     #[test]
@@ -189,14 +189,14 @@ mod tests {
         ] {
             let length = u32::try_from(total - 1).expect("short").to_be_bytes();
             let bytes = [&copy[..], &[tag], &length].concat();
-            assert_eq!(cut(&bytes, 0, LIMIT, &mut Seen::default()), Cut { whole: copy.len(), next: expected });
+            assert_eq!(frame(&bytes, 0, LIMIT, &mut Seen::default()), Framed { whole: copy.len(), next: expected });
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_cut(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            prop_assert!(cut(&bytes, 0, LIMIT, &mut Seen::default()).whole <= bytes.len());
+            prop_assert!(frame(&bytes, 0, LIMIT, &mut Seen::default()).whole <= bytes.len());
         }
 
         #[test]
@@ -209,7 +209,7 @@ mod tests {
             for message in &messages {
                 if whole + message.len() <= end { whole += message.len() } else { break }
             }
-            prop_assert_eq!(cut(&bytes[..end], 0, LIMIT, &mut Seen::default()), Cut { whole, next: Next::More });
+            prop_assert_eq!(frame(&bytes[..end], 0, LIMIT, &mut Seen::default()), Framed { whole, next: Next::More });
         }
     }
 }

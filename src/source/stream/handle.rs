@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::postgres::{Error, Interrupt};
 use crate::relay::boundary::{Batch, Lsn};
-use crate::source::batch_channel::{Outlet, Shared, Stop, channel};
+use crate::source::batch_channel::{BatchChannel, Shared, Stop, channel};
 use crate::source::error::SourceError;
 
 /// What the stream brings.
@@ -34,16 +34,16 @@ impl Stream {
     pub(crate) fn spawn(
         start: Lsn,
         interrupt: Interrupt,
-        work: impl FnOnce(&mut Outlet) -> Result<(), SourceError> + Send + 'static,
+        work: impl FnOnce(&mut BatchChannel) -> Result<(), SourceError> + Send + 'static,
     ) -> Result<Self, SourceError> {
-        let (mut outlet, receiver, shared) = channel(start, interrupt).map_err(Error::closed_by)?;
+        let (mut channel, receiver, shared) = channel(start, interrupt).map_err(Error::closed_by)?;
         let (end, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("walpost-stream".to_owned()).spawn(move || {
-            if let Err(error) = work(&mut outlet) {
-                outlet.shared.fail(error);
+            if let Err(error) = work(&mut channel) {
+                channel.shared.fail(error);
             }
             // The failure is there before the channel's end tells of it.
-            drop(outlet);
+            drop(channel);
             let _ = end.send(());
         });
         let thread = thread.map_err(Error::closed_by)?;

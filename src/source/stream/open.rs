@@ -8,11 +8,11 @@ use tokio::sync::oneshot;
 
 use super::begin::Begin;
 use super::handle::Stream;
-use super::reader::{Reader, Timing};
+use super::reader::{StreamReader, Timing};
 use crate::postgres::{Connection, Error, Interrupt, quote_identifier, sqlstate};
 use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::confirm::Resume;
-use crate::source::batch_channel::Outlet;
+use crate::source::batch_channel::BatchChannel;
 use crate::source::catalog::layout::check_layout;
 use crate::source::catalog::publication::{check_publication, stray_outbox};
 use crate::source::error::SourceError;
@@ -142,7 +142,7 @@ fn open(
     interrupt: &Interrupt,
 ) -> Result<Source, SourceError> {
     check_slot_name(&options.slot)?;
-    let tenure = lease.take().map_err(|error| explain_lease(&options, error))?;
+    let acquisition = lease.take().map_err(|error| explain_lease(&options, error))?;
     let mut control = Connection::open(&options.connect)?;
     control.simple_query("set synchronous_commit = local")?;
     let server = Server::read(&mut control)?;
@@ -172,7 +172,7 @@ fn open(
     };
     let (server_too, position) = (server.clone(), None);
     let mut opening = Opening { options, control, replication, server: server_too, system, ancestry, position };
-    let begin = opening.begin_at(resume, tenure)?;
+    let begin = opening.begin_at(resume, acquisition)?;
     lease.settle();
     let secrets = secrets::read(&mut opening.control, &server, &opening.options.slot)?;
     // Anew: whoever had the slot until now may have got, and stored, what was written since the first time.
@@ -278,7 +278,9 @@ impl Opening {
         let (timing, limit) = (self.timing(), self.options.row_limit(&self.server));
         self.control.close();
         let parts = self.replication.into_parts();
-        Stream::spawn(start, Interrupt::default(), move |outlet| Reader::new(parts, outlet, timing, limit)?.run())
+        Stream::spawn(start, Interrupt::default(), move |channel| {
+            StreamReader::new(parts, channel, timing, limit)?.run()
+        })
     }
 
     /// Hands both connections to the thread: it reads the tables first and streams then.
@@ -286,8 +288,8 @@ impl Opening {
         let interrupt = Interrupt::default();
         let start = slot.consistent_point;
         // The snapshot ends with the replication connection's next command, and this one is none.
-        Stream::spawn(start, interrupt.clone(), move |outlet| {
-            self.backfill_then_stream(&slot, recovery.as_ref(), &interrupt, outlet)
+        Stream::spawn(start, interrupt.clone(), move |channel| {
+            self.backfill_then_stream(&slot, recovery.as_ref(), &interrupt, channel)
         })
     }
 
@@ -296,19 +298,19 @@ impl Opening {
         slot: &CreatedSlot,
         recovery: Option<&Recovery>,
         interrupt: &Interrupt,
-        outlet: &mut Outlet,
+        channel: &mut BatchChannel,
     ) -> Result<(), SourceError> {
         let limit = self.options.row_limit(&self.server);
         let SourceOptions { publication, tables, .. } = &self.options;
         let rows = Rows { slot, publication, tables, limit, recovery };
-        let rows = backfill::run(&mut self.control, &self.server, &rows, outlet, interrupt)?;
+        let rows = backfill::run(&mut self.control, &self.server, &rows, channel, interrupt)?;
         tracing::info!(slot = %self.options.slot, rows, "rows from before the slot have been read");
         // From here on the slot is enough to go on, also when the replication connection was lost meanwhile.
-        outlet.shared.set_backfilled();
+        channel.shared.set_backfilled();
         self.start_replication(slot.consistent_point)?;
         let timing = self.timing();
         self.control.close();
-        Reader::new(self.replication.into_parts(), outlet, timing, limit)?.run()
+        StreamReader::new(self.replication.into_parts(), channel, timing, limit)?.run()
     }
 }
 

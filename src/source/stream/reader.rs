@@ -5,12 +5,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::framing::{Cut, Next, Seen, cut};
+use super::framing::{Framed, Next, Seen, frame};
 use super::skim::Skimmer;
 use super::wire::{Received, Tempo, Wire};
 use crate::postgres::{Body, Error, HEADER_BYTES, Head, Parts, ServerError, sqlstate};
 use crate::relay::boundary::{Batch, Lsn};
-use crate::source::batch_channel::{Handed, Outlet, Stop};
+use crate::source::batch_channel::{BatchChannel, Handed, Stop};
 use crate::source::error::SourceError;
 
 /// Bytes that one read takes at most, and so the size of a batch unless a single message is larger.
@@ -43,9 +43,9 @@ impl Timing {
 
 /// The thread's state.
 #[derive(Debug)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct StreamReader<'a> {
     wire: Wire,
-    outlet: &'a mut Outlet,
+    channel: &'a mut BatchChannel,
     timing: Timing,
     /// The most bytes that a message may have, and what reads one that has more.
     limit: usize,
@@ -59,14 +59,19 @@ pub(crate) struct Reader<'a> {
     reported: Lsn,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> StreamReader<'a> {
     /// Takes over a connection that streams. A message is held whole up to `limit` bytes.
-    pub(crate) fn new(parts: Parts, outlet: &'a mut Outlet, timing: Timing, limit: usize) -> Result<Self, SourceError> {
-        let (now, start) = (Instant::now(), outlet.shared.confirmed());
+    pub(crate) fn new(
+        parts: Parts,
+        channel: &'a mut BatchChannel,
+        timing: Timing,
+        limit: usize,
+    ) -> Result<Self, SourceError> {
+        let (now, start) = (Instant::now(), channel.shared.confirmed());
         let wire = Wire::new(parts.transport).map_err(Error::closed_by)?;
         Ok(Self {
             wire,
-            outlet,
+            channel,
             timing,
             limit,
             skimmer: None,
@@ -84,14 +89,14 @@ impl<'a> Reader<'a> {
         self.wire.read_decrypted(&mut self.buffer)?;
         self.deliver()?;
         loop {
-            match self.outlet.shared.stop() {
+            match self.channel.shared.stop() {
                 Stop::No => {}
                 Stop::Orderly => return self.finish(),
                 Stop::Abandon => return Ok(()),
             }
             self.report_if_due(true)?;
             self.make_room();
-            match self.wire.read(&mut self.buffer, self.outlet, self.next_status)? {
+            match self.wire.read(&mut self.buffer, self.channel, self.next_status)? {
                 Received::Bytes(_) => {
                     self.heard = Instant::now();
                     self.deliver()?;
@@ -133,7 +138,7 @@ impl<'a> Reader<'a> {
             if self.skimmer.is_some() {
                 break;
             }
-            let Cut { whole, next } = cut(&self.buffer, self.offset, self.limit, &mut self.seen);
+            let Framed { whole, next } = frame(&self.buffer, self.offset, self.limit, &mut self.seen);
             if std::mem::take(&mut self.seen.reply_requested) {
                 self.report(false)?;
             }
@@ -187,21 +192,21 @@ impl<'a> Reader<'a> {
     fn hand_over(&mut self, mut batch: Batch) -> Result<(), SourceError> {
         let mut waited = false;
         loop {
-            match self.outlet.try_hand_over(batch) {
+            match self.channel.try_hand_over(batch) {
                 Handed::Over => break,
                 Handed::Unwanted => {
-                    self.outlet.shared.request_stop(Stop::Abandon);
+                    self.channel.shared.request_stop(Stop::Abandon);
                     break;
                 }
                 Handed::Full(again) => batch = again,
             }
-            if self.outlet.shared.stop() != Stop::No {
+            if self.channel.shared.stop() != Stop::No {
                 break;
             }
             waited = true;
             // No reply is asked for: nobody would read it.
             self.report_if_due(false)?;
-            self.outlet.wait_for_room(&batch, Some(self.next_status))?;
+            self.channel.wait_for_room(&batch, Some(self.next_status))?;
         }
         if waited {
             // The server was not listened to, so its silence means nothing.
@@ -244,7 +249,7 @@ impl<'a> Reader<'a> {
     }
 
     fn report_if_due(&mut self, reply: bool) -> Result<(), SourceError> {
-        if self.outlet.shared.take_push() || Instant::now() >= self.next_status {
+        if self.channel.shared.take_push() || Instant::now() >= self.next_status {
             self.report(reply)?;
         }
         Ok(())
@@ -253,7 +258,7 @@ impl<'a> Reader<'a> {
     /// Sends a Standby Status Update. All three positions are the confirmed one: with a write position ahead of it, the
     /// walsender would take the relay for busy and keep its keepalives back.
     fn report(&mut self, reply: bool) -> Result<(), SourceError> {
-        let lsn = self.outlet.shared.confirmed();
+        let lsn = self.channel.shared.confirmed();
         assert!(self.reported <= lsn, "a reported LSN never goes back: {lsn} after {}", self.reported);
         self.wire.write(&status_update(lsn, reply))?;
         self.reported = lsn;
@@ -270,9 +275,9 @@ impl<'a> Reader<'a> {
         let deadline = Instant::now() + STOP_TIMEOUT;
         loop {
             self.skim()?;
-            let Cut { whole, next } = match self.skimmer {
-                None => cut(&self.buffer, self.offset, self.limit, &mut self.seen),
-                Some(_) => Cut { whole: 0, next: Next::More },
+            let Framed { whole, next } = match self.skimmer {
+                None => frame(&self.buffer, self.offset, self.limit, &mut self.seen),
+                Some(_) => Framed { whole: 0, next: Next::More },
             };
             self.buffer.drain(..whole);
             self.offset += whole as u64;
@@ -291,11 +296,11 @@ impl<'a> Reader<'a> {
                     continue;
                 }
             }
-            if Instant::now() >= deadline || self.outlet.shared.stop() == Stop::Abandon {
+            if Instant::now() >= deadline || self.channel.shared.stop() == Stop::Abandon {
                 return Err(Error::Timeout { doing: "ending the stream", after: STOP_TIMEOUT }.into());
             }
             self.make_room();
-            if self.wire.read(&mut self.buffer, self.outlet, deadline)? == Received::End {
+            if self.wire.read(&mut self.buffer, self.channel, deadline)? == Received::End {
                 return Err(Error::Closed { source: None }.into());
             }
         }

@@ -3,7 +3,7 @@
 
 use super::handle::Stream;
 use super::open::{Origin, Source, check_tables, detached, start_command};
-use super::reader::{Reader, Timing};
+use super::reader::{StreamReader, Timing};
 use crate::postgres::{Connection, Interrupt};
 use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::confirm::Resume;
@@ -106,17 +106,17 @@ fn stream_wal(
     let timeout = std::time::Duration::from_millis(server.wal_sender_timeout_millis.into());
     let timing = Timing::new(options.status_interval, timeout);
     let (parts, limit) = (replication.into_parts(), options.row_limit(server));
-    Stream::spawn(start, Interrupt::default(), move |outlet| Reader::new(parts, outlet, timing, limit)?.run())
+    Stream::spawn(start, Interrupt::default(), move |channel| StreamReader::new(parts, channel, timing, limit)?.run())
 }
 
 fn stream_tables(options: SourceOptions, server: Server, mut control: Connection) -> Result<Stream, SourceError> {
     let interrupt = Interrupt::default();
-    Stream::spawn(Lsn(0), interrupt.clone(), move |outlet| {
+    Stream::spawn(Lsn(0), interrupt.clone(), move |channel| {
         let made_up = CreatedSlot { consistent_point: TABLES_END, snapshot: None };
         let SourceOptions { publication, tables, .. } = &options;
         let limit = options.row_limit(&server);
         let rows = Rows { slot: &made_up, publication, tables, limit, recovery: None };
-        let rows = backfill::run(&mut control, &server, &rows, outlet, &interrupt)?;
+        let rows = backfill::run(&mut control, &server, &rows, channel, &interrupt)?;
         tracing::info!(rows, "the outbox tables have been read");
         control.close();
         Ok(())

@@ -15,7 +15,7 @@ use crate::source::error::{SourceError, TableName};
 use crate::source::opening::SourceOptions;
 use crate::source::slot::inspect::{explain_refusal, first, inspect_slot};
 use crate::source::slot::lease::Lease;
-use crate::source::slot::slot_admin::{Desk, decide};
+use crate::source::slot::slot_admin::{SlotAdmin, decide};
 use crate::source::state::relay_state;
 
 /// How long the server may say nothing: it decodes a large transaction in silence. At the end of its log it tells where that is.
@@ -102,7 +102,7 @@ pub enum NotSkipped {
 
 /// A transaction about to be skipped. No relay has the slot meanwhile.
 pub struct Skipping {
-    desk: Desk,
+    admin: SlotAdmin,
     slot: String,
     /// Held until the end.
     lease: Arc<Lease>,
@@ -118,20 +118,20 @@ impl Skipping {
     pub async fn begin(options: &SourceOptions, tables: Vec<Listed>, commit: Lsn) -> Result<Self, SourceError> {
         let (options, lease) = decide(options);
         detached(move |_| {
-            let mut desk = Desk::open(&options, &lease)?;
-            let stands = stands(&mut desk, &options.slot)?;
-            let published = desk.kept.as_ref().and_then(|kept| kept.published.lsn).unwrap_or_default().max(stands);
+            let mut admin = SlotAdmin::open(&options, &lease)?;
+            let stands = stands(&mut admin, &options.slot)?;
+            let published = admin.kept.as_ref().and_then(|kept| kept.published.lsn).unwrap_or_default().max(stands);
             // Twice, as the first failure may have been a passing one.
-            let first = find(&mut desk, &options, (stands, published), commit)?;
-            self::stands(&mut desk, &options.slot)?;
-            let mut unsent = find(&mut desk, &options, (stands, published), commit)?;
+            let first = find(&mut admin, &options, (stands, published), commit)?;
+            self::stands(&mut admin, &options.slot)?;
+            let mut unsent = find(&mut admin, &options, (stands, published), commit)?;
             if first.sqlstate != unsent.sqlstate {
                 return Err(NotSkipped::Readable(commit).into());
             }
             for table in &tables {
-                list(&mut desk.control, table, &mut unsent)?;
+                list(&mut admin.control, table, &mut unsent)?;
             }
-            Ok(Self { desk, slot: options.slot, lease, unsent })
+            Ok(Self { admin, slot: options.slot, lease, unsent })
         })
         .await
     }
@@ -139,7 +139,7 @@ impl Skipping {
     /// The cluster's system identifier.
     #[must_use]
     pub fn system_identifier(&self) -> &str {
-        &self.desk.system.identifier
+        &self.admin.system.identifier
     }
 
     /// Moves the slot past the transaction; where it stands then. With `forgets` the position in Kafka was taken back.
@@ -149,9 +149,9 @@ impl Skipping {
     pub async fn finish(mut self, forgets: bool) -> Result<Lsn, SourceError> {
         detached(move |_| {
             self.lease.take()?;
-            stands(&mut self.desk, &self.slot)?;
+            stands(&mut self.admin, &self.slot)?;
             let past = Lsn(self.unsent.commit.0 + 1);
-            let Desk { control, server, system, .. } = &mut self.desk;
+            let SlotAdmin { control, server, system, .. } = &mut self.admin;
             // Noted first: a start takes a slot that stands past what is noted for one that somebody else has moved.
             relay_state::adopt(control, server, system, &self.slot, past, forgets)?;
             let sql = "select end_lsn from pg_replication_slot_advance($1, $2::text::pg_lsn)";
@@ -167,13 +167,13 @@ impl Skipping {
 }
 
 /// Where the slot stands, once nobody streams from it.
-fn stands(desk: &mut Desk, slot: &str) -> Result<Lsn, SourceError> {
+fn stands(admin: &mut SlotAdmin, slot: &str) -> Result<Lsn, SourceError> {
     let since = Instant::now();
     loop {
-        let Some(found) = inspect_slot(&mut desk.control, desk.server.version, slot)? else {
+        let Some(found) = inspect_slot(&mut admin.control, admin.server.version, slot)? else {
             return Err(SourceError::SlotMissing { slot: slot.to_owned(), unpublished: Box::default() });
         };
-        let stands = found.check(slot, &desk.server.database)?;
+        let stands = found.check(slot, &admin.server.database)?;
         match found.active_pid {
             None => return Ok(stands),
             Some(pid) if since.elapsed() > RELEASE_TIMEOUT => {
@@ -186,7 +186,7 @@ fn stands(desk: &mut Desk, slot: &str) -> Result<Lsn, SourceError> {
 
 /// Reads the slot's stream up to the server's error.
 fn find(
-    desk: &mut Desk,
+    admin: &mut SlotAdmin,
     options: &SourceOptions,
     (stands, published): (Lsn, Lsn),
     wanted: Lsn,
@@ -194,10 +194,10 @@ fn find(
     if wanted < stands {
         return Err(NotSkipped::Absent(wanted).into());
     }
-    let replication = Connection::open_stream(&options.connect, desk.server.client_encoding());
-    let role = desk.server.role.clone();
-    let mut replication = replication.map_err(|error| explain_refusal(error, &mut desk.control, &role))?;
-    replication.start_copy_both(&start_command(&desk.server, &options.slot, &options.publication, stands))?;
+    let replication = Connection::open_stream(&options.connect, admin.server.client_encoding());
+    let role = admin.server.role.clone();
+    let mut replication = replication.map_err(|error| explain_refusal(error, &mut admin.control, &role))?;
+    replication.start_copy_both(&start_command(&admin.server, &options.slot, &options.publication, stands))?;
     replication.set_patience(Patience::Limit(SILENCE));
     let mut reading = Reading { wanted, published, open: None, unpublished: None };
     loop {

@@ -10,7 +10,7 @@ use rustls::ClientConnection;
 
 use super::watermark::set_receive_low_watermark;
 use crate::postgres::{Error, Socket, Transport};
-use crate::source::batch_channel::{Outlet, wait};
+use crate::source::batch_channel::{BatchChannel, wait};
 
 /// Bytes that must have arrived before a read returns while the stream is behind. The walsender sends each row by itself;
 /// a reader that wakes for each costs both sides more than the row does.
@@ -85,17 +85,17 @@ impl Wire {
     pub(crate) fn read(
         &mut self,
         buffer: &mut Vec<u8>,
-        outlet: &mut Outlet,
+        channel: &mut BatchChannel,
         until: Instant,
     ) -> Result<Received, Error> {
         let flags = match self.tempo {
             Tempo::Bulk => RecvFlags::empty(),
             Tempo::Prompt => {
-                let mut ready = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(outlet.bell(), PollFlags::IN)];
+                let mut ready = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(channel.bell(), PollFlags::IN)];
                 wait(&mut ready, Some(until))?;
                 let [readable, rings] = ready.map(|descriptor| !descriptor.revents().is_empty());
                 if rings {
-                    outlet.silence();
+                    channel.silence();
                 }
                 if !readable {
                     return Ok(Received::Nothing);

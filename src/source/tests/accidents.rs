@@ -9,7 +9,7 @@ use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::outbox::{Column, LayoutError};
 use crate::relay::decode::role::Role;
-use crate::source::slot::lease::Tenure;
+use crate::source::slot::lease::LeaseAcquisition;
 use crate::source::{Lease, Resume, SourceError};
 
 /// The error's kind, by a look at its fields too, and its one line.
@@ -98,7 +98,7 @@ async fn a_lease_is_new_until_somebody_has_looked_at_the_slot() {
         lease.settle();
         (before, lease.take().expect("it is held"))
     });
-    assert_eq!(tenures.await.expect("no panic"), ([Tenure::New; 2], Tenure::Kept));
+    assert_eq!(tenures.await.expect("no panic"), ([LeaseAcquisition::New; 2], LeaseAcquisition::Kept));
 }
 
 #[tokio::test]

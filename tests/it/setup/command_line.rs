@@ -1,4 +1,4 @@
-//! Mistakes in the configuration and on the command line, as a user of the binary meets them.
+//! Diagnostics in the configuration and on the command line, as a user of the binary meets them.
 
 use std::process::Output;
 

@@ -3,9 +3,9 @@
 use super::{contract, parse};
 
 /// The mistakes of a text, without the file's name.
-fn mistakes(text: &str) -> Vec<String> {
+fn diagnostics(text: &str) -> Vec<String> {
     let found = parse(text).map(drop).expect_err("it has mistakes");
-    found.iter().map(|mistake| mistake.strip_prefix("c.yaml:").expect("the file is named").to_owned()).collect()
+    found.iter().map(|diagnostic| diagnostic.strip_prefix("c.yaml:").expect("the file is named").to_owned()).collect()
 }
 
 /// A contract with this line replaced by that.
@@ -150,7 +150,7 @@ fn each_mistake_has_its_place_and_its_rule() {
             "3:17: service_level: latency: \"fast\" is no number",
         ),
     ] {
-        let found = mistakes(&text);
+        let found = diagnostics(&text);
         assert_eq!(found.len(), 1, "{text}\n{found:?}");
         assert!(found[0].starts_with(expected), "{text}\nexpected {expected}\nfound    {}", found[0]);
     }
@@ -161,24 +161,26 @@ fn all_mistakes_of_a_file_are_told_at_once() {
     let text =
         contract("    - {name: a, logicalType: text}\n    - {logicalType: string}\n    - {name: c, requird: true}\n")
             .replace("kind: DataContract", "kind: X");
-    let mut found: Vec<_> =
-        mistakes(&text).iter().map(|mistake| mistake.split(": ").take(2).collect::<Vec<_>>().join(" ")).collect();
+    let mut found: Vec<_> = diagnostics(&text)
+        .iter()
+        .map(|diagnostic| diagnostic.split(": ").take(2).collect::<Vec<_>>().join(" "))
+        .collect();
     found.sort();
     assert_eq!(found, ["12:17 odcs", "13:7 missing_key", "14:17 unknown_key", "2:1 odcs"]);
     let text =
         property("logicalType: date\nlogicalTypeOptions: {minimum: x, maximum: y}").replace("orders\n", "no orders\n");
-    assert_eq!(mistakes(&text.replace("id: shop.no orders", "id: shop")).len(), 3);
+    assert_eq!(diagnostics(&text.replace("id: shop.no orders", "id: shop")).len(), 3);
 }
 
 #[test]
 fn a_schema_ten_thousand_deep_is_refused() {
     let deep = format!("    - {}name: a{}\n", "{items: ".repeat(10_000), "}".repeat(10_000));
-    let found = mistakes(&contract(&deep));
+    let found = diagnostics(&contract(&deep));
     assert!(
         found.len() == 1 && found[0].starts_with("12:") && found[0].contains("nesting: nested more than 96 levels"),
         "{found:?}"
     );
     let block: String = (0..120).map(|level| format!("{}items:\n", " ".repeat(8 + level))).collect();
-    let found = mistakes(&contract(&format!("    - name: a\n      items:\n{block}")));
+    let found = diagnostics(&contract(&format!("    - name: a\n      items:\n{block}")));
     assert!(found[0].contains("nesting: nested more than 96 levels"), "{found:?}");
 }

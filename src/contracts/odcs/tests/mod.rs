@@ -19,14 +19,14 @@ fn contract(properties: &str) -> String {
 
 fn parse(text: &str) -> Result<Vec<Definition>, Vec<String>> {
     let file: Arc<Path> = Arc::from(Path::new("c.yaml"));
-    read(&file, text).map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+    read(&file, text).map_err(|diagnostics| diagnostics.iter().map(ToString::to_string).collect())
 }
 
 /// The schema of one property that is required, without its place in the whole.
 fn schema_of(property: &str) -> Value {
     let text =
         contract(&format!("    - name: p\n      required: true\n      {}\n", property.replace('\n', "\n      ")));
-    let definitions = parse(&text).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes:?}"));
+    let definitions = parse(&text).unwrap_or_else(|diagnostics| panic!("{text}\n{diagnostics:?}"));
     let schema = definitions[0].schema.as_ref().expect("a payload has a schema").value.clone();
     assert_eq!(schema["required"], json!(["p"]));
     schema["properties"]["p"].clone()
