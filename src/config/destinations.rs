@@ -1,39 +1,14 @@
 //! `relay.topics` and `relay.dead_letter_topic`: where records may go, as far as the configuration itself says where they go.
 
-use std::path::Path;
-
-use super::error::{Complaint, ConfigErrors};
+use super::error::Complaint;
 use super::names::TopicName;
-use super::relay::RelayConfig;
 use super::tree::{Node, Value, shown};
-use super::{Raw, Section};
 use crate::relay::decode::outbox::TemplatePart;
 use crate::relay::publish::encode::HeaderStyle;
 use crate::relay::route::destination::{Destinations, Forbidden, PATTERN_BYTES_MAX, TopicPattern, kept};
 
 /// Most patterns of `relay.topics`.
 const PATTERNS_MAX: usize = 1_000;
-
-impl Destinations {
-    /// Reads what `[relay]` says of topics, for commands that need neither of the servers. The other sections are not looked at.
-    ///
-    /// # Errors
-    ///
-    /// All mistakes that were made in it.
-    pub fn load(
-        path: Option<&Path>,
-        environment: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, ConfigErrors> {
-        let Raw { table, mut findings, .. } = Raw::gather(path, environment)?;
-        let mut root = Section::new("", table, &mut findings);
-        let relay = RelayConfig::read(root.section("relay"), "");
-        for other in ["postgres", "kafka", "outbox", "http"] {
-            root.take(other);
-        }
-        root.finish();
-        findings.or_errors(Some(relay.destinations()))
-    }
-}
 
 /// What an outbox table is held to.
 pub(super) struct Rules<'a> {

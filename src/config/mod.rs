@@ -57,6 +57,7 @@ use reader::{Findings, Section};
 use tree::{Node, Table};
 
 use crate::relay::decode::outbox::Outbox;
+use crate::relay::route::destination::Destinations;
 
 /// The file that is read where no other is named, if it is there.
 pub const DEFAULT_FILE: &str = "walpost.toml";
@@ -186,4 +187,25 @@ impl Raw {
 
 fn look_up(environment: &HashMap<String, String>) -> impl Fn(&str) -> Option<String> + '_ {
     |name| environment.get(name).cloned()
+}
+
+impl Destinations {
+    /// Reads what `[relay]` says of topics, for commands that need neither of the servers. The other sections are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes that were made in it.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        let Raw { table, mut findings, .. } = Raw::gather(path, environment)?;
+        let mut root = Section::new("", table, &mut findings);
+        let relay = RelayConfig::read(root.section("relay"), "");
+        for other in ["postgres", "kafka", "outbox", "http"] {
+            root.take(other);
+        }
+        root.finish();
+        findings.or_errors(Some(relay.destinations()))
+    }
 }

@@ -18,8 +18,8 @@ use tokio::time::{sleep, timeout};
 use super::snapshot::Snapshot;
 use crate::contracts;
 use crate::postgres::{self, ConnectOptions, Connection, Session, sqlstate};
+use crate::relay::boundary::MessageKeys;
 use crate::relay::boundary::{ColumnType, SchemaVersion, SchemaVersionId};
-use crate::relay::decode::proof::MessageKeys;
 use crate::relay::delivery::back_off::BackOff;
 use crate::source::{SourceError, look_up_type, read_message_keys};
 

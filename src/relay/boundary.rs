@@ -5,6 +5,7 @@
 //! a clock or a client library.
 
 mod contract;
+pub(crate) mod keys;
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,9 +13,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::decode::proof::MessageKeys;
-
 pub use self::contract::{ContractNumber, Format, OnViolation, SchemaVersion, SchemaVersionId, TopicSettings};
+pub(crate) use self::keys::Signed;
+pub use self::keys::{MacKey, MessageKeys, verify};
 
 /// A log sequence number: a byte offset in the write-ahead log, written as Postgres writes it (`16/B374D848`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::boundary::MessageKeys;
 use super::boundary::{Answer, Batch, Checkpoint, Failure, Lsn, Position, Record, Ticket, Timestamp};
 use super::decode::event;
 use super::decode::outbox::{Layout, LayoutError, Outbox};
 use super::decode::pgoutput::{self, DecodeError, Frame, Message, Relation};
-use super::decode::proof::{Author, MessageKeys};
+use super::decode::proof::Author;
 use super::decode::text_encoding::Encoding;
 use super::delivery::ledger::Settled;
 use super::landmark::Landmark;

@@ -1,9 +1,9 @@
 //! Why there is no stream. Each message says in one line what is wrong and what mends it.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::catalog::streamed::NotStreamed;
+use super::catalog::table::TableName;
 use super::place::Place;
 use super::slot::holder::NotHeld;
 use super::state::gap_report::Unpublished;
@@ -14,21 +14,6 @@ use crate::relay::decode::outbox::LayoutError;
 
 /// How to go on without a slot that can be trusted.
 const RECREATE: &str = "run `walpost slot recreate`: the relay makes the slot anew, and first publishes again, marked, what may be missing and is still in the outbox tables";
-
-/// A table's schema and name, shown quoted, so that it can be pasted into SQL.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
-pub struct TableName {
-    /// The schema.
-    pub schema: String,
-    /// The table.
-    pub name: String,
-}
-
-impl fmt::Display for TableName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", quote_identifier(&self.schema), quote_identifier(&self.name))
-    }
-}
 
 /// Why there is no stream.
 #[derive(Debug, thiserror::Error)]
@@ -369,6 +354,18 @@ impl SourceError {
                 | Self::TableMissing { .. }
                 | Self::NotStreamed(_)
         )
+    }
+}
+
+impl SourceError {
+    /// The connection's or the server's own error, if it is one.
+    #[must_use]
+    pub fn postgres(&self) -> Option<&postgres::Error> {
+        match self {
+            Self::Postgres(error) => Some(error),
+            Self::Unsendable { error, .. } => Some(error),
+            _ => None,
+        }
     }
 }
 

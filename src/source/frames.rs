@@ -3,7 +3,7 @@
 //!
 //! Layouts: Postgres manual, "Logical Replication Message Formats" and "Streaming Replication Protocol".
 
-use super::error::TableName;
+use super::catalog::table::TableName;
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::pgoutput::{UNREADABLE, WITHHELD};
 use crate::relay::decode::text_encoding::Encoding;

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::error::SourceError;
-use crate::postgres;
 use crate::relay::boundary::Lsn;
 
 /// Where a stream is.
@@ -20,18 +18,6 @@ impl fmt::Display for Place {
         match self.transaction {
             Some(commit) => write!(f, "at {commit}"),
             None => write!(f, "after {}", self.after),
-        }
-    }
-}
-
-impl SourceError {
-    /// The connection's or the server's own error, if it is one.
-    #[must_use]
-    pub fn postgres(&self) -> Option<&postgres::Error> {
-        match self {
-            Self::Postgres(error) => Some(error),
-            Self::Unsendable { error, .. } => Some(error),
-            _ => None,
         }
     }
 }

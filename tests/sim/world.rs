@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use walpost::relay::boundary::MessageKeys;
 use walpost::relay::boundary::{
     Answer, Batch, ColumnType, Lsn, OnViolation, OwnedRecord, RefusalCode, Request, SchemaVersion, SchemaVersionId,
     Timestamp, Topic,
 };
 use walpost::relay::confirm::{Reached, Resume, StreamStart};
 use walpost::relay::decode::outbox::Outbox;
-use walpost::relay::decode::proof::MessageKeys;
 use walpost::relay::publish::encode::HeaderStyle;
 use walpost::relay::route::destination::TopicPattern;
 use walpost::relay::{Core, Halt, Idle, OnRejected, Settings};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::dead_letter::{DeadLetter, DeadLetterId};
 use super::dead_letter_reader::{DeadLetterReader, distance};
+use super::error::{PAUSE, RedriveError, TRIES};
 use super::marks::{self, Discarded, Mark, Marks};
-use super::redrive::{PAUSE, RedriveError, TRIES};
 use super::selection::{Others, Selection};
 use super::writing::{self, Reading, on_reader};
 use crate::relay::boundary::{OwnedRecord, RefusalCode};

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::dead_letter::{DeadLetter, DeadLetterId};
-use super::dead_letter_reader::{DeadLetterReadError, DeadLetterReader, distance};
-use super::marks::{self, Mark, Marks, REDRIVEN_TOPIC};
+use super::dead_letter_reader::{DeadLetterReader, distance};
+use super::error::{PAUSE, RedriveError, TRIES};
+use super::marks::{self, Mark, Marks};
 use super::outcome::{RedriveOutcome, Redriven, Staying};
 use super::registry::Registry;
 use super::resolve::{Resolved, Stay, resolve};
 use super::selection::Selection;
 use super::writing::{self, Reading, on_reader};
-use crate::contracts::registered::RegistryError;
 use crate::relay::boundary::{OwnedRecord, Refusal, RefusalCode, Topic};
 use crate::relay::publish::encode::{names, rfc3339, size_in_batch};
 use crate::relay::route::destination::Destinations;
@@ -21,9 +21,6 @@ use crate::sink::{BatchError, BatchOutcome, BatchWriter, ProducerOptions, Span, 
 /// Most letters, and about how many bytes of them, in one transaction. Fewer where the path to Kafka is slow.
 const BATCH_LETTERS: usize = 250;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// How often a batch is tried that Kafka does not take for reasons of its own, and the wait in between.
-pub(super) const TRIES: u32 = 3;
-pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// What redriving needs.
 pub struct Redriving {
@@ -43,44 +40,6 @@ pub struct Redriving {
     pub takes_discarded: bool,
     /// Publishes nothing.
     pub is_dry_run: bool,
-}
-
-/// Redriving came to no end. What it published before is marked, and not published again by the next.
-#[derive(Debug, thiserror::Error)]
-pub enum RedriveError {
-    /// Letters or marks can't be read.
-    #[error(transparent)]
-    DeadLetterReader(#[from] DeadLetterReadError),
-    /// The contracts can't be read.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// A topic can't be looked at.
-    #[error(transparent)]
-    Topics(#[from] TopicsError),
-    /// Marks can't be kept.
-    #[error(
-        "marking dead letters needs the topic {REDRIVEN_TOPIC}: {}; create it with cleanup.policy=compact and one partition, or allow this client to create, describe, read and write it",
-        .0.detail
-    )]
-    NoMarks(Refusal),
-    /// Kafka does not take what is written, for reasons of its own.
-    #[error(
-        "Kafka aborted {TRIES} transactions one after the other: {reason}; {redriven} dead letters were done before"
-    )]
-    Aborted {
-        /// Kafka's reason.
-        reason: String,
-        /// How many were redriven or discarded before.
-        redriven: u64,
-    },
-    /// Nothing more can be written.
-    #[error("the command ended after {redriven} dead letters")]
-    BatchOutcome {
-        /// Why.
-        source: BatchError,
-        /// How many were redriven or discarded before.
-        redriven: u64,
-    },
 }
 
 /// A letter on its way.

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::dead_letter::DeadLetter;
 use super::dead_letter_reader::{DeadLetterReadError, DeadLetterReader};
+use super::error::RedriveError;
 use super::marks::{self, REDRIVEN_TOPIC};
-use super::redrive::RedriveError;
 use super::selection::{Others, Selection};
 use crate::relay::boundary::Timestamp;
 use crate::sink::{BatchWriter, ProducerOptions, Span, Topics};

@@ -3,120 +3,11 @@
 //! A proof is an HMAC-SHA256 in hexadecimal, the last member of a JSON object. It covers the bytes before it, so that nothing is
 //! serialized again to check it.
 
-use std::fmt;
+use crate::relay::boundary::{Lsn, MessageKeys, Signed, Timestamp};
 
-use sha2::{Digest, Sha256};
-
-use crate::relay::boundary::{Lsn, Timestamp};
-
-/// What stands between the signed bytes and the digits of the proof.
-const BEFORE: &[u8] = b",\"proof\":\"";
-/// What stands behind them.
-const AFTER: &[u8] = b"\"}";
-/// Bytes of a digest.
-const DIGEST: usize = 32;
-/// Bytes of a block of SHA-256.
-const BLOCK: usize = 64;
 /// While it is not settled where messages without a proof end, it is asked again for one that was committed this long after the last
 /// time. In microseconds.
 const SETTLING_MICROS: i64 = 60_000_000;
-
-/// A key of HMAC-SHA256, as `outbox.secret` has it: xored with each of the two pads.
-#[derive(Clone, PartialEq, Eq)]
-pub struct MacKey {
-    inner: [u8; BLOCK],
-    outer: [u8; BLOCK],
-}
-
-impl fmt::Debug for MacKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MacKey")
-    }
-}
-
-impl MacKey {
-    /// From the two columns; `None` if they have another length.
-    #[must_use]
-    pub fn new(inner: &[u8], outer: &[u8]) -> Option<Self> {
-        Some(Self { inner: inner.try_into().ok()?, outer: outer.try_into().ok()? })
-    }
-
-    fn mac(&self, parts: &[&[u8]]) -> [u8; DIGEST] {
-        let mut inner = Sha256::new_with_prefix(self.inner);
-        parts.iter().for_each(|part| inner.update(part));
-        Sha256::new_with_prefix(self.outer).chain_update(inner.finalize()).finalize().into()
-    }
-
-    /// Adds the proof to a JSON object. `context` is covered too, and is not written.
-    ///
-    /// # Panics
-    /// If `object` does not end with a brace.
-    pub fn sign(&self, context: &[u8], object: &mut Vec<u8>) {
-        assert_eq!(object.pop(), Some(b'}'), "only an object is signed");
-        let digest = self.mac(&[&length(context), context, object]);
-        object.extend_from_slice(BEFORE);
-        object.extend(digest.iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 0xF)]));
-        object.extend_from_slice(AFTER);
-    }
-
-    /// Whether the proof is of this key.
-    fn has_signed(&self, context: Option<&[u8]>, signed: &Signed<'_>) -> bool {
-        let expected = match context {
-            None => self.mac(&[signed.body]),
-            Some(context) => self.mac(&[&length(context), context, signed.body]),
-        };
-        // Takes the same time wherever the two differ.
-        expected.iter().zip(signed.digest).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
-    }
-}
-
-fn length(context: &[u8]) -> [u8; 8] {
-    (context.len() as u64).to_be_bytes()
-}
-
-fn hex(nibble: u8) -> u8 {
-    b"0123456789abcdef"[usize::from(nibble)]
-}
-
-/// A JSON object cut into what is signed and the proof.
-struct Signed<'a> {
-    body: &'a [u8],
-    digest: [u8; DIGEST],
-}
-
-impl<'a> Signed<'a> {
-    fn cut(object: &'a [u8]) -> Option<Self> {
-        let object = object.strip_suffix(AFTER)?;
-        let (rest, digits) = object.split_at_checked(object.len().checked_sub(2 * DIGEST)?)?;
-        let body = rest.strip_suffix(BEFORE)?;
-        let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-        let mut digest = [0; DIGEST];
-        for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
-        }
-        Some(Self { body, digest })
-    }
-}
-
-/// Whether a JSON object was signed with one of `keys`; `None` if it has no proof.
-#[must_use]
-pub fn verify(keys: &[MacKey], context: &[u8], object: &[u8]) -> Option<bool> {
-    let signed = Signed::cut(object)?;
-    Some(keys.iter().any(|key| key.has_signed(Some(context), &signed)))
-}
-
-/// What logical messages are checked with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MessageKeys {
-    /// Every key that there was when they were read.
-    pub keys: Vec<MacKey>,
-    /// Messages from before this LSN need no proof; `None` if that is not known yet, and none does.
-    pub unsigned_before: Option<Lsn>,
-    /// When the keys were read, on the server's clock.
-    pub read_at: Timestamp,
-    /// Where the log ended then.
-    pub read_lsn: Lsn,
-}
 
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,26 +43,7 @@ impl MessageKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key(byte: u8) -> MacKey {
-        MacKey::new(&[byte ^ 0x36; BLOCK], &[byte ^ 0x5C; BLOCK]).expect("two blocks")
-    }
-
-    fn message(key: &MacKey, body: &str) -> Vec<u8> {
-        let digits: String = key.mac(&[body.as_bytes()]).iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{body},\"proof\":\"{digits}\"}}").into_bytes()
-    }
-
-    #[test]
-    fn the_digest_is_the_one_of_rfc_4231() {
-        // Its test case 2 has a key of four bytes: the rest of the block is zero.
-        let mut block = [0; BLOCK];
-        block[..4].copy_from_slice(b"Jefe");
-        let key = MacKey::new(&block.map(|byte| byte ^ 0x36), &block.map(|byte| byte ^ 0x5C)).expect("two blocks");
-        let digest = key.mac(&[b"what do ya want ", b"for nothing?"]);
-        let shown: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(shown, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
-    }
+    use crate::relay::boundary::keys::tests::{key, message};
 
     #[test]
     fn case_40_a_message_is_an_event_by_its_proof_alone() {
@@ -218,16 +90,5 @@ mod tests {
         // One reading settles all that is in the log.
         keys.read_lsn = Lsn(2_000);
         assert!((1_000..2_000).all(|commit| author(&keys, &other, commit, late) == Author::Unknown));
-    }
-
-    #[test]
-    fn what_is_signed_is_verified_in_its_context_only() {
-        let mut object = b"{\"a\":1}".to_vec();
-        key(1).sign(b"relay/slot", &mut object);
-        assert!(serde_json::from_slice::<serde_json::Value>(&object).is_ok());
-        assert_eq!(verify(&[key(2), key(1)], b"relay/slot", &object), Some(true));
-        assert_eq!(verify(&[key(2)], b"relay/slot", &object), Some(false));
-        assert_eq!(verify(&[key(1)], b"relay/slot2", &object), Some(false));
-        assert_eq!(verify(&[key(1)], b"relay/slot", b"{\"a\":1}"), None);
     }
 }

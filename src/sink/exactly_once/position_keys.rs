@@ -1,6 +1,6 @@
 //! Keys that tell the relay's own positions from those of others.
 
-use crate::relay::decode::proof::MacKey;
+use crate::relay::boundary::MacKey;
 
 /// What positions are signed and checked with. Who can write to the topic could else move a relay back, or on past events.
 #[derive(Clone, Debug, Default)]

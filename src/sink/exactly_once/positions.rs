@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::position_keys::{Check, PositionKeys};
-use crate::relay::boundary::{Checkpoint, Timestamp, TopicSettings};
-use crate::relay::decode::proof;
+
+use crate::relay::boundary::{Checkpoint, Timestamp, TopicSettings, verify};
 use crate::sink::client::options::{ProducerOptions, admin_config};
 
 /// The topic's name. One for all relays of a Kafka; the key says whose a position is.
@@ -85,7 +85,7 @@ impl PositionEntry {
         let mut stored = StoredPosition::decode(&value).ok_or(ReadError::Malformed)?;
         // Another cluster's has other keys, and is refused for what it is.
         if let Some(check) = check.filter(|check| check.system_identifier == stored.cluster.system_identifier) {
-            stored.is_signed = match proof::verify(&check.keys.keys, key.as_bytes(), &value) {
+            stored.is_signed = match verify(&check.keys.keys, key.as_bytes(), &value) {
                 Some(true) => true,
                 None if !check.keys.must_be_signed => false,
                 Some(false) | None => return Err(ReadError::Forged),

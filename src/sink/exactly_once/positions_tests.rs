@@ -3,8 +3,8 @@
 use expect_test::expect;
 
 use super::*;
+use crate::relay::boundary::MacKey;
 use crate::relay::boundary::{Lsn, Position};
-use crate::relay::decode::proof::MacKey;
 
 #[test]
 fn positions_are_in_one_partition_and_on_more_than_one_broker_where_there_are_more() {

@@ -10,7 +10,8 @@ use crate::relay::boundary::{ColumnType, Lsn};
 use crate::relay::decode::codec::PLAIN_TYPES;
 use crate::relay::decode::outbox::{Layout, LayoutError, Unresolved};
 use crate::relay::decode::pgoutput::{self, Frame, Message};
-use crate::source::error::{SourceError, TableName};
+use crate::source::catalog::table::TableName;
+use crate::source::error::SourceError;
 use crate::source::frames::{Column, Relation, TooLong, Writer};
 use crate::source::slot::inspect::{first, number};
 

@@ -3,7 +3,8 @@
 use super::streamed::{Catalog, judge};
 use super::table::OutboxTable;
 use crate::postgres::Connection;
-use crate::source::error::{SourceError, TableName};
+use crate::source::catalog::table::TableName;
+use crate::source::error::SourceError;
 use crate::source::slot::inspect::first;
 
 /// `$1` is the publication, `$2` and `$3` the table. What came with 15 (row filters, column lists) is read by way of JSON, as 14 has no such

@@ -2,7 +2,8 @@
 
 use super::table::OutboxTable;
 use crate::postgres::quote_identifier;
-use crate::source::error::{SourceError, TableName};
+use crate::source::catalog::table::TableName;
+use crate::source::error::SourceError;
 
 /// From here on stored generated columns can be published.
 const GENERATED_VERSION: u32 = 180_000;

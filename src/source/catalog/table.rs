@@ -1,8 +1,25 @@
 //! An outbox table, as far as its rows are read.
 
+use std::fmt;
+
+use crate::postgres::quote_identifier;
 use crate::relay::decode::outbox::Outbox;
 use crate::relay::decode::role::Role;
-use crate::source::error::TableName;
+
+/// A table's schema and name, shown quoted, so that it can be pasted into SQL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
+pub struct TableName {
+    /// The schema.
+    pub schema: String,
+    /// The table.
+    pub name: String,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", quote_identifier(&self.schema), quote_identifier(&self.name))
+    }
+}
 
 /// An outbox table.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use super::relay_state;
 use crate::postgres::{Connection, Error, Row};
 use crate::relay::boundary::{Lsn, Timestamp};
-use crate::relay::decode::proof::{MacKey, MessageKeys};
+use crate::relay::boundary::{MacKey, MessageKeys};
 use crate::source::error::SourceError;
 use crate::source::slot::inspect::{Server, first};
 

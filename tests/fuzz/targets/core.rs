@@ -11,7 +11,7 @@ use walpost::relay::boundary::{
 use walpost::relay::route::destination::TopicPattern;
 use walpost::relay::publish::encode::HeaderStyle;
 use walpost::relay::decode::outbox::Outbox;
-use walpost::relay::decode::proof::MessageKeys;
+use walpost::relay::boundary::MessageKeys;
 use walpost::relay::{Core, Idle, Offer, OnRejected, Settings};
 
 /// As many questions and answers as a batch of a few kilobytes can ask for.
