@@ -5,10 +5,11 @@ use std::time::Instant;
 use super::checkpoint_timer::{Attempt, CheckpointTimer};
 use super::link::Beginning;
 use crate::fault::Fault;
-use crate::relay::boundary::{Ancestry, Checkpoint, Lsn};
+use crate::relay::boundary::{Checkpoint, Lsn};
 use crate::relay::confirm::StreamStart;
+use crate::relay::resume::{self, Begun, Server, Stored};
 use crate::relay::{Core, Halt};
-use crate::sink::{Cluster, Opened, PositionEntry, PositionError, PositionKeys, Sink, Started};
+use crate::sink::{Cluster, Opened, PositionError, PositionKeys, Sink};
 
 /// Where the relay is with the positions in Kafka. For a sink that stores none it is always open.
 pub(super) struct Storing {
@@ -16,12 +17,8 @@ pub(super) struct Storing {
     /// The key of the position, for messages.
     key: String,
     state: State,
-    /// As the last connection found it.
-    start: Lsn,
-    wal_end: Lsn,
-    noted: Option<Lsn>,
-    from_the_first: bool,
-    ancestry: Ancestry,
+    /// The stream that the last connection has begun.
+    begun: Option<Begun>,
     timer: CheckpointTimer,
 }
 
@@ -36,17 +33,7 @@ enum State {
 impl Storing {
     pub(super) fn new(slot: String, key: String) -> Self {
         let (state, timer) = (State::Closed, CheckpointTimer::default());
-        Self {
-            slot,
-            key,
-            state,
-            start: Lsn::default(),
-            wal_end: Lsn::default(),
-            noted: None,
-            from_the_first: false,
-            ancestry: Ancestry::default(),
-            timer,
-        }
+        Self { slot, key, state, begun: None, timer }
     }
 
     /// Whether events may be taken: it is known up to where they are in Kafka.
@@ -55,27 +42,31 @@ impl Storing {
     }
 
     /// Where the slot stood when the last connection was made.
-    pub(super) const fn start(&self) -> Lsn {
-        self.start
+    pub(super) fn start(&self) -> Lsn {
+        self.begun.as_ref().map(|begun| begun.start).unwrap_or_default()
     }
 
     /// The slot is ours.
     pub(super) fn handle_up(&mut self, beginning: &Beginning, sink: &mut impl Sink) {
         let Beginning { start, wal_end, noted, origin, first, .. } = beginning;
-        (self.start, self.wal_end, self.noted) = (*start, *wal_end, *noted);
+        let server = Server {
+            system_identifier: origin.system_identifier.clone(),
+            timeline: origin.timeline,
+            ancestry: origin.ancestry.clone(),
+            wal_end: *wal_end,
+        };
         if matches!(self.state, State::Closed) {
             let cluster = Cluster { system_identifier: origin.system_identifier.clone(), timeline: origin.timeline };
-            self.from_the_first = *first == StreamStart::FirstRows;
-            if self.from_the_first {
+            if *first == StreamStart::FirstRows {
                 sink.disown_stored();
             }
-            self.ancestry = origin.ancestry.clone();
             let keys = PositionKeys {
                 keys: beginning.secrets.positions.clone(),
                 must_be_signed: beginning.secrets.position_signed,
             };
             self.state = if sink.open(&cluster, &origin.ancestry, &keys) { State::Opening } else { State::Open };
         }
+        self.begun = Some(Begun { server, start: *start, noted: *noted, first: *first });
     }
 
     /// The slot may be another's before Kafka has said anything: who has it then must not be fenced by this one, and what Kafka
@@ -93,36 +84,28 @@ impl Storing {
     /// [`Fault::Position`]: that does not go with the slot.
     pub(super) fn handle_opened(&mut self, opened: Opened, core: &mut Core) -> Result<(), Fault> {
         let State::Opening = std::mem::replace(&mut self.state, State::Open) else { return Ok(()) };
-        match opened.stored {
-            PositionEntry::Nothing if self.noted.is_some() && !self.from_the_first => {
-                let (slot, start, key) = (self.slot.clone(), self.start, self.key.clone());
-                return Err(PositionError::Lost { slot, start, key }.into());
-            }
-            PositionEntry::Nothing => {
-                tracing::info!(key = self.key, "no position in kafka: it begins where the slot stands")
-            }
-            PositionEntry::TakenBack if self.noted.is_some() && !self.from_the_first => {
-                let (slot, start, key) = (self.slot.clone(), self.start, self.key.clone());
-                return Err(PositionError::Removed { slot, start, key }.into());
-            }
-            PositionEntry::TakenBack => {
-                tracing::info!(key = self.key, "the position in kafka was taken back: it begins where the slot stands");
-            }
-            // Rows from before a slot have no place that a later attempt finds again.
-            PositionEntry::Position(_) if self.from_the_first => {
-                tracing::info!(key = self.key, "the position in kafka is not of this slot, which is new");
-            }
-            PositionEntry::Position(stored) => {
-                let (slot, start, end) = (self.slot.clone(), self.start, self.wal_end);
-                let started = Started { slot, start, end, noted: self.noted };
-                let parted = self.ancestry.end_of(stored.cluster.timeline);
-                let checkpoint = started.resume(stored.checkpoint, parted, &self.key)?;
+        let Some(begun) = &self.begun else { return Ok(()) };
+        let (stored, key) = (opened.stored.facts(), &self.key);
+        let skipped = resume::skip_to(&stored, begun);
+        match skipped.map_err(|gap| PositionError::of(gap, &self.slot, begun.start, key))? {
+            Some(checkpoint) => {
                 core.handle_stored(&checkpoint);
                 tracing::info!(
                     position = %checkpoint.position,
                     lsn = %checkpoint.flush,
-                    "events up to the position in kafka are passed over"
+                    "skipping events up to the position stored in kafka"
                 );
+            }
+            None => {
+                let (start, reason) = (
+                    begun.start,
+                    match stored {
+                        Stored::Nothing => "there is none",
+                        Stored::Forgotten => "it was reset",
+                        Stored::At(_) => "it is of an earlier slot",
+                    },
+                );
+                tracing::info!(key, %start, reason, "no stored position to resume from: starting at the slot's confirmed_flush_lsn");
             }
         }
         Ok(())
@@ -132,7 +115,7 @@ impl Storing {
     pub(super) fn explain(&self, halt: Halt) -> Fault {
         match halt {
             Halt::Displaced { position, found } => {
-                let (slot, start, key) = (self.slot.clone(), self.start, self.key.clone());
+                let (slot, start, key) = (self.slot.clone(), self.start(), self.key.clone());
                 PositionError::Displaced { position, found, slot, start, key }.into()
             }
             other => other.into(),

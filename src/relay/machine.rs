@@ -15,10 +15,10 @@ use super::decode::pgoutput::{self, DecodeError, Frame, Message, Relation};
 use super::decode::proof::Author;
 use super::decode::text_encoding::Encoding;
 use super::delivery::ledger::Settled;
-use super::landmark::Landmark;
 use super::publish::encode::Encoder;
 use super::publish::publisher::{Offer, Origin, Publisher};
 use super::replay::{Replay, Replaying};
+use super::resume::Guard;
 use super::route::catalogue::Wait;
 use super::{Halt, Idle, MESSAGE_PREFIX, OnRejected, Settings};
 
@@ -39,7 +39,7 @@ pub struct Core {
     encoding: Encoding,
     transaction: Option<Transaction>,
     /// What must come before anything new is taken, or confirmed.
-    landmark: Option<Landmark>,
+    guard: Option<Guard>,
     /// How far the stream has been read, by whole transactions and keepalives.
     received: Lsn,
     draining: bool,
@@ -71,7 +71,7 @@ impl Core {
             tables: Vec::new(),
             encoding: Encoding::default(),
             transaction: None,
-            landmark: None,
+            guard: None,
             received: Lsn::default(),
             draining: false,
             replaying: None,
@@ -127,7 +127,7 @@ impl Core {
         if stored.position > self.publisher.accepted {
             self.publisher.accepted = stored.position;
             self.publisher.accepted_at = stored.committed_at;
-            self.landmark = Landmark::ahead(stored, self.publisher.ledger.flush());
+            self.guard = Guard::ahead(stored, self.publisher.ledger.flush());
         }
     }
 
@@ -230,7 +230,7 @@ impl Core {
         let message = match frame {
             Frame::Keepalive { end } => {
                 if self.transaction.is_none() {
-                    self.landmark.map_or(Ok(()), |landmark| landmark.check_before(end))?;
+                    self.guard.map_or(Ok(()), |guard| guard.check_before(end))?;
                     self.received = self.received.max(end);
                     self.publisher.ledger.idle(end);
                     self.draining |= self.replaying.as_mut().is_some_and(|replaying| replaying.ends_at(end));
@@ -258,7 +258,7 @@ impl Core {
                 if self.transaction.take().is_none() {
                     return Err(self.out_of_place("a commit outside a transaction"));
                 }
-                self.landmark.map_or(Ok(()), |landmark| landmark.check_before(end))?;
+                self.guard.map_or(Ok(()), |guard| guard.check_before(end))?;
                 self.received = self.received.max(end);
                 self.publisher.ledger.commit(end);
                 // The rows from before the slot are one transaction, the first.
@@ -316,8 +316,8 @@ impl Core {
             return Err(self.out_of_place("a row outside a transaction"));
         };
         let position = Position { commit: transaction.commit, ordinal: transaction.events + 1 };
-        let met = self.landmark.map(|landmark| landmark.is(position, transaction.committed_at)).transpose()?;
-        self.landmark = self.landmark.filter(|_| met == Some(false));
+        let met = self.guard.map(|guard| guard.is(position, transaction.committed_at)).transpose()?;
+        self.guard = self.guard.filter(|_| met == Some(false));
         if position > self.publisher.accepted {
             if !self.publisher.has_room() {
                 return Ok(Some(Idle::Window));

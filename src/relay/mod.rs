@@ -24,9 +24,9 @@
 //! | [`encode`](publish::encode) | an event | headers, dead letters, sizes |
 //! | `dropped` | headers that a row may not have | what the log is told of them |
 //! | `publisher` | an event | an offered record, or a dead letter |
-//! | `landmark` | the position of an earlier run | whether the stream is of the same history |
 //! | [`ledger`](delivery::ledger) | tickets and commits | the flush LSN |
 //! | [`confirm`] | the flush LSN, and what is stored and noted | how far the slot may be confirmed |
+//! | [`resume`] | what is known of slot, server and stored position | where the stream starts, and what is skipped |
 //! | [`retry_queue`](delivery::retry_queue) | records that Kafka gave back | the same, in order, when it may take them |
 //! | [`back_off`](delivery::back_off) | failures | how long to wait |
 //! | [`replay`] | what is published again | which events, and where that ends |
@@ -37,9 +37,9 @@ pub mod route;
 pub mod publish;
 pub mod delivery;
 pub mod confirm;
+pub mod resume;
 mod machine;
 pub mod replay;
-mod landmark;
 
 use boundary::{Position, Refusal, RefusalCode};
 use decode::outbox::{LayoutError, Outbox};

@@ -72,7 +72,7 @@ pub use client::partition::partition_of;
 pub use client::topic_reader::{Found, Isolation, ReadingError, Span, TopicReader};
 pub use exactly_once::{
     BatchError, BatchOutcome, BatchWriter, Cluster, POSITIONS_TOPIC, PositionEntry, PositionError, PositionKeys,
-    Started, StoredPosition, TransactionSize, TransactionalSink, TransactionsError, TransactionsOptions,
+    StoredPosition, TransactionSize, TransactionalSink, TransactionsError, TransactionsOptions,
 };
 pub use memory::{MemoryBroker, MemorySink, Taken};
 pub use topics::{Topics, TopicsError};

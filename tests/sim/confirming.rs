@@ -15,7 +15,7 @@ pub(crate) struct Confirming {
 #[derive(Clone, Copy)]
 enum Writing {
     Backfill,
-    Limit { flush: Lsn, received: Lsn },
+    Limit { flush: Lsn, received: Lsn, stored: Option<Lsn> },
 }
 
 impl Confirming {
@@ -32,7 +32,7 @@ impl Confirming {
         self.writing = match wanted {
             Some(Wanted::Backfill) => Some(Writing::Backfill),
             Some(Wanted::Limit { flush, noted }) if flush > noted || random.chance(5) => {
-                Some(Writing::Limit { flush, received })
+                Some(Writing::Limit { flush, received, stored: reached.stored })
             }
             Some(Wanted::Limit { .. }) | None => None,
         };
@@ -44,6 +44,11 @@ impl Confirming {
             postgres.confirm(lsn);
         }
         step.note
+    }
+
+    /// The server is another now, and nothing that was begun is written.
+    pub(crate) fn lose_writing(&mut self) {
+        self.writing = None;
     }
 
     /// Whether the link must not connect.
@@ -83,7 +88,7 @@ impl Confirming {
         if let Some(Wanted::Limit { flush, .. }) = self.confirm(reached, postgres)
             && random.chance(70)
         {
-            self.gate.handle_noted(postgres.note(flush, flush));
+            self.gate.handle_noted(postgres.note(flush, flush, reached.stored));
             self.confirm(reached, postgres);
             if random.chance(70) {
                 postgres.hear();
@@ -92,8 +97,8 @@ impl Confirming {
         // By another connection, then, which notes it first.
         postgres.disconnect(random);
         self.gate.handle_lost(false);
-        if let Some(last) = self.gate.last(reached).filter(|last| *last > postgres.confirmed && random.chance(70)) {
-            postgres.note(last.max(postgres.relay.confirm_limit.unwrap_or_default()), last);
+        if let Some(last) = self.gate.last(reached).filter(|last| *last > postgres.confirmed() && random.chance(70)) {
+            postgres.note(last.max(postgres.confirm_limit().unwrap_or_default()), last, None);
             postgres.confirm(last);
             postgres.hear();
         }
@@ -105,9 +110,9 @@ impl Confirming {
 fn write(writing: Writing, postgres: &mut Postgres) -> Option<Lsn> {
     match writing {
         Writing::Backfill => {
-            postgres.relay.is_backfilled = true;
+            postgres.keep_slot();
             None
         }
-        Writing::Limit { flush, received } => Some(postgres.note(flush, received)),
+        Writing::Limit { flush, received, stored } => Some(postgres.note(flush, received, stored)),
     }
 }

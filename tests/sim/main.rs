@@ -1,11 +1,14 @@
 //! The seeded simulator: the core between a faulty Postgres and a faulty Kafka, over many seeds.
 //!
 //! Every step of a run is drawn from its seed: batches of any size, acknowledgements in any order, a full queue, records
-//! that come back, refusals, lost connections, notes that fail, crashes of the relay. After every step the invariants of the design are
+//! that come back, refusals, lost connections, notes that fail, crashes of the relay, and what happens to slots and servers: dropped, advanced, promoted, restored. After every step the invariants of the design are
 //! checked. `WALPOST_SIM_SEEDS=N` runs the first N seeds, `WALPOST_SIM_SEED=S` runs just one.
 
+mod accidents;
+mod checks;
 mod confirming;
 mod kafka;
+mod pgoutput;
 mod postgres;
 mod random;
 mod transactions;

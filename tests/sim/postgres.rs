@@ -1,7 +1,11 @@
 //! A Postgres of the simulator: a history of transactions, a slot, and a connection that sends pgoutput.
 
-use walpost::relay::boundary::Lsn;
+use walpost::relay::boundary::{Ancestry, Lsn};
+use walpost::relay::confirm::Resume;
 
+use walpost::relay::resume::{Backfill, Known, LeaseAcquisition, Noted, Server, Slot, Streamed};
+
+use crate::pgoutput::{FOREIGN_TABLE, TABLE, begin, change, commit, keepalive, relation};
 use crate::random::Random;
 
 /// The payload of a row that its topic refuses when it arrives.
@@ -58,7 +62,7 @@ impl Row {
     }
 
     /// The schema that its event names.
-    const fn schema(&self) -> &'static str {
+    pub(crate) const fn schema(&self) -> &'static str {
         match self.kind {
             Kind::UnknownSchema => "nobody.knows",
             Kind::Violating | Kind::Tombstone => CHECKED,
@@ -77,7 +81,7 @@ impl Row {
     }
 
     /// Its payload; `None` is a tombstone.
-    fn payload(&self) -> Option<String> {
+    pub(crate) fn payload(&self) -> Option<String> {
         match self.kind {
             Kind::Poison => Some(format!("\"{POISON}\"")),
             Kind::Violating | Kind::Warned | Kind::Halting => Some(format!("\"{}\"", self.number)),
@@ -89,6 +93,8 @@ impl Row {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Transaction {
+    /// When it committed, in microseconds of Postgres.
+    pub(crate) at: u64,
     pub(crate) commit: Lsn,
     pub(crate) end: Lsn,
     pub(crate) rows: Vec<Row>,
@@ -96,13 +102,13 @@ pub(crate) struct Transaction {
 
 pub(crate) struct Postgres {
     pub(crate) history: Vec<Transaction>,
-    /// The end of the write-ahead log: past the last transaction, as other work goes on.
-    pub(crate) wal_end: Lsn,
+    /// The server. Its log ends past the last transaction, as other work goes on.
+    pub(crate) server: Server,
     /// Where the slot was made: what was committed before is in the table, and in no stream.
     pub(crate) made_at: Lsn,
-    pub(crate) confirmed: Lsn,
+    pub(crate) slot: Slot,
     /// The relay's row in `outbox.relay`.
-    pub(crate) relay: Relay,
+    pub(crate) row: Option<RelayRow>,
     /// A status update that is on its way.
     status: Option<Lsn>,
     /// Messages that wait to be sent over the connection, if there is one.
@@ -110,18 +116,13 @@ pub(crate) struct Postgres {
     sent: usize,
 }
 
-/// What the relay has noted.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Relay {
-    /// The rows from before the slot are published.
-    pub(crate) is_backfilled: bool,
-    pub(crate) confirm_limit: Option<Lsn>,
+/// A row of `outbox.relay`.
+#[derive(Clone, Debug)]
+pub(crate) struct RelayRow {
+    pub(crate) noted: Noted,
+    /// A position that is stored in Kafka.
+    pub(crate) position: Option<Lsn>,
 }
-
-const TABLE: u32 = 16_500;
-const FOREIGN_TABLE: u32 = 16_600;
-/// A type that the relay has to ask for before it can read the first row.
-const EXTENSION_TYPE: u32 = 16_700;
 
 impl Postgres {
     /// A history; with rows that stop the relay only where it may be started again.
@@ -140,7 +141,8 @@ impl Postgres {
             let end = Lsn(commit.0 + 30);
             // Sometimes the next commit record starts where this one ends.
             lsn = end.0 + if random.chance(30) { 0 } else { random.below(100) };
-            history.push(Transaction { commit, end, rows });
+            // Each commits at a time of its own.
+            history.push(Transaction { at: commit.0, commit, end, rows });
         }
         let before = random.index(history.len() + 1) * random.index(2);
         for row in history[..before].iter_mut().flat_map(|transaction| &mut transaction.rows) {
@@ -148,16 +150,55 @@ impl Postgres {
             row.kind = if matches!(row.kind, Kind::Message | Kind::Halting) { Kind::Event } else { row.kind };
         }
         let made_at = before.checked_sub(1).map_or(Lsn(900), |last| history[last].end);
-        Self {
-            history,
-            wal_end: Lsn(lsn + 500),
-            made_at,
-            confirmed: made_at,
-            relay: Relay::default(),
-            status: None,
-            connection: None,
-            sent: 0,
+        let wal_end = Lsn(lsn + 500);
+        let server = Server { system_identifier: "7".to_owned(), timeline: 1, ancestry: Ancestry::default(), wal_end };
+        let slot = Slot::Missing;
+        Self { history, server, made_at, slot, row: None, status: None, connection: None, sent: 0 }
+    }
+
+    /// What a start is planned by.
+    pub(crate) fn known(&self, resume: Option<Resume>, last: Option<Streamed>) -> Known {
+        let noted = self.row.as_ref().map(|row| row.noted.clone());
+        let acquisition = if last.is_some() { LeaseAcquisition::Kept } else { LeaseAcquisition::New };
+        Known { noted, slot: self.slot.clone(), server: self.server.clone(), resume, last, acquisition }
+    }
+
+    /// The slot is made, and it is noted before that the rows from before it are to be published.
+    pub(crate) fn make_slot(&mut self, random: &mut Random) -> Option<()> {
+        let Server { system_identifier, timeline, .. } = self.server.clone();
+        let noted =
+            Noted { system_identifier, timeline: Some(timeline), backfill: Backfill::Pending, confirm_limit: None };
+        self.row = Some(RelayRow { noted, position: None });
+        self.slot = Slot::Missing;
+        random.chance(90).then(|| self.slot = Slot::At(self.made_at))
+    }
+
+    /// A slot was found that is fit to go on with, and that is noted.
+    pub(crate) fn keep_slot(&mut self) {
+        let (stands, timeline) = (self.confirmed(), self.server.timeline);
+        if let Some(RelayRow { noted, .. }) = &mut self.row {
+            noted.timeline = Some(timeline);
+            noted.backfill = Backfill::Done;
+            noted.confirm_limit = noted.confirm_limit.map(|limit| limit.max(stands));
         }
+    }
+
+    /// Where the slot stands.
+    pub(crate) const fn confirmed(&self) -> Lsn {
+        match self.slot {
+            Slot::At(lsn) => lsn,
+            Slot::Missing | Slot::Lost { .. } => Lsn(0),
+        }
+    }
+
+    /// Whether it is noted that the rows from before the slot are published.
+    pub(crate) fn is_backfilled(&self) -> bool {
+        self.row.as_ref().is_some_and(|row| row.noted.backfill == Backfill::Done)
+    }
+
+    /// Up to where it is noted that the slot may be confirmed.
+    pub(crate) fn confirm_limit(&self) -> Option<Lsn> {
+        self.row.as_ref()?.noted.confirm_limit
     }
 
     pub(crate) const fn is_connected(&self) -> bool {
@@ -168,15 +209,16 @@ impl Postgres {
     pub(crate) fn connect(&mut self, start: Lsn, backfills: bool, random: &mut Random) {
         let mut messages = Vec::new();
         if backfills {
-            messages.push(begin(Lsn(self.made_at.0 - 1)));
+            let commit_lsn = Lsn(self.made_at.0 - 1);
+            messages.push(begin(commit_lsn, commit_lsn.0));
             messages.extend([relation(TABLE, "outbox", "event"), relation(FOREIGN_TABLE, "public", "orders")]);
             let before = self.history.iter().filter(|transaction| transaction.end <= self.made_at);
             messages.extend(before.flat_map(|transaction| &transaction.rows).filter(|row| row.is_event()).map(change));
-            messages.push(commit(Lsn(self.made_at.0 - 1), self.made_at));
+            messages.push(commit(commit_lsn, self.made_at));
         }
         let mut described = false;
         for transaction in self.history.iter().filter(|transaction| transaction.end > start) {
-            messages.push(begin(transaction.commit));
+            messages.push(begin(transaction.commit, transaction.at));
             for row in &transaction.rows {
                 if !described || random.chance(3) {
                     messages.push(relation(TABLE, "outbox", "event"));
@@ -213,7 +255,7 @@ impl Postgres {
     pub(crate) fn send(&mut self, random: &mut Random) -> Vec<u8> {
         let messages = self.connection.as_ref().expect("a batch is read from a connection");
         if self.sent == messages.len() {
-            return keepalive(self.wal_end);
+            return keepalive(self.server.wal_end);
         }
         let count = (random.index(12) + 1).min(messages.len() - self.sent);
         let batch = messages[self.sent..self.sent + count].concat();
@@ -223,28 +265,60 @@ impl Postgres {
 
     /// A standby status update is sent.
     pub(crate) fn confirm(&mut self, flush: Lsn) {
-        assert!(self.relay.is_backfilled, "{flush} is confirmed, and the rows from before the slot are not noted");
-        assert!(flush >= self.confirmed, "feedback moved backwards: {} after {}", flush, self.confirmed);
-        assert!(flush <= self.wal_end, "feedback {flush} beyond the end of the log {}", self.wal_end);
-        let limit = self.relay.confirm_limit;
+        let (confirmed, end, limit) = (self.confirmed(), self.server.wal_end, self.confirm_limit());
+        assert!(self.is_backfilled(), "{flush} is confirmed, and the rows from before the slot are not noted");
+        assert!(flush >= confirmed, "feedback moved backwards: {flush} after {confirmed}");
+        assert!(flush <= end, "feedback {flush} beyond the end of the log {end}");
         assert!(limit.is_some_and(|limit| flush <= limit), "{flush} is confirmed, past what is noted: {limit:?}");
         self.status = Some(flush);
     }
 
     /// A standby status update arrives.
     pub(crate) fn hear(&mut self) {
-        self.confirmed = self.status.take().unwrap_or(self.confirmed);
+        if let (Some(flush), Slot::At(confirmed)) = (self.status.take(), &mut self.slot) {
+            *confirmed = flush.max(*confirmed);
+        }
     }
 
     /// What `Notebook::write` does: the limit that is noted.
-    pub(crate) fn note(&mut self, flush: Lsn, received: Lsn) -> Lsn {
-        let limit = flush.max(received.min(self.wal_end));
-        assert!(self.relay.is_backfilled, "a limit of {limit} is noted before the rows from before the slot");
-        assert!(limit >= self.confirmed, "a limit of {limit} is noted for a slot that stands at {}", self.confirmed);
-        self.relay.confirm_limit = Some(limit);
+    pub(crate) fn note(&mut self, flush: Lsn, received: Lsn, stored: Option<Lsn>) -> Lsn {
+        let limit = flush.max(received.min(self.server.wal_end));
+        assert!(self.is_backfilled(), "a limit of {limit} is noted before the rows from before the slot");
+        assert!(limit >= self.confirmed(), "a limit of {limit} is noted for a slot at {}", self.confirmed());
+        if let Some(row) = &mut self.row {
+            row.noted.confirm_limit = Some(limit);
+            row.position = stored.filter(|stored| *stored > Lsn(0)).or(row.position);
+        }
         limit
     }
+
+    /// The log goes on from `at` with other transactions in place of those that come after it, on a new timeline or not. The numbers of the
+    /// rows that are lost.
+    pub(crate) fn go_on_from(&mut self, at: Lsn, is_promoted: bool) -> Vec<u64> {
+        let Server { timeline, ancestry, .. } = &mut self.server;
+        if is_promoted {
+            ancestry.0.push((*timeline, at));
+            *timeline += 1;
+        }
+        if let Some(row) = &mut self.row {
+            row.noted.confirm_limit = row.noted.confirm_limit.map(|limit| limit.min(at));
+            row.position = row.position.map(|position| position.min(at));
+        }
+        self.status = None;
+        let mut lost = Vec::new();
+        for transaction in self.history.iter_mut().filter(|transaction| transaction.commit >= at) {
+            transaction.at += 1;
+            for row in &mut transaction.rows {
+                lost.push(row.number);
+                row.number += OTHER_ROWS;
+            }
+        }
+        lost
+    }
 }
+
+/// What is added to the numbers of rows that come in the place of others.
+const OTHER_ROWS: u64 = 100_000;
 
 fn row(may_halt: bool, random: &mut Random, number: &mut u64) -> Row {
     let kind = match random.below(100) {
@@ -261,72 +335,4 @@ fn row(may_halt: bool, random: &mut Random, number: &mut u64) -> Row {
     };
     *number += 1;
     Row { number: *number, kind, key: random.below(4) }
-}
-
-fn copy_data(body: &[u8]) -> Vec<u8> {
-    let length = i32::try_from(body.len() + 4).expect("a short message");
-    [&b"d"[..], &length.to_be_bytes(), body].concat()
-}
-
-fn xlog_data(message: &[u8]) -> Vec<u8> {
-    copy_data(&[&b"w"[..], &[0; 24], message].concat())
-}
-
-fn keepalive(end: Lsn) -> Vec<u8> {
-    copy_data(&[&b"k"[..], &end.0.to_be_bytes(), &[0; 9]].concat())
-}
-
-fn begin(commit: Lsn) -> Vec<u8> {
-    // Each commits at a time of its own.
-    let at = commit.0.to_be_bytes();
-    xlog_data(&[&b"B"[..], &at, &at, &[0; 4]].concat())
-}
-
-fn commit(commit: Lsn, end: Lsn) -> Vec<u8> {
-    xlog_data(&[&b"C\0"[..], &commit.0.to_be_bytes(), &end.0.to_be_bytes(), &[0; 8]].concat())
-}
-
-fn relation(oid: u32, namespace: &str, name: &str) -> Vec<u8> {
-    let columns: [(&str, u32); 5] =
-        [("id", 25), ("schema_name", 25), ("schema_version", 25), ("key", EXTENSION_TYPE), ("payload", 114)];
-    let mut message = [&b"R"[..], &oid.to_be_bytes()].concat();
-    for text in [namespace, name] {
-        message.extend_from_slice(text.as_bytes());
-        message.push(0);
-    }
-    message.extend_from_slice(b"d\0\x05");
-    for (column, type_oid) in columns {
-        message.push(0);
-        message.extend_from_slice(column.as_bytes());
-        message.push(0);
-        message.extend_from_slice(&type_oid.to_be_bytes());
-        message.extend_from_slice(&(-1_i32).to_be_bytes());
-    }
-    xlog_data(&message)
-}
-
-fn change(row: &Row) -> Vec<u8> {
-    let (schema, payload) = (row.schema(), row.payload());
-    if row.kind == Kind::Message {
-        let payload = payload.expect("a message has a payload");
-        let content = format!(
-            r#"{{"id":"{}","schema_name":"{schema}","schema_version":"1","key":"{}","payload":{payload}}}"#,
-            row.number, row.key
-        );
-        let length = i32::try_from(content.len()).expect("a short message").to_be_bytes();
-        return xlog_data(&[&b"M\x01"[..], &[0; 8], b"outbox\0", &length, content.as_bytes()].concat());
-    }
-    let table = if row.kind == Kind::Foreign { FOREIGN_TABLE } else { TABLE };
-    let mut message = [&b"I"[..], &table.to_be_bytes(), b"N\0\x05"].concat();
-    let (id, key) = (row.number.to_string(), row.key.to_string());
-    for value in [Some(id.as_str()), Some(schema), Some("1"), Some(key.as_str()), payload.as_deref()] {
-        let Some(value) = value else {
-            message.push(b'n');
-            continue;
-        };
-        message.push(b'b');
-        message.extend_from_slice(&i32::try_from(value.len()).expect("a short value").to_be_bytes());
-        message.extend_from_slice(value.as_bytes());
-    }
-    xlog_data(&message)
 }

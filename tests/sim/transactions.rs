@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use walpost::relay::boundary::{Checkpoint, Failure, Lsn, OwnedRecord, Record, Refusal, RefusalCode, Ticket, Verdict};
+use walpost::relay::confirm::StreamStart;
+use walpost::relay::resume::{Server, Stored, StoredAt, Streamed, flush_on};
 use walpost::relay::{Core, Offer};
 use walpost::sink::TransactionSize;
 
@@ -19,9 +21,13 @@ pub(crate) struct Transactions {
     /// What readers of committed records read.
     pub(crate) log: BTreeMap<String, Vec<OwnedRecord>>,
     /// The topic of positions, as readers of committed records see it.
-    stored: Option<Checkpoint>,
+    stored: Option<StoredAt>,
+    /// What was there before.
+    before: Option<StoredAt>,
     /// What the relay knows of it.
     known: Checkpoint,
+    /// Of whose stream a position is.
+    origin: Option<Streamed>,
     open: Vec<(Ticket, OwnedRecord)>,
     /// The end of the open transaction is under way.
     sealed: Option<Checkpoint>,
@@ -41,7 +47,9 @@ impl Transactions {
         Self {
             log: BTreeMap::new(),
             stored: None,
+            before: None,
             known: Checkpoint::default(),
+            origin: None,
             open: Vec::new(),
             sealed: None,
             committed_below: 0,
@@ -67,7 +75,7 @@ impl Transactions {
 
     /// The driver's part: seals the transaction when there is enough in it, or stores a position alone.
     pub(crate) fn seal(&mut self, core: &Core, random: &mut Random) {
-        if self.sealed.is_some() || !self.failed.is_empty() || !self.acknowledged.is_empty() {
+        if self.origin.is_none() || self.sealed.is_some() || !self.failed.is_empty() || !self.acknowledged.is_empty() {
             return;
         }
         match self.whole() {
@@ -115,7 +123,9 @@ impl Transactions {
             self.log.entry(record.topic.clone()).or_default().push(record);
             self.acknowledged.push(ticket);
         }
-        self.stored = Some(checkpoint);
+        if let Some(Streamed { system_identifier, timeline }) = self.origin.clone() {
+            self.before = self.stored.replace(StoredAt { system_identifier, timeline, checkpoint });
+        }
         self.sealed = None;
     }
 
@@ -158,17 +168,47 @@ impl Transactions {
         self.failed.clear();
         self.guilty.clear();
         self.committed_below = 0;
-        self.known = self.stored.unwrap_or_default();
-    }
-
-    /// Up to where a relay begins to pass events over.
-    pub(crate) const fn stored(&self) -> Option<Checkpoint> {
-        self.stored
-    }
-
-    /// The rows from before the slot come: what is stored is not of them.
-    pub(crate) fn disown(&mut self) {
         self.known = Checkpoint::default();
+        self.origin = None;
+    }
+
+    /// What the topic of positions has.
+    pub(crate) fn stored(&self) -> Stored {
+        self.stored.clone().map_or(Stored::Nothing, Stored::At)
+    }
+
+    /// How far that is.
+    pub(crate) fn stored_flush(&self) -> Option<Lsn> {
+        self.stored.as_ref().map(|stored| stored.checkpoint.flush)
+    }
+
+    /// Whether that, or its event, is not before a position.
+    pub(crate) fn reaches(&self, noted: Lsn) -> bool {
+        let checkpoint = self.stored.as_ref().map(|stored| stored.checkpoint).unwrap_or_default();
+        checkpoint.flush >= noted || checkpoint.position.commit >= noted
+    }
+
+    /// A relay takes over, on this server. With the rows from before the slot, what is stored is not of them.
+    pub(crate) fn open(&mut self, server: &Server, first: StreamStart) {
+        let (system_identifier, timeline) = (server.system_identifier.clone(), server.timeline);
+        self.origin = Some(Streamed { system_identifier, timeline });
+        self.known = match &self.stored {
+            Some(stored) if first == StreamStart::Continued => {
+                let flush = flush_on(&server.ancestry, stored.timeline, stored.checkpoint.flush);
+                Checkpoint { flush, ..stored.checkpoint }
+            }
+            _ => Checkpoint::default(),
+        };
+    }
+
+    /// The operator has it forgotten where Kafka is; or Kafka has lost it.
+    pub(crate) fn forget(&mut self) {
+        self.stored = None;
+    }
+
+    /// Kafka has lost the last one.
+    pub(crate) fn rewind(&mut self) {
+        self.stored = self.before.clone();
     }
 
     /// What may be confirmed to the slot.

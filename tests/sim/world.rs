@@ -1,28 +1,30 @@
 //! One run: a history, a relay, the steps between, and what must hold after each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use walpost::relay::boundary::MessageKeys;
 use walpost::relay::boundary::{
-    Answer, Batch, ColumnType, Lsn, OnViolation, OwnedRecord, RefusalCode, Request, SchemaVersion, SchemaVersionId,
-    Timestamp, Topic,
+    Answer, Batch, ColumnType, Lsn, OnViolation, RefusalCode, Request, SchemaVersion, SchemaVersionId, Timestamp, Topic,
 };
-use walpost::relay::confirm::{Reached, Resume, StreamStart};
+use walpost::relay::confirm::{Reached, StreamStart};
 use walpost::relay::decode::outbox::Outbox;
 use walpost::relay::publish::encode::HeaderStyle;
+use walpost::relay::resume::{self, Begun, Plan, Streamed};
 use walpost::relay::route::destination::TopicPattern;
 use walpost::relay::{Core, Halt, Idle, OnRejected, Settings};
 
+use crate::accidents::Accidents;
+use crate::checks::id;
 use crate::confirming::Confirming;
 use crate::kafka::Kafka;
 use crate::postgres::{CHECKED, HALTING, Kind, PLAIN, Postgres, UNCHECKABLE, WARNING};
 use crate::random::Random;
 use crate::transactions::Transactions;
 
-const TOPIC: &str = "orders";
-const DEAD_LETTERS: &str = "outbox.dead-letter";
+pub(crate) const TOPIC: &str = "orders";
+pub(crate) const DEAD_LETTERS: &str = "outbox.dead-letter";
 const STEPS_LIMIT: u64 = 200_000;
 
 /// What may go wrong besides connections and Kafka.
@@ -34,28 +36,33 @@ pub(crate) struct Faults {
 }
 
 pub(crate) struct World {
-    random: Random,
-    faults: Faults,
-    postgres: Postgres,
-    kafka: Kafka,
+    pub(crate) random: Random,
+    pub(crate) faults: Faults,
+    pub(crate) postgres: Postgres,
+    pub(crate) kafka: Kafka,
     /// In place of the other Kafka, with exactly-once delivery.
-    transactions: Option<Transactions>,
+    pub(crate) transactions: Option<Transactions>,
     relay: Core,
     /// How far the slot is confirmed.
-    confirming: Confirming,
+    pub(crate) confirming: Confirming,
+    /// Which server this process has streamed from.
+    pub(crate) last: Option<Streamed>,
+    pub(crate) accidents: Accidents,
     /// This process has asked Kafka what is stored there.
     is_open: bool,
     /// How often the rows from before the slot have been read.
-    backfills: u64,
-    /// What was in Kafka already when they were read again.
-    unclaimed: BTreeSet<u64>,
+    pub(crate) backfills: u64,
+    /// What was in Kafka already when all was to be published again.
+    pub(crate) unclaimed: BTreeSet<u64>,
+    /// Rows of transactions that a promoted standby or a restored server does not have.
+    pub(crate) gone: BTreeSet<u64>,
     settings: Settings,
     request: Option<Request>,
     wants_input: bool,
     now: Instant,
-    crashes: u64,
+    pub(crate) crashes: u64,
     /// All commits up to here were found in Kafka, where nothing vanishes.
-    checked: Lsn,
+    pub(crate) checked: Lsn,
     /// From here on nothing goes wrong any more.
     calm: bool,
 }
@@ -81,9 +88,12 @@ impl World {
             transactions: faults.exactly_once.then(|| Transactions::new(&mut random)),
             relay: Core::new(settings.clone()),
             confirming: Confirming::new(),
+            last: None,
+            accidents: Accidents::default(),
             is_open: false,
             backfills: 0,
             unclaimed: BTreeSet::new(),
+            gone: BTreeSet::new(),
             random,
             faults,
             settings,
@@ -104,7 +114,7 @@ impl World {
             self.calm = step > stormy;
             self.step();
             self.check();
-            if self.calm && self.postgres.confirmed == self.postgres.wal_end {
+            if self.calm && self.postgres.confirmed() == self.postgres.server.wal_end {
                 self.check_end();
                 return step;
             }
@@ -165,6 +175,7 @@ impl World {
                 }
                 self.crash();
             }
+            10..=19 if self.faults.crashes && !self.postgres.is_connected() => self.meet_with_accident(),
             0..=39 if self.postgres.is_connected() => {
                 let received = self.relay.received();
                 self.confirming.gate.handle_lost(received >= self.postgres.made_at);
@@ -181,8 +192,11 @@ impl World {
         }
     }
 
-    fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.crashes += 1;
+        self.last = None;
+        // Some of it only a process that lives can find out.
+        self.put_right();
         self.confirming.crash(&mut self.postgres, &mut self.random);
         self.postgres.disconnect(&mut self.random);
         self.kafka.lose_the_relay(&mut self.random);
@@ -198,6 +212,9 @@ impl World {
     /// The relay has ended before a row that its contract stops it at, and is started again in the worst way: with nothing
     /// of what was in flight, and past such rows.
     fn start_after(&mut self, halt: &Halt) {
+        if let Halt::Displaced { .. } = halt {
+            return self.meet_displaced(halt);
+        }
         let Halt::Refused { position: Some(position), refusal, .. } = halt else { panic!("{halt}") };
         let transaction = self.postgres.history.iter().find(|transaction| transaction.commit == position.commit);
         let place = usize::try_from(position.ordinal - 1).expect("a place in a transaction");
@@ -220,28 +237,52 @@ impl World {
     }
 
     fn connect(&mut self) {
-        let (resume, made_at) = (self.confirming.gate.resume(), self.postgres.made_at);
-        let (start, backfill_end) = match resume {
-            _ if !self.postgres.relay.is_backfilled => (Lsn(0), Some(made_at)),
-            Some(Resume::Confirmed(lsn)) => (lsn.max(self.postgres.confirmed), None),
-            _ => (self.postgres.confirmed, None),
+        let known = self.postgres.known(self.confirming.gate.resume(), self.last.clone());
+        let plan = match resume::plan(&known) {
+            Ok(plan) => plan,
+            Err(gap) => return self.meet_gap(&gap),
         };
+        self.accidents.went_unnoticed();
+        let (start, backfill_end) = match plan {
+            Plan::MakeAnew { .. } if self.postgres.make_slot(&mut self.random).is_none() => return self.crash(),
+            Plan::MakeAnew { .. } => (self.postgres.made_at, Some(self.postgres.made_at)),
+            Plan::BackfillAgain { start } => (start, Some(start)),
+            Plan::At { start, backfill_end } => {
+                if backfill_end.is_none() {
+                    self.postgres.keep_slot();
+                }
+                (start, backfill_end)
+            }
+        };
+        let (system_identifier, timeline) = (known.server.system_identifier.clone(), known.server.timeline);
+        self.last = Some(Streamed { system_identifier, timeline });
         let first = self.confirming.gate.handle_up(start, backfill_end);
-        self.postgres.connect(start.max(self.postgres.confirmed), first == StreamStart::FirstRows, &mut self.random);
+        self.postgres.connect(start, first == StreamStart::FirstRows, &mut self.random);
         if first == StreamStart::FirstRows {
             self.relay.handle_first_rows(None);
             self.backfills += 1;
-            self.unclaimed = self.log().values().flatten().map(id).collect();
+            self.disclaim();
         }
+        let start = if backfill_end.is_some() { Lsn(0) } else { start };
         self.relay.handle_connected(start);
         if let Some(transactions) = self.transactions.as_mut().filter(|_| !self.is_open) {
-            match (first, transactions.stored()) {
-                (StreamStart::FirstRows, _) => transactions.disown(),
-                (StreamStart::Continued, stored) => self.relay.handle_stored(&stored.unwrap_or_default()),
+            let noted = self.postgres.row.as_ref().and_then(|row| row.position);
+            let begun = Begun { server: known.server, start, noted, first };
+            match resume::skip_to(&transactions.stored(), &begun) {
+                Err(gap) => return self.meet_position_gap(&gap),
+                Ok(skipped) => {
+                    transactions.open(&begun.server, first);
+                    skipped.into_iter().for_each(|checkpoint| self.relay.handle_stored(&checkpoint));
+                }
             }
             self.is_open = true;
         }
         self.wants_input = false;
+    }
+
+    /// What is in Kafka by now may come once more.
+    pub(crate) fn disclaim(&mut self) {
+        self.unclaimed = self.log().values().flatten().map(id).collect();
     }
 
     fn answer(&mut self) {
@@ -283,89 +324,26 @@ impl World {
     fn check(&mut self) {
         let owed = self.relay.owed();
         assert!(owed.records <= self.settings.max_in_flight, "{} records in flight", owed.records);
-        let Postgres { confirmed, made_at, relay, .. } = self.postgres;
-        let stands = if relay.is_backfilled { confirmed.max(made_at) } else { Lsn(0) };
+        let (confirmed, made_at) = (self.postgres.confirmed(), self.postgres.made_at);
+        let is_backfilled = self.postgres.is_backfilled();
         let flush = self.relay.flush();
+        // What was done to the slot shows when the relay has looked at it.
+        if self.accidents.is_open() {
+            return;
+        }
+        let stands = if is_backfilled { confirmed.max(made_at) } else { Lsn(0) };
         assert!(flush >= stands || self.crashes > 0, "the flush LSN fell behind the slot");
-        let stored = self.transactions.as_ref().map(|transactions| transactions.stored().unwrap_or_default().flush);
+        assert!(is_backfilled || confirmed <= made_at, "the slot was moved before its backfill was noted");
+        let stored = self.transactions.as_ref().filter(|_| self.is_open).and_then(Transactions::stored_flush);
         assert!(
             stored.is_none_or(|stored| stands <= stored),
             "the slot stands at {stands}, past the stored {stored:?}"
         );
-        assert!(relay.is_backfilled || confirmed == made_at, "the slot was moved before its backfill was noted");
         let flush = flush.max(stands);
         if flush > self.checked {
             self.check_nothing_lost(flush);
             self.checked = flush;
         }
-    }
-
-    /// Invariant 1: everything before the flush LSN is in Kafka.
-    fn check_nothing_lost(&self, flush: Lsn) {
-        let published = self.published();
-        for transaction in self.postgres.history.iter().filter(|transaction| transaction.end <= flush) {
-            for row in transaction.rows.iter().filter(|row| row.is_event()) {
-                let topic = if row.is_refused() { DEAD_LETTERS } else { TOPIC };
-                let found = published.get(topic).is_some_and(|ids| ids.contains(&row.number));
-                assert!(found, "{flush} is confirmed, and {row:?} of {} is not in {topic}", transaction.end);
-            }
-        }
-    }
-
-    /// Whether a row was committed before the slot was made.
-    fn is_from_before(&self, number: u64) -> bool {
-        let before = self.postgres.history.iter().take_while(|transaction| transaction.end <= self.postgres.made_at);
-        before.flat_map(|transaction| &transaction.rows).any(|row| row.number == number)
-    }
-
-    /// Rows from before the slot have no place that a later attempt finds again, nor has what was published after them before that
-    /// was noted.
-    fn without_second_backfills(&self, numbers: Vec<u64>) -> Vec<u64> {
-        let mut seen = BTreeSet::new();
-        let is_repeated = |number| self.is_from_before(number) || self.unclaimed.contains(&number);
-        let mut is_twice = |number| self.backfills > 1 && is_repeated(number) && !seen.insert(number);
-        numbers.into_iter().filter(|number| !is_twice(*number)).collect()
-    }
-
-    /// What readers read.
-    fn log(&self) -> &BTreeMap<String, Vec<OwnedRecord>> {
-        self.transactions.as_ref().map_or(&self.kafka.log, |transactions| &transactions.log)
-    }
-
-    fn published(&self) -> BTreeMap<&str, BTreeSet<u64>> {
-        let ids = |records: &Vec<OwnedRecord>| records.iter().map(id).collect();
-        self.log().iter().map(|(topic, records)| (topic.as_str(), ids(records))).collect()
-    }
-
-    /// What must hold when everything has come to rest: the slot stands at the end of the log (invariant 6), each event is
-    /// where it belongs, in order, and twice only after a crash.
-    fn check_end(&self) {
-        self.check_nothing_lost(self.postgres.wal_end);
-        let events =
-            || self.postgres.history.iter().flat_map(|transaction| &transaction.rows).filter(|row| row.is_event());
-        let expected: Vec<u64> = events().filter(|row| !row.is_refused()).map(|row| row.number).collect();
-        let records = self.log().get(TOPIC).map_or(&[][..], Vec::as_slice);
-        let ids: Vec<u64> = records.iter().map(id).collect();
-        let mut seen = BTreeSet::new();
-        let first: Vec<u64> = ids.iter().copied().filter(|number| seen.insert(*number)).collect();
-        assert_eq!(first, expected, "first deliveries are in commit order, and nothing else is there");
-
-        let mut letters: Vec<u64> = self.log().get(DEAD_LETTERS).into_iter().flatten().map(id).collect();
-        if self.crashes == 0 || self.faults.exactly_once {
-            assert_eq!(self.without_second_backfills(ids), expected, "published twice");
-            letters = self.without_second_backfills(letters);
-            letters.sort_unstable();
-        } else {
-            letters.sort_unstable();
-            letters.dedup();
-        }
-        let refused: Vec<u64> = events().filter(|row| row.is_refused()).map(|row| row.number).collect();
-        assert_eq!(letters, refused, "each refused event is one dead letter, and nothing else is");
-
-        let is_marked = |record: &&OwnedRecord| record.headers.iter().any(|(name, _)| name == "outbox-violation");
-        let marked: BTreeSet<u64> = records.iter().filter(is_marked).map(id).collect();
-        let warned: BTreeSet<u64> = events().filter(|row| row.kind == Kind::Warned).map(|row| row.number).collect();
-        assert_eq!(marked, warned, "just what breaks its contract and is published all the same says so");
     }
 }
 
@@ -381,10 +359,4 @@ fn registered(id: &SchemaVersionId) -> Option<SchemaVersion> {
     };
     let plain = SchemaVersion::plain(id.clone(), Some(Arc::from(TOPIC)));
     Some(SchemaVersion { schema: schema.map(Arc::from), on_violation, ..plain })
-}
-
-fn id(record: &OwnedRecord) -> u64 {
-    let (_, value) = record.headers.iter().find(|(name, _)| name == "ce_id").expect("each record has an id");
-    let text = std::str::from_utf8(value.as_deref().expect("the id is no null")).expect("the id is text");
-    text.parse().expect("the id is the row's number")
 }

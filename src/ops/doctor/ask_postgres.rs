@@ -12,10 +12,11 @@ use crate::contracts;
 use crate::fault::{Fault, chain};
 use crate::migrations;
 use crate::postgres::{Connection, Error, Row};
-use crate::relay::boundary::{Lsn, TopicSettings};
+use crate::relay::boundary::{Ancestry, Lsn, TopicSettings};
+use crate::relay::resume::{self, Gap, Known, LeaseAcquisition, Noted, Plan, Slot};
 use crate::source::{
-    OutboxTable, Server, SlotState, SourceError, check_layout, check_publication, explain_refusal, identify_system,
-    inspect_slot, order_without_time, stray_outbox,
+    OutboxTable, Server, SlotState, SourceError, Unpublished, check_layout, check_publication, explain_refusal,
+    inspect_slot, order_without_time, read_noted, server_facts, stray_outbox,
 };
 
 /// How long a slot that is behind may take to be confirmed further: an idle relay confirms a little WAL of others every 10 s.
@@ -103,7 +104,8 @@ impl Asking {
             self.topics(&mut control)?;
         }
         self.findings.extend(ask_stream::ask(&mut control, &server, slot, has_schema)?);
-        self.slot(&mut control, slot, found, &server, system.as_deref(), has_schema)
+        let noted = if has_schema { read_noted(&mut control, &server, slot)? } else { None };
+        self.slot(&mut control, slot, found, &server, noted, system)
     }
 
     fn capacity(&mut self, control: &mut Connection, slot: Option<&SlotState>) -> Result<(), SourceError> {
@@ -118,13 +120,13 @@ impl Asking {
         Ok(())
     }
 
-    /// The role's attribute, and whether pg_hba.conf lets a replication connection in. The cluster's system identifier, if so.
+    /// The role's attribute, and whether pg_hba.conf lets a replication connection in. What the server is, if so.
     fn replication(
         &mut self,
         control: &mut Connection,
         config: &Config,
         server: &Server,
-    ) -> Result<Option<String>, SourceError> {
+    ) -> Result<Option<resume::Server>, SourceError> {
         let rows =
             control.simple_query("select rolreplication or rolsuper from pg_roles where rolname = current_user")?;
         if !rows.first().is_some_and(|row| row.is_true(0)) {
@@ -134,12 +136,12 @@ impl Asking {
         let opened = Connection::open_replication(&config.postgres.connect);
         let opened = opened.map_err(|error| explain_refusal(error, control, &server.role));
         let system = opened.and_then(|mut replication| {
-            let system = identify_system(&mut replication);
+            let system = server_facts(&mut replication);
             replication.close();
             system
         });
-        let system = system.map(|system| system.identifier);
-        let identifier = system.as_ref().ok().cloned();
+        let facts = system.as_ref().ok().cloned();
+        let system = system.map(|system| system.system_identifier);
         match system {
             // A full house is told by its own line.
             Err(SourceError::SendersUsedUp { .. }) => {}
@@ -148,7 +150,7 @@ impl Asking {
                 self.judge("replication", system.map(|id| format!("role {role} may replicate; cluster {id}")));
             }
         }
-        Ok(identifier)
+        Ok(facts)
     }
 
     fn settings(&mut self, control: &mut Connection) -> Result<(), SourceError> {
@@ -315,31 +317,47 @@ impl Asking {
         name: &str,
         found: Option<SlotState>,
         server: &Server,
-        system: Option<&str>,
-        has_schema: bool,
+        noted: Option<Noted>,
+        system: Option<resume::Server>,
     ) -> Result<(), SourceError> {
-        let kept = if has_schema { kept(control, name)? } else { None };
-        if let (Some((stored, _)), Some(system)) = (&kept, system)
-            && stored != system
-        {
-            let (slot, stored, found) = (name.to_owned(), stored.clone(), system.to_owned());
-            self.fail("slot", SourceError::SystemChanged { slot, stored, found, unpublished: Box::default() });
-            return Ok(());
-        }
-        let Some(found) = found else {
-            let slot = name.to_owned();
-            match kept {
-                Some((_, backfill)) if backfill == "done" => {
-                    self.fail("slot", SourceError::SlotMissing { slot, unpublished: Box::default() })
-                }
-                _ => self.findings.push(ok("slot", format!("{name} is not there yet: the first start makes it"))),
+        let slot = match found.as_ref().map_or(Ok(Slot::Missing), |found| found.facts(name, &server.database)) {
+            Ok(slot) => slot,
+            Err(unfit) => {
+                self.fail("slot", unfit);
+                return Ok(());
             }
-            return Ok(());
         };
-        if let Err(error) = found.check(name, &server.database) {
-            self.fail("slot", error);
-            return Ok(());
-        }
+        // A relay that runs is not asked what it has.
+        let known = Known {
+            server: system.unwrap_or_else(|| as_noted(noted.as_ref())),
+            noted,
+            slot,
+            resume: None,
+            last: None,
+            acquisition: LeaseAcquisition::New,
+        };
+        let is_active = found.as_ref().is_some_and(|found| found.active_pid.is_some());
+        let plan = match resume::plan(&known) {
+            Err(Gap::SlotAdvanced { .. }) if is_active => None,
+            Err(gap) => {
+                self.fail("slot", SourceError::of(gap, name, Unpublished::default));
+                return Ok(());
+            }
+            Ok(plan) => Some(plan),
+        };
+        let found = match (found, plan) {
+            (None, _) => {
+                self.findings.push(ok("slot", format!("{name} is not there yet: the first start makes it")));
+                return Ok(());
+            }
+            (Some(_), Some(Plan::MakeAnew { .. })) => {
+                let text =
+                    format!("{name} was lost before its first backfill was finished: the next start makes it again");
+                self.findings.push(ok("slot", text));
+                return Ok(());
+            }
+            (Some(found), _) => found,
+        };
         let user = match found.active_pid {
             None => None,
             Some(pid) => {
@@ -348,40 +366,17 @@ impl Asking {
                 rows.first().and_then(|row| row.text(0)).filter(|name| !name.is_empty()).map(str::to_owned)
             }
         };
-        if let (None, Some((stands, expected))) = (found.active_pid, moved(control, name)?) {
-            let (slot, unpublished) = (name.to_owned(), Box::default());
-            self.fail("slot", SourceError::SlotAdvanced { slot, found: stands, expected, unpublished });
-            return Ok(());
-        }
         let pace = pace(control, name, &found, server.version)?;
         self.findings.extend(judge::slot(name, &found, user.as_deref(), pace, server.version));
         Ok(())
     }
 }
 
-/// What the relay has noted of the slot: the cluster's system identifier, and how far the first backfill is.
-fn kept(control: &mut Connection, slot: &str) -> Result<Option<(String, String)>, SourceError> {
-    match control.query("select system_identifier, backfill from outbox.relay where slot = $1", &[Some(slot)]) {
-        Ok(rows) => Ok(rows.first().and_then(|row| Some((row.text(0)?.to_owned(), row.text(1)?.to_owned())))),
-        // It is told by the line about rights.
-        Err(Error::Server(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Where the slot stands and where it should at most, if it was moved or made anew behind its relay's back. On another timeline only a
-/// relay can tell.
-fn moved(control: &mut Connection, slot: &str) -> Result<Option<(Lsn, Lsn)>, SourceError> {
-    let sql = "select s.confirmed_flush_lsn, r.confirm_limit from outbox.relay r \
-               join pg_replication_slots s on s.slot_name = r.slot \
-               where r.slot = $1 and r.backfill = 'done' and s.confirmed_flush_lsn > r.confirm_limit \
-                 and r.timeline = (select timeline_id from pg_control_checkpoint())";
-    match control.query(sql, &[Some(slot)]) {
-        Ok(rows) => Ok(rows.first().and_then(|row| Some((row.text(0)?.parse().ok()?, row.text(1)?.parse().ok()?)))),
-        // It is told by the lines about migrations and rights.
-        Err(Error::Server(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+/// The server that is noted, where no replication connection says what this one is: nothing more can be told then.
+fn as_noted(noted: Option<&Noted>) -> resume::Server {
+    let system_identifier = noted.map(|noted| noted.system_identifier.clone()).unwrap_or_default();
+    let timeline = noted.and_then(|noted| noted.timeline).unwrap_or_default();
+    resume::Server { system_identifier, timeline, ancestry: Ancestry::default(), wal_end: Lsn::default() }
 }
 
 /// Whether a slot that somebody streams from is confirmed further, or is at the end.

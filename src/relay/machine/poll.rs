@@ -52,7 +52,7 @@ impl Core {
     /// Everything before this LSN is in Kafka, and may be confirmed to the slot. Never moves backwards.
     #[must_use]
     pub fn flush(&self) -> Lsn {
-        self.landmark.map_or_else(|| self.publisher.ledger.flush(), |landmark| landmark.start())
+        self.guard.map_or_else(|| self.publisher.ledger.flush(), |guard| guard.start())
     }
 
     /// How far everything would be in Kafka if this ticket, which is open, and all before it were acknowledged.
@@ -66,7 +66,7 @@ impl Core {
     pub fn settled(&self) -> Option<Checkpoint> {
         let Publisher { accepted: position, accepted_at: committed_at, .. } = self.publisher;
         let settled = Checkpoint { position, committed_at, flush: self.flush() };
-        (self.owed().records == 0 && self.landmark.is_none()).then_some(settled)
+        (self.owed().records == 0 && self.guard.is_none()).then_some(settled)
     }
 
     /// How far the stream has been read, by whole transactions and keepalives.

@@ -71,7 +71,7 @@ pub use error::TransactionsError;
 pub use position_keys::PositionKeys;
 pub use positions::{Cluster, POSITIONS_TOPIC, PositionEntry, StoredPosition};
 pub use producer_factory::TransactionsOptions;
-pub use resume::{PositionError, Started};
+pub use resume::PositionError;
 pub use size::TransactionSize;
 
 /// The ticket of a position. The core never gets there: it counts from 0.

@@ -13,8 +13,10 @@ use super::positions::{
 };
 use super::probe;
 use super::producer_factory::{ProducerFactory, blocking};
-use crate::relay::boundary::{Ancestry, OwnedRecord};
+use crate::relay::boundary::{Ancestry, Lsn, OwnedRecord};
+use crate::relay::confirm::StreamStart;
 use crate::relay::delivery::back_off::BackOff;
+use crate::relay::resume::{self, Server};
 use crate::sink::client::producer_client::ProducerClient;
 
 /// How long something that failed waits before it is tried again.
@@ -40,26 +42,15 @@ impl History {
     /// Whether a position under `key` is of this history. To be asked before anybody is fenced: it might be of another database's
     /// relay of the same name, or of the original of which this database is a promoted copy.
     fn check(&self, stored: &Option<StoredPosition>, key: String) -> Result<(), TransactionsError> {
-        let Some(StoredPosition { cluster, checkpoint, .. }) = stored else { return Ok(()) };
-        let Cluster { system_identifier, timeline } = cluster;
-        if *system_identifier != self.cluster.system_identifier {
-            let (stored, found) = (system_identifier.clone(), self.cluster.system_identifier.clone());
-            return Err(TransactionsError::ForeignPosition { key, stored, found });
-        }
-        if *timeline == self.cluster.timeline || self.is_new {
-            return Ok(());
-        }
-        // What begins before the end was written before the two parted.
-        let end = self.ancestry.end_of(*timeline);
-        if end.is_some_and(|end| checkpoint.position.commit < end) {
-            return Ok(());
-        }
-        let (stored, found, position) = (*timeline, self.cluster.timeline, checkpoint.position);
-        let parted = match end {
-            Some(end) => format!("which left it at {end}: Kafka has events that this database has lost"),
-            None => "which has not come from it".to_owned(),
+        let Some(stored) = stored else { return Ok(()) };
+        let server = Server {
+            system_identifier: self.cluster.system_identifier.clone(),
+            timeline: self.cluster.timeline,
+            ancestry: self.ancestry.clone(),
+            wal_end: Lsn::default(),
         };
-        Err(TransactionsError::Timeline { key, stored, found, position, parted })
+        let first = if self.is_new { StreamStart::FirstRows } else { StreamStart::Continued };
+        resume::same_origin(&stored.facts(), &server, first).map_err(|other| TransactionsError::of(other, key))
     }
 }
 
@@ -187,27 +178,6 @@ mod tests {
 
     use super::*;
     use crate::relay::boundary::{Checkpoint, Lsn, Position};
-
-    #[test]
-    fn a_position_of_another_history_is_told_before_anybody_is_fenced() {
-        let cluster = |system: &str, timeline| Cluster { system_identifier: system.to_owned(), timeline };
-        let check = |stored: Cluster, commit, is_new| {
-            let position = Position { commit: Lsn(commit), ordinal: 1 };
-            let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(commit + 20) };
-            let stored = StoredPosition { checkpoint, cluster: stored, transaction: Uuid::nil(), is_signed: false };
-            let ancestry = Ancestry(vec![(1, Lsn(100))]);
-            let keys = PositionKeys::default();
-            History { cluster: cluster("7", 3), ancestry, is_new, keys }.check(&Some(stored), "k".to_owned())
-        };
-        assert_eq!(check(cluster("7", 3), 500, false), Ok(()));
-        assert!(matches!(check(cluster("8", 3), 50, true), Err(TransactionsError::ForeignPosition { .. })));
-        assert_eq!(check(cluster("7", 1), 99, false), Ok(()), "a promoted standby has that event, too");
-        for (timeline, commit, why) in [(1, 100, "which left it at 0/64"), (2, 50, "which has not come from it")] {
-            let error = check(cluster("7", timeline), commit, false).expect_err("another history").to_string();
-            assert!(error.contains(&format!("of timeline {timeline}")) && error.contains(why), "{error}");
-            assert_eq!(check(cluster("7", timeline), commit, true), Ok(()), "the promoted standby has made a new slot");
-        }
-    }
 
     #[test]
     fn a_position_past_all_that_are_known_is_another_relays() {

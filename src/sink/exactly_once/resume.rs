@@ -1,11 +1,16 @@
-//! Where a relay begins by what it finds in Kafka, and whether that goes with its slot.
+//! Why a relay does not start with what it finds in Kafka, in the words of whoever has to decide how it goes on.
 
-use super::positions::POSITIONS_TOPIC;
-use crate::relay::boundary::{Checkpoint, Lsn, Position};
+use super::error::TransactionsError;
+use super::positions::{Cluster, POSITIONS_TOPIC, PositionEntry, StoredPosition};
+use crate::relay::boundary::{Lsn, Position};
+use crate::relay::resume::{OtherOrigin, PositionGap, Stored, StoredAt};
 
 /// The slot and the position in Kafka do not belong together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PositionError {
+    /// The position is of another cluster or timeline.
+    #[error(transparent)]
+    Origin(TransactionsError),
     /// The slot was moved, or recreated, or used by a relay that did not keep the position.
     #[error(
         "slot {slot} stands at {start}, past the {flush} that topic {POSITIONS_TOPIC} has for this relay: events committed between the two may be in Kafka not at all; compare them with the outbox table and publish what is missing; then run `walpost slot adopt --forget-position` (it is under the key {key}): the relay begins where the slot stands"
@@ -88,40 +93,54 @@ pub enum PositionError {
     },
 }
 
-/// A slot that streams.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Started {
-    /// The slot's name.
-    pub slot: String,
-    /// Everything before this had been confirmed.
-    pub start: Lsn,
-    /// Where the server's log ends; not before what it has confirmed.
-    pub end: Lsn,
-    /// A position that was stored for sure, by the database.
-    pub noted: Option<Lsn>,
+impl PositionEntry {
+    /// What is stored, as a start is planned by it.
+    #[must_use]
+    pub fn facts(&self) -> Stored {
+        match self {
+            Self::Nothing => Stored::Nothing,
+            Self::TakenBack => Stored::Forgotten,
+            Self::Position(stored) => Stored::At(stored.facts()),
+        }
+    }
 }
 
-impl Started {
-    /// Up to where everything is in Kafka, by what is stored under `key`. `parted` is where the timeline that it was stored on ended, if
-    /// the server has come from an earlier one: what Kafka has of it after that tells nothing of this one.
-    ///
-    /// # Errors
-    /// [`PositionError`]: going on could pass over events for good.
-    pub fn resume(&self, stored: Checkpoint, parted: Option<Lsn>, key: &str) -> Result<Checkpoint, PositionError> {
-        let flush = parted.map_or(stored.flush, |parted| stored.flush.min(parted));
-        let key = key.to_owned();
-        if flush > self.end {
-            return Err(PositionError::Rewound { end: self.end, flush, key });
+impl StoredPosition {
+    pub(super) fn facts(&self) -> StoredAt {
+        let Cluster { system_identifier, timeline } = self.cluster.clone();
+        StoredAt { system_identifier, timeline, checkpoint: self.checkpoint }
+    }
+}
+
+impl TransactionsError {
+    /// For a position under `key`.
+    pub(super) fn of(other: OtherOrigin, key: String) -> Self {
+        match other {
+            OtherOrigin::System { stored, found } => Self::ForeignPosition { key, stored, found },
+            OtherOrigin::Timeline { stored, found, position, parted } => {
+                let parted = match parted {
+                    Some(end) => format!("which left it at {end}: Kafka has events that this database has lost"),
+                    None => "which has not come from it".to_owned(),
+                };
+                Self::Timeline { key, stored, found, position, parted }
+            }
         }
-        if flush < self.start {
-            return Err(PositionError::Gap { slot: self.slot.clone(), start: self.start, flush, key });
+    }
+}
+
+impl PositionError {
+    /// For what is stored under `key`, and a slot that stands at `start`.
+    #[must_use]
+    pub fn of(gap: PositionGap, slot: &str, start: Lsn, key: &str) -> Self {
+        let (slot, key) = (slot.to_owned(), key.to_owned());
+        match gap {
+            PositionGap::Origin(other) => Self::Origin(TransactionsError::of(other, key)),
+            PositionGap::Lost => Self::Lost { slot, start, key },
+            PositionGap::Forgotten => Self::Removed { slot, start, key },
+            PositionGap::Rewound { end, flush } => Self::Rewound { end, flush, key },
+            PositionGap::Behind { start, flush } => Self::Gap { slot, start, flush, key },
+            PositionGap::Old { flush, noted } => Self::Behind { slot, flush, noted, key },
         }
-        // A start begins at the slot's position, so the first positions after it have an earlier LSN again, of later events.
-        let is_old = |noted: &Lsn| flush < *noted && stored.position.commit < *noted;
-        if let Some(noted) = self.noted.filter(is_old) {
-            return Err(PositionError::Behind { slot: self.slot.clone(), flush, noted, key });
-        }
-        Ok(Checkpoint { flush, ..stored })
     }
 }
 
@@ -129,47 +148,35 @@ impl Started {
 mod tests {
     use super::*;
 
-    fn started(start: u64, end: u64) -> Started {
-        Started { slot: "s".to_owned(), start: Lsn(start), end: Lsn(end), noted: None }
-    }
-
-    fn stored(flush: u64) -> Checkpoint {
-        let position = Position { commit: Lsn(flush - 5), ordinal: 2 };
-        Checkpoint { position, committed_at: None, flush: Lsn(flush) }
+    fn text(gap: PositionGap) -> String {
+        PositionError::of(gap, "s", Lsn(101), "r/s").to_string()
     }
 
     #[test]
-    fn a_slot_behind_the_position_is_resumed_and_one_ahead_of_it_is_a_gap() {
-        for start in [50, 100] {
-            assert_eq!(started(start, 900).resume(stored(100), None, "k"), Ok(stored(100)));
+    fn a_gap_says_where_slot_and_position_stand() {
+        let behind = text(PositionGap::Behind { start: Lsn(101), flush: Lsn(100) });
+        assert!(behind.starts_with("slot s stands at 0/65, past the 0/64") && behind.contains("key r/s"), "{behind}");
+        let old = text(PositionGap::Old { flush: Lsn(100), noted: Lsn(101) });
+        assert!(old.contains("has 0/64 for this relay under the key r/s, before the 0/65"), "{old}");
+        let rewound = text(PositionGap::Rewound { end: Lsn(99), flush: Lsn(100) });
+        assert!(rewound.contains("ends at 0/63, before the 0/64"), "{rewound}");
+        for gap in [PositionGap::Lost, PositionGap::Forgotten] {
+            let text = text(gap);
+            assert!(
+                text.contains("slot s") && text.contains("after the slot's position 0/65")
+                    || text.contains("after 0/65"),
+                "{text}"
+            );
         }
-        let gap = started(101, 900).resume(stored(100), None, "r/s").expect_err("a gap").to_string();
-        assert!(gap.starts_with("slot s stands at 0/65, past the 0/64") && gap.contains("key r/s"), "{gap}");
     }
 
     #[test]
-    fn case_39_a_position_before_one_that_is_noted_is_an_old_one() {
-        let noted = |lsn| Started { noted: Some(Lsn(lsn)), ..started(50, 900) };
-        assert_eq!(noted(100).resume(stored(100), None, "k"), Ok(stored(100)));
-        let error = noted(101).resume(stored(100), None, "r/s").expect_err("an old one").to_string();
-        assert!(error.contains("has 0/64 for this relay under the key r/s, before the 0/65"), "{error}");
-        let later = Checkpoint { position: Position { commit: Lsn(101), ordinal: 1 }, ..stored(100) };
-        assert_eq!(noted(101).resume(later, None, "k"), Ok(later), "of an event behind the noted LSN, after a restart");
-    }
-
-    #[test]
-    fn past_the_end_of_its_timeline_a_position_tells_nothing() {
-        let resumed = started(50, 900).resume(stored(100), Some(Lsn(98)), "k").expect("it is resumed");
-        assert_eq!(resumed, Checkpoint { flush: Lsn(98), ..stored(100) });
-        assert_eq!(started(50, 900).resume(stored(100), Some(Lsn(200)), "k"), Ok(stored(100)));
-        assert!(matches!(
-            started(99, 900).resume(stored(100), Some(Lsn(98)), "k"),
-            Err(PositionError::Gap { flush: Lsn(98), .. })
-        ));
-    }
-
-    #[test]
-    fn a_position_past_the_end_of_the_log_is_no_place_to_begin() {
-        assert!(matches!(started(50, 99).resume(stored(100), None, "k"), Err(PositionError::Rewound { .. })));
+    fn a_position_of_another_timeline_says_where_they_parted() {
+        for (parted, why) in [(Some(Lsn(100)), "which left it at 0/64"), (None, "which has not come from it")] {
+            let position = Position { commit: Lsn(100), ordinal: 1 };
+            let other = OtherOrigin::Timeline { stored: 1, found: 3, position, parted };
+            let text = text(PositionGap::Origin(other));
+            assert!(text.contains("of timeline 1") && text.contains(why), "{text}");
+        }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     Answer, Cluster, POSITION, POSITIONS_TOPIC, Phase, PositionKeys, StoredPosition, TICK, TransactionalSink, retire,
 };
 use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, Record, Ticket};
+use crate::relay::resume::flush_on;
 use crate::sink::client::error_code::{RecordFate, fate, unfit};
 use crate::sink::client::warmup::Admission;
 
@@ -142,11 +143,8 @@ impl Sink for TransactionalSink {
 
     fn stored(&self) -> Option<Lsn> {
         let stored = self.stored.as_ref().filter(|_| !self.is_disowned);
-        // Past the end of an earlier timeline it says nothing of this one.
-        let of_this_log = |stored: &StoredPosition| {
-            let flush = stored.checkpoint.flush;
-            self.ancestry.end_of(stored.cluster.timeline).map_or(flush, |end| flush.min(end))
-        };
+        let of_this_log =
+            |stored: &StoredPosition| flush_on(&self.ancestry, stored.cluster.timeline, stored.checkpoint.flush);
         Some(stored.map(of_this_log).unwrap_or_default())
     }
 

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use super::inspect::{Server, explain_refusal, identify_system, inspect_slot};
 use super::lease::Lease;
 use crate::postgres::Connection;
-use crate::relay::boundary::Lsn;
+use crate::relay::boundary::{Ancestry, Lsn};
+use crate::relay::resume::{self, Gap};
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
+use crate::source::state::gap_report::Unpublished;
 use crate::source::state::relay_state;
 use crate::source::stream::open::{Origin, detached};
 
@@ -42,29 +44,20 @@ fn advance(options: &SourceOptions, lease: &Lease, lsn: Lsn, last: &Origin) -> R
     let replication = Connection::open_replication(&options.connect);
     let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
     let system = identify_system(&mut replication)?;
-    if system.identifier != last.system_identifier {
-        let (stored, found) = (last.system_identifier.clone(), system.identifier);
-        let unpublished = Box::default();
-        return Err(SourceError::SystemChanged { slot: slot.clone(), stored, found, unpublished });
-    }
-    if system.timeline != last.timeline {
-        return Err(SourceError::TimelineChanged { before: last.timeline, now: system.timeline });
-    }
-    if system.wal_end < lsn {
-        return Err(SourceError::ServerRewound { found: system.wal_end, expected: lsn });
-    }
+    let gap = |gap| SourceError::of(gap, slot, Unpublished::default);
+    // Its timelines before this one do not matter: another one is a gap.
+    resume::same_server(&system.facts(&Ancestry::default()), Some(&last.streamed()), Some(lsn)).map_err(gap)?;
     let walsender = Some(last.walsender);
     let since = Instant::now();
     loop {
         let found = inspect_slot(&mut control, server.version, slot)?;
-        let found =
-            found.ok_or_else(|| SourceError::SlotMissing { slot: slot.clone(), unpublished: Box::default() })?;
+        let found = found.ok_or(Gap::SlotMissing).map_err(gap)?;
         if found.check(slot, &server.database)? >= lsn {
             return Ok(());
         }
         match found.active_pid {
             None => {
-                // Before the slot is moved: a start takes one that stands past what is noted for one that another hand has moved.
+                // Before the slot is moved: a start takes one that stands past what is noted for one that something else advanced.
                 relay_state::note_end(&mut control, &server, slot, lsn)?;
                 let sql = "select pg_replication_slot_advance($1, $2::text::pg_lsn)";
                 control.query(sql, &[Some(slot), Some(&lsn.to_string())])?;

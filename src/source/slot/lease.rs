@@ -18,6 +18,7 @@ use super::heartbeat::{Beat, Heartbeat};
 use super::lock::{beat, lock};
 use crate::postgres::{ConnectOptions, Connection, Error, Patience};
 use crate::relay::boundary::Lsn;
+use crate::relay::resume::LeaseAcquisition;
 use crate::source::error::SourceError;
 use crate::source::state::note::{Note, NoteWriter};
 use crate::source::state::relay_state;
@@ -50,15 +51,6 @@ pub struct Lease {
     /// That of the present holder, or the last. Each has its own: the thread of one before may fail late. Apart from the seat, whose lock
     /// is held while Postgres is asked.
     heartbeat: Mutex<Arc<Heartbeat>>,
-}
-
-/// Whether somebody else may have had the slot in between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LeaseAcquisition {
-    /// The lease was held all the time.
-    Kept,
-    /// It was taken since somebody last [looked](Lease::settle).
-    New,
 }
 
 #[derive(Debug)]

@@ -4,9 +4,10 @@ use serde::Serialize;
 
 use super::inspect::{Server, first, inspect_slot};
 use crate::postgres::Connection;
+use crate::relay::resume::Backfill;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
-use crate::source::state::relay_state::{self, Backfill};
+use crate::source::state::relay_state;
 use crate::source::stream::open::detached;
 
 /// A slot and what its relay has noted, as the database has it.
@@ -94,10 +95,10 @@ pub async fn report(options: &SourceOptions) -> Result<SlotReport, SourceError> 
             failover: found.failover,
         });
         let noted = relay_state::read(&mut control, &server, &options.slot)?.map(|kept| Noted {
-            backfill_pending: kept.backfill == Backfill::Pending,
+            backfill_pending: kept.noted.backfill == Backfill::Pending,
             published_before_lsn: kept.published.lsn.map(|lsn| lsn.to_string()),
             published_before: kept.published.at,
-            confirm_limit_lsn: kept.confirm_limit.map(|lsn| lsn.to_string()),
+            confirm_limit_lsn: kept.noted.confirm_limit.map(|lsn| lsn.to_string()),
         });
         let wal_end_lsn = row.text(0).unwrap_or_default().to_owned();
         control.close();

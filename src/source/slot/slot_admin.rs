@@ -6,6 +6,7 @@ use super::inspect::{Server, System, check_slot_name, drop_slot, explain_refusal
 use super::lease::Lease;
 use crate::postgres::Connection;
 use crate::relay::boundary::Lsn;
+use crate::relay::resume::Gap;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
 use crate::source::state::gap_count::look;
@@ -41,7 +42,7 @@ pub async fn recreate(options: &SourceOptions, scope: Scope) -> Result<Recreated
     detached(move |_| {
         let mut admin = SlotAdmin::open(&options, &lease)?;
         // Ids of transactions mean nothing on another cluster.
-        let kept = admin.kept.take().filter(|kept| kept.system_identifier == admin.system.identifier);
+        let kept = admin.kept.take().filter(|kept| kept.noted.system_identifier == admin.system.identifier);
         let published = match scope {
             Scope::Unpublished => kept.map(|kept| kept.published).unwrap_or_default(),
             Scope::Everything => Published::default(),
@@ -116,7 +117,7 @@ impl Adoption {
     fn stands(&mut self) -> Result<Lsn, SourceError> {
         let slot = self.slot.clone();
         let Some(found) = inspect_slot(&mut self.admin.control, self.admin.server.version, &slot)? else {
-            return Err(SourceError::SlotMissing { slot, unpublished: Box::default() });
+            return Err(SourceError::of(Gap::SlotMissing, &slot, Unpublished::default));
         };
         let stands = found.check(&slot, &self.admin.server.database)?;
         if found.active_pid.is_some() {

@@ -1,9 +1,20 @@
 //! Timelines: a server that was promoted or restored writes a new one, and LSNs after the switch mean something else on it.
 
-use super::inspect::{System, first};
+use super::inspect::{System, first, identify_system};
 use crate::postgres::{Connection, sqlstate};
 use crate::relay::boundary::{Ancestry, Lsn};
+use crate::relay::resume::Server;
 use crate::source::error::SourceError;
+
+/// What a replication connection says of its server, as a start is planned by it.
+///
+/// # Errors
+/// Those of the connection.
+pub(crate) fn server_facts(replication: &mut Connection) -> Result<Server, SourceError> {
+    let system = identify_system(replication)?;
+    let ancestry = ancestry(replication, &system)?;
+    Ok(system.facts(&ancestry))
+}
 
 /// What the server's timeline has come from, by its history file (Postgres manual, "TIMELINE_HISTORY"); nothing where that file is gone, as
 /// after some restores.

@@ -4,39 +4,24 @@
 use super::gap_report::Published;
 use crate::postgres::{Connection, Error, sqlstate};
 use crate::relay::boundary::Lsn;
+use crate::relay::resume::{Backfill, Noted};
 use crate::source::error::SourceError;
 use crate::source::slot::inspect::{Server, System, text};
 
-/// How far the rows from before the slot are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Backfill {
-    /// Begun or about to begin; nothing of the stream has been confirmed.
-    Pending,
-    /// All published, or left to another hand.
-    Done,
-}
-
-impl Backfill {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Done => "done",
-        }
+fn text_of(backfill: Backfill) -> &'static str {
+    match backfill {
+        Backfill::Pending => "pending",
+        Backfill::Done => "done",
     }
 }
 
 /// What is kept of a slot.
 #[derive(Clone, Debug)]
 pub(crate) struct RelayState {
-    /// The cluster that the slot was made on.
-    pub(crate) system_identifier: String,
-    pub(crate) backfill: Backfill,
-    /// The timeline that was last streamed from.
-    pub(crate) timeline: Option<u32>,
+    /// What a start is planned by.
+    pub(crate) noted: Noted,
     /// A position of the slot that was stored in Kafka, if positions are kept there.
     pub(crate) position: Option<Lsn>,
-    /// The slot was not confirmed past this.
-    pub(crate) confirm_limit: Option<Lsn>,
     /// What is in Kafka for certain.
     pub(crate) published: Published,
     /// The backfill brings again what may have been lost with another slot.
@@ -68,7 +53,7 @@ pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Res
     let published = Published { lsn: lsn(5), at: row.text(6).map(str::to_owned), xid: row.text(7).map(str::to_owned) };
     let recovery =
         row.text(8).map(|xid| Recovery { from_xid: xid.to_owned(), after: published.lsn.unwrap_or_default() });
-    Ok(Some(RelayState {
+    let noted = Noted {
         system_identifier: text(row, 0, question)?,
         backfill: match row.text(1) {
             Some("pending") => Backfill::Pending,
@@ -76,12 +61,32 @@ pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Res
             _ => return Err(SourceError::Answer { question }),
         },
         timeline: row.text(2).and_then(|text| text.parse().ok()),
+        confirm_limit: lsn(4),
+    };
+    Ok(Some(RelayState {
+        noted,
         // Nothing was stored yet where it is the beginning of all logs.
         position: lsn(3).filter(|position| *position != Lsn(0)),
-        confirm_limit: lsn(4),
         published,
         recovery,
     }))
+}
+
+/// What a start is planned by of the row of a slot; `None` too where the role can't read it, or migrations are missing.
+///
+/// # Errors
+/// Those of the connection.
+pub(crate) fn read_noted(control: &mut Connection, server: &Server, slot: &str) -> Result<Option<Noted>, SourceError> {
+    match read(control, server, slot) {
+        Ok(kept) => Ok(kept.map(|kept| kept.noted)),
+        Err(
+            SourceError::MigrationsMissing { .. }
+            | SourceError::MigrationsOutdated { .. }
+            | SourceError::NoPrivilege { .. }
+            | SourceError::Postgres(Error::Server(_)),
+        ) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes the row of a slot that is about to stream from this server; `stands` where it was found, if it is not to be made.
@@ -106,7 +111,7 @@ pub(crate) fn write(
     control
         .write(
             sql,
-            &[Some(slot), Some(&system.identifier), Some(backfill.as_str()), Some(&timeline), stands.as_deref()],
+            &[Some(slot), Some(&system.identifier), Some(text_of(backfill)), Some(&timeline), stands.as_deref()],
         )
         .map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())

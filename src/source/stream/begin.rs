@@ -2,16 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use super::open::Origin;
 use crate::postgres::{Error, Interrupt};
-use crate::relay::boundary::Lsn;
+use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::confirm::Resume;
+use crate::relay::resume::{self, Gap, Known, LeaseAcquisition, Noted, Plan, Server, Slot, Streamed};
 use crate::source::error::SourceError;
 use crate::source::opening::{Opening, SourceOptions};
-use crate::source::slot::inspect::{CreatedSlot, SlotState, create_slot, drop_slot, inspect_slot};
-use crate::source::slot::lease::LeaseAcquisition;
+use crate::source::slot::inspect::{CreatedSlot, SlotState, System, create_slot, drop_slot, inspect_slot};
 use crate::source::state::gap_count::look;
 use crate::source::state::gap_report::{Published, Unpublished};
-use crate::source::state::relay_state::{self, Backfill, Recovery, RelayState};
+use crate::source::state::relay_state::{self, Recovery};
 
 /// How long a walsender that was told to end may hold its slot.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,95 +36,68 @@ impl Opening {
     pub(crate) fn begin_at(
         &mut self,
         resume: Option<Resume>,
+        last: Option<&Origin>,
         acquisition: LeaseAcquisition,
     ) -> Result<Begin, SourceError> {
         let slot = self.options.slot.clone();
         let kept = relay_state::read(&mut self.control, &self.server, &slot)?;
-        let switch = kept.as_ref().map_or(Ok(None), |kept| self.check_history(kept))?;
         let published = kept.as_ref().map(|kept| kept.published.clone()).unwrap_or_default();
         let recovery = kept.as_ref().and_then(|kept| kept.recovery.clone());
-        let noted = kept.as_ref().map(|kept| kept.backfill);
         self.position = kept.as_ref().and_then(|kept| kept.position);
-        let Some(found) = self.released_slot()? else {
-            return match noted {
-                Some(Backfill::Done) => {
-                    Err(SourceError::SlotMissing { slot, unpublished: self.unpublished(published) })
-                }
-                None | Some(Backfill::Pending) => Ok(Begin::Anew(recovery)),
-            };
-        };
-        let confirmed = match found.check(&slot, &self.server.database) {
-            Ok(confirmed) => confirmed,
-            // Nothing was confirmed yet, so nothing is lost with it.
-            Err(SourceError::SlotLost { .. })
-                if noted == Some(Backfill::Pending) && !matches!(resume, Some(Resume::Confirmed(_))) =>
-            {
-                tracing::warn!(slot = %slot, "slot is made again: it was lost before its first backfill was finished");
-                drop_slot(&mut self.control, &slot)?;
-                return Ok(Begin::Anew(recovery));
-            }
-            Err(SourceError::SlotLost { slot, reason, confirmed_flush, .. }) => {
-                let unpublished = self.unpublished(published);
-                return Err(SourceError::SlotLost { slot, reason, confirmed_flush, unpublished });
-            }
-            Err(error) => return Err(error),
-        };
-        let start = match resume {
-            // The stream was lost behind the rows from before the slot, which has not moved since.
-            Some(Resume::Backfilled(end)) if noted == Some(Backfill::Pending) && confirmed == end => {
-                return Ok(Begin::At { start: end, backfill_end: Some(end) });
-            }
-            Some(Resume::Confirmed(resume)) => Some(resume),
-            // The slot is another one by now, or it is noted already that those rows are published.
-            Some(Resume::Backfilled(_)) | None => None,
-        };
-        // What this process confirmed included the backfill, which comes first.
-        let backfill = if start.is_some_and(|start| start >= confirmed) { Some(Backfill::Done) } else { noted };
-        match backfill {
-            // RelayState, for what is in its WAL and in no table: logical messages, and rows that were deleted at once.
-            Some(Backfill::Pending) => {
-                tracing::info!(slot = %slot, "rows from before the slot are read again: the first backfill was not finished");
-                return Ok(Begin::Again(confirmed, recovery));
-            }
-            None => tracing::info!(slot = %slot, "slot was made by another hand: rows from before it are left out"),
-            Some(Backfill::Done) => {}
+        let (noted, last, server) =
+            (kept.map(|kept| kept.noted), last.map(Origin::streamed), self.system.facts(&self.ancestry));
+        let mut known = Known { noted, slot: Slot::Missing, server, resume, last, acquisition };
+        match resume::same_history(&known) {
+            Ok(switch) => self.tell_of_switch(known.noted.as_ref(), switch),
+            Err(gap) => return Err(self.explain(gap, published)),
         }
-        // Up to where it was confirmed: by this process, or by whoever had the lease before, who has noted more before he confirmed it.
-        let confirm_limit = kept.as_ref().and_then(|kept| kept.confirm_limit);
-        let limit = match acquisition {
-            LeaseAcquisition::Kept => start.or(confirm_limit),
-            // A slot is copied to a standby sooner, perhaps, than the last note.
-            LeaseAcquisition::New => start.max(confirm_limit.map(|limit| limit.max(switch.unwrap_or_default()))),
-        };
-        self.check_not_past(confirmed, limit.unwrap_or(confirmed), &published)?;
-        let start = start.map_or(confirmed, |start| start.max(confirmed));
-        relay_state::write(&mut self.control, &self.server, &self.system, &slot, Some(confirmed))?;
-        Ok(Begin::At { start, backfill_end: None })
+        let found = self.released_slot()?;
+        known.slot = found.map_or(Ok(Slot::Missing), |found| found.facts(&slot, &self.server.database))?;
+        match resume::plan(&known).map_err(|gap| self.explain(gap, published))? {
+            Plan::MakeAnew { drops } => {
+                if drops {
+                    tracing::warn!(slot, "slot is made again: it was lost before its first backfill was finished");
+                    drop_slot(&mut self.control, &slot)?;
+                }
+                Ok(Begin::Anew(recovery))
+            }
+            Plan::BackfillAgain { start } => {
+                tracing::info!(slot, "rows from before the slot are read again: the first backfill was not finished");
+                Ok(Begin::Again(start, recovery))
+            }
+            Plan::At { start, backfill_end: Some(end) } => Ok(Begin::At { start, backfill_end: Some(end) }),
+            Plan::At { start, backfill_end: None } => {
+                if known.noted.is_none() {
+                    tracing::info!(slot, "slot was not created by walpost: rows from before it are left out");
+                }
+                if let Slot::At(stands) = known.slot {
+                    relay_state::write(&mut self.control, &self.server, &self.system, &slot, Some(stands))?;
+                }
+                Ok(Begin::At { start, backfill_end: None })
+            }
+        }
     }
 
-    /// Whether the server is the one that the row in `outbox.relay` is about, or has come from it; where its timeline began then.
-    fn check_history(&mut self, kept: &RelayState) -> Result<Option<Lsn>, SourceError> {
-        let slot = self.options.slot.clone();
-        if kept.system_identifier != self.system.identifier {
-            let (stored, found) = (kept.system_identifier.clone(), self.system.identifier.clone());
+    fn tell_of_switch(&self, noted: Option<&Noted>, switch: Option<Lsn>) {
+        if let (Some(before), Some(switch)) = (noted.and_then(|noted| noted.timeline), switch) {
+            let (slot, now) = (&self.options.slot, self.system.timeline);
+            tracing::warn!(
+                slot, before, now, switch = %switch,
+                "the server has another timeline: a standby was promoted, or the database was restored; the relay goes on where the slot stands"
+            );
+        }
+    }
+
+    /// The gap with what may be missing for it.
+    pub(crate) fn explain(&mut self, gap: Gap, published: Published) -> SourceError {
+        let published = match gap {
             // Ids of transactions mean nothing on another cluster.
-            let unpublished = self.unpublished(Published::default());
-            return Err(SourceError::SystemChanged { slot, stored, found, unpublished });
-        }
-        let Some(before) = kept.timeline.filter(|timeline| *timeline != self.system.timeline) else {
-            return Ok(None);
+            Gap::SystemChanged { .. } => Published::default(),
+            _ => published,
         };
-        match self.ancestry.end_of(before) {
-            Some(switch) => {
-                let now = self.system.timeline;
-                tracing::warn!(
-                    slot, before, now, switch = %switch,
-                    "the server has another timeline: a standby was promoted, or the database was restored; the relay goes on where the slot stands"
-                );
-                Ok(Some(switch))
-            }
-            None => Err(SourceError::TimelineForeign { slot, before, now: self.system.timeline }),
-        }
+        let SourceOptions { publication, tables, .. } = &self.options;
+        let control = &mut self.control;
+        SourceError::of(gap, &self.options.slot, || look(control, publication, tables, published))
     }
 
     /// The slot, freed from a walsender that nobody listens to any more: the lease is ours, so it is not another relay's.
@@ -155,24 +129,6 @@ impl Opening {
         }
     }
 
-    pub(crate) fn check_not_past(
-        &mut self,
-        found: Lsn,
-        expected: Lsn,
-        published: &Published,
-    ) -> Result<(), SourceError> {
-        if found > expected {
-            let (slot, unpublished) = (self.options.slot.clone(), self.unpublished(published.clone()));
-            return Err(SourceError::SlotAdvanced { slot, found, expected, unpublished });
-        }
-        Ok(())
-    }
-
-    fn unpublished(&mut self, published: Published) -> Box<Unpublished> {
-        let SourceOptions { publication, tables, .. } = &self.options;
-        Box::new(look(&mut self.control, publication, tables, published))
-    }
-
     pub(crate) fn create(&mut self, interrupt: &Interrupt) -> Result<CreatedSlot, SourceError> {
         let slot = &self.options.slot;
         relay_state::write(&mut self.control, &self.server, &self.system, slot, None)?;
@@ -202,5 +158,58 @@ impl Opening {
         let slot = made?;
         tracing::info!(slot = %self.options.slot, lsn = %slot.consistent_point, "slot created");
         Ok(slot)
+    }
+}
+
+// What the planning of a start is told, and what it is told by.
+
+impl System {
+    /// The server, as a start is planned by it.
+    pub(crate) fn facts(&self, ancestry: &Ancestry) -> Server {
+        let (system_identifier, timeline, wal_end) = (self.identifier.clone(), self.timeline, self.wal_end);
+        Server { system_identifier, timeline, ancestry: ancestry.clone(), wal_end }
+    }
+}
+
+impl Origin {
+    pub(crate) fn streamed(&self) -> Streamed {
+        Streamed { system_identifier: self.system_identifier.clone(), timeline: self.timeline }
+    }
+}
+
+impl SlotState {
+    /// The slot, as a start is planned by it.
+    ///
+    /// # Errors
+    /// Those of [`SlotState::check`], but for a slot that was invalidated.
+    pub(crate) fn facts(&self, slot: &str, database: &str) -> Result<Slot, SourceError> {
+        match self.check(slot, database) {
+            Ok(confirmed) => Ok(Slot::At(confirmed)),
+            Err(SourceError::SlotLost { reason, confirmed_flush: confirmed, .. }) => {
+                Ok(Slot::Lost { confirmed, reason })
+            }
+            Err(unfit) => Err(unfit),
+        }
+    }
+}
+
+impl SourceError {
+    /// The gap of a slot, in the words of whoever has to decide how it goes on; with what `look` finds that may be missing.
+    pub(crate) fn of(gap: Gap, slot: &str, look: impl FnOnce() -> Unpublished) -> Self {
+        let slot = slot.to_owned();
+        let look = || Box::new(look());
+        match gap {
+            Gap::SystemChanged { known: stored, found } => {
+                Self::SystemChanged { slot, stored, found, unpublished: look() }
+            }
+            Gap::TimelineChanged { before, now } => Self::TimelineChanged { before, now },
+            Gap::TimelineForeign { before, now } => Self::TimelineForeign { slot, before, now },
+            Gap::ServerRewound { found, expected } => Self::ServerRewound { found, expected },
+            Gap::SlotMissing => Self::SlotMissing { slot, unpublished: look() },
+            Gap::SlotLost { confirmed: confirmed_flush, reason } => {
+                Self::SlotLost { slot, reason, confirmed_flush, unpublished: look() }
+            }
+            Gap::SlotAdvanced { found, expected } => Self::SlotAdvanced { slot, found, expected, unpublished: look() },
+        }
     }
 }

@@ -12,18 +12,19 @@ use super::reader::{StreamReader, Timing};
 use crate::postgres::{Connection, Error, Interrupt, quote_identifier, sqlstate};
 use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::confirm::Resume;
+use crate::relay::resume::{self, Gap};
 use crate::source::batch_channel::BatchChannel;
 use crate::source::catalog::layout::check_layout;
 use crate::source::catalog::publication::{check_publication, stray_outbox};
 use crate::source::error::SourceError;
 use crate::source::opening::{Opening, SourceOptions};
 use crate::source::slot::inspect::{
-    CreatedSlot, Server, System, check_slot_name, explain_refusal, identify_system, inspect_slot,
+    CreatedSlot, Server, check_slot_name, explain_refusal, identify_system, inspect_slot,
 };
 use crate::source::slot::lease::Lease;
 use crate::source::slot::timeline;
 use crate::source::snapshot::backfill::{self, Rows};
-use crate::source::state::gap_report::Published;
+use crate::source::state::gap_report::{Published, Unpublished};
 use crate::source::state::relay_state::{self, Recovery};
 use crate::source::state::secrets::{self, Secrets};
 
@@ -64,21 +65,6 @@ pub struct Origin {
     pub ancestry: Ancestry,
     /// The server process that streams.
     pub walsender: i32,
-}
-
-impl Origin {
-    /// Whether a server is the one that this stream came from.
-    pub(crate) fn check(&self, slot: &str, system: &System) -> Result<(), SourceError> {
-        if system.identifier != self.system_identifier {
-            let (stored, found) = (self.system_identifier.clone(), system.identifier.clone());
-            let unpublished = Box::default();
-            return Err(SourceError::SystemChanged { slot: slot.to_owned(), stored, found, unpublished });
-        }
-        if system.timeline != self.timeline {
-            return Err(SourceError::TimelineChanged { before: self.timeline, now: system.timeline });
-        }
-        Ok(())
-    }
 }
 
 /// Connects, makes the slot if this is the first start, and starts the stream.
@@ -157,12 +143,6 @@ fn open(
     let replication = Connection::open_stream(&options.connect, server.client_encoding());
     let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
     let system = identify_system(&mut replication)?;
-    if let Some(last) = last {
-        last.check(&options.slot, &system)?;
-    }
-    if let Some(expected) = resume.map(Resume::lsn).filter(|expected| system.wal_end < *expected) {
-        return Err(SourceError::ServerRewound { found: system.wal_end, expected });
-    }
     let ancestry = timeline::ancestry(&mut replication, &system)?;
     let origin = Origin {
         system_identifier: system.identifier.clone(),
@@ -172,7 +152,7 @@ fn open(
     };
     let (server_too, position) = (server.clone(), None);
     let mut opening = Opening { options, control, replication, server: server_too, system, ancestry, position };
-    let begin = opening.begin_at(resume, acquisition)?;
+    let begin = opening.begin_at(resume, last, acquisition)?;
     lease.settle();
     let secrets = secrets::read(&mut opening.control, &server, &opening.options.slot)?;
     // Anew: whoever had the slot until now may have got, and stored, what was written since the first time.
@@ -243,7 +223,7 @@ impl Opening {
         // Postgres silently starts at the slot's own position where that is past the one asked for.
         let found = inspect_slot(&mut self.control, self.server.version, &self.options.slot)?;
         let confirmed = found.and_then(|slot| slot.confirmed_flush).unwrap_or(start);
-        self.check_not_past(confirmed, start, &Published::default())
+        resume::not_past(confirmed, start).map_err(|gap| self.explain(gap, Published::default()))
     }
 
     fn explain_start(&mut self, error: Error) -> SourceError {
@@ -256,7 +236,7 @@ impl Opening {
         }
         let slot = self.options.slot.clone();
         match inspect_slot(&mut self.control, self.server.version, &slot) {
-            Ok(None) => SourceError::SlotMissing { slot, unpublished: Box::default() },
+            Ok(None) => SourceError::of(Gap::SlotMissing, &slot, Unpublished::default),
             Ok(Some(found)) => match found.check(&slot, &self.server.database) {
                 Err(error) => error,
                 Ok(_) if error.sqlstate() == Some(sqlstate::OBJECT_IN_USE) => {

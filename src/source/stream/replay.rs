@@ -12,6 +12,7 @@ use crate::source::opening::SourceOptions;
 use crate::source::slot::inspect::{CreatedSlot, Server, explain_refusal, identify_system};
 use crate::source::slot::slot_copy::copy_holder;
 use crate::source::snapshot::backfill::{self, Rows};
+use crate::source::state::gap_report::Unpublished;
 use crate::source::state::secrets;
 
 /// The end of the one transaction that all rows of the tables are said to be of: before everything in the log.
@@ -53,9 +54,9 @@ fn open(
     let replication = Connection::open_stream(&options.connect, server.client_encoding());
     let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
     let system = identify_system(&mut replication)?;
-    if let Some(last) = last {
-        last.check(&options.slot, &system)?;
-    }
+    let server_facts = system.facts(&Ancestry::default());
+    crate::relay::resume::same_server(&server_facts, last.map(Origin::streamed).as_ref(), None)
+        .map_err(|gap| SourceError::of(gap, &options.slot, Unpublished::default))?;
     let wal_end = system.wal_end;
     let origin = Origin {
         system_identifier: system.identifier,

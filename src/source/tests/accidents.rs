@@ -9,7 +9,7 @@ use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::outbox::{Column, LayoutError};
 use crate::relay::decode::role::Role;
-use crate::source::slot::lease::LeaseAcquisition;
+use crate::relay::resume::LeaseAcquisition;
 use crate::source::{Lease, Resume, SourceError};
 
 /// The error's kind, by a look at its fields too, and its one line.
@@ -90,7 +90,7 @@ async fn slots_that_are_not_the_relays() {
 
 #[tokio::test]
 async fn a_lease_is_new_until_somebody_has_looked_at_the_slot() {
-    let outbox = Outbox::new(Scratch::shared(), "tenure");
+    let outbox = Outbox::new(Scratch::shared(), "acquisition");
     let lease = Lease::new(outbox.options.connect.clone(), outbox.options.slot.clone());
     let tenures = tokio::task::spawn_blocking(move || {
         let take = || lease.take().expect("nobody has it");

@@ -68,7 +68,7 @@ async fn case_39_a_position_that_the_relay_has_not_written_is_refused_and_named(
     // The event at that position does not exist, which is found out only past the proof.
     let mut relay = Relay::start_with(&exact(&harness, ""));
     harness.execute(&emit("w0-0", 20, 30)).await;
-    let found = |log: &str| log.contains("events up to the position in kafka are passed over");
+    let found = |log: &str| log.contains("skipping events up to the position stored in kafka");
     let since = std::time::Instant::now();
     while !found(&relay.log()) && since.elapsed() < crate::harness::PATIENCE {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

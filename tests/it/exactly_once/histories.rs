@@ -98,7 +98,7 @@ async fn positions_that_are_lost_are_noticed_and_one_that_was_taken_back_is_not(
     let mut relay = ready(&harness).await;
     harness.execute(&emit("w0-0", 100, 150)).await;
     published(&mut relay, 50).await;
-    assert!(relay.log().contains("was taken back"), "{}", relay.log());
+    assert!(relay.log().contains("it was reset"), "{}", relay.log());
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
 
     // Without positions there is nothing to lose.

@@ -1,0 +1,280 @@
+//! Whether a slot is of the history that its relay knows, and where the relay starts: the one place that decides it.
+//!
+//! Three questions, in the order in which a start can answer them:
+//!
+//! | question | asked | asks for |
+//! |---|---|---|
+//! | [`plan`] | at each connection | the row in `outbox.relay`, the slot, the server's timelines, what this process has |
+//! | [`skip_to`] | once Kafka has said what is stored there | that position, and where the stream began |
+//! | [`Guard`] | while the stream comes up to that position | the event that stands there |
+//!
+//! What is known is gathered by the edges and never changes here; a [`Gap`] says what does not go together, and going on in spite of
+//! it could pass over rows for good.
+
+mod guard;
+mod position;
+
+use super::boundary::{Ancestry, Lsn};
+use super::confirm::Resume;
+
+pub use guard::Guard;
+pub use position::{Begun, OtherOrigin, PositionGap, Stored, StoredAt, flush_on, same_origin, skip_to};
+
+/// How far the rows from before the slot are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backfill {
+    /// Begun or about to begin; nothing of the stream has been confirmed.
+    Pending,
+    /// All published, or left out because something else made the slot.
+    Done,
+}
+
+/// Whether another relay may have had the slot in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseAcquisition {
+    /// The lease was held all the time.
+    Kept,
+    /// The lease was taken since the slot was last looked at.
+    New,
+}
+
+/// A server of Postgres.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The cluster's system identifier.
+    pub system_identifier: String,
+    /// Its timeline.
+    pub timeline: u32,
+    /// The timelines that this one has come from.
+    pub ancestry: Ancestry,
+    /// Where its WAL ends.
+    pub wal_end: Lsn,
+}
+
+/// The slot's row in `outbox.relay`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// The cluster that the slot was made on.
+    pub system_identifier: String,
+    /// The timeline that was last streamed from, if that is noted.
+    pub timeline: Option<u32>,
+    /// How far the rows from before the slot are.
+    pub backfill: Backfill,
+    /// No relay has confirmed the slot past this.
+    pub confirm_limit: Option<Lsn>,
+}
+
+/// The slot as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// There is none of that name.
+    Missing,
+    /// It is invalidated, and stood here.
+    Lost {
+        /// The last position that was confirmed.
+        confirmed: Lsn,
+        /// Why, as Postgres says it.
+        reason: String,
+    },
+    /// Everything before this was confirmed.
+    At(Lsn),
+}
+
+/// The server that this process last streamed from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Streamed {
+    /// Its cluster's system identifier.
+    pub system_identifier: String,
+    /// Its timeline then.
+    pub timeline: u32,
+}
+
+/// What is known when a stream is to begin. Facts only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The row in `outbox.relay`; `None` if no relay has had the slot.
+    pub noted: Option<Noted>,
+    /// The slot.
+    pub slot: Slot,
+    /// The server.
+    pub server: Server,
+    /// What this process has of the slot.
+    pub resume: Option<Resume>,
+    /// Where it has that from.
+    pub last: Option<Streamed>,
+    /// Whether another relay may have had the slot meanwhile.
+    pub acquisition: LeaseAcquisition,
+}
+
+/// How the stream begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// With what comes after `start`.
+    At {
+        /// Everything before it was confirmed.
+        start: Lsn,
+        /// This process has all rows from before the slot, which end here, and that is still to be noted.
+        backfill_end: Option<Lsn>,
+    },
+    /// With a new slot, and the rows from before it.
+    MakeAnew {
+        /// The one that is there is of no use, and nothing was confirmed to it.
+        drops: bool,
+    },
+    /// With the slot as it was made, and the rows from before it once more.
+    BackfillAgain {
+        /// Where the slot was made.
+        start: Lsn,
+    },
+}
+
+/// Why no stream may begin: rows could be passed over for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// The slot was made, or streamed from, on another cluster.
+    SystemChanged {
+        /// That cluster's system identifier.
+        known: String,
+        /// The server's.
+        found: String,
+    },
+    /// The server's timeline changed while this process streamed: the core passes over positions that it has seen, and they may be of
+    /// other rows now.
+    TimelineChanged {
+        /// The timeline that was streamed from.
+        before: u32,
+        /// The server's.
+        now: u32,
+    },
+    /// The server has not come from the timeline that the slot was last used on.
+    TimelineForeign {
+        /// The timeline that is noted.
+        before: u32,
+        /// The server's.
+        now: u32,
+    },
+    /// The server's WAL ends before a position that this process confirmed.
+    ServerRewound {
+        /// Where the WAL ends.
+        found: Lsn,
+        /// What was confirmed.
+        expected: Lsn,
+    },
+    /// The slot is gone, and rows after its position may never have been published.
+    SlotMissing,
+    /// Postgres has removed WAL that the slot needed.
+    SlotLost {
+        /// The last position that was confirmed.
+        confirmed: Lsn,
+        /// Why, as Postgres says it.
+        reason: String,
+    },
+    /// The slot stands past everything that a relay has confirmed: something else advanced or recreated it.
+    SlotAdvanced {
+        /// Where it stands.
+        found: Lsn,
+        /// Where it should stand at most.
+        expected: Lsn,
+    },
+}
+
+/// Where the stream begins.
+///
+/// # Errors
+/// [`Gap`]: nothing may be streamed.
+pub fn plan(known: &Known) -> Result<Plan, Gap> {
+    let switch = same_history(known)?;
+    let backfill = known.noted.as_ref().map(|noted| noted.backfill);
+    // What this process confirmed includes the rows from before the slot, which came first.
+    let own = match known.resume {
+        Some(Resume::Confirmed(lsn)) => Some(lsn),
+        Some(Resume::Backfilled(_)) | None => None,
+    };
+    let stands = match &known.slot {
+        Slot::At(confirmed) => *confirmed,
+        Slot::Missing if backfill == Some(Backfill::Pending) || backfill.is_none() && own.is_none() => {
+            return Ok(Plan::MakeAnew { drops: false });
+        }
+        Slot::Missing => return Err(Gap::SlotMissing),
+        // Nothing was confirmed yet, so nothing is lost with it.
+        Slot::Lost { .. } if backfill == Some(Backfill::Pending) && own.is_none() => {
+            return Ok(Plan::MakeAnew { drops: true });
+        }
+        Slot::Lost { confirmed, reason } => {
+            return Err(Gap::SlotLost { confirmed: *confirmed, reason: reason.clone() });
+        }
+    };
+    if backfill == Some(Backfill::Pending) && own < Some(stands) {
+        return Ok(match known.resume {
+            // The stream was lost behind those rows. Of another slot, or one that has moved, they are not all.
+            Some(Resume::Backfilled(end)) if end == stands => Plan::At { start: end, backfill_end: Some(end) },
+            // The slot is kept for what is in its WAL and in no table: logical messages, and rows that were deleted at once.
+            _ => Plan::BackfillAgain { start: stands },
+        });
+    }
+    let noted = known.noted.as_ref().and_then(|noted| noted.confirm_limit);
+    let limit = match known.acquisition {
+        LeaseAcquisition::Kept => own.or(noted),
+        // Whoever had the lease before has noted more before he confirmed it. A standby may have a copy of the slot that is newer than
+        // its copy of the last note; both are from before the switch.
+        LeaseAcquisition::New => own.max(noted.map(|limit| limit.max(switch.unwrap_or_default()))),
+    };
+    not_past(stands, limit.unwrap_or(stands))?;
+    Ok(Plan::At { start: own.unwrap_or(stands).max(stands), backfill_end: None })
+}
+
+/// Whether the server is the one that is noted and that this process has streamed from; where the timeline that is noted ended, if the
+/// server has come from it since. Nothing may be done to the slot before.
+///
+/// # Errors
+/// [`Gap`]: it is another.
+pub fn same_history(known: &Known) -> Result<Option<Lsn>, Gap> {
+    let server = &known.server;
+    same_server(server, known.last.as_ref(), known.resume.map(Resume::lsn))?;
+    let Some(noted) = &known.noted else { return Ok(None) };
+    same_system(&noted.system_identifier, server)?;
+    match noted.timeline {
+        Some(before) if before != server.timeline => {
+            let foreign = Gap::TimelineForeign { before, now: server.timeline };
+            server.ancestry.end_of(before).ok_or(foreign).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Whether the server is the one that this process streamed from `last`, and still has what it has `reached`: an LSN of another cluster
+/// or timeline means something else.
+///
+/// # Errors
+/// [`Gap`]: it is another, or was restored.
+pub fn same_server(server: &Server, last: Option<&Streamed>, reached: Option<Lsn>) -> Result<(), Gap> {
+    if let Some(last) = last {
+        same_system(&last.system_identifier, server)?;
+        if last.timeline != server.timeline {
+            return Err(Gap::TimelineChanged { before: last.timeline, now: server.timeline });
+        }
+    }
+    match reached.filter(|expected| server.wal_end < *expected) {
+        Some(expected) => Err(Gap::ServerRewound { found: server.wal_end, expected }),
+        None => Ok(()),
+    }
+}
+
+fn same_system(known: &str, server: &Server) -> Result<(), Gap> {
+    if known == server.system_identifier {
+        return Ok(());
+    }
+    Err(Gap::SystemChanged { known: known.to_owned(), found: server.system_identifier.clone() })
+}
+
+/// Whether a slot stands no further than it should.
+///
+/// # Errors
+/// [`Gap::SlotAdvanced`].
+pub fn not_past(found: Lsn, expected: Lsn) -> Result<(), Gap> {
+    if found > expected { Err(Gap::SlotAdvanced { found, expected }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+#[path = "resume_tests.rs"]
+mod tests;

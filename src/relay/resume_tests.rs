@@ -1,0 +1,325 @@
+//! The tables of what is known, and how a stream begins then.
+
+use super::*;
+use crate::relay::Halt;
+use crate::relay::boundary::{Checkpoint, Position, Timestamp};
+use crate::relay::confirm::StreamStart;
+
+/// A server on timeline 3, which has come from 1 at 100 and from 2 at 200.
+fn server() -> Server {
+    let ancestry = Ancestry(vec![(1, Lsn(100)), (2, Lsn(200))]);
+    Server { system_identifier: "7".to_owned(), timeline: 3, ancestry, wal_end: Lsn(900) }
+}
+
+fn noted(backfill: Backfill, limit: impl Into<Option<u64>>) -> Option<Noted> {
+    let confirm_limit = limit.into().map(Lsn);
+    Some(Noted { system_identifier: "7".to_owned(), timeline: Some(3), backfill, confirm_limit })
+}
+
+/// A start on a slot that stands at 500.
+fn known(noted: Option<Noted>) -> Known {
+    Known {
+        noted,
+        slot: Slot::At(Lsn(500)),
+        server: server(),
+        resume: None,
+        last: None,
+        acquisition: LeaseAcquisition::New,
+    }
+}
+
+fn lost() -> Slot {
+    Slot::Lost { confirmed: Lsn(500), reason: "its WAL was removed".to_owned() }
+}
+
+const fn at(start: u64) -> Result<Plan, Gap> {
+    Ok(Plan::At { start: Lsn(start), backfill_end: None })
+}
+
+const fn advanced(expected: u64) -> Result<Plan, Gap> {
+    Err(Gap::SlotAdvanced { found: Lsn(500), expected: Lsn(expected) })
+}
+
+const ANEW: Result<Plan, Gap> = Ok(Plan::MakeAnew { drops: false });
+const AGAIN: Result<Plan, Gap> = Ok(Plan::BackfillAgain { start: Lsn(500) });
+
+const fn confirmed(lsn: u64) -> Option<Resume> {
+    Some(Resume::Confirmed(Lsn(lsn)))
+}
+
+const fn backfilled(lsn: u64) -> Option<Resume> {
+    Some(Resume::Backfilled(Lsn(lsn)))
+}
+
+#[test]
+fn a_slot_that_is_not_there_is_made_only_where_nothing_was_confirmed() {
+    use Backfill::{Done, Pending};
+    let missing = Err(Gap::SlotMissing);
+    for (noted, resume, expected) in [
+        (None, None, ANEW),
+        (None, backfilled(500), ANEW),
+        (None, confirmed(500), missing.clone()),
+        (noted(Pending, None), None, ANEW),
+        (noted(Pending, None), backfilled(500), ANEW),
+        // Given up by an operator meanwhile.
+        (noted(Pending, None), confirmed(500), ANEW),
+        (noted(Done, 500), None, missing.clone()),
+        (noted(Done, 500), confirmed(500), missing),
+    ] {
+        let known = Known { slot: Slot::Missing, resume, ..known(noted) };
+        assert_eq!(plan(&known), expected, "{known:?}");
+    }
+}
+
+#[test]
+fn a_slot_that_was_invalidated_is_dropped_only_where_nothing_was_confirmed() {
+    use Backfill::{Done, Pending};
+    let gap = Err(Gap::SlotLost { confirmed: Lsn(500), reason: "its WAL was removed".to_owned() });
+    let anew = Ok(Plan::MakeAnew { drops: true });
+    for (noted, resume, expected) in [
+        (noted(Pending, None), None, anew.clone()),
+        (noted(Pending, None), backfilled(500), anew),
+        (noted(Pending, None), confirmed(500), gap.clone()),
+        (noted(Done, 500), None, gap.clone()),
+        (None, None, gap),
+    ] {
+        let known = Known { slot: lost(), resume, ..known(noted) };
+        assert_eq!(plan(&known), expected, "{known:?}");
+    }
+}
+
+#[test]
+fn rows_from_before_the_slot_come_until_it_is_noted_that_they_are_published() {
+    use Backfill::{Done, Pending};
+    let behind_them = Ok(Plan::At { start: Lsn(500), backfill_end: Some(Lsn(500)) });
+    for (noted, resume, expected) in [
+        (noted(Pending, None), None, AGAIN),
+        (noted(Pending, None), backfilled(500), behind_them),
+        (noted(Pending, None), backfilled(499), AGAIN),
+        (noted(Pending, None), backfilled(501), AGAIN),
+        // What was confirmed is of another slot, where this one stands further.
+        (noted(Pending, None), confirmed(499), AGAIN),
+        (noted(Pending, None), confirmed(500), at(500)),
+        // Noted, though the answer was lost.
+        (noted(Done, None), backfilled(500), at(500)),
+        // Something else made the slot.
+        (None, None, at(500)),
+        (None, backfilled(500), at(500)),
+    ] {
+        let known = Known { resume, ..known(noted) };
+        assert_eq!(plan(&known), expected, "{known:?}");
+    }
+}
+
+#[test]
+fn a_slot_that_stands_past_what_a_relay_has_confirmed_is_a_gap() {
+    use LeaseAcquisition::{Kept, New};
+    for (limit, resume, acquisition, expected) in [
+        (Some(500), None, New, at(500)),
+        (Some(499), None, New, advanced(499)),
+        (Some(600), None, New, at(500)),
+        (None, None, New, at(500)),
+        (Some(499), None, Kept, advanced(499)),
+        // A status update was lost, or Postgres crashed.
+        (Some(600), confirmed(550), Kept, at(550)),
+        (Some(600), confirmed(550), New, at(550)),
+        (None, confirmed(550), New, at(550)),
+        // With the lease kept nobody but this process confirms.
+        (Some(600), confirmed(499), Kept, advanced(499)),
+        (None, confirmed(499), Kept, advanced(499)),
+        // Another relay had it meanwhile, and noted more.
+        (Some(600), confirmed(499), New, at(500)),
+        (Some(499), confirmed(400), New, advanced(499)),
+        (Some(400), confirmed(499), New, advanced(499)),
+    ] {
+        let known = Known { resume, acquisition, ..known(noted(Backfill::Done, limit)) };
+        assert_eq!(plan(&known), expected, "{known:?}");
+    }
+}
+
+#[test]
+fn a_slot_of_another_cluster_or_timeline_is_left_alone() {
+    let of = |system: &str, timeline| {
+        let noted = noted(Backfill::Done, 150).expect("a row");
+        known(Some(Noted { system_identifier: system.to_owned(), timeline, ..noted }))
+    };
+    let changed = Gap::SystemChanged { known: "8".to_owned(), found: "7".to_owned() };
+    assert_eq!(plan(&of("8", Some(3))), Err(changed.clone()));
+    assert_eq!(plan(&of("7", Some(4))), Err(Gap::TimelineForeign { before: 4, now: 3 }));
+    // Nothing is made on another cluster either.
+    assert_eq!(plan(&Known { slot: Slot::Missing, ..of("8", Some(3)) }), Err(changed));
+    let before_timelines = Known { slot: Slot::At(Lsn(150)), ..of("7", None) };
+    assert_eq!(plan(&before_timelines), at(150), "noted by a version that kept no timeline");
+}
+
+#[test]
+fn a_promoted_standby_goes_on_from_before_the_switch() {
+    let of = |timeline, stands, limit, acquisition| {
+        let noted = noted(Backfill::Done, limit).map(|noted| Noted { timeline: Some(timeline), ..noted });
+        plan(&Known { slot: Slot::At(Lsn(stands)), acquisition, ..known(noted) })
+    };
+    let past = |found, expected| Err(Gap::SlotAdvanced { found: Lsn(found), expected: Lsn(expected) });
+    assert_eq!(of(1, 100, 60, LeaseAcquisition::New), at(100), "the slot was copied after the last note");
+    assert_eq!(of(1, 101, 60, LeaseAcquisition::New), past(101, 100));
+    assert_eq!(of(2, 200, 60, LeaseAcquisition::New), at(200));
+    assert_eq!(of(1, 150, 150, LeaseAcquisition::New), at(150));
+    assert_eq!(of(1, 101, 60, LeaseAcquisition::Kept), past(101, 60));
+    let unnoted = noted(Backfill::Done, None).map(|noted| Noted { timeline: Some(1), ..noted });
+    assert_eq!(plan(&known(unnoted)), at(500), "nothing was ever noted");
+}
+
+#[test]
+fn a_process_goes_on_only_on_the_server_that_it_streamed_from() {
+    let last = |system: &str, timeline| Some(Streamed { system_identifier: system.to_owned(), timeline });
+    let with = |last, resume| plan(&Known { last, resume, ..known(noted(Backfill::Done, 600)) });
+    assert_eq!(with(last("7", 3), confirmed(500)), at(500));
+    assert_eq!(with(last("7", 2), confirmed(500)), Err(Gap::TimelineChanged { before: 2, now: 3 }));
+    let changed = Gap::SystemChanged { known: "8".to_owned(), found: "7".to_owned() };
+    assert_eq!(with(last("8", 3), confirmed(500)), Err(changed));
+    assert_eq!(with(last("7", 3), confirmed(900)), at(900));
+    let rewound = Gap::ServerRewound { found: Lsn(900), expected: Lsn(901) };
+    assert_eq!(with(last("7", 3), confirmed(901)), Err(rewound.clone()));
+    assert_eq!(with(last("7", 3), backfilled(901)), Err(rewound));
+}
+
+// Positions in Kafka.
+
+fn stored_on(timeline: u32, commit: u64, flush: u64) -> StoredAt {
+    let position = Position { commit: Lsn(commit), ordinal: 2 };
+    let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
+    StoredAt { system_identifier: "7".to_owned(), timeline, checkpoint }
+}
+
+/// A stream that has begun at `start`, on a server that has come from timeline 2 at 200.
+fn begun(start: u64, noted: impl Into<Option<u64>>) -> Begun {
+    Begun { server: server(), start: Lsn(start), noted: noted.into().map(Lsn), first: StreamStart::Continued }
+}
+
+fn first_rows(begun: Begun) -> Begun {
+    Begun { first: StreamStart::FirstRows, ..begun }
+}
+
+fn skipped(stored: &StoredAt, begun: &Begun) -> Result<u64, PositionGap> {
+    let checkpoint = skip_to(&Stored::At(stored.clone()), begun)?.expect("events are skipped");
+    assert_eq!(checkpoint, Checkpoint { flush: checkpoint.flush, ..stored.checkpoint });
+    Ok(checkpoint.flush.0)
+}
+
+#[test]
+fn a_slot_behind_the_position_is_resumed_and_one_ahead_of_it_is_a_gap() {
+    let stored = stored_on(3, 595, 600);
+    for start in [500, 600] {
+        assert_eq!(skipped(&stored, &begun(start, None)), Ok(600));
+    }
+    let gap = PositionGap::Behind { start: Lsn(601), flush: Lsn(600) };
+    assert_eq!(skipped(&stored, &begun(601, None)), Err(gap));
+}
+
+#[test]
+fn case_39_a_position_before_one_that_is_noted_is_an_old_one() {
+    let stored = stored_on(3, 595, 600);
+    assert_eq!(skipped(&stored, &begun(500, 600)), Ok(600));
+    let old = PositionGap::Old { flush: Lsn(600), noted: Lsn(601) };
+    assert_eq!(skipped(&stored, &begun(500, 601)), Err(old));
+    let later = stored_on(3, 601, 600);
+    assert_eq!(skipped(&later, &begun(500, 601)), Ok(600), "of an event behind the noted LSN, after a restart");
+}
+
+#[test]
+fn a_position_past_the_end_of_the_wal_is_no_place_to_start() {
+    assert_eq!(skipped(&stored_on(3, 595, 900), &begun(500, None)), Ok(900));
+    let rewound = PositionGap::Rewound { end: Lsn(900), flush: Lsn(901) };
+    assert_eq!(skipped(&stored_on(3, 595, 901), &begun(500, None)), Err(rewound));
+}
+
+#[test]
+fn past_the_end_of_its_timeline_a_position_tells_nothing() {
+    let stored = stored_on(2, 195, 250);
+    assert_eq!(skipped(&stored, &begun(150, None)), Ok(200));
+    assert_eq!(skipped(&stored_on(2, 180, 190), &begun(150, None)), Ok(190));
+    assert_eq!(skipped(&stored, &begun(201, None)), Err(PositionGap::Behind { start: Lsn(201), flush: Lsn(200) }));
+    let Server { ancestry, .. } = server();
+    assert_eq!([3, 1].map(|timeline| flush_on(&ancestry, timeline, Lsn(250))), [Lsn(250), Lsn(100)]);
+}
+
+#[test]
+fn a_position_that_is_gone_is_missed_where_one_was_stored() {
+    for (stored, gap) in [(Stored::Nothing, PositionGap::Lost), (Stored::Forgotten, PositionGap::Forgotten)] {
+        assert_eq!(skip_to(&stored, &begun(500, None)), Ok(None));
+        assert_eq!(skip_to(&stored, &begun(500, 400)), Err(gap));
+        assert_eq!(skip_to(&stored, &first_rows(begun(500, 400))), Ok(None), "the slot is new");
+    }
+}
+
+#[test]
+fn a_position_of_another_history_is_told_before_anybody_is_fenced() {
+    use StreamStart::{Continued, FirstRows};
+    let origin = |stored: &StoredAt, first| same_origin(stored, &server(), first);
+    assert_eq!(origin(&stored_on(3, 850, 860), Continued), Ok(()));
+    assert_eq!(origin(&stored_on(1, 99, 120), Continued), Ok(()), "a promoted standby has that event, too");
+    for (timeline, commit, parted) in [(1, 100, Some(Lsn(100))), (4, 50, None)] {
+        let stored = stored_on(timeline, commit, 860);
+        let position = stored.checkpoint.position;
+        let gap = OtherOrigin::Timeline { stored: timeline, found: 3, position, parted };
+        assert_eq!(origin(&stored, Continued), Err(gap.clone()));
+        assert_eq!(origin(&stored, FirstRows), Ok(()), "the promoted standby has made a new slot");
+        assert_eq!(skipped(&stored, &begun(50, None)), Err(PositionGap::Origin(gap)));
+    }
+    let other = StoredAt { system_identifier: "8".to_owned(), ..stored_on(3, 50, 60) };
+    let gap = OtherOrigin::System { stored: "8".to_owned(), found: "7".to_owned() };
+    assert_eq!(origin(&other, FirstRows), Err(gap.clone()));
+    let stored = Stored::At(other);
+    assert_eq!(skip_to(&stored, &first_rows(begun(50, None))), Err(PositionGap::Origin(gap)));
+}
+
+#[test]
+fn with_rows_from_before_the_slot_nothing_is_skipped() {
+    for stored in [stored_on(3, 595, 600), stored_on(3, 995, 1_000)] {
+        assert_eq!(skip_to(&Stored::At(stored), &first_rows(begun(700, 600))), Ok(None));
+    }
+}
+
+// The event at the position.
+
+fn event(commit: u64, ordinal: u64) -> Position {
+    Position { commit: Lsn(commit), ordinal }
+}
+
+fn guard(committed_at: Option<i64>) -> Guard {
+    let committed_at = committed_at.map(Timestamp);
+    let stored = Checkpoint { position: event(100, 3), committed_at, flush: Lsn(90) };
+    Guard::ahead(&stored, Lsn(50)).expect("it comes again")
+}
+
+#[test]
+fn what_does_not_come_again_is_not_waited_for() {
+    let stored = |position| Checkpoint { position, committed_at: None, flush: Lsn(130) };
+    let ahead = Guard::ahead(&stored(event(100, 1)), Lsn(100));
+    assert_eq!(ahead.map(|guard| guard.start()), Some(Lsn(100)));
+    assert_eq!(Guard::ahead(&stored(event(100, 1)), Lsn(101)), None, "its transaction is confirmed");
+    assert_eq!(Guard::ahead(&stored(Position::default()), Lsn(0)), None, "nothing was taken yet");
+}
+
+#[test]
+fn only_the_event_at_the_position_with_its_commit_time_is_the_one() {
+    let guard = guard(Some(7));
+    assert_eq!(guard.is(event(60, 9), Timestamp(1)), Ok(false));
+    assert_eq!(guard.is(event(100, 2), Timestamp(7)), Ok(false));
+    assert_eq!(guard.is(event(100, 3), Timestamp(7)), Ok(true));
+    for (position, committed_at) in [(event(100, 1), 8), (event(100, 3), 8), (event(100, 4), 7), (event(101, 1), 7)] {
+        let found = guard.is(position, Timestamp(committed_at));
+        assert!(matches!(found, Err(Halt::Displaced { .. })), "{position}: {found:?}");
+    }
+}
+
+#[test]
+fn a_position_without_a_commit_time_is_told_by_its_place() {
+    assert_eq!(guard(None).is(event(100, 3), Timestamp(8)), Ok(true));
+    assert!(guard(None).is(event(100, 4), Timestamp(8)).is_err());
+}
+
+#[test]
+fn a_stream_that_is_past_the_position_has_not_got_the_event() {
+    assert_eq!(guard(None).check_before(Lsn(100)), Ok(()));
+    assert!(guard(None).check_before(Lsn(101)).is_err());
+}

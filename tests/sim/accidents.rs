@@ -1,0 +1,187 @@
+//! What others do to the slot, the server and the stored position while no stream runs, and what an operator does when the relay has
+//! found out. A relay that does not find out loses rows, which the checks of the world show.
+
+use walpost::relay::Halt;
+use walpost::relay::boundary::{Ancestry, Lsn};
+use walpost::relay::confirm::Resume;
+use walpost::relay::resume::{Gap, OtherOrigin, PositionGap, Server, Slot};
+
+use crate::world::World;
+
+/// What has happened and was not found out yet; and what may be found out later.
+#[derive(Default)]
+pub(crate) struct Accidents {
+    open: Option<Accident>,
+    /// The log has gone on from an earlier place.
+    detours: u64,
+    /// Kafka has lost a position.
+    has_lost_position: bool,
+}
+
+enum Accident {
+    /// The slot was moved, dropped, recreated or invalidated: as it was before.
+    Slot(Slot),
+    /// The relay is led to another server, or to this one restored to an earlier end: the server that it was.
+    Server(Server),
+    /// The log has gone on from an earlier place, and a relay lives that has seen more.
+    Detour,
+}
+
+impl Accidents {
+    pub(crate) const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// A relay goes on all the same: nothing may be missing then.
+    pub(crate) fn went_unnoticed(&mut self) {
+        let open = self.open.take();
+        assert!(matches!(open, None | Some(Accident::Slot(_))), "a relay streams from another history");
+    }
+}
+
+impl World {
+    /// Something happens while no stream runs.
+    pub(crate) fn meet_with_accident(&mut self) {
+        if self.accidents.is_open() || self.postgres.row.is_none() || self.confirming.is_noting_backfill() {
+            return;
+        }
+        match self.random.below(12) {
+            0..=3 => self.move_slot(),
+            4..=5 => self.mislead(),
+            6..=8 => self.go_on_from_earlier(true),
+            9 => {
+                self.crash();
+                self.go_on_from_earlier(false);
+            }
+            10 => self.lose_position(true),
+            _ => self.lose_position(false),
+        }
+    }
+
+    /// The slot is advanced, recreated, dropped or invalidated.
+    fn move_slot(&mut self) {
+        let before = self.postgres.slot.clone();
+        let (confirmed, end) = (self.postgres.confirmed(), self.postgres.server.wal_end);
+        let own = match self.confirming.gate.resume() {
+            Some(Resume::Confirmed(lsn)) => Some(lsn),
+            Some(Resume::Backfilled(_)) | None => None,
+        };
+        // Within what is noted only the relay that has confirmed less can tell.
+        let limit = own.or(self.postgres.confirm_limit()).filter(|_| self.postgres.is_backfilled());
+        self.postgres.slot = match (self.random.below(4), limit) {
+            (0, _) => Slot::Missing,
+            (1, _) => Slot::Lost { confirmed, reason: "its WAL was removed".to_owned() },
+            (2, Some(limit)) if limit < end => Slot::At(end),
+            (_, Some(limit)) if limit < end => Slot::At(Lsn(limit.0 + 1 + self.random.below(end.0 - limit.0))),
+            _ => return,
+        };
+        self.accidents.open = Some(Accident::Slot(before));
+    }
+
+    /// The relay is led to another cluster, to a copy of this one that has gone its own way, or to this one restored to before what
+    /// this process has confirmed.
+    fn mislead(&mut self) {
+        let before = self.postgres.server.clone();
+        let server = &mut self.postgres.server;
+        match (self.random.below(3), self.confirming.gate.resume()) {
+            (0, _) => server.system_identifier = "8".to_owned(),
+            (1, _) => (server.timeline, server.ancestry) = (90, Ancestry(vec![(80, Lsn(1_000))])),
+            (_, Some(resume)) => server.wal_end = Lsn(resume.lsn().0 - 1),
+            _ => return,
+        }
+        self.accidents.open = Some(Accident::Server(before));
+    }
+
+    /// A standby is promoted that has not got everything; or the server is restored to an earlier state.
+    fn go_on_from_earlier(&mut self, is_promoted: bool) {
+        let end = self.postgres.server.wal_end;
+        let parted = self.postgres.server.ancestry.0.last().map(|(_, end)| *end);
+        let stands = parted.unwrap_or_default().max(self.postgres.confirmed());
+        if !self.postgres.is_backfilled() {
+            return;
+        }
+        let at = Lsn(stands.0 + self.random.below(end.0 - stands.0 + 1));
+        self.confirming.lose_writing();
+        let lost = self.postgres.go_on_from(at, is_promoted);
+        self.gone.extend(lost);
+        self.checked = self.checked.min(at);
+        self.accidents.detours += 1;
+        // Whoever starts anew has seen nothing of it.
+        self.accidents.open = self.last.as_ref().map(|_| Accident::Detour);
+    }
+
+    /// Kafka loses the position, or the last one, while no relay runs.
+    fn lose_position(&mut self, is_last_only: bool) {
+        self.crash();
+        let noted = self.postgres.row.as_ref().and_then(|row| row.position);
+        let Some(transactions) = &mut self.transactions else { return };
+        match is_last_only {
+            true => transactions.rewind(),
+            false => transactions.forget(),
+        }
+        self.accidents.has_lost_position = true;
+        // What was stored since the last note is not missed.
+        if noted.is_none_or(|noted| transactions.reaches(noted)) {
+            self.disclaim();
+        }
+    }
+
+    /// The relay has found a gap: it ends, and the operator puts right what was done.
+    pub(crate) fn meet_gap(&mut self, gap: &Gap) {
+        let is_told = match gap {
+            Gap::SlotMissing | Gap::SlotLost { .. } | Gap::SlotAdvanced { .. } => {
+                matches!(self.accidents.open, Some(Accident::Slot(_)))
+            }
+            Gap::TimelineChanged { .. } => {
+                matches!(self.accidents.open, Some(Accident::Server(_) | Accident::Detour))
+            }
+            Gap::SystemChanged { .. } | Gap::TimelineForeign { .. } | Gap::ServerRewound { .. } => {
+                matches!(self.accidents.open, Some(Accident::Server(_)))
+            }
+        };
+        assert!(is_told, "{gap:?} without a reason");
+        self.put_right();
+        self.crash();
+    }
+
+    /// What was done to slot or server is undone.
+    pub(crate) fn put_right(&mut self) {
+        match self.accidents.open.take() {
+            Some(Accident::Slot(before)) => self.postgres.slot = before,
+            Some(Accident::Server(before)) => self.postgres.server = before,
+            Some(Accident::Detour) | None => {}
+        }
+    }
+
+    /// The relay has found that the position does not go with the slot: the operator has it forgotten.
+    pub(crate) fn meet_position_gap(&mut self, gap: &PositionGap) {
+        let is_told = match gap {
+            PositionGap::Origin(OtherOrigin::Timeline { .. }) => self.accidents.detours > 0,
+            PositionGap::Lost | PositionGap::Old { .. } | PositionGap::Behind { .. } => {
+                self.accidents.has_lost_position
+            }
+            PositionGap::Origin(OtherOrigin::System { .. }) | PositionGap::Forgotten | PositionGap::Rewound { .. } => {
+                false
+            }
+        };
+        assert!(is_told, "{gap:?} without a reason");
+        self.forget_position();
+    }
+
+    /// The event at the position is another.
+    pub(crate) fn meet_displaced(&mut self, halt: &Halt) {
+        assert!(self.accidents.detours > 0, "{halt} without a reason");
+        self.forget_position();
+    }
+
+    fn forget_position(&mut self) {
+        self.crash();
+        if let Some(transactions) = &mut self.transactions {
+            transactions.forget();
+        }
+        if let Some(row) = &mut self.postgres.row {
+            row.position = None;
+        }
+        self.disclaim();
+    }
+}
