@@ -46,8 +46,9 @@
 //!
 //! 1. **No loss.** `confirmed_flush_lsn` never passes the end of a commit that still has a row that Kafka has not
 //!    acknowledged (`acks=all`) as a record or as a dead letter. The [ledger](relay::delivery::ledger) moves the flush LSN over the
-//!    settled front only, and asserts that a ticket is settled once; the [stream](source::Stream) asserts again that what is
-//!    confirmed never goes back. `tests/sim`, `tests/it/chaos`.
+//!    settled front only, and asserts that a ticket is settled once; the [gate](relay::confirm) lets an LSN pass that is settled,
+//!    stored and noted; the [stream](source::Stream) asserts again that what is confirmed never goes back. `tests/sim`,
+//!    `tests/it/chaos`.
 //! 2. **Order.** One task offers records, the producer is idempotent, a record that finds no room is offered again before
 //!    any other, and what Kafka gives back goes out again, in order, before anything newer
 //!    ([returns](relay::delivery::retry_queue)). `tests/sim`, `tests/it/sink`.
@@ -63,13 +64,41 @@
 //!    `tests/it/lifecycle/slot.rs`.
 //! 7. **A bad row harms only itself.** It becomes a dead letter or stops the relay, and is never skipped. A payload that breaks its
 //!    contract is one, unless the contract wants it published with a note. `tests/sim`, `tests/it/refusals`.
-//! 8. **Never silently past a gap.** A slot that is gone, recreated, invalidated, moved by another hand, or of another
+//! 8. **Never silently past a gap.** A slot that is gone, recreated, invalidated, advanced by something else, or of another
 //!    cluster is an error that says what can be missing ([`SourceError`](source::SourceError)); as is one that does not go
 //!    with the position in Kafka ([`PositionError`](sink::PositionError)). The slot is never confirmed past what is
-//!    [noted](source::Note) in `outbox.relay`, so that a start can tell. `tests/it/slot`.
+//!    [noted](source::Note) in `outbox.relay`, so that a start can tell: [`relay::resume`] decides. `tests/sim`, `tests/it/slot`.
 //!
 //! What must never be: input or output, a clock, randomness or async in [`relay`]; a second owner of the replication
 //! socket; a second way for a record to Kafka than the core's `offer`; a branch on an error's text.
+//!
+//! # Where a row can be lost
+//!
+//! Each file that advances or drops a slot, reports an LSN, notes what a later start believes, skips an event, drops a partition or
+//! settles a ticket. `tests/tidy` fails where a file does one of these and this table does not say so.
+//!
+//! | file | what it does | why no row is lost |
+//! |---|---|---|
+//! | `src/relay/publish/publisher.rs` | settles a ticket | the ledger asserts that it is open, and settles it once |
+//! | `src/relay/machine.rs` | skips an event, settles a ticket | skipped is what was taken before, by its position behind a [guard](relay::resume::Guard), and messages that `outbox.emit_message` did not write |
+//! | `src/sink/client/context.rs`, `src/sink/client/producer_client.rs` | settles a ticket | librdkafka's delivery report with `acks=all` |
+//! | `src/sink/at_least_once.rs`, `src/sink/exactly_once/mod.rs` | settles a ticket | hands on those reports; in transactions once the commit is answered |
+//! | `src/driver/reporting.rs` | settles a ticket | hands what the sink has answered to the core |
+//! | `src/driver/link.rs` | reports an LSN, advances a slot | only what the [gate](relay::confirm::Gate) lets pass |
+//! | `src/source/stream/reader.rs` | reports an LSN | asserts that it never goes back |
+//! | `src/source/slot/advance.rs` | advances a slot, notes what a start believes | at a stop without a stream, under the lease, on the [same server](relay::resume::same_server), noted first |
+//! | `src/source/slot/lease.rs`, `src/source/state/relay_state.rs` | notes what a start believes | the gate wants it noted that the backfill is published once it is in Kafka |
+//! | `src/source/stream/begin.rs` | drops a slot | what [`relay::resume::plan`] says: lost before anything was confirmed |
+//! | `src/source/slot/inspect.rs` | drops a slot | for its callers |
+//! | `src/source/slot/slot_admin.rs` | drops a slot, notes what a start believes | an operator's `slot recreate`, which has the rows published again, and `slot adopt`, which gives up what is missing |
+//! | `src/source/stream/skip.rs` | advances a slot, reports an LSN, notes what a start believes | an operator's `slot skip` of one transaction that Postgres can't send, after all before it are published; it reports 0/0 |
+//! | `src/source/slot/slot_copy.rs` | advances a slot, drops a slot | copies, bookmarks and the rewind window; no relay streams from them |
+//! | `src/ops/positions/bookmark.rs`, `src/ops/positions/window.rs` | advances a slot, drops a slot | their own slots; no relay streams from them |
+//! | `src/driver/maintenance.rs` | drops a partition | only while the slot streams and is [past its backfill](relay::confirm::Gate::is_past_backfill) |
+//! | `migrations/0005_maintain.sql`, `migrations/0014_locks.sql` | drops a partition | whole days older than the retention, and none while a first backfill is pending in `outbox.relay` |
+//! | `src/sink/memory.rs`, `src/ops/replay/rehearsal.rs`, `src/lab/bench/null.rs` | settles a ticket, drops a slot | no Kafka: tests, a rehearsal, a benchmark |
+//! | `src/lab/bench/backlog.rs`, `src/lab/bench/recvlogical.rs`, `src/lab/bench/relay.rs`, `src/lab/bench/throughput.rs` | drops a slot | the benchmark's own |
+//! | `src/lab/bench/emit.rs` | drops a partition | in the benchmark's own database |
 //!
 //! # Positions
 //!

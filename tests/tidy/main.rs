@@ -1,6 +1,7 @@
 //! The repository's own rules, as far as a program can see them.
 
 mod documentation;
+mod losses;
 
 use std::collections::BTreeSet;
 use std::fs;
