@@ -40,7 +40,7 @@ pub enum Fault {
     #[error(transparent)]
     Position(#[from] PositionError),
     /// Kafka could not be reached at the start.
-    #[error("Kafka at {servers} did not answer within {} s{}: start it, or correct bootstrap_servers and, where it asks for them, security.protocol and sasl.* in [kafka]", within.as_secs(), in_parentheses(reason.as_deref()))]
+    #[error("Kafka at {servers} did not answer within {} s{}: start it, or correct bootstrap_servers and, if the cluster requires them, security.protocol and sasl.* in [kafka]", within.as_secs(), in_parentheses(reason.as_deref()))]
     KafkaUnreachable {
         /// `bootstrap_servers`.
         servers: String,
@@ -54,7 +54,7 @@ pub enum Fault {
     Halt(#[from] Halt),
     /// `relay.shutdown_timeout` was too short.
     #[error(
-        "stopped before all was done: {}; what the slot was not told is published again at the next start; \
+        "stopped with work unfinished: {}; events not confirmed to the slot are published again at the next start; \
          raise [relay] shutdown_timeout if that happens without an outage",
         left_undone(*records, waits_for.as_deref())
     )]
@@ -66,8 +66,8 @@ pub enum Fault {
     },
     /// Postgres could not be told how far the relay has come.
     #[error(
-        "stopped, but Postgres could not be told that everything before {lsn} is in Kafka; what came after the slot's \
-         confirmed_flush_lsn is published again at the next start"
+        "stopped, but could not confirm {lsn} to Postgres; events after the slot's \
+         confirmed_flush_lsn are published again at the next start"
     )]
     Unconfirmed {
         /// How far.
@@ -78,7 +78,7 @@ pub enum Fault {
     },
     /// Dead letters could not be written.
     #[error(
-        "the transaction was not skipped: its dead letters can't be written to topic {topic}: {reason}; mend that and run the command again"
+        "the transaction was not skipped, because its dead letters can't be written to topic {topic}: {reason}; fix that and run the command again"
     )]
     NotSetAside {
         /// The dead-letter topic.
@@ -87,7 +87,7 @@ pub enum Fault {
         reason: String,
     },
     /// The HTTP server can't listen.
-    #[error("can't listen on {address}: free the port, or set [http] listen to another one or to \"off\"")]
+    #[error("can't listen on {address}: free the port, or set [http] listen to another address or to \"off\"")]
     Listen {
         /// The address.
         address: std::net::SocketAddr,
@@ -136,19 +136,19 @@ impl Fault {
         match self {
             Self::Source(SourceError::Postgres(error)) | Self::Database(error) => match error {
                 postgres::Error::Unreachable { .. } => Some(UNREACHABLE),
-                postgres::Error::Tls { .. } => Some("see sslmode, sslrootcert and the host in the database's URL"),
+                postgres::Error::Tls { .. } => Some("check sslmode, sslrootcert and the host in the database URL"),
                 other => connection_advice(other.sqlstate()),
             },
             // Rows that are written already will never be others, so there must be a way past them.
             Self::Halt(Halt::Layout(_)) => Some(
-                "or, if the table is as it should be again, start it with [relay] on_rejected = \"dead-letter-always\" to set the rows from meanwhile aside as dead letters",
+                "or, if the table has been restored, start the relay with [relay] on_rejected = \"dead-letter-always\" to send the rows written in between to the dead-letter topic",
             ),
             Self::Halt(Halt::Refused { refusal, .. }) if refusal.code == RefusalCode::ContractViolation => Some(
-                "start it with [relay] on_rejected = \"dead-letter-always\" to set such events aside as dead letters",
+                "start the relay with [relay] on_rejected = \"dead-letter-always\" to send such events to the dead-letter topic",
             ),
-            Self::Halt(Halt::Refused { .. }) => {
-                Some("start it with [relay] on_rejected = \"dead-letter\" to set such events aside as dead letters")
-            }
+            Self::Halt(Halt::Refused { .. }) => Some(
+                "start the relay with [relay] on_rejected = \"dead-letter\" to send such events to the dead-letter topic",
+            ),
             _ => None,
         }
     }
@@ -178,25 +178,23 @@ fn in_parentheses(text: Option<&str>) -> String {
 
 fn left_undone(records: usize, waits_for: Option<&str>) -> String {
     let records = (records > 0 || waits_for.is_none()).then(|| format!("Kafka has not acknowledged {records} records"));
-    let waits_for = waits_for.map(|what| format!("the relay waits for {what}"));
+    let waits_for = waits_for.map(|what| format!("the relay was waiting for {what}"));
     records.into_iter().chain(waits_for).collect::<Vec<_>>().join(", and ")
 }
 
 /// What mends a connection to Postgres that could not be made; `None` where the error itself says it.
 fn connection_advice(sqlstate: Option<&str>) -> Option<&'static str> {
     match sqlstate? {
-        sqlstate::INVALID_PASSWORD => {
-            Some("correct the password in the database's URL, PGPASSWORD or the password file")
-        }
+        sqlstate::INVALID_PASSWORD => Some("correct the password in the database URL, PGPASSWORD or the password file"),
         sqlstate::INVALID_AUTHORIZATION => {
-            Some("see the role and sslmode in the database's URL, and pg_hba.conf on the server")
+            Some("check the role and sslmode in the database URL, and pg_hba.conf on the server")
         }
-        sqlstate::INVALID_CATALOG_NAME => Some("create the database, or correct the database's URL"),
+        sqlstate::INVALID_CATALOG_NAME => Some("create the database, or correct the database URL"),
         _ => None,
     }
 }
 
-const UNREACHABLE: &str = "start Postgres, or correct the database's URL";
+const UNREACHABLE: &str = "start Postgres, or correct the database URL";
 
 /// An error and what caused it, in one line. A cause that its effect repeats word for word is said once.
 #[must_use]
@@ -231,11 +229,14 @@ mod tests {
             let text = Fault::ShutdownTimeout { records, waits_for: waits_for.map(str::to_owned) }.to_string();
             text.split(';').next().map(str::to_owned)
         };
-        assert_eq!(text(3, None).as_deref(), Some("stopped before all was done: Kafka has not acknowledged 3 records"));
-        assert_eq!(text(0, Some("x")).as_deref(), Some("stopped before all was done: the relay waits for x"));
+        assert_eq!(
+            text(3, None).as_deref(),
+            Some("stopped with work unfinished: Kafka has not acknowledged 3 records")
+        );
+        assert_eq!(text(0, Some("x")).as_deref(), Some("stopped with work unfinished: the relay was waiting for x"));
         assert_eq!(
             text(3, Some("x")).as_deref(),
-            Some("stopped before all was done: Kafka has not acknowledged 3 records, and the relay waits for x")
+            Some("stopped with work unfinished: Kafka has not acknowledged 3 records, and the relay was waiting for x")
         );
     }
 

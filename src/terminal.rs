@@ -80,7 +80,7 @@ fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
 
 /// The style of a line that changes.
 pub(crate) fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the templates of this crate are well formed")
+    ProgressStyle::with_template(template).expect("the templates in this crate are well formed")
 }
 
 /// Writes a line that stays to stderr.

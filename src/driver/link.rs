@@ -46,8 +46,10 @@ pub(super) enum LinkEvent {
 /// How a stream begins.
 #[derive(Debug)]
 pub(super) struct Beginning {
-    /// Everything before this LSN had been confirmed.
+    /// Everything before this LSN is confirmed; 0 during a backfill.
     pub(super) start: Lsn,
+    /// Where the slot streams from.
+    pub(super) slot_lsn: Lsn,
     /// Where the server's log ended then.
     pub(super) wal_end: Lsn,
     /// A position in Kafka that is noted in the database.
@@ -212,7 +214,7 @@ impl Link {
         if let State::Up(source) = self.state {
             match source.stream.stop().await {
                 Ok(()) => return Ok(()),
-                Err(error) => tracing::warn!(error = %chain(&error), "the replication stream did not end in order"),
+                Err(error) => tracing::warn!(error = %chain(&error), "replication stream was not closed cleanly"),
             }
         }
         match (self.gate.last(reached), &self.last) {
@@ -232,10 +234,22 @@ impl Link {
         let secrets = source.secrets.clone();
         self.last = Some(origin.clone());
         let first = self.gate.handle_up(source.start, source.backfill_end);
-        // While the rows from before the slot are under way nothing of it counts as confirmed.
-        let start = if source.backfill_end.is_some() { Lsn(0) } else { source.start };
+        // Nothing counts as confirmed until the backfill is published.
+        let slot_lsn = source.start;
+        let start = if source.backfill_end.is_some() { Lsn(0) } else { slot_lsn };
         self.state = State::Up(Box::new(source));
-        LinkEvent::Up(Beginning { start, wal_end, noted, encoding, origin, first, recovered, secrets, tables })
+        LinkEvent::Up(Beginning {
+            start,
+            slot_lsn,
+            wal_end,
+            noted,
+            encoding,
+            origin,
+            first,
+            recovered,
+            secrets,
+            tables,
+        })
     }
 
     /// No connection any more, and no confirmation: this slot may not be the one that was streamed from.

@@ -98,7 +98,7 @@ impl Lookup {
     pub(super) fn question(&self) -> Option<String> {
         self.pending.as_ref()?;
         let why = self.sources.telemetry.waiting_for().map(|why| format!(" ({why})")).unwrap_or_default();
-        Some(format!("the look-up of {}{why}", self.question))
+        Some(format!("the lookup of {}{why}", self.question))
     }
 
     /// For others that ask Postgres: to be set when it turns them away.
@@ -124,7 +124,7 @@ impl Lookup {
         let answer = pending.await;
         self.pending = None;
         self.rests_at = Some(Instant::now() + KEPT_FOR);
-        answer.expect("a look-up neither panics nor is aborted while it is waited for")
+        answer.expect("a lookup neither panics nor is aborted while it is awaited")
     }
 }
 
@@ -153,7 +153,7 @@ impl Sources {
                     format!("{error:#}")
                 }
             };
-            tracing::warn!(error, "look-up failed and is tried again");
+            tracing::warn!(error, "lookup failed; retrying");
             self.telemetry.note_error(error.as_str());
             self.telemetry.set_waiting_for(Some(error));
             tokio::time::sleep(back_off.wait()).await;

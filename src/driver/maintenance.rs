@@ -78,8 +78,8 @@ impl Maintenance {
                 }
                 // One that waits to be heard already is as good.
                 Ok(Err(error @ SourceError::PublicationChanged { .. })) => drop(this.findings.try_send(error)),
-                Ok(Err(error)) => tracing::debug!(error = %error, "upkeep failed and is tried again"),
-                Err(panicked) => tracing::error!(error = %panicked, "upkeep panicked"),
+                Ok(Err(error)) => tracing::debug!(error = %error, "maintenance failed; retrying"),
+                Err(panicked) => tracing::error!(error = %panicked, "maintenance panicked"),
             }
         }
     }
@@ -141,9 +141,9 @@ impl Maintenance {
         match names {
             Some(names) if !was_waited_for => tracing::warn!(
                 synchronous_standby_names = names,
-                "each commit waits for this relay, which postgres takes for a synchronous standby: name the standbys in synchronous_standby_names"
+                "commits wait for this relay, which postgres treats as a synchronous standby: list only the real standbys in synchronous_standby_names"
             ),
-            None if was_waited_for => tracing::info!("commits do not wait for this relay any more"),
+            None if was_waited_for => tracing::info!("commits no longer wait for this relay"),
             _ => {}
         }
         Ok(())
@@ -170,15 +170,15 @@ impl Maintenance {
         self.telemetry.metrics.set_retained_wal_bytes(bytes, limit);
         let excess = limit.filter(|limit| bytes > *limit).map(|limit| {
             let then = match kept_at_most {
-                Some(most) => format!("at {most} (max_slot_wal_keep_size) Postgres invalidates it"),
-                None => "nothing but the disk limits it".to_owned(),
+                Some(most) => format!("Postgres invalidates it at {most} (max_slot_wal_keep_size)"),
+                None => "only the disk limits it".to_owned(),
             };
-            format!("slot {} keeps {bytes} bytes of WAL, more than {limit}; {then}", self.slot)
+            format!("slot {} retains {bytes} bytes of WAL, more than {limit}; {then}", self.slot)
         });
         let is_news = self.telemetry.set_excess_wal(excess.clone());
         match excess {
-            Some(excess) if is_news => tracing::warn!(excess, "the slot keeps too much wal"),
-            None if is_news => tracing::info!(bytes, "the slot keeps no more wal than it may"),
+            Some(excess) if is_news => tracing::warn!(excess, "slot retains too much wal"),
+            None if is_news => tracing::info!(bytes, "slot's retained wal is back within its limit"),
             _ => {}
         }
     }
@@ -192,7 +192,7 @@ impl Maintenance {
         let rows = match connection.write("select * from outbox.maintain($1::interval)", &[retention.as_deref()]) {
             Ok(rows) => rows,
             Err(error) => {
-                tracing::warn!(error = %error, "outbox.maintain failed and is called again");
+                tracing::warn!(error = %error, "outbox.maintain failed; retrying");
                 let is_not_ours = [sqlstate::INSUFFICIENT_PRIVILEGE, sqlstate::UNDEFINED_FUNCTION];
                 if error.sqlstate().is_some_and(|code| is_not_ours.contains(&code)) {
                     return Maintained::Done;
@@ -203,7 +203,7 @@ impl Maintenance {
         };
         for row in rows.iter().filter(|row| row.text(0) == Some("skipped")) {
             let [partition, reason] = [1, 2].map(|column| row.text(column).unwrap_or_default());
-            tracing::warn!(partition, reason, "outbox.maintain could not make a partition");
+            tracing::warn!(partition, reason, "outbox.maintain could not create a partition");
         }
         self.telemetry.set_maintain_failure(None);
         if let Ok(Some(days)) = partitions_ahead(connection) {

@@ -161,7 +161,7 @@ impl<S: Sink + Send> Driver<S> {
             tokio::select! {
                 // 1. No transaction is begun any more.
                 () = shutdown.cancelled(), if stop_by.is_none() => {
-                    tracing::info!(records = self.core.owed().records, "stopping: waiting for what is in flight");
+                    tracing::info!(records = self.core.owed().records, "stopping: waiting for records in flight");
                     *stop_by = Some(Instant::now() + timeout);
                     self.core.stop_intake();
                 }
@@ -248,10 +248,10 @@ impl<S: Sink + Send> Driver<S> {
         }
         match idle {
             Idle::Answer => self.lookup.question(),
-            Idle::Input if self.link.is_up() => Some("the rest of a transaction that Postgres sends".to_owned()),
+            Idle::Input if self.link.is_up() => Some("the rest of a transaction from Postgres".to_owned()),
             Idle::Input => Some("a replication connection, in the middle of a transaction".to_owned()),
             Idle::Drained if self.awaits_backfill_note() => {
-                Some("the note in outbox.relay that the rows from before the slot are published".to_owned())
+                Some("outbox.relay to record that the initial backfill is published".to_owned())
             }
             Idle::Drained | Idle::Window | Idle::Sink | Idle::Returned | Idle::Turn => None,
         }
@@ -311,11 +311,11 @@ impl<S: Sink + Send> Driver<S> {
             Written::Limit(limit) => limit.into_iter().for_each(|limit| self.link.gate.handle_noted(limit)),
             Written::Backfill(Ok(())) => {
                 self.link.gate.handle_backfill_noted();
-                tracing::info!("rows from before the slot are published");
+                tracing::info!("initial backfill published");
             }
             // Nothing is confirmed before it is noted, so the next round tries again.
             Written::Backfill(Err(error)) => {
-                tracing::warn!(error = %error, "the end of the first backfill could not be noted; retrying");
+                tracing::warn!(error = %error, "could not record the end of the initial backfill; retrying");
             }
         }
     }
@@ -342,7 +342,7 @@ impl<S: Sink + Send> Driver<S> {
                 self.core.handle_encoding(beginning.encoding);
                 self.storing.handle_up(&beginning, &mut self.sink);
                 self.slot_note.handle_up();
-                self.reporter.note_streaming(beginning.start);
+                self.reporter.note_streaming(beginning.slot_lsn);
             }
             LinkEvent::Lost(error) => {
                 self.core.handle_disconnected();
@@ -380,7 +380,7 @@ impl<S: Sink + Send> Driver<S> {
                 // By another connection, then.
                 None => {
                     let lost = self.link.give_way(self.core.received());
-                    tracing::debug!(?lost, "the end could not be noted by the lease");
+                    tracing::debug!(?lost, "could not record the end of the initial backfill under the lease");
                 }
             }
         }

@@ -31,8 +31,8 @@ impl Notices {
             reason = %notice.refusal.detail,
             "{}",
             match notice.outcome {
-                Disposition::DeadLetter => "event was refused and goes to the dead-letter topic",
-                Disposition::Published => "event breaks its contract and is published all the same",
+                Disposition::DeadLetter => "event refused: sending it to the dead-letter topic",
+                Disposition::Published => "event violates its contract: publishing it anyway",
             }
         );
     }
@@ -54,8 +54,8 @@ impl Notices {
                 window_seconds = WINDOW.as_secs(),
                 "{}",
                 match outcome {
-                    Disposition::DeadLetter => "more events were refused and go to the dead-letter topic",
-                    Disposition::Published => "more events break their contract and are published all the same",
+                    Disposition::DeadLetter => "more events refused: sending them to the dead-letter topic",
+                    Disposition::Published => "more events violate their contract: publishing them anyway",
                 }
             );
         }

@@ -71,7 +71,7 @@ impl PublicationWatch {
             tracing::warn!(
                 publication = %self.publication,
                 last_in_order = %seen.in_order.map(|(lsn, _)| lsn.to_string()).unwrap_or_default(),
-                "publication was changed and is in order again: if an outbox table was out of it, rows from meanwhile are missing from kafka"
+                "publication was changed and is valid again: rows inserted while an outbox table was missing from it are not in kafka"
             );
         }
         seen.entries = entries;

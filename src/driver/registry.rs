@@ -99,8 +99,8 @@ impl Registry {
                 if Instant::now() >= give_up {
                     let xid = xid.unwrap_or_default();
                     bail!(
-                        "schema version {id} is not visible, and neither is transaction {xid}, which names it: \
-                         it is committed, but waits for a synchronous standby: see synchronous_standby_names"
+                        "schema version {id} is not visible yet, nor is transaction {xid}, which uses it: \
+                         its commit waits for a synchronous standby; see synchronous_standby_names"
                     );
                 }
                 sleep(back_off.wait()).await;
@@ -128,7 +128,7 @@ impl Registry {
         match contracts::look_up(id, |_, _| Ok::<_, postgres::Error>(columns)) {
             // It was registered with what the relay can't use, and can't be changed: its events are refused, not held up.
             Err(contracts::LookUpError::Malformed { id, source }) => {
-                tracing::error!(schema_version = %id, error = %source, "schema version is malformed and counts as unknown");
+                tracing::error!(schema_version = %id, error = %source, "schema version is malformed; treating it as unknown");
                 Ok(None)
             }
             found => Ok(found?),

@@ -23,7 +23,7 @@ const STRAY_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Standing {
     /// How far the slot may be confirmed.
     pub(super) flush: Lsn,
-    /// Whether an event or a position waits to go to Kafka.
+    /// Whether an event or a position is waiting to be sent to Kafka.
     pub(super) waits: bool,
 }
 
@@ -46,13 +46,13 @@ impl Stray {
         if stray_messages > self.outside_transactions {
             tracing::warn!(
                 messages = stray_messages,
-                "logical messages outside of a transaction are no events; write them with outbox.emit_message"
+                "non-transactional logical messages ignored: use outbox.emit_message"
             );
         }
         if forged_messages > self.forged {
             tracing::warn!(
                 messages = forged_messages,
-                "logical messages with the prefix outbox were not written by outbox.emit_message: they are not published"
+                "logical messages with prefix outbox ignored: not written by outbox.emit_message"
             );
         }
         (self.outside_transactions, self.forged) = (stray_messages, forged_messages);
@@ -110,13 +110,13 @@ impl Reporter {
         self.blocked_on.as_deref()
     }
 
-    pub(super) fn note_streaming(&mut self, start: Lsn) {
+    pub(super) fn note_streaming(&mut self, lsn: Lsn) {
         self.telemetry.metrics.set_connected(Side::Postgres, true);
         self.telemetry.set_standby(false);
         if std::mem::replace(&mut self.was_up, true) {
             self.telemetry.metrics.count_reconnect(Side::Postgres);
         }
-        tracing::info!(lsn = %start, "streaming");
+        tracing::info!(%lsn, "streaming");
     }
 
     pub(super) fn note_lost(&self, error: &SourceError) {
@@ -126,14 +126,11 @@ impl Reporter {
         let error = chain(error);
         if is_held {
             if is_news {
-                tracing::info!(
-                    reason = error,
-                    "standing by: another relay has the slot, and this one takes over when it ends"
-                );
+                tracing::info!(reason = error, "standing by: another relay holds the slot");
             }
             return;
         }
-        tracing::warn!(error, "no replication connection, it is tried again");
+        tracing::warn!(error, "replication connection failed; retrying");
         self.telemetry.note_error(error);
     }
 
@@ -153,7 +150,7 @@ impl Reporter {
         if self.unsendable.is_some_and(|place| received > place.transaction.unwrap_or(place.after)) {
             self.unsendable = None;
             self.telemetry.set_unsendable(None);
-            tracing::info!(lsn = %received, "the transaction that postgres could not send is passed");
+            tracing::info!(lsn = %received, "streaming resumed past the transaction that postgres could not send");
         }
     }
 
@@ -200,8 +197,8 @@ impl Reporter {
             return;
         }
         match &blocked {
-            Some(reason) => tracing::error!(reason, "nothing goes on before this topic can be written to"),
-            None => tracing::info!("the topic can be written to again"),
+            Some(reason) => tracing::error!(reason, "publishing blocked: topic is not writable"),
+            None => tracing::info!("publishing resumed: topic is writable again"),
         }
         self.telemetry.set_blocked_on(blocked.clone());
         self.blocked_on = blocked;

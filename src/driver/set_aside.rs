@@ -48,7 +48,7 @@ pub(crate) async fn set_aside(config: &Config, unsent: &Unsent) -> Result<usize,
         }
         match tokio::time::timeout_at(until, sink.deliveries(&mut deliveries)).await {
             Ok(outcome) => outcome?,
-            Err(_) => return Err(failed(format!("Kafka has not acknowledged it within {} s", PATIENCE.as_secs()))),
+            Err(_) => return Err(failed(format!("Kafka did not acknowledge it within {} s", PATIENCE.as_secs()))),
         }
         acked += deliveries.acked.len();
         if let Some(failure) = deliveries.failed.first() {
@@ -74,7 +74,7 @@ fn letters(config: &Config, unsent: &Unsent) -> Vec<OwnedRecord> {
 fn letter(config: &Config, unsent: &Unsent, id: Option<String>) -> OwnedRecord {
     let Unsent { commit, committed_at, xid, error, sent, .. } = unsent;
     let detail = format!(
-        "Postgres can't send transaction {xid}, which committed at {committed_at} (LSN {commit}): {error}; the first {sent} of its events were sent before that, and are published unless the relay ended before Kafka had them"
+        "Postgres can't send transaction {xid}, committed at {committed_at} (LSN {commit}): {error}; it had sent {sent} of the events, which are published unless the relay stopped before Kafka acknowledged them"
     );
     let position = Position { commit: Lsn(commit.0), ordinal: 0 }.to_string();
     let header = |name: &str, value: String| (name.to_owned(), Some(value.into_bytes()));

@@ -128,7 +128,7 @@ impl SlotNote {
                 // With the lease the stream ends, and begins anew with another.
                 Err(error) => {
                     self.is_due = true;
-                    tracing::debug!(error = %chain(&error), "the slot's confirm limit could not be noted");
+                    tracing::debug!(error = %chain(&error), "could not record the slot's confirm limit");
                     Written::Limit(None)
                 }
             },

@@ -102,7 +102,7 @@ impl Storing {
                     match stored {
                         Stored::Nothing => "there is none",
                         Stored::Forgotten => "it was reset",
-                        Stored::At(_) => "it is of an earlier slot",
+                        Stored::At(_) => "it belongs to an earlier slot",
                     },
                 );
                 tracing::info!(key, %start, reason, "no stored position to resume from: starting at the slot's confirmed_flush_lsn");
@@ -131,7 +131,7 @@ impl Storing {
             && self.timer.begun(settled.flush, stored, now) == Attempt::Again
         {
             let lsn = settled.flush;
-            tracing::warn!(key = self.key, %lsn, "the position could not be stored in kafka, it is tried again");
+            tracing::warn!(key = self.key, %lsn, "could not store the position in kafka; retrying");
         }
     }
 }

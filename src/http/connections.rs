@@ -111,8 +111,8 @@ async fn converse(stream: TcpStream, routes: Router, lifetime: Duration) {
     let connection = protocol.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
     match tokio::time::timeout(lifetime, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(error = %error, "an http connection ended early"),
-        Err(_) => tracing::debug!("an http connection was closed: it took too long"),
+        Ok(Err(error)) => tracing::debug!(error = %error, "http connection closed early"),
+        Err(_) => tracing::debug!("http connection timed out"),
     }
 }
 

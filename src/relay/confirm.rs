@@ -183,10 +183,10 @@ impl Gate {
         };
         let confirm = (limit > before).then_some(limit);
         if let Some(lsn) = confirm {
-            assert!(lsn > before, "a confirmed LSN never goes back: {lsn} after {before}");
+            assert!(lsn > before, "a confirmed LSN never moves backwards: {lsn} after {before}");
             assert!(lsn <= reached.settled, "{lsn} is not settled: {reached:?}");
             assert!(reached.stored.is_none_or(|stored| lsn <= stored), "{lsn} is not stored: {reached:?}");
-            assert!(self.notes == Notes::Unneeded || lsn <= self.noted, "{lsn} is not noted: {self:?}");
+            assert!(self.notes == Notes::Unneeded || lsn <= self.noted, "{lsn} is past the noted limit: {self:?}");
             self.progress = Progress::Confirmed(lsn);
         }
         let is_noted = self.is_streaming && self.notes == Notes::Required;

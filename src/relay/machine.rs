@@ -144,7 +144,7 @@ impl Core {
     /// # Panics
     /// If the batch before is not used up: it would be lost.
     pub fn handle_batch(&mut self, batch: Batch) {
-        assert!(self.input.is_empty(), "a batch is handed in when the one before is used up");
+        assert!(self.input.is_empty(), "a batch is handed over only when the previous one is used up");
         self.input = batch.bytes;
     }
 

@@ -125,7 +125,7 @@ pub enum Halt {
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// The event at the position of an earlier run has not come again, though everything up to it was to be passed over.
-    #[error("the event at position {position}, where an earlier run ended, is not in the stream: {found}")]
+    #[error("the event at position {position}, where an earlier run stopped, is not in the stream: {found}")]
     Displaced {
         /// The position.
         position: Position,
@@ -185,7 +185,7 @@ pub struct Counters {
     pub stray_messages: u64,
     /// Logical messages with the prefix of events that `outbox.emit_message` did not write.
     pub forged_messages: u64,
-    /// Records that break their contract and were published all the same.
+    /// Records that violate their contract and were published anyway.
     pub violations: u64,
     /// Dead letters by [`RefusalCode`], in the order of `RefusalCode::ALL`.
     pub dead_letters: [u64; RefusalCode::ALL.len()],

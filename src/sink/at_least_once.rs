@@ -134,7 +134,7 @@ impl KafkaSink {
                 first.code = first.map(|(code, _)| format!("{code:?}")),
                 first.topic = first.map(|(_, topic)| topic),
                 records = reports.len(),
-                "kafka producer failed and was replaced"
+                "kafka producer failed; replaced"
             );
         }
         let verdicts = self.judge(&reports);
@@ -279,7 +279,7 @@ impl Sink for KafkaSink {
         let client = self.client;
         // librdkafka waits for its threads; they must be gone before the process may end.
         if let Err(error) = tokio::task::spawn_blocking(move || drop(client)).await {
-            tracing::error!(error = %error, "kafka producer did not end");
+            tracing::error!(error = %error, "kafka producer did not shut down");
         }
         Closed { deliveries, unanswered, stored: None }
     }

@@ -193,16 +193,16 @@ fn untimely_refusal(topic: &str, time: i64, ahead: i64) -> Refusal {
     let (time, away) = (Timestamp(time.saturating_mul(1_000)), ahead.unsigned_abs());
     let advice = match ahead {
         _ if away < CLOCKS_MILLIS => {
-            "compare the brokers' clocks with the relay's, and see message.timestamp.before.max.ms and after.max.ms of the topic"
+            "compare the brokers' clocks with the relay's, and check the topic's message.timestamp.before.max.ms and after.max.ms"
         }
         1.. => {
-            "correct the clock of the database server, or whatever set this time, or raise message.timestamp.after.max.ms of the topic"
+            "correct the clock of the database server, or whatever set this time, or raise the topic's message.timestamp.after.max.ms"
         }
-        _ => "raise message.timestamp.before.max.ms of the topic, or correct the clock of the database server",
+        _ => "raise the topic's message.timestamp.before.max.ms, or correct the clock of the database server",
     };
     let (span, side) = (span(away), if ahead > 0 { "ahead of" } else { "behind" });
     let detail = format!(
-        "topic {topic} refuses the record's time, {time}, {span} {side} the relay's clock: {advice}; then redrive"
+        "topic {topic} rejects the record's timestamp {time}, {span} {side} the relay's clock: {advice}; then redrive"
     );
     Refusal { code: RefusalCode::ContractViolation, detail }
 }
@@ -312,8 +312,8 @@ mod tests {
         let refusal = known.refuse_time("t", NOW + 3 * HOUR / 2, now, NOW);
         assert_eq!(
             refusal.detail,
-            "topic t refuses the record's time, 2027-01-15T09:30:00.000000Z, 1 h 30 min ahead of the relay's clock: correct the clock of \
-             the database server, or whatever set this time, or raise message.timestamp.after.max.ms of the topic; then redrive"
+            "topic t rejects the record's timestamp 2027-01-15T09:30:00.000000Z, 1 h 30 min ahead of the relay's clock: correct the clock of \
+             the database server, or whatever set this time, or raise the topic's message.timestamp.after.max.ms; then redrive"
         );
         let mut is_refused = |time, seconds| {
             let (later, millis) =

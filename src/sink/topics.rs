@@ -43,7 +43,7 @@ pub struct Topics {
 #[derive(Debug, thiserror::Error)]
 pub enum TopicsError {
     /// Kafka did not answer.
-    #[error("ask kafka for topic \"{topic}\"")]
+    #[error("look up topic \"{topic}\" in Kafka")]
     Unreachable {
         /// The topic's name.
         topic: String,
@@ -58,13 +58,13 @@ pub enum TopicsError {
         topic: String,
     },
     /// Kafka did not say what this client may do with a topic that refused it before.
-    #[error("kafka did not say whether this client may write to topic \"{topic}\", which it refused before")]
+    #[error("Kafka did not report whether this client may write to topic \"{topic}\", which it denied before")]
     NoRights {
         /// The topic's name.
         topic: String,
     },
     /// Kafka answered with an error that may pass.
-    #[error("kafka can't {action} topic \"{topic}\" now")]
+    #[error("could not {action} topic \"{topic}\"")]
     Failed {
         /// What was tried.
         action: &'static str,
@@ -133,7 +133,7 @@ impl Topics {
         create: bool,
     ) -> Result<Result<Topic, Refusal>, TopicsError> {
         if !is_legal(name) {
-            let detail = format!("{name:?} is no name for a topic: up to 249 of a-z A-Z 0-9 . _ -");
+            let detail = format!("{name:?} is not a valid topic name: use up to 249 of a-z A-Z 0-9 . _ -");
             return Ok(Err(Refusal { code: RefusalCode::UnknownTopic, detail }));
         }
         let partitions = match self.appear(name, settings, create).await? {
@@ -245,7 +245,7 @@ impl Topics {
                 let detail = format!("kafka does not allow this client to see the topic {name}");
                 Ok(Err(Refusal { code: RefusalCode::NotAuthorized, detail }))
             }
-            Some(Code::InvalidTopic) => Ok(Err(unknown(name, "has a name that kafka does not take"))),
+            Some(Code::InvalidTopic) => Ok(Err(unknown(name, "has a name that Kafka does not accept"))),
             Some(code) => Err(TopicsError::Failed { action: "look up", topic: name.to_owned(), code }),
         }
     }
@@ -258,7 +258,7 @@ impl Topics {
         let result = match self.admin.create_topics([&topic], &admin_options()).await {
             // The client itself refuses numbers that make no sense.
             Err(KafkaError::AdminOpCreation(_) | KafkaError::Nul(_)) => {
-                return Ok(Err(unknown(name, "can't be created: its settings make no sense to the client")));
+                return Ok(Err(unknown(name, "can't be created: the client rejects its settings")));
             }
             result => self.answered(name, result)?,
         };
@@ -273,10 +273,9 @@ impl Topics {
             Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
                 Ok(Err(unknown(name, "does not exist, and kafka does not allow this client to create it")))
             }
-            Err(Code::PolicyViolation) => Ok(Err(unknown(
-                name,
-                "does not exist, and a policy of the cluster does not allow it with these settings",
-            ))),
+            Err(Code::PolicyViolation) => {
+                Ok(Err(unknown(name, "does not exist, and a cluster policy rejects its settings")))
+            }
             Err(code @ (Code::InvalidTopic | Code::InvalidPartitions | Code::InvalidConfig | Code::InvalidRequest)) => {
                 Ok(Err(unknown(name, &format!("can't be created: {code}"))))
             }
@@ -307,7 +306,7 @@ impl Topics {
                     tracing::warn!(
                         topic = name,
                         fallback_bytes = self.fallback_bytes,
-                        "kafka does not allow this client to read max.message.bytes of topics (DescribeConfigs)"
+                        "not authorized to read max.message.bytes of topics: grant DescribeConfigs"
                     );
                 }
                 Ok(Described { max_message_bytes: self.fallback_bytes, is_compacted: None })

@@ -53,7 +53,7 @@ impl Shared {
     /// Sets the LSN to report, which never goes back.
     pub(crate) fn confirm(&self, lsn: Lsn) {
         let before = self.confirmed.swap(lsn.0, Ordering::SeqCst);
-        assert!(before <= lsn.0, "a confirmed LSN never goes back: {lsn} after {}", Lsn(before));
+        assert!(before <= lsn.0, "a confirmed LSN never moves backwards: {lsn} after {}", Lsn(before));
     }
 
     /// Asks for a report at once.

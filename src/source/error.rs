@@ -13,7 +13,7 @@ use crate::relay::boundary::Lsn;
 use crate::relay::decode::outbox::LayoutError;
 
 /// How to go on without a slot that can be trusted.
-const RECREATE: &str = "run `walpost slot recreate`: the relay makes the slot anew, and first publishes again, marked, what may be missing and is still in the outbox tables";
+const RECREATE: &str = "run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka";
 
 /// Why there is no stream.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub enum SourceError {
         found: String,
     },
     /// The role may not replicate.
-    #[error("role {role} may not replicate: run `alter role {} replication`", quote_identifier(role))]
+    #[error("role {role} lacks the REPLICATION attribute: run `alter role {} replication`", quote_identifier(role))]
     NoReplicationRole {
         /// The role.
         role: String,
@@ -87,7 +87,7 @@ pub enum SourceError {
         limit: u32,
     },
     /// The name is not one that Postgres allows.
-    #[error("\"{0}\" can't name a replication slot: use 1 to 63 of a-z, 0-9 and _")]
+    #[error("\"{0}\" is not a valid slot name: use 1 to 63 of a-z, 0-9 and _")]
     SlotName(String),
     /// Another process streams from the slot, or is filling it.
     #[error("slot {slot} is held by process {}: stop that relay, or run `select pg_terminate_backend({})`", shown(*pid), shown(*pid))]
@@ -98,7 +98,7 @@ pub enum SourceError {
         pid: Option<i32>,
     },
     /// The slot was there, and rows after its position may never have been published.
-    #[error("slot {slot} is gone: {unpublished}; {RECREATE}")]
+    #[error("slot {slot} no longer exists: {unpublished}; {RECREATE}")]
     SlotMissing {
         /// The slot.
         slot: String,
@@ -107,7 +107,7 @@ pub enum SourceError {
     },
     /// Postgres has removed WAL that the slot needed.
     #[error(
-        "slot {slot} is invalidated ({reason}), and stood at {confirmed_flush}: {unpublished}; raise max_slot_wal_keep_size, and {RECREATE}"
+        "slot {slot} was invalidated ({reason}) at {confirmed_flush}: {unpublished}; raise max_slot_wal_keep_size, and {RECREATE}"
     )]
     SlotLost {
         /// The slot.
@@ -121,7 +121,7 @@ pub enum SourceError {
     },
     /// A physical slot.
     #[error(
-        "slot {slot} is a physical slot: name another in [postgres] slot, or run `select pg_drop_replication_slot({})`",
+        "slot {slot} is a physical slot: set another [postgres] slot, or run `select pg_drop_replication_slot({})`",
         quote_literal(slot)
     )]
     SlotPhysical {
@@ -130,7 +130,7 @@ pub enum SourceError {
     },
     /// A slot of another output plugin.
     #[error(
-        "slot {slot} decodes with {plugin}, not pgoutput: name another in [postgres] slot, or run `select pg_drop_replication_slot({})`",
+        "slot {slot} uses output plugin {plugin}, not pgoutput: set another [postgres] slot, or run `select pg_drop_replication_slot({})`",
         quote_literal(slot)
     )]
     SlotPlugin {
@@ -141,7 +141,7 @@ pub enum SourceError {
     },
     /// A slot that streams prepared transactions before they are committed.
     #[error(
-        "slot {slot} was created with two_phase, and walpost reads a transaction only once it is committed; {RECREATE}"
+        "slot {slot} was created with two_phase, but walpost reads transactions only once they are committed; {RECREATE}"
     )]
     SlotTwoPhase {
         /// The slot.
@@ -149,7 +149,7 @@ pub enum SourceError {
     },
     /// A slot of another database.
     #[error(
-        "slot {slot} belongs to database {found}, not {wanted}: name another in [postgres] slot, or connect to {found}"
+        "slot {slot} belongs to database {found}, not {wanted}: set another [postgres] slot, or connect to {found}"
     )]
     SlotDatabase {
         /// The slot.
@@ -161,7 +161,7 @@ pub enum SourceError {
     },
     /// Somebody else moved the slot, or made it anew, since its relay confirmed its last position.
     #[error(
-        "slot {slot} stands at {found}, past the {expected} up to which its relay confirmed it: another hand moved or recreated it: {unpublished}; {RECREATE}; or run `walpost slot adopt` to go on where the slot stands, without those (with exactly-once delivery `walpost slot adopt --forget-position`)"
+        "slot {slot} is at {found}, past {expected}, the last position this relay confirmed: something other than this relay advanced or recreated it; {unpublished}; {RECREATE}; or run `walpost slot adopt` (with exactly-once delivery `walpost slot adopt --forget-position`) to continue at the slot's position without those events"
     )]
     SlotAdvanced {
         /// The slot.
@@ -175,7 +175,7 @@ pub enum SourceError {
     },
     /// The server's WAL ends before a position that was confirmed.
     #[error(
-        "the server's WAL ends at {found}, before the {expected} that this relay confirmed: it was restored from a backup, and Kafka has events that the database has lost; check what was published since, then restart walpost"
+        "the server's WAL ends at {found}, before {expected}, which this relay confirmed: it was restored from a backup, and Kafka has events that the database has lost; check what was published since, then restart walpost"
     )]
     ServerRewound {
         /// Where the WAL ends.
@@ -185,7 +185,7 @@ pub enum SourceError {
     },
     /// A standby was promoted while this process streamed: LSNs from before may mean something else now.
     #[error(
-        "the server went from timeline {before} to {now}: a standby was promoted; start walpost again: it goes on where the slot stands, and what came after that may be published twice"
+        "the server switched from timeline {before} to {now}: a standby was promoted; restart walpost, which continues at the slot's position: events after it may be published twice"
     )]
     TimelineChanged {
         /// The timeline that was streamed from.
@@ -195,7 +195,7 @@ pub enum SourceError {
     },
     /// The server has not come from the timeline that the relay streamed from last.
     #[error(
-        "slot {slot} was last used on timeline {before}, and the server is on {now}, which has not come from it: it is another copy of the database; connect to the right one, or {RECREATE}"
+        "slot {slot} was last used on timeline {before}, but the server is on {now}, which does not descend from it: this is another copy of the database; connect to the right one, or {RECREATE}"
     )]
     TimelineForeign {
         /// The slot.
@@ -207,7 +207,7 @@ pub enum SourceError {
     },
     /// The state belongs to another cluster.
     #[error(
-        "slot {slot} was made on the cluster {stored}, but this is {found}: the database was restored elsewhere, or upgraded: {unpublished}; check what was published, and {RECREATE}"
+        "slot {slot} was created on cluster {stored}, but this is {found}: the database was restored elsewhere, or upgraded; {unpublished}; check what was published, and {RECREATE}"
     )]
     SystemChanged {
         /// The slot.
@@ -232,7 +232,7 @@ pub enum SourceError {
     },
     /// The publication was made again, and rows were written while there was none.
     #[error(
-        "publication {publication} did not exist when rows after {after} were written, and Postgres can't decode those for slot {slot}; {RECREATE}"
+        "publication {publication} did not exist when rows after {after} were written, so Postgres can't decode them for slot {slot}; {RECREATE}"
     )]
     PublicationGap {
         /// The publication.
@@ -255,7 +255,7 @@ pub enum SourceError {
     },
     /// The publication leaves inserts out.
     #[error(
-        "publication {publication} leaves out inserts: run `alter publication {} set (publish = 'insert')`",
+        "publication {publication} does not publish inserts: run `alter publication {} set (publish = 'insert')`",
         quote_identifier(publication)
     )]
     PublicationWithoutInserts {
@@ -275,7 +275,7 @@ pub enum SourceError {
     },
     /// The publication leaves out some of a table's rows.
     #[error(
-        "publication {publication} leaves out rows of {table} by a row filter, where ({filter}): run `alter publication {} drop table {table}; alter publication {} add table {table}`",
+        "publication {publication} excludes rows of {table} by a row filter, where ({filter}): run `alter publication {} drop table {table}; alter publication {} add table {table}`",
         quote_identifier(publication),
         quote_identifier(publication)
     )]
@@ -290,7 +290,7 @@ pub enum SourceError {
     /// The publication was in order while the relay streamed, and is not any more. Postgres leaves out what it does not publish,
     /// without a word.
     #[error(
-        "{mismatch}; it was in order {}: rows committed since may be missing from Kafka; publish those again from the table",
+        "{mismatch}; it was last valid {}: rows committed since may be missing from Kafka; republish them with `walpost replay --from-table`",
         found_in_order(last_in_order.as_ref())
     )]
     PublicationChanged {
@@ -317,7 +317,7 @@ pub enum SourceError {
     #[error(transparent)]
     NotHeld(#[from] NotHeld),
     /// What the server answered does not make sense.
-    #[error("Postgres answered {question} with something unexpected")]
+    #[error("unexpected answer from Postgres about {question}")]
     Answer {
         /// What was asked.
         question: &'static str,

@@ -57,7 +57,7 @@ impl<'a> From<Option<&'a [u8]>> for Sent<'a> {
 
 /// A frame would be longer than the protocol's length can say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("longer than a message of the protocol can be")]
+#[error("too long for a message of the protocol")]
 pub struct TooLong;
 
 /// Writes frames of one transaction, one behind the other.

@@ -82,7 +82,7 @@ pub struct ContractStatus {
     pub freshness_max_millis: Option<f64>,
     /// What is promised, in milliseconds; none where nothing is.
     pub promised_millis: Option<f64>,
-    /// Records that took longer than promised.
+    /// Records that took longer than the contract promises.
     pub breaches: u64,
     /// When the last of them was acknowledged, in milliseconds since the Unix epoch.
     pub last_breach_unix_millis: Option<u64>,
@@ -92,15 +92,19 @@ pub struct ContractStatus {
 
 impl Contracts {
     pub(super) fn register(&self, registry: &mut Registry) {
-        let freshness = "From a commit to the acknowledgement of its records, by contract";
+        let freshness = "Time from commit to acknowledgement, by contract";
         registry.register_with_unit("contract_freshness", freshness, Unit::Seconds, self.freshness.clone());
-        let promised = "What the contract promises of it";
+        let promised = "Freshness that the contract promises";
         registry.register_with_unit("contract_promised_freshness", promised, Unit::Seconds, self.promised.clone());
-        registry.register("contract_breaches", "Records that took longer than promised", self.breaches.clone());
+        registry.register(
+            "contract_breaches",
+            "Records that took longer than the contract promises",
+            self.breaches.clone(),
+        );
         let records = Unit::Other("records".to_owned());
-        let overdue = "Records in flight that have taken longer than promised already";
+        let overdue = "Records in flight that have already taken longer than the contract promises";
         registry.register_with_unit("contract_overdue", overdue, records, self.overdue.clone());
-        let violations = "Records that break their contract and were published all the same";
+        let violations = "Records that violate their contract and were published anyway";
         registry.register("contract_violations", violations, self.violations.clone());
         let letters = "Dead letters by contract";
         registry.register("contract_dead_letters", letters, self.dead_letters.clone());

@@ -98,11 +98,11 @@ pub struct Metrics {
     received_lsn: Count,
     /// `walpost_flush_lsn_bytes`: how far everything is in Kafka.
     flush_lsn: Count,
-    /// `walpost_lag_bytes`: WAL between the server's end and the flush LSN.
+    /// `walpost_lag_bytes`: WAL between the flush LSN and the end of the server's WAL.
     lag_bytes: Count,
     /// `walpost_lag_seconds`: age of the oldest event that is not in Kafka; 0 without any.
     lag_seconds: Seconds,
-    /// `walpost_retained_wal_bytes`: WAL that the slot keeps on the server's disk.
+    /// `walpost_retained_wal_bytes`: WAL that the slot retains on the server.
     retained_wal_bytes: Count,
     /// `walpost_max_retained_wal_bytes`: how much of it is too much; 0 where nothing says.
     max_retained_wal_bytes: Count,
@@ -175,8 +175,8 @@ impl Metrics {
         };
         metrics.register_flow(&mut registry);
         metrics.register_slot(&mut registry);
-        registry.register("dead_letters", "Dead letters by their code", letters);
-        registry.register("reconnects", "Connections made after the first", reconnects);
+        registry.register("dead_letters", "Dead letters by error code", letters);
+        registry.register("reconnects", "Reconnections", reconnects);
         metrics.contracts.register(&mut registry);
         registry.register("connected", "Whether the relay is connected, 1 or 0", connected);
         Self { registry, ..metrics }
@@ -184,18 +184,22 @@ impl Metrics {
 
     fn register_flow(&self, registry: &mut Registry) {
         registry.register("events", "Records that Kafka has acknowledged", self.events.clone());
-        registry.register("bytes", "Bytes of those records' keys, values and headers", self.bytes.clone());
-        registry.register("returned", "Records that were sent again", self.returned.clone());
-        registry.register("skipped", "Events passed over that came again after a reconnection", self.skipped.clone());
-        let violations = "Records that break their contract and were published all the same";
+        registry.register("bytes", "Bytes of keys, values and headers of acknowledged records", self.bytes.clone());
+        registry.register("returned", "Records returned by the client and sent again", self.returned.clone());
+        registry.register(
+            "skipped",
+            "Events skipped because they had been read before a reconnection",
+            self.skipped.clone(),
+        );
+        let violations = "Records that violate their contract and were published anyway";
         registry.register("violations", violations, self.violations.clone());
         let forged = "Logical messages with the prefix outbox that outbox.emit_message did not write";
         registry.register("forged_messages", forged, self.forged_messages.clone());
         let records = Unit::Other("records".to_owned());
-        let in_flight = "Sent and not yet acknowledged";
+        let in_flight = "Sent to Kafka and not yet acknowledged";
         registry.register_with_unit("in_flight", in_flight, records, self.in_flight_records.clone());
         registry.register_with_unit("in_flight", in_flight, Unit::Bytes, self.in_flight_bytes.clone());
-        let latency = "From a commit to the acknowledgement of its records";
+        let latency = "Time from commit to acknowledgement";
         registry.register_with_unit("publish_latency", latency, Unit::Seconds, self.publish_latency.clone());
     }
 
@@ -203,18 +207,26 @@ impl Metrics {
         let mut bytes = |name: &str, help: &str, gauge: &Count| {
             registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
         };
-        bytes("received_lsn", "How far the stream has been read", &self.received_lsn);
-        bytes("flush_lsn", "How far everything is in Kafka", &self.flush_lsn);
-        bytes("lag", "WAL between the server's end and the flush LSN", &self.lag_bytes);
-        bytes("retained_wal", "WAL that the slot keeps on the server's disk", &self.retained_wal_bytes);
-        bytes("max_retained_wal", "How much of it is too much; 0 where nothing says", &self.max_retained_wal_bytes);
-        bytes("rewind_wal", "WAL that the rewind window keeps on the server's disk", &self.rewind_wal_bytes);
-        bytes("unsendable_lsn", "The transaction that Postgres can't send; 0 without one", &self.unsendable_lsn);
+        bytes("received_lsn", "LSN up to which the stream has been read", &self.received_lsn);
+        bytes("flush_lsn", "LSN up to which everything is in Kafka", &self.flush_lsn);
+        bytes("lag", "WAL between the flush LSN and the end of the server's WAL", &self.lag_bytes);
+        bytes("retained_wal", "WAL that the slot retains on the server", &self.retained_wal_bytes);
+        bytes(
+            "max_retained_wal",
+            "Retained WAL above which the relay is not ready; 0 if there is no limit",
+            &self.max_retained_wal_bytes,
+        );
+        bytes("rewind_wal", "WAL that the rewind window retains on the server", &self.rewind_wal_bytes);
+        bytes(
+            "unsendable_lsn",
+            "LSN of the transaction that Postgres can't send; 0 if there is none",
+            &self.unsendable_lsn,
+        );
         let failures = "Calls of outbox.maintain that failed";
         registry.register("maintain_failures", failures, self.maintain_failures.clone());
         let ahead = "Days from now for which outbox.event has partitions";
         registry.register("partitions_ahead_days", ahead, self.partitions_ahead.clone());
-        let window = "How far back times can be found in the rewind window";
+        let window = "How far back the rewind window reaches";
         registry.register_with_unit("rewind", window, Unit::Seconds, self.rewind_seconds.clone());
         let age = "Age of the oldest event that is not in Kafka";
         registry.register_with_unit("lag", age, Unit::Seconds, self.lag_seconds.clone());

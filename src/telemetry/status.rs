@@ -141,11 +141,11 @@ pub struct RelayStatus {
     pub received_lsn: String,
     /// How far everything is in Kafka, its position too where positions are stored there: what may be confirmed to the slot.
     pub flush_lsn: String,
-    /// WAL between the server's end and the flush LSN, in bytes.
+    /// WAL between the flush LSN and the end of the server's WAL, in bytes.
     pub lag_bytes: u64,
     /// Age of the oldest event that is not in Kafka, in seconds.
     pub lag_seconds: f64,
-    /// WAL that the slot keeps on the server's disk, in bytes.
+    /// WAL that the slot retains on the server, in bytes.
     pub retained_wal_bytes: u64,
     /// Records acknowledged by Kafka, dead letters among them.
     pub events: u64,
@@ -157,10 +157,10 @@ pub struct RelayStatus {
     pub in_flight_bytes: u64,
     /// Dead letters by code; codes without any are left out.
     pub dead_letters: BTreeMap<String, u64>,
-    /// Records that break their contract and were published all the same.
+    /// Records that violate their contract and were published anyway.
     #[serde(default)]
     pub violations: u64,
-    /// Records that were sent again.
+    /// Records returned by the client and sent again.
     pub returned: u64,
     /// Connections made again, to Postgres.
     pub postgres_reconnects: u64,
@@ -309,14 +309,16 @@ impl Telemetry {
         if let Some(idle) = idle.filter(|idle| *idle >= IDLE_SLOT) {
             let seconds = idle.as_secs();
             let slot = &self.identity.slot;
-            reasons.push(format!("standing by, but nobody has streamed from slot {slot} for {seconds} s"));
+            reasons.push(format!("standing by, but no relay has streamed from slot {slot} for {seconds} s"));
         }
         drop(words);
         let owed = self.metrics.read().in_flight_records;
         let moved = self.started + Duration::from_millis(self.moved_millis.load(Ordering::Relaxed));
         let still = now.saturating_duration_since(moved);
         let meanwhile = match owed {
-            0 if self.waits.load(Ordering::Relaxed) => Some("an event or a position waits to go to Kafka".to_owned()),
+            0 if self.waits.load(Ordering::Relaxed) => {
+                Some("an event or a position is waiting to be sent to Kafka".to_owned())
+            }
             0 => None,
             records => Some(format!("{records} records are in flight")),
         };

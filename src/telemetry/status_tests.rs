@@ -34,7 +34,7 @@ fn case_40_a_relay_that_stands_by_is_ready_only_while_somebody_streams() {
     telemetry.set_slot_in_use(false, start + IDLE_SLOT / 2);
     assert_eq!(telemetry.not_ready(start + IDLE_SLOT / 2), Vec::<String>::new());
     let reasons = telemetry.not_ready(start + IDLE_SLOT);
-    assert!(reasons.len() == 1 && reasons[0].contains("nobody has streamed"), "{reasons:?}");
+    assert!(reasons.len() == 1 && reasons[0].contains("no relay has streamed"), "{reasons:?}");
     telemetry.set_slot_in_use(true, start + IDLE_SLOT);
     assert_eq!(telemetry.not_ready(start + IDLE_SLOT * 2), Vec::<String>::new());
 }
@@ -71,7 +71,10 @@ fn what_waits_and_is_not_in_flight_is_a_stall_too() {
     progress(true, 1, start + STALL / 2);
     assert_eq!(telemetry.not_ready(start + STALL / 2), Vec::<String>::new());
     let stalled = telemetry.not_ready(start + STALL);
-    assert_eq!(stalled, ["the slot has not moved for 60 s while an event or a position waits to go to Kafka"]);
+    assert_eq!(
+        stalled,
+        ["the slot has not moved for 60 s while an event or a position is waiting to be sent to Kafka"]
+    );
     progress(true, 2, start + STALL);
     assert_eq!(telemetry.not_ready(start + STALL), Vec::<String>::new(), "the position was stored");
     progress(false, 2, start + STALL);

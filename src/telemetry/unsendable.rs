@@ -28,9 +28,9 @@ impl Unsendable {
     pub fn advice(&self) -> String {
         match self.place.transaction {
             Some(commit) => format!(
-                "if the error does not pass, stop the relay and run `walpost slot skip --lsn {commit}`, which sets this transaction aside"
+                "if the error persists, stop the relay and run `walpost slot skip --lsn {commit}` to write this transaction to the dead-letter topic"
             ),
-            None => "see the server's log".to_owned(),
+            None => "check the server log".to_owned(),
         }
     }
 }

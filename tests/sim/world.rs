@@ -50,7 +50,7 @@ pub(crate) struct World {
     pub(crate) accidents: Accidents,
     /// This process has asked Kafka what is stored there.
     is_open: bool,
-    /// How often the rows from before the slot have been read.
+    /// How often the initial backfill read.
     pub(crate) backfills: u64,
     /// What was in Kafka already when all was to be published again.
     pub(crate) unclaimed: BTreeSet<u64>,

@@ -30,9 +30,9 @@ fn case_39_no_topic_of_the_configuration_is_a_reserved_one() {
         expect![[r#"
             the configuration has 5 mistakes:
               walpost.toml:5: relay.topics: "a b" is no pattern of topic names; write 1 to 249 of a-z, A-Z, 0-9, ., _ and -, with * for any of them
-              walpost.toml:6: relay.dead_letter_topic: topic __consumer_offsets is reserved: names that begin with two underscores are Kafka's internal topics; choose another name
-              walpost.toml:9: outbox.0.topic: topic walpost_positions is reserved: walpost keeps its own state there; choose another topic
-              walpost.toml:12: outbox.1.topic: topic __ is reserved: names that begin with two underscores are Kafka's internal topics; choose another topic
+              walpost.toml:6: relay.dead_letter_topic: topic __consumer_offsets is reserved: names starting with two underscores are Kafka's internal topics; choose another name
+              walpost.toml:9: outbox.0.topic: topic walpost_positions is reserved for walpost's own state; choose another topic
+              walpost.toml:12: outbox.1.topic: topic __ is reserved: names starting with two underscores are Kafka's internal topics; choose another topic
               walpost.toml:15: outbox.2.topic: topic outbox.dead-letter is reserved: it is the relay's dead-letter topic; choose another topic"#]],
     );
 }

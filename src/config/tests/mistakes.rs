@@ -277,7 +277,7 @@ fn librdkafka_is_asked_about_its_properties() {
         &[],
         expect![[r#"
         the configuration has 3 mistakes:
-          walpost.toml:5: kafka.properties.acks: is set by walpost: a record counts as published only when every in-sync replica has it; leave it out
+          walpost.toml:5: kafka.properties.acks: is set by walpost: a record counts as published only once every in-sync replica has it; leave it out
           walpost.toml:6: kafka.properties.linger.mss: librdkafka has no property of this name; see the list in librdkafka's CONFIGURATION.md
           walpost.toml:7: kafka.properties.security.protocol: librdkafka does not take this value; see what it takes in librdkafka's CONFIGURATION.md"#]],
     );

@@ -49,7 +49,7 @@ impl MacKey {
     /// # Panics
     /// If `object` does not end with a brace.
     pub fn sign(&self, context: &[u8], object: &mut Vec<u8>) {
-        assert_eq!(object.pop(), Some(b'}'), "only an object is signed");
+        assert_eq!(object.pop(), Some(b'}'), "only JSON objects are signed");
         let digest = self.mac(&[&length(context), context, object]);
         object.extend_from_slice(BEFORE);
         object.extend(digest.iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 0xF)]));

@@ -276,26 +276,26 @@ impl<'a> RowReader<'_, 'a> {
             (Codec::Utf8, Value::Text(bytes) | Value::Binary(bytes)) => Some(Text::Borrowed(bytes)),
             (Codec::Jsonb, Value::Binary(bytes)) => match bytes.split_first() {
                 Some((1, json)) => Some(Text::Borrowed(json)),
-                _ => self.keep(bytes, column, "is jsonb of an unknown binary version"),
+                _ => self.keep(bytes, column, "is jsonb of an unknown binary format version"),
             },
             (Codec::Bytea, Value::Text(digits)) => match unhex(digits) {
                 Some(bytes) => Some(Text::Owned(bytes)),
-                None => self.keep(digits, column, "is bytea in a text form other than \\x and hexadecimal digits"),
+                None => self.keep(digits, column, "is bytea text that is not \\x and hexadecimal digits"),
             },
             (Codec::Uuid, Value::Binary(bytes)) => match bytes.try_into() {
                 Ok(bytes) => Some(Text::uuid(bytes)),
-                Err(_) => self.keep(bytes, column, "is a uuid of another length than 16 bytes"),
+                Err(_) => self.keep(bytes, column, "is a uuid whose length is not 16 bytes"),
             },
             (Codec::Integer, Value::Binary(bytes)) => match integer(bytes) {
                 Some(value) => Some(Text::integer(value)),
-                None => self.keep(bytes, column, "is an integer of another length than 2, 4 or 8 bytes"),
+                None => self.keep(bytes, column, "is an integer whose length is not 2, 4 or 8 bytes"),
             },
             (Codec::Scalar(scalar), Value::Binary(bytes)) => match scalar.text(bytes) {
                 Some(text) => Some(Text::Owned(text.into_bytes())),
-                None => self.keep(bytes, column, "is not in the binary form of its type"),
+                None => self.keep(bytes, column, "is not in the binary format of its type"),
             },
             (Codec::Foreign, Value::Binary(bytes)) => {
-                self.keep(bytes, column, "has a type that is sent in a binary form the relay can't read")
+                self.keep(bytes, column, "has a type whose binary format the relay can't read")
             }
             (_, Value::Binary(bytes) | Value::Text(bytes)) => Some(Text::Borrowed(bytes)),
         }

@@ -119,22 +119,22 @@ fn case_26_what_can_not_be_read_is_refused_and_the_rest_is_kept() {
     let outbox = Outbox::walpost("outbox", "event");
     type Case<'a> = ((u32, Value<'a>), (u32, Value<'a>), &'a str);
     let cases: [Case<'_>; 5] = [
-        ((2950, Value::Binary(b"short")), (114, Value::Binary(b"{}")), "key is a uuid of another length than 16 bytes"),
+        ((2950, Value::Binary(b"short")), (114, Value::Binary(b"{}")), "key is a uuid whose length is not 16 bytes"),
         (
             (23, Value::Binary(b"abc")),
             (114, Value::Binary(b"{}")),
-            "key is an integer of another length than 2, 4 or 8 bytes",
+            "key is an integer whose length is not 2, 4 or 8 bytes",
         ),
         (
             (20_000, Value::Binary(b"x")),
             (114, Value::Binary(b"{}")),
-            "key has a type that is sent in a binary form the relay can't read",
+            "key has a type whose binary format the relay can't read",
         ),
         ((25, Value::Unchanged), (114, Value::Binary(b"{}")), "key was not sent by the server"),
         (
             (17, Value::Text(b"\\000")),
             (114, Value::Binary(b"{}")),
-            "key is bytea in a text form other than \\x and hexadecimal digits",
+            "key is bytea text that is not \\x and hexadecimal digits",
         ),
     ];
     for (key, payload, detail) in cases {
@@ -148,7 +148,7 @@ fn case_26_what_can_not_be_read_is_refused_and_the_rest_is_kept() {
     read(&outbox, &walpost((25, Value::Null), (3802, Value::Binary(b"\x02{}"))), |event, refusal| {
         assert_eq!(
             refusal.map(|refusal| refusal.detail).as_deref(),
-            Some("payload is jsonb of an unknown binary version")
+            Some("payload is jsonb of an unknown binary format version")
         );
         assert_eq!(event.payload.as_deref(), Some(&b"\x02{}"[..]), "what can't be read is kept as it came");
     });
@@ -252,7 +252,7 @@ fn case_37_scalars_are_keys_headers_and_parts_of_topics() {
     broken[1].2 = Value::Binary(b"short");
     read(&outbox, &broken, |event, refusal| {
         let detail = refusal.map(|refusal| refusal.detail);
-        assert_eq!(detail.as_deref(), Some("key is not in the binary form of its type"));
+        assert_eq!(detail.as_deref(), Some("key is not in the binary format of its type"));
         assert_eq!(event.key.as_deref(), Some(&b"short"[..]), "what can't be read is kept as it came");
     });
 }

@@ -148,7 +148,7 @@ pub enum LayoutError {
     },
     /// An outbox table has another name now.
     #[error(
-        "table {table} is {now} now, which is no outbox: rename it back, or name it in [[outbox]] table and in the publication"
+        "table {table} was renamed to {now}, which is not configured as an outbox: rename it back, or add the new name to [[outbox]] table and to the publication"
     )]
     Renamed {
         /// The table that was read, as schema.table.

@@ -99,7 +99,7 @@ impl Ledger {
     /// # Panics
     /// If the ticket is not open.
     pub fn reclassify(&mut self, ticket: Ticket, kind: Kind) {
-        self.open_entry(ticket).expect("a record that came back has an open ticket").kind = kind;
+        self.open_entry(ticket).expect("a returned record has an open ticket").kind = kind;
     }
 
     /// Closes a ticket: Kafka has the record.
@@ -108,7 +108,7 @@ impl Ledger {
     /// If the ticket was never issued or is settled already: the sink has answered for a record twice, and going on could
     /// confirm a row that Kafka does not have.
     pub fn settle(&mut self, ticket: Ticket) -> Settled {
-        let entry = self.open_entry(ticket).expect("a ticket is settled once, after it was issued");
+        let entry = self.open_entry(ticket).expect("a ticket is settled once, after it is issued");
         entry.settled = true;
         let Entry { committed_at, bytes, contract, kind, .. } = *entry;
         let settled = Settled { committed_at, bytes, contract, kind };
@@ -125,7 +125,7 @@ impl Ledger {
     #[must_use]
     pub fn checkpoint(&self, up_to: Ticket) -> Checkpoint {
         let index = up_to.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        let entry = index.and_then(|index| self.entries.get(index)).expect("a checkpoint is made of an open ticket");
+        let entry = index.and_then(|index| self.entries.get(index)).expect("a checkpoint is taken of an open ticket");
         let whole = self.commits.partition_point(|commit| commit.below <= up_to.0 + 1);
         let end = whole.checked_sub(1).map_or(self.flush, |last| self.commits[last].end);
         Checkpoint { position: entry.position, committed_at: Some(entry.committed_at), flush: self.flush.max(end) }

@@ -37,7 +37,7 @@ impl<'a> RowHeaders<'a> {
         parsed.map_err(|error| Refusal {
             code: RefusalCode::Undecodable,
             detail: format!(
-                "headers is not a JSON object of at most {ROW_HEADERS_LIMIT} headers (line {}, column {})",
+                "headers is not a JSON object with at most {ROW_HEADERS_LIMIT} entries (line {}, column {})",
                 error.line(),
                 error.column()
             ),
@@ -57,7 +57,7 @@ impl<'de> Visitor<'de> for RowHeadersVisitor {
     type Value = RowHeaders<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of headers")
+        f.write_str("an object of header names and values")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RowHeaders<'de>, A::Error> {
@@ -73,7 +73,7 @@ impl<'de> Visitor<'de> for RowHeadersVisitor {
             };
             // The client takes names as C strings, and would refuse the dead letter, too.
             if name.contains('\0') {
-                return Err(serde::de::Error::custom("a name with a zero byte"));
+                return Err(serde::de::Error::custom("a header name with a zero byte"));
             }
             if headers.list.len() == ROW_HEADERS_LIMIT {
                 return Err(serde::de::Error::custom("too many headers"));

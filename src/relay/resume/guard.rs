@@ -38,7 +38,7 @@ impl Guard {
     pub fn is(&self, position: Position, committed_at: Timestamp) -> Result<bool, Halt> {
         if position.commit == self.position.commit && self.committed_at.is_some_and(|expected| expected != committed_at)
         {
-            return Err(self.displaced("a transaction that committed at another time is in its place"));
+            return Err(self.displaced("a transaction with a different commit time is in its place"));
         }
         if position > self.position {
             return Err(self.displaced("the stream went past it"));

@@ -157,7 +157,7 @@ fn contract(
         return Err(unknown("schema_name or schema_version is null".to_owned()));
     };
     if name.len().max(version.len()) > SCHEMA_NAME_BYTES {
-        return Err(unknown(format!("the name or version of the schema is longer than {SCHEMA_NAME_BYTES} bytes")));
+        return Err(unknown(format!("the schema name or version is longer than {SCHEMA_NAME_BYTES} bytes")));
     }
     let Some(contract) = catalogue.contract(name, version, now)? else {
         known.unregistered = Some(catalogue.data_schema(name, version));
@@ -183,7 +183,7 @@ fn destination(
         return Err(refused(RefusalCode::NoTopic, detail));
     };
     if topic.len() > TOPIC_NAME_BYTES {
-        let detail = format!("the topic's name is longer than {TOPIC_NAME_BYTES} bytes");
+        let detail = format!("the topic name is longer than {TOPIC_NAME_BYTES} bytes");
         return Err(refused(RefusalCode::UnknownTopic, detail));
     }
     if let Err(forbidden) = destinations.check(topic) {
@@ -246,7 +246,7 @@ impl Withheld {
 
 pub(crate) fn too_large(record: &Record<'_>, size: usize, limit: usize) -> Refusal {
     let detail = format!(
-        "the record takes up to {} bytes in a batch, topic {} takes {limit} (max.message.bytes)",
+        "the record takes up to {} bytes in a batch, but topic {} accepts {limit} (max.message.bytes)",
         encode::size_in_batch(size, record.headers.len()),
         record.topic,
     );

@@ -93,8 +93,8 @@ impl Forbidden {
 impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Internal => "is reserved: names that begin with two underscores are Kafka's internal topics",
-            Self::Own => "is reserved: walpost keeps its own state there",
+            Self::Internal => "is reserved: names starting with two underscores are Kafka's internal topics",
+            Self::Own => "is reserved for walpost's own state",
             Self::DeadLetters => "is reserved: it is the relay's dead-letter topic",
             Self::NotListed => "is not allowed: no pattern of [relay] topics matches it",
         })

@@ -48,17 +48,17 @@ impl PayloadCheck {
                 let (work, outcome) = schema.check_counted(payload);
                 let violation = outcome.err().map(|violation| match violation.rule.as_str() {
                     COST => format!(
-                        "the payload was not checked, it is too large for the schema of {contract}: {}",
+                        "the payload was not validated: it is too large to check against the schema of {contract}: {}",
                         violation.detail
                     ),
-                    _ => format!("the payload breaks {contract}: {violation}"),
+                    _ => format!("the payload violates {contract}: {violation}"),
                 });
                 Checked { violation, work }
             }
             Self::Impossible(fault) => {
                 let detail = format!(
-                    "the payload can't be checked: the schema of {contract}, as it is registered, is none that a check can take: {fault}; \
-                     register a new version with another"
+                    "the payload can't be validated: the registered schema of {contract} is not usable: {fault}; \
+                     register a new version with a valid schema"
                 );
                 Checked { violation: Some(detail), work: 0 }
             }

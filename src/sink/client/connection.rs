@@ -63,7 +63,7 @@ impl Connection {
 
     pub(crate) fn mark_down(&self) {
         if self.up.swap(false, Ordering::Relaxed) {
-            tracing::warn!("kafka is not reachable, records wait");
+            tracing::warn!("kafka is unreachable; records are waiting");
         }
     }
 

@@ -137,7 +137,7 @@ impl ClientContext for Context {
                 self.connection.mark_up()
             }
             Ok(_) => {}
-            Err(error) => tracing::debug!(error = %error, "statistics of librdkafka not understood"),
+            Err(error) => tracing::debug!(error = %error, "could not parse librdkafka statistics"),
         }
     }
 

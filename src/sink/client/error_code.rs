@@ -26,25 +26,25 @@ pub(crate) fn fate(code: Code) -> RecordFate {
             RefusalCode::NotAuthorized,
             "kafka does not allow this client to write to the topic",
         )),
-        Code::InvalidTopic => RecordFate::TopicRefused(refusal(
-            RefusalCode::UnknownTopic,
-            "kafka does not allow a topic of this name to be written",
-        )),
+        Code::InvalidTopic => {
+            RecordFate::TopicRefused(refusal(RefusalCode::UnknownTopic, "Kafka does not accept this topic name"))
+        }
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => RecordFate::RecordRefused(refusal(
             RefusalCode::TooLarge,
-            "the record is larger than max.message.bytes of the topic",
+            "the record is larger than the topic's max.message.bytes",
         )),
         Code::InvalidRecord => RecordFate::RecordRefused(refusal(
             RefusalCode::ContractViolation,
-            "the broker refused the record as invalid: no key for a compacted topic, or it breaks the topic's schema",
+            "the broker rejected the record as invalid: it has no key and the topic is compacted, or it violates the topic's schema",
         )),
         // `judged` says more.
-        Code::InvalidTimestamp => {
-            RecordFate::RecordRefused(refusal(RefusalCode::ContractViolation, "the topic refuses the record's time"))
-        }
+        Code::InvalidTimestamp => RecordFate::RecordRefused(refusal(
+            RefusalCode::ContractViolation,
+            "the topic rejects the record's timestamp",
+        )),
         Code::PolicyViolation => RecordFate::RecordRefused(refusal(
             RefusalCode::NotAuthorized,
-            "a policy of the kafka cluster refused the record",
+            "a policy of the Kafka cluster rejected the record",
         )),
         _ => RecordFate::Returned,
     }
@@ -65,7 +65,7 @@ pub(crate) fn unfit(record: &Record<'_>, rules: &TopicRules) -> Option<Refusal> 
     }
     if record.timestamp_millis < Record::NO_TIME {
         let time = Timestamp(record.timestamp_millis.saturating_mul(1_000));
-        let detail = format!("the record's time, {time}, is before 1970, where Kafka's timestamps begin");
+        let detail = format!("the record's timestamp, {time}, is before 1970, where Kafka timestamps start");
         return Some(Refusal { code: RefusalCode::ContractViolation, detail });
     }
     if record.key.is_none() && rules.facts(record.topic).is_some_and(|facts| facts.is_compacted == Some(true)) {
@@ -74,7 +74,7 @@ pub(crate) fn unfit(record: &Record<'_>, rules: &TopicRules) -> Option<Refusal> 
     }
     // librdkafka gives the name of a header back up to a zero byte.
     let header = record.headers.iter().find(|header| header.name.as_bytes().contains(&0))?;
-    let detail = format!("the header name {:?} has a zero byte", header.name);
+    let detail = format!("header name {:?} contains a zero byte", header.name);
     Some(Refusal { code: RefusalCode::Undecodable, detail })
 }
 

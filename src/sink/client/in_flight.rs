@@ -45,7 +45,7 @@ impl InFlight {
     pub(crate) fn remove(&mut self, slot: usize) -> Entry {
         let entry = self.slots[slot];
         self.free.push(slot);
-        assert!(self.free.len() <= self.slots.len(), "a record was reported on twice");
+        assert!(self.free.len() <= self.slots.len(), "a record was reported twice");
         entry
     }
 }

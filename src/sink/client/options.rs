@@ -88,13 +88,13 @@ fn is_unknown(result: rdkafka::types::RDKafkaConfRes) -> bool {
     result == rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN
 }
 
-const LOSS: &str = "a record counts as published only when every in-sync replica has it";
-const ORDER: &str = "records of one key must stay in order, and none may be repeated by a retry";
-const OUTAGE: &str = "an outage is waited out, however long; a record never times out";
+const LOSS: &str = "a record counts as published only once every in-sync replica has it";
+const ORDER: &str = "records with the same key must stay in order, and a retry must not duplicate any";
+const OUTAGE: &str = "the relay waits out outages of any length; a record never times out";
 const PARTITION: &str = "a key must go to the partition that the Java client's partitioner picks";
-const MODE: &str = "it follows from the key delivery";
-const SERVERS: &str = "the key bootstrap_servers says it";
-const REPORTS: &str = "delivery reports drive what is confirmed to Postgres";
+const MODE: &str = "it follows from [kafka] delivery";
+const SERVERS: &str = "use [kafka] bootstrap_servers";
+const REPORTS: &str = "delivery reports decide what is confirmed to Postgres";
 
 /// Properties that are not the user's, aliases too, each with the reason.
 const RESERVED: &[(&str, &str)] = &[

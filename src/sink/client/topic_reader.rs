@@ -81,7 +81,7 @@ pub enum ReadingError {
         source: KafkaError,
     },
     /// Records stopped coming.
-    #[error("topic {topic}, partition {partition}: no record came within {} s; a partition without a leader, or a transaction that stays open", SILENCE.as_secs())]
+    #[error("no record arrived from topic {topic}, partition {partition}, within {} s: the partition has no leader, or a transaction stays open", SILENCE.as_secs())]
     Silent {
         /// The topic.
         topic: String,

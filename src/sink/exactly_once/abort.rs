@@ -61,7 +61,7 @@ impl TransactionalSink {
                 tracing::warn!(
                     topic,
                     reason = refusal.detail,
-                    "kafka refuses a topic, whose events become dead letters"
+                    "kafka rejects writes to a topic; sending its events to the dead-letter topic"
                 );
                 self.factory.producers.rules.refusals().refuse_topic(topic, refusal, cost);
             }

@@ -53,7 +53,7 @@ pub enum BatchOutcome {
 pub enum BatchError {
     /// Another writer has taken the transactional id.
     #[error(
-        "another command took over: the transactional id {id} was fenced; nothing of this one's open transaction is in Kafka"
+        "another command took over and fenced the transactional id {id}; this command's open transaction was aborted"
     )]
     Fenced {
         /// The transactional id.
@@ -64,13 +64,13 @@ pub enum BatchError {
     Refused(Refusal),
     /// Kafka is away.
     #[error(
-        "Kafka did not answer within {} s; whether the last records were published is not known, and another run looks",
+        "Kafka did not answer within {} s; the last records may or may not be published: run the command again, which checks",
         PATIENCE.as_secs()
     )]
     Unanswered,
     /// The client is at its end.
     #[error(
-        "the Kafka client failed: {reason}; whether the last records were published is not known, and another run looks"
+        "the Kafka client failed: {reason}; the last records may or may not be published: run the command again, which checks"
     )]
     Fatal {
         /// What it says.
@@ -113,7 +113,7 @@ impl BatchWriter {
     /// [`BatchError`]; then nothing more can be written.
     pub async fn write(&mut self, records: Vec<OwnedRecord>) -> Result<BatchOutcome, BatchError> {
         let Some(client) = self.client.take() else {
-            return Err(BatchError::Fatal { reason: "it has failed before".to_owned() });
+            return Err(BatchError::Fatal { reason: "it failed earlier".to_owned() });
         };
         let id = self.producers.transactional_id.clone();
         let work = move |stopped| write(client, &records, &stopped);

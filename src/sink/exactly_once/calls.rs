@@ -114,7 +114,7 @@ fn repeat(name: &'static str, stopped: &impl Fn() -> bool, mut call: impl FnMut(
         }
         if told.elapsed() >= TELL {
             told = Instant::now();
-            tracing::warn!(call = name, error = text, "kafka does not answer, the call goes on");
+            tracing::warn!(call = name, error = text, "kafka does not answer; still waiting");
         }
         thread::sleep(PAUSE);
     }

@@ -8,7 +8,7 @@ use crate::relay::boundary::Position;
 pub enum TransactionsError {
     /// Another producer has taken the transactional id.
     #[error(
-        "another relay took over: the transactional id {id} was fenced; nothing of this relay's open transaction is in Kafka. If no other was meant to run, look for one with the same [relay] name and [postgres] slot"
+        "another relay took over and fenced the transactional id {id}; this relay's open transaction was aborted. If only one relay should run, look for another with the same [relay] name and [postgres] slot"
     )]
     Fenced {
         /// The transactional id.
@@ -16,7 +16,7 @@ pub enum TransactionsError {
     },
     /// The position of a relay on another cluster of Postgres.
     #[error(
-        "topic {POSITIONS_TOPIC} has a position of relay and slot {key} on the Postgres cluster {stored}, but this is {found}: give this relay another [relay] name; or, if that cluster is gone for good, check what was published, write a null value under the key {key} to the topic, and start again"
+        "topic {POSITIONS_TOPIC} has a position for relay and slot {key} of Postgres cluster {stored}, but this is cluster {found}: give this relay another [relay] name; or, if that cluster is gone for good, check what was published, write a null value with key {key} to the topic, and restart"
     )]
     ForeignPosition {
         /// The key.
@@ -28,7 +28,7 @@ pub enum TransactionsError {
     },
     /// Something else than a position stands under the relay's key.
     #[error(
-        "the last record of topic {POSITIONS_TOPIC} under the key {key} is no position: another program writes there; compare what was published with the outbox table, then run `walpost slot adopt --forget-position`: the relay begins where the slot stands"
+        "the last record with key {key} in topic {POSITIONS_TOPIC} is not a position, so another program writes to the topic; compare what was published with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
     Malformed {
         /// The key.
@@ -36,7 +36,7 @@ pub enum TransactionsError {
     },
     /// A position under the relay's key that it has not written.
     #[error(
-        "the last record of topic {POSITIONS_TOPIC} under the key {key} has no valid proof: it was not written by a relay of this database, or by one of an earlier version that ended before it could note it in outbox.relay; restrict who may write to the topic, compare what was published with the outbox table, then run `walpost slot adopt --forget-position`: the relay begins where the slot stands"
+        "the last record with key {key} in topic {POSITIONS_TOPIC} has no valid signature: it was not written by a relay of this database, or an older version wrote it and stopped before recording it in outbox.relay; restrict who may write to the topic, compare what was published with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
     Forged {
         /// The key.
@@ -44,7 +44,7 @@ pub enum TransactionsError {
     },
     /// The topic of positions has no single order.
     #[error(
-        "topic {POSITIONS_TOPIC} has {partitions} partitions, and positions must have one order: stop every relay that keeps positions there, delete the topic and create it with one partition and cleanup.policy=compact; each relay then says how it goes on"
+        "topic {POSITIONS_TOPIC} has {partitions} partitions but must have one, to keep positions in order: stop every relay that stores positions there, delete the topic and create it with one partition and cleanup.policy=compact; each relay then reports how to continue"
     )]
     Partitioned {
         /// How many.
@@ -52,7 +52,7 @@ pub enum TransactionsError {
     },
     /// The position is of another timeline, past where the server's parted from it.
     #[error(
-        "topic {POSITIONS_TOPIC} has the position {position} of timeline {stored} under the key {key}, and the server is on timeline {found}, {parted}; compare what was published since the slot's confirmed_flush_lsn with the outbox table, then run `walpost slot adopt --forget-position`: the relay begins where the slot stands; or, if the original is still in use, give this relay another [relay] name"
+        "topic {POSITIONS_TOPIC} has position {position} of timeline {stored} under key {key}, but the server is on timeline {found}, {parted}; compare what was published since the slot's confirmed_flush_lsn with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn; or, if the original is still in use, give this relay another [relay] name"
     )]
     Timeline {
         /// The key.
@@ -68,7 +68,7 @@ pub enum TransactionsError {
     },
     /// The position could not be given up.
     #[error(
-        "the position in topic {POSITIONS_TOPIC} could not be taken back: {reason}; the slot is as it was, and the command can be run again"
+        "could not reset the position in topic {POSITIONS_TOPIC}: {reason}; the slot is unchanged: run the command again"
     )]
     NotTakenBack {
         /// Why not.
@@ -84,7 +84,7 @@ pub enum TransactionsError {
     },
     /// An ACL is missing.
     #[error(
-        "kafka does not allow this client the transactional id {id}: add ACLs for Write and Describe on it, or write [kafka] delivery = \"at-least-once\""
+        "Kafka does not allow this client to use the transactional id {id}: add ACLs for Write and Describe on it, or set [kafka] delivery = \"at-least-once\""
     )]
     NotAuthorized {
         /// The transactional id.
@@ -92,13 +92,13 @@ pub enum TransactionsError {
     },
     /// The broker does not let a transaction live so long.
     #[error(
-        "kafka does not take a transaction timeout of {millis} ms: set \"transaction.timeout.ms\" in [kafka] properties to at most the brokers' transaction.max.timeout.ms"
+        "Kafka rejects a transaction timeout of {millis} ms: set \"transaction.timeout.ms\" in [kafka] properties to at most the brokers' transaction.max.timeout.ms"
     )]
     Timeout {
         /// `transaction.timeout.ms`.
         millis: u128,
     },
     /// The broker knows no transactions.
-    #[error("this Kafka has no transactions: write [kafka] delivery = \"at-least-once\"")]
+    #[error("this Kafka cluster does not support transactions: set [kafka] delivery = \"at-least-once\"")]
     Unsupported,
 }

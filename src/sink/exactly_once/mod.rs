@@ -329,7 +329,7 @@ impl TransactionalSink {
             }
             Ended::Done => {}
             Ended::Fenced(reason) | Ended::Lost(reason) | Ended::Fatal(_, reason) => {
-                tracing::warn!(reason, records = self.open.len(), "kafka producer failed and is replaced");
+                tracing::warn!(reason, records = self.open.len(), "kafka producer failed; replacing it");
                 self.factory.producers.connection.count_restart();
             }
         }

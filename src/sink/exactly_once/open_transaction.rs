@@ -86,7 +86,7 @@ impl OpenTransaction {
 
     /// A transaction begins.
     pub(super) fn begin(&mut self, now: Instant) {
-        assert!(self.kept.is_empty(), "a transaction begins when the one before is done with");
+        assert!(self.kept.is_empty(), "a transaction begins only after the previous one is finished");
         (self.begun, self.touched) = (now, now);
     }
 
@@ -208,7 +208,7 @@ fn put(into: &mut Vec<u8>, bytes: Option<&[u8]>) {
 
 fn put_length(into: &mut Vec<u8>, length: usize) {
     let length = u32::try_from(length).ok().filter(|length| *length < NULL);
-    into.extend_from_slice(&length.expect("librdkafka has taken the record").to_ne_bytes());
+    into.extend_from_slice(&length.expect("librdkafka accepted the record").to_ne_bytes());
 }
 
 /// Reads what [`put`] has written, and nothing else: a length that does not fit is a bug.
@@ -216,7 +216,7 @@ struct CopiedReader<'a>(&'a [u8]);
 
 impl<'a> CopiedReader<'a> {
     fn number(&mut self) -> u32 {
-        let (number, rest) = self.0.split_first_chunk().expect("a kept record is whole");
+        let (number, rest) = self.0.split_first_chunk().expect("a kept record is complete");
         self.0 = rest;
         u32::from_ne_bytes(*number)
     }
@@ -226,7 +226,7 @@ impl<'a> CopiedReader<'a> {
         if length == NULL {
             return None;
         }
-        let length = usize::try_from(length).expect("it was a length in memory");
+        let length = usize::try_from(length).expect("the length was a usize before");
         let (bytes, rest) = self.0.split_at(length);
         self.0 = rest;
         Some(bytes)

@@ -122,7 +122,7 @@ impl StoredPosition {
             transaction: self.transaction,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let mut value = serde_json::to_vec(&value).expect("texts and numbers are JSON");
+        let mut value = serde_json::to_vec(&value).expect("strings and numbers serialize to JSON");
         if let Some(signing) = keys.keys.first() {
             signing.sign(key.as_bytes(), &mut value);
         }
@@ -247,7 +247,7 @@ impl PositionReader {
                     }
                     if Instant::now() >= tell_at {
                         tell_at += TELLING;
-                        tracing::info!(topic = POSITIONS_TOPIC, "waiting for a transaction of another relay to end");
+                        tracing::info!(topic = POSITIONS_TOPIC, "waiting for another relay's transaction to end");
                     }
                     std::thread::sleep(TICK);
                     span = committed.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
@@ -279,7 +279,7 @@ fn tell_of_risk(brokers: usize, replicas: Option<usize>) {
             tracing::warn!(
                 topic = POSITIONS_TOPIC,
                 brokers,
-                "the topic has one replica: should its broker lose it, events are published twice; raise its replication factor"
+                "topic has a single replica: if its broker loses it, events are published twice; raise its replication factor"
             );
         });
     }

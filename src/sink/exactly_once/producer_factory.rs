@@ -118,7 +118,7 @@ impl Producers {
                     return Err(TransactionsError::Timeout { millis }.into());
                 }
                 Code::UnsupportedFeature => return Err(TransactionsError::Unsupported.into()),
-                _ => tracing::warn!(error = text, "the transactional id could not be taken, it is tried again"),
+                _ => tracing::warn!(error = text, "could not acquire the transactional id; retrying"),
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -108,14 +108,14 @@ impl ProducerFactory {
             match self.topics.ensure(POSITIONS_TOPIC, &settings, self.identity.create_topics).await {
                 Ok(Ok(_)) => break,
                 Ok(Err(refusal)) => return Err(TransactionsError::NoPositionsTopic { detail: refusal.detail }.into()),
-                Err(error) => tracing::warn!(error = %error, "the topic of positions can't be looked up now"),
+                Err(error) => tracing::warn!(error = %error, "could not look up the positions topic; retrying"),
             }
             tokio::time::sleep(back_off.wait()).await;
         }
         if self.producers.rules.facts(POSITIONS_TOPIC).is_some_and(|facts| facts.is_compacted == Some(false)) {
             tracing::warn!(
                 topic = POSITIONS_TOPIC,
-                "the topic's cleanup.policy is not compact: positions may expire in it"
+                "topic's cleanup.policy is not compact: stored positions may expire"
             );
         }
         Ok(())
@@ -154,7 +154,7 @@ impl ProducerFactory {
                     return Err(TransactionsError::Forged { key: self.identity.position_key() }.into());
                 }
                 Err(ReadError::Passing(error)) => {
-                    tracing::warn!(error = %error, "the position in kafka could not be read, it is tried again");
+                    tracing::warn!(error = %error, "could not read the stored position; retrying");
                     // What the old one has met in an outage waits in its queue, and would be told one by one after it.
                     *reader = self.reader()?;
                 }

@@ -13,7 +13,7 @@ pub enum PositionError {
     Origin(TransactionsError),
     /// The slot was moved, or recreated, or used by a relay that did not keep the position.
     #[error(
-        "slot {slot} stands at {start}, past the {flush} that topic {POSITIONS_TOPIC} has for this relay: events committed between the two may be in Kafka not at all; compare them with the outbox table and publish what is missing; then run `walpost slot adopt --forget-position` (it is under the key {key}): the relay begins where the slot stands"
+        "slot {slot} is at {start}, past the position {flush} stored in topic {POSITIONS_TOPIC} (key {key}): events committed between the two may be missing from Kafka; compare them with the outbox table and publish what is missing, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
     Gap {
         /// The slot.
@@ -27,7 +27,7 @@ pub enum PositionError {
     },
     /// The position is further than the server's log.
     #[error(
-        "the server's WAL ends at {end}, before the {flush} that topic {POSITIONS_TOPIC} has for this relay: the database was restored from a backup; check what was published since, then run `walpost slot adopt --forget-position` (it is under the key {key}): the relay begins where the slot stands"
+        "the server's WAL ends at {end}, before the position {flush} stored in topic {POSITIONS_TOPIC} (key {key}): the database was restored from a backup; check what was published since, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
     Rewound {
         /// Where the log ends.
@@ -39,7 +39,7 @@ pub enum PositionError {
     },
     /// The relay has stored positions, and there is none.
     #[error(
-        "topic {POSITIONS_TOPIC} has nothing under the key {key}, though the relay of slot {slot} has stored positions there: the topic was deleted, or its records expired or were lost, or [relay] name was changed. If [relay] name is not set, and this relay ran before its default was the database's name, write name = \"walpost\" under [relay]: that was the default, and the position is under walpost/{slot}. Events committed after the slot's position {start} may be in Kafka already; restore the record if you can; else compare what was published after {start}, and run `walpost slot adopt --forget-position`: the relay begins where the slot stands, and what is in Kafka already is published twice"
+        "topic {POSITIONS_TOPIC} has no record with key {key}, although the relay of slot {slot} has stored positions there: the topic was deleted, its records expired or were lost, or [relay] name was changed. If [relay] name is not set, and this relay first ran when its default was not yet the database name, set name = \"walpost\" under [relay]: that was the default, and the position is under walpost/{slot}. Events committed after the slot's position {start} may be in Kafka already: restore the record if you can; otherwise compare what was published after {start}, and run `walpost slot adopt --forget-position`: the relay then starts at the slot's confirmed_flush_lsn and publishes again what is in Kafka already"
     )]
     Lost {
         /// The slot.
@@ -51,7 +51,7 @@ pub enum PositionError {
     },
     /// The relay has stored a later position than the one that is there.
     #[error(
-        "topic {POSITIONS_TOPIC} has {flush} for this relay under the key {key}, before the {noted} that outbox.relay says was stored there: an old record was written again, or Kafka has lost one. Events between the two are in Kafka already, or were lost with the record; compare them with the outbox table, then run `walpost slot adopt --forget-position`: the relay begins where slot {slot} stands"
+        "topic {POSITIONS_TOPIC} has position {flush} under key {key}, before {noted}, which outbox.relay says was stored there: an old record was written again, or Kafka has lost one. Events between the two are in Kafka already, or were lost with the record; compare them with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the confirmed_flush_lsn of slot {slot}"
     )]
     Behind {
         /// The slot.
@@ -65,7 +65,7 @@ pub enum PositionError {
     },
     /// The position is gone by a null value, and the database does not know of that.
     #[error(
-        "topic {POSITIONS_TOPIC} has a null value under the key {key}, though outbox.relay says that the relay of slot {slot} has a position there: it was not `walpost slot adopt --forget-position` that wrote it, or that did not finish. Events committed after {start} may be in Kafka already; compare what was published, and run `walpost slot adopt --forget-position`: the relay begins where the slot stands"
+        "topic {POSITIONS_TOPIC} has a null value under key {key}, although outbox.relay says that the relay of slot {slot} has stored a position there: something other than `walpost slot adopt --forget-position` wrote it, or that command did not finish. Events committed after {start} may be in Kafka already; compare what was published, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
     Removed {
         /// The slot.
@@ -77,7 +77,7 @@ pub enum PositionError {
     },
     /// The log has gone on from an earlier state, and has other events where the position is.
     #[error(
-        "topic {POSITIONS_TOPIC} has the position {position} for this relay, and that event is not in the WAL behind slot {slot}: {found}; the database was restored to an earlier state and has gone on from there, or [postgres] publication names another one now. Nothing was published or confirmed: of the events committed after {start} some may be in Kafka not at all, and Kafka may have some that the database has lost; compare what was published with the outbox table; then run `walpost slot adopt --forget-position` (it is under the key {key}): the relay begins where the slot stands and publishes everything after {start}"
+        "topic {POSITIONS_TOPIC} has position {position} for this relay (key {key}), but the WAL of slot {slot} does not have that event: {found}; the database was restored to an earlier state and has been written to since, or [postgres] publication now names a different publication. Nothing was published or confirmed: events committed after {start} may be missing from Kafka, and Kafka may have events that the database has lost; compare what was published with the outbox table, then run `walpost slot adopt --forget-position`, and the relay publishes everything after the slot's confirmed_flush_lsn {start}"
     )]
     Displaced {
         /// The position.
@@ -119,8 +119,8 @@ impl TransactionsError {
             OtherOrigin::System { stored, found } => Self::ForeignPosition { key, stored, found },
             OtherOrigin::Timeline { stored, found, position, parted } => {
                 let parted = match parted {
-                    Some(end) => format!("which left it at {end}: Kafka has events that this database has lost"),
-                    None => "which has not come from it".to_owned(),
+                    Some(end) => format!("which branched off at {end}: Kafka has events that this database has lost"),
+                    None => "which does not descend from it".to_owned(),
                 };
                 Self::Timeline { key, stored, found, position, parted }
             }
@@ -155,11 +155,14 @@ mod tests {
     #[test]
     fn a_gap_says_where_slot_and_position_stand() {
         let behind = text(PositionGap::Behind { start: Lsn(101), flush: Lsn(100) });
-        assert!(behind.starts_with("slot s stands at 0/65, past the 0/64") && behind.contains("key r/s"), "{behind}");
+        assert!(
+            behind.starts_with("slot s is at 0/65, past the position 0/64") && behind.contains("key r/s"),
+            "{behind}"
+        );
         let old = text(PositionGap::Old { flush: Lsn(100), noted: Lsn(101) });
-        assert!(old.contains("has 0/64 for this relay under the key r/s, before the 0/65"), "{old}");
+        assert!(old.contains("has position 0/64 under key r/s, before 0/65"), "{old}");
         let rewound = text(PositionGap::Rewound { end: Lsn(99), flush: Lsn(100) });
-        assert!(rewound.contains("ends at 0/63, before the 0/64"), "{rewound}");
+        assert!(rewound.contains("ends at 0/63, before the position 0/64"), "{rewound}");
         for gap in [PositionGap::Lost, PositionGap::Forgotten] {
             let text = text(gap);
             assert!(
@@ -172,7 +175,8 @@ mod tests {
 
     #[test]
     fn a_position_of_another_timeline_says_where_they_parted() {
-        for (parted, why) in [(Some(Lsn(100)), "which left it at 0/64"), (None, "which has not come from it")] {
+        for (parted, why) in [(Some(Lsn(100)), "which branched off at 0/64"), (None, "which does not descend from it")]
+        {
             let position = Position { commit: Lsn(100), ordinal: 1 };
             let other = OtherOrigin::Timeline { stored: 1, found: 3, position, parted };
             let text = text(PositionGap::Origin(other));

@@ -240,7 +240,7 @@ impl Sink for TransactionalSink {
         // librdkafka waits for its threads; they must be gone before the process may end.
         let client = self.client.take();
         if let Err(error) = tokio::task::spawn_blocking(move || drop(client)).await {
-            tracing::error!(error = %error, "kafka producer did not end");
+            tracing::error!(error = %error, "kafka producer did not shut down");
         }
         Closed { deliveries, unanswered, stored: self.stored() }
     }

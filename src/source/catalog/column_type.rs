@@ -26,7 +26,7 @@ pub(crate) const SENT_AS: &str = "case when p.prolang = 12 then case p.prosrc \
 /// # Errors
 /// Those of the connection.
 pub fn look_up_type(connect: &ConnectOptions, oid: u32) -> Result<Option<ColumnType>, SourceError> {
-    let question = "what a type is";
+    let question = "a type";
     let mut control = Connection::open(connect)?;
     let sql = format!(
         "select format_type(t.oid, null), {SENT_AS} from pg_type t left join pg_proc p on p.oid = t.typsend \

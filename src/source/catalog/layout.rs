@@ -54,7 +54,7 @@ impl Description {
         publication: &str,
         table: &TableName,
     ) -> Result<Option<Self>, SourceError> {
-        let question = "what an outbox table looks like";
+        let question = "the columns of an outbox table";
         let found = control.query(
             "select c.oid, c.relreplident, c.relkind = 'p' from pg_class c join pg_namespace n on n.oid = c.relnamespace \
              where n.nspname = $1 and c.relname = $2",
@@ -95,7 +95,7 @@ impl Description {
     /// # Errors
     /// [`SourceError::Layout`].
     pub(crate) fn check(&self, table: &OutboxTable) -> Result<(), SourceError> {
-        let question = "what an outbox table looks like";
+        let question = "the columns of an outbox table";
         let mut writer = Writer { bytes: Vec::new(), commit: Lsn(0), committed_at: 0 };
         writer.relation(&self.relation).map_err(|TooLong| SourceError::Answer { question })?;
         let frame = pgoutput::next_frame(&writer.bytes).map(|(frame, _)| frame);

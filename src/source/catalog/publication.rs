@@ -66,7 +66,7 @@ pub fn check_publication(
     table: &OutboxTable,
     all: &[OutboxTable],
 ) -> Result<String, SourceError> {
-    let question = "what the publication has of an outbox table";
+    let question = "the publication of an outbox table";
     let rows = control.query(CATALOG, &[Some(publication), Some(&table.table.schema), Some(&table.table.name)])?;
     let text = first(&rows, question)?.text(0).unwrap_or_default();
     let catalog: Catalog = serde_json::from_str(text).map_err(|_| SourceError::Answer { question })?;

@@ -12,7 +12,9 @@ const GENERATED_VERSION: u32 = 180_000;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotStreamed {
     /// A view, a foreign table or the like.
-    #[error("{table} is a {kind}, and Postgres streams rows of tables only: name the table itself in [[outbox]] table")]
+    #[error(
+        "{table} is a {kind}, and Postgres streams the rows of tables only: set [[outbox]] table to the table itself"
+    )]
     Kind {
         /// The relation.
         table: TableName,
@@ -21,7 +23,7 @@ pub enum NotStreamed {
     },
     /// An unlogged table or partition.
     #[error(
-        "{} is unlogged, so Postgres does not stream its rows: run `alter table {part} set logged`, then publish the rows that it has with `walpost replay --from-table`",
+        "{} is unlogged, so Postgres does not stream its rows: run `alter table {part} set logged`, then publish its existing rows with `walpost replay --from-table`",
         named(table, part)
     )]
     Unlogged {
@@ -43,7 +45,7 @@ pub enum NotStreamed {
     },
     /// A table that inherits from an outbox table.
     #[error(
-        "table {child} inherits from {table}, and Postgres streams its rows under its own name: run `alter table {child} no inherit {table}`, or name it in an [[outbox]] of its own"
+        "table {child} inherits from {table}, so Postgres streams its rows under its own name: run `alter table {child} no inherit {table}`, or add an [[outbox]] for it"
     )]
     Child {
         /// The outbox table.
@@ -53,7 +55,7 @@ pub enum NotStreamed {
     },
     /// The publication has a column list without columns that are read.
     #[error(
-        "publication {publication} leaves out {} of table {table} by a column list: run `alter publication {} drop table {table}; alter publication {} add table {table}`",
+        "publication {publication} excludes {} of table {table} by a column list: run `alter publication {} drop table {table}; alter publication {} add table {table}`",
         columns.join(", "),
         quote_identifier(publication),
         quote_identifier(publication)
@@ -93,10 +95,10 @@ fn generated(publication: &str, table: &TableName, column: &str, role: &str, can
             "run `alter publication {} set (publish_generated_columns = stored)`",
             quote_identifier(publication)
         ),
-        false => "make it an ordinary column that a trigger fills, or name another column in [[outbox]]".to_owned(),
+        false => "make it an ordinary column filled by a trigger, or set another column in [[outbox]]".to_owned(),
     };
     format!(
-        "column {column} of table {table}, which the relay reads as {role}, is a generated column, which publication {publication} does not send: {fix}"
+        "column {column} of table {table}, which the relay reads as {role}, is generated, and publication {publication} does not publish it: {fix}"
     )
 }
 

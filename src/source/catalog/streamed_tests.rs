@@ -120,16 +120,16 @@ fn case_32_what_is_left_out_is_named_with_the_command_that_brings_it_back() {
         table(catalog).by_partition = true;
     });
     expect_test::expect![[r#"
-        publication pub leaves out "schema_name", "schema_version", "topic", "headers", "created_at" of table "outbox"."event" by a column list: run `alter publication "pub" drop table "outbox"."event"; alter publication "pub" add table "outbox"."event"`
-        partition "outbox"."event_1" of "outbox"."event" is unlogged, so Postgres does not stream its rows: run `alter table "outbox"."event_1" set logged`, then publish the rows that it has with `walpost replay --from-table`
+        publication pub excludes "schema_name", "schema_version", "topic", "headers", "created_at" of table "outbox"."event" by a column list: run `alter publication "pub" drop table "outbox"."event"; alter publication "pub" add table "outbox"."event"`
+        partition "outbox"."event_1" of "outbox"."event" is unlogged, so Postgres does not stream its rows: run `alter table "outbox"."event_1" set logged`, then publish its existing rows with `walpost replay --from-table`
         partition "outbox"."event_1" of "outbox"."event" is a foreign table, so Postgres does not stream its rows: run `alter table "outbox"."event" detach partition "outbox"."event_1"`
-        table "outbox"."event" is unlogged, so Postgres does not stream its rows: run `alter table "outbox"."event" set logged`, then publish the rows that it has with `walpost replay --from-table`
-        table "outbox"."event_child" inherits from "outbox"."event", and Postgres streams its rows under its own name: run `alter table "outbox"."event_child" no inherit "outbox"."event"`, or name it in an [[outbox]] of its own
-        "outbox"."event" is a view, and Postgres streams rows of tables only: name the table itself in [[outbox]] table
-        column "note" of table "outbox"."event", which the relay reads as a header, is a generated column, which publication pub does not send: make it an ordinary column that a trigger fills, or name another column in [[outbox]]
-        column "note" of table "outbox"."event", which the relay reads as a header, is a generated column, which publication pub does not send: run `alter publication "pub" set (publish_generated_columns = stored)`
-        column "note" of table "outbox"."event", which the relay reads as a header, is a generated column, which publication pub does not send: make it an ordinary column that a trigger fills, or name another column in [[outbox]]
-        publication pub leaves out "note" (a header) of table "outbox"."event" by a column list: run `alter publication "pub" drop table "outbox"."event"; alter publication "pub" add table "outbox"."event"`
+        table "outbox"."event" is unlogged, so Postgres does not stream its rows: run `alter table "outbox"."event" set logged`, then publish its existing rows with `walpost replay --from-table`
+        table "outbox"."event_child" inherits from "outbox"."event", so Postgres streams its rows under its own name: run `alter table "outbox"."event_child" no inherit "outbox"."event"`, or add an [[outbox]] for it
+        "outbox"."event" is a view, and Postgres streams the rows of tables only: set [[outbox]] table to the table itself
+        column "note" of table "outbox"."event", which the relay reads as a header, is generated, and publication pub does not publish it: make it an ordinary column filled by a trigger, or set another column in [[outbox]]
+        column "note" of table "outbox"."event", which the relay reads as a header, is generated, and publication pub does not publish it: run `alter publication "pub" set (publish_generated_columns = stored)`
+        column "note" of table "outbox"."event", which the relay reads as a header, is generated, and publication pub does not publish it: make it an ordinary column filled by a trigger, or set another column in [[outbox]]
+        publication pub excludes "note" (a header) of table "outbox"."event" by a column list: run `alter publication "pub" drop table "outbox"."event"; alter publication "pub" add table "outbox"."event"`
         publication pub lacks table "outbox"."event": run `alter publication "pub" add table "outbox"."event"`
     "#]]
     .assert_eq(&all);

@@ -24,17 +24,17 @@ impl std::error::Error for NotHeld {}
 
 impl std::fmt::Display for NotHeld {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "position {} is held by no slot any more: ", self.wanted)?;
+        write!(f, "no slot holds position {} any more: ", self.wanted)?;
         match &self.oldest {
             Some(Held { slot, from }) => {
-                write!(f, "the oldest that is held is {from}, by slot {slot}; begin there, or")?
+                write!(f, "the oldest available is {from}, held by slot {slot}; start there, or")?
             }
-            None => write!(f, "no slot of this database holds any;")?,
+            None => write!(f, "this database has no slot that does;")?,
         }
         write!(
             f,
-            " read the tables with `walpost replay --from-table`, which have what [relay] retention keeps; \
-             [relay] rewind and `walpost bookmark create` hold positions from now on"
+            " replay from the tables with `walpost replay --from-table`, as far back as [relay] retention goes; \
+             [relay] rewind and `walpost bookmark create` hold positions from then on"
         )
     }
 }

@@ -38,7 +38,7 @@ impl Server {
     /// # Errors
     /// Those of the connection.
     pub fn read(control: &mut Connection) -> Result<Self, SourceError> {
-        let question = "what server it is";
+        let question = "the server";
         let rows = control.simple_query(
             "select current_setting('server_version_num'), current_database(), current_user, \
              (select setting from pg_settings where name = 'wal_sender_timeout'), \
@@ -280,7 +280,7 @@ pub(crate) fn explain_refusal(error: Error, control: &mut Connection, role: &str
     match error.sqlstate() {
         Some(sqlstate::INSUFFICIENT_PRIVILEGE) => SourceError::NoReplicationRole { role: role.to_owned() },
         Some(sqlstate::TOO_MANY_CONNECTIONS) => {
-            let question = "how many walsenders there are";
+            let question = "the number of walsenders";
             let used = control.simple_query("select count(*) from pg_stat_replication").map_err(SourceError::from);
             let used = used.and_then(|rows| number::<u32>(first(&rows, question)?, 0, question));
             match (used, setting(control, "max_wal_senders")) {

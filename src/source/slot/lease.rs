@@ -214,7 +214,7 @@ impl Holder {
         let thread = std::thread::Builder::new().name("walpost-lease".to_owned()).spawn(move || {
             if let Err(error) = hold(session, &slot, &orders, &heartbeat) {
                 heartbeat.stop();
-                tracing::warn!(slot, error = %error, "the lease on the slot is lost");
+                tracing::warn!(slot, error = %error, "lease on the slot lost");
             }
             // Nobody may listen any more.
             let _ = end.send(true);

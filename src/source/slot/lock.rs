@@ -69,7 +69,7 @@ fn lock_row(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>,
             slot,
             pid,
             role,
-            "a session that is no relay's holds the lock of the lease, another key is taken; to end it: select pg_terminate_backend(pid)"
+            "a session that is not a relay holds the lease's lock; switching to another key (to end the session: select pg_terminate_backend(pid))"
         );
     }
     if !found.is_empty() {

@@ -71,7 +71,7 @@ pub async fn report(options: &SourceOptions) -> Result<SlotReport, SourceError> 
         let mut control = Connection::open(&options.connect)?;
         let server = Server::read(&mut control)?;
         let found = inspect_slot(&mut control, server.version, &options.slot)?;
-        let question = "how much WAL the slot keeps";
+        let question = "how much WAL the slot retains";
         let rows = control.query(
             "select pg_current_wal_lsn()::text, pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::bigint::text, \
              pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint::text, s.safe_wal_size::text, a.application_name \

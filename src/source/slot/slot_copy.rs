@@ -26,7 +26,7 @@ pub fn held(connection: &mut Connection) -> Result<Vec<Held>, SourceError> {
     )?;
     let slot =
         |row: &crate::postgres::Row| Some(Held { slot: row.text(0)?.to_owned(), from: row.text(1)?.parse().ok()? });
-    rows.iter().map(|row| slot(row).ok_or(SourceError::Answer { question: "which slots there are" })).collect()
+    rows.iter().map(|row| slot(row).ok_or(SourceError::Answer { question: "replication slots" })).collect()
 }
 
 /// Copies a slot that holds a position, under a name that is free: on `session` where there is one, which a temporary copy lives
@@ -56,7 +56,7 @@ pub fn copy_holder(
             Err(error) if is_about_the_holder(error.sqlstate()) => continue,
             Err(error) => return Err(explain_creation(error, control, name)),
         };
-        let question = "where the copy of a slot begins";
+        let question = "the start of a copied slot";
         let from = first(&rows, question)?.text(0).and_then(|lsn| lsn.parse().ok());
         let from: Lsn = from.ok_or(SourceError::Answer { question })?;
         if from <= wanted {
@@ -77,7 +77,7 @@ fn is_about_the_holder(code: Option<&str>) -> bool {
 /// # Errors
 /// Those of the connection.
 pub fn advance(control: &mut Connection, slot: &str, wanted: Lsn) -> Result<Lsn, SourceError> {
-    let question = "where a slot stands";
+    let question = "the position of a slot";
     let target = wanted.to_string();
     let rows = control.query(
         "select case when confirmed_flush_lsn >= $2::text::pg_lsn then confirmed_flush_lsn \
@@ -102,6 +102,6 @@ mod tests {
         let refused = holder(&held, Lsn(9)).expect_err("nothing holds it");
         assert_eq!(refused, NotHeld { wanted: Lsn(9), oldest: Some(held[0].clone()) });
         assert!(refused.to_string().contains("0/A, by slot day"), "{refused}");
-        assert!(holder(&[], Lsn(9)).is_err_and(|refused| refused.to_string().contains("no slot of this database")));
+        assert!(holder(&[], Lsn(9)).is_err_and(|refused| refused.to_string().contains("this database has no slot")));
     }
 }

@@ -60,7 +60,7 @@ pub(crate) fn run(
         if found.created_at(table).is_none() {
             tracing::warn!(
                 table = %table.table,
-                "outbox table has no created_at column: rows that are read from it are ordered by {}", stand_in(has_commit_times)
+                "outbox table has no created_at column: backfilled rows are ordered by {}", stand_in(has_commit_times)
             );
         }
         let (order, filter) = (found.order(table, has_commit_times), filter.as_deref());
@@ -100,7 +100,7 @@ fn begin(control: &mut Connection, snapshot: Option<&str>) -> Result<i64, Source
 }
 
 pub(crate) fn too_long(_: TooLong) -> SourceError {
-    ProtocolError { what: "a row that no message can hold", offset: 0 }.into()
+    ProtocolError { what: "a row too large for a message", offset: 0 }.into()
 }
 
 impl From<ProtocolError> for SourceError {

@@ -81,7 +81,7 @@ impl CopyRows {
     pub(crate) fn finish(&self) -> Result<(), ProtocolError> {
         match self.stage {
             Stage::Ended => Ok(()),
-            _ => Err(ProtocolError { what: "a COPY without its end", offset: self.offset }),
+            _ => Err(ProtocolError { what: "a COPY without a trailer", offset: self.offset }),
         }
     }
 }
@@ -116,7 +116,7 @@ fn values<'a>(body: &Body<'a>, columns: usize) -> Result<Piece<'a>, ProtocolErro
     match body.i16("a COPY row's number of columns")? {
         -1 => return Ok(Piece::End),
         count if usize::try_from(count) != Ok(columns) => {
-            return Err(body.fail("a COPY row with another number of columns"));
+            return Err(body.fail("a COPY row with the wrong number of columns"));
         }
         _ => {}
     }

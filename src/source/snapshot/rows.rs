@@ -92,7 +92,7 @@ impl Table<'_> {
             Err(error) => return Err(error),
         };
         let table = &self.found.relation.table;
-        tracing::warn!(%table, rows = self.read.rows, error = %error, "postgres can't send a row: reading the rest of the table in pieces");
+        tracing::warn!(%table, rows = self.read.rows, error = %error, "postgres can't send a row; reading the rest of the table in pieces");
         self.control.simple_query("rollback to savepoint walpost_table")?;
         self.control.simple_query(&format!(
             "declare walpost_rows no scroll cursor for select t.tableoid::bigint, t.ctid from {} t{} order by {}",
@@ -134,7 +134,7 @@ impl Table<'_> {
 
     /// The next places of the list.
     fn fetch(&mut self, count: u64) -> Result<Vec<Place>, SourceError> {
-        let question = "where the rows of a table stand";
+        let question = "the ctids of a table";
         let rows = self.control.simple_query(&format!("fetch {count} from walpost_rows"))?;
         let place = |row| {
             let ctid = text(row, 1, question)?;
@@ -190,7 +190,7 @@ impl Table<'_> {
         let mut copy = CopyRows::new(*limit + PLACE_BYTES);
         control.copy_out(statement, |data| {
             copy.push(data, relation.columns.len() + 2, |values| {
-                read.add(Place::of(values).ok_or(SourceError::Answer { question: "where a row stands" })?);
+                read.add(Place::of(values).ok_or(SourceError::Answer { question: "the ctid of a row" })?);
                 writer.insert(relation, values[2..].iter().copied()).map_err(too_long)
             })?;
             if writer.bytes.len() >= BATCH_BYTES {

@@ -22,7 +22,7 @@ pub(crate) fn look(
 ) -> Unpublished {
     let rows = count(control, publication, tables, published.xid.as_deref());
     if let Err(error) = &rows {
-        tracing::debug!(error = %error, "the rows that may be unpublished could not be counted");
+        tracing::debug!(error = %error, "could not count the rows that may be missing from kafka");
     }
     Unpublished { published, rows: rows.ok() }
 }
@@ -34,7 +34,7 @@ fn count(
     tables: &[OutboxTable],
     xid: Option<&str>,
 ) -> Result<Rows, SourceError> {
-    let question = "how many rows the outbox tables have";
+    let question = "the number of rows in the outbox tables";
     control.simple_query(&format!("set statement_timeout = {COUNTING_MILLIS}"))?;
     let filter = xid.map(|xid| since(control, xid)).transpose()?.unwrap_or_else(|| "true".to_owned());
     let mut rows = Rows::default();
@@ -64,10 +64,10 @@ fn count(
 /// A condition in SQL that holds for rows of transactions with this id or a later one: a row bears the lower half of its
 /// transaction's id, and none is ahead of the next one to be given.
 pub(crate) fn since(control: &mut Connection, xid: &str) -> Result<String, SourceError> {
-    let question = "which transaction is next";
+    let question = "the next transaction id";
     let rows = control.simple_query("select pg_snapshot_xmax(pg_current_snapshot())")?;
     let next: u64 = number(first(&rows, question)?, 0, question)?;
-    let from: u64 = xid.parse().map_err(|_| SourceError::Answer { question: "where to recover from" })?;
+    let from: u64 = xid.parse().map_err(|_| SourceError::Answer { question: "the transaction to recover from" })?;
     Ok(condition(next, from))
 }
 

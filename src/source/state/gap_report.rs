@@ -36,15 +36,15 @@ pub struct Rows {
 impl fmt::Display for Unpublished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.published.at, self.published.lsn) {
-            (Some(at), Some(lsn)) => write!(f, "events committed after {at} (LSN {lsn}) may be unpublished")?,
-            _ => f.write_str("events committed since its last position may be unpublished")?,
+            (Some(at), Some(lsn)) => write!(f, "events committed after {at} (LSN {lsn}) may be missing from Kafka")?,
+            _ => f.write_str("events committed since its last position may be missing from Kafka")?,
         }
         match &self.rows {
             None => Ok(()),
-            Some(Rows { count: 0, .. }) => f.write_str("; the outbox tables have no such row"),
-            Some(Rows { count, created: None }) => write!(f, "; the outbox tables have {count} rows that may be such"),
+            Some(Rows { count: 0, .. }) => f.write_str("; the outbox tables hold no such rows"),
+            Some(Rows { count, created: None }) => write!(f, "; {count} rows in the outbox tables may be affected"),
             Some(Rows { count, created: Some((from, to)) }) => {
-                write!(f, "; the outbox tables have {count} rows that may be such, made from {from} to {to}")
+                write!(f, "; {count} rows in the outbox tables may be affected, created from {from} to {to}")
             }
         }
     }
@@ -69,11 +69,11 @@ mod tests {
             Unpublished::default().to_string(),
         ];
         expect![[r"
-            events committed after T (LSN 0/10) may be unpublished
-            events committed after T (LSN 0/10) may be unpublished; the outbox tables have no such row
-            events committed after T (LSN 0/10) may be unpublished; the outbox tables have 2 rows that may be such
-            events committed after T (LSN 0/10) may be unpublished; the outbox tables have 2 rows that may be such, made from A to B
-            events committed since its last position may be unpublished"]]
+            events committed after T (LSN 0/10) may be missing from Kafka
+            events committed after T (LSN 0/10) may be missing from Kafka; the outbox tables hold no such rows
+            events committed after T (LSN 0/10) may be missing from Kafka; 2 rows in the outbox tables may be affected
+            events committed after T (LSN 0/10) may be missing from Kafka; 2 rows in the outbox tables may be affected, created from A to B
+            events committed since its last position may be missing from Kafka"]]
         .assert_eq(&("\n".to_owned() + &told.join("\n")).replacen('\n', "", 1));
     }
 }

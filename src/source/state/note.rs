@@ -46,7 +46,7 @@ pub(crate) struct NoteWriter {
 impl NoteWriter {
     /// Writes a note on the lease's session; up to where the slot may be confirmed then.
     pub(crate) fn write(&mut self, session: &mut Connection, slot: &str, note: &Note) -> Result<Lsn, SourceError> {
-        let question = "up to where the slot may be confirmed";
+        let question = "how far the slot may be confirmed";
         let published = self.next.take_if(|moment| moment.lsn <= note.flush);
         let (flush, stored) = (note.flush.to_string(), note.stored.map(|lsn| lsn.to_string()));
         let ahead = match note.extent {

@@ -39,7 +39,7 @@ pub struct Recovery {
 
 /// Reads the row of a slot.
 pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Result<Option<RelayState>, SourceError> {
-    let question = "what outbox.relay holds";
+    let question = "the row in outbox.relay";
     let rows = control
         .query(
             "select system_identifier, backfill, timeline::text, position::text, confirm_limit::text, \

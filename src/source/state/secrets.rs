@@ -66,7 +66,7 @@ fn ask(connection: &mut Connection, slot: &str) -> Result<Answers, Error> {
 
 impl Answers {
     fn secrets(&self) -> Result<Secrets, SourceError> {
-        let question = "what outbox.secret holds";
+        let question = "the rows in outbox.secret";
         let unexpected = || SourceError::Answer { question };
         let row = first(&self.moment, question)?;
         let lsn = |column| row.text(column).and_then(|text| text.parse::<Lsn>().ok());

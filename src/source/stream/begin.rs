@@ -56,19 +56,19 @@ impl Opening {
         match resume::plan(&known).map_err(|gap| self.explain(gap, published))? {
             Plan::MakeAnew { drops } => {
                 if drops {
-                    tracing::warn!(slot, "slot is made again: it was lost before its first backfill was finished");
+                    tracing::warn!(slot, "recreating the slot: it was lost before the initial backfill finished");
                     drop_slot(&mut self.control, &slot)?;
                 }
                 Ok(Begin::Anew(recovery))
             }
             Plan::BackfillAgain { start } => {
-                tracing::info!(slot, "rows from before the slot are read again: the first backfill was not finished");
+                tracing::info!(slot, "restarting the initial backfill: it was not finished");
                 Ok(Begin::Again(start, recovery))
             }
             Plan::At { start, backfill_end: Some(end) } => Ok(Begin::At { start, backfill_end: Some(end) }),
             Plan::At { start, backfill_end: None } => {
                 if known.noted.is_none() {
-                    tracing::info!(slot, "slot was not created by walpost: rows from before it are left out");
+                    tracing::info!(slot, "slot was not created by walpost: skipping the initial backfill");
                 }
                 if let Slot::At(stands) = known.slot {
                     relay_state::write(&mut self.control, &self.server, &self.system, &slot, Some(stands))?;
@@ -83,7 +83,7 @@ impl Opening {
             let (slot, now) = (&self.options.slot, self.system.timeline);
             tracing::warn!(
                 slot, before, now, switch = %switch,
-                "the server has another timeline: a standby was promoted, or the database was restored; the relay goes on where the slot stands"
+                "server timeline changed: a standby was promoted or the database was restored; continuing at the slot's position"
             );
         }
     }
@@ -119,7 +119,7 @@ impl Opening {
                 if ended.is_empty() {
                     return Err(SourceError::SlotHeld { slot, pid: Some(pid) });
                 }
-                tracing::warn!(slot, pid, "a walsender that a relay has left behind is ended");
+                tracing::warn!(slot, pid, "terminated a stale walsender of an earlier relay");
                 told = Some(pid);
             }
             if since.elapsed() > RELEASE_TIMEOUT {
@@ -135,7 +135,7 @@ impl Opening {
         let sql = "select count(*) from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()";
         let open = self.control.simple_query(sql)?;
         if let Some(count) = open.first().and_then(|row| row.text(0)).filter(|count| *count != "0") {
-            tracing::info!(slot = %slot, transactions = %count, "slot creation waits for transactions that are open");
+            tracing::info!(slot = %slot, transactions = %count, "slot creation is waiting for open transactions to end");
         }
         // These have no session, and may have been forgotten.
         let sql = "select string_agg(quote_literal(gid) || ' in ' || database || ' since ' || prepared::text, ', ' order by prepared) \
@@ -144,7 +144,7 @@ impl Opening {
         if let Some(transactions) = prepared.first().and_then(|row| row.text(0)) {
             tracing::warn!(
                 slot = %slot, transactions,
-                "slot creation waits for prepared transactions: end each with `commit prepared` or `rollback prepared` in its database"
+                "slot creation is waiting for prepared transactions: run `commit prepared` or `rollback prepared` in each one's database"
             );
         }
         // It stays idle for as long as the backfill takes.

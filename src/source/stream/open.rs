@@ -115,7 +115,7 @@ pub(crate) async fn detached<T: Send + 'static>(
         .name("walpost-connect".to_owned())
         .spawn(move || drop(answer.send(work(&interrupt))))
         .map_err(Error::closed_by)?;
-    let result = answered.await.expect("the thread that connects does not panic");
+    let result = answered.await.expect("the connecting thread does not panic");
     drop(guard);
     result
 }
@@ -137,7 +137,7 @@ fn open(
     if let Some(table) = stray_outbox(&mut control, &options.publication, &options.tables)? {
         tracing::warn!(
             %table, publication = options.publication,
-            "the publication has this table, and no [[outbox]] names it: its events are passed over; add `[[outbox]]` with `table = \"outbox.event\"`, or take the table out of the publication"
+            "table is in the publication but not in the configuration: ignoring its events; add `[[outbox]]` with `table = \"outbox.event\"`, or drop the table from the publication"
         );
     }
     let replication = Connection::open_stream(&options.connect, server.client_encoding());
@@ -284,7 +284,7 @@ impl Opening {
         let SourceOptions { publication, tables, .. } = &self.options;
         let rows = Rows { slot, publication, tables, limit, recovery };
         let rows = backfill::run(&mut self.control, &self.server, &rows, channel, interrupt)?;
-        tracing::info!(slot = %self.options.slot, rows, "rows from before the slot have been read");
+        tracing::info!(slot = %self.options.slot, rows, "initial backfill read");
         // From here on the slot is enough to go on, also when the replication connection was lost meanwhile.
         channel.shared.set_backfilled();
         self.start_replication(slot.consistent_point)?;

@@ -259,7 +259,7 @@ impl<'a> StreamReader<'a> {
     /// walsender would take the relay for busy and keep its keepalives back.
     fn report(&mut self, reply: bool) -> Result<(), SourceError> {
         let lsn = self.channel.shared.confirmed();
-        assert!(self.reported <= lsn, "a reported LSN never goes back: {lsn} after {}", self.reported);
+        assert!(self.reported <= lsn, "a reported LSN never moves backwards: {lsn} after {}", self.reported);
         self.wire.write(&status_update(lsn, reply))?;
         self.reported = lsn;
         self.next_status = Instant::now() + self.timing.status_interval;

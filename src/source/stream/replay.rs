@@ -101,7 +101,7 @@ fn stream_wal(
     // The copy belongs to this session; no other that lives has its process id.
     let name = format!("walpost_replay_{}", replication.process_id());
     let held = copy_holder(&mut control, Some(&mut replication), start, &name)?;
-    tracing::info!(slot = %held.slot, from = %held.from, lsn = %start, "a copy of this slot is streamed from");
+    tracing::info!(slot = %held.slot, from = %held.from, lsn = %start, "streaming from a copy of the slot");
     replication.start_copy_both(&start_command(server, &name, &options.publication, start))?;
     control.close();
     let timeout = std::time::Duration::from_millis(server.wal_sender_timeout_millis.into());
@@ -118,7 +118,7 @@ fn stream_tables(options: SourceOptions, server: Server, mut control: Connection
         let limit = options.row_limit(&server);
         let rows = Rows { slot: &made_up, publication, tables, limit, recovery: None };
         let rows = backfill::run(&mut control, &server, &rows, channel, &interrupt)?;
-        tracing::info!(rows, "the outbox tables have been read");
+        tracing::info!(rows, "outbox tables read");
         control.close();
         Ok(())
     })

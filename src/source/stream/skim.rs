@@ -108,7 +108,7 @@ impl Skimmer {
             self.take(piece)?;
         }
         if self.left == 0 && !matches!(self.step, Step::End) {
-            return Err(self.broken("a message that ends within a value"));
+            return Err(self.broken("a message that ends inside a value"));
         }
         Ok(taken)
     }
@@ -225,9 +225,7 @@ impl Skimmer {
     fn length(&self) -> Result<usize, ProtocolError> {
         let length = self.kept.last_chunk().map(|bytes| i32::from_be_bytes(*bytes));
         let length = length.and_then(|length| usize::try_from(length).ok());
-        length
-            .filter(|length| *length <= self.left)
-            .ok_or_else(|| self.broken("a value that is longer than its message"))
+        length.filter(|length| *length <= self.left).ok_or_else(|| self.broken("a value longer than its message"))
     }
 }
 
@@ -357,10 +355,10 @@ mod tests {
         let update = message(&[&b"U"[..], &[1; 500]].concat());
         assert_eq!(decoded(&skim(&update, 100, 13).expect("a frame")), Message::Ignored);
         let broken = |body: &[u8]| skim(&message(body), 100, 3).expect_err("it is broken").what;
-        assert_eq!(broken(b"I\0\0\0\x01N\0\x01t\0\0\0\x09abc"), "a value that is longer than its message");
+        assert_eq!(broken(b"I\0\0\0\x01N\0\x01t\0\0\0\x09abc"), "a value longer than its message");
         assert_eq!(broken(b"I\0\0\0\x01N\0\x01t\0\0\0\x02abc"), "bytes after the end of a message");
-        assert_eq!(broken(b"I\0\0\0\x01N\0\x02t\0\0\0\x03abc"), "a message that ends within a value");
+        assert_eq!(broken(b"I\0\0\0\x01N\0\x02t\0\0\0\x03abc"), "a message that ends inside a value");
         assert_eq!(broken(b"I\0\0\0\x01N\0\x01W\0\0\0\x03abc"), "an unknown kind of value");
-        assert_eq!(broken(b"I\0\0\0\x01N\0\x01t\xFF\0\0\0abc"), "a value that is longer than its message");
+        assert_eq!(broken(b"I\0\0\0\x01N\0\x01t\xFF\0\0\0abc"), "a value longer than its message");
     }
 }

@@ -65,16 +65,16 @@ pub struct Unsent {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSkipped {
     /// The transaction can be sent.
-    #[error("Postgres can send the transaction at {0}: nothing was skipped; start the relay")]
+    #[error("nothing was skipped: Postgres can send the transaction at {0}; start the relay")]
     Readable(Lsn),
     /// There is none at this LSN.
     #[error(
-        "no transaction with rows of the publication has its commit at {0}, or the slot is past it: nothing was skipped"
+        "nothing was skipped: no transaction with rows of the publication committed at {0}, or the slot is already past it"
     )]
     Absent(Lsn),
     /// Another one is in the way.
     #[error(
-        "Postgres can't send the transaction at {fails} ({error}), which comes before {wanted}: nothing was skipped; run `walpost slot skip --lsn {fails}`"
+        "nothing was skipped: Postgres can't send the transaction at {fails} ({error}), which comes before {wanted}; run `walpost slot skip --lsn {fails}`"
     )]
     Another {
         /// The one that was to be skipped.
@@ -85,11 +85,11 @@ pub enum NotSkipped {
         error: String,
     },
     /// Postgres failed before it said in which transaction.
-    #[error("Postgres failed before it began to send a transaction: {0}; nothing was skipped")]
+    #[error("nothing was skipped: Postgres failed before it started to send a transaction: {0}")]
     Unnamed(String),
     /// Events before it are not published.
     #[error(
-        "{events} events before {wanted} are not confirmed yet, the first of the transaction at {commit}: nothing was skipped; start the relay, which publishes them, then stop it and try again"
+        "nothing was skipped: {events} events before {wanted} are not confirmed yet, starting with the transaction at {commit}; start the relay to publish them, then stop it and try again"
     )]
     Unpublished {
         /// The one that was to be skipped.
@@ -157,7 +157,7 @@ impl Skipping {
             relay_state::adopt(control, server, system, &self.slot, past, forgets)?;
             let sql = "select end_lsn from pg_replication_slot_advance($1, $2::text::pg_lsn)";
             let rows = control.query(sql, &[Some(&self.slot), Some(&past.to_string())])?;
-            let question = "where the slot stands";
+            let question = "the position of the slot";
             let end = first(&rows, question)?.text(0).and_then(|lsn| lsn.parse().ok());
             let sql = "update outbox.relay set unsendable_lsn = null, unsendable_error = null where slot = $1";
             control.write(sql, &[Some(&self.slot)])?;
@@ -321,7 +321,7 @@ fn list(control: &mut Connection, table: &Listed, unsent: &mut Unsent) -> Result
             unsent.rows.extend(ids);
         }
         Err(error @ postgres::Error::Server(_)) => {
-            tracing::warn!(table = %name, error = %error, "the rows of the transaction could not be listed");
+            tracing::warn!(table = %name, error = %error, "could not list the rows of the transaction");
             unsent.unlisted.push(name.clone());
         }
         Err(error) => return Err(error.into()),

@@ -163,7 +163,7 @@ async fn a_slot_that_is_gone_moved_or_rewound_is_never_passed_over() {
     outbox.sql("select pg_replication_slot_advance('gone', pg_current_wal_lsn())");
     let error = connect(&outbox.options, Some(Resume::Confirmed(confirmed))).await.expect_err("a gap");
     assert!(!error.is_transient());
-    assert_error!(error, "another hand", SourceError::SlotAdvanced { expected, .. } if *expected == confirmed);
+    assert_error!(error, "something other than this relay", SourceError::SlotAdvanced { expected, .. } if *expected == confirmed);
 
     let far = Lsn(u64::MAX / 2);
     let error = connect(&outbox.options, Some(Resume::Confirmed(far))).await.expect_err("a server from a backup");

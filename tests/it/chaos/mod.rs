@@ -107,7 +107,7 @@ impl Chaos {
         chaos.succeed();
         if delivery == Delivery::ExactlyOnce {
             // A first backfill that is interrupted is the one exception.
-            chaos.running().wait_for_log("rows from before the slot are published").await;
+            chaos.running().wait_for_log("initial backfill published").await;
         }
         chaos
     }

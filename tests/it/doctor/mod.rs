@@ -131,7 +131,7 @@ async fn case_24_a_server_that_is_not_there_keeps_the_other_from_nothing() {
     let found = examine(&whole.replace(&format!(":{port}/"), ":1/"));
     let lines = found.of(&harness, "postgres");
     assert!(
-        lines[0].starts_with("failure: ") && lines[0].ends_with("start Postgres, or correct the database's URL"),
+        lines[0].starts_with("failure: ") && lines[0].ends_with("start Postgres, or correct the database URL"),
         "{lines:?}"
     );
     assert_eq!((found.code, found.of(&harness, "dead_letter_topic").len()), (Some(69), 1), "{found:?}");

@@ -34,12 +34,15 @@ async fn case_24_a_slot_that_works_is_gone_or_is_another() {
     let was = "(select system_identifier::text from pg_control_system())";
     harness.execute("update outbox.relay set system_identifier = '42'").await;
     let other = examine(&config);
-    assert!(other.of(&harness, "slot")[0].starts_with("failure: slot db was made on the cluster 42"), "{other:?}");
+    assert!(other.of(&harness, "slot")[0].starts_with("failure: slot db was created on cluster 42"), "{other:?}");
     harness.execute(&format!("update outbox.relay set system_identifier = {was}")).await;
 
     harness.execute(&format!("select pg_drop_replication_slot('{slot}')")).await;
     let gone = examine(&config);
-    assert!(gone.code == Some(69) && gone.of(&harness, "slot")[0].starts_with("failure: slot db is gone"), "{gone:?}");
+    assert!(
+        gone.code == Some(69) && gone.of(&harness, "slot")[0].starts_with("failure: slot db no longer exists"),
+        "{gone:?}"
+    );
     harness.execute(&format!("select pg_create_physical_replication_slot('{slot}')")).await;
     let other = examine(&config);
     assert!(other.of(&harness, "slot")[0].starts_with("failure: slot db is a physical slot"), "{other:?}");

@@ -27,7 +27,11 @@ async fn a_relay_without_its_transactional_id_or_its_topic_ends_and_says_so() {
     harness.own_kafka().acl(&[&["--add"], &on_id[..]].concat()).await.expect("ACLs are kept");
     let mut relay = Relay::start_with(&config);
     assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
-    assert!(relay.log().contains(&format!("does not allow this client the transactional id {id}")), "{}", relay.log());
+    assert!(
+        relay.log().contains(&format!("does not allow this client to use the transactional id {id}")),
+        "{}",
+        relay.log()
+    );
     harness.own_kafka().acl(&[&["--remove", "--force"], &on_id[..]].concat()).await.expect("ACLs are kept");
 
     let on_topic = [&denied[..], &["Read", "--topic", POSITIONS]].concat();

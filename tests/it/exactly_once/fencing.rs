@@ -77,7 +77,7 @@ async fn case_19_a_relay_whose_transactional_id_was_taken_ends_and_says_so() {
     let _other = producer(&harness, &id).await;
     harness.execute(&emit("w0-0", 500, 1_000)).await;
     assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
-    assert!(relay.log().contains(&format!("the transactional id {id} was fenced")), "{}", relay.log());
+    assert!(relay.log().contains(&format!("fenced the transactional id {id}")), "{}", relay.log());
     let _second = ready(&harness).await;
     Verdict::of(&harness, SCHEMA).await.assert_exact();
 }
@@ -133,7 +133,7 @@ async fn a_position_that_another_relays_transaction_hides_is_waited_for() {
     published(&mut relay, 200).await;
     relay.kill();
     let mut second = Relay::start_with(&exact(&harness, ""));
-    second.wait_for_log("waiting for a transaction of another relay to end").await;
+    second.wait_for_log("waiting for another relay's transaction to end").await;
     harness.execute(&emit("w0-0", 200, 300)).await;
     abort(other).await;
     published(&mut second, 100).await;
@@ -155,16 +155,16 @@ async fn a_relay_that_loses_the_slot_while_it_reads_its_position_begins_again_wi
     commit(hand).await;
 
     let mut first = Relay::start_with(&exact(&harness, ""));
-    first.wait_for_log("waiting for a transaction of another relay to end").await;
+    first.wait_for_log("waiting for another relay's transaction to end").await;
     let mut second = Relay::start_with(&exact(&harness, ""));
     second.wait_for("a standby", |status| status["standby"] == true).await;
     first.signal(Signal::STOP);
-    second.wait_for_log("waiting for a transaction of another relay to end").await;
+    second.wait_for_log("waiting for another relay's transaction to end").await;
     first.signal(Signal::CONT);
     first.wait_for("a standby", |status| status["standby"] == true).await;
     abort(other).await;
     published(&mut second, 100).await;
-    second.wait_for_log("rows from before the slot are published").await;
+    second.wait_for_log("initial backfill published").await;
     harness.execute(&emit("w0-0", 100, 200)).await;
     published(&mut second, 200).await;
     second.kill();
@@ -187,14 +187,14 @@ async fn a_slot_ahead_of_the_position_is_a_gap_until_the_position_is_taken_back(
     harness.execute(&emit("w0-0", 200, 300)).await;
     // The note in the database tells of it first, the position in Kafka when the slot alone was adopted.
     let steps = [
-        ("another hand moved or recreated it", "slot adopt"),
-        ("may be in Kafka not at all", "slot adopt --forget-position"),
+        ("something other than this relay advanced or recreated it", "slot adopt"),
+        ("may be missing from Kafka", "slot adopt --forget-position"),
     ];
     for (word, command) in steps {
         let mut relay = Relay::start_with(&exact(&harness, ""));
         assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
         let log = relay.log();
-        assert!(log.contains(&format!("slot {slot} stands at")) && log.contains(word), "{log}");
+        assert!(log.contains(&format!("slot {slot} is at")) && log.contains(word), "{log}");
         walpost_with(&exact(&harness, ""), command);
     }
 
@@ -222,7 +222,7 @@ async fn a_position_of_another_cluster_fences_nobody() {
     assert!(second.log().contains("give this relay another [relay] name"), "{}", second.log());
     let adopt = ended_with(&exact(&harness, ""), "slot adopt --forget-position");
     assert_eq!(adopt.code(), Some(64), "{}", adopt.stderr);
-    assert!(adopt.stderr.contains("on the Postgres cluster 1"), "{}", adopt.stderr);
+    assert!(adopt.stderr.contains("of Postgres cluster 1"), "{}", adopt.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,7 +230,7 @@ async fn a_promoted_copy_does_not_fence_the_original() {
     let harness = Harness::new("exact promoted").await;
     prepare(&harness).await;
     let mut relay = ready(&harness).await;
-    relay.wait_for_log("rows from before the slot are published").await;
+    relay.wait_for_log("initial backfill published").await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     // The original's relay writes on, on another timeline.
     let original = producer(&harness, &format!("walpost.exact.{}", harness.name())).await;
@@ -252,7 +252,7 @@ async fn a_promoted_copy_does_not_fence_the_original() {
     harness.execute("update outbox.relay set position_signed = false").await;
     let mut copy = Relay::start_with(&exact(&harness, ""));
     assert_eq!(copy.exit().await.code(), Some(69), "{}", copy.log());
-    assert!(copy.log().contains("of timeline 99 under the key"), "{}", copy.log());
+    assert!(copy.log().contains("of timeline 99 under key"), "{}", copy.log());
     original.begin_transaction().expect("it was not fenced");
     position(&original, &format!("exact/{}", harness.name()), Some(&value));
     commit(original).await;

@@ -47,7 +47,7 @@ async fn case_39_a_position_that_the_relay_has_not_written_is_refused_and_named(
         format!(r#"{{"position":"{end}/1","flush":"{end}","system_identifier":"{system}","timeline":1,"version":"0"}}"#)
     };
     write(&harness, Some(&unsigned(&end)), 1).await;
-    refused(&harness, "has no valid proof").await;
+    refused(&harness, "has no valid signature").await;
 
     let mut relay = ready(&harness).await;
     harness.execute(&emit("w0-0", 10, 20)).await;
@@ -56,7 +56,7 @@ async fn case_39_a_position_that_the_relay_has_not_written_is_refused_and_named(
     relay.kill();
     // One is of `slot adopt`, from before.
     write(&harness, None, 2).await;
-    refused(&harness, "has a null value under the key").await;
+    refused(&harness, "has a null value under key").await;
 
     // Of an earlier version, which notes its position and knows nothing of proofs.
     let mut relay = ready(&harness).await;

@@ -38,7 +38,7 @@ async fn case_11_a_relay_killed_again_and_again_under_load_repeats_nothing() {
 /// A first backfill that is interrupted is the one exception, so it is let end.
 async fn begun(harness: &Harness) {
     let mut relay = Relay::start_with(&exact(harness, ""));
-    relay.wait_for_log("rows from before the slot are published").await;
+    relay.wait_for_log("initial backfill published").await;
     relay.kill();
 }
 

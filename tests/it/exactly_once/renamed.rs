@@ -22,9 +22,9 @@ async fn case_39_a_relay_whose_default_name_changed_says_which_name_has_its_posi
     let mut unnamed = Relay::start_with(&exact(&harness, ""));
     assert_eq!(unnamed.exit().await.code(), Some(69), "{}", unnamed.log());
     let (log, slot) = (unnamed.log(), harness.name());
-    let key = format!("nothing under the key {slot}/{slot}");
+    let key = format!("no record with key {slot}/{slot}");
     assert!(log.contains(&key), "{log}");
-    assert!(log.replace('\\', "").contains("write name = \"walpost\" under [relay]"), "{log}");
+    assert!(log.replace('\\', "").contains("set name = \"walpost\" under [relay]"), "{log}");
     assert!(log.contains(&format!("the position is under walpost/{slot}")), "{log}");
 
     let mut relay = Relay::start_with(&before);

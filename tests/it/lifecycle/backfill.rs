@@ -83,7 +83,7 @@ async fn case_21_a_server_restarted_while_rows_from_before_the_slot_wait_loses_n
     let mut relay = Relay::start(&harness, &(named("only") + SLOW));
     published(&mut relay, 100).await;
     kill_process(broker, Signal::STOP).expect("an own process");
-    relay.wait_for_log("rows from before the slot have been read").await;
+    relay.wait_for_log("initial backfill read").await;
     relay.wait_for("a full window", |status| status["in_flight_records"] == 100).await;
     assert!(relay.status().await["events"].as_u64() < Some(ROWS), "the broker was stopped too late to show anything");
     harness.own_postgres().stop(StopMode::Fast).await.expect("it stops");

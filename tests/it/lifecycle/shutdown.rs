@@ -72,7 +72,7 @@ async fn case_12_a_relay_stopped_without_postgres_says_what_it_could_not_confirm
     published(&mut relay, 100).await;
     harness.own_postgres().kill();
     assert_eq!(relay.terminate().await.code(), Some(1), "{}", relay.log());
-    assert!(relay.log().contains("could not be told"), "{}", relay.log());
+    assert!(relay.log().contains("could not confirm"), "{}", relay.log());
     harness.own_postgres().start_again().await.expect("postgres starts again");
     let _second = ready(&harness, "second").await;
     Verdict::of(&harness, SCHEMA).await.assert_sound();
@@ -111,7 +111,9 @@ async fn case_12_a_relay_stopped_in_a_look_up_says_so() {
     assert_eq!(relay.terminate().await.code(), Some(1), "{}", relay.log());
     let log = relay.log();
     let said = log.lines().last().unwrap_or_default();
-    for part in ["the relay waits for the look-up of schema version load/1 (", "does not exist", "shutdown_timeout"] {
+    for part in
+        ["the relay was waiting for the lookup of schema version load/1 (", "does not exist", "shutdown_timeout"]
+    {
         assert!(said.contains(part), "{said}");
     }
     assert!(!said.contains("0 records"), "{said}");

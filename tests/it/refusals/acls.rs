@@ -69,7 +69,7 @@ async fn case_26_and_27_access_control_refuses_topics_and_then_the_dead_letter_t
     assert_eq!(values(&harness.consume(&placed, 6).await), ["1", "3", "5", "11", "13", "15"]);
     relay.ready().await;
     let told = |text: &str| relay.log().matches(text).count();
-    assert_eq!(told("nothing goes on before this topic can be written to"), 1, "not once for each attempt");
+    assert_eq!(told("publishing blocked: topic is not writable"), 1, "not once for each attempt");
     let (status, log) = (relay.get("/status").await.expect("the relay answers").1, relay.log());
     assert!(!status.contains(&password) && !log.contains(&password), "the password is told");
     assert_eq!(relay.terminate().await.code(), Some(0));

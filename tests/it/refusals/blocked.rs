@@ -23,7 +23,7 @@ async fn case_27_a_missing_dead_letter_topic_is_waited_for() {
     assert_eq!(values(&refused), ["2"]);
     assert_eq!(values(&harness.consume(&harness.topic("order.placed"), 2).await), ["1", "3"]);
     nothing_was_confirmed_past(&harness, &before, refused[0].header("outbox-position")).await;
-    relay.wait_for_log("the topic can be written to again").await;
+    relay.wait_for_log("publishing resumed: topic is writable again").await;
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
@@ -38,7 +38,7 @@ pub(super) async fn wait_blocked(relay: &mut Relay, topic: &str) {
     let (code, body) = relay.get("/readyz").await.expect("the relay answers");
     assert_eq!(code, 503, "{body}");
     assert!(body.contains("blocked") && body.contains(topic), "{body}");
-    relay.wait_for_log("nothing goes on before this topic can be written to").await;
+    relay.wait_for_log("publishing blocked: topic is not writable").await;
 }
 
 /// What is confirmed after the relay has reported twice more, so that what it would confirm is confirmed.

@@ -77,7 +77,7 @@ async fn case_26_each_bad_row_is_a_dead_letter_with_its_code_and_harms_no_other(
           for db.order.placed, key Some("k"), value "xxxxxxxxxxxxxxxxxxx... (2000002 bytes)
         too_large: the record takes up to N bytes in a batch, topic db.order.placed takes 1048588 (max.message.bytes)
           for db.order.placed, key Some("k"), value None
-        undecodable: payload has a type that is sent in a binary form the relay can't read
+        undecodable: payload has a type whose binary format the relay can't read
           for , key Some("k"), value Some("\0\0\0\u{2}\0\0\0\u{17}\0\0\0\u{4}\0\0\0\u{1}\0\0\0\u{17}\0\0\0\u{4}\0\0\0\u{2}")
     "#]].assert_eq(&told(first));
     assert_eq!(told(first), told(second));

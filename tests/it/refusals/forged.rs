@@ -38,7 +38,7 @@ async fn case_40_a_message_that_emit_message_did_not_write_is_not_published() {
     let metrics = relay.get("/metrics").await.expect("the relay answers").1;
     assert!(metrics.contains("walpost_forged_messages_total 3"), "{metrics}");
     assert_eq!(relay.status().await["dead_letters"], serde_json::json!({}));
-    relay.wait_for_log("were not written by outbox.emit_message").await;
+    relay.wait_for_log("not written by outbox.emit_message").await;
     for (table, role) in [("secret", &outsider), ("unsigned_message", &outsider)] {
         let error = session.batch_execute(&format!("select from outbox.{table}")).await.expect_err("no right");
         assert_eq!(error.code().map(|code| code.code()), Some("42501"), "{role}");

@@ -51,7 +51,7 @@ async fn case_39_rows_contracts_redrives_and_replays_go_to_no_reserved_topic_and
         assert_eq!(letter.header("outbox-topic"), Some(*topic), "{letter:?}");
     }
     let details = refused.iter().filter_map(|letter| letter.header("outbox-error-detail")).collect::<String>();
-    for part in ["Kafka's internal topics", "keeps its own state", "the relay's dead-letter topic", "[relay] topics"] {
+    for part in ["Kafka's internal topics", "walpost's own state", "the relay's dead-letter topic", "[relay] topics"] {
         assert!(details.contains(part), "{part} is not in {details}");
     }
     assert_eq!(values(&harness.consume(&orders, 1).await), ["2"]);

@@ -18,7 +18,7 @@ async fn case_34_the_dead_letter_of_a_record_whose_time_is_refused_has_another_a
     harness.register("order.late").await;
     harness.register("order.placed").await;
     let mut relay = Relay::start(&harness, "");
-    relay.wait_for_log("rows from before the slot are published").await;
+    relay.wait_for_log("initial backfill published").await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     for (round, config) in [config(&harness, &named("exact")), exact(&harness, "")].iter().enumerate() {
         let rows = (0..30).map(|number| match number % 3 {

@@ -104,7 +104,7 @@ async fn case_32_rows_that_were_written_while_the_table_had_another_name_are_its
     let mut relay = Relay::start(&harness, &outbox);
     relay.ready().await;
     // Else the next start reads the table once more.
-    relay.wait_for_log("rows from before the slot are published").await;
+    relay.wait_for_log("initial backfill published").await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     for (name, payload) in [("orders", "1"), ("meanwhile", "2"), ("orders", "3")] {
         harness.execute(&format!("insert into public.{name} (key, payload) values ('k', '{payload}')")).await;

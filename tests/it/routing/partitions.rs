@@ -77,7 +77,7 @@ async fn case_07_a_partition_dropped_before_the_relay_has_read_it_loses_nothing(
         .await;
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
-    relay.wait_for_log("rows from before the slot are published").await;
+    relay.wait_for_log("initial backfill published").await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     // What the log still has is published, though its table is gone when the relay reads of it.
     harness

@@ -93,7 +93,7 @@ async fn case_37_rows_from_while_a_column_was_gone_can_be_set_aside() {
     let outbox = format!("[[outbox]]\ntable = \"public.orders\"\ntopic = \"{topic}\"\n");
     let mut relay = Relay::start(&harness, &outbox);
     relay.ready().await;
-    relay.wait_for_log("rows from before the slot are published").await;
+    relay.wait_for_log("initial backfill published").await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     // Each in a transaction of its own: the relay ends between them.
     for statement in [

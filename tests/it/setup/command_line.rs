@@ -44,7 +44,7 @@ fn case_24_all_mistakes_of_a_configuration_are_told_at_once() {
             walpost: the configuration has 7 mistakes:
               walpost.toml:3: postgres.url: its port is not right: it takes a number from 1 to 65535; write postgres://user@host:5432/database, with special characters percent-encoded, or libpq's keywords
               walpost.toml:4: postgres.slott: unknown key; did you mean slot?
-              walpost.toml:7: kafka.properties.acks: is set by walpost: a record counts as published only when every in-sync replica has it; leave it out
+              walpost.toml:7: kafka.properties.acks: is set by walpost: a record counts as published only once every in-sync replica has it; leave it out
               walpost.toml:7: kafka.properties.sasl.pasword: librdkafka has no property of this name; see the list in librdkafka's CONFIGURATION.md
               walpost.toml:9: relay.on_rejected: "stop" is none of its values; write "dead-letter" or "halt" or "dead-letter-always"
               walpost.toml:11: http.listen: "everywhere" is not an address and a port; write an IP address and a port, such as "127.0.0.1:9646" or "[::]:9646", or "off"

@@ -48,7 +48,7 @@ async fn case_24_publication_missing_or_not_fit() {
     expect![[r#"
         walpost: publication outbox does not exist: run `create publication "outbox" for table "outbox"."event" with (publish = 'insert', publish_via_partition_root = true)`
         walpost: publication outbox lacks table "outbox"."event": run `alter publication "outbox" add table "outbox"."event"`
-        walpost: publication outbox leaves out inserts: run `alter publication "outbox" set (publish = 'insert')`
+        walpost: publication outbox does not publish inserts: run `alter publication "outbox" set (publish = 'insert')`
         walpost: publication outbox publishes the partitions of "outbox"."event" under their own names: run `alter publication "outbox" set (publish_via_partition_root = true)`
     "#]].assert_eq(&told);
 }
@@ -63,14 +63,14 @@ async fn a_publication_that_leaves_out_rows_is_refused_at_the_start_and_while_th
     let config = config(&harness, "");
     harness.execute(FILTER).await;
     let message = unavailable(&harness, &config).await;
-    expect![[r#"walpost: publication outbox leaves out rows of "outbox"."event" by a row filter, where ((key <> 'x'::text)): run `alter publication "outbox" drop table "outbox"."event"; alter publication "outbox" add table "outbox"."event"`"#]].assert_eq(&message);
+    expect![[r#"walpost: publication outbox excludes rows of "outbox"."event" by a row filter, where ((key <> 'x'::text)): run `alter publication "outbox" drop table "outbox"."event"; alter publication "outbox" add table "outbox"."event"`"#]].assert_eq(&message);
     run_mend(&harness, &config, &message).await;
     works(&harness, &config).await;
     let mut relay = Relay::start_with(&config);
     relay.ready().await;
     harness.execute(&format!("{FILTER}; select outbox.emit('order.placed', 'x', '1')")).await;
     assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
-    assert!(relay.log().contains("leaves out rows of"), "{}", relay.log());
+    assert!(relay.log().contains("excludes rows of"), "{}", relay.log());
 }
 
 /// Found by a look at the catalog every few seconds: Postgres sends nothing of what the publication leaves out.
@@ -94,16 +94,16 @@ async fn case_24_a_publication_that_is_changed_while_the_relay_runs() {
         let message = log.lines().last().expect("the relay says why").replace(harness.name(), "db");
         run_mend(&harness, &config, &message).await;
         // How long ago it was in order depends on when it was looked at.
-        let (before, rest) = message.split_once("; it was in order ").expect("since when");
+        let (before, rest) = message.split_once("; it was last valid ").expect("since when");
         let (since, rest) = rest.split_once(':').expect("what that means");
         assert!(since == "when the relay connected" || since.contains(" s ago at 0/"), "{message}");
-        told += &format!("{before}; it was in order SINCE:{rest}\n");
+        told += &format!("{before}; it was last valid SINCE:{rest}\n");
     }
     expect![[r#"
-        walpost: publication outbox lacks table "outbox"."event": run `alter publication "outbox" add table "outbox"."event"`; it was in order SINCE: rows committed since may be missing from Kafka; publish those again from the table
-        walpost: publication outbox leaves out inserts: run `alter publication "outbox" set (publish = 'insert')`; it was in order SINCE: rows committed since may be missing from Kafka; publish those again from the table
-        walpost: publication outbox publishes the partitions of "outbox"."event" under their own names: run `alter publication "outbox" set (publish_via_partition_root = true)`; it was in order SINCE: rows committed since may be missing from Kafka; publish those again from the table
-        walpost: publication outbox does not exist: run `create publication "outbox" for table "outbox"."event" with (publish = 'insert', publish_via_partition_root = true)`; it was in order SINCE: rows committed since may be missing from Kafka; publish those again from the table
+        walpost: publication outbox lacks table "outbox"."event": run `alter publication "outbox" add table "outbox"."event"`; it was last valid SINCE: rows committed since may be missing from Kafka; republish them with `walpost replay --from-table`
+        walpost: publication outbox does not publish inserts: run `alter publication "outbox" set (publish = 'insert')`; it was last valid SINCE: rows committed since may be missing from Kafka; republish them with `walpost replay --from-table`
+        walpost: publication outbox publishes the partitions of "outbox"."event" under their own names: run `alter publication "outbox" set (publish_via_partition_root = true)`; it was last valid SINCE: rows committed since may be missing from Kafka; republish them with `walpost replay --from-table`
+        walpost: publication outbox does not exist: run `create publication "outbox" for table "outbox"."event" with (publish = 'insert', publish_via_partition_root = true)`; it was last valid SINCE: rows committed since may be missing from Kafka; republish them with `walpost replay --from-table`
     "#]].assert_eq(&told);
 }
 
@@ -115,7 +115,7 @@ async fn case_24_a_table_that_is_taken_out_of_the_publication_and_put_back_is_wa
     relay.ready().await;
     let change = "alter publication outbox drop table outbox.event; alter publication outbox add table outbox.event";
     let since = std::time::Instant::now();
-    while !relay.log().contains("publication was changed and is in order again") {
+    while !relay.log().contains("publication was changed and is valid again") {
         assert!(since.elapsed() < crate::harness::PATIENCE, "no warning: {}", relay.log());
         harness.execute(change).await;
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -134,7 +134,7 @@ async fn case_24_rows_from_while_there_was_no_publication() {
     run_mend(&harness, &config, &unavailable(&harness, &config).await).await;
     let message = unavailable(&harness, &config).await;
     let after = message.split("rows after ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a position");
-    expect!["walpost: publication outbox did not exist when rows after LSN were written, and Postgres can't decode those for slot db; run `walpost slot recreate`: the relay makes the slot anew, and first publishes again, marked, what may be missing and is still in the outbox tables"].assert_eq(&message.replace(after, "LSN"));
+    expect!["walpost: publication outbox did not exist when rows after LSN were written, so Postgres can't decode them for slot db; run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"].assert_eq(&message.replace(after, "LSN"));
     run_mend(&harness, &config, &message).await;
     works(&harness, &config).await;
     let key = |record: &Received| record.key_text() == Some("not lost");
@@ -181,6 +181,6 @@ async fn case_37_tables_that_do_not_fit_the_configuration_are_told_of_at_the_sta
         Some(65): walpost: column "tags" of table public.parcel has type text[], which can't be read as a header; use text, uuid, json, bytea, a number, boolean, a date or time, inet, or an enum or domain
         Some(65): walpost: table public.parcel has no column "nope", which the relay reads as a header; add the column, or name another one in [[outbox]]
         Some(65): walpost: column "box" of table public.parcel has type public.box, which can't be read as key; use text, uuid, json, bytea, a number, boolean, a date or time, inet, or an enum or domain
-        Some(69): walpost: "public"."parcel_view" is a view, and Postgres streams rows of tables only: name the table itself in [[outbox]] table
+        Some(69): walpost: "public"."parcel_view" is a view, and Postgres streams the rows of tables only: set [[outbox]] table to the table itself
     "#]].assert_eq(&told);
 }

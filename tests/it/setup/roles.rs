@@ -42,7 +42,7 @@ async fn case_24_a_role_without_replication_and_then_without_grants() {
     let harness = Harness::migrated("poor_roles").await;
     let role = Role::create(&harness, "relay", "").await;
     let message = unavailable(&harness, &role.config()).await;
-    expect![[r#"walpost: role db_relay may not replicate: run `alter role "db_relay" replication`"#]]
+    expect![[r#"walpost: role db_relay lacks the REPLICATION attribute: run `alter role "db_relay" replication`"#]]
         .assert_eq(&message);
     run_mend(&harness, "", &message).await;
 
@@ -153,12 +153,12 @@ async fn case_24_wrong_password_no_such_role_no_such_database() {
         told += &message.replace(harness.name(), "db").replace(&port(&harness), "PORT");
     }
     expect![[r#"
-        walpost: FATAL 28P01: password authentication failed for user "db_relay"; correct the password in the database's URL, PGPASSWORD or the password file
-        walpost: FATAL 28P01: password authentication failed for user "db_relay"; correct the password in the database's URL, PGPASSWORD or the password file
-        walpost: FATAL 28P01: password authentication failed for user "nobody_of_this_test"; correct the password in the database's URL, PGPASSWORD or the password file
-        walpost: FATAL 28P01: password authentication failed for user "nobody_of_this_test"; correct the password in the database's URL, PGPASSWORD or the password file
-        walpost: FATAL 3D000: database "nowhere_of_this_test" does not exist; create the database, or correct the database's URL
-        walpost: FATAL 3D000: database "nowhere_of_this_test" does not exist; create the database, or correct the database's URL
+        walpost: FATAL 28P01: password authentication failed for user "db_relay"; correct the password in the database URL, PGPASSWORD or the password file
+        walpost: FATAL 28P01: password authentication failed for user "db_relay"; correct the password in the database URL, PGPASSWORD or the password file
+        walpost: FATAL 28P01: password authentication failed for user "nobody_of_this_test"; correct the password in the database URL, PGPASSWORD or the password file
+        walpost: FATAL 28P01: password authentication failed for user "nobody_of_this_test"; correct the password in the database URL, PGPASSWORD or the password file
+        walpost: FATAL 3D000: database "nowhere_of_this_test" does not exist; create the database, or correct the database URL
+        walpost: FATAL 3D000: database "nowhere_of_this_test" does not exist; create the database, or correct the database URL
     "#]].assert_eq(&told);
     role.drop().await;
 }

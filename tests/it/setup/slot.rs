@@ -15,7 +15,7 @@ async fn case_22_a_slot_that_was_dropped() {
     harness.execute(&format!("select pg_drop_replication_slot('{}')", harness.name())).await;
     harness.execute("select outbox.emit('order.placed', 'not lost', '1')").await;
     let message = unavailable(&harness, &config).await;
-    expect![[r#"walpost: slot db is gone: events committed after TIME (LSN LSN) may be unpublished; the outbox tables have 1 rows that may be such, made from TIME to TIME; run `walpost slot recreate`: the relay makes the slot anew, and first publishes again, marked, what may be missing and is still in the outbox tables"#]].assert_eq(&timeless(&message));
+    expect![[r#"walpost: slot db no longer exists: events committed after TIME (LSN LSN) may be missing from Kafka; 1 rows in the outbox tables may be affected, created from TIME to TIME; run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"#]].assert_eq(&timeless(&message));
     run_mend(&harness, &config, &message).await;
     works(&harness, &config).await;
     let key = |record: &Received| record.key_text() == Some("not lost");
@@ -34,7 +34,7 @@ async fn case_36_a_slot_with_two_phase_is_refused_at_the_start_and_by_doctor() {
     let slot = harness.name();
     harness.execute(&format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput', false, true)")).await;
     let message = unavailable(&harness, &config).await;
-    expect!["walpost: slot db was created with two_phase, and walpost reads a transaction only once it is committed; run `walpost slot recreate`: the relay makes the slot anew, and first publishes again, marked, what may be missing and is still in the outbox tables"].assert_eq(&message);
+    expect!["walpost: slot db was created with two_phase, but walpost reads transactions only once they are committed; run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"].assert_eq(&message);
     let doctor = ended_with(&config, "doctor").stdout;
     assert!(doctor.contains("was created with two_phase"), "{doctor}");
     run_mend(&harness, &config, &message).await;
@@ -52,7 +52,7 @@ async fn case_36_prepared_transactions_that_hold_up_the_first_start_are_named() 
     harness.register("order.placed").await;
     harness.execute("begin; select outbox.emit('order.placed', 'k', '1'); prepare transaction 'it''s forgotten'").await;
     let mut relay = Relay::start_with(&config(&harness, ""));
-    relay.wait_for_log("slot creation waits for prepared transactions").await;
+    relay.wait_for_log("slot creation is waiting for prepared transactions").await;
     assert!(relay.log().contains(&format!("'it''s forgotten' in {} since", harness.name())), "{}", relay.log());
     harness.execute("commit prepared 'it''s forgotten'").await;
     relay.ready().await;
@@ -84,13 +84,13 @@ async fn case_22_slots_of_another_kind() {
         run_mend(&harness, &config, &message).await;
     }
     expect![[r#"
-        walpost: slot db is a physical slot: name another in [postgres] slot, or run `select pg_drop_replication_slot('db')`
-        walpost: slot db decodes with test_decoding, not pgoutput: name another in [postgres] slot, or run `select pg_drop_replication_slot('db')`
+        walpost: slot db is a physical slot: set another [postgres] slot, or run `select pg_drop_replication_slot('db')`
+        walpost: slot db uses output plugin test_decoding, not pgoutput: set another [postgres] slot, or run `select pg_drop_replication_slot('db')`
     "#]].assert_eq(&told);
     let other = Harness::new("foreign_slot_other").await;
     other.execute(&format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput')")).await;
     let message = unavailable(&harness, &config).await.replace(other.name(), "other");
-    expect!["walpost: slot db belongs to database other, not db: name another in [postgres] slot, or connect to other"]
+    expect!["walpost: slot db belongs to database other, not db: set another [postgres] slot, or connect to other"]
         .assert_eq(&message);
     other.execute(&format!("select pg_drop_replication_slot('{slot}')")).await;
     works(&harness, &config).await;
@@ -104,7 +104,7 @@ async fn case_22_another_system_identifier() {
     harness.execute("update outbox.relay set system_identifier = '42'").await;
     let message = unavailable(&harness, &config).await;
     let system = harness.query_text("select system_identifier::text from pg_control_system()").await;
-    expect!["walpost: slot db was made on the cluster 42, but this is SYSTEM: the database was restored elsewhere, or upgraded: events committed since its last position may be unpublished; the outbox tables have 1 rows that may be such, made from TIME to TIME; check what was published, and run `walpost slot recreate`: the relay makes the slot anew, and first publishes again, marked, what may be missing and is still in the outbox tables"].assert_eq(&timeless(&message.replace(&system.expect("a system identifier"), "SYSTEM")));
+    expect!["walpost: slot db was created on cluster 42, but this is SYSTEM: the database was restored elsewhere, or upgraded; events committed since its last position may be missing from Kafka; 1 rows in the outbox tables may be affected, created from TIME to TIME; check what was published, and run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"].assert_eq(&timeless(&message.replace(&system.expect("a system identifier"), "SYSTEM")));
     run_mend(&harness, &config, &message).await;
     works(&harness, &config).await;
 }
@@ -135,7 +135,7 @@ async fn case_22_a_slot_that_was_invalidated() {
     let message = unavailable(&harness, &config).await;
     let confirmed = harness.query_text("select confirmed_flush_lsn::text from pg_replication_slots").await;
     let confirmed = confirmed.expect("an invalidated slot keeps its position");
-    expect!["walpost: slot db is invalidated (its WAL was removed), and stood at LSN: events committed after TIME (LSN LSN) may be unpublished; the outbox tables have 1 rows that may be such, made from TIME to TIME; raise max_slot_wal_keep_size, and run `walpost slot recreate`: the relay makes the slot anew, and first publishes again, marked, what may be missing and is still in the outbox tables"].assert_eq(&timeless(&message.replace(&confirmed, "LSN")));
+    expect!["walpost: slot db was invalidated (its WAL was removed) at LSN: events committed after TIME (LSN LSN) may be missing from Kafka; 1 rows in the outbox tables may be affected, created from TIME to TIME; raise max_slot_wal_keep_size, and run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"].assert_eq(&timeless(&message.replace(&confirmed, "LSN")));
     run_mend(&harness, &config, &message).await;
     works(&harness, &config).await;
 }

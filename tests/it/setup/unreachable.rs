@@ -33,9 +33,9 @@ async fn case_24_servers_that_can_not_be_reached() {
         format!("{:?} {}", migrated.status.code(), String::from_utf8_lossy(&migrated.stderr)),
     ];
     expect_test::expect![[r#"
-        Some(69) walpost: cannot reach Postgres at 127.0.0.1:PORT: Connection refused (os error 111); start Postgres, or correct the database's URL
-        Some(69) walpost: Kafka at 127.0.0.1:PORT did not answer within 10 s (127.0.0.1:PORT/bootstrap: Connect to ipv4#127.0.0.1:PORT failed: Connection refused): start it, or correct bootstrap_servers and, where it asks for them, security.protocol and sasl.* in [kafka]
-        Some(69) walpost: cannot reach Postgres at 127.0.0.1:PORT: Connection refused (os error 111); start Postgres, or correct the database's URL
+        Some(69) walpost: cannot reach Postgres at 127.0.0.1:PORT: Connection refused (os error 111); start Postgres, or correct the database URL
+        Some(69) walpost: Kafka at 127.0.0.1:PORT did not answer within 10 s (127.0.0.1:PORT/bootstrap: Connect to ipv4#127.0.0.1:PORT failed: Connection refused): start it, or correct bootstrap_servers and, if the cluster requires them, security.protocol and sasl.* in [kafka]
+        Some(69) walpost: cannot reach Postgres at 127.0.0.1:PORT: Connection refused (os error 111); start Postgres, or correct the database URL
     "#]].assert_eq(&told.join("\n").replace(&address.port().to_string(), "PORT"));
 }
 
@@ -46,5 +46,5 @@ async fn case_24_a_port_that_is_taken() {
     let address = taken.local_addr().expect("a bound socket").to_string();
     let (code, message) = refused(&config(&harness, "").replace("127.0.0.1:0", &address)).await;
     assert_eq!(code, Some(1), "{message}");
-    expect_test::expect![[r#"walpost: can't listen on ADDRESS: free the port, or set [http] listen to another one or to "off": Address already in use (os error 98)"#]].assert_eq(&message.replace(&address, "ADDRESS"));
+    expect_test::expect![[r#"walpost: can't listen on ADDRESS: free the port, or set [http] listen to another address or to "off": Address already in use (os error 98)"#]].assert_eq(&message.replace(&address, "ADDRESS"));
 }

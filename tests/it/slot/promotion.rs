@@ -76,7 +76,7 @@ async fn goes_on(name: &str, configure: impl Fn(&Harness, &str) -> String) -> (V
     second.wait_for_log("a standby was promoted").await;
     if !keeps_slots {
         assert_eq!(second.exit().await.code(), Some(69), "{}", second.log());
-        assert!(second.log().contains("is gone: events committed"), "{}", second.log());
+        assert!(second.log().contains("no longer exists: events committed"), "{}", second.log());
         walpost_with(&config, "slot recreate");
         second = Relay::start_with(&config);
     }

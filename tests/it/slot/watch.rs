@@ -48,7 +48,7 @@ async fn a_slot_that_keeps_too_much_wal_is_warned_of_until_it_does_not() {
     relay.wait_for("too much log", keeps).await;
     let (_, metrics) = relay.get("/metrics").await.expect("it serves metrics");
     assert!(metrics.contains("walpost_max_retained_wal_bytes 16777216"), "{metrics}");
-    assert!(relay.log().contains("the slot keeps too much wal"), "{}", relay.log());
+    assert!(relay.log().contains("slot retains too much wal"), "{}", relay.log());
 
     harness.own_kafka().start_again().await.expect("kafka starts again");
     published(&mut relay, 2).await;
