@@ -1,4 +1,4 @@
-//! `walpost bench`: what an event costs, how fast it gets to Kafka, and how soon. And the hidden command that it measures itself with.
+//! `walpost bench`: measures CPU cost, throughput and latency; and the hidden command that it runs in child processes.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -13,65 +13,65 @@ use crate::lab::bench::{self, BenchError, Options, Part, Payload, Report};
 use crate::lab::environment::View;
 use crate::signals::Interrupts;
 
-/// The log's filter unless the user has one: what fails is told at the end.
+/// Default log filter. Failures are reported when the command ends.
 pub const LOG_FILTER: &str = "error";
 
-/// Measure what an event costs, how fast the relay is and how soon a record arrives, on this machine or on your servers.
+/// Measure CPU cost, throughput and latency, on this machine or against your servers.
 ///
-/// Needs nothing set up: a PostgreSQL and a Kafka are started for it and removed after it. The relay is measured in a process of its
-/// own; pg_recvlogical, where it is installed, reads the same backlog in turn with it and shows what this PostgreSQL can do at
-/// most. Ctrl-C ends it at once and removes what was made.
+/// Needs no setup: starts a temporary PostgreSQL and Kafka, and removes them afterwards. The relay runs in a process of its
+/// own. If pg_recvlogical is installed, it reads the same backlogs for comparison: the upper bound of this PostgreSQL.
+/// Ctrl-C stops at once and cleans up.
 #[derive(Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// What to measure; everything if nothing is named.
+    /// What to measure [default: everything].
     #[arg(value_name = "PART")]
     pub parts: Vec<Part>,
 
-    /// Servers of the user's.
+    /// Existing servers to use.
     #[command(flatten)]
     pub servers: ServerArgs,
 
-    /// Events in a backlog.
+    /// Events per backlog.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000_000))]
     pub events: u64,
 
-    /// Events in a transaction of a backlog; a backlog for each number.
+    /// Events per transaction; one backlog is written for each number.
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 10, 100], value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub per_transaction: Vec<u64>,
 
-    /// The payload's type; a backlog and a load for each.
+    /// Payload types; each gets its own backlog and load.
     #[arg(long, value_name = "TYPE,...", value_delimiter = ',', default_value = "json")]
     pub payload: Vec<Payload>,
 
-    /// How the relay delivers.
+    /// Delivery guarantees to measure.
     #[arg(long, value_name = "HOW,...", value_delimiter = ',', default_value = "at-least-once,exactly-once")]
     pub delivery: Vec<Delivery>,
 
-    /// Events a second for the latency.
+    /// Events per second for the latency measurement.
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [300, 1_000], value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub rate: Vec<u32>,
 
-    /// How long each rate is held: seconds, or such as 90s, 5m; an hour at most.
+    /// How long to hold each rate: seconds, or a duration such as 90s or 5m; at most an hour.
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration)]
     pub duration: Duration,
 
-    /// How often each reader reads a backlog; the medians are reported.
+    /// How many times each reader reads a backlog; medians are reported.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: u32,
 
-    /// Let the relay, and walpost without Kafka, read each backlog once more with its payloads checked against a contract's schema.
+    /// Also measure with payloads checked against a contract's schema, with Kafka and without.
     #[arg(long)]
     pub check: bool,
 
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// What [`null`] takes.
+/// Arguments of [`null`].
 #[derive(Args, Clone, Debug)]
 pub struct NullArgs {
-    /// How many events to wait for.
+    /// Stop after this many events.
     #[arg(long)]
     pub events: u64,
 }
@@ -79,7 +79,7 @@ pub struct NullArgs {
 /// Runs the benchmark, shows its progress on stderr and reports to `out`.
 ///
 /// # Errors
-/// A [`BenchError`], which knows its exit code. Or the report could not be written.
+/// A [`BenchError`], which has its exit code; or writing the report failed.
 pub async fn run(args: &BenchArgs, out: &mut (impl Write + IsTerminal + Send)) -> anyhow::Result<()> {
     let interrupts = Interrupts::listen().context("listen for signals")?;
     let parts = if args.parts.is_empty() { Part::value_variants().to_vec() } else { args.parts.clone() };
@@ -100,7 +100,7 @@ pub async fn run(args: &BenchArgs, out: &mut (impl Write + IsTerminal + Send)) -
     if report.left_behind.is_empty() { Ok(()) } else { Err(BenchError::LeftBehind.into()) }
 }
 
-/// The relay without Kafka that the benchmark starts: a process that publishes nothing, and only where nothing is lost by it.
+/// Runs the relay without Kafka, as the benchmark's child process. It discards events, so it refuses any database but the benchmark's.
 ///
 /// # Errors
 /// As [`bench::run_null`].

@@ -1,4 +1,4 @@
-//! `walpost bookmark`: positions with a name, to be replayed from.
+//! `walpost bookmark`: named positions to replay from.
 
 use std::io::Write;
 use std::path::Path;
@@ -17,72 +17,72 @@ use crate::relay::boundary::Lsn;
 use crate::source::Server;
 use crate::terminal::grouped;
 
-/// The log's filter unless the user has one.
+/// Default log filter.
 pub const LOG_FILTER: &str = "error";
 
-/// Named positions, to be replayed from: each is a replication slot that keeps the server's log.
+/// Manage named positions to replay from. Each is a replication slot and retains WAL.
 #[derive(Args, Clone, Debug)]
 pub struct BookmarkArgs {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: BookmarkCommand,
 }
 
-/// What to do with bookmarks.
+/// Subcommands of `walpost bookmark`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum BookmarkCommand {
-    /// Make one: where the log ends now, or at a position or a time that a slot still holds.
+    /// Create a bookmark at the current end of the WAL, or at a position or time that a slot still holds.
     Create(CreateArgs),
-    /// List them: position, log that each keeps, age.
+    /// List bookmarks with their position, retained WAL and age.
     List(ListArgs),
-    /// Drop one, and let the log go that it keeps.
+    /// Drop a bookmark and release the WAL it retains.
     Drop(DropArgs),
 }
 
-/// What [`BookmarkCommand::Create`] takes.
+/// Arguments of [`BookmarkCommand::Create`].
 #[derive(Args, Clone, Debug)]
 pub struct CreateArgs {
-    /// Its name: a-z, 0-9 and _.
+    /// The bookmark's name: a-z, 0-9 and _.
     pub name: String,
-    /// At this LSN.
+    /// Create it at this LSN.
     #[arg(long, value_name = "LSN", conflicts_with = "since")]
     pub at_lsn: Option<Lsn>,
-    /// At or just before this time, such as 2026-11-21T10:00:00Z, or 15m, 2h or 7d for so long ago; by the index of relay.rewind.
+    /// Create it at or just before this time: 2026-11-21T10:00:00Z, or an age such as 15m, 2h or 7d. Needs [relay] rewind.
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// What [`BookmarkCommand::List`] takes.
+/// Arguments of [`BookmarkCommand::List`].
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// What [`BookmarkCommand::Drop`] takes.
+/// Arguments of [`BookmarkCommand::Drop`].
 #[derive(Args, Clone, Debug)]
 pub struct DropArgs {
-    /// Its name.
+    /// The bookmark's name.
     pub name: String,
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Does it and reports to `out`. `path` is the configuration file, if one was named.
+/// Runs the subcommand and reports to `out`. `path` is the configuration file given with `--config`.
 ///
 /// # Errors
-/// A [`Fault`] or a [`BookmarkError`], which know their exit codes.
+/// A [`Fault`] or a [`BookmarkError`]; each has its exit code.
 pub async fn run(args: &BookmarkArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
     let config = PostgresConfig::load(path, process_environment()).map_err(Fault::from)?;
     let command = args.command.clone();
     let done = tokio::task::spawn_blocking(move || execute(&command, &config)).await?;
     let shown = done.map_err(|error| match error {
-        // What is the server's is told with what to do about it.
+        // A fault adds what to do about an error of the server.
         BookmarkError::Source(error) => anyhow::Error::from(Fault::from(error)),
         other => other.into(),
     })?;
@@ -104,8 +104,7 @@ fn execute(command: &BookmarkCommand, config: &PostgresConfig) -> Result<String,
         BookmarkCommand::Drop(args) => {
             let gone = bookmark::remove(&mut control, &server, slot, &args.name)?;
             let bytes = grouped(gone.retained_wal_bytes);
-            let text =
-                format!("dropped bookmark {} (slot {}), which kept {bytes} bytes of log\n", gone.name, gone.slot);
+            let text = format!("dropped bookmark {} (slot {}), releasing {bytes} bytes of WAL\n", gone.name, gone.slot);
             if args.json { json(&Shown::of(&gone)) } else { text }
         }
     };
@@ -166,7 +165,7 @@ fn created(made: &Bookmark) -> String {
     let position = made.position.map(|lsn| lsn.to_string()).unwrap_or_default();
     format!(
         "bookmark {name} at {position} (slot {slot})\n\
-         warning: from now on Postgres keeps all its log from there on, so far {} bytes; when it is of no more use: \
+         warning: Postgres now retains all WAL from there on, {} bytes so far; once you no longer need it: \
          walpost bookmark drop {name}\n",
         grouped(*retained_wal_bytes)
     )
@@ -174,10 +173,11 @@ fn created(made: &Bookmark) -> String {
 
 fn table(all: &[Bookmark]) -> String {
     if all.is_empty() {
-        return "there are no bookmarks\n".to_owned();
+        return "no bookmarks\n".to_owned();
     }
     let width = all.iter().map(|bookmark| bookmark.name.len()).max().unwrap_or(0).max(4);
-    let mut text = format!("{:<width$}  {:<18} {:>20}  {:<10} age\n", "name", "position", "log kept, in bytes", "log");
+    let mut text =
+        format!("{:<width$}  {:<18} {:>20}  {:<10} age\n", "name", "position", "retained WAL, bytes", "status");
     for bookmark in all {
         let position = bookmark.position.map_or_else(|| "lost".to_owned(), |lsn| lsn.to_string());
         let (kept, status) = (grouped(bookmark.retained_wal_bytes), &bookmark.wal_status);
@@ -187,10 +187,10 @@ fn table(all: &[Bookmark]) -> String {
     for Bookmark { name, wal_status, .. } in all.iter().filter(|bookmark| bookmark.wal_status != "reserved") {
         text += &match wal_status.as_str() {
             "lost" | "gone" => {
-                format!("warning: bookmark {name} holds nothing any more: walpost bookmark drop {name}\n")
+                format!("warning: bookmark {name} has lost its WAL and is of no use: walpost bookmark drop {name}\n")
             }
             _ => format!(
-                "warning: bookmark {name} keeps more log than max_wal_size; max_slot_wal_keep_size may take it: \
+                "warning: bookmark {name} retains more than max_wal_size and may be invalidated (max_slot_wal_keep_size): \
                  walpost bookmark drop {name}\n"
             ),
         };
@@ -213,7 +213,7 @@ mod tests {
     use crate::relay::boundary::Timestamp;
 
     #[test]
-    fn a_bookmark_that_holds_nothing_or_too_much_is_told_with_the_command_that_mends_it() {
+    fn warnings_about_lost_and_large_bookmarks_name_the_drop_command() {
         let bookmark = |name: &str, status: &str| Bookmark {
             name: name.to_owned(),
             slot: format!("walpost_bm_{name}"),
@@ -226,12 +226,12 @@ mod tests {
         };
         let text = table(&[bookmark("deploy", "reserved"), bookmark("old", "lost"), bookmark("big", "extended")]);
         expect_test::expect![[r#"
-            name    position             log kept, in bytes  log        age
+            name    position            retained WAL, bytes  status     age
             deploy  0/FF                          1,234,567  reserved   2 h
             old     lost                          1,234,567  lost       2 h
             big     0/FF                          1,234,567  extended   2 h
-            warning: bookmark old holds nothing any more: walpost bookmark drop old
-            warning: bookmark big keeps more log than max_wal_size; max_slot_wal_keep_size may take it: walpost bookmark drop big
+            warning: bookmark old has lost its WAL and is of no use: walpost bookmark drop old
+            warning: bookmark big retains more than max_wal_size and may be invalidated (max_slot_wal_keep_size): walpost bookmark drop big
         "#]]
         .assert_eq(&text);
         assert_eq!([0, 119, 7_199, 172_800].map(age), ["0 s", "119 s", "119 min", "2 d"]);

@@ -1,4 +1,4 @@
-//! `walpost demo`: everything on one machine, checked event by event.
+//! `walpost demo`: the whole path on one machine, checked event by event.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -10,29 +10,29 @@ use super::environment::{ServerArgs, duration, write};
 use crate::lab::demo::{self, DemoError, Options, Report, View};
 use crate::signals::Interrupts;
 
-/// The log's filter unless the user has one: the demo shows itself what the relay waits for.
+/// Default log filter. The demo itself shows what the relay is waiting for.
 pub const LOG_FILTER: &str = "error";
 
-/// Show the whole way from a transaction to a consumer on this machine, and check every event.
+/// Run the whole path from transaction to consumer on this machine, and check every event.
 ///
-/// Needs nothing set up: a PostgreSQL and a Kafka are started for it and removed after it. An order service writes orders and
+/// Needs no setup: starts a temporary PostgreSQL and Kafka, and removes them afterwards. An order service writes orders and
 /// events in the same transactions, some of which roll back; the relay publishes the events, and a consumer reads them.
-/// Exits with 0 only if no event was lost or out of order. Ctrl-C ends the writing early; a second one ends the check too.
+/// Exits with 0 only if no event was lost or out of order. Ctrl-C stops the service early; a second Ctrl-C skips the check.
 #[derive(Args, Clone, Debug)]
 pub struct DemoArgs {
-    /// Servers of the user's.
+    /// Existing servers to use.
     #[command(flatten)]
     pub servers: ServerArgs,
 
-    /// Transactions a second.
+    /// Transactions per second.
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub rate: u32,
 
-    /// How long the order service writes: seconds, or such as 90s, 5m; an hour at most.
+    /// How long the order service writes: seconds, or a duration such as 90s or 5m; at most an hour.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub duration: Duration,
 
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -40,8 +40,7 @@ pub struct DemoArgs {
 /// Runs the demo, shows its progress on stderr and reports to `out`.
 ///
 /// # Errors
-/// A [`DemoError`], which knows its exit code: the demo had no result, or not the one that it should have. Or the report could not
-/// be written.
+/// A [`DemoError`], which has its exit code: the demo failed, or events were lost or out of order. Or writing the report failed.
 pub async fn run(args: &DemoArgs, out: &mut (impl Write + IsTerminal + Send)) -> anyhow::Result<()> {
     let interrupts = Interrupts::listen().context("listen for signals")?;
     let options = Options { named: args.servers.named(), rate: args.rate, duration: args.duration };

@@ -1,4 +1,4 @@
-//! `walpost doctor`: checks everything that a first run can trip over, and says what mends it.
+//! `walpost doctor`: checks database, Kafka and permissions, and says how to fix what is wrong.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -12,34 +12,34 @@ use crate::ops::doctor;
 use crate::ops::doctor::report::{Report, Verdict, failure, ok};
 use crate::terminal::Colour;
 
-/// The log's filter unless the user has one: what fails is in the report.
+/// Default log filter. Failures are part of the report.
 pub const LOG_FILTER: &str = "off";
 
-/// Check everything that a first run can trip over, and change nothing.
+/// Check database, Kafka and permissions; changes nothing.
 #[derive(Args, Clone, Debug)]
 pub struct DoctorArgs {
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Something keeps the relay from working.
+/// Checks failed, so the relay would not work: how many.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} of the checks failed; each says what mends it")]
+#[error("{0} of the checks failed; the report says how to fix each")]
 pub struct Unwell(usize);
 
 impl Unwell {
-    /// The code that the process ends with.
+    /// The exit code of the process.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         exit::UNAVAILABLE
     }
 }
 
-/// Makes all checks and reports to `out`. `path` is the configuration file, if one was named.
+/// Runs all checks and reports to `out`. `path` is the configuration file given with `--config`.
 ///
 /// # Errors
-/// A [`Fault`] if the configuration has mistakes, [`Unwell`] if a check fails; or the report could not be written.
+/// A [`Fault`] if the configuration has mistakes; [`Unwell`] if a check fails; or writing the report failed.
 pub async fn run(args: &DoctorArgs, path: Option<&Path>, out: &mut (impl Write + IsTerminal)) -> anyhow::Result<()> {
     let config = match Config::load(path, process_environment()) {
         Ok(config) => config,
@@ -50,7 +50,7 @@ pub async fn run(args: &DoctorArgs, path: Option<&Path>, out: &mut (impl Write +
         }
     };
     let mut report = doctor::examine(&config).await;
-    report.findings.insert(0, ok("configuration", "no mistakes in it"));
+    report.findings.insert(0, ok("configuration", "valid"));
     write(&report, args.json, out)?;
     match report.count(Verdict::Failure) {
         0 => Ok(()),

@@ -1,4 +1,4 @@
-//! What the demo and the benchmark have in common: the servers that a user names, and how a report is printed.
+//! Shared by the demo and the benchmark: server arguments and report output.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -11,18 +11,18 @@ use super::kafka_property::Property;
 use crate::lab::environment::Named;
 use crate::terminal::Colour;
 
-/// Servers of the user's.
+/// Existing servers to use in place of temporary ones.
 #[derive(Args, Clone, Debug)]
 pub struct ServerArgs {
-    /// Use this PostgreSQL (wal_level = logical): a database of its own is created there, and dropped at the end.
+    /// Use this PostgreSQL (wal_level = logical); creates a database there and drops it at the end.
     #[arg(long, value_name = "URL")]
     pub postgres: Option<String>,
 
-    /// Use this Kafka: topics of its own are created there, and deleted at the end.
+    /// Use this Kafka; creates topics there and deletes them at the end.
     #[arg(long, value_name = "SERVERS")]
     pub kafka: Option<String>,
 
-    /// A property of librdkafka that it takes to reach that Kafka, such as security.protocol=SSL; may be repeated.
+    /// A librdkafka property needed to connect to that Kafka, such as security.protocol=SSL; repeatable.
     #[arg(long, value_name = "NAME=VALUE", value_parser = Property, requires = "kafka")]
     pub kafka_property: Vec<(String, String)>,
 }
@@ -37,7 +37,7 @@ impl ServerArgs {
     }
 }
 
-/// Writes a report as a line of JSON, or as its table.
+/// Writes a report as one line of JSON or as a table.
 pub(super) fn write<R: Serialize>(
     report: &R,
     json: bool,
@@ -54,10 +54,10 @@ pub(super) fn write<R: Serialize>(
     out.flush()
 }
 
-/// Longest duration: an audit of more events than an hour brings would fill a small machine's memory.
+/// Longest duration: the audit keeps all events in memory.
 const DURATION_MOST: Duration = Duration::from_secs(3_600);
 
-/// A duration as seconds or minutes.
+/// Parses a duration in seconds or minutes.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.strip_suffix('m') {
         Some(number) => (number, 60.0),
@@ -66,7 +66,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let seconds = number.trim().parse::<f64>().map(|number| number * unit);
     match seconds.ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
         Some(duration) if !duration.is_zero() && duration <= DURATION_MOST => Ok(duration),
-        _ => Err("write a number of seconds, or such as 90s or 5m; an hour at most".to_owned()),
+        _ => Err("expected a number of seconds, or a duration such as 90s or 5m, at most an hour".to_owned()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What `--kafka-property` takes.
+//! Values of `--kafka-property`.
 
 use std::ffi::OsStr;
 
@@ -6,7 +6,7 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, Command};
 
-/// Reads NAME=VALUE. What is neither is not shown in the error, as clap would do: it may be a password.
+/// Parses NAME=VALUE. Unlike clap's own errors, this one does not show a bad value: it may be a password.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Property;
 
@@ -15,8 +15,8 @@ impl TypedValueParser for Property {
 
     fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<Self::Value, clap::Error> {
         value.to_str().and_then(property).ok_or_else(|| {
-            let message = "a value of --kafka-property is not NAME=VALUE, such as security.protocol=SSL; it is not shown here, \
-                           as it may be a secret\n";
+            let message = "a value of --kafka-property is not NAME=VALUE, such as security.protocol=SSL; it is not shown here \
+                           because it may be a secret\n";
             clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
         })
     }
@@ -35,17 +35,17 @@ mod tests {
     use crate::cli::Cli;
 
     #[test]
-    fn a_property_has_a_name_and_may_hold_equals_signs() {
+    fn a_property_has_a_name_and_its_value_may_contain_equals_signs() {
         assert_eq!(property("a.b=c=d"), Some(("a.b".to_owned(), "c=d".to_owned())));
         assert!(property("=c").is_none() && property("a").is_none());
     }
 
     #[test]
-    fn a_value_that_is_no_property_is_not_shown() {
+    fn a_malformed_property_is_not_shown() {
         for command in [["contract", "plan"], ["dead-letter", "list"], ["demo", "--kafka=k"]] {
             for secret in ["hunter2", "=hunter2", "sasl.password:hunter2"] {
                 let arguments = [["walpost"].as_slice(), &command, &["--kafka-property", secret]].concat();
-                let error = Cli::try_parse_from(arguments).expect_err("it is refused").to_string();
+                let error = Cli::try_parse_from(arguments).expect_err("it is malformed").to_string();
                 assert!(error.contains("NAME=VALUE") && !error.contains("hunter2"), "{error}");
             }
         }

@@ -1,4 +1,4 @@
-//! `walpost migrate`: makes and updates schema `outbox`, and gives roles their rights.
+//! `walpost migrate`: creates or updates schema `outbox` and grants privileges to roles.
 
 use std::io::Write;
 use std::path::Path;
@@ -16,32 +16,32 @@ use crate::terminal::visible;
 /// Create or update schema outbox in the database.
 #[derive(Args, Clone, Debug, Default)]
 pub struct MigrateArgs {
-    /// The database, as the role that is to own schema outbox. Stands in place of the configuration's.
-    // The value is not shown in the help: it may hold a password.
+    /// Connect to this database, as the role that will own schema outbox; overrides the configuration.
+    // The value may hold a password, so the help does not show it.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
 
-    /// Print the SQL, grants included, in place of applying it; no database is needed.
+    /// Print the SQL, including grants, instead of applying it; needs no database.
     #[arg(long)]
     pub print: bool,
 
-    /// Give this role what it needs to write events, and no more.
+    /// Grant this role only what it needs to emit events.
     #[arg(long, value_name = "ROLE")]
     pub writer_role: Option<String>,
 
-    /// Give this role what the relay needs, and no more.
+    /// Grant this role only what the relay needs.
     #[arg(long, value_name = "ROLE")]
     pub relay_role: Option<String>,
 
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long, conflicts_with = "print")]
     pub json: bool,
 }
 
-/// Applies or prints, and reports to `out`. `path` is the configuration file, if one was named.
+/// Applies or prints, and reports to `out`. `path` is the configuration file given with `--config`.
 ///
 /// # Errors
-/// No database was named, it can't be reached or migrated, or a role does not exist. The source is a [`Fault`], a
+/// No database was given, it can't be reached or migrated, or a role does not exist. The source is a [`Fault`], a
 /// [`migrations::MigrateError`] or a [`migrations::GrantError`].
 pub async fn run(args: &MigrateArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
     if args.print {
@@ -51,7 +51,7 @@ pub async fn run(args: &MigrateArgs, path: Option<&Path>, out: &mut (impl Write 
     apply(args, database(args, path)?, out).await
 }
 
-/// Applies to this database, and reports to `out`.
+/// Migrates this database and reports to `out`.
 ///
 /// # Errors
 /// As [`run`].
@@ -60,10 +60,10 @@ pub async fn apply(args: &MigrateArgs, options: ConnectOptions, out: &mut (impl 
     let wanted = roles.clone();
     let (applied, advice) = tokio::task::spawn_blocking(move || {
         let mut connection = Connection::open(&options).map_err(Fault::Database)?;
-        // A migration takes as long as it takes.
+        // A migration may take any time.
         connection.set_patience(Patience::Until(Interrupt::default()));
         let applied = migrations::migrate(&mut connection).context("migrate schema outbox")?;
-        let advice = migrations::grant(&mut connection, &wanted).context("give roles their rights")?;
+        let advice = migrations::grant(&mut connection, &wanted).context("grant privileges to roles")?;
         connection.close();
         anyhow::Ok((applied, advice))
     })
@@ -83,13 +83,13 @@ fn database(args: &MigrateArgs, path: Option<&Path>) -> anyhow::Result<ConnectOp
     let loaded = PostgresConfig::load(path, environment).map_err(Fault::from);
     if args.database_url.is_none() && path.is_none() && !Path::new(DEFAULT_FILE).exists() {
         return Ok(loaded
-            .context("no database: give --database-url, set DATABASE_URL, or write walpost.toml")?
+            .context("no database given: use --database-url, set DATABASE_URL, or create walpost.toml")?
             .connect);
     }
     Ok(loaded?.connect)
 }
 
-/// The report of `--json`.
+/// The report for `--json`.
 #[derive(Serialize)]
 struct Report<'a> {
     applied: Vec<AppliedReport<'a>>,
@@ -143,10 +143,10 @@ fn report(
         writeln!(out, "schema outbox is up to date")?;
     }
     if let Some(role) = &roles.writer {
-        writeln!(out, "role {} can emit", visible(role))?;
+        writeln!(out, "role {} can emit events", visible(role))?;
     }
     if let Some(role) = &roles.relay {
-        writeln!(out, "role {} can relay", visible(role))?;
+        writeln!(out, "role {} can run the relay", visible(role))?;
     }
     for warning in advice {
         writeln!(out, "warning: {}", visible(&warning.to_string()))?;

@@ -1,4 +1,4 @@
-//! The commands, a file or a folder each.
+//! The commands, one file or directory each.
 
 pub mod bench;
 pub mod bookmark;
@@ -37,52 +37,52 @@ use replay::ReplayStopped;
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 pub struct Cli {
-    /// The configuration file; walpost.toml in this folder where there is one.
+    /// The configuration file [default: walpost.toml in the current directory, if it exists].
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// How log lines look.
+    /// The log format.
     #[arg(long, global = true, value_name = "FORMAT", env = "WALPOST_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
-    /// What is logged: a level such as debug, or a filter such as walpost::source=debug,info. Default info.
+    /// The log level, such as debug, or a filter such as walpost::source=debug,info [default: info].
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The subcommand.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show the whole way from a transaction to a consumer on this machine, and check every event.
+    /// Run the whole path from transaction to consumer on this machine, and check every event.
     Demo(demo::DemoArgs),
-    /// Measure what an event costs, how fast the relay is and how soon a record arrives.
+    /// Measure CPU cost, throughput and latency.
     Bench(bench::BenchArgs),
-    /// A relay that publishes nothing, for the benchmark.
+    /// Run a relay that publishes nothing, for the benchmark.
     #[command(hide = true)]
     BenchNull(bench::NullArgs),
     /// Create or update schema outbox in the database.
     Migrate(migrate::MigrateArgs),
-    /// Check everything that a first run can trip over, and change nothing.
+    /// Check database, Kafka and permissions; changes nothing.
     Doctor(doctor::DoctorArgs),
-    /// Plan and apply data contracts, and see what is registered.
+    /// Plan and apply data contracts, and show what is registered.
     Contract(contract::ContractArgs),
-    /// See what was refused and why, and publish it again after the fix.
+    /// Inspect dead letters, redrive them after a fix, or discard them.
     DeadLetter(dead_letter::DeadLetterArgs),
     /// Run the relay.
     Run,
-    /// Show the slot, and how the relay is.
+    /// Show the state of the slot and the relay.
     Status(status::StatusArgs),
-    /// Give up a slot that can't be trusted any more, or take it as it stands.
+    /// Recreate, adopt or skip ahead a slot that the relay refuses to stream from.
     Slot(slot::SlotArgs),
-    /// Publish again, from a position, a bookmark, a time or the tables, beside the running relay.
+    /// Publish events again from a position, a bookmark, a time or the tables; the relay keeps running.
     Replay(replay::ReplayArgs),
-    /// Named positions, to be replayed from.
+    /// Manage named positions to replay from.
     Bookmark(bookmark::BookmarkArgs),
 }
 
 impl Command {
-    /// What is logged where nobody says otherwise; none: what every command logs.
+    /// The command's default log filter; `None` for the general default.
     const fn log_filter(&self) -> Option<&'static str> {
         match self {
             Self::Demo(_) => Some(demo::LOG_FILTER),
@@ -98,15 +98,15 @@ impl Command {
     }
 }
 
-/// Runs a command and says on stderr why it failed, if it did.
+/// Runs a command and prints its error on stderr.
 #[must_use]
 pub fn main(cli: Cli) -> ExitCode {
-    // The panic's own message, with the invariant that was broken, is on stderr already.
+    // The panic message, which states the broken invariant, is already on stderr.
     match std::panic::catch_unwind(AssertUnwindSafe(|| execute(cli))) {
         Ok(outcome) => conclude(&outcome),
         Err(_) => {
             eprintln!(
-                "walpost: this is a bug; nothing was confirmed that Kafka does not have. Please report what stands above"
+                "walpost: this is a bug; no event was confirmed that Kafka has not acknowledged. Please report the message above"
             );
             ExitCode::from(exit::BUG)
         }
@@ -119,7 +119,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         _ => std::env::var(name).ok().or_else(|| cli.command.log_filter().map(str::to_owned)),
     };
     init_logs(cli.log_format, log).map_err(Fault::from)?;
-    // Both the sandbox's downloads and TLS to Postgres take the process's provider; it is set once, here.
+    // The sandbox's downloads and TLS to Postgres share the process-wide provider, which is set once, here.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let path = cli.config.as_deref();
@@ -139,12 +139,12 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
             Command::Bookmark(arguments) => bookmark::run(arguments, path, &mut std::io::stdout()).await,
         }
     });
-    // Blocking calls to a server that is gone must not hold up the end.
+    // Blocking calls to an unreachable server must not delay the exit.
     runtime.shutdown_background();
     outcome
 }
 
-/// The exit code of a command's outcome, said on stderr.
+/// The exit code for a command's result; prints the error on stderr.
 fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     let fault = error.downcast_ref::<Fault>();

@@ -1,4 +1,4 @@
-//! `walpost replay`: publishes again, from a position, a bookmark, a time or the tables, beside the running relay.
+//! `walpost replay`: publishes events again from a position, a bookmark, a time or the tables, beside the running relay.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,93 +13,93 @@ use crate::ops::replay::{self, Origin, Progress, ReplayError, Report, Wanted};
 use crate::relay::boundary::{Lsn, Position};
 use crate::signals::Interrupts;
 
-/// The log's filter unless the user has one: dead letters and outages are told.
+/// Default log filter. Dead letters and outages are logged.
 pub const LOG_FILTER: &str = "warn";
 
-/// Publish again, from a position, a bookmark, a time or the tables, beside the running relay.
+/// Publish events again from a position, a bookmark, a time or the tables; the relay keeps running.
 #[derive(Args, Clone, Debug, Default)]
 #[command(group(ArgGroup::new("origin").required(true).multiple(true).args(["from_lsn", "bookmark", "since", "from_table"])))]
 pub struct ReplayArgs {
-    /// Begin with this position: the LSN of a commit record, or a record's outbox-position.
+    /// Start at this position: the LSN of a commit record, or a record's outbox-position.
     #[arg(long, value_name = "LSN", value_parser = position, conflicts_with_all = ["bookmark", "from_table"])]
     pub from_lsn: Option<Position>,
 
-    /// Begin with what was committed after this bookmark was made.
+    /// Start at this bookmark.
     #[arg(long, value_name = "NAME", conflicts_with = "from_table")]
     pub bookmark: Option<String>,
 
-    /// Only what was committed at this time or later: such as 2026-11-21T10:00:00Z, or 15m, 2h or 7d for so long ago. Without
-    /// another place to begin at, the position is found by the index of relay.rewind.
+    /// Only events committed at this time or later: 2026-11-21T10:00:00Z, or an age such as 15m, 2h or 7d. If no other start is
+    /// given, the position is looked up by time, which needs [relay] rewind.
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
 
-    /// Read the outbox tables in place of the server's log. Rows have no commit times there: created_at stands in, positions
-    /// are 0/0/1 and on, and what was written by emit_message is in no table.
+    /// Read the outbox tables instead of the WAL. Rows have no commit time, so created_at is used; positions count up from
+    /// 0/0/1; messages of emit_message are in no table.
     #[arg(long, conflicts_with = "to_lsn")]
     pub from_table: bool,
 
-    /// End with the commit whose record is here; where the log ends now if that is earlier, or without it.
+    /// Stop after the commit with this LSN [default and at most: the current end of the WAL].
     #[arg(long, value_name = "LSN")]
     pub to_lsn: Option<Lsn>,
 
-    /// Only what was committed at this time or earlier.
+    /// Only events committed at this time or earlier.
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
 
-    /// Only events of this schema; may be repeated.
+    /// Only events of this schema; repeatable.
     #[arg(long, value_name = "NAME")]
     pub schema: Vec<String>,
 
-    /// Only events with this key; may be repeated.
+    /// Only events with this key; repeatable.
     #[arg(long, value_name = "KEY")]
     pub key: Vec<String>,
 
-    /// Send everything to this topic in place of each event's own. Dead letters go to the dead-letter topic still.
+    /// Publish everything to this topic instead of each event's own. Dead letters still go to the dead-letter topic.
     #[arg(long, value_name = "TOPIC")]
     pub topic: Option<String>,
 
-    /// Count, and show the first and the last event, but publish nothing.
+    /// Publish nothing; count the events and show the first and last.
     #[arg(long)]
     pub dry_run: bool,
 
-    /// The id of the replay, header outbox-replay; a new one unless it is said, as by the command that goes on with another.
+    /// The replay's id, header outbox-replay [default: a new one]. Give the id of an interrupted replay to resume it.
     #[arg(long, value_name = "ID")]
     pub id: Option<String>,
 
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// A replay that has begun did not get to its end.
+/// A replay started but did not finish.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayStopped {
-    /// It was asked to.
-    #[error("interrupted at {at} with {events} events published; to go on: {command}")]
+    /// It was interrupted by a signal.
+    #[error("interrupted at {at} after publishing {events} events; to resume: {command}")]
     Interrupted {
-        /// The first position that may not be published.
+        /// The first position that may not have been published.
         at: String,
-        /// What Kafka has.
+        /// Events that Kafka has acknowledged.
         events: u64,
-        /// What goes on from there.
+        /// The command that resumes from there.
         command: String,
     },
-    /// It can't go on.
-    #[error("{}; it was at {at} with {events} events published; to go on: {command}", told(fault))]
+    /// It failed.
+    #[error("{}; stopped at {at} after publishing {events} events; to resume: {command}", told(fault))]
     Failed {
         /// Why.
         fault: Fault,
-        /// The first position that may not be published.
+        /// The first position that may not have been published.
         at: String,
-        /// What Kafka has.
+        /// Events that Kafka has acknowledged.
         events: u64,
-        /// What goes on from there.
+        /// The command that resumes from there.
         command: String,
     },
 }
 
 impl ReplayStopped {
-    /// The code that the process ends with.
+    /// The exit code of the process.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -113,10 +113,10 @@ fn told(fault: &Fault) -> String {
     fault.advice().map_or_else(|| chain(fault), |advice| format!("{}; {advice}", chain(fault)))
 }
 
-/// Publishes again and reports to `out`. `path` is the configuration file, if one was named.
+/// Runs the replay and reports to `out`. `path` is the configuration file given with `--config`.
 ///
 /// # Errors
-/// A [`Fault`], a [`replay::ReplayError`] or a [`ReplayStopped`], which know their exit codes.
+/// A [`Fault`], a [`replay::ReplayError`] or a [`ReplayStopped`]; each has its exit code.
 pub async fn run(args: &ReplayArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
     let config = Config::load(path, process_environment()).map_err(Fault::from)?;
     let wanted = wanted(args);
@@ -138,15 +138,15 @@ pub async fn run(args: &ReplayArgs, path: Option<&Path>, out: &mut (impl Write +
     })
 }
 
-/// What is the servers' is told with what to do about it.
+/// A fault adds what to do about an error of the servers.
 fn surfaced(error: ReplayError) -> anyhow::Error {
     error.into_fault().map_or_else(Into::into, Into::into)
 }
 
-/// The second signal: nothing is waited for any more.
+/// On the second signal, exits without waiting.
 async fn end_at_once(abort: CancellationToken) {
     abort.cancelled().await;
-    eprintln!("walpost: stopped at the second signal; what was in flight may be published or not");
+    eprintln!("walpost: stopped by a second signal; records in flight may or may not be published");
     std::process::exit(exit::FAILED.into());
 }
 
@@ -170,13 +170,13 @@ fn wanted(args: &ReplayArgs) -> Wanted {
     }
 }
 
-/// An LSN, which is the first event of its commit, or a whole position.
+/// Parses an LSN, which means the first event of its commit, or a full position.
 fn position(text: &str) -> Result<Position, String> {
     let whole = text.parse::<Position>().or_else(|_| Ok(Position { commit: text.parse()?, ordinal: 1 }));
-    whole.map_err(|error: <Lsn as std::str::FromStr>::Err| format!("{error}, nor a position like 16/B374D848/1"))
+    whole.map_err(|error: <Lsn as std::str::FromStr>::Err| format!("{error}, and not a position such as 16/B374D848/1"))
 }
 
-/// The command that goes on from where a replay ended.
+/// The command that resumes a replay from where it stopped.
 fn go_on(args: &ReplayArgs, path: Option<&Path>, report: &Report) -> String {
     let mut words = vec!["walpost replay".to_owned()];
     let mut option = |name: &str, value: Option<String>| {
@@ -189,7 +189,7 @@ fn go_on(args: &ReplayArgs, path: Option<&Path>, report: &Report) -> String {
         option("from-lsn", Some(report.unfinished.to_string()));
         option("to-lsn", Some(report.to.to_string()));
     }
-    // Rows of the same time come again: a table has no other place to go on from.
+    // Rows with the same time are published again: a table has no finer position to resume from.
     let since = report.last_at.filter(|_| args.from_table).or(report.since);
     option("since", since.map(|at| at.to_string()));
     option("until", report.until.map(|at| at.to_string()));
@@ -205,7 +205,7 @@ fn go_on(args: &ReplayArgs, path: Option<&Path>, report: &Report) -> String {
     words.join(" ")
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a POSIX shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._/:=+,@".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -220,7 +220,7 @@ mod tests {
     use crate::relay::boundary::Timestamp;
 
     #[test]
-    fn a_place_to_begin_is_an_lsn_or_a_position() {
+    fn a_start_is_an_lsn_or_a_position() {
         let at = |commit, ordinal| Ok(Position { commit: Lsn(commit), ordinal });
         assert_eq!(position("1/FF"), at(0x1_0000_00FF, 1));
         assert_eq!(position("1/FF/3"), at(0x1_0000_00FF, 3));
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_that_goes_on_selects_what_the_first_one_did() {
+    fn the_resume_command_keeps_the_selection() {
         let args = ReplayArgs {
             bookmark: Some("b".to_owned()),
             until: Some("1h".to_owned()),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_quoted_as_a_shell_takes_them() {
+    fn words_are_quoted_for_a_shell() {
         assert_eq!(quoted("16/B374D848/3"), "16/B374D848/3");
         assert_eq!(quoted("it's $5"), r"'it'\''s $5'");
         assert_eq!(quoted(""), "''");

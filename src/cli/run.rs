@@ -1,4 +1,4 @@
-//! `walpost run`: the relay, its HTTP server, and the signals that end it.
+//! `walpost run`: the relay, its HTTP server and its signals.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::signals::Interrupts;
 use crate::telemetry::{Identity, Telemetry};
 use crate::{driver, http};
 
-/// How many descriptors the relay makes sure of, where the hard limit allows it: each broker, each look-up and each HTTP client takes
-/// one, and the usual soft limit of 1,024 is for programs that call select(2).
+/// File descriptors to raise the soft limit to, as far as the hard limit allows: each broker, lookup and HTTP client takes
+/// one, and the usual soft limit of 1,024 exists for programs that call select(2).
 const DESCRIPTORS: u64 = 65_536;
 
-/// Runs the relay until SIGTERM or SIGINT, or until it can't go on.
+/// Runs the relay until SIGTERM or SIGINT, or until it fails.
 ///
 /// # Errors
 /// A [`Fault`].
@@ -29,11 +29,11 @@ pub async fn run(path: Option<&Path>) -> anyhow::Result<()> {
     let interrupts = Interrupts::listen().context("listen for signals")?;
     tokio::spawn(end_at_once(interrupts.abort));
     let telemetry = Arc::new(Telemetry::new(Identity::of(&config), Instant::now()));
-    // Metrics and health are served while the relay drains, too.
+    // Metrics and health are also served while the relay drains.
     let drained = CancellationToken::new();
     if let Some(address) = config.http.listen {
         let listener = TcpListener::bind(address).await.map_err(|source| Fault::Listen { address, source })?;
-        tracing::info!(address = %listener.local_addr().unwrap_or(address), "serving metrics and health over http");
+        tracing::info!(address = %listener.local_addr().unwrap_or(address), "serving metrics and health checks over http");
         tokio::spawn(http::serve(listener, Arc::clone(&telemetry), drained.clone().cancelled_owned()));
     }
     tracing::info!(
@@ -57,13 +57,13 @@ fn raise_descriptor_limit() {
     if limit.current.is_some_and(|current| current < wanted)
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit })
     {
-        tracing::warn!(error = %error, wanted, "cannot raise the limit of open descriptors");
+        tracing::warn!(error = %error, wanted, "cannot raise the open file limit");
     }
 }
 
-/// The second signal: nothing is waited for any more.
+/// On the second signal, exits without waiting.
 async fn end_at_once(abort: CancellationToken) {
     abort.cancelled().await;
-    tracing::warn!("stopped at the second signal; what is in flight is published again at the next start");
+    tracing::warn!("stopped by a second signal; records in flight are published again at the next start");
     std::process::exit(exit::FAILED.into());
 }

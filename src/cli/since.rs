@@ -1,4 +1,4 @@
-//! A moment on the command line: a date, a date and time, or how long ago.
+//! Times on the command line: a date, a date and time, or an age.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,11 +7,11 @@ use walpost_producer::schema::moment::Moment;
 const UNITS: [(char, i64); 5] =
     [('s', 1_000), ('m', 60_000), ('h', 3_600_000), ('d', 86_400_000), ('w', 7 * 86_400_000)];
 
-/// Reads a moment as milliseconds since the Unix epoch.
+/// Parses a time as milliseconds since the Unix epoch.
 pub(super) fn moment(text: &str) -> Result<i64, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     read(text, i64::try_from(now).unwrap_or(i64::MAX))
-        .ok_or_else(|| "write how long ago, such as 90m, 2h or 7d, or a moment such as 2026-11-21T20:00:00Z".to_owned())
+        .ok_or_else(|| "expected an age such as 90m, 2h or 7d, or a time such as 2026-11-21T20:00:00Z".to_owned())
 }
 
 fn read(text: &str, now: i64) -> Option<i64> {
@@ -29,7 +29,7 @@ mod tests {
     use super::read;
 
     #[test]
-    fn a_moment_is_how_long_ago_or_a_date_with_or_without_a_time() {
+    fn a_time_is_an_age_or_a_date_with_or_without_a_time_of_day() {
         let now = 1_000_000_000_000;
         assert_eq!(read("90m", now), Some(now - 5_400_000));
         assert_eq!(read("2w", now), Some(now - 1_209_600_000));

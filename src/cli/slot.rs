@@ -1,4 +1,4 @@
-//! `walpost slot`: what an operator decides about a slot that can't be trusted any more.
+//! `walpost slot`: an operator's decisions about a slot that the relay refuses to stream from.
 
 use std::io::Write;
 use std::path::Path;
@@ -16,68 +16,68 @@ use crate::relay::decode::role::Role;
 use crate::source::{self, Adoption, Listed, Recreated, Scope, Skipping, TableName, Unpublished, Unsent};
 use crate::terminal::visible_lines;
 
-/// Give up a slot that can't be trusted any more, or take it as it stands.
+/// Recreate, adopt or skip ahead a slot that the relay refuses to stream from.
 #[derive(Args, Clone, Debug)]
 pub struct SlotArgs {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: SlotCommand,
 }
 
-/// What to do with the relay's slot.
+/// Subcommands of `walpost slot`.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum SlotCommand {
-    /// Drop the slot; at its next start the relay makes it anew, and first publishes again, from the outbox tables, what may never
-    /// have been published. Those records bear the header outbox-recovered, and what was published after all comes twice.
+    /// Drop the slot. The next start creates a new one and first publishes from the outbox tables what may be missing from
+    /// Kafka, with the header outbox-recovered; some of it may be duplicates.
     Recreate(RecreateArgs),
-    /// Take the slot as it stands. Events that it has passed over are never published.
+    /// Accept the slot at its current position. Events that it has skipped are never published.
     Adopt(AdoptArgs),
-    /// Pass over a transaction that Postgres can't send, as the relay's log and /readyz name it. The rows that the outbox tables have of
-    /// it become dead letters without their values, and the relay goes on after it.
+    /// Skip a transaction that Postgres can't send; the relay's log and /readyz name it. Its rows in the outbox tables become
+    /// dead letters without values, and the relay continues after it.
     Skip(SkipArgs),
 }
 
-/// What [`SlotCommand::Skip`] takes.
+/// Arguments of [`SlotCommand::Skip`].
 #[derive(Args, Clone, Copy, Debug)]
 pub struct SkipArgs {
-    /// The LSN of its commit, such as 16/B374D848. Nothing else is passed over.
+    /// The LSN of its commit record, such as 16/B374D848. No other transaction is skipped.
     #[arg(long)]
     pub lsn: Lsn,
 
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// What [`SlotCommand::Recreate`] takes.
+/// Arguments of [`SlotCommand::Recreate`].
 #[derive(Args, Clone, Copy, Debug)]
 pub struct RecreateArgs {
-    /// Publish again everything that the outbox tables have.
+    /// Publish again everything in the outbox tables.
     #[arg(long)]
     pub all: bool,
 
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// What [`SlotCommand::Adopt`] takes.
+/// Arguments of [`SlotCommand::Adopt`].
 #[derive(Args, Clone, Copy, Debug)]
 pub struct AdoptArgs {
-    /// With exactly-once delivery: forget the position in Kafka too. The relay begins where the slot stands, and what was published past
-    /// that comes twice.
+    /// With exactly-once delivery: also reset the position stored in Kafka. The relay starts at the slot's confirmed_flush_lsn,
+    /// and events published after that are duplicated.
     #[arg(long)]
     pub forget_position: bool,
 
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Decides, and reports to `out`.
+/// Runs the subcommand and reports to `out`.
 ///
 /// # Errors
-/// A [`Fault`]: while a relay has the slot, nothing is changed.
+/// A [`Fault`]. While a relay holds the slot, nothing is changed.
 pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
     let config = Config::load(path, process_environment()).map_err(Fault::from)?;
     let (options, slot) = (source_options(&config), config.postgres.slot.as_str());
@@ -91,7 +91,7 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
             let skipping = Skipping::begin(&options, listed(&config), lsn).await.map_err(Fault::from)?;
             let unsent = skipping.unsent.clone();
             let letters = set_aside(&config, &unsent).await?;
-            // Everything before it is in Kafka: the relay begins behind it.
+            // Kafka has everything before it: the relay starts after it.
             let forgets = config.kafka.delivery == Delivery::ExactlyOnce;
             if forgets {
                 take_back(&config, skipping.system_identifier()).await?;
@@ -109,7 +109,7 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
             if json {
                 json!({"slot": slot, "lsn": stands.to_string(), "position_forgotten": forgets}).to_string()
             } else {
-                let note = "\nits position in Kafka is kept, and the next start says whether it goes with the slot: see --forget-position";
+                let note = "\nthe position stored in Kafka is kept; the next start checks that it matches the slot (see --forget-position)";
                 let is_kept = !forgets && config.kafka.delivery == Delivery::ExactlyOnce;
                 adopted_text(slot, stands, forgets) + if is_kept { note } else { "" }
             }
@@ -118,7 +118,7 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
     writeln!(out, "{}", visible_lines(&text)).context("write the report")
 }
 
-/// Where the rows of a transaction are looked for.
+/// The outbox tables to search for the transaction's rows.
 fn listed(config: &Config) -> Vec<Listed> {
     let column = |outbox: &Outbox, role| {
         let found = outbox.columns.iter().find(|column| column.role == role);
@@ -135,20 +135,20 @@ fn listed(config: &Config) -> Vec<Listed> {
 fn skipped_text(slot: &str, unsent: &Unsent, letters: usize, stands: Lsn) -> String {
     let Unsent { commit, committed_at, xid, error, sent, rows, unlisted, .. } = unsent;
     let mut text = format!(
-        "slot {slot} stands at {stands}, past transaction {xid}, which committed at {committed_at} (LSN {commit})\nPostgres can't send it: {error}\nthe first {sent} of its events were sent before that, and are published unless the relay ended before Kafka had them\n"
+        "slot {slot} was advanced to {stands}, past transaction {xid}, committed at {committed_at} (LSN {commit})\nPostgres can't send it: {error}\nits first {sent} events were sent before the error, and are published unless the relay stopped before Kafka acknowledged them\n"
     );
     text += &match rows.len() {
-        0 => "the outbox tables have no row of it: rows may have been deleted since, or written under savepoints alone"
+        0 => "the outbox tables have no rows of it: they were deleted since, or all were written under savepoints"
             .to_owned(),
-        count => format!("the outbox tables have {count} rows of it:"),
+        count => format!("its rows in the outbox tables ({count}):"),
     };
     for (table, id) in rows {
         text += &format!("\n  {table} {}", id.as_deref().unwrap_or("(no id)"));
     }
     for table in unlisted {
-        text += &format!("\n  not all rows of {table} could be listed: look for xmin = {xid}");
+        text += &format!("\n  table {table} could not be listed in full: look for rows with xmin = {xid}");
     }
-    text + &format!("\n{letters} dead letters without values were written; once a row is corrected, emit it again")
+    text + &format!("\nwrote {letters} dead letters without values; correct each row and emit it again")
 }
 
 fn skipped_json(slot: &str, unsent: &Unsent, stands: Lsn) -> String {
@@ -171,20 +171,20 @@ fn skipped_json(slot: &str, unsent: &Unsent, stands: Lsn) -> String {
 
 fn recreated_text(slot: &str, Recreated { dropped_at, unpublished }: &Recreated) -> String {
     let dropped = match dropped_at {
-        Some(lsn) => format!("slot {slot} stood at {lsn} and is dropped"),
-        None => format!("there was no slot {slot}"),
+        Some(lsn) => format!("dropped slot {slot}, which was at {lsn}"),
+        None => format!("slot {slot} did not exist"),
     };
     let again = match (&unpublished.rows, &unpublished.published.xid) {
-        (Some(rows), _) if rows.count == 0 => "there is no row to publish again".to_owned(),
+        (Some(rows), _) if rows.count == 0 => "there are no rows to publish again".to_owned(),
         (Some(rows), _) => format!("it first publishes {} rows again, with the header outbox-recovered", rows.count),
         (None, _) => "it first publishes rows again, with the header outbox-recovered".to_owned(),
     };
     let why = if unpublished.published.xid.is_some() {
         unpublished.to_string()
     } else {
-        "everything that the outbox tables have is taken".to_owned()
+        "all rows of the outbox tables are published again".to_owned()
     };
-    format!("{dropped}\n{why}\nthe next `walpost run` makes the slot anew: {again}")
+    format!("{dropped}\n{why}\nthe next `walpost run` creates the slot: {again}")
 }
 
 fn recreated_json(slot: &str, Recreated { dropped_at, unpublished }: &Recreated) -> String {
@@ -202,6 +202,6 @@ fn recreated_json(slot: &str, Recreated { dropped_at, unpublished }: &Recreated)
 }
 
 fn adopted_text(slot: &str, stands: Lsn, forgets: bool) -> String {
-    let forgotten = if forgets { ", and its position in Kafka is forgotten" } else { "" };
-    format!("slot {slot} is taken as it stands{forgotten}: the next `walpost run` goes on at {stands}")
+    let forgotten = if forgets { " and the position stored in Kafka reset" } else { "" };
+    format!("slot {slot} adopted{forgotten}; the next `walpost run` continues at {stands}")
 }

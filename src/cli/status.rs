@@ -1,4 +1,4 @@
-//! `walpost status`: the slot, as the database has it, and the relay, as it says itself.
+//! `walpost status`: the slot as the database reports it, and the relay as its `/status` does.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
@@ -17,48 +17,48 @@ use crate::fault::{Fault, chain};
 use crate::source::{self, SlotReport};
 use crate::terminal::{grouped, visible};
 
-/// The log's filter unless the user has one: what fails is told at the end.
+/// Default log filter. Failures are reported when the command ends.
 pub const LOG_FILTER: &str = "error";
 
-/// How long the relay's own word is waited for.
+/// How long to wait for the relay's `/status`.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// How often is looked with `--watch`.
+/// The refresh interval of `--watch`.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Show the slot, and how the relay is.
+/// Show the state of the slot and the relay.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct StatusArgs {
-    /// Look again every second, until it is interrupted.
+    /// Refresh every second until interrupted.
     #[arg(long)]
     pub watch: bool,
 
-    /// Report in one line of JSON for each look.
+    /// Print one line of JSON per report.
     #[arg(long)]
     pub json: bool,
 }
 
-/// What is known at a moment.
+/// One report.
 #[derive(Serialize)]
 struct Report {
     slot: SlotReport,
-    /// What the relay's `/status` says; null if it can't be asked.
+    /// The relay's `/status`; null if it can't be reached.
     relay: Option<Value>,
-    /// Why not.
+    /// Why the relay can't be reached.
     relay_unreachable: Option<String>,
 }
 
-/// Looks once or again and again, and reports to `out`.
+/// Reports once, or with `--watch` every second, to `out`.
 ///
 /// # Errors
-/// A [`Fault`]: the database can't be reached. That no relay answers is part of the report.
+/// A [`Fault`] if the database can't be reached. An unreachable relay is part of the report.
 pub async fn run(args: &StatusArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
     let config = Config::load(path, process_environment()).map_err(Fault::from)?;
     let redraws = args.watch && !args.json && std::io::stdout().is_terminal();
     loop {
         let report = look(&config).await?;
         let text = if args.json { serde_json::to_string(&report).context("write JSON")? } else { text(&report) };
-        // ANSI: the cursor to the top, and nothing below it.
+        // ANSI: move the cursor to the top and clear the screen.
         let clear = if redraws { "\x1b[H\x1b[J" } else { "" };
         writeln!(out, "{clear}{text}").and_then(|()| out.flush()).context("write the report")?;
         if !args.watch {
@@ -81,7 +81,7 @@ async fn look(config: &Config) -> Result<Report, Fault> {
 }
 
 async fn ask(address: SocketAddr) -> Result<Value, reqwest::Error> {
-    // A relay that listens everywhere is asked here.
+    // A relay that listens on all addresses is reached at the loopback address.
     let ip = match address.ip() {
         ip if ip.is_unspecified() && ip.is_ipv4() => std::net::Ipv4Addr::LOCALHOST.into(),
         ip if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
@@ -107,7 +107,7 @@ fn slot_lines(report: &SlotReport) -> Vec<(&'static str, String)> {
     match &report.stands {
         None => lines.push(("", "does not exist".to_owned())),
         Some(stands) => {
-            let lsn = stands.confirmed_flush_lsn.as_deref().unwrap_or("nowhere");
+            let lsn = stands.confirmed_flush_lsn.as_deref().unwrap_or("unknown");
             let lag = stands.lag_bytes.map(|bytes| format!(", {} bytes behind", grouped(bytes))).unwrap_or_default();
             lines.push(("position", format!("{lsn} of {}{lag}", report.wal_end_lsn)));
             let kept = stands
@@ -124,16 +124,16 @@ fn slot_lines(report: &SlotReport) -> Vec<(&'static str, String)> {
             let held_by = match (stands.active_pid, &stands.held_by) {
                 (Some(pid), Some(name)) => format!("{name} (process {pid})"),
                 (Some(pid), None) => format!("process {pid}"),
-                (None, _) => "nobody".to_owned(),
+                (None, _) => "no process".to_owned(),
             };
             lines.push(("held by", held_by));
         }
     }
     if let Some(noted) = &report.noted {
         let published = match (&noted.published_before, &noted.published_before_lsn) {
-            _ if noted.backfill_pending => "rows from before the slot are still to be published".to_owned(),
-            (Some(at), Some(lsn)) => format!("everything before {at} ({lsn}) for certain"),
-            _ => "nothing is noted yet".to_owned(),
+            _ if noted.backfill_pending => "first backfill not finished".to_owned(),
+            (Some(at), Some(lsn)) => format!("everything before {at} ({lsn})"),
+            _ => "nothing recorded yet".to_owned(),
         };
         lines.push(("published", published));
     }
@@ -147,7 +147,7 @@ fn relay_lines(report: &Report) -> Vec<(&'static str, String)> {
     let word = |key: &str| relay[key].as_str().unwrap_or_default().to_owned();
     let number = |key: &str| grouped(relay[key].as_u64().unwrap_or_default());
     let state = match (relay["ready"].as_bool(), relay["standby"].as_bool()) {
-        (_, Some(true)) => "stands by".to_owned(),
+        (_, Some(true)) => "standby".to_owned(),
         (Some(true), _) => "ready".to_owned(),
         _ => {
             let reasons = relay["not_ready"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -180,7 +180,7 @@ mod tests {
     use crate::source::{Noted, Standing};
 
     #[test]
-    fn a_report_is_a_line_a_fact() {
+    fn a_report_has_one_line_per_fact() {
         let stands = Standing {
             confirmed_flush_lsn: Some("0/10".to_owned()),
             lag_bytes: Some(4096),
@@ -217,7 +217,7 @@ mod tests {
             position        0/10 of 0/1010, 4,096 bytes behind
             retained wal    16,777,216 bytes (reserved), 1,000,000 bytes before it may be invalidated
             held by         walpost walpost (process 7)
-            published       everything before 2026-11-21 20:00:00+00 (0/8) for certain
+            published       everything before 2026-11-21 20:00:00+00 (0/8)
             relay           walpost 0.1.0, at-least-once, not ready: not connected to Kafka
             last event      0/8/1
             lag             1.2 s, 4,096 bytes

@@ -1,4 +1,4 @@
-//! `relay.topics` and `relay.dead_letter_topic`: where records may go, as far as the configuration itself says where they go.
+//! `relay.topics` and `relay.dead_letter_topic`: the topics that records may go to, checked against topics in the configuration.
 
 use super::error::Complaint;
 use super::names::TopicName;
@@ -10,13 +10,13 @@ use crate::relay::route::destination::{Destinations, Forbidden, PATTERN_BYTES_MA
 /// Most patterns of `relay.topics`.
 const PATTERNS_MAX: usize = 1_000;
 
-/// What an outbox table is held to.
+/// Rules for the outbox tables' topics and headers.
 pub(super) struct Rules<'a> {
     pub(super) destinations: &'a Destinations,
     pub(super) style: HeaderStyle,
 }
 
-/// Parses `["orders.*"]`, or the same parted by commas.
+/// Parses `["orders.*"]`, or a comma-separated string.
 pub(super) fn patterns(value: &Value) -> Result<Vec<TopicPattern>, Complaint> {
     let items: Vec<&str> = match value {
         Value::List(items) => items.iter().map(|Node { value, .. }| value.as_text()).collect::<Result<_, _>>()?,
@@ -24,19 +24,19 @@ pub(super) fn patterns(value: &Value) -> Result<Vec<TopicPattern>, Complaint> {
         other => return Err(other.is_not("a list of patterns", "write [\"orders.*\", \"payments\"]")),
     };
     if items.is_empty() || items.len() > PATTERNS_MAX {
-        let mend = format!("give 1 to {PATTERNS_MAX} patterns, or leave it out to allow every topic");
-        return Err(Complaint::new(format!("has {} patterns", items.len()), mend));
+        let fix = format!("give 1 to {PATTERNS_MAX} patterns, or remove the key to allow every topic");
+        return Err(Complaint::new(format!("has {} patterns", items.len()), fix));
     }
     let pattern = |text: &&str| {
         TopicPattern::parse(text).ok_or_else(|| {
-            let mend = format!("write 1 to {PATTERN_BYTES_MAX} of a-z, A-Z, 0-9, ., _ and -, with * for any of them");
-            Complaint::new(format!("{} is no pattern of topic names", shown(text)), mend)
+            let fix = format!("write 1 to {PATTERN_BYTES_MAX} of a-z, A-Z, 0-9, ., _ and -, with * for any of them");
+            Complaint::new(format!("{} is not a topic pattern", shown(text)), fix)
         })
     };
     items.iter().map(pattern).collect()
 }
 
-/// Parses the name of a topic that the relay may write dead letters to.
+/// Parses the dead-letter topic.
 pub(super) fn dead_letter_topic(value: &Value) -> Result<TopicName, Complaint> {
     let topic = TopicName::parse(value.as_text()?)?;
     match kept(topic.as_str()) {
@@ -45,20 +45,20 @@ pub(super) fn dead_letter_topic(value: &Value) -> Result<TopicName, Complaint> {
     }
 }
 
-/// Checks a table's topic, as far as it does not depend on the rows.
+/// Checks the part of a table's topic that does not depend on rows.
 pub(super) fn check_template(parts: &[TemplatePart], destinations: &Destinations) -> Result<(), Complaint> {
     let (topic, forbidden) = match parts {
         [TemplatePart::Literal(topic)] => (topic, destinations.check(topic).err()),
-        // Whatever follows.
+        // Whatever the rest becomes.
         [TemplatePart::Literal(start), ..] => {
             (start, kept(&format!("{start}x")).filter(|kept| *kept == Forbidden::Internal))
         }
         _ => return Ok(()),
     };
-    let mend = match forbidden {
+    let fix = match forbidden {
         None => return Ok(()),
         Some(Forbidden::NotListed) => "choose another topic, or add it to relay.topics",
         Some(_) => "choose another topic",
     };
-    Err(Complaint::new(forbidden.map(|forbidden| forbidden.reason(topic)).unwrap_or_default(), mend))
+    Err(Complaint::new(forbidden.map(|forbidden| forbidden.reason(topic)).unwrap_or_default(), fix))
 }

@@ -1,6 +1,6 @@
-//! Environment variables as keys of the configuration: `WALPOST_<SECTION>__<KEY>`, which go before the file's.
+//! Environment variables for the keys of the configuration: `WALPOST_<SECTION>__<KEY>`. They override the file.
 //!
-//! Two underscores part the levels: `WALPOST_KAFKA__BOOTSTRAP_SERVERS` is `kafka.bootstrap_servers`, and
+//! Two underscores separate levels: `WALPOST_KAFKA__BOOTSTRAP_SERVERS` is `kafka.bootstrap_servers`, and
 //! `WALPOST_OUTBOX__0__TABLE` the `table` of the first `[[outbox]]`. In the name of a librdkafka property, one underscore
 //! is a dot: `WALPOST_KAFKA__PROPERTIES__SASL_USERNAME` is `sasl.username`. A key that takes a table or an array takes it
 //! in TOML: `WALPOST_OUTBOX__0__HEADER_COLUMNS='["type"]'`.
@@ -15,8 +15,8 @@ use super::tree::{Node, Table, Value};
 /// Most `[[outbox]]` tables.
 pub(super) const OUTBOXES_MAX: usize = 1_000;
 
-/// The environment of this process, with values that are not UTF-8 made so by U+FFFD, which are refused in our own
-/// variables. (`std::env::vars` would panic on a stranger's.)
+/// The environment of this process. Bytes that are not UTF-8 become U+FFFD, which our variables refuse. (`std::env::vars` would
+/// panic on any variable that is not UTF-8.)
 #[must_use]
 pub fn process_environment() -> Vec<(String, String)> {
     std::env::vars_os()
@@ -24,13 +24,13 @@ pub fn process_environment() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Puts every variable of ours into `table`, over what the file says. `keys` are all keys that there are.
+/// Merges our variables into `table`, overriding the file. `keys` are all known keys.
 pub(super) fn overlay(table: &mut Table, environment: &[(String, String)], keys: &[String], findings: &mut Findings) {
     let mut entries: Vec<_> = environment
         .iter()
         .filter_map(|(name, value)| Some((path(name.strip_prefix(PREFIX)?, keys), name, value)))
         .collect();
-    // Numbers by their size, and a table before what stands in it.
+    // Indexes in numeric order, and a table before its keys.
     entries.sort_by_cached_key(|(path, name, _)| {
         let number = |segment: &String| format!("{segment:0>8}");
         let numbered = |segments: &Vec<String>| {
@@ -50,7 +50,7 @@ pub(super) fn overlay(table: &mut Table, environment: &[(String, String)], keys:
     }
 }
 
-/// The path of keys that the rest of a variable's name stands for; `None` if the variable is not the configuration's.
+/// The key path of a variable, from the rest of its name; `None` if the variable is not part of the configuration.
 fn path(rest: &str, keys: &[String]) -> Result<Option<Vec<String>>, Complaint> {
     let sections = || keys.iter().filter_map(|key| key.split('.').next());
     let lower = rest.to_lowercase();
@@ -58,10 +58,10 @@ fn path(rest: &str, keys: &[String]) -> Result<Option<Vec<String>>, Complaint> {
         if sections().any(|section| section == lower) {
             return Ok(Some(vec![lower]));
         }
-        // WALPOST_KAFKA_BOOTSTRAP_SERVERS would be passed over in silence, and somebody would search for a day.
+        // WALPOST_KAFKA_BOOTSTRAP_SERVERS would be silently ignored, which is hard to debug.
         return match keys.iter().find(|key| key.contains('.') && key.replace('.', "_") == lower) {
             Some(key) => Err(Complaint::new(
-                "a section and its key are parted by two underscores",
+                "section and key must be separated by two underscores",
                 format!("rename the variable to {}", variable(key)),
             )),
             None => Ok(None),
@@ -72,11 +72,11 @@ fn path(rest: &str, keys: &[String]) -> Result<Option<Vec<String>>, Complaint> {
         return Err(Complaint::new("a part of the name is empty", "write WALPOST_<SECTION>__<KEY>"));
     }
     if !sections().any(|section| section == path[0]) {
-        let mend = match nearest(&path[0], sections()) {
+        let fix = match nearest(&path[0], sections()) {
             Some(meant) => format!("did you mean {}?", variable(meant) + "__…"),
             None => "write WALPOST_<SECTION>__<KEY> with a section of walpost.toml".to_owned(),
         };
-        return Err(Complaint::new(format!("there is no section {}", path[0]), mend));
+        return Err(Complaint::new(format!("there is no section {}", path[0]), fix));
     }
     if path.len() > 2 && path[0] == "kafka" && path[1] == "properties" {
         let name = path.split_off(2).join("_").replace('_', ".");
@@ -85,11 +85,11 @@ fn path(rest: &str, keys: &[String]) -> Result<Option<Vec<String>>, Complaint> {
     Ok(Some(path))
 }
 
-/// The node of a variable: its text, or what the text says in TOML where the key takes a table or an array.
+/// The value of a variable: its text, or parsed TOML if the key takes a table or an array.
 fn node(path: &[String], name: &str, text: &str) -> Result<Node, Complaint> {
     let origin = Origin::Variable(name.to_owned());
     if text.contains('\u{FFFD}') {
-        return Err(Complaint::new("is not UTF-8", "set it to a text in UTF-8"));
+        return Err(Complaint::new("is not UTF-8", "set it to UTF-8 text"));
     }
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let structured = matches!(
@@ -105,7 +105,7 @@ fn node(path: &[String], name: &str, text: &str) -> Result<Node, Complaint> {
     Ok(Node { value, origin })
 }
 
-/// Puts a node at its path, making the tables on the way.
+/// Inserts a node at its path, creating tables on the way.
 fn insert(table: &mut Table, path: &[String], node: Node) -> Result<(), Complaint> {
     let (key, rest) = path.split_first().expect("a path has at least one part");
     if rest.is_empty() {
@@ -119,18 +119,18 @@ fn insert(table: &mut Table, path: &[String], node: Node) -> Result<(), Complain
     match &mut inner.value {
         Value::Table(inner) if !indexed => insert(inner, rest, node),
         Value::List(items) if indexed => insert_item(items, rest, node),
-        other => Err(other.is_not("a table or array", "see what the file or a shorter variable says for it")),
+        other => Err(other.is_not("a table or array", "check the file, and the variable for the key above it")),
     }
 }
 
-/// Puts a node into an array, at the index that stands first in its path.
+/// Inserts a node into an array, at the index at the start of its path.
 fn insert_item(items: &mut Vec<Node>, path: &[String], node: Node) -> Result<(), Complaint> {
     let (index, rest) = path.split_first().expect("the caller saw the index");
     let index: usize = index.parse().unwrap_or(usize::MAX);
     if index > items.len() || index >= OUTBOXES_MAX {
         return Err(Complaint::new(
-            format!("there are {} tables before it", items.len()),
-            "number the tables from 0, without a gap",
+            format!("only {} tables come before it", items.len()),
+            "number the tables from 0 without gaps",
         ));
     }
     if index == items.len() {

@@ -1,21 +1,21 @@
-//! What can be wrong with a configuration: every mistake with its key, its place and its mend.
+//! Mistakes of a configuration, each with key, place and fix.
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Where a value stands, or should stand.
+/// Where a value is, or should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A line of the configuration file, from 1.
     Line(Arc<Path>, usize),
-    /// A line and column of the configuration file, both from 1: where the text stops being TOML.
+    /// A line and column of the configuration file, both from 1, where the TOML is malformed.
     Column(Arc<Path>, usize, usize),
     /// The configuration file as a whole.
     File(Arc<Path>),
-    /// An environment variable, by its name.
+    /// An environment variable.
     Variable(String),
-    /// Neither a file nor a variable says anything.
+    /// Neither a file nor a variable.
     Nowhere,
 }
 
@@ -31,17 +31,17 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One mistake. No part of it ever holds a secret.
+/// One mistake. It never contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The key with its section (`kafka.bootstrap_servers`, `outbox.0.table`); empty where the mistake is the file's.
+    /// The key with its section (`kafka.bootstrap_servers`, `outbox.0.table`); empty if the mistake concerns the file.
     pub key: String,
-    /// Where the mistake was made.
+    /// Where the mistake is.
     pub origin: Origin,
     /// What is wrong.
     pub what: String,
-    /// What to do about it.
-    pub mend: String,
+    /// How to fix it.
+    pub fix: String,
 }
 
 impl fmt::Display for ConfigError {
@@ -50,13 +50,13 @@ impl fmt::Display for ConfigError {
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
-        write!(f, "{}; {}", self.what, self.mend)
+        write!(f, "{}; {}", self.what, self.fix)
     }
 }
 
 impl std::error::Error for ConfigError {}
 
-/// All mistakes of a configuration: at least one, those of the file in the order of its lines.
+/// All mistakes of a configuration: at least one; those of the file are in line order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
@@ -74,15 +74,15 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// What is wrong with a value, before it is known where the value stands.
+/// What is wrong with a value whose place is not known yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Complaint {
     pub(super) what: String,
-    pub(super) mend: String,
+    pub(super) fix: String,
 }
 
 impl Complaint {
-    pub(super) fn new(what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what: what.into(), mend: mend.into() }
+    pub(super) fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { what: what.into(), fix: fix.into() }
     }
 }

@@ -1,4 +1,4 @@
-//! The configuration file: bytes on disk to a tree of values, each with its line.
+//! Reads the configuration file into a tree of values with line numbers.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,36 +11,36 @@ use toml::de::{DeTable, DeValue};
 use super::error::{ConfigError, Origin};
 use super::tree::{Node, Table, Value};
 
-/// Largest configuration file that is read, in bytes.
+/// Largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Reads the file at `path`.
 ///
 /// # Errors
 ///
-/// The file can't be read, is too large, is not UTF-8 or not TOML; of the last, every place is named. The parser
-/// bounds nesting, so no file can overflow the stack.
+/// The file can't be read, is too large, is not UTF-8 or is not TOML; in the last case, every place is reported. The parser limits
+/// nesting, so no file can overflow the stack.
 pub(super) fn read(path: &Path) -> Result<Table, Vec<ConfigError>> {
     let shared: Arc<Path> = Arc::from(path);
-    let refuse = |what: String, mend: &str| {
+    let refuse = |what: String, fix: &str| {
         let origin = Origin::File(Arc::clone(&shared));
-        vec![ConfigError { key: String::new(), origin, what, mend: mend.to_owned() }]
+        vec![ConfigError { key: String::new(), origin, what, fix: fix.to_owned() }]
     };
     let bytes = bytes(path).map_err(|error| {
-        refuse(format!("can't be read: {error}"), "check the path given with --config and the file's permissions")
+        refuse(format!("can't be read: {error}"), "check the --config path and the file's permissions")
     })?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(refuse(format!("is larger than {FILE_BYTES_MAX} bytes"), "give the path of a configuration file"));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
-        refuse(format!("is not UTF-8: a bad byte at offset {offset}"), "save the file as UTF-8")
+        refuse(format!("is not UTF-8: invalid byte at offset {offset}"), "save the file as UTF-8")
     })?;
-    // A mark of the byte order at the start is what some editors leave; TOML allows none.
+    // Some editors write a byte order mark, which TOML does not allow.
     parse(&shared, text.strip_prefix('\u{FEFF}').unwrap_or(&text))
 }
 
-/// Parses a text that stands in the file at `path`.
+/// Parses the text of the file at `path`.
 pub(super) fn parse(path: &Arc<Path>, text: &str) -> Result<Table, Vec<ConfigError>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let lines = Lines::of(text);
@@ -51,7 +51,7 @@ pub(super) fn parse(path: &Arc<Path>, text: &str) -> Result<Table, Vec<ConfigErr
     let mut mistakes: Vec<ConfigError> = Vec::new();
     for error in errors {
         let (line, column) = lines.position(error.span().map_or(text.len(), |span| span.start));
-        // One slip makes the parser stumble several times on its line; the first says it best.
+        // One mistake can cause several errors on its line; the first is the most precise.
         let again = |earlier: &ConfigError| matches!(&earlier.origin, Origin::Column(_, at, _) if *at == line);
         if mistakes.iter().any(again) {
             continue;
@@ -59,19 +59,19 @@ pub(super) fn parse(path: &Arc<Path>, text: &str) -> Result<Table, Vec<ConfigErr
         mistakes.push(ConfigError {
             key: String::new(),
             origin: Origin::Column(Arc::clone(path), line, column),
-            // The message alone: the error's own text would quote the line, with a password that may stand in it.
+            // Only the message: the full error quotes the line, which may contain a password.
             what: format!("is not TOML: {}", error.message()),
-            mend: "strings stand in quotes, a section in [brackets]".to_owned(),
+            fix: "put strings in quotes and section names in [brackets]".to_owned(),
         });
     }
     Err(mistakes)
 }
 
-/// Parses a single TOML value, as a variable may hold it for a key that takes a table or an array.
+/// Parses a single TOML value, from a variable for a key that takes a table or an array.
 ///
 /// # Errors
 ///
-/// The parser's message, without the text.
+/// The parser's message, without the input.
 pub(super) fn parse_value(text: &str, origin: &Origin) -> Result<Value, String> {
     let value = DeValue::parse(text).map_err(|error| error.message().to_owned())?;
     Ok(self::value(value.into_inner(), &|_| origin.clone()))
@@ -112,7 +112,7 @@ fn value(value: DeValue<'_>, origin: &dyn Fn(usize) -> Origin) -> Value {
     }
 }
 
-/// Where the lines of a text start.
+/// The byte offsets of line starts.
 struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,

@@ -1,4 +1,4 @@
-//! `[http]`: where metrics and health are served.
+//! `[http]`: the address for metrics and health checks.
 
 use std::net::SocketAddr;
 
@@ -31,7 +31,7 @@ fn listen(value: &Value) -> Result<Option<SocketAddr>, Complaint> {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| {
-        let mend = "write an IP address and a port, such as \"127.0.0.1:9646\" or \"[::]:9646\", or \"off\"";
-        Complaint::new(format!("{} is not an address and a port", shown(text)), mend)
+        let fix = "write an IP address and a port, such as \"127.0.0.1:9646\" or \"[::]:9646\", or \"off\"";
+        Complaint::new(format!("{} is not an address and port", shown(text)), fix)
     })
 }

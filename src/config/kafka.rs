@@ -1,4 +1,4 @@
-//! `[kafka]`: the brokers, and what librdkafka is told beyond that.
+//! `[kafka]`: bootstrap servers and librdkafka properties.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::sink::{COMPRESSION_PROPERTIES, Compression, PropertyError, PropertyFa
 /// `[kafka]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaConfig {
-    /// `kafka.bootstrap_servers`, `WALPOST_KAFKA__BOOTSTRAP_SERVERS`: `host:port` of some brokers, parted by commas (in the
+    /// `kafka.bootstrap_servers`, `WALPOST_KAFKA__BOOTSTRAP_SERVERS`: `host:port` of some brokers, comma-separated (in the
     /// file also an array). No default.
     pub bootstrap_servers: String,
     /// `kafka.delivery`, `WALPOST_KAFKA__DELIVERY`. Default `at-least-once`.
@@ -23,34 +23,34 @@ pub struct KafkaConfig {
     /// `kafka.compression`, `WALPOST_KAFKA__COMPRESSION`: how batches are compressed: `none`, `gzip`, `snappy`, `lz4` or `zstd`; the
     /// same as the property `compression.type`. Default `lz4`.
     pub compression: Compression,
-    /// `kafka.properties`, `WALPOST_KAFKA__PROPERTIES__<NAME>`: properties of librdkafka. Default: none beyond our own.
+    /// `kafka.properties`, `WALPOST_KAFKA__PROPERTIES__<NAME>`: librdkafka properties. Default: none beyond those walpost sets.
     pub properties: KafkaProperties,
-    /// No key: whether the brokers have what topics are made and described with.
+    /// Not a key: whether the brokers support the admin API.
     pub admin_api: AdminApi,
 }
 
-/// Whether brokers take CreateTopics and DescribeConfigs.
+/// Whether brokers support CreateTopics and DescribeConfigs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AdminApi {
-    /// As every Kafka does.
+    /// As in every Kafka.
     #[default]
     Present,
-    /// librdkafka's mock cluster does not: its owner makes its topics beforehand. The demo says so of it.
+    /// Not in librdkafka's mock cluster, whose topics are created beforehand; set by the demo.
     Absent,
 }
 
-/// How often a record may reach Kafka.
+/// The delivery guarantee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Delivery {
-    /// Never less than once; again only after a crash of the relay.
+    /// At least once; duplicates only after a crash of the relay.
     AtLeastOnce,
-    /// Exactly once for a reader of committed records, whatever dies.
+    /// Exactly once for a `read_committed` consumer, whatever crashes.
     ExactlyOnce,
 }
 
 impl Delivery {
-    /// The value as the configuration bears it.
+    /// The value as in the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -60,8 +60,8 @@ impl Delivery {
     }
 }
 
-/// Properties of librdkafka by name, all of them known to it and none that the relay sets itself, each as the text that `rd_kafka_conf_set` takes. `Debug` shows the names only: some
-/// of the values are passwords.
+/// librdkafka properties by name, as the text that `rd_kafka_conf_set` takes. All are known to librdkafka, and none is one that the
+/// relay sets itself. `Debug` shows only names: values may be passwords.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct KafkaProperties(BTreeMap<String, Property>);
 
@@ -72,7 +72,7 @@ struct Property {
 }
 
 impl KafkaProperties {
-    /// Names and values in the order of the names.
+    /// Names and values, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, property)| (name.as_str(), property.text.as_str()))
     }
@@ -125,7 +125,7 @@ fn compression(value: &Value) -> Result<Compression, Complaint> {
     choice(value, &Compression::ALL.map(|codec| (codec.as_str(), codec)))
 }
 
-/// What the key `compression` and librdkafka's property, under both of its names, say together.
+/// Combines the key `compression` with the librdkafka property, which has two names.
 fn agreed(key: Option<Compression>, properties: &KafkaProperties, findings: &mut Findings) -> Compression {
     let mut said = key.map(|key| (key, "kafka.compression".to_owned()));
     for name in COMPRESSION_PROPERTIES {
@@ -133,9 +133,9 @@ fn agreed(key: Option<Compression>, properties: &KafkaProperties, findings: &mut
         let path = format!("kafka.properties.{name}");
         match &said {
             Some((other, place)) if *other != codec => {
-                let what = format!("is \"{}\" where {place} is \"{}\"", codec.as_str(), other.as_str());
+                let what = format!("is \"{}\", but {place} is \"{}\"", codec.as_str(), other.as_str());
                 let origin = properties.origin(name).cloned().unwrap_or(Origin::Nowhere);
-                findings.refuse(&path, origin, Complaint::new(what, "keep kafka.compression alone"));
+                findings.refuse(&path, origin, Complaint::new(what, "keep only kafka.compression"));
             }
             Some(_) => {}
             None => said = Some((codec, path)),
@@ -144,7 +144,7 @@ fn agreed(key: Option<Compression>, properties: &KafkaProperties, findings: &mut
     said.map(|(codec, _)| codec).unwrap_or_default()
 }
 
-/// Checks a list of brokers as librdkafka takes it: `[protocol://]host[:port],...`.
+/// Checks a list of brokers in librdkafka's syntax: `[protocol://]host[:port],...`.
 fn servers(value: &Value) -> Result<String, Complaint> {
     let items: Vec<&str> = match value {
         Value::List(items) => items.iter().map(|item| item.value.as_text()).collect::<Result<_, _>>()?,
@@ -152,7 +152,7 @@ fn servers(value: &Value) -> Result<String, Complaint> {
         other => return Err(other.is_not("a string or an array of strings", "write \"host:9092,host:9092\"")),
     };
     if items.is_empty() {
-        return Err(Complaint::new("is empty", "name at least one broker, such as \"host:9092\""));
+        return Err(Complaint::new("is empty", "give at least one broker, such as \"host:9092\""));
     }
     match items.iter().find(|item| !is_server(item)) {
         Some(bad) => Err(Complaint::new(format!("{} is not host:port", shown(bad)), "write \"host:9092,host:9092\"")),
@@ -172,11 +172,11 @@ fn is_server(item: &str) -> bool {
     port && !host.is_empty() && host.chars().all(legal) && !bare_ipv6
 }
 
-/// Reads the table of properties. `linger.ms = 5` without quotes is a table in a table to TOML; it means the same here.
+/// Reads the table of properties. To TOML, `linger.ms = 5` without quotes is a nested table; here it means the same.
 fn properties(node: Node, findings: &mut Findings) -> KafkaProperties {
     let origin = node.origin;
     let value = match node.value {
-        // A variable's text in TOML is parsed where the variable is read, so none arrives here.
+        // TOML in variables is parsed when they are read, so none gets here.
         Value::Variable(text) => file::parse_value(&text, &origin).unwrap_or(Value::Variable(text)),
         other => other,
     };
@@ -188,20 +188,20 @@ fn properties(node: Node, findings: &mut Findings) -> KafkaProperties {
     properties
 }
 
-/// Asks librdkafka about every property.
+/// Validates every property with librdkafka.
 fn check(properties: &KafkaProperties, findings: &mut Findings) {
     for PropertyError { property, fault } in validate_properties(&properties.to_map()) {
-        let mend = match fault {
-            PropertyFault::Reserved { .. } => "leave it out",
+        let fix = match fault {
+            PropertyFault::Reserved { .. } => "remove it",
             PropertyFault::Unknown => "see the list in librdkafka's CONFIGURATION.md",
-            PropertyFault::InvalidValue => "see what it takes in librdkafka's CONFIGURATION.md",
+            PropertyFault::InvalidValue => "see its range in librdkafka's CONFIGURATION.md",
         };
         let origin = properties.origin(&property).cloned().unwrap_or(Origin::Nowhere);
-        findings.refuse(&format!("kafka.properties.{property}"), origin, Complaint::new(fault.to_string(), mend));
+        findings.refuse(&format!("kafka.properties.{property}"), origin, Complaint::new(fault.to_string(), fix));
     }
 }
 
-/// Joins the names of tables in tables by dots. Their depth is bounded by the TOML parser.
+/// Joins the names of nested tables by dots. The TOML parser bounds their depth.
 fn flatten(prefix: &str, table: Table, properties: &mut KafkaProperties, findings: &mut Findings) {
     for (key, node) in table {
         let name = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
@@ -214,7 +214,7 @@ fn flatten(prefix: &str, table: Table, properties: &mut KafkaProperties, finding
             Value::Boolean(truth) => truth.to_string(),
             other => {
                 let complaint =
-                    other.is_not("a string, number or truth value", "write the property as librdkafka takes it");
+                    other.is_not("a string, number or boolean", "write the value as in librdkafka's CONFIGURATION.md");
                 findings.refuse(&format!("kafka.properties.{name}"), node.origin, complaint);
                 continue;
             }
@@ -223,13 +223,13 @@ fn flatten(prefix: &str, table: Table, properties: &mut KafkaProperties, finding
     }
 }
 
-/// Adds a property. A variable goes before the file; the file may not name a property twice.
+/// Adds a property. A variable overrides the file; the file must not set a property twice.
 fn put(name: String, property: Property, properties: &mut KafkaProperties, findings: &mut Findings) {
     let is_variable = |property: &Property| matches!(property.origin, Origin::Variable(_));
     match properties.0.get(&name) {
         Some(earlier) if is_variable(earlier) && !is_variable(&property) => {}
         Some(earlier) if !is_variable(earlier) && !is_variable(&property) => {
-            let complaint = Complaint::new("is set twice, with quotes and without", "keep one of the two");
+            let complaint = Complaint::new("is set twice, with quotes and without", "remove one");
             findings.refuse(&format!("kafka.properties.{name}"), property.origin, complaint);
         }
         _ => {

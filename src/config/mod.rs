@@ -1,20 +1,19 @@
-//! `walpost.toml` and the environment to a typed [`Config`]; nothing behind this module sees a raw string.
+//! Reads `walpost.toml` and the environment into a typed [`Config`]; no code outside this module sees raw strings.
 //!
-//! Every key may stand in the file or in an environment variable, `WALPOST_<SECTION>__<KEY>`, which goes before the file.
-//! All mistakes are reported at once, each with its place and its mend; unknown keys are mistakes. Secrets (the URL of the
-//! database, the values of librdkafka's properties) show in no output. `examples/walpost.toml` has every key with its
-//! default.
+//! Every key can be set in the file or in an environment variable, `WALPOST_<SECTION>__<KEY>`, which overrides the file. All
+//! mistakes are reported at once, each with place and fix; unknown keys are mistakes. Secrets (the database URL, values of
+//! librdkafka properties) appear in no output. `examples/walpost.toml` has every key with its default.
 //!
-//! The log is set up before the configuration is read, so that its keys are variables and options alone: see
+//! Logging is set up before the configuration is read, so it is configured by variables and options only: see
 //! [`telemetry::logs`](crate::telemetry::logs).
 //!
 //! # Layout
 //!
-//! - `file`, `environment`: text to a `tree` of values, each with the place where it was written
-//! - `reader`: from the tree to types, gathering mistakes
-//! - a file for each section: `postgres`, `kafka`, `relay`, `outbox`, `http`
-//! - `destinations`: where records may go
-//! - `limits`: what must agree between sections
+//! - `file`, `environment`: text to a `tree` of values with their places
+//! - `reader`: the tree to types, collecting mistakes
+//! - one file per section: `postgres`, `kafka`, `relay`, `outbox`, `http`
+//! - `destinations`: topics that records may go to
+//! - `limits`: checks across sections
 
 mod destinations;
 mod environment;
@@ -59,10 +58,10 @@ use tree::{Node, Table};
 use crate::relay::decode::outbox::Outbox;
 use crate::relay::route::destination::Destinations;
 
-/// The file that is read where no other is named, if it is there.
+/// The file that is read by default, if it exists.
 pub const DEFAULT_FILE: &str = "walpost.toml";
 
-/// Everything that `walpost run` needs to know.
+/// The configuration of `walpost run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `[postgres]`.
@@ -71,19 +70,19 @@ pub struct Config {
     pub kafka: KafkaConfig,
     /// `[relay]`.
     pub relay: RelayConfig,
-    /// `[[outbox]]`: at least one. The keys are described in [`outbox`].
+    /// `[[outbox]]`: at least one. See [`outbox`] for the keys.
     pub outboxes: Vec<Outbox>,
     /// `[http]`.
     pub http: HttpConfig,
 }
 
 impl Config {
-    /// Reads the file at `path` (without one, [`DEFAULT_FILE`] if it is there) and the variables of `environment`, for which
+    /// Reads the file at `path` (by default [`DEFAULT_FILE`], if it exists) and the variables of `environment`, for which
     /// see [`process_environment`].
     ///
     /// # Errors
     ///
-    /// All mistakes that were made.
+    /// All mistakes.
     pub fn load(
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -115,12 +114,11 @@ impl Config {
 }
 
 impl PostgresConfig {
-    /// Reads `[postgres]` alone, for the commands that need no Kafka. The other sections are not looked at, beyond the
-    /// file being TOML and their names being right.
+    /// Reads only `[postgres]`, for commands that need no Kafka. Of the rest, only TOML syntax and section names are checked.
     ///
     /// # Errors
     ///
-    /// All mistakes that were made in it.
+    /// All mistakes in it.
     pub fn load(
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -136,8 +134,8 @@ impl PostgresConfig {
     }
 }
 
-/// Every key there is, with its section, in the order of `examples/walpost.toml`; the keys of an outbox table are those of
-/// the first one (`outbox.0.table`).
+/// All keys with their sections, in the order of `examples/walpost.toml`; keys of outbox tables are listed for the first one
+/// (`outbox.0.table`).
 #[must_use]
 pub fn keys() -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();
@@ -157,7 +155,7 @@ pub fn keys() -> Vec<String> {
     keys
 }
 
-/// The configuration before it is typed.
+/// The raw configuration.
 struct Raw {
     table: Table,
     findings: Findings,
@@ -176,10 +174,10 @@ impl Raw {
         let environment: Vec<_> = environment.into_iter().collect();
         let mut findings = Findings::new(home);
         environment::overlay(&mut table, &environment, &keys(), &mut findings);
-        // The log's keys are variables alone, and somebody will look for them here.
+        // Logging has no keys in the file, but users will look for them here.
         if let Some(Node { origin, .. }) = table.remove("log") {
-            let mend = "set WALPOST_LOG and WALPOST_LOG_FORMAT, or the options --log and --log-format";
-            findings.refuse("log", origin, Complaint::new("the log is not configured in the file", mend));
+            let fix = "set WALPOST_LOG and WALPOST_LOG_FORMAT, or use --log and --log-format";
+            findings.refuse("log", origin, Complaint::new("logging is not configured in the file", fix));
         }
         Ok(Self { table, findings, environment: environment.into_iter().collect() })
     }
@@ -190,11 +188,11 @@ fn look_up(environment: &HashMap<String, String>) -> impl Fn(&str) -> Option<Str
 }
 
 impl Destinations {
-    /// Reads what `[relay]` says of topics, for commands that need neither of the servers. The other sections are not looked at.
+    /// Reads only the topics of `[relay]`, for commands that connect to no server.
     ///
     /// # Errors
     ///
-    /// All mistakes that were made in it.
+    /// All mistakes in it.
     pub fn load(
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,

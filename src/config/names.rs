@@ -1,4 +1,4 @@
-//! Names that another system has rules for: slots, Postgres identifiers, Kafka topics.
+//! Names with rules of other systems: slots, Postgres identifiers, Kafka topics.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use sha2::{Digest, Sha256};
 use super::error::Complaint;
 use super::tree::shown;
 
-/// Longest identifier of Postgres, in bytes (`NAMEDATALEN` - 1).
+/// Longest Postgres identifier, in bytes (`NAMEDATALEN` - 1).
 pub(super) const IDENTIFIER_BYTES_MAX: usize = 63;
 
 /// Longest name of a Kafka topic, in bytes (`org.apache.kafka.common.internals.Topic`).
 const TOPIC_BYTES_MAX: usize = 249;
 
-/// Longest name of a relay, in bytes: it becomes a part of names in Kafka.
+/// Longest relay name, in bytes: it is part of names in Kafka.
 const RELAY_NAME_BYTES_MAX: usize = 128;
 
 /// The name of a replication slot: 1 to 63 of `a-z`, `0-9` and `_` (Postgres: `ReplicationSlotValidateName`).
@@ -32,7 +32,7 @@ impl SlotName {
         if text.len() <= IDENTIFIER_BYTES_MAX && !text.is_empty() && text.bytes().all(legal) {
             return Ok(Self(text.to_owned()));
         }
-        let what = format!("{} is no name that Postgres takes for a slot", shown(text));
+        let what = format!("{} is not a valid slot name", shown(text));
         Err(Complaint::new(what, "write 1 to 63 of a-z, 0-9 and _"))
     }
 
@@ -49,7 +49,7 @@ impl SlotName {
 pub struct TopicName(String);
 
 impl TopicName {
-    /// Where dead letters go unless the configuration says otherwise.
+    /// The default dead-letter topic.
     pub(super) fn dead_letters() -> Self {
         Self("outbox.dead-letter".to_owned())
     }
@@ -59,7 +59,7 @@ impl TopicName {
         {
             return Ok(Self(text.to_owned()));
         }
-        let what = format!("{} is no name that Kafka takes for a topic", shown(text));
+        let what = format!("{} is not a valid topic name", shown(text));
         Err(Complaint::new(what, "write 1 to 249 of a-z, A-Z, 0-9, ., _ and -"))
     }
 
@@ -70,7 +70,7 @@ impl TopicName {
     }
 }
 
-/// A table by its schema and its name, as the catalogue has them: no quotes.
+/// A table by schema and name, unquoted as in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TableName {
     /// The schema.
@@ -80,18 +80,18 @@ pub struct TableName {
 }
 
 impl TableName {
-    /// Parses `schema.table`, each a plain or a "quoted" identifier. A plain one with capitals is refused: SQL would
-    /// read it in lower case, a person perhaps not.
+    /// Parses `schema.table`, each a plain or a "quoted" identifier. A plain one with capitals is refused, because SQL would fold it to
+    /// lower case, which is easily overlooked.
     pub(super) fn parse(text: &str) -> Result<Self, Complaint> {
-        let refused = |mend: &str| Complaint::new(format!("{} is not schema.table", shown(text)), mend);
+        let refused = |fix: &str| Complaint::new(format!("{} is not schema.table", shown(text)), fix);
         let (schema, rest) = part(text).map_err(refused)?;
         let Some(rest) = rest.strip_prefix('.') else {
-            return Err(refused("name the schema too: \"public.my_table\""));
+            return Err(refused("include the schema: \"public.my_table\""));
         };
         let (name, rest) = part(rest).map_err(refused)?;
         if !rest.is_empty() {
             return Err(refused(
-                "put an identifier with a character other than a letter, digit, _ or $ in double quotes",
+                "put identifiers with characters other than letters, digits, _ and $ in double quotes",
             ));
         }
         Ok(Self { schema: identifier(&schema)?, name: identifier(&name)? })
@@ -99,7 +99,7 @@ impl TableName {
 }
 
 impl fmt::Display for TableName {
-    /// As SQL takes it: both parts quoted where they must be.
+    /// As SQL, with both parts quoted if necessary.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |f: &mut fmt::Formatter<'_>, text: &str| {
             let starts = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
@@ -116,29 +116,28 @@ impl fmt::Display for TableName {
     }
 }
 
-/// Checks an identifier that is given as the catalogue has it: 1 to 63 bytes without a zero.
+/// Checks an unquoted identifier: 1 to 63 bytes without a zero.
 pub(super) fn identifier(text: &str) -> Result<String, Complaint> {
     if (1..=IDENTIFIER_BYTES_MAX).contains(&text.len()) && !text.contains('\0') {
         return Ok(text.to_owned());
     }
     Err(Complaint::new(
-        format!("{} is no identifier of Postgres", shown(text)),
+        format!("{} is not a Postgres identifier", shown(text)),
         "write 1 to 63 bytes, none of them zero",
     ))
 }
 
-/// Checks the name of a relay. It stands in headers and is part of names in Kafka, so it keeps to a topic's characters.
+/// Checks a relay name. It is used in headers and names in Kafka, so only a topic name's characters are allowed.
 pub(super) fn relay_name(text: &str) -> Result<String, Complaint> {
     if (1..=RELAY_NAME_BYTES_MAX).contains(&text.len()) && text.chars().all(is_topic_char) {
         return Ok(text.to_owned());
     }
-    let mend = format!("write 1 to {RELAY_NAME_BYTES_MAX} of a-z, A-Z, 0-9, ., _ and -");
-    Err(Complaint::new(format!("{} is no name for a relay", shown(text)), mend))
+    let fix = format!("write 1 to {RELAY_NAME_BYTES_MAX} of a-z, A-Z, 0-9, ., _ and -");
+    Err(Complaint::new(format!("{} is not a valid relay name", shown(text)), fix))
 }
 
-/// The name of a relay that is given none: its database's, so that the relays of two databases share neither a position nor a
-/// dead letter nor a transactional id. In the name of a database that is no relay's name, other characters become `-`, and a part of a hash
-/// follows, so that the names of two databases stay two.
+/// The default relay name: the database's name, so that the relays of two databases share no position, dead letter or transactional
+/// id. Characters that a relay name does not allow become `-`, and part of a hash is appended to keep names distinct.
 #[must_use]
 pub(super) fn default_relay_name(database: &str) -> String {
     if let Ok(name) = relay_name(database) {
@@ -150,21 +149,21 @@ pub(super) fn default_relay_name(database: &str) -> String {
     format!("{name}-{hash}")
 }
 
-/// Whether a character may stand in a topic's name.
+/// Whether a topic name may contain this character.
 pub(super) fn is_topic_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-/// The identifier at the start of a text, without its quotes, and what comes after. The error is an advice.
+/// Splits off the identifier at the start of a text, unquoted. The error says how to fix it.
 fn part(text: &str) -> Result<(String, &str), &'static str> {
     let Some(quoted) = text.strip_prefix('"') else {
         let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
         let (identifier, rest) = text.split_at(text.find(|c| !plain(c)).unwrap_or(text.len()));
         if identifier.is_empty() || identifier.starts_with(|c: char| c.is_numeric() || c == '$') {
-            return Err("write \"schema.table\"; an identifier starts with a letter or _, or stands in double quotes");
+            return Err("write \"schema.table\"; an identifier starts with a letter or _, or is in double quotes");
         }
         if identifier.chars().any(char::is_uppercase) {
-            return Err("write an identifier with capitals in double quotes, '\"Schema\".\"Table\"', or in lower case");
+            return Err("put identifiers with capitals in double quotes, '\"Schema\".\"Table\"', or use lower case");
         }
         return Ok((identifier.to_owned(), rest));
     };
@@ -182,10 +181,10 @@ fn part(text: &str) -> Result<(String, &str), &'static str> {
     Err("close the double quote")
 }
 
-/// What the name of every variable of ours starts with.
+/// Prefix of walpost's environment variables.
 pub(super) const PREFIX: &str = "WALPOST_";
 
-/// The variable that stands for a key: `WALPOST_RELAY__NAME` for `relay.name`.
+/// The variable for a key: `WALPOST_RELAY__NAME` for `relay.name`.
 #[must_use]
 pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
@@ -196,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_read_as_sql_reads_it() {
+    fn a_table_name_is_parsed_like_sql() {
         let read = |text| {
             TableName::parse(text).ok().map(|table| (table.schema.clone(), table.name.clone(), table.to_string()))
         };
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_and_topics_keep_to_their_systems_rules() {
+    fn slot_and_topic_names_follow_their_systems_rules() {
         assert!(SlotName::parse("walpost_2").is_ok());
         for bad in ["", "Walpost", "wal-post", "ä", &"x".repeat(64)] {
             assert!(SlotName::parse(bad).is_err(), "{bad}");
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_is_called_as_its_database_and_two_databases_never_share_a_name() {
+    fn the_default_relay_name_is_the_databases_and_never_shared() {
         assert_eq!(default_relay_name("shop"), "shop");
         assert_eq!(default_relay_name("Shop.eu-1_x"), "Shop.eu-1_x");
         let others = ["my shop", "my-shop", "my/shop", "m\u{fc} shop", "", "-"].map(default_relay_name);

@@ -1,24 +1,24 @@
-//! The name that a mistyped one was meant to be.
+//! Suggests the name that a misspelled one was meant to be.
 
-/// Most edits between a name and what was meant by it.
+/// Most edits between a misspelled name and a suggestion.
 const EDITS_MAX: usize = 3;
 
-/// The candidate nearest to `name`, if one is near enough to be what was meant.
+/// The candidate nearest to `name`, if near enough.
 pub(crate) fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let plain = |text: &str| text.to_lowercase().replace(['-', '.'], "_");
     let wanted = plain(name);
     candidates
         .into_iter()
         .map(|candidate| (edits(&wanted, &plain(candidate)), candidate))
-        // Of a short name a third of the letters at most may be wrong, or everything would be near to it.
+        // At most a third of a short name may differ, or everything would be near it.
         .filter(|(edits, candidate)| *edits <= EDITS_MAX.min(candidate.len().div_ceil(3)))
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
 }
 
-/// Insertions, deletions and replacements of a character that make one text of the other (Levenshtein's distance).
+/// The Levenshtein distance: insertions, deletions and replacements of characters.
 fn edits(from: &str, to: &str) -> usize {
-    // The cost is the product of both lengths: a name is cut off long before that matters.
+    // The cost is the product of both lengths, so long names are skipped.
     const CHARS_MAX: usize = 100;
     let to: Vec<char> = to.chars().take(CHARS_MAX).collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_near_name_is_found_and_a_far_one_is_not() {
+    fn only_near_names_are_suggested() {
         let keys = ["bootstrap_servers", "delivery", "properties", "slot", "url"];
         let meant = |name| nearest(name, keys);
         assert_eq!(meant("bootstrap-servers"), Some("bootstrap_servers"));

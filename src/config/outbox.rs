@@ -1,14 +1,14 @@
-//! `[[outbox]]`: the outbox tables and what their columns mean.
+//! `[[outbox]]`: the outbox tables and the roles of their columns.
 //!
-//! Each becomes an [`Outbox`], as the core takes it:
+//! Each becomes an [`Outbox`] for the core:
 //!
-//! - `outbox.N.table`, `WALPOST_OUTBOX__N__TABLE`: the table with its schema, as SQL writes it. No default.
+//! - `outbox.N.table`, `WALPOST_OUTBOX__N__TABLE`: the table with its schema, in SQL syntax. No default.
 //! - `outbox.N.preset`, `WALPOST_OUTBOX__N__PRESET`: `walpost` or `debezium`. Default `walpost`.
-//! - `outbox.N.columns`, `WALPOST_OUTBOX__N__COLUMNS__<ROLE>`: the columns by their roles. Default: the role's name; `false`
-//!   says that the table has no such column. A column named here must be in the table; of the others, those that an
-//!   event can do without (`topic`, `headers`, `created_at`) are read where they are.
-//! - `outbox.N.topic`, `WALPOST_OUTBOX__N__TOPIC`: the topic of the table's events, with `{role}` or `{column}` where a
-//!   column's value goes; then no schema version is looked up. Default: none for `walpost` (the row's topic, else its schema
+//! - `outbox.N.columns`, `WALPOST_OUTBOX__N__COLUMNS__<ROLE>`: the columns by role. Default: the role's name; `false` if the
+//!   table has no such column. A column named here must exist; of the others, optional ones (`topic`, `headers`, `created_at`) are
+//!   read if they exist.
+//! - `outbox.N.topic`, `WALPOST_OUTBOX__N__TOPIC`: the topic of the table's events, with `{role}` or `{column}` as
+//!   placeholders for column values; then no schema version is looked up. Default: none for `walpost` (the row's topic, else its schema
 //!   version's), `outbox.event.{aggregatetype}` for `debezium`.
 //! - `outbox.N.header_columns`, `WALPOST_OUTBOX__N__HEADER_COLUMNS` (in TOML): more columns that become headers, as
 //!   `["column"]` or `{ column = "header" }`. Default: none.
@@ -36,7 +36,7 @@ const HEADER_COLUMNS_MAX: usize = 64;
 /// The topic of Debezium's outbox event router.
 const DEBEZIUM_TOPIC: &str = "outbox.event.{aggregatetype}";
 
-/// What a table's columns are called by default, and what they mean.
+/// Default column names and roles.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Preset {
     /// As `outbox.event`.
@@ -45,7 +45,7 @@ enum Preset {
     Debezium,
 }
 
-/// A role as the configuration names it, and the core's; `None` for one that only the topic or headers use.
+/// A role in the configuration, and the core's role for it; `None` if only the topic or headers use it.
 type NamedRole = (&'static str, Option<Role>);
 
 impl Preset {
@@ -80,8 +80,8 @@ pub(super) fn read_all(node: Option<Node>, rules: &Rules<'_>, findings: &mut Fin
             return Vec::new();
         }
         other => {
-            let mend = "write [[outbox]], with double brackets, once for each table";
-            findings.refuse("outbox", node.origin, other.is_not("an array of tables", mend));
+            let fix = "write [[outbox]] with double brackets, once per table";
+            findings.refuse("outbox", node.origin, other.is_not("an array of tables", fix));
             return Vec::new();
         }
     };
@@ -99,8 +99,8 @@ pub(super) fn read_all(node: Option<Node>, rules: &Rules<'_>, findings: &mut Fin
         };
         let Some((table, outbox)) = outbox else { continue };
         if let Some(earlier) = tables.insert(table.clone(), index) {
-            let what = format!("{table} is declared as outbox.{earlier} already");
-            findings.refuse(&format!("{path}.table"), origin, Complaint::new(what, "keep one of the two"));
+            let what = format!("{table} is already declared as outbox.{earlier}");
+            findings.refuse(&format!("{path}.table"), origin, Complaint::new(what, "remove one"));
         }
         outboxes.push(outbox);
     }
@@ -116,8 +116,8 @@ fn read(mut section: Section<'_>, rules: &Rules<'_>) -> Option<(TableName, Outbo
     let column_of = |role: &str| match columns.names.get(role) {
         Some(Some(column)) => Ok(column.clone()),
         Some(None) => Err(Complaint::new(
-            format!("needs the column of {role}, which columns says is not there"),
-            "name the column, or give a topic without it",
+            format!("uses {role}, but columns sets it to false"),
+            "name the column, or remove it from the topic",
         )),
         None => identifier(role),
     };
@@ -146,32 +146,32 @@ fn read(mut section: Section<'_>, rules: &Rules<'_>) -> Option<(TableName, Outbo
 
 /// The columns of a table.
 struct Columns {
-    /// Those that the core reads.
+    /// The columns that the core reads.
     read: Vec<Column>,
-    /// By the role's name, the column; `None` if the table has none.
+    /// The column of each role name; `None` if the table has none.
     names: BTreeMap<&'static str, Option<String>>,
 }
 
-/// Reads `columns`; `routed` says that the topic comes from the configuration.
+/// Reads `columns`; `routed` if the topic comes from the configuration.
 fn columns(preset: Preset, routed: bool, mut section: Section<'_>) -> Columns {
     let mut columns = Columns { read: Vec::new(), names: BTreeMap::new() };
     for (name, role) in preset.roles() {
         let column = section.or(name, Some(name.to_owned()), column);
         let is_named = section.is_given(name);
         let complaint = match (role, &column) {
-            (Some(Role::Id | Role::Payload), None) => Some(("is needed", "name the column")),
+            (Some(Role::Id | Role::Payload), None) => Some(("is required", "name the column")),
             (Some(Role::SchemaName | Role::SchemaVersion), None) if !routed => {
-                Some(("is needed to find the topic", "name the column, or give the table a topic"))
+                Some(("is required to find the topic", "name the column, or give the table a topic"))
             }
             (Some(Role::Topic), Some(_)) if routed && is_named => {
-                Some(("is not read where the table has a topic", "give one of the two"))
+                Some(("is not read if the table has a topic", "remove one"))
             }
             _ => None,
         };
-        if let Some((what, mend)) = complaint {
-            section.refuse(name, Complaint::new(what, mend));
+        if let Some((what, fix)) = complaint {
+            section.refuse(name, Complaint::new(what, fix));
         }
-        // A topic from the configuration stands in the place of the row's.
+        // A topic from the configuration replaces the row's.
         if let (Some(role), Some(column)) = (role, &column)
             && !(routed && role == Role::Topic)
         {
@@ -183,7 +183,7 @@ fn columns(preset: Preset, routed: bool, mut section: Section<'_>) -> Columns {
     columns
 }
 
-/// Whether an event can do without the column of a role that nobody has named.
+/// Whether the column of a role is optional if not named.
 fn is_optional(role: Role, routed: bool) -> bool {
     match role {
         Role::Topic | Role::Headers | Role::CreatedAt => true,
@@ -196,13 +196,13 @@ fn column(value: &Value) -> Result<Option<String>, Complaint> {
     match value {
         Value::Boolean(false) => Ok(None),
         Value::Variable(text) if text == "false" => Ok(None),
-        Value::Boolean(true) => Err(value.is_not("a column's name or false", "name the column")),
+        Value::Boolean(true) => Err(value.is_not("a column name or false", "name the column")),
         other => identifier(other.as_text()?).map(Some),
     }
 }
 
-/// Reads `["column"]`, which keeps its order, or `{ column = "header" }`, which is put into that of the columns' names.
-/// `own` are names that the relay writes itself.
+/// Reads `["column"]`, which keeps its order, or `{ column = "header" }`, which is ordered by column. `own` are headers that the
+/// relay writes itself.
 fn header_columns(value: &Value, own: &[&str], style: HeaderStyle) -> Result<Vec<(String, String)>, Complaint> {
     let columns = match value {
         Value::List(items) => {
@@ -219,23 +219,23 @@ fn header_columns(value: &Value, own: &[&str], style: HeaderStyle) -> Result<Vec
         }
     };
     if columns.len() > HEADER_COLUMNS_MAX {
-        let mend = format!("name at most {HEADER_COLUMNS_MAX} columns");
-        return Err(Complaint::new(format!("names {} columns", columns.len()), mend));
+        let fix = format!("name at most {HEADER_COLUMNS_MAX} columns");
+        return Err(Complaint::new(format!("names {} columns", columns.len()), fix));
     }
     Ok(columns)
 }
 
 fn header_column(column: &str, header: &str, own: &[&str], style: HeaderStyle) -> Result<(String, String), Complaint> {
     if style == HeaderStyle::CloudEvents && !is_header_of_event(header) {
-        let what = format!("{} is no attribute of CloudEvents", shown(header));
-        return Err(Complaint::new(what, "write ce_ and a-z and 0-9, or a header without ce_"));
+        let what = format!("{} is not a valid CloudEvents attribute", shown(header));
+        return Err(Complaint::new(what, "use only a-z and 0-9 after ce_, or a header without ce_"));
     }
     if own.contains(&header) {
-        let what = format!("{} is a header that the relay writes itself", shown(header));
+        let what = format!("header {} is written by the relay itself", shown(header));
         return Err(Complaint::new(what, "choose another header: { column = \"header\" }"));
     }
     if header.starts_with(RESERVED_PREFIX) {
-        let what = format!("{} starts with outbox-, as walpost's own headers do", shown(header));
+        let what = format!("{} starts with outbox-, which is reserved for walpost's headers", shown(header));
         return Err(Complaint::new(what, "choose another header"));
     }
     Ok((identifier(column)?, header.to_owned()))

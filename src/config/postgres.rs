@@ -8,7 +8,7 @@ use super::secret::Secret;
 use super::tree::Value;
 use crate::postgres::{ConnectOptions, OptionsError};
 
-/// The variables of libpq that say where a server is; with one of them set, `postgres.url` may be missing.
+/// libpq's variables for the server; if one is set, `postgres.url` is optional.
 const LIBPQ_VARIABLES: [&str; 3] = ["PGHOST", "PGHOSTADDR", "PGDATABASE"];
 
 /// The values of `postgres.sslmode`, as libpq writes them.
@@ -20,7 +20,7 @@ const SSL_MODES: [(&str, &str); 5] = [
     ("verify-full", "verify-full"),
 ];
 
-/// Keys of a connection string that somebody may have meant.
+/// Keys of a connection string that can be suggested.
 const LIBPQ_KEYS: [&str; 10] = [
     "host",
     "port",
@@ -42,21 +42,20 @@ pub(super) type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 pub struct PostgresConfig {
     /// How to connect, made of:
     ///
-    /// - `postgres.url`, `WALPOST_POSTGRES__URL`: where the database is, as libpq's URL (`postgres://user@host:5432/db`) or
-    ///   its keywords (`host=... dbname=...`). What it leaves out comes from libpq's `PG*` variables and `.pgpass`; without
-    ///   it everything does. No default, unless one of `PGHOST`, `PGHOSTADDR` or `PGDATABASE` is set.
+    /// - `postgres.url`, `WALPOST_POSTGRES__URL`: the database, as a libpq URL (`postgres://user@host:5432/db`) or
+    ///   its keywords (`host=... dbname=...`). Missing parts come from libpq's `PG*` variables and `.pgpass`. No default, unless one of `PGHOST`, `PGHOSTADDR` or `PGDATABASE` is set.
     /// - `postgres.sslmode`, `WALPOST_POSTGRES__SSLMODE`: `disable`, `prefer`, `require`, `verify-ca` or `verify-full`. This
-    ///   key and those below go before what the URL says. Default: the URL's, else `PGSSLMODE`, else `prefer`.
-    /// - `postgres.sslrootcert`, `WALPOST_POSTGRES__SSLROOTCERT`: a PEM file of the authorities to trust, or `system` for
-    ///   the system's.
-    /// - `postgres.sslcert`, `WALPOST_POSTGRES__SSLCERT`: the client's certificate, a PEM file.
-    /// - `postgres.sslkey`, `WALPOST_POSTGRES__SSLKEY`: the key to that certificate, a PEM file.
+    ///   key and those below override the URL. Default: the URL's, else `PGSSLMODE`, else `prefer`.
+    /// - `postgres.sslrootcert`, `WALPOST_POSTGRES__SSLROOTCERT`: a PEM file of trusted CA certificates, or `system` for
+    ///   the operating system's.
+    /// - `postgres.sslcert`, `WALPOST_POSTGRES__SSLCERT`: the client certificate, a PEM file.
+    /// - `postgres.sslkey`, `WALPOST_POSTGRES__SSLKEY`: the client certificate's key, a PEM file.
     pub connect: ConnectOptions,
     /// `postgres.slot`, `WALPOST_POSTGRES__SLOT`: the logical replication slot, created at the first start. Default
     /// `walpost`.
     pub slot: SlotName,
-    /// `postgres.publication`, `WALPOST_POSTGRES__PUBLICATION`: the publication with the outbox tables, named as in the
-    /// catalogue, without quotes. Default `outbox`, which `walpost migrate` makes.
+    /// `postgres.publication`, `WALPOST_POSTGRES__PUBLICATION`: the publication with the outbox tables, unquoted as in the
+    /// catalog. Default `outbox`, which `walpost migrate` creates.
     pub publication: String,
 }
 
@@ -76,7 +75,7 @@ impl PostgresConfig {
         if !says_where {
             section.refuse_missing("url", "\"postgres://user@host:5432/database\"");
         }
-        // Without a right URL the rest would be judged as if there were none.
+        // With a wrong URL, the rest would be judged as if there were none.
         let connect = (says_where && (url.is_some() || !section.is_given("url"))).then(|| {
             let text = connection_string(url.as_ref(), &tls);
             ConnectOptions::parse(text.reveal(), environment)
@@ -91,23 +90,22 @@ fn text(value: &Value) -> Result<String, Complaint> {
     value.as_text().map(str::to_owned)
 }
 
-/// The complaint about a connection string. Never shows a part of it: with a `/`, `?` or `@` in it, a password that is not
-/// percent-encoded lands elsewhere in the URL.
+/// The complaint about a connection string. Never shows any part of it: a password with a `/`, `?` or `@` that is not percent-encoded
+/// may end up in any part of the URL.
 fn complaint(error: &OptionsError) -> Complaint {
     let what = match error {
-        OptionsError::Value { key, expected, .. } => format!("its {key} is not right: it takes {expected}"),
+        OptionsError::Value { key, expected, .. } => format!("its {key} is invalid: expected {expected}"),
         OptionsError::UnknownKey(key) => match nearest(key, LIBPQ_KEYS) {
-            Some(meant) => format!("it has a key that libpq does not know: did you mean {meant}?"),
-            None => "it has a key that libpq does not know".to_owned(),
+            Some(meant) => format!("it has an unknown key: did you mean {meant}?"),
+            None => "it has a key that libpq does not have".to_owned(),
         },
         other => other.to_string(),
     };
-    let mend = "write postgres://user@host:5432/database, with special characters percent-encoded, or libpq's keywords";
-    Complaint::new(what, mend)
+    let fix = "write postgres://user@host:5432/database, with special characters percent-encoded, or libpq's keywords";
+    Complaint::new(what, fix)
 }
 
-/// The URL or the keywords with the keys about TLS behind them, where the later of two wins. Empty if everything comes from
-/// libpq's variables.
+/// The URL or keywords with the TLS keys appended, where the later of two wins. Empty if everything comes from libpq's variables.
 fn connection_string(url: Option<&Secret>, tls: &[(&str, Option<String>)]) -> Secret {
     let mut text = url.map_or_else(String::new, |url| url.reveal().to_owned());
     let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
@@ -115,7 +113,7 @@ fn connection_string(url: Option<&Secret>, tls: &[(&str, Option<String>)]) -> Se
         if is_url {
             let separator = if text.contains('?') { '&' } else { '?' };
             let value: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
-            // A form writes a space as +, libpq takes %20 alone.
+            // Form encoding writes a space as +, but libpq accepts only %20.
             text = format!("{text}{separator}{key}={}", value.replace('+', "%20"));
         } else {
             text = format!("{text} {key}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'"));
@@ -135,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_about_tls_go_before_the_urls() {
+    fn tls_keys_override_the_url() {
         assert_eq!(
             string(Some("postgres://u@h/d?sslmode=disable")),
             "postgres://u@h/d?sslmode=disable&sslmode=verify-full&sslrootcert=%2Fit%27s%20a%2Fca.pem"

@@ -1,4 +1,4 @@
-//! Durations and sizes, as people write them: a number and a unit.
+//! Durations and sizes: a number and a unit.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -21,8 +21,8 @@ const BYTE_UNITS: [(&str, u64); 7] = [
 
 /// A duration such as "500ms", "30s", "5m", "2h", "7d" or "2w", or a plain number of seconds.
 pub(super) fn duration(value: &Value, range: RangeInclusive<Duration>) -> Result<Duration, Complaint> {
-    let mend = "write a number with ms, s, m, h, d or w, such as \"30s\"";
-    let millis = quantity(value, &DURATION_UNITS, 1_000, mend)?;
+    let fix = "write a number with ms, s, m, h, d or w, such as \"30s\"";
+    let millis = quantity(value, &DURATION_UNITS, 1_000, fix)?;
     let duration = Duration::from_millis(millis);
     if range.contains(&duration) {
         return Ok(duration);
@@ -33,13 +33,13 @@ pub(super) fn duration(value: &Value, range: RangeInclusive<Duration>) -> Result
 
 /// A size such as "16MiB", "512KiB", "64MB" or a plain number of bytes.
 pub(super) fn bytes(value: &Value, range: RangeInclusive<u64>) -> Result<u64, Complaint> {
-    let mend = "write a number with B, kB, MB, GB, KiB, MiB or GiB, such as \"16MiB\"";
-    let bytes = quantity(value, &BYTE_UNITS, 1, mend)?;
+    let fix = "write a number with B, kB, MB, GB, KiB, MiB or GiB, such as \"16MiB\"";
+    let bytes = quantity(value, &BYTE_UNITS, 1, fix)?;
     if range.contains(&bytes) {
         return Ok(bytes);
     }
     let within = format!("choose {} to {} bytes", range.start(), range.end());
-    Err(Complaint::new(format!("{bytes} bytes are out of range"), within))
+    Err(Complaint::new(format!("{bytes} bytes is out of range"), within))
 }
 
 /// A duration in the largest unit that gives a whole number.
@@ -50,13 +50,13 @@ fn written(duration: Duration) -> String {
     format!("{}{unit}", millis / u128::from(*size))
 }
 
-/// Reads a number with a unit, or a plain one that counts `plain` of the smallest unit.
-fn quantity(value: &Value, units: &[(&str, u64)], plain: u64, mend: &str) -> Result<u64, Complaint> {
+/// Parses a number with a unit; a plain number counts multiples of `plain` smallest units.
+fn quantity(value: &Value, units: &[(&str, u64)], plain: u64, fix: &str) -> Result<u64, Complaint> {
     let text = match value {
         Value::Number(digits) => digits,
         other => other.as_text()?,
     };
-    let refused = || Complaint::new(format!("{} is no such quantity", shown(text)), mend);
+    let refused = || Complaint::new(format!("{} is not a valid quantity", shown(text)), fix);
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
     let number: u64 = digits.parse().map_err(|_| refused())?;
@@ -95,14 +95,14 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_out_of_range_is_told_the_range() {
+    fn an_out_of_range_duration_names_the_range() {
         let complaint = duration(&text("90m"), Duration::from_secs(1)..=Duration::from_secs(3_600)).err();
         assert_eq!(complaint, Some(Complaint::new("90m is out of range", "choose 1s to 1h")));
         assert_eq!(written(Duration::ZERO), "0s");
     }
 
     #[test]
-    fn sizes_know_binary_and_decimal_units() {
+    fn sizes_have_binary_and_decimal_units() {
         let read = |value| bytes(&value, 1..=u64::MAX).ok();
         assert_eq!(read(text("16MiB")), Some(16 << 20));
         assert_eq!(read(text("16 MiB")), Some(16 << 20));

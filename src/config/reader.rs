@@ -1,4 +1,4 @@
-//! Walks a tree of values and makes typed ones of them, gathering every mistake on the way instead of stopping at one.
+//! Converts a tree of values to types, collecting all mistakes instead of stopping at the first.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use super::names::variable;
 use super::nearest::nearest;
 use super::tree::{Node, Table, Value, shown};
 
-/// What the reading of a configuration has brought to light.
+/// What reading a configuration has found.
 pub(super) struct Findings {
     /// The mistakes so far.
     pub(super) errors: Vec<ConfigError>,
-    /// Every key that was asked for, present or not, in the order of asking.
+    /// All keys that were read, present or not, in order.
     pub(super) keys: Vec<String>,
-    /// Where a missing section would have to stand.
+    /// Where a missing section belongs.
     pub(super) home: Origin,
 }
 
@@ -24,13 +24,13 @@ impl Findings {
 
     /// Records a mistake.
     pub(super) fn refuse(&mut self, key: &str, origin: Origin, complaint: Complaint) {
-        let Complaint { what, mend } = complaint;
-        self.errors.push(ConfigError { key: key.to_owned(), origin, what, mend });
+        let Complaint { what, fix } = complaint;
+        self.errors.push(ConfigError { key: key.to_owned(), origin, what, fix });
     }
 
-    /// The value, if nothing is wrong with it or with anything else.
+    /// The value, if there are no mistakes.
     pub(super) fn or_errors<T>(mut self, value: Option<T>) -> Result<T, ConfigErrors> {
-        // What is missing comes after what is wrong: it has no line, and may be what is written wrong.
+        // Missing keys come last: they have no line, and may be among the misspelled ones.
         let place = |error: &ConfigError| match error.origin {
             Origin::Column(_, line, _) | Origin::Line(_, line) => (0, line),
             Origin::Variable(_) => (1, 0),
@@ -44,10 +44,10 @@ impl Findings {
     }
 }
 
-/// One table of the configuration while it is read.
+/// A table of the configuration being read.
 pub(super) struct Section<'f> {
     path: String,
-    /// Where a missing key would have to stand.
+    /// Where a missing key belongs.
     home: Origin,
     table: Table,
     asked: BTreeMap<&'static str, Option<Origin>>,
@@ -55,12 +55,12 @@ pub(super) struct Section<'f> {
 }
 
 impl<'f> Section<'f> {
-    /// Starts reading `table`, which stands under `path` (empty for the whole configuration).
+    /// Starts reading `table` at `path` (empty for the root).
     pub(super) fn new(path: impl Into<String>, table: Table, findings: &'f mut Findings) -> Self {
         Self { path: path.into(), home: findings.home.clone(), table, asked: BTreeMap::new(), findings }
     }
 
-    /// The same, where it is known on which line of the file the table starts.
+    /// The same, with the place where the table starts.
     pub(super) fn at(mut self, origin: &Origin) -> Self {
         if matches!(origin, Origin::Line(..)) {
             self.home = origin.clone();
@@ -68,7 +68,7 @@ impl<'f> Section<'f> {
         self
     }
 
-    /// Takes a value out, with the findings to read it into, when it is more than a plain value.
+    /// Takes a value that is not a plain one, with the findings to report to.
     pub(super) fn take(&mut self, key: &'static str) -> (Option<Node>, &mut Findings) {
         let node = self.table.remove(key);
         self.asked.insert(key, node.as_ref().map(|node| node.origin.clone()));
@@ -77,7 +77,7 @@ impl<'f> Section<'f> {
         (node, self.findings)
     }
 
-    /// The table under a key; an empty one if it is missing or no table.
+    /// The table at a key; empty if missing or not a table.
     pub(super) fn section(&mut self, key: &'static str) -> Section<'_> {
         let path = self.key(key);
         let (node, findings) = self.take(key);
@@ -91,7 +91,7 @@ impl<'f> Section<'f> {
         Section::new(path, table, findings).at(&origin)
     }
 
-    /// A value that may be missing. `None` too if it is wrong; then the mistake is recorded.
+    /// An optional value. Also `None` if it is wrong; then the mistake is recorded.
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
@@ -111,7 +111,7 @@ impl<'f> Section<'f> {
         self.optional(key, parse).unwrap_or(default)
     }
 
-    /// A value that must be there; `example` goes into the advice when it is not.
+    /// A required value; if missing, the mistake shows `example`.
     pub(super) fn required<T>(
         &mut self,
         key: &'static str,
@@ -125,12 +125,12 @@ impl<'f> Section<'f> {
         value
     }
 
-    /// Whether a key that was asked for is there, right or wrong.
+    /// Whether a key is present, right or wrong.
     pub(super) fn is_given(&self, key: &str) -> bool {
         self.asked.get(key).is_some_and(Option::is_some)
     }
 
-    /// Records that a needed key is not there.
+    /// Records that a required key is missing.
     pub(super) fn refuse_missing(&mut self, key: &'static str, example: &str) {
         let header =
             if self.path.starts_with("outbox.") { "[[outbox]]".to_owned() } else { format!("[{}]", self.path) };
@@ -138,22 +138,22 @@ impl<'f> Section<'f> {
         self.refuse(key, Complaint::new("is missing", advice));
     }
 
-    /// Records a mistake of a key that was asked for.
+    /// Records a mistake of a key.
     pub(super) fn refuse(&mut self, key: &'static str, complaint: Complaint) {
         let origin = self.asked.get(key).cloned().flatten().unwrap_or_else(|| self.home.clone());
         self.findings.refuse(&self.key(key), origin, complaint);
     }
 
-    /// Ends the reading: what nobody asked for is an unknown key.
+    /// Finishes reading: keys that were not read are unknown.
     pub(super) fn finish(self) {
         let known = || self.asked.keys().copied();
         for (key, node) in &self.table {
-            let mend = match nearest(key, known()) {
+            let fix = match nearest(key, known()) {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => format!("the keys here are {}", known().collect::<Vec<_>>().join(", ")),
             };
             let what = if matches!(node.value, Value::Table(_)) { "unknown section" } else { "unknown key" };
-            self.findings.refuse(&self.key(key), node.origin.clone(), Complaint::new(what, mend));
+            self.findings.refuse(&self.key(key), node.origin.clone(), Complaint::new(what, fix));
         }
     }
 
@@ -162,21 +162,21 @@ impl<'f> Section<'f> {
     }
 }
 
-/// Parses a text that must be one of a few words.
+/// Parses one of several words.
 pub(super) fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Result<T, Complaint> {
     let text = value.as_text()?;
     if let Some((_, meaning)) = choices.iter().find(|(word, _)| *word == text) {
         return Ok(*meaning);
     }
     let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-    let mend = match nearest(text, choices.iter().map(|(word, _)| *word)) {
+    let fix = match nearest(text, choices.iter().map(|(word, _)| *word)) {
         Some(meant) => format!("did you mean \"{meant}\"?"),
         None => format!("write {}", words.join(" or ")),
     };
-    Err(Complaint::new(format!("{} is none of its values", shown(text)), mend))
+    Err(Complaint::new(format!("{} is not a valid value", shown(text)), fix))
 }
 
-/// Makes a table of a value.
+/// Converts a value to a table.
 pub(super) fn as_table(value: Value) -> Result<Table, Complaint> {
     match value {
         Value::Table(table) => Ok(table),

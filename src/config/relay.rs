@@ -1,4 +1,4 @@
-//! `[relay]`: what the relay is called, what becomes of refused events, and its limits.
+//! `[relay]`: the relay's name, its handling of refused events, and its limits.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use crate::relay::publish::data_schema;
 use crate::relay::publish::encode::HeaderStyle;
 use crate::relay::route::destination::{Destinations, TopicPattern};
 
-/// Default of `relay.max_in_flight`, in records. At a kilobyte that librdkafka and a small event take with its headers it
-/// is 10 MB, and at 150,000 records a second it spans 65 ms, some round trips of a busy broker.
+/// Default of `relay.max_in_flight`, in records. At 1 kB per record (a small event, its headers and
+/// librdkafka's overhead) that is 10 MB; at 150,000 records per second it spans 65 ms, several round trips to a busy broker.
 const MAX_IN_FLIGHT_DEFAULT: u64 = 10_000;
 
-/// Largest `relay.max_in_flight`, in records: what `queue.buffering.max.messages` takes, less room for dead letters.
+/// Largest `relay.max_in_flight`, in records: the limit of `queue.buffering.max.messages`, less room for dead letters.
 const MAX_IN_FLIGHT_MOST: u64 = 10_000_000;
 
 /// Default of `relay.max_in_flight_bytes`, in bytes.
@@ -53,55 +53,55 @@ const REWIND_BYTES: RangeInclusive<u64> = 16 << 20..=1 << 50;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayConfig {
     /// `relay.name`, `WALPOST_RELAY__NAME`: the relay's name, header `outbox-relay`; 1 to 128 of a topic name's
-    /// characters. It is part of the transactional id, the key of the position and the consumer groups, and says whose a dead letter is.
+    /// characters. It is part of the transactional id, of the position's key and of consumer groups, and identifies the relay's dead letters.
     /// Default: the name of the database; characters that a name does not allow become `-`, followed by a short hash.
     pub name: String,
-    /// `relay.on_rejected`, `WALPOST_RELAY__ON_REJECTED`: what becomes of an event that can't be published as its contract
-    /// says; `dead-letter-always` goes before a contract that says `halt`. Default `dead-letter`.
+    /// `relay.on_rejected`, `WALPOST_RELAY__ON_REJECTED`: what to do with an event that can't be published under its
+    /// contract; `dead-letter-always` overrides a contract's `halt`. Default `dead-letter`.
     pub on_rejected: OnRejected,
     /// `relay.dead_letter_topic`, `WALPOST_RELAY__DEAD_LETTER_TOPIC`. Default `outbox.dead-letter`.
     pub dead_letter_topic: TopicName,
-    /// `relay.topics`, `WALPOST_RELAY__TOPICS` (parted by commas): patterns of the topics that events may go to, with `*` for any run of
+    /// `relay.topics`, `WALPOST_RELAY__TOPICS` (comma-separated): patterns of the topics that events may go to, with `*` for any
     /// characters. Default `["*"]`.
     pub topics: Vec<TopicPattern>,
-    /// `relay.create_topics`, `WALPOST_RELAY__CREATE_TOPICS`: whether a missing topic is created, by its schema version's
+    /// `relay.create_topics`, `WALPOST_RELAY__CREATE_TOPICS`: whether to create missing topics, with the schema version's
     /// settings. Default true.
     pub create_topics: bool,
-    /// `relay.headers`, `WALPOST_RELAY__HEADERS`: which headers a record gets. Default `cloudevents`.
+    /// `relay.headers`, `WALPOST_RELAY__HEADERS`: the header style of records. Default `cloudevents`.
     pub headers: HeaderStyle,
     /// `relay.source`, `WALPOST_RELAY__SOURCE`: header `ce_source`, a URI reference. Default (`None`) `/<database>`,
     /// percent-encoded.
     pub source: Option<String>,
-    /// `relay.schema_base`, `WALPOST_RELAY__SCHEMA_BASE`: what the header `ce_dataschema`, an absolute URI, begins with;
+    /// `relay.schema_base`, `WALPOST_RELAY__SCHEMA_BASE`: the prefix of header `ce_dataschema`, an absolute URI;
     /// `<name>/<version>` follows, percent-encoded. Default `urn:walpost:schema:`.
     pub schema_base: String,
-    /// `relay.max_in_flight`, `WALPOST_RELAY__MAX_IN_FLIGHT`: most records that Kafka has not acknowledged yet; at it the
+    /// `relay.max_in_flight`, `WALPOST_RELAY__MAX_IN_FLIGHT`: most records that Kafka has not acknowledged; at the limit the
     /// relay stops reading. Default 10,000.
     pub max_in_flight: usize,
-    /// `relay.max_in_flight_bytes`, `WALPOST_RELAY__MAX_IN_FLIGHT_BYTES`: the same in bytes of keys, values and headers, as a
-    /// number or such as "16MiB". A single larger record still passes, alone. Default 16 MiB.
+    /// `relay.max_in_flight_bytes`, `WALPOST_RELAY__MAX_IN_FLIGHT_BYTES`: the same in bytes of keys, values and headers: a
+    /// number or a size such as "16MiB". A single larger record is still sent, alone. Default 16 MiB.
     pub max_in_flight_bytes: usize,
     /// `relay.shutdown_timeout`, `WALPOST_RELAY__SHUTDOWN_TIMEOUT`: how long a stopping relay waits for Kafka's
-    /// acknowledgements, as a number of seconds or such as "25s". Default 25 s.
+    /// acknowledgements: seconds or a duration such as "25s". Default 25 s.
     pub shutdown_timeout: Duration,
     /// `relay.retention`, `WALPOST_RELAY__RETENTION`: the age at which whole daily partitions of `outbox.event` are
-    /// dropped, such as "7d", or "off" to keep all (`None`). Partitions ahead are made in any case. Default 7 days.
+    /// dropped, such as "7d", or "off" to keep all (`None`). Future partitions are created in any case. Default 7 days.
     pub retention: Option<Duration>,
-    /// `relay.max_retained_wal`, `WALPOST_RELAY__MAX_RETAINED_WAL`: how much WAL the slot may keep on the server's disk, in bytes or such
-    /// as "10GiB", before the relay warns and calls itself not ready. Default (`None`): three quarters of the server's
+    /// `relay.max_retained_wal`, `WALPOST_RELAY__MAX_RETAINED_WAL`: how much WAL the slot may retain on the server, in bytes or a size
+    /// such as "10GiB", before the relay warns and is not ready. Default (`None`): three quarters of the server's
     /// `max_slot_wal_keep_size`, where it has one.
     pub max_retained_wal: Option<u64>,
     /// `relay.rewind`, `WALPOST_RELAY__REWIND`: how far back any position can be replayed: a duration such as "24h", a size
-    /// of the log such as "10GiB", or both ("24h 10GiB": whichever is less); or "off" (`None`). Default off.
+    /// of WAL such as "10GiB", or both ("24h 10GiB": whichever is less); or "off" (`None`). Default off.
     pub rewind: Option<Rewind>,
 }
 
-/// `relay.rewind`: how much of the log is kept for replays. At least one of the two is said.
+/// `relay.rewind`: how much WAL to retain for replays. At least one of the two is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rewind {
-    /// For so long.
+    /// By age.
     pub age: Option<Duration>,
-    /// At most so many bytes.
+    /// By size, in bytes.
     pub bytes: Option<u64>,
 }
 
@@ -172,7 +172,10 @@ fn retention(value: &Value) -> Result<Option<Duration>, Complaint> {
 
 /// A duration, a size, or both.
 fn rewind(value: &Value) -> Result<Option<Rewind>, Complaint> {
-    let (text, mend) = (value.as_text()?, "write such as \"24h\", \"10GiB\", both as \"24h 10GiB\", or \"off\"");
+    let (text, fix) = (
+        value.as_text()?,
+        "write a duration such as \"24h\", a size such as \"10GiB\", both as \"24h 10GiB\", or \"off\"",
+    );
     if text == "off" {
         return Ok(None);
     }
@@ -180,14 +183,14 @@ fn rewind(value: &Value) -> Result<Option<Rewind>, Complaint> {
     for part in text.split_whitespace() {
         let part = Value::Text(part.to_owned());
         match (quantity::duration(&part, Duration::ZERO..=Duration::MAX), quantity::bytes(&part, 0..=u64::MAX)) {
-            // A plain number is both.
+            // A plain number could be either.
             (Ok(_), Err(_)) if rewind.age.is_none() => rewind.age = Some(quantity::duration(&part, REWIND_AGE)?),
             (Err(_), Ok(_)) if rewind.bytes.is_none() => rewind.bytes = Some(quantity::bytes(&part, REWIND_BYTES)?),
-            _ => return Err(Complaint::new(format!("{} is neither a duration nor a size", shown(text)), mend)),
+            _ => return Err(Complaint::new(format!("{} is neither a duration nor a size", shown(text)), fix)),
         }
     }
     match rewind {
-        Rewind { age: None, bytes: None } => Err(Complaint::new(format!("{} says nothing", shown(text)), mend)),
+        Rewind { age: None, bytes: None } => Err(Complaint::new(format!("{} is empty", shown(text)), fix)),
         said => Ok(Some(said)),
     }
 }

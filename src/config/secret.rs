@@ -1,8 +1,8 @@
-//! Values that must not appear in any output.
+//! Values that must never be printed.
 
 use std::fmt;
 
-/// A text that is never printed: `Debug` shows dots, and there is no `Display`.
+/// A string that is never printed: `Debug` shows dots, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Secret(String);
 
@@ -12,7 +12,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that needs it.
+    /// The secret itself, for the one place that needs it.
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }

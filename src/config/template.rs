@@ -1,16 +1,16 @@
-//! `outbox.N.topic`: a topic's name with places for the values of columns.
+//! `outbox.N.topic`: a topic name with placeholders for column values.
 
 use super::error::Complaint;
 use super::names::{TopicName, is_topic_char};
 use super::tree::shown;
 use crate::relay::decode::outbox::TemplatePart;
 
-/// Parses a name with `{role}` or `{column}` in it; `column_of` gives the column of what stands in the braces.
+/// Parses a name with `{role}` or `{column}`; `column_of` resolves the placeholder to a column.
 pub(super) fn parse(
     text: &str,
     column_of: impl Fn(&str) -> Result<String, Complaint>,
 ) -> Result<Vec<TemplatePart>, Complaint> {
-    let refused = |what: &str, mend: &str| Complaint::new(format!("{} {what}", shown(text)), mend);
+    let refused = |what: &str, fix: &str| Complaint::new(format!("{} {what}", shown(text)), fix);
     if !text.contains(['{', '}']) {
         let name = TopicName::parse(text)?;
         return Ok(vec![TemplatePart::Literal(name.as_str().to_owned())]);
@@ -20,7 +20,10 @@ pub(super) fn parse(
     while !rest.is_empty() {
         let (literal, after) = rest.split_at(rest.find(['{', '}']).unwrap_or(rest.len()));
         if !literal.chars().all(is_topic_char) {
-            return Err(refused("has a character that no topic takes", "write a-z, A-Z, 0-9, ., _ and -"));
+            return Err(refused(
+                "has a character that is not allowed in topic names",
+                "write a-z, A-Z, 0-9, ., _ and -",
+            ));
         }
         if !literal.is_empty() {
             parts.push(TemplatePart::Literal(literal.to_owned()));
@@ -29,13 +32,13 @@ pub(super) fn parse(
             if after.is_empty() {
                 break;
             }
-            return Err(refused("closes a brace that it did not open", "write {column}"));
+            return Err(refused("has a } without a {", "write {column}"));
         };
         let Some((name, after)) = inside.split_once('}') else {
-            return Err(refused("does not close a brace", "write {column}"));
+            return Err(refused("has a { without a }", "write {column}"));
         };
         if name.is_empty() || name.contains('{') {
-            return Err(refused("has no column in its braces", "write {column}"));
+            return Err(refused("has empty braces", "write {column}"));
         }
         parts.push(TemplatePart::Column(column_of(name)?));
         rest = after;
@@ -52,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_is_literals_and_columns() {
+    fn a_template_has_literals_and_columns() {
         let literal = |text: &str| TemplatePart::Literal(text.to_owned());
         let column = |name: &str| TemplatePart::Column(name.to_owned());
         assert_eq!(read("outbox.event.{aggregatetype}"), Some(vec![literal("outbox.event."), column("Kind")]));

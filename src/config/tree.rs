@@ -1,10 +1,10 @@
-//! The configuration before it is typed: tables of values, each with the place where it was written.
+//! The untyped configuration: tables of values with their places.
 
 use std::collections::BTreeMap;
 
 use super::error::{Complaint, Origin};
 
-/// Longest excerpt of a refused value that an error shows, in characters.
+/// Longest excerpt of a refused value in an error, in characters.
 const EXCERPT_CHARS: usize = 60;
 
 /// Keys and their values.
@@ -17,14 +17,14 @@ pub(super) struct Node {
     pub(super) origin: Origin,
 }
 
-/// A value as it was written. No `Debug`: it may be a secret.
+/// An untyped value. No `Debug`: it may be a secret.
 #[derive(Clone)]
 pub(super) enum Value {
     /// A string of the file.
     Text(String),
     /// An integer or a float, in decimal digits.
     Number(String),
-    /// A truth value of the file.
+    /// A boolean of the file.
     Boolean(bool),
     /// A date or time of the file; no key takes one.
     Moment,
@@ -32,7 +32,7 @@ pub(super) enum Value {
     List(Vec<Node>),
     /// A table.
     Table(Table),
-    /// The text of a variable: a string, a number or a truth value, whichever its key takes.
+    /// The text of a variable: a string, number or boolean, depending on its key.
     Variable(String),
 }
 
@@ -41,14 +41,14 @@ impl Value {
     pub(super) fn as_text(&self) -> Result<&str, Complaint> {
         match self {
             Self::Text(text) | Self::Variable(text) if text.is_empty() => {
-                Err(Complaint::new("is empty", "give it a value or leave the key out"))
+                Err(Complaint::new("is empty", "give it a value or remove the key"))
             }
             Self::Text(text) | Self::Variable(text) => Ok(text),
             other => Err(other.is_not("a string", "put it in quotes")),
         }
     }
 
-    /// The value as a truth value.
+    /// The value as a boolean.
     pub(super) fn as_boolean(&self) -> Result<bool, Complaint> {
         match self {
             Self::Boolean(truth) => Ok(*truth),
@@ -71,23 +71,23 @@ impl Value {
         })
     }
 
-    /// The complaint that this is not what is wanted. Names the kind of value, never the value.
-    pub(super) fn is_not(&self, wanted: &str, mend: &str) -> Complaint {
+    /// The complaint about a wrong type. Names the type, never the value.
+    pub(super) fn is_not(&self, wanted: &str, fix: &str) -> Complaint {
         let kind = match self {
             Self::Text(_) => "a string",
             Self::Number(_) => "a number",
-            Self::Boolean(_) => "a truth value",
+            Self::Boolean(_) => "a boolean",
             Self::Moment => "a date or time",
             Self::List(_) => "an array",
             Self::Table(_) => "a table",
-            Self::Variable(_) => "a text",
+            Self::Variable(_) => "text",
         };
-        Complaint::new(format!("is {kind} where {wanted} belongs"), mend)
+        Complaint::new(format!("is {kind}, expected {wanted}"), fix)
     }
 }
 
-/// A refused value as an error may show it: quoted, on one line, cut off. A text with an `@` may be an address with a
-/// password that landed under the wrong key, so it is not shown at all.
+/// A refused value for an error: quoted, on one line, truncated. Text with an `@` may be a URL with a password under the wrong key,
+/// so it is not shown.
 pub(super) fn shown(value: &str) -> String {
     if value.contains('@') {
         return "the value".to_owned();

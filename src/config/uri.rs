@@ -4,32 +4,33 @@ use super::error::Complaint;
 use super::tree::{Value, shown};
 use crate::relay::publish::data_schema::is_absolute;
 
-/// Longest URI, in bytes: it is in every record.
+/// Longest URI, in bytes: it is part of every record.
 const BYTES_MAX: usize = 256;
 
-/// Checks `relay.source`: a URI reference, and not the empty one.
+/// Checks `relay.source`: a nonempty URI reference.
 pub(super) fn source(value: &Value) -> Result<String, Complaint> {
     let text = value.as_text()?;
-    // A colon in the first segment makes a scheme of what is before it.
+    // A colon in the first segment would make it a scheme.
     let is_relative = !text.split(['/', '?', '#']).next().unwrap_or_default().contains(':');
     if !text.is_empty() && has_legal_characters(text) && (is_relative || is_absolute(text)) {
         return Ok(text.to_owned());
     }
-    let mend = format!("write at most {BYTES_MAX} characters such as \"/orders\", others percent-encoded");
-    Err(Complaint::new(format!("{} is no URI reference", shown(text)), mend))
+    let fix =
+        format!("write at most {BYTES_MAX} characters, such as \"/orders\", with other characters percent-encoded");
+    Err(Complaint::new(format!("{} is not a URI reference", shown(text)), fix))
 }
 
-/// Checks `relay.schema_base`: what absolute URIs begin with.
+/// Checks `relay.schema_base`: the prefix of absolute URIs.
 pub(super) fn schema_base(value: &Value) -> Result<String, Complaint> {
     let text = value.as_text()?;
     if has_legal_characters(text) && is_absolute(text) {
         return Ok(text.to_owned());
     }
-    let mend = format!(
+    let fix = format!(
         "write at most {BYTES_MAX} characters with a scheme, such as \"urn:example:schema:\" or \"https://schemas.example.com/\", \
          others percent-encoded"
     );
-    Err(Complaint::new(format!("{} is no start of an absolute URI", shown(text)), mend))
+    Err(Complaint::new(format!("{} is not the start of an absolute URI", shown(text)), fix))
 }
 
 fn has_legal_characters(text: &str) -> bool {

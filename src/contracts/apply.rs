@@ -1,9 +1,8 @@
-//! Carrying a plan out: all or nothing in the database, then Kafka, then the database's commit.
+//! Applies a plan: all changes of the database in one transaction, then Kafka, then the commit.
 //!
-//! One transaction holds the lock that every registration takes, from before the plan is made until its end: two who apply at
-//! once do it one after the other, and the second finds done what the first did. Kafka is asked whether it would take every
-//! change before any is made, and topics are changed before the commit: where Kafka fails, nothing is registered, and a topic
-//! that was made by then is one that the next apply finds as it should be.
+//! The transaction holds the registration lock from before planning to its end, so concurrent applies run one after the other,
+//! and the second finds the first one's changes done. Every topic change is validated by Kafka before any is made, and topics are
+//! changed before the commit: if Kafka fails, nothing is registered, and the next apply finds already created topics unchanged.
 
 use std::time::Duration;
 
@@ -16,15 +15,15 @@ use super::registered::{self, RegistryError};
 use crate::postgres::Session;
 use crate::relay::route::destination::Destinations;
 
-/// How long Kafka may take until it shows a topic as it was made.
+/// How long to wait until Kafka shows a topic change.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often that is looked at.
+/// Interval between checks.
 const SETTLE_TICK: Duration = Duration::from_millis(50);
 
-/// Nothing was registered.
+/// Planning or applying failed; nothing was registered.
 #[derive(Debug, thiserror::Error)]
 pub enum ContractError {
-    /// The plan may not be.
+    /// The plan has refused changes.
     #[error("{}", refused(.0))]
     Refused(Box<Plan>),
     /// The database.
@@ -33,12 +32,12 @@ pub enum ContractError {
     /// Kafka.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// Kafka, after topics were changed.
-    #[error("{source}; nothing was registered, and what was done to {} stays: apply again", changed.join(", "))]
+    /// Kafka failed after topics were changed.
+    #[error("{source}; nothing was registered, but changes to {} remain: run apply again", changed.join(", "))]
     Halfway {
         /// The topics that were changed.
         changed: Vec<String>,
-        /// Why it went no further.
+        /// Kafka's error.
         source: BrokerError,
     },
 }
@@ -49,10 +48,10 @@ fn refused(plan: &Plan) -> String {
     format!("{count} {changes} {are} refused; nothing was applied")
 }
 
-/// What would be done.
+/// Plans, and changes nothing.
 ///
 /// # Errors
-/// The database or Kafka can't be asked.
+/// The database or Kafka can't be read.
 pub async fn plan(
     definitions: &[Definition],
     connection: &mut Session,
@@ -66,7 +65,7 @@ pub async fn plan(
     plan.restrict(destinations);
     for topic in plan.topics.iter_mut().filter(|topic| topic.refusals.is_empty()) {
         match broker.change(&topic.name, &topic.action, Intent::Validate).await {
-            // Who plans need not be one who may change: a pull request's checks are not.
+            // Planning must work without write privileges, as in checks on pull requests.
             Err(error) if error.is_denial() => topic.warnings.push(error.to_string()),
             Err(error @ BrokerError::Refused { .. }) => topic.refusals.push(Refusal::Topic(error.to_string())),
             outcome => outcome?,
@@ -75,7 +74,7 @@ pub async fn plan(
     Ok(plan)
 }
 
-/// Does it, and gives what was done.
+/// Applies, and returns the plan that was applied.
 ///
 /// # Errors
 /// A change is refused, or the database or Kafka failed; nothing was registered.
@@ -134,7 +133,7 @@ async fn within(
     Ok(plan)
 }
 
-/// Waits until Kafka shows every topic as it is to be: it answers before its brokers know.
+/// Waits until Kafka shows every topic as planned: it responds before all brokers know.
 async fn settle(definitions: &[Definition], broker: &Broker) -> Result<(), BrokerError> {
     let topics = topics(definitions);
     let deadline = Instant::now() + SETTLE_TIMEOUT;
@@ -151,7 +150,7 @@ async fn settle(definitions: &[Definition], broker: &Broker) -> Result<(), Broke
     }
 }
 
-/// The topics of all versions, each once.
+/// The distinct topics of all versions.
 fn topics(definitions: &[Definition]) -> Vec<String> {
     let mut topics: Vec<String> = definitions.iter().map(|definition| definition.topic.clone()).collect();
     topics.sort();

@@ -1,4 +1,4 @@
-//! Kafka's side of contracts: how topics are, and making them as contracts say. Nothing here deletes a topic.
+//! Describes, creates and alters topics for contracts. Never deletes a topic.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use super::plan::{TopicAction, TopicState};
 use crate::config::KafkaConfig;
 use crate::relay::boundary::TopicSettings;
 
-/// How long one request may take.
+/// Timeout of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Kafka, asked about topics.
+/// An admin client for topics.
 pub struct Broker {
     admin: Arc<AdminClient<DefaultClientContext>>,
     servers: String,
@@ -28,30 +28,30 @@ pub struct Broker {
 /// Kafka did not answer, or refused.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// The client's settings make no sense.
-    #[error("create the kafka client")]
+    /// The client's settings are invalid.
+    #[error("create the Kafka client")]
     Create(#[source] KafkaError),
-    /// No answer.
-    #[error("Kafka at {servers} did not answer within {} s: start it, or correct bootstrap_servers", REQUEST_TIMEOUT.as_secs())]
+    /// Kafka did not answer.
+    #[error("Kafka at {servers} did not answer within {} s: start it, or fix bootstrap_servers", REQUEST_TIMEOUT.as_secs())]
     Unreachable {
         /// The brokers.
         servers: String,
-        /// What the client says.
+        /// The client's error.
         #[source]
         source: KafkaError,
     },
-    /// Kafka does not take what a contract says, or does not let this client do it.
-    #[error("Kafka refused to {action} the topic {topic}: {code}{}", advice(*.code))]
+    /// Kafka refused a request as invalid or not authorized.
+    #[error("Kafka refused to {action} topic {topic}: {code}{}", advice(*.code))]
     Refused {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
         /// The topic.
         topic: String,
         /// Kafka's reason.
         code: Code,
     },
-    /// Kafka took a change and does not show it.
-    #[error("Kafka does not show the topic {topic} as it was made; see the brokers' logs")]
+    /// Kafka accepted a change but does not show it.
+    #[error("Kafka accepted the change of topic {topic} but does not show it; check the brokers' logs")]
     Unsettled {
         /// The topic.
         topic: String,
@@ -60,18 +60,18 @@ pub enum BrokerError {
 
 fn advice(code: Code) -> &'static str {
     match code {
-        Code::InvalidConfig => "; see topicConfiguration for a property or a value that Kafka does not have",
-        Code::InvalidReplicationFactor => "; see replicationFactor: there are fewer brokers",
+        Code::InvalidConfig => "; topicConfiguration has a property or value that Kafka does not know",
+        Code::InvalidReplicationFactor => "; replicationFactor exceeds the number of brokers",
         Code::PolicyViolation => "; a policy of the cluster forbids these settings",
         Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            "; give this client CREATE, ALTER, ALTER_CONFIGS and DESCRIBE_CONFIGS"
+            "; grant this client CREATE, ALTER, ALTER_CONFIGS and DESCRIBE_CONFIGS"
         }
         _ => "",
     }
 }
 
 impl BrokerError {
-    /// Whether this client may not do it, which another might.
+    /// Whether the request failed for lack of authorization.
     #[must_use]
     pub fn is_denial(&self) -> bool {
         let denials = [Code::TopicAuthorizationFailed, Code::ClusterAuthorizationFailed];
@@ -79,17 +79,17 @@ impl BrokerError {
     }
 }
 
-/// Whether a request is to be carried out.
+/// Whether to carry out a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// Ask whether it could be.
+    /// Validate only.
     Validate,
-    /// Do it.
+    /// Carry it out.
     Change,
 }
 
 impl Broker {
-    /// Makes a client; does not wait for a broker.
+    /// Creates a client without waiting for a broker.
     ///
     /// # Errors
     /// [`BrokerError::Create`].
@@ -99,13 +99,13 @@ impl Broker {
             client.set(name, value);
         }
         client.set("bootstrap.servers", &config.bootstrap_servers).set("client.id", "walpost-contract");
-        // A topic is made with its settings or not at all, never by asking for it.
+        // Topics are created with their settings only, never automatically by a metadata request.
         client.set("allow.auto.create.topics", "false").set_log_level(RDKafkaLogLevel::Emerg);
         let admin = client.create().map_err(BrokerError::Create)?;
         Ok(Self { admin: Arc::new(admin), servers: config.bootstrap_servers.clone() })
     }
 
-    /// How these topics are.
+    /// Describes these topics.
     ///
     /// # Errors
     /// [`BrokerError`].
@@ -164,7 +164,7 @@ impl Broker {
         Ok(states)
     }
 
-    /// Makes a topic as it is to be, or asks whether it could.
+    /// Creates or alters a topic as planned, or validates that.
     ///
     /// # Errors
     /// [`BrokerError`].
@@ -178,7 +178,7 @@ impl Broker {
                 if config.is_empty() {
                     return Ok(());
                 }
-                // The request sets all of a topic's own properties: those that nobody changes go with it.
+                // The request replaces all of a topic's properties, so unchanged ones are included.
                 let all = keep.iter().chain(config.iter().map(|change| (&change.name, &change.wanted)));
                 let alter = AlterConfig::new(ResourceSpecifier::Topic(topic));
                 let alter = all.fold(alter, |alter, (name, value)| alter.set(name, value));
@@ -201,7 +201,7 @@ impl Broker {
         let topic = settings.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
         let created = self.admin.create_topics([&topic], &options(intent)).await;
         match self.answered(created)?.into_iter().next() {
-            // Somebody was faster, who is not held up by this database's lock. Whether it is as it should be is looked at in the end.
+            // Another client, not subject to this database's lock, created it first. The final check compares it with the plan.
             Some(Err((_, Code::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(()),
             Some(Err((_, code))) => Err(refused("create", name, code)),
         }

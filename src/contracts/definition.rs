@@ -1,4 +1,4 @@
-//! A schema version as its contract file defines it.
+//! A schema version as defined by its contract file.
 
 use serde_json::Value;
 
@@ -6,45 +6,45 @@ use super::compatibility::Compatibility;
 use super::diagnostic::Place;
 use crate::relay::boundary::{Format, OnViolation, TopicSettings};
 
-/// One version of one schema, and the topic that it goes to.
+/// One version of one schema, and its topic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
     /// Where it is defined.
     pub place: Place,
-    /// What the event is, such as `order.placed`: the schema object's `name`.
+    /// The schema's name, such as `order.placed`: the schema object's `name`.
     pub name: String,
     /// The contract's `version`.
     pub version: String,
-    /// Where its events go.
+    /// The topic of its events: the object's `physicalName`.
     pub topic: String,
-    /// What a payload is.
+    /// The payload format.
     pub format: Format,
-    /// The payload's schema; none for a payload that is not JSON.
+    /// The payload's schema; `None` if the payload is not JSON.
     pub schema: Option<JsonSchema>,
-    /// What it keeps to.
+    /// What it must be compatible with.
     pub compatibility: Compatibility,
-    /// Who answers for it.
+    /// Who owns it.
     pub owner: Option<String>,
-    /// What it means.
+    /// Its description.
     pub description: Option<String>,
-    /// What is promised of its freshness and the like.
+    /// Its service levels, as JSON.
     pub sla: Option<Value>,
-    /// What it is made from.
+    /// Its lineage, as JSON.
     pub lineage: Option<Value>,
-    /// What becomes of an event whose payload breaks the schema; none: the relay's `on_rejected` decides.
+    /// What to do with an event whose payload violates the schema; `None`: the relay's `on_rejected` decides.
     pub on_violation: Option<OnViolation>,
-    /// How its topic is to be.
+    /// Settings of its topic.
     pub topic_settings: TopicSettings,
-    /// Whether it may be emitted.
+    /// Its status.
     pub status: Status,
 }
 
 /// A JSON Schema.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JsonSchema {
-    /// What it says.
+    /// The schema as a value.
     pub value: Value,
-    /// How it is kept: as its author wrote it, where there is an author.
+    /// The schema as stored: the author's own text, if it comes from a file.
     pub text: String,
 }
 
@@ -53,18 +53,18 @@ pub struct JsonSchema {
 pub enum Status {
     /// `proposed` or `draft`: not registered.
     Draft,
-    /// Nothing: registered as active, and later left as it is.
+    /// Not given: registered as active, and later left unchanged.
     Unsaid,
     /// `active`.
     Active,
-    /// `deprecated`: may be emitted by those who name its version.
+    /// `deprecated`: may be emitted only by naming its version.
     Deprecated,
-    /// `retired`: nothing new may be emitted.
+    /// `retired`: may not be emitted.
     Retired,
 }
 
 impl Status {
-    /// As `outbox.schema_version` has it; `None`: the contract asks for none.
+    /// The status as in `outbox.schema_version`; `None` if the contract gives none.
     #[must_use]
     pub const fn registered(self) -> Option<&'static str> {
         match self {
@@ -77,7 +77,7 @@ impl Status {
 }
 
 impl Definition {
-    /// The format as `outbox.schema_version` has it.
+    /// The format as in `outbox.schema_version`.
     #[must_use]
     pub const fn format_column(&self) -> &'static str {
         match self.format {
@@ -89,7 +89,7 @@ impl Definition {
         }
     }
 
-    /// `topic_config` as `outbox.schema_version` has it; `None`: all is left to the broker.
+    /// `topic_config` as in `outbox.schema_version`; `None` if everything is left to the broker.
     #[must_use]
     pub fn topic_config(&self) -> Option<Value> {
         let settings = &self.topic_settings;

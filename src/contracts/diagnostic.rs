@@ -1,4 +1,4 @@
-//! What is wrong with contract files: always a place, a rule and a sentence; all of them at once.
+//! Mistakes in contract files: each has a place, a rule and a message; all are reported at once.
 
 use std::fmt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use walpost_producer::schema;
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    /// The file, as it was named or found.
+    /// The file's path, as given or found.
     pub file: Arc<Path>,
     /// The line, from 1.
     pub line: usize,
@@ -18,7 +18,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The beginning of a file.
+    /// The start of a file.
     #[must_use]
     pub fn start_of(file: &Arc<Path>) -> Self {
         Self { file: Arc::clone(file), line: 1, column: 1 }
@@ -31,54 +31,54 @@ impl fmt::Display for Place {
     }
 }
 
-/// The rule that a file breaks.
+/// The rule that a file violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     /// The file can't be read, or is too large to be a contract.
     File,
-    /// It is not YAML, or YAML of a kind that contracts do without.
+    /// It is not YAML, or uses a YAML feature that is not supported.
     Yaml,
     /// A JSON Schema file is not JSON.
     Json,
-    /// One key twice in one mapping.
+    /// A mapping has a key twice.
     DuplicateKey,
     /// Nested too deep.
     Nesting,
-    /// It is not what the Open Data Contract Standard describes.
+    /// It does not conform to the Open Data Contract Standard.
     Odcs,
-    /// A key that the standard does not have there.
+    /// The standard has no such key there.
     UnknownKey,
     /// A key that the standard requires is missing.
     MissingKey,
-    /// A custom property of walpost's has a value that it does not take, or a name that is nearly right.
+    /// A custom property of walpost has an invalid value or a misspelled name.
     CustomProperty,
-    /// A name that can't be a schema version's.
+    /// A schema name or version is invalid.
     Name,
-    /// A name that Kafka does not take for a topic, or two that it does not take together.
+    /// A topic name is invalid, or two collide.
     TopicName,
-    /// Two schemas want one topic with different settings.
+    /// Two schemas give one topic different settings.
     TopicSettings,
-    /// A logical type's option that has no meaning for a payload.
+    /// An option of a logical type does not apply to a payload.
     TypeOption,
-    /// A service level that can't be understood.
+    /// A service level can't be parsed.
     ServiceLevel,
-    /// The JSON Schema file is missing, or is not a path beside the contract.
+    /// The JSON Schema file is missing, or outside the contract's directory.
     SchemaFile,
-    /// The schema is not one of JSON Schema, draft 2020-12.
+    /// The schema is not a valid JSON Schema, draft 2020-12.
     Schema,
-    /// A keyword that draft 2020-12 does not have.
+    /// Draft 2020-12 has no such keyword.
     UnknownKeyword,
-    /// A format that nothing checks.
+    /// The validator does not check this format.
     UnknownFormat,
-    /// A reference out of the schema.
+    /// A reference leads out of the schema.
     RemoteRef,
-    /// References that lead back to themselves.
+    /// References are circular.
     CyclicRef,
-    /// A reference to nothing.
+    /// A reference has no target.
     DanglingRef,
-    /// A regular expression that is none, or that can't be matched in linear time.
+    /// A regular expression is invalid, or can't be matched in linear time.
     Pattern,
-    /// Two definitions of one schema version.
+    /// A schema version is defined twice.
     DuplicateVersion,
 }
 
@@ -110,7 +110,7 @@ impl Rule {
         Self::DuplicateVersion,
     ];
 
-    /// The rule as it is reported.
+    /// The rule's name in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -168,9 +168,9 @@ impl fmt::Display for Rule {
 pub struct Diagnostic {
     /// Where.
     pub place: Place,
-    /// Which rule is broken.
+    /// The rule that it violates.
     pub rule: Rule,
-    /// What is wrong and what to write, without the place.
+    /// What is wrong and how to fix it, without the place.
     pub what: String,
 }
 
@@ -188,7 +188,7 @@ impl Diagnostics {
     /// The mistakes, sorted; at least one.
     ///
     /// # Errors
-    /// There are some.
+    /// There is at least one mistake.
     pub fn none(mut diagnostics: Vec<Diagnostic>) -> Result<(), Self> {
         if diagnostics.is_empty() {
             return Ok(());

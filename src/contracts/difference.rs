@@ -1,4 +1,4 @@
-//! How a definition differs from what is registered under its name and version.
+//! Differences between a definition and what is registered under its name and version.
 
 use serde_json::Value;
 use walpost_producer::schema::pointer::step;
@@ -8,12 +8,12 @@ use super::definition::Definition;
 use super::registered::Registered;
 use crate::relay::boundary::OnViolation;
 
-/// Most differences that are told; the others are counted.
+/// Most differences listed; the rest are counted.
 const TOLD_MAX: usize = 12;
-/// Most characters of a value that are shown.
+/// Longest excerpt of a value, in characters.
 const SHOWN_MAX: usize = 100;
 
-/// Each difference as the column, the place in it, what is registered and what the file has. JSON is compared by value.
+/// Each difference as column, place in it, registered value and file's value. JSON is compared by value.
 #[must_use]
 pub fn differences(registered: &Registered, definition: &Definition) -> Vec<String> {
     let text = |text: &Option<String>| text.as_deref().map_or(Value::Null, Value::from);

@@ -1,5 +1,5 @@
-//! Who emitted what last and how much, as far as the outbox table tells: events of days that were dropped are not counted, nor those
-//! of `outbox.emit_message`, which no table holds.
+//! Counts of emitted events, from the outbox table. Rows of dropped partitions and messages of `outbox.emit_message` are not
+//! included.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::registered::RegistryError;
 use crate::postgres::{Row, Session, sqlstate};
 
-/// Longest time that counting may take: the outbox table has no index that would help.
+/// Timeout of counting: the outbox table has no index for it.
 const TIMEOUT: &str = "set local statement_timeout = '10s'";
 
 /// The events of one version.
@@ -19,17 +19,17 @@ pub struct Emitted {
     pub events: i64,
     /// Bytes of their payloads.
     pub payload_bytes: i64,
-    /// When the first of them was emitted, in ISO 8601's form, UTC.
+    /// When the first of them was emitted (ISO 8601, UTC).
     pub first_at: String,
-    /// When the last of them was emitted.
+    /// When the last of them was emitted (ISO 8601, UTC).
     pub last_at: String,
     /// The last one's id.
     pub last_id: String,
-    /// The last one's headers, in which a producer says who it is.
+    /// The last one's headers, which may identify the producer.
     pub last_headers: Option<Value>,
 }
 
-/// What the outbox table tells.
+/// The result of counting.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Emissions {
@@ -42,7 +42,7 @@ pub enum Emissions {
 /// Counts the events of a schema.
 ///
 /// # Errors
-/// [`RegistryError`]; not that it takes too long or that the role may not read the table.
+/// [`RegistryError`]. A timeout or a missing privilege is [`Emissions::Unknown`].
 pub async fn count(connection: &mut Session, name: &str) -> Result<Emissions, RegistryError> {
     let sql = "select schema_version, count(*) as events, coalesce(sum(octet_length(payload::text)), 0)::bigint as payload_bytes, \
                to_char(min(created_at) at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as first_at, \
@@ -58,10 +58,10 @@ pub async fn count(connection: &mut Session, name: &str) -> Result<Emissions, Re
     connection.simple_query("rollback").await.map_err(&failed)?;
     match rows {
         Ok(rows) => Ok(Emissions::Counted(rows.iter().map(emitted).collect())),
-        // The rest is shown without this.
+        // The rest of the report does not need this.
         Err(error) => match error.sqlstate() {
             Some(sqlstate::QUERY_CANCELED) => Ok(Emissions::Unknown("counting took longer than 10 s")),
-            Some(sqlstate::INSUFFICIENT_PRIVILEGE) => Ok(Emissions::Unknown("this role may not read outbox.event")),
+            Some(sqlstate::INSUFFICIENT_PRIVILEGE) => Ok(Emissions::Unknown("this role can't read outbox.event")),
             _ => Err(failed(error)),
         },
     }

@@ -1,4 +1,4 @@
-//! Finding and reading contract files, and what they must agree on.
+//! Finds and reads contract files, and checks what they must agree on.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,10 +10,10 @@ use super::definition::{Definition, Status};
 use super::diagnostic::{Diagnostic, Diagnostics, Place, Rule};
 use super::{odcs, text_file, topic_name};
 
-/// Most files below the folders that are named.
+/// Most files in the given directories.
 const FILES_MAX: usize = 10_000;
 
-/// What all files define.
+/// The definitions of all files.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Contracts {
     /// Every schema version, by name and then by version.
@@ -22,11 +22,11 @@ pub struct Contracts {
     pub files: usize,
 }
 
-/// There is nothing to read.
+/// Contract files can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// A path can't be read.
-    #[error("can't read {}: name the contract files, or the folders that they are in", path.display())]
+    #[error("can't read {}: give contract files, or directories that contain them", path.display())]
     Unreadable {
         /// The path.
         path: PathBuf,
@@ -34,11 +34,11 @@ pub enum FilesError {
         #[source]
         source: io::Error,
     },
-    /// The folders have no YAML files.
-    #[error("no contract files: {} no .yaml or .yml file", in_folders(.0))]
+    /// The directories have no YAML files.
+    #[error("no contract files: {} no .yaml or .yml files", in_folders(.0))]
     None(Vec<PathBuf>),
-    /// More files than contracts can be.
-    #[error("more than {FILES_MAX} .yaml and .yml files: name the folder that has the contracts")]
+    /// There are more than [`FILES_MAX`] files.
+    #[error("more than {FILES_MAX} .yaml and .yml files: give the directory that contains the contracts")]
     TooMany,
     /// The files have mistakes.
     #[error(transparent)]
@@ -50,10 +50,10 @@ fn in_folders(paths: &[PathBuf]) -> String {
     format!("{} {}", paths.join(", "), if paths.len() == 1 { "has" } else { "have" })
 }
 
-/// Reads contract files and, in folders, every `.yaml` and `.yml` file below them but for those of hidden folders.
+/// Reads contract files and, in directories, every `.yaml` and `.yml` file recursively, except in hidden directories.
 ///
 /// # Errors
-/// A path can't be read or leads to no file; or all mistakes in all files.
+/// A path can't be read or contains no files; or all mistakes in all files.
 pub fn load(paths: &[PathBuf]) -> Result<Contracts, FilesError> {
     let found = find(paths)?;
     if found.is_empty() {
@@ -81,7 +81,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Contracts, FilesError> {
     Ok(Contracts { definitions, files: found.len() })
 }
 
-/// A file, and the folder that it must be in.
+/// A file, and the directory that it must be in.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
     path: PathBuf,
@@ -107,7 +107,7 @@ fn find(paths: &[PathBuf]) -> Result<Vec<Found>, FilesError> {
                 let kind = entry.file_type().map_err(unreadable(&entry.path()))?;
                 let is_hidden = entry.file_name().to_str().is_some_and(|name| name.starts_with('.'));
                 let path = entry.path();
-                // A link to a folder is not followed: it may lead back.
+                // A symbolic link to a directory is not followed: it may form a loop.
                 if kind.is_dir() && !is_hidden {
                     open.push(path);
                 } else if !kind.is_dir() && path.extension().is_some_and(|ends| ends == "yaml" || ends == "yml") {
@@ -124,20 +124,20 @@ fn find(paths: &[PathBuf]) -> Result<Vec<Found>, FilesError> {
     Ok(found)
 }
 
-/// What no file can see by itself.
+/// Checks across files.
 fn agree(definitions: &[Definition], diagnostics: &mut Vec<Diagnostic>) {
     let mut versions: BTreeMap<(&str, &str), &Definition> = BTreeMap::new();
     let mut topics: BTreeMap<&str, &Definition> = BTreeMap::new();
     for definition in definitions {
         if let Some(first) = versions.insert((&definition.name, &definition.version), definition) {
-            let what = format!("{}/{} is defined at {}, too", definition.name, definition.version, first.place);
+            let what = format!("{}/{} is also defined at {}", definition.name, definition.version, first.place);
             diagnostics.push(Diagnostic { place: definition.place.clone(), rule: Rule::DuplicateVersion, what });
         }
     }
     for definition in newest(definitions) {
         match topics.get(definition.topic.as_str()) {
             Some(first) if first.topic_settings != definition.topic_settings => {
-                let what = format!("the topic {} has other settings at {}", definition.topic, first.place);
+                let what = format!("topic {} has different settings at {}", definition.topic, first.place);
                 diagnostics.push(Diagnostic { place: definition.place.clone(), rule: Rule::TopicSettings, what });
             }
             Some(_) => {}
@@ -145,8 +145,10 @@ fn agree(definitions: &[Definition], diagnostics: &mut Vec<Diagnostic>) {
                 if let Some((name, other)) =
                     topics.iter().find(|(name, _)| topic_name::collide(name, &definition.topic))
                 {
-                    let what =
-                        format!("Kafka does not take the topic {} beside {name} of {}", definition.topic, other.place);
+                    let what = format!(
+                        "Kafka does not allow both topic {} and {name} of {}, whose names collide",
+                        definition.topic, other.place
+                    );
                     diagnostics.push(Diagnostic { place: definition.place.clone(), rule: Rule::TopicName, what });
                 }
                 topics.insert(&definition.topic, definition);
@@ -155,7 +157,7 @@ fn agree(definitions: &[Definition], diagnostics: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The newest version of each schema, drafts aside: the one whose topic settings count.
+/// The newest version of each schema, except drafts: its topic settings apply.
 #[must_use]
 pub fn newest(definitions: &[Definition]) -> Vec<&Definition> {
     let mut newest: BTreeMap<&str, &Definition> = BTreeMap::new();

@@ -1,7 +1,6 @@
-//! Edge 3: schema versions. What the database says about them, and contract files, which become them.
+//! Edge 3: schema versions in the database, and the contract files that define them.
 //!
-//! A schema version is immutable once registered, so the core asks for each once. The look-up is one statement; who runs it
-//! is the caller's business.
+//! A registered schema version is immutable, so the core looks each up once, by a single statement that the caller runs.
 //!
 //! # From a file to a schema version
 //!
@@ -12,13 +11,13 @@
 //! Kafka -> broker ----------------------+
 //! ```
 //!
-//! - [`files`]: finds and reads them; what they must agree on
-//! - [`yaml`]: text to values with places, so that every [`diagnostic`] has its file, line and rule
+//! - [`files`]: finds and reads them, and checks what they must agree on
+//! - [`yaml`]: text to values with places, so that every [`diagnostic`] has file, line and rule
 //! - [`odcs`]: the Open Data Contract Standard to [`definition`]s; its properties to JSON Schema
 //! - [`compatibility`]: whether consumers of one version can read another's events; pure
-//! - [`plan`]: what it takes, and whether it may be; pure. [`difference`]: how a file differs from what never changes
-//! - [`apply`]: does it; [`registered`] is the database's side, [`broker`] Kafka's
-//! - [`emissions`]: what was emitted
+//! - [`plan`]: what to change, and what is refused; pure. [`difference`]: how a file differs from a registered version
+//! - [`apply`]: applies a plan, through [`registered`] to the database and [`broker`] to Kafka
+//! - [`emissions`]: counts emitted events
 
 pub mod files;
 pub mod odcs;
@@ -44,12 +43,12 @@ use serde_json::{Map, Value};
 
 use crate::relay::boundary::{Format, OnViolation, SchemaVersion, SchemaVersionId, TopicSettings};
 
-/// Looks up one schema version: its name is `$1`, its version `$2`. Gives no row or one with topic, format, the topic's settings, the
-/// schema, the policy and the promised freshness, all as text.
+/// Looks up one schema version by name (`$1`) and version (`$2`). Returns at most one row: topic, format, topic settings, schema,
+/// violation policy and promised freshness, all as text.
 pub const LOOK_UP: &str = "select s.topic, s.format, s.topic_config::text, s.schema::text, s.on_violation, \
      s.sla ->> 'freshness_seconds' from outbox.schema_version s where s.name = $1 and s.version = $2";
 
-/// One row of [`LOOK_UP`], each column as Postgres writes it.
+/// One row of [`LOOK_UP`], in Postgres' text format.
 pub type Columns = [Option<String>; 6];
 
 /// A schema version can't be looked up.
@@ -64,7 +63,7 @@ pub enum LookUpError<E: std::error::Error + 'static> {
         #[source]
         source: E,
     },
-    /// What is registered makes no sense.
+    /// The registration is malformed.
     #[error("schema version {id} in outbox.schema_version is malformed")]
     Malformed {
         /// The schema version.
@@ -78,19 +77,19 @@ pub enum LookUpError<E: std::error::Error + 'static> {
 /// What is wrong with a registered schema version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// The format is none that the relay knows.
-    #[error("format \"{0}\" is none of json, avro, protobuf, text and bytes")]
+    /// The format is unknown.
+    #[error("format \"{0}\" is not one of json, avro, protobuf, text and bytes")]
     Format(String),
-    /// The policy is none that the relay knows.
-    #[error("on_violation \"{0}\" is none of dead-letter, halt and warn")]
+    /// The violation policy is unknown.
+    #[error("on_violation \"{0}\" is not one of dead-letter, halt and warn")]
     OnViolation(String),
-    /// `topic_config` is no JSON object.
+    /// `topic_config` is not a JSON object.
     #[error("topic_config is not a JSON object")]
     NoObject,
-    /// A key of `topic_config` is none.
-    #[error("topic_config has the unknown key \"{0}\"; it takes partitions, replication_factor and config")]
+    /// `topic_config` has an unknown key.
+    #[error("topic_config has the unknown key \"{0}\"; the keys are partitions, replication_factor and config")]
     UnknownKey(String),
-    /// A value of `topic_config` is not what its key takes.
+    /// A value of `topic_config` has the wrong type or range.
     #[error("topic_config: {key} is not {wanted}")]
     Value {
         /// The key, with `config.` before a topic's property.
@@ -100,31 +99,31 @@ pub enum Malformed {
     },
 }
 
-/// Looks up a schema version through `query`, which runs a statement with these parameters and gives its rows. `None`: it is
+/// Looks up a schema version through `query`, which runs a statement with these parameters and returns its rows. `None` if it is
 /// not registered.
 ///
 /// # Errors
 ///
-/// The statement fails, or what is registered is malformed.
+/// The statement fails, or the registration is malformed.
 pub fn look_up<E: std::error::Error + 'static>(
     id: &SchemaVersionId,
     query: impl FnOnce(&str, &[Option<&str>]) -> Result<Vec<Columns>, E>,
 ) -> Result<Option<SchemaVersion>, LookUpError<E>> {
     let rows = query(LOOK_UP, &[Some(&*id.name), Some(&*id.version)])
         .map_err(|source| LookUpError::Query { id: id.clone(), source })?;
-    // Name and version are the primary key, so there is one row at most.
+    // Name and version are the primary key, so there is at most one row.
     let Some(columns) = rows.into_iter().next() else {
         return Ok(None);
     };
     parse(id, columns).map(Some).map_err(|source| LookUpError::Malformed { id: id.clone(), source })
 }
 
-/// The statement and the parameters of [`look_up`], for those who ask otherwise than by a closure.
+/// The statement and parameters of [`look_up`], for callers that run it themselves.
 pub(crate) fn look_up_query(id: &SchemaVersionId) -> (&'static str, [Option<&str>; 2]) {
     (LOOK_UP, [Some(&*id.name), Some(&*id.version)])
 }
 
-/// Makes a schema version of its columns.
+/// Builds a schema version from its columns.
 fn parse(id: &SchemaVersionId, columns: Columns) -> Result<SchemaVersion, Malformed> {
     let [topic, format, topic_config, schema, on_violation, freshness] = columns;
     let format = format.unwrap_or_default();
@@ -133,7 +132,7 @@ fn parse(id: &SchemaVersionId, columns: Columns) -> Result<SchemaVersion, Malfor
         id: id.clone(),
         topic: topic.filter(|topic| !topic.is_empty()).map(Arc::from),
         format: Format::from_column(&format).ok_or(Malformed::Format(format))?,
-        // JSON's null is a schema as little as SQL's.
+        // A JSON null means no schema, like SQL's null.
         schema: schema.filter(|schema| schema.trim() != "null").map(Arc::from),
         on_violation: on_violation.map(policy).transpose()?,
         freshness: freshness.as_deref().and_then(seconds),
@@ -141,7 +140,7 @@ fn parse(id: &SchemaVersionId, columns: Columns) -> Result<SchemaVersion, Malfor
     })
 }
 
-/// A promise in seconds. What is none, as SQL can register anything, promises nothing.
+/// A promise in seconds. SQL can register anything; what is not a positive number promises nothing.
 fn seconds(text: &str) -> Option<Duration> {
     let seconds: f64 = text.parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok().filter(|promise| !promise.is_zero())
@@ -182,7 +181,7 @@ fn positive<N: TryFrom<i64> + PartialOrd + From<i8>>(
     number.map(Some).ok_or_else(|| Malformed::Value { key: key.to_owned(), wanted })
 }
 
-/// A topic's properties. Kafka takes them as strings; numbers and truth values are written as such.
+/// A topic's properties. Kafka takes strings, so numbers and booleans are converted.
 fn properties(value: Value) -> Result<BTreeMap<String, String>, Malformed> {
     let object: Map<String, Value> = match value {
         Value::Null => return Ok(BTreeMap::new()),
@@ -193,7 +192,7 @@ fn properties(value: Value) -> Result<BTreeMap<String, String>, Malformed> {
         Value::String(text) => Ok((name, text)),
         Value::Number(number) => Ok((name, number.to_string())),
         Value::Bool(truth) => Ok((name, truth.to_string())),
-        _ => Err(Malformed::Value { key: format!("config.{name}"), wanted: "a string, number or truth value" }),
+        _ => Err(Malformed::Value { key: format!("config.{name}"), wanted: "a string, number or boolean" }),
     };
     object.into_iter().map(property).collect()
 }
@@ -222,13 +221,13 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_asked_for_by_name_and_version() {
+    fn a_version_is_looked_up_by_name_and_version() {
         let answer = look_up(&id(), |sql, parameters| {
             assert_eq!(sql, LOOK_UP);
             assert_eq!(parameters, [Some("orders.placed"), Some("2.1.0")]);
             Ok::<_, Infallible>(Vec::new())
         });
-        assert_eq!(answer.expect("no rows are no error"), None);
+        assert_eq!(answer.expect("an empty result is not an error"), None);
     }
 
     #[test]
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_promised_of_payloads_and_freshness_is_read() {
+    fn schema_policy_and_freshness_are_read() {
         let row = |schema, policy, freshness| {
             let version = found_row([None, Some("json"), None, schema, policy, freshness]);
             version
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_the_default() {
+    fn missing_settings_are_the_default() {
         for config in [None, Some("null"), Some("{}"), Some(r#"{"partitions": null, "config": null}"#)] {
             let version = found(None, "avro", config).expect("it is well formed");
             assert_eq!((version.topic, version.topic_settings), (None, TopicSettings::default()), "{config:?}");
@@ -279,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_named() {
+    fn malformed_registrations_name_the_fault() {
         let value = |key: &str, wanted| Malformed::Value { key: key.to_owned(), wanted };
         let partitions = || value("partitions", "a whole number from 1 to 2147483647");
         let replicas = || value("replication_factor", "a whole number from 1 to 32767");
@@ -294,7 +293,7 @@ mod tests {
             (r#"{"replication_factor": 32768}"#, replicas()),
             (r#"{"replication_factor": -1}"#, replicas()),
             (r#"{"config": []}"#, value("config", "an object")),
-            (r#"{"config": {"a": [1]}}"#, value("config.a", "a string, number or truth value")),
+            (r#"{"config": {"a": [1]}}"#, value("config.a", "a string, number or boolean")),
         ] {
             assert_eq!(found(None, "json", Some(config)), Err(expected), "{config}");
         }

@@ -1,4 +1,4 @@
-//! What it takes to have the database and Kafka as the files say, and whether it may be. Pure.
+//! Plans the changes that bring the database and Kafka in line with the contract files, and refuses some. Pure.
 
 use std::collections::BTreeMap;
 
@@ -16,90 +16,90 @@ use super::version;
 use crate::relay::boundary::TopicSettings;
 use crate::relay::route::destination::Destinations;
 
-/// How a topic is now.
+/// The current state of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TopicState {
-    /// It is not there.
+    /// It does not exist.
     Missing,
-    /// It is there.
+    /// It exists.
     Present {
         /// Number of partitions.
         partitions: i32,
         /// Replicas of its first partition.
         replication_factor: i16,
-        /// Every property, those of the broker's defaults included.
+        /// Every property, including broker defaults.
         config: BTreeMap<String, String>,
-        /// The properties that were set for this topic.
+        /// The properties set on this topic.
         set: BTreeMap<String, String>,
     },
 }
 
-/// Everything that is to be done.
+/// All planned changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// The schema versions of the files, in the order of their registration.
+    /// The schema versions of the files, in order of registration.
     pub versions: Vec<VersionPlan>,
     /// Their topics.
     pub topics: Vec<TopicPlan>,
 }
 
-/// What becomes of one schema version.
+/// The plan for one schema version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VersionPlan {
     /// Its definition.
     pub definition: Definition,
-    /// What is to be done.
+    /// The action.
     pub action: VersionAction,
-    /// Why it may not be.
+    /// Why the action is refused; empty if it is not.
     pub refusals: Vec<Refusal>,
 }
 
-/// What is to be done with a schema version.
+/// The action for a schema version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VersionAction {
-    /// It is new.
+    /// Register it.
     Register,
-    /// It is registered as it is.
+    /// Nothing: it is registered like this.
     Unchanged,
-    /// It is registered with another status.
+    /// Change its status.
     SetStatus {
-        /// The status that it has.
+        /// The current status.
         from: String,
-        /// The status that the contract says.
+        /// The contract's status.
         to: &'static str,
     },
-    /// It is a draft, which is left for later.
+    /// Nothing: it is a draft.
     Draft,
 }
 
-/// Why something may not be.
+/// Why a change is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is registered with another definition, which never changes.
+    /// It is registered with a different definition, which is immutable.
     Immutable {
         /// Each difference.
         differences: Vec<String>,
     },
     /// Consumers could not read events.
     Incompatible(compatibility::Incompatibility),
-    /// A registered version has a schema that no check can take, and so none can be compared with.
+    /// A registered version has an unusable schema, so nothing can be compared with it.
     Incomparable {
         /// The version.
         version: String,
         /// What is wrong with its schema.
         fault: SchemaFault,
     },
-    /// It would be the latest registered, and so what is emitted without a version, and is older than what is registered.
+    /// It would become the latest registered, which is emitted by default, but is older than a registered version.
     Older {
         /// The latest registered version.
         latest: String,
     },
-    /// What Kafka can't do to a topic, or would break consumers with.
+    /// A topic change that Kafka can't make or that would break consumers.
     Topic(String),
 }
 
 impl Refusal {
-    /// The rule, as it is reported.
+    /// The rule's name in reports.
     #[must_use]
     pub fn rule(&self) -> &'static str {
         match self {
@@ -111,7 +111,7 @@ impl Refusal {
         }
     }
 
-    /// The property of the payload that it is about.
+    /// The property of the payload that it concerns.
     #[must_use]
     pub fn property(&self) -> Option<&str> {
         match self {
@@ -129,78 +129,78 @@ impl std::fmt::Display for Refusal {
             Self::Immutable { differences } => {
                 write!(
                     f,
-                    "immutable: it is registered with another definition, which never changes; give what is new a new version"
+                    "immutable: it is registered with a different definition; put the change into a new version"
                 )?;
                 differences.iter().try_for_each(|difference| write!(f, "\n        {difference}"))
             }
             Self::Incompatible(incompatibility) => incompatibility.fmt(f),
             Self::Incomparable { version, fault } => write!(
                 f,
-                "incomparable: the schema of {version}, as it is registered, can't be compared with: {fault}; retire it, and register \
-                 this one with the compatibility none"
+                "incomparable: the registered schema of {version} is unusable for comparison: {fault}; retire it, and register \
+                 this one with compatibility none"
             ),
             Self::Older { latest } => write!(
                 f,
-                "version_order: {latest} is registered already, and a version that is registered later is the one that is emitted \
-                 where none is named; give it a later version, or leave this file out"
+                "version_order: {latest} is already registered, and the version registered last is the one emitted \
+                 by default; use a higher version, or remove this file"
             ),
             Self::Topic(what) => write!(f, "topic: {what}"),
         }
     }
 }
 
-/// What becomes of one topic.
+/// The plan for one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicPlan {
     /// Its name.
     pub name: String,
     /// Where it is defined.
     pub place: Place,
-    /// What is to be done.
+    /// The action.
     pub action: TopicAction,
-    /// What a person should know.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
-    /// Why it may not be.
+    /// Why the action is refused; empty if it is not.
     pub refusals: Vec<Refusal>,
 }
 
-/// What is to be done with a topic.
+/// The action for a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TopicAction {
-    /// It is missing.
+    /// Create it.
     Create {
-        /// How it is to be.
+        /// Its settings.
         settings: TopicSettings,
     },
-    /// It is there, otherwise than the contract says.
+    /// Alter it.
     Alter {
-        /// How many partitions it has, and is to have.
+        /// Current and planned partition count, if it changes.
         partitions: Option<(i32, i32)>,
-        /// Its properties that change.
+        /// The properties that change.
         config: Vec<PropertyChange>,
-        /// The properties that were set for it and stay.
+        /// The properties set on it that stay.
         keep: BTreeMap<String, String>,
     },
-    /// It is there as the contract says.
+    /// Nothing: it matches the contract.
     Unchanged,
-    /// Kafka was not asked.
+    /// Unknown: Kafka was not queried.
     Unknown,
 }
 
-/// A topic's property that changes.
+/// A changed topic property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PropertyChange {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// The current value.
     pub present: String,
-    /// What it is to be.
+    /// The planned value.
     pub wanted: String,
 }
 
 impl Plan {
-    /// Plans. `definitions` are those of the files, by name and version; `registered` those of the database, in the order of
-    /// registration; `topics` is Kafka, or nothing where it is not asked.
+    /// Makes a plan. `definitions` are those of the files, by name and version; `registered` those of the database, in order of
+    /// registration; `topics` is the state of Kafka, `None` if it was not queried.
     #[must_use]
     pub fn new(
         definitions: &[Definition],
@@ -221,16 +221,16 @@ impl Plan {
         Self { versions, topics: planned.into_values().collect() }
     }
 
-    /// Refuses topics that the relay publishes no event to.
+    /// Refuses topics to which the relay must not publish.
     pub fn restrict(&mut self, destinations: &Destinations) {
         for topic in &mut self.topics {
             if let Err(forbidden) = destinations.check(&topic.name) {
-                topic.refusals.push(Refusal::Topic(format!("it {forbidden}; every event would become a dead letter")));
+                topic.refusals.push(Refusal::Topic(format!("it {forbidden}; its events would become dead letters")));
             }
         }
     }
 
-    /// Every refusal, with what is refused.
+    /// Every refusal, with the name of what is refused.
     pub fn refusals(&self) -> impl Iterator<Item = (String, &Refusal)> {
         let versions = self.versions.iter().flat_map(|plan| {
             let name = format!("{}/{}", plan.definition.name, plan.definition.version);
@@ -243,14 +243,13 @@ impl Plan {
         versions.chain(topics)
     }
 
-    /// Whether all of it may be done.
+    /// Whether nothing is refused.
     #[must_use]
     pub fn may_apply(&self) -> bool {
         self.refusals().next().is_none()
     }
 
-    /// How many versions are to be registered, how many to get another status, how many topics to be created and altered; without
-    /// what is refused.
+    /// The number of versions to register, statuses to set, topics to create and topics to alter, without refused ones.
     #[must_use]
     pub fn counts(&self) -> [usize; 4] {
         let versions = |is: fn(&VersionAction) -> bool| {
@@ -297,10 +296,10 @@ fn plan_version<'a>(
     }
     let kind = definition.compatibility;
     let mut earlier = Vec::new();
-    // The last is the one before, unless the files have a new one between.
+    // The last registered version is the previous one, unless the files have a new one in between.
     let compared = if kind.is_transitive() { of_name.len() } else { usize::from(new.is_empty()).min(of_name.len()) };
     for other in &of_name[of_name.len() - compared..] {
-        // It was registered by another hand than this: a definition is compiled before it comes here.
+        // It was registered by SQL: definitions from files are compiled before they get here.
         match other.schema.as_ref().map_or(Ok(()), inspect) {
             Ok(()) => earlier.push(Version { version: &other.version, schema: other.schema.as_ref() }),
             Err(_) if kind == Compatibility::None => {}
@@ -317,7 +316,7 @@ fn schema(definition: &Definition) -> Option<&Value> {
     definition.schema.as_ref().map(|schema| &schema.value)
 }
 
-/// Only where both versions begin with a number: names have no order.
+/// Only if both versions start with a number: names have no order.
 fn is_older(new: &str, latest: &str) -> bool {
     let counts =
         |version: &str| version.trim_start_matches(['v', 'V']).starts_with(|first: char| first.is_ascii_digit());
@@ -343,19 +342,19 @@ fn plan_topic(definition: &Definition, topics: Option<&BTreeMap<String, TopicSta
     match settings.partitions {
         Some(wanted) if wanted > *partitions => {
             grown = Some((*partitions, wanted));
-            let keys = "keys move to other partitions: the order of one key's events does not hold across the change";
+            let keys = "keys move to other partitions, so events of one key are not ordered across the change";
             plan.warnings.push(format!("{partitions} to {wanted} partitions: {keys}"));
         }
         Some(wanted) if wanted < *partitions => {
             plan.refusals.push(Refusal::Topic(format!(
-                "it has {partitions} partitions, and Kafka takes none away; the contract says {wanted}"
+                "it has {partitions} partitions, the contract says {wanted}, and Kafka can't remove partitions"
             )));
         }
         _ => {}
     }
     if let Some(wanted) = settings.replication_factor.filter(|wanted| wanted != replication_factor) {
-        let how = "replicas are moved with kafka-reassign-partitions, not by walpost";
-        plan.warnings.push(format!("it has {replication_factor} replicas, and the contract says {wanted}: {how}"));
+        let how = "change it with kafka-reassign-partitions";
+        plan.warnings.push(format!("it has {replication_factor} replicas, the contract says {wanted}: {how}"));
     }
     let mut changes = Vec::new();
     for (name, wanted) in &settings.config {

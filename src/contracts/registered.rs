@@ -1,4 +1,4 @@
-//! What the database has registered: reading it, and registering more.
+//! Reads and registers schema versions in the database.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::definition::Definition;
 use crate::postgres::{Error, Row, Session};
 use crate::relay::boundary::OnViolation;
 
-/// SQLSTATEs that say something about the setting and not about the statement.
+/// SQLSTATEs that point to the environment rather than the statement.
 mod sqlstate {
     pub(super) const UNDEFINED_TABLE: &str = "42P01";
     pub(super) const UNDEFINED_COLUMN: &str = "42703";
@@ -17,72 +17,72 @@ mod sqlstate {
     pub(super) const REGISTERED_DIFFERENTLY: &str = "WP003";
 }
 
-/// Longest wait for another registration to end.
+/// How long to wait for another registration to end.
 const LOCK_TIMEOUT: &str = "60s";
 
 /// One row of `outbox.schema_version`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Registered {
-    /// What the event is.
+    /// The schema's name.
     pub name: String,
     /// The contract's version.
     pub version: String,
-    /// Which registration of the name it is, from 1.
+    /// The order of registration within the name, from 1.
     pub ordinal: i32,
-    /// Where its events go; none leaves it to the event.
+    /// The topic of its events; `None`: each event names its own.
     pub topic: Option<String>,
-    /// What a payload is.
+    /// The payload format.
     pub format: String,
-    /// The payload's schema.
+    /// The payload's schema, if any.
     pub schema: Option<Value>,
-    /// What it keeps to.
+    /// What it must be compatible with.
     pub compatibility: String,
-    /// Who answers for it.
+    /// Who owns it.
     pub owner: Option<String>,
-    /// What it means.
+    /// Its description.
     pub description: Option<String>,
     /// Its service levels.
     pub sla: Option<Value>,
-    /// What it is made from.
+    /// Its lineage, as JSON.
     pub lineage: Option<Value>,
-    /// `dead-letter`, `halt` or `warn`: what becomes of an event whose payload breaks the schema.
+    /// `dead-letter`, `halt` or `warn`: what to do with an event whose payload violates the schema.
     pub on_violation: Option<String>,
-    /// How its topic is to be.
+    /// Settings of its topic.
     pub topic_config: Option<Value>,
     /// `active`, `deprecated` or `retired`.
     pub status: String,
-    /// When it was registered, in ISO 8601's form, UTC.
+    /// When it was registered (ISO 8601, UTC).
     pub registered_at: String,
 }
 
-/// The database could not be asked or changed.
+/// The registry could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// Schema outbox is not there, or is older than this program.
-    #[error("schema outbox is not in the database, or is older than this walpost: run walpost migrate first")]
+    /// Schema outbox is missing or outdated.
+    #[error("schema outbox is missing or older than this walpost: run `walpost migrate` first")]
     NotMigrated(#[source] Error),
-    /// The role may not.
-    #[error("this role may not {action}: {}; take the role that owns schema outbox", message(source))]
+    /// The role lacks a privilege.
+    #[error("this role may not {action}: {}; use the role that owns schema outbox", message(source))]
     NotAllowed {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// What Postgres says.
+        /// Postgres' error.
         source: Error,
     },
-    /// Another registration does not come to an end.
+    /// Another registration holds the lock.
     #[error(
-        "another transaction has been registering schema versions for more than {LOCK_TIMEOUT}; see pg_stat_activity"
+        "another transaction has held the registration lock for more than {LOCK_TIMEOUT}; find it in pg_stat_activity"
     )]
     Locked(#[source] Error),
-    /// Another definition was registered meanwhile.
+    /// A different definition was registered in the meantime.
     #[error("{}", message(.0))]
     Differs(#[source] Error),
-    /// Anything else.
+    /// The statement failed.
     #[error("{action}")]
     Failed {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// What Postgres says.
+        /// Postgres' error.
         #[source]
         source: Error,
     },
@@ -112,12 +112,12 @@ fn message(error: &Error) -> String {
     }
 }
 
-/// Begins a transaction that nobody else registers anything beside, as `outbox.register_schema_version` does for itself.
+/// Begins a transaction with the registration lock, which `outbox.register_schema_version` also takes.
 ///
 /// # Errors
 /// [`RegistryError`].
 pub async fn lock(connection: &mut Session) -> Result<(), RegistryError> {
-    // A registration needs to see what others have committed; the session's default may be another level.
+    // A registration must see what others commit; the session's default isolation level may be another.
     for statement in
         ["begin isolation level read committed", "set local lock_timeout = '60s'", "select outbox.lock_registration()"]
     {
@@ -126,7 +126,7 @@ pub async fn lock(connection: &mut Session) -> Result<(), RegistryError> {
     Ok(())
 }
 
-/// Every registered version of these names, or of all, by name and in the order of registration.
+/// All registered versions of these names, or of all names, by name and in order of registration.
 ///
 /// # Errors
 /// [`RegistryError`].
@@ -140,11 +140,11 @@ pub async fn read(connection: &mut Session, names: Option<&[String]>) -> Result<
     Ok(rows.map_err(RegistryError::new("read outbox.schema_version"))?.iter().map(registered).collect())
 }
 
-/// A row of [`read`]'s. Columns that are never null are never missing.
+/// Converts a row of [`read`]. Not-null columns are always present.
 fn registered(row: &Row) -> Registered {
     let optional = |column: usize| row.text(column).map(str::to_owned);
     let text = |column: usize| optional(column).unwrap_or_default();
-    // What a json column holds is JSON; nested deeper than serde_json goes it is left out, and differs from any file.
+    // A json column holds valid JSON; if nested deeper than serde_json reads, it becomes null and differs from any file.
     let json = |column: usize| {
         let text = row.text(column)?;
         let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));

@@ -1,41 +1,41 @@
-//! The text of a file, up to a size.
+//! Reads text files of bounded size.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// Largest file that is read, in bytes.
+/// Largest file read, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// A regular file's text, if it is one of a contract's size and lies in or below `folder`, all links followed.
+/// The text of a regular file of bounded size that is within `folder` after following symbolic links.
 ///
-/// Whoever writes contracts need not be trusted with what else the machine has: a link may lead to a secret, and a pipe or a
-/// device may never end.
+/// Authors of contracts are not trusted with other files of the machine: a link may lead to a secret, and a pipe or device may
+/// never end.
 pub(super) fn read(path: &Path, folder: &Path) -> io::Result<String> {
     let refuse = |kind, what: String| Err(io::Error::new(kind, what));
     let (real, folder) = (path.canonicalize()?, folder.canonicalize()?);
     if !real.starts_with(&folder) {
-        return refuse(io::ErrorKind::PermissionDenied, "it is a link that leads out of its folder".to_owned());
+        return refuse(io::ErrorKind::PermissionDenied, "it is a link that leads out of its directory".to_owned());
     }
-    // A pipe that nobody writes to would be waited for.
+    // Opening a pipe without a writer would block.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&real)?;
     let about = file.metadata()?;
     if !about.is_file() {
-        return refuse(io::ErrorKind::InvalidInput, "it is no regular file".to_owned());
+        return refuse(io::ErrorKind::InvalidInput, "it is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         let size = about.len().max(FILE_BYTES_MAX + 1);
-        let what = format!("{size} bytes; a contract has {FILE_BYTES_MAX} at most");
+        let what = format!("{size} bytes; the limit is {FILE_BYTES_MAX}");
         return refuse(io::ErrorKind::FileTooLarge, what);
     }
     let text = String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// The folder that a file stands in.
+/// The directory of a file.
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_31_only_regular_files_of_the_folder_are_read() {
+    fn case_31_only_regular_files_within_the_directory_are_read() {
         let root = tempfile::tempdir().expect("a temporary folder");
         let (folder, secret) = (root.path().join("contracts"), root.path().join("secret.yaml"));
         fs::create_dir(&folder).expect("a folder");
@@ -65,16 +65,16 @@ mod tests {
         assert_eq!(read("a.yaml").as_deref(), Ok("a: 1"));
         assert_eq!(read("same.yaml").as_deref(), Ok("a: 1"));
         for (name, why) in [
-            ("out.yaml", "it is a link that leads out of its folder"),
-            ("../secret.yaml", "it is a link that leads out of its folder"),
-            ("device.yaml", "it is a link that leads out of its folder"),
-            ("pipe.yaml", "it is no regular file"),
-            ("large.yaml", "1048577 bytes; a contract has 1048576 at most"),
+            ("out.yaml", "it is a link that leads out of its directory"),
+            ("../secret.yaml", "it is a link that leads out of its directory"),
+            ("device.yaml", "it is a link that leads out of its directory"),
+            ("pipe.yaml", "it is not a regular file"),
+            ("large.yaml", "1048577 bytes; the limit is 1048576"),
             ("latin.yaml", "it is not UTF-8"),
         ] {
             assert_eq!(read(name), Err(why.to_owned()), "{name}");
         }
         let device = super::read(Path::new("/dev/zero"), Path::new("/dev")).expect_err("it never ends");
-        assert_eq!(device.to_string(), "it is no regular file");
+        assert_eq!(device.to_string(), "it is not a regular file");
     }
 }

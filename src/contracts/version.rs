@@ -1,9 +1,9 @@
-//! The order of versions in files. Registered ones have the order of their registration; new ones are registered in this order.
+//! The order of versions in files, in which new ones are registered. Registered versions have the order of their registration.
 
 use std::cmp::Ordering;
 
-/// Compares versions as people read them: runs of digits by their value, the rest as text; a version is after its own
-/// pre-releases (`1.0.0-rc1` before `1.0.0`, as Semantic Versioning 2.0.0 has it in section 11).
+/// Compares versions naturally: runs of digits by value, the rest as text; pre-releases come before their version (`1.0.0-rc1`
+/// before `1.0.0`, as in Semantic Versioning 2.0.0, section 11).
 #[must_use]
 pub fn compare(a: &str, b: &str) -> Ordering {
     let parts = |text: &str| -> Vec<Part> {
@@ -17,13 +17,13 @@ pub fn compare(a: &str, b: &str) -> Ordering {
     left.cmp(&right).then_with(|| a.cmp(b))
 }
 
-/// A part, in the order that decides: a hyphen's part before the end, all others after it.
+/// A part of a version, ordered so that a hyphen sorts before the end and everything else after it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     PreRelease(String),
     End,
     Text(String),
-    /// Digits without leading zeros, by their number first.
+    /// Digits without leading zeros, compared by length first.
     Number(usize, String),
 }
 
@@ -40,7 +40,7 @@ impl Part {
     }
 }
 
-/// Runs of digits and runs of others.
+/// Splits into runs of digits and runs of other characters.
 struct Parts<'a> {
     rest: &'a str,
 }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_in_the_order_in_which_people_count() {
+    fn versions_are_in_natural_order() {
         let ordered = [
             "0.9",
             "1",

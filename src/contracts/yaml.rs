@@ -1,8 +1,7 @@
-//! YAML 1.2 to JSON values, with the line and column of every key and value.
+//! Parses YAML 1.2 to JSON values, with the line and column of every key and value.
 //!
-//! What contracts do without is refused, with its place: tags, several documents, keys that are no text, infinities, one key
-//! twice. Aliases are resolved, within a limit, so that no file grows to more than it may. JSON is YAML, so that this reads
-//! JSON Schema files too.
+//! Features that contracts don't need are refused with their place: tags, several documents, keys that are not strings, infinities,
+//! duplicate keys. Aliases are expanded up to a limit. JSON is YAML, so this also reads JSON Schema files.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,26 +14,26 @@ use walpost_producer::schema::pointer::{DEPTH_MAX, step};
 
 use super::diagnostic::{Diagnostic, Place, Rule};
 
-/// Most values in a file, those that aliases repeat included.
+/// Most values in a file, including expanded aliases.
 const VALUES_MAX: usize = 100_000;
-/// Most bytes of texts and of the names that lead to each value, those that aliases repeat included.
+/// Most bytes of strings and JSON pointers, including expanded aliases.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// A file's one document.
+/// The document of a file.
 #[derive(Debug)]
 pub struct Document {
     /// The file.
     pub file: Arc<Path>,
-    /// What it says.
+    /// Its value.
     pub value: Value,
     places: HashMap<String, (usize, usize)>,
 }
 
 impl Document {
-    /// Reads a text. Nothing of it is evaluated, and nothing else is read.
+    /// Parses a text. Nothing is evaluated, and no other file is read.
     ///
     /// # Errors
-    /// The first mistake; what follows it can't be told.
+    /// The first mistake; parsing can't continue after it.
     pub fn parse(file: &Arc<Path>, text: &str) -> Result<Self, Diagnostic> {
         let mut builder = Builder {
             file,
@@ -54,7 +53,7 @@ impl Document {
                     return Err(builder.diagnostic(
                         &span.start,
                         Rule::Yaml,
-                        "a second document in one file; make a file of it",
+                        "a second document in one file; put it into a file of its own",
                     ));
                 }
             }
@@ -64,7 +63,7 @@ impl Document {
         Ok(Self { file: Arc::clone(file), value, places: builder.places })
     }
 
-    /// Where the value at this JSON pointer stands, or the innermost one around it that is there.
+    /// The place of the value at this JSON pointer, or of the innermost existing one around it.
     #[must_use]
     pub fn place(&self, pointer: &str) -> Place {
         let mut rest = pointer;
@@ -86,7 +85,7 @@ impl Document {
     }
 }
 
-/// A collection that is open.
+/// A collection being read.
 enum Open {
     Sequence { pointer: String, anchor: usize, items: Vec<Value> },
     Mapping { pointer: String, anchor: usize, entries: Map<String, Value>, key: Option<String> },
@@ -96,7 +95,7 @@ struct Builder<'a> {
     file: &'a Arc<Path>,
     stack: Vec<Open>,
     places: HashMap<String, (usize, usize)>,
-    /// Values with an anchor, each with how much it is.
+    /// Anchored values, each with its size.
     anchors: HashMap<usize, (Value, Size)>,
     values: usize,
     bytes: usize,
@@ -132,15 +131,19 @@ impl Builder<'_> {
                 self.value(value, anchor, Size { values: 1, bytes: 0 }, &span.start)
             }
             Event::Alias(anchor) => {
-                // An alias inside of what it names has no value yet.
+                // An alias inside its own anchor has no value yet.
                 let Some(&(_, size)) = self.anchors.get(&anchor) else {
-                    return Err(self.diagnostic(&span.start, Rule::Yaml, "an alias of what it is a part of"));
+                    return Err(self.diagnostic(
+                        &span.start,
+                        Rule::Yaml,
+                        "an alias inside the value that it refers to",
+                    ));
                 };
                 if self.expects_key() {
-                    return Err(self.diagnostic(&span.start, Rule::Yaml, "an alias is no key; write the key out"));
+                    return Err(self.diagnostic(&span.start, Rule::Yaml, "an alias can't be a key; write the key out"));
                 }
                 self.note_place(&span.start);
-                // Before it is copied: that is what the limit is for.
+                // Checked before copying, which is the point of the limit.
                 self.grow(size, &span.start)?;
                 let value = self.anchors[&anchor].0.clone();
                 self.value(value, 0, Size::default(), &span.start)
@@ -158,13 +161,13 @@ impl Builder<'_> {
     fn key(&mut self, text: Cow<'_, str>, at: &Marker) -> Result<(), Diagnostic> {
         self.refuse_nul(&text, at)?;
         let Some(Open::Mapping { pointer, entries, key, .. }) = self.stack.last_mut() else {
-            unreachable!("a key stands in a mapping")
+            unreachable!("a key is in a mapping")
         };
         if entries.contains_key(&*text) {
-            let what = format!("the key \"{text}\" stands here a second time");
+            let what = format!("duplicate key \"{text}\"");
             return Err(self.diagnostic(at, Rule::DuplicateKey, what));
         }
-        // Until its value says where it is, and for an empty value for good.
+        // Until its value has a place; for an empty value, permanently.
         let pointer = step(pointer, &text);
         self.bytes += pointer.len();
         *key = Some(text.into_owned());
@@ -180,7 +183,7 @@ impl Builder<'_> {
     ) -> Result<(), Diagnostic> {
         self.refuse_tag(tag, at)?;
         if self.expects_key() {
-            return Err(self.diagnostic(at, Rule::Yaml, "a key must be text"));
+            return Err(self.diagnostic(at, Rule::Yaml, "a key must be a string"));
         }
         if self.stack.len() >= DEPTH_MAX {
             return Err(self.diagnostic(at, Rule::Nesting, format!("nested more than {DEPTH_MAX} levels deep")));
@@ -191,7 +194,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// The JSON pointer of the value that comes next.
+    /// The JSON pointer of the next value.
     fn pointer(&self) -> String {
         match self.stack.last() {
             None => String::new(),
@@ -200,23 +203,23 @@ impl Builder<'_> {
         }
     }
 
-    /// The place of a mapping's value is that of its key, which is what a person looks for.
+    /// A mapping's value gets the place of its key, which is what a person looks for.
     fn note_place(&mut self, at: &Marker) {
         let pointer = self.pointer();
         self.bytes += pointer.len();
         self.places.entry(pointer).or_insert((at.line(), at.col() + 1));
     }
 
-    /// So much more is kept in memory.
+    /// Adds to the size and checks the limits.
     fn grow(&mut self, size: Size, at: &Marker) -> Result<(), Diagnostic> {
         self.values += size.values;
         self.bytes = self.bytes.saturating_add(size.bytes);
         if self.values > VALUES_MAX {
-            let what = format!("more than {VALUES_MAX} values, those of aliases included");
+            let what = format!("more than {VALUES_MAX} values, including expanded aliases");
             return Err(self.diagnostic(at, Rule::File, what));
         }
         if self.bytes > BYTES_MAX {
-            let what = format!("more than {} MiB of text, that of aliases included", BYTES_MAX / 1024 / 1024);
+            let what = format!("more than {} MiB of text, including expanded aliases", BYTES_MAX / 1024 / 1024);
             return Err(self.diagnostic(at, Rule::File, what));
         }
         Ok(())
@@ -246,30 +249,28 @@ impl Builder<'_> {
             return Ok(Value::String(text.to_owned()));
         }
         resolve(text).ok_or_else(|| {
-            self.diagnostic(at, Rule::Yaml, format!("{text} is no number that JSON has; quote it if it is text"))
+            self.diagnostic(at, Rule::Yaml, format!("{text} is not a JSON number; quote it if it is a string"))
         })
     }
 
     fn refuse_tag(&self, tag: Option<&Cow<'_, Tag>>, at: &Marker) -> Result<(), Diagnostic> {
         match tag {
             None => Ok(()),
-            Some(tag) => Err(self.diagnostic(
-                at,
-                Rule::Yaml,
-                format!("the tag {}{}; contracts do without tags", tag.handle, tag.suffix),
-            )),
+            Some(tag) => {
+                Err(self.diagnostic(at, Rule::Yaml, format!("the tag {}{} is not supported", tag.handle, tag.suffix)))
+            }
         }
     }
 
     /// PostgreSQL's jsonb can't hold U+0000.
     fn refuse_nul(&self, text: &str, at: &Marker) -> Result<(), Diagnostic> {
         if text.contains('\0') {
-            return Err(self.diagnostic(at, Rule::Yaml, "a text with U+0000 in it, which PostgreSQL can't store"));
+            return Err(self.diagnostic(at, Rule::Yaml, "a string contains U+0000, which PostgreSQL can't store"));
         }
         Ok(())
     }
 
-    /// The scanner has a limit of its own for what is nested in brackets, and meets it before the builder does.
+    /// The scanner has its own, lower limit for nested brackets.
     fn syntax(&self, text: &str, error: &ScanError) -> Diagnostic {
         let before = text.chars().take(error.marker().index());
         let open = before.fold(0_usize, |open, symbol| match symbol {
@@ -289,16 +290,16 @@ impl Builder<'_> {
     }
 }
 
-/// How much a value is.
+/// The size of a value.
 #[derive(Clone, Copy, Default)]
 struct Size {
     values: usize,
-    /// Of texts and names.
+    /// Bytes of strings and keys.
     bytes: usize,
 }
 
 impl Size {
-    /// Of a value that is no deeper than [`DEPTH_MAX`].
+    /// The size of a value no deeper than [`DEPTH_MAX`].
     fn of(value: &Value) -> Self {
         let sum = |sizes: &mut dyn Iterator<Item = Self>| {
             sizes.fold(Self { values: 1, bytes: 0 }, |sum, size| Self {
@@ -318,7 +319,7 @@ impl Size {
     }
 }
 
-/// A plain scalar by the core schema of YAML 1.2 (section 10.3.2); `None`: a number that JSON can't hold.
+/// A plain scalar by the core schema of YAML 1.2 (section 10.3.2); `None` if it is a number that JSON can't represent.
 fn resolve(text: &str) -> Option<Value> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Some(Value::Null),

@@ -44,26 +44,26 @@ pub struct Roles {
 
 /// What a role still lacks that only its administrator can give, and the SQL that gives it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("role {role} lacks {lacks}; to give it: {mend}")]
+#[error("role {role} lacks {lacks}; to give it: {fix}")]
 pub struct Advice {
     /// The role's name.
     pub role: String,
     /// The attributes that it lacks.
     pub lacks: &'static str,
     /// The statement.
-    pub mend: String,
+    pub fix: String,
 }
 
 /// Rights could not be given. None was.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
     /// There is no such role.
-    #[error("there is no role {role}; to make it: {mend}")]
+    #[error("there is no role {role}; to make it: {fix}")]
     NoSuchRole {
         /// The role's name.
         role: String,
         /// The statement that makes it.
-        mend: String,
+        fix: String,
     },
     /// PostgreSQL refused.
     #[error("grant rights in schema outbox")]
@@ -115,8 +115,8 @@ pub fn grant(connection: &mut Connection, roles: &Roles) -> Result<Vec<Advice>, 
             (false, false) => Some("LOGIN and REPLICATION"),
         };
         if let Some(lacks) = lacks {
-            let mend = format!("alter role {} login replication;", quoted(role));
-            advice.push(Advice { role: role.clone(), lacks, mend });
+            let fix = format!("alter role {} login replication;", quoted(role));
+            advice.push(Advice { role: role.clone(), lacks, fix });
         }
     }
     // Several statements in one message are one transaction.
@@ -136,7 +136,7 @@ fn find(connection: &mut Connection, role: &str, attributes: &str) -> Result<Fou
     let rows = connection.query(sql, &[Some(role)])?;
     let row = rows.first().ok_or_else(|| GrantError::NoSuchRole {
         role: role.to_owned(),
-        mend: format!("create role {} {attributes};", quoted(role)),
+        fix: format!("create role {} {attributes};", quoted(role)),
     })?;
     Ok(Found { login: row.is_true(0), replication: row.is_true(1) })
 }

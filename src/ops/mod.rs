@@ -1,4 +1,4 @@
-//! What operators do beside the relay: diagnose it, publish again, and deal with dead letters.
+//! Operator tools beside the relay: diagnosis, replay, bookmarks and dead letters.
 
 pub mod doctor;
 pub mod positions;

@@ -1,4 +1,4 @@
-//! The reports of `--json`, a line each.
+//! Reports for `--json`: one line each.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! `walpost contract`: contract files to schema versions and topics, and what is registered.
+//! `walpost contract`: plans and applies contract files, and shows what is registered.
 
 mod json;
 mod text;
@@ -23,131 +23,131 @@ use crate::postgres::Session;
 use crate::relay::route::destination::Destinations;
 use crate::terminal::Colour;
 
-/// The log's filter unless the user has one: what fails is told at the end.
+/// Default log filter. Failures are reported when the command ends.
 pub const LOG_FILTER: &str = "error";
 
-/// Data contracts: plan and apply contract files, and see what is registered.
+/// Plan and apply data contracts, and show what is registered.
 #[derive(Args, Clone, Debug)]
 pub struct ContractArgs {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: ContractCommand,
 }
 
-/// What to do with contracts.
+/// Subcommands of `walpost contract`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ContractCommand {
-    /// Show what apply would change, and whether it may; exits with 65 if not, so that a pull request's checks can run it.
+    /// Show what apply would change. Exits with 65 if a change is refused, for checks on pull requests.
     Plan(PlanArgs),
-    /// Register the schema versions of contract files and make their topics, all or nothing; safe to repeat.
+    /// Register the schema versions of contract files and create their topics, all or nothing. Safe to repeat.
     Apply(ApplyArgs),
     /// List the registered schemas and their versions.
     List(ListArgs),
-    /// Show a schema: what it means, who owns it, its topic, its versions, and what was emitted.
+    /// Show a schema: description, owner, topic, versions and what was emitted.
     Show(ShowArgs),
 }
 
-/// Where the database and Kafka are.
+/// How to reach the database and Kafka.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Servers {
-    /// The database, as the role that owns schema outbox. Stands in place of the configuration's.
-    // The value is not shown in the help: it may hold a password.
+    /// Connect to this database, as the owner of schema outbox; overrides the configuration.
+    // The value may hold a password, so the help does not show it.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
 
-    /// The brokers. Stands in place of the configuration's.
+    /// Kafka bootstrap servers, host:port,...; overrides the configuration.
     #[arg(long, value_name = "SERVERS")]
     pub kafka: Option<String>,
 
-    /// A property of librdkafka that it takes to reach them, such as security.protocol=SSL; may be repeated.
+    /// A librdkafka property needed to connect, such as security.protocol=SSL; repeatable.
     #[arg(long, value_name = "NAME=VALUE", value_parser = Property)]
     pub kafka_property: Vec<(String, String)>,
 }
 
-/// What [`ContractCommand::Plan`] takes.
+/// Arguments of [`ContractCommand::Plan`].
 #[derive(Args, Clone, Debug)]
 pub struct PlanArgs {
-    /// Contract files, or folders with contract files (.yaml, .yml) in and below them.
+    /// Contract files, or directories to search for them recursively (.yaml, .yml).
     #[arg(value_name = "PATH", default_value = "contracts")]
     pub paths: Vec<PathBuf>,
 
-    /// Where the database and Kafka are.
+    /// How to reach the database and Kafka.
     #[command(flatten)]
     pub servers: Servers,
 
-    /// Ask no server: read the files and compare the versions that they have of a schema with each other.
+    /// Connect to no server: only read the files and compare the versions in them with each other.
     #[arg(long, conflicts_with_all = ["kafka", "kafka_property"])]
     pub offline: bool,
 
-    /// Report in one line of JSON, mistakes and refusals too.
+    /// Print the report as one line of JSON, including mistakes and refusals.
     #[arg(long)]
     pub json: bool,
 }
 
-/// What [`ContractCommand::Apply`] takes.
+/// Arguments of [`ContractCommand::Apply`].
 #[derive(Args, Clone, Debug)]
 pub struct ApplyArgs {
-    /// Contract files, or folders with contract files (.yaml, .yml) in and below them.
+    /// Contract files, or directories to search for them recursively (.yaml, .yml).
     #[arg(value_name = "PATH", default_value = "contracts")]
     pub paths: Vec<PathBuf>,
 
-    /// Where the database and Kafka are.
+    /// How to reach the database and Kafka.
     #[command(flatten)]
     pub servers: Servers,
 
-    /// Report in one line of JSON, mistakes and refusals too.
+    /// Print the report as one line of JSON, including mistakes and refusals.
     #[arg(long)]
     pub json: bool,
 }
 
-/// What [`ContractCommand::List`] takes.
+/// Arguments of [`ContractCommand::List`].
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
-    /// The database. Stands in place of the configuration's.
-    // The value is not shown in the help: it may hold a password.
+    /// Connect to this database; overrides the configuration.
+    // The value may hold a password, so the help does not show it.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
 
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// What [`ContractCommand::Show`] takes.
+/// Arguments of [`ContractCommand::Show`].
 #[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
     /// The schema's name, such as order.placed.
     #[arg(value_name = "NAME")]
     pub name: String,
 
-    /// The version; without one the last that was registered.
+    /// The version [default: the latest registered].
     #[arg(value_name = "VERSION")]
     pub which: Option<String>,
 
-    /// The database. Stands in place of the configuration's.
-    // The value is not shown in the help: it may hold a password.
+    /// Connect to this database; overrides the configuration.
+    // The value may hold a password, so the help does not show it.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
 
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// A command on contracts has no result, or not the one that was wanted.
+/// A contract command failed or was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ContractFault {
-    /// The files.
+    /// The contract files can't be read or have mistakes.
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// Planning or applying.
+    /// Planning or applying failed.
     #[error(transparent)]
     Contract(#[from] ContractError),
-    /// The database.
+    /// The database can't be read.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// No such schema or version.
-    #[error("{0} is not registered; walpost contract list shows what is")]
+    /// There is no such schema or version.
+    #[error("{0} is not registered; `walpost contract list` shows what is")]
     Unregistered(String),
 }
 
@@ -158,7 +158,7 @@ impl From<BrokerError> for ContractFault {
 }
 
 impl ContractFault {
-    /// The code that the process ends with.
+    /// The exit code of the process.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -179,10 +179,10 @@ impl ContractFault {
     }
 }
 
-/// Runs a command on contracts and reports to `out`. `path` is the configuration file, if one was named.
+/// Runs a command on contracts and reports to `out`. `path` is the configuration file given with `--config`.
 ///
 /// # Errors
-/// A [`Fault`] or a [`ContractFault`], which know their exit codes; or the report could not be written.
+/// A [`Fault`] or a [`ContractFault`]; each has its exit code; or writing the report failed.
 pub async fn run(
     args: &ContractArgs,
     path: Option<&Path>,
@@ -254,7 +254,7 @@ async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut (impl Write + IsTe
     write(out, shown)
 }
 
-/// The contracts of the files. Diagnostics go to `out` where a program reads it; they are the error in any case.
+/// Reads the contract files. Diagnostics are the error, and with `--json` also go to `out`.
 fn read(paths: &[PathBuf], as_json: bool, out: &mut impl Write) -> anyhow::Result<Contracts> {
     let loaded = files::load(paths);
     if let Err(FilesError::Diagnostics(diagnostics)) = &loaded
@@ -274,7 +274,7 @@ fn write(out: &mut impl Write, text: String) -> anyhow::Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write the report")
 }
 
-/// Both servers, and the topics that events may go to.
+/// Connections to both servers, and the topics that events may go to.
 struct Connected {
     connection: Session,
     broker: Broker,

@@ -1,4 +1,4 @@
-//! The reports for people. What a contract or a database says may be anybody's: nothing of it reaches a terminal as a command.
+//! Reports for people. Contracts and database rows are untrusted: control characters are escaped.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use crate::terminal::{Colour, visible, visible_lines};
 
 const NO_FAILURE: &str = "writing to a string does not fail";
 
-/// A line for each version and topic, with a sign before it: `+` new, `~` changed, `=` as it is, `-` left aside, `!` refused.
+/// One line per version and topic, marked `+` new, `~` changed, `=` unchanged, `-` skipped or `!` refused.
 pub(super) fn plan(plan: &Plan, is_done: bool, colour: Colour) -> String {
     let mut text = String::new();
     for version in &plan.versions {
@@ -32,7 +32,7 @@ pub(super) fn plan(plan: &Plan, is_done: bool, colour: Colour) -> String {
     let counts: Vec<String> =
         counts.map(|(count, one, many)| format!("{count} {}", if count == 1 { one } else { many })).collect();
     let head = if is_done { "applied" } else { "plan" };
-    let what = if counts.is_empty() { "nothing to change".to_owned() } else { counts.join(", ") };
+    let what = if counts.is_empty() { "no changes".to_owned() } else { counts.join(", ") };
     let what = if is_done {
         what.replace(" to register", " registered")
             .replace(" to set", " set")
@@ -55,8 +55,8 @@ fn version_line(plan: &VersionPlan, colour: Colour, text: &mut String) -> std::f
         _ if !plan.refusals.is_empty() => ('!', "refused".to_owned()),
         VersionAction::Register => ('+', format!("register, to topic {}", definition.topic)),
         VersionAction::Unchanged => ('=', "registered".to_owned()),
-        VersionAction::SetStatus { from, to } => ('~', format!("{from} becomes {to}")),
-        VersionAction::Draft => ('-', "a draft, left for later".to_owned()),
+        VersionAction::SetStatus { from, to } => ('~', format!("{from} -> {to}")),
+        VersionAction::Draft => ('-', "draft, skipped".to_owned()),
     };
     line(sign, &format!("{}/{}", definition.name, definition.version), &what, colour, text)?;
     if !plan.refusals.is_empty() {
@@ -80,13 +80,12 @@ fn topic_line(plan: &TopicPlan, colour: Colour, text: &mut String) -> std::fmt::
             ('+', all.join(", "))
         }
         TopicAction::Alter { partitions, config, .. } => {
-            let partitions = partitions.map(|(from, to)| format!("partitions {from} become {to}"));
-            let config =
-                config.iter().map(|change| format!("{} {} becomes {}", change.name, change.present, change.wanted));
+            let partitions = partitions.map(|(from, to)| format!("partitions {from} -> {to}"));
+            let config = config.iter().map(|change| format!("{} {} -> {}", change.name, change.present, change.wanted));
             ('~', partitions.into_iter().chain(config).collect::<Vec<_>>().join(", "))
         }
-        TopicAction::Unchanged => ('=', "as it should be".to_owned()),
-        TopicAction::Unknown => ('-', "Kafka was not asked".to_owned()),
+        TopicAction::Unchanged => ('=', "unchanged".to_owned()),
+        TopicAction::Unknown => ('-', "not checked (offline)".to_owned()),
     };
     line(sign, &format!("topic {}", plan.name), &what, colour, text)?;
     if !plan.refusals.is_empty() {
@@ -113,7 +112,7 @@ fn refusals(refusals: &[Refusal], text: &mut String) -> std::fmt::Result {
 
 pub(super) fn list(registered: &[Registered]) -> String {
     if registered.is_empty() {
-        return "no schema version is registered; walpost contract apply registers those of contract files\n"
+        return "no schema versions are registered; `walpost contract apply` registers those of contract files\n"
             .to_owned();
     }
     let mut rows = vec![["SCHEMA", "VERSIONS", "TOPIC", "OWNER", "FRESHNESS"].map(str::to_owned)];
@@ -193,9 +192,9 @@ fn sections(
         writeln!(text, "{:<15} {} ({}, registered {})", "version", other.version, other.status, other.registered_at)?;
     }
     match emissions {
-        Emissions::Unknown(why) => writeln!(text, "{:<15} not known: {why}", "emitted")?,
+        Emissions::Unknown(why) => writeln!(text, "{:<15} unknown: {why}", "emitted")?,
         Emissions::Counted(emitted) if emitted.is_empty() => {
-            writeln!(text, "{:<15} nothing that outbox.event still has", "emitted")?
+            writeln!(text, "{:<15} no events in outbox.event", "emitted")?
         }
         Emissions::Counted(emitted) => {
             for of in emitted {
@@ -203,7 +202,7 @@ fn sections(
                 let by = last_headers.as_ref().map(|headers| format!(", with headers {headers}")).unwrap_or_default();
                 writeln!(
                     text,
-                    "{:<15} {version}: {events} events, {payload_bytes} bytes, from {first_at} to {last_at}; the last is {last_id}{by}",
+                    "{:<15} {version}: {events} events, {payload_bytes} bytes, from {first_at} to {last_at}; last id {last_id}{by}",
                     "emitted"
                 )?;
             }

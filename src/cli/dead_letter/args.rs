@@ -1,4 +1,4 @@
-//! What the commands take.
+//! Arguments of the dead-letter commands.
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -7,67 +7,67 @@ use crate::cli::since::moment;
 use crate::ops::dead_letters::{DeadLetterId, Mark, Selection};
 use crate::relay::boundary::RefusalCode;
 
-/// Longest reason, in bytes: every mark of the run has it.
+/// Longest reason, in bytes: it is stored in every mark of the run.
 const REASON_BYTES_MAX: usize = 500;
 
-/// Dead letters: what was refused and why, publishing it again after the fix, and discarding what is hopeless.
+/// Inspect dead letters, redrive them after a fix, or discard them.
 #[derive(Args, Clone, Debug)]
 pub struct DeadLetterArgs {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: DeadLetterCommand,
 }
 
-/// What to do with dead letters.
+/// Subcommands of `walpost dead-letter`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum DeadLetterCommand {
-    /// List dead letters: the newest, without their payloads.
+    /// List the newest dead letters, without payloads.
     List(ListArgs),
-    /// Show one dead letter whole: headers, key and payload.
+    /// Show one dead letter in full: headers, key and payload.
     Show(ShowArgs),
-    /// Publish dead letters again, each once, after checking them against the contracts as they are now; exits with 65 if some stay.
+    /// Publish dead letters again, each exactly once, if they pass the current contracts. Exits with 65 if some do not.
     Redrive(RedriveArgs),
-    /// Mark dead letters as discarded, with a reason: they are not redriven any more. They stay in their topic.
+    /// Mark dead letters as discarded, with a reason, so that redrive skips them. They stay in their topic.
     Discard(DiscardArgs),
 }
 
-/// Where Kafka is.
+/// How to reach Kafka.
 #[derive(Args, Clone, Debug, Default)]
 pub struct KafkaArgs {
-    /// The brokers. Stands in place of the configuration's.
+    /// Kafka bootstrap servers, host:port,...; overrides the configuration.
     #[arg(long, value_name = "SERVERS")]
     pub kafka: Option<String>,
 
-    /// A property of librdkafka that it takes to reach them, such as security.protocol=SSL; may be repeated.
+    /// A librdkafka property needed to connect, such as security.protocol=SSL; repeatable.
     #[arg(long, value_name = "NAME=VALUE", value_parser = Property)]
     pub kafka_property: Vec<(String, String)>,
 }
 
-/// Which letters.
+/// Which dead letters to select.
 #[derive(Args, Clone, Debug, Default)]
 pub struct FilterArgs {
-    /// Letters of the relay of this name (header outbox-relay), in place of the configuration's.
+    /// Select dead letters of this relay (header outbox-relay) [default: the configured relay].
     #[arg(long, value_name = "NAME")]
     pub relay: Option<String>,
 
-    /// Letters of this schema: its name, or name/version.
+    /// Select by schema: name or name/version.
     #[arg(long, value_name = "NAME")]
     pub contract: Option<String>,
 
-    /// Letters that were refused for this reason, such as unknown_schema.
+    /// Select by refusal code, such as unknown_schema.
     #[arg(long, value_name = "CODE", value_parser = code)]
     pub code: Option<RefusalCode>,
 
-    /// Letters whose record's time is not before this: the time at which the event was committed. How long ago (2h), or a moment.
+    /// Select events committed at this time or later: an age such as 2h, or 2026-11-21T20:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<i64>,
 
-    /// Letters whose record's time is before this.
+    /// Select events committed before this time.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<i64>,
 }
 
-/// What became of letters.
+/// The state of a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum State {
     /// Neither redriven nor discarded.
@@ -79,7 +79,7 @@ pub enum State {
 }
 
 impl State {
-    /// Whether this mark makes it so.
+    /// Whether a dead letter with this mark is in this state.
     #[must_use]
     pub const fn is(self, mark: Option<&Mark>) -> bool {
         matches!(
@@ -89,127 +89,127 @@ impl State {
     }
 }
 
-/// What [`DeadLetterCommand::List`] takes.
+/// Arguments of [`DeadLetterCommand::List`].
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
-    /// Which letters.
+    /// Which dead letters to select.
     #[command(flatten)]
     pub filter: FilterArgs,
 
-    /// Only letters that are open, only those that were redriven, or only those that were discarded.
+    /// Select by state.
     #[arg(long, value_name = "STATE")]
     pub state: Option<State>,
 
-    /// How many to list at most, the newest of all; the counts are of all.
+    /// List at most this many, keeping the newest; counts include all.
     #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub limit: u32,
 
-    /// Where Kafka is.
+    /// How to reach Kafka.
     #[command(flatten)]
     pub kafka: KafkaArgs,
 
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// What [`DeadLetterCommand::Show`] takes.
+/// Arguments of [`DeadLetterCommand::Show`].
 #[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
-    /// The letter, as list shows it: partition and offset, such as 0/12.
+    /// The dead letter's id as shown by list: partition/offset, such as 0/12.
     #[arg(value_name = "LETTER")]
     pub dead_letter: DeadLetterId,
 
-    /// The relay whose letter it is, in place of the configuration's.
+    /// The relay that wrote it [default: the configured relay].
     #[arg(long, value_name = "NAME")]
     pub relay: Option<String>,
 
-    /// Show key, payload and headers in hexadecimal digits, also where they are text.
+    /// Show key, payload and headers in hexadecimal, even if they are text.
     #[arg(long)]
     pub hex: bool,
 
-    /// Where Kafka is.
+    /// How to reach Kafka.
     #[command(flatten)]
     pub kafka: KafkaArgs,
 
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// What [`DeadLetterCommand::Redrive`] takes.
+/// Arguments of [`DeadLetterCommand::Redrive`].
 #[derive(Args, Clone, Debug)]
 #[command(group = clap::ArgGroup::new("which").args(["letters", "all", "contract", "code", "since", "until"]).required(true).multiple(true))]
 pub struct RedriveArgs {
-    /// These letters, as list shows them: partition and offset, such as 0/12.
+    /// Ids as shown by list: partition/offset, such as 0/12.
     #[arg(value_name = "LETTER", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
     pub dead_letters: Vec<DeadLetterId>,
 
-    /// All letters.
+    /// Select all dead letters of the relay.
     #[arg(long, conflicts_with_all = ["contract", "code", "since", "until"])]
     pub all: bool,
 
-    /// Which letters.
+    /// Which dead letters to select.
     #[command(flatten)]
     pub filter: FilterArgs,
 
-    /// Also letters that were discarded.
+    /// Include discarded dead letters.
     #[arg(long)]
     pub discarded: bool,
 
-    /// Publish nothing, and say what would be.
+    /// Publish nothing; show what would be published.
     #[arg(long)]
     pub dry_run: bool,
 
-    /// The database. Stands in place of the configuration's.
-    // The value is not shown in the help: it may hold a password.
+    /// Connect to this database; overrides the configuration.
+    // The value may hold a password, so the help does not show it.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
 
-    /// Where Kafka is.
+    /// How to reach Kafka.
     #[command(flatten)]
     pub kafka: KafkaArgs,
 
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// What [`DeadLetterCommand::Discard`] takes.
+/// Arguments of [`DeadLetterCommand::Discard`].
 #[derive(Args, Clone, Debug)]
 #[command(group = clap::ArgGroup::new("whose").args(["letters", "all", "contract", "code", "since", "until"]).required(true).multiple(true))]
 pub struct DiscardArgs {
-    /// These letters, as list shows them: partition and offset, such as 0/12.
+    /// Ids as shown by list: partition/offset, such as 0/12.
     #[arg(value_name = "LETTER", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
     pub dead_letters: Vec<DeadLetterId>,
 
-    /// All letters.
+    /// Select all dead letters of the relay.
     #[arg(long, conflicts_with_all = ["contract", "code", "since", "until"])]
     pub all: bool,
 
-    /// Which letters.
+    /// Which dead letters to select.
     #[command(flatten)]
     pub filter: FilterArgs,
 
-    /// Why: it is kept with each letter's mark, and shown by list and show.
+    /// Why they are discarded; stored with each mark, and shown by list --json and show.
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     pub reason: String,
 
-    /// Mark nothing, and say what would be.
+    /// Mark nothing; show what would be marked.
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Where Kafka is.
+    /// How to reach Kafka.
     #[command(flatten)]
     pub kafka: KafkaArgs,
 
-    /// Report in one line of JSON.
+    /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
 impl FilterArgs {
-    /// The letters of `relay`, unless another is named.
+    /// The selection; `relay` applies unless `--relay` names another.
     pub(super) fn selection(&self, relay: &str) -> Selection {
         let Self { relay: named, contract, code, since, until } = self.clone();
         let relay = Some(named.unwrap_or_else(|| relay.to_owned()));
@@ -219,8 +219,8 @@ impl FilterArgs {
 
 fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
-        "" => Err("say why".to_owned()),
-        text if text.len() > REASON_BYTES_MAX => Err(format!("say it in at most {REASON_BYTES_MAX} bytes")),
+        "" => Err("give a reason".to_owned()),
+        text if text.len() > REASON_BYTES_MAX => Err(format!("the reason may have at most {REASON_BYTES_MAX} bytes")),
         text => Ok(text.to_owned()),
     }
 }
@@ -230,5 +230,5 @@ fn code(text: &str) -> Result<RefusalCode, String> {
     codes
         .into_iter()
         .find(|code| code.as_str() == text)
-        .ok_or_else(|| format!("there are {}", codes.map(RefusalCode::as_str).join(", ")))
+        .ok_or_else(|| format!("expected one of {}", codes.map(RefusalCode::as_str).join(", ")))
 }

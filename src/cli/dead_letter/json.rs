@@ -1,4 +1,4 @@
-//! The reports of `--json`, a line each.
+//! Reports for `--json`: one line each.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ pub(super) fn list(topic: &str, listing: &Listing, others: &Others) -> String {
 
 pub(super) fn show(dead_letter: &DeadLetter, mark: Option<&Mark>, hex: bool) -> String {
     let mut report = json!(Summary::of(dead_letter, mark));
-    // Whole, not as short as in a list.
+    // In full; a list truncates it.
     report["detail"] = json!(dead_letter.detail());
     let headers = dead_letter.record.headers.iter();
     let headers = headers.map(|(name, value)| json!({"name": name, "value": bytes(value.as_deref(), hex)}));

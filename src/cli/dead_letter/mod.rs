@@ -1,4 +1,4 @@
-//! `walpost dead-letter`: what was refused and why, publishing it again after the fix, and discarding what is hopeless.
+//! `walpost dead-letter`: inspects, redrives and discards dead letters.
 
 mod args;
 mod json;
@@ -30,43 +30,43 @@ pub use args::{
     DeadLetterArgs, DeadLetterCommand, DiscardArgs, FilterArgs, KafkaArgs, ListArgs, RedriveArgs, ShowArgs, State,
 };
 
-/// The log's filter unless the user has one: what fails is told at the end.
+/// Default log filter. Failures are reported when the command ends.
 pub const LOG_FILTER: &str = "error";
 
-/// How long Kafka may take to answer for the first time.
+/// How long to wait for Kafka's first answer.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
-/// A command on dead letters has no result, or not the one that was wanted.
+/// A dead-letter command failed, or did not do all that was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterFault {
-    /// Reading them.
+    /// Dead letters or marks can't be read.
     #[error(transparent)]
     DeadLetterReader(#[from] DeadLetterReadError),
-    /// Redriving or discarding them.
+    /// Redriving or discarding failed.
     #[error(transparent)]
     Redrive(#[from] RedriveError),
-    /// Some were not redriven.
-    #[error("{0} dead letters stay in topic {1}; their reasons are in the report")]
+    /// Some were not redriven: how many, and their topic.
+    #[error("{0} dead letters in topic {1} were not redriven; the report says why")]
     Stay(u64, String),
-    /// No such letter.
-    #[error("there is no dead letter {0} in topic {1}; walpost dead-letter list shows those that are there")]
+    /// There is no dead letter with these ids in this topic.
+    #[error("no dead letter {0} in topic {1}; `walpost dead-letter list` shows the existing ones")]
     Missing(String, String),
-    /// Letters that were named and are of other relays.
+    /// Dead letters given by id belong to other relays.
     #[error(
-        "dead letter {ids} in topic {topic} belongs to another relay ({relays}): run the command with that relay's configuration, or add --relay NAME"
+        "dead letter {ids} in topic {topic} belongs to another relay ({relays}); use that relay's configuration, or add --relay NAME"
     )]
     Foreign {
-        /// The letters.
+        /// Their ids, comma-separated.
         ids: String,
-        /// The topic.
+        /// The dead-letter topic.
         topic: String,
-        /// Whose they are.
+        /// The relays that wrote them, comma-separated.
         relays: String,
     },
 }
 
 impl DeadLetterFault {
-    /// The code that the process ends with.
+    /// The exit code of the process.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -93,10 +93,10 @@ impl DeadLetterFault {
     }
 }
 
-/// Runs a command on dead letters and reports to `out`. `path` is the configuration file, if one was named.
+/// Runs a command on dead letters and reports to `out`. `path` is the configuration file given with `--config`.
 ///
 /// # Errors
-/// A [`Fault`] or a [`DeadLetterFault`], which know their exit codes; or the report could not be written.
+/// A [`Fault`] or a [`DeadLetterFault`]; each has its exit code; or writing the report failed.
 pub async fn run(
     args: &DeadLetterArgs,
     path: Option<&Path>,
@@ -219,7 +219,7 @@ async fn discard(args: &DiscardArgs, path: Option<&Path>, out: &mut impl Write) 
     conclude(desk.topic, outcome.missing.iter(), &outcome.others)
 }
 
-/// Letters that were named must have been there, and be of the relay that was meant.
+/// Fails if dead letters given by id are missing or belong to other relays.
 fn conclude<'a>(
     topic: String,
     missing: impl IntoIterator<Item = &'a DeadLetterId>,
@@ -234,7 +234,7 @@ fn conclude<'a>(
     if missing.is_empty() { Ok(()) } else { Err(DeadLetterFault::Missing(missing.join(", "), topic).into()) }
 }
 
-/// What every command works on.
+/// What all subcommands share.
 struct Desk {
     config: Config,
     options: ProducerOptions,
@@ -243,7 +243,7 @@ struct Desk {
 }
 
 impl Desk {
-    /// Reads the configuration, and sees that Kafka is there.
+    /// Reads the configuration and waits for Kafka to answer.
     async fn open(kafka: &KafkaArgs, database_url: Option<&str>, path: Option<&Path>) -> anyhow::Result<Self> {
         let mut environment: BTreeMap<String, String> = process_environment().into_iter().collect();
         let given =
@@ -280,16 +280,16 @@ impl Desk {
     ) -> Result<T, DeadLetterFault> {
         let (options, topic) = (self.options.clone(), self.topic.clone());
         let reading = tokio::task::spawn_blocking(move || work(&DeadLetterReader::new(&options, &topic)?));
-        Ok(reading.await.expect("reading letters does not panic")?)
+        Ok(reading.await.expect("reading dead letters does not panic")?)
     }
 }
 
-/// How far the topic has been read; nothing where stderr is no terminal.
+/// A progress bar of the offsets read; hidden if stderr is not a terminal.
 fn bar() -> ProgressBar {
     if !stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    ProgressBar::new(0).with_style(style("  {bar:30.cyan} {pos} of {len} letters, {per_sec}, {eta} left"))
+    ProgressBar::new(0).with_style(style("  {bar:30.cyan} {pos} of {len} dead letters, {per_sec}, {eta} left"))
 }
 
 fn write(out: &mut impl Write, text: String) -> anyhow::Result<()> {

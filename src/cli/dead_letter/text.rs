@@ -1,4 +1,4 @@
-//! The reports for people. What stands in a letter may be anybody's: nothing of it reaches a terminal as a control character.
+//! Reports for people. Dead letters are untrusted: control characters are escaped.
 
 use std::fmt::Write;
 
@@ -9,9 +9,9 @@ const NO_FAILURE: &str = "writing to a string does not fail";
 
 pub(super) fn list(topic: &str, listing: &Listing, others: &Others) -> String {
     if listing.dead_letters == 0 {
-        return format!("no such dead letter in topic {topic}\n{}", passed_over(others));
+        return format!("no matching dead letters in topic {topic}\n{}", skipped_foreign(others));
     }
-    let mut rows = vec![["LETTER", "CODE", "CONTRACT", "TOPIC", "TIME", "BYTES", "EVENT", "STATE"].map(str::to_owned)];
+    let mut rows = vec![["ID", "CODE", "CONTRACT", "TOPIC", "TIME", "BYTES", "EVENT", "STATE"].map(str::to_owned)];
     for summary in listing.summaries() {
         let text = |text: &Option<String>| text.as_deref().map_or("-".into(), visible).into_owned();
         rows.push([
@@ -35,30 +35,30 @@ pub(super) fn list(topic: &str, listing: &Listing, others: &Others) -> String {
     }
     let shown = listing.summaries().len();
     if u64::try_from(shown).unwrap_or(u64::MAX) < listing.dead_letters {
-        writeln!(text, "the newest {shown} of {}; --limit shows more", grouped(listing.dead_letters))
+        writeln!(text, "showing the newest {shown} of {}; raise --limit to see more", grouped(listing.dead_letters))
             .expect(NO_FAILURE);
     }
     let open = listing.open.iter().map(|(code, count)| format!("{} {code}", grouped(*count)));
     let ended = [(listing.redriven, "redriven"), (listing.discarded, "discarded")];
     let ended = ended.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", grouped(*count)));
     writeln!(text, "{topic}: {}", open.chain(ended).collect::<Vec<_>>().join(", ")).expect(NO_FAILURE);
-    text + &passed_over(others)
+    text + &skipped_foreign(others)
 }
 
-/// What was left out as it is of other relays; nothing if nothing was.
-fn passed_over(others: &Others) -> String {
+/// How many were skipped because they belong to other relays; empty if none were.
+fn skipped_foreign(others: &Others) -> String {
     if others.dead_letters == 0 {
         return String::new();
     }
     let relays = others.relays.iter().map(|(relay, count)| format!("{}: {}", visible(relay), grouped(*count)));
     let relays = relays.collect::<Vec<_>>().join(", ");
-    format!("{} of other relays passed over ({relays}); --relay NAME takes theirs\n", grouped(others.dead_letters))
+    format!("skipped {} of other relays ({relays}); --relay NAME selects them\n", grouped(others.dead_letters))
 }
 
 pub(super) fn show(dead_letter: &DeadLetter, mark: Option<&Mark>, hex: bool) -> String {
     let summary = Summary::of(dead_letter, mark);
     let mut text = String::new();
-    let code = summary.code.unwrap_or("no dead letter of walpost's");
+    let code = summary.code.unwrap_or("not written by walpost");
     writeln!(text, "{} {code} ({})", summary.dead_letter, summary.state).expect(NO_FAILURE);
     if let (Some(at), Some(reason)) = (&summary.discarded_at, &summary.reason) {
         writeln!(text, "discarded {at}: {}", visible(reason)).expect(NO_FAILURE);
@@ -83,7 +83,7 @@ pub(super) fn show(dead_letter: &DeadLetter, mark: Option<&Mark>, hex: bool) -> 
     text
 }
 
-/// A payload of several lines keeps them.
+/// A payload; text keeps its line breaks.
 fn payload(payload: Option<&[u8]>, hex: bool) -> String {
     let lines = payload.and_then(|payload| std::str::from_utf8(payload).ok()).filter(|_| !hex);
     match lines.filter(|text| !text.is_empty() && text.chars().all(|c| !is_command(c) || matches!(c, '\n' | '\t'))) {
@@ -92,7 +92,7 @@ fn payload(payload: Option<&[u8]>, hex: bool) -> String {
     }
 }
 
-/// Text as it is; what is no text, or is to be so, in hexadecimal digits.
+/// Escaped text, or hexadecimal if it is not UTF-8 or `hex` is set.
 fn bytes(bytes: Option<&[u8]>, hex: bool) -> String {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
         None => "null".to_owned(),
@@ -127,47 +127,47 @@ pub(super) fn outcome(topic: &str, outcome: &RedriveOutcome, is_dry_run: bool) -
     }
     for staying in &outcome.staying_letters {
         let detail = shown(&staying.stay.detail());
-        writeln!(text, "{} stays: {}: {detail}", staying.dead_letter, staying.stay.code()).expect(NO_FAILURE);
+        writeln!(text, "{} not redriven: {}: {detail}", staying.dead_letter, staying.stay.code()).expect(NO_FAILURE);
     }
     let listed = outcome.redriven_letters.len() + outcome.staying_letters.len();
     if u64::try_from(listed).unwrap_or(u64::MAX) < outcome.redriven + outcome.stays {
-        writeln!(text, "... the first of each kind").expect(NO_FAILURE);
+        writeln!(text, "... (only the first of each kind are listed)").expect(NO_FAILURE);
     }
     let counts = [
         (outcome.redriven, sign),
-        (outcome.stays, "stay"),
-        (outcome.before, "redriven before"),
-        (outcome.discarded_before, "discarded before (--discarded takes them)"),
+        (outcome.stays, "not redriven"),
+        (outcome.before, "already redriven"),
+        (outcome.discarded_before, "discarded (--discarded includes them)"),
     ];
     writeln!(text, "{topic}: {}", counted(&counts)).expect(NO_FAILURE);
-    text + &passed_over(&outcome.others)
+    text + &skipped_foreign(&outcome.others)
 }
 
 pub(super) fn discarded(topic: &str, outcome: &DiscardOutcome, is_dry_run: bool) -> String {
     let mut text = String::new();
     let sign = if is_dry_run { "would be discarded" } else { "discarded" };
     for discarded in &outcome.discarded_letters {
-        let code = discarded.code.map_or("no dead letter of walpost's", |code| code.as_str());
+        let code = discarded.code.map_or("not written by walpost", |code| code.as_str());
         let event = discarded.event.as_deref().map_or("-".into(), visible);
         writeln!(text, "{} {sign}: {code}, event {event}", discarded.dead_letter).expect(NO_FAILURE);
     }
     if u64::try_from(outcome.discarded_letters.len()).unwrap_or(u64::MAX) < outcome.discarded {
-        writeln!(text, "... the first of them").expect(NO_FAILURE);
+        writeln!(text, "... (only the first are listed)").expect(NO_FAILURE);
     }
     let counts = [
         (outcome.discarded, sign),
-        (outcome.redriven_before, "redriven before"),
-        (outcome.discarded_before, "discarded before"),
+        (outcome.redriven_before, "already redriven"),
+        (outcome.discarded_before, "already discarded"),
     ];
     writeln!(text, "{topic}: {}", counted(&counts)).expect(NO_FAILURE);
-    text + &passed_over(&outcome.others)
+    text + &skipped_foreign(&outcome.others)
 }
 
-/// The counts that are not zero.
+/// The nonzero counts.
 fn counted(counts: &[(u64, &str)]) -> String {
     let counts = counts.iter().filter(|(count, _)| *count > 0);
     let counts: Vec<String> = counts.map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
-    if counts.is_empty() { "no such dead letter".to_owned() } else { counts.join(", ") }
+    if counts.is_empty() { "no matching dead letters".to_owned() } else { counts.join(", ") }
 }
 
 #[cfg(test)]
@@ -175,14 +175,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_escaped() {
+    fn control_characters_are_escaped() {
         assert_eq!(bytes(Some(b"a\x1b[2Jb\n"), false), "a\\u{1b}[2Jb\\n");
         assert_eq!(payload(Some(b"{\n\t\"a\": 1\n}"), false), "{\n\t\"a\": 1\n}");
         assert_eq!(payload(Some(b"{\x07}"), false), "{\\u{7}}");
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_digits() {
+    fn bytes_that_are_not_utf8_are_hexadecimal() {
         assert_eq!(bytes(Some(&[0xFF, 0x0A]), false), "hex ff0a");
         assert_eq!(bytes(Some(b"AB"), true), "hex 4142");
         assert_eq!((bytes(None, false), bytes(Some(b""), true)), ("null".to_owned(), "empty".to_owned()));

@@ -1,4 +1,4 @@
-//! What a wrong configuration is told.
+//! Messages for wrong configurations.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::sink::Compression;
 
 #[test]
-fn all_mistakes_come_at_once_each_with_its_place_and_mend() {
+fn all_mistakes_are_reported_at_once_each_with_place_and_fix() {
     let text = "\
 [postgres]
 slott = 'x'
@@ -67,60 +67,60 @@ level = 'debug'
             the configuration has 32 mistakes:
               walpost.toml:1: postgres.url: is missing; write url = "postgres://user@host:5432/database" under [postgres], or set WALPOST_POSTGRES__URL
               walpost.toml:2: postgres.slott: unknown key; did you mean slot?
-              walpost.toml:3: postgres.slot: "Wal-Post" is no name that Postgres takes for a slot; write 1 to 63 of a-z, 0-9 and _
-              walpost.toml:4: postgres.sslmode: "allow" is none of its values; write "disable" or "prefer" or "require" or "verify-ca" or "verify-full"
+              walpost.toml:3: postgres.slot: "Wal-Post" is not a valid slot name; write 1 to 63 of a-z, 0-9 and _
+              walpost.toml:4: postgres.sslmode: "allow" is not a valid value; write "disable" or "prefer" or "require" or "verify-ca" or "verify-full"
               walpost.toml:8: kafka.bootstrap_servers: "b:port" is not host:port; write "host:9092,host:9092"
-              walpost.toml:9: kafka.delivery: "exactly_once" is none of its values; did you mean "exactly-once"?
-              walpost.toml:10: kafka.properties.linger.ms: is an array where a string, number or truth value belongs; write the property as librdkafka takes it
-              walpost.toml:13: relay.on_rejected: "dead_letter" is none of its values; did you mean "dead-letter"?
-              walpost.toml:14: relay.dead_letter_topic: "dead letters" is no name that Kafka takes for a topic; write 1 to 249 of a-z, A-Z, 0-9, ., _ and -
-              walpost.toml:15: relay.create_topics: is a string where true or false belongs; write true or false, without quotes
+              walpost.toml:9: kafka.delivery: "exactly_once" is not a valid value; did you mean "exactly-once"?
+              walpost.toml:10: kafka.properties.linger.ms: is an array, expected a string, number or boolean; write the value as in librdkafka's CONFIGURATION.md
+              walpost.toml:13: relay.on_rejected: "dead_letter" is not a valid value; did you mean "dead-letter"?
+              walpost.toml:14: relay.dead_letter_topic: "dead letters" is not a valid topic name; write 1 to 249 of a-z, A-Z, 0-9, ., _ and -
+              walpost.toml:15: relay.create_topics: is a string, expected true or false; write true or false, without quotes
               walpost.toml:16: relay.max_in_flight: "0" is not a whole number from 1 to 10000000; choose a number in that range
-              walpost.toml:17: relay.max_in_flight_bytes: "16 elephants" is no such quantity; write a number with B, kB, MB, GB, KiB, MiB or GiB, such as "16MiB"
+              walpost.toml:17: relay.max_in_flight_bytes: "16 elephants" is not a valid quantity; write a number with B, kB, MB, GB, KiB, MiB or GiB, such as "16MiB"
               walpost.toml:18: relay.shutdown_timeout: 2d is out of range; choose 0s to 1h
-              walpost.toml:19: relay.source: "my shop" is no URI reference; write at most 256 characters such as "/orders", others percent-encoded
+              walpost.toml:19: relay.source: "my shop" is not a URI reference; write at most 256 characters, such as "/orders", with other characters percent-encoded
               walpost.toml:21: outbox.0.table: is missing; write table = "schema.table" under [[outbox]], or set WALPOST_OUTBOX__0__TABLE
-              walpost.toml:22: outbox.0.preset: "debezuim" is none of its values; did you mean "debezium"?
-              walpost.toml:23: outbox.0.topic: "a.{" does not close a brace; write {column}
-              walpost.toml:24: outbox.0.columns.id: is needed; name the column
+              walpost.toml:22: outbox.0.preset: "debezuim" is not a valid value; did you mean "debezium"?
+              walpost.toml:23: outbox.0.topic: "a.{" has a { without a }; write {column}
+              walpost.toml:24: outbox.0.columns.id: is required; name the column
               walpost.toml:24: outbox.0.columns.paylod: unknown key; did you mean payload?
-              walpost.toml:25: outbox.0.header_columns: "outbox-x" starts with outbox-, as walpost's own headers do; choose another header
-              walpost.toml:28: outbox.1.table: "Public.Event" is not schema.table; write an identifier with capitals in double quotes, '"Schema"."Table"', or in lower case
-              walpost.toml:29: outbox.1.columns.schema_name: is needed to find the topic; name the column, or give the table a topic
-              walpost.toml:33: outbox.2.topic: needs the column of key, which columns says is not there; name the column, or give a topic without it
-              walpost.toml:34: outbox.2.columns.topic: is not read where the table has a topic; give one of the two
+              walpost.toml:25: outbox.0.header_columns: "outbox-x" starts with outbox-, which is reserved for walpost's headers; choose another header
+              walpost.toml:28: outbox.1.table: "Public.Event" is not schema.table; put identifiers with capitals in double quotes, '"Schema"."Table"', or use lower case
+              walpost.toml:29: outbox.1.columns.schema_name: is required to find the topic; name the column, or give the table a topic
+              walpost.toml:33: outbox.2.topic: uses key, but columns sets it to false; name the column, or remove it from the topic
+              walpost.toml:34: outbox.2.columns.topic: is not read if the table has a topic; remove one
               walpost.toml:36: htttp: unknown section; did you mean http?
-              walpost.toml:39: log: the log is not configured in the file; set WALPOST_LOG and WALPOST_LOG_FORMAT, or the options --log and --log-format
+              walpost.toml:39: log: logging is not configured in the file; set WALPOST_LOG and WALPOST_LOG_FORMAT, or use --log and --log-format
               WALPOST_KAFAK__DELIVERY: there is no section kafak; did you mean WALPOST_KAFKA__…?
-              WALPOST_KAFKA_BOOTSTRAP_SERVERS: a section and its key are parted by two underscores; rename the variable to WALPOST_KAFKA__BOOTSTRAP_SERVERS
+              WALPOST_KAFKA_BOOTSTRAP_SERVERS: section and key must be separated by two underscores; rename the variable to WALPOST_KAFKA__BOOTSTRAP_SERVERS
               WALPOST_RELAY__: a part of the name is empty; write WALPOST_<SECTION>__<KEY>
-              WALPOST_OUTBOX__9__TABLE: there are 3 tables before it; number the tables from 0, without a gap
+              WALPOST_OUTBOX__9__TABLE: only 3 tables come before it; number the tables from 0 without gaps
               WALPOST_RELAY__NAMES: relay.names: unknown key; did you mean name?
-              WALPOST_HTTP__LISTEN: http.listen: "localhost" is not an address and a port; write an IP address and a port, such as "127.0.0.1:9646" or "[::]:9646", or "off""#]],
+              WALPOST_HTTP__LISTEN: http.listen: "localhost" is not an address and port; write an IP address and a port, such as "127.0.0.1:9646" or "[::]:9646", or "off""#]],
     );
 }
 
 #[test]
-fn a_file_that_is_not_toml_is_refused_with_line_and_column_and_without_its_text() {
+fn malformed_toml_is_refused_with_line_and_column_but_not_quoted() {
     check(
         "[kafka]\nbootstrap_servers = hunter2\n\n[relay\nname = 'x'\n",
         &[],
         expect![[r#"
         the configuration has 2 mistakes:
-          walpost.toml:4:7: is not TOML: unclosed table, expected `]`; strings stand in quotes, a section in [brackets]
-          walpost.toml:2:21: is not TOML: string values must be quoted, expected literal string; strings stand in quotes, a section in [brackets]"#]],
+          walpost.toml:4:7: is not TOML: unclosed table, expected `]`; put strings in quotes and section names in [brackets]
+          walpost.toml:2:21: is not TOML: string values must be quoted, expected literal string; put strings in quotes and section names in [brackets]"#]],
     );
     check(
         "a = 1\na = 2\n",
         &[],
         expect![[r#"
         the configuration has a mistake:
-          walpost.toml:2:1: is not TOML: duplicate key; strings stand in quotes, a section in [brackets]"#]],
+          walpost.toml:2:1: is not TOML: duplicate key; put strings in quotes and section names in [brackets]"#]],
     );
 }
 
 #[test]
-fn limits_must_agree_and_tables_differ() {
+fn limits_must_agree_and_tables_must_differ() {
     let text = format!(
         "{LEAST}
         relay.max_in_flight = 1000
@@ -140,20 +140,20 @@ fn limits_must_agree_and_tables_differ() {
         &[],
         expect![[r#"
             the configuration has 3 mistakes:
-              walpost.toml:6: kafka.properties.queue.buffering.max.messages: 999 is less than the 1000 that relay.max_in_flight needs; leave it out, or lower relay.max_in_flight
-              walpost.toml:10: outbox.1.table: public.event is declared as outbox.0 already; keep one of the two
-              walpost.toml:12: outbox.2.topic: needs the column of aggregatetype, which columns says is not there; name the column, or give a topic without it"#]],
+              walpost.toml:6: kafka.properties.queue.buffering.max.messages: 999 is less than the 1000 that relay.max_in_flight needs; remove it, or lower relay.max_in_flight
+              walpost.toml:10: outbox.1.table: public.event is already declared as outbox.0; remove one
+              walpost.toml:12: outbox.2.topic: uses aggregatetype, but columns sets it to false; name the column, or remove it from the topic"#]],
     );
 }
 
 #[test]
-fn a_file_that_is_no_text_is_refused() {
+fn a_file_that_is_not_text_is_refused() {
     check(
         b"url = '\xff'",
         &[],
         expect![[r#"
         the configuration has a mistake:
-          walpost.toml: is not UTF-8: a bad byte at offset 7; save the file as UTF-8"#]],
+          walpost.toml: is not UTF-8: invalid byte at offset 7; save the file as UTF-8"#]],
     );
     check(
         vec![b' '; 2 * 1024 * 1024],
@@ -165,11 +165,11 @@ fn a_file_that_is_no_text_is_refused() {
 }
 
 #[test]
-fn a_missing_file_is_refused_if_it_was_named() {
+fn a_missing_file_is_refused_if_given_explicitly() {
     let errors = Config::load(Some(Path::new("/nowhere/walpost.toml")), owned(&[])).expect_err("no such file");
     expect![[r#"
         the configuration has a mistake:
-          /nowhere/walpost.toml: can't be read: No such file or directory (os error 2); check the path given with --config and the file's permissions"#]].assert_eq(&errors.to_string());
+          /nowhere/walpost.toml: can't be read: No such file or directory (os error 2); check the --config path and the file's permissions"#]].assert_eq(&errors.to_string());
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn nesting_of_any_depth_is_refused_without_an_overflow() {
     let header = format!("[{}a]", "a.".repeat(DEPTH));
     let open = format!("a = {}", "[".repeat(DEPTH));
     for text in [array, table, dotted, header, open] {
-        // A small stack, so that recursion by the depth of the text can't pass for none.
+        // A small stack, so that unbounded recursion would overflow.
         let thread = std::thread::Builder::new().stack_size(512 * 1024);
         let errors = thread
             .spawn(move || load(text, &[]).expect_err("too deep").to_string())
@@ -215,13 +215,13 @@ fn no_output_shows_a_secret() {
 }
 
 #[test]
-fn a_connection_string_is_judged_without_showing_it() {
+fn a_bad_connection_string_is_not_shown() {
     let with =
         |url: &str| load(LEAST, &[("WALPOST_POSTGRES__URL", url)]).expect_err("no connection string").to_string();
-    // The password holds a slash, so that a part of it stands where the port belongs.
+    // The password contains a slash, so part of it is parsed as the port.
     let errors = with("postgres://walpost:hun/ter2@localhost/shop");
     assert!(!errors.contains("hun") && !errors.contains("ter2"), "{errors}");
-    assert!(errors.contains("WALPOST_POSTGRES__URL: postgres.url: its port is not right"), "{errors}");
+    assert!(errors.contains("WALPOST_POSTGRES__URL: postgres.url: its port is invalid"), "{errors}");
     let errors = with("postgres://walpost:a?hunter2=b@localhost/shop");
     assert!(!errors.contains("hunter2"), "{errors}");
     assert!(with("host=a user=u sslmod=require").contains("did you mean sslmode?"));
@@ -229,7 +229,7 @@ fn a_connection_string_is_judged_without_showing_it() {
 }
 
 #[test]
-fn case_42_a_column_does_not_become_a_header_that_no_cloudevent_may_have() {
+fn case_42_a_column_cannot_become_an_invalid_cloudevents_attribute() {
     let outbox =
         "[[outbox]]\ntable = 'public.outboxevent'\npreset = 'debezium'\nheader_columns = { type = 'ce_event-type' }";
     check(
@@ -237,13 +237,13 @@ fn case_42_a_column_does_not_become_a_header_that_no_cloudevent_may_have() {
         &[],
         expect![[r#"
         the configuration has a mistake:
-          walpost.toml:8: outbox.0.header_columns: "ce_event-type" is no attribute of CloudEvents; write ce_ and a-z and 0-9, or a header without ce_"#]],
+          walpost.toml:8: outbox.0.header_columns: "ce_event-type" is not a valid CloudEvents attribute; use only a-z and 0-9 after ce_, or a header without ce_"#]],
     );
     assert!(load(format!("{LEAST}\nrelay.headers = 'plain'\n{outbox}"), &[]).is_ok());
 }
 
 #[test]
-fn case_42_compression_is_said_once_or_the_same_twice() {
+fn case_42_compression_given_twice_must_agree() {
     let properties = "kafka.properties.compression.type = 'gzip'\nkafka.properties.'compression.codec' = 'gzip'";
     let config = load(format!("{LEAST}\nkafka.compression = 'gzip'\n{properties}"), &[]).expect("they agree");
     assert_eq!(config.kafka.compression, Compression::Gzip);
@@ -252,20 +252,20 @@ fn case_42_compression_is_said_once_or_the_same_twice() {
         &[],
         expect![[r#"
         the configuration has a mistake:
-          walpost.toml:5: kafka.compression: "lz5" is none of its values; did you mean "lz4"?"#]],
+          walpost.toml:5: kafka.compression: "lz5" is not a valid value; did you mean "lz4"?"#]],
     );
     check(
         format!("{LEAST}\nkafka.compression = 'none'\n{properties}"),
         &[],
         expect![[r#"
         the configuration has 2 mistakes:
-          walpost.toml:6: kafka.properties.compression.type: is "gzip" where kafka.compression is "none"; keep kafka.compression alone
-          walpost.toml:7: kafka.properties.compression.codec: is "gzip" where kafka.compression is "none"; keep kafka.compression alone"#]],
+          walpost.toml:6: kafka.properties.compression.type: is "gzip", but kafka.compression is "none"; keep only kafka.compression
+          walpost.toml:7: kafka.properties.compression.codec: is "gzip", but kafka.compression is "none"; keep only kafka.compression"#]],
     );
 }
 
 #[test]
-fn librdkafka_is_asked_about_its_properties() {
+fn librdkafka_validates_its_properties() {
     let text = format!(
         "{LEAST}
         kafka.properties.acks = 1
@@ -277,25 +277,25 @@ fn librdkafka_is_asked_about_its_properties() {
         &[],
         expect![[r#"
         the configuration has 3 mistakes:
-          walpost.toml:5: kafka.properties.acks: is set by walpost: a record counts as published only once every in-sync replica has it; leave it out
+          walpost.toml:5: kafka.properties.acks: is set by walpost: a record counts as published only once every in-sync replica has it; remove it
           walpost.toml:6: kafka.properties.linger.mss: librdkafka has no property of this name; see the list in librdkafka's CONFIGURATION.md
-          walpost.toml:7: kafka.properties.security.protocol: librdkafka does not take this value; see what it takes in librdkafka's CONFIGURATION.md"#]],
+          walpost.toml:7: kafka.properties.security.protocol: librdkafka does not take this value; see its range in librdkafka's CONFIGURATION.md"#]],
     );
 }
 
 #[test]
-fn a_property_may_be_named_once() {
+fn a_property_may_be_set_only_once() {
     check(
         format!("{LEAST}\n[kafka.properties]\nlinger.ms = 5\n'linger.ms' = 6"),
         &[],
         expect![[r#"
         the configuration has a mistake:
-          walpost.toml:7: kafka.properties.linger.ms: is set twice, with quotes and without; keep one of the two"#]],
+          walpost.toml:7: kafka.properties.linger.ms: is set twice, with quotes and without; remove one"#]],
     );
 }
 
 #[test]
-fn a_rewind_window_needs_room_for_the_name_of_its_slot() {
+fn a_rewind_window_needs_a_short_enough_slot_name() {
     let slot = "s".repeat(57);
     assert!(load(format!("{LEAST}\nrelay.rewind = '24h'\npostgres.slot = '{}'", &slot[1..]), &[]).is_ok());
     check(
@@ -303,6 +303,6 @@ fn a_rewind_window_needs_room_for_the_name_of_its_slot() {
         &[],
         expect![[r#"
         the configuration has a mistake:
-          walpost.toml: relay.rewind: slot sssssssssssssssssssssssssssssssssssssssssssssssssssssssss leaves no room for the name of a second one; choose a postgres.slot of at most 56 bytes, or leave relay.rewind off"#]],
+          walpost.toml: relay.rewind: slot name sssssssssssssssssssssssssssssssssssssssssssssssssssssssss is too long to derive the rewind window's slot name from it; choose a postgres.slot of at most 56 bytes, or turn relay.rewind off"#]],
     );
 }

@@ -29,7 +29,7 @@ fn load(text: impl AsRef<[u8]>, environment: &[(&str, &str)]) -> Result<Config, 
     let path = folder.path().join("walpost.toml");
     std::fs::write(&path, text).expect("the file is written");
     let loaded = Config::load(Some(&path), owned(environment));
-    // The folder's name differs from run to run.
+    // The directory's name differs from run to run.
     loaded.map_err(|errors| ConfigErrors(errors.0.into_iter().map(|error| without_folder(error, &path)).collect()))
 }
 
@@ -52,7 +52,7 @@ fn check(text: impl AsRef<[u8]>, environment: &[(&str, &str)], expected: Expect)
 }
 
 #[test]
-fn the_least_configuration_gets_every_default() {
+fn a_minimal_configuration_gets_every_default() {
     let config = load(LEAST, &[]).expect("two keys are enough");
     assert_eq!(config.postgres.slot.as_str(), "walpost");
     assert_eq!(config.postgres.publication, "outbox");
@@ -68,23 +68,23 @@ fn the_least_configuration_gets_every_default() {
 }
 
 #[test]
-fn the_example_says_what_the_defaults_are() {
+fn the_example_shows_the_defaults() {
     let example = load(EXAMPLE, &[]).expect("the example is right");
     let mut least = load(LEAST, &[]).expect("two keys are enough");
-    // Where the database is has no default.
+    // The database has no default.
     least.postgres.connect = example.postgres.connect.clone();
     assert_eq!(example, least);
 }
 
 #[test]
-fn the_example_holds_also_with_its_commented_lines() {
+fn the_example_is_valid_with_its_commented_lines_too() {
     let is_key = |word: &str| word.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.'));
     let is_setting = |line: &str| {
         line.starts_with("# [")
             || line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).is_some_and(|(key, _)| is_key(key))
     };
     let mut text = String::new();
-    // The empty table of properties and the full one can't both stand.
+    // Only one of the two tables of properties can be set.
     for line in EXAMPLE.lines().filter(|line| *line != "properties = {}") {
         let line = if is_setting(line) { &line[2..] } else { line };
         writeln!(text, "{line}").expect("a String takes everything");
@@ -97,7 +97,7 @@ fn the_example_holds_also_with_its_commented_lines() {
 }
 
 #[test]
-fn the_example_names_every_key() {
+fn the_example_has_every_key() {
     let keys = keys();
     assert!(keys.len() > 30, "{keys:?}");
     for key in keys {
@@ -120,7 +120,7 @@ fn every_key_is_a_variable_too() {
 }
 
 #[test]
-fn variables_go_before_the_file() {
+fn variables_override_the_file() {
     let environment = [
         ("WALPOST_POSTGRES__URL", "host=db dbname=shop user=me"),
         ("WALPOST_POSTGRES__SLOT", "orders"),
@@ -174,14 +174,14 @@ fn column(outbox: &Outbox, role: Role) -> Option<(&str, bool)> {
 }
 
 #[test]
-fn presets_are_the_cores_own() {
+fn presets_match_the_core() {
     let text = format!("{LEAST}\n[[outbox]]\ntable = 'a.b'\n[[outbox]]\ntable = 'a.c'\npreset = 'debezium'");
     let config = load(text, &[]).expect("all of it is right");
     assert_eq!(config.outboxes, [Outbox::walpost("a", "b"), Outbox::debezium("a", "c")]);
 }
 
 #[test]
-fn a_topic_stands_in_for_the_schema_version() {
+fn a_topic_replaces_the_schema_version() {
     let text = format!("{LEAST}\n[[outbox]]\ntable = 'a.b'\ntopic = 'orders'\ncolumns = {{ key = false }}");
     let config = load(text, &[]).expect("all of it is right");
     let outbox = &config.outboxes[0];

@@ -67,7 +67,7 @@ impl Comparison {
     }
 }
 
-/// What a schema says of the item at this place.
+/// The schema of the item at this index.
 fn item(part: &Map<String, Value>, index: usize) -> Option<&Value> {
     let prefix = part.get("prefixItems").and_then(Value::as_array);
     prefix.and_then(|prefix| prefix.get(index)).or_else(|| part.get("items"))

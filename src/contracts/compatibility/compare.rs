@@ -1,21 +1,21 @@
-//! One schema against another: every way in which a reader asks for more than a writer promises.
+//! Compares two schemas: finds where a reader requires more than a writer promises.
 
 use serde_json::{Map, Value};
 
 use super::writer::{Writer, allows};
 use super::{Breach, Rule};
 
-/// Most comparisons of two schemas. Alternatives of alternatives multiply; what is left then counts as a breach.
+/// Most comparisons for two schemas. Nested alternatives multiply; beyond the limit, the rest counts as a breach.
 const COMPARISONS_MAX: usize = 100_000;
 
-/// A comparison on its way.
+/// The state of a comparison.
 #[derive(Debug, Default)]
 pub(super) struct Comparison {
     pub(super) found: Vec<Breach>,
     comparisons: usize,
 }
 
-/// Every breach, by property; none: every payload that `writer` allows is one that `reader` reads. Both are
+/// All breaches, by property. If empty, `reader` accepts every payload that `writer` allows. Both are
 /// [inlined](super::inline).
 #[must_use]
 pub fn breaches(reader: &Value, writer: &Value) -> Vec<Breach> {
@@ -27,7 +27,7 @@ pub fn breaches(reader: &Value, writer: &Value) -> Vec<Breach> {
 }
 
 impl Comparison {
-    /// Notes where `reader` asks for more than `writer` promises of the value at `property`.
+    /// Records where `reader` requires more than `writer` promises of the value at `property`.
     pub(super) fn compare(&mut self, reader: &Value, writer: &Writer<'_>, property: &str) {
         self.comparisons += 1;
         if writer.is_never() {
@@ -43,7 +43,7 @@ impl Comparison {
         }
     }
 
-    /// What [`Self::compare`] would find, without noting it.
+    /// What [`Self::compare`] would find, without recording it.
     pub(super) fn attempt(&mut self, reader: &Value, writer: &Writer<'_>, property: &str) -> Vec<Breach> {
         let before = std::mem::take(&mut self.found);
         self.compare(reader, writer, property);
@@ -54,7 +54,7 @@ impl Comparison {
         self.found.push(Breach { property: property.to_owned(), rule, detail: detail.into() });
     }
 
-    /// As one, and if that is not enough, alternative by alternative.
+    /// Compares as a whole and, if that fails, alternative by alternative.
     fn keywords(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
         let before = self.found.len();
         self.as_one(reader, writer, property);
@@ -84,7 +84,7 @@ impl Comparison {
                 let told = refused.iter().filter(|kind| **kind != "integer" || !refused.contains(&"number"));
                 let told: Vec<&str> = told.copied().collect();
                 let refused = if told.len() > 3 { "anything".to_owned() } else { told.join(" or ") };
-                self.breach(property, rule, format!(" ({refused}, and the reader takes {wanted})"));
+                self.breach(property, rule, format!(" ({refused}; the reader accepts {wanted})"));
                 if rule == Rule::TypeChanged {
                     return;
                 }
@@ -118,7 +118,7 @@ impl Comparison {
             }
         }
         if let Some(excluded) = reader.get("not") {
-            // What the reader excludes must be excluded by the writer, too.
+            // The writer must exclude whatever the reader excludes.
             let is_excluded = |other: &Value| self.attempt(other, &Writer::new([excluded]), property).is_empty();
             if !writer.all("not").any(is_excluded) {
                 self.breach(property, Rule::NotTypeExtended, "");
@@ -132,7 +132,7 @@ impl Comparison {
         }
     }
 
-    /// One of the reader's alternatives must do for everything that the writer promises, or for each of its alternatives.
+    /// One of the reader's alternatives must accept everything that the writer promises, or each of its alternatives.
     fn any(&mut self, alternatives: &[Value], writer: &Writer<'_>, property: &str) {
         if let [alternative] = alternatives {
             return self.compare(alternative, writer, property);

@@ -1,9 +1,9 @@
-//! A schema with every reference replaced by what it refers to, and without what checks nothing.
+//! Inlines the references of a schema and removes annotations.
 
 use serde_json::{Map, Value};
 use walpost_producer::schema::keywords::{Holds, holds, is_known_format};
 
-/// Keywords that check nothing. `default` stays: it makes a required property one that a reader can do without.
+/// Annotation keywords. `default` stays: it makes a required property optional for a reader.
 const ANNOTATIONS: [&str; 18] = [
     "$schema",
     "$id",
@@ -25,8 +25,8 @@ const ANNOTATIONS: [&str; 18] = [
     "$ref",
 ];
 
-/// The schema for a comparison. It must be one without circles, as [`inspect`](walpost_producer::schema::inspect::inspect) sees to;
-/// what a reference can't find allows everything.
+/// The schema for a comparison. It must have no circular references, which [`inspect`](walpost_producer::schema::inspect::inspect)
+/// ensures; a dangling reference allows everything.
 #[must_use]
 pub fn inline(schema: &Value) -> Value {
     part(schema, schema)
@@ -69,7 +69,7 @@ fn below(root: &Value, keyword: &str, value: &Value) -> Value {
     }
 }
 
-/// Formats that a validator checks.
+/// Formats that the validator checks.
 fn is_asserted(format: &str) -> bool {
     is_known_format(format) && !matches!(format, "password" | "byte" | "binary")
 }

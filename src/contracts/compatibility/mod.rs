@@ -1,20 +1,20 @@
 //! Whether consumers of one version of a schema can read events of another. Pure.
 //!
-//! | compatibility | asks that |
+//! | compatibility | requires that |
 //! |---|---|
 //! | `none` | nothing |
 //! | `backward` | consumers of the new version can read events of the one before |
 //! | `forward` | consumers of the one before can read events of the new version |
 //! | `full` | both |
-//! | `..._transitive` | the same of every registered version, not of the last alone |
+//! | `..._transitive` | the same for every registered version, not only the last |
 //!
-//! A consumer of version R reads events of version W when every payload that W's schema allows is one that R's schema allows.
-//! The rules are those of Confluent Schema Registry for JSON Schema ([`Rule::source`]), with one difference: a consumer leaves
-//! aside properties that its schema does not name, also where that schema is closed (`"additionalProperties": false`), as
-//! Avro's schema resolution has it. A schema is the producer's promise here, checked before anything is published; closing it
-//! says what may be written, and makes adding an optional property and removing one compatible in both directions.
+//! A consumer of version R can read events of version W if R's schema allows every payload that W's schema allows. The rules are
+//! those of Confluent Schema Registry for JSON Schema ([`Rule::source`]), with one difference: a consumer ignores properties that
+//! its schema does not name, even if that schema is closed (`"additionalProperties": false`), as in Avro's schema resolution. Here a
+//! schema is the producer's promise, checked before publishing; closing it restricts what may be written, and makes adding and
+//! removing an optional property compatible in both directions.
 //!
-//! Where nothing can be proved, as of two different patterns, a change is a breach.
+//! If compatibility can't be proved, for example of two different patterns, the change is a breach.
 
 mod array;
 mod compare;
@@ -34,10 +34,10 @@ pub use inline::inline;
 pub(super) use number::equal;
 pub use rule::{Rule, Source};
 
-/// What a new version must keep to.
+/// What a new version must be compatible with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compatibility {
-    /// Nothing.
+    /// No requirement.
     #[default]
     None,
     /// New consumers read old events.
@@ -48,9 +48,9 @@ pub enum Compatibility {
     Forward,
     /// Consumers of every version read new events.
     ForwardTransitive,
-    /// Both ways, with the version before.
+    /// Both, with the previous version.
     Full,
-    /// Both ways, with every version.
+    /// Both, with every version.
     FullTransitive,
 }
 
@@ -66,7 +66,7 @@ impl Compatibility {
         Self::FullTransitive,
     ];
 
-    /// As `outbox.schema_version` has it.
+    /// The name as in `outbox.schema_version`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -80,14 +80,14 @@ impl Compatibility {
         }
     }
 
-    /// The kind of this name, in lower or upper case (Confluent's spelling).
+    /// Parses a name in lower or upper case (Confluent's spelling).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.to_lowercase();
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// Whether it is with every version, not with the last alone.
+    /// Whether it applies to every version, not only the last.
     #[must_use]
     pub const fn is_transitive(self) -> bool {
         matches!(self, Self::BackwardTransitive | Self::ForwardTransitive | Self::FullTransitive)
@@ -102,7 +102,7 @@ impl Compatibility {
     }
 }
 
-/// A property of which a reader's schema asks more than a writer's promises.
+/// A property of which a reader's schema requires more than a writer's promises.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Breach {
     /// The property, as a JSON pointer into the payload, with `*` for every item or every further property; empty is the
@@ -110,16 +110,16 @@ pub struct Breach {
     pub property: String,
     /// The rule.
     pub rule: Rule,
-    /// What both schemas say, where that is short.
+    /// What both schemas say, if short.
     pub detail: String,
 }
 
-/// Consumers of one version can't read events of another.
+/// An incompatibility: consumers of one version can't read events of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incompatibility {
-    /// The version whose consumers can't.
+    /// The version of the consumers.
     pub reader: String,
-    /// The version whose events they can't read.
+    /// The version of the events.
     pub writer: String,
     /// Why.
     pub breach: Breach,
@@ -139,16 +139,16 @@ impl fmt::Display for Incompatibility {
     }
 }
 
-/// One version for a comparison. No schema allows everything.
+/// One version for a comparison. Without a schema, it allows everything.
 #[derive(Clone, Copy, Debug)]
 pub struct Version<'a> {
     /// The version.
     pub version: &'a str,
-    /// Its schema, one that [`Schema::compile`](walpost_producer::schema::Schema::compile) has taken.
+    /// Its schema, accepted by [`Schema::compile`](walpost_producer::schema::Schema::compile).
     pub schema: Option<&'a Value>,
 }
 
-/// What a new version breaks with those before it, which are in the order of their registration.
+/// The incompatibilities of a new version with earlier ones, which are in order of registration.
 #[must_use]
 pub fn check(kind: Compatibility, new: Version<'_>, earlier: &[Version<'_>]) -> Vec<Incompatibility> {
     let compared = if kind.is_transitive() { earlier } else { &earlier[earlier.len().saturating_sub(1)..] };

@@ -9,7 +9,7 @@ pub(super) fn less(a: &Value, b: &Value) -> bool {
     order(a, b) == Some(Ordering::Less)
 }
 
-/// Equal as JSON Schema has it: 1 and 1.0 are one number.
+/// Equality by JSON Schema: 1 and 1.0 are equal.
 pub(in crate::contracts) fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(_), Value::Number(_)) => order(a, b) == Some(Ordering::Equal),

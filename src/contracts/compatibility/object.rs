@@ -10,15 +10,15 @@ use super::compare::Comparison;
 use super::scalar::Limit;
 use super::writer::Writer;
 
-/// What a writer's schema says of one property.
+/// What a writer's schema promises of one property.
 enum Promise<'a> {
-    /// It is never there.
+    /// It is never present.
     Absent,
-    /// It may be there as anything.
+    /// It may be present with any value.
     Anything,
-    /// It is named, or has a name of a pattern.
+    /// It is named, or matches a pattern.
     Described(Vec<&'a Value>),
-    /// It may be there as any further property.
+    /// It may be present as an additional property.
     Further(Vec<&'a Value>),
 }
 
@@ -41,7 +41,7 @@ impl Comparison {
         for (pattern, wanted) in entries(reader, "patternProperties") {
             self.pattern(pattern, wanted, writer, property);
         }
-        // Closed or not, a reader leaves aside what it does not name. One that says of what kind further properties are reads them.
+        // Closed or not, a reader ignores what it does not name, unless it has a schema for additional properties.
         if let Some(wanted) = reader.get("additionalProperties").filter(|wanted| wanted.is_object() && !is_open(wanted))
         {
             self.further(wanted, reader, writer, property);
@@ -58,7 +58,7 @@ impl Comparison {
         self.dependencies(reader, writer, property);
     }
 
-    /// Gives the names that the reader requires and the writer does not promise.
+    /// The names that the reader requires and the writer does not promise.
     fn required<'r>(&mut self, reader: &'r Map<String, Value>, writer: &Writer<'_>, property: &str) -> Vec<&'r str> {
         let mut missing = Vec::new();
         for name in names(reader.get("required")) {
@@ -96,7 +96,7 @@ impl Comparison {
         }
     }
 
-    /// A reader's pattern is of every property that has such a name, and of further ones.
+    /// A reader's pattern applies to every property with a matching name, including additional ones.
     fn pattern(&mut self, pattern: &str, wanted: &Value, writer: &Writer<'_>, property: &str) {
         if is_open(wanted) {
             return;
@@ -111,7 +111,7 @@ impl Comparison {
         if same.is_empty() && further.is_empty() {
             return self.breach(property, Rule::PatternPropertiesAdded, format!(" ({pattern})"));
         }
-        // Another pattern of the writer's may share names with this one.
+        // Another pattern of the writer may match the same names.
         let others = writer.all("patternProperties").filter_map(Value::as_object).flatten();
         let others: Vec<_> = others.filter(|(other, _)| *other != pattern).map(|(_, schema)| schema).collect();
         let at = step(property, "*");
@@ -158,7 +158,7 @@ impl Comparison {
         {
             return;
         }
-        // A closed schema lists the names that there are.
+        // A closed schema lists all names.
         let is_closed = writer.parts().any(|part| {
             part.get("additionalProperties") == Some(&Value::Bool(false)) && !part.contains_key("patternProperties")
         });
@@ -204,7 +204,7 @@ fn requires(writer: &Writer<'_>, name: &str) -> bool {
     writer.all("required").any(|all| names(Some(all)).any(|required| required == name))
 }
 
-/// The names that the writer's schemas give.
+/// The names in the writer's schemas.
 fn described<'a>(writer: &Writer<'a>) -> impl Iterator<Item = &'a str> {
     writer.all("properties").filter_map(Value::as_object).flatten().map(|(name, _)| name.as_str())
 }
@@ -241,7 +241,7 @@ fn promise<'a>(writer: &Writer<'a>, name: &str) -> Promise<'a> {
     }
 }
 
-/// Whether a pattern has a match in a name. One that does not compile has none.
+/// Whether a pattern matches a name. One that does not compile matches nothing.
 fn matches(pattern: &str, name: &str) -> bool {
     Schema::compile(&json!({ "pattern": pattern })).is_ok_and(|schema| schema.check_value(&Value::from(name)).is_ok())
 }

@@ -10,12 +10,12 @@ use super::compare::Comparison;
 use super::number::{equal, is_multiple, less};
 use super::writer::Writer;
 
-/// A keyword that narrows what a property may be.
+/// A keyword that limits a property.
 #[derive(Clone, Copy)]
 pub(super) struct Limit<'a> {
     property: &'a str,
     keyword: &'a str,
-    /// Of a limit that is new, and of one that is narrower.
+    /// The rules for a new limit and for a narrower one.
     rules: [Rule; 2],
 }
 
@@ -75,7 +75,7 @@ impl Comparison {
             let order =
                 |value: &Value| moment(value).zip(moment(wanted)).and_then(|(value, wanted)| value.compare(&wanted));
             let beyond = if is_upper { Ordering::Less } else { Ordering::Greater };
-            // An inclusive limit does for an exclusive one only if it lies before it; the other way round it may be the same.
+            // An inclusive limit satisfies an exclusive one only if it is strictly tighter; the other way round, it may be equal.
             let is_exclusive = keyword.contains("Exclusive");
             let holds =
                 writer.all(keyword).any(|value| order(value).is_some_and(|order| order == beyond || order.is_eq()))
@@ -123,7 +123,7 @@ impl Comparison {
         self.breach(property, rule, format!(" ({wanted})"));
     }
 
-    /// The writer must keep to at most what the reader takes.
+    /// The writer's maximum must not exceed the reader's.
     pub(super) fn at_most(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, limit: Limit<'_>) {
         let Some(wanted) = reader.get(limit.keyword) else { return };
         let promised = writer.least(limit.keyword);
@@ -132,7 +132,7 @@ impl Comparison {
         }
     }
 
-    /// [`Self::at_most`] the other way round. A least number of nothing asks for nothing.
+    /// The writer's minimum must not be below the reader's. A minimum of 0 requires nothing.
     pub(super) fn at_least(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, limit: Limit<'_>) {
         let Some(wanted) = reader.get(limit.keyword).filter(|wanted| less(&Value::from(0), wanted)) else { return };
         let promised = writer.greatest(limit.keyword);
@@ -146,7 +146,7 @@ impl Comparison {
         match promised {
             None => self.breach(property, rules[0], format!(" ({keyword} {wanted})")),
             Some(promised) => {
-                self.breach(property, rules[1], format!(" ({keyword} {wanted}, and the writer promises {promised})"));
+                self.breach(property, rules[1], format!(" ({keyword} {wanted}; the writer promises {promised})"));
             }
         }
     }

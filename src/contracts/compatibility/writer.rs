@@ -1,4 +1,4 @@
-//! What a writer's schema promises of one value: a conjunction of schemas, each with its keywords.
+//! What a writer's schema promises of one value: a conjunction of schemas.
 
 use serde_json::{Map, Value};
 
@@ -7,17 +7,17 @@ use super::number::{equal, is_multiple, less};
 /// The kinds of JSON values, integers apart.
 pub(super) const TYPES: [&str; 7] = ["null", "boolean", "object", "array", "integer", "number", "string"];
 
-/// Schemas that all hold of a value.
+/// Schemas that all apply to a value.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Writer<'a> {
     parts: Vec<&'a Map<String, Value>>,
-    /// Alternatives, each a list of schemas of which one holds.
+    /// Choices, each a list of schemas of which one applies.
     choices: Vec<Vec<&'a Value>>,
-    /// A type that it is known to have, beyond what its parts say.
+    /// A type assumed beyond what the schemas say.
     assumed: Option<&'static str>,
-    /// No value is promised at all.
+    /// The value is never present.
     is_never: bool,
-    /// One of several that there are.
+    /// It is one of several alternatives.
     is_alternative: bool,
 }
 
@@ -26,7 +26,7 @@ impl<'a> Writer<'a> {
         schemas.into_iter().fold(Self::default(), Self::and)
     }
 
-    /// With one more schema that holds.
+    /// Adds a schema that applies.
     pub(super) fn and(mut self, schema: &'a Value) -> Self {
         match schema {
             Value::Bool(allowed) => self.is_never |= !allowed,
@@ -50,17 +50,17 @@ impl<'a> Writer<'a> {
         self
     }
 
-    /// No payload has a value here.
+    /// Whether no payload has a value here.
     pub(super) fn is_never(&self) -> bool {
         self.is_never || self.types().is_empty()
     }
 
-    /// Whether it is one of several that there are.
+    /// Whether it is one of several alternatives.
     pub(super) fn is_alternative(&self) -> bool {
         self.is_alternative
     }
 
-    /// The alternatives of one choice, each with everything else that holds. `None`: there is no choice.
+    /// The alternatives of one choice, each with everything else that applies. `None` if there is no choice.
     pub(super) fn split(&self) -> Option<Vec<Self>> {
         let mut rest = self.clone();
         let choice = rest.choices.pop()?;
@@ -68,7 +68,7 @@ impl<'a> Writer<'a> {
         Some(choice.into_iter().map(|alternative| rest.clone().and(alternative)).collect())
     }
 
-    /// One for each type that it may have, if it may have several.
+    /// One alternative per type, if it may have several types.
     pub(super) fn by_type(&self) -> Option<Vec<Self>> {
         let types = self.types();
         (types.len() > 1 && types.len() < TYPES.len())
@@ -79,22 +79,22 @@ impl<'a> Writer<'a> {
         self.parts.iter().copied()
     }
 
-    /// What its schemas say under this keyword.
+    /// The values of this keyword in its schemas.
     pub(super) fn all(&self, keyword: &str) -> impl Iterator<Item = &'a Value> {
         self.parts.iter().filter_map(move |part| part.get(keyword))
     }
 
-    /// The least of its values under this keyword.
+    /// The smallest value of this keyword.
     pub(super) fn least(&self, keyword: &str) -> Option<&'a Value> {
         self.all(keyword).reduce(|least, value| if less(value, least) { value } else { least })
     }
 
-    /// The greatest of its values under this keyword.
+    /// The largest value of this keyword.
     pub(super) fn greatest(&self, keyword: &str) -> Option<&'a Value> {
         self.all(keyword).reduce(|greatest, value| if less(greatest, value) { value } else { greatest })
     }
 
-    /// The values that it may have at most, where they are listed.
+    /// The possible values, if `enum` or `const` lists them.
     pub(super) fn values(&self) -> Option<Vec<&'a Value>> {
         let constants = self.all("const").map(|value| vec![value]);
         let lists = self.all("enum").filter_map(Value::as_array).map(|values| values.iter().collect());
@@ -104,7 +104,7 @@ impl<'a> Writer<'a> {
         constants.chain(lists).reduce(both)
     }
 
-    /// The types that it may have, `number` only where a fraction may be.
+    /// The possible types; `number` only if fractions are possible.
     pub(super) fn types(&self) -> Vec<&'static str> {
         let values = self.values();
         let of_value = |value: &Value| match value {

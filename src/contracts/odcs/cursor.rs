@@ -1,4 +1,4 @@
-//! A value of a document with its place.
+//! A value of a document, with its place.
 
 use serde_json::Value;
 use walpost_producer::schema::pointer::step;
@@ -19,13 +19,13 @@ impl<'a> Cursor<'a> {
         Self { document, value: &document.value, pointer: String::new() }
     }
 
-    /// What stands under a key; nothing if that is null.
+    /// The value of a key; `None` if missing or null.
     pub(super) fn get(&self, key: &str) -> Option<Self> {
         let value = self.value.get(key).filter(|value| !value.is_null())?;
         Some(Self { document: self.document, value, pointer: step(&self.pointer, key) })
     }
 
-    /// The items of the array under a key; none if there is no such array.
+    /// The items of the array at a key; empty if there is none.
     pub(super) fn items(&self, key: &str) -> Vec<Self> {
         self.get(key).map(|list| list.elements()).unwrap_or_default()
     }
@@ -38,12 +38,12 @@ impl<'a> Cursor<'a> {
         items.iter().enumerate().map(element).collect()
     }
 
-    /// The text under a key.
+    /// The string at a key.
     pub(super) fn text(&self, key: &str) -> Option<&'a str> {
         self.value.get(key).and_then(Value::as_str)
     }
 
-    /// The truth value under a key.
+    /// The boolean at a key.
     pub(super) fn flag(&self, key: &str) -> Option<bool> {
         self.value.get(key).and_then(Value::as_bool)
     }

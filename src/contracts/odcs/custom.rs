@@ -1,4 +1,4 @@
-//! walpost's own custom properties, of a contract or of one of its schema objects; the object's go before the contract's.
+//! walpost's custom properties of a contract or a schema object; an object's take precedence over the contract's.
 //!
 //! | property | value | default |
 //! |---|---|---|
@@ -6,8 +6,8 @@
 //! | `partitions` | a whole number from 1 | the broker's |
 //! | `replicationFactor` | a whole number from 1 to 32767 | the broker's |
 //! | `topicConfiguration` | Kafka's topic properties by name | the broker's |
-//! | `onViolation` | `dead-letter`, `halt` or `warn`: what becomes of an event whose payload breaks the schema | the relay's `on_rejected` |
-//! | `jsonSchema` | a JSON Schema file, by its path from the contract's folder | the schema comes from the object's `properties` |
+//! | `onViolation` | `dead-letter`, `halt` or `warn`: what to do with an event whose payload violates the schema | the relay's `on_rejected` |
+//! | `jsonSchema` | a JSON Schema file, by its path relative to the contract | the schema comes from the object's `properties` |
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ use crate::relay::boundary::{OnViolation, TopicSettings};
 const NAMES: [&str; 6] =
     ["compatibility", "partitions", "replicationFactor", "topicConfiguration", "onViolation", "jsonSchema"];
 
-/// What a contract or an object says.
+/// The custom properties of a contract or an object.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Custom<'a> {
     pub(super) compatibility: Option<Compatibility>,
@@ -33,7 +33,7 @@ pub(super) struct Custom<'a> {
 }
 
 impl<'a> Custom<'a> {
-    /// Reads the `customProperties` of this element, over those of the one around it. What belongs to others is left aside.
+    /// Reads the `customProperties` of this element over those of its parent. Properties of other tools are ignored.
     pub(super) fn read(element: &Cursor<'a>, around: &Self, diagnostics: &mut Vec<Diagnostic>) -> Self {
         let mut custom = around.clone();
         let mut seen: Vec<&str> = Vec::new();
@@ -46,21 +46,20 @@ impl<'a> Custom<'a> {
             if !NAMES.contains(&name) {
                 if let Some(meant) = nearest(name, NAMES) {
                     let what = format!(
-                        "walpost has no custom property {name}; did you mean {meant}? If it is another's, say so in vendor"
+                        "walpost has no custom property {name}; did you mean {meant}? If it belongs to another tool, set vendor"
                     );
                     diagnostics.push(property.diagnostic(Rule::CustomProperty, what));
                 }
                 continue;
             }
             if seen.contains(&name) {
-                diagnostics
-                    .push(property.diagnostic(Rule::CustomProperty, format!("{name} stands here a second time")));
+                diagnostics.push(property.diagnostic(Rule::CustomProperty, format!("{name} is given twice")));
             }
             seen.push(name);
-            // A value is required by the standard, and may be null.
+            // The standard requires a value, which may be null.
             let value = property.get("value").unwrap_or_else(|| property.clone());
             if let Err(wanted) = custom.take(name, &value) {
-                diagnostics.push(value.diagnostic(Rule::CustomProperty, format!("{name} takes {wanted}")));
+                diagnostics.push(value.diagnostic(Rule::CustomProperty, format!("{name} must be {wanted}")));
             }
         }
         custom
@@ -91,21 +90,21 @@ impl<'a> Custom<'a> {
             "topicConfiguration" => self.settings.config = properties(value.value)?,
             _ => {
                 let path = value.value.as_str().filter(|path| !path.is_empty());
-                self.json_schema = Some((path.ok_or("a file's path")?, value.clone()));
+                self.json_schema = Some((path.ok_or("a file path")?, value.clone()));
             }
         }
         Ok(())
     }
 }
 
-/// Kafka takes every value as text; numbers and truth values are written as such.
+/// Kafka takes strings, so numbers and booleans are converted.
 fn properties(value: &Value) -> Result<BTreeMap<String, String>, String> {
-    let object = value.as_object().ok_or("Kafka's topic properties by name, such as {retention.ms: 604800000}")?;
+    let object = value.as_object().ok_or("a map of Kafka topic properties, such as {retention.ms: 604800000}")?;
     let property = |(name, value): (&String, &Value)| match value {
         Value::String(text) => Ok((name.clone(), text.clone())),
         Value::Number(number) => Ok((name.clone(), number.to_string())),
         Value::Bool(truth) => Ok((name.clone(), truth.to_string())),
-        _ => Err(format!("for {name} a text, a number or a truth value")),
+        _ => Err(format!("a map in which {name} is a string, number or boolean")),
     };
     object.iter().map(property).collect()
 }

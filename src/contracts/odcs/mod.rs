@@ -1,7 +1,7 @@
-//! Contract files of the Open Data Contract Standard, version 3, to definitions of schema versions.
+//! Reads contract files of the Open Data Contract Standard, version 3, into definitions of schema versions.
 //!
 //! Every schema object with `physicalType: topic` becomes a schema version: its name is the object's `name`, its version the
-//! contract's, its topic the object's `physicalName`. Objects of other types are not walpost's and are left aside.
+//! contract's, its topic the object's `physicalName`. Objects of other types are ignored.
 
 mod cursor;
 mod custom;
@@ -25,10 +25,10 @@ use cursor::Cursor;
 use custom::Custom;
 use property::Made;
 
-/// What a contract file defines; nothing if it has no topic.
+/// The definitions of a contract file; empty if it has no topic.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All mistakes in it.
 pub fn read(file: &Arc<Path>, text: &str) -> Result<Vec<Definition>, Vec<Diagnostic>> {
     let document = Document::parse(file, text).map_err(|diagnostic| vec![discreet(diagnostic, text)])?;
     if !is_contract(&document.value) {
@@ -53,27 +53,26 @@ pub fn read(file: &Arc<Path>, text: &str) -> Result<Vec<Definition>, Vec<Diagnos
     if diagnostics.is_empty() { Ok(definitions) } else { Err(diagnostics) }
 }
 
-/// What is said of a file that is none: nothing of what it has, as it may be anybody's secret.
-const NO_CONTRACT: &str = "no data contract: it has no kind: DataContract, and no apiVersion of the standard";
+/// The message for a file that is not a contract. It shows none of the content, which may be secret.
+const NO_CONTRACT: &str = "not a data contract: it has neither kind: DataContract nor an apiVersion of the standard";
 
-/// Longest name and version, in bytes: the relay looks up no longer ones.
+/// Longest name and version, in bytes: the relay does not look up longer ones.
 const NAME_BYTES_MAX: usize = 1_024;
 
-/// Whether a document says that it is a contract.
+/// Whether a document claims to be a contract.
 fn is_contract(document: &serde_json::Value) -> bool {
     let text = |key| document.get(key).and_then(serde_json::Value::as_str);
     text("kind") == Some("DataContract")
         || text("apiVersion").is_some_and(|version| version.starts_with("v2.") || version.starts_with("v3."))
 }
 
-/// What is wrong with a file that can't be read to its end, without its text where it does not say on a line of its own that it is a
-/// contract.
+/// The mistake of a file that can't be parsed. Its text is shown only if a line of it says that it is a contract.
 fn discreet(diagnostic: Diagnostic, text: &str) -> Diagnostic {
     let says_so = |line: &str| line.contains("kind") && line.contains("DataContract");
     if matches!(diagnostic.rule, Rule::Nesting | Rule::File) || text.lines().any(says_so) {
         return diagnostic;
     }
-    Diagnostic { what: format!("not YAML that a contract can be, from here on; {NO_CONTRACT}"), ..diagnostic }
+    Diagnostic { what: format!("not valid YAML for a contract from here on; {NO_CONTRACT}"), ..diagnostic }
 }
 
 fn define(
@@ -103,7 +102,7 @@ fn define(
         let at = object.get("physicalName").or_else(|| object.get("name")).unwrap_or_else(|| object.clone());
         diagnostics.push(at.diagnostic(
             Rule::TopicName,
-            format!("{topic:?} is no name that Kafka takes for a topic: 1 to 249 of a-z A-Z 0-9 . _ -"),
+            format!("{topic:?} is not a valid topic name: use 1 to 249 of a-z A-Z 0-9 . _ -"),
         ));
     }
     Definition {
@@ -124,7 +123,7 @@ fn define(
     }
 }
 
-/// The schema of an object's payload: from a file where one is named, else from the object's properties.
+/// The schema of an object's payload: from its jsonSchema file, else from its properties.
 fn schema(object: &Cursor<'_>, custom: &Custom<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<JsonSchema> {
     if let Some((path, named)) = &custom.json_schema {
         let read = schema_file::read(path, named, &object.document().file);
@@ -143,7 +142,7 @@ fn schema(object: &Cursor<'_>, custom: &Custom<'_>, diagnostics: &mut Vec<Diagno
     (diagnostics.len() == before).then_some(JsonSchema { value, text })
 }
 
-/// The format of the servers of type kafka, of which there is one at least.
+/// The format of the servers of type kafka, of which there must be at least one.
 fn format(contract: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Format {
     let servers = contract.items("servers");
     let kafka: Vec<_> = servers.into_iter().filter(|server| server.text("type") == Some("kafka")).collect();
@@ -158,10 +157,10 @@ fn format(contract: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Format {
         let at = server.get("format").unwrap_or_else(|| server.clone());
         match (Format::from_column(text), format) {
             (None, _) => diagnostics.push(
-                at.diagnostic(Rule::Odcs, format!("the format {text} is none of json, avro, protobuf, text and bytes")),
+                at.diagnostic(Rule::Odcs, format!("format {text} is not one of json, avro, protobuf, text and bytes")),
             ),
             (Some(this), Some(other)) if this != other => {
-                diagnostics.push(at.diagnostic(Rule::Odcs, "two servers of type kafka with different formats"))
+                diagnostics.push(at.diagnostic(Rule::Odcs, "two servers of type kafka have different formats"))
             }
             (Some(this), _) => format = Some(this),
         }
@@ -180,7 +179,7 @@ fn status(contract: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Status {
             let at = contract.get("status").unwrap_or_else(|| contract.clone());
             diagnostics.push(at.diagnostic(
                 Rule::Odcs,
-                format!("the status {other} is none of proposed, draft, active, deprecated and retired"),
+                format!("status {other} is not one of proposed, draft, active, deprecated and retired"),
             ));
             Status::Unsaid
         }

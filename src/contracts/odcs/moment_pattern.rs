@@ -1,10 +1,10 @@
-//! ODCS formats of dates and times, which are those of Java's `DateTimeFormatter`, as regular expressions.
+//! Converts ODCS date and time formats, which are those of Java's `DateTimeFormatter`, to regular expressions.
 
-/// The pattern of a format: letters `y`, `M`, `d`, `H`, `h`, `m`, `s`, `S`, `a`, `X`, `x`, `Z`, text in quotes, and the rest as it
-/// stands.
+/// The regular expression of a format: letters `y`, `M`, `d`, `H`, `h`, `m`, `s`, `S`, `a`, `X`, `x`, `Z`, quoted text, and the rest
+/// literally.
 ///
 /// # Errors
-/// The letter that has no pattern here.
+/// The letter that is not supported.
 pub(super) fn pattern(format: &str) -> Result<String, char> {
     let mut pattern = String::from("^");
     let mut symbols = format.chars().peekable();
@@ -14,7 +14,7 @@ pub(super) fn pattern(format: &str) -> Result<String, char> {
             for inner in symbols.by_ref().take_while(|inner| *inner != '\'') {
                 quoted.push(inner);
             }
-            // Two quotes are one.
+            // Two quotes are an escaped quote.
             literal(if quoted.is_empty() { "'" } else { &quoted }, &mut pattern);
             continue;
         }

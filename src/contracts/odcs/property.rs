@@ -1,8 +1,8 @@
 //! ODCS properties to JSON Schema.
 //!
-//! A property that is not `required` may be missing and may be null, as the standard has it; an item of an array or a value of a
-//! map may be null only where `required: false` says so. An object with properties has no others: a producer publishes what its
-//! contract names. `unique` and `primaryKey` are of many rows and say nothing about one payload.
+//! A property that is not `required` may be missing or null, as in the standard; an item of an array or a value of a map may be null
+//! only with `required: false`. An object with properties allows no others: a producer publishes what its contract names. `unique` and
+//! `primaryKey` concern several rows, not one payload, and are ignored.
 
 use std::collections::BTreeMap;
 
@@ -19,16 +19,16 @@ const LOCAL_TIMESTAMP: &str =
     "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?$";
 const LOCAL_TIME: &str = "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?$";
 
-/// A schema, and what each part of it was made from.
+/// A schema under construction, and the origin of each part.
 #[derive(Debug, Default)]
 pub(super) struct Made {
-    /// JSON pointers of the contract by those of the schema.
+    /// JSON pointers into the contract, by those into the schema.
     origins: BTreeMap<String, String>,
     pub(super) diagnostics: Vec<Diagnostic>,
 }
 
 impl Made {
-    /// The contract's JSON pointer for one of the schema's.
+    /// The JSON pointer into the contract for one into the schema.
     pub(super) fn origin<'a>(&'a self, pointer: &str) -> &'a str {
         let mut rest = pointer;
         loop {
@@ -98,7 +98,7 @@ impl Made {
             let below = step(&step(at, "properties"), name);
             let made = self.property(&property, &below, !is_required);
             if properties.insert(name.to_owned(), made).is_some() {
-                let what = format!("a second property with the name {name} in the payload");
+                let what = format!("the payload has a second property named {name}");
                 self.diagnostics.push(property.diagnostic(Rule::DuplicateKey, what));
             }
             required.extend(is_required.then(|| json!(name)));
@@ -141,14 +141,14 @@ impl Made {
             schema.insert("additionalProperties".to_owned(), made);
         }
         let Some(key) = map.get("key") else { return };
-        // JSON's names are text, whatever they stand for.
+        // JSON object keys are strings.
         let names = match key.text("logicalType") {
             Some("integer") => json!({"pattern": "^-?(0|[1-9][0-9]*)$"}),
             Some("string" | "date" | "timestamp" | "time") | None => {
                 self.property(&key, &step(at, "propertyNames"), false)
             }
             Some(other) => {
-                let what = format!("a key of a map is text in JSON, and {other} has no form as text");
+                let what = format!("map keys are strings in JSON, and {other} can't be written as one");
                 self.diagnostics.push(key.diagnostic(Rule::TypeOption, what));
                 return;
             }
@@ -187,7 +187,7 @@ impl Made {
                 }
                 Err(letter) => {
                     let what = format!(
-                        "the letter {letter} of this format can't be checked; take y M d H h m s S a X x Z, or quote it"
+                        "the letter {letter} of this format is not supported; use y M d H h m s S a X x Z, or quote it"
                     );
                     self.diagnostics.push(format.diagnostic(Rule::TypeOption, what));
                 }
@@ -202,11 +202,11 @@ impl Made {
             let Some(limit) = option(key) else { continue };
             let is_moment = limit.value.as_str().and_then(Moment::parse).is_some();
             if format.is_some() {
-                let what = format!("{key} needs the standard form of a {kind}; leave format out");
+                let what = format!("{key} requires the standard form of a {kind}; remove format");
                 self.diagnostics.push(limit.diagnostic(Rule::TypeOption, what));
             } else if !is_moment {
                 self.diagnostics.push(
-                    limit.diagnostic(Rule::TypeOption, format!("{} is no {kind} in ISO 8601's form", limit.value)),
+                    limit.diagnostic(Rule::TypeOption, format!("{} is not a {kind} in ISO 8601 format", limit.value)),
                 );
             } else {
                 self.origins.insert(step(at, keyword), limit.pointer.clone());
@@ -238,14 +238,14 @@ impl Made {
         for (limit, keyword, other) in
             [(least, "minimum", "exclusiveMinimum"), (greatest, "maximum", "exclusiveMaximum")]
         {
-            // The contract's own limit is within those of the format, or it would promise nothing more.
+            // The contract's limit must be within the format's, or it has no effect.
             if !limit.is_null() && !schema.contains_key(keyword) && !schema.contains_key(other) {
                 schema.insert(keyword.to_owned(), limit);
             }
         }
     }
 
-    /// Takes options over as keywords.
+    /// Copies options as keywords.
     fn options(&mut self, property: &Cursor<'_>, at: &str, options: &[(&str, &str)], schema: &mut Map<String, Value>) {
         let given = property.get("logicalTypeOptions");
         for (key, keyword) in options {
@@ -256,7 +256,7 @@ impl Made {
         }
     }
 
-    /// `enum`, and before version 3.2 the quality rule that no value is outside of `validValues`.
+    /// `enum`, or before version 3.2 the quality rule that no value is outside `validValues`.
     fn allowed_values(&mut self, property: &Cursor<'_>, at: &str, schema: &mut Map<String, Value>) {
         let listed: Vec<Cursor<'_>> = property.items("enum").iter().filter_map(|entry| entry.get("value")).collect();
         let by_quality = property.items("quality").into_iter().find(|rule| {
@@ -270,7 +270,7 @@ impl Made {
         }
         let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         for value in values.iter().filter(|value| !is_of(value.value, &kind)) {
-            self.diagnostics.push(value.diagnostic(Rule::TypeOption, format!("{} is no {kind}", value.value)));
+            self.diagnostics.push(value.diagnostic(Rule::TypeOption, format!("{} is not of type {kind}", value.value)));
         }
         self.origins.insert(step(at, "enum"), values[0].pointer.clone());
         schema.insert("enum".to_owned(), values.iter().map(|value| value.value.clone()).collect());
@@ -288,7 +288,7 @@ fn is_of(value: &Value, kind: &str) -> bool {
     }
 }
 
-/// A vector is an array of so many numbers.
+/// A vector is an array of a fixed number of numbers.
 fn vector(property: &Cursor<'_>, schema: &mut Map<String, Value>) {
     let options = property.get("logicalTypeOptions");
     let dimensions = options.as_ref().and_then(|options| options.get("dimensions"));
@@ -305,7 +305,7 @@ fn vector(property: &Cursor<'_>, schema: &mut Map<String, Value>) {
     }
 }
 
-/// What an element means.
+/// The description of an element.
 fn annotate(element: &Cursor<'_>, schema: &mut Map<String, Value>) {
     for (key, keyword) in
         [("businessName", "title"), ("description", "description"), ("classification", "x-classification")]
@@ -317,7 +317,7 @@ fn annotate(element: &Cursor<'_>, schema: &mut Map<String, Value>) {
     }
 }
 
-/// The name that a property has in the payload.
+/// The name of a property in the payload.
 pub(super) fn payload_name<'a>(property: &Cursor<'a>) -> &'a str {
     property.text("physicalName").or_else(|| property.text("name")).unwrap_or_default()
 }

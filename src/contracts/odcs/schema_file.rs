@@ -1,4 +1,4 @@
-//! A JSON Schema file that a contract points to.
+//! JSON Schema files referenced by contracts.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use super::super::yaml::Document;
 use super::cursor::Cursor;
 use crate::contracts::diagnostic::{Diagnostic, Place, Rule};
 
-/// Reads and compiles the file at `path`, which is beside the contract or below its folder.
+/// Reads and compiles the file at `path`, which must be in the contract's directory or below it.
 pub(super) fn read(path: &str, named: &Cursor<'_>, contract: &Path) -> Result<JsonSchema, Vec<Diagnostic>> {
     let diagnostic = |what: String| vec![named.diagnostic(Rule::SchemaFile, what)];
     let is_below = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if path.contains("://") || !is_below {
         return Err(diagnostic(format!(
-            "{path} is not a path below the contract's folder; nothing is fetched from elsewhere"
+            "{path} is not a path within the contract's directory; nothing is fetched from elsewhere"
         )));
     }
     let found: PathBuf = contract.parent().unwrap_or(Path::new("")).join(path);
@@ -28,11 +28,11 @@ pub(super) fn read(path: &str, named: &Cursor<'_>, contract: &Path) -> Result<Js
     parse(&file, &text)
 }
 
-/// Makes a schema of a file's text.
+/// Parses and compiles a file's text.
 fn parse(file: &Arc<Path>, text: &str) -> Result<JsonSchema, Vec<Diagnostic>> {
     let document = Document::parse(file, text);
     let value: Value = match (serde_json::from_str(text), &document) {
-        // Its depth is said by the rule for it, with the same place.
+        // Too much nesting has its own rule, with the same place.
         (_, Err(diagnostic)) if matches!(diagnostic.rule, Rule::Nesting | Rule::DuplicateKey | Rule::File) => {
             return Err(vec![diagnostic.clone()]);
         }
@@ -45,10 +45,10 @@ fn parse(file: &Arc<Path>, text: &str) -> Result<JsonSchema, Vec<Diagnostic>> {
     if has_nul(&value) {
         let place =
             document.as_ref().err().map_or_else(|| Place::start_of(file), |diagnostic| diagnostic.place.clone());
-        let what = "a text with U+0000 in it, which PostgreSQL can't store".to_owned();
+        let what = "a string contains U+0000, which PostgreSQL can't store".to_owned();
         return Err(vec![Diagnostic { place, rule: Rule::Json, what }]);
     }
-    // JSON that is no YAML, for its tabs, has the beginning of the file for a place.
+    // JSON that is not YAML, because of tabs, gets the start of the file as its place.
     let diagnostic = |fault: SchemaFault| match &document {
         Ok(document) => document.diagnostic(&fault.pointer, fault.rule.into(), fault.detail),
         Err(_) => Diagnostic {
@@ -62,7 +62,7 @@ fn parse(file: &Arc<Path>, text: &str) -> Result<JsonSchema, Vec<Diagnostic>> {
     if diagnostics.is_empty() { Ok(JsonSchema { value, text: text.trim().to_owned() }) } else { Err(diagnostics) }
 }
 
-/// Whether a text or a name has the character that jsonb does not take. The value is no deeper than serde_json reads.
+/// Whether a string or key contains U+0000, which jsonb rejects. Recursion is bounded by serde_json's depth limit.
 fn has_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),

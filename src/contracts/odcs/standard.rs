@@ -1,7 +1,7 @@
-//! Whether a document is of the Open Data Contract Standard: the standard's own JSON Schema decides.
+//! Checks a document against the Open Data Contract Standard's own JSON Schema.
 //!
-//! `odcs-3.2.0.schema.json` is that of the standard's version 3.2.0 (Bitol, a project of LF AI & Data; Apache License 2.0),
-//! which takes every version from 3.0.0 on.
+//! `odcs-3.2.0.schema.json` is that of version 3.2.0 (Bitol, a project of LF AI & Data; Apache License 2.0), which accepts every
+//! version from 3.0.0 on.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -15,12 +15,12 @@ use super::super::yaml::Document;
 use crate::config::nearest::nearest;
 use crate::contracts::diagnostic::{Diagnostic, Rule};
 
-/// Longest part of a value that a mistake repeats, in characters.
+/// Longest excerpt of a value in a message, in characters.
 const SHOWN_MAX: usize = 160;
 
 struct Standard {
     validator: Validator,
-    /// Every key that the standard has anywhere.
+    /// Every key that the standard defines anywhere.
     keys: BTreeSet<String>,
 }
 
@@ -44,7 +44,7 @@ static STANDARD: LazyLock<Standard> = LazyLock::new(|| {
     Standard { validator, keys }
 });
 
-/// Everything in which a document departs from the standard, version 3.
+/// All deviations of a document from the standard, version 3.
 pub(super) fn diagnostics(document: &Document) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for error in STANDARD.validator.iter_errors(&document.value) {
@@ -52,11 +52,11 @@ pub(super) fn diagnostics(document: &Document) -> Vec<Diagnostic> {
     }
     let api = document.value.get("apiVersion").and_then(Value::as_str);
     if let Some(api) = api.filter(|api| api.starts_with("v2.")) {
-        let what = format!("{api} of the standard is too old; write it in version 3 (apiVersion: v3.1.0)");
+        let what = format!("version {api} of the standard is too old; use version 3 (apiVersion: v3.1.0)");
         found.retain(|finding| finding.pointer != "/apiVersion");
         found.push(Finding { pointer: "/apiVersion".to_owned(), rule: Rule::Odcs, what, is_known_key: false });
     }
-    // Where a part of an object is wrong, its known keys count as not evaluated, and are reported as if they were unknown.
+    // If a part of an object is wrong, its known keys count as unevaluated and would be reported as unknown.
     let is_doubtful = |finding: &Finding| {
         let around = finding.pointer.rfind('/').map_or("", |end| &finding.pointer[..end]);
         let is_cause = |other: &Finding| !other.is_known_key && other.pointer.starts_with(around);
@@ -66,7 +66,7 @@ pub(super) fn diagnostics(document: &Document) -> Vec<Diagnostic> {
     let kept = found.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(finding, _)| finding);
     let mut diagnostics: Vec<Diagnostic> =
         kept.map(|finding| document.diagnostic(&finding.pointer, finding.rule, finding.what)).collect();
-    // A key is found unknown by each part of the standard's schema that looks at its object.
+    // Each part of the standard's schema that covers the object reports the same unknown key.
     diagnostics.sort();
     diagnostics.dedup();
     diagnostics
@@ -76,7 +76,7 @@ struct Finding {
     pointer: String,
     rule: Rule,
     what: String,
-    /// A key that the standard has, if perhaps elsewhere.
+    /// Whether the standard defines this key anywhere.
     is_known_key: bool,
 }
 
@@ -99,7 +99,7 @@ fn gather(error: &ValidationError<'_>, found: &mut Vec<Finding>) {
             push(pointer.to_owned(), Rule::MissingKey, format!("the key {key} is missing"));
         }
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
-            // The alternative that was meant is one of the value's type, and has the fewest mistakes.
+            // The intended alternative is the one of the value's type with the fewest mistakes.
             let is_of_type = |errors: &&Vec<ValidationError<'_>>| {
                 let of_type = |error: &ValidationError<'_>| {
                     matches!(error.kind(), ValidationErrorKind::Type { .. })
@@ -114,7 +114,7 @@ fn gather(error: &ValidationError<'_>, found: &mut Vec<Finding>) {
         }
         ValidationErrorKind::Enum { options } => {
             let options: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            let what = format!("{} is none of {}", error.instance(), options.join(", "));
+            let what = format!("{} is not one of {}", error.instance(), options.join(", "));
             push(pointer.to_owned(), Rule::Odcs, what);
         }
         _ => push(pointer.to_owned(), Rule::Odcs, shown(error)),

@@ -1,4 +1,4 @@
-//! What a contract says beside the schema: owner, meaning, service levels, lineage.
+//! Parts of a contract other than the schema: owner, description, service levels, lineage.
 
 use serde_json::{Map, Value, json};
 use walpost_producer::schema::pointer::step;
@@ -7,7 +7,7 @@ use super::cursor::Cursor;
 use super::property::payload_name;
 use crate::contracts::diagnostic::{Diagnostic, Rule};
 
-/// The team's name; in the form before version 3.1, the member whose role is owner, or the first.
+/// The team's name; before version 3.1, the member with the role owner, or the first.
 pub(super) fn owner(contract: &Cursor<'_>) -> Option<String> {
     let team = contract.get("team")?;
     if let Some(name) = team.text("name") {
@@ -19,7 +19,7 @@ pub(super) fn owner(contract: &Cursor<'_>) -> Option<String> {
     member.text("username").or_else(|| member.text("name")).map(str::to_owned)
 }
 
-/// The object's own description, then the contract's purpose, usage and limitations, a line each.
+/// The object's description, then the contract's purpose, usage and limitations, one line each.
 pub(super) fn description(contract: &Cursor<'_>, object: &Cursor<'_>) -> Option<String> {
     let of_contract = contract.get("description");
     let part = |key: &str, label: &str| {
@@ -32,8 +32,8 @@ pub(super) fn description(contract: &Cursor<'_>, object: &Cursor<'_>) -> Option<
     (!parts.is_empty()).then(|| parts.join("\n"))
 }
 
-/// `{"freshness_seconds": 5, "properties": [...]}`: what the relay measures against, and all that the contract says. An entry is
-/// for every object of the contract, or for those that its `element` names.
+/// `{"freshness_seconds": 5, "properties": [...]}`: the promise that the relay measures, and all entries of the contract. An entry
+/// applies to every object of the contract, or to those that its `element` names.
 pub(super) fn service_levels(
     contract: &Cursor<'_>,
     object: &Cursor<'_>,
@@ -53,7 +53,7 @@ pub(super) fn service_levels(
     }
     let mut sla = Map::new();
     for level in &levels {
-        // The standard prefers latency to freshness, with ly for short.
+        // The standard's preferred name is latency, short ly; freshness is the older one.
         let property = level.text("property").unwrap_or_default().to_lowercase();
         if !matches!(property.as_str(), "freshness" | "latency" | "ly") {
             continue;
@@ -74,13 +74,13 @@ pub(super) fn service_levels(
     Some(Value::Object(sla))
 }
 
-/// A duration in seconds; ISO's and the standard's names of units.
+/// A duration in seconds, from ISO's and the standard's unit names.
 fn seconds(level: &Cursor<'_>) -> Result<f64, String> {
     let value = level.value.get("value").unwrap_or(&Value::Null);
     let number = value.as_f64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
     let number = number
         .filter(|number| number.is_finite() && *number > 0.0)
-        .ok_or_else(|| format!("{value} is no number above 0"))?;
+        .ok_or_else(|| format!("{value} is not a positive number"))?;
     let unit = level.text("unit").ok_or("the unit is missing: ms, s, m, h or d")?;
     let seconds = match unit.to_lowercase().as_str() {
         "ms" | "millisecond" | "milliseconds" => 0.001,
@@ -88,7 +88,7 @@ fn seconds(level: &Cursor<'_>) -> Result<f64, String> {
         "m" | "min" | "minute" | "minutes" => 60.0,
         "h" | "hr" | "hour" | "hours" => 3_600.0,
         "d" | "day" | "days" => 86_400.0,
-        _ => return Err(format!("the unit {unit} is none of ms, s, m, h and d")),
+        _ => return Err(format!("unit {unit} is not one of ms, s, m, h and d")),
     };
     Ok(number * seconds)
 }
@@ -119,7 +119,7 @@ pub(super) fn lineage(object: &Cursor<'_>) -> Option<Value> {
     (!properties.is_empty()).then(|| json!({"sources": sources, "properties": properties}))
 }
 
-/// The properties below one, each with its path in the payload.
+/// The properties below this one, each with its path in the payload.
 fn below<'a>(path: &str, element: &Cursor<'a>) -> Vec<(String, Cursor<'a>)> {
     let named = element.items("properties").into_iter().map(|property| (step(path, payload_name(&property)), property));
     let items = element.get("items").map(|items| (step(path, "*"), items));

@@ -27,7 +27,7 @@ fn definition(name: &str, version: &str, schema: Value) -> Definition {
     }
 }
 
-/// What the database has after this was registered.
+/// The database's row after this was registered.
 fn registered(definition: &Definition, ordinal: i32) -> Registered {
     Registered {
         name: definition.name.clone(),
@@ -57,7 +57,7 @@ fn refusals(plan: &Plan) -> Vec<(String, &'static str)> {
 }
 
 #[test]
-fn what_is_registered_as_it_is_stays_and_what_is_new_is_registered_in_order() {
+fn registered_versions_are_unchanged_and_new_ones_are_registered_in_order() {
     let all = ["1", "2", "10"].map(|version| definition("s", version, text(5)));
     let plan = Plan::new(&all, &[registered(&all[0], 1)], None);
     let actions: Vec<_> = plan.versions.iter().map(|plan| (plan.definition.version.as_str(), &plan.action)).collect();
@@ -68,7 +68,7 @@ fn what_is_registered_as_it_is_stays_and_what_is_new_is_registered_in_order() {
 }
 
 #[test]
-fn a_registered_version_never_changes_and_each_difference_is_told() {
+fn a_changed_registered_version_is_refused_with_each_difference() {
     let old = definition("s", "1", text(5));
     let mut new = definition("s", "1", text(6));
     new.owner = None;
@@ -88,7 +88,7 @@ fn a_registered_version_never_changes_and_each_difference_is_told() {
 }
 
 #[test]
-fn a_new_version_keeps_to_those_before_it_be_they_registered_or_new() {
+fn a_new_version_must_be_compatible_with_registered_and_new_ones() {
     let (v1, v2, v3) = (definition("s", "1", text(5)), definition("s", "2", text(6)), definition("s", "3", text(4)));
     let other = definition("t", "1", text(1));
     let expected = [("s/3".to_owned(), "max_length_decreased")];
@@ -97,7 +97,7 @@ fn a_new_version_keeps_to_those_before_it_be_they_registered_or_new() {
     assert_eq!(refusals(&plan), expected);
     let found = plan.refusals().next().and_then(|(_, refusal)| refusal.property().map(str::to_owned));
     assert_eq!(found.as_deref(), Some("/a"));
-    // Against the last registered alone, and against all.
+    // Against the last registered only, and against all.
     let wide = definition("s", "4", text(5));
     let all = [registered(&v1, 1), registered(&v3, 2)];
     assert_eq!(refusals(&Plan::new(std::slice::from_ref(&wide), &all, None)), []);
@@ -117,7 +117,7 @@ fn an_older_version_is_not_registered_after_a_newer_one() {
 }
 
 #[test]
-fn drafts_are_left_aside_and_a_status_is_set_where_the_contract_says_one() {
+fn drafts_are_skipped_and_a_contracts_status_is_set() {
     let mut draft = definition("s", "2", text(1));
     draft.status = Status::Draft;
     let v1 = definition("s", "1", text(5));
@@ -154,7 +154,7 @@ fn with_settings(partitions: Option<i32>, replication_factor: Option<i16>, confi
 }
 
 #[test]
-fn a_topic_is_created_altered_or_left_as_it_is() {
+fn a_topic_is_created_altered_or_unchanged() {
     let topic = |definition: Definition, state: Option<&BTreeMap<String, TopicState>>| {
         Plan::new(&[definition], &[], state).topics.pop().expect("there is a topic")
     };
@@ -164,7 +164,7 @@ fn a_topic_is_created_altered_or_left_as_it_is() {
     assert_eq!(topic(wanted(), Some(&missing)).action, TopicAction::Create { settings: wanted().topic_settings });
     let as_is = present(3, &[("retention.ms", "1000"), ("cleanup.policy", "delete")]);
     assert_eq!(topic(wanted(), Some(&as_is)).action, TopicAction::Unchanged);
-    // What a contract does not say is the broker's, or another's.
+    // Settings that the contract does not name are left alone.
     assert_eq!(topic(with_settings(None, None, &[]), Some(&as_is)).action, TopicAction::Unchanged);
     let other = present(2, &[("retention.ms", "500"), ("cleanup.policy", "delete"), ("segment.ms", "7")]);
     let plan = topic(wanted(), Some(&other));
@@ -178,10 +178,10 @@ fn a_topic_is_created_altered_or_left_as_it_is() {
 }
 
 #[test]
-fn what_kafka_can_not_do_to_a_topic_is_refused() {
+fn topic_changes_that_kafka_cannot_make_are_refused() {
     let state = present(3, &[("retention.ms", "1000")]);
     for (definition, what) in [
-        (with_settings(Some(2), None, &[]), "takes none away"),
+        (with_settings(Some(2), None, &[]), "can't remove partitions"),
         (with_settings(None, None, &[("retention", "1")]), "no topic property retention"),
     ] {
         let plan = Plan::new(&[definition], &[], Some(&state));
@@ -191,7 +191,7 @@ fn what_kafka_can_not_do_to_a_topic_is_refused() {
 }
 
 #[test]
-fn the_newest_version_says_how_the_topic_is_to_be() {
+fn the_newest_versions_topic_settings_apply() {
     let old = with_settings(Some(9), None, &[]);
     let new = Definition { version: "2".to_owned(), ..with_settings(Some(3), None, &[]) };
     let mut draft = Definition { version: "3".to_owned(), ..with_settings(Some(12), None, &[]) };
@@ -202,13 +202,13 @@ fn the_newest_version_says_how_the_topic_is_to_be() {
 }
 
 #[test]
-fn a_registered_schema_that_no_check_can_take_is_refused_to_compare_with() {
+fn an_unusable_registered_schema_is_refused_for_comparison() {
     let mut circle = registered(&definition("s", "1", text(5)), 1);
     circle.schema = Some(json!({"$ref": "#"}));
     let v2 = definition("s", "2", text(5));
     let expected = [("s/2".to_owned(), "incomparable")];
     assert_eq!(refusals(&Plan::new(std::slice::from_ref(&v2), std::slice::from_ref(&circle), None)), expected);
-    // One that is not compared with does not matter.
+    // It does not matter if nothing is compared with it.
     let v3 = definition("s", "3", text(5));
     assert_eq!(refusals(&Plan::new(std::slice::from_ref(&v3), &[circle.clone(), registered(&v2, 2)], None)), []);
     let free = Definition { compatibility: Compatibility::None, ..v2 };

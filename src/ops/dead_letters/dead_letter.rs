@@ -1,5 +1,5 @@
-//! A dead letter as it is found in its topic. Pure. Whoever may write to the topic has written it: nothing of it is believed
-//! that is not checked.
+//! A dead letter as read from its topic. Pure. Anyone with write access to the topic may have written it, so everything in it is
+//! checked.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use crate::relay::publish::data_schema;
 use crate::relay::publish::encode::names;
 use crate::sink::Found;
 
-/// Where a dead letter stands in its topic: `<partition>/<offset>`.
+/// A dead letter's place in its topic, written `<partition>/<offset>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeadLetterId {
     /// The partition.
@@ -27,9 +27,9 @@ impl fmt::Display for DeadLetterId {
     }
 }
 
-/// The text is no letter's id.
+/// The text is not a dead letter's id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write a dead letter as walpost dead-letter list shows it: <partition>/<offset>, such as 0/12")]
+#[error("expected an id as shown by `walpost dead-letter list`: <partition>/<offset>, such as 0/12")]
 pub struct InvalidLetterId;
 
 impl FromStr for DeadLetterId {
@@ -37,7 +37,7 @@ impl FromStr for DeadLetterId {
 
     fn from_str(text: &str) -> Result<Self, InvalidLetterId> {
         let (partition, offset) = text.split_once('/').ok_or(InvalidLetterId)?;
-        // Digits alone: neither signs nor what else the parser of numbers takes.
+        // Digits only: the number parser also accepts signs.
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits(partition) || !digits(offset) {
             return Err(InvalidLetterId);
@@ -47,18 +47,18 @@ impl FromStr for DeadLetterId {
     }
 }
 
-/// A dead letter.
+/// A record of the dead-letter topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Where it stands.
+    /// Its place in the topic.
     pub id: DeadLetterId,
-    /// The record, as it was read.
+    /// The record as read.
     pub record: OwnedRecord,
-    /// Whether the names of its headers are text.
+    /// Whether all header names are UTF-8.
     pub is_text: bool,
 }
 
-/// Who gave a record its headers, which tells where in them its contract is.
+/// The header style, which determines where the contract is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// CloudEvents.
@@ -69,7 +69,7 @@ pub enum Style {
     Bare,
 }
 
-/// A schema by its name and, where the headers tell it, its version.
+/// A schema name and, if the headers give it, its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// The name.
@@ -93,12 +93,12 @@ impl From<Found> for DeadLetter {
 }
 
 impl DeadLetter {
-    /// How many headers the relay's own are, which stand before those of the row: up to the position.
+    /// How many of the leading headers are the relay's own, up to and including the position; the row's headers follow.
     pub(super) fn own_headers(&self) -> usize {
         self.record.headers.iter().position(|(name, _)| name == names::POSITION).unwrap_or(0)
     }
 
-    /// Which headers it has. A row's own can have any name, so only the relay's are looked at.
+    /// The header style, judged by the relay's own headers only: a row's headers can have any name.
     #[must_use]
     pub fn style(&self) -> Style {
         let own = &self.record.headers[..self.own_headers()];
@@ -110,19 +110,19 @@ impl DeadLetter {
         }
     }
 
-    /// The relay's own header of this name, if it is text.
+    /// The relay's own header with this name, if it is UTF-8.
     fn own(&self, name: &str) -> Option<&str> {
         let own = self.record.headers[..self.own_headers()].iter().find(|(found, _)| found == name);
         own.and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok())
     }
 
-    /// The last header of this name, if it is text: what made a dead letter of the record stands after all else.
+    /// The last header with this name, if it is UTF-8: the dead-letter headers come after all others.
     fn last(&self, name: &str) -> Option<&str> {
         let last = self.record.headers.iter().rev().find(|(found, _)| found == name);
         last.and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok())
     }
 
-    /// The relay that wrote it; none: no relay did.
+    /// The relay that wrote it; `None` if no relay did.
     #[must_use]
     pub fn relay(&self) -> Option<&str> {
         let (_, value) = self.record.headers.iter().find(|(name, _)| name == names::RELAY)?;
@@ -135,7 +135,7 @@ impl DeadLetter {
         self.own("ce_id").or_else(|| self.own("id"))
     }
 
-    /// What the event names as its contract.
+    /// The contract that the event names.
     #[must_use]
     pub fn contract(&self) -> Option<Named> {
         let (name, version) = match self.style() {
@@ -149,32 +149,32 @@ impl DeadLetter {
         Some(Named { name: name.to_owned(), version })
     }
 
-    /// Why it is a dead letter, as it says itself; `None` if it does not, or says what no relay says.
+    /// The refusal code in its headers; `None` if missing or unknown.
     #[must_use]
     pub fn code(&self) -> Option<RefusalCode> {
         let code = self.last(names::ERROR)?;
         RefusalCode::ALL.into_iter().find(|known| known.as_str() == code)
     }
 
-    /// The same in words.
+    /// The reason in words.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         self.last(names::ERROR_DETAIL)
     }
 
-    /// Where it should have gone. `None` if it says nothing; empty if nobody had named a topic.
+    /// The event's topic. `None` if there is no such header; empty if neither row nor schema version named a topic.
     #[must_use]
     pub fn topic(&self) -> Option<&str> {
         self.last(names::TOPIC)
     }
 
-    /// The event's time in milliseconds since the Unix epoch: the record's, unless its topic refused that, which a header has then.
+    /// The event's time in milliseconds since the Unix epoch: the header's if the topic refused the timestamp, else the record's.
     #[must_use]
     pub fn timestamp_millis(&self) -> i64 {
         self.refused_time().map_or(self.record.timestamp_millis, |(_, millis)| millis)
     }
 
-    /// The place of the header with the time that the record should have had, and that time. What stands before the relay's own is a row's.
+    /// The index and value of the header with the event's original time. One before the relay's own headers is the row's.
     pub(super) fn refused_time(&self) -> Option<(usize, i64)> {
         let headers = &self.record.headers;
         let own = headers.iter().rposition(|(name, _)| name == names::TOPIC)?;
@@ -183,20 +183,20 @@ impl DeadLetter {
         Some((place, Moment::parse(text)?.unix_millis()?))
     }
 
-    /// The event's position, as it is written.
+    /// The event's position, as in its header.
     #[must_use]
     pub fn position(&self) -> Option<&str> {
         let position = self.record.headers.iter().find(|(name, _)| name == names::POSITION);
         position.and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok())
     }
 
-    /// The size of what had to be left out, as it is written.
+    /// The size of the omitted value, as in its header.
     #[must_use]
     pub fn omitted(&self) -> Option<&str> {
         self.last(names::VALUE_OMITTED)
     }
 
-    /// Tells this letter from another one at the same place of a topic that was deleted and made again.
+    /// Distinguishes this dead letter from another at the same offset of a recreated topic.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = Sha256::new();
@@ -217,7 +217,7 @@ impl DeadLetter {
     }
 }
 
-/// 128 bits of a hash over all of a letter.
+/// 128 bits of a hash over the whole dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub u128);
 
@@ -252,7 +252,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_id_is_a_partition_and_an_offset_and_nothing_else() {
+    fn only_a_partition_and_an_offset_parse_as_an_id() {
         assert_eq!("3/12".parse(), Ok(DeadLetterId { partition: 3, offset: 12 }));
         for bad in ["", "3", "3/", "/3", "-1/2", "+1/2", "1/2/3", "a/b", "99999999999/1", "1/99999999999999999999"] {
             assert_eq!(bad.parse::<DeadLetterId>(), Err(InvalidLetterId), "{bad}");
@@ -260,7 +260,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_rows_own_headers_do_not_pass_for_the_relays() {
+    fn a_rows_headers_are_not_mistaken_for_the_relays() {
         let own = [("id", "7"), ("outbox-position", "0/1/1"), ("outbox-relay", "w")];
         let of_row =
             [("schema", "other"), ("ce_type", "other"), ("outbox-error", "no_topic"), ("outbox-topic", "other")];
@@ -272,7 +272,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn case_34_the_time_of_a_letter_is_its_events_and_no_row_can_set_it() {
+    fn case_34_a_dead_letter_has_its_events_time_and_a_row_cannot_forge_it() {
         let (of_row, of_relay) = (("outbox-timestamp", "1999-01-01T00:00:00Z"), ("outbox-topic", "orders"));
         let time = |headers: &[(&str, &str)]| dead_letter(headers, None).timestamp_millis();
         assert_eq!(time(&[of_row, of_relay]), 1_000);
@@ -283,7 +283,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_contract_is_where_the_style_has_it() {
+    fn the_contract_is_read_from_the_headers_of_each_style() {
         let end = [("outbox-position", "0/1/1")];
         let cloud = [("ce_specversion", "1.0"), ("ce_type", "a/b"), ("ce_dataschema", "a/b/2/x")];
         let named = |name: &str, version: Option<&str>| {
@@ -298,11 +298,11 @@ pub(super) mod tests {
         assert_eq!(dead_letter(&[&foreign[..], &end].concat(), None).contract(), named("a", None));
         let plain = [("id", "7"), ("schema", "a"), ("schema-version", "1")];
         assert_eq!(dead_letter(&[&plain[..], &end].concat(), None).contract(), named("a", Some("1")));
-        assert_eq!(dead_letter(&plain, None).contract(), None, "no relay leaves the position out");
+        assert_eq!(dead_letter(&plain, None).contract(), None, "every relay writes a position");
     }
 
     #[test]
-    fn what_others_wrote_says_nothing() {
+    fn records_that_no_relay_wrote_have_no_fields() {
         for headers in [&[][..], &[("outbox-error", "fun")], &[("outbox-error", "")]] {
             let found = dead_letter(headers, None);
             assert_eq!((found.code(), found.contract(), found.topic()), (None, None, None));
@@ -310,7 +310,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn letters_that_differ_anywhere_have_other_fingerprints() {
+    fn any_difference_changes_the_fingerprint() {
         let base = dead_letter(&[("a", "1"), ("b", "")], Some("v"));
         let mut others = vec![dead_letter(&[("a", "1")], Some("v")), dead_letter(&[("a", "1"), ("b", "")], None)];
         others.push(dead_letter(&[("a", "1"), ("b", "")], Some("")));

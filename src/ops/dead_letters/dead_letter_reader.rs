@@ -1,4 +1,4 @@
-//! The dead-letter topic and its marks, read from Kafka. Everything here blocks.
+//! Reads a dead-letter topic and its marks from Kafka. Blocking.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use super::marks::{Marks, REDRIVEN_TOPIC};
 use super::selection::{Others, Selection};
 use crate::sink::{Isolation, ProducerOptions, ReadingError, SinkError, Span, TopicReader};
 
-/// How long a transaction of another redrive may hide marks: longer than Kafka leaves a dead one's open.
+/// How long to wait for another redrive's open transaction to end: longer than Kafka's transaction timeout.
 const HIDDEN: Duration = Duration::from_secs(90);
-/// How often it is looked whether it has ended.
+/// Interval between checks of whether it has ended.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Reads one dead-letter topic.
@@ -20,25 +20,25 @@ pub struct DeadLetterReader {
     topic: String,
 }
 
-/// Letters can't be read.
+/// Dead letters or marks can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterReadError {
-    /// The client.
+    /// The client can't be created or fails.
     #[error(transparent)]
     Sink(#[from] SinkError),
-    /// Kafka.
+    /// Kafka can't be read.
     #[error(transparent)]
     Reading(#[from] ReadingError),
-    /// A transaction does not end.
+    /// An open transaction does not end.
     #[error(
-        "a transaction in topic {REDRIVEN_TOPIC} has been open for more than {} s; see kafka-transactions.sh find-hanging",
+        "a transaction on topic {REDRIVEN_TOPIC} has been open for more than {} s; find and abort it with kafka-transactions.sh find-hanging",
         HIDDEN.as_secs()
     )]
     Hidden,
 }
 
 impl DeadLetterReader {
-    /// Does not wait for a broker.
+    /// Creates the client without waiting for a broker.
     ///
     /// # Errors
     /// [`DeadLetterReadError::Sink`].
@@ -51,7 +51,7 @@ impl DeadLetterReader {
         })
     }
 
-    /// What the dead-letter topic holds now; nothing if there is no such topic.
+    /// The offsets that the dead-letter topic holds now, per partition; empty if the topic does not exist.
     ///
     /// # Errors
     /// [`DeadLetterReadError`].
@@ -59,8 +59,8 @@ impl DeadLetterReader {
         Ok(self.committed.spans(&self.topic)?.unwrap_or_default())
     }
 
-    /// Hands over every letter of these spans that is meant, by partition and offset, until `each` has enough, and counts those of other
-    /// relays. `passed` is told how many offsets are behind.
+    /// Passes each selected dead letter of these spans to `each`, by partition and offset, until it breaks; counts those of other
+    /// relays. `passed` receives the number of offsets read.
     ///
     /// # Errors
     /// [`DeadLetterReadError`].
@@ -98,7 +98,7 @@ impl DeadLetterReader {
         Ok(others)
     }
 
-    /// The marks that are committed now.
+    /// The marks committed so far.
     ///
     /// # Errors
     /// [`DeadLetterReadError`].
@@ -113,8 +113,8 @@ impl DeadLetterReader {
         Ok(marks)
     }
 
-    /// All marks that were committed before the call: waits for the end of what another dead-letter topic's redrive has open, behind
-    /// which ours may be hidden.
+    /// All marks committed before the call. Waits for open transactions of other dead-letter topics' redrives, since marks behind
+    /// them are not readable yet.
     ///
     /// # Errors
     /// [`DeadLetterReadError`].
@@ -135,7 +135,7 @@ impl DeadLetterReader {
     }
 }
 
-/// How many offsets lie between two.
+/// The number of offsets between two.
 pub(super) fn distance(from: i64, to: i64) -> u64 {
     u64::try_from(to.saturating_sub(from)).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! Marks dead letters as discarded: nothing can be made of them, or nothing is to be. The letters themselves stay where they are.
+//! Marks dead letters as discarded, so that redrive skips them. The records stay in their topic.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,52 +13,52 @@ use crate::relay::boundary::{OwnedRecord, RefusalCode};
 use crate::relay::publish::encode::rfc3339;
 use crate::sink::{BatchError, BatchOutcome, BatchWriter, ProducerOptions, Topics};
 
-/// Most letters that are marked in one transaction.
+/// Most dead letters marked in one transaction.
 const BATCH_LETTERS: usize = 500;
-/// Letters that are listed in a report; the counts are of all.
+/// Most dead letters listed in a report; counts include all.
 const LISTED: usize = 1_000;
 
-/// What discarding needs.
+/// Input of [`discard`].
 pub struct Discarding {
     /// How to reach Kafka.
     pub options: ProducerOptions,
-    /// Looks at the topic of marks and makes it.
+    /// Checks and creates the topic of marks.
     pub topics: Topics,
     /// The dead-letter topic.
     pub dead_letter_topic: String,
-    /// Whether a missing topic may be made.
+    /// Whether a missing topic may be created.
     pub create_topics: bool,
-    /// Why the letters are discarded.
+    /// Why the dead letters are discarded; stored with each mark.
     pub reason: String,
-    /// Marks nothing.
+    /// Report only; mark nothing.
     pub is_dry_run: bool,
 }
 
-/// What became of the letters.
+/// The result of a discard.
 #[derive(Debug, Default)]
 pub struct DiscardOutcome {
-    /// How many were discarded, or would be.
+    /// How many were discarded, or would be in a dry run.
     pub discarded: u64,
-    /// The first of them.
+    /// The first of them; bounded.
     pub discarded_letters: Vec<DiscardedLetter>,
-    /// How many had been redriven before.
+    /// How many were already redriven.
     pub redriven_before: u64,
-    /// How many had been discarded before.
+    /// How many were already discarded.
     pub discarded_before: u64,
-    /// Letters that were named and are not there.
+    /// Ids that were given and do not exist.
     pub missing: BTreeSet<DeadLetterId>,
-    /// Letters of other relays, which were passed over.
+    /// Dead letters skipped because they belong to other relays.
     pub others: Others,
 }
 
-/// A letter that was discarded.
+/// A discarded dead letter.
 #[derive(Clone, Debug)]
 pub struct DiscardedLetter {
-    /// The letter.
+    /// Its id.
     pub dead_letter: DeadLetterId,
     /// The event's id.
     pub event: Option<String>,
-    /// Why it is a dead letter; none if no relay has written it.
+    /// Its refusal code; `None` if no relay wrote it.
     pub code: Option<RefusalCode>,
 }
 
@@ -71,10 +71,10 @@ struct Run {
     outcome: DiscardOutcome,
 }
 
-/// Marks the letters that are meant, each once, or says which it would. `progress` is told how many offsets of how many are behind.
+/// Marks each selected dead letter once, or in a dry run reports which. `progress` receives the offsets read and their total.
 ///
 /// # Errors
-/// [`RedriveError`]. What was marked before it stays so.
+/// [`RedriveError`]. Marks committed before the error stay.
 pub async fn discard(
     setup: Discarding,
     selection: Selection,
@@ -95,7 +95,7 @@ pub async fn discard(
     } else {
         let Discarding { topics, create_topics, options, dead_letter_topic, .. } = &run.setup;
         run.writer = Some(writing::open(topics, *create_topics, options, dead_letter_topic).await?);
-        // Only now nobody else adds to them.
+        // Read only now: from here on, no other command adds marks.
         on_reader(&reader, DeadLetterReader::all_marks).await?
     };
     let mut reading = Reading::begin(&reader, spans, selection, total, progress);
@@ -128,7 +128,7 @@ impl Run {
         Ok(())
     }
 
-    /// Writes the marks that are waiting.
+    /// Writes the pending marks.
     async fn flush(&mut self) -> Result<(), RedriveError> {
         let batch = std::mem::take(&mut self.batch);
         let marked = self.outcome.discarded;
@@ -149,7 +149,7 @@ impl Run {
                     if tries >= TRIES {
                         return Err(RedriveError::Aborted { reason, redriven: marked });
                     }
-                    tracing::debug!(reason, "a transaction of marks was aborted and is tried again");
+                    tracing::debug!(reason, "transaction of marks aborted; retrying");
                     tokio::time::sleep(PAUSE).await;
                 }
             }

@@ -1,4 +1,4 @@
-//! Why a command that writes dead letters or marks can't go on.
+//! Errors of redrive and discard.
 
 use std::time::Duration;
 
@@ -8,44 +8,42 @@ use crate::contracts::registered::RegistryError;
 use crate::relay::boundary::Refusal;
 use crate::sink::{BatchError, TopicsError};
 
-/// How often a batch that Kafka aborts is tried, and the wait in between.
+/// How often to try a batch that Kafka aborts, and the wait in between.
 pub(super) const TRIES: u32 = 3;
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
-/// A redrive or discard was not finished. What it published before is marked, and not published again by the next.
+/// A redrive or discard did not finish. What it published is marked, so the next run does not publish it again.
 #[derive(Debug, thiserror::Error)]
 pub enum RedriveError {
-    /// Letters or marks can't be read.
+    /// Dead letters or marks can't be read.
     #[error(transparent)]
     DeadLetterReader(#[from] DeadLetterReadError),
     /// The contracts can't be read.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// A topic can't be looked at.
+    /// A topic can't be described.
     #[error(transparent)]
     Topics(#[from] TopicsError),
-    /// Marks can't be kept.
+    /// The topic of marks can't be used.
     #[error(
-        "marking dead letters needs the topic {REDRIVEN_TOPIC}: {}; create it with cleanup.policy=compact and one partition, or allow this client to create, describe, read and write it",
+        "cannot use topic {REDRIVEN_TOPIC}, which marks redriven and discarded dead letters: {}; create it with cleanup.policy=compact and one partition, or allow this client to create, describe, read and write it",
         .0.detail
     )]
     NoMarks(Refusal),
-    /// Kafka does not take what is written, for reasons of its own.
-    #[error(
-        "Kafka aborted {TRIES} transactions one after the other: {reason}; {redriven} dead letters were done before"
-    )]
+    /// Kafka aborted every attempt.
+    #[error("Kafka aborted {TRIES} transactions in a row: {reason}; {redriven} dead letters were done before that")]
     Aborted {
-        /// Kafka's reason.
+        /// Kafka's last reason.
         reason: String,
-        /// How many were redriven or discarded before.
+        /// How many were redriven or discarded before that.
         redriven: u64,
     },
-    /// Nothing more can be written.
-    #[error("the command ended after {redriven} dead letters")]
+    /// The producer failed.
+    #[error("the command failed after {redriven} dead letters")]
     BatchOutcome {
-        /// Why.
+        /// The producer's error.
         source: BatchError,
-        /// How many were redriven or discarded before.
+        /// How many were redriven or discarded before that.
         redriven: u64,
     },
 }

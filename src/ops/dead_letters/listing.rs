@@ -1,4 +1,4 @@
-//! Dead letters in a line each: the newest, in bounded memory. Pure.
+//! Lists the newest dead letters in bounded memory. Pure.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -10,12 +10,12 @@ use super::marks::{Discarded, Mark};
 use crate::relay::boundary::Timestamp;
 use crate::relay::publish::encode::rfc3339;
 
-/// Longest text that is kept of a header, in bytes: whoever wrote it may have written much.
+/// Longest text kept of a header, in bytes: its size is up to the writer.
 const TEXT_BYTES: usize = 500;
-/// Kinds of letters that are counted apart.
+/// Most codes that are counted separately.
 const KINDS: usize = 100;
 
-/// A letter without its payload.
+/// A dead letter without its payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// `<partition>/<offset>`.
@@ -24,17 +24,17 @@ pub struct Summary {
     pub event: Option<String>,
     /// `<name>/<version>`.
     pub contract: Option<String>,
-    /// The code of the refusal; none if no relay has written it.
+    /// The refusal code; `None` if no relay wrote it.
     pub code: Option<&'static str>,
     /// The reason in words.
     pub detail: Option<String>,
-    /// Where it should have gone.
+    /// The event's topic.
     pub topic: Option<String>,
     /// The event's position.
     pub position: Option<String>,
     /// The event's time.
     pub time: Option<String>,
-    /// Bytes of key, value and headers.
+    /// Size of key, value and headers, in bytes.
     pub bytes: usize,
     /// `open`, `redriven` or `discarded`.
     pub state: &'static str,
@@ -42,14 +42,14 @@ pub struct Summary {
     pub redriven: bool,
     /// When it was discarded.
     pub discarded_at: Option<String>,
-    /// Why.
+    /// Why it was discarded.
     pub reason: Option<String>,
     /// The relay that wrote it.
     pub relay: Option<String>,
 }
 
 impl Summary {
-    /// Of a letter.
+    /// Summarizes a dead letter and its mark.
     #[must_use]
     pub fn of(dead_letter: &DeadLetter, mark: Option<&Mark>) -> Self {
         let text = |text: Option<&str>| text.map(cut);
@@ -93,35 +93,35 @@ fn cut(text: &str) -> String {
     text[..end.unwrap_or(0)].to_owned()
 }
 
-/// Letters by their time, then by their place, so that the newest are told.
+/// Orders dead letters by time, then by place.
 type Order = (i64, DeadLetterId);
 
-/// Gathers the newest.
+/// Collects the newest dead letters and counts all.
 #[derive(Debug)]
 pub struct Listing {
     limit: usize,
-    /// The oldest first, which gives way.
+    /// A heap with the oldest on top, which is evicted first.
     newest: BinaryHeap<Reverse<(Order, usize)>>,
     kept: Vec<Summary>,
-    /// How many there are in all.
+    /// How many were taken.
     pub dead_letters: u64,
-    /// How many of them were redriven.
+    /// How many of them are redriven.
     pub redriven: u64,
-    /// How many were discarded.
+    /// How many are discarded.
     pub discarded: u64,
-    /// How many by code, of those that are open.
+    /// How many are open, by code.
     pub open: BTreeMap<&'static str, u64>,
 }
 
 impl Listing {
-    /// Keeps so many.
+    /// A listing that keeps the newest `limit`.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         let (newest, kept) = (BinaryHeap::new(), Vec::new());
         Self { limit, newest, kept, dead_letters: 0, redriven: 0, discarded: 0, open: BTreeMap::new() }
     }
 
-    /// Takes a letter.
+    /// Adds a dead letter.
     pub fn take(&mut self, dead_letter: &DeadLetter, mark: Option<&Mark>) {
         self.dead_letters += 1;
         match mark {
@@ -146,7 +146,7 @@ impl Listing {
         }
     }
 
-    /// The letters that were kept, the oldest first.
+    /// The kept dead letters, oldest first.
     #[must_use]
     pub fn summaries(&self) -> Vec<&Summary> {
         let mut places: Vec<_> = self.newest.iter().map(|Reverse(entry)| *entry).collect();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_are_kept_and_all_are_counted() {
+    fn only_the_newest_are_kept_and_all_are_counted() {
         let mut listing = Listing::new(3);
         for (offset, millis) in [(0, 50), (1, 10), (2, 40), (3, 20), (4, 30), (5, 40)] {
             listing.take(&at(offset, millis), (offset == 4).then_some(&Mark::Redriven));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_giant_header_is_cut_at_the_end_of_a_character() {
+    fn a_giant_header_is_cut_at_a_character_boundary() {
         let detail = "ä".repeat(100_000);
         let found = dead_letter(&[("outbox-error", "no_topic"), ("outbox-error-detail", &detail)], None);
         let summary = Summary::of(&found, None);

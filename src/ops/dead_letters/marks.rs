@@ -1,5 +1,5 @@
-//! Which letters have been redriven or discarded: a record each in a compacted topic, for a redriven letter in the transaction that
-//! redrives it. Pure.
+//! Marks: which dead letters were redriven or discarded. One record each in a compacted topic; for a redrive, written in the
+//! transaction that publishes the record. Pure.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::dead_letter::{DeadLetter, DeadLetterId, Fingerprint};
 use crate::relay::boundary::{OwnedRecord, TopicSettings};
 
-/// The topic's name: one for all dead-letter topics of a Kafka.
+/// The topic of marks, shared by all dead-letter topics of a Kafka cluster.
 pub use crate::relay::route::destination::REDRIVEN_TOPIC;
 
-/// How the topic is made: small and kept for ever, as every mark counts for as long as its letter is there.
+/// Settings for creating the topic: compacted, since a mark is needed as long as its dead letter exists.
 #[must_use]
 pub fn topic_settings() -> TopicSettings {
     let config = [("cleanup.policy", "compact"), ("segment.bytes", "16777216")];
@@ -20,45 +20,45 @@ pub fn topic_settings() -> TopicSettings {
     TopicSettings { partitions: Some(1), replication_factor: None, config }
 }
 
-/// A mark's value. The key says which letter.
+/// A mark's value. The record key identifies the dead letter.
 #[derive(Debug, Serialize, Deserialize)]
 struct Value {
     fingerprint: String,
-    /// When it was redriven, in RFC 3339's form.
+    /// When it was redriven (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     redriven_at: Option<String>,
-    /// Where to.
+    /// The topic it was redriven to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     topic: Option<String>,
-    /// When it was discarded.
+    /// When it was discarded (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     discarded_at: Option<String>,
-    /// Why.
+    /// The operator's reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// The event's id, for people.
+    /// The event's id, for readers of the topic.
     event: Option<String>,
 }
 
-/// What became of a letter.
+/// The state that a mark records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// It was published again.
     Redriven,
-    /// Somebody decided that it never is.
+    /// It was discarded.
     Discarded(Discarded),
 }
 
-/// The decision that a letter is not published again.
+/// When and why a dead letter was discarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discarded {
-    /// When, in RFC 3339's form.
+    /// When (RFC 3339).
     pub at: Arc<str>,
-    /// Why.
+    /// The operator's reason.
     pub reason: Arc<str>,
 }
 
-/// The mark of a letter that goes to `topic` at this time (RFC 3339).
+/// The mark of a dead letter that is redriven to `topic` at this time (RFC 3339).
 #[must_use]
 pub fn mark(dead_letter_topic: &str, dead_letter: &DeadLetter, topic: &str, at: &str, at_millis: i64) -> OwnedRecord {
     let value = Value {
@@ -73,7 +73,7 @@ pub fn mark(dead_letter_topic: &str, dead_letter: &DeadLetter, topic: &str, at: 
     record(dead_letter_topic, dead_letter.id, Some(value), at_millis)
 }
 
-/// The mark of a letter that is not published again.
+/// The mark of a discarded dead letter.
 #[must_use]
 pub fn discard(
     dead_letter_topic: &str,
@@ -93,7 +93,7 @@ pub fn discard(
     record(dead_letter_topic, dead_letter.id, Some(value), at_millis)
 }
 
-/// Takes away the mark of a letter that is not there any more.
+/// A tombstone for the mark of a dead letter that no longer exists.
 #[must_use]
 pub fn unmark(dead_letter_topic: &str, id: DeadLetterId, at_millis: i64) -> OwnedRecord {
     record(dead_letter_topic, id, None, at_millis)
@@ -109,23 +109,23 @@ fn record(dead_letter_topic: &str, id: DeadLetterId, value: Option<Vec<u8>>, tim
     }
 }
 
-/// The marks of one dead-letter topic: some 80 bytes each.
+/// The marks of one dead-letter topic, about 80 bytes each.
 #[derive(Debug)]
 pub struct Marks {
     prefix: String,
     marks: HashMap<DeadLetterId, (Fingerprint, Mark)>,
-    /// As the last mark has it: letters are discarded many at a time.
+    /// Shared between marks: many dead letters are discarded with one reason.
     last: Option<Discarded>,
 }
 
 impl Marks {
-    /// None yet.
+    /// No marks, for the given dead-letter topic.
     #[must_use]
     pub fn of(dead_letter_topic: &str) -> Self {
         Self { prefix: format!("{dead_letter_topic}/"), marks: HashMap::new(), last: None }
     }
 
-    /// Takes a record of the topic; the last of a key counts. What is no mark of this dead-letter topic is passed over.
+    /// Adds a record of the topic of marks; the last per key wins. Records that are not marks of this dead-letter topic are ignored.
     pub fn take(&mut self, record: &OwnedRecord) {
         let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
         let id = key.and_then(|key| key.strip_prefix(&self.prefix)).and_then(|id| id.parse().ok());
@@ -154,15 +154,15 @@ impl Marks {
         discarded
     }
 
-    /// What became of this letter; none: it is open.
+    /// The mark of this dead letter; `None` if it is open.
     #[must_use]
     pub fn of_letter(&self, dead_letter: &DeadLetter) -> Option<&Mark> {
-        // Most letters have none, and a fingerprint is over all of a letter.
+        // Most dead letters have no mark, and a fingerprint hashes the whole record.
         let (fingerprint, mark) = self.marks.get(&dead_letter.id)?;
         (*fingerprint == dead_letter.fingerprint()).then_some(mark)
     }
 
-    /// Marks of letters that `is_gone` knows to be gone, in order.
+    /// The marks whose dead letters no longer exist according to `is_gone`, in order.
     #[must_use]
     pub fn stale(&self, is_gone: impl Fn(DeadLetterId) -> bool) -> Vec<DeadLetterId> {
         let mut stale: Vec<DeadLetterId> = self.marks.keys().copied().filter(|id| is_gone(*id)).collect();
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_of_one_letter_of_one_topic() {
+    fn a_mark_applies_to_one_dead_letter_of_one_topic() {
         let found = dead_letter(&[("a", "1")], Some("v"));
         let mark = mark("letters", &found, "orders", "2026-11-21T20:00:00Z", 1);
         assert_eq!(mark.key.as_deref(), Some(&b"letters/0/12"[..]));
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(marks.of_letter(&found), None);
         marks.take(&mark);
         assert_eq!(marks.of_letter(&found), Some(&Mark::Redriven));
-        // The topic was deleted and made again, and has another letter there.
+        // The topic was recreated and has another dead letter at this offset.
         assert_eq!(marks.of_letter(&dead_letter(&[("a", "2")], Some("v"))), None);
         let mut others = Marks::of("letter");
         others.take(&mark);
@@ -196,9 +196,9 @@ mod tests {
     }
 
     #[test]
-    fn a_discarded_letter_says_when_and_why_until_it_is_redriven() {
+    fn a_discarded_mark_has_time_and_reason_until_redriven() {
         let found = dead_letter(&[("a", "1")], Some("v"));
-        let discarded = Discarded { at: "2026-11-29T20:00:00Z".into(), reason: "a test's".into() };
+        let discarded = Discarded { at: "2026-11-29T20:00:00Z".into(), reason: "a test".into() };
         let mut marks = Marks::of("letters");
         marks.take(&discard("letters", &found, &discarded, 1));
         assert_eq!(marks.of_letter(&found), Some(&Mark::Discarded(discarded)));
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_is_no_mark() {
+    fn foreign_records_are_not_marks() {
         let found = dead_letter(&[], None);
         let mut marks = Marks::of("letters");
         let mut record = mark("letters", &found, "t", "", 1);

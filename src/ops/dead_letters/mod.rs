@@ -1,40 +1,40 @@
-//! Dead letters as a tool: what was refused and why, publishing it again after the fix, and discarding it for good.
+//! Lists, redrives and discards dead letters.
 //!
 //! ```text
-//! dead-letter topic --reader--> letter --selection--> mend: by the contracts as they are now --> record + mark
-//!                                 ^ marks                ^ registered: Postgres                      |
-//!                         walpost.redriven <------------------- one Kafka transaction --------------+--> topic
+//! dead-letter topic --reader--> dead letter --selection--> resolve: by the current contracts --> record + mark
+//!                                    ^ marks                  ^ registry: Postgres                  |
+//!                            walpost.redriven <---------------- one Kafka transaction -------------+--> topic
 //! ```
 //!
-//! - [`dead_letter`]: what is found in the topic, and what its headers say; pure, and ready for what anybody wrote there
-//! - [`selection`]: which letters are meant; pure
-//! - [`resolve`](mod@resolve): what a letter becomes, or why it stays; pure
-//! - [`marks`]: which letters were redriven or discarded; pure
-//! - [`listing`]: the newest in a line each; pure
-//! - [`dead_letter_reader`]: reading letters and marks from Kafka
-//! - [`registry`]: schema versions, as Postgres has them now
-//! - `writing`: one command at a time writes marks
-//! - [`redrive`](mod@redrive): publishes; [`outcome`] says what became of each
-//! - [`discard`](mod@discard): marks those that are never to be published
+//! - [`dead_letter`]: a record of the topic and its headers, which are untrusted; pure
+//! - [`selection`]: which dead letters are selected; pure
+//! - [`resolve`](mod@resolve): the record to publish for a dead letter, or why it can't be redriven; pure
+//! - [`marks`]: which dead letters were redriven or discarded; pure
+//! - [`listing`]: the newest; pure
+//! - [`dead_letter_reader`]: reads dead letters and marks from Kafka
+//! - [`registry`]: the current schema versions, from Postgres
+//! - `writing`: ensures that one command at a time writes marks
+//! - [`redrive`](mod@redrive): publishes; [`outcome`] is its result
+//! - [`discard`](mod@discard): marks dead letters as discarded
 //!
-//! # Whose letters
+//! # Ownership
 //!
-//! Several relays may share a dead-letter topic. A letter is its relay's, by the header `outbox-relay`: the commands pass over those of
-//! others, which are to be checked by another database's contracts.
+//! Several relays may share a dead-letter topic. The header `outbox-relay` names the relay that wrote a dead letter. Commands skip those of
+//! other relays, whose contracts are in other databases.
 //!
-//! # Once for each letter
+//! # Each dead letter is redriven once
 //!
-//! A letter stays in its topic, which nobody can take it out of; that it was redriven is a record in the compacted topic
-//! `walpost.redriven`, under the key `<dead-letter topic>/<partition>/<offset>`, in the same Kafka transaction as the redriven record. All
-//! redrives and discards of one dead-letter topic have one transactional id, `walpost-redrive.<dead-letter topic>`: who takes it fences the one who
-//! has it and ends what he left open, and reads the marks after that, so a reader of committed records sees each letter once whatever
-//! dies and however many run. A mark holds a hash over its letter, so those of a topic that was deleted and made again mean
-//! nothing. This is so whether the relay delivers at least once or exactly once, and while it runs: it knows nothing of it.
+//! A record can't be removed from its topic, so a redrive is recorded in the compacted topic `walpost.redriven`, under the key
+//! `<dead-letter topic>/<partition>/<offset>`, in the same Kafka transaction as the redriven record. All redrives and discards of one
+//! dead-letter topic share one transactional id, `walpost-redrive.<dead-letter topic>`. A new run fences the previous one, aborts its open
+//! transaction, and only then reads the marks. So a `read_committed` consumer sees each dead letter once, whatever crashes and however
+//! many runs overlap. A mark contains a hash of its dead letter, so marks of a deleted and recreated topic do not apply. All this is
+//! independent of the running relay and of its delivery guarantee.
 //!
 //! # Order
 //!
-//! Letters go out by partition and offset. A redriven record comes after later ones of its key that were not refused; its
-//! `outbox-position` still says where it belongs.
+//! Dead letters are redriven by partition and offset. A redriven record follows later records of its key that were not refused; its
+//! `outbox-position` still gives its original position.
 
 pub mod dead_letter;
 pub mod selection;

@@ -1,4 +1,4 @@
-//! What became of the letters that were meant.
+//! The result of a redrive.
 
 use std::collections::BTreeSet;
 
@@ -6,51 +6,51 @@ use super::dead_letter::DeadLetterId;
 use super::resolve::Stay;
 use super::selection::Others;
 
-/// Letters that are listed in an outcome, of each kind; the counts are of all.
+/// Most dead letters listed per kind; counts include all.
 const LISTED: usize = 1_000;
 
-/// What became of the letters.
+/// The result of a redrive.
 #[derive(Debug, Default)]
 pub struct RedriveOutcome {
-    /// How many were redriven, or would be.
+    /// How many were redriven, or would be in a dry run.
     pub redriven: u64,
-    /// The first of them.
+    /// The first of them; bounded.
     pub redriven_letters: Vec<Redriven>,
-    /// How many stay.
+    /// How many can't be redriven.
     pub stays: u64,
-    /// The first of them.
+    /// The first of them; bounded.
     pub staying_letters: Vec<Staying>,
-    /// How many had been redriven before.
+    /// How many were already redriven.
     pub before: u64,
-    /// How many had been discarded before.
+    /// How many were skipped as discarded.
     pub discarded_before: u64,
-    /// Letters that were named and are not there.
+    /// Ids that were given and do not exist.
     pub missing: BTreeSet<DeadLetterId>,
-    /// Letters of other relays, which were passed over.
+    /// Dead letters skipped because they belong to other relays.
     pub others: Others,
 }
 
-/// A letter that was redriven.
+/// A redriven dead letter.
 #[derive(Clone, Debug)]
 pub struct Redriven {
-    /// The letter.
+    /// Its id.
     pub dead_letter: DeadLetterId,
     /// The event's id.
     pub event: Option<String>,
-    /// Where to.
+    /// The topic it was redriven to.
     pub topic: String,
-    /// As which schema version.
+    /// The schema version it was redriven as.
     pub version: Option<String>,
 }
 
-/// A letter that stays.
+/// A dead letter that was not redriven.
 #[derive(Clone, Debug)]
 pub struct Staying {
-    /// The letter.
+    /// Its id.
     pub dead_letter: DeadLetterId,
     /// The event's id.
     pub event: Option<String>,
-    /// Why.
+    /// Why it can't be redriven.
     pub stay: Stay,
 }
 

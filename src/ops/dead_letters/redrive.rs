@@ -1,4 +1,4 @@
-//! Publishes dead letters again, each once. See the module's page for why once.
+//! Publishes dead letters again, each once; the parent module says how.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -18,31 +18,31 @@ use crate::relay::publish::encode::{names, rfc3339, size_in_batch};
 use crate::relay::route::destination::Destinations;
 use crate::sink::{BatchError, BatchOutcome, BatchWriter, ProducerOptions, Span, Topics, TopicsError, TransactionSize};
 
-/// Most letters, and about how many bytes of them, in one transaction. Fewer where the path to Kafka is slow.
+/// Most dead letters, and about how many bytes, in one transaction. Fewer if the path to Kafka is slow.
 const BATCH_LETTERS: usize = 250;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// What redriving needs.
+/// Input of [`redrive`].
 pub struct Redriving {
     /// How to reach Kafka.
     pub options: ProducerOptions,
-    /// Looks at topics and makes them.
+    /// Describes and creates topics.
     pub topics: Topics,
     /// The dead-letter topic.
     pub dead_letter_topic: String,
     /// The topics that records may go to.
     pub destinations: Destinations,
-    /// Whether a missing topic may be made.
+    /// Whether a missing topic may be created.
     pub create_topics: bool,
     /// The contracts.
     pub registry: Registry,
-    /// Whether letters that were discarded are published all the same.
+    /// Whether to include discarded dead letters.
     pub takes_discarded: bool,
-    /// Publishes nothing.
+    /// Report only; publish nothing.
     pub is_dry_run: bool,
 }
 
-/// A letter on its way.
+/// A dead letter ready to be published.
 struct Item {
     redriven: Redriven,
     record: OwnedRecord,
@@ -55,7 +55,7 @@ impl Item {
     }
 }
 
-/// A run.
+/// The state of one run.
 struct Run {
     setup: Redriving,
     writer: Option<BatchWriter>,
@@ -66,7 +66,7 @@ struct Run {
     outcome: RedriveOutcome,
 }
 
-/// Publishes the letters that are meant, or says what it would do. `progress` is told how many offsets of how many are behind.
+/// Publishes the selected dead letters, or in a dry run reports which. `progress` receives the offsets read and their total.
 ///
 /// # Errors
 /// [`RedriveError`].
@@ -97,7 +97,7 @@ pub async fn redrive(
         let writer = writing::open(topics, *create_topics, options, dead_letter_topic).await?;
         run.size = TransactionSize::new(BATCH_LETTERS, BATCH_BYTES, writer.transaction_timeout());
         run.writer = Some(writer);
-        // Only now nobody else adds to them.
+        // Read only now: from here on, no other command adds marks.
         on_reader(&reader, DeadLetterReader::all_marks).await?
     };
     let has_all = selection.ids.is_empty();
@@ -147,7 +147,7 @@ impl Run {
         Ok(())
     }
 
-    /// What goes out for a letter, or why it stays.
+    /// The record to publish for a dead letter, or why it can't be redriven.
     async fn prepare(&mut self, dead_letter: &DeadLetter) -> Result<Result<Item, Stay>, RedriveError> {
         let versions = match dead_letter.contract() {
             Some(named) => self.setup.registry.versions(&named.name).await?,
@@ -178,7 +178,7 @@ impl Run {
         let size = size_in_batch(record.size(), record.headers.len());
         if size > limit {
             let detail = format!(
-                "the record takes up to {size} bytes in a batch, topic {} takes {limit} (max.message.bytes)",
+                "the record takes up to {size} bytes in a batch, and topic {} allows {limit} (max.message.bytes)",
                 record.topic
             );
             return Ok(Err(Stay::Refused(Refusal { code: RefusalCode::TooLarge, detail })));
@@ -197,7 +197,7 @@ impl Run {
         let Redriving { topics, create_topics, is_dry_run, .. } = &self.setup;
         let found = topics.ensure(topic, settings, *create_topics && !is_dry_run).await?;
         Ok(match found {
-            // It would be made.
+            // The topic would be created.
             Err(Refusal { code: RefusalCode::UnknownTopic, .. }) if *is_dry_run && *create_topics => {
                 Ok(Topic { max_message_bytes: usize::MAX })
             }
@@ -205,7 +205,7 @@ impl Run {
         })
     }
 
-    /// Publishes what is waiting.
+    /// Publishes the pending items.
     async fn flush(&mut self) -> Result<(), RedriveError> {
         self.batch_bytes = 0;
         let mut waiting = VecDeque::from(std::mem::take(&mut self.batch));
@@ -217,14 +217,14 @@ impl Run {
         Ok(())
     }
 
-    /// Publishes these in one transaction. Returns them if they are to be published in smaller ones, because that took too long.
+    /// Publishes these in one transaction. Returns them if it took too long and they must go in smaller ones.
     async fn publish(&mut self, mut open: Vec<Item>) -> Result<Vec<Item>, RedriveError> {
         let mut tries = 0;
         while !open.is_empty() {
             let (dead_letters, bytes, begun) = (open.len(), open.iter().map(Item::size).sum(), Instant::now());
             let (refused, topic_refused, reason) = match self.write(marked(&open)).await? {
                 BatchOutcome::Committed => {
-                    tracing::debug!(dead_letters, "dead letters redriven");
+                    tracing::debug!(dead_letters, "redrove dead letters");
                     self.size.committed(dead_letters, bytes, begun.elapsed());
                     open.drain(..).for_each(|item| self.outcome.redriven(item.redriven));
                     return Ok(open);
@@ -235,7 +235,7 @@ impl Run {
                 return Err(RedriveError::NoMarks(refusal.clone()));
             }
             if !refused.is_empty() {
-                // Each is named; the others only failed along with them.
+                // These are the refused ones; the rest failed only because they shared the transaction.
                 let mut refused: HashMap<usize, Refusal> = refused.into_iter().collect();
                 let (mut rest, marks) = (Vec::new(), open.len());
                 for (index, item) in open.into_iter().enumerate() {
@@ -249,25 +249,21 @@ impl Run {
                 self.flush_each(open, refusal).await?;
                 return Ok(Vec::new());
             } else if self.size.aborted(dead_letters, bytes, begun.elapsed()) && dead_letters > 1 {
-                tracing::warn!(
-                    reason,
-                    dead_letters,
-                    "a redriving transaction took too long; the next ones are smaller"
-                );
+                tracing::warn!(reason, dead_letters, "redrive transaction took too long; using smaller ones");
                 return Ok(open);
             } else {
                 tries += 1;
                 if tries >= TRIES {
                     return Err(RedriveError::Aborted { reason, redriven: self.outcome.redriven });
                 }
-                tracing::debug!(reason, "a redriving transaction was aborted and is tried again");
+                tracing::debug!(reason, "redrive transaction aborted; retrying");
                 tokio::time::sleep(PAUSE).await;
             }
         }
         Ok(open)
     }
 
-    /// The same for letters among whose topics is one that takes nothing from this client: each in a transaction of its own.
+    /// Publishes each in its own transaction, since one of their topics refuses all writes from this client.
     async fn flush_each(&mut self, items: Vec<Item>, refusal: Refusal) -> Result<(), RedriveError> {
         for item in items {
             if let Some(Err(known)) = self.topics.get(&item.record.topic) {
@@ -288,7 +284,7 @@ impl Run {
                 },
             }
         }
-        tracing::debug!(detail = refusal.detail, "a topic takes nothing from this client");
+        tracing::debug!(detail = refusal.detail, "topic is not writable");
         Ok(())
     }
 
@@ -299,14 +295,14 @@ impl Run {
 
     async fn write(&mut self, records: Vec<OwnedRecord>) -> Result<BatchOutcome, RedriveError> {
         let redriven = self.outcome.redriven;
-        let writer = self.writer.as_mut().expect("it was opened before the first letter");
+        let writer = self.writer.as_mut().expect("it was opened before the first dead letter");
         writer.write(records).await.map_err(|source| match source {
             BatchError::Refused(refusal) => RedriveError::NoMarks(refusal),
             source => RedriveError::BatchOutcome { source, redriven },
         })
     }
 
-    /// Takes away the marks of letters that have expired.
+    /// Deletes the marks of expired dead letters.
     async fn forget(&mut self, marks: &Marks, spans: &[Span]) -> Result<(), RedriveError> {
         if self.setup.is_dry_run {
             return Ok(());
@@ -316,14 +312,14 @@ impl Run {
         let now = writing::now().millis();
         let topic = self.setup.dead_letter_topic.clone();
         for stale in marks.stale(is_gone).chunks(BATCH_LETTERS) {
-            // What is not taken away now is by the next run.
+            // The next run deletes what this one can't.
             self.write(stale.iter().map(|id| marks::unmark(&topic, *id, now)).collect()).await?;
         }
         Ok(())
     }
 }
 
-/// Takes as many as one transaction may hold, and at least one.
+/// Takes as many as fit in one transaction, at least one.
 fn first_part(waiting: &mut VecDeque<Item>, size: &TransactionSize) -> Vec<Item> {
     let (mut part, mut bytes) = (Vec::new(), 0);
     while !size.is_reached(part.len(), bytes)
@@ -335,7 +331,7 @@ fn first_part(waiting: &mut VecDeque<Item>, size: &TransactionSize) -> Vec<Item>
     part
 }
 
-/// The marks, then the records, so that what can't be marked is not written at all.
+/// Marks first, then records: if a mark can't be written, neither is its record.
 fn marked(items: &[Item]) -> Vec<OwnedRecord> {
     items.iter().map(|item| item.mark.clone()).chain(items.iter().map(|item| item.record.clone())).collect()
 }

@@ -1,4 +1,4 @@
-//! Tests of how letters are shared among transactions.
+//! Tests of how dead letters are split into transactions.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn item(offset: i64) -> Item {
 }
 
 #[test]
-fn case_35_a_batch_that_timed_out_goes_in_smaller_parts_and_in_order() {
+fn case_35_a_batch_that_timed_out_is_split_and_stays_in_order() {
     let mut size = TransactionSize::new(250, 4 << 20, Duration::from_secs(60));
     let mut waiting: VecDeque<Item> = (0..100).map(item).collect();
     let part = first_part(&mut waiting, &size);
@@ -34,5 +34,5 @@ fn case_35_a_batch_that_timed_out_goes_in_smaller_parts_and_in_order() {
         size.aborted(1, 1_000, Duration::from_secs(30));
     }
     waiting.extend([item(0), item(1)]);
-    assert_eq!(first_part(&mut waiting, &size).len(), 1, "there is always room for one");
+    assert_eq!(first_part(&mut waiting, &size).len(), 1, "one always fits");
 }

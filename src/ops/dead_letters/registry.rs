@@ -1,4 +1,4 @@
-//! Schema versions as Postgres has them now, each name asked for once.
+//! The current schema versions from Postgres, cached by name.
 
 use std::collections::HashMap;
 
@@ -6,12 +6,12 @@ use super::resolve::Version;
 use crate::contracts::registered::{self, RegistryError};
 use crate::postgres::Session;
 
-/// How many names are remembered: letters of anybody can name anything. At the limit all are forgotten and asked for again.
+/// Most names cached: dead letters are untrusted and can name anything. At the limit the cache is cleared.
 const NAMES_LIMIT: usize = 1_000;
-/// Longest name that is looked up, in bytes, as in the relay.
+/// Longest name looked up, in bytes; same as in the relay.
 const NAME_BYTES: usize = 1_024;
 
-/// Answers by name.
+/// Schema versions by name.
 #[derive(Debug)]
 pub struct Registry {
     connection: Session,
@@ -20,18 +20,18 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Asks through this connection. `schema_base` is what the URIs of schema versions begin with.
+    /// A registry that queries this session. `schema_base` is the prefix of schema version URIs.
     #[must_use]
     pub fn new(connection: Session, schema_base: String) -> Self {
         Self { connection, schema_base, versions: HashMap::new() }
     }
 
-    /// The versions that are registered under a name, in the order of their registration.
+    /// The versions registered under a name, in order of registration.
     ///
     /// # Errors
     /// [`RegistryError`].
     pub async fn versions(&mut self, name: &str) -> Result<&[Version], RegistryError> {
-        // Postgres has no text with a zero byte.
+        // Postgres text can't contain a zero byte.
         if name.len() > NAME_BYTES || name.contains('\0') {
             return Ok(&[]);
         }

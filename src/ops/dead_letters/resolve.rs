@@ -1,10 +1,10 @@
-//! What becomes of a dead letter by the contracts as they are now. Pure.
+//! Decides whether a dead letter can be redriven under the current contracts, and as what. Pure.
 //!
-//! A registered schema version never changes, so what broke it breaks it still. It is mended by registering what was missing, by
-//! a topic, a limit or a right that is given now, or by a later version of the same schema. So a letter goes out as the version that it
-//! names if that takes it; else as the latest active version that was registered after that one, if it has a schema and the
-//! payload keeps to it. The record then says that version (`ce_dataschema`, or `schema-version`), as it is what consumers can rely on. A
-//! version without a schema takes anything, which says nothing about events that name another.
+//! A registered schema version never changes, so a payload that violated it still does. The fix is to register what was missing, to
+//! change a topic, limit or permission, or to register a later version of the same schema. So a dead letter is redriven as the version that
+//! it names if it passes that; else as the latest active version registered after that one, if that version has a schema and the payload
+//! passes it. The record then names that version (`ce_dataschema` or `schema-version`), since that is what consumers can rely on. A
+//! version without a schema accepts anything, so it never substitutes for another version.
 
 use walpost_producer::schema::{Schema, SchemaFault};
 
@@ -18,7 +18,7 @@ use crate::relay::route::destination::Destinations;
 
 use super::dead_letter::{DeadLetter, Named, Style};
 
-/// A registered schema version, as far as redriving needs it.
+/// The parts of a registered schema version that redriving needs.
 #[derive(Debug)]
 pub struct Version {
     name: String,
@@ -34,7 +34,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// `None`: it was registered with what no relay can use, and counts as unknown. `schema_base` is what its URI begins with.
+    /// `None` if the relay could not use this registration either; it counts as unknown. `schema_base` is the prefix of its URI.
     #[must_use]
     pub fn new(registered: &Registered, schema_base: &str) -> Option<Self> {
         let settings = registered.topic_config.as_ref().map(|config| topic_settings(&config.to_string()));
@@ -58,33 +58,33 @@ impl Version {
     }
 }
 
-/// Where a letter goes, and as what.
+/// The record to publish for a dead letter.
 #[derive(Debug)]
 pub struct Resolved {
-    /// The record, but for the mark that it is redriven.
+    /// The record, without the header that says it was redriven.
     pub record: OwnedRecord,
-    /// How its topic is made if it is missing.
+    /// Settings for creating its topic if it is missing.
     pub settings: TopicSettings,
-    /// The schema version that it goes out as, if the headers name a schema.
+    /// The schema version that it is published as, if the headers name a schema.
     pub version: Option<String>,
 }
 
-/// Why a letter stays where it is.
+/// Why a dead letter can't be redriven.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stay {
     /// It would be refused again.
     Refused(Refusal),
-    /// It is none of walpost's, or not as a relay writes them.
+    /// No relay wrote it, or not in this form.
     NotALetter(&'static str),
-    /// A part of the record was left out.
+    /// A part of the record was omitted because of its size.
     ValueOmitted {
-        /// The header's text.
+        /// The header's value.
         bytes: String,
     },
 }
 
 impl Stay {
-    /// The reason for programs: a refusal's code, or one of `not_a_dead_letter` and `value_omitted`.
+    /// The reason as a code: a refusal code, `not_a_dead_letter` or `value_omitted`.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -101,7 +101,7 @@ impl Stay {
             Self::Refused(refusal) => refusal.detail.clone(),
             Self::NotALetter(what) => (*what).to_owned(),
             Self::ValueOmitted { bytes } => format!(
-                "the dead letter lacks a part of the record that was too large (outbox-value-omitted: {bytes}), so there is nothing to redrive; emit the event again"
+                "the dead letter has no value, because the record was too large (outbox-value-omitted: {bytes}); emit the event again"
             ),
         }
     }
@@ -111,38 +111,34 @@ impl Stay {
     }
 }
 
-/// What a letter becomes. `versions` are those registered under the name that it names, in the order of their registration.
+/// Resolves a dead letter. `versions` are those registered under the schema name in it, in order of registration.
 ///
 /// # Errors
-/// Why it stays.
+/// Why it can't be redriven.
 pub fn resolve(dead_letter: &DeadLetter, destinations: &Destinations, versions: &[Version]) -> Result<Resolved, Stay> {
     let Some(code) = dead_letter.code() else {
-        return Err(Stay::NotALetter(
-            "no relay has written it: it has no outbox-error header with a code of walpost's",
-        ));
+        return Err(Stay::NotALetter("not written by a relay: no outbox-error header with a known code"));
     };
     if !dead_letter.is_text {
-        return Err(Stay::NotALetter("no relay has written it: a header's name is not UTF-8"));
+        return Err(Stay::NotALetter("not written by a relay: a header name is not UTF-8"));
     }
     if dead_letter.relay().is_none() {
-        return Err(Stay::NotALetter("no relay has written it: it has no outbox-relay header"));
+        return Err(Stay::NotALetter("not written by a relay: no outbox-relay header"));
     }
     if let Some(bytes) = dead_letter.omitted() {
         return Err(Stay::ValueOmitted { bytes: bytes.to_owned() });
     }
     let Some(topic) = dead_letter.topic() else {
-        return Err(Stay::NotALetter("no relay has written it: it has no outbox-topic header"));
+        return Err(Stay::NotALetter("not written by a relay: no outbox-topic header"));
     };
     if code == RefusalCode::Undecodable {
-        let detail =
-            "the row itself can't be made into a record, which nothing that is registered mends; emit the event again";
+        let detail = "the row itself can't be encoded as a record, so no contract change helps; emit the event again";
         return Err(Stay::refused(code, detail));
     }
     let topic = Some(topic).filter(|topic| !topic.is_empty());
     let Some(named) = dead_letter.contract() else {
         if matches!(code, RefusalCode::UnknownSchema | RefusalCode::ContractViolation) {
-            let detail =
-                "its headers do not say which schema version it is to be checked against; emit the event again";
+            let detail = "its headers do not name the schema version to check it against; emit the event again";
             return Err(Stay::refused(code, detail));
         }
         let topic = check_topic(topic, destinations)?;
@@ -158,7 +154,7 @@ pub fn resolve(dead_letter: &DeadLetter, destinations: &Destinations, versions: 
     Ok(Resolved { record, settings: version.settings.clone(), version: Some(version.id()) })
 }
 
-/// The version that takes the letter.
+/// The version that accepts the dead letter.
 fn choose<'a>(
     dead_letter: &DeadLetter,
     named: &Named,
@@ -182,28 +178,32 @@ fn choose<'a>(
     match takes(latest, dead_letter, topic) {
         Ok(()) => Ok(latest),
         Err(other) => {
-            let detail =
-                format!("{}; nor does the latest version take it, {}: {}", why.detail, latest.id(), other.detail);
+            let detail = format!(
+                "{}; the latest version, {}, does not accept it either: {}",
+                why.detail,
+                latest.id(),
+                other.detail
+            );
             Err(Stay::Refused(Refusal { detail, ..why }))
         }
     }
 }
 
-/// Whether a letter is as this version wants it. A null payload is a tombstone, which no schema is about.
+/// Whether the payload conforms to this version. A null payload is a tombstone, to which no schema applies.
 fn takes(version: &Version, dead_letter: &DeadLetter, topic: Option<&str>) -> Result<(), Refusal> {
     let refusal = |code, detail| Err(Refusal { code, detail });
     match (&version.schema, dead_letter.record.value.as_deref()) {
         (Some(Err(fault)), _) => {
             return refusal(
                 RefusalCode::ContractViolation,
-                format!("the schema of {} can't be used: {fault}", version.id()),
+                format!("the schema of {} is unusable: {fault}", version.id()),
             );
         }
         (Some(Ok(schema)), Some(payload)) => {
             if let Err(violation) = schema.check(payload) {
                 return refusal(
                     RefusalCode::ContractViolation,
-                    format!("the payload breaks {}: {violation}", version.id()),
+                    format!("the payload violates {}: {violation}", version.id()),
                 );
             }
         }
@@ -215,14 +215,14 @@ fn takes(version: &Version, dead_letter: &DeadLetter, topic: Option<&str>) -> Re
     Ok(())
 }
 
-/// A letter says itself where it goes, as its row did, so it is held to what rows are.
+/// The topic comes from the dead letter, which is untrusted, so it must pass the same checks as a row's.
 fn check_topic<'a>(topic: Option<&'a str>, destinations: &Destinations) -> Result<&'a str, Stay> {
     let Some(topic) = topic else {
         return Err(Stay::refused(RefusalCode::NoTopic, "neither the row nor its schema version names a topic"));
     };
     if !is_legal(topic) {
         let detail = format!(
-            "{:?} is no name for a topic: up to 249 of a-z A-Z 0-9 . _ -",
+            "{:?} is not a valid topic name: use 1 to 249 of a-z A-Z 0-9 . _ -",
             topic.chars().take(100).collect::<String>()
         );
         return Err(Stay::refused(RefusalCode::UnknownTopic, detail));
@@ -233,7 +233,7 @@ fn check_topic<'a>(topic: Option<&'a str>, destinations: &Destinations) -> Resul
     }
 }
 
-/// The record: everything as it came, without what made a dead letter of it, and with what the contract adds now.
+/// The original record: without the dead-letter headers, and with the headers that the contract adds now.
 fn record(dead_letter: &DeadLetter, topic: &str, version: Option<&Version>) -> OwnedRecord {
     let mut headers = dead_letter.record.headers.clone();
     if let Some((place, _)) = dead_letter.refused_time() {
@@ -244,9 +244,9 @@ fn record(dead_letter: &DeadLetter, topic: &str, version: Option<&Version>) -> O
             headers.remove(last);
         }
     }
-    // Only a letter of a relay that let rows have it can have this one: it is redriven now.
+    // Older relays let a row set this header; the redrive sets it now.
     headers.retain(|(found, _)| found != names::REDRIVEN);
-    // Counted only now: whoever wrote the letter may have put what was just removed anywhere.
+    // Counted only now: in a forged dead letter, the headers just removed may have been anywhere.
     let own = headers.iter().position(|(name, _)| name == names::POSITION).unwrap_or(0);
     if let Some(version) = version {
         match dead_letter.style() {
@@ -264,8 +264,8 @@ fn record(dead_letter: &DeadLetter, topic: &str, version: Option<&Version>) -> O
     OwnedRecord { topic: topic.to_owned(), headers, timestamp_millis, ..dead_letter.record.clone() }
 }
 
-/// Sets one of the first `own` headers, or adds it behind them; a header of the row of the same name gives way, as it does in the relay.
-/// How many of them there are then.
+/// Sets one of the first `own` headers, or adds it after them, and returns their new count. A row's header with the same name is
+/// removed, as in the relay.
 fn set(headers: &mut Vec<(String, Option<Vec<u8>>)>, own: usize, name: &str, value: &str) -> usize {
     let value = Some(value.as_bytes().to_vec());
     if let Some(place) = headers[..own].iter().position(|(found, _)| found == name) {

@@ -30,7 +30,7 @@ fn number() -> Option<Value> {
     Some(json!({"type": "number"}))
 }
 
-/// A letter of order.placed, version 2, with this code and topic.
+/// A dead letter of order.placed, version 2, with this code and topic.
 fn refused<'a>(code: &'a str, topic: &'a str, value: Option<&str>) -> DeadLetter {
     let headers = [
         ("ce_specversion", "1.0"),
@@ -41,7 +41,7 @@ fn refused<'a>(code: &'a str, topic: &'a str, value: Option<&str>) -> DeadLetter
         ("outbox-position", "0/1/1"),
         ("outbox-relay", "w"),
         ("traceparent", "00"),
-        ("content-type", "the row's"),
+        ("content-type", "from-the-row"),
         ("outbox-error", code),
         ("outbox-error-detail", "why"),
         ("outbox-topic", topic),
@@ -50,7 +50,7 @@ fn refused<'a>(code: &'a str, topic: &'a str, value: Option<&str>) -> DeadLetter
 }
 
 fn destinations() -> Destinations {
-    Destinations::new("letters", &[TopicPattern::parse("*").expect("a pattern")])
+    Destinations::new("dead-letters", &[TopicPattern::parse("*").expect("a pattern")])
 }
 
 fn headers(record: &OwnedRecord) -> Vec<(&str, &str)> {
@@ -60,14 +60,14 @@ fn headers(record: &OwnedRecord) -> Vec<(&str, &str)> {
 }
 
 fn stays(dead_letter: &DeadLetter, versions: &[Version]) -> (&'static str, String) {
-    let stay = resolve(dead_letter, &destinations(), versions).expect_err("it stays");
+    let stay = resolve(dead_letter, &destinations(), versions).expect_err("it can't be redriven");
     (stay.code(), stay.detail())
 }
 
 #[test]
-fn what_was_not_registered_goes_out_as_the_relay_would_have_sent_it() {
+fn once_registered_a_record_is_published_as_the_relay_would() {
     let found = refused("unknown_schema", "", Some("1"));
-    let resolved = resolve(&found, &destinations(), &[version("2", 1, Some("orders"), None)]).expect("it is mended");
+    let resolved = resolve(&found, &destinations(), &[version("2", 1, Some("orders"), None)]).expect("it is redriven");
     assert_eq!(resolved.record.topic, "orders");
     assert_eq!(resolved.version.as_deref(), Some("order.placed/2"));
     assert_eq!(resolved.settings.partitions, Some(3));
@@ -80,7 +80,7 @@ fn what_was_not_registered_goes_out_as_the_relay_would_have_sent_it() {
             ("ce_id", "7"),
             ("ce_type", "order.placed"),
             ("ce_time", "t"),
-            // Written as a relay of today writes it, whatever the letter has.
+            // Written as the current relay would, whatever the dead letter has.
             ("ce_dataschema", "urn:walpost:schema:order.placed/2"),
             ("content-type", "application/json"),
             ("outbox-position", "0/1/1"),
@@ -91,43 +91,44 @@ fn what_was_not_registered_goes_out_as_the_relay_would_have_sent_it() {
 }
 
 #[test]
-fn case_42_a_letter_of_a_relay_with_another_schema_base_is_redriven_as_one_of_this() {
+fn case_42_a_dead_letter_with_another_schema_base_is_redriven_with_the_current_one() {
     let mut found = refused("unknown_schema", "", Some("1"));
     let foreign = ("ce_dataschema".to_owned(), Some(b"https://schemas.example.com/order.placed/2".to_vec()));
     found.record.headers[4] = foreign;
-    let resolved = resolve(&found, &destinations(), &[version("2", 1, Some("orders"), None)]).expect("it is mended");
+    let resolved = resolve(&found, &destinations(), &[version("2", 1, Some("orders"), None)]).expect("it is redriven");
     assert_eq!(resolved.version.as_deref(), Some("order.placed/2"));
     assert!(headers(&resolved.record).contains(&("ce_dataschema", "urn:walpost:schema:order.placed/2")));
 }
 
 #[test]
-fn the_topic_of_the_row_goes_before_that_of_the_contract() {
+fn the_rows_topic_takes_precedence_over_the_contracts() {
     let resolved = resolve(
         &refused("unknown_schema", "of-row", Some("1")),
         &destinations(),
         &[version("2", 1, Some("orders"), None)],
     );
-    assert_eq!(resolved.expect("it is mended").record.topic, "of-row");
+    assert_eq!(resolved.expect("it is redriven").record.topic, "of-row");
 }
 
 #[test]
-fn a_later_version_that_takes_the_payload_stands_in_for_one_that_does_not() {
+fn a_later_version_that_accepts_the_payload_replaces_the_named_one() {
     let text = || Some(json!({"type": "string"}));
     let versions = [version("2", 1, Some("orders"), text()), version("3", 2, Some("orders.v3"), number())];
-    let resolved =
-        resolve(&refused("contract_violation", "orders", Some("1")), &destinations(), &versions).expect("it is mended");
+    let resolved = resolve(&refused("contract_violation", "orders", Some("1")), &destinations(), &versions)
+        .expect("it is redriven");
     assert_eq!((resolved.record.topic.as_str(), resolved.version.as_deref()), ("orders", Some("order.placed/3")));
     assert!(headers(&resolved.record).contains(&("ce_dataschema", "urn:walpost:schema:order.placed/3")));
     let (code, detail) = stays(&refused("contract_violation", "orders", Some("[]")), &versions);
     assert_eq!(code, "contract_violation");
     assert!(
-        detail.contains("breaks order.placed/2") && detail.contains("the latest version take it, order.placed/3"),
+        detail.contains("violates order.placed/2")
+            && detail.contains("the latest version, order.placed/3, does not accept it"),
         "{detail}"
     );
 }
 
 #[test]
-fn what_says_nothing_about_the_payload_does_not_stand_in_nor_does_an_older_version() {
+fn neither_a_version_without_schema_nor_an_older_one_replaces_the_named_one() {
     let dead_letter = refused("contract_violation", "orders", Some("1"));
     let text = || Some(json!({"type": "string"}));
     for versions in [
@@ -139,38 +140,38 @@ fn what_says_nothing_about_the_payload_does_not_stand_in_nor_does_an_older_versi
     let unknown = refused("unknown_schema", "", Some("1"));
     assert_eq!(stays(&unknown, &[version("1", 1, Some("orders"), None)]).0, "unknown_schema");
     assert_eq!(stays(&unknown, &[]).0, "unknown_schema");
-    let resolved =
-        resolve(&unknown, &destinations(), &[version("1", 1, Some("orders"), number())]).expect("its schema takes it");
+    let resolved = resolve(&unknown, &destinations(), &[version("1", 1, Some("orders"), number())])
+        .expect("its schema accepts it");
     assert_eq!(resolved.version.as_deref(), Some("order.placed/1"));
 }
 
 #[test]
-fn a_tombstone_keeps_to_every_schema_and_an_empty_payload_to_none() {
+fn a_tombstone_passes_every_schema_and_an_empty_payload_none() {
     let versions = [version("2", 1, Some("orders"), number())];
     assert!(resolve(&refused("no_topic", "", None), &destinations(), &versions).is_ok());
     assert_eq!(stays(&refused("no_topic", "", Some("")), &versions).0, "contract_violation");
 }
 
 #[test]
-fn a_schema_that_cant_be_compiled_keeps_the_letter_where_it_is() {
+fn a_schema_that_cannot_be_compiled_blocks_the_redrive() {
     let (code, detail) =
         stays(&refused("too_large", "orders", Some("1")), &[version("2", 1, None, Some(json!({"$ref": "#"})))]);
     assert_eq!(code, "contract_violation");
-    assert!(detail.contains("can't be used"), "{detail}");
+    assert!(detail.contains("is unusable"), "{detail}");
 }
 
 #[test]
-fn without_a_topic_there_is_nowhere_to_go() {
+fn without_a_topic_nothing_is_redriven() {
     assert_eq!(stays(&refused("no_topic", "", Some("1")), &[version("2", 1, None, None)]).0, "no_topic");
 }
 
 #[test]
-fn case_39_reserved_topics_and_what_is_no_topic_are_refused() {
+fn case_39_reserved_and_invalid_topics_are_refused() {
     for topic in ["letters", "walpost.positions", "walpost.redriven", "__consumer_offsets"] {
         let stay = stays(&refused("too_large", topic, Some("1")), &[version("2", 1, None, None)]);
         assert_eq!(stay.0, "not_authorized", "{topic}");
     }
-    let only = Destinations::new("letters", &[TopicPattern::parse("orders*").expect("a pattern")]);
+    let only = Destinations::new("dead-letters", &[TopicPattern::parse("orders*").expect("a pattern")]);
     let stay = resolve(&refused("too_large", "payments", Some("1")), &only, &[version("2", 1, None, None)])
         .expect_err("stays");
     assert!(stay.code() == "not_authorized" && stay.detail().contains("[relay] topics"), "{stay:?}");
@@ -182,7 +183,7 @@ fn case_39_reserved_topics_and_what_is_no_topic_are_refused() {
 }
 
 #[test]
-fn case_39_headers_of_a_forged_letter_may_stand_anywhere() {
+fn case_39_a_forged_dead_letter_may_have_its_headers_anywhere() {
     let forged = [
         ("ce_specversion", "1.0"),
         ("ce_type", "order.placed"),
@@ -195,7 +196,7 @@ fn case_39_headers_of_a_forged_letter_may_stand_anywhere() {
     ];
     let versions = [version("2", 1, Some("orders"), number())];
     let resolved =
-        resolve(&dead_letter(&forged, Some("1")), &destinations(), &versions).expect("its contract takes it");
+        resolve(&dead_letter(&forged, Some("1")), &destinations(), &versions).expect("its contract accepts it");
     assert_eq!(
         headers(&resolved.record),
         [
@@ -210,7 +211,7 @@ fn case_39_headers_of_a_forged_letter_may_stand_anywhere() {
 }
 
 #[test]
-fn what_can_never_be_redriven_says_so() {
+fn dead_letters_that_can_never_be_redriven_say_so() {
     let versions = [version("2", 1, Some("orders"), None)];
     assert_eq!(stays(&dead_letter(&[], Some("1")), &versions).0, "not_a_dead_letter");
     assert_eq!(stays(&dead_letter(&[("outbox-error", "no_topic")], Some("1")), &versions).0, "not_a_dead_letter");
@@ -227,12 +228,12 @@ fn what_can_never_be_redriven_says_so() {
 }
 
 #[test]
-fn without_a_contract_only_what_needs_no_check_goes_out() {
+fn without_a_contract_only_codes_that_need_no_check_are_redriven() {
     let bare = |code| {
         let own = [("id", "7"), ("outbox-position", "0/1/1"), ("outbox-relay", "w"), ("outbox-redriven", "forged")];
         dead_letter(&[&own[..], &[("outbox-error", code), ("outbox-topic", "t")]].concat(), None)
     };
-    let resolved = resolve(&bare("unknown_topic"), &destinations(), &[]).expect("nothing is to be checked");
+    let resolved = resolve(&bare("unknown_topic"), &destinations(), &[]).expect("no check is needed");
     assert_eq!(headers(&resolved.record), [("id", "7"), ("outbox-position", "0/1/1"), ("outbox-relay", "w")]);
     assert_eq!(stays(&bare("unknown_schema"), &[]).0, "unknown_schema");
     assert_eq!(stays(&bare("contract_violation"), &[]).0, "contract_violation");
@@ -251,7 +252,7 @@ fn plain_headers_name_the_version_too() {
     ];
     let resolved =
         resolve(&dead_letter(&plain, Some("1")), &destinations(), &[version("3", 1, Some("orders"), number())]);
-    let record = resolved.expect("the latest takes it").record;
+    let record = resolved.expect("the latest version accepts it").record;
     assert_eq!(
         headers(&record),
         [

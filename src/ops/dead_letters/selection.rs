@@ -1,4 +1,4 @@
-//! Which dead letters are meant. Pure.
+//! Selects dead letters. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,35 +6,35 @@ use super::dead_letter::{DeadLetter, DeadLetterId};
 use crate::relay::boundary::RefusalCode;
 use crate::sink::Span;
 
-/// Letters that keep to all of this.
+/// Criteria that a dead letter must all match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// These letters; none named: any.
+    /// These ids; empty: any.
     pub ids: BTreeSet<DeadLetterId>,
-    /// The relay that wrote them; none: any. A record that no relay wrote is of every relay's.
+    /// The relay that wrote it; `None`: any. A record that no relay wrote matches every relay.
     pub relay: Option<String>,
     /// The schema's name, or `name/version`.
     pub contract: Option<String>,
-    /// Why it is a dead letter.
+    /// The refusal code.
     pub code: Option<RefusalCode>,
-    /// Its time is not before, in milliseconds since the Unix epoch.
+    /// Earliest event time, inclusive, in milliseconds since the Unix epoch.
     pub since: Option<i64>,
-    /// Its time is before.
+    /// Latest event time, exclusive, in milliseconds since the Unix epoch.
     pub until: Option<i64>,
 }
 
-/// Names of relays that are counted apart, and the longest, in characters: anybody may have written them.
+/// Most relays counted separately, and the longest name kept, in characters: the names are untrusted.
 const RELAYS: usize = 100;
 const NAME_CHARS: usize = 128;
 
-/// Letters that would be meant if they were not of other relays.
+/// Dead letters that match except for their relay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Others {
     /// How many.
     pub dead_letters: u64,
-    /// How many by the relay.
+    /// How many, by relay.
     pub relays: BTreeMap<String, u64>,
-    /// Those that were named by their id.
+    /// Those selected by id.
     pub named: BTreeSet<DeadLetterId>,
 }
 
@@ -50,14 +50,14 @@ impl Others {
 }
 
 impl Selection {
-    /// The relay whose letter this is, if it is another one than the wanted.
+    /// The relay that wrote this, if it is not the selected one.
     #[must_use]
     pub fn other_relay<'a>(&self, dead_letter: &'a DeadLetter) -> Option<&'a str> {
         let wanted = self.relay.as_deref()?;
         dead_letter.relay().filter(|relay| *relay != wanted)
     }
 
-    /// Whether a letter is meant, whichever relay's it is.
+    /// Whether a dead letter matches, regardless of its relay.
     #[must_use]
     pub fn takes(&self, dead_letter: &DeadLetter) -> bool {
         let is_contract = |wanted: &String| {
@@ -73,7 +73,7 @@ impl Selection {
             && self.until.is_none_or(|until| at < until)
     }
 
-    /// What of a partition needs to be read.
+    /// The offsets of a partition that need to be read.
     #[must_use]
     pub fn narrow(&self, span: Span) -> Span {
         if self.ids.is_empty() {
@@ -102,7 +102,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_letter_must_keep_to_everything_that_is_asked() {
+    fn a_dead_letter_must_match_all_criteria() {
         let found = dead_letter(&HEADERS, None);
         let all = Selection::default();
         let by = |contract: &str| Selection { contract: Some(contract.to_owned()), ..all.clone() };
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn case_39_a_letter_of_another_relay_is_told_from_ones_own_and_from_what_no_relay_wrote() {
+    fn case_39_dead_letters_of_other_relays_are_skipped_and_counted() {
         let of = |relay: Option<&str>| match relay {
             Some(relay) => {
                 dead_letter(&[("outbox-position", "0/1/1"), ("outbox-relay", relay), ("outbox-relay", "forged")], None)
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_can_be_meant_is_read() {
+    fn only_offsets_that_can_match_are_read() {
         let span = |start, end| Span { partition: 1, start, end };
         assert_eq!(Selection::default().narrow(span(5, 50)), span(5, 50));
         let ids = |ids: &[(i32, i64)]| Selection {

@@ -1,5 +1,5 @@
-//! Marks of one dead-letter topic are written by one command at a time: whoever takes its transactional id fences the one before, and
-//! ends the transaction that it left open.
+//! Ensures that one command at a time writes marks of a dead-letter topic: a new one takes the transactional id, which fences the
+//! previous one and aborts its open transaction.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use super::selection::{Others, Selection};
 use crate::relay::boundary::Timestamp;
 use crate::sink::{BatchWriter, ProducerOptions, Span, Topics};
 
-/// Letters that are read ahead.
+/// Dead letters read ahead.
 const AHEAD: usize = 16;
 
-/// Takes the transactional id, having made sure of the topic of marks.
+/// Takes the transactional id after ensuring that the topic of marks exists.
 pub(super) async fn open(
     topics: &Topics,
     create_topics: bool,
@@ -31,21 +31,21 @@ pub(super) async fn open(
     if topics.facts(REDRIVEN_TOPIC).is_some_and(|facts| facts.is_compacted == Some(false)) {
         tracing::warn!(
             topic = REDRIVEN_TOPIC,
-            "the topic's cleanup.policy is not compact: marks may expire in it, and their letters be redriven twice"
+            "topic of marks is not compacted (cleanup.policy): marks may expire, and dead letters be redriven twice"
         );
     }
     let writer = BatchWriter::open(options.clone(), format!("walpost-redrive.{dead_letter_topic}")).await;
     writer.map_err(|source| RedriveError::BatchOutcome { source, redriven: 0 })
 }
 
-/// Letters as they are read, and how many of other relays were passed over in the end.
+/// A stream of dead letters, and at its end the count of those of other relays.
 pub(super) struct Reading {
     pub(super) dead_letters: mpsc::Receiver<DeadLetter>,
     end: JoinHandle<Result<Others, DeadLetterReadError>>,
 }
 
 impl Reading {
-    /// Begins to read the letters that are meant. `progress` is told how many offsets of how many are behind.
+    /// Starts reading the selected dead letters. `progress` receives the offsets read and their total.
     pub(super) fn begin(
         reader: &Arc<DeadLetterReader>,
         spans: Vec<Span>,
@@ -66,13 +66,13 @@ impl Reading {
         Self { dead_letters, end }
     }
 
-    /// When there is no further letter.
+    /// To be called after the last dead letter.
     pub(super) async fn end(self) -> Result<Others, DeadLetterReadError> {
-        self.end.await.expect("reading letters does not panic")
+        self.end.await.expect("reading dead letters does not panic")
     }
 }
 
-/// Reads from Kafka on a thread that may block.
+/// Reads from Kafka on a blocking thread.
 pub(super) async fn on_reader<T: Send + 'static>(
     reader: &Arc<DeadLetterReader>,
     read: impl FnOnce(&DeadLetterReader) -> Result<T, DeadLetterReadError> + Send + 'static,
@@ -81,7 +81,7 @@ pub(super) async fn on_reader<T: Send + 'static>(
     tokio::task::spawn_blocking(move || read(&reader)).await.expect("reading a topic does not panic")
 }
 
-/// The present.
+/// The current time.
 pub(super) fn now() -> Timestamp {
     let micros = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
     Timestamp(i64::try_from(micros).unwrap_or(i64::MAX))

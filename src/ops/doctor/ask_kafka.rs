@@ -1,4 +1,4 @@
-//! Asks Kafka. Nothing is written and nothing is made: whether a topic could be made is asked by a validation.
+//! Checks Kafka. Read-only: whether a topic could be created is asked with a validate-only request.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,25 +22,25 @@ use crate::relay::boundary::TopicSettings;
 use crate::relay::route::destination::dead_letter_settings;
 use crate::sink::{POSITIONS_TOPIC, SinkError, operations};
 
-/// How long Kafka may take to answer for the first time, as at the relay's start.
+/// How long to wait for Kafka's first answer; same as at the relay's start.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
-/// How long one request may take.
+/// Timeout of one request.
 const ANSWER: Duration = Duration::from_secs(10);
 
 type Admin = AdminClient<DefaultClientContext>;
 
-/// Makes every check. `wanted` are the topics of registered events.
+/// Runs all checks. `wanted` are the topics of registered schema versions.
 pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
     let servers = config.kafka.bootstrap_servers.clone();
     let heard = Listening::default();
-    // An admin client is told of no failures; a producer is, by its thread.
+    // An admin client receives no error events; a producer does, on its polling thread.
     let producer = client(config).create_with_context::<_, ThreadedProducer<Listening>>(heard.clone());
     let (producer, admin) = match producer.and_then(|producer| Ok((producer, client(config).create::<Admin>()?))) {
         Ok((producer, admin)) => (producer, Arc::new(admin)),
         Err(error) => return vec![failure("kafka", chain(&SinkError::Create(error)))],
     };
     let letters = config.relay.dead_letter_topic.as_str().to_owned();
-    // Of one topic: a cluster may have very many.
+    // For one topic only: a cluster may have very many.
     let topic = letters.clone();
     let ask = move || {
         let found = producer.client().fetch_metadata(Some(&topic), FIRST_ANSWER);
@@ -100,7 +100,7 @@ fn client(config: &Config) -> ClientConfig {
         client.set(name, value);
     }
     client.set("bootstrap.servers", &config.kafka.bootstrap_servers).set("client.id", "walpost-doctor");
-    // Looking for a topic must not make it.
+    // Looking up a topic must not create it.
     client.set("allow.auto.create.topics", "false").set_log_level(RDKafkaLogLevel::Emerg);
     client
 }
@@ -145,7 +145,7 @@ async fn described(admin: &Admin, name: &str, mut topic: Topic) -> State {
     let described = admin.describe_configs([&ResourceSpecifier::Topic(name)], &options()).await;
     let resource = match described.map(|results| results.into_iter().next()) {
         Ok(Some(Ok(resource))) => resource,
-        // The relay does without, too.
+        // The relay works without it, too.
         Ok(_) => return State::Present(topic),
         Err(error) => return State::Unanswered(error.to_string()),
     };
@@ -181,7 +181,7 @@ fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER))
 }
 
-/// Remembers what the client met last.
+/// Keeps the client's last error.
 #[derive(Clone, Default)]
 struct Listening(Arc<Mutex<Option<String>>>);
 
@@ -197,9 +197,9 @@ impl ClientContext for Listening {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // That all brokers are down follows from the reason before.
+        // "All brokers are down" only repeats the error before it.
         if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
-            // How long the attempt took stands in parentheses behind the cause.
+            // The duration of the attempt follows the cause in parentheses.
             let cause = reason.split_once(" (after ").map_or(reason, |(cause, _)| cause);
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause.to_owned());
         }
@@ -209,6 +209,6 @@ impl ClientContext for Listening {
 impl ProducerContext for Listening {
     type DeliveryOpaque = ();
 
-    /// Nothing is sent.
+    /// No messages are produced, so there are no deliveries.
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }

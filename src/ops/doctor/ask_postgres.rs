@@ -1,4 +1,4 @@
-//! Asks Postgres. Nothing here writes: every statement is a select, in sessions that are set to read only.
+//! Checks Postgres. Read-only: every statement is a select, in read-only sessions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -19,17 +19,17 @@ use crate::source::{
     inspect_slot, order_without_time, read_noted, server_facts, stray_outbox,
 };
 
-/// How long a slot that is behind may take to be confirmed further: an idle relay confirms a little WAL of others every 10 s.
+/// How long to watch a lagging slot for progress: an idle relay confirms other WAL every 10 s.
 const CONFIRMING: Duration = Duration::from_secs(13);
-/// How often it is looked at.
+/// Interval between looks at the slot.
 const TICK: Duration = Duration::from_millis(200);
-/// Most topics of schema versions that are looked at.
+/// Most topics of schema versions to check.
 const TOPICS: usize = 1_000;
 
-/// Topics that registered events go to, each with how it is to be made.
+/// Topics of registered schema versions, each with its settings.
 pub type Wanted = BTreeMap<String, TopicSettings>;
 
-/// Makes every check, and tells what topics are wanted.
+/// Runs all checks and returns the topics of registered schema versions.
 pub async fn ask(config: &Config) -> (Vec<Finding>, Wanted) {
     let config = config.clone();
     tokio::task::spawn_blocking(move || {
@@ -55,7 +55,7 @@ impl Asking {
         self.findings.push(failure(check, format!("{}{advice}", chain(&fault))));
     }
 
-    /// As it should be, or what the relay's start says.
+    /// Adds a finding: ok, or the error that the relay would report at start.
     fn judge(&mut self, check: &'static str, result: Result<String, SourceError>) -> bool {
         match result {
             Ok(what) => {
@@ -70,7 +70,7 @@ impl Asking {
     }
 
     /// # Errors
-    /// Postgres is not reached, or is not any more.
+    /// The connection failed.
     fn ask(&mut self, config: &Config) -> Result<(), SourceError> {
         let connect = config.postgres.connect.clone().or_application_name("walpost doctor");
         let mut control = Connection::open(&connect)?;
@@ -84,7 +84,7 @@ impl Asking {
             self.fail("primary", SourceError::Standby);
             return Ok(());
         }
-        self.findings.push(ok("primary", "the server is no standby"));
+        self.findings.push(ok("primary", "the server is not a standby"));
         let level = server.wal_level().to_owned();
         let level = if level == "logical" { Ok(level) } else { Err(SourceError::WalLevel { found: level }) };
         self.judge("wal_level", level);
@@ -120,7 +120,7 @@ impl Asking {
         Ok(())
     }
 
-    /// The role's attribute, and whether pg_hba.conf lets a replication connection in. What the server is, if so.
+    /// Checks the role's REPLICATION attribute and that pg_hba.conf admits a replication connection. Returns the server's identity.
     fn replication(
         &mut self,
         control: &mut Connection,
@@ -143,11 +143,14 @@ impl Asking {
         let facts = system.as_ref().ok().cloned();
         let system = system.map(|system| system.system_identifier);
         match system {
-            // A full house is told by its own line.
+            // Exhausted walsenders have their own finding.
             Err(SourceError::SendersUsedUp { .. }) => {}
             system => {
                 let role = &server.role;
-                self.judge("replication", system.map(|id| format!("role {role} may replicate; cluster {id}")));
+                self.judge(
+                    "replication",
+                    system.map(|id| format!("role {role} can replicate; system identifier {id}")),
+                );
             }
         }
         Ok(facts)
@@ -166,9 +169,9 @@ impl Asking {
         Ok(())
     }
 
-    /// Whether schema outbox is there.
+    /// Whether schema outbox exists.
     fn migrations(&mut self, control: &mut Connection) -> Result<bool, SourceError> {
-        // By the catalog: what a role may not see has no name for it.
+        // Asked of the catalog: to_regclass needs privileges on the schema.
         let rows = control.simple_query(
             "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace \
                     where n.nspname = 'outbox' and c.relname = 'schema_version'), \
@@ -199,7 +202,7 @@ impl Asking {
         Ok(applied != Applied::Nothing)
     }
 
-    /// What `walpost migrate --relay-role` gives.
+    /// Checks the privileges that `walpost migrate --relay-role` grants.
     fn rights(&mut self, control: &mut Connection, server: &Server) -> Result<(), SourceError> {
         let rows = control.simple_query(
             "select coalesce(bool_and(case when c.relname in ('relay', 'lease') then has_table_privilege(c.oid, 'select') \
@@ -214,9 +217,9 @@ impl Asking {
         let role = server.role.clone();
         let has_all = rows.first().is_some_and(|row| row.is_true(0));
         let result = if has_all {
-            Ok(format!("role {role} has its grants in schema outbox"))
+            Ok(format!("role {role} has all privileges it needs in schema outbox"))
         } else {
-            Err(SourceError::NoPrivilege { role, doing: "use all of schema outbox that the relay needs" })
+            Err(SourceError::NoPrivilege { role, doing: "use the parts of schema outbox that the relay needs" })
         };
         self.judge("rights", result);
         self.findings.extend(secret_readers(control)?.as_deref().map(judge::secret_readers));
@@ -251,7 +254,7 @@ impl Asking {
             let Some(row) = rows.first() else { continue };
             if !row.is_true(1) && table.schema != "outbox" {
                 let grant = format!(
-                    "role {} may not read {table}, and the first start reads it: run `grant select on {table} to {}`",
+                    "role {} can't read {table}, and the first start reads it: run `grant select on {table} to {}`",
                     server.role,
                     crate::postgres::quote_identifier(&server.role)
                 );
@@ -272,7 +275,7 @@ impl Asking {
     }
 
     fn partitions(&mut self, control: &mut Connection) -> Result<(), SourceError> {
-        // As outbox.event_partitions has it, which the relay's role may not call.
+        // Same as outbox.event_partitions, which the relay's role may not call.
         control.simple_query("set timezone = 'UTC'; set datestyle = 'ISO, YMD'")?;
         let rows = control.simple_query(
             "select coalesce(floor(extract(epoch from max(substring(pg_get_expr(c.relpartbound, c.oid) \
@@ -292,7 +295,7 @@ impl Asking {
         );
         let rows = match control.simple_query(&sql) {
             Ok(rows) => rows,
-            // It is told by the line about rights.
+            // The finding on privileges reports it.
             Err(Error::Server(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
@@ -347,7 +350,7 @@ impl Asking {
         };
         let found = match (found, plan) {
             (None, _) => {
-                self.findings.push(ok("slot", format!("{name} is not there yet: the first start makes it")));
+                self.findings.push(ok("slot", format!("{name} does not exist yet: the first start creates it")));
                 return Ok(());
             }
             (Some(_), Some(Plan::MakeAnew { .. })) => {
@@ -372,14 +375,14 @@ impl Asking {
     }
 }
 
-/// The server that is noted, where no replication connection says what this one is: nothing more can be told then.
+/// The recorded server, used if there is no replication connection to identify this one; nothing more can be checked then.
 fn as_noted(noted: Option<&Noted>) -> resume::Server {
     let system_identifier = noted.map(|noted| noted.system_identifier.clone()).unwrap_or_default();
     let timeline = noted.and_then(|noted| noted.timeline).unwrap_or_default();
     resume::Server { system_identifier, timeline, ancestry: Ancestry::default(), wal_end: Lsn::default() }
 }
 
-/// Whether a slot that somebody streams from is confirmed further, or is at the end.
+/// Whether an active slot advances or is at the end of the WAL.
 fn pace(control: &mut Connection, slot: &str, found: &SlotState, version: u32) -> Result<Pace, SourceError> {
     let rows = control.simple_query("select pg_current_wal_lsn()")?;
     let end: Lsn = rows.first().and_then(|row| row.text(0)?.parse().ok()).unwrap_or_default();

@@ -1,11 +1,11 @@
-//! What stands in the way of sending rows and confirming them: encodings, settings of the server, a transaction that can't be sent.
+//! Checks for what prevents rows from being sent or confirmed: encodings, server settings, a transaction that can't be sent.
 
 use super::report::{Finding, failure, ok, warning};
 use crate::postgres::{Connection, Error};
 use crate::relay::decode::text_encoding::Encoding;
 use crate::source::{Server, SourceError, waits_for_relay};
 
-/// Asks for all of it. `has_schema` if schema outbox is there.
+/// Runs the checks. `has_schema`: schema outbox exists.
 pub(super) fn ask(
     control: &mut Connection,
     server: &Server,
@@ -27,19 +27,19 @@ fn encoding(server: &Server) -> Finding {
         Some(Encoding::Utf8) => ok(check, name.clone()),
         Some(Encoding::Unchecked) => warning(
             check,
-            "SQL_ASCII: Postgres takes any bytes for text; an event whose text is not UTF-8 becomes a dead letter (undecodable)",
+            "SQL_ASCII: Postgres does not validate text; an event whose text is not UTF-8 becomes a dead letter (undecodable)",
         ),
-        Some(Encoding::Converted(..)) => ok(check, format!("{name}, which the relay converts to UTF-8")),
+        Some(Encoding::Converted(..)) => ok(check, format!("{name}: the relay converts it to UTF-8")),
         None => warning(
             check,
             format!(
-                "{name}: only Postgres can convert it to UTF-8, and a row that it can't convert stops the slot until `walpost slot skip` passes over its transaction"
+                "{name}: only Postgres can convert it to UTF-8, and a row that it can't convert blocks the slot until `walpost slot skip` skips its transaction"
             ),
         ),
     }
 }
 
-/// By what the session began with: the doctor's own is set to read only.
+/// Checks the session default; the doctor's own session is read-only.
 fn read_only(control: &mut Connection) -> Result<Option<Finding>, SourceError> {
     let rows =
         control.simple_query("select reset_val from pg_settings where name = 'default_transaction_read_only'")?;
@@ -47,7 +47,7 @@ fn read_only(control: &mut Connection) -> Result<Option<Finding>, SourceError> {
     Ok(is_on.then(|| {
         warning(
             "read_only",
-            "default_transaction_read_only is on: services can't emit events; the relay's own notes are written all the same. Once it is no longer needed, run `alter system reset default_transaction_read_only` and `select pg_reload_conf()`, or reset it on the database or the role",
+            "default_transaction_read_only is on: services can't emit events, though the relay still writes its state. Once it is no longer needed, run `alter system reset default_transaction_read_only` and `select pg_reload_conf()`, or reset it on the database or the role",
         )
     }))
 }
@@ -63,18 +63,18 @@ fn synchronous(control: &mut Connection, slot: &str) -> Result<Option<Finding>, 
         warning(
             "synchronous_standby_names",
             format!(
-                "\"{names}\" takes the relay for a synchronous standby, so each commit waits until Kafka has its events: name the standbys, such as `alter system set synchronous_standby_names = 'FIRST 1 (standby1)'`, and run `select pg_reload_conf()`"
+                "\"{names}\" makes the relay a synchronous standby, so each commit waits until Kafka has its events: list only standbys, such as `alter system set synchronous_standby_names = 'FIRST 1 (standby1)'`, and run `select pg_reload_conf()`"
             ),
         )
     }))
 }
 
-/// As the relay has noted it.
+/// Checks for an unsendable transaction recorded by the relay.
 fn unsendable(control: &mut Connection, slot: &str) -> Result<Option<Finding>, SourceError> {
     let sql = "select to_jsonb(r) ->> 'unsendable_lsn', to_jsonb(r) ->> 'unsendable_error' from outbox.relay r where slot = $1";
     let rows = match control.query(sql, &[Some(slot)]) {
         Ok(rows) => rows,
-        // It is told by the line about rights.
+        // The finding on privileges reports it.
         Err(Error::Server(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
@@ -83,7 +83,7 @@ fn unsendable(control: &mut Connection, slot: &str) -> Result<Option<Finding>, S
         failure(
             "transaction",
             format!(
-                "Postgres can't send the transaction at {lsn}, and the slot stands still: {error}; if that does not pass, stop the relay and run `walpost slot skip --lsn {lsn}`"
+                "Postgres can't send the transaction at {lsn}, which blocks the slot: {error}; if the error persists, stop the relay and run `walpost slot skip --lsn {lsn}`"
             ),
         )
     }))

@@ -1,12 +1,12 @@
-//! Whether the clocks of the database server and of this machine agree.
+//! Compares the clocks of the database server and this machine.
 
 use super::report::{Finding, ok, warning};
 use crate::postgres::{Connection, Error};
 
-/// How far apart two clocks are that are looked after, in milliseconds.
+/// Largest difference between two synchronized clocks, in milliseconds.
 const TOLERANCE_MILLIS: i64 = 30_000;
 
-/// Compares them.
+/// Compares the clocks.
 pub(super) fn compare(control: &mut Connection) -> Result<Option<Finding>, Error> {
     let before = now_millis();
     let rows = control.simple_query("select (extract(epoch from clock_timestamp()) * 1000)::bigint")?;
@@ -15,18 +15,18 @@ pub(super) fn compare(control: &mut Connection) -> Result<Option<Finding>, Error
     Ok(theirs.map(|theirs| judge(theirs - before.midpoint(after))))
 }
 
-/// The server's clock, by how much it is ahead of this machine's.
+/// Judges by how far the server's clock is ahead of this machine's.
 fn judge(ahead_millis: i64) -> Finding {
     let seconds = ahead_millis.unsigned_abs() / 1_000;
     let side = if ahead_millis < 0 { "behind" } else { "ahead of" };
     if ahead_millis.abs() <= TOLERANCE_MILLIS {
-        return ok("clock", format!("the server's clock is less than {} s from this machine's", seconds + 1));
+        return ok("clock", format!("the clocks of the server and this machine differ by less than {} s", seconds + 1));
     }
     warning(
         "clock",
         format!(
-            "the server's clock is {seconds} s {side} this machine's; it sets the time of records, which Kafka 4 refuses more than an hour \
-             ahead of its own (message.timestamp.after.max.ms): have all of these machines keep their clocks by NTP"
+            "the server's clock is {seconds} s {side} this machine's; it sets record timestamps, and Kafka 4 refuses those more than an hour \
+             ahead of its own clock (message.timestamp.after.max.ms): synchronize all these machines by NTP"
         ),
     )
 }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_34_clocks_that_differ_are_warned_of() {
+    fn case_34_differing_clocks_are_a_warning() {
         assert_eq!(judge(-30_000).verdict, Verdict::Ok);
         let ahead = judge(5_400_000);
         assert_eq!(ahead.verdict, Verdict::Warning);

@@ -1,17 +1,17 @@
-//! What is found of the server, its schema and the slot, as findings. Pure.
+//! Judges facts about the server, its schema and the slot. Pure.
 
 use super::report::{Finding, failure, ok, warning};
 use crate::postgres::quote_identifier;
 use crate::relay::boundary::Lsn;
 use crate::source::{SlotState, SourceError, TableName};
 
-/// The newest major version that walpost is tested with.
+/// The newest PostgreSQL major version that walpost is tested with.
 const NEWEST_MAJOR: u32 = 18;
-/// WAL that a slot keeps without anybody streaming from it before that is worth a warning, in bytes.
+/// WAL retained for an inactive slot that is worth a warning, in bytes.
 const RETAINED_BYTES: u64 = 1 << 30;
-/// Least of max_slot_wal_keep_size that survives a stop of the relay on a busy server, in bytes.
+/// Smallest max_slot_wal_keep_size that survives a short stop of the relay on a busy server, in bytes.
 const KEEP_BYTES: i64 = 1 << 30;
-/// Days ahead for which there should be partitions, at least.
+/// Fewest days ahead for which partitions should exist.
 const DAYS_AHEAD: i64 = 1;
 
 /// `server_version_num`.
@@ -22,13 +22,13 @@ pub fn version(number: u32) -> Finding {
         ..14 => failure("version", SourceError::ServerTooOld(shown).to_string()),
         major if major > NEWEST_MAJOR => warning(
             "version",
-            format!("PostgreSQL {shown} is newer than those that walpost is tested with, 14 to {NEWEST_MAJOR}"),
+            format!("PostgreSQL {shown} is newer than the versions walpost is tested with, 14 to {NEWEST_MAJOR}"),
         ),
         _ => ok("version", format!("PostgreSQL {shown}")),
     }
 }
 
-/// Replication slots in use, of how many, and whether ours is one of them.
+/// Replication slots in use, their limit, and whether ours is one of them.
 #[must_use]
 pub fn slots(used: u32, limit: u32, has_ours: bool) -> Finding {
     match used >= limit && !has_ours {
@@ -37,7 +37,7 @@ pub fn slots(used: u32, limit: u32, has_ours: bool) -> Finding {
     }
 }
 
-/// Walsenders in use, of how many, and whether a relay of ours is one of them.
+/// Walsenders in use, their limit, and whether our relay is one of them.
 #[must_use]
 pub fn senders(used: u32, limit: u32, has_ours: bool) -> Finding {
     match used >= limit && !has_ours {
@@ -46,14 +46,14 @@ pub fn senders(used: u32, limit: u32, has_ours: bool) -> Finding {
     }
 }
 
-/// `max_slot_wal_keep_size` in mebibytes, -1 for none.
+/// `max_slot_wal_keep_size` in mebibytes, -1 for no limit.
 #[must_use]
 pub fn keep_size(mebibytes: i64) -> Finding {
     let check = "max_slot_wal_keep_size";
     if mebibytes < 0 {
         return warning(
             check,
-            "no limit: a relay that is stopped for long fills the server's disk: run `alter system set max_slot_wal_keep_size = '50GB'` with what the disk can spare, and `select pg_reload_conf()`",
+            "no limit, so a long stop of the relay fills the server's disk: run `alter system set max_slot_wal_keep_size = '50GB'`, with a size that the disk can spare, and `select pg_reload_conf()`",
         );
     }
     let shown = bytes(u64::try_from(mebibytes).unwrap_or(0) << 20);
@@ -61,14 +61,14 @@ pub fn keep_size(mebibytes: i64) -> Finding {
         return warning(
             check,
             format!(
-                "{shown}: a short stop of the relay on a busy server loses the slot: run `alter system set max_slot_wal_keep_size = '50GB'` with what the disk can spare, and `select pg_reload_conf()`"
+                "{shown}, so even a short stop of the relay on a busy server invalidates the slot: run `alter system set max_slot_wal_keep_size = '50GB'`, with a size that the disk can spare, and `select pg_reload_conf()`"
             ),
         );
     }
-    ok(check, format!("{shown}: a relay that is further behind loses its slot"))
+    ok(check, format!("{shown}; the slot is invalidated if the relay falls further behind"))
 }
 
-/// `idle_replication_slot_timeout` in seconds, where the server has it (18 and newer).
+/// `idle_replication_slot_timeout` in seconds (PostgreSQL 18 and newer).
 #[must_use]
 pub fn idle_timeout(seconds: i64) -> Finding {
     match seconds {
@@ -76,42 +76,45 @@ pub fn idle_timeout(seconds: i64) -> Finding {
         _ => warning(
             "idle_slot_timeout",
             format!(
-                "a slot that nobody streams from for {seconds} s is invalidated: run `alter system set idle_replication_slot_timeout = 0` and `select pg_reload_conf()`"
+                "a slot that is inactive for {seconds} s is invalidated: run `alter system set idle_replication_slot_timeout = 0` and `select pg_reload_conf()`"
             ),
         ),
     }
 }
 
-/// A migration, by its number, what it brings and the digest of its SQL.
+/// A migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The number.
+    /// Its version number.
     pub version: i64,
-    /// What it brings.
+    /// Its description, from the file name.
     pub description: String,
-    /// The digest.
+    /// The digest of its SQL.
     pub checksum: Vec<u8>,
 }
 
-/// What the database says about migrations.
+/// The migrations applied to the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// There is no schema outbox.
+    /// Schema outbox does not exist.
     Nothing,
-    /// Schema outbox was made with another tool, or this role may not see what made it.
+    /// Schema outbox exists, but there is no readable record of migrations.
     Unknown,
-    /// These, each with its number and the digest of its SQL.
+    /// Version number and SQL digest of each.
     Steps(Vec<(i64, Vec<u8>)>),
 }
 
-/// Migrations that were applied, and those that this walpost has.
+/// Compares the applied migrations with those of this walpost.
 #[must_use]
 pub fn migrations(applied: &Applied, known: &[Step]) -> Finding {
     let check = "migrations";
     let steps = match applied {
-        Applied::Nothing => return failure(check, "there is no schema outbox in this database: run `walpost migrate`"),
+        Applied::Nothing => return failure(check, "this database has no schema outbox: run `walpost migrate`"),
         Applied::Unknown => {
-            return ok(check, "schema outbox is there; whether it is current this role can't see (outbox._migrations)");
+            return ok(
+                check,
+                "schema outbox exists; this role can't read outbox._migrations to see whether it is current",
+            );
         }
         Applied::Steps(steps) => steps,
     };
@@ -126,7 +129,7 @@ pub fn migrations(applied: &Applied, known: &[Step]) -> Finding {
             }
             Some((_, checksum)) if *checksum != step.checksum => {
                 let text = format!(
-                    "migration {} was applied in another version of its SQL: compare `walpost migrate --print` with what is there",
+                    "migration {} was applied with different SQL: compare `walpost migrate --print` with the database",
                     step.version
                 );
                 return failure(check, text);
@@ -136,109 +139,109 @@ pub fn migrations(applied: &Applied, known: &[Step]) -> Finding {
     }
     match steps.iter().find(|(version, _)| known.iter().all(|step| step.version != *version)) {
         Some((version, _)) => {
-            warning(check, format!("migration {version} is of a newer walpost: install that one for the relay too"))
+            warning(check, format!("migration {version} comes from a newer walpost: upgrade the relay"))
         }
-        None => ok(check, format!("{} applied, none is missing", steps.len())),
+        None => ok(check, format!("{} applied, none missing", steps.len())),
     }
 }
 
-/// Days from now for which outbox.event has partitions.
+/// Days ahead for which outbox.event has partitions.
 #[must_use]
 pub fn partitions(days_ahead: i64) -> Finding {
     match days_ahead >= DAYS_AHEAD {
-        true => ok("partitions", format!("made for {days_ahead} days ahead")),
+        true => ok("partitions", format!("exist for {days_ahead} days ahead")),
         false => warning(
             "partitions",
-            "outbox.event has none for tomorrow, so its rows would go to outbox.event_default: start the relay, which makes them, or run `select * from outbox.maintain(retention => null)`",
+            "outbox.event has no partition for tomorrow, so rows would go to outbox.event_default: start the relay, which creates partitions, or run `select * from outbox.maintain(retention => null)`",
         ),
     }
 }
 
-/// What a publication publishes besides inserts.
+/// Whether a publication publishes more than inserts.
 #[must_use]
 pub fn replica_identity(publication: &str, publishes_changes: bool) -> Finding {
     match publishes_changes {
-        false => ok("replica_identity", "not needed: the publication has inserts alone"),
+        false => ok("replica_identity", "not needed: the publication has inserts only"),
         true => warning(
             "replica_identity",
             format!(
-                "publication {publication} publishes updates or deletes too, which the relay passes over and Postgres refuses on a table without a replica identity: run `alter publication {} set (publish = 'insert')`",
+                "publication {publication} also publishes updates or deletes, which the relay ignores and Postgres refuses on a table without a replica identity: run `alter publication {} set (publish = 'insert')`",
                 quote_identifier(publication)
             ),
         ),
     }
 }
 
-/// Roles that may read `outbox.secret` and should not.
+/// Roles that can read `outbox.secret` and should not.
 #[must_use]
 pub fn secret_readers(readers: &str) -> Finding {
     warning(
         "secrets",
         format!(
-            "{readers} may read outbox.secret, and with its keys write messages that are published as events: run `revoke select on outbox.secret from {readers}`, then `select outbox.add_secret('message')`"
+            "{readers} can read outbox.secret, and with its keys forge messages that are published as events: run `revoke select on outbox.secret from {readers}`, then `select outbox.add_secret('message')`"
         ),
     )
 }
 
-/// Row-level security that hides rows of a table from this role.
+/// Row-level security policies that hide rows from this role.
 #[must_use]
 pub fn row_security(role: &str, hidden: &[String], has_slot: bool) -> Finding {
     if hidden.is_empty() {
-        return ok("row_security", "no policy hides rows from this role");
+        return ok("row_security", "no policies hide rows from this role");
     }
     let (tables, role) = (hidden.join(", "), quote_identifier(role));
-    let mend = format!("run `alter role {role} bypassrls`");
+    let fix = format!("run `alter role {role} bypassrls`");
     match has_slot {
-        // The log knows no policies.
+        // The WAL is not subject to policies.
         true => warning(
             "row_security",
             format!(
-                "policies hide rows of {tables} from this role when it reads the table, as it does with a new slot: {mend}"
+                "policies hide rows of {tables} from this role when it reads the table, as it does with a new slot: {fix}"
             ),
         ),
         false => failure(
             "row_security",
-            format!("policies hide rows of {tables} from this role, and the first start reads the table: {mend}"),
+            format!("policies hide rows of {tables} from this role, and the first start reads the table: {fix}"),
         ),
     }
 }
 
-/// The bytes of hexadecimal digits, as `encode(..., 'hex')` has them.
+/// Decodes the hexadecimal of `encode(..., 'hex')`.
 #[must_use]
 pub fn unhex(digits: &str) -> Vec<u8> {
     let pairs = digits.as_bytes().chunks_exact(2);
     pairs.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
-/// An outbox table without a column that tells the age of its rows, and what stands in for it.
+/// An outbox table without a created_at column, and the column it is ordered by instead.
 #[must_use]
 pub fn order(table: &TableName, stand_in: &str) -> Finding {
     let what = format!(
-        "table {table} has no created_at column: the first start reads its rows in the order of {stand_in}; name such a column in [[outbox]] columns if there is one"
+        "table {table} has no created_at column, so the first start reads its rows in the order of {stand_in}: if it has such a column, name it in [[outbox]] columns"
     );
     warning("order", what)
 }
 
-/// An outbox table that is streamed and that the configuration does not name.
+/// A published table that the configuration does not name.
 #[must_use]
 pub fn stray_outbox(publication: &str, table: &TableName) -> Finding {
     let what = format!(
-        "{publication} has table {table}, which no [[outbox]] names, so its events are passed over: add an [[outbox]] with that table, or run `alter publication {} drop table {table}`",
+        "{publication} has table {table}, but no [[outbox]] names it, so its events are ignored: add an [[outbox]] for it, or run `alter publication {} drop table {table}`",
         quote_identifier(publication)
     );
     warning("publication", what)
 }
 
-/// Where the server's log ends, and how fast the slot follows.
+/// The end of the WAL, and whether the slot advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// The end of the log.
+    /// The end of the WAL.
     pub end: Lsn,
-    /// Whether the slot was confirmed further while it was looked at, or was at the end.
+    /// Whether the slot advanced while watched, or was at the end.
     pub moves: bool,
 }
 
-/// The slot, where there is one and it can be streamed from.
+/// The slot, if it exists and can be streamed from.
 #[must_use]
 pub fn slot(name: &str, found: &SlotState, user: Option<&str>, pace: Pace, version: u32) -> Vec<Finding> {
     let behind = found.confirmed_flush.map_or(0, |confirmed| pace.end.0.saturating_sub(confirmed.0));
@@ -246,23 +249,23 @@ pub fn slot(name: &str, found: &SlotState, user: Option<&str>, pace: Pace, versi
     let held = match (found.active_pid, user) {
         (Some(pid), Some(user)) => format!("{user} (process {pid}) streams from it"),
         (Some(pid), None) => format!("process {pid} streams from it"),
-        (None, _) => "nobody streams from it".to_owned(),
+        (None, _) => "inactive".to_owned(),
     };
     let mut findings = vec![match (found.temporary, found.active_pid, pace.moves) {
         (true, ..) => failure(
             "slot",
             format!(
-                "{name} is temporary and ends with its session: end that session, and the first start makes a slot that stays"
+                "{name} is a temporary slot: end the session that holds it, and the first start creates a permanent one"
             ),
         ),
         (false, Some(_), false) => warning(
             "slot",
             format!(
-                "{held}, and has confirmed nothing for some seconds, {} behind: see /status of the relay, and whether Kafka takes its records",
+                "{held} but has not confirmed anything for some seconds, {} behind: see the relay's /status, and whether Kafka accepts its records",
                 bytes(behind)
             ),
         ),
-        _ => ok("slot", format!("{name}: {held}, confirmed up to {} behind the end of the log", bytes(behind))),
+        _ => ok("slot", format!("{name}: {held}, confirmed up to {} behind the end of the WAL", bytes(behind))),
     }];
     findings.push(match found.wal_status.as_deref() {
         Some("unreserved") => warning(
@@ -271,13 +274,13 @@ pub fn slot(name: &str, found: &SlotState, user: Option<&str>, pace: Pace, versi
         ),
         _ if found.active_pid.is_none() && kept > RETAINED_BYTES => warning(
             "retained_wal",
-            format!("{} are kept for the slot, and nobody streams from it: start `walpost run`", bytes(kept)),
+            format!("{} retained for an inactive slot: start `walpost run`", bytes(kept)),
         ),
-        _ => ok("retained_wal", format!("{} are kept for the slot", bytes(kept))),
+        _ => ok("retained_wal", format!("{} retained for the slot", bytes(kept))),
     });
     if version >= 170_000 {
         findings.push(match found.failover {
-            true => ok("failover", "the slot is kept on standbys that synchronize slots"),
+            true => ok("failover", "the slot is synchronized to standbys that have sync_replication_slots on"),
             false => warning(
                 "failover",
                 format!("the slot is lost when a standby is promoted: stop the relay and run `ALTER_REPLICATION_SLOT {name} (FAILOVER true)` on a replication connection (psql \"replication=database ...\")"),
@@ -287,7 +290,7 @@ pub fn slot(name: &str, found: &SlotState, user: Option<&str>, pace: Pace, versi
     findings
 }
 
-/// A number of bytes for people.
+/// Formats a number of bytes.
 pub(super) fn bytes(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
 }

@@ -17,13 +17,13 @@ fn found() -> SlotState {
 }
 
 #[test]
-fn versions_14_to_18_are_fit() {
+fn versions_14_to_18_are_supported() {
     let verdicts = [130_022, 140_000, 180_003, 190_000].map(|number| version(number).verdict);
     assert_eq!(verdicts, [Failure, Ok, Ok, Warning]);
 }
 
 #[test]
-fn what_is_used_up_matters_to_those_who_have_none_yet() {
+fn exhausted_limits_fail_only_without_a_slot_or_walsender_of_ones_own() {
     for judge in [slots, senders] {
         let verdicts = [judge(9, 10, false), judge(10, 10, false), judge(10, 10, true), judge(0, 0, false)];
         assert_eq!(verdicts.map(|finding| finding.verdict), [Ok, Failure, Ok, Failure]);
@@ -31,7 +31,7 @@ fn what_is_used_up_matters_to_those_who_have_none_yet() {
 }
 
 #[test]
-fn neither_no_limit_nor_a_small_one_is_safe() {
+fn an_absent_and_a_small_wal_limit_are_warnings() {
     assert_eq!(
         [-1, 0, 1_023, 1_024, 1 << 40].map(|limit| keep_size(limit).verdict),
         [Warning, Warning, Warning, Ok, Ok]
@@ -40,7 +40,7 @@ fn neither_no_limit_nor_a_small_one_is_safe() {
 }
 
 #[test]
-fn migrations_that_are_missing_changed_or_newer_are_told() {
+fn missing_changed_and_newer_migrations_are_found() {
     let step = |version| Step { version, description: "x".to_owned(), checksum: vec![1] };
     let known = [step(1), step(2)];
     let judge = |applied: &[(i64, u8)]| {
@@ -56,7 +56,7 @@ fn migrations_that_are_missing_changed_or_newer_are_told() {
 }
 
 #[test]
-fn a_slot_says_who_has_it_and_how_far_it_is() {
+fn a_slot_finding_names_its_holder_and_lag() {
     let judge = |found: &SlotState, moves, version| {
         let pace = Pace { end: Lsn(2 << 30), moves };
         slot("walpost", found, Some("walpost shop"), pace, version)
@@ -76,7 +76,7 @@ fn a_slot_says_who_has_it_and_how_far_it_is() {
 }
 
 #[test]
-fn policies_matter_to_the_first_start() {
+fn policies_fail_only_before_the_first_start() {
     let hidden = ["outbox.event".to_owned()];
     let verdicts = [row_security("r", &[], false), row_security("r", &hidden, false), row_security("r", &hidden, true)];
     assert_eq!(verdicts.map(|finding| finding.verdict), [Ok, Failure, Warning]);

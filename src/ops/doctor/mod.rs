@@ -1,15 +1,15 @@
-//! `walpost doctor`: everything that a first run can trip over, a line each, with the command that mends it. It changes nothing, and
-//! works with nothing set up yet.
+//! `walpost doctor`: checks database, Kafka and permissions, one line each, with the command that fixes it. It changes nothing, and
+//! works before anything is set up.
 //!
-//! - [`report`]: a finding, and what all of them come to; pure
-//! - [`judge`]: what is found of the server and the slot, as findings; pure
-//! - [`topics`]: the same for topics; pure
-//! - `clock`: the clocks of the two machines
-//! - [`ask_postgres`], [`ask_kafka`]: ask; what the relay's start checks is asked in its words
+//! - [`report`]: findings and their summary; pure
+//! - [`judge`]: judges facts about the server and the slot; pure
+//! - [`topics`]: judges topics; pure
+//! - `clock`: compares the clocks of the database server and this machine
+//! - [`ask_postgres`], [`ask_kafka`]: query the servers; what the relay also checks at start is reported with the same error
 //!   ([`SourceError`](crate::source::SourceError))
 //!
-//! What can't be told without doing it is not claimed: whether Kafka allows a transactional id shows only when it is taken, which would
-//! fence a running relay.
+//! It does not check what can't be checked without side effects: whether Kafka allows a transactional id shows only by taking it, which
+//! would fence a running relay.
 
 pub mod report;
 mod secrets;
@@ -23,7 +23,7 @@ pub mod ask_kafka;
 use crate::config::Config;
 use report::Report;
 
-/// Looks at everything.
+/// Runs all checks.
 pub async fn examine(config: &Config) -> Report {
     let mut report = Report::default();
     let (in_postgres, wanted) = ask_postgres::ask(config).await;

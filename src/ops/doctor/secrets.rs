@@ -1,9 +1,9 @@
-//! Who can read the keys of messages and positions.
+//! Finds roles that can read the signing keys of messages and positions.
 
 use crate::postgres::Connection;
 use crate::source::SourceError;
 
-/// Roles that may read the keys of messages and positions, and are neither their owner's, a relay's nor the one that asks.
+/// Roles that can read the signing keys, other than the owner, relays and the current role.
 pub(super) fn secret_readers(control: &mut Connection) -> Result<Option<String>, SourceError> {
     let rows = control.simple_query(
         "select string_agg(distinct case g.grantee when 0 then 'public' else g.grantee::regrole::text end, ', ') \

@@ -1,4 +1,4 @@
-//! What is found of topics, as findings. Pure.
+//! Judges facts about topics. Pure.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::relay::route::destination::Forbidden;
 use crate::sink::Compression;
 use crate::source::RECORD_BYTES;
 
-/// How batches are compressed, and who can't read it.
+/// The compression codec, and which clients can't read it.
 #[must_use]
 pub fn compression(compression: Compression) -> Finding {
     let name = compression.as_str();
@@ -17,13 +17,13 @@ pub fn compression(compression: Compression) -> Finding {
         false => ok(
             "compression",
             format!(
-                "{name}, which kafkajs can't read: if it consumes these topics, set [kafka] compression to \"gzip\" or \"none\""
+                "{name}, which kafkajs can't read: if kafkajs clients consume these topics, set [kafka] compression to \"gzip\" or \"none\""
             ),
         ),
     }
 }
 
-/// What a client may be allowed to do with a topic.
+/// An operation on a topic that a client may be authorized for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
     /// Consume.
@@ -35,7 +35,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// By its number in Kafka's protocol (`AclOperation`); `None` for those that no relay needs.
+    /// By its number in Kafka's protocol (`AclOperation`); `None` for operations that a relay does not need.
     #[must_use]
     pub const fn of(number: u32) -> Option<Self> {
         match number {
@@ -83,67 +83,67 @@ impl Use {
     }
 }
 
-/// A topic as Kafka shows it.
+/// A topic as this client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Kafka did not answer about it.
+    /// Kafka did not describe it; why.
     Unanswered(String),
-    /// This client may not see it.
+    /// This client is not authorized to describe it.
     Hidden,
-    /// It is not there.
+    /// It does not exist.
     Missing {
-        /// Whether it may be created: not by the configuration, or why not by Kafka.
+        /// Whether it can be created.
         creation: Creation,
     },
-    /// It is there.
+    /// It exists.
     Present(Topic),
 }
 
-/// Whether a missing topic may be created.
+/// Whether a missing topic can be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Creation {
-    /// Kafka was asked to validate it.
+    /// Kafka validated the request.
     Allowed,
     /// `create_topics` is false.
     SwitchedOff,
-    /// Kafka's reason.
+    /// Kafka refused; its reason.
     Refused(String),
 }
 
 /// When a topic's records expire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// `retention.ms`; none: they do not.
+    /// `retention.ms`; `None`: no limit.
     pub millis: Option<i64>,
-    /// `retention.bytes` of a partition; none: they do not.
+    /// `retention.bytes` per partition; `None`: no limit.
     pub bytes: Option<i64>,
 }
 
-/// A topic that is there.
+/// An existing topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
     /// How many partitions.
     pub partitions: usize,
     /// How many of them have no leader.
     pub leaderless: usize,
-    /// The fewest replicas of a partition.
+    /// The smallest replica count of its partitions.
     pub replicas: usize,
-    /// `max.message.bytes`, if this client may see it.
+    /// `max.message.bytes`; `None` if this client may not read it.
     pub max_message_bytes: Option<u64>,
-    /// `min.insync.replicas`, likewise.
+    /// `min.insync.replicas`; `None` if this client may not read it.
     pub min_insync_replicas: Option<usize>,
-    /// Whether `cleanup.policy` is or has compact; likewise.
+    /// Whether `cleanup.policy` includes compact; `None` if this client may not read it.
     pub is_compacted: Option<bool>,
-    /// When records expire, as far as this client may see it.
+    /// Its retention; `None` if this client may not read it.
     pub retention: Retention,
-    /// What this client may do, if Kafka says it.
+    /// What this client is authorized to do; `None` if Kafka does not say.
     pub allowed: Option<BTreeSet<Operation>>,
 }
 
-/// A topic of a registered schema version to which the relay publishes no event.
+/// A topic that a registered schema version names but to which the relay must not publish.
 #[must_use]
 pub fn forbidden(name: &str, why: Forbidden) -> Finding {
-    let mend = match why {
+    let fix = match why {
         Forbidden::NotListed => {
             "add it to [relay] topics, or register a version with another topic and retire this one"
         }
@@ -155,7 +155,7 @@ pub fn forbidden(name: &str, why: Forbidden) -> Finding {
     let reason = why.reason(name);
     warning(
         "topic",
-        format!("{reason}; a registered schema version names it, and its events become dead letters: {mend}"),
+        format!("{reason}; a registered schema version names it, so its events become dead letters: {fix}"),
     )
 }
 
@@ -169,12 +169,12 @@ pub fn topic(name: &str, of: Use, state: &State, servers: &str) -> Finding {
         )
     };
     match state {
-        State::Unanswered(reason) => failure(check, format!("Kafka can't tell about topic {name}: {reason}")),
+        State::Unanswered(reason) => failure(check, format!("cannot describe topic {name}: {reason}")),
         State::Hidden => {
-            failure(check, format!("Kafka does not let this client see topic {name}: {}", acl("Describe")))
+            failure(check, format!("this client is not authorized to describe topic {name}: {}", acl("Describe")))
         }
         State::Missing { creation: Creation::Allowed } => {
-            ok(check, format!("{name} is not there yet: the relay makes it"))
+            ok(check, format!("{name} does not exist yet: the relay creates it"))
         }
         State::Missing { creation: Creation::SwitchedOff } => failure(
             check,
@@ -186,7 +186,7 @@ pub fn topic(name: &str, of: Use, state: &State, servers: &str) -> Finding {
         State::Missing { creation: Creation::Refused(reason) } => failure(
             check,
             format!(
-                "{name} does not exist, and Kafka does not let this client make it ({reason}): make it with another, or {}",
+                "{name} does not exist, and this client can't create it ({reason}): create it with another client, or {}",
                 acl("Create")
             ),
         ),
@@ -209,19 +209,19 @@ fn present(name: &str, of: Use, topic: &Topic, acl: &impl Fn(&str) -> String, se
         let verb = if *operation == Operation::Read { "read" } else { "write to" };
         return failure(
             check,
-            format!("Kafka does not let this client {verb} topic {name}: {}", acl(operation.as_str())),
+            format!("this client is not authorized to {verb} topic {name}: {}", acl(operation.as_str())),
         );
     }
     if of == Use::Positions && topic.partitions > 1 {
         let what = format!(
-            "{name} has {} partitions, and positions must have one order: stop every relay that keeps positions there, delete it and create it with one partition",
+            "{name} has {} partitions, but positions need a total order: stop every relay that stores positions there, delete it and create it with one partition",
             topic.partitions
         );
         return failure(check, what);
     }
     if let Some(least) = topic.min_insync_replicas.filter(|least| *least > topic.replicas) {
         let what = format!(
-            "{name} has {} replicas and min.insync.replicas {least}, so Kafka takes nothing for it: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {name} --add-config min.insync.replicas={}`, or give it more replicas",
+            "{name} has {} replicas but min.insync.replicas is {least}, so Kafka refuses all writes to it: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {name} --add-config min.insync.replicas={}`, or give it more replicas",
             topic.replicas, topic.replicas
         );
         return failure(check, what);
@@ -229,7 +229,10 @@ fn present(name: &str, of: Use, topic: &Topic, acl: &impl Fn(&str) -> String, se
     if topic.leaderless > 0 {
         return warning(
             check,
-            format!("{name}: {} of {} partitions have no leader: see the brokers", topic.leaderless, topic.partitions),
+            format!(
+                "{name}: {} of {} partitions have no leader: check the brokers",
+                topic.leaderless, topic.partitions
+            ),
         );
     }
     if of == Use::Positions && topic.is_compacted == Some(false) {
@@ -244,7 +247,7 @@ fn present(name: &str, of: Use, topic: &Topic, acl: &impl Fn(&str) -> String, se
         return warning(
             check,
             format!(
-                "{name} is compacted: it takes no letter without a key, on which the relay waits, and keeps one a key: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {name} --add-config cleanup.policy=delete`"
+                "{name} is compacted: it refuses dead letters without a key, which blocks the relay, and keeps only the last one per key: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {name} --add-config cleanup.policy=delete`"
             ),
         );
     }
@@ -254,7 +257,7 @@ fn present(name: &str, of: Use, topic: &Topic, acl: &impl Fn(&str) -> String, se
         return warning(
             check,
             format!(
-                "{name} keeps {expiry}, so dead letters are lost that nobody has redriven by then: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {name} --add-config retention.ms=-1,retention.bytes=-1`"
+                "{name} keeps {expiry}, so dead letters that are not redriven by then are lost: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {name} --add-config retention.ms=-1,retention.bytes=-1`"
             ),
         );
     }
@@ -264,11 +267,11 @@ fn present(name: &str, of: Use, topic: &Topic, acl: &impl Fn(&str) -> String, se
     ok(check, format!("{name}: {} {partitions}{size}{rights}", topic.partitions))
 }
 
-/// What a topic's retention leaves of its records; none: all of them.
+/// Describes a topic's retention; `None` if records never expire.
 fn expiry(retention: Retention) -> Option<String> {
     let age = retention.millis.map(|millis| format!("records for {} (retention.ms)", duration(millis)));
     let size = retention.bytes.and_then(|limit| u64::try_from(limit).ok());
-    let size = size.map(|limit| format!("{} of a partition (retention.bytes)", bytes(limit)));
+    let size = size.map(|limit| format!("{} per partition (retention.bytes)", bytes(limit)));
     let both: Vec<String> = [age, size].into_iter().flatten().collect();
     (!both.is_empty()).then(|| both.join(" and "))
 }
@@ -280,7 +283,7 @@ fn duration(millis: i64) -> String {
     }
 }
 
-/// How large records may be: by the topics of events, the dead-letter topic and the client.
+/// Compares the record size limits of event topics, the dead-letter topic and the client.
 #[must_use]
 pub fn message_size(
     events: &[(String, u64)],
@@ -291,20 +294,20 @@ pub fn message_size(
 ) -> Finding {
     let check = "message_size";
     let Some((largest, limit)) = events.iter().max_by_key(|(_, limit)| *limit) else {
-        return ok(check, "no topic of events has told its limit yet");
+        return ok(check, "no event topic has a known limit yet");
     };
     let default = RECORD_BYTES as u64;
     let reads = client.unwrap_or(default);
     if reads < *limit {
         let fix = match *limit <= default {
-            true => "leave the property out".to_owned(),
+            true => "remove the property".to_owned(),
             false => format!("set the property to {limit}"),
         };
         let which = if client.is_none() { " by default" } else { "" };
         return warning(
             check,
             format!(
-                "\"message.max.bytes\" in [kafka] properties is {reads}{which}, and topic {largest} takes {limit}: what is between becomes a dead letter: {fix}"
+                "\"message.max.bytes\" in [kafka] properties is {reads}{which}, but topic {largest} allows {limit}: records in between become dead letters: {fix}"
             ),
         );
     }
@@ -312,11 +315,11 @@ pub fn message_size(
         return warning(
             check,
             format!(
-                "{dead_letter_topic} takes records up to {letters} bytes and {largest} up to {limit}: a dead letter that is larger loses its value: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {dead_letter_topic} --add-config max.message.bytes={limit}`"
+                "{dead_letter_topic} allows records up to {letters} bytes but {largest} up to {limit}: a larger dead letter loses its value: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {dead_letter_topic} --add-config max.message.bytes={limit}`"
             ),
         );
     }
-    ok(check, format!("records up to {} pass, and fit in the dead-letter topic", bytes(*limit)))
+    ok(check, format!("records up to {} are accepted, and fit in the dead-letter topic", bytes(*limit)))
 }
 
 #[cfg(test)]
@@ -342,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_is_as_its_use_needs_it() {
+    fn topics_are_judged_by_their_use() {
         assert_eq!(verdict(Use::Events, fit()), Ok);
         assert_eq!(verdict(Use::Events, Topic { is_compacted: Some(true), ..fit() }), Ok);
         assert_eq!(verdict(Use::DeadLetters, Topic { is_compacted: Some(true), ..fit() }), Warning);
@@ -368,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_topic_is_made_or_says_how_it_is() {
+    fn a_missing_topic_is_created_by_the_relay_or_with_the_command_shown() {
         let missing = |creation| topic("t", Use::Positions, &State::Missing { creation }, "s:9092");
         assert_eq!(missing(Creation::Allowed).verdict, Ok);
         let off = missing(Creation::SwitchedOff);
@@ -383,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dead_letter_topic_and_the_client_take_what_topics_take() {
+    fn the_dead_letter_topic_and_the_client_must_allow_what_event_topics_allow() {
         let events = [("a".to_owned(), 100), ("b".to_owned(), 200)];
         let size = |letters, client| message_size(&events, letters, client, "s", "l").verdict;
         assert_eq!(size(Some(200), None), Ok);

@@ -1,4 +1,4 @@
-//! Bookmarks: `<slot>_bm_<name>`, a logical slot that nobody streams from, and its row in `outbox.bookmark`.
+//! Bookmarks: each is an inactive logical slot, `<slot>_bm_<name>`, and a row in `outbox.bookmark`.
 
 use super::error::BookmarkError;
 use super::explain;
@@ -7,40 +7,40 @@ use crate::postgres::{Connection, Patience, sqlstate};
 use crate::relay::boundary::{Lsn, Timestamp};
 use crate::source::{self, Server, SourceError};
 
-/// The longest name of a slot, in bytes (`NAMEDATALEN` - 1).
+/// Longest slot name, in bytes (`NAMEDATALEN` - 1).
 const SLOT_BYTES: usize = 63;
 
-/// How long Postgres may read the log to move a new bookmark to its position.
+/// How long Postgres may decode WAL to advance a new bookmark to its position.
 const ADVANCE_LIMIT: std::time::Duration = std::time::Duration::from_secs(3_600);
 
-/// A position that every slot holds.
+/// A position past everything, which every slot holds.
 const ANYWHERE: Lsn = Lsn(u64::MAX);
 
-/// A bookmark as it is now.
+/// A bookmark and the state of its slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bookmark {
-    /// The name it was given.
+    /// The operator's name for it.
     pub name: String,
     /// Its replication slot.
     pub slot: String,
-    /// The position that it holds; `None` if it holds none any more.
+    /// The position that it holds; `None` if its WAL is lost.
     pub position: Option<Lsn>,
-    /// Which moment that was, where it is known.
+    /// The time of that position, if known.
     pub at: Option<Timestamp>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// How long ago that is, in seconds.
+    /// Its age, in seconds.
     pub age_seconds: u64,
-    /// Log that it keeps on the server's disk, in bytes.
+    /// WAL that it retains on the server's disk, in bytes.
     pub retained_wal_bytes: u64,
-    /// Postgres' word: `reserved`, `extended`, `unreserved`, `lost`; `gone` if the slot is.
+    /// `wal_status` of the slot: `reserved`, `extended`, `unreserved` or `lost`; `gone` if the slot does not exist.
     pub wal_status: String,
 }
 
-/// Where a bookmark is to stand.
+/// Where to create a bookmark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Where the log ends now.
+    /// At the current end of the WAL.
     Now,
     /// At a position.
     At(Lsn),
@@ -48,7 +48,7 @@ pub enum Place {
     Since(Timestamp),
 }
 
-/// The slot of a bookmark.
+/// The slot name of a bookmark.
 ///
 /// # Errors
 /// [`BookmarkError::Name`].
@@ -61,10 +61,10 @@ pub fn slot_name(relay_slot: &str, name: &str) -> Result<String, BookmarkError> 
     Ok(format!("{relay_slot}_bm_{name}"))
 }
 
-/// Makes a bookmark: a copy of a slot that holds the position, moved on to it.
+/// Creates a bookmark: copies a slot that holds the position, and advances the copy to it.
 ///
 /// # Errors
-/// [`BookmarkError`]; there is no bookmark then.
+/// [`BookmarkError`]; no bookmark is left behind.
 pub fn create(
     control: &mut Connection,
     server: &Server,
@@ -81,10 +81,10 @@ pub fn create(
     let target = resolve(control, server, system, place)?;
     let at = target.and_then(|(_, at)| at);
     register(control, server, (&slot, relay_slot, name, at))?;
-    // The slot of a relay that is up to date may pass the end of the log, as it is now, at any time.
+    // The slot of an up-to-date relay may pass the current end of the WAL at any moment.
     match source::copy_holder(control, None, target.map_or(ANYWHERE, |(wanted, _)| wanted), &slot) {
         Ok(_) => {}
-        // Somebody was faster, whose bookmark it is now.
+        // Another session created it first.
         Err(SourceError::SlotHeld { slot, .. }) => {
             return Err(BookmarkError::Exists { name: name.to_owned(), slot });
         }
@@ -94,7 +94,7 @@ pub fn create(
         }
     }
     if let Err(error) = settle(control, server, (&slot, relay_slot, name), target.map(|(wanted, _)| wanted)) {
-        // What is left of it would hold log that nobody knows of.
+        // A leftover slot would retain WAL unnoticed.
         let _ = control.query("select pg_drop_replication_slot($1)", &[Some(&slot)]);
         forget(control, server, &slot)?;
         return Err(error);
@@ -103,7 +103,7 @@ pub fn create(
     made.ok_or_else(|| BookmarkError::Unknown { name: name.to_owned(), relay_slot: relay_slot.to_owned() })
 }
 
-/// The position of a place, and which moment that was, if that is known; `None`: the end of the log.
+/// The position of a place and its time, if known; `None`: the end of the WAL.
 fn resolve(
     control: &mut Connection,
     server: &Server,
@@ -126,7 +126,7 @@ fn resolve(
     }
 }
 
-/// Moves the slot of a new bookmark on to its position, or to the end of the log.
+/// Advances the slot of a new bookmark to its position, or to the end of the WAL.
 fn settle(
     control: &mut Connection,
     server: &Server,
@@ -135,7 +135,7 @@ fn settle(
 ) -> Result<(), BookmarkError> {
     let target = wanted.map_or_else(|| log_end(control), Ok)?;
     if wanted.is_none() {
-        // Behind the place, as of any moment.
+        // Taken after the position, as for any recorded time.
         let sql = format!("select {}", moment::micros("clock_timestamp()"));
         let rows = control.simple_query(&sql)?;
         let now = rows.first().and_then(|row| row.text(0)).and_then(|micros| micros.parse().ok());
@@ -158,7 +158,7 @@ fn register(
     server: &Server,
     (slot, relay_slot, name, at): (&str, &str, &str, Option<Timestamp>),
 ) -> Result<(), BookmarkError> {
-    // A row without a slot is of one that was dropped by another hand.
+    // A row without a slot is left from a slot that something else dropped.
     forget(control, server, slot)?;
     let at = at.map(|at| at.0.to_string());
     let sql = "insert into outbox.bookmark (slot, relay_slot, name, at) \
@@ -176,7 +176,7 @@ fn forget(control: &mut Connection, server: &Server, slot: &str) -> Result<(), S
     Ok(())
 }
 
-/// The bookmarks of a relay's slot, by their position.
+/// The bookmarks of a relay's slot, ordered by position.
 ///
 /// # Errors
 /// [`SourceError`].
@@ -203,7 +203,7 @@ pub fn list(control: &mut Connection, server: &Server, relay_slot: &str) -> Resu
             position: position.filter(|_| status != "lost"),
             at: time(3),
             created_at: time(4)?,
-            // A clock that was set back makes none from the future.
+            // If the clock was set back, the age is 0, not negative.
             age_seconds: row.text(5)?.parse().unwrap_or(0),
             retained_wal_bytes: row.text(6)?.parse().unwrap_or(0),
             wal_status: status,
@@ -212,7 +212,7 @@ pub fn list(control: &mut Connection, server: &Server, relay_slot: &str) -> Resu
     rows.iter().map(|row| bookmark(row).ok_or(SourceError::Answer { question: "which bookmarks there are" })).collect()
 }
 
-/// One bookmark of a relay's slot.
+/// A bookmark of a relay's slot, by name.
 ///
 /// # Errors
 /// [`BookmarkError::Name`], [`BookmarkError::Unknown`], [`BookmarkError::NotOurs`], [`BookmarkError::Source`].
@@ -233,7 +233,7 @@ pub fn find(
     Err(BookmarkError::Unknown { name: name.to_owned(), relay_slot: relay_slot.to_owned() })
 }
 
-/// Drops a bookmark, and with it what it holds; the bookmark as it was.
+/// Drops a bookmark, which releases its WAL, and returns its last state.
 ///
 /// # Errors
 /// As [`find`].
@@ -246,7 +246,7 @@ pub fn remove(
     let found = find(control, server, relay_slot, name)?;
     match control.query("select pg_drop_replication_slot($1)", &[Some(&found.slot)]) {
         Ok(_) => {}
-        // Another hand was faster.
+        // Another session dropped it first.
         Err(error) if error.sqlstate() == Some(sqlstate::UNDEFINED_OBJECT) => {}
         Err(error) => return Err(error.into()),
     }
@@ -259,12 +259,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bookmarks_name_leaves_room_for_its_slots() {
+    fn a_bookmarks_name_must_fit_in_its_slot_name() {
         assert_eq!(slot_name("walpost", "before_deploy").ok().as_deref(), Some("walpost_bm_before_deploy"));
         assert!(slot_name("walpost", &"x".repeat(52)).is_ok());
         for bad in ["", "Before", "a-b", "a b", "ü", "a'b", &"x".repeat(53)] {
             assert!(matches!(slot_name("walpost", bad), Err(BookmarkError::Name { .. })), "{bad}");
         }
-        assert!(slot_name(&"s".repeat(63), "a").is_err(), "no room at all");
+        assert!(slot_name(&"s".repeat(63), "a").is_err(), "no name fits");
     }
 }

@@ -1,24 +1,24 @@
-//! Why there is no such position, or no such bookmark.
+//! Errors of bookmarks and of finding a position.
 
 use crate::relay::boundary::{Lsn, Timestamp};
 use crate::source::SourceError;
 
-/// A bookmark can't be made or dropped.
+/// A bookmark can't be created, read or dropped, or a position can't be found.
 #[derive(Debug, thiserror::Error)]
 pub enum BookmarkError {
-    /// The name.
-    #[error("\"{name}\" can't name a bookmark of slot {slot}: use 1 to {longest} of a-z, 0-9 and _")]
+    /// The name is not valid.
+    #[error("\"{name}\" is not a valid bookmark name for slot {slot}: use 1 to {longest} of a-z, 0-9 and _")]
     Name {
         /// The name.
         name: String,
         /// The relay's slot.
         slot: String,
-        /// How long it may be, in bytes.
+        /// The longest name, in bytes.
         longest: usize,
     },
-    /// There is a slot of its name.
+    /// A slot with its name exists.
     #[error(
-        "bookmark {name} is there already (slot {slot}): choose another name, or drop it with `walpost bookmark drop {name}`"
+        "bookmark {name} already exists (slot {slot}): choose another name, or drop it with `walpost bookmark drop {name}`"
     )]
     Exists {
         /// The name.
@@ -26,49 +26,51 @@ pub enum BookmarkError {
         /// The slot.
         slot: String,
     },
-    /// There is none.
-    #[error("there is no bookmark {name} of slot {relay_slot}; `walpost bookmark list` shows which there are")]
+    /// There is no such bookmark.
+    #[error("slot {relay_slot} has no bookmark {name}; `walpost bookmark list` shows its bookmarks")]
     Unknown {
         /// The name.
         name: String,
         /// The relay's slot.
         relay_slot: String,
     },
-    /// A slot has a bookmark's name, but walpost has not made it as one.
-    #[error("slot {slot} is no bookmark of walpost's and is left alone: `walpost bookmark create` has not made it")]
+    /// A slot has the bookmark's name, but walpost did not create it.
+    #[error("slot {slot} was not created by `walpost bookmark create`, so it is left alone")]
     NotOurs {
         /// The slot.
         slot: String,
     },
-    /// No moment is known that is as early.
+    /// No position is known for a time this early.
     #[error(
-        "which position {wanted} was is not known: [relay] rewind keeps an index of times{}; name a position or a bookmark, or \
+        "no position is known for {wanted}: only [relay] rewind keeps an index of times{}; give a position or a bookmark, or \
          read the tables (`walpost replay --from-table --since`)",
         oldest.map(|at| format!(", which begins at {at}")).unwrap_or_default()
     )]
     TimeUnknown {
-        /// The time that was asked for.
+        /// The requested time.
         wanted: Timestamp,
-        /// The earliest that is known.
+        /// The earliest known time.
         oldest: Option<Timestamp>,
     },
-    /// The text is no time.
-    #[error("{text} is no time ({reason}): write such as 2026-11-21T10:00:00Z, or 15m, 2h or 7d for so long ago")]
+    /// The text is not a time.
+    #[error(
+        "{text} is not a time ({reason}): write a time such as 2026-11-21T10:00:00Z, or an age such as 15m, 2h or 7d"
+    )]
     NoTime {
-        /// What was written.
+        /// The text.
         text: String,
-        /// What Postgres says.
+        /// Postgres' error.
         reason: String,
     },
-    /// The position is not written yet.
-    #[error("position {wanted} is past the end of the server's log, {end}")]
+    /// The position is in the future.
+    #[error("position {wanted} is past the end of the WAL, {end}")]
     Ahead {
         /// The position.
         wanted: Lsn,
-        /// The end.
+        /// The end of the WAL.
         end: Lsn,
     },
-    /// The server, or no slot that holds the position.
+    /// The server failed, or no slot holds the position.
     #[error(transparent)]
     Source(#[from] SourceError),
 }

@@ -1,11 +1,11 @@
-//! Positions that an operator can go back to: bookmarks, the rewind window, and which moment a position was.
+//! Positions to replay from: bookmarks, the rewind window, and the index from times to positions.
 //!
-//! A position is held by a logical slot that nobody streams from; [`crate::source::held`] says which slots hold which. Such a slot keeps
-//! the server's log from its `restart_lsn` on, and holds no event back from anyone: a replay streams from a copy.
+//! A position is held by an inactive logical slot; [`crate::source::held`] finds the slots that hold one. Such a slot retains WAL from
+//! its `restart_lsn` on and delays nobody: a replay streams from a copy.
 //!
-//! - [`bookmark`]: slots with a name that an operator gives, at a position that stays
-//! - [`window`]: one slot that trails behind the relay's, moved on by the relay
-//! - [`moment`]: from a time to a position
+//! - [`bookmark`]: slots that an operator names, at a fixed position
+//! - [`window`]: one slot that trails the relay's, advanced by the relay
+//! - [`moment`]: finds the position of a time
 
 pub mod bookmark;
 mod error;
@@ -17,10 +17,10 @@ pub use error::BookmarkError;
 use crate::postgres::{Connection, Error, sqlstate};
 use crate::source::{Server, SourceError, System, explain_refusal, identify_system};
 
-/// Connects for SQL, and asks what server it is.
+/// Opens a SQL connection and reads the server's properties.
 ///
 /// # Errors
-/// [`SourceError`]: it can't be reached, or can't decode.
+/// [`SourceError`]: the server can't be reached or has no logical decoding.
 pub fn open(options: &crate::postgres::ConnectOptions) -> Result<(Connection, Server), SourceError> {
     let mut control = Connection::open(options)?;
     let server = Server::read(&mut control)?;
@@ -28,10 +28,10 @@ pub fn open(options: &crate::postgres::ConnectOptions) -> Result<(Connection, Se
     Ok((control, server))
 }
 
-/// Asks the server whose log it has. That takes a replication connection, and so the right to replicate, which all of this does.
+/// Identifies the server's system and timeline. Needs a replication connection, and so the REPLICATION attribute.
 ///
 /// # Errors
-/// [`SourceError`], as of a relay that connects.
+/// [`SourceError`], as for a relay that connects.
 pub fn identify(
     options: &crate::postgres::ConnectOptions,
     control: &mut Connection,
@@ -44,7 +44,7 @@ pub fn identify(
     Ok(system)
 }
 
-/// What a refused statement on the tables of positions means.
+/// Explains an error of a statement on the tables of positions.
 fn explain(error: Error, server: &Server, doing: &'static str) -> SourceError {
     match error.sqlstate() {
         Some(sqlstate::UNDEFINED_TABLE | sqlstate::INVALID_SCHEMA_NAME) => {

@@ -1,4 +1,4 @@
-//! Which moment a position was: the index in `outbox.moment`, kept by the relay while it has a rewind window, and what bookmarks know.
+//! Times of positions: the index in `outbox.moment`, which the relay keeps with a rewind window, and the times of bookmarks.
 
 use super::error::BookmarkError;
 use super::explain;
@@ -6,31 +6,31 @@ use crate::postgres::{Connection, Error};
 use crate::relay::boundary::{Lsn, Timestamp};
 use crate::source::{Server, SourceError};
 
-/// A place in the log and its time: whatever commits then or later has its commit record there or behind.
+/// An LSN and a time: what commits at that time or later has its commit record at that LSN or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// The place.
+    /// The LSN.
     pub lsn: Lsn,
     /// The time, by the server's clock.
     pub at: Timestamp,
 }
 
-/// Every moment that is known of a cluster, which is the first parameter.
+/// All known moments of a cluster; its system identifier is the first parameter.
 const KNOWN: &str = "known as (select lsn, at from outbox.moment where system_identifier = $1 \
      union all select s.confirmed_flush_lsn, b.at from outbox.bookmark b join pg_replication_slots s on s.slot_name = b.slot \
      where b.at is not null and s.confirmed_flush_lsn is not null)";
 
-/// A time as microseconds since 1970, in SQL.
+/// SQL for a time as microseconds since the Unix epoch.
 pub(super) fn micros(time: &str) -> String {
     format!("(extract(epoch from {time}) * 1000000)::bigint::text")
 }
 
-/// Notes where the log ends now.
+/// Records the current end of the WAL and the time.
 ///
 /// # Errors
-/// [`SourceError`]: the table can't be written, or the connection failed.
+/// [`SourceError`]: the table can't be written or the connection failed.
 pub fn note(control: &mut Connection, server: &Server, system: &str, slot: &str) -> Result<(), SourceError> {
-    // The place first, then the time: a commit between the two is later than the place, and that is all that is said.
+    // LSN first, then time: a commit between the two is after the LSN, which is all that a moment claims.
     let rows = control.simple_query("select pg_current_wal_insert_lsn()")?;
     let end = rows.first().and_then(|row| row.text(0)).ok_or(SourceError::Answer { question: "where its log ends" })?;
     let sql = "insert into outbox.moment (slot, system_identifier, lsn, at) \
@@ -41,7 +41,7 @@ pub fn note(control: &mut Connection, server: &Server, system: &str, slot: &str)
     Ok(())
 }
 
-/// The last moment that is surely at or before a time. Where the clock was set back, that is the one before the first later time.
+/// The last moment that is certain to be at or before a time. If the clock was set back, that is the one before the first later time.
 ///
 /// # Errors
 /// As [`note`].
@@ -60,7 +60,7 @@ pub fn at_or_before(
     one(control, server, &sql, &[Some(system), Some(&time.0.to_string())])
 }
 
-/// The earliest moment at or behind a position.
+/// The earliest moment at or after a position.
 ///
 /// # Errors
 /// As [`note`].
@@ -89,11 +89,11 @@ fn one(
     moment().map(Some).ok_or(SourceError::Answer { question: "which moment a position was" })
 }
 
-/// A time as people write it, by the server: what PostgreSQL reads as a time, in UTC unless it names a zone, or a duration such as
-/// "90s", "15m", "2h" or "7d", which is so long ago.
+/// Parses a time on the server: any timestamp that PostgreSQL accepts, in UTC unless it has a zone, or an age such as "90s",
+/// "15m", "2h" or "7d".
 ///
 /// # Errors
-/// [`BookmarkError::NoTime`] with the server's own words if it is neither.
+/// [`BookmarkError::NoTime`] with the server's error if it is neither.
 pub fn parse(control: &mut Connection, text: &str) -> Result<Timestamp, BookmarkError> {
     let is_ago = text
         .strip_suffix(['s', 'm', 'h', 'd', 'w'])

@@ -1,8 +1,8 @@
-//! The rewind window: a slot that trails behind the relay's, so that any position since can be replayed.
+//! The rewind window: a slot that trails the relay's, so that any position in between can be replayed.
 //!
-//! The relay makes it, moves it on and drops it again, beside its own work and on connections of its own. It must never cost the relay its
-//! own slot: the window is bounded by its own size, by half of `max_slot_wal_keep_size`, and by the relay's slot, which it never
-//! passes; and it is given up where it keeps more than that.
+//! The relay creates, advances and drops it in the background, on separate connections. It must never cause the loss of the relay's
+//! slot: the window is limited by its own size, by half of `max_slot_wal_keep_size`, and by the relay's slot, which it never passes. If it
+//! retains more than that, it is dropped and started again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,20 +17,20 @@ use crate::relay::boundary::Lsn;
 use crate::source::{self, Server, SourceError};
 use crate::telemetry::{RewindStatus, Telemetry};
 
-/// How often a moment is noted at most, and into how many parts they divide a shorter window.
+/// Shortest interval between recorded moments, and how many divide a shorter window.
 const MOMENT_INTERVAL: Duration = Duration::from_secs(60);
 const MOMENTS: u32 = 1_440;
-/// How often the window is looked at: at most and at least.
+/// Interval between checks of the window: shortest and longest.
 const ROUND: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
-/// Log that one step moves the slot over, in bytes: each lets the slot's `restart_lsn` follow to one place more.
+/// WAL that one step advances the slot over, in bytes: each step lets `restart_lsn` advance once.
 const STEP_BYTES: u64 = 16 << 20;
-/// How many rounds in a row the slot may keep more log than it should before the window is given up. Postgres notes every 15 s a
-/// place to which a `restart_lsn` can follow.
+/// Consecutive rounds in which the slot may retain too much WAL before the window is restarted. Every 15 s Postgres logs a point
+/// to which `restart_lsn` can advance.
 const ROUNDS_OVER: u32 = 4;
-/// How long Postgres may read for a step.
+/// How long Postgres may decode WAL for one step.
 const STEP_LIMIT: Duration = Duration::from_secs(600);
 
-/// Keeps the window for as long as the relay runs.
+/// Maintains the window while the relay runs.
 #[derive(Debug)]
 pub struct Window {
     postgres: ConnectOptions,
@@ -38,21 +38,21 @@ pub struct Window {
     slot: String,
     rewind: Option<Rewind>,
     telemetry: Arc<Telemetry>,
-    /// The relay has its slot, and streams.
+    /// Whether the relay holds its slot and streams.
     streams: Arc<AtomicBool>,
     noted_at: Option<Instant>,
-    /// Rounds in a row in which the slot kept too much.
+    /// Consecutive rounds in which the slot retained too much WAL.
     over: u32,
-    /// What was warned of last, so that it is said once.
+    /// The last warning, so that it is logged once.
     warned: Option<String>,
 }
 
-/// The two slots as they are.
+/// The state of both slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Slots {
-    /// Where the log ends.
+    /// The end of the WAL.
     end: Lsn,
-    /// What the relay's slot has confirmed, and what it keeps log from.
+    /// `confirmed_flush_lsn` and `restart_lsn` of the relay's slot.
     relay: (Lsn, Lsn),
     trailing: Option<Trailing>,
     /// `max_slot_wal_keep_size` in bytes.
@@ -61,24 +61,24 @@ struct Slots {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Trailing {
-    /// The earliest position that it holds.
+    /// Its `confirmed_flush_lsn`: the earliest position that it holds.
     from: Lsn,
-    /// What it keeps log from.
+    /// Its `restart_lsn`: it retains WAL from here.
     restart: Lsn,
-    /// Postgres keeps its log still.
+    /// Whether its WAL is safe (`wal_status` is reserved or extended).
     is_safe: bool,
 }
 
-/// Whether there is more to do later.
+/// What a round came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Round {
     Again,
-    /// The window is off, and nothing is left of it.
+    /// The window is off and its slot is dropped.
     Over,
 }
 
 impl Window {
-    /// The window of a relay; without `rewind` one that is dropped, if there is one.
+    /// The window of a relay. Without `rewind`, an existing one is dropped.
     #[must_use]
     pub fn new(
         postgres: ConnectOptions,
@@ -91,14 +91,14 @@ impl Window {
         Self { postgres, relay_slot, slot, rewind, telemetry, streams, noted_at: None, over: 0, warned: None }
     }
 
-    /// Runs until it is dropped, or nothing is left to do. A failure is logged; the next round is another attempt.
+    /// Runs until it is dropped or the window is off. A failure is logged and retried in the next round.
     pub async fn run(self) {
         let mut ticks = tokio::time::interval(self.moment_interval().clamp(ROUND.0, ROUND.1));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut this = self;
         loop {
             ticks.tick().await;
-            // A relay that waits for its slot leaves the window to the one that has it.
+            // While a relay stands by, the active one maintains the window.
             if !this.streams.load(Ordering::Relaxed) {
                 continue;
             }
@@ -114,7 +114,7 @@ impl Window {
                     this = back;
                 }
                 Err(panicked) => {
-                    tracing::error!(error = %panicked, "the upkeep of the rewind window panicked");
+                    tracing::error!(error = %panicked, "maintenance of the rewind window panicked");
                     return;
                 }
             }
@@ -130,9 +130,9 @@ impl Window {
         if self.warned.as_deref() == Some(&what) {
             return;
         }
-        // A relay without a window may not even be allowed to look.
+        // A relay without a window may lack the privileges to check.
         if self.rewind.is_some() {
-            tracing::warn!(slot = self.slot, error = what, "the rewind window is not in order, and is tried again");
+            tracing::warn!(slot = self.slot, error = what, "maintenance of the rewind window failed; retrying");
         }
         self.warned = Some(what);
     }
@@ -151,7 +151,7 @@ impl Window {
             && !self.is_ours(&mut control)?
         {
             let from = trailing.from;
-            self.warn(format!("slot {} at {from} is not of this relay's making: drop it", self.slot));
+            self.warn(format!("slot {} at {from} was not created by this relay; drop it", self.slot));
             return Ok(Round::Again);
         }
         let is_due = self.noted_at.is_none_or(|at| at.elapsed() >= self.moment_interval());
@@ -161,11 +161,11 @@ impl Window {
         match &slots.trailing {
             None => {
                 self.create(&mut control)?;
-                // The moment before may be one that the new slot does not hold.
+                // The new slot may not hold the last recorded moment.
                 self.note(&mut control, &server)?;
             }
             Some(trailing) if !trailing.is_safe => {
-                self.give_up(&mut control, "postgres is about to take its log, or has taken it")?;
+                self.give_up(&mut control, "postgres is about to remove its WAL, or has removed it")?;
             }
             Some(trailing) => self.follow(&mut control, rewind, &slots, trailing)?,
         }
@@ -174,7 +174,7 @@ impl Window {
         Ok(Round::Again)
     }
 
-    /// The slots; `None` while the relay's own has no position.
+    /// Reads both slots; `None` while the relay's has no position.
     fn look(&self, control: &mut Connection) -> Result<Option<Slots>, SourceError> {
         let sql = "select pg_current_wal_insert_lsn(), r.confirmed_flush_lsn, r.restart_lsn, t.confirmed_flush_lsn, \
                           t.restart_lsn, t.wal_status in ('reserved', 'extended'), t.slot_name is not null, \
@@ -193,7 +193,7 @@ impl Window {
         Ok(Some(Slots { end, relay: (confirmed, restart), trailing, keep }))
     }
 
-    /// Whether there are moments of this relay's: a slot of its name without any was made by another hand.
+    /// Whether this relay has recorded moments: a slot with its name but no moments was created by something else.
     fn is_ours(&self, control: &mut Connection) -> Result<bool, SourceError> {
         let sql = "select exists (select from outbox.moment where slot = $1)";
         let rows = control.query(sql, &[Some(&self.relay_slot)])?;
@@ -209,17 +209,17 @@ impl Window {
 
     fn create(&mut self, control: &mut Connection) -> Result<(), SourceError> {
         let made = source::copy_holder(control, None, Lsn(u64::MAX), &self.slot)?;
-        tracing::info!(slot = self.slot, from = %made.from, "the rewind window begins here");
+        tracing::info!(slot = self.slot, from = %made.from, "rewind window started");
         self.warned = None;
         Ok(())
     }
 
-    /// The window is off.
+    /// Removes the window.
     fn end(&self, control: &mut Connection) -> Result<(), SourceError> {
         if self.is_ours(control)? {
             source::drop_slot(control, &self.slot)?;
             control.write("delete from outbox.moment where slot = $1", &[Some(&self.relay_slot)])?;
-            tracing::info!(slot = self.slot, "the rewind window is off: its slot is dropped");
+            tracing::info!(slot = self.slot, "rewind window is off; dropped its slot");
         }
         Ok(())
     }
@@ -227,7 +227,7 @@ impl Window {
     fn give_up(&mut self, control: &mut Connection, why: &str) -> Result<(), SourceError> {
         source::drop_slot(control, &self.slot)?;
         self.over = 0;
-        tracing::warn!(slot = self.slot, reason = why, "the rewind window is given up, and begins anew");
+        tracing::warn!(slot = self.slot, reason = why, "rewind window restarted");
         Ok(())
     }
 
@@ -257,13 +257,13 @@ impl Window {
         let is_over = |limit: Option<u64>| limit.is_some_and(|limit| is_too_large(limit, &now, trailing));
         self.over = if is_over(limit) { self.over + 1 } else { 0 };
         if self.over > ROUNDS_OVER || is_over(slots.keep.map(|keep| keep / 4 * 3)) {
-            // Moving it on does not let its log go: only a new one does.
-            self.give_up(control, "it keeps more log than it may")?;
+            // Advancing the slot does not release its WAL; only a new slot does.
+            self.give_up(control, "it retains too much WAL")?;
         }
         Ok(())
     }
 
-    /// The last moment before a window of this age.
+    /// The last moment older than a window of this age.
     fn before(&self, control: &mut Connection, age: Duration) -> Result<Option<Lsn>, SourceError> {
         let sql = "select max(lsn) from outbox.moment where slot = $1 and at <= clock_timestamp() - $2::text::interval";
         let age = format!("{} milliseconds", age.as_millis());
@@ -271,7 +271,7 @@ impl Window {
         Ok(rows.first().and_then(|row| row.text(0)).and_then(|lsn| lsn.parse().ok()))
     }
 
-    /// Moments before the window are of no more use, but for the last of them, which times at its beginning are found by.
+    /// Deletes moments before the window, except the last, which resolves times at its start.
     fn prune(&self, control: &mut Connection, from: Lsn) -> Result<(), SourceError> {
         let sql = "delete from outbox.moment where slot = $1 \
                    and lsn < (select max(lsn) from outbox.moment where slot = $1 and lsn <= $2::text::pg_lsn)";
@@ -279,7 +279,7 @@ impl Window {
         Ok(())
     }
 
-    /// Tells the telemetry how large the window is.
+    /// Reports the size of the window to telemetry.
     fn tell(&self, control: &mut Connection) -> Result<(), SourceError> {
         let Some(Slots { end, trailing: Some(trailing), .. }) = self.look(control)? else {
             self.telemetry.set_rewind(None);
@@ -303,23 +303,24 @@ impl Window {
     }
 }
 
-/// How much log the window may keep, in bytes.
+/// How much WAL the window may retain, in bytes.
 fn limit(rewind: Rewind, keep: Option<u64>) -> Option<u64> {
     [rewind.bytes, keep.map(|keep| keep / 2)].into_iter().flatten().min()
 }
 
-/// How much of its limit the window uses, in bytes: a slot keeps log from before its position, too, and less where that was too much.
+/// How far the window may reach back, in bytes: less than its limit if it retained too much, since a slot also retains WAL before its
+/// position.
 const fn share(limit: u64, over: u32) -> u64 {
     if over == 0 { limit - limit / 4 } else { limit / 4 }
 }
 
-/// Where the trailing slot is moved to so that the window has this size; `None`: it stays.
+/// Where to advance the trailing slot to for a window of this size; `None`: not at all.
 fn target(by_age: Option<Lsn>, size: Option<u64>, slots: &Slots, from: Lsn) -> Option<Lsn> {
     let by_size = size.map(|size| Lsn(slots.end.0.saturating_sub(size)));
     by_age.max(by_size).map(|target| target.min(slots.relay.0)).filter(|target| *target > from)
 }
 
-/// Whether the trailing slot keeps too much, and more than the relay's own does.
+/// Whether the trailing slot retains too much WAL, and more than the relay's own does.
 fn is_too_large(limit: u64, slots: &Slots, trailing: &Trailing) -> bool {
     slots.end.0.saturating_sub(trailing.restart.0) > limit && trailing.restart < slots.relay.1
 }
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_as_large_as_its_age_and_size_and_the_server_let_it_be() {
+    fn the_window_is_limited_by_its_age_its_size_and_the_server() {
         let rewind = |bytes| Rewind { age: None, bytes };
         assert_eq!(limit(rewind(Some(100)), None), Some(100));
         assert_eq!(limit(rewind(Some(100)), Some(300)), Some(100));
@@ -352,10 +353,10 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_keeps_too_much_is_given_up_unless_the_relays_slot_keeps_as_much() {
+    fn a_window_that_retains_too_much_is_restarted_unless_the_relays_slot_retains_as_much() {
         let large = |slots: &Slots| is_too_large(1_000, slots, slots.trailing.as_ref().expect("there is one"));
         assert!(!large(&slots(10_000, 9_900, 9_000)));
         assert!(large(&slots(10_000, 9_900, 8_999)));
-        assert!(!large(&slots(10_000, 5_000, 5_000)), "a transaction that is open for long keeps the relay's, too");
+        assert!(!large(&slots(10_000, 5_000, 5_000)), "a long-running transaction holds back the relay's slot, too");
     }
 }

@@ -1,36 +1,36 @@
-//! Why a replay has not begun.
+//! Why a replay did not start.
 
 use crate::fault::{Fault, exit};
 use crate::ops::positions::BookmarkError;
 use crate::relay::boundary::{Lsn, Position};
 use crate::source::{NotHeld, SourceError};
 
-/// A replay did not begin.
+/// A replay did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The bookmark, or the time.
+    /// The bookmark or the time can't be resolved.
     #[error(transparent)]
     Bookmark(#[from] BookmarkError),
-    /// The server, or no slot that holds the position.
+    /// The server failed, or no slot holds the position.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The servers, or the settings.
+    /// A server can't be reached, or the settings are wrong.
     #[error(transparent)]
     Fault(#[from] Fault),
     /// The bookmark's slot has lost its log.
     #[error(
-        "bookmark {name} holds nothing any more (slot {slot} is {wal_status}): drop it with `walpost bookmark drop {name}`"
+        "bookmark {name} has lost its WAL (slot {slot} is {wal_status}): drop it with `walpost bookmark drop {name}`"
     )]
     Lost {
         /// The bookmark.
         name: String,
         /// Its slot.
         slot: String,
-        /// What became of it.
+        /// `wal_status` of the slot.
         wal_status: String,
     },
-    /// Nothing is between.
-    #[error("it would end at {to}, before it begins at {from}")]
+    /// The range is empty.
+    #[error("the replay would end at {to}, before its start at {from}")]
     Backwards {
         /// The first position.
         from: Position,
@@ -38,13 +38,13 @@ pub enum ReplayError {
         to: Lsn,
     },
     /// Events may not go to the topic of `--topic`.
-    #[error("{reason}, so nothing is replayed to it: name another with --topic")]
+    #[error("{reason}; choose another --topic")]
     Topic {
-        /// Why not.
+        /// Why events may not go there.
         reason: String,
     },
-    /// A table's rows have no time.
-    #[error("table {table} has no column for created_at, by which --since and --until tell the rows of a table")]
+    /// A table has no created_at column to select by.
+    #[error("table {table} has no created_at column, which --since and --until need")]
     Timeless {
         /// The table.
         table: String,
@@ -64,10 +64,10 @@ impl From<crate::postgres::Error> for ReplayError {
 }
 
 impl ReplayError {
-    /// As a [`Fault`] where it is one of the servers, which knows what to do.
+    /// Converts an error of the servers to a [`Fault`], which adds what to do.
     ///
     /// # Errors
-    /// It is none.
+    /// The error itself, if it is not one of the servers.
     pub fn into_fault(self) -> Result<Fault, Self> {
         match self {
             Self::Source(error) | Self::Bookmark(BookmarkError::Source(error)) => Ok(error.into()),
@@ -76,7 +76,7 @@ impl ReplayError {
         }
     }
 
-    /// The code that the process ends with.
+    /// The exit code of the process.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -90,7 +90,7 @@ impl ReplayError {
 }
 
 impl BookmarkError {
-    /// The code that the process ends with.
+    /// The exit code of the process.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {

@@ -1,16 +1,16 @@
-//! `walpost replay`: publishing again, beside the running relay and without disturbing it.
+//! `walpost replay`: publishes events again without disturbing the running relay.
 //!
 //! ```text
-//!   plan: where from, where to ----> driver: a core of its own ----> the ordinary sink ----> Kafka
-//!   (a position, a bookmark, a time)    ^ stream of a temporary copy of whichever slot holds the position, or the tables
+//!   plan: start and end ----> driver with its own core ----> the ordinary sink ----> Kafka
+//!   (position, bookmark, time)   ^ stream of a temporary copy of a slot that holds the position, or the tables
 //! ```
 //!
-//! The records are those of the first time, in their order and with their headers, positions and timestamps, and one header more,
-//! `outbox-replay`. What is left out is left out behind the decoder, by the core ([`crate::relay::replay`]). The copy ends with its
-//! connection; no slot, no row and no transactional id of a relay is touched, whatever becomes of the replay.
+//! Records have the same order, headers, positions and timestamps as the first time, plus the header `outbox-replay`. The core selects
+//! events after decoding ([`crate::relay::replay`]). The temporary slot is dropped with its connection. However a replay ends, it does not
+//! touch the relay's slot, rows or transactional id.
 //!
-//! It ends by itself: where the log ended when it began, at the latest. A transaction of one logical message, which no relay takes for
-//! an event, is written behind that end, so that the walsender has something to send past it, also from a server that is idle else.
+//! A replay ends at the latest where the WAL ended when it started. A logical message that no relay takes for an event is written
+//! after that end, so that the walsender has something to send past it even on an idle server.
 
 mod error;
 mod plan;
@@ -33,30 +33,30 @@ use crate::driver;
 use crate::relay::boundary::{Lsn, Position, RefusalCode};
 use crate::telemetry::{Identity, Telemetry};
 
-/// What is published again.
+/// What to replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Where it begins.
+    /// Where to start.
     pub origin: Origin,
-    /// The earliest time, as it was written.
+    /// The earliest commit time, unparsed.
     pub since: Option<String>,
-    /// The last commit, by the LSN of its record.
+    /// The LSN of the last commit record to read.
     pub to: Option<Lsn>,
-    /// The latest time, as it was written.
+    /// The latest commit time, unparsed.
     pub until: Option<String>,
-    /// Names of schemas; none: all.
+    /// Schema names; empty: all.
     pub schemas: Vec<String>,
-    /// Keys; none: all.
+    /// Keys; empty: all.
     pub keys: Vec<String>,
-    /// The topic for everything, in place of each event's own.
+    /// The topic for all events, instead of each event's own.
     pub topic: Option<String>,
-    /// The id, header `outbox-replay`.
+    /// The replay's id, header `outbox-replay`.
     pub id: String,
-    /// Nothing goes to Kafka.
+    /// Count only; publish nothing.
     pub is_dry_run: bool,
 }
 
-/// Where a replay begins.
+/// Where a replay starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
     /// At a position.
@@ -66,14 +66,14 @@ pub enum Origin {
     /// At the position of [`Wanted::since`].
     #[default]
     Since,
-    /// With the tables.
+    /// At the oldest row of the outbox tables.
     Tables,
 }
 
-/// Publishes again what was planned, until it is done or `shutdown`, in which case what is in flight is waited for.
+/// Runs a planned replay to its end or until `shutdown`; then it waits for records in flight.
 ///
 /// # Errors
-/// [`ReplayError::Fault`]: it did not begin. How it ended, once it had begun, is in the report.
+/// [`ReplayError::Fault`] if it did not start. The report says how a started replay ended.
 pub async fn run(
     config: &Config,
     plan: &Plan,

@@ -1,4 +1,4 @@
-//! From what is wanted to what is read: where the replay begins and ends, and which slot holds that.
+//! Plans a replay: where it starts and ends, and which slot holds that range.
 
 use super::{Origin, ReplayError, Wanted};
 use crate::config::Config;
@@ -10,23 +10,23 @@ use crate::relay::boundary::{Lsn, Position, Timestamp};
 use crate::relay::replay::{Clock, Replay, Selection};
 use crate::source::{Feed, Held, OutboxTable, Server, SourceError, held, holder, order_without_time};
 
-/// A replay that can begin.
+/// A replay that can start.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(crate) job: Job,
-    /// The last commit that is read, by the LSN of its record.
+    /// The LSN of the last commit record to read.
     pub end: Lsn,
-    /// The slot that is copied.
+    /// The slot to copy.
     pub held_by: Option<Held>,
     pub(super) is_dry_run: bool,
 }
 
-/// Asks the database where the replay begins and ends. Blocking.
+/// Resolves start and end with the database. Blocking.
 ///
 /// # Errors
-/// [`ReplayError`]; a position that no slot holds is a [`SourceError::NotHeld`].
+/// [`ReplayError`]; [`SourceError::NotHeld`] if no slot holds the position.
 pub fn plan(config: &Config, wanted: &Wanted) -> Result<Plan, ReplayError> {
-    // Every single event would become a dead letter.
+    // Every event would become a dead letter.
     if let Some(topic) = &wanted.topic
         && let Err(forbidden) = config.relay.destinations().check(topic)
     {
@@ -72,7 +72,7 @@ fn of_wal(control: &mut Connection, wanted: &Wanted, selection: Selection, log_e
     if from.commit > log_end {
         return Err(BookmarkError::Ahead { wanted: from.commit, end: log_end }.into());
     }
-    // What has its commit record before the end of the log.
+    // Commits whose record is before the end of the WAL.
     let last = Lsn(log_end.0.saturating_sub(1));
     let to = wanted.to.map_or(last, |to| to.min(last));
     if to < from.commit && wanted.to.is_some() {
@@ -88,11 +88,11 @@ fn replay(wanted: &Wanted, selection: Selection, clock: Clock) -> Replay {
     Replay { id: wanted.id.clone(), topic: wanted.topic.clone(), selection, clock }
 }
 
-/// Where the log ends, and something behind it that a walsender has to send.
+/// The end of the WAL; also writes a message after it that a walsender has to send.
 fn mark_end(control: &mut Connection) -> Result<Lsn, SourceError> {
     let rows = control.simple_query("select pg_current_wal_flush_lsn()")?;
     let end = rows.first().and_then(|row| row.text(0)).and_then(|lsn| lsn.parse().ok());
-    // The log is flushed in pages as well as in records, and what is in the middle of one is not sent.
+    // The flush LSN may be inside a record, which the walsender does not send.
     control.simple_query("set synchronous_commit = 'local'")?;
     control.simple_query("select pg_logical_emit_message(true, 'walpost', 'the end of a replay')")?;
     end.ok_or(SourceError::Answer { question: "where its log ends" })

@@ -1,4 +1,4 @@
-//! How far a replay is, on stderr where that is a terminal.
+//! Progress of a replay, on stderr if it is a terminal.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::source::Feed;
 use crate::telemetry::Telemetry;
 use crate::terminal::{grouped, style};
 
-/// How often the line changes.
+/// Refresh interval of the line.
 const TICK: Duration = Duration::from_millis(200);
 
 /// Where progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// On a line of stderr that changes.
+    /// On an updating line of stderr.
     Shown,
     /// Nowhere.
     Silent,
@@ -32,7 +32,7 @@ pub(super) struct Following {
 }
 
 impl Progress {
-    /// Shown if stderr is a terminal.
+    /// Progress that is shown if stderr is a terminal.
     #[must_use]
     pub fn stderr() -> Self {
         if std::io::stderr().is_terminal() { Self::Shown } else { Self::Silent }
@@ -47,7 +47,7 @@ impl Progress {
             Feed::Tables => (ProgressBar::new_spinner(), None),
         };
         let template = match from {
-            Some(_) => "  {bar:30.cyan/dim} {percent}% of the log, {msg}, {eta} left",
+            Some(_) => "  {bar:30.cyan/dim} {percent}% of the WAL, {msg}, {eta} left",
             None => "  {spinner} {msg}",
         };
         bar.set_style(style(template).progress_chars("━━─"));
@@ -73,7 +73,7 @@ async fn show(bar: ProgressBar, from: Option<Lsn>, telemetry: Arc<Telemetry>) {
         let status = telemetry.status(Instant::now());
         let (events, millis) = (status.events, started.elapsed().as_millis().max(1));
         let rate = u64::try_from(u128::from(events) * 1_000 / millis).unwrap_or(u64::MAX);
-        bar.set_message(format!("{} events, {} a second", grouped(events), grouped(rate)));
+        bar.set_message(format!("{} events, {}/s", grouped(events), grouped(rate)));
         match (from, status.received_lsn.parse::<Lsn>()) {
             (Some(from), Ok(received)) => bar.set_position(received.0.saturating_sub(from.0)),
             _ => bar.tick(),

@@ -1,14 +1,14 @@
-//! A sink for a replay that is only counted.
+//! The sink of a dry run.
 
 use std::time::Duration;
 
 use crate::relay::boundary::{Record, Ticket};
 use crate::sink::{Closed, Deliveries, SendError, Sink, SinkError};
 
-/// Takes everything and sends nothing.
+/// Accepts every record and sends nothing.
 #[derive(Debug, Default)]
 pub(super) struct Rehearsal {
-    /// Since the last look.
+    /// Tickets accepted since the last poll.
     taken: Vec<Ticket>,
 }
 

@@ -1,4 +1,4 @@
-//! What a replay has done.
+//! The report of a replay.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,37 +11,37 @@ use crate::relay::replay::Sighting;
 use crate::source::Held;
 use crate::terminal::{grouped, visible};
 
-/// How much of a key is shown, in characters.
+/// Longest excerpt of a key, in characters.
 const KEY_CHARS: usize = 100;
 
-/// What a replay has done, and why it ended.
+/// The result of a replay.
 #[derive(Debug)]
 pub struct Report {
-    /// Header `outbox-replay`.
+    /// The replay's id, header `outbox-replay`.
     pub id: String,
-    /// Nothing went to Kafka.
+    /// Whether it was a dry run, which publishes nothing.
     pub is_dry_run: bool,
-    /// Everything that was wanted was read.
+    /// Whether it reached its end.
     pub is_complete: bool,
-    /// The first position that was wanted.
+    /// The requested start.
     pub from: Position,
-    /// The last commit that was wanted.
+    /// The LSN of the last commit record to read.
     pub to: Lsn,
-    /// The earliest time that was wanted.
+    /// The earliest commit time selected.
     pub since: Option<Timestamp>,
-    /// The latest time that was wanted.
+    /// The latest commit time selected.
     pub until: Option<Timestamp>,
-    /// The slot that was copied; none: the tables were read.
+    /// The slot that was copied; `None` if the tables were read.
     pub held_by: Option<Held>,
-    /// Records that Kafka has acknowledged, dead letters among them.
+    /// Records that Kafka has acknowledged, including dead letters.
     pub events: u64,
-    /// Dead letters by their code.
+    /// Dead letters by refusal code.
     pub dead_letters: BTreeMap<String, u64>,
     /// Events that were not selected.
     pub left_out: u64,
     /// The first event.
     pub first: Option<Seen>,
-    /// The last one.
+    /// The last event.
     pub last: Option<Seen>,
     /// How long it took.
     pub seconds: f64,
@@ -49,20 +49,20 @@ pub struct Report {
     pub unfinished: Position,
     /// The time of the last event.
     pub last_at: Option<Timestamp>,
-    /// Why it ended, if that was a fault.
+    /// The fault that ended it, if one did.
     pub fault: Option<Fault>,
 }
 
-/// An event, as far as people are told of it.
+/// The parts of an event shown in a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Seen {
     /// Header `outbox-position`.
     pub position: String,
-    /// When it was committed; of a table's row when it was made.
+    /// Its commit time; for a row of a table, its created_at.
     pub time: String,
     /// Its schema.
     pub schema: Option<String>,
-    /// Its key, cut to 100 characters.
+    /// Its key, truncated to 100 characters.
     pub key: Option<String>,
 }
 
@@ -105,7 +105,7 @@ struct Json<'a> {
 }
 
 impl Report {
-    /// In one line of JSON; `go_on` is the command that goes on from where it ended.
+    /// As one line of JSON; `go_on` is the command that resumes the replay.
     #[must_use]
     pub fn json(&self, go_on: Option<&str>) -> String {
         let json = Json {
@@ -126,12 +126,12 @@ impl Report {
         serde_json::to_string(&json).expect("plain values") + "\n"
     }
 
-    /// For people.
+    /// As text for people.
     #[must_use]
     pub fn text(&self) -> String {
         let did = if self.is_dry_run { "would publish" } else { "published" };
         let whence = match &self.held_by {
-            Some(held) => format!("from {} to {}, by a copy of slot {}", self.from, self.to, held.slot),
+            Some(held) => format!("from {} to {}, from a copy of slot {}", self.from, self.to, held.slot),
             None => "from the outbox tables".to_owned(),
         };
         let mut text = format!("{did} {} events again, {whence}", grouped(self.events));
@@ -147,12 +147,12 @@ impl Report {
         let letters: u64 = self.dead_letters.values().sum();
         if letters > 0 {
             let codes: Vec<_> = self.dead_letters.iter().map(|(code, count)| format!("{code} {count}")).collect();
-            text += &format!("  {} of them as dead letters: {}\n", grouped(letters), codes.join(", "));
+            text += &format!("  {} of them dead letters: {}\n", grouped(letters), codes.join(", "));
         }
         if !self.is_dry_run {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people")]
             let rate = (self.events as f64 / self.seconds.max(0.001)) as u64;
-            text += &format!("  outbox-replay {}; {:.1} s, {} a second\n", self.id, self.seconds, grouped(rate));
+            text += &format!("  outbox-replay {}; {:.1} s, {}/s\n", self.id, self.seconds, grouped(rate));
         }
         text
     }

@@ -47,21 +47,21 @@ async fn every_mistake_is_told_at_once_and_nothing_is_applied() {
     contracts.write("t-aliases.yaml", &(plain("t") + &aliases));
     schema("u-nul", "{\"title\": \"\\u0000\"}");
     let expected = [
-        ("p-link.yaml:1:1: file: it is a link that leads out of its folder", 1),
+        ("p-link.yaml:1:1: file: it is a link that leads out of its directory", 1),
         ("q-secret.yaml:2:1: duplicate_key: not YAML that a contract can be, from here on; no data contract", 1),
-        ("r-secret.yaml:1:1: odcs: no data contract: it has no kind: DataContract", 1),
+        ("r-secret.yaml:1:1: odcs: not a data contract: it has neither kind: DataContract", 1),
         ("s-escape.yaml:10:3: name: name has a control character", 1),
-        ("file: more than 32 MiB of text, that of aliases included", 1),
-        ("u-nul.schema.json:1:11: json: a text with U+0000 in it, which PostgreSQL can't store", 1),
+        ("file: more than 32 MiB of text, including expanded aliases", 1),
+        ("u-nul.schema.json:1:11: json: a string contains U+0000, which PostgreSQL can't store", 1),
         ("hunter2", 0),
         ("\u{1b}", 0),
         ("a-not-yaml.yaml:2:1: yaml: ", 1),
-        ("b-not-odcs.yml:1:1: odcs: no data contract: it has no kind: DataContract", 1),
+        ("b-not-odcs.yml:1:1: odcs: not a data contract: it has neither kind: DataContract", 1),
         ("c-unknown-key.yaml:5:1: unknown_key: the standard has no key stattus here; did you mean status?", 1),
         ("d-deep.yaml:1:", 1),
         ("nesting: nested more than 96 levels deep", 2),
-        ("duplicate_version: fine/1 is defined at ", 1),
-        ("f-topic.yaml:12:3: topic_name: \"not a topic\" is no name that Kafka takes", 1),
+        ("duplicate_version: fine/1 is also defined at  ", 1),
+        ("f-topic.yaml:12:3: topic_name: \"not a topic\" is not a valid topic name", 1),
         ("g-pattern.yaml:13:", 1),
         ("h-cyclic.schema.json:3:29: cyclic_ref: leads back to itself", 1),
         ("i-remote.schema.json:3:11: remote_ref: \"http://169.254.169.254/latest\" leads out of this schema", 1),
@@ -70,7 +70,7 @@ async fn every_mistake_is_told_at_once_and_nothing_is_applied() {
         ("l-not-json.schema.json:3:1: json: trailing comma", 1),
         ("m-keyword.schema.json:3:3: unknown_keyword: draft 2020-12 has no keyword \"requierd\"", 1),
         ("n-not-a-schema.schema.json:2:3: schema: ", 1),
-        ("o-outside.yaml:13:45: schema_file: ../../../etc/passwd is not a path below the contract's folder", 1),
+        ("o-outside.yaml:13:45: schema_file: ../../../etc/passwd is not a path within the contract's directory", 1),
     ];
     for command in ["plan", "apply"] {
         let refused = contracts.run(&[command]);
@@ -115,10 +115,10 @@ async fn files_that_contradict_each_other_are_refused() {
     let refused = contracts.run(&["apply"]);
     assert_eq!(refused.code(), Some(65), "{refused:?}");
     assert!(
-        refused.stderr.contains(&format!("b.yaml:10:3: topic_settings: the topic {topic} has other settings at ")),
+        refused.stderr.contains(&format!("b.yaml:10:3: topic_settings: topic {topic} has different settings at  ")),
         "{refused:?}"
     );
-    assert!(refused.stderr.contains("c.yaml:10:3: topic_name: Kafka does not take the topic"), "{refused:?}");
+    assert!(refused.stderr.contains("c.yaml:10:3: topic_name: Kafka does not allow both topic"), "{refused:?}");
     to("b", &topic, 2);
     std::fs::remove_file(contracts.folder().join("c.yaml")).expect("it is there");
     let applied = contracts.run(&["apply"]);

@@ -43,7 +43,7 @@ async fn what_is_not_there_is_said_with_its_exit_code() {
     contracts.write("1.yaml", &contracts.contract("order.placed", "1", "", ID));
     let empty = contracts.run(&["apply"]);
     assert_eq!(empty.code(), Some(69), "{empty:?}");
-    assert!(empty.stderr.contains("run walpost migrate first"), "{empty:?}");
+    assert!(empty.stderr.contains("run `walpost migrate` first"), "{empty:?}");
     let folder = contracts.folder().display().to_string();
     let run = |arguments: &[&str]| run_in(contracts.folder(), arguments);
     let unconfigured = run(&["plan", &folder]);
@@ -68,7 +68,7 @@ async fn what_is_not_there_is_said_with_its_exit_code() {
     assert_eq!(denied.code(), Some(1), "{denied:?}");
     assert!(
         denied.stderr.contains("this role may not register a schema version")
-            && denied.stderr.contains("take the role that owns schema outbox"),
+            && denied.stderr.contains("use the role that owns schema outbox"),
         "{denied:?}"
     );
     harness.execute(&format!("drop owned by {role}; drop role {role}")).await;

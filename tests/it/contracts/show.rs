@@ -87,7 +87,7 @@ async fn a_schema_is_shown_with_all_that_is_known_of_it() {
         let unknown = contracts.ask(arguments);
         assert_eq!(unknown.code(), Some(1));
         assert!(
-            unknown.stderr.contains(&format!("{name} is not registered; walpost contract list shows what is")),
+            unknown.stderr.contains(&format!("{name} is not registered; `walpost contract list` shows what is")),
             "{unknown:?}"
         );
     }

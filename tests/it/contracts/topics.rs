@@ -39,7 +39,7 @@ async fn a_topic_with_other_settings_is_altered_and_the_rest_of_it_stays() {
     let refused = contracts.run(&["apply"]);
     assert_eq!(refused.code(), Some(65));
     assert!(
-        refused.stdout.contains("topic: it has 2 partitions, and Kafka takes none away; the contract says 1\n"),
+        refused.stdout.contains("topic: it has 2 partitions, the contract says 1, and Kafka can't remove partitions\n"),
         "{refused:?}"
     );
     assert_eq!(contracts.registered().await, ["order.placed/1 active", "order.placed/2 active"]);
@@ -59,7 +59,10 @@ async fn what_kafka_does_not_take_is_refused_before_anything_is_done() {
             "  customProperties: [{property: topicConfiguration, value: {retention.ms: soon}}]\n",
             "see topicConfiguration",
         ),
-        ("  customProperties: [{property: replicationFactor, value: 9}]\n", "there are fewer brokers"),
+        (
+            "  customProperties: [{property: replicationFactor, value: 9}]\n",
+            "replicationFactor exceeds the number of brokers",
+        ),
     ] {
         contracts.write("wrong.yaml", &contracts.contract("b.wrong", "1", keys, ID));
         for command in ["plan", "apply"] {

@@ -66,7 +66,7 @@ async fn case_39_letters_of_another_relay_are_passed_over_and_counted() {
     assert_eq!((&listed["matching"], &listed["of_other_relays"]), (&1.into(), &3.into()), "{listed}");
     assert_eq!(listed["other_relays"]["billing"], 2, "{listed}");
     let text = desk.run(&["list"]).stdout;
-    assert!(text.contains("3 of other relays passed over (billing: 2, stock\\u{1b}: 1); --relay NAME"), "{text}");
+    assert!(text.contains("skipped 3 of other relays (billing: 2, stock\\u{1b}: 1); --relay NAME"), "{text}");
 
     for command in [&["redrive", "0/1"][..], &["show", "0/1"], &["discard", "0/1", "--reason", "x"]] {
         let ended = desk.run(command);

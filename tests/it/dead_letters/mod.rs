@@ -67,7 +67,7 @@ impl Desk {
         let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut said = String::new();
-        while !said.contains("dead letters redriven") {
+        while !said.contains("redrove dead letters") {
             assert_ne!(lines.read_line(&mut said).expect("it writes UTF-8"), 0, "it ended before: {said}");
         }
         Redriving { child, lines }

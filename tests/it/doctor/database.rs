@@ -11,7 +11,7 @@ async fn case_24_the_publication() {
     let config = config(&harness, "");
     let mut told = String::new();
     let back = "alter publication outbox set (publish = 'insert', publish_via_partition_root = true)";
-    for (damage, mend) in [
+    for (damage, fix) in [
         ("alter publication outbox drop table outbox.event", "alter publication outbox add table outbox.event"),
         ("alter publication outbox set (publish_via_partition_root = false)", back),
         ("alter publication outbox set (publish = 'insert, update')", back),
@@ -27,14 +27,14 @@ async fn case_24_the_publication() {
         told += &found.of(&harness, "replica_identity").iter().map(|line| format!("  {line}\n")).collect::<String>();
         let expected = if damage.contains("update") { 0 } else { 69 };
         assert_eq!(found.code, Some(expected), "{found:?}");
-        harness.execute(mend).await;
+        harness.execute(fix).await;
         assert_eq!(examine(&config).ill(), [("max_slot_wal_keep_size", "warning")]);
     }
     expect![[r#"
         failure: publication outbox lacks table "outbox"."event": run `alter publication "outbox" add table "outbox"."event"`
         failure: publication outbox publishes the partitions of "outbox"."event" under their own names: run `alter publication "outbox" set (publish_via_partition_root = true)`
         ok: outbox has table "outbox"."event"
-          warning: publication outbox publishes updates or deletes too, which the relay passes over and Postgres refuses on a table without a replica identity: run `alter publication "outbox" set (publish = 'insert')`
+          warning: publication outbox also publishes updates or deletes, which the relay ignores and Postgres refuses on a table without a replica identity: run `alter publication "outbox" set (publish = 'insert')`
         failure: publication outbox excludes rows of "outbox"."event" by a row filter, where ((key <> 'x'::text)): run `alter publication "outbox" drop table "outbox"."event"; alter publication "outbox" add table "outbox"."event"`
     "#]]
     .assert_eq(&told);
@@ -45,7 +45,7 @@ async fn case_24_migrations_and_partitions() {
     let harness = Harness::migrated("doctor_schema").await;
     let config = config(&harness, "");
     let mut told = String::new();
-    for (damage, mend) in [
+    for (damage, fix) in [
         (
             "update outbox._migrations set version = 999 where version = 1",
             "update outbox._migrations set version = 1 where version = 999",
@@ -65,13 +65,13 @@ async fn case_24_migrations_and_partitions() {
             "select outbox.maintain(retention => null)",
         ),
     ] {
-        told += &broken_by(&harness, &config, damage, mend).await;
+        told += &broken_by(&harness, &config, damage, fix).await;
     }
     expect![[r#"
         migrations: failure: migration 1 (schema versions) is missing: run `walpost migrate`
-        migrations: failure: migration 2 was applied in another version of its SQL: compare `walpost migrate --print` with what is there
-        migrations: warning: migration 999 is of a newer walpost: install that one for the relay too
-        partitions: warning: outbox.event has none for tomorrow, so its rows would go to outbox.event_default: start the relay, which makes them, or run `select * from outbox.maintain(retention => null)`
+        migrations: failure: migration 2 was applied with different SQL: compare `walpost migrate --print` with the database
+        migrations: warning: migration 999 comes from a newer walpost: upgrade the relay
+        partitions: warning: outbox.event has no partition for tomorrow, so rows would go to outbox.event_default: start the relay, which creates partitions, or run `select * from outbox.maintain(retention => null)`
     "#]]
     .assert_eq(&told);
 }
@@ -89,10 +89,10 @@ async fn case_24_the_relays_role() {
     let found = examine(&config);
     assert_eq!((found.code, found.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{found:?}");
     let migrations = found.of(&harness, "migrations");
-    assert!(migrations[0].ends_with("applied, none is missing"), "{migrations:?}");
+    assert!(migrations[0].ends_with("applied, none missing"), "{migrations:?}");
     let mut told = String::new();
     let policy = "alter table outbox.event enable row level security";
-    for (damage, mend) in [
+    for (damage, fix) in [
         (format!("alter role {role} noreplication"), format!("alter role {role} replication")),
         (format!("revoke update on outbox.relay from {role}"), format!("grant update on outbox.relay to {role}")),
         (format!("revoke select on outbox.event from {role}"), format!("grant select on outbox.event to {role}")),
@@ -102,7 +102,7 @@ async fn case_24_the_relays_role() {
         ),
         (policy.to_owned(), policy.replace("enable", "disable")),
     ] {
-        told += &broken_by(&harness, &config, &damage, &mend).await;
+        told += &broken_by(&harness, &config, &damage, &fix).await;
     }
     expect![[r#"
         replication: failure: role db_relay lacks the REPLICATION attribute: run `alter role "db_relay" replication`

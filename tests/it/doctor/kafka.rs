@@ -40,11 +40,11 @@ async fn case_24_topics_that_are_missing_or_do_not_fit() {
     expect![[r#"
         failure: db.order.placed does not exist, and [relay] create_topics is false: run `kafka-topics.sh --bootstrap-server SERVERS --create --topic db.order.placed`
         failure: db.dead-letter does not exist, and [relay] create_topics is false: run `kafka-topics.sh --bootstrap-server SERVERS --create --topic db.dead-letter --config retention.ms=-1`
-        topic: failure: db.order.placed has 1 replicas and min.insync.replicas 2, so Kafka takes nothing for it: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.order.placed --add-config min.insync.replicas=1`, or give it more replicas
-        dead_letter_topic: warning: db.dead-letter is compacted: it takes no letter without a key, on which the relay waits, and keeps one a key: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.dead-letter --add-config cleanup.policy=delete`
-        dead_letter_topic: warning: db.dead-letter keeps records for 7 days (retention.ms), so dead letters are lost that nobody has redriven by then: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.dead-letter --add-config retention.ms=-1,retention.bytes=-1`
-        message_size: warning: db.dead-letter takes records up to 1048588 bytes and db.order.placed up to 2000000: a dead letter that is larger loses its value: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.dead-letter --add-config max.message.bytes=2000000`
-        message_size: warning: "message.max.bytes" in [kafka] properties is 1000000, and topic db.order.placed takes 1048588: what is between becomes a dead letter: leave the property out
+        topic: failure: db.order.placed has 1 replicas but min.insync.replicas is 2, so Kafka refuses all writes to it: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.order.placed --add-config min.insync.replicas=1`, or give it more replicas
+        dead_letter_topic: warning: db.dead-letter is compacted: it refuses dead letters without a key, which blocks the relay, and keeps only the last one per key: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.dead-letter --add-config cleanup.policy=delete`
+        dead_letter_topic: warning: db.dead-letter keeps records for 7 days (retention.ms), so dead letters that are not redriven by then are lost: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.dead-letter --add-config retention.ms=-1,retention.bytes=-1`
+        message_size: warning: db.dead-letter allows records up to 1048588 bytes but db.order.placed up to 2000000: a larger dead letter loses its value: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.dead-letter --add-config max.message.bytes=2000000`
+        message_size: warning: "message.max.bytes" in [kafka] properties is 1000000, but topic db.order.placed allows 1048588: records in between become dead letters: remove the property
     "#]]
     .assert_eq(&told.replace(harness.kafka(), "SERVERS"));
 }
@@ -100,9 +100,9 @@ async fn case_24_what_access_control_does_not_allow_and_the_topic_of_positions()
     told += &changed(&harness, &well, &examine(&config));
     expect![[r#"
         topic: failure: Kafka does not let this client write to topic db.order.placed: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Write --topic db.order.placed`
-        topic: failure: Kafka does not let this client see topic db.order.placed: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Describe --topic db.order.placed`
+        topic: failure: this client is not authorized to describe topic db.order.placed: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Describe --topic db.order.placed`
         dead_letter_topic: failure: Kafka does not let this client write to topic db.dead-letter: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Write --topic db.dead-letter`
-        topic: failure: db.order.unmade does not exist, and Kafka does not let this client make it (TopicAuthorizationFailed (Broker: Topic authorization failed)): make it with another, or run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Create --topic db.order.unmade`
+        topic: failure: db.order.unmade does not exist, and this client can't create it (TopicAuthorizationFailed (Broker: Topic authorization failed)): create it with another client, or run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Create --topic db.order.unmade`
         positions_topic: failure: Kafka does not let this client read topic walpost.positions: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Read --topic walpost.positions`
         positions_topic: warning: walpost.positions is not compacted, so positions may expire: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic walpost.positions --add-config cleanup.policy=compact`
     "#]]

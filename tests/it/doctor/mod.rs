@@ -62,14 +62,14 @@ fn changed(harness: &Harness, before: &Found, after: &Found) -> String {
     format!("{check}: {verdict}: {what}\n").replace(harness.name(), "db")
 }
 
-/// What a statement changes, which `mend` undoes.
-async fn broken_by(harness: &Harness, config: &str, damage: &str, mend: &str) -> String {
+/// What a statement changes, which `fix` undoes.
+async fn broken_by(harness: &Harness, config: &str, damage: &str, fix: &str) -> String {
     let before = examine(config);
     harness.execute(damage).await;
     let line = changed(harness, &before, &examine(config));
-    harness.execute(mend).await;
+    harness.execute(fix).await;
     let after = examine(config);
-    assert_eq!(before.ill(), after.ill(), "{mend} does not undo {damage}");
+    assert_eq!(before.ill(), after.ill(), "{fix} does not undo {damage}");
     line
 }
 
@@ -82,7 +82,7 @@ async fn case_24_with_nothing_set_up_it_says_how_to_begin_and_changes_nothing() 
     let failures: Vec<_> = found.ill().into_iter().filter(|(_, verdict)| *verdict == "failure").collect();
     assert_eq!(failures, [("migrations", "failure"), ("publication", "failure")]);
     let lines = found.of(&harness, "migrations");
-    assert_eq!(lines, ["failure: there is no schema outbox in this database: run `walpost migrate`"]);
+    assert_eq!(lines, ["failure: this database has no schema outbox: run `walpost migrate`"]);
     assert!(found.err.contains("2 of the checks failed"), "{found:?}");
 
     harness.migrate().await;
@@ -90,9 +90,12 @@ async fn case_24_with_nothing_set_up_it_says_how_to_begin_and_changes_nothing() 
     let found = examine(&config);
     assert_eq!(found.code, Some(0), "{found:?}");
     assert_eq!(found.ill(), [("max_slot_wal_keep_size", "warning")]);
-    assert_eq!(found.of(&harness, "slot"), ["ok: db is not there yet: the first start makes it"]);
-    assert_eq!(found.of(&harness, "topic"), ["ok: db.order.placed is not there yet: the relay makes it"]);
-    assert_eq!(found.of(&harness, "dead_letter_topic"), ["ok: db.dead-letter is not there yet: the relay makes it"]);
+    assert_eq!(found.of(&harness, "slot"), ["ok: db does not exist yet: the first start creates it"]);
+    assert_eq!(found.of(&harness, "topic"), ["ok: db.order.placed does not exist yet: the relay creates it"]);
+    assert_eq!(
+        found.of(&harness, "dead_letter_topic"),
+        ["ok: db.dead-letter does not exist yet: the relay creates it"]
+    );
     for topic in ["order.placed", "dead-letter"] {
         assert_eq!(harness.partitions(&harness.topic(topic)), 0, "{topic} was made");
     }

@@ -67,7 +67,10 @@ async fn case_24_a_slot_that_is_held_and_stands_still() {
     let source = walpost::source::connect(&options, &lease, None).await.expect("the slot can be streamed from");
     harness.execute("select pg_logical_emit_message(true, 'x', 'y')").await;
     let line = changed(&harness, &before, &examine(&config));
-    assert!(line.starts_with("slot: warning: ") && line.contains("has confirmed nothing for some seconds"), "{line}");
+    assert!(
+        line.starts_with("slot: warning: ") && line.contains("has not confirmed anything for some seconds"),
+        "{line}"
+    );
     drop(source);
 }
 

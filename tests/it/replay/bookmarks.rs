@@ -50,25 +50,36 @@ async fn what_is_no_bookmark_is_neither_made_nor_dropped() {
     let stage = Stage::new("no_bookmarks", "").await;
     let name = stage.harness.name();
     stage.report("bookmark", &["create", "here"]);
-    assert!(stage.refused(1, "bookmark", &["create", "here"]).contains("is there already (slot db_bm_here)"));
+    assert!(stage.refused(1, "bookmark", &["create", "here"]).contains("already exists (slot db_bm_here)"));
     for illegal in ["Here", "a-b", "", "ü"] {
-        assert!(stage.refused(1, "bookmark", &["create", illegal]).contains("can't name a bookmark"), "{illegal}");
+        assert!(
+            stage.refused(1, "bookmark", &["create", illegal]).contains("is not a valid bookmark name"),
+            "{illegal}"
+        );
     }
-    assert!(stage.refused(1, "bookmark", &["drop", "nowhere"]).contains("there is no bookmark nowhere of slot db"));
-    assert!(stage.refused(1, "replay", &["--bookmark", "nowhere"]).contains("there is no bookmark nowhere"));
+    assert!(stage.refused(1, "bookmark", &["drop", "nowhere"]).contains("slot db has no bookmark nowhere"));
+    assert!(stage.refused(1, "replay", &["--bookmark", "nowhere"]).contains("has no bookmark nowhere"));
     let foreign = format!("{name}_bm_foreign");
     stage.harness.execute(&format!("select pg_create_logical_replication_slot('{foreign}', 'pgoutput')")).await;
-    assert!(stage.refused(1, "bookmark", &["drop", "foreign"]).contains("db_bm_foreign is no bookmark of walpost's"));
+    assert!(
+        stage
+            .refused(1, "bookmark", &["drop", "foreign"])
+            .contains("db_bm_foreign was not created by `walpost bookmark create`")
+    );
     let there = format!("select count(*) = 1 from pg_replication_slots where slot_name = '{foreign}'");
     stage.harness.wait_for(&there).await;
     assert!(stage.refused(1, "bookmark", &["create", "x", "--since", "no time"]).contains("no time is no time"));
-    assert!(stage.refused(69, "bookmark", &["create", "x", "--since", "1h"]).contains("is not known: [relay] rewind"));
+    assert!(
+        stage
+            .refused(69, "bookmark", &["create", "x", "--since", "1h"])
+            .contains("only [relay] rewind keeps an index of times")
+    );
     assert!(stage.refused(1, "bookmark", &["create", "x", "--at-lsn", "FFFF/0"]).contains("past the end"));
     assert!(stage.refused(69, "bookmark", &["create", "x", "--at-lsn", "0/1"]).contains("no slot holds position 0/1"));
     // One whose slot another hand has dropped is told as gone, and dropped as well.
     stage.harness.execute(&format!("select pg_drop_replication_slot('{name}_bm_here')")).await;
     assert_eq!(stage.report("bookmark", &["list"])[0]["wal_status"], "gone");
-    assert!(stage.refused(69, "replay", &["--bookmark", "here"]).contains("bookmark here holds nothing any more"));
+    assert!(stage.refused(69, "replay", &["--bookmark", "here"]).contains("bookmark here has lost its WAL"));
     stage.report("bookmark", &["drop", "here"]);
     assert_eq!(stage.report("bookmark", &["list"]), serde_json::json!([]));
 }

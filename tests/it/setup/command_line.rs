@@ -42,11 +42,11 @@ fn case_24_all_mistakes_of_a_configuration_are_told_at_once() {
         64,
         &expect![[r#"
             walpost: the configuration has 7 mistakes:
-              walpost.toml:3: postgres.url: its port is not right: it takes a number from 1 to 65535; write postgres://user@host:5432/database, with special characters percent-encoded, or libpq's keywords
+              walpost.toml:3: postgres.url: its port is invalid: expected a number from 1 to 65535; write postgres://user@host:5432/database, with special characters percent-encoded, or libpq's keywords
               walpost.toml:4: postgres.slott: unknown key; did you mean slot?
-              walpost.toml:7: kafka.properties.acks: is set by walpost: a record counts as published only once every in-sync replica has it; leave it out
+              walpost.toml:7: kafka.properties.acks: is set by walpost: a record counts as published only once every in-sync replica has it; remove it
               walpost.toml:7: kafka.properties.sasl.pasword: librdkafka has no property of this name; see the list in librdkafka's CONFIGURATION.md
-              walpost.toml:9: relay.on_rejected: "stop" is none of its values; write "dead-letter" or "halt" or "dead-letter-always"
+              walpost.toml:9: relay.on_rejected: "stop" is not a valid value; write "dead-letter" or "halt" or "dead-letter-always"
               walpost.toml:11: http.listen: "everywhere" is not an address and a port; write an IP address and a port, such as "127.0.0.1:9646" or "[::]:9646", or "off"
               WALPOST_RELAY__MAX_IN_FLIGHT: relay.max_in_flight: "many" is not a whole number from 1 to 10000000; choose a number in that range
         "#]],
@@ -76,7 +76,7 @@ fn no_configuration_at_all() {
         &run(&["migrate"], None, &[]),
         64,
         &expect![[r#"
-        walpost: no database: give --database-url, set DATABASE_URL, or write walpost.toml: the configuration has a mistake:
+        walpost: no database given: use --database-url, set DATABASE_URL, or create walpost.toml: the configuration has a mistake:
           configuration: postgres.url: is missing; write url = "postgres://user@host:5432/database" under [postgres], or set WALPOST_POSTGRES__URL
     "#]],
     );

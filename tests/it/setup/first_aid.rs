@@ -36,7 +36,7 @@ async fn case_36_a_read_only_database_and_any_standby_as_synchronous_hold_up_not
     let path = folder.path().join("walpost.toml");
     std::fs::write(&path, config(&harness, "")).expect("the configuration is written");
     let doctor = program::run("doctor", &["--config", path.to_str().expect("UTF-8")]);
-    for check in ["default_transaction_read_only is on", "takes the relay for a synchronous standby"] {
+    for check in ["default_transaction_read_only is on", "makes the relay a synchronous standby"] {
         assert!(doctor.stdout.contains(check), "{}", doctor.stdout);
     }
     harness.execute("alter system reset synchronous_standby_names").await;

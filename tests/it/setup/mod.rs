@@ -33,7 +33,7 @@ async fn unavailable(harness: &Harness, config: &str) -> String {
 }
 
 /// The command between backticks, for this test's own names.
-fn mend(harness: &Harness, message: &str) -> String {
+fn fix(harness: &Harness, message: &str) -> String {
     let mut parts = message.split('`');
     let command = parts.nth(1).unwrap_or_else(|| panic!("no command: {message}"));
     assert!(parts.next().is_some(), "the command does not end: {message}");
@@ -42,10 +42,10 @@ fn mend(harness: &Harness, message: &str) -> String {
 
 /// Runs the statement, or the command of walpost's own, that the message gives.
 async fn run_mend(harness: &Harness, config: &str, message: &str) {
-    let mend = mend(harness, message);
-    match mend.strip_prefix("walpost ") {
+    let fix = fix(harness, message);
+    match fix.strip_prefix("walpost ") {
         Some(arguments) => drop(walpost_with(config, arguments)),
-        None => harness.execute(&mend).await,
+        None => harness.execute(&fix).await,
     }
 }
 

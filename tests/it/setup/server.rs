@@ -4,7 +4,7 @@ use expect_test::expect;
 use walpost::lab::sandbox::{Durability, PostgresOptions, StopMode};
 use walpost::postgres::{ConnectOptions, Connection};
 
-use super::{mend, run_mend, unavailable, works};
+use super::{fix, run_mend, unavailable, works};
 use crate::harness::{Harness, config};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +29,7 @@ async fn case_24_wal_level_slots_and_walsenders() {
     harness.execute("select pg_create_physical_replication_slot('forgotten')").await;
     let message = unavailable(&harness, &config).await;
     expect!["walpost: all 1 replication slots are in use: raise max_replication_slots and restart Postgres, or drop one that `select slot_name from pg_replication_slots where not active` shows"].assert_eq(&message);
-    let unused = harness.query_text(&mend(&harness, &message).replace("slot_name", "slot_name::text")).await;
+    let unused = harness.query_text(&fix(&harness, &message).replace("slot_name", "slot_name::text")).await;
     let unused = unused.expect("the statement shows the slot that nobody uses");
     harness.execute(&format!("select pg_drop_replication_slot('{unused}')")).await;
 
@@ -37,7 +37,7 @@ async fn case_24_wal_level_slots_and_walsenders() {
     let walsender = Connection::open_replication(&options).expect("there is one walsender");
     let message = unavailable(&harness, &config).await;
     expect!["walpost: all 1 walsenders are in use: raise max_wal_senders and restart Postgres, or end one of `select pid, application_name from pg_stat_replication`"].assert_eq(&message);
-    let used = harness.query(&mend(&harness, &message)).await;
+    let used = harness.query(&fix(&harness, &message)).await;
     let pid: i32 = used.first().expect("the statement shows who uses it").get(0);
     harness.execute(&format!("select pg_terminate_backend({pid})")).await;
     drop(walsender);

@@ -196,8 +196,8 @@ async fn the_command_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Resu
     assert!(warning.contains("lacks REPLICATION"), "{warning}");
 
     // The advice is a statement that works.
-    let mend = warning.split_once("to give it: ").map(|(_, mend)| mend).unwrap_or_default();
-    run(&mut connection, mend).await?;
+    let fix = warning.split_once("to give it: ").map(|(_, fix)| fix).unwrap_or_default();
+    run(&mut connection, fix).await?;
     let mut out = Vec::new();
     apply(&args, database.own_options(), &mut out).await?;
     let second = report(out)?;

@@ -1,5 +1,5 @@
-//! Changes that Confluent's `SchemaDiff.COMPATIBLE_CHANGES` lists, by their names there: a reader of the second schema reads what
-//! was written with the first.
+//! Changes in Confluent's `SchemaDiff.COMPATIBLE_CHANGES`, by name: a reader of the second schema can read what was written with
+//! the first.
 
 use serde_json::{Value, json};
 
@@ -111,19 +111,19 @@ fn table() -> Vec<(&'static str, Value, Value)> {
 }
 
 #[test]
-fn what_confluent_calls_compatible_is() {
+fn changes_that_confluent_calls_compatible_are() {
     let table = table();
     for (name, writer, reader) in &table {
         assert_eq!(found(reader, writer), [""; 0], "{name}: {reader} of {writer}");
     }
     let mut names: Vec<_> = table.iter().map(|(name, ..)| *name).collect();
     names.dedup();
-    assert_eq!(names.len(), 57, "README.md of the examples says how many");
+    assert_eq!(names.len(), 57, "examples/contracts/README.md states the number");
 }
 
-/// Where this differs from Confluent's list, and why each is no breach, is in the module's documentation.
+/// The differences from Confluent's list; the module documentation explains them.
 #[test]
-fn a_reader_leaves_aside_what_it_does_not_name() {
+fn a_reader_ignores_properties_it_does_not_name() {
     let text = json!({"type": "string"});
     let (less, more) = (closed(json!({"a": text})), closed(json!({"a": text, "b": text})));
     // PROPERTY_REMOVED_FROM_CLOSED_CONTENT_MODEL, and ADDITIONAL_PROPERTIES_REMOVED.

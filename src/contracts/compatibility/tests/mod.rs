@@ -1,4 +1,4 @@
-//! Tables: a row for each rule, and one for each change that Confluent's list calls compatible.
+//! Tables: one row per rule, and one per change that Confluent calls compatible.
 
 mod compatible;
 mod sound;
@@ -19,7 +19,7 @@ fn closed(properties: Value) -> Value {
     json!({"type": "object", "properties": properties, "additionalProperties": false})
 }
 
-/// Rule, property, what the reader asks for, what the writer promises.
+/// Rule, property, what the reader requires, what the writer promises.
 fn table() -> Vec<(Rule, &'static str, Value, Value)> {
     let of = |keyword: &str, value: Value| json!({ keyword: value });
     let number = |keyword: &str, value: Value| json!({"type": "number", keyword: value});
@@ -195,18 +195,18 @@ fn each_rule_finds_its_breach_and_names_the_property() {
     for (rule, property, reader, writer) in table() {
         let expected = format!("{rule} {property}");
         assert_eq!(found(&reader, &writer), [expected.trim_end()], "{reader} of {writer}");
-        // What is written is read.
+        // A schema is compatible with itself.
         assert_eq!(found(&writer, &writer), [""; 0], "{writer}");
         assert_eq!(found(&reader, &reader), [""; 0], "{reader}");
         tested.insert(rule);
     }
     assert_eq!(tested, BTreeSet::from(Rule::ALL), "a rule without a row");
     let confluent = Rule::ALL.iter().filter(|rule| rule.source() == Source::Confluent).count();
-    assert_eq!((Rule::ALL.len(), confluent), (55, 44), "README.md of the examples says how many");
+    assert_eq!((Rule::ALL.len(), confluent), (55, 44), "examples/contracts/README.md states the number");
 }
 
 #[test]
-fn every_kind_looks_into_its_direction_and_as_far_back_as_it_says() {
+fn every_kind_checks_its_direction_against_the_last_or_all_versions() {
     let v1 = closed(json!({"a": {"type": "string"}}));
     let v2 = closed(json!({"a": {"type": ["string", "null"]}}));
     let v3 = closed(json!({"a": {"type": ["string", "null", "integer"]}}));
@@ -247,7 +247,7 @@ fn every_kind_looks_into_its_direction_and_as_far_back_as_it_says() {
 }
 
 #[test]
-fn a_breach_is_told_in_a_sentence() {
+fn a_breach_is_reported_in_a_sentence() {
     let (old, new) =
         (closed(json!({"lines": {"items": {"maxLength": 8}}})), closed(json!({"lines": {"items": {"maxLength": 5}}})));
     let old = Version { version: "1", schema: Some(&old) };
@@ -256,14 +256,14 @@ fn a_breach_is_told_in_a_sentence() {
     assert_eq!(
         told,
         [
-            "max_length_decreased: consumers of 2 can't read events of 1: /lines/* may be longer than the reader takes (maxLength 5, \
-          and the writer promises 8)"
+            "max_length_decreased: consumers of 2 can't read events of 1: /lines/* may be longer than the reader accepts (maxLength 5; \
+          the writer promises 8)"
         ]
     );
 }
 
 #[test]
-fn names_of_rules_are_distinct_and_kinds_are_read_in_either_case() {
+fn rule_names_are_distinct_and_kinds_parse_in_either_case() {
     let names: BTreeSet<_> = Rule::ALL.iter().map(|rule| rule.as_str()).collect();
     assert_eq!(names.len(), Rule::ALL.len());
     for kind in Compatibility::ALL {

@@ -1,4 +1,4 @@
-//! What passes is read: where no breach is found, every payload that the writer's schema allows is one that the reader's allows.
+//! Soundness: if no breach is found, the reader's schema allows every payload that the writer's allows.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -88,7 +88,7 @@ fn pair() -> impl Strategy<Value = (Value, Value)> {
     prop_oneof![(schema(), schema()), near]
 }
 
-/// A reader's schema with nothing closed: what it does not name it leaves aside.
+/// A reader's schema with everything opened, since a reader ignores what it does not name.
 fn tolerant(schema: &Value) -> Value {
     match schema {
         Value::Object(keywords) => {
@@ -106,7 +106,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, max_global_rejects: 1_000_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_passes_is_read((reader, writer) in pair(), payloads in proptest::collection::vec(payload(), 24)) {
+    fn a_reader_without_breaches_accepts_every_payload_of_the_writer((reader, writer) in pair(), payloads in proptest::collection::vec(payload(), 24)) {
         let (reads, writes) = (inline(&reader), inline(&writer));
         if breaches(&reads, &writes).is_empty() {
             let (reader, writer) = (Schema::compile(&tolerant(&reader)), Schema::compile(&writer));
@@ -117,16 +117,16 @@ proptest! {
         }
     }
 
-    /// Every constraint taken away is a step that a reader may take.
+    /// Removing any constraint from a reader stays compatible.
     #[test]
-    fn a_schema_reads_itself_and_with_less_asked(schema in schema()) {
+    fn a_schema_is_compatible_with_itself_and_with_fewer_constraints(schema in schema()) {
         let writer = inline(&schema);
         prop_assert_eq!(breaches(&writer, &writer), vec![]);
         if let Value::Object(keywords) = &writer {
             for keyword in keywords.keys().filter(|keyword| *keyword != "required" || !keywords.contains_key("properties")) {
                 let mut less = keywords.clone();
                 less.remove(keyword);
-                // Further properties need not be of one kind with those that are named.
+                // Additional properties need not match the schemas of named ones.
                 if keyword != "properties" && keyword != "prefixItems" {
                     prop_assert_eq!(breaches(&Value::Object(less), &writer), vec![], "without {}", keyword);
                 }

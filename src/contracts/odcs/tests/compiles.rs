@@ -1,4 +1,4 @@
-//! Whatever the standard allows becomes a schema that compiles.
+//! Whatever the standard allows is converted to a schema that compiles.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -107,9 +107,9 @@ fn property() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-    /// Any text, and a contract with any text in it: mistakes, or none, but no panic.
+    /// Arbitrary text, alone or inside a contract, never causes a panic.
     #[test]
-    fn or_is_refused(text in "[-?:,\\[\\]{}#&*!|>'\"%@` \n\t~a-z0-9.é\u{0}]{0,60}", at in 0..400_usize) {
+    fn arbitrary_text_is_parsed_or_refused(text in "[-?:,\\[\\]{}#&*!|>'\"%@` \n\t~a-z0-9.é\u{0}]{0,60}", at in 0..400_usize) {
         let _ = parse(&text);
         let contract = super::contract("    - {name: a, logicalType: string}\n");
         let at = at.min(contract.len());
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn a_schema_that_compiles(mut property in property()) {
+    fn every_property_becomes_a_schema_that_compiles(mut property in property()) {
         property["name"] = json!("p");
         let contract = json!({
             "apiVersion": "v3.2.0", "kind": "DataContract", "id": "x", "version": "1", "servers": [{"server": "k", "type": "kafka", "host": "k:9092"}],

@@ -21,16 +21,16 @@ fn property(property: &str) -> String {
 }
 
 #[test]
-fn each_mistake_has_its_place_and_its_rule() {
+fn each_mistake_has_a_place_and_a_rule() {
     for (text, expected) in [
         ("schema: [".to_owned(), "2:1: yaml: "),
-        ("- 1\n- 2\n".to_owned(), "1:1: odcs: no data contract: it has no kind"),
-        ("just text".to_owned(), "1:1: odcs: no data contract: it has no kind"),
-        (String::new(), "1:1: odcs: no data contract: it has no kind"),
+        ("- 1\n- 2\n".to_owned(), "1:1: odcs: not a data contract: it has neither kind"),
+        ("just text".to_owned(), "1:1: odcs: not a data contract: it has neither kind"),
+        (String::new(), "1:1: odcs: not a data contract: it has neither kind"),
         (with("id: shop.orders\n", ""), "1:1: missing_key: the key id is missing"),
-        (with("kind: DataContract", "kind: Contract"), "2:1: odcs: \"Contract\" is none of"),
-        (with("v3.2.0", "v2.2.2"), "1:1: odcs: v2.2.2 of the standard is too old"),
-        (with("v3.2.0", "v9.0.0"), "1:1: odcs: \"v9.0.0\" is none of"),
+        (with("kind: DataContract", "kind: Contract"), "2:1: odcs: \"Contract\" is not one of"),
+        (with("v3.2.0", "v2.2.2"), "1:1: odcs: version v2.2.2 of the standard is too old"),
+        (with("v3.2.0", "v9.0.0"), "1:1: odcs: \"v9.0.0\" is not one of"),
         (with("version: 1.0.0", "version: 1.0"), "4:1: odcs: 1.0 is not of type \"string\"; quote it"),
         (with("version: 1.0.0", "version: ' '"), "4:1: name: version \" \" is empty"),
         (with("servers:", "server:"), "5:1: unknown_key: the standard has no key server here"),
@@ -46,14 +46,14 @@ fn each_mistake_has_its_place_and_its_rule() {
             with("type: kafka,", "type: postgres, port: 1, database: d, schema: s,"),
             "1:1: missing_key: a contract with a topic needs a server of type kafka",
         ),
-        (with("host: kafka:9092", "host: kafka:9092, format: xml"), "6:52: odcs: the format xml is none of"),
+        (with("host: kafka:9092", "host: kafka:9092, format: xml"), "6:52: odcs: format xml is not one of"),
         (
             with("physicalName: orders", "physicalName: my orders"),
-            "10:3: topic_name: \"my orders\" is no name that Kafka takes",
+            "10:3: topic_name: \"my orders\" is not a valid topic name",
         ),
         (with("physicalName: orders", "physicalName: ..").clone(), "10:3: topic_name: \"..\""),
-        (with("kind: DataContract", "kind: DataContract\nstatus: live"), "3:1: odcs: the status live is none of"),
-        (property("logicalType: text"), "13:7: odcs: \"text\" is none of"),
+        (with("kind: DataContract", "kind: DataContract\nstatus: live"), "3:1: odcs: status live is not one of"),
+        (property("logicalType: text"), "13:7: odcs: \"text\" is not one of"),
         (property("requird: true"), "13:7: unknown_key: the standard has no key requird here; did you mean required?"),
         (
             property("logicalType: string\nlogicalTypeOptions: {maxLen: 3}"),
@@ -73,15 +73,15 @@ fn each_mistake_has_its_place_and_its_rule() {
         (property("logicalType: date\nlogicalTypeOptions: {format: yyyy-QQ}"), "14:28: type_option: the letter Q"),
         (
             property("logicalType: date\nlogicalTypeOptions: {minimum: yesterday}"),
-            "14:28: type_option: \"yesterday\" is no date",
+            "14:28: type_option: \"yesterday\" is not a date",
         ),
         (
             property("logicalType: date\nlogicalTypeOptions: {format: dd.MM.yyyy, minimum: 2020-01-01}"),
-            "14:48: type_option: minimum needs the standard form",
+            "14:48: type_option: minimum requires the standard form",
         ),
         (
             property("logicalType: integer\nenum: [{value: 1}, {value: one}]"),
-            "14:27: type_option: \"one\" is no integer",
+            "14:27: type_option: \"one\" is not of type integer",
         ),
         (
             property("logicalType: object\nlogicalTypeOptions: {required: [b]}\nproperties: [{name: c}]"),
@@ -89,43 +89,43 @@ fn each_mistake_has_its_place_and_its_rule() {
         ),
         (
             property("logicalType: object\nproperties: [{name: c}, {name: d, physicalName: c}]"),
-            "14:31: duplicate_key: a second property with the name c",
+            "14:31: duplicate_key: the payload has a second property named c",
         ),
         (
             property("logicalType: map\nmap: {key: {logicalType: object}, value: {logicalType: string}}"),
-            "14:13: type_option: a key of a map is text",
+            "14:13: type_option: map keys are strings",
         ),
         (
             with(
                 "physicalType: topic",
                 "physicalType: topic\n  customProperties: [{property: compatibility, value: sometimes}]",
             ),
-            "10:48: custom_property: compatibility takes one of none, backward",
+            "10:48: custom_property: compatibility must be one of none, backward",
         ),
         (
             with("physicalType: topic", "physicalType: topic\n  customProperties: [{property: partitions, value: 0}]"),
-            "10:45: custom_property: partitions takes a whole number",
+            "10:45: custom_property: partitions must be a whole number",
         ),
         (
             with(
                 "physicalType: topic",
                 "physicalType: topic\n  customProperties: [{property: replicationFactor, value: 40000}]",
             ),
-            "10:52: custom_property: replicationFactor takes",
+            "10:52: custom_property: replicationFactor must be",
         ),
         (
             with(
                 "physicalType: topic",
                 "physicalType: topic\n  customProperties: [{property: topicConfiguration, value: {a: [1]}}]",
             ),
-            "10:53: custom_property: topicConfiguration takes for a a text",
+            "10:53: custom_property: topicConfiguration must be a map in which a is a string",
         ),
         (
             with(
                 "physicalType: topic",
                 "physicalType: topic\n  customProperties: [{property: onViolation, value: shrug}]",
             ),
-            "10:46: custom_property: onViolation takes one of dead-letter, halt, warn",
+            "10:46: custom_property: onViolation must be one of dead-letter, halt, warn",
         ),
         (
             with(
@@ -140,14 +140,14 @@ fn each_mistake_has_its_place_and_its_rule() {
         ),
         (
             with("kind: DataContract", "kind: DataContract\nslaProperties: [{property: latency, value: 5, unit: y}]"),
-            "3:17: service_level: latency: the unit y is none of",
+            "3:17: service_level: latency: unit y is not one of",
         ),
         (
             with(
                 "kind: DataContract",
                 "kind: DataContract\nslaProperties: [{property: latency, value: fast, unit: s}]",
             ),
-            "3:17: service_level: latency: \"fast\" is no number",
+            "3:17: service_level: latency: \"fast\" is not a positive number",
         ),
     ] {
         let found = diagnostics(&text);
@@ -157,7 +157,7 @@ fn each_mistake_has_its_place_and_its_rule() {
 }
 
 #[test]
-fn all_mistakes_of_a_file_are_told_at_once() {
+fn all_mistakes_of_a_file_are_reported_at_once() {
     let text =
         contract("    - {name: a, logicalType: text}\n    - {logicalType: string}\n    - {name: c, requird: true}\n")
             .replace("kind: DataContract", "kind: X");

@@ -1,4 +1,4 @@
-//! Contracts and what becomes of them.
+//! Contracts and the definitions they become.
 
 mod compiles;
 mod mistakes;
@@ -33,7 +33,7 @@ fn schema_of(property: &str) -> Value {
 }
 
 #[test]
-fn everything_that_a_version_needs_is_read() {
+fn all_parts_of_a_contract_are_read() {
     let text = r#"
 apiVersion: v3.1.0
 kind: DataContract
@@ -109,7 +109,7 @@ schema:
     physicalType: table
 "#;
     let definitions = parse(text).expect("it is a contract");
-    assert_eq!(definitions.len(), 2, "the table is left aside");
+    assert_eq!(definitions.len(), 2, "the table is ignored");
     let placed = &definitions[0];
     assert_eq!(
         (placed.name.as_str(), placed.version.as_str(), placed.topic.as_str()),
@@ -231,7 +231,7 @@ fn every_logical_type_becomes_a_schema() {
 }
 
 #[test]
-fn what_is_not_required_may_be_missing_and_null() {
+fn optional_properties_may_be_missing_or_null() {
     let definitions = parse(&contract("    - {name: a, logicalType: integer, enum: [{value: 1}]}\n    - {name: b}\n"))
         .expect("it is a contract");
     let schema = &definitions[0].schema.as_ref().expect("it has one").value;
@@ -247,7 +247,7 @@ fn what_is_not_required_may_be_missing_and_null() {
 }
 
 #[test]
-fn times_are_checked_in_the_form_that_they_have() {
+fn times_are_checked_against_their_format() {
     for (property, good, bad) in [
         ("logicalType: time", &["09:00:00", "23:59:59.123"][..], &["9:00:00", "24:00:00", "09:00:00Z"][..]),
         (
