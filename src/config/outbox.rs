@@ -231,7 +231,7 @@ fn header_column(column: &str, header: &str, own: &[&str], style: HeaderStyle) -
         return Err(Complaint::new(what, "use only a-z and 0-9 after ce_, or a header without ce_"));
     }
     if own.contains(&header) {
-        let what = format!("header {} is written by the relay itself", shown(header));
+        let what = format!("{} is a header that the relay writes itself", shown(header));
         return Err(Complaint::new(what, "choose another header: { column = \"header\" }"));
     }
     if header.starts_with(RESERVED_PREFIX) {

@@ -22,7 +22,7 @@ fn figure(row: &Value, name: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_servers_of_the_users_it_measures_everything_and_removes_what_it_made() {
+async fn on_given_servers_everything_is_measured_and_removed() {
     let harness = Harness::new("bench").await;
     let (url, kafka) = (harness.url().to_owned(), harness.kafka().to_owned());
     let small = ["--events", "2000", "--per-transaction", "1,10", "--payload", "json,jsonb,bytea", "--runs", "2"];
@@ -82,7 +82,7 @@ fn check_throughput(reports: &[Value]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_ends_it_at_once_and_leaves_nothing() {
+async fn ctrl_c_stops_at_once_and_cleans_up() {
     let harness = Harness::new("bench_ctrl_c").await;
     let (url, kafka) = (harness.url(), harness.kafka());
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -98,7 +98,7 @@ async fn ctrl_c_ends_it_at_once_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_publishes_nothing_reads_no_slot_but_the_benchmarks() {
+async fn the_relay_without_kafka_refuses_any_slot_but_the_benchmarks() {
     let harness = Harness::migrated("bench_null").await;
     let mut command = walpost();
     command.args(["bench-null", "--events", "1", "--config", "/dev/null"]);

@@ -18,7 +18,7 @@ async fn assert_clean(harness: &Harness, ended: &Ended) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_servers_of_the_users_it_checks_every_event_and_removes_what_it_made() {
+async fn on_given_servers_every_event_is_checked_and_everything_is_removed() {
     let harness = Harness::new("demo").await;
     // What a user has in schema outbox is none of the demo's business.
     harness
@@ -49,7 +49,7 @@ async fn on_servers_of_the_users_it_checks_every_event_and_removes_what_it_made(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_ends_the_writing_and_what_was_committed_is_still_checked() {
+async fn ctrl_c_stops_the_writers_and_committed_events_are_still_checked() {
     let harness = Harness::new("demo_ctrl_c").await;
     let (url, kafka) = (harness.url(), harness.kafka());
     let arguments = ["--postgres", url, "--kafka", kafka, "--duration", "30m", "--json"];
@@ -62,7 +62,7 @@ async fn ctrl_c_ends_the_writing_and_what_was_committed_is_still_checked() {
 }
 
 #[test]
-fn with_servers_of_its_own_it_leaves_no_file_and_no_process() {
+fn with_temporary_servers_no_file_or_process_is_left() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).expect("own folder");
@@ -90,7 +90,7 @@ fn marked_processes(mark: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_named_with_its_exit_code() {
+fn an_unreachable_server_is_named_with_its_exit_code() {
     let nobody = "127.0.0.1:1";
     let no_postgres = run("demo", &["--postgres", &format!("postgres://me:hunter2@{nobody}/shop")]);
     assert_eq!(no_postgres.code(), Some(69), "{}", no_postgres.stderr);

@@ -22,7 +22,7 @@ async fn metric(relay: &Relay, name: &str, contract: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_promised_freshness_that_a_held_up_kafka_breaks_is_told_while_it_lasts_and_after() {
+async fn a_breach_of_promised_freshness_is_reported_during_and_after_an_outage_of_kafka() {
     let postgres = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
     let mut harness = Harness::with_own_servers("freshness", postgres, KafkaOptions::default()).await;
     harness.migrate().await;

@@ -167,7 +167,7 @@ fn without_a_topic_nothing_is_redriven() {
 
 #[test]
 fn case_39_reserved_and_invalid_topics_are_refused() {
-    for topic in ["letters", "walpost.positions", "walpost.redriven", "__consumer_offsets"] {
+    for topic in ["dead-letters", "walpost.positions", "walpost.redriven", "__consumer_offsets"] {
         let stay = stays(&refused("too_large", topic, Some("1")), &[version("2", 1, None, None)]);
         assert_eq!(stay.0, "not_authorized", "{topic}");
     }

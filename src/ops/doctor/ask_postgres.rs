@@ -147,10 +147,7 @@ impl Asking {
             Err(SourceError::SendersUsedUp { .. }) => {}
             system => {
                 let role = &server.role;
-                self.judge(
-                    "replication",
-                    system.map(|id| format!("role {role} can replicate; system identifier {id}")),
-                );
+                self.judge("replication", system.map(|id| format!("role {role} can replicate; cluster {id}")));
             }
         }
         Ok(facts)

@@ -50,7 +50,7 @@ fn datacontract() -> Result<PathBuf, String> {
 }
 
 #[test]
-fn datacontract_cli_takes_the_examples_and_not_what_is_none() {
+fn datacontract_cli_accepts_the_examples_and_rejects_an_invalid_file() {
     let program = datacontract().unwrap_or_else(|reason| panic!("{TWO_WAYS}.\nThe last one failed: {reason}"));
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/contracts");
     let mut count = 0;

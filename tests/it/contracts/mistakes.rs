@@ -4,7 +4,7 @@ use super::{Contracts, ID};
 use crate::harness::Harness;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_mistake_is_told_at_once_and_nothing_is_applied() {
+async fn all_mistakes_are_reported_at_once_and_nothing_is_applied() {
     let harness = Harness::migrated("contract_mistakes").await;
     let contracts = Contracts::new(&harness);
     let plain = |name: &str| contracts.contract(name, "1", "", ID);

@@ -6,7 +6,7 @@ use super::Contracts;
 use crate::harness::Harness;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_schema_is_shown_with_all_that_is_known_of_it() {
+async fn show_prints_everything_known_of_a_schema() {
     let harness = Harness::migrated("contract_show").await;
     let contracts = Contracts::new(&harness);
     let nothing = contracts.ask(&["list"]);

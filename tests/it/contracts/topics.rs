@@ -4,7 +4,7 @@ use super::{Contracts, ID};
 use crate::harness::{Harness, program};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_with_other_settings_is_altered_and_the_rest_of_it_stays() {
+async fn a_topic_with_other_settings_is_altered_and_its_other_properties_stay() {
     let harness = Harness::migrated("contract_alter").await;
     let contracts = Contracts::new(&harness);
     let topic = harness.topic("order.placed");
@@ -46,7 +46,7 @@ async fn a_topic_with_other_settings_is_altered_and_the_rest_of_it_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_kafka_does_not_take_is_refused_before_anything_is_done() {
+async fn topic_settings_that_kafka_rejects_are_refused_before_any_change() {
     let harness = Harness::migrated("contract_refused").await;
     let contracts = Contracts::new(&harness);
     contracts.write("fine.yaml", &contracts.contract("a.fine", "1", "", ID));
@@ -83,7 +83,7 @@ async fn what_kafka_does_not_take_is_refused_before_anything_is_done() {
 
 /// What an apply leaves that died between Kafka and the commit: topics without schema versions.
 #[tokio::test(flavor = "multi_thread")]
-async fn topics_of_an_apply_that_died_are_found_as_they_should_be() {
+async fn topics_created_by_a_killed_apply_are_unchanged_in_the_next() {
     let harness = Harness::migrated("contract_leftover").await;
     let contracts = Contracts::new(&harness);
     let keys = "  customProperties: [{property: partitions, value: 2}]\n";
@@ -91,12 +91,12 @@ async fn topics_of_an_apply_that_died_are_found_as_they_should_be() {
     let topic = harness.topic("order.placed");
     harness.create_topic(&topic, 2, &[]).await;
     let plan = contracts.run(&["plan"]);
-    assert!(plan.stdout.contains(&format!("= topic {topic}: as it should be\n")), "{plan:?}");
+    assert!(plan.stdout.contains(&format!("= topic {topic}: unchanged\n")), "{plan:?}");
     assert!(contracts.run(&["apply"]).stdout.ends_with("applied: 1 schema version registered\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_kafka_nothing_is_registered_and_the_lock_is_given_back() {
+async fn without_kafka_nothing_is_registered_and_the_lock_is_released() {
     let harness = Harness::migrated("contract_no_kafka").await;
     let contracts = Contracts::new(&harness);
     contracts.write("1.yaml", &contracts.contract("order.placed", "1", "", ID));

@@ -46,7 +46,7 @@ fn is_as_shown(lines: &[&str], shown: &[&str]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_walk_goes_as_it_is_written() {
+async fn the_walkthrough_works_as_written() {
     // Its topics have names that a shared Kafka could have.
     let harness = Harness::with_own_kafka("contract_walk", KafkaOptions::default()).await;
     harness.migrate().await;
@@ -124,7 +124,7 @@ async fn the_walk_goes_as_it_is_written() {
 }
 
 #[test]
-fn the_page_has_every_rule_and_says_how_many_there_are() {
+fn the_walkthrough_lists_every_rule_and_their_number() {
     let readme = fs::read_to_string(root().join(README)).expect("the page is there");
     for rule in Rule::ALL {
         assert!(readme.contains(&format!("`{rule}`")), "{rule} is not in {README}");
@@ -139,7 +139,7 @@ fn the_page_has_every_rule_and_says_how_many_there_are() {
 }
 
 #[test]
-fn the_contract_that_the_documentation_shows_is_one() {
+fn the_contract_in_the_documentation_is_valid() {
     let page = fs::read_to_string(root().join("docs/contracts.md")).expect("the page is there");
     let shown: Vec<_> = blocks(&page).into_iter().filter(|(language, _)| *language == "yaml").collect();
     assert_eq!(shown.len(), 1);

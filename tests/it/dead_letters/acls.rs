@@ -6,7 +6,7 @@ use super::{Desk, NAMED, counts, produce, refused, staying};
 use crate::harness::{Harness, config};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_may_not_be_written_keeps_its_letters_and_no_others() {
+async fn an_unwritable_topic_blocks_only_its_own_dead_letters() {
     let options = KafkaOptions { users: vec!["relay".to_owned()], ..KafkaOptions::default() };
     let mut harness = Harness::with_own_kafka("redrive acls", options).await;
     harness.migrate().await;

@@ -12,7 +12,7 @@ async fn register(harness: &Harness, version: &str, schema: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_broke_its_version_goes_out_as_a_later_one_that_takes_it_and_else_stays() {
+async fn a_violating_payload_is_redriven_as_a_later_version_that_accepts_it_or_not_at_all() {
     let harness = Harness::migrated("redrive_mended").await;
     let (desk, topic, letters) = (Desk::new(&harness), harness.topic("order.placed"), harness.topic("dead-letter"));
     harness.create_topic(&letters, 1, &[]).await;
@@ -38,7 +38,7 @@ async fn what_broke_its_version_goes_out_as_a_later_one_that_takes_it_and_else_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_too_small_keeps_the_letter_until_it_is_not() {
+async fn a_dead_letter_too_large_for_its_topic_is_redriven_once_the_limit_is_raised() {
     let harness = Harness::migrated("redrive_large").await;
     let (desk, topic, letters) = (Desk::new(&harness), harness.topic("order.placed"), harness.topic("dead-letter"));
     harness.register("order.placed").await;
@@ -60,7 +60,7 @@ async fn a_topic_that_is_too_small_keeps_the_letter_until_it_is_not() {
 
 /// The broker alone knows that a compacted topic takes no record without a key; the others of the transaction are not held up.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_only_the_broker_refuses_stays_and_the_rest_goes() {
+async fn a_record_that_the_broker_refuses_is_not_redriven_and_the_rest_is() {
     let harness = Harness::migrated("redrive_compacted").await;
     let (desk, topic) = (Desk::new(&harness), harness.topic("order.lost"));
     harness.create_topic(&topic, 1, &[("cleanup.policy", "compact")]).await;

@@ -4,7 +4,7 @@ use super::{Desk, NAMED, counts, produce, refuse, refused};
 use crate::harness::{Harness, Relay};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_29_a_letter_that_is_discarded_says_why_and_is_redriven_only_when_asked_for() {
+async fn case_29_a_discarded_dead_letter_has_a_reason_and_is_redriven_only_on_request() {
     let harness = Harness::migrated("discard").await;
     let (desk, topic, letters) = (Desk::new(&harness), harness.topic("order.lost"), harness.topic("dead-letter"));
     let mut relay = refuse(&harness, "order.lost", 3).await;
@@ -48,7 +48,7 @@ async fn case_29_a_letter_that_is_discarded_says_why_and_is_redriven_only_when_a
 
 /// As with two databases that share a Kafka, and with it a dead-letter topic: each has contracts of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_39_letters_of_another_relay_are_passed_over_and_counted() {
+async fn case_39_dead_letters_of_another_relay_are_skipped_and_counted() {
     let harness = Harness::migrated("letters_of_others").await;
     let (desk, topic, letters) = (Desk::new(&harness), harness.topic("order.placed"), harness.topic("dead-letter"));
     harness.register("order.placed").await;
@@ -85,7 +85,7 @@ async fn case_39_letters_of_another_relay_are_passed_over_and_counted() {
 
 /// Of two databases neither takes the other's letters, though nobody has named their relays.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_39_a_relay_without_a_name_is_called_as_its_database() {
+async fn case_39_the_default_relay_name_is_the_databases() {
     let harness = Harness::migrated("unnamed").await;
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;

@@ -6,7 +6,7 @@ use super::{Desk, counts, produce, refused};
 use crate::harness::Harness;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn letters_are_meant_by_contract_code_time_and_id() {
+async fn dead_letters_are_selected_by_contract_code_time_and_id() {
     let harness = Harness::migrated("redrive_filters").await;
     let (desk, letters) = (Desk::new(&harness), harness.topic("dead-letter"));
     let topics = ["order.placed", "order.paid"].map(|schema| harness.topic(schema));
@@ -54,7 +54,7 @@ async fn letters_are_meant_by_contract_code_time_and_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_is_shown_whole_as_text_or_as_digits() {
+async fn a_dead_letter_is_shown_in_full_as_text_or_hexadecimal() {
     let harness = Harness::migrated("dead_letter_show").await;
     let (desk, letters) = (Desk::new(&harness), harness.topic("dead-letter"));
     harness.create_topic(&letters, 1, &[]).await;

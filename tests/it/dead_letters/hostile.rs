@@ -8,7 +8,7 @@ use crate::harness::Harness;
 type Headers<'a> = Vec<(&'a str, &'a [u8])>;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_relay_wrote_stays_with_its_reason_and_holds_up_no_other() {
+async fn records_that_no_relay_wrote_are_not_redriven_and_block_no_other() {
     let harness = Harness::migrated("redrive_hostile").await;
     let (desk, topic, letters) = (Desk::new(&harness), harness.topic("order.placed"), harness.topic("dead-letter"));
     harness.register("order.placed").await;

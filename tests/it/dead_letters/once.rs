@@ -26,7 +26,7 @@ async fn assert_once(harness: &Harness, topic: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_29_redrives_that_are_killed_in_the_middle_leave_no_letter_out_and_none_twice() {
+async fn case_29_killed_redrives_neither_omit_nor_repeat_a_dead_letter() {
     let harness = Harness::migrated("redrive_killed").await;
     let desk = Desk::new(&harness);
     let mut relay = refuse(&harness, "order.lost", LETTERS).await;
@@ -46,7 +46,7 @@ async fn case_29_redrives_that_are_killed_in_the_middle_leave_no_letter_out_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_redrives_at_once_the_second_takes_over_and_the_first_writes_nothing_more() {
+async fn of_two_concurrent_redrives_the_second_fences_the_first() {
     let harness = Harness::migrated("redrive_twice").await;
     let desk = Desk::new(&harness);
     let mut relay = refuse(&harness, "order.lost", LETTERS).await;

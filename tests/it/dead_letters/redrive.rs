@@ -12,7 +12,7 @@ fn names(record: &Received) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_29_a_letter_goes_to_its_topic_once_when_its_schema_is_registered() {
+async fn case_29_a_dead_letter_is_redriven_once_when_its_schema_is_registered() {
     let harness = Harness::migrated("redrive").await;
     let (desk, topic) = (Desk::new(&harness), harness.topic("order.lost"));
     let mut relay = refuse(&harness, "order.lost", 3).await;
@@ -69,7 +69,7 @@ async fn case_29_a_letter_goes_to_its_topic_once_when_its_schema_is_registered()
 
 /// The offsets of a topic that was deleted begin again, and its old marks must not stand for other letters.
 #[tokio::test(flavor = "multi_thread")]
-async fn letters_of_a_topic_that_was_made_again_are_others() {
+async fn dead_letters_of_a_recreated_topic_are_new() {
     let harness = Harness::migrated("redrive_again").await;
     let (desk, letters) = (Desk::new(&harness), harness.topic("dead-letter"));
     for round in 1..=2 {
@@ -87,7 +87,7 @@ async fn letters_of_a_topic_that_was_made_again_are_others() {
 
 /// A mark lives for as long as its letter.
 #[tokio::test(flavor = "multi_thread")]
-async fn marks_of_letters_that_have_expired_are_taken_away() {
+async fn marks_of_expired_dead_letters_are_deleted() {
     let harness = Harness::migrated("redrive_expired").await;
     let (desk, letters) = (Desk::new(&harness), harness.topic("dead-letter"));
     drop(refuse(&harness, "order.lost", 3).await);
@@ -114,7 +114,7 @@ async fn marks_of_letters_that_have_expired_are_taken_away() {
 
 /// Its letters are in transactions, as its records are.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_29_letters_of_a_relay_that_delivers_exactly_once() {
+async fn case_29_dead_letters_of_an_exactly_once_relay_are_redriven() {
     let harness = Harness::migrated("redrive_exact").await;
     let (desk, topic) = (Desk::new(&harness), harness.topic("order.lost"));
     let mut relay = Relay::start_with(&crate::exactly_once::exact(&harness, ""));
@@ -131,7 +131,7 @@ async fn case_29_letters_of_a_relay_that_delivers_exactly_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_is_said_and_what_is_not_meant_is_not_done() {
+async fn unknown_ids_are_reported_and_nothing_else_is_redriven() {
     let harness = Harness::migrated("redrive_nothing").await;
     let desk = Desk::new(&harness);
     let listed = desk.run(&["list"]);

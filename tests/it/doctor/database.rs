@@ -41,7 +41,7 @@ async fn case_24_the_publication() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_migrations_and_partitions() {
+async fn case_24_migrations_and_partitions_are_checked() {
     let harness = Harness::migrated("doctor_schema").await;
     let config = config(&harness, "");
     let mut told = String::new();
@@ -117,7 +117,7 @@ async fn case_24_the_relays_role() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_of_the_users_own_is_looked_at_too() {
+async fn a_users_own_table_is_checked_too() {
     let harness = Harness::migrated("doctor_table").await;
     let tables = "[[outbox]]\ntable = 'outbox.event'\n[[outbox]]\ntable = 'public.parcel'\ntopic = 'parcels'\n";
     let config = config(&harness, tables);

@@ -9,7 +9,7 @@ use crate::harness::{Harness, config};
 use crate::refusals::{admin, alter_topic, create_topic};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_topics_that_are_missing_or_do_not_fit() {
+async fn case_24_missing_and_unfit_topics_are_reported() {
     let harness = Harness::migrated("doctor_topics").await;
     let (orders, letters) = (harness.topic("order.placed"), harness.topic("dead-letter"));
     harness.register("order.placed").await;
@@ -59,7 +59,7 @@ async fn wait_for(harness: &Harness, topic: &str, property: &str, value: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_what_access_control_does_not_allow_and_the_topic_of_positions() {
+async fn case_24_missing_acls_and_an_unfit_positions_topic_are_reported() {
     let options = KafkaOptions { users: vec!["relay".to_owned()], ..KafkaOptions::default() };
     let mut harness = Harness::with_own_kafka("doctor acls", options).await;
     harness.migrate().await;
@@ -99,11 +99,11 @@ async fn case_24_what_access_control_does_not_allow_and_the_topic_of_positions()
     alter_topic(&harness, "walpost.positions", "cleanup.policy", "delete").await;
     told += &changed(&harness, &well, &examine(&config));
     expect![[r#"
-        topic: failure: Kafka does not let this client write to topic db.order.placed: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Write --topic db.order.placed`
+        topic: failure: this client is not authorized to write to topic db.order.placed: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Write --topic db.order.placed`
         topic: failure: this client is not authorized to describe topic db.order.placed: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Describe --topic db.order.placed`
-        dead_letter_topic: failure: Kafka does not let this client write to topic db.dead-letter: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Write --topic db.dead-letter`
+        dead_letter_topic: failure: this client is not authorized to write to topic db.dead-letter: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Write --topic db.dead-letter`
         topic: failure: db.order.unmade does not exist, and this client can't create it (TopicAuthorizationFailed (Broker: Topic authorization failed)): create it with another client, or run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Create --topic db.order.unmade`
-        positions_topic: failure: Kafka does not let this client read topic walpost.positions: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Read --topic walpost.positions`
+        positions_topic: failure: this client is not authorized to read topic walpost.positions: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Read --topic walpost.positions`
         positions_topic: warning: walpost.positions is not compacted, so positions may expire: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic walpost.positions --add-config cleanup.policy=compact`
     "#]]
     .assert_eq(&told.replace(harness.kafka(), "SERVERS"));

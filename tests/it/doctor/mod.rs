@@ -74,7 +74,7 @@ async fn broken_by(harness: &Harness, config: &str, damage: &str, fix: &str) -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_with_nothing_set_up_it_says_how_to_begin_and_changes_nothing() {
+async fn case_24_without_any_setup_doctor_says_how_to_start_and_changes_nothing() {
     let harness = Harness::new("doctor_new").await;
     let config = config(&harness, "");
     let found = examine(&config);
@@ -107,7 +107,7 @@ async fn case_24_with_nothing_set_up_it_says_how_to_begin_and_changes_nothing() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_mistakes_in_the_configuration_are_its_only_lines() {
+async fn case_24_doctor_reports_only_the_mistakes_of_a_bad_configuration() {
     let harness = Harness::new("doctor_config").await;
     let found = examine(&format!("{}\n[relay2]\nx = 1\n", config(&harness, "").replace("slot =", "slots =")));
     assert_eq!(found.code, Some(64), "{found:?}");
@@ -119,7 +119,7 @@ async fn case_24_mistakes_in_the_configuration_are_its_only_lines() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_a_server_that_is_not_there_keeps_the_other_from_nothing() {
+async fn case_24_the_other_server_is_checked_when_one_is_unreachable() {
     let harness = Harness::migrated("doctor_alone").await;
     let whole = config(&harness, "");
     let found = examine(&whole.replace(harness.kafka(), "127.0.0.1:1"));

@@ -18,7 +18,7 @@ fn options(settings: &[(&str, &str)]) -> PostgresOptions {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_wal_level_slots_walsenders_and_a_standby() {
+async fn case_24_wal_level_slots_walsenders_and_a_standby_are_checked() {
     let settings = [("wal_level", "replica"), ("max_replication_slots", "1"), ("max_wal_senders", "1")];
     let mut harness = Harness::with_own_postgres("doctor_scarce", options(&settings)).await;
     harness.migrate().await;
@@ -66,7 +66,7 @@ async fn set_keep_size(harness: &Harness, value: &str) {
 
 /// The limit that is small, and what it does to a slot: threatened first, then lost.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_a_slot_that_the_server_takes_away() {
+async fn case_24_a_slot_about_to_lose_its_wal_is_a_warning() {
     let harness = Harness::with_own_postgres("doctor_wal", options(&[])).await;
     harness.migrate().await;
     let config = config(&harness, "");
@@ -110,7 +110,7 @@ async fn case_24_a_slot_that_the_server_takes_away() {
 
 /// PostgreSQL 18 and newer.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_a_server_that_invalidates_idle_slots() {
+async fn case_24_a_server_that_invalidates_idle_slots_is_a_warning() {
     let harness = Harness::with_own_postgres("doctor_idle", options(&[])).await;
     harness.migrate().await;
     let config = config(&harness, "");

@@ -59,7 +59,7 @@ async fn a_database_that_was_restored_and_has_gone_on_since_loses_no_event() {
     assert_eq!(confirmed(&harness).await, slot, "nothing was confirmed");
 
     assert!(
-        walpost_with(&exact(&harness, ""), "slot adopt --forget-position").contains("position in Kafka is forgotten")
+        walpost_with(&exact(&harness, ""), "slot adopt --forget-position").contains("position stored in Kafka reset")
     );
     let _relay = ready(&harness).await;
     let number = |record: &Received| {

@@ -9,7 +9,7 @@ use crate::harness::{Harness, program};
 use crate::lifecycle::emit;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_position_that_no_slot_holds_any_more_is_refused_with_the_oldest_that_is() {
+async fn a_position_that_no_slot_holds_is_refused_with_the_oldest_held_one() {
     let mut stage = Stage::new("replay_gone", "").await;
     let lsn = stage.lsn().await;
     stage.harness.execute(&emit("a", 0, 10)).await;
@@ -26,7 +26,7 @@ async fn a_position_that_no_slot_holds_any_more_is_refused_with_the_oldest_that_
         "{message}"
     );
     let message = stage.refused(1, "replay", &["--from-lsn", "FFFF/0"]);
-    assert!(message.contains("position FFFF/0 is past the end of the server's log"), "{message}");
+    assert!(message.contains("position FFFF/0 is past the end of the WAL"), "{message}");
     for usage in [&["--to-lsn", "0/1"][..], &["--from-lsn", "x"], &["--from-lsn", "0/1", "--bookmark", "b"], &[]] {
         stage.refused(2, "replay", usage);
     }
@@ -34,7 +34,7 @@ async fn a_position_that_no_slot_holds_any_more_is_refused_with_the_oldest_that_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_replay_says_how_to_go_on_and_both_parts_are_the_whole() {
+async fn an_interrupted_replay_prints_the_resume_command_and_both_parts_are_complete() {
     let harness =
         Harness::with_own_servers("replay_interrupted", PostgresOptions::default(), KafkaOptions::default()).await;
     let mut stage = Stage::on(harness, "").await;
@@ -70,7 +70,7 @@ async fn an_interrupted_replay_says_how_to_go_on_and_both_parts_are_the_whole() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_connection_is_made_again_and_nothing_comes_twice() {
+async fn a_replay_reconnects_without_duplicates() {
     let mut stage = Stage::new("replay_lost", "").await;
     stage.report("bookmark", &["create", "start"]);
     for batch in 0..20 {

@@ -7,7 +7,7 @@ use crate::harness::{Load, Seeded, Verdict};
 use crate::lifecycle::SCHEMA;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_beside_a_loaded_relay_disturbs_nothing_and_is_whole() {
+async fn a_replay_beside_a_loaded_relay_is_complete_and_disturbs_nothing() {
     let mut stage = Stage::new("replay_beside", "").await;
     stage.report("bookmark", &["create", "start"]);
     let load = Load::start(&stage.harness, SCHEMA, 3, Duration::from_millis(2), &mut Seeded::from(61));
@@ -44,7 +44,7 @@ async fn a_replay_beside_a_loaded_relay_disturbs_nothing_and_is_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beside_an_exactly_once_relay_a_replay_fences_nobody() {
+async fn a_replay_does_not_fence_an_exactly_once_relay() {
     let harness = crate::harness::Harness::new("replay_exact").await;
     let mut stage = Stage::on(harness, "").await;
     stage.relay.kill();

@@ -46,7 +46,7 @@ async fn a_bookmark_stays_where_it_is_until_it_is_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_bookmark_is_neither_made_nor_dropped() {
+async fn invalid_unknown_and_foreign_bookmarks_are_refused() {
     let stage = Stage::new("no_bookmarks", "").await;
     let name = stage.harness.name();
     stage.report("bookmark", &["create", "here"]);
@@ -86,7 +86,7 @@ async fn what_is_no_bookmark_is_neither_made_nor_dropped() {
 
 /// Postgres moves a slot by reading whole records; the first one of a page stands behind the page's header.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bookmark_at_a_commit_behind_a_pages_header_holds_that_commit() {
+async fn a_bookmark_at_a_commit_after_a_page_header_holds_that_commit() {
     let mut stage = Stage::new("bookmark_pages", "").await;
     stage.report("bookmark", &["create", "start"]);
     // 17 bytes further each time, so that records come to lie everywhere.
@@ -114,7 +114,7 @@ async fn a_bookmark_at_a_commit_behind_a_pages_header_holds_that_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_relays_role_may_do_all_of_this() {
+async fn the_relays_role_can_use_bookmarks_and_replay() {
     let mut stage = Stage::new("position_rights", "").await;
     let role = format!("{}_relay", stage.harness.name());
     stage.harness.execute(&format!("create role {role} login password 'secret' replication")).await;

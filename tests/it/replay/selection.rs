@@ -28,7 +28,7 @@ async fn three(name: &str) -> Stage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_from_a_bookmark_or_an_lsn_is_the_first_time_again_and_marked() {
+async fn a_replay_from_a_bookmark_or_an_lsn_repeats_the_records_with_a_mark() {
     let stage = three("replay_whole").await;
     let report = stage.report("replay", &["--bookmark", "start"]);
     assert_eq!((&report["events"], &report["complete"], &report["left_out"]), (&61.into(), &true.into(), &0.into()));
@@ -102,7 +102,7 @@ async fn events_are_selected_by_schema_key_and_time_and_sent_to_another_topic() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_shows_the_first_and_the_last_event_without_their_payloads() {
+async fn a_dry_run_shows_the_first_and_last_event_without_payloads() {
     let stage = three("replay_dry").await;
     let ended = stage.run("replay", &["--bookmark", "start", "--dry-run"]);
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
@@ -123,7 +123,7 @@ async fn a_dry_run_shows_the_first_and_the_last_event_without_their_payloads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_of_a_replay_are_marked_and_a_schema_that_is_known_by_now_is_used() {
+async fn dead_letters_of_a_replay_are_marked_and_newly_registered_schemas_are_used() {
     let mut stage = Stage::new("replay_letters", "").await;
     stage.report("bookmark", &["create", "start"]);
     stage

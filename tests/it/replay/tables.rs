@@ -4,7 +4,7 @@ use super::Stage;
 use crate::lifecycle::{SCHEMA, emit};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tables_give_every_row_once_more_in_the_order_of_its_making() {
+async fn a_replay_from_the_tables_publishes_every_row_in_order_of_creation() {
     let mut stage = Stage::new("replay_tables", "").await;
     let harness = &stage.harness;
     harness.execute(&emit("a", 0, 30)).await;
@@ -45,7 +45,7 @@ async fn the_tables_give_every_row_once_more_in_the_order_of_its_making() {
 
 /// A topic of Kafka 4 takes nothing that is more than an hour ahead; its timestamps begin in 1970.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_34_rows_of_impossible_times_become_dead_letters_that_are_taken() {
+async fn case_34_rows_with_impossible_times_become_dead_letters_that_kafka_accepts() {
     let harness = crate::harness::Harness::migrated("replay_times").await;
     let limit = [("message.timestamp.after.max.ms", "3600000")];
     for topic in [SCHEMA, "dead-letter"] {
@@ -87,7 +87,7 @@ async fn case_34_rows_of_impossible_times_become_dead_letters_that_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_without_times_is_not_selected_from_by_time() {
+async fn a_table_without_times_refuses_selection_by_time() {
     let debezium = "[[outbox]]\ntable = \"public.box\"\npreset = \"debezium\"\n";
     let harness = crate::harness::Harness::migrated("replay_timeless").await;
     harness

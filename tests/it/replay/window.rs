@@ -15,7 +15,7 @@ async fn write_log(harness: &Harness, megabytes: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_window_any_time_in_it_can_be_replayed_from() {
+async fn any_time_within_the_window_can_be_replayed() {
     let mut stage = Stage::new("replay_since", "rewind = \"1h\"\n").await;
     let name = stage.harness.name().to_owned();
     stage.relay.wait_for("a window", |status| status["rewind"]["slot"] == format!("{name}_rewind")).await;
@@ -52,14 +52,14 @@ async fn with_a_window_any_time_in_it_can_be_replayed_from() {
     // Off again: its slot is dropped, and the bookmark is not.
     assert!(stage.relay.terminate().await.success());
     let mut relay = Relay::start_with(&config(&stage.harness, ""));
-    relay.wait_for_log("its slot is dropped").await;
+    relay.wait_for_log("dropped its slot").await;
     let left = "select string_agg(slot_name, ' ' order by slot_name) from pg_replication_slots where database = current_database()";
     assert_eq!(stage.harness.query_text(left).await, Some(format!("{name} {name}_bm_then")));
     assert_eq!(stage.harness.query_text("select count(*)::text from outbox.moment").await.as_deref(), Some("0"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_window_follows_by_age_and_its_index_with_it() {
+async fn the_window_and_its_index_advance_by_age() {
     let mut stage = Stage::new("window_age", "rewind = \"3s\"\n").await;
     stage.relay.wait_for("a window", |status| status["rewind"].is_object()).await;
     let from = |status: &serde_json::Value| status["rewind"]["from_lsn"].as_str().map(str::to_owned);
@@ -83,7 +83,7 @@ async fn the_window_follows_by_age_and_its_index_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_window_is_bounded_by_its_size_and_by_half_of_what_postgres_keeps_for_a_slot() {
+async fn the_window_is_limited_by_its_size_and_half_of_max_slot_wal_keep_size() {
     let settings = [("max_slot_wal_keep_size", "64MB"), ("max_wal_size", "64MB"), ("min_wal_size", "32MB")];
     let options = PostgresOptions {
         settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
@@ -117,7 +117,7 @@ async fn the_window_is_bounded_by_its_size_and_by_half_of_what_postgres_keeps_fo
 
 /// A transaction that writes more than the window may hold leaves no place in it that the slot could follow to.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_window_that_can_not_follow_is_given_up_and_begins_anew() {
+async fn a_window_that_cannot_advance_is_restarted() {
     let mut stage = Stage::new("window_given_up", "rewind = \"16MiB\"\n").await;
     stage.relay.wait_for("a window", |status| status["rewind"].is_object()).await;
     let first = stage.relay.status().await["rewind"]["from_lsn"].clone();
@@ -130,7 +130,7 @@ async fn a_window_that_can_not_follow_is_given_up_and_begins_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_of_its_name_that_the_relay_has_not_made_is_left_alone() {
+async fn a_slot_with_its_name_that_the_relay_did_not_create_is_left_alone() {
     let harness = Harness::migrated("window_foreign").await;
     let foreign = format!("{}_rewind", harness.name());
     harness.execute(&format!("select pg_create_logical_replication_slot('{foreign}', 'pgoutput')")).await;

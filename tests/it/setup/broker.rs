@@ -42,7 +42,7 @@ fn stranger() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_a_kafka_that_does_not_let_the_relay_in() {
+async fn case_24_a_kafka_that_rejects_the_relay_is_named() {
     let options = KafkaOptions { users: vec!["relay".to_owned()], ..KafkaOptions::default() };
     let harness = Harness::with_own_kafka("locked_out", options).await;
     harness.migrate().await;

@@ -23,7 +23,7 @@ fn check(output: &Output, code: i32, expected: &Expect) {
 }
 
 #[test]
-fn case_24_all_mistakes_of_a_configuration_are_told_at_once() {
+fn case_24_all_mistakes_of_a_configuration_are_reported_at_once() {
     let config = "
         [postgres]
         url = 'postgres://walpost:hunter2@db:port/shop'
@@ -47,7 +47,7 @@ fn case_24_all_mistakes_of_a_configuration_are_told_at_once() {
               walpost.toml:7: kafka.properties.acks: is set by walpost: a record counts as published only once every in-sync replica has it; remove it
               walpost.toml:7: kafka.properties.sasl.pasword: librdkafka has no property of this name; see the list in librdkafka's CONFIGURATION.md
               walpost.toml:9: relay.on_rejected: "stop" is not a valid value; write "dead-letter" or "halt" or "dead-letter-always"
-              walpost.toml:11: http.listen: "everywhere" is not an address and a port; write an IP address and a port, such as "127.0.0.1:9646" or "[::]:9646", or "off"
+              walpost.toml:11: http.listen: "everywhere" is not an address and port; write an IP address and a port, such as "127.0.0.1:9646" or "[::]:9646", or "off"
               WALPOST_RELAY__MAX_IN_FLIGHT: relay.max_in_flight: "many" is not a whole number from 1 to 10000000; choose a number in that range
         "#]],
     );
@@ -69,7 +69,7 @@ fn no_configuration_at_all() {
         64,
         &expect![[r#"
         walpost: the configuration has a mistake:
-          nowhere.toml: can't be read: No such file or directory (os error 2); check the path given with --config and the file's permissions
+          nowhere.toml: can't be read: No such file or directory (os error 2); check the --config path and the file's permissions
     "#]],
     );
     check(
@@ -83,7 +83,7 @@ fn no_configuration_at_all() {
 }
 
 #[test]
-fn words_that_the_command_line_does_not_know() {
+fn unknown_arguments_and_log_filters_are_refused() {
     for arguments in [&["rum"][..], &["run", "--conf", "x"], &[], &["migrate", "--print", "--json"]] {
         let output = run(arguments, None, &[]);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -87,7 +87,7 @@ fn run(words: &[String]) -> program::Ended {
 }
 
 #[test]
-fn case_45_a_false_server_gets_no_password_where_channel_binding_is_required() {
+fn case_45_an_impostor_gets_no_password_if_channel_binding_is_required() {
     let server = False::start(ask_for_the_password);
     for words in commands(&server.url("channel_binding=require")) {
         let ended = run(&words);
@@ -104,7 +104,7 @@ fn case_45_a_false_server_gets_no_password_where_channel_binding_is_required() {
 }
 
 #[test]
-fn case_45_connect_timeout_holds_for_every_command_and_notices_do_not_stretch_it() {
+fn case_45_connect_timeout_applies_to_every_command_and_notices_do_not_extend_it() {
     let server = False::start(send_notices);
     for words in commands(&server.url("connect_timeout=1")) {
         let ended = run(&words);

@@ -5,7 +5,7 @@ use walpost::lab::sandbox::PostgresOptions;
 use crate::harness::{Harness, PATIENCE, Relay, config, program};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_36_a_read_only_database_and_any_standby_as_synchronous_hold_up_nothing() {
+async fn case_36_neither_a_read_only_default_nor_any_synchronous_standby_blocks_the_relay() {
     let harness = Harness::with_own_postgres("first_aid", PostgresOptions::default()).await;
     harness.migrate().await;
     harness.register("order.placed").await;

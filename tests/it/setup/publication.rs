@@ -15,7 +15,7 @@ async fn case_24_migrations_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_migrations_of_an_older_walpost() {
+async fn case_24_migrations_of_an_older_walpost_are_refused() {
     let harness = Harness::new("old_migrations").await;
     harness.execute("create schema outbox").await;
     for migration in walpost::migrations::all().filter(|migration| migration.version < 6) {
@@ -29,7 +29,7 @@ async fn case_24_migrations_of_an_older_walpost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_publication_missing_or_not_fit() {
+async fn case_24_a_missing_or_unfit_publication_is_named() {
     let harness = Harness::migrated("publication").await;
     let config = config(&harness, "");
     let mut told = String::new();
@@ -57,7 +57,7 @@ async fn case_24_publication_missing_or_not_fit() {
 const FILTER: &str = "alter publication outbox set table outbox.event where (key <> 'x')";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_publication_that_leaves_out_rows_is_refused_at_the_start_and_while_the_relay_runs() {
+async fn a_publication_that_omits_rows_is_refused_at_the_start_and_while_the_relay_runs() {
     let harness = Harness::migrated("publication_filter").await;
     harness.register("order.placed").await;
     let config = config(&harness, "");
@@ -75,7 +75,7 @@ async fn a_publication_that_leaves_out_rows_is_refused_at_the_start_and_while_th
 
 /// Found by a look at the catalog every few seconds: Postgres sends nothing of what the publication leaves out.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_a_publication_that_is_changed_while_the_relay_runs() {
+async fn case_24_a_publication_changed_while_the_relay_runs_is_noticed() {
     let harness = Harness::migrated("publication_lost").await;
     harness.register("order.placed").await;
     let config = config(&harness, "");
@@ -109,7 +109,7 @@ async fn case_24_a_publication_that_is_changed_while_the_relay_runs() {
 
 /// The catalog's entry shows that the table was out of it, if no look fell into that time.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_a_table_that_is_taken_out_of_the_publication_and_put_back_is_warned_of() {
+async fn case_24_a_table_removed_from_the_publication_and_added_again_is_a_warning() {
     let harness = Harness::migrated("publication_back").await;
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
@@ -125,7 +125,7 @@ async fn case_24_a_table_that_is_taken_out_of_the_publication_and_put_back_is_wa
 
 /// Postgres decodes a row by the publications of its own time: rows from while there was none are lost to the slot.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_rows_from_while_there_was_no_publication() {
+async fn case_24_rows_written_without_a_publication_are_reported() {
     let harness = Harness::migrated("publication_gap").await;
     let config = config(&harness, "");
     works(&harness, &config).await;
@@ -143,7 +143,7 @@ async fn case_24_rows_from_while_there_was_no_publication() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_37_tables_that_do_not_fit_the_configuration_are_told_of_at_the_start_and_by_doctor() {
+async fn case_37_tables_that_do_not_match_the_configuration_are_reported_at_the_start_and_by_doctor() {
     let harness = Harness::migrated("tables").await;
     let tables = [
         "table = 'public.nowhere'",

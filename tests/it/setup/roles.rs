@@ -38,7 +38,7 @@ fn migrate(harness: &Harness, arguments: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_a_role_without_replication_and_then_without_grants() {
+async fn case_24_a_role_without_replication_or_grants_is_named() {
     let harness = Harness::migrated("poor_roles").await;
     let role = Role::create(&harness, "relay", "").await;
     let message = unavailable(&harness, &role.config()).await;
@@ -64,7 +64,7 @@ async fn case_24_a_role_without_replication_and_then_without_grants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_the_relay_and_the_writer_work_with_just_their_grants() {
+async fn case_24_relay_and_writer_need_only_their_grants() {
     let harness = Harness::migrated("least_rights").await;
     let relay_role = Role::create(&harness, "relay", "replication").await;
     let writer_role = Role::create(&harness, "writer", "").await;
@@ -105,7 +105,7 @@ async fn case_24_the_relay_and_the_writer_work_with_just_their_grants() {
 
 /// A right that is missed only once an event is there: nothing is refused or lost, and what is missing is said.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_a_role_that_may_not_read_schema_versions() {
+async fn case_24_a_role_that_cannot_read_schema_versions_is_named() {
     let harness = Harness::migrated("no_contracts").await;
     let role = Role::create(&harness, "relay", "replication").await;
     migrate(&harness, &["--relay-role", &role.name]);
@@ -130,7 +130,7 @@ async fn case_24_a_role_that_may_not_read_schema_versions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_wrong_password_no_such_role_no_such_database() {
+async fn case_24_wrong_passwords_roles_and_databases_are_named() {
     let harness = Harness::migrated("wrong_login").await;
     let role = Role::create(&harness, "relay", "replication").await;
     let (name, other) = (role.name.as_str(), "wrong-password-of-this-test");

@@ -8,7 +8,7 @@ use super::{fix, run_mend, unavailable, works};
 use crate::harness::{Harness, config};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_wal_level_slots_and_walsenders() {
+async fn case_24_wal_level_slots_and_walsenders_are_named() {
     let settings = [("wal_level", "replica"), ("max_replication_slots", "1"), ("max_wal_senders", "1")];
     let options = PostgresOptions {
         durability: Durability::NoFsync,

@@ -7,7 +7,7 @@ use super::{ended_with, run_mend, unavailable, works};
 use crate::harness::{Harness, Received, Relay, config};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_22_a_slot_that_was_dropped() {
+async fn case_22_a_dropped_slot_is_an_error() {
     let harness = Harness::migrated("dropped_slot").await;
     let config = config(&harness, "");
     works(&harness, &config).await;
@@ -44,7 +44,7 @@ async fn case_36_a_slot_with_two_phase_is_refused_at_the_start_and_by_doctor() {
 
 /// They have no session that `pg_stat_activity` would show, and may be years old.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_36_prepared_transactions_that_hold_up_the_first_start_are_named() {
+async fn case_36_prepared_transactions_that_block_the_first_start_are_named() {
     let settings = vec![("max_prepared_transactions".to_owned(), "4".to_owned())];
     let options = PostgresOptions { durability: Durability::NoFsync, settings, ..PostgresOptions::default() };
     let harness = Harness::with_own_postgres("prepared", options).await;
@@ -61,7 +61,7 @@ async fn case_36_prepared_transactions_that_hold_up_the_first_start_are_named() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_22_slots_of_another_kind() {
+async fn case_22_slots_of_another_kind_are_refused() {
     let harness = Harness::migrated("foreign_slot").await;
     let (slot, config) = (harness.name().to_owned(), config(&harness, ""));
     let mut told = String::new();
@@ -97,7 +97,7 @@ async fn case_22_slots_of_another_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_22_another_system_identifier() {
+async fn case_22_another_system_identifier_is_an_error() {
     let harness = Harness::migrated("other_system").await;
     let config = config(&harness, "");
     works(&harness, &config).await;
@@ -110,7 +110,7 @@ async fn case_22_another_system_identifier() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_22_a_slot_that_was_invalidated() {
+async fn case_22_an_invalidated_slot_is_an_error() {
     let options = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
     let harness = Harness::with_own_postgres("invalidated", options).await;
     harness.migrate().await;

@@ -24,7 +24,7 @@ async fn told(harness: &Harness, config: &str, words: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_32_what_is_not_streamed_is_told_at_the_start_and_by_doctor() {
+async fn case_32_rows_not_streamed_are_reported_at_the_start_and_by_doctor() {
     let harness = Harness::migrated("not_streamed").await;
     harness.register("order.placed").await;
     let of_event = config(&harness, "");
@@ -78,7 +78,7 @@ async fn case_32_what_is_not_streamed_is_told_at_the_start_and_by_doctor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_32_what_is_no_longer_streamed_ends_a_running_relay() {
+async fn case_32_rows_no_longer_streamed_end_a_running_relay() {
     let harness = Harness::migrated("streamed_less").await;
     harness.register("order.placed").await;
     harness
@@ -114,7 +114,7 @@ async fn case_32_what_is_no_longer_streamed_ends_a_running_relay() {
 
 /// The rows of a parent are its own on both ways, and the child's the child's.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_32_a_table_that_inherits_is_an_outbox_of_its_own_from_the_table_and_from_the_stream() {
+async fn case_32_an_inheriting_table_is_its_own_outbox_in_backfill_and_stream() {
     let harness = Harness::migrated("inherits").await;
     harness
         .execute(

@@ -14,7 +14,7 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_a_server_that_asks_for_tls() {
+async fn case_24_a_server_that_requires_tls_is_named() {
     let (trusted, stranger) = (authority(), authority());
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");

@@ -15,7 +15,7 @@ fn closed_port() -> (std::net::SocketAddr, rustix::fd::OwnedFd) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_servers_that_can_not_be_reached() {
+async fn case_24_unreachable_servers_are_named() {
     let harness = Harness::migrated("unreachable").await;
     let (address, _closed) = closed_port();
     let nowhere = format!("postgres://walpost@{address}/shop");
@@ -40,7 +40,7 @@ async fn case_24_servers_that_can_not_be_reached() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_a_port_that_is_taken() {
+async fn case_24_a_taken_http_port_is_named() {
     let harness = Harness::migrated("taken_port").await;
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("a bound socket").to_string();

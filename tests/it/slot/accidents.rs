@@ -108,7 +108,7 @@ async fn a_slot_that_was_advanced_on_purpose_is_adopted() {
     let (harness, config) = five_unpublished("slot_adopted", End::Orderly).await;
     harness.execute(&format!("select pg_replication_slot_advance('{}', pg_current_wal_lsn())", harness.name())).await;
     assert!(refused(&config).await.contains("`walpost slot adopt`"));
-    assert!(walpost_with(&config, "slot adopt").contains("is taken as it stands"));
+    assert!(walpost_with(&config, "slot adopt").contains("adopted; the next"));
     let mut relay = Relay::start_with(&config);
     relay.ready().await;
     harness.execute(&emit("w0-0", 15, 20)).await;

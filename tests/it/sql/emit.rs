@@ -15,7 +15,7 @@ async fn only_event(connection: &mut PgConnection) -> anyhow::Result<String> {
 }
 
 #[tokio::test]
-async fn every_way_to_write_the_call_gives_the_event() -> anyhow::Result<()> {
+async fn every_overload_of_emit_writes_the_event() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     let calls = [
@@ -46,7 +46,7 @@ async fn every_way_to_write_the_call_gives_the_event() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_named_and_fails_the_transaction() -> anyhow::Result<()> {
+async fn a_refused_event_is_named_and_fails_the_transaction() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     run(
@@ -85,7 +85,7 @@ async fn what_is_refused_is_named_and_fails_the_transaction() -> anyhow::Result<
 
 /// `outbox.emittable_version` is a copy: whatever it holds, an emit must do as the table says.
 #[tokio::test]
-async fn registrations_are_known_to_sessions_that_have_emitted_before() -> anyhow::Result<()> {
+async fn registrations_are_visible_to_sessions_that_have_already_emitted() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let (mut service, mut owner) = (database.connect().await?, database.connect().await?);
     let emit = "select outbox.emit('order.placed', 'k', '1')";
@@ -117,7 +117,7 @@ async fn registrations_are_known_to_sessions_that_have_emitted_before() -> anyho
 }
 
 #[tokio::test]
-async fn more_schemas_than_the_copy_holds_and_names_of_any_characters() -> anyhow::Result<()> {
+async fn more_schemas_than_the_cache_holds_and_names_with_any_characters() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     run(
@@ -208,7 +208,7 @@ async fn a_hostile_search_path_changes_nothing() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn plain_insert_and_copy_work_and_are_not_checked() -> anyhow::Result<()> {
+async fn plain_insert_and_copy_are_accepted_unchecked() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     run(

@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 use crate::harness::Harness;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_38_text_that_grows_when_it_is_read_is_refused_when_it_is_written() {
+async fn case_38_text_that_would_be_too_large_to_read_is_refused_on_write() {
     let harness = Harness::migrated("limits").await;
     harness.register("order.placed").await;
     let client = harness.session().await;

@@ -64,7 +64,7 @@ async fn there_is_a_partition_for_each_day_ahead() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_day_without_a_partition_refuses_no_event() -> anyhow::Result<()> {
+async fn events_are_accepted_on_a_day_without_a_partition() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     let tables: Vec<String> =
@@ -88,7 +88,7 @@ async fn a_day_without_a_partition_refuses_no_event() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn old_partitions_and_old_rows_go_and_nothing_of_it_is_published() -> anyhow::Result<()> {
+async fn old_partitions_and_rows_are_removed_and_the_removal_is_not_published() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     for days in [-10, -9, -2] {
@@ -114,7 +114,7 @@ async fn old_partitions_and_old_rows_go_and_nothing_of_it_is_published() -> anyh
 }
 
 #[tokio::test]
-async fn making_partitions_neither_waits_for_writers_nor_holds_them_up() -> anyhow::Result<()> {
+async fn creating_partitions_neither_waits_for_writers_nor_blocks_them() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let (mut writer, mut other, mut maintainer) =
         (database.connect().await?, database.connect().await?, database.connect().await?);
@@ -132,7 +132,7 @@ async fn making_partitions_neither_waits_for_writers_nor_holds_them_up() -> anyh
 }
 
 #[tokio::test]
-async fn with_a_transaction_open_old_partitions_are_emptied_first_and_dropped_later() -> anyhow::Result<()> {
+async fn under_an_open_transaction_old_partitions_are_emptied_and_dropped_later() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let (mut writer, mut other, mut maintainer) =
         (database.connect().await?, database.connect().await?, database.connect().await?);
@@ -184,7 +184,7 @@ async fn a_partition_that_is_being_read_is_kept() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn nothing_is_dropped_before_a_relay_has_published_what_was_there() -> anyhow::Result<()> {
+async fn nothing_is_dropped_before_a_relay_has_published_the_existing_rows() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     run(&mut connection, &partition(-10)).await?;
@@ -203,7 +203,7 @@ async fn nothing_is_dropped_before_a_relay_has_published_what_was_there() -> any
 }
 
 #[tokio::test]
-async fn of_two_at_once_the_second_has_nothing_to_do() -> anyhow::Result<()> {
+async fn of_two_concurrent_calls_the_second_is_skipped() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let (mut first, mut second) = (database.connect().await?, database.connect().await?);
     run(&mut first, "begin").await?;
@@ -215,7 +215,7 @@ async fn of_two_at_once_the_second_has_nothing_to_do() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn partitions_of_other_hands_are_respected() -> anyhow::Result<()> {
+async fn foreign_partitions_are_respected() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     // A month that begins in the ninth day from now, and a table that has taken the name of the eighth.
@@ -236,7 +236,7 @@ async fn partitions_of_other_hands_are_respected() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn case_36_maintain_works_beside_another_tools_publication_of_all_tables() -> anyhow::Result<()> {
+async fn case_36_maintain_works_beside_a_foreign_publication_for_all_tables() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     run(&mut connection, "create publication everything for all tables").await?;
@@ -267,7 +267,7 @@ async fn case_36_maintain_works_beside_another_tools_publication_of_all_tables()
 }
 
 #[tokio::test]
-async fn case_40_advisory_locks_of_others_hold_up_neither_maintenance_nor_registration() -> anyhow::Result<()> {
+async fn case_40_foreign_advisory_locks_block_neither_maintenance_nor_registration() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let (mut other, mut connection) = (database.connect().await?, database.connect().await?);
     for name in ["outbox.maintain", "outbox.schema_version"] {
@@ -280,7 +280,7 @@ async fn case_40_advisory_locks_of_others_hold_up_neither_maintenance_nor_regist
 }
 
 #[tokio::test]
-async fn an_event_of_a_day_that_is_far_off_is_refused() -> anyhow::Result<()> {
+async fn an_event_with_a_distant_created_at_is_refused() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     for created_at in ["2099-01-01", "infinity"] {

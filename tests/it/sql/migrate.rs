@@ -15,7 +15,7 @@ fn all() -> usize {
 }
 
 #[tokio::test]
-async fn a_second_time_applies_nothing() -> anyhow::Result<()> {
+async fn a_second_migrate_applies_nothing() -> anyhow::Result<()> {
     let database = Database::empty().await?;
     let first = database.migrate().await?;
     let versions: Vec<i64> = first.iter().map(|applied| applied.version).collect();
@@ -41,7 +41,7 @@ async fn everything_lives_in_schema_outbox() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn of_many_at_once_each_migration_is_applied_by_one() -> anyhow::Result<()> {
+async fn concurrent_migrates_apply_each_migration_once() -> anyhow::Result<()> {
     let database = Database::empty().await?;
     let database = Arc::new(database);
     let mut tasks = tokio::task::JoinSet::new();
@@ -59,7 +59,7 @@ async fn of_many_at_once_each_migration_is_applied_by_one() -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn the_printed_sql_can_be_applied_by_hand_twice_and_migrated_over() -> anyhow::Result<()> {
+async fn the_printed_sql_can_be_applied_twice_by_hand_and_then_migrated() -> anyhow::Result<()> {
     let database = Database::empty().await?;
     let mut connection = database.connect().await?;
     run(&mut connection, "create role walpost_sql_printed_writer").await.ok();
@@ -90,7 +90,7 @@ async fn the_printed_sql_can_be_applied_by_hand_twice_and_migrated_over() -> any
 }
 
 #[tokio::test]
-async fn a_migration_that_waits_for_a_long_transaction_lets_others_write_and_is_applied_after_it() -> anyhow::Result<()>
+async fn a_migration_blocked_by_a_long_transaction_does_not_block_writers_and_is_applied_after_it() -> anyhow::Result<()>
 {
     let database = Arc::new(Database::empty().await?);
     let (mut long, mut writer) = (database.connect().await?, database.connect().await?);
@@ -124,7 +124,7 @@ async fn a_migration_that_waits_for_a_long_transaction_lets_others_write_and_is_
 }
 
 #[tokio::test]
-async fn case_40_messages_of_before_count_where_there_is_a_slot_and_no_relay_has_noted_it() -> anyhow::Result<()> {
+async fn case_40_unsigned_messages_count_if_the_slot_predates_the_relays_state() -> anyhow::Result<()> {
     let bound = "select coalesce(accepted_before::text, 'not settled') || ' ' \
                  || coalesce(outbox.settle_unsigned_messages('no relay')::text, 'not settled') from outbox.unsigned_message";
     for (slot, expected) in [(None, "0/0 0/0"), (Some(unique("by_hand")), "not settled not settled")] {
@@ -144,7 +144,7 @@ async fn case_40_messages_of_before_count_where_there_is_a_slot_and_no_relay_has
 
 /// From before contracts said what becomes of a payload that breaks them.
 #[tokio::test]
-async fn what_was_registered_and_granted_before_on_violation_stays() -> anyhow::Result<()> {
+async fn registrations_and_grants_survive_the_on_violation_migration() -> anyhow::Result<()> {
     let database = Database::empty().await?;
     let mut connection = database.connect().await?;
     let role = unique("walpost_registers");
@@ -178,7 +178,7 @@ async fn what_was_registered_and_granted_before_on_violation_stays() -> anyhow::
 }
 
 #[tokio::test]
-async fn the_command_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Result<()> {
+async fn migrate_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Result<()> {
     let database = Database::empty().await?;
     let mut connection = database.connect().await?;
     let relay = unique("Relay \"of\" orders; select");
@@ -207,7 +207,7 @@ async fn the_command_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Resu
 }
 
 #[tokio::test]
-async fn a_role_that_is_not_there_is_named_with_its_mend() -> anyhow::Result<()> {
+async fn a_missing_role_is_named_with_the_fix() -> anyhow::Result<()> {
     let database = Database::empty().await?;
     let args = MigrateArgs { writer_role: Some("No Such Role".to_owned()), ..MigrateArgs::default() };
     let error = match apply(&args, database.own_options(), &mut Vec::new()).await {
@@ -231,7 +231,7 @@ fn of_sqlx() -> Migrator {
 }
 
 #[tokio::test]
-async fn a_database_that_sqlx_migrated_is_migrated_further_and_the_other_way_round() -> anyhow::Result<()> {
+async fn migrations_continue_where_sqlx_left_off_and_vice_versa() -> anyhow::Result<()> {
     let database = Database::empty().await?;
     let mut connection = database.connect().await?;
     of_sqlx().run_to(3, &mut connection).await?;
@@ -242,8 +242,7 @@ async fn a_database_that_sqlx_migrated_is_migrated_further_and_the_other_way_rou
 }
 
 #[tokio::test]
-async fn migrations_that_are_changed_unknown_or_unfinished_are_refused_and_a_failed_one_leaves_nothing()
--> anyhow::Result<()> {
+async fn changed_unknown_and_unfinished_migrations_are_refused_and_a_failed_one_leaves_nothing() -> anyhow::Result<()> {
     let database = Database::empty().await?;
     let mut connection = database.connect().await?;
     let refused = async || database.migrate().await.expect_err("it is refused").to_string();

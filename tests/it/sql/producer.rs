@@ -66,7 +66,7 @@ async fn a_batch_keeps_its_order_and_answers_with_its_ids() -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn tokio_postgres_emits_what_was_built() -> anyhow::Result<()> {
+async fn tokio_postgres_emits_the_event_as_built() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     let mut client = database.connect_tokio().await;
@@ -109,7 +109,7 @@ fn assert_unknown<D: std::error::Error>(error: &EmitError<D>, wanted: Option<&st
 }
 
 #[tokio::test]
-async fn a_refused_event_is_told_apart_from_other_errors() -> anyhow::Result<()> {
+async fn a_refused_event_has_its_own_error() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     let client = database.connect_tokio().await;

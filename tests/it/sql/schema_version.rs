@@ -15,7 +15,7 @@ fn register(arguments: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_same_again_is_a_no_op_whatever_its_white_space() -> anyhow::Result<()> {
+async fn registering_the_same_again_is_a_no_op_whatever_its_white_space() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     assert_eq!(text(&mut connection, &register(FULL)).await?.as_deref(), Some("true"));
@@ -30,7 +30,7 @@ async fn the_same_again_is_a_no_op_whatever_its_white_space() -> anyhow::Result<
 }
 
 #[tokio::test]
-async fn another_definition_is_an_error_that_shows_each_difference() -> anyhow::Result<()> {
+async fn registering_a_different_definition_fails_with_each_difference() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     run(&mut connection, &register(FULL)).await?;
@@ -63,7 +63,7 @@ async fn another_definition_is_an_error_that_shows_each_difference() -> anyhow::
 }
 
 #[tokio::test]
-async fn of_many_who_register_at_once_one_is_first() -> anyhow::Result<()> {
+async fn of_concurrent_registrations_one_wins() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..8 {
@@ -155,7 +155,7 @@ async fn the_latest_is_the_last_registered_active_one() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn what_the_relay_could_not_read_is_refused() -> anyhow::Result<()> {
+async fn registrations_that_the_relay_cannot_read_are_refused() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     let configurations = [
