@@ -25,22 +25,22 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`cli`] | the commands, a file or a folder each |
-//! | [`config`] | `walpost.toml` and the environment to typed values, all mistakes at once |
+//! | [`config`] | reads `walpost.toml` and the environment into types; reports all mistakes at once |
 //! | [`walpost_producer`] | a crate of its own, for services: `emit` for sqlx and tokio-postgres transactions |
-//! | [`walpost_producer::schema`] | a JSON Schema compiled once and asked about each payload; pure |
+//! | [`walpost_producer::schema`] | a JSON Schema, compiled once, that checks each payload; pure |
 //! | [`migrations`] | schema `outbox`: tables, functions, publication, grants |
 //! | [`postgres`] | a small blocking Postgres client: TLS, SCRAM with channel binding, CopyBoth |
 //! | [`source`] | edge 1: the slot, the rows from before it, and the thread that owns the replication socket |
 //! | [`relay`] | the pure core: no input or output, no clock, no async |
 //! | [`sink`] | edge 2: the Kafka producer, its transactions, and the topics |
-//! | [`contracts`] | edge 3: what the database says about schema versions; and contract files, which become them |
-//! | [`ops`] | what operators do beside the relay: `doctor`, `positions`, `replay`, `dead_letters` |
+//! | [`contracts`] | edge 3: schema versions in the database, and the contract files that define them |
+//! | [`ops`] | operator tools beside the relay: `doctor`, `positions`, `replay`, `dead_letters` |
 //! | [`driver`] | the relay's loop: the one `select!` that carries values between the edges and the core |
-//! | [`fault`] | where an error becomes an end of the process, with its exit code |
+//! | [`fault`] | errors that end the process, with their exit codes |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
-//! | [`signals`] | what asks a command to end |
-//! | [`terminal`] | how output is written for people: figures, colours, lines on stderr |
-//! | [`lab`] | servers on this machine, the demo and the benchmarks; left out of builds without the feature `lab` |
+//! | [`signals`] | signals that end a command |
+//! | [`terminal`] | output for people: numbers, colours, progress on stderr |
+//! | [`lab`] | temporary servers, the demo and the benchmarks; only with the feature `lab` |
 //!
 //! # Invariants, and where each is tested
 //!

@@ -1,11 +1,11 @@
-//! Why migrations were not applied.
+//! Errors of migrations.
 
 use crate::postgres::{Error, sqlstate};
 
-/// Nothing was applied.
+/// Migrating failed; nothing was applied.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// Postgres could not be asked, or refused something that is no migration.
+    /// Postgres could not be reached, or refused a statement outside a migration.
     #[error(transparent)]
     Postgres(#[from] Error),
     /// A migration failed.
@@ -13,12 +13,12 @@ pub enum MigrateError {
     Failed {
         /// Its number.
         version: i64,
-        /// What Postgres says.
+        /// Postgres' error.
         source: Error,
     },
-    /// A migration is not what it was when it was applied.
+    /// A migration differs from the one that was applied.
     #[error(
-        "migration {version:04} was applied with another text than this walpost has: take the walpost that it was applied with, \
+        "migration {version:04} was applied with different SQL than this walpost has: use the walpost that applied it, \
          or a newer release"
     )]
     Changed {
@@ -26,20 +26,18 @@ pub enum MigrateError {
         version: i64,
     },
     /// This program is older than the database.
-    #[error("the database has migration {version:04}, which this walpost does not know: take a newer walpost")]
+    #[error("the database has migration {version:04}, which this walpost does not know: use a newer walpost")]
     Unknown {
         /// Its number.
         version: i64,
     },
-    /// Somebody has changed the bookkeeping by hand.
-    #[error(
-        "outbox._migrations says that migration {version:04} was not successful: finish it by hand and correct the row"
-    )]
+    /// The bookkeeping was changed by hand.
+    #[error("outbox._migrations marks migration {version:04} as failed: complete it by hand and correct the row")]
     Unfinished {
         /// Its number.
         version: i64,
     },
-    /// A long transaction uses a table that is to be changed.
+    /// A long transaction uses a table that a migration changes.
     #[error(
         "the migrations could not lock a table of schema outbox for a minute, and nothing was applied; another transaction is \
          using it{}: wait for it or end it with pg_terminate_backend, then run this again",
@@ -48,18 +46,18 @@ pub enum MigrateError {
     Busy {
         /// The oldest transaction that uses one.
         user: Option<Box<str>>,
-        /// What Postgres says.
+        /// Postgres' error.
         source: Error,
     },
-    /// Another session holds the migrations' lock.
+    /// Another session holds the migration lock.
     #[error(
-        "another session has held the migrations' lock for a minute{}: wait for it, or end it with pg_terminate_backend",
+        "another session has held the migration lock for a minute{}: wait for it, or end it with pg_terminate_backend",
         .holder.as_ref().map(|holder| format!(" ({holder})")).unwrap_or_default()
     )]
     Locked {
         /// Who.
         holder: Option<String>,
-        /// What Postgres says.
+        /// Postgres' error.
         source: Error,
     },
 }

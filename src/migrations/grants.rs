@@ -1,4 +1,4 @@
-//! The least rights that a role needs to write events, and that the relay's role needs to publish them.
+//! The minimal privileges to emit events, and to run the relay.
 
 use crate::postgres::{Connection, Error, quote_literal};
 
@@ -42,9 +42,9 @@ pub struct Roles {
     pub relay: Option<String>,
 }
 
-/// What a role still lacks that only its administrator can give, and the SQL that gives it.
+/// Role attributes that are missing and that only an administrator can set, and the SQL that sets them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("role {role} lacks {lacks}; to give it: {fix}")]
+#[error("role {role} lacks {lacks}; to add it: {fix}")]
 pub struct Advice {
     /// The role's name.
     pub role: String,
@@ -54,11 +54,11 @@ pub struct Advice {
     pub fix: String,
 }
 
-/// Rights could not be given. None was.
+/// Granting failed; nothing was granted.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
     /// There is no such role.
-    #[error("there is no role {role}; to make it: {fix}")]
+    #[error("role {role} does not exist; to create it: {fix}")]
     NoSuchRole {
         /// The role's name.
         role: String,
@@ -66,7 +66,7 @@ pub enum GrantError {
         fix: String,
     },
     /// PostgreSQL refused.
-    #[error("grant rights in schema outbox")]
+    #[error("grant privileges in schema outbox")]
     Database(#[from] Error),
 }
 
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_may_be_named_like_a_place_or_the_end_of_the_block() {
+    fn a_role_may_be_named_like_a_placeholder_or_the_end_of_the_block() {
         let sql = |relay: &str| grants_sql(&Roles { writer: None, relay: Some(relay.to_owned()) });
         assert!(sql("it's").contains("to %I', 'it''s')"), "{}", sql("it's"));
         let placed = sql("{literal}{role}");

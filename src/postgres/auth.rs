@@ -1,4 +1,4 @@
-//! Who is who: the authentication exchange, from the server's first request to its `AuthenticationOk`. Messages in, messages out.
+//! Authentication, from the server's first request to `AuthenticationOk`, as messages in and out.
 
 use bytes::BytesMut;
 use postgres_protocol::authentication::md5_hash;

@@ -1,4 +1,4 @@
-//! A connection: start-up, questions, answers.
+//! A connection: startup, sending and receiving.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -16,7 +16,7 @@ use super::options::ConnectOptions;
 use super::tls::TlsError;
 use super::transport::{Parts, Transport, connect, is_timeout};
 
-/// How long a control query may keep silent.
+/// Default timeout of an answer.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long one read waits before limits and interrupts are looked at again.
 const TICK: Duration = Duration::from_millis(200);
@@ -210,7 +210,7 @@ impl Connection {
         Parts { transport: self.transport, rest, offset }
     }
 
-    /// Says farewell. A connection that is just dropped ends too, and its transaction with it.
+    /// Sends Terminate. Dropping the connection also ends it, and its transaction.
     pub fn close(mut self) {
         let mut message = BytesMut::new();
         frontend::terminate(&mut message);

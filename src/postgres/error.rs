@@ -1,4 +1,4 @@
-//! What can go wrong between the relay and a Postgres server.
+//! Errors of connections to Postgres.
 
 use std::io;
 use std::time::Duration;
@@ -77,8 +77,8 @@ pub enum Error {
     /// The server's own error.
     #[error(transparent)]
     Server(Box<ServerError>),
-    /// The server sent what the protocol does not know.
-    #[error("what Postgres sent is not its protocol")]
+    /// The server violated the protocol.
+    #[error("Postgres sent a message that violates its protocol")]
     Protocol(#[from] ProtocolError),
     /// The server did not answer in time.
     #[error("Postgres did not answer for {} s while {doing}", after.as_secs_f32())]
@@ -89,14 +89,14 @@ pub enum Error {
         after: Duration,
     },
     /// The connection ended.
-    #[error("the connection to Postgres ended")]
+    #[error("the connection to Postgres was closed")]
     Closed {
         /// The system's reason, if it was not an orderly end.
         #[source]
         source: Option<io::Error>,
     },
-    /// The caller gave up waiting.
-    #[error("waiting for Postgres was given up")]
+    /// The caller interrupted the wait.
+    #[error("waiting for Postgres was interrupted")]
     Interrupted,
 }
 
@@ -110,8 +110,8 @@ impl Error {
         }
     }
 
-    /// Whether the same attempt can succeed later with nobody mending anything: the network, a server that starts,
-    /// stops or has no connection to spare. Wrong passwords, certificates and SQL stay wrong.
+    /// Whether a retry can succeed without intervention: network errors, or a server that is starting, stopping or out of
+    /// connections. Wrong passwords, certificates and SQL stay wrong.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -194,7 +194,7 @@ fn labelled(before: &str, text: &Option<String>, after: &str) -> String {
 pub enum AuthError {
     /// The server wants a password, and there is none.
     #[error(
-        "the server asks for a password ({method}), and none is given: set it in the URL, PGPASSWORD or the password file"
+        "the server asks for a password ({method}), but none is set: set it in the URL, PGPASSWORD or the password file"
     )]
     NoPassword {
         /// The method that the server asks for.
@@ -210,7 +210,7 @@ pub enum AuthError {
     #[error("the server asks for authentication by {0}, which require_auth does not allow")]
     NotAllowed(&'static str),
     /// The server says that all is well before it has shown that it knows the password.
-    #[error("the server ended authentication before it had proved who it is")]
+    #[error("the server completed authentication without proving its identity")]
     Unproved,
     /// The SCRAM exchange failed on this side: among others a server that does not know the password.
     #[error("the SCRAM exchange failed")]

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_is_not_believed_before_its_bytes_are_there() {
+    fn a_length_allocates_nothing_before_its_bytes_arrive() {
         let mut framer = Framer::default();
         framer.extend(&[&b"d"[..], &(900_000_000_i32).to_be_bytes(), b"abc"].concat());
         assert_eq!(framer.next_frame(), Ok(None));

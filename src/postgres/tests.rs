@@ -142,7 +142,7 @@ fn questions_are_answered_and_errors_leave_the_connection_usable() {
 }
 
 #[test]
-fn a_wait_has_an_end() {
+fn a_wait_times_out_or_can_be_interrupted() {
     let server = Scratch::shared();
     let mut connection = Connection::open(&server.admin()).expect("a connection");
     connection.set_patience(Patience::Limit(Duration::from_millis(300)));
@@ -206,7 +206,7 @@ fn a_server_without_tls_is_taken_by_prefer_alone() {
 }
 
 #[test]
-fn a_server_that_skips_its_proof_is_not_believed() {
+fn a_server_that_skips_its_proof_is_rejected() {
     let skip = |mut stream: TcpStream| {
         read_message(&mut stream);
         let _ = stream.write_all(b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0");
@@ -218,7 +218,7 @@ fn a_server_that_skips_its_proof_is_not_believed() {
 }
 
 #[test]
-fn what_is_no_server_is_told_apart() {
+fn a_peer_that_is_not_postgres_is_a_protocol_error() {
     let http = |mut stream: TcpStream| drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
     let error = Connection::open(&impostor(http, "sslmode=disable")).expect_err("HTTP");
     assert!(matches!(error, Error::Protocol(_)) && !error.is_transient(), "{error:?}");
@@ -247,7 +247,7 @@ fn after_start_up(then: impl Fn(TcpStream) + Send + 'static) -> impl Fn(TcpStrea
 }
 
 #[test]
-fn case_45_connect_timeout_is_for_all_of_it_however_slowly_a_server_answers() {
+fn case_45_connect_timeout_covers_the_whole_attempt_however_slow_the_server() {
     let drip = |mut stream: TcpStream, bytes: &[u8]| {
         while stream.write_all(bytes).is_ok() {
             std::thread::sleep(Duration::from_millis(50));
@@ -271,7 +271,7 @@ fn case_45_connect_timeout_is_for_all_of_it_however_slowly_a_server_answers() {
 }
 
 #[test]
-fn case_45_a_server_asks_once_and_only_as_require_auth_allows() {
+fn case_45_a_server_may_ask_once_and_only_for_methods_in_require_auth() {
     let cleartext = b"R\0\0\0\x08\0\0\0\x03";
     let ask = |message: &'static [u8]| {
         after_start_up(move |mut stream| {

@@ -25,14 +25,14 @@ use super::options::{ConnectOptions, Host, RootCertificates, TlsMode};
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The server has no TLS, and `sslmode` demands it.
-    #[error("the server offers no TLS: switch it on there (ssl = on), or give sslmode=disable")]
+    #[error("the server does not support TLS: enable it there (ssl = on), or set sslmode=disable")]
     NotOffered,
     /// The answer to the request for TLS is none.
-    #[error("the server's answer to the request for TLS is neither yes nor no")]
+    #[error("the server's answer to the TLS request is invalid")]
     NoAnswer,
     /// `verify-ca` and `verify-full` need somebody to trust.
     #[error(
-        "sslmode asks to verify the server, but nothing says whom to trust: give sslrootcert=FILE or sslrootcert=system"
+        "sslmode requires verifying the server, but there are no trusted certificates: set sslrootcert=FILE or sslrootcert=system"
     )]
     NoRoots,
     /// A PEM file can't be read.
@@ -48,13 +48,13 @@ pub enum TlsError {
     #[error("{} has no usable certificate", .0.display())]
     Empty(PathBuf),
     /// The key can be read by others.
-    #[error("the key {} can be read by others: chmod 0600 it", .0.display())]
+    #[error("key file {} can be read by others: chmod 0600 it", .0.display())]
     KeyPermissions(PathBuf),
     /// The host is no name that a certificate could bear.
-    #[error("\"{0}\" is not a name that a certificate can bear")]
+    #[error("\"{0}\" is not a valid name in a certificate")]
     Name(String),
     /// The certificates or keys given don't fit.
-    #[error("the certificates or keys given can't be used")]
+    #[error("the certificates or keys are unusable")]
     Setup(#[source] rustls::Error),
     /// The handshake failed: among others a certificate that is not trusted.
     #[error("the TLS handshake failed")]

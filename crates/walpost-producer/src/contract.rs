@@ -1,15 +1,15 @@
-//! A contract on the producer's side: a payload is checked before it is emitted, by the code that the relay checks it with.
+//! Contracts on the producer's side: checks payloads before they are emitted, with the relay's code.
 
 use serde::Serialize;
 
 use crate::event::Event;
 use crate::schema::{Schema, SchemaFault, Violation};
 
-/// One version of a contract, with its schema compiled once. It makes events that keep to it.
+/// One version of a contract, with its schema compiled once. It builds events that conform to it.
 ///
-/// The schema's text is the contract's own JSON Schema file, or what is registered: `walpost contract show NAME --json` has it
-/// under `schema`. An event that is made here passes the relay's check, as what is checked is what
-/// [`emit`](crate::sqlx::emit) writes; one that is refused here costs no transaction and is no dead letter.
+/// The schema text is the contract's JSON Schema file, or the registered one, which `walpost contract show NAME --json` prints as
+/// `schema`. An event built here passes the relay's check, because the checked text is what [`emit`](crate::sqlx::emit) writes. A
+/// payload refused here costs no transaction and causes no dead letter.
 ///
 /// ```
 /// use walpost_producer::Contract;
@@ -22,7 +22,7 @@ use crate::schema::{Schema, SchemaFault, Violation};
 ///
 /// let payload = serde_json::json!({ "total": 44.80 });
 /// let refused = placed.event(&payload).expect_err("the total is a number");
-/// assert_eq!(refused.to_string(), "the payload breaks order.placed/1.0.0: type at \"/total\": value is not of type \"string\"");
+/// assert_eq!(refused.to_string(), "the payload violates order.placed/1.0.0: type at \"/total\": value is not of type \"string\"");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -32,14 +32,14 @@ pub struct Contract {
     schema: Schema,
 }
 
-/// An event was not made.
+/// An event could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ContractError {
     /// The payload does not serialize to JSON.
-    #[error("an event's payload does not serialize to JSON")]
+    #[error("the event's payload does not serialize to JSON")]
     Serialize(#[from] serde_json::Error),
-    /// The payload breaks its contract.
-    #[error("the payload breaks {name}/{version}: {violation}")]
+    /// The payload violates its contract.
+    #[error("the payload violates {name}/{version}: {violation}")]
     Violation {
         /// The schema's name.
         name: String,
@@ -54,17 +54,17 @@ impl Contract {
     /// Compiles the JSON Schema (draft 2020-12) of a registered schema version.
     ///
     /// # Errors
-    /// It is none, or one that could cost without bound; the relay would not check with it either.
+    /// The schema is invalid, or the cost of checking with it is unbounded; the relay would refuse it, too.
     pub fn new(name: impl Into<String>, version: impl Into<String>, json_schema: &str) -> Result<Self, SchemaFault> {
         Ok(Self { name: name.into(), version: version.into(), schema: Schema::parse(json_schema)? })
     }
 
-    /// An event of this contract and version, whose payload keeps to it.
+    /// Builds an event of this contract and version, if its payload conforms.
     ///
     /// # Errors
-    /// The payload does not, or does not serialize.
+    /// The payload does not conform, or does not serialize.
     pub fn event<'a, P: Serialize + ?Sized>(&'a self, payload: &'a P) -> Result<Event<'a, P>, ContractError> {
-        // The text and not a value made of the payload: two texts can be one value, and the relay gets the text.
+        // Checks the text rather than the value: the relay receives the text, and different texts can be the same value.
         let text = serde_json::to_string(payload)?;
         self.schema.check(text.as_bytes()).map_err(|violation| ContractError::Violation {
             name: self.name.clone(),
@@ -85,7 +85,7 @@ mod tests {
     const SCHEMA: &str = r#"{"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}"#;
 
     #[test]
-    fn an_event_is_of_the_contract_and_keeps_to_it() {
+    fn an_event_names_its_contract_and_conforms_to_it() {
         let contract = Contract::new("order.placed", "2", SCHEMA).expect("a schema");
         let payload = json!({"id": 7});
         let event = contract.event(&payload).expect("it keeps to it").key("k");
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_it_is_refused_with_the_place_and_without_the_value() {
+    fn a_violation_has_the_place_but_not_the_value() {
         let contract = Contract::new("order.placed", "2", SCHEMA).expect("a schema");
         let raw = RawValue::from_string(r#"{"id": "4111 1111"}"#.to_owned()).expect("it is JSON");
         let Err(ContractError::Violation { violation, .. }) = contract.event(&*raw) else { panic!("it was taken") };
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_can_not_be_checked_with_is_refused_at_once() {
+    fn an_unusable_schema_is_refused_at_once() {
         let fault = Contract::new("order.placed", "2", r##"{"$ref": "#"}"##).expect_err("a circle");
         assert_eq!((fault.rule.as_str(), fault.pointer.as_str()), ("cyclic_ref", "/$ref"));
         assert_eq!(Contract::new("order.placed", "2", "{").expect_err("no JSON").rule.as_str(), "json");

@@ -6,38 +6,38 @@ const UNKNOWN_SCHEMA: &str = "WP001";
 /// SQLSTATE of an event whose schema version is retired.
 const RETIRED_SCHEMA: &str = "WP002";
 
-/// An event was not emitted. `D` is the client's own error; but for [`EmitError::Serialize`] the transaction has failed with it.
+/// An event was not emitted. `D` is the client's error type. Except for [`EmitError::Serialize`], the transaction has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EmitError<D: std::error::Error + 'static> {
     /// The schema or its version is not registered, or, without a version, the schema has no active one.
     #[error("schema {name}{} is not registered or not active", version.as_ref().map(|v| format!(", version {v},")).unwrap_or_default())]
     UnknownSchema {
-        /// The schema's name, as it was emitted.
+        /// The schema name of the event.
         name: String,
         /// The version, if the event named one.
         version: Option<String>,
-        /// What PostgreSQL said, with the versions that there are.
+        /// PostgreSQL's error, which lists the existing versions.
         source: D,
     },
-    /// The schema version is retired: events that exist are still published, new ones are refused.
+    /// The schema version is retired: existing events are still published, new ones are refused.
     #[error("schema version {name}/{version} is retired")]
     RetiredSchema {
         /// The schema's name.
         name: String,
         /// The version that the event named.
         version: String,
-        /// What PostgreSQL said.
+        /// PostgreSQL's error.
         source: D,
     },
     /// The payload does not serialize to JSON. Nothing was sent.
-    #[error("an event's payload does not serialize to JSON")]
+    #[error("the event's payload does not serialize to JSON")]
     Serialize(#[from] serde_json::Error),
-    /// Anything else that PostgreSQL or the connection to it refused.
-    #[error("the database did not take an event")]
+    /// Any other error of PostgreSQL or the connection.
+    #[error("the database rejected the event")]
     Database(#[source] D),
 }
 
-/// The fields of a database error that decide what it means; the names are PostgreSQL's own
+/// The fields of a database error that identify it, by PostgreSQL's names
 /// (<https://www.postgresql.org/docs/current/protocol-error-fields.html>).
 pub(crate) struct Fields<'a> {
     pub(crate) sqlstate: &'a str,
@@ -48,7 +48,7 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<D: std::error::Error + 'static> EmitError<D> {
-    /// Reads what an error of the database means from its fields, never from its text.
+    /// Classifies a database error by its fields, never by its text.
     pub(crate) fn classify(error: D, fields: impl FnOnce(&D) -> Option<Fields<'_>>) -> Self {
         enum Kind {
             Unknown { name: String, version: String },

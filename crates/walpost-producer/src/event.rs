@@ -3,10 +3,10 @@
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-/// One event: a schema's name, a payload, and what else the record is to bear.
+/// One event: a schema name, a payload, and optionally a key, version, headers and topic.
 ///
-/// The payload is anything that serializes to JSON. Bytes that are JSON already go out as they are with
-/// [`RawValue`](serde_json::value::RawValue). Events of one key reach Kafka in the order in which they were emitted.
+/// The payload is anything that serializes to JSON. To send existing JSON unchanged, use
+/// [`RawValue`](serde_json::value::RawValue). Events with one key reach Kafka in the order in which they were emitted.
 ///
 /// ```
 /// use walpost_producer::Event;
@@ -35,47 +35,47 @@ pub struct Event<'a, P: ?Sized> {
 }
 
 impl<'a, P: Serialize + ?Sized> Event<'a, P> {
-    /// An event of the registered schema `schema`. A payload that serializes to `null` is the JSON value null and not a
-    /// tombstone: that is [`Event::tombstone`].
+    /// An event of the registered schema `schema`. A payload that serializes to `null` is the JSON value null, not a
+    /// tombstone: see [`Event::tombstone`].
     pub const fn new(schema: &'a str, payload: &'a P) -> Self {
         Self { schema, version: None, key: None, payload: Some(payload), headers: Vec::new(), topic: None }
     }
 }
 
 impl<'a> Event<'a, ()> {
-    /// An event without a value: in a compacted topic it deletes what was said of its key.
+    /// An event without a value: in a compacted topic it deletes its key.
     pub const fn tombstone(schema: &'a str, key: &'a str) -> Self {
         Self { schema, version: None, key: Some(key), payload: None, headers: Vec::new(), topic: None }
     }
 }
 
 impl<'a, P: ?Sized> Event<'a, P> {
-    /// The schema's version. Without it: the last registered active one.
+    /// Sets the schema version. Default: the latest registered active one.
     pub const fn version(mut self, version: &'a str) -> Self {
         self.version = Some(version);
         self
     }
 
-    /// The record's key. Without it the event has no place in any order.
+    /// Sets the record's key. Without a key, the event is not ordered relative to others.
     pub const fn key(mut self, key: &'a str) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// A header of the record, such as `traceparent`. Given twice, the last value stands.
+    /// Adds a header to the record, such as `traceparent`. If given twice, the last value wins.
     pub fn header(mut self, name: &'a str, value: &'a str) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// The record's topic, in place of the schema version's.
+    /// Sets the record's topic, overriding the schema version's.
     pub const fn topic(mut self, topic: &'a str) -> Self {
         self.topic = Some(topic);
         self
     }
 }
 
-/// An event as the SQL functions take it.
+/// An event as arguments of the SQL functions.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Row<'a> {
     pub(crate) schema: &'a str,
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_becomes_a_row_with_what_was_given_and_nulls_for_the_rest() {
+    fn unset_parts_of_an_event_are_null_in_its_row() {
         let row = Event::new("order.placed", &[1, 2]).to_row().expect("numbers serialize").payload;
         assert_eq!(row.as_deref(), Some("[1,2]"));
 
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn raw_json_keeps_its_bytes_and_null_is_no_tombstone() {
+    fn raw_json_keeps_its_bytes_and_null_is_not_a_tombstone() {
         let written = r#"{ "b": 1.50,  "a": "é" }"#;
         let raw: Box<RawValue> = serde_json::from_str(written).expect("it is JSON");
         let row = Event::new("s", &*raw).to_row().expect("raw JSON serializes").payload;

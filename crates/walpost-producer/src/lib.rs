@@ -8,18 +8,17 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `sqlx` | [`sqlx::emit`], `emit_batch` and `emit_message` in transactions of sqlx |
-//! | `tokio-postgres` | [`tokio_postgres::emit`] and the same others in transactions of tokio-postgres |
-//! | `check` | [`schema`], and with a client [`Contract`]: a payload is checked before it is emitted, by the code that the relay checks it with |
+//! | `tokio-postgres` | [`tokio_postgres::emit`], `emit_batch` and `emit_message` in transactions of tokio-postgres |
+//! | `check` | [`schema`] and, with a client, [`Contract`]: checks payloads before they are emitted, with the relay's code |
 //!
-//! [`Event`] says what to publish. `emit` writes it in one round trip, `emit_batch` writes many in one. `emit_message` writes to the
-//! write-ahead log alone, without a row in a table. All of them call the SQL functions of the same names
-//! (`migrations/0003_emit.sql`), so the role needs no rights but to execute these.
+//! [`Event`] says what to publish. `emit` writes it in one round trip, `emit_batch` writes many in one. `emit_message` writes only to
+//! the write-ahead log, without a table row. All of them call SQL functions (`migrations/0003_emit.sql`), so the role needs no
+//! privileges but to execute these.
 //!
 //! An emit costs the server about 1.2 times the CPU of a bare insert of the same row, and no more write-ahead log; the figures and
 //! how they were taken are in `migrations/0003_emit.sql`.
 //!
-//! Nothing is published if the transaction rolls back. An event that is refused fails its transaction, as any error in
-//! PostgreSQL does.
+//! Nothing is published if the transaction rolls back. A refused event fails its transaction, like any PostgreSQL error.
 
 #[cfg(feature = "check")]
 pub mod schema;

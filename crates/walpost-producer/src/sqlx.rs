@@ -1,6 +1,6 @@
 //! Emitting in transactions of sqlx.
 //!
-//! sqlx prepares a statement once a connection, so an emit is one round trip from its second call on.
+//! sqlx prepares a statement once per connection, so from the second call on an emit is one round trip.
 
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -11,7 +11,7 @@ use crate::error::Fields;
 use crate::event::{Event, Row};
 use crate::statement::{Columns, EMIT, EMIT_BATCH, EMIT_MESSAGE};
 
-/// Why an event could not be emitted through sqlx.
+/// The error of emitting through sqlx.
 pub type EmitError = crate::EmitError<sqlx::Error>;
 
 /// Inserts an event into `outbox.event` and returns its id.
@@ -30,7 +30,7 @@ pub type EmitError = crate::EmitError<sqlx::Error>;
 /// ```
 ///
 /// # Errors
-/// As [`EmitError`] says; the transaction has then failed, unless the payload did not serialize.
+/// See [`EmitError`]. The transaction has failed, unless the payload did not serialize.
 pub async fn emit<P>(connection: &mut PgConnection, event: &Event<'_, P>) -> Result<Uuid, EmitError>
 where
     P: Serialize + ?Sized,
@@ -38,8 +38,8 @@ where
     call(connection, EMIT, event.to_row()?).await
 }
 
-/// Writes an event into the write-ahead log alone: no row, nothing to vacuum, and nothing left to publish from once the log
-/// is gone. Returns its id.
+/// Writes an event only to the write-ahead log: no row, nothing to vacuum, but also nothing to replay once the WAL is removed.
+/// Returns its id.
 ///
 /// # Errors
 /// As for [`emit`].

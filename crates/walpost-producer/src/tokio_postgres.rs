@@ -1,6 +1,6 @@
 //! Emitting in transactions of tokio-postgres.
 //!
-//! Statements are sent with the types of their parameters, so that each is one round trip with nothing prepared before.
+//! Statements are sent with parameter types, so each is one round trip without preparing.
 
 use serde::Serialize;
 use tokio_postgres::GenericClient;
@@ -11,7 +11,7 @@ use crate::error::Fields;
 use crate::event::{Event, Row};
 use crate::statement::{Columns, EMIT, EMIT_BATCH, EMIT_MESSAGE};
 
-/// Why an event could not be emitted through tokio-postgres.
+/// The error of emitting through tokio-postgres.
 pub type EmitError = crate::EmitError<tokio_postgres::Error>;
 
 /// Inserts an event into `outbox.event` and returns its id.
@@ -30,7 +30,7 @@ pub type EmitError = crate::EmitError<tokio_postgres::Error>;
 /// ```
 ///
 /// # Errors
-/// As [`EmitError`] says; the transaction has then failed, unless the payload did not serialize.
+/// See [`EmitError`]. The transaction has failed, unless the payload did not serialize.
 pub async fn emit<P>(client: &impl GenericClient, event: &Event<'_, P>) -> Result<Uuid, EmitError>
 where
     P: Serialize + ?Sized,
@@ -38,8 +38,8 @@ where
     call(client, EMIT, event.to_row()?).await
 }
 
-/// Writes an event into the write-ahead log alone: no row, nothing to vacuum, and nothing left to publish from once the log
-/// is gone. Returns its id.
+/// Writes an event only to the write-ahead log: no row, nothing to vacuum, but also nothing to replay once the WAL is removed.
+/// Returns its id.
 ///
 /// # Errors
 /// As for [`emit`].

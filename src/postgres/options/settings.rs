@@ -21,7 +21,7 @@ pub enum OptionsError {
     #[error("the Postgres connection string has the key \"{0}\", which is not supported")]
     UnsupportedKey(String),
     /// The value is none of the key's.
-    #[error("\"{value}\" is not a value of the Postgres option {key}: it takes {expected}")]
+    #[error("\"{value}\" is not valid for the Postgres option {key}: expected {expected}")]
     Value {
         /// The key, or the environment's variable.
         key: &'static str,
@@ -34,13 +34,13 @@ pub enum OptionsError {
     #[error("the Postgres connection string names several hosts: name the one where the slot lives (the primary)")]
     SeveralHosts,
     /// Nothing says who connects.
-    #[error("nothing names the Postgres role: give user, or set PGUSER")]
+    #[error("no Postgres role: set user in the URL, or PGUSER")]
     NoUser,
     /// The system's roots vouch for whole internets; without the name's check they would vouch for anybody.
-    #[error("sslrootcert=system needs sslmode=verify-full")]
+    #[error("sslrootcert=system requires sslmode=verify-full")]
     SystemRootsNeedVerifyFull,
     /// Both or neither.
-    #[error("sslcert and sslkey go together: {0} is missing")]
+    #[error("sslcert and sslkey must be set together: {0} is missing")]
     HalfClientCertificate(&'static str),
 }
 
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_for_safety_and_is_not_had_is_refused_wherever_it_is_set() {
+    fn unsupported_security_options_are_refused_wherever_they_are_set() {
         let refused = |text: &str, environment: &[(&str, &str)]| {
             with(text, environment).expect_err("it would be ignored").to_string()
         };

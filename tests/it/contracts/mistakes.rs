@@ -63,7 +63,7 @@ async fn all_mistakes_are_reported_at_once_and_nothing_is_applied() {
         ("duplicate_version: fine/1 is also defined at  ", 1),
         ("f-topic.yaml:12:3: topic_name: \"not a topic\" is not a valid topic name", 1),
         ("g-pattern.yaml:13:", 1),
-        ("h-cyclic.schema.json:3:29: cyclic_ref: leads back to itself", 1),
+        ("h-cyclic.schema.json:3:29: cyclic_ref: refers back to itself", 1),
         ("i-remote.schema.json:3:11: remote_ref: \"http://169.254.169.254/latest\" leads out of this schema", 1),
         ("j-deep.schema.json:1:", 1),
         ("k-exponential.schema.json:2:3: pattern: ", 1),

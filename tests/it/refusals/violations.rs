@@ -86,9 +86,9 @@ async fn case_26_a_payload_that_breaks_its_contract_is_a_dead_letter_and_harms_n
           for db.orders, key Some("k"), value Some("{\"id\": 1e400}")
         contract_violation: the payload breaks order.placed/1: json at "": not JSON: recursion limit exceeded at line 1 column 134
           for db.orders, key Some("k"), value {"id": [[[[[[[[[[[[[... (2009 bytes)
-        contract_violation: the payload can't be checked: the schema of order.odd/1, as it is registered, is none that a check can take: cyclic_ref at "/$ref": leads back to itself; recursive schemas are not taken: a payload could make a check as deep as it likes; register a new version with another
+        contract_violation: the payload can't be checked: the schema of order.odd/1, as it is registered, is none that a check can take: cyclic_ref at "/$ref": refers back to itself; recursive schemas are not supported: the depth of a check would depend on the payload; register a new version with another
           for db.orders, key Some("k"), value Some("1")
-        contract_violation: the payload can't be checked: the schema of order.old/1, as it is registered, is none that a check can take: schema at "/$schema": "http://json-schema.org/draft-07/schema#" is another dialect; schemas are of draft 2020-12: "https://json-schema.org/draft/2020-12/schema"; register a new version with another
+        contract_violation: the payload can't be checked: the schema of order.old/1, as it is registered, is none that a check can take: schema at "/$schema": dialect "http://json-schema.org/draft-07/schema#" is not supported; use draft 2020-12: "https://json-schema.org/draft/2020-12/schema"; register a new version with another
           for db.orders, key Some("k"), value Some("1")
     "#]].assert_eq(&told(first));
     assert_eq!(told(first), told(second));

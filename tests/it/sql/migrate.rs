@@ -255,9 +255,9 @@ async fn changed_unknown_and_unfinished_migrations_are_refused_and_a_failed_one_
     for (damage, message) in [
         (
             "update outbox._migrations set checksum = '\\x00' where version = 2",
-            "migration 0002 was applied with another text",
+            "migration 0002 was applied with different SQL",
         ),
-        ("update outbox._migrations set success = false where version = 2", "that migration 0002 was not successful"),
+        ("update outbox._migrations set success = false where version = 2", "marks migration 0002 as failed"),
         (
             "update outbox._migrations set version = 9999 where version = 2",
             "migration 9999, which this walpost does not know",

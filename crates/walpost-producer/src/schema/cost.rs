@@ -1,20 +1,20 @@
-//! What a check can cost at most, known from the schema before any payload is seen.
+//! An upper bound on the cost of a check, computed from the schema before any payload is seen.
 //!
 //! A validator can't be interrupted. So its work is bounded beforehand: for each schema within the schema, how much it does at
 //! one value of the payload, and how much at the values below it. Both are sums over what it applies; the work for a payload is
 //! then at most the larger of the two times the payload's size. The bound is sound, and loose by a small factor: of the
-//! schemas under `properties`, of which a member meets one, the dearest counts.
+//! schemas under `properties`, of which a member meets one, the most expensive one counts.
 //!
 //! What was examined, in the validator's source (jsonschema 0.60):
 //!
 //! | keyword | what it does | here |
 //! |---|---|---|
 //! | `allOf`, `anyOf`, `oneOf`, `not`, `if`, `then`, `else`, `dependentSchemas` | each branch once, at the same value | a sum |
-//! | `dependencies` | honoured, though draft 2020-12 does not have it | as `dependentSchemas` |
+//! | `dependencies` | applied, although draft 2020-12 does not have it | as `dependentSchemas` |
 //! | `unevaluatedProperties`, `unevaluatedItems` | to know what was evaluated, every branch is checked again, and marked if it holds; a nested one does so within each: exponential in their nesting | `mark` |
 //! | `$ref` | its target; results are kept for a while in memory | the target, and the memory |
-//! | `$dynamicRef`, `$recursiveRef`, circles | as deep as the payload likes | refused by [`inspect`](super::inspect) |
-//! | `properties`, `items`, `prefixItems`, `additionalProperties` | one schema a member or item | the dearest |
+//! | `$dynamicRef`, `$recursiveRef`, circular references | as deep as the payload | refused by [`inspect`](super::inspect) |
+//! | `properties`, `items`, `prefixItems`, `additionalProperties` | one schema a member or item | the most expensive |
 //! | `patternProperties`, `propertyNames`, `contains` | each at each member or item | a sum |
 //! | `pattern`, `patternProperties` | a finite automaton; at worst each byte meets each of its states | `patterns.rs` |
 //! | `uniqueItems` | hashes, which nested arrays can make collide: quadratic | replaced by a sort (`unique.rs`) |
@@ -30,9 +30,9 @@ use serde_json::{Map, Value};
 
 use super::patterns::Patterns;
 
-/// Work for one payload at most. A unit is about a nanosecond.
+/// Most work for one payload. A unit is about a nanosecond.
 pub const WORK_MAX: u64 = 5_000_000_000;
-/// Errors that are collected to report one of them, at most.
+/// Most errors collected to report one of them.
 const ERRORS_MAX: u64 = 200_000;
 
 /// Looking at a keyword.

@@ -68,7 +68,7 @@ fn case_38_a_schema_whose_check_grows_exponentially_is_refused() {
 }
 
 #[test]
-fn case_38_the_deepest_schema_that_is_taken_does_not_overflow_a_thread() {
+fn case_38_the_deepest_accepted_schema_does_not_overflow_a_thread() {
     let chain: serde_json::Map<String, Value> = (0..199)
         .map(|link| {
             let next = json!({"$ref": format!("#/$defs/d{}", link - 1)});
@@ -99,7 +99,7 @@ fn case_38_a_payload_that_could_take_too_long_is_not_checked() {
     assert_eq!((some.rule.as_str(), some.pointer.as_str()), ("schema", ""), "{some}");
     let many = schema.check_value(&Value::from(vec![""; 100_000])).expect_err("it is not checked");
     assert_eq!(many.rule, COST, "{many}");
-    assert!(many.detail.starts_with("100001 values with 0 bytes of text could take this schema "), "{many}");
+    assert!(many.detail.starts_with("100001 values with 0 bytes of text could take  "), "{many}");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn case_38_arrays_that_collide_in_every_hash_are_compared_in_time() {
 }
 
 #[test]
-fn what_people_write_is_taken_whatever_the_payload_has() {
+fn ordinary_schemas_are_accepted_and_check_any_payload() {
     let line = json!({
         "type": "object", "additionalProperties": false, "required": ["sku", "quantity", "price"],
         "properties": {
@@ -240,9 +240,9 @@ fn payloads() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-    /// The validator never does more than was reckoned, to know whether or where.
+    /// The validator never does more work than estimated, neither to check nor to locate a violation.
     #[test]
-    fn case_38_the_reckoned_cost_is_never_exceeded(root in schemas(), shared in schemas(), payload in payloads()) {
+    fn case_38_the_estimated_cost_is_never_exceeded(root in schemas(), shared in schemas(), payload in payloads()) {
         let shared = shared.to_string().replace("\"$ref\":\"#/$defs/a\",", "");
         let mut schema = root;
         schema["$defs"] = json!({"a": serde_json::from_str::<Value>(&shared).expect("it is JSON still")});

@@ -2,31 +2,31 @@
 
 use std::fmt;
 
-/// The rule that a schema breaks.
+/// The rule that a schema violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     /// It is not JSON.
     Json,
-    /// It is not one of JSON Schema, draft 2020-12.
+    /// It is not a valid JSON Schema, draft 2020-12.
     Schema,
     /// Nested too deep, or too large with every reference followed.
     Nesting,
-    /// A keyword that draft 2020-12 does not have.
+    /// Draft 2020-12 has no such keyword.
     UnknownKeyword,
-    /// A format that nothing checks.
+    /// The validator does not check this format.
     UnknownFormat,
-    /// A reference out of the schema.
+    /// A reference leads out of the schema.
     RemoteRef,
-    /// References that lead back to themselves.
+    /// References are circular.
     CyclicRef,
-    /// A reference to nothing.
+    /// A reference has no target.
     DanglingRef,
-    /// A regular expression that is none, or that can't be matched in linear time.
+    /// A regular expression is invalid, or can't be matched in linear time.
     Pattern,
 }
 
 impl Rule {
-    /// The rule as it is reported.
+    /// The rule's name in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl fmt::Display for Rule {
 pub struct SchemaFault {
     /// Where in the schema, as a JSON pointer.
     pub pointer: String,
-    /// The rule that it breaks.
+    /// The rule that it violates.
     pub rule: Rule,
     /// What is wrong. 500 bytes at most where a schema is compiled.
     pub detail: String,

@@ -1,7 +1,7 @@
-//! What a schema must be before it is compiled: of a size, without recursion, and complete in itself.
+//! Checks a schema before it is compiled: it must be bounded in size, not recursive, and self-contained.
 //!
 //! A validator follows references for each payload. One that leads out of the schema would make a check depend on another
-//! server; a circle would make it recurse as deep as the payload's author likes; and a few lines that each refer twice to
+//! server; a circular one would let the payload decide how deep it recurses; and a few lines that each refer twice to
 //! the next, or that nest `unevaluatedProperties`, are an exponential amount of work. All of them are refused here. What a
 //! schema that is not refused can cost is in [`cost`](super::cost).
 
@@ -33,15 +33,15 @@ struct Part<'a> {
     keywords: Option<&'a Map<String, Value>>,
 }
 
-/// Looks at a schema as a whole.
+/// Checks a whole schema.
 ///
 /// # Errors
-/// The first thing that can't be taken.
+/// The first fault.
 pub fn inspect(schema: &Value) -> Result<(), SchemaFault> {
     cost(schema).map(drop)
 }
 
-/// Looks at a schema as a whole, and tells what a check with it costs.
+/// Checks a whole schema and returns the cost of checks with it.
 pub(super) fn cost(schema: &Value) -> Result<Cost, SchemaFault> {
     depth(schema)?;
     let parts = parts(schema)?;
@@ -72,12 +72,12 @@ pub fn unknown(schema: &Value) -> Vec<SchemaFault> {
     for (pointer, part) in &parts {
         for (keyword, value) in part.keywords.into_iter().flatten() {
             if holds(keyword).is_none() && !keyword.starts_with("x-") {
-                let detail = format!("draft 2020-12 has no keyword \"{keyword}\"; what is your own starts with x-");
+                let detail = format!("draft 2020-12 has no keyword \"{keyword}\"; prefix your own keywords with x-");
                 faults.push(SchemaFault { pointer: step(pointer, keyword), rule: Rule::UnknownKeyword, detail });
             }
             let format = value.as_str().filter(|_| keyword == "format");
             if let Some(format) = format.filter(|format| !super::keywords::is_known_format(format)) {
-                let detail = format!("no check knows the format \"{format}\"; describe it with a pattern");
+                let detail = format!("format \"{format}\" is not checked; use a pattern");
                 faults.push(SchemaFault { pointer: step(pointer, keyword), rule: Rule::UnknownFormat, detail });
             }
         }
@@ -117,12 +117,12 @@ fn parts(schema: &Value) -> Result<BTreeMap<String, Part<'_>>, SchemaFault> {
     while let Some((pointer, value)) = open.pop() {
         bytes += pointer.len();
         if bytes > POINTERS_BYTES_MAX {
-            return Err(refuse("", Rule::Nesting, "too many long names within one another"));
+            return Err(refuse("", Rule::Nesting, "too many long names nested in each other"));
         }
         let keywords = match value {
             Value::Bool(_) => None,
             Value::Object(keywords) => Some(keywords),
-            _ => return Err(refuse(&pointer, Rule::Schema, "a schema is an object, true or false")),
+            _ => return Err(refuse(&pointer, Rule::Schema, "a schema must be an object, true or false")),
         };
         let mut applied = Vec::new();
         for (keyword, value) in keywords.into_iter().flatten() {
@@ -169,16 +169,16 @@ fn reference(
     if let Some(dialect) =
         keywords.get("$schema").filter(|dialect| dialect.as_str().map(|d| d.trim_end_matches('#')) != Some(DIALECT))
     {
-        let detail = format!("{dialect} is another dialect; schemas are of draft 2020-12: \"{DIALECT}\"");
+        let detail = format!("dialect {dialect} is not supported; use draft 2020-12: \"{DIALECT}\"");
         return Err(refuse(&step(pointer, "$schema"), Rule::Schema, detail));
     }
     if !pointer.is_empty() && keywords.contains_key("$id") {
-        let detail = "an $id inside of a schema makes another document of it; refer to it by #/$defs/...";
+        let detail = "a nested $id starts another document; remove it and refer to the schema by #/$defs/...";
         return Err(refuse(&step(pointer, "$id"), Rule::RemoteRef, detail));
     }
     for keyword in ["$dynamicRef", "$recursiveRef"] {
         if keywords.contains_key(keyword) {
-            let detail = "recursive schemas are not taken: a payload could make a check as deep as it likes";
+            let detail = "recursive schemas are not supported: the depth of a check would depend on the payload";
             return Err(refuse(&step(pointer, keyword), Rule::CyclicRef, detail));
         }
     }
@@ -188,16 +188,15 @@ fn reference(
         return Err(refuse(&at, Rule::Schema, "$ref is not a string"));
     };
     let Some(fragment) = reference.strip_prefix('#') else {
-        let detail =
-            format!("\"{reference}\" leads out of this schema; put what it means under $defs and write #/$defs/...");
+        let detail = format!(
+            "\"{reference}\" leads out of this schema; put its target under $defs and refer to it by #/$defs/..."
+        );
         return Err(refuse(&at, Rule::RemoteRef, detail));
     };
     let target = unescape(fragment);
     match parts.contains_key(&target) {
         true => Ok(Some(target)),
-        false => {
-            Err(refuse(&at, Rule::DanglingRef, format!("\"{reference}\" leads to no schema; write #/$defs/<name>")))
-        }
+        false => Err(refuse(&at, Rule::DanglingRef, format!("\"{reference}\" has no target; write #/$defs/<name>"))),
     }
 }
 
@@ -232,7 +231,7 @@ fn expand(edges: &BTreeMap<&str, Edges<'_>>, patterns: &Patterns) -> Result<Cost
                 match costs.get(pointer) {
                     Some(Some(_)) => continue,
                     Some(None) => {
-                        let detail = "leads back to itself; recursive schemas are not taken: a payload could make a check as deep as it likes";
+                        let detail = "refers back to itself; recursive schemas are not supported: the depth of a check would depend on the payload";
                         // A schema stands below no other than its own, so that it is a reference that leads back.
                         let from = stack.last().map_or("", |(from, _)| from);
                         return Err(refuse(&step(from, "$ref"), Rule::CyclicRef, detail));
@@ -251,13 +250,13 @@ fn expand(edges: &BTreeMap<&str, Edges<'_>>, patterns: &Patterns) -> Result<Cost
             let cost = Cost::of(*keywords, applied.iter().map(|(how, target)| (*how, known(target))), patterns);
             if cost.schemas() > EXPANDED_MAX {
                 let detail = format!(
-                    "comes to more than {EXPANDED_MAX} schemas to check, references followed and what unevaluatedProperties and \
+                    "expands to more than {EXPANDED_MAX} schemas, with references followed and what unevaluatedProperties and \
                      unevaluatedItems check again counted again"
                 );
                 return Err(refuse(pointer, Rule::Nesting, detail));
             }
             if cost.depth() > EXPANDED_DEPTH_MAX {
-                let detail = format!("more than {EXPANDED_DEPTH_MAX} schemas within one another, references followed");
+                let detail = format!("more than {EXPANDED_DEPTH_MAX} levels of schemas, with references followed");
                 return Err(refuse(pointer, Rule::Nesting, detail));
             }
             costs.insert(pointer, Some(cost));

@@ -1,10 +1,10 @@
-//! A payload's schema: compiled once, then asked about each payload. Pure; what is compiled may come from anybody.
+//! A payload's schema: compiled once, then used to check each payload. Pure; schemas may be untrusted.
 //!
-//! The relay's core checks each payload with it, `walpost contract` sees that a contract's schema is one, and a service may ask
-//! it before it emits: all three get the same answer.
+//! The relay's core checks each payload with it, `walpost contract` validates contracts' schemas with it, and a service can check
+//! before it emits: all three get the same result.
 //!
-//! The dialect is JSON Schema, draft 2020-12, with its formats asserted and with the limits of dates and times that ODCS has
-//! (`formatMinimum` and its like, as the ajv validator names them: [`moment`]). What could take unbounded time, memory or
+//! The dialect is JSON Schema, draft 2020-12, with formats asserted, and with ODCS's limits of dates and times
+//! (`formatMinimum` and so on, named as in the ajv validator: [`moment`]). What could take unbounded time, memory or
 //! stack is refused before anything is compiled ([`inspect`]), and a payload that could take too long is refused before it is
 //! checked ([`cost`]).
 
@@ -26,7 +26,7 @@ use self::patterns::PATTERN_BYTES_MAX;
 
 pub use self::fault::{Rule, SchemaFault};
 
-/// Longest text of a schema, in bytes; a contract's file has no more.
+/// Longest text of a schema, in bytes; also the limit of a contract file.
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// Longest detail and longest pointer of a violation, in bytes: they become a header of a dead letter.
 const DETAIL_BYTES_MAX: usize = 500;
@@ -38,19 +38,19 @@ pub struct Schema {
     cost: Cost,
 }
 
-/// The [rule](Violation::rule) of a payload that is not checked, as that could take too long.
+/// The [rule](Violation::rule) of a payload that is not checked because that could take too long.
 pub const COST: &str = "cost";
 
-/// How a payload breaks its schema.
+/// How a payload violates its schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{rule} at {pointer:?}: {detail}")]
 pub struct Violation {
     /// Where in the payload, as a JSON pointer; empty is the payload itself. 500 bytes at most.
     pub pointer: String,
-    /// The keyword that it breaks, such as `required` or `maxLength`; `json` if it is not JSON, [`COST`] if it was not checked, and
-    /// `schema` if it was, and is too large to say where it does not keep to it.
+    /// The violated keyword, such as `required` or `maxLength`; `json` if the payload is not JSON, [`COST`] if it was not checked, and
+    /// `schema` if it is too large to locate the violation.
     pub rule: String,
-    /// What is wrong, with the names of properties but without the payload's values. 500 bytes at most.
+    /// What is wrong, with property names but without the payload's values. At most 500 bytes.
     pub detail: String,
 }
 
@@ -58,7 +58,7 @@ impl Schema {
     /// Compiles a schema.
     ///
     /// # Errors
-    /// It is none of draft 2020-12, or could cost without bound.
+    /// It is not valid draft 2020-12, or its cost is unbounded.
     pub fn compile(schema: &Value) -> Result<Self, SchemaFault> {
         let cost = inspect::cost(schema).map_err(|fault| SchemaFault { detail: cut(fault.detail), ..fault })?;
         let options = jsonschema::options()
@@ -77,32 +77,32 @@ impl Schema {
         Ok(Self { validator, cost })
     }
 
-    /// Compiles a schema of its text, as a file or `outbox.schema_version` has it.
+    /// Compiles a schema from its text.
     ///
     /// # Errors
     /// As of [`Self::compile`]; or it is not JSON.
     pub fn parse(text: &str) -> Result<Self, SchemaFault> {
         if text.len() > TEXT_BYTES_MAX {
-            let detail = format!("a schema of {} bytes; {TEXT_BYTES_MAX} are taken", text.len());
+            let detail = format!("the schema has {} bytes; the limit is {TEXT_BYTES_MAX}", text.len());
             return Err(SchemaFault { pointer: String::new(), rule: Rule::Nesting, detail });
         }
         let schema = serde_json::from_str(text).map_err(|error| SchemaFault {
             pointer: String::new(),
             rule: Rule::Json,
-            detail: format!("not JSON, or nested too deep for it: {error}"),
+            detail: format!("not JSON, or nested too deep: {error}"),
         })?;
         Self::compile(&schema)
     }
 
-    /// Whether a payload keeps to the schema.
+    /// Checks a payload.
     ///
     /// # Errors
-    /// The first way in which it does not.
+    /// The first violation.
     pub fn check(&self, payload: &[u8]) -> Result<(), Violation> {
         self.check_counted(payload).1
     }
 
-    /// [`Self::check`], and the most that it can have taken, in units of about a nanosecond.
+    /// [`Self::check`], with an upper bound of its cost in units of about a nanosecond.
     pub fn check_counted(&self, payload: &[u8]) -> (u64, Result<(), Violation>) {
         match serde_json::from_slice(payload) {
             Ok(payload) => self.check_parsed(&payload),
@@ -113,10 +113,10 @@ impl Schema {
         }
     }
 
-    /// [`Self::check`] of a payload that is parsed already.
+    /// [`Self::check`] for a parsed payload.
     ///
     /// # Errors
-    /// The first way in which it does not keep to the schema.
+    /// The first violation.
     pub fn check_value(&self, payload: &Value) -> Result<(), Violation> {
         self.check_parsed(payload).1
     }
@@ -128,7 +128,7 @@ impl Schema {
         if work > WORK_MAX {
             let Size { values, bytes } = size;
             let detail = format!(
-                "{values} values with {bytes} bytes of text could take this schema {} seconds, and {} are allowed",
+                "{values} values with {bytes} bytes of text could take {} seconds to check against this schema; the limit is {}",
                 work / 1_000_000_000,
                 WORK_MAX / 1_000_000_000
             );
@@ -140,7 +140,7 @@ impl Schema {
         } else if self.cost.may_locate(size) {
             self.validator.validate(payload).map_err(|error| violation(&error))
         } else {
-            whole("schema", "it does not keep to the schema, and is too large to say where".to_owned())
+            whole("schema", "the payload violates the schema, and is too large to say where".to_owned())
         };
         (work, outcome)
     }
@@ -168,7 +168,7 @@ fn fault(schema: &Value, error: &ValidationError<'_>) -> SchemaFault {
     };
     let detail = match rule {
         Rule::Pattern => format!(
-            "{error}; a pattern is matched in linear time: no look-around, no back-references, and no more than {} KiB compiled",
+            "{error}; patterns must match in linear time: no look-around, no back-references, at most {} KiB compiled",
             PATTERN_BYTES_MAX / 1024
         ),
         _ => error.to_string(),
@@ -176,7 +176,7 @@ fn fault(schema: &Value, error: &ValidationError<'_>) -> SchemaFault {
     SchemaFault { pointer, rule, detail: cut(detail) }
 }
 
-/// At most [`DETAIL_BYTES_MAX`], at the end of a character.
+/// Truncates to [`DETAIL_BYTES_MAX`], at a character boundary.
 fn cut(mut text: String) -> String {
     if text.len() > DETAIL_BYTES_MAX {
         let end = (0..=DETAIL_BYTES_MAX - 3).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);

@@ -152,7 +152,7 @@ struct Limit {
 /// Makes the check of a keyword.
 ///
 /// # Errors
-/// The limit is no date or time.
+/// The limit is not a date or time.
 pub(super) fn keyword<'a>(
     name: &str,
     relation: Relation,
@@ -160,7 +160,7 @@ pub(super) fn keyword<'a>(
 ) -> Result<Box<dyn for<'i> Keyword<'i>>, ValidationError<'a>> {
     let text = limit.as_str().unwrap_or_default();
     let Some(moment) = Moment::parse(text) else {
-        return Err(ValidationError::custom(format!("{name}: {limit} is no date or time")));
+        return Err(ValidationError::custom(format!("{name}: {limit} is not a date or time")));
     };
     Ok(Box::new(Limit { relation, limit: moment, text: text.to_owned() }))
 }

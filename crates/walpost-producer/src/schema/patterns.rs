@@ -50,14 +50,14 @@ impl Patterns {
     fn add(&mut self, pattern: &str, place: impl Fn() -> String) -> Result<(), SchemaFault> {
         let refuse = |detail: String| SchemaFault { pointer: place(), rule: Rule::Pattern, detail };
         if pattern.len() > TEXT_BYTES_MAX {
-            return Err(refuse(format!("a pattern of {} bytes; {TEXT_BYTES_MAX} are taken", pattern.len())));
+            return Err(refuse(format!("the pattern has {} bytes; the limit is {TEXT_BYTES_MAX}", pattern.len())));
         }
         if !self.bytes.contains_key(pattern) {
             let bytes = size(pattern);
             self.total += bytes;
             if self.total > PATTERNS_BYTES_MAX {
                 return Err(refuse(format!(
-                    "the patterns of the schema come to more than {} MiB compiled",
+                    "the patterns of the schema compile to more than {} MiB",
                     PATTERNS_BYTES_MAX / 1024 / 1024
                 )));
             }

@@ -14,7 +14,7 @@ fn broken(schema: &Value, payload: &str) -> Option<(String, String)> {
 }
 
 #[test]
-fn a_payload_is_checked_and_the_reason_has_a_pointer() {
+fn a_violation_has_a_json_pointer() {
     let schema = json!({
         "type": "object",
         "properties": {"id": {"type": "string", "format": "uuid"}, "lines": {"type": "array", "items": {"$ref": "#/$defs/line"}}},
@@ -40,7 +40,7 @@ fn a_payload_is_checked_and_the_reason_has_a_pointer() {
 }
 
 #[test]
-fn a_reason_has_no_value_of_the_payload_and_is_short() {
+fn a_violation_is_short_and_has_no_value_of_the_payload() {
     let schema = Schema::compile(&json!({"properties": {"card": {"type": "integer"}}, "additionalProperties": false}))
         .expect("it compiles");
     let violation = schema.check(br#"{"card": "4111 1111"}"#).expect_err("it is text");
@@ -56,7 +56,7 @@ fn a_reason_has_no_value_of_the_payload_and_is_short() {
 }
 
 #[test]
-fn what_could_cost_without_bound_is_refused() {
+fn schemas_of_unbounded_cost_are_refused() {
     let doubling: serde_json::Map<String, Value> = (0..30)
         .map(|level| {
             let next = json!({"$ref": format!("#/$defs/d{}", level + 1)});

@@ -1,5 +1,5 @@
-//! `uniqueItems` in a time that nobody can spoil: by sorting. The validator's own hashes the items, and a hash that is the same
-//! for `[[]]` and `[[], []]` lets a payload make it compare all of them with one another.
+//! `uniqueItems` in bounded time, by sorting. The validator's own implementation hashes the items; its hash is the same for `[[]]` and
+//! `[[], []]`, so a payload could make it compare all pairs.
 
 use std::cmp::Ordering;
 
