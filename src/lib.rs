@@ -87,8 +87,9 @@
 //! | `src/driver/link.rs` | reports an LSN, advances a slot | only what the [gate](relay::confirm::Gate) lets pass |
 //! | `src/source/stream/reader.rs` | reports an LSN | asserts that it never goes back |
 //! | `src/source/slot/advance.rs` | advances a slot, notes what a start believes | at a stop without a stream, under the lease, on the [same server](relay::resume::same_server), noted first |
+//! | `src/source/state/note.rs` | notes what a start believes | what the gate wants noted; a position that is noted never goes back |
 //! | `src/source/slot/lease.rs`, `src/source/state/relay_state.rs` | notes what a start believes | the gate wants it noted that the backfill is published once it is in Kafka |
-//! | `src/source/stream/begin.rs` | drops a slot | what [`relay::resume::plan`] says: lost before anything was confirmed |
+//! | `src/source/stream/begin.rs` | drops a slot, notes what a start believes | what [`relay::resume::plan`] says: lost before anything was confirmed; the limit is where the slot stands |
 //! | `src/source/slot/inspect.rs` | drops a slot | for its callers |
 //! | `src/source/slot/slot_admin.rs` | drops a slot, notes what a start believes | an operator's `slot recreate`, which has the rows published again, and `slot adopt`, which gives up what is missing |
 //! | `src/source/stream/skip.rs` | advances a slot, reports an LSN, notes what a start believes | an operator's `slot skip` of one transaction that Postgres can't send, after all before it are published; it reports 0/0 |

@@ -112,6 +112,7 @@ impl Core {
     /// bear it in the header `outbox-recovered`.
     pub fn handle_first_rows(&mut self, recovered: Option<String>) {
         self.encoder.recovered = recovered;
+        self.guard = None;
         self.publisher.accepted = Position::default();
         self.publisher.accepted_at = None;
     }

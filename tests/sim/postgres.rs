@@ -287,7 +287,7 @@ impl Postgres {
         assert!(limit >= self.confirmed(), "a limit of {limit} is noted for a slot at {}", self.confirmed());
         if let Some(row) = &mut self.row {
             row.noted.confirm_limit = Some(limit);
-            row.position = stored.filter(|stored| *stored > Lsn(0)).or(row.position);
+            row.position = row.position.max(stored.filter(|stored| *stored > Lsn(0)));
         }
         limit
     }

@@ -9,7 +9,18 @@ const CALLS: [(&str, &[&str]); 6] = [
     ("advances a slot", &["pg_replication_slot_advance(", "source::advance(", "confirm_without_stream("]),
     ("drops a slot", &["pg_drop_replication_slot(", "drop_slot("]),
     ("reports an LSN", &["status_update(", ".stream.confirm"]),
-    ("notes what a start believes", &["finish_backfill(", "relay_state::adopt(", "relay_state::note_end("]),
+    (
+        "notes what a start believes",
+        &[
+            "finish_backfill(",
+            "relay_state::adopt(",
+            "relay_state::begin_recovery(",
+            "relay_state::note_end(",
+            "relay_state::skip(",
+            "relay_state::write(",
+            "confirm_limit =",
+        ],
+    ),
     ("skips an event", &["counters.skipped +=", "forged_messages +=", "stray_messages +="]),
     ("drops a partition", &["drop table outbox.", "truncate outbox.", "outbox.maintain($1"]),
 ];

@@ -45,6 +45,9 @@ pub(crate) struct NoteWriter {
 
 impl NoteWriter {
     /// Writes a note on the lease's session; up to where the slot may be confirmed then.
+    ///
+    /// A noted position never goes back: a start that finds an older one in Kafka refuses it, and would take it at the next attempt if its
+    /// last note said so.
     pub(crate) fn write(&mut self, session: &mut Connection, slot: &str, note: &Note) -> Result<Lsn, SourceError> {
         let question = "how far the slot may be confirmed";
         let published = self.next.take_if(|moment| moment.lsn <= note.flush);
@@ -57,8 +60,9 @@ impl NoteWriter {
         let rows = session.query(
             "update outbox.relay set updated_at = now(), \
              position_signed = position_signed or $8::boolean, \
-             signed_position = case when $8::boolean and $3 <> '0/0' then $3::text::pg_lsn else signed_position end, \
-             position = case when $3 = '0/0' then position else $3::text::pg_lsn end, \
+             signed_position = case when $8::boolean and $3 <> '0/0' \
+                 then greatest(signed_position, $3::text::pg_lsn) else signed_position end, \
+             position = case when $3 = '0/0' then position else greatest(position, $3::text::pg_lsn) end, \
              confirm_limit = greatest($2::text::pg_lsn, least($4::text::pg_lsn, pg_current_wal_insert_lsn())), \
              published_lsn = coalesce($5::text::pg_lsn, published_lsn), \
              published_at = coalesce($6::text::timestamptz, published_at), \

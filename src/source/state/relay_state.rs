@@ -172,7 +172,10 @@ pub(crate) fn adopt(
 
 /// Notes that every row from before the slot has been published.
 pub(crate) fn finish_backfill(session: &mut Connection, slot: &str) -> Result<(), SourceError> {
-    let sql = "update outbox.relay set backfill = 'done', recover_from = null, updated_at = now() where slot = $1";
+    // The slot has not moved since it was made. From here on a start can tell one that something else advanced.
+    let sql = "update outbox.relay set backfill = 'done', recover_from = null, updated_at = now(), \
+        confirm_limit = greatest(confirm_limit, (select confirmed_flush_lsn from pg_replication_slots where slot_name = $1)) \
+        where slot = $1";
     session.query(sql, &[Some(slot)])?;
     Ok(())
 }

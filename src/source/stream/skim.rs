@@ -16,7 +16,8 @@ const MESSAGE_BYTES: usize = 1 + 8;
 /// What is kept of a logical message's prefix. The relay's own is shorter.
 const PREFIX_BYTES: usize = 64;
 
-/// How much may be kept of a row. Values are kept in the order of their columns as long as they fit.
+/// How much may be kept of a row: values up to a limit, and no more than twice that of all of them. Columns are kept in their order, so
+/// one that the relay does not read takes none of the room that a record needs.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
@@ -24,7 +25,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// For one row, whose message is to have `limit` bytes at most (and a few for each value that is withheld).
+    /// For one row. `limit` is the most that one value may have, in bytes.
     pub(crate) const fn new(limit: usize) -> Self {
         Self { limit, used: HEAD_BYTES + INSERT_BYTES }
     }
@@ -38,7 +39,7 @@ impl Budget {
     pub(crate) const fn keeps(&mut self, length: usize) -> bool {
         // The kind and the length are kept of every value.
         self.used += 5;
-        let keeps = self.used + length <= self.limit;
+        let keeps = length <= self.limit && self.used + length <= self.limit.saturating_mul(2);
         if keeps {
             self.used += length;
         }
@@ -269,7 +270,11 @@ mod tests {
         let mut taken = 0;
         for piece in bytes.chunks(piece) {
             taken += skimmer.feed(piece)?;
-            assert!(skimmer.kept.len() <= limit.max(HEAD_BYTES + PREFIX_BYTES) + 5 * 100, "{}", skimmer.kept.len());
+            assert!(
+                skimmer.kept.len() <= (2 * limit).max(HEAD_BYTES + PREFIX_BYTES) + 5 * 100,
+                "{}",
+                skimmer.kept.len()
+            );
         }
         assert_eq!((taken, skimmer.is_done()), (message.len(), true));
         skimmer.into_frame()

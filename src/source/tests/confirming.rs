@@ -4,7 +4,7 @@ use super::decoded::read_payloads;
 use super::{Outbox, connect, lease_of};
 use crate::postgres::scratch::Scratch;
 use crate::relay::boundary::Lsn;
-use crate::source::{Origin, Resume, SourceError, confirm_without_stream};
+use crate::source::{Note, NoteLimit, Origin, Resume, SourceError, confirm_without_stream};
 
 #[tokio::test]
 async fn a_slot_is_moved_without_a_stream_only_where_it_was_streamed_from() {
@@ -34,6 +34,25 @@ async fn a_slot_is_moved_without_a_stream_only_where_it_was_streamed_from() {
     // Its own walsender holds the slot still.
     confirm_without_stream(&outbox.options, &lease, lsn, &origin).await.expect("confirmed");
     assert_eq!(outbox.confirmed_flush(), lsn);
+}
+
+#[tokio::test]
+async fn case_40_a_noted_position_never_goes_back() {
+    let outbox = Outbox::new(Scratch::shared(), "noted");
+    let source = outbox.connect().await;
+    let lease = lease_of(&outbox.options);
+    lease.note_backfill().await.expect("noted");
+    assert_eq!(
+        outbox.value("select confirm_limit from outbox.relay"),
+        source.start.to_string(),
+        "where the slot stands"
+    );
+    for (stored, is_signed) in [(0x50, true), (0x40, true), (0, false)] {
+        let stored = Some(Lsn(stored));
+        let note = Note { flush: source.start, received: source.start, stored, is_signed, extent: NoteLimit::Exact };
+        lease.note(note).await.expect("noted");
+        assert_eq!(outbox.value("select position || ' ' || signed_position from outbox.relay"), "0/50 0/50");
+    }
 }
 
 #[tokio::test]

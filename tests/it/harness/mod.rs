@@ -19,6 +19,7 @@ mod proxy;
 mod relay;
 mod seeded;
 mod servers;
+mod stopwatch;
 mod verdict;
 
 use std::ops::Deref;
@@ -33,6 +34,7 @@ pub(crate) use load::Load;
 pub(crate) use proxy::Proxy;
 pub(crate) use relay::{Relay, config, walpost};
 pub(crate) use seeded::Seeded;
+use stopwatch::Stopwatch;
 pub(crate) use verdict::Verdict;
 
 /// How long a test waits for what it expects: far longer than it takes, so that a slow machine is no failure.
@@ -46,46 +48,53 @@ pub(crate) struct Harness {
     kafka: String,
     kafka_stays: bool,
     own: Option<Sandbox>,
+    _stopwatch: Stopwatch,
 }
 
 impl Harness {
     /// A fresh database, without walpost's migrations, on the shared servers. `name` is the test's, for those who read server logs.
     pub(crate) async fn new(name: &str) -> Self {
+        let stopwatch = Stopwatch::start();
         // Both at once, should this be the first test.
         let (database, kafka) = tokio::join!(Database::shared(name), servers::kafka());
-        Self { database, kafka: kafka.address.clone(), kafka_stays: kafka.stays, own: None }
+        Self { database, kafka: kafka.address.clone(), kafka_stays: kafka.stays, own: None, _stopwatch: stopwatch }
     }
 
     /// A fresh database whose text is in this encoding, with walpost's migrations.
     pub(crate) async fn encoded(name: &str, encoding: &str) -> Self {
+        let stopwatch = Stopwatch::start();
         let (database, kafka) = tokio::join!(Database::encoded(name, encoding), servers::kafka());
-        let harness = Self { database, kafka: kafka.address.clone(), kafka_stays: kafka.stays, own: None };
+        let harness =
+            Self { database, kafka: kafka.address.clone(), kafka_stays: kafka.stays, own: None, _stopwatch: stopwatch };
         harness.migrate().await;
         harness
     }
 
     /// The same on servers that belong to this test alone, which it may stop, kill and start again.
     pub(crate) async fn with_own_servers(name: &str, postgres: PostgresOptions, kafka: KafkaOptions) -> Self {
+        let stopwatch = Stopwatch::start();
         let own = servers::start(Some(postgres), Some(kafka)).await.unwrap_or_else(|reason| panic!("{reason}"));
         let database = Database::of_own(name, own.postgres.as_ref()).await;
         let kafka = own.kafka.as_ref().expect("a Kafka was asked for").bootstrap();
-        Self { database, kafka, kafka_stays: false, own: Some(own) }
+        Self { database, kafka, kafka_stays: false, own: Some(own), _stopwatch: stopwatch }
     }
 
     /// A fresh database on a PostgreSQL that belongs to this test alone, with the shared Kafka.
     pub(crate) async fn with_own_postgres(name: &str, postgres: PostgresOptions) -> Self {
+        let stopwatch = Stopwatch::start();
         let kafka = servers::kafka().await;
         let own = servers::start(Some(postgres), None).await.unwrap_or_else(|reason| panic!("{reason}"));
         let database = Database::of_own(name, own.postgres.as_ref()).await;
-        Self { database, kafka: kafka.address.clone(), kafka_stays: kafka.stays, own: Some(own) }
+        Self { database, kafka: kafka.address.clone(), kafka_stays: kafka.stays, own: Some(own), _stopwatch: stopwatch }
     }
 
     /// A fresh database on the shared PostgreSQL, with a Kafka that belongs to this test alone.
     pub(crate) async fn with_own_kafka(name: &str, kafka: KafkaOptions) -> Self {
+        let stopwatch = Stopwatch::start();
         let database = Database::shared(name).await;
         let own = servers::start(None, Some(kafka)).await.unwrap_or_else(|reason| panic!("{reason}"));
         let kafka = own.kafka.as_ref().expect("a Kafka was asked for").bootstrap();
-        Self { database, kafka, kafka_stays: false, own: Some(own) }
+        Self { database, kafka, kafka_stays: false, own: Some(own), _stopwatch: stopwatch }
     }
 
     /// [`Self::new`] with walpost's migrations applied.
