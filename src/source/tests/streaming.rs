@@ -7,7 +7,7 @@ use super::{Outbox, connect, lease_of, options};
 use crate::postgres::Error;
 use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::Lsn;
-use crate::source::{Resume, SourceError, inspect_slot};
+use crate::source::{Note, NoteLimit, Resume, SourceError, inspect_slot};
 
 #[tokio::test]
 async fn rows_from_before_the_slot_come_once_and_those_after_it_follow_in_the_same_shape() {
@@ -146,6 +146,8 @@ async fn what_is_confirmed_reaches_the_slot_and_is_not_sent_again() {
 
     outbox.insert(&["c"]);
     let (_, committed) = read_payloads(&mut source.stream, 1).await;
+    let note = Note { flush: committed, received: committed, stored: None, is_signed: false, extent: NoteLimit::Exact };
+    lease_of(&outbox.options).note(note).await.expect("noted");
     source.stream.confirm(committed);
     source.stream.stop().await.expect("an orderly end");
     // No waiting: an orderly end means that the server has it.
