@@ -81,6 +81,8 @@ async fn the_printed_sql_can_be_applied_twice_by_hand_and_then_migrated() -> any
                  where oid = 'outbox.emit_message(text, text, json, text, jsonb, text)'::regprocedure";
     assert_eq!(text(&mut connection, signs).await?.as_deref(), Some("true"));
     assert_eq!(database.migrate().await?.len(), all());
+    let checks = "select string_agg(conname, ',') from pg_constraint where conrelid = 'outbox.event'::regclass and contype = 'c'";
+    assert_eq!(text(&mut connection, checks).await?.as_deref(), Some("headers_to_1_mb_payload_to_64_mb_names_to_1_mb"));
     let allowed = "select has_function_privilege('walpost_sql_printed_writer', \
                    'outbox.emit(text, text, json, text, jsonb, text)', 'execute')";
     assert_eq!(text(&mut connection, allowed).await?.as_deref(), Some("true"));
@@ -114,7 +116,11 @@ async fn a_migration_blocked_by_a_long_transaction_does_not_block_writers_and_is
     run(&mut writer, insert).await?;
     assert!(!migrating.is_finished());
     run(&mut long, "commit").await?;
-    assert_eq!(migrating.await??.len(), 2);
+    assert_eq!(migrating.await??.len(), 3);
+    // What the first days' partitions lacked until then.
+    let lacking = "select count(*)::text from pg_inherits i join pg_class c on c.oid = i.inhrelid \
+                   where i.inhparent = 'outbox.event'::regclass and c.relreplident <> 'f'";
+    assert_eq!(text(&mut writer, lacking).await?.as_deref(), Some("0"));
 
     // One that began before the migration can still write a message.
     run(&mut long, "begin").await?;

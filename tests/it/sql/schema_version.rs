@@ -91,6 +91,37 @@ async fn of_concurrent_registrations_one_wins() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A role that was given the right to register after the migrations, and none to lock.
+#[tokio::test]
+async fn who_waits_for_another_that_registers_the_same_finds_it_without_a_right_to_lock() -> anyhow::Result<()> {
+    let database = Database::migrated().await?;
+    let (mut first, mut second) = (database.connect().await?, database.connect().await?);
+    let role = format!("walpost_registrar_{}", uuid::Uuid::now_v7().simple());
+    run(
+        &mut first,
+        &format!(
+            "create role {role}; grant usage on schema outbox to {role}; \
+             grant select, insert on outbox.schema_version to {role}; \
+             grant execute on all functions in schema outbox to {role}; \
+             revoke execute on function outbox.lock_registration from {role}"
+        ),
+    )
+    .await?;
+    run(&mut first, "begin; select outbox.register_schema_version('raced', '1', 'same')").await?;
+    run(&mut second, &format!("set role {role}")).await?;
+    let waiting = tokio::spawn(async move { text(&mut second, &register("'raced', '1', 'same'")).await });
+    let waits =
+        "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
+    while text(&mut first, waits).await?.as_deref() != Some("true") {
+        assert!(!waiting.is_finished(), "it waits for the first");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    run(&mut first, "commit").await?;
+    assert_eq!(waiting.await??.as_deref(), Some("false"));
+    run(&mut first, &format!("drop owned by {role}; drop role {role}")).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn everything_but_the_status_is_immutable() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
