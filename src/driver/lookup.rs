@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::registry::Registry;
 use crate::postgres::{self, ConnectOptions, sqlstate};
-use crate::relay::boundary::{Answer, ColumnType, Request, Topic};
+use crate::relay::Core;
+use crate::relay::boundary::{Answer, ColumnType, Request, Topic, TopicSettings};
 use crate::relay::delivery::back_off::BackOff;
 use crate::sink::Topics;
 use crate::telemetry::Telemetry;
@@ -74,8 +75,9 @@ impl Lookup {
         Self { sources: Arc::new(sources), pending, question, turned_away, rests_at }
     }
 
-    /// Puts a question that a row of transaction `xid` raises. One that was open is given up: the core waits for one answer at a time.
-    pub(super) fn ask(&mut self, request: Request, xid: Option<u32>) {
+    /// Puts a question that the core raises. One that was open is given up: the core waits for one answer at a time.
+    pub(super) fn ask(&mut self, request: Request, core: &Core) {
+        let (ahead, xid) = (core.topics_ahead(&request), core.transaction_id());
         self.question = match &request {
             Request::SchemaVersion(id) => format!("schema version {id}"),
             Request::Topic { name, .. } => format!("topic {name}"),
@@ -83,7 +85,7 @@ impl Lookup {
             Request::MessageKeys => "the keys in outbox.secret".to_owned(),
         };
         let sources = Arc::clone(&self.sources);
-        let asked = tokio::spawn(async move { sources.answer(request, xid).await });
+        let asked = tokio::spawn(async move { sources.answer(request, &ahead, xid).await });
         if let Some(given_up) = self.pending.replace(asked) {
             given_up.abort();
         }
@@ -137,10 +139,10 @@ impl Drop for Lookup {
 }
 
 impl Sources {
-    async fn answer(&self, request: Request, xid: Option<u32>) -> Answer {
+    async fn answer(&self, request: Request, ahead: &[(Arc<str>, TopicSettings)], xid: Option<u32>) -> Answer {
         let mut back_off = BACK_OFF;
         loop {
-            let error = match self.try_answer(&request, xid).await {
+            let error = match self.try_answer(&request, ahead, xid).await {
                 Ok(answer) => {
                     self.telemetry.set_waiting_for(None);
                     return answer;
@@ -160,14 +162,21 @@ impl Sources {
         }
     }
 
-    async fn try_answer(&self, request: &Request, xid: Option<u32>) -> anyhow::Result<Answer> {
+    async fn try_answer(
+        &self,
+        request: &Request,
+        ahead: &[(Arc<str>, TopicSettings)],
+        xid: Option<u32>,
+    ) -> anyhow::Result<Answer> {
         match request {
             Request::SchemaVersion(id) => {
                 Ok(Answer::SchemaVersion(id.clone(), self.registry.schema_version(id, xid).await?))
             }
             Request::Topic { name, settings } => {
                 let topic = match &self.topics {
-                    TopicSource::Kafka(topics) => topics.ensure(name, settings, self.create_topics).await?,
+                    TopicSource::Kafka(topics) => {
+                        topics.ensure_among(name, settings, self.create_topics, ahead).await?
+                    }
                     TopicSource::Nowhere => Ok(Topic { max_message_bytes: usize::MAX }),
                 };
                 Ok(Answer::Topic(Arc::clone(name), topic))

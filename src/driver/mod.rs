@@ -58,7 +58,7 @@ use storing::Storing;
 
 pub(crate) use assemble::take_back;
 pub(crate) use replay::{Job, rehearse, replay};
-pub(crate) use set_aside::set_aside;
+pub(crate) use set_aside::{SetAside, set_aside};
 
 /// How long the loop waits at most, so that the telemetry tells of an outage in which nothing moves.
 const TURN_INTERVAL: Duration = Duration::from_secs(1);
@@ -223,7 +223,7 @@ impl<S: Sink + Send> Driver<S> {
             return Err(error.into());
         }
         if let Some(request) = self.core.poll_request() {
-            self.lookup.ask(request, self.core.transaction_id());
+            self.lookup.ask(request, &self.core);
         }
         while let Some(notice) = self.core.poll_notice() {
             self.notices.tell(&notice, now);

@@ -1,5 +1,6 @@
 //! The state machine of one slot: frames to the publisher, transactions to the ledger.
 
+mod ahead;
 mod poll;
 
 use std::collections::HashMap;

@@ -1,11 +1,13 @@
 //! Topics: whether they are there, how large a record they take, and making them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod creation;
+
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::FromClientConfig;
 use rdkafka::error::KafkaError;
@@ -35,6 +37,8 @@ pub struct Topics {
     connection: Arc<Connection>,
     fallback_bytes: usize,
     warned: AtomicBool,
+    /// Topics that were created, or tried, along with another.
+    along: Mutex<HashSet<Arc<str>>>,
     /// Whether the brokers take CreateTopics and DescribeConfigs.
     has_admin_api: bool,
 }
@@ -107,6 +111,7 @@ impl Topics {
             connection,
             fallback_bytes,
             warned: AtomicBool::new(false),
+            along: Mutex::default(),
             has_admin_api: true,
         })
     }
@@ -132,11 +137,26 @@ impl Topics {
         settings: &TopicSettings,
         create: bool,
     ) -> Result<Result<Topic, Refusal>, TopicsError> {
+        self.ensure_among(name, settings, create, &[]).await
+    }
+
+    /// As [`Self::ensure`]. If the topic has to be created, so are those `ahead` that are missing too, in the same request; what becomes of
+    /// them is told when they are asked for.
+    ///
+    /// # Errors
+    /// As [`Self::ensure`].
+    pub async fn ensure_among(
+        &self,
+        name: &str,
+        settings: &TopicSettings,
+        create: bool,
+        ahead: &[(Arc<str>, TopicSettings)],
+    ) -> Result<Result<Topic, Refusal>, TopicsError> {
         if !is_legal(name) {
             let detail = format!("{name:?} is not a valid topic name: use up to 249 of a-z A-Z 0-9 . _ -");
             return Ok(Err(Refusal { code: RefusalCode::UnknownTopic, detail }));
         }
-        let partitions = match self.appear(name, settings, create).await? {
+        let partitions = match self.appear(name, settings, create, ahead).await? {
             Ok(partitions) => u32::try_from(partitions).unwrap_or(u32::MAX),
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -201,6 +221,7 @@ impl Topics {
         name: &str,
         settings: &TopicSettings,
         create: bool,
+        ahead: &[(Arc<str>, TopicSettings)],
     ) -> Result<Result<usize, Refusal>, TopicsError> {
         let deadline = Instant::now() + LEADERS_TIMEOUT;
         let mut created = false;
@@ -212,7 +233,7 @@ impl Topics {
                     return Ok(Err(unknown(name, "does not exist, and create_topics is false")));
                 }
                 Ok(Presence::Missing) if !created && self.has_admin_api => {
-                    if let Err(refusal) = self.create(name, settings).await? {
+                    if let Err(refusal) = self.create(name, settings, ahead).await? {
                         return Ok(Err(refusal));
                     }
                     created = true;
@@ -247,39 +268,6 @@ impl Topics {
             }
             Some(Code::InvalidTopic) => Ok(Err(unknown(name, "has a name that Kafka does not accept"))),
             Some(code) => Err(TopicsError::Failed { action: "look up", topic: name.to_owned(), code }),
-        }
-    }
-
-    async fn create(&self, name: &str, settings: &TopicSettings) -> Result<Result<(), Refusal>, TopicsError> {
-        // -1 leaves the number to the broker (KIP-464).
-        let replication = TopicReplication::Fixed(i32::from(settings.replication_factor.unwrap_or(-1)));
-        let topic = NewTopic::new(name, settings.partitions.unwrap_or(-1), replication);
-        let topic = settings.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
-        let result = match self.admin.create_topics([&topic], &admin_options()).await {
-            // The client itself refuses numbers that make no sense.
-            Err(KafkaError::AdminOpCreation(_) | KafkaError::Nul(_)) => {
-                return Ok(Err(unknown(name, "can't be created: the client rejects its settings")));
-            }
-            result => self.answered(name, result)?,
-        };
-        let failed = |code| TopicsError::Failed { action: "create", topic: name.to_owned(), code };
-        let Some(result) = result.into_iter().next() else { return Err(failed(Code::Unknown)) };
-        match result.map_err(|(_, code)| code) {
-            Ok(_) => {
-                tracing::info!(topic = name, "topic created");
-                Ok(Ok(()))
-            }
-            Err(Code::TopicAlreadyExists) => Ok(Ok(())),
-            Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
-                Ok(Err(unknown(name, "does not exist, and kafka does not allow this client to create it")))
-            }
-            Err(Code::PolicyViolation) => {
-                Ok(Err(unknown(name, "does not exist, and a cluster policy rejects its settings")))
-            }
-            Err(code @ (Code::InvalidTopic | Code::InvalidPartitions | Code::InvalidConfig | Code::InvalidRequest)) => {
-                Ok(Err(unknown(name, &format!("can't be created: {code}"))))
-            }
-            Err(code) => Err(failed(code)),
         }
     }
 

@@ -68,7 +68,7 @@ pub(crate) struct Publisher {
     pub(crate) counters: Counters,
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) dropped: Told,
-    destinations: Destinations,
+    pub(crate) destinations: Destinations,
     halt: Option<Halt>,
     /// A topic without which nothing goes on, and why it can't be written to.
     pub(crate) blocked_on: Option<(String, Refusal)>,

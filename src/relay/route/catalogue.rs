@@ -149,6 +149,16 @@ impl Catalogue {
         Err(Wait)
     }
 
+    /// The contract of that name and version, if it was answered with one.
+    pub fn known_contract(&self, name: &str, version: &str) -> Option<&Contract> {
+        self.contracts.get(name)?.get(version)?.answer.as_deref()
+    }
+
+    /// Whether a topic was asked for before.
+    pub fn knows_topic(&self, name: &str) -> bool {
+        self.topics.contains_key(name)
+    }
+
     /// A transaction begins. It may name what was registered in it, or just before it.
     pub const fn handle_transaction(&mut self) {
         self.transaction += 1;

@@ -7,7 +7,7 @@ use super::catalogue::{Catalogue, Contract, Wait};
 use super::destination::Destinations;
 use super::payload::Checks;
 use crate::relay::OnRejected;
-use crate::relay::boundary::{ContractNumber, OnViolation, Record, Refusal, RefusalCode};
+use crate::relay::boundary::{ContractNumber, OnViolation, Record, Refusal, RefusalCode, TopicSettings};
 use crate::relay::decode::event::{Event, Part, Withheld};
 use crate::relay::publish::encode::{self, ContractHeaders, RowHeaders};
 
@@ -15,6 +15,9 @@ use crate::relay::publish::encode::{self, ContractHeaders, RowHeaders};
 /// limit is Kafka's own (`Topic.MAX_NAME_LENGTH`).
 const SCHEMA_NAME_BYTES: usize = 1_024;
 const TOPIC_NAME_BYTES: usize = 249;
+/// Payloads up to this size are checked before their topic is looked up, which may create it. For larger ones the topic's limit is needed
+/// first: parsing takes many times their size in memory.
+const CHECKED_FIRST_BYTES: usize = 16 * 1024;
 
 /// What has been found out of an event, and its own headers.
 pub(crate) struct Known<'a> {
@@ -112,7 +115,7 @@ impl From<Wait> for Stop {
 }
 
 /// Looks up what publishing needs, checks the payload unless it is too large anyway, and gives the size in bytes that the topic
-/// takes.
+/// takes. No topic is created for a payload that breaks its contract, unless it is too large to be parsed without knowing the limit.
 pub(crate) fn check(
     catalogue: &mut Catalogue,
     checks: &mut Checks,
@@ -123,7 +126,16 @@ pub(crate) fn check(
     now: Instant,
 ) -> Result<usize, Stop> {
     let fate = on_rejected.fate();
-    let destination = match contract(catalogue, fate, event, known, now) {
+    let contract = contract(catalogue, fate, event, known, now);
+    if let Err(Stop::Wait) = contract {
+        return Err(Stop::Wait);
+    }
+    let bytes = event.payload.as_ref().map_or(0, |payload| payload.len());
+    if contract.is_ok() && event.withheld.is_none() && bytes <= CHECKED_FIRST_BYTES {
+        check_payload(checks, on_rejected, event, known)?;
+        return destination(catalogue, destinations, fate, event, known, now);
+    }
+    let destination = match contract {
         Ok(()) => destination(catalogue, destinations, fate, event, known, now),
         Err(stop) => Err(stop),
     };
@@ -131,10 +143,8 @@ pub(crate) fn check(
         (Err(Stop::Wait), _) => return Err(Stop::Wait),
         // Looked up all the same: its dead letter names its topic.
         (_, Some(withheld)) => return Err(Stop::Refused(withheld.refusal(), withheld.fate(fate))),
-        // Too large whatever it says, and parsing it would take many times its size in memory.
-        (Ok(limit), None) if event.payload.as_ref().is_some_and(|payload| payload.len() > *limit) => {
-            return Ok(*limit);
-        }
+        // Too large whatever it says.
+        (Ok(limit), None) if bytes > *limit => return Ok(*limit),
         (Ok(_) | Err(Stop::Refused(..)), None) => {}
     }
     check_payload(checks, on_rejected, event, known)?;
@@ -166,6 +176,40 @@ fn contract(
     };
     known.contract = Some(contract);
     Ok(())
+}
+
+/// The topic of an event further on, if it is not known yet and nothing speaks against the event; asks for nothing. Adds to `work` what
+/// checking its payload can have taken.
+pub(crate) fn topic_ahead<'a>(
+    catalogue: &'a Catalogue,
+    destinations: &Destinations,
+    event: &'a Event<'_>,
+    work: &mut u64,
+) -> Option<(&'a str, TopicSettings)> {
+    let contract = match &event.schema {
+        Some((name, version)) if event.has_contract => Some(catalogue.known_contract(name, version)?),
+        None if event.has_contract => return None,
+        _ => None,
+    };
+    let topic = event.topic.as_deref().or_else(|| contract?.schema_version.topic.as_deref())?;
+    let payload = event.payload.as_deref();
+    if topic.len() > TOPIC_NAME_BYTES
+        || event.withheld.is_some()
+        || catalogue.knows_topic(topic)
+        || destinations.check(topic).is_err()
+        || payload.is_some_and(|payload| payload.len() > CHECKED_FIRST_BYTES)
+        || RowHeaders::parse(event.headers.as_deref()).is_err()
+    {
+        return None;
+    }
+    if let Some(contract) = contract {
+        let checked = contract.check.check(&contract.schema_version.id, payload);
+        *work = work.saturating_add(checked.work);
+        if checked.violation.is_some() {
+            return None;
+        }
+    }
+    Some((topic, contract.map(|contract| contract.schema_version.topic_settings.clone()).unwrap_or_default()))
 }
 
 /// Looks up the topic, and gives the size in bytes that it takes.

@@ -34,3 +34,26 @@ async fn case_40_a_flood_of_unregistered_names_costs_few_connections_and_few_lin
     assert_eq!(values(&harness.consume(&topic, 1).await), ["3"]);
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
+
+/// Rows that name topics one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_40_topics_that_a_flood_of_rows_names_are_created_many_at_a_time() {
+    const TOPICS: usize = 150;
+    let harness = Harness::migrated("flood_topics").await;
+    harness.register("order.placed").await;
+    let mut relay = Relay::start(&harness, "");
+    relay.ready().await;
+    let prefix = harness.topic("flood");
+    let flood = format!(
+        "insert into outbox.event (schema_name, schema_version, topic, key, payload) \
+         select 'order.placed', '1', '{prefix}-' || n, 'k', to_json(n) from generate_series(1, {TOPICS}) n"
+    );
+    harness.execute(&format!("{flood}; {}", emit("order.placed", "k", "0"))).await;
+    assert_eq!(values(&harness.consume(&harness.topic("order.placed"), 1).await), ["0"]);
+    for n in [1, TOPICS / 2, TOPICS] {
+        assert_eq!(values(&harness.consume(&format!("{prefix}-{n}"), 1).await), [n.to_string()]);
+    }
+    let requests = relay.log().matches("topics created").count();
+    assert!((1..=20).contains(&requests), "{requests} requests for {TOPICS} topics");
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}

@@ -22,6 +22,22 @@ fn good(number: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn case_26_no_topic_is_created_for_a_payload_that_breaks_its_contract() {
+    let harness = Harness::migrated("violations_topic").await;
+    register(&harness, "order.placed", "1", SCHEMA, "").await;
+    let mut relay = Relay::start(&harness, "");
+    relay.ready().await;
+    harness.execute(&emit("order.placed", "k", "[1]")).await;
+    let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
+    assert_eq!(letters[0].header("outbox-error"), Some("contract_violation"));
+    // Which fails where there is one.
+    create_topic(&harness, &harness.topic("orders"), &[]).await;
+    harness.execute(&good(1)).await;
+    assert_eq!(values(&harness.consume(&harness.topic("orders"), 1).await), [r#"{"id": 1}"#]);
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn case_26_a_payload_that_breaks_its_contract_is_a_dead_letter_and_harms_no_other() {
     let harness = Harness::migrated("violations").await;
     create_topic(&harness, &harness.topic("orders"), &[]).await;

@@ -1,0 +1,58 @@
+//! Topics that rows further on in the batch need, so that those that are missing can be created together.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::super::boundary::{Request, TopicSettings};
+use super::Core;
+use crate::relay::decode::event;
+use crate::relay::decode::pgoutput::{self, Frame, Message};
+use crate::relay::route::check::topic_ahead;
+
+/// How many topics are looked for ahead.
+const TOPICS: usize = 200;
+/// How many rows are looked at for that.
+const ROWS: usize = 5_000;
+/// How much work checking their payloads may be, in units of about a nanosecond.
+const WORK: u64 = 10_000_000;
+
+impl Core {
+    /// For a question about a topic: further topics that will be asked for, as far as the rest of the batch tells. Rows that are sure to be
+    /// refused name none.
+    #[must_use]
+    pub fn topics_ahead(&self, request: &Request) -> Vec<(Arc<str>, TopicSettings)> {
+        let Request::Topic { name: asked, .. } = request else { return Vec::new() };
+        let mut found: Vec<(Arc<str>, TopicSettings)> = Vec::new();
+        let mut names = HashSet::from([Arc::clone(asked)]);
+        let (mut rest, mut rows, mut work) = (&self.input[..], 0, 0);
+        // A replay takes only some of the rows.
+        while self.replaying.is_none() && found.len() < TOPICS && rows < ROWS && work < WORK {
+            let Ok((frame, length)) = pgoutput::next_frame(rest) else { break };
+            rest = &rest[length..];
+            let Frame::XLogData(bytes) = frame else { continue };
+            let (relation, row) = match pgoutput::decode(bytes) {
+                Ok(Message::Insert { relation, row }) => (relation, row),
+                // What follows may be of another layout.
+                Ok(Message::Relation(_)) | Err(_) => break,
+                Ok(_) => continue,
+            };
+            rows += 1;
+            let Some(Some(layout)) = self.layouts.get(&relation) else { continue };
+            let (event, refusal) = event::from_row(&row, layout);
+            let (catalogue, destinations) = (&self.publisher.catalogue, &self.publisher.destinations);
+            if refusal.is_none()
+                && let Some((name, settings)) = topic_ahead(catalogue, destinations, &event, &mut work)
+                && !names.contains(name)
+            {
+                let name: Arc<str> = name.into();
+                names.insert(Arc::clone(&name));
+                found.push((name, settings));
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+#[path = "ahead_tests.rs"]
+mod tests;

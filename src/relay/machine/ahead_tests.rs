@@ -1,0 +1,92 @@
+use std::time::Instant;
+
+use super::*;
+use crate::relay::boundary::{Answer, Batch, Lsn, SchemaVersion};
+use crate::relay::decode::outbox::Outbox;
+use crate::relay::publish::encode::HeaderStyle;
+use crate::relay::publish::publisher::Offer;
+use crate::relay::route::destination::TopicPattern;
+use crate::relay::{OnRejected, Settings};
+use crate::source::TableName;
+use crate::source::frames::{Column, Relation, Writer};
+
+fn relation() -> Relation {
+    let columns =
+        [("id", 2_950), ("schema_name", 25), ("schema_version", 25), ("topic", 25), ("key", 25), ("payload", 114)];
+    let column = |(name, type_oid): (&str, u32)| Column {
+        name: name.to_owned(),
+        type_oid,
+        type_modifier: -1,
+        key: false,
+        binary: true,
+    };
+    Relation {
+        oid: 16_500,
+        table: TableName { schema: "outbox".to_owned(), name: "event".to_owned() },
+        replica_identity: b'd',
+        columns: columns.map(column).to_vec(),
+    }
+}
+
+/// A core that was given these rows: schema, topic, payload.
+fn core(rows: &[(&str, &str, &str)]) -> Core {
+    let mut writer = Writer { bytes: Vec::new(), commit: Lsn(100), committed_at: 0 };
+    writer.begin().expect("short");
+    writer.relation(&relation()).expect("short");
+    for (schema, topic, payload) in rows {
+        let values = [&[7; 16][..], schema.as_bytes(), b"1", topic.as_bytes(), b"k", payload.as_bytes()];
+        writer.insert(&relation(), values.map(Some)).expect("short");
+    }
+    writer.commit(Lsn(150)).expect("short");
+    let mut core = Core::new(Settings {
+        outboxes: vec![Outbox::walpost("outbox", "event")],
+        header_style: HeaderStyle::CloudEvents,
+        source: "/shop".to_owned(),
+        schema_base: "urn:walpost:schema:".to_owned(),
+        relay: "eu-1".to_owned(),
+        on_rejected: OnRejected::DeadLetter,
+        dead_letter_topic: "dead".to_owned(),
+        topics: vec![TopicPattern::any()],
+        max_in_flight: 10,
+        max_in_flight_bytes: 1 << 20,
+    });
+    core.handle_connected(Lsn(0));
+    core.handle_batch(Batch { bytes: writer.bytes.into() });
+    core
+}
+
+/// Answers about schema versions until the first topic is asked for.
+fn first_topic(core: &mut Core) -> Request {
+    let now = Instant::now();
+    loop {
+        core.poll(now, |_, _| Offer::Taken).expect("nothing is wrong with these events");
+        match core.poll_request().expect("it waits for an answer") {
+            Request::SchemaVersion(id) => {
+                let schema = (&*id.name == "strict").then(|| r#"{"type": "object"}"#.into());
+                let version = SchemaVersion { schema, ..SchemaVersion::plain(id.clone(), None) };
+                core.handle_answer(Answer::SchemaVersion(id, Some(version)), now);
+            }
+            request => return request,
+        }
+    }
+}
+
+#[test]
+fn case_40_topics_of_later_rows_are_named_unless_the_row_is_sure_to_be_refused() {
+    let rows = [
+        ("strict", "a", "{}"),
+        ("strict", "b", "{}"),
+        ("strict", "a", "{}"),
+        ("strict", "broken", "1"),
+        ("strict", "__internal", "{}"),
+        ("strict", "b", "{}"),
+        ("not.asked.for.yet", "unknown", "1"),
+        ("strict", "c", "{}"),
+    ];
+    let mut core = core(&rows);
+    let request = first_topic(&mut core);
+    assert!(matches!(&request, Request::Topic { name, .. } if &**name == "a"), "{request:?}");
+    let names: Vec<_> = core.topics_ahead(&request).into_iter().map(|(name, _)| name.to_string()).collect();
+    assert_eq!(names, ["b", "c"]);
+    assert!(core.topics_ahead(&Request::MessageKeys).is_empty(), "other questions create nothing");
+}
