@@ -163,6 +163,7 @@ async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut impl Write) -> any
 
 async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
     let desk = Desk::open(&args.kafka, args.database_url.as_deref(), path).await?;
+    let selection = desk.selection(&args.filter, &args.dead_letters);
     let session = Session::open(&desk.config.postgres.connect).await.map_err(Fault::Database)?;
     let setup = Redriving {
         options: desk.options.clone(),
@@ -174,15 +175,8 @@ async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) 
         takes_discarded: args.discarded,
         is_dry_run: args.dry_run,
     };
-    let selection = args.filter.selection(&desk.config.relay.name);
-    let selection = Selection { ids: args.dead_letters.iter().copied().collect(), ..selection };
     let bar = bar();
-    let shown = bar.clone();
-    let progress = move |passed, total| {
-        shown.set_length(total);
-        shown.set_position(passed);
-    };
-    let outcome = crate::ops::dead_letters::redrive::redrive(setup, selection, progress).await;
+    let outcome = crate::ops::dead_letters::redrive::redrive(setup, selection, follow(&bar)).await;
     bar.finish_and_clear();
     let outcome = outcome.map_err(DeadLetterFault::from)?;
     let report = if args.json { json::outcome } else { text::outcome };
@@ -195,6 +189,7 @@ async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) 
 
 async fn discard(args: &DiscardArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
     let desk = Desk::open(&args.kafka, None, path).await?;
+    let selection = desk.selection(&args.filter, &args.dead_letters);
     let setup = Discarding {
         options: desk.options.clone(),
         topics: desk.topics,
@@ -203,15 +198,8 @@ async fn discard(args: &DiscardArgs, path: Option<&Path>, out: &mut impl Write) 
         reason: args.reason.clone(),
         is_dry_run: args.dry_run,
     };
-    let selection = args.filter.selection(&desk.config.relay.name);
-    let selection = Selection { ids: args.dead_letters.iter().copied().collect(), ..selection };
     let bar = bar();
-    let shown = bar.clone();
-    let progress = move |passed, total| {
-        shown.set_length(total);
-        shown.set_position(passed);
-    };
-    let outcome = crate::ops::dead_letters::discard::discard(setup, selection, progress).await;
+    let outcome = crate::ops::dead_letters::discard::discard(setup, selection, follow(&bar)).await;
     bar.finish_and_clear();
     let outcome = outcome.map_err(DeadLetterFault::from)?;
     let report = if args.json { json::discarded } else { text::discarded };
@@ -274,6 +262,12 @@ impl Desk {
         Ok(Self { config, options, topics, topic })
     }
 
+    /// Which dead letters are meant: those of this relay that the filter takes, or those that are named.
+    fn selection(&self, filter: &FilterArgs, dead_letters: &[DeadLetterId]) -> Selection {
+        let selection = filter.selection(&self.config.relay.name);
+        Selection { ids: dead_letters.iter().copied().collect(), ..selection }
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&DeadLetterReader) -> Result<T, DeadLetterReadError> + Send + 'static,
@@ -290,6 +284,15 @@ fn bar() -> ProgressBar {
         return ProgressBar::hidden();
     }
     ProgressBar::new(0).with_style(style("  {bar:30.cyan} {pos} of {len} dead letters, {per_sec}, {eta} left"))
+}
+
+/// Shows on a bar how far a command has read.
+fn follow(bar: &ProgressBar) -> impl Fn(u64, u64) + Send + 'static {
+    let bar = bar.clone();
+    move |passed, total| {
+        bar.set_length(total);
+        bar.set_position(passed);
+    }
 }
 
 fn write(out: &mut impl Write, text: String) -> anyhow::Result<()> {

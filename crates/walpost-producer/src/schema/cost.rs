@@ -189,22 +189,19 @@ impl Cost {
         for (how, part) in applied {
             cost.collects |= part.collects;
             match how {
-                Applied::Branch => {
+                Applied::Branch | Applied::Test => {
                     cost.check.same(&part.check);
                     cost.locate.same(&part.check);
                     cost.locate.same(&part.locate);
-                    cost.mark.same(&part.check);
-                    cost.mark.same(&part.mark);
+                    if how == Applied::Branch {
+                        cost.mark.same(&part.check);
+                        cost.mark.same(&part.mark);
+                    }
                 }
                 Applied::Same => {
                     cost.check.same(&part.check);
                     cost.locate.same(&part.locate);
                     cost.mark.same(&part.mark);
-                }
-                Applied::Test => {
-                    cost.check.same(&part.check);
-                    cost.locate.same(&part.check);
-                    cost.locate.same(&part.locate);
                 }
                 Applied::OneOf => {
                     one = one.max(part.check.rate());
