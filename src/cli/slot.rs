@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::config::{Config, Delivery, process_environment};
-use crate::driver::{set_aside, source_options, take_back};
+use crate::driver::{SetAside, set_aside, source_options, take_back};
 use crate::fault::Fault;
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::outbox::Outbox;
@@ -33,7 +33,7 @@ pub enum SlotCommand {
     /// Accept the slot at its current position. Events that it has skipped are never published.
     Adopt(AdoptArgs),
     /// Skip a transaction that Postgres can't send; the relay's log and /readyz name it. Its rows in the outbox tables become
-    /// dead letters without values, and the relay continues after it.
+    /// dead letters without values, and the relay continues after it. If the command fails, run it again.
     Skip(SkipArgs),
 }
 
@@ -90,13 +90,8 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
         SlotCommand::Skip(SkipArgs { lsn, json }) => {
             let skipping = Skipping::begin(&options, listed(&config), lsn).await.map_err(Fault::from)?;
             let unsent = skipping.unsent.clone();
-            let letters = set_aside(&config, &unsent).await?;
-            // Kafka has everything before it: the relay starts after it.
-            let forgets = config.kafka.delivery == Delivery::ExactlyOnce;
-            if forgets {
-                take_back(&config, skipping.system_identifier()).await?;
-            }
-            let stands = skipping.finish(forgets).await.map_err(Fault::from)?;
+            let SetAside { letters, stored } = set_aside(&config, &skipping.before, &unsent).await?;
+            let stands = skipping.finish(stored).await.map_err(Fault::from)?;
             if json { skipped_json(slot, &unsent, stands) } else { skipped_text(slot, &unsent, letters, stands) }
         }
         SlotCommand::Adopt(AdoptArgs { forget_position, json }) => {
@@ -132,7 +127,7 @@ fn listed(config: &Config) -> Vec<Listed> {
     config.outboxes.iter().map(table).collect()
 }
 
-fn skipped_text(slot: &str, unsent: &Unsent, letters: usize, stands: Lsn) -> String {
+fn skipped_text(slot: &str, unsent: &Unsent, letters: Option<usize>, stands: Lsn) -> String {
     let Unsent { commit, committed_at, xid, error, sent, rows, unlisted, .. } = unsent;
     let mut text = format!(
         "slot {slot} was advanced to {stands}, past transaction {xid}, committed at {committed_at} (LSN {commit})\nPostgres can't send it: {error}\nits first {sent} events were sent before the error, and are published unless the relay stopped before Kafka acknowledged them\n"
@@ -148,7 +143,11 @@ fn skipped_text(slot: &str, unsent: &Unsent, letters: usize, stands: Lsn) -> Str
     for table in unlisted {
         text += &format!("\n  table {table} could not be listed in full: look for rows with xmin = {xid}");
     }
-    text + &format!("\nwrote {letters} dead letters without values; correct each row and emit it again")
+    text += &match letters {
+        Some(letters) => format!("\nwrote {letters} dead letters without values"),
+        None => "\nits dead letters were written by an earlier run".to_owned(),
+    };
+    text + "; correct each row and emit it again"
 }
 
 fn skipped_json(slot: &str, unsent: &Unsent, stands: Lsn) -> String {

@@ -64,7 +64,7 @@ impl PublicationWatch {
         let mut entries = Vec::with_capacity(self.tables.len());
         for table in &self.tables {
             let found = check_publication(control, &self.publication, table, &self.tables);
-            entries.push(found.map_err(|error| self.explain(error))?);
+            entries.push(found.map_err(|error| self.explain(error))?.entries);
         }
         let mut seen = self.seen();
         if !seen.entries.is_empty() && seen.entries != entries {

@@ -5,37 +5,93 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::assemble::{self, KafkaSide};
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::fault::{Fault, chain};
-use crate::relay::boundary::{Lsn, OwnedRecord, Position, RefusalCode, Ticket, TopicSettings, Verdict};
+use crate::relay::boundary::{Lsn, OwnedRecord, Position, RefusalCode, Ticket, Verdict};
+use crate::relay::confirm::StreamStart;
 use crate::relay::publish::encode::names;
-use crate::sink::{Deliveries, KafkaSink, SendError, Sink};
-use crate::source::Unsent;
+use crate::relay::route::destination::dead_letter_settings;
+use crate::sink::{Deliveries, KafkaSink, PositionKeys, SendError, Sink, StepError, StepPast, SteppedPast, Topics};
+use crate::source::{SlotBefore, StoredPast, Unsent};
 
 /// How long Kafka may take to have all of them.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long an outage is waited for before the topic is asked for again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Writes a dead letter for each row that is known of the transaction, or one for it as a whole; how many.
+/// What Kafka has of a transaction that Postgres can't send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SetAside {
+    /// How many dead letters were written; `None` if an earlier run has written them.
+    pub(crate) letters: Option<usize>,
+    /// With exactly-once delivery: the position past the transaction.
+    pub(crate) stored: Option<StoredPast>,
+}
+
+/// Writes a dead letter for each row that is known of the transaction, or one for it as a whole; with exactly-once delivery in the same
+/// Kafka transaction as the position past it.
 ///
 /// # Errors
-/// [`Fault`]: Kafka may have some of them.
-pub(crate) async fn set_aside(config: &Config, unsent: &Unsent) -> Result<usize, Fault> {
-    let client = format!("{}-skip", assemble::client_id(config));
-    let KafkaSide::<KafkaSink> { mut sink, topics, .. } = assemble::connect_kafka(config, client).await?;
+/// [`Fault`]: with at-least-once delivery, Kafka may have some of them.
+pub(crate) async fn set_aside(config: &Config, before: &SlotBefore, unsent: &Unsent) -> Result<SetAside, Fault> {
+    let letters = letters(config, unsent);
+    // Until the rows from before the slot are published, nothing of the stream has a position.
+    if config.kafka.delivery == Delivery::ExactlyOnce && before.begun.first == StreamStart::Continued {
+        return step_past(config, before, unsent.commit, letters).await;
+    }
+    let count = letters.len();
+    write(config, letters).await?;
+    Ok(SetAside { letters: Some(count), stored: None })
+}
+
+async fn step_past(
+    config: &Config,
+    before: &SlotBefore,
+    commit: Lsn,
+    letters: Vec<OwnedRecord>,
+) -> Result<SetAside, Fault> {
+    let kafka = assemble::connect_kafka(config, assemble::client_id(config)).await?;
+    ensure_topic(config, &kafka.topics, Instant::now() + PATIENCE).await?;
+    let SlotBefore { begun, secrets } = before.clone();
+    let step = StepPast {
+        commit,
+        slot: config.postgres.slot.as_str().to_owned(),
+        begun,
+        keys: PositionKeys { keys: secrets.positions, must_be_signed: secrets.position_signed },
+    };
+    let count = letters.len();
+    let stepped = kafka.exactly_once(config).sink.step_past(&step, letters).await;
+    let SteppedPast { is_new, is_signed } = stepped.map_err(|error| match error {
+        StepError::Sink(error) => Fault::from(error),
+        StepError::Position(error) => Fault::from(error),
+        StepError::DeadLetters(reason) => failed(config, reason),
+    })?;
+    Ok(SetAside { letters: is_new.then_some(count), stored: Some(StoredPast { is_signed }) })
+}
+
+fn failed(config: &Config, reason: String) -> Fault {
+    Fault::NotSetAside { topic: config.relay.dead_letter_topic.as_str().to_owned(), reason }
+}
+
+/// Makes sure that there is a dead-letter topic.
+async fn ensure_topic(config: &Config, topics: &Topics, until: Instant) -> Result<(), Fault> {
     let topic = config.relay.dead_letter_topic.as_str();
-    let failed = |reason: String| Fault::NotSetAside { topic: topic.to_owned(), reason };
-    let until = Instant::now() + PATIENCE;
     loop {
-        match topics.ensure(topic, &TopicSettings::default(), config.relay.create_topics).await {
-            Ok(Ok(_)) => break,
-            Ok(Err(refusal)) => return Err(failed(refusal.detail)),
-            Err(error) if Instant::now() >= until => return Err(failed(chain(&error))),
+        match topics.ensure(topic, &dead_letter_settings(), config.relay.create_topics).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(refusal)) => return Err(failed(config, refusal.detail)),
+            Err(error) if Instant::now() >= until => return Err(failed(config, chain(&error))),
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
-    let letters = letters(config, unsent);
+}
+
+async fn write(config: &Config, letters: Vec<OwnedRecord>) -> Result<(), Fault> {
+    let client = format!("{}-skip", assemble::client_id(config));
+    let KafkaSide::<KafkaSink> { mut sink, topics, .. } = assemble::connect_kafka(config, client).await?;
+    let until = Instant::now() + PATIENCE;
+    ensure_topic(config, &topics, until).await?;
+    let failed = |reason: String| failed(config, reason);
     let (mut next, mut acked, mut deliveries) = (0, 0, Deliveries::default());
     while acked < letters.len() {
         while let Some(letter) = letters.get(next) {
@@ -61,7 +117,7 @@ pub(crate) async fn set_aside(config: &Config, unsent: &Unsent) -> Result<usize,
         deliveries.clear();
     }
     sink.close(PAUSE).await;
-    Ok(letters.len())
+    Ok(())
 }
 
 fn letters(config: &Config, unsent: &Unsent) -> Vec<OwnedRecord> {

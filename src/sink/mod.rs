@@ -72,7 +72,8 @@ pub use client::partition::partition_of;
 pub use client::topic_reader::{Found, Isolation, ReadingError, Span, TopicReader};
 pub use exactly_once::{
     BatchError, BatchOutcome, BatchWriter, Cluster, POSITIONS_TOPIC, PositionEntry, PositionError, PositionKeys,
-    StoredPosition, TransactionSize, TransactionalSink, TransactionsError, TransactionsOptions,
+    StepError, StepPast, SteppedPast, StoredPosition, TransactionSize, TransactionalSink, TransactionsError,
+    TransactionsOptions,
 };
 pub use memory::{MemoryBroker, MemorySink, Taken};
 pub use topics::{Topics, TopicsError};

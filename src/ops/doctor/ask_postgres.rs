@@ -236,7 +236,9 @@ impl Asking {
         for outbox in &outboxes {
             let table = &outbox.table;
             let checked = check_publication(control, publication, outbox, &outboxes);
+            let archived = checked.as_ref().map(|streamed| streamed.archived.clone()).unwrap_or_default();
             is_fit &= self.judge("publication", checked.map(|_| format!("{publication} has table {table}")));
+            self.findings.extend(archived.iter().map(|part| judge::archived(table, part)));
             if let Err(error) = check_layout(control, publication, outbox) {
                 self.fail("columns", error);
             }

@@ -232,6 +232,15 @@ pub fn stray_outbox(publication: &str, table: &TableName) -> Finding {
     warning("publication", what)
 }
 
+/// A partition whose rows are not streamed, and which takes no more.
+#[must_use]
+pub fn archived(table: &TableName, part: &TableName) -> Finding {
+    let what = format!(
+        "partition {part} of {table} is not streamed: it is unlogged or foreign, and takes no rows; the first start publishes its existing rows; detach it before that if they are already published"
+    );
+    warning("publication", what)
+}
+
 /// The end of the WAL, and whether the slot advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {

@@ -42,6 +42,14 @@ pub enum TransactionsError {
         /// The key.
         key: String,
     },
+    /// A copy of a position.
+    #[error(
+        "the last record of topic {POSITIONS_TOPIC} under the key {key} is there twice: another program has copied it, and a copy can be of an old position or of a transaction that was aborted; restrict who may write to the topic, compare what was published with the outbox table, then run `walpost slot adopt --forget-position`: the relay begins where the slot stands"
+    )]
+    Copied {
+        /// The key.
+        key: String,
+    },
     /// The topic of positions has no single order.
     #[error(
         "topic {POSITIONS_TOPIC} has {partitions} partitions but must have one, to keep positions in order: stop every relay that stores positions there, delete the topic and create it with one partition and cleanup.policy=compact; each relay then reports how to continue"
@@ -71,6 +79,14 @@ pub enum TransactionsError {
         "could not reset the position in topic {POSITIONS_TOPIC}: {reason}; the slot is unchanged: run the command again"
     )]
     NotTakenBack {
+        /// Why not.
+        reason: String,
+    },
+    /// A position past a transaction could not be stored.
+    #[error(
+        "the position past the transaction could not be stored in topic {POSITIONS_TOPIC}: {reason}; the slot was not moved, run the command again"
+    )]
+    NotStored {
         /// Why not.
         reason: String,
     },

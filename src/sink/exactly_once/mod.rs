@@ -42,6 +42,8 @@ mod abort;
 mod sink;
 mod batch_writer;
 mod forget_position;
+mod position_scan;
+mod step_past;
 #[cfg(test)]
 mod tests;
 
@@ -73,6 +75,7 @@ pub use positions::{Cluster, POSITIONS_TOPIC, PositionEntry, StoredPosition};
 pub use producer_factory::TransactionsOptions;
 pub use resume::PositionError;
 pub use size::TransactionSize;
+pub use step_past::{StepError, StepPast, SteppedPast};
 
 /// The ticket of a position. The core never gets there: it counts from 0.
 const POSITION: Ticket = Ticket(u64::MAX);

@@ -1,22 +1,17 @@
 //! The topic in which each relay keeps how far it is: written in the transaction that makes it true, read at the start.
 
-use std::ops::Deref;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::position_keys::{Check, PositionKeys};
-
+use super::position_scan::{Consuming, Place, consumer};
 use crate::relay::boundary::{Checkpoint, Timestamp, TopicSettings, verify};
-use crate::sink::client::options::{ProducerOptions, admin_config};
+use crate::sink::client::options::ProducerOptions;
 
 /// The topic's name. One for all relays of a Kafka; the key says whose a position is.
 pub use crate::relay::route::destination::POSITIONS_TOPIC;
@@ -30,6 +25,8 @@ const TELLING: Duration = Duration::from_secs(10);
 const READING: Duration = Duration::from_secs(120);
 /// Offsets from the end in which a position is looked for before all are read.
 const TAIL: i64 = 2_000;
+/// Offsets from the end in which a copy of the position is looked for.
+const COPIES: i64 = 50_000;
 
 /// The Postgres cluster that a position is of. LSNs of another one, or of another timeline, mean something else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,6 +162,8 @@ pub(super) enum ReadError {
     Malformed,
     /// A position that no relay of this database has written.
     Forged,
+    /// A position that is there twice.
+    Copied,
     /// The topic has so many partitions, and the last position in one is not the last in all.
     Partitioned(usize),
     /// Nobody waits for the answer any more.
@@ -239,7 +238,7 @@ impl PositionReader {
             if extent == ReadScope::Everything {
                 let (_, end) = uncommitted.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
                 // Only a position of this relay's is waited for, whether it was committed or not: others may hang for long.
-                let is_hidden = span.1 < end && place.last(uncommitted, span.1, end, stopped)?.is_some();
+                let is_hidden = span.1 < end && place.last(uncommitted, span.1..end, stopped)?.is_some();
                 let mut tell_at = Instant::now();
                 while is_hidden && span.1 < end {
                     if stopped() {
@@ -254,12 +253,21 @@ impl PositionReader {
                 }
             }
             let tail = span.0.max(span.1 - TAIL);
-            let mut last = place.last(committed, tail, span.1, stopped)?;
+            let mut last = place.last(committed, tail..span.1, stopped)?;
             if last.is_none() && tail > span.0 {
-                last = place.last(committed, span.0, span.1, stopped)?;
+                last = place.last(committed, span.0..span.1, stopped)?;
             }
             if last.is_some() {
-                found = PositionEntry::of(last, key, check)?;
+                found = PositionEntry::of(last.clone(), key, check)?;
+            }
+            // Each is written once. Whoever can read the topic can copy one: an old one, or one of a transaction that was aborted.
+            if let (Some(Some(value)), PositionEntry::Position(StoredPosition { is_signed: true, .. })) =
+                (&last, &found)
+            {
+                let (start, end) = uncommitted.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
+                if place.count(uncommitted, start.max(end - COPIES)..end, value, stopped)? > 1 {
+                    return Err(ReadError::Copied);
+                }
             }
         }
         Ok(found)
@@ -287,101 +295,6 @@ fn tell_of_risk(brokers: usize, replicas: Option<usize>) {
 
 fn is_at_risk(brokers: usize, replicas: Option<usize>) -> bool {
     brokers > 1 && replicas == Some(1)
-}
-
-struct Place<'a> {
-    partition: i32,
-    key: &'a str,
-    deadline: Instant,
-}
-
-impl Place<'_> {
-    /// The last value of the key between two offsets, if there is one.
-    fn last(
-        &self,
-        consumer: &BaseConsumer<Quiet>,
-        start: i64,
-        end: i64,
-        stopped: &impl Fn() -> bool,
-    ) -> Result<Option<Option<Vec<u8>>>, ReadError> {
-        if start >= end {
-            return Ok(None);
-        }
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(POSITIONS_TOPIC, self.partition, Offset::Offset(start))?;
-        consumer.assign(&list)?;
-        let mut last = None;
-        // Up to the end as it is now: what was committed before the call is before it.
-        loop {
-            match consumer.poll(TICK) {
-                Some(Ok(message)) => {
-                    if message.key() == Some(self.key.as_bytes()) {
-                        last = Some(message.payload().map(<[u8]>::to_vec));
-                    }
-                    if message.offset() + 1 >= end {
-                        break;
-                    }
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => break,
-                Some(Err(error)) => return Err(error.into()),
-                None => {}
-            }
-            if stopped() {
-                return Err(ReadError::Stopped);
-            }
-            if Instant::now() >= self.deadline {
-                return Err(KafkaError::MessageConsumption(rdkafka::types::RDKafkaErrorCode::OperationTimedOut).into());
-            }
-        }
-        Ok(last)
-    }
-}
-
-/// A consumer, whose end takes a tenth of a second that nobody need wait for but the end of the runtime.
-struct Consuming(Option<BaseConsumer<Quiet>>);
-
-impl Deref for Consuming {
-    type Target = BaseConsumer<Quiet>;
-
-    fn deref(&self) -> &Self::Target {
-        self.0.as_ref().expect("it is there until it is dropped")
-    }
-}
-
-impl Drop for Consuming {
-    fn drop(&mut self) {
-        let consumer = self.0.take();
-        drop(tokio::task::spawn_blocking(move || drop(consumer)));
-    }
-}
-
-/// A consumer's errors come as answers, too; the end of a partition is none.
-struct Quiet;
-
-impl ClientContext for Quiet {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(target: "librdkafka", facility, "{message}");
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(error = %error, reason, "kafka consumer");
-    }
-}
-
-impl ConsumerContext for Quiet {}
-
-fn consumer(options: &ProducerOptions, isolation: &str) -> Result<Consuming, KafkaError> {
-    let mut config: ClientConfig = admin_config(options);
-    config
-        .set("group.id", format!("{}-positions", options.client_id))
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("enable.partition.eof", "true")
-        .set("auto.offset.reset", "earliest")
-        // The end is told by an empty answer.
-        .set("fetch.wait.max.ms", "5")
-        .set("isolation.level", isolation);
-    config.create_with_context(Quiet).map(|consumer| Consuming(Some(consumer)))
 }
 
 #[cfg(test)]

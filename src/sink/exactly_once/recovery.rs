@@ -34,14 +34,14 @@ pub(super) struct History {
 
 impl History {
     /// What a position is checked with; nothing where it does not count.
-    fn proof(&self) -> Option<Check> {
+    pub(super) fn proof(&self) -> Option<Check> {
         let (keys, system_identifier) = (self.keys.clone(), self.cluster.system_identifier.clone());
         (!self.is_new).then_some(Check { keys, system_identifier })
     }
 
     /// Whether a position under `key` is of this history. To be asked before anybody is fenced: it might be of another database's
     /// relay of the same name, or of the original of which this database is a promoted copy.
-    fn check(&self, stored: &Option<StoredPosition>, key: String) -> Result<(), TransactionsError> {
+    pub(super) fn check(&self, stored: &Option<StoredPosition>, key: String) -> Result<(), TransactionsError> {
         let Some(stored) = stored else { return Ok(()) };
         let server = Server {
             system_identifier: self.cluster.system_identifier.clone(),
@@ -152,6 +152,9 @@ impl ProducerFactory {
                 }
                 Err(ReadError::Forged) => {
                     return Err(TransactionsError::Forged { key: self.identity.position_key() }.into());
+                }
+                Err(ReadError::Copied) => {
+                    return Err(TransactionsError::Copied { key: self.identity.position_key() }.into());
                 }
                 Err(ReadError::Passing(error)) => {
                     tracing::warn!(error = %error, "could not read the stored position; retrying");

@@ -9,6 +9,9 @@ use crate::source::slot::inspect::first;
 
 /// `$1` is the publication, `$2` and `$3` the table. What came with 15 (row filters, column lists) is read by way of JSON, as 14 has no such
 /// columns. Of a partitioned table only the leaves have rows; children by inheritance are of tables that are not partitioned.
+///
+/// A partition takes no rows if Postgres refuses every insert: a foreign table whose wrapper does not insert (8 is the bit of INSERT), and
+/// a table with a check that is false. Its bounds prove nothing: a row can be inserted with any `created_at`.
 const CATALOG: &str = "
 with recursive listed as materialized (
     select t.schemaname, t.tablename, to_jsonb(t) as entry from pg_publication_tables t where t.pubname = $1
@@ -45,6 +48,14 @@ select json_build_object(
                 from pg_attribute a where a.attrelid = target.oid and a.attnum > 0 and not a.attisdropped),
             'odd_parts', (
                 select coalesce(json_agg(json_build_object('kind', l.relkind::text,
+                    'takes_rows', case when l.relkind = 'f' then coalesce((
+                        select case when w.fdwhandler <> 0 then pg_relation_is_updatable(l.oid, false) & 8 <> 0 end
+                        from pg_foreign_table f join pg_foreign_server s on s.oid = f.ftserver
+                        join pg_foreign_data_wrapper w on w.oid = s.srvfdw where f.ftrelid = l.oid), true)
+                    else not exists (
+                        select from pg_constraint k where k.conrelid = l.oid and k.contype = 'c'
+                        and pg_get_expr(k.conbin, k.conrelid) = 'false'
+                        and coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true)) end,
                     'table', json_build_object('schema', n.nspname, 'name', l.relname)) order by n.nspname, l.relname), '[]')
                 from pg_partition_tree(target.oid) part join pg_class l on l.oid = part.relid
                 join pg_namespace n on n.oid = l.relnamespace
@@ -54,9 +65,17 @@ select json_build_object(
                 from child join pg_class l on l.oid = child.inhrelid join pg_namespace n on n.oid = l.relnamespace))
         from target))::text";
 
+/// How an outbox table is streamed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Streamed {
+    /// Names of the catalog's entries by which the table is published: taking it out and putting it back makes new ones.
+    pub entries: String,
+    /// Partitions whose rows are not streamed, and which take no more.
+    pub archived: Vec<TableName>,
+}
+
 /// Whether a publication streams all of an outbox table's inserts under the table's own name, with every column that is read. `all` are
-/// all outbox tables. Gives names of the catalog's entries by which the table is published: taking it out and putting it back makes new
-/// ones.
+/// all outbox tables.
 ///
 /// # Errors
 /// [`SourceError`], of which [`SourceError::is_publication_mismatch`] is true, and those of the connection.
@@ -65,14 +84,15 @@ pub fn check_publication(
     publication: &str,
     table: &OutboxTable,
     all: &[OutboxTable],
-) -> Result<String, SourceError> {
+) -> Result<Streamed, SourceError> {
     let question = "the publication of an outbox table";
     let rows = control.query(CATALOG, &[Some(publication), Some(&table.table.schema), Some(&table.table.name)])?;
     let text = first(&rows, question)?.text(0).unwrap_or_default();
     let catalog: Catalog = serde_json::from_str(text).map_err(|_| SourceError::Answer { question })?;
     let names: Vec<TableName> = all.iter().map(|outbox| outbox.table.clone()).collect();
     judge(&catalog, (publication, table), &names)?;
-    Ok(catalog.publication.map(|found| found.entries).unwrap_or_default())
+    let archived = catalog.archived();
+    Ok(Streamed { entries: catalog.publication.map(|found| found.entries).unwrap_or_default(), archived })
 }
 
 /// Outbox tables of walpost's that a publication streams and `tables` does not name: their rows would be passed over.

@@ -23,8 +23,9 @@ pub enum NotStreamed {
     },
     /// An unlogged table or partition.
     #[error(
-        "{} is unlogged, so Postgres does not stream its rows: run `alter table {part} set logged`, then publish its existing rows with `walpost replay --from-table`",
-        named(table, part)
+        "{} is unlogged, so Postgres does not stream its rows: run `alter table {part} set logged`, then publish its existing rows with `walpost replay --from-table`{}",
+        named(table, part),
+        if table == part { String::new() } else { format!("; if it is an archive, close it instead: `alter table {part} add constraint archived check (false) not valid`") }
     )]
     Unlogged {
         /// The outbox table.
@@ -34,7 +35,7 @@ pub enum NotStreamed {
     },
     /// A partition that is on another server.
     #[error(
-        "{} is a foreign table, so Postgres does not stream its rows: run `alter table {table} detach partition {part}`",
+        "{} is a foreign table that takes rows, and Postgres does not stream those: run `alter table {table} detach partition {part}`; or, if it is an archive, make it read-only (with postgres_fdw: `alter foreign table {part} options (add updatable 'false')`)",
         named(table, part)
     )]
     Foreign {
@@ -162,6 +163,16 @@ pub(crate) struct Column {
 pub(crate) struct Part {
     pub(crate) table: TableName,
     pub(crate) kind: String,
+    /// Postgres does not refuse every insert into it.
+    pub(crate) takes_rows: bool,
+}
+
+impl Catalog {
+    /// Partitions whose rows are not streamed, and which take no more.
+    pub(crate) fn archived(&self) -> Vec<TableName> {
+        let parts = self.table.iter().flat_map(|table| &table.odd_parts);
+        parts.filter(|part| !part.takes_rows).map(|part| part.table.clone()).collect()
+    }
 }
 
 /// Whether a publication streams all of a table's inserts, with every column that is read, under the table's own name. `outboxes` are the names of
@@ -197,7 +208,7 @@ pub(crate) fn judge(
     if let Some(filter) = published.filter.clone() {
         return Err(SourceError::PublicationFilters { publication, table: name, filter });
     }
-    if let Some(part) = found.odd_parts.first() {
+    if let Some(part) = found.odd_parts.iter().find(|part| part.takes_rows) {
         let part_name = part.table.clone();
         return Err(match part.kind.as_str() {
             "f" => NotStreamed::Foreign { table: name, part: part_name },

@@ -74,6 +74,12 @@ fn case_32_only_what_is_streamed_whole_is_sound() {
         table(catalog).children = vec![name("other")];
     };
     assert_eq!(told(of_others), "streamed", "a child that is an outbox itself");
+    let archived = |catalog: &mut Catalog, _: &mut Outbox| {
+        let part = |kind: &str| Part { table: name("event_1"), kind: kind.to_owned(), takes_rows: false };
+        table(catalog).odd_parts = vec![part("r"), part("f")];
+        assert_eq!(catalog.archived(), [name("event_1"), name("event_1")]);
+    };
+    assert_eq!(told(archived), "streamed", "partitions that take no rows");
 }
 
 #[test]
@@ -84,7 +90,7 @@ fn case_32_what_is_left_out_is_named_with_the_command_that_brings_it_back() {
         published(catalog).columns = Some(["id", "key", "payload"].map(str::to_owned).to_vec());
         published(catalog).has_list = true;
     });
-    let part = |kind: &str| Part { table: name("event_1"), kind: kind.to_owned() };
+    let part = |kind: &str| Part { table: name("event_1"), kind: kind.to_owned(), takes_rows: true };
     tell(&|catalog, _| table(catalog).odd_parts = vec![part("r")]);
     tell(&|catalog, _| table(catalog).odd_parts = vec![part("f")]);
     tell(&|catalog, _| {
@@ -121,8 +127,8 @@ fn case_32_what_is_left_out_is_named_with_the_command_that_brings_it_back() {
     });
     expect_test::expect![[r#"
         publication pub excludes "schema_name", "schema_version", "topic", "headers", "created_at" of table "outbox"."event" by a column list: run `alter publication "pub" drop table "outbox"."event"; alter publication "pub" add table "outbox"."event"`
-        partition "outbox"."event_1" of "outbox"."event" is unlogged, so Postgres does not stream its rows: run `alter table "outbox"."event_1" set logged`, then publish its existing rows with `walpost replay --from-table`
-        partition "outbox"."event_1" of "outbox"."event" is a foreign table, so Postgres does not stream its rows: run `alter table "outbox"."event" detach partition "outbox"."event_1"`
+        partition "outbox"."event_1" of "outbox"."event" is unlogged, so Postgres does not stream its rows: run `alter table "outbox"."event_1" set logged`, then publish its existing rows with `walpost replay --from-table`; if it is an archive, close it instead: `alter table "outbox"."event_1" add constraint archived check (false) not valid`
+        partition "outbox"."event_1" of "outbox"."event" is a foreign table that takes rows, and Postgres does not stream those: run `alter table "outbox"."event" detach partition "outbox"."event_1"`; or, if it is an archive, make it read-only (with postgres_fdw: `alter foreign table "outbox"."event_1" options (add updatable 'false')`)
         table "outbox"."event" is unlogged, so Postgres does not stream its rows: run `alter table "outbox"."event" set logged`, then publish its existing rows with `walpost replay --from-table`
         table "outbox"."event_child" inherits from "outbox"."event", so Postgres streams its rows under its own name: run `alter table "outbox"."event_child" no inherit "outbox"."event"`, or add an [[outbox]] for it
         "outbox"."event" is a view, and Postgres streams the rows of tables only: set [[outbox]] table to the table itself

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::inspect::{Server, System, check_slot_name, drop_slot, explain_refusal, identify_system, inspect_slot};
 use super::lease::Lease;
+use super::timeline;
 use crate::postgres::Connection;
-use crate::relay::boundary::Lsn;
+use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::resume::Gap;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
@@ -136,6 +137,7 @@ pub(crate) struct SlotAdmin {
     pub(crate) control: Connection,
     pub(crate) server: Server,
     pub(crate) system: System,
+    pub(crate) ancestry: Ancestry,
     pub(crate) kept: Option<RelayState>,
 }
 
@@ -149,8 +151,9 @@ impl SlotAdmin {
         let replication = Connection::open_replication(&options.connect);
         let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
         let system = identify_system(&mut replication)?;
+        let ancestry = timeline::ancestry(&mut replication, &system)?;
         replication.close();
         let kept = relay_state::read(&mut control, &server, &options.slot)?;
-        Ok(Self { control, server, system, kept })
+        Ok(Self { control, server, system, ancestry, kept })
     }
 }

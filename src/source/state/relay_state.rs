@@ -170,6 +170,46 @@ pub(crate) fn adopt(
     Ok(())
 }
 
+/// A position past a transaction that is skipped, as Kafka has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredPast {
+    /// It bears a proof.
+    pub is_signed: bool,
+}
+
+/// Notes that the slot is about to be moved to `past`, past the transaction that Postgres can't send; and that Kafka has a position there,
+/// where `stored` says so.
+pub(crate) fn skip(
+    control: &mut Connection,
+    server: &Server,
+    system: &System,
+    slot: &str,
+    past: Lsn,
+    stored: Option<StoredPast>,
+) -> Result<(), SourceError> {
+    // A position that was noted is later where a relay has come further before: then it stays.
+    let sql = format!(
+        "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, confirm_limit, position, \
+               signed_position, position_signed) \
+               values ($1, $2, 'done', $3::text::integer, $4::text::pg_lsn, case when $5 then $4::text::pg_lsn end, \
+               case when $6 then $4::text::pg_lsn end, $6) \
+               on conflict (slot) do update set system_identifier = excluded.system_identifier, \
+               timeline = excluded.timeline, confirm_limit = excluded.confirm_limit, \
+               position = greatest(relay.position, excluded.position), \
+               signed_position = case when excluded.position_signed and excluded.position > relay.position is not false \
+                   then excluded.signed_position else relay.signed_position end, \
+               position_signed = relay.position_signed or excluded.position_signed, \
+               unsendable_lsn = null, unsendable_error = null, updated_at = now(), {OF_THIS_CLUSTER}"
+    );
+    let (timeline, past) = (system.timeline.to_string(), past.to_string());
+    let flag = |is: bool| Some(if is { "t" } else { "f" });
+    let (is_stored, is_signed) = (flag(stored.is_some()), flag(stored.is_some_and(|stored| stored.is_signed)));
+    control
+        .write(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(&past), is_stored, is_signed])
+        .map_err(|error| explain(error, server, "write outbox.relay"))?;
+    Ok(())
+}
+
 /// Notes that every row from before the slot has been published.
 pub(crate) fn finish_backfill(session: &mut Connection, slot: &str) -> Result<(), SourceError> {
     // The slot has not moved since it was made. From here on a start can tell one that something else advanced.

@@ -208,7 +208,9 @@ fn explain_lease(options: &SourceOptions, error: SourceError) -> SourceError {
 pub(crate) fn check_tables(control: &mut Connection, options: &SourceOptions) -> Result<Vec<u32>, SourceError> {
     let mut oids = Vec::with_capacity(options.tables.len());
     for table in &options.tables {
-        check_publication(control, &options.publication, table, &options.tables)?;
+        for part in check_publication(control, &options.publication, table, &options.tables)?.archived {
+            tracing::warn!(table = %table.table, partition = %part, "partition is not streamed; it takes no rows");
+        }
         oids.push(check_layout(control, &options.publication, table)?.unwrap_or_default());
     }
     Ok(oids)

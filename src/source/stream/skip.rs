@@ -1,8 +1,26 @@
-//! Passing over a transaction that Postgres can't send, and over nothing else.
+//! Skipping a transaction that Postgres can't send, and nothing else.
 //!
 //! The slot's stream is read up to the server's error, without confirming anything. Only the transaction that it ends in can be skipped, and
 //! only if no event before it is unpublished. The slot is moved one byte past the start of the commit record: Postgres sends every
 //! transaction whose commit record starts at or after the slot's position, and no other starts in between.
+//!
+//! # What a crash leaves
+//!
+//! The lease is held from before the first step to after the last, so that no relay streams meanwhile. A relay that is started in between
+//! fails at the same transaction again: it can't come past it before the slot does.
+//!
+//! | after | Kafka | `outbox.relay` | slot | a relay that is started then | the command, run again |
+//! |---|---|---|---|---|---|
+//! | reading the stream | | | before | as before | begins anew |
+//! | 1. dead letters, and with exactly-once delivery, in the same Kafka transaction, the position past it | written | | before | passes over what is in Kafka by the position, whose event is the same as before; fails at the transaction | exactly-once: sees the position, and writes no dead letter twice; at-least-once: writes them again |
+//! | 2. the note: up to where the slot is to stand, the stored position, nothing unsendable | written | written | before | the same; it notes the transaction again | the same |
+//! | 3. moving the slot | written | written | past | goes on after the transaction | says that the slot is past it |
+//!
+//! The note comes before the slot is moved, as a start takes a slot past what is noted for one that somebody else has moved; the position
+//! before the note, as a start takes a position before the noted one for an old one. A slot past the position would be a gap.
+//!
+//! Should Postgres be able to send the transaction after step 1 (a setting was changed), a relay publishes those of its events that are not in
+//! Kafka: they come as records besides their dead letters.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,13 +29,16 @@ use super::open::{detached, start_command};
 use super::reader::status_update;
 use crate::postgres::{self, Connection, Patience, quote_identifier};
 use crate::relay::boundary::{Lsn, Timestamp};
+use crate::relay::confirm::StreamStart;
+use crate::relay::resume::{Backfill, Begun};
 use crate::source::catalog::table::TableName;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
 use crate::source::slot::inspect::{explain_refusal, first, inspect_slot};
 use crate::source::slot::lease::Lease;
 use crate::source::slot::slot_admin::{SlotAdmin, decide};
-use crate::source::state::relay_state;
+use crate::source::state::relay_state::{self, StoredPast};
+use crate::source::state::secrets::{self, Secrets};
 
 /// How long the server may say nothing: it decodes a large transaction in silence. At the end of its log it tells where that is.
 const SILENCE: Duration = Duration::from_secs(600);
@@ -101,10 +122,21 @@ pub enum NotSkipped {
     },
 }
 
+/// The slot before a transaction is skipped: what a position in Kafka is judged by.
+#[derive(Clone, Debug)]
+pub struct SlotBefore {
+    /// What a stream would begin with.
+    pub begun: Begun,
+    /// What positions are signed and checked with.
+    pub secrets: Secrets,
+}
+
 /// A transaction about to be skipped. No relay has the slot meanwhile.
 pub struct Skipping {
     admin: SlotAdmin,
     slot: String,
+    /// The slot as it was found.
+    pub before: SlotBefore,
     /// Held until the end.
     lease: Arc<Lease>,
     /// What is skipped.
@@ -122,45 +154,48 @@ impl Skipping {
             let mut admin = SlotAdmin::open(&options, &lease)?;
             let stands = stands(&mut admin, &options.slot)?;
             let published = admin.kept.as_ref().and_then(|kept| kept.published.lsn).unwrap_or_default().max(stands);
-            // Twice, as the first failure may have been a passing one.
             let first = find(&mut admin, &options, (stands, published), commit)?;
+            // Again, as that may have been a passing failure; from the transaction on, so that what comes before it is not sent twice.
             self::stands(&mut admin, &options.slot)?;
-            let mut unsent = find(&mut admin, &options, (stands, published), commit)?;
+            let mut unsent = find(&mut admin, &options, (commit, published), commit)?;
             if first.sqlstate != unsent.sqlstate {
                 return Err(NotSkipped::Readable(commit).into());
             }
             for table in &tables {
                 list(&mut admin.control, table, &mut unsent)?;
             }
-            Ok(Self { admin, slot: options.slot, lease, unsent })
+            let secrets = secrets::read(&mut admin.control, &admin.server, &options.slot)?;
+            let is_first = admin.kept.as_ref().is_some_and(|kept| kept.noted.backfill == Backfill::Pending);
+            let begun = Begun {
+                server: admin.system.facts(&admin.ancestry),
+                start: stands,
+                noted: admin.kept.as_ref().and_then(|kept| kept.position),
+                first: if is_first { StreamStart::FirstRows } else { StreamStart::Continued },
+            };
+            let before = SlotBefore { begun, secrets };
+            Ok(Self { admin, slot: options.slot, before, lease, unsent })
         })
         .await
     }
 
-    /// The cluster's system identifier.
-    #[must_use]
-    pub fn system_identifier(&self) -> &str {
-        &self.admin.system.identifier
-    }
-
-    /// Moves the slot past the transaction; where it stands then. With `forgets` the position in Kafka was taken back.
+    /// Moves the slot past the transaction; where it stands then. `stored` is the position in Kafka past it, where positions are kept.
     ///
     /// # Errors
     /// As [`Skipping::begin`].
-    pub async fn finish(mut self, forgets: bool) -> Result<Lsn, SourceError> {
+    pub async fn finish(mut self, stored: Option<StoredPast>) -> Result<Lsn, SourceError> {
         detached(move |_| {
             self.lease.take()?;
-            stands(&mut self.admin, &self.slot)?;
             let past = Lsn(self.unsent.commit.0 + 1);
+            // The lease may have been lost for a time, and a relay may have come further.
+            if stands(&mut self.admin, &self.slot)? > past {
+                return Err(NotSkipped::Absent(self.unsent.commit).into());
+            }
             let SlotAdmin { control, server, system, .. } = &mut self.admin;
-            // Noted first: a start takes a slot that stands past what is noted for one that somebody else has moved.
-            relay_state::adopt(control, server, system, &self.slot, past, forgets)?;
+            relay_state::skip(control, server, system, &self.slot, past, stored)?;
             let sql = "select end_lsn from pg_replication_slot_advance($1, $2::text::pg_lsn)";
             let rows = control.query(sql, &[Some(&self.slot), Some(&past.to_string())])?;
             let question = "the position of the slot";
             let end = first(&rows, question)?.text(0).and_then(|lsn| lsn.parse().ok());
-            let sql = "update outbox.relay set unsendable_lsn = null, unsendable_error = null where slot = $1";
-            control.write(sql, &[Some(&self.slot)])?;
             end.ok_or(SourceError::Answer { question })
         })
         .await
@@ -185,20 +220,20 @@ fn stands(admin: &mut SlotAdmin, slot: &str) -> Result<Lsn, SourceError> {
     }
 }
 
-/// Reads the slot's stream up to the server's error.
+/// Reads the slot's stream from an LSN up to the server's error.
 fn find(
     admin: &mut SlotAdmin,
     options: &SourceOptions,
-    (stands, published): (Lsn, Lsn),
+    (from, published): (Lsn, Lsn),
     wanted: Lsn,
 ) -> Result<Unsent, SourceError> {
-    if wanted < stands {
+    if wanted < from {
         return Err(NotSkipped::Absent(wanted).into());
     }
     let replication = Connection::open_stream(&options.connect, admin.server.client_encoding());
     let role = admin.server.role.clone();
     let mut replication = replication.map_err(|error| explain_refusal(error, &mut admin.control, &role))?;
-    replication.start_copy_both(&start_command(&admin.server, &options.slot, &options.publication, stands))?;
+    replication.start_copy_both(&start_command(&admin.server, &options.slot, &options.publication, from))?;
     replication.set_patience(Patience::Limit(SILENCE));
     let mut reading = Reading { wanted, published, open: None, unpublished: None };
     loop {
@@ -219,7 +254,7 @@ fn find(
     }
 }
 
-struct Begun {
+struct OpenTransaction {
     commit: Lsn,
     at: Timestamp,
     xid: u32,
@@ -230,7 +265,7 @@ struct Begun {
 struct Reading {
     wanted: Lsn,
     published: Lsn,
-    open: Option<Begun>,
+    open: Option<OpenTransaction>,
     /// The first transaction with events that are not published, and how many events there are.
     unpublished: Option<(Lsn, u64)>,
 }
@@ -261,7 +296,7 @@ impl Reading {
                     .get(MESSAGE + 17..)
                     .and_then(|rest| rest.first_chunk())
                     .map(|bytes| u32::from_be_bytes(*bytes));
-                self.open = Some(Begun { commit, at, xid: xid.unwrap_or_default(), events: 0 });
+                self.open = Some(OpenTransaction { commit, at, xid: xid.unwrap_or_default(), events: 0 });
             }
             (Some(b'w'), Some(b'I' | b'M')) => {
                 if let Some(open) = &mut self.open {
@@ -294,7 +329,7 @@ impl Reading {
         if let Some((commit, events)) = self.unpublished {
             return Err(NotSkipped::Unpublished { wanted, events, commit });
         }
-        let Begun { commit, at, xid, events: sent } = begun;
+        let OpenTransaction { commit, at, xid, events: sent } = begun;
         let sqlstate = sqlstate.to_owned();
         Ok(Unsent { commit, committed_at: at, xid, error, sqlstate, sent, rows: Vec::new(), unlisted: Vec::new() })
     }
@@ -331,51 +366,5 @@ fn list(control: &mut Connection, table: &Listed, unsent: &mut Unsent) -> Result
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(tag: u8, rest: &[u8]) -> Vec<u8> {
-        [&[b'w'][..], &[0; 24], &[tag], rest].concat()
-    }
-
-    fn begin(commit: u64) -> Vec<u8> {
-        message(b'B', &[&commit.to_be_bytes()[..], &[0; 8], &7_u32.to_be_bytes()].concat())
-    }
-
-    fn commit(commit: u64) -> Vec<u8> {
-        message(b'C', &[&[0][..], &commit.to_be_bytes(), &(commit + 8).to_be_bytes(), &[0; 8]].concat())
-    }
-
-    fn read(wanted: u64, published: u64, messages: &[Vec<u8>]) -> Result<Lsn, NotSkipped> {
-        let (wanted, published) = (Lsn(wanted), Lsn(published));
-        let mut reading = Reading { wanted, published, open: None, unpublished: None };
-        for message in messages {
-            reading.take(message)?;
-        }
-        reading.failed("why".to_owned(), "54000").map(|unsent| unsent.commit)
-    }
-
-    #[test]
-    fn case_33_only_the_transaction_that_fails_is_skipped_and_only_after_all_before_it() {
-        let insert = message(b'I', &[0; 9]);
-        let earlier = [begin(40), insert.clone(), commit(40)];
-        let with = |more: &[Vec<u8>]| [&earlier[..], more].concat();
-        assert_eq!(read(80, 48, &with(&[begin(80)])), Ok(Lsn(80)));
-        let unpublished = NotSkipped::Unpublished { wanted: Lsn(80), events: 1, commit: Lsn(40) };
-        assert_eq!(read(80, 47, &with(&[begin(80)])), Err(unpublished));
-        let another = NotSkipped::Another { wanted: Lsn(80), fails: Lsn(40), error: "why".to_owned() };
-        assert_eq!(read(80, 0, &[begin(40), insert]), Err(another));
-        assert_eq!(read(40, 0, &earlier), Err(NotSkipped::Readable(Lsn(40))));
-        assert_eq!(read(30, 0, &earlier), Err(NotSkipped::Absent(Lsn(30))));
-        assert_eq!(read(80, 48, &earlier), Err(NotSkipped::Unnamed("why".to_owned())));
-        let keepalive = [&b"k"[..], &90_u64.to_be_bytes(), &[0; 8], &[1]].concat();
-        assert_eq!(read(80, 48, &with(&[keepalive])), Err(NotSkipped::Absent(Lsn(80))));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_bytes_are_read(data in proptest::collection::vec(proptest::num::u8::ANY, 0..60)) {
-            let _ = read(80, 0, &[data]);
-        }
-    }
-}
+#[path = "skip_tests.rs"]
+mod tests;

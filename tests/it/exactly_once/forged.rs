@@ -58,6 +58,18 @@ async fn case_39_a_position_that_the_relay_has_not_written_is_refused_and_named(
     write(&harness, None, 2).await;
     refused(&harness, "has a null value under key").await;
 
+    // A copy of its own, which has the proof and might be of a transaction that was aborted.
+    let mut relay = ready(&harness).await;
+    harness.execute(&emit("w0-0", 30, 40)).await;
+    published(&mut relay, 10).await;
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+    let key = format!("exact/{slot}");
+    let records = harness.consume(POSITIONS, 1).await;
+    let own = records.iter().rfind(|record| record.key_text() == Some(key.as_str())).expect("a position");
+    let own = own.value_text().expect("it is signed").to_owned();
+    write(&harness, Some(&own), 2).await;
+    refused(&harness, "is there twice").await;
+
     // Of an earlier version, which notes its position and knows nothing of proofs.
     let mut relay = ready(&harness).await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());

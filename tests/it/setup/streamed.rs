@@ -77,6 +77,38 @@ async fn case_32_rows_not_streamed_are_reported_at_the_start_and_by_doctor() {
     }
 }
 
+/// What Postgres lets nobody write to can't be missed in the stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_32_archived_partitions_that_take_no_rows_are_warned_of_and_others_are_refused() {
+    let harness = Harness::migrated("archived").await;
+    harness.register("order.placed").await;
+    let config = config(&harness, "");
+    works(&harness, &config).await;
+    let bounds = |year: u32| format!("for values from ('{year}-01-01') to ('{year}-01-02')");
+    harness
+        .execute(&format!(
+            "create extension file_fdw;
+             create server files foreign data wrapper file_fdw;
+             create foreign table outbox.event_2020 partition of outbox.event {} server files
+                 options (filename '/dev/null', format 'csv');
+             create unlogged table outbox.event_2021 (like outbox.event including constraints);
+             alter table outbox.event attach partition outbox.event_2021 {}",
+            bounds(2020),
+            bounds(2021)
+        ))
+        .await;
+    // A row of that day would land there.
+    let refused =
+        told(&harness, &config, "partition \"outbox\".\"event_2021\" of \"outbox\".\"event\" is unlogged").await;
+    let close = refused.split('`').nth(5).expect("the command that closes it");
+    harness.execute(close).await;
+    let doctor = ended_with(&config, "doctor").stdout;
+    for part in ["event_2020", "event_2021"] {
+        assert!(doctor.contains(&format!("partition \"outbox\".\"{part}\" of")), "{doctor}");
+    }
+    works(&harness, &config).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn case_32_rows_no_longer_streamed_end_a_running_relay() {
     let harness = Harness::migrated("streamed_less").await;

@@ -1,6 +1,8 @@
 //! A transaction that Postgres can't send.
 
+use crate::exactly_once::exact;
 use crate::harness::{Harness, Received, Relay, config, program};
+use crate::setup::ended_with;
 
 /// Only Postgres can convert EUC_TW, and it has nothing for these bytes.
 #[tokio::test(flavor = "multi_thread")]
@@ -98,5 +100,76 @@ async fn case_33_a_row_from_before_the_slot_that_postgres_cant_send_is_set_aside
         let detail = letter.header("outbox-error-detail").expect("a reason");
         assert!(detail.starts_with("key of the row with ctid (0,") && detail.contains("22P05"), "{detail}");
     }
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+}
+
+/// Starts a relay, which comes as far as the transaction that can't be sent, and stops it; gives the LSN.
+async fn stuck(harness: &Harness) -> String {
+    let mut relay = Relay::start_with(&exact(harness, ""));
+    let status = relay.wait_for("stuck", |status| status["unsendable"]["lsn"].is_string()).await;
+    harness.wait_for("select unsendable_lsn is not null from outbox.relay").await;
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+    status["unsendable"]["lsn"].as_str().expect("text").to_owned()
+}
+
+/// The command ends after each of its steps once, and a relay is started in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_33_a_skip_that_ends_anywhere_neither_loses_nor_repeats_an_event_exactly_once() {
+    let harness = Harness::encoded("unsendable_exact", "EUC_TW").await;
+    harness.register("order.placed").await;
+    let slot = harness.name().to_owned();
+    let emit = |key: &str| format!("select outbox.emit('order.placed', {key}, '1')");
+    let mut relay = Relay::start_with(&exact(&harness, ""));
+    relay.ready().await;
+    harness.execute(&emit("'a'")).await;
+    harness.consume(&harness.topic("order.placed"), 1).await;
+    let bad = "convert_from('\\x6bfdfe', 'EUC_TW')";
+    harness.execute(&format!("begin; {}; {}; commit", emit("'b'"), emit(bad))).await;
+    harness.execute(&emit("'c'")).await;
+    relay.wait_for("stuck", |status| status["unsendable"]["lsn"].is_string()).await;
+    relay.kill();
+    let lsn = stuck(&harness).await;
+    let skip = || ended_with(&exact(&harness, ""), &format!("slot skip --json --lsn {lsn}"));
+
+    // Kafka has the position and the dead letters, and the note fails.
+    harness
+        .execute(
+            "create function outbox.fail() returns trigger language plpgsql as $$ begin raise 'no note'; end $$;
+             create trigger fail before update of unsendable_lsn on outbox.relay for each row
+                 when (old.unsendable_lsn is not null and new.unsendable_lsn is null) execute function outbox.fail()",
+        )
+        .await;
+    let ended = skip();
+    assert!(ended.code() != Some(0) && ended.stderr.contains("no note"), "{}", ended.stderr);
+    assert_eq!(stuck(&harness).await, lsn);
+
+    // What the note says is written, and the slot has not moved.
+    let note = format!(
+        "alter table outbox.relay disable trigger fail;
+         update outbox.relay set confirm_limit = '{lsn}'::pg_lsn + 1, position = '{lsn}'::pg_lsn + 1,
+             signed_position = '{lsn}'::pg_lsn + 1, unsendable_lsn = null, unsendable_error = null"
+    );
+    harness.execute(&note).await;
+    assert_eq!(stuck(&harness).await, lsn);
+
+    let ended = skip();
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    let stands = format!(
+        "select confirmed_flush_lsn = '{lsn}'::pg_lsn + 1 from pg_replication_slots where slot_name = '{slot}'"
+    );
+    harness.wait_for(&stands).await;
+    let again = skip();
+    assert_eq!(again.code(), Some(65), "{}", again.stderr);
+
+    let mut relay = Relay::start_with(&exact(&harness, ""));
+    relay.ready().await;
+    harness.execute(&emit("'d'")).await;
+    let has_last = |records: &[Received]| records.iter().any(|record| record.key_text() == Some("d"));
+    let records = harness.consume_until(&[&harness.topic("order.placed")], "the last event", has_last).await;
+    let mut keys: Vec<_> = records.iter().filter_map(Received::key_text).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["a", "b", "c", "d"]);
+    let letters = harness.consume(&harness.topic("dead-letter"), 2).await;
+    assert_eq!(letters.len(), 2, "one for each row of it, once");
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
 }

@@ -1,0 +1,153 @@
+//! A position past a transaction that Postgres can't send, stored in its place with the dead letters of that transaction.
+//!
+//! One Kafka transaction has both, through the relay's transactional id: a relay that still writes is fenced before the position is read,
+//! and either all of it is in Kafka or nothing. The position's event stays the last one that is in Kafka; what it is raised past is the
+//! LSN before which nothing is owed. So a relay that starts before the slot is moved passes over what is in Kafka and nothing else.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::super::refusals::now_millis;
+use super::batch_writer::{BatchError, BatchOutcome, BatchWriter};
+use super::position_keys::PositionKeys;
+use super::positions::{Cluster, POSITIONS_TOPIC, ReadScope, StoredPosition};
+use super::recovery::History;
+use super::resume::PositionError;
+use super::{SinkError, TransactionalSink, TransactionsError};
+use crate::relay::boundary::{Checkpoint, Lsn, OwnedRecord};
+use crate::relay::resume::{self, Begun};
+
+/// How long it may take: longer than Kafka leaves a dead relay's transaction open.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A transaction to step past.
+#[derive(Clone, Debug)]
+pub struct StepPast {
+    /// The start of its commit record. Every event before it is in Kafka.
+    pub commit: Lsn,
+    /// The slot that it is in.
+    pub slot: String,
+    /// What a stream of it would begin with.
+    pub begun: Begun,
+    /// What positions are signed and checked with.
+    pub keys: PositionKeys,
+}
+
+/// Kafka has a position past the transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SteppedPast {
+    /// It was stored now, with the dead letters. It was there already after an earlier run, or where a relay has published the transaction.
+    pub is_new: bool,
+    /// It bears a proof.
+    pub is_signed: bool,
+}
+
+/// Why nothing was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// Kafka.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The slot and the position in Kafka do not belong together.
+    #[error(transparent)]
+    Position(#[from] PositionError),
+    /// The dead letters can't be written.
+    #[error("{0}")]
+    DeadLetters(String),
+}
+
+impl StepPast {
+    /// What to store, by the position that is in Kafka; `None` if that is past the transaction already.
+    fn beyond(&self, resumed: Option<Checkpoint>) -> Option<Checkpoint> {
+        // With no event that is known to be in Kafka, none is passed over: one would have to be found again in the stream.
+        let resumed = resumed.unwrap_or(Checkpoint { flush: self.begun.start, ..Checkpoint::default() });
+        (resumed.flush <= self.commit).then_some(Checkpoint { flush: Lsn(self.commit.0 + 1), ..resumed })
+    }
+}
+
+impl TransactionalSink {
+    /// Stores a position past a transaction, and `letters` with it; nothing if the position is past it already.
+    ///
+    /// # Errors
+    /// [`StepError`]; unless Kafka did not answer in time, nothing was stored.
+    pub async fn step_past(self, step: &StepPast, letters: Vec<OwnedRecord>) -> Result<SteppedPast, StepError> {
+        let stepped = tokio::time::timeout(PATIENCE, self.store_past(step, letters)).await;
+        let late = || format!("Kafka did not answer within {} s", PATIENCE.as_secs());
+        stepped.unwrap_or_else(|_| Err(not_stored(late())))
+    }
+
+    async fn store_past(&self, step: &StepPast, letters: Vec<OwnedRecord>) -> Result<SteppedPast, StepError> {
+        let (factory, stopped, key) = (&self.factory, self.stop.flag(), self.factory.identity.position_key());
+        let StepPast { begun, keys, .. } = step.clone();
+        let (server, start) = (begun.server.clone(), begun.start);
+        let cluster = Cluster { system_identifier: server.system_identifier, timeline: server.timeline };
+        let history = History { cluster: cluster.clone(), ancestry: server.ancestry, is_new: false, keys };
+        factory.ensure_topic().await?;
+        // Before anybody is fenced: it might be another database's relay of the same name.
+        let mut reader = factory.reader()?;
+        let visible = factory.read(&mut reader, ReadScope::Visible, history.proof(), &stopped).await?;
+        history.check(&visible.position().cloned(), key.clone()).map_err(SinkError::from)?;
+        let id = factory.identity.transactional_id();
+        let mut writer = match BatchWriter::open(factory.producers.options.clone(), id).await {
+            Err(BatchError::Sink(error)) => return Err(error.into()),
+            opened => opened.map_err(|error| not_stored(error.to_string()))?,
+        };
+        let kept = factory.read(&mut reader, ReadScope::Everything, history.proof(), &stopped).await?;
+        history.check(&kept.position().cloned(), key.clone()).map_err(SinkError::from)?;
+        let resumed = resume::skip_to(&kept.facts(), &begun);
+        let resumed = resumed.map_err(|gap| PositionError::of(gap, &step.slot, start, &key))?;
+        let Some(checkpoint) = step.beyond(resumed) else {
+            let is_signed = kept.position().is_some_and(|stored| stored.is_signed);
+            return Ok(SteppedPast { is_new: false, is_signed });
+        };
+        let (transaction, is_signed) = (Uuid::now_v7(), !step.keys.keys.is_empty());
+        let stored = StoredPosition { checkpoint, cluster, transaction, is_signed };
+        let position = OwnedRecord {
+            topic: POSITIONS_TOPIC.to_owned(),
+            value: Some(stored.encode(&key, &step.keys)),
+            key: Some(key.into_bytes()),
+            headers: Vec::new(),
+            timestamp_millis: now_millis(),
+        };
+        let records = std::iter::once(position).chain(letters).collect();
+        match writer.write(records).await.map_err(|error| not_stored(error.to_string()))? {
+            BatchOutcome::Committed => {
+                // A commit is answered before its markers are written, and the next start reads what is visible.
+                factory.read(&mut reader, ReadScope::Everything, None, &stopped).await?;
+                Ok(SteppedPast { is_new: true, is_signed })
+            }
+            BatchOutcome::Aborted { reason, .. } => Err(StepError::DeadLetters(reason)),
+        }
+    }
+}
+
+fn not_stored(reason: String) -> StepError {
+    SinkError::from(TransactionsError::NotStored { reason }).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::boundary::{Ancestry, Position};
+    use crate::relay::confirm::StreamStart;
+    use crate::relay::resume::Server;
+
+    #[test]
+    fn case_33_the_position_keeps_its_event_and_its_lsn_is_raised_past_the_transaction_once() {
+        let server =
+            Server { system_identifier: "7".to_owned(), timeline: 1, ancestry: Ancestry::default(), wal_end: Lsn(900) };
+        let begun = Begun { server, start: Lsn(50), noted: None, first: StreamStart::Continued };
+        let step = StepPast { commit: Lsn(100), slot: "s".to_owned(), begun, keys: PositionKeys::default() };
+        let at = |commit, ordinal, flush| {
+            let position = Position { commit: Lsn(commit), ordinal };
+            Checkpoint { position, committed_at: None, flush: Lsn(flush) }
+        };
+        assert_eq!(step.beyond(Some(at(70, 2, 80))), Some(at(70, 2, 101)));
+        assert_eq!(step.beyond(Some(at(100, 3, 80))), Some(at(100, 3, 101)), "its first events are in Kafka");
+        assert_eq!(step.beyond(None), Some(at(0, 0, 101)), "nothing was stored yet");
+        for flush in [101, 150] {
+            assert_eq!(step.beyond(Some(at(70, 2, flush))), None, "an earlier run has stored it");
+        }
+    }
+}
