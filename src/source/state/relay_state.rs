@@ -187,12 +187,13 @@ pub(crate) fn skip(
     past: Lsn,
     stored: Option<StoredPast>,
 ) -> Result<(), SourceError> {
-    // A position that was noted is later where a relay has come further before: then it stays.
+    // A position that was noted is later where a relay has come further before: then it stays. The position noted here is the
+    // transaction's own, not the one past it: should Postgres be able to send it by the next start, a relay may store a position within it.
     let sql = format!(
         "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, confirm_limit, position, \
                signed_position, position_signed) \
-               values ($1, $2, 'done', $3::text::integer, $4::text::pg_lsn, case when $5 then $4::text::pg_lsn end, \
-               case when $6 then $4::text::pg_lsn end, $6) \
+               values ($1, $2, 'done', $3::text::integer, $4::text::pg_lsn, case when $5 then $7::text::pg_lsn end, \
+               case when $6 then $7::text::pg_lsn end, $6) \
                on conflict (slot) do update set system_identifier = excluded.system_identifier, \
                timeline = excluded.timeline, confirm_limit = excluded.confirm_limit, \
                position = greatest(relay.position, excluded.position), \
@@ -201,11 +202,14 @@ pub(crate) fn skip(
                position_signed = relay.position_signed or excluded.position_signed, \
                unsendable_lsn = null, unsendable_error = null, updated_at = now(), {OF_THIS_CLUSTER}"
     );
-    let (timeline, past) = (system.timeline.to_string(), past.to_string());
+    let (timeline, commit, past) = (system.timeline.to_string(), Lsn(past.0 - 1).to_string(), past.to_string());
     let flag = |is: bool| Some(if is { "t" } else { "f" });
     let (is_stored, is_signed) = (flag(stored.is_some()), flag(stored.is_some_and(|stored| stored.is_signed)));
     control
-        .write(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(&past), is_stored, is_signed])
+        .write(
+            &sql,
+            &[Some(slot), Some(&system.identifier), Some(&timeline), Some(&past), is_stored, is_signed, Some(&commit)],
+        )
         .map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
 }

@@ -30,13 +30,14 @@ use super::reader::status_update;
 use crate::postgres::{self, Connection, Patience, quote_identifier};
 use crate::relay::boundary::{Lsn, Timestamp};
 use crate::relay::confirm::StreamStart;
-use crate::relay::resume::{Backfill, Begun};
+use crate::relay::resume::{self, Backfill, Begun, Known, LeaseAcquisition, Slot};
 use crate::source::catalog::table::TableName;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
 use crate::source::slot::inspect::{explain_refusal, first, inspect_slot};
 use crate::source::slot::lease::Lease;
 use crate::source::slot::slot_admin::{SlotAdmin, decide};
+use crate::source::state::gap_count::look;
 use crate::source::state::relay_state::{self, StoredPast};
 use crate::source::state::secrets::{self, Secrets};
 
@@ -154,6 +155,7 @@ impl Skipping {
             let mut admin = SlotAdmin::open(&options, &lease)?;
             let stands = stands(&mut admin, &options.slot)?;
             let published = admin.kept.as_ref().and_then(|kept| kept.published.lsn).unwrap_or_default().max(stands);
+            check_history(&mut admin, &options, stands)?;
             let first = find(&mut admin, &options, (stands, published), commit)?;
             // Again, as that may have been a passing failure; from the transaction on, so that what comes before it is not sent twice.
             self::stands(&mut admin, &options.slot)?;
@@ -200,6 +202,23 @@ impl Skipping {
         })
         .await
     }
+}
+
+/// Whether a relay would start here but for the transaction: skipping it must not hide that something else advanced the slot.
+fn check_history(admin: &mut SlotAdmin, options: &SourceOptions, stands: Lsn) -> Result<(), SourceError> {
+    let known = Known {
+        noted: admin.kept.as_ref().map(|kept| kept.noted.clone()),
+        slot: Slot::At(stands),
+        server: admin.system.facts(&admin.ancestry),
+        resume: None,
+        last: None,
+        acquisition: LeaseAcquisition::New,
+    };
+    let published = admin.kept.as_ref().map(|kept| kept.published.clone()).unwrap_or_default();
+    let control = &mut admin.control;
+    let explain =
+        |gap| SourceError::of(gap, &options.slot, || look(control, &options.publication, &options.tables, published));
+    resume::plan(&known).map(|_| ()).map_err(explain)
 }
 
 /// Where the slot stands, once nobody streams from it.
