@@ -1,11 +1,11 @@
-//! The one place where an error becomes an end of the relay: an exit code, and what to do.
+//! The one place where an error ends the relay: its exit code, and what to do.
 //!
-//! | what failed | what follows |
+//! | failure | consequence |
 //! |---|---|
-//! | a connection to Postgres, a walsender, a slot that is held | retried with back-off (the driver's link) |
-//! | Kafka, a topic that went away, too few replicas | retried for ever, in order (the sink and the core's returns) |
-//! | a transaction that Kafka aborts or times out | everything in it is sent again, in order (the transactional sink) |
-//! | one event against its contract | a dead letter; or [`Fault::Halt`] with `on_rejected = "halt"`, or where the contract says so of a payload |
+//! | a Postgres connection, a walsender, a slot that is held | retried with back-off (the driver's link) |
+//! | Kafka, a vanished topic, too few replicas | retried for ever, in order (the sink and the core's retry queue) |
+//! | a transaction that Kafka aborts or times out | all of it is sent again, in order (the transactional sink) |
+//! | one event that violates its contract | a dead letter; or [`Fault::Halt`] with `on_rejected = "halt"`, or if the contract demands it for a payload |
 //! | everything in [`Fault`] | the relay stops, confirms what Kafka has, and exits with the code below |
 
 use std::error::Error;
@@ -21,7 +21,7 @@ use crate::telemetry::LogsError;
 /// Why a command ends before its work is done.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// The configuration has mistakes.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
     /// The log can't be set up.
@@ -36,7 +36,7 @@ pub enum Fault {
     /// The Kafka client can't work.
     #[error(transparent)]
     Sink(#[from] SinkError),
-    /// The slot and the position in Kafka do not belong together.
+    /// The slot and the position in Kafka do not match.
     #[error(transparent)]
     Position(#[from] PositionError),
     /// Kafka could not be reached at the start.
@@ -46,7 +46,7 @@ pub enum Fault {
         servers: String,
         /// How long was waited.
         within: std::time::Duration,
-        /// What the client met last, without secrets.
+        /// The last error of the client, without secrets.
         reason: Option<String>,
     },
     /// An event, its table or the stream stops the relay.
@@ -61,16 +61,16 @@ pub enum Fault {
     ShutdownTimeout {
         /// How many records Kafka has not acknowledged.
         records: usize,
-        /// What else was waited for.
+        /// What else the relay was waiting for.
         waits_for: Option<String>,
     },
-    /// Postgres could not be told how far the relay has come.
+    /// The relay's progress could not be confirmed to Postgres.
     #[error(
         "stopped, but could not confirm {lsn} to Postgres; events after the slot's \
          confirmed_flush_lsn are published again at the next start"
     )]
     Unconfirmed {
-        /// How far.
+        /// The LSN to confirm.
         lsn: Lsn,
         /// Why.
         #[source]
@@ -112,11 +112,11 @@ pub mod exit {
     /// A bug (EX_SOFTWARE).
     pub const BUG: u8 = 70;
 
-    /// Of a Kafka client that is at its end, whichever command it works for.
+    /// For a Kafka client that can't continue, in any command.
     #[must_use]
     pub const fn of_sink(error: &SinkError) -> u8 {
         match error {
-            // It has settings that contradict each other, or a file that is not there.
+            // Its settings contradict each other, or a file is missing.
             SinkError::Create(_) => CONFIGURATION,
             SinkError::Transactions(
                 TransactionsError::Timeout { .. }
@@ -130,7 +130,7 @@ pub mod exit {
 }
 
 impl Fault {
-    /// What to do, where the message does not say it.
+    /// What to do, where the message does not say.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         match self {
@@ -139,7 +139,7 @@ impl Fault {
                 postgres::Error::Tls { .. } => Some("check sslmode, sslrootcert and the host in the database URL"),
                 other => connection_advice(other.sqlstate()),
             },
-            // Rows that are written already will never be others, so there must be a way past them.
+            // Rows already written never change, so there must be a way past them.
             Self::Halt(Halt::Layout(_)) => Some(
                 "or, if the table has been restored, start the relay with [relay] on_rejected = \"dead-letter-always\" to send the rows written in between to the dead-letter topic",
             ),
@@ -153,7 +153,7 @@ impl Fault {
         }
     }
 
-    /// The code that the process ends with.
+    /// The process's exit code.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -182,7 +182,7 @@ fn left_undone(records: usize, waits_for: Option<&str>) -> String {
     records.into_iter().chain(waits_for).collect::<Vec<_>>().join(", and ")
 }
 
-/// What mends a connection to Postgres that could not be made; `None` where the error itself says it.
+/// How to fix a Postgres connection that could not be made; `None` if the error itself says it.
 fn connection_advice(sqlstate: Option<&str>) -> Option<&'static str> {
     match sqlstate? {
         sqlstate::INVALID_PASSWORD => Some("correct the password in the database URL, PGPASSWORD or the password file"),
@@ -196,7 +196,7 @@ fn connection_advice(sqlstate: Option<&str>) -> Option<&'static str> {
 
 const UNREACHABLE: &str = "start Postgres, or correct the database URL";
 
-/// An error and what caused it, in one line. A cause that its effect repeats word for word is said once.
+/// An error and its causes in one line. A cause that its effect already repeats word for word is left out.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_that_took_too_long_says_what_it_waited_for() {
+    fn a_shutdown_timeout_reports_what_it_waited_for() {
         let text = |records, waits_for: Option<&str>| {
             let text = Fault::ShutdownTimeout { records, waits_for: waits_for.map(str::to_owned) }.to_string();
             text.split(';').next().map(str::to_owned)
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_said_once() {
+    fn a_repeated_cause_is_printed_once() {
         let link = |text, source| Link { text, source };
         let cause = link("no route", None);
         let repeating = link("can't connect: no route", Some(Box::new(cause)));

@@ -1,19 +1,19 @@
-//! What asks a program to end: Ctrl-C, a supervisor, a terminal that closes.
+//! Requests to end the program: Ctrl-C, a supervisor, a terminal that closes.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// What has been asked for so far.
+/// What has been requested so far.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupts {
-    /// Begin nothing new, and bring to its end what has begun.
+    /// Start nothing new, and finish what has started.
     pub stop: CancellationToken,
     /// End at once.
     pub abort: CancellationToken,
 }
 
 impl Interrupts {
-    /// Listens for SIGINT, SIGTERM and SIGHUP from now on: the first means stop, the next abort.
+    /// Listens for SIGINT, SIGTERM and SIGHUP from now on: the first one means stop, the next one abort.
     ///
     /// # Errors
     /// The system does not let this process listen.
@@ -33,7 +33,7 @@ impl Interrupts {
 }
 
 async fn any([interrupt, terminate, hangup]: &mut [Signal; 3]) {
-    // All three mean the same here.
+    // All three mean the same.
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

@@ -1,11 +1,11 @@
-//! How output is written for people: figures, colours, lines on stderr, and other people's text without its control characters.
+//! Output for people: figures, colours, lines on stderr, and untrusted text without its control characters.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write as _};
 
 use indicatif::ProgressStyle;
 
-/// Whether a text is for a terminal that shows colours.
+/// Whether the output is a terminal that shows colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
     /// With escape sequences.
@@ -22,7 +22,7 @@ impl Colour {
     pub(crate) const DIM: u8 = 2;
     pub(crate) const BOLD: u8 = 1;
 
-    /// What a writer takes: colours on a terminal, unless the user wants none (`NO_COLOR`, no-color.org).
+    /// What a writer supports: colours on a terminal, unless the user disables them (`NO_COLOR`, no-color.org).
     #[must_use]
     pub fn of(out: &impl IsTerminal) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -37,7 +37,7 @@ impl Colour {
     }
 }
 
-/// A number with commas between the thousands.
+/// A number with thousands separators.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -50,14 +50,15 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// Whether a terminal or a viewer may take a character for a command: control characters, those that change the direction of text
-/// (Unicode, "Bidirectional Algorithm"), and the two that separate lines without being control characters.
+/// Whether a terminal or a viewer may interpret a character as a command: control characters, those that change the
+/// direction of text (Unicode, "Bidirectional Algorithm"), and the two that separate lines without being control
+/// characters.
 pub(crate) fn is_command(c: char) -> bool {
     let directs = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || directs || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// Text of somebody else's on one line: no character of it is a command.
+/// Untrusted text on one line: no character of it is a command.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     escape(text, is_command)
 }
@@ -83,9 +84,9 @@ pub(crate) fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates in this crate are well formed")
 }
 
-/// Writes a line that stays to stderr.
+/// Writes a permanent line to stderr.
 pub(crate) fn line(text: &str) {
-    // A reader who has gone away misses nothing that matters.
+    // If nobody reads stderr any more, nothing of importance is lost.
     let _ = writeln!(io::stderr(), "{text}");
 }
 
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn no_character_of_other_peoples_text_is_a_command() {
+    fn untrusted_text_has_no_control_characters() {
         assert!(matches!(visible("order.placed \u{e9}\u{1f600}"), Cow::Borrowed(_)));
         assert_eq!(visible("a\x1b[2Jb\r\nc\td\x7f"), "a\\u{1b}[2Jb\\r\\nc\\td\\u{7f}");
         assert_eq!(visible("\u{9b}2J \u{202e}txt \u{2028}"), "\\u{9b}2J \\u{202e}txt \\u{2028}");

@@ -1,4 +1,4 @@
-//! From the configuration to a relay's parts.
+//! Builds a relay's parts from the configuration.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -28,17 +28,17 @@ use crate::sink::{
 use crate::source::{Lease, OutboxTable, RECORD_BYTES, STATUS_INTERVAL, SourceOptions};
 use crate::telemetry::Telemetry;
 
-/// How long Kafka may take to answer for the first time. Afterwards it is waited for as long as it takes.
+/// How long Kafka may take to answer for the first time. After that the relay waits as long as an outage lasts.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
-/// A relay that has not begun.
+/// A relay that has not started.
 pub(super) struct Parts<S> {
     pub(super) driver: Driver<S>,
     pub(super) maintenance: Maintenance,
     pub(super) window: Window,
 }
 
-/// A Kafka that has answered, and what writes to it.
+/// A reachable Kafka cluster, and what writes to it.
 pub(super) struct KafkaSide<S> {
     pub(super) sink: S,
     producer: ProducerOptions,
@@ -48,10 +48,10 @@ pub(super) struct KafkaSide<S> {
 }
 
 impl KafkaSide<KafkaSink> {
-    /// Puts a sink that writes exactly once in the place of the one that looked for Kafka.
+    /// Replaces the sink that probed Kafka with one that writes exactly once.
     pub(super) fn exactly_once(self, config: &Config) -> KafkaSide<TransactionalSink> {
         let Self { sink, producer, rules, topics, kafka } = self;
-        // librdkafka waits for its threads, a tenth of a second.
+        // librdkafka waits for its threads to end, which takes 100 ms.
         drop(tokio::task::spawn_blocking(move || drop(sink)));
         let (rules_too, kafka_too, topics_too) = (rules.clone(), Arc::clone(&kafka), Arc::clone(&topics));
         let sink = TransactionalSink::new(producer.clone(), transactions(config), rules_too, kafka_too, topics_too);
@@ -60,13 +60,13 @@ impl KafkaSide<KafkaSink> {
 }
 
 impl<S> KafkaSide<S> {
-    /// Makes a relay's parts.
+    /// Builds a relay's parts.
     pub(super) fn relay(self, config: &Config, telemetry: &Arc<Telemetry>) -> Parts<S> {
         around(self.sink, TopicSource::Kafka(self.topics), self.kafka, config, telemetry)
     }
 }
 
-/// Makes the sink that writes at least once, and sees that Kafka is there, which knows it by this name.
+/// Creates the at-least-once sink and waits until Kafka, to which the client uses this name, is reachable.
 pub(super) async fn connect_kafka(config: &Config, client_id: String) -> Result<KafkaSide<KafkaSink>, Fault> {
     let kafka = Arc::new(KafkaConnection::default());
     let producer = ProducerOptions { client_id, ..producer_options(config) };
@@ -76,7 +76,7 @@ pub(super) async fn connect_kafka(config: &Config, client_id: String) -> Result<
         AdminApi::Present => topics,
         AdminApi::Absent => topics.without_admin_api(),
     };
-    // Made first: its callbacks tell why Kafka can't be reached.
+    // Created first: its callbacks report why Kafka can't be reached.
     let sink = KafkaSink::new(producer.clone(), rules.clone(), Arc::clone(&kafka))?;
     if !topics.reach(FIRST_ANSWER).await {
         let servers = config.kafka.bootstrap_servers.clone();
@@ -85,17 +85,17 @@ pub(super) async fn connect_kafka(config: &Config, client_id: String) -> Result<
     Ok(KafkaSide { sink, producer, rules, topics: Arc::new(topics), kafka })
 }
 
-/// Takes the relay's position in Kafka back: its next start begins where the slot stands.
+/// Resets the relay's position in Kafka: its next start begins at the slot's confirmed_flush_lsn.
 ///
 /// # Errors
-/// [`Fault`]: the position is as it was, or it is not known whether it is.
+/// [`Fault`]: the position is unchanged, or it is unknown whether it is.
 pub(crate) async fn take_back(config: &Config, system_identifier: &str) -> Result<(), Fault> {
     let kafka = connect_kafka(config, client_id(config)).await?.exactly_once(config);
     kafka.sink.take_back(system_identifier).await?;
     Ok(())
 }
 
-/// The parts of a relay whose records go to `sink`.
+/// The parts of a relay that sends its records to `sink`.
 pub(super) fn around<S>(
     sink: S,
     topics: TopicSource,
@@ -171,8 +171,9 @@ pub(super) fn settings(config: &Config, postgres: &ConnectOptions) -> Settings {
     }
 }
 
-/// By how much the window is larger than configured. In transactions an acknowledgement is a commit, and until then everything
-/// since the last one is in the window: with the same window a transaction would be too short for what its commit costs.
+/// How much larger the window is than configured. With transactions an acknowledgement is a commit, and everything
+/// since the last commit is in the window: with the configured window a transaction would be too short to pay for its
+/// commit.
 const fn window(config: &Config) -> usize {
     match config.kafka.delivery {
         Delivery::AtLeastOnce => 1,
@@ -180,7 +181,7 @@ const fn window(config: &Config) -> usize {
     }
 }
 
-/// The relay's name in the brokers' logs and quotas.
+/// The relay's name in broker logs and quotas.
 pub(super) fn client_id(config: &Config) -> String {
     format!("walpost-{}", config.relay.name)
 }

@@ -1,14 +1,14 @@
-//! When a position is stored in Kafka with no record to go with it.
+//! When to store a position in Kafka without a record.
 
 use std::time::{Duration, Instant};
 
 use crate::relay::boundary::{Checkpoint, Lsn};
 use crate::relay::delivery::back_off::BackOff;
 
-/// How often a position is stored without a record at most: the slot of an idle outbox in a busy database is confirmed as
-/// often, and keeps so much log.
+/// Minimum interval between positions stored without a record. The slot of an idle outbox in a busy database is
+/// confirmed this often, so it retains this much WAL.
 const STORE_INTERVAL: Duration = Duration::from_secs(10);
-/// How long a position that could not be stored waits before it is given to the sink again.
+/// How long to wait before a position that could not be stored is given to the sink again.
 const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// When the next position is stored without a record.
@@ -17,28 +17,28 @@ pub(super) struct CheckpointTimer {
     last: Option<Attempted>,
 }
 
-/// A position that was given to the sink.
+/// A position given to the sink.
 #[derive(Clone, Copy, Debug)]
 struct Attempted {
     flush: Lsn,
     at: Instant,
     back_off: BackOff,
-    /// How long the next attempt waits, should this one fail.
+    /// How long the next attempt waits if this one fails.
     wait: Duration,
 }
 
 /// What an attempt to store a position is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
-    /// The one before has succeeded, or there was none.
+    /// The previous attempt succeeded, or there was none.
     First,
-    /// The one before has failed.
+    /// The previous attempt failed.
     Again,
 }
 
 impl CheckpointTimer {
-    /// What is to be stored now: everything is in Kafka up to `settled`, and `stored` is what is kept there. Whoever is in a
-    /// hurry does not wait for the interval, but for the back-off where storing has failed.
+    /// What to store now: everything is in Kafka up to `settled`, and `stored` is the position stored there. A caller
+    /// in a hurry skips the interval, but not the back-off after a failure.
     pub(super) fn due(
         &self,
         settled: Option<Checkpoint>,
@@ -54,8 +54,8 @@ impl CheckpointTimer {
         settled.filter(|settled| is_time && stored.is_some_and(|stored| stored < settled.flush))
     }
 
-    /// Storing everything up to `flush` has begun. The sink does one thing after the other, so that the last one has failed if
-    /// it is not in what is stored.
+    /// Storing everything up to `flush` has begun. The sink does one thing at a time, so the previous attempt failed
+    /// if it is not in `stored`.
     pub(super) fn begun(&mut self, flush: Lsn, stored: Option<Lsn>, now: Instant) -> Attempt {
         let failed = self.last.filter(|last| stored < Some(last.flush));
         let mut back_off = failed.map_or(BACK_OFF, |failed| failed.back_off);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_that_can_not_be_stored_is_tried_less_and_less_often() {
+    fn storing_a_position_is_retried_with_backoff() {
         let (mut now, stored) = (Instant::now(), Some(Lsn(9)));
         let settled = Some(Checkpoint { flush: Lsn(10), ..Checkpoint::default() });
         let mut timer = CheckpointTimer::default();

@@ -1,4 +1,5 @@
-//! What each contract's records are accounted with: acknowledgements come in any order, and most often many of a kind together.
+//! Freshness of each contract's records. Acknowledgements come in any order, and mostly many of the same kind
+//! together.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,17 +9,17 @@ use crate::relay::boundary::{ContractNumber, Timestamp};
 use crate::relay::delivery::ledger::{Kind, Settled};
 use crate::telemetry::{ContractMeter, Telemetry};
 
-/// The meters of all contracts, by their numbers.
+/// The meters of all contracts, by contract number.
 #[derive(Default)]
 pub(super) struct Freshness {
     meters: Vec<Arc<ContractMeter>>,
-    /// The shortest promise of all.
+    /// The shortest promised freshness.
     shortest: Option<Duration>,
-    /// How many of each contract's records were overdue when that was last looked at.
+    /// How many of each contract's records were overdue at the last check.
     overdue: Vec<u64>,
 }
 
-/// Records that are one observation: of one contract and kind, and committed together.
+/// Records that are one observation: same contract, kind and commit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Group {
     committed_at: Timestamp,
@@ -34,7 +35,7 @@ impl Group {
 }
 
 impl Freshness {
-    /// Meters for the contracts that the core has met since.
+    /// Adds meters for contracts the core has met since the last call.
     pub(super) fn follow(&mut self, core: &Core, telemetry: &Telemetry) {
         for level in core.service_levels().iter().skip(self.meters.len()) {
             self.meters.push(telemetry.metrics.contracts.add(&level.id, level.freshness));
@@ -43,7 +44,7 @@ impl Freshness {
         }
     }
 
-    /// So many records of a group were acknowledged.
+    /// Counts acknowledged records of a group.
     pub(super) fn observe(&self, group: Group, records: u64, telemetry: &Telemetry, clock: SystemTime) {
         let freshness = age(group.committed_at, clock);
         telemetry.metrics.publish_latency.observe(freshness, records);
@@ -52,11 +53,11 @@ impl Freshness {
         }
     }
 
-    /// Counts what is in flight for longer than was promised.
+    /// Counts records in flight for longer than promised.
     pub(super) fn count_overdue(&mut self, core: &Core, clock: SystemTime) {
         let Some(shortest) = self.shortest else { return };
         self.overdue.fill(0);
-        // From the oldest on, so that nothing is looked at while nothing is late.
+        // Starts at the oldest, so that nothing is visited while nothing is late.
         let old = core.in_flight().map(|(contract, at)| (contract, age(at, clock)));
         for (contract, age) in old.take_while(|(_, age)| *age > shortest) {
             let Some(place) = contract.place() else { continue };

@@ -1,4 +1,4 @@
-//! The replication connection over its whole life: connecting, streaming, lost, connecting again.
+//! The replication connection over its lifetime: connecting, streaming, lost, reconnecting.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,32 +18,33 @@ use crate::relay::decode::text_encoding::Encoding;
 use crate::relay::delivery::back_off::BackOff;
 use crate::source::{self, Event, Feed, Lease, Origin, Secrets, Source, SourceError, SourceOptions};
 
-/// How long the next attempt to connect waits.
+/// How long to wait before the next attempt to connect.
 const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
 
-/// How often a relay that stands by asks whether it is its turn. Once it is, it needs a connection and Kafka's word for the rest.
+/// How often a standby relay asks for the lease. Once it holds it, it still needs a connection and an answer from
+/// Kafka.
 const STANDBY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long the first connection is tried for. Later ones are tried for ever; a relay that has never reached its
-/// database is more likely to be configured wrongly than to meet an outage.
+/// How long the first connection is tried. Later ones are tried for ever; a relay that has never reached its database
+/// is more likely misconfigured than facing an outage.
 const FIRST_CONNECTION: Duration = Duration::from_secs(10);
 
-/// What became of the connection.
+/// An event of the connection.
 #[derive(Debug)]
 pub(super) enum LinkEvent {
-    /// The stream has begun.
+    /// The stream has started.
     Up(Beginning),
     /// Messages.
     Batch(Batch),
-    /// The connection was lost, or could not be made; the next attempt follows.
+    /// The connection was lost or could not be made; another attempt follows.
     Lost(SourceError),
-    /// As `Lost`, and at the same place as before: Postgres can't send what comes next.
+    /// As `Lost`, at the same place as before: Postgres can't send what comes next.
     Stuck(SourceError),
     /// There will be no connection.
     Dead(SourceError),
 }
 
-/// How a stream begins.
+/// How a stream starts.
 #[derive(Debug)]
 pub(super) struct Beginning {
     /// Everything before this LSN is confirmed; 0 during a backfill.
@@ -52,17 +53,17 @@ pub(super) struct Beginning {
     pub(super) slot_lsn: Lsn,
     /// Where the server's log ended then.
     pub(super) wal_end: Lsn,
-    /// A position in Kafka that is noted in the database.
+    /// A stored position that is recorded in the database.
     pub(super) noted: Option<Lsn>,
-    /// How it sends text.
+    /// The encoding of its text.
     pub(super) encoding: Encoding,
-    /// Whose stream it is.
+    /// The server that streams.
     pub(super) origin: Origin,
-    /// Which rows it brings first.
+    /// Which rows come first.
     pub(super) first: StreamStart,
-    /// Those rows are brought again, because a slot was lost that stood here.
+    /// The backfill is a recovery of a lost slot that was at this LSN.
     pub(super) recovered: Option<Lsn>,
-    /// What messages and positions are checked with.
+    /// Keys to check messages and positions with.
     pub(super) secrets: Secrets,
     /// The OIDs of the outbox tables, in the order of the configuration.
     pub(super) tables: Vec<u32>,
@@ -76,23 +77,23 @@ enum State {
     Up(Box<Source>),
 }
 
-/// One slot's connection, made anew as often as it takes.
+/// One slot's connection, reestablished as often as needed.
 pub(super) struct Link {
     options: SourceOptions,
     lease: Arc<Lease>,
-    /// What a replay reads, in place of the slot.
+    /// What a replay reads instead of the slot.
     feed: Option<Feed>,
     state: State,
-    /// What this process has of the slot, and how far it may be confirmed.
+    /// What this process knows of the slot, and how far it may be confirmed.
     pub(super) gate: Gate,
     back_off: BackOff,
-    /// Whose the last stream was. The core passes over positions that it has seen, and another timeline may give the same
-    /// positions to other rows.
+    /// The server of the last stream. The core skips positions that it has seen, and on another timeline the same
+    /// positions may belong to other rows.
     last: Option<Origin>,
-    /// What was confirmed when Postgres last missed something that the stream needs.
+    /// What was confirmed when Postgres last reported something missing that the stream needs.
     undecodable_after: Option<Lsn>,
     repeats: Repeats,
-    /// Commits in the cluster wait until they are confirmed.
+    /// Commits in the cluster wait for confirmation.
     is_waited_for: Arc<AtomicBool>,
     /// Until when the first connection is tried; `None` once there was one.
     give_up: Option<Instant>,
@@ -118,13 +119,13 @@ impl Link {
         }
     }
 
-    /// Confirms at once while this is so.
+    /// Confirms without delay while `true`.
     pub(super) fn in_a_hurry_when(mut self, is_waited_for: &Arc<AtomicBool>) -> Self {
         self.is_waited_for = Arc::clone(is_waited_for);
         self
     }
 
-    /// A link to what a replay reads. Nothing that it confirms reaches the slot.
+    /// A link for a replay. Nothing that it confirms reaches the slot.
     pub(super) fn replaying(
         options: SourceOptions,
         feed: Feed,
@@ -136,7 +137,7 @@ impl Link {
 
     /// The next event.
     ///
-    /// Cancel-safe: an attempt that is under way goes on with the next call.
+    /// Cancel-safe: an attempt in progress continues with the next call.
     pub(super) async fn next(&mut self) -> LinkEvent {
         loop {
             match &mut self.state {
@@ -173,8 +174,8 @@ impl Link {
         }
     }
 
-    /// Confirms to the slot what the gate lets pass, with so much in Kafka; what is to be noted before more may be confirmed. Where
-    /// there is no stream, that is kept for the next one, or for the end.
+    /// Confirms to the slot what the gate allows for what has `reached` Kafka; returns what must be noted before more
+    /// may be confirmed. Without a stream, the limit is kept for the next stream or the end.
     pub(super) fn confirm(&mut self, reached: Reached) -> Option<Wanted> {
         let step = self.gate.poll(reached);
         if let (Some(lsn), State::Up(source)) = (step.confirm, &mut self.state) {
@@ -186,20 +187,20 @@ impl Link {
         step.note
     }
 
-    /// Ends the stream, and connects again after a while. The core has read up to `received`: what is on its way to it is dropped.
+    /// Ends the stream and reconnects after a while. The core has read up to `received`; what is on its way to it is
+    /// dropped.
     pub(super) fn give_way(&mut self, received: Lsn) -> LinkEvent {
         let has_all = self.gate.backfill_end().is_some_and(|end| received >= end);
         self.failed(postgres::Error::Closed { source: None }.into(), has_all)
     }
 
-    /// Whether there is a stream.
     pub(super) const fn is_up(&self) -> bool {
         matches!(self.state, State::Up(_))
     }
 
-    /// Ends the stream in order, so that the slot stands at the last LSN that was confirmed. Where there is no stream, or
-    /// the server does not answer on it, the slot is moved by another connection, to what is in Kafka. The lease goes last. A replay's
-    /// copy ends with its stream.
+    /// Ends the stream cleanly, so that the slot is at the last confirmed LSN. Without a stream, or if the server
+    /// does not answer on it, another connection advances the slot to what is in Kafka. The lease is released last. A
+    /// replay's copy of the slot ends with its stream.
     pub(super) async fn stop(self, reached: Reached) -> Result<(), SourceError> {
         if self.feed.is_some() {
             return Ok(());
@@ -252,17 +253,18 @@ impl Link {
         })
     }
 
-    /// No connection any more, and no confirmation: this slot may not be the one that was streamed from.
+    /// There is no connection any more, and nothing may be confirmed: this slot may not be the one that was streamed
+    /// from.
     fn dead(&mut self, error: SourceError) -> LinkEvent {
         self.gate.handle_dead();
         LinkEvent::Dead(error)
     }
 
-    /// `has_all` if the core has taken every row from before the slot, where the stream brought them.
+    /// `has_all` if the core has received the whole backfill, if there was one.
     fn failed(&mut self, error: SourceError, has_all: bool) -> LinkEvent {
         let held = matches!(error, SourceError::SlotHeld { .. });
         if held {
-            // The database was reached: from here on an outage is an outage.
+            // The database was reached: from now on a failure is an outage.
             self.give_up = None;
         }
         let out_of_patience = self.give_up.is_some_and(|until| Instant::now() >= until) && !held;
@@ -270,16 +272,16 @@ impl Link {
         if was_up {
             self.gate.handle_lost(has_all);
         }
-        // Postgres' own word on a lost stream is worth another attempt: what stands in the way shows when connecting. What stands
-        // in the way of reading the rows from before the slot shows only while reading them, and what the source has found out
-        // is final.
+        // An error reported by Postgres on a lost stream is worth another attempt: the cause shows when connecting. A
+        // cause that prevents reading the backfill shows only while reading, and what the source has diagnosed is
+        // final.
         let was_streaming = was_up && self.gate.resume().is_some();
         let may_pass = error.is_transient() || (was_streaming && matches!(error, SourceError::Postgres(_)));
         if let Some(gap) = self.publication_gap(&error, was_up) {
             return self.dead(gap);
         }
         let stuck = self.repeats.note(&error);
-        // The tables give their rows in another order the next time.
+        // The tables return their rows in a different order next time.
         let is_unrepeatable = was_up && self.feed == Some(Feed::Tables);
         if out_of_patience || !may_pass || is_unrepeatable || (stuck.is_some() && self.feed.is_some()) {
             let error = self.publication.explain(error);
@@ -299,10 +301,11 @@ impl Link {
 }
 
 impl Link {
-    /// The publication is there when connecting and missing when streaming, at the same place as before: Postgres decodes
-    /// each row by the catalog of its own time, and then there was none. No attempt ever gets past that.
+    /// The publication exists when connecting but is missing when streaming, at the same place as before: Postgres
+    /// decodes each row with the catalog of its own time, when there was no publication. No attempt ever gets past
+    /// that.
     fn publication_gap(&mut self, error: &SourceError, was_up: bool) -> Option<SourceError> {
-        // The error of a publication that is not found; its warning, from Postgres 18 on.
+        // The error for a publication that is not found, and its warning from Postgres 18 on.
         let codes = [sqlstate::UNDEFINED_OBJECT, sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE];
         let is_undefined = |error: &postgres::Error| error.sqlstate().is_some_and(|code| codes.contains(&code));
         if !(was_up && error.postgres().is_some_and(is_undefined)) {

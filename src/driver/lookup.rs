@@ -1,4 +1,4 @@
-//! Answers the core's requests, one at a time. An outage is no answer: the question is put again until there is one.
+//! Answers the core's requests, one at a time. An outage is not an answer: the request is retried until there is one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,36 +15,36 @@ use crate::relay::delivery::back_off::BackOff;
 use crate::sink::Topics;
 use crate::telemetry::Telemetry;
 
-/// How long a question waits before it is put again.
+/// How long to wait before retrying a request.
 const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(200), Duration::from_secs(5));
-/// How often the keys of messages are read at most: any role can write messages that none fits. One reading settles all of them that are
-/// in the log by then, so the rest of the stream waits no longer than this.
+/// Minimum interval between reads of the message keys: any role can write messages that no key matches. One read
+/// settles all such messages in the WAL so far, so the rest of the stream waits no longer than this.
 const KEYS_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a type that is not there is asked for.
+/// How often a missing type is looked up again.
 const TYPE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long a type that is not there is asked for again. Its first row can come before the transaction that has made it is over
-/// for others; a type that is gone is gone, and its rows are refused after this.
+/// How long a missing type is looked up again. Its first row can arrive before the transaction that created it is
+/// visible to others. A type that is still missing after this was dropped, and its rows are refused.
 const TYPE_PATIENCE: Duration = Duration::from_secs(5);
-/// How long the connection to Postgres is kept for the next question.
+/// How long the Postgres connection is kept for the next request.
 const KEPT_FOR: Duration = Duration::from_secs(20);
 
-/// Whom to ask.
+/// Where answers come from.
 pub(super) struct Lookup {
     sources: Arc<Sources>,
     pending: Option<JoinHandle<Answer>>,
-    /// The open question in words.
+    /// The open request, in words.
     question: String,
     turned_away: Arc<AtomicBool>,
-    /// When the connection is not kept any longer.
+    /// When the idle connection is closed.
     rests_at: Option<Instant>,
 }
 
-/// Who knows about topics.
+/// Who answers requests about topics.
 pub(super) enum TopicSource {
     /// Kafka.
     Kafka(Arc<Topics>),
-    /// Nobody, as nothing goes to Kafka: every topic is there and takes whatever comes.
+    /// Nobody, because nothing is sent to Kafka: every topic exists and accepts everything.
     Nowhere,
 }
 
@@ -54,7 +54,7 @@ struct Sources {
     create_topics: bool,
     telemetry: Arc<Telemetry>,
     turned_away: Arc<AtomicBool>,
-    /// When the keys of messages may be read again.
+    /// When the message keys may be read again.
     keys_due: Mutex<Instant>,
 }
 
@@ -91,29 +91,29 @@ impl Lookup {
         }
     }
 
-    /// The core is given rows that may name what was registered only just before them.
+    /// The core received rows that may use schema versions registered only just before them.
     pub(super) fn handle_input(&self) {
         self.sources.registry.handle_input();
     }
 
-    /// The open question, and why it has no answer yet.
+    /// The open request, and why it has no answer yet.
     pub(super) fn question(&self) -> Option<String> {
         self.pending.as_ref()?;
         let why = self.sources.telemetry.waiting_for().map(|why| format!(" ({why})")).unwrap_or_default();
         Some(format!("the lookup of {}{why}", self.question))
     }
 
-    /// For others that ask Postgres: to be set when it turns them away.
+    /// For other users of Postgres: set when it refuses their connections.
     pub(super) fn turned_away(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.turned_away)
     }
 
-    /// Whether Postgres has turned a question away, as it takes no connections. Once for each time.
+    /// Whether Postgres refused a connection for a request since the last call.
     pub(super) fn was_turned_away(&self) -> bool {
         self.turned_away.swap(false, Ordering::Relaxed)
     }
 
-    /// The answer to the open question. Cancel-safe.
+    /// The answer to the open request. Cancel-safe.
     pub(super) async fn answered(&mut self) -> Answer {
         let Some(pending) = &mut self.pending else {
             if let Some(at) = self.rests_at {
@@ -189,7 +189,7 @@ impl Sources {
         }
     }
 
-    /// When the keys are to be read, which puts off the next time.
+    /// When to read the keys; postpones the next read.
     fn keys_turn(&self) -> Instant {
         let mut due = self.keys_due.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = (*due).max(Instant::now());

@@ -1,5 +1,5 @@
-//! What the relay does for the database beside streaming: daily partitions made ahead and dropped, and a look at how much
-//! WAL the slot keeps and at the publication.
+//! What the relay does for the database besides streaming: it creates daily partitions ahead and drops old ones, and
+//! watches the slot's retained WAL and the publication.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,15 +14,15 @@ use crate::relay::boundary::Lsn;
 use crate::source::{SourceError, settle_unsigned, waits_for_relay};
 use crate::telemetry::Telemetry;
 
-/// How often the slot and the publication are looked at.
+/// How often the slot and the publication are checked.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often `outbox.maintain` is called. It makes partitions days ahead, so an hour lost is no harm.
+/// How often `outbox.maintain` is called. It creates partitions days ahead, so missing an hour does no harm.
 const MAINTAIN_INTERVAL: Duration = Duration::from_secs(3_600);
-/// How soon after a failure.
+/// Delay after a failure.
 const MAINTAIN_AGAIN: Duration = Duration::from_secs(60);
 
-/// What became of `outbox.maintain` in a round.
+/// The outcome of `outbox.maintain` in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Maintained {
     NotDue,
@@ -30,33 +30,33 @@ enum Maintained {
     Failed,
 }
 
-/// Looks after the outbox for as long as the relay runs.
+/// Maintains the outbox for as long as the relay runs.
 pub(super) struct Maintenance {
     pub(super) postgres: ConnectOptions,
     pub(super) slot: String,
-    /// The age at which whole partitions are dropped; `None` keeps all.
+    /// Age at which whole partitions are dropped; `None` keeps all.
     pub(super) retention: Option<Duration>,
     /// `relay.max_retained_wal`.
     pub(super) max_retained_wal: Option<u64>,
     pub(super) telemetry: Arc<Telemetry>,
     /// Where the server's WAL ends, for the driver.
     pub(super) server_end: Arc<AtomicU64>,
-    /// The relay streams, and the rows from before the slot are published: old rows are of no more use. Until then nothing is
-    /// dropped, as it may be what a new slot has to begin with.
+    /// The relay streams and the backfill is published, so old rows are no longer needed. Until then nothing is
+    /// dropped, because a new slot may have to start with those rows.
     pub(super) may_drop: Arc<AtomicBool>,
-    /// It is settled up to where messages need no proof.
+    /// Whether it is settled up to which LSN messages need no signature.
     pub(super) is_settled: AtomicBool,
-    /// Commits in the cluster wait for the relay: for the driver.
+    /// Tells the driver that commits in the cluster wait for the relay.
     pub(super) is_waited_for: Arc<AtomicBool>,
     pub(super) publication: Arc<PublicationWatch>,
-    /// A server that takes no connections is about to stop, and may wait for the relay's own.
+    /// Reports a server that refuses connections: it is shutting down, and may be waiting for the relay's own.
     pub(super) turned_away: Arc<AtomicBool>,
-    /// What must end the relay.
+    /// Reports what must end the relay.
     pub(super) findings: mpsc::Sender<SourceError>,
 }
 
 impl Maintenance {
-    /// Runs until it is dropped. A failure is logged; the next round is another attempt.
+    /// Runs until dropped. Failures are logged; the next round tries again.
     pub(super) async fn run(self) {
         let mut ticks = tokio::time::interval(WATCH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -65,7 +65,8 @@ impl Maintenance {
         let mut has_dropped = false;
         loop {
             ticks.tick().await;
-            // Once more as soon as old partitions may go; until then, as at a relay that stands by, as seldom.
+            // Again as soon as old partitions may be dropped; until then, as on a standby relay, at the normal
+            // interval.
             let may_drop = this.may_drop.load(Ordering::Relaxed);
             let due = Instant::now() >= maintain_at || (may_drop && !has_dropped);
             let round = Arc::clone(&this);
@@ -76,7 +77,7 @@ impl Maintenance {
                     let again = if maintained == Maintained::Done { MAINTAIN_INTERVAL } else { MAINTAIN_AGAIN };
                     (maintain_at, has_dropped) = (Instant::now() + again, may_drop);
                 }
-                // One that waits to be heard already is as good.
+                // An unread one serves as well.
                 Ok(Err(error @ SourceError::PublicationChanged { .. })) => drop(this.findings.try_send(error)),
                 Ok(Err(error)) => tracing::debug!(error = %error, "maintenance failed; retrying"),
                 Err(panicked) => tracing::error!(error = %panicked, "maintenance panicked"),
@@ -105,7 +106,7 @@ impl Maintenance {
         Ok(maintained)
     }
 
-    /// Whether the relay that has the slot streams, or still reads the rows from before it.
+    /// Whether the relay that holds the slot streams, or still reads the backfill.
     fn watch_other(&self, connection: &mut Connection) -> Result<(), Error> {
         let sql = "select exists (select from pg_replication_slots where slot_name = $1 and active) \
                    or exists (select from outbox.relay where slot = $1 and backfill = 'pending')";
@@ -132,7 +133,7 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Recognizes a relay that Postgres takes for a synchronous standby.
+    /// Detects that Postgres treats the relay as a synchronous standby.
     fn watch_standbys(&self, connection: &mut Connection) -> Result<(), Error> {
         let application = self.postgres.application_name().unwrap_or_default();
         let names = waits_for_relay(connection, &self.slot, application)?;
@@ -149,10 +150,10 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Leaves word of a transaction that Postgres can't send, for `walpost doctor`.
+    /// Records a transaction that Postgres can't send, for `walpost doctor`.
     fn note_unsendable(&self, connection: &mut Connection) -> Result<(), Error> {
         let unsendable = self.telemetry.unsendable();
-        // What a relay that stands by knows is no news of the slot.
+        // What a standby relay knows of the slot is out of date.
         if unsendable.is_none() && !self.may_drop.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -164,7 +165,7 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Tells how much WAL the slot keeps, and warns when it is too much, while there is time.
+    /// Reports how much WAL the slot retains, and warns while there is still time if it is too much.
     fn note_retained(&self, bytes: u64, kept_at_most: Option<u64>) {
         let limit = self.max_retained_wal.or_else(|| kept_at_most.map(|most| most / 4 * 3));
         self.telemetry.metrics.set_retained_wal_bytes(bytes, limit);
@@ -183,7 +184,7 @@ impl Maintenance {
         }
     }
 
-    /// A table that the relay may not maintain is somebody else's to maintain: said once an hour, and no error.
+    /// A missing privilege means that somebody else maintains the table: logged once an hour, and not an error.
     fn maintain(&self, connection: &mut Connection) -> Maintained {
         let retention = self
             .retention
@@ -214,9 +215,9 @@ impl Maintenance {
     }
 }
 
-/// Days from now for which `outbox.event` has partitions.
+/// How many days ahead `outbox.event` has partitions.
 fn partitions_ahead(connection: &mut Connection) -> Result<Option<i64>, Error> {
-    // As outbox.event_partitions has it, which the relay's role may not call.
+    // Same as outbox.event_partitions, which the relay's role may not call.
     connection.simple_query("set timezone = 'UTC'; set datestyle = 'ISO, YMD'")?;
     let rows = connection.simple_query(
         "select floor(extract(epoch from max(substring(pg_get_expr(c.relpartbound, c.oid) from 'TO \\(''([^'']+)''\\)')::timestamptz) \

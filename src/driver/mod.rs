@@ -1,19 +1,19 @@
-//! The relay's loop: the one `select!` that carries values between the edges and the core.
+//! The relay's loop: a single `select!` that carries values between the edges and the core.
 //!
 //! | arm | waits for | hands it to |
 //! |---|---|---|
-//! | 1 | the order to stop | the core, which reads the open transaction to its end |
-//! | 2 | deliveries of the sink, and how far it was at an earlier run | the core's ledger |
-//! | 3 | the answer to a look-up | the core's catalogue |
-//! | 4 | what was noted in `outbox.relay` | the gate, which confirms from then on |
-//! | 5 | the replication connection, when the core wants input or there is none | the core |
-//! | 6 | the core's own time, or a second | the core, and the telemetry |
-//! | 7 | what the upkeep has found out | the caller |
-//! | 8 | the loss of the lease | the link, which gives up its stream |
-//! | 9 | the end of the time for stopping | the caller |
+//! | 1 | the shutdown request | the core, which reads the open transaction to its end |
+//! | 2 | deliveries of the sink, and the position of an earlier run | the core's ledger |
+//! | 3 | the answer to a lookup | the core's catalogue |
+//! | 4 | a note written to `outbox.relay` | the gate, which confirms from then on |
+//! | 5 | the replication connection, when the core wants input or there is no connection | the core |
+//! | 6 | the core's timer, or one second | the core, and the telemetry |
+//! | 7 | a finding of maintenance | the caller |
+//! | 8 | the loss of the lease | the link, which drops its stream |
+//! | 9 | the shutdown timeout | the caller |
 //!
-//! Every arm is cancel-safe, and none goes before another: with deliveries always first, a busy Kafka would keep the relay from
-//! reading until the window is empty.
+//! Every arm is cancel-safe and none has priority: if deliveries always came first, a busy Kafka would keep the relay
+//! from reading until the window is empty.
 
 mod assemble;
 mod link;
@@ -60,16 +60,16 @@ pub(crate) use assemble::take_back;
 pub(crate) use replay::{Job, rehearse, replay};
 pub(crate) use set_aside::{SetAside, set_aside};
 
-/// How long the loop waits at most, so that the telemetry tells of an outage in which nothing moves.
+/// Longest wait of the loop, so that the telemetry reports an outage in which nothing moves.
 const TURN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs a relay until `shutdown` or a fault.
 ///
-/// On shutdown no transaction is begun any more; what is at Kafka is waited for, for `relay.shutdown_timeout` at most, and
-/// the slot is left at the last commit that Kafka has whole.
+/// On shutdown no new transaction is started; records in flight are awaited for at most `relay.shutdown_timeout`, and
+/// the slot is left at the last commit that is completely in Kafka.
 ///
 /// # Errors
-/// [`Fault`]: why the relay can't go on, with what to do and the exit code.
+/// [`Fault`]: why the relay can't continue, with the fix and the exit code.
 pub async fn run(config: &Config, telemetry: Arc<Telemetry>, shutdown: CancellationToken) -> Result<(), Fault> {
     let kafka = assemble::connect_kafka(config, assemble::client_id(config)).await?;
     match config.kafka.delivery {
@@ -78,8 +78,8 @@ pub async fn run(config: &Config, telemetry: Arc<Telemetry>, shutdown: Cancellat
     }
 }
 
-/// Runs a relay whose records go to `sink` and not to Kafka, which is not asked about anything. For the benchmark: what the sink
-/// acknowledges is confirmed to the slot.
+/// Runs a relay that sends its records to `sink` instead of Kafka, which is never contacted. For the benchmark: what
+/// the sink acknowledges is confirmed to the slot.
 ///
 /// # Errors
 /// As [`run`].
@@ -102,7 +102,6 @@ async fn drive<S: Sink + Send>(parts: Parts<S>, config: &Config, shutdown: Cance
     outcome
 }
 
-/// The relay's moving parts.
 struct Driver<S> {
     core: Core,
     sink: S,
@@ -113,12 +112,12 @@ struct Driver<S> {
     notices: Notices,
     storing: Storing,
     reporter: Reporter,
-    /// From the upkeep: why the relay must end.
+    /// From maintenance: why the relay must end.
     findings: mpsc::Receiver<SourceError>,
 }
 
 impl<S: Sink + Send> Driver<S> {
-    /// Runs to the end, and gives the core as it is then.
+    /// Runs to the end and returns the core's final state.
     async fn run(mut self, shutdown: CancellationToken, timeout: Duration) -> (Core, Result<(), Fault>) {
         let mut stop_by = None;
         let outcome = self.stream(&shutdown, timeout, &mut stop_by).await;
@@ -136,7 +135,8 @@ impl<S: Sink + Send> Driver<S> {
         let mut deliveries = Deliveries::default();
         loop {
             let idle = self.poll()?;
-            // A server that shuts down takes no question any more, and waits for the stream while that waits for the answer.
+            // A server that is shutting down accepts no more queries, and waits for the stream while the stream waits
+            // for the answer.
             if self.link.is_up() && self.lookup.was_turned_away() {
                 self.lease.release();
                 self.give_way()?;
@@ -159,13 +159,13 @@ impl<S: Sink + Send> Driver<S> {
                 !self.slot_note.is_noting_backfill()
             };
             tokio::select! {
-                // 1. No transaction is begun any more.
+                // 1. No new transaction is started.
                 () = shutdown.cancelled(), if stop_by.is_none() => {
                     tracing::info!(records = self.core.owed().records, "stopping: waiting for records in flight");
                     *stop_by = Some(Instant::now() + timeout);
                     self.core.stop_intake();
                 }
-                // 2. What Kafka has, and what it gave back.
+                // 2. What Kafka acknowledged, and what it returned.
                 outcome = self.sink.deliveries(&mut deliveries) => {
                     outcome?;
                     self.reporter.settle(&mut self.core, &mut deliveries);
@@ -179,16 +179,16 @@ impl<S: Sink + Send> Driver<S> {
                 written = self.slot_note.written() => self.handle_written(written),
                 // 5. Not read while the window is full: Postgres holds the backlog.
                 event = self.link.next(), if may_receive => self.handle_link(event)?,
-                // 6. Records that came back may go out again.
+                // 6. Returned records may be sent again.
                 () = sleep_until(wake) => {}
                 // 7. Rows would be missed from here on.
                 Some(found) = self.findings.recv() => return Err(found.into()),
-                // 8. Another relay may have the slot in a moment, also where nothing is read just now.
+                // 8. Another relay may take the slot at any moment, even while nothing is being read.
                 () = self.lease.lost(), if self.link.is_up() => self.give_way()?,
                 // 9. What is in flight stays unconfirmed.
                 () = sleep_until(*stop_by) => {
                     let (records, waits_for) = (self.core.owed().records, self.waits_for(idle));
-                    // A position that could not be stored is found again from the slot's.
+                    // A position that could not be stored is recovered from the slot's.
                     if records == 0 && waits_for.is_none() {
                         return Ok(());
                     }
@@ -198,13 +198,13 @@ impl<S: Sink + Send> Driver<S> {
         }
     }
 
-    /// Lets the core work until it waits for something.
+    /// Lets the core work until it has to wait.
     fn poll(&mut self) -> Result<Idle, Fault> {
         let now = Instant::now();
         let (sink, storing, lease) = (&mut self.sink, &self.storing, &self.lease);
         let mut fatal: Option<SinkError> = None;
         let idle = self.core.poll(now, |ticket: Ticket, record: &Record<'_>| {
-            // Another relay may have published it already. The lease's next beat, or its loss, goes on.
+            // Another relay may have published it already. The next heartbeat of the lease, or its loss, continues.
             if !lease.is_valid() {
                 return Offer::Full;
             }
@@ -241,7 +241,7 @@ impl<S: Sink + Send> Driver<S> {
         Ok(idle)
     }
 
-    /// What the relay waits for besides records at Kafka, in words.
+    /// What the relay is waiting for other than records in flight, in words.
     fn waits_for(&self, idle: Idle) -> Option<String> {
         if let Some(reason) = self.reporter.blocked_on() {
             return Some(reason.to_owned());
@@ -257,7 +257,7 @@ impl<S: Sink + Send> Driver<S> {
         }
     }
 
-    /// Ends the open transaction, if it is time; or stores a position that no record goes with.
+    /// Seals the open transaction if it is due, or stores a position without a record.
     fn seal(&mut self, is_stopping: bool) {
         if let Some(last) = self.sink.sealing(Urgency::WhenDue) {
             self.sink.seal(self.core.checkpoint(last));
@@ -269,7 +269,7 @@ impl<S: Sink + Send> Driver<S> {
         }
     }
 
-    /// Confirms what the gate lets pass, and writes what it wants noted.
+    /// Confirms what the gate allows, and writes the note it asks for.
     fn confirm(&mut self) {
         let course = self.course(self.sink.is_stored_signed());
         if let Some(wanted) = self.link.confirm(self.reached()) {
@@ -287,7 +287,7 @@ impl<S: Sink + Send> Driver<S> {
         Course { received, event, stored: self.sink.stored(), is_signed }
     }
 
-    /// How far the slot is or may be, and whether anything waits to go on from there.
+    /// How far the slot is or may be confirmed, and whether anything is waiting to go further.
     fn standing(&self, idle: Idle) -> Standing {
         let flush = self.reached().in_kafka().max(self.storing.start());
         let is_held_up = matches!(idle, Idle::Sink | Idle::Window | Idle::Returned);
@@ -301,7 +301,7 @@ impl<S: Sink + Send> Driver<S> {
         self.core.owed().records == 0 && is_stored && !self.awaits_backfill_note()
     }
 
-    /// Whether all rows from before the slot are in Kafka, and that is still to be noted.
+    /// Whether the whole backfill is in Kafka and that is still to be noted.
     fn awaits_backfill_note(&self) -> bool {
         self.link.gate.backfill_end().is_some_and(|end| self.reached().in_kafka() >= end)
     }
@@ -313,7 +313,7 @@ impl<S: Sink + Send> Driver<S> {
                 self.link.gate.handle_backfill_noted();
                 tracing::info!("initial backfill published");
             }
-            // Nothing is confirmed before it is noted, so the next round tries again.
+            // Retried: nothing is confirmed until it is noted.
             Written::Backfill(Err(error)) => {
                 tracing::warn!(error = %error, "could not record the end of the initial backfill; retrying");
             }
@@ -359,13 +359,13 @@ impl<S: Sink + Send> Driver<S> {
         Ok(())
     }
 
-    /// Waits for what Kafka still owes, confirms it, and ends both edges.
+    /// Waits for the outstanding acknowledgements, confirms them, and closes both edges.
     async fn finish(mut self, outcome: Result<(), Fault>, left: Duration) -> (Core, Result<(), Fault>) {
-        // What was sent before the end is not to be sent again after it.
+        // What was sent before the end must not be sent again after it.
         if let Some(last) = self.sink.sealing(Urgency::Now) {
             self.sink.seal(self.core.checkpoint(last));
         }
-        // Where it is, what is stored from here on is signed too.
+        // If positions are stored, they are signed from now on.
         let course = self.course(self.sink.is_stored_signed());
         let mut closed = self.sink.close(left).await;
         self.reporter.settle(&mut self.core, &mut closed.deliveries);
@@ -377,7 +377,7 @@ impl<S: Sink + Send> Driver<S> {
                     self.link.gate.handle_noted(limit);
                     self.link.confirm(reached);
                 }
-                // By another connection, then.
+                // Use another connection.
                 None => {
                     let lost = self.link.give_way(self.core.received());
                     tracing::debug!(?lost, "could not record the end of the initial backfill under the lease");

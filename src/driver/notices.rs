@@ -1,4 +1,4 @@
-//! Refused events in the log: the first few of a kind each, and of a flood how many there were.
+//! Logs refused events: the first few of each kind, and for a flood the number of events.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use crate::relay::boundary::RefusalCode;
 use crate::relay::{Disposition, Notice};
 
-/// How many events of a kind have a line each, in a window of time.
+/// How many events of a kind get a log line each within a window.
 const LINES_MAX: u64 = 20;
 /// The window.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// What was told in the window.
+/// What was logged in the window.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     began: Option<Instant>,
@@ -19,7 +19,7 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    /// Writes a notice to the log, or counts it.
+    /// Logs a notice, or counts it.
     pub(super) fn tell(&mut self, notice: &Notice, now: Instant) {
         if self.counts(notice.refusal.code, notice.outcome, now) {
             return;
@@ -37,7 +37,7 @@ impl Notices {
         );
     }
 
-    /// Whether an event is only counted, as there were many of its kind.
+    /// Whether an event is only counted, because there were many of its kind.
     fn counts(&mut self, code: RefusalCode, outcome: Disposition, now: Instant) -> bool {
         self.began.get_or_insert(now);
         let met = self.met.entry((code, outcome)).or_default();
@@ -45,7 +45,7 @@ impl Notices {
         *met > LINES_MAX
     }
 
-    /// At the end of a window, writes how many events had no line.
+    /// At the end of a window, logs how many events had no line.
     pub(super) fn sum_up(&mut self, now: Instant) {
         for (code, outcome, events) in self.left_out(now) {
             tracing::warn!(
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_40_of_a_flood_of_refused_events_the_log_has_a_few_and_the_number() {
+    fn case_40_a_flood_of_refused_events_is_logged_as_a_few_lines_and_a_count() {
         let (mut notices, began) = (Notices::default(), Instant::now());
         let (flood, rare) = (RefusalCode::UnknownSchema, RefusalCode::TooLarge);
         let told = (0..5_000).filter(|_| !notices.counts(flood, Disposition::DeadLetter, began)).count();

@@ -1,4 +1,4 @@
-//! Whether the publication is still what it was at the start: Postgres sends nothing of what it leaves out.
+//! Whether the publication is still what it was at the start: Postgres sends nothing for rows outside of it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -7,11 +7,11 @@ use crate::postgres::Connection;
 use crate::relay::boundary::Lsn;
 use crate::source::{OutboxTable, SourceError, SourceOptions, check_publication};
 
-/// How many times as long as a look has taken the next one waits at least: where a publication has a hundred thousand tables, a
-/// look is some work.
+/// The next check waits at least this many times as long as the last one took: with a hundred thousand tables in the
+/// publication, a check is expensive.
 const REST: u32 = 50;
 
-/// Looks at the publication of the outbox tables, and knows when it was last in order.
+/// Checks the publication of the outbox tables, and remembers when it was last valid.
 pub(super) struct PublicationWatch {
     publication: String,
     tables: Vec<OutboxTable>,
@@ -20,13 +20,13 @@ pub(super) struct PublicationWatch {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// The relay has streamed, so that a publication that is not in order has been.
+    /// The relay has streamed, so an invalid publication was valid before.
     streamed: bool,
-    /// Where the WAL ended when it was last found in order, and when that was.
+    /// Where the WAL ended when the publication was last found valid, and when that was.
     in_order: Option<(Lsn, Instant)>,
-    /// Which entries of the catalog made it so.
+    /// The catalog entries that made it valid.
     entries: Vec<String>,
-    /// When it is looked at again at the earliest.
+    /// Earliest time of the next check.
     next: Option<Instant>,
 }
 
@@ -35,12 +35,12 @@ impl PublicationWatch {
         Self { publication: options.publication.clone(), tables: options.tables.clone(), seen: Mutex::default() }
     }
 
-    /// A stream has begun, which looks at the publication itself.
+    /// A stream has started, which checks the publication itself.
     pub(super) fn note_streaming(&self) {
         self.seen().streamed = true;
     }
 
-    /// An error with what it means if the relay has streamed before.
+    /// Adds to the error what it means if the relay has streamed before.
     pub(super) fn explain(&self, error: SourceError) -> SourceError {
         let seen = self.seen();
         if !(seen.streamed && error.is_publication_mismatch()) {
@@ -50,10 +50,10 @@ impl PublicationWatch {
         SourceError::PublicationChanged { mismatch: Box::new(error), last_in_order }
     }
 
-    /// Looks at it once there has been a stream.
+    /// Checks the publication once there has been a stream.
     ///
     /// # Errors
-    /// [`SourceError::PublicationChanged`] if it is not in order, and those of the connection.
+    /// [`SourceError::PublicationChanged`] if it is invalid, and those of the connection.
     pub(super) fn look(&self, control: &mut Connection) -> Result<(), SourceError> {
         let at = Instant::now();
         if !self.is_due(at) {

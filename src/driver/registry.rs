@@ -1,11 +1,11 @@
-//! What the database says about schema versions and types, over one connection that is kept.
+//! Schema versions and types in the database, read over one persistent connection.
 //!
-//! Rows can name anything, and a flood of names that nobody has registered must not cost a connection each, nor a query each. So the
-//! first such name of a batch has all registered names listed, and further ones are looked for there.
+//! Rows can contain any name, and a flood of unregistered names must not cost a connection or a query each. So the
+//! first such name of a batch reads the list of all registered names, and further ones are looked up there.
 //!
-//! A list proves that a name is not registered only if it shows the transaction that names it: a commit is streamed once it is flushed,
-//! but others see it later, under synchronous replication only after the standby has answered. The snapshot that the list was read with
-//! says so.
+//! A list proves that a name is not registered only if it shows the transaction that uses the name: a commit is
+//! streamed once it is flushed, but becomes visible later, with synchronous replication only after the standby has
+//! answered. The snapshot that the list was read with tells.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,22 +25,22 @@ use crate::source::{SourceError, look_up_type, read_message_keys};
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long to wait before asking again whether a streamed commit is visible.
+/// How long to wait before checking again whether a streamed commit is visible.
 const UNTIL_VISIBLE: BackOff = BackOff::new(Duration::from_millis(5), Duration::from_millis(500));
-/// How long a streamed commit may stay invisible before that is reported. The question stays open: it has no answer until then.
+/// How long a streamed commit may stay invisible before that is reported. The request stays open until it is visible.
 const VISIBLE_PATIENCE: Duration = Duration::from_secs(5);
-/// Longest list of registered versions that is kept; where there are more, each name is asked for.
+/// Longest list of registered versions that is kept; if there are more, each name is looked up by itself.
 const LISTED_MAX: usize = 20_000;
-/// Every registered version's name, and the snapshot that they were read with.
+/// The names of all registered versions, and the snapshot they were read with.
 const LIST: &str = "select true, pg_current_snapshot()::text, null \
     union all (select false, name, version from outbox.schema_version limit 20001)";
 
-/// The database, asked one question at a time.
+/// The database, queried for one request at a time.
 pub(super) struct Registry {
     options: ConnectOptions,
     slot: String,
     kept: Mutex<RegistryCache>,
-    /// Which input the core works on.
+    /// Which input the core is working on.
     input: AtomicU64,
 }
 
@@ -50,11 +50,11 @@ struct RegistryCache {
     listed: Option<Listed>,
 }
 
-/// What is registered, as of after an input was received.
+/// The registered versions as of the reception of an input.
 struct Listed {
     input: u64,
     snapshot: Snapshot,
-    /// Every registered version; `None` if there are too many to keep.
+    /// All registered versions; `None` if there are too many to keep.
     names: Option<HashSet<SchemaVersionId>>,
 }
 
@@ -63,17 +63,17 @@ impl Registry {
         Self { options, slot, kept: Mutex::default(), input: AtomicU64::new(0) }
     }
 
-    /// New input has come, whose rows a list of before knows nothing of.
+    /// New input has arrived; an older list does not cover its rows.
     pub(super) fn handle_input(&self) {
         self.input.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Ends the connection until the next question.
+    /// Closes the connection until the next request.
     pub(super) async fn rest(&self) {
         *self.kept.lock().await = RegistryCache::default();
     }
 
-    /// What is registered by that name, of which transaction `xid` has a row.
+    /// The version registered under that name, used by a row of transaction `xid`.
     pub(super) async fn schema_version(
         &self,
         id: &SchemaVersionId,
@@ -83,7 +83,7 @@ impl Registry {
         let input = self.input.load(Ordering::Relaxed);
         kept.listed.take_if(|listed| listed.input != input);
         let shows = |listed: &Listed| xid.is_none_or(|xid| listed.snapshot.shows(xid));
-        // The usual case needs no list.
+        // The common case needs no list.
         if !kept.listed.as_ref().is_some_and(shows)
             && let Some(found) = self.ask(&mut kept, id).await?
         {
@@ -126,7 +126,8 @@ impl Registry {
         let text = |row: &postgres::Row, column| row.text(column).map(str::to_owned);
         let columns = rows.iter().map(|row| std::array::from_fn(|column| text(row, column))).collect();
         match contracts::look_up(id, |_, _| Ok::<_, postgres::Error>(columns)) {
-            // It was registered with what the relay can't use, and can't be changed: its events are refused, not held up.
+            // It was registered with something the relay can't use, and can't be changed: its events are refused
+            // rather than held up.
             Err(contracts::LookUpError::Malformed { id, source }) => {
                 tracing::error!(schema_version = %id, error = %source, "schema version is malformed; treating it as unknown");
                 Ok(None)
@@ -152,7 +153,7 @@ impl Registry {
         found.with_context(|| format!("look up the type with OID {oid}"))
     }
 
-    /// Asks over the connection that is kept, or over a new one where that has ended meanwhile.
+    /// Runs a query over the open connection, or over a new one if that was closed.
     async fn query(
         &self,
         kept: &mut RegistryCache,

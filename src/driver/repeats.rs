@@ -1,11 +1,13 @@
-//! An error of Postgres' that comes again at the same place is no lost connection: no attempt gets past it.
+//! Recognizes a Postgres error that recurs at the same place: the connection was not lost, and no attempt gets past
+//! it.
 
 use std::time::Duration;
 
 use crate::relay::delivery::back_off::BackOff;
 use crate::source::{Place, SourceError};
 
-/// How long the next attempt waits then. It is made all the same: a server that was out of memory for a moment looks like this too.
+/// How long the next attempt then waits. It is still made: a server that was out of memory for a moment looks the
+/// same.
 const BACK_OFF: BackOff = BackOff::new(Duration::from_secs(10), Duration::from_secs(60));
 
 /// The last error that ended a stream from within.
@@ -22,9 +24,9 @@ impl Default for Repeats {
 }
 
 impl Repeats {
-    /// Takes note of an error; how long to wait if it is the same as the last one, at the same place.
+    /// Records an error; returns how long to wait if it is the same as the last one, at the same place.
     pub(super) fn note(&mut self, error: &SourceError) -> Option<Duration> {
-        // A connection that is lost otherwise tells nothing of the place.
+        // A connection lost for another reason says nothing about the place.
         let SourceError::Unsendable { place, error } = error else { return None };
         let found = (error.sqlstate().unwrap_or_default().to_owned(), *place);
         if self.last.as_ref() == Some(&found) {

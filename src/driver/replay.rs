@@ -1,4 +1,5 @@
-//! The driver at a replay: another stream and another core between the same edges, beside a relay and without its upkeep.
+//! The driver for a replay: another stream and another core between the same edges, next to a relay and without
+//! maintenance.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -23,7 +24,7 @@ use crate::sink::{Connection as KafkaConnection, KafkaSink, Sink};
 use crate::source::{Feed, Lease, SourceOptions};
 use crate::telemetry::Telemetry;
 
-/// What is to be published again, and from where.
+/// What to publish again, and from where.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) replay: Replay,
@@ -35,16 +36,16 @@ pub(crate) struct Job {
 pub(crate) struct ReplayEnd {
     pub(crate) replayed: Replayed,
     pub(crate) counters: Counters,
-    /// The first position that may not be published again.
+    /// The first position that may not have been published again.
     pub(crate) unfinished: Position,
-    /// Why it ended before its end, if that was a fault.
+    /// Why it ended early, if a fault ended it.
     pub(crate) outcome: Result<(), Fault>,
 }
 
-/// Publishes again to Kafka, until the end of `job` or of `shutdown`.
+/// Publishes again to Kafka, until the end of `job` or `shutdown`.
 ///
 /// # Errors
-/// [`Fault`]: it did not begin.
+/// [`Fault`]: it did not start.
 pub(crate) async fn replay(
     config: &Config,
     job: Job,
@@ -56,7 +57,7 @@ pub(crate) async fn replay(
     Ok(replay_into(sink, TopicSource::Kafka(topics), kafka, config, job, telemetry, shutdown).await)
 }
 
-/// As [`replay`] into a sink that is not Kafka, which is not asked about anything.
+/// As [`replay`], into a sink that is not Kafka, which is never contacted.
 pub(crate) async fn rehearse<S: Sink + Send>(
     sink: S,
     config: &Config,
@@ -81,9 +82,9 @@ async fn replay_into<S: Sink + Send>(
     let postgres = config.postgres.connect.clone().or_application_name(&name);
     let source = SourceOptions { connect: postgres.clone(), ..source_options(config) };
     let publication = Arc::new(PublicationWatch::new(&source));
-    // Of the slot that it reads from a copy of, it has no lease, and needs none.
+    // It reads from a copy of the slot, so it holds no lease and needs none.
     let lease = Arc::new(Lease::new(source.connect.clone(), source.slot.clone()));
-    // Nobody looks after anything here, so nothing is found.
+    // A replay has no maintenance, so nothing is reported.
     let (_, findings) = mpsc::channel(1);
     let driver = Driver {
         core: Core::replaying(settings(config, &postgres), job.replay),

@@ -1,4 +1,4 @@
-//! What the log and the telemetry are told of the relay's course.
+//! Reports the relay's progress to the log and the telemetry.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,12 +13,12 @@ use crate::sink::{Connection as KafkaConnection, Deliveries};
 use crate::source::{Place, SourceError};
 use crate::telemetry::{Progress, Side, Telemetry, Unsendable};
 
-/// How often progress is written to the telemetry at most.
+/// Minimum interval between progress updates of the telemetry.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
-/// How often messages that are no events are told of at most.
+/// Minimum interval between log lines about ignored messages.
 const STRAY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What of the relay's course the core alone does not know.
+/// The part of the relay's progress that the core does not know.
 #[derive(Clone, Copy)]
 pub(super) struct Standing {
     /// How far the slot may be confirmed.
@@ -27,7 +27,8 @@ pub(super) struct Standing {
     pub(super) waits: bool,
 }
 
-/// Logical messages with the prefix of events that are none. Any role can write them, so the log must not grow with their number.
+/// Ignored logical messages with the prefix of events. Any role can write them, so the log must not grow with their
+/// number.
 #[derive(Default)]
 struct Stray {
     outside_transactions: u64,
@@ -59,19 +60,19 @@ impl Stray {
     }
 }
 
-/// What was told, so that each thing is told once.
+/// What was reported, so that each thing is reported once.
 pub(super) struct Reporter {
     telemetry: Arc<Telemetry>,
     kafka: Arc<KafkaConnection>,
-    /// Where the server's WAL ends, as the upkeep last saw it.
+    /// Where the server's WAL ends, as last seen by maintenance.
     server_end: Arc<AtomicU64>,
-    /// For the upkeep: whether old rows are of no more use.
+    /// For maintenance: whether old rows are no longer needed.
     may_drop: Arc<AtomicBool>,
-    /// Before this, progress is not written again.
+    /// Earliest time of the next progress update.
     progress_at: Option<Instant>,
     freshness: Freshness,
     kafka_restarts: u64,
-    /// Messages that are no events, as last told, and when.
+    /// Ignored messages as last logged, and when.
     stray: Stray,
     /// Whether the replication connection has been up before.
     was_up: bool,
@@ -105,7 +106,7 @@ impl Reporter {
         }
     }
 
-    /// The topic that nothing goes on without, and why, in words.
+    /// The topic that blocks publishing, and why.
     pub(super) fn blocked_on(&self) -> Option<&str> {
         self.blocked_on.as_deref()
     }
@@ -134,7 +135,7 @@ impl Reporter {
         self.telemetry.note_error(error);
     }
 
-    /// Postgres can't send a transaction: no attempt gets past it until somebody does something.
+    /// Postgres can't send a transaction: no attempt gets past it until somebody acts.
     pub(super) fn note_stuck(&mut self, error: &SourceError) {
         self.telemetry.metrics.set_connected(Side::Postgres, false);
         let SourceError::Unsendable { place, error: reason } = error else { return };
@@ -154,7 +155,7 @@ impl Reporter {
         }
     }
 
-    /// Tells how far the relay is, if it is time.
+    /// Reports the relay's progress, if it is due.
     pub(super) fn report(&mut self, core: &Core, link: &Link, standing: Standing, now: Instant) {
         if self.progress_at.is_some_and(|at| now < at) {
             return;
@@ -204,7 +205,7 @@ impl Reporter {
         self.blocked_on = blocked;
     }
 
-    /// Hands what became of records to the core, and their latency to the telemetry.
+    /// Passes the outcome of records to the core, and their latency to the telemetry.
     pub(super) fn settle(&mut self, core: &mut Core, deliveries: &mut Deliveries) {
         let clock = SystemTime::now();
         self.freshness.follow(core, &self.telemetry);

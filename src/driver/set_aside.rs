@@ -1,4 +1,4 @@
-//! Dead letters for a transaction that Postgres can't send: what is known of its events, without their values.
+//! Dead letters for a transaction that Postgres can't send: what is known about its events, without their values.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,9 +14,9 @@ use crate::relay::route::destination::dead_letter_settings;
 use crate::sink::{Deliveries, KafkaSink, PositionKeys, SendError, Sink, StepError, StepPast, SteppedPast, Topics};
 use crate::source::{SlotBefore, StoredPast, Unsent};
 
-/// How long Kafka may take to have all of them.
+/// How long Kafka may take to acknowledge all of them.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long an outage is waited for before the topic is asked for again.
+/// How long to wait in an outage before asking for the topic again.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What Kafka has of a transaction that Postgres can't send.
@@ -126,7 +126,7 @@ fn letters(config: &Config, unsent: &Unsent) -> Vec<OwnedRecord> {
     rows.into_iter().map(|id| letter(config, unsent, id)).collect()
 }
 
-/// The time is now: a broker may refuse that of the commit.
+/// Uses the current time, because a broker may reject the commit's timestamp.
 fn letter(config: &Config, unsent: &Unsent, id: Option<String>) -> OwnedRecord {
     let Unsent { commit, committed_at, xid, error, sent, .. } = unsent;
     let detail = format!(

@@ -1,5 +1,5 @@
-//! Writes to `outbox.relay` what the [gate](crate::relay::confirm::Gate) wants noted: that the rows from before the slot are published,
-//! and up to where the slot may be confirmed. How soon is decided here: a note costs a commit.
+//! Writes to `outbox.relay` what the [gate](crate::relay::confirm::Gate) asks for: that the backfill is published,
+//! and how far the slot may be confirmed. This file decides how soon: a note costs a commit.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,38 +12,40 @@ use crate::relay::boundary::Lsn;
 use crate::relay::confirm::Wanted;
 use crate::source::{Lease, Note, NoteLimit, SourceError};
 
-/// How often is noted at most.
+/// Minimum interval between notes.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How often is noted while nothing but a little WAL that is no event's has come: a note is WAL too.
+/// Interval between notes while there was only a little WAL without events: a note is WAL too.
 const IDLE_INTERVAL: Duration = Duration::from_secs(10);
-/// How often at most while commits wait for it. Each note is WAL that is to be confirmed, so this is also how often it is noted then.
+/// Minimum interval while commits wait for confirmation. Each note is WAL to be confirmed, so this is also how often
+/// notes are then written.
 pub(super) const HURRIED_INTERVAL: Duration = Duration::from_millis(50);
-/// How much WAL is a little, in bytes.
+/// How many bytes of WAL count as a little.
 const LITTLE: u64 = 4 * 1024;
 /// How long the last note may take.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long after a failure the end of the backfill is noted again. Nothing is confirmed meanwhile, and nothing else is held up.
+/// How long after a failure the end of the backfill is noted again. Nothing is confirmed meanwhile, but nothing else
+/// is held up.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
-/// How far the relay is, besides what the gate knows.
+/// The relay's progress that the gate does not know.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Course {
     /// How far the stream was read.
     pub(super) received: Lsn,
-    /// The commit of the last event that was taken.
+    /// The commit of the last event taken.
     pub(super) event: Lsn,
-    /// A position that is stored in Kafka, where positions are.
+    /// A position stored in Kafka, if positions are stored there.
     pub(super) stored: Option<Lsn>,
-    /// Whether that bears a proof.
+    /// Whether that position is signed.
     pub(super) is_signed: bool,
 }
 
 /// What was written.
 #[derive(Debug)]
 pub(super) enum Written {
-    /// That the rows from before the slot are published; or why that failed.
+    /// That the backfill is published, or why noting that failed.
     Backfill(Result<(), SourceError>),
-    /// Up to where the slot may be confirmed; nothing if that failed, which is tried again.
+    /// How far the slot may be confirmed; `None` if the note failed, which is retried.
     Limit(Option<Lsn>),
 }
 
@@ -54,15 +56,15 @@ enum Writing {
     Limit(Attempt<Lsn>),
 }
 
-/// The one writer of `outbox.relay` while the slot streams.
+/// The only writer of `outbox.relay` while the slot streams.
 pub(super) struct SlotNote {
     lease: Arc<Lease>,
-    /// Commits in the cluster wait until they are confirmed.
+    /// Commits in the cluster wait for confirmation.
     is_waited_for: Arc<AtomicBool>,
-    /// A connection has begun, and nothing was noted since.
+    /// A connection has started, and nothing has been noted since.
     is_due: bool,
     writing: Option<Writing>,
-    /// When the last limit was begun.
+    /// When the last note of a limit was started.
     last: Option<Instant>,
     /// After a failure, when to note the end of the backfill again.
     not_before: Instant,
@@ -73,12 +75,12 @@ impl SlotNote {
         Self { lease, is_waited_for, is_due: false, writing: None, last: None, not_before: Instant::now() }
     }
 
-    /// A stream begins.
+    /// A stream starts.
     pub(super) fn handle_up(&mut self) {
         self.is_due = true;
     }
 
-    /// Begins to write what is wanted, if it is time for it and nothing else is being written.
+    /// Starts to write what is asked for, if it is due and nothing else is being written.
     pub(super) fn write(&mut self, wanted: Wanted, course: Course, now: Instant) {
         if self.writing.is_some() {
             return;
@@ -107,13 +109,13 @@ impl SlotNote {
         (self.is_due || flush > noted) && self.last.is_none_or(|last| now >= last + interval)
     }
 
-    /// Whether commits in the cluster wait until they are confirmed.
+    /// Sets whether commits in the cluster wait for confirmation.
     pub(super) fn is_waited_for(&self) -> bool {
         self.is_waited_for.load(Ordering::Relaxed)
     }
 
-    /// Whether the end of the backfill is being noted. The link must not connect then: it could begin a backfill anew that this note is
-    /// not about.
+    /// Whether the end of the backfill is being noted. The link must not connect then: it could start a new backfill,
+    /// which this note is not about.
     pub(super) const fn is_noting_backfill(&self) -> bool {
         matches!(self.writing, Some(Writing::Backfill(_)))
     }
@@ -125,7 +127,7 @@ impl SlotNote {
             Some(Writing::Backfill(attempt)) => Written::Backfill(attempt.await),
             Some(Writing::Limit(attempt)) => match attempt.await {
                 Ok(limit) => Written::Limit(Some(limit)),
-                // With the lease the stream ends, and begins anew with another.
+                // The stream ends with the lease and restarts under another.
                 Err(error) => {
                     self.is_due = true;
                     tracing::debug!(error = %chain(&error), "could not record the slot's confirm limit");
@@ -140,7 +142,7 @@ impl SlotNote {
         written
     }
 
-    /// Writes the last note: the slot will stand at `flush` and not past it. The limit that is noted then; `None` if it could not be.
+    /// Writes the last note: the slot will be left at `flush`. Returns the noted limit; `None` if the note failed.
     pub(super) async fn end(&mut self, flush: Lsn, course: Course) -> Option<Lsn> {
         if self.writing.is_some() && tokio::time::timeout(END_TIMEOUT, self.written()).await.is_err() {
             return None;

@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 
-/// Half of the transaction IDs: those are ahead of an ID, the others behind it.
+/// Half of all transaction IDs: these are newer than an ID, the others older.
 const AHEAD: u32 = 1 << 31;
 
-/// Which transactions a query saw the outcome of.
+/// Which transactions' outcome a query saw.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
-    /// All IDs from this one on were open.
+    /// All IDs from this one on were in progress.
     next: u32,
-    /// The others that were open. A commit that waits for a synchronous standby is among them.
+    /// The others that were in progress, among them commits that wait for a synchronous standby.
     open: HashSet<u32>,
 }
 
@@ -23,8 +23,8 @@ impl Snapshot {
         Some(Self { next: low(next)?, open })
     }
 
-    /// Whether the query saw what the transaction has done. The stream has only the lower half of an ID; a slot keeps Postgres from
-    /// giving out two billion IDs more than the oldest transaction that is still to be streamed.
+    /// Whether the query saw the transaction's effects. The stream has only the lower half of an ID; a slot keeps
+    /// Postgres from assigning two billion IDs more than the oldest transaction still to be streamed.
     pub(super) fn shows(&self, xid: u32) -> bool {
         xid.wrapping_sub(self.next) >= AHEAD && !self.open.contains(&xid)
     }
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn case_40_a_list_of_names_counts_only_for_transactions_that_it_shows() {
+    fn case_40_a_list_of_names_counts_only_for_transactions_that_its_snapshot_shows() {
         let idle = snapshot("700:700:");
         assert!(idle.shows(699));
         assert!(!idle.shows(700), "a commit that is streamed before it is visible is ahead of the snapshot");
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_snapshot_is_none() {
+    fn invalid_snapshots_are_rejected() {
         for text in ["", "700", "700:701", "700:x:", "700:701:x"] {
             assert_eq!(Snapshot::parse(text), None, "{text}");
         }

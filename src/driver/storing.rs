@@ -1,4 +1,5 @@
-//! What the driver keeps of a sink that stores positions: whether it has found the last one, and when the next is due.
+//! The driver's state for a sink that stores positions: whether the last position has been found, and when the next
+//! is due.
 
 use std::time::Instant;
 
@@ -11,13 +12,13 @@ use crate::relay::resume::{self, Begun, Server, Stored};
 use crate::relay::{Core, Halt};
 use crate::sink::{Cluster, Opened, PositionError, PositionKeys, Sink};
 
-/// Where the relay is with the positions in Kafka. For a sink that stores none it is always open.
+/// The state of the positions in Kafka. Always open for a sink that stores none.
 pub(super) struct Storing {
     slot: String,
     /// The key of the position, for messages.
     key: String,
     state: State,
-    /// The stream that the last connection has begun.
+    /// The stream that the last connection started.
     begun: Option<Begun>,
     timer: CheckpointTimer,
 }
@@ -25,7 +26,7 @@ pub(super) struct Storing {
 enum State {
     /// There was no connection yet.
     Closed,
-    /// Kafka was asked when the slot was ours.
+    /// Kafka was asked once the slot was ours.
     Opening,
     Open,
 }
@@ -36,12 +37,12 @@ impl Storing {
         Self { slot, key, state, begun: None, timer }
     }
 
-    /// Whether events may be taken: it is known up to where they are in Kafka.
+    /// Whether events may be taken: it is known how far they are in Kafka.
     pub(super) const fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
     }
 
-    /// Where the slot stood when the last connection was made.
+    /// Where the slot was when the last connection was made.
     pub(super) fn start(&self) -> Lsn {
         self.begun.as_ref().map(|begun| begun.start).unwrap_or_default()
     }
@@ -69,8 +70,8 @@ impl Storing {
         self.begun = Some(Begun { server, start: *start, noted: *noted, first: *first });
     }
 
-    /// The slot may be another's before Kafka has said anything: who has it then must not be fenced by this one, and what Kafka
-    /// says may be his.
+    /// The slot may belong to another relay before Kafka has answered: this relay must not fence that one, and
+    /// Kafka's answer may be about that one's position.
     pub(super) fn handle_lost(&mut self, sink: &mut impl Sink) {
         if matches!(self.state, State::Opening) {
             self.state = State::Closed;
@@ -78,10 +79,10 @@ impl Storing {
         }
     }
 
-    /// Kafka has said up to where everything is there.
+    /// Kafka has answered how far everything is there.
     ///
     /// # Errors
-    /// [`Fault::Position`]: that does not go with the slot.
+    /// [`Fault::Position`]: the position does not match the slot.
     pub(super) fn handle_opened(&mut self, opened: Opened, core: &mut Core) -> Result<(), Fault> {
         let State::Opening = std::mem::replace(&mut self.state, State::Open) else { return Ok(()) };
         let Some(begun) = &self.begun else { return Ok(()) };
@@ -111,7 +112,7 @@ impl Storing {
         Ok(())
     }
 
-    /// Why the core does not go on, in the words of whoever has to decide how it goes on.
+    /// Why the core does not continue, worded for the person who has to decide what to do.
     pub(super) fn explain(&self, halt: Halt) -> Fault {
         match halt {
             Halt::Displaced { position, found } => {
@@ -122,7 +123,7 @@ impl Storing {
         }
     }
 
-    /// Stores what is settled with no record to go with it, if it is [due](CheckpointTimer::due).
+    /// Stores what is settled without a record, if it is [due](CheckpointTimer::due).
     pub(super) fn store(&mut self, settled: Option<Checkpoint>, hurry: bool, sink: &mut impl Sink) {
         let (stored, now) = (sink.stored(), Instant::now());
         if self.is_open()

@@ -1,9 +1,9 @@
 //! Connections of HTTP clients: few, short-lived, and never in the relay's way.
 //!
-//! A client needs no credentials, so it must not be able to use up what the relay needs: descriptors, memory, time. Each
-//! connection carries one request and ends after [`Limits::lifetime`], whatever the client sends or leaves unread. Where there are
-//! too many, the oldest is closed and the new one served: a probe is answered in milliseconds, and so gets through also
-//! while somebody opens connections and holds them.
+//! Clients need no credentials, so they must not be able to use up what the relay needs: descriptors, memory, time.
+//! Each connection carries one request and ends after [`Limits::lifetime`], whatever the client sends or leaves
+//! unread. If there are too many, the oldest is closed and the new one served: a probe is answered in milliseconds,
+//! so it succeeds even while somebody opens connections and holds them.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -19,31 +19,32 @@ use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
-/// Most connections at once, and the share of the process's descriptors that they may take.
+/// Most simultaneous connections, and the share of the process's descriptors that they may take.
 const CONNECTIONS_MAX: usize = 64;
 const DESCRIPTORS_SHARE: u64 = 8;
-/// Fewest connections at once, however few descriptors there are.
+/// Fewest simultaneous connections, however few descriptors there are.
 const CONNECTIONS_MIN: usize = 4;
-/// How long a connection may take from its first byte to its last. Prometheus gives up after 10 s, kubelet after one.
+/// How long a connection may take from its first byte to its last. Prometheus gives up after 10 s, the kubelet after
+/// 1 s.
 const LIFETIME: Duration = Duration::from_secs(10);
 /// How much of a request is buffered; a longer head is answered with 431.
 const BUFFER_BYTES: usize = 16 * 1024;
-/// The pause after a failed accept: most often no descriptor is free, and the next attempt would fail as well.
+/// Pause after a failed accept: mostly no descriptor is free, and the next attempt would fail too.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-/// How long open requests may take to end after the shutdown.
+/// How long open requests may take to finish after the shutdown.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What clients may take.
+/// Limits for clients.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Connections at once.
+    /// Simultaneous connections.
     pub(super) connections: usize,
-    /// How long each may last.
+    /// Lifetime of each connection.
     pub(super) lifetime: Duration,
 }
 
 impl Limits {
-    /// Those for this process.
+    /// The limits for this process.
     pub(super) fn of_process() -> Self {
         let share = getrlimit(Resource::Nofile).current.map(|limit| limit / DESCRIPTORS_SHARE);
         let share = share.and_then(|share| usize::try_from(share).ok()).unwrap_or(CONNECTIONS_MAX);
@@ -51,7 +52,7 @@ impl Limits {
     }
 }
 
-/// Serves until `shutdown` is ready, then lets open requests end for a second.
+/// Serves until `shutdown` is ready, then lets open requests finish for up to a second.
 pub(super) async fn serve(
     listener: TcpListener,
     routes: Router,
@@ -62,7 +63,7 @@ pub(super) async fn serve(
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
-            // 1. The end. 2. A connection, which is accepted or stays in the system's queue.
+            // 1. The end. 2. A connection, which is accepted or stays in the backlog.
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => open.admit(stream, routes.clone()),
@@ -78,10 +79,10 @@ pub(super) async fn serve(
     open.end().await;
 }
 
-/// The connections that are open.
+/// The open connections.
 struct Open {
     tasks: JoinSet<()>,
-    /// Of each its handle, the oldest first.
+    /// Their handles, oldest first.
     by_age: VecDeque<AbortHandle>,
     limits: Limits,
 }
@@ -99,12 +100,12 @@ impl Open {
 
     async fn end(mut self) {
         let all = async { while self.tasks.join_next().await.is_some() {} };
-        // A client that holds its request open must not hold up the relay's end.
+        // A client that holds its request open must not delay the relay's end.
         let _ = tokio::time::timeout(GRACE, all).await;
     }
 }
 
-/// One request and its answer.
+/// One request and its response.
 async fn converse(stream: TcpStream, routes: Router, lifetime: Duration) {
     let mut protocol = http1::Builder::new();
     protocol.keep_alive(false).max_buf_size(BUFFER_BYTES);
@@ -116,7 +117,7 @@ async fn converse(stream: TcpStream, routes: Router, lifetime: Duration) {
     }
 }
 
-/// Errors of a connection that its client has ended already (accept(2)).
+/// Errors of a connection that its client has already closed (accept(2)).
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,11 +1,11 @@
 //! Metrics and health over HTTP.
 //!
-//! | path | answer |
+//! | path | response |
 //! |---|---|
 //! | `/metrics` | the metrics, OpenMetrics text 1.0.0 |
-//! | `/healthz` | 200: the process works |
-//! | `/readyz` | 200 when the relay is connected on both sides and the slot moves, else 503 with the reasons |
-//! | `/status` | [`RelayStatus`] in JSON |
+//! | `/healthz` | 200: the process is running |
+//! | `/readyz` | 200 if the relay is connected on both sides and the slot moves, otherwise 503 with the reasons |
+//! | `/status` | [`RelayStatus`] as JSON |
 
 mod connections;
 #[cfg(test)]
@@ -29,7 +29,7 @@ use connections::Limits;
 /// The media type of the metrics (OpenMetrics specification, "Overall Structure").
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Serves until `shutdown` is ready, then lets open requests end for a second.
+/// Serves until `shutdown` is ready, then lets open requests finish for up to a second.
 pub async fn serve(listener: TcpListener, telemetry: Arc<Telemetry>, shutdown: impl Future<Output = ()> + Send) {
     connections::serve(listener, routes(telemetry), Limits::of_process(), shutdown).await;
 }

@@ -25,7 +25,7 @@ impl Server {
     }
 
     async fn within(limits: Limits) -> Self {
-        // The client asks for a provider also where it speaks without TLS; a second test finds it installed.
+        // The client asks for a TLS provider even without TLS; a second test finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -91,18 +91,19 @@ async fn other_paths_are_not_found_and_other_methods_not_allowed() {
 }
 
 #[tokio::test]
-async fn the_shutdown_does_not_wait_for_a_client_that_dawdles() {
+async fn the_shutdown_does_not_wait_for_a_slow_client() {
     let server = Server::start().await;
     let mut dawdler = TcpStream::connect(server.address).await.expect("it listens");
     dawdler.write_all(b"GET /metrics HTTP/1.1\r\n").await.expect("half a request");
-    // An answer to somebody else shows that the server has taken the dawdler's connection too: it takes them in order.
+    // The server accepts in order, so an answer to another client shows that it accepted the slow client's connection
+    // too.
     assert_eq!(server.get("/healthz").await.0, StatusCode::OK);
     server.stop.send(()).expect("the server runs");
     server.task.await.expect("no panic");
     assert!(TcpStream::connect(server.address).await.is_err(), "it still listens");
 }
 
-/// Waits until the server ends the connection; what it sent before.
+/// Waits until the server closes the connection; returns what it sent before.
 async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes).await {

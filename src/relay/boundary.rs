@@ -1,8 +1,8 @@
 //! Every type that crosses an edge of the core.
 //!
-//! Edge 1 (the replication stream) hands in [`Batch`]es, edge 2 (Kafka) takes [`Record`]s and answers with acknowledged
-//! [`Ticket`]s or [`Failure`]s, edge 3 (contracts and topics) answers a [`Request`]. None of these types knows a socket,
-//! a clock or a client library.
+//! Edge 1 (the replication stream) delivers [`Batch`]es, edge 2 (Kafka) takes [`Record`]s and answers with
+//! acknowledged [`Ticket`]s or [`Failure`]s, edge 3 (contracts and topics) answers [`Request`]s. None of these types
+//! knows a socket, a clock or a client library.
 
 mod contract;
 pub(crate) mod keys;
@@ -17,7 +17,7 @@ pub use self::contract::{ContractNumber, Format, OnViolation, SchemaVersion, Sch
 pub(crate) use self::keys::Signed;
 pub use self::keys::{MacKey, MessageKeys, verify};
 
-/// A log sequence number: a byte offset in the write-ahead log, written as Postgres writes it (`16/B374D848`).
+/// A log sequence number: a byte offset in the write-ahead log, written as Postgres does (`16/B374D848`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
 
@@ -27,7 +27,7 @@ impl fmt::Display for Lsn {
     }
 }
 
-/// The text is no LSN: two hexadecimal numbers of at most eight digits with a slash between them.
+/// The text is not an LSN: two hexadecimal numbers of at most eight digits, separated by a slash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a log sequence number like 16/B374D848")]
 pub struct InvalidLsn(String);
@@ -43,28 +43,28 @@ impl FromStr for Lsn {
     }
 }
 
-/// Where the earlier timelines of a server's log ended: up to there an LSN means on them what it means now.
+/// Where the server's earlier timelines ended: up to there an LSN on them means what it means now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ancestry(pub Vec<(u32, Lsn)>);
 
 impl Ancestry {
-    /// Where this timeline ended; `None` if the log has not come from it.
+    /// Where this timeline ended; `None` if the server's timeline does not descend from it.
     #[must_use]
     pub fn end_of(&self, timeline: u32) -> Option<Lsn> {
         self.0.iter().find(|(earlier, _)| *earlier == timeline).map(|(_, end)| *end)
     }
 }
 
-/// Where an event stands among all events of a slot: the LSN of its transaction's commit record, then its place among
-/// the transaction's events, from 1.
+/// An event's place among all events of a slot: the LSN of its transaction's commit record, then its ordinal in the
+/// transaction, from 1.
 ///
-/// The commit LSN is the one that pgoutput's Begin carries, so it is known with the first row of a transaction of any
-/// size. The end of the commit record is known only with Commit, when the rows must long be on their way.
+/// The commit LSN is the one in pgoutput's Begin, so it is known with the first row of a transaction of any size. The
+/// end of the commit record is known only with Commit, by when the rows must long have been sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The LSN of the commit record.
     pub commit: Lsn,
-    /// The event's place in its transaction, from 1.
+    /// The event's ordinal in its transaction, from 1.
     pub ordinal: u64,
 }
 
@@ -87,50 +87,50 @@ impl FromStr for Position {
 /// How far everything is in Kafka: what exactly-once delivery stores there, in the transaction that makes it true.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The last event that is in Kafka, with all before it.
+    /// The last event in Kafka; all events before it are there too.
     pub position: Position,
-    /// When its transaction committed; `None` if nothing says it.
+    /// When its transaction committed; `None` if unknown.
     pub committed_at: Option<Timestamp>,
-    /// The end of the last commit of which everything is in Kafka: what may be confirmed to the slot.
+    /// The end of the last commit that is completely in Kafka: what may be confirmed to the slot.
     pub flush: Lsn,
 }
 
-/// A moment in microseconds since 1970-01-01 00:00:00 UTC.
+/// A point in time, in microseconds since 1970-01-01 00:00:00 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// Seconds from the Unix epoch to Postgres' own, 2000-01-01 00:00:00 UTC.
+    /// Seconds from the Unix epoch to Postgres's own, 2000-01-01 00:00:00 UTC.
     const POSTGRES_EPOCH_SECONDS: i64 = 946_684_800;
 
-    /// From microseconds since Postgres' epoch, as its binary formats carry them.
+    /// From microseconds since Postgres's epoch, as in its binary formats.
     #[must_use]
     pub const fn from_postgres(micros: i64) -> Self {
         Self(micros.saturating_add(Self::POSTGRES_EPOCH_SECONDS * 1_000_000))
     }
 
-    /// Milliseconds since the Unix epoch, as Kafka counts.
+    /// Milliseconds since the Unix epoch, as in Kafka timestamps.
     #[must_use]
     pub const fn millis(self) -> i64 {
         self.0.div_euclid(1_000)
     }
 }
 
-/// Whole CopyData messages, one after the other, each as it came off the wire: the byte `d`, the length (four bytes, big
-/// endian, counting itself) and the body that starts with `w` (XLogData) or `k` (keepalive).
+/// Complete CopyData messages, one after the other, as they came off the wire: the byte `d`, the length (four bytes,
+/// big endian, counting itself) and the body that starts with `w` (XLogData) or `k` (keepalive).
 ///
-/// The source has checked that every message is complete and is CopyData; what is inside is the core's to decode.
+/// The source has checked that every message is complete and is CopyData; decoding the contents is up to the core.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// The messages.
     pub bytes: Bytes,
 }
 
-/// Names one attempt to get a record into Kafka; counts up from 0 in the order of first sending.
+/// Identifies one attempt to get a record into Kafka; counts up from 0 in the order of first sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// One header of a record. The value may be any bytes.
+/// A header of a record. The value may be any bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
     /// The header's key.
@@ -139,7 +139,7 @@ pub struct Header<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// What Kafka is to get. Everything is borrowed: a sink that keeps it copies it.
+/// A record for Kafka. Everything is borrowed: a sink that keeps it copies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The topic's name.
@@ -148,20 +148,20 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// The message value; `None` is a tombstone, an empty slice an empty value.
     pub value: Option<&'a [u8]>,
-    /// Headers in the order in which they are to stand.
+    /// Headers in order.
     pub headers: &'a [Header<'a>],
     /// The record's timestamp in milliseconds since the Unix epoch; or [`Self::TIME_OF_SENDING`], or [`Self::NO_TIME`].
     pub timestamp_millis: i64,
 }
 
 impl Record<'_> {
-    /// As timestamp: the time at which the record is sent, each time anew. librdkafka takes it so.
+    /// As timestamp: the time at which the record is sent, updated on each attempt. librdkafka's convention.
     pub const TIME_OF_SENDING: i64 = 0;
-    /// As timestamp: none (Kafka's `NO_TIMESTAMP`). No topic refuses that.
+    /// As timestamp: none (Kafka's `NO_TIMESTAMP`). No topic rejects that.
     pub const NO_TIME: i64 = -1;
 }
 
-/// A record that came back from Kafka, with all that is needed to send it again.
+/// A record returned by Kafka, with everything needed to send it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedRecord {
     /// The topic's name.
@@ -176,27 +176,28 @@ pub struct OwnedRecord {
     pub timestamp_millis: i64,
 }
 
-/// Why an event can't be published as its contract says. The text form is the `outbox-error` header of the dead letter.
+/// Why an event can't be published under its contract. The text form is the `outbox-error` header of the dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RefusalCode {
-    /// No schema version of that name and version is registered.
+    /// No schema version with that name and version is registered.
     UnknownSchema,
-    /// The payload breaks its schema.
+    /// The payload violates its schema.
     ContractViolation,
     /// Neither the row nor its schema version names a topic.
     NoTopic,
     /// The topic does not exist and may not be created.
     UnknownTopic,
-    /// The record is larger than the topic takes.
+    /// The record is larger than the topic accepts.
     TooLarge,
-    /// Kafka does not let the relay write to the topic, or events may not go there: it is reserved, or outside the allow-list.
+    /// Kafka does not let the relay write to the topic, or events may not go there: the topic is reserved or outside
+    /// the allow-list.
     NotAuthorized,
-    /// A column of the row can't be made into a part of a record.
+    /// A column of the row can't be converted to its part of a record.
     Undecodable,
 }
 
 impl RefusalCode {
-    /// Every code, in the order in which they are declared.
+    /// Every code, in order of declaration.
     pub const ALL: [Self; 7] = [
         Self::UnknownSchema,
         Self::ContractViolation,
@@ -207,7 +208,7 @@ impl RefusalCode {
         Self::Undecodable,
     ];
 
-    /// The code as headers, metrics and logs bear it.
+    /// The code as it appears in headers, metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -231,40 +232,40 @@ impl fmt::Display for RefusalCode {
 /// A refusal: a code for programs and a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What kind of refusal.
+    /// The kind of refusal.
     pub code: RefusalCode,
-    /// What exactly, in a sentence without the payload.
+    /// The details, in a sentence without the payload.
     pub detail: String,
 }
 
-/// A record that Kafka did not take.
+/// A record that Kafka did not accept.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The ticket it was sent under.
     pub ticket: Ticket,
     /// The record, given back.
     pub record: OwnedRecord,
-    /// What becomes of it.
+    /// What to do with it.
     pub verdict: Verdict,
 }
 
 /// What a failed send means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// This record will never be taken, however often it is sent; others are not concerned.
+    /// This record will never be accepted, however often it is sent; others are not affected.
     Refused(Refusal),
-    /// Nothing is wrong with the record: it is to be sent again, in order, when Kafka is back. The text is for the log.
+    /// The record is fine: send it again, in order, when Kafka is back. The text is for the log.
     Returned(String),
-    /// The same, and nothing is wrong with its topic either: another record's failure took it along.
+    /// The same, and its topic is fine too: the failure of another record took it along.
     Along,
 }
 
-/// What the core asks the outside before it can go on. One at a time: the next event may need the answer.
+/// What the core asks the outside before it can continue. One at a time: the next event may need the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Look up a registered schema version.
     SchemaVersion(SchemaVersionId),
-    /// Make sure that a topic exists, by these settings if it must be created.
+    /// Ensure that a topic exists, creating it with these settings if necessary.
     Topic {
         /// The topic's name.
         name: Arc<str>,
@@ -273,27 +274,27 @@ pub enum Request {
     },
     /// Look up a column's type by its OID.
     Type(u32),
-    /// Read the keys of logical messages again.
+    /// Read the keys for logical messages again.
     MessageKeys,
 }
 
-/// A column's type that does not say by its OID how its values are sent.
+/// A column's type whose OID does not tell how its values are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnType {
-    /// Its name, as SQL writes it.
+    /// Its name in SQL.
     pub name: String,
-    /// The OID of the built-in type in whose binary form its values are sent; `None` if they have another form.
+    /// The OID of the built-in type in whose binary format its values are sent; `None` if their format is another.
     pub sent_as: Option<u32>,
 }
 
 /// A topic that can be written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Topic {
-    /// The largest record batch that the topic takes (`max.message.bytes`), in bytes.
+    /// The largest record batch that the topic accepts (`max.message.bytes`), in bytes.
     pub max_message_bytes: usize,
 }
 
-/// What the outside answers to a [`Request`]. A look-up that failed for an outage is not answered but tried again.
+/// The answer to a [`Request`]. A lookup that failed because of an outage is retried, not answered.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The schema version, or `None` if it is not registered.
@@ -302,7 +303,7 @@ pub enum Answer {
     Topic(Arc<str>, Result<Topic, Refusal>),
     /// The type with this OID, or `None` if there is none (any more).
     Type(u32, Option<ColumnType>),
-    /// The keys of logical messages.
+    /// The keys for logical messages.
     MessageKeys(MessageKeys),
 }
 

@@ -1,30 +1,30 @@
 //! How far the slot may be confirmed: the one place that decides it.
 //!
-//! Postgres may remove what is confirmed, so an LSN is confirmed only when four parties agree:
+//! Postgres may remove what is confirmed, so an LSN is confirmed only if four parties agree:
 //!
 //! | party | what it says |
 //! |---|---|
 //! | the [ledger](super::delivery::ledger) | every record of every commit before the LSN is acknowledged |
 //! | Kafka, with exactly-once delivery | the position is stored, so the next start finds it |
-//! | the first backfill | it is noted in `outbox.relay` that every row from before the slot is published |
-//! | `outbox.relay` | the LSN is within the limit noted there, so the next start can tell a slot that something else advanced |
+//! | the initial backfill | `outbox.relay` notes that every row from before the slot is published |
+//! | `outbox.relay` | the LSN is within the limit noted there, so the next start can recognize a slot that something else advanced |
 //!
-//! The gate decides; the driver writes the notes and sends the LSN. Nothing but a note that was written raises the limit.
+//! The gate decides; the driver writes the notes and sends the LSN. Only a note that was written raises the limit.
 
 use super::boundary::Lsn;
 
-/// What this process has of the slot already, from streams that it has lost.
+/// What this process knows of the slot from streams that it has lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
-    /// All rows from before the slot, which end here. Nothing is confirmed: some may still be on their way to Kafka.
+    /// It has the whole backfill, which ends here. Nothing is confirmed: some rows may still be on their way to Kafka.
     Backfilled(Lsn),
-    /// Everything before this LSN, which it has confirmed: after a crash of Postgres the slot may stand before it, and must
-    /// never stand past it.
+    /// It has confirmed everything before this LSN: after a crash of Postgres the slot may be before it, but must
+    /// never be past it.
     Confirmed(Lsn),
 }
 
 impl Resume {
-    /// How far that is.
+    /// That LSN.
     #[must_use]
     pub const fn lsn(self) -> Lsn {
         match self {
@@ -38,12 +38,12 @@ impl Resume {
 pub struct Reached {
     /// By the ledger: every commit that ends before it is acknowledged.
     pub settled: Lsn,
-    /// By the position that Kafka has stored; `None` where no position is kept there.
+    /// By the position stored in Kafka; `None` if none is stored there.
     pub stored: Option<Lsn>,
 }
 
 impl Reached {
-    /// Everything before this LSN is in Kafka, and the next start of a relay knows it.
+    /// Everything before this LSN is in Kafka, and the next start of a relay will know.
     #[must_use]
     pub fn in_kafka(self) -> Lsn {
         self.stored.map_or(self.settled, |stored| stored.min(self.settled))
@@ -59,17 +59,17 @@ pub enum Notes {
     Unneeded,
 }
 
-/// What the driver is to write to `outbox.relay` next, on the lease's session.
+/// What the driver must write to `outbox.relay` next, on the lease's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// That every row from before the slot is published. Until then nothing is confirmed: a crash in between would publish
-    /// them from a new slot, and lose what the old one had passed.
+    /// That the backfill is published. Until then nothing is confirmed: a crash in between would publish those rows
+    /// again from a new slot, and lose what the old one had passed.
     Backfill,
-    /// A limit of at least `flush`, in time before confirming reaches `noted`.
+    /// A limit of at least `flush`, early enough that confirming does not have to wait for `noted`.
     Limit {
-        /// Everything before it is in Kafka, or was confirmed already.
+        /// Everything before it is in Kafka, or was already confirmed.
         flush: Lsn,
-        /// The limit that is noted now.
+        /// The limit noted so far.
         noted: Lsn,
     },
 }
@@ -77,18 +77,18 @@ pub enum Wanted {
 /// What may be done now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Step {
-    /// To be confirmed to the slot: further than ever before.
+    /// To confirm to the slot: further than ever before.
     pub confirm: Option<Lsn>,
-    /// To be written to `outbox.relay`.
+    /// To write to `outbox.relay`.
     pub note: Option<Wanted>,
 }
 
-/// Which rows a stream that has just begun brings first.
+/// Which rows a newly started stream brings first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamStart {
-    /// All rows from before the slot, perhaps in another order than an earlier attempt had them.
+    /// The whole backfill, perhaps in a different order than in an earlier attempt.
     FirstRows,
-    /// What comes after everything that this process has of the slot.
+    /// What follows everything that this process has of the slot.
     Continued,
 }
 
@@ -98,7 +98,7 @@ pub struct Gate {
     notes: Notes,
     progress: Progress,
     is_streaming: bool,
-    /// `outbox.relay` says that the slot may stand this far.
+    /// `outbox.relay` says that the slot may be at most here.
     noted: Lsn,
 }
 
@@ -106,9 +106,9 @@ pub struct Gate {
 enum Progress {
     /// Nothing is known of the slot, or nothing may be confirmed to it any more.
     Nothing,
-    /// The rows from before the slot come first, and end here; it is not noted that they are published.
+    /// The backfill comes first and ends here; it is not noted yet that it is published.
     Backfill { end: Lsn, is_read: bool },
-    /// Everything before this LSN is confirmed, on the stream or by the slot's own word.
+    /// Everything before this LSN is confirmed, on the stream or according to the slot itself.
     Confirmed(Lsn),
 }
 
@@ -119,7 +119,7 @@ impl Gate {
         Self { notes, progress: Progress::Nothing, is_streaming: false, noted: Lsn(0) }
     }
 
-    /// A stream begins at `start`, where the slot stands; or with the rows from before it, which end at `backfill_end`.
+    /// A stream starts at `start`, the slot's position; or with the backfill, which ends at `backfill_end`.
     pub fn handle_up(&mut self, start: Lsn, backfill_end: Option<Lsn>) -> StreamStart {
         self.is_streaming = true;
         let Some(end) = backfill_end else {
@@ -133,7 +133,7 @@ impl Gate {
         if is_read { StreamStart::Continued } else { StreamStart::FirstRows }
     }
 
-    /// The stream is lost. `has_all` if the core has every row from before the slot, where the stream brought them.
+    /// The stream is lost. `has_all` if the core has the whole backfill, if there was one.
     pub fn handle_lost(&mut self, has_all: bool) {
         self.is_streaming = false;
         if let Progress::Backfill { end, is_read } = self.progress {
@@ -144,13 +144,14 @@ impl Gate {
         }
     }
 
-    /// There will be no stream any more, and this slot may not be the one that was streamed from: nothing is confirmed to it.
+    /// There will be no stream any more, and this slot may not be the one that was streamed from: nothing is
+    /// confirmed to it.
     pub fn handle_dead(&mut self) {
         self.is_streaming = false;
         self.progress = Progress::Nothing;
     }
 
-    /// It is noted that the rows from before the slot are published.
+    /// It is noted that the backfill is published.
     pub fn handle_backfill_noted(&mut self) {
         if let (true, Progress::Backfill { end, .. }) = (self.is_streaming, self.progress) {
             self.progress = Progress::Confirmed(end);
@@ -162,10 +163,11 @@ impl Gate {
         self.noted = self.noted.max(limit);
     }
 
-    /// What may be confirmed and what is to be noted, with so much in Kafka. What it says may be confirmed counts as confirmed.
+    /// What may be confirmed and what must be noted for what has `reached` Kafka. An LSN it returns counts as
+    /// confirmed.
     ///
     /// # Panics
-    /// If an LSN would be confirmed that is past what one of the parties says, or before one that was confirmed: a bug that
+    /// If an LSN would be confirmed that is past what one of the parties says, or before an earlier one: a bug that
     /// would lose rows.
     pub fn poll(&mut self, reached: Reached) -> Step {
         let in_kafka = reached.in_kafka();
@@ -190,13 +192,13 @@ impl Gate {
             self.progress = Progress::Confirmed(lsn);
         }
         let is_noted = self.is_streaming && self.notes == Notes::Required;
-        // Where nothing of this stream is in Kafka yet, the slot stands where it was confirmed.
+        // If nothing of this stream is in Kafka yet, the slot is where it was confirmed.
         let note = is_noted.then_some(Wanted::Limit { flush: in_kafka.max(before), noted: self.noted });
         Step { confirm, note }
     }
 
-    /// How far another connection is to move the slot once there is no stream, with `reached` as the last word. It notes the
-    /// limit first.
+    /// How far another connection must advance the slot once there is no stream, with `reached` as the final state.
+    /// It notes the limit first.
     #[must_use]
     pub fn last(&self, reached: Reached) -> Option<Lsn> {
         match self.progress {
@@ -205,7 +207,7 @@ impl Gate {
         }
     }
 
-    /// What the next stream goes on from.
+    /// Where the next stream continues.
     #[must_use]
     pub const fn resume(&self) -> Option<Resume> {
         match self.progress {
@@ -215,7 +217,7 @@ impl Gate {
         }
     }
 
-    /// Where the rows from before the slot end, while it is not noted that they are published.
+    /// Where the backfill ends, until it is noted that it is published.
     #[must_use]
     pub const fn backfill_end(&self) -> Option<Lsn> {
         match (self.is_streaming, self.progress) {
@@ -224,8 +226,8 @@ impl Gate {
         }
     }
 
-    /// Whether a stream from the slot runs, and all rows from before it are published: what the outbox tables have of them is
-    /// not read any more.
+    /// Whether the slot streams and the backfill is published: its rows are then no longer read from the outbox
+    /// tables.
     #[must_use]
     pub const fn is_past_backfill(&self) -> bool {
         self.is_streaming && matches!(self.progress, Progress::Confirmed(_))

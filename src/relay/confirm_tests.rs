@@ -55,7 +55,7 @@ fn an_lsn_is_confirmed_once() {
 }
 
 #[test]
-fn a_note_never_says_less_than_what_is_confirmed() {
+fn a_note_is_never_below_what_is_confirmed() {
     let mut gate = streaming();
     let wanted = Wanted::Limit { flush: Lsn(100), noted: Lsn(100) };
     assert_eq!(gate.poll(stored(0, 0)).note, Some(wanted));
@@ -84,7 +84,7 @@ fn nothing_is_confirmed_before_the_first_backfill_is_noted() {
 }
 
 #[test]
-fn a_backfill_that_was_lost_half_read_begins_anew() {
+fn a_half_read_backfill_restarts() {
     let mut gate = Gate::new(Notes::Required);
     gate.handle_up(Lsn(50), Some(Lsn(50)));
     gate.handle_lost(false);
@@ -93,7 +93,7 @@ fn a_backfill_that_was_lost_half_read_begins_anew() {
 }
 
 #[test]
-fn a_backfill_that_was_lost_when_it_was_read_is_continued_and_noted_only_while_streaming() {
+fn a_fully_read_backfill_is_not_repeated_and_is_noted_only_while_streaming() {
     let mut gate = Gate::new(Notes::Required);
     gate.handle_up(Lsn(50), Some(Lsn(50)));
     gate.handle_lost(true);
@@ -110,7 +110,7 @@ fn a_backfill_that_was_lost_when_it_was_read_is_continued_and_noted_only_while_s
 }
 
 #[test]
-fn what_was_noted_is_confirmed_on_the_next_stream() {
+fn a_noted_limit_is_confirmed_on_the_next_stream() {
     let mut gate = streaming();
     gate.handle_noted(Lsn(130));
     gate.handle_lost(false);
@@ -123,7 +123,7 @@ fn what_was_noted_is_confirmed_on_the_next_stream() {
 }
 
 #[test]
-fn where_the_slot_stands_is_never_behind_what_was_confirmed() {
+fn the_slots_position_is_never_behind_what_was_confirmed() {
     let mut gate = streaming();
     gate.handle_noted(Lsn(150));
     gate.poll(settled(150));
@@ -137,7 +137,7 @@ fn where_the_slot_stands_is_never_behind_what_was_confirmed() {
 }
 
 #[test]
-fn without_a_stream_the_slot_is_moved_to_what_is_in_kafka() {
+fn without_a_stream_the_slot_is_advanced_to_what_is_in_kafka() {
     let mut gate = streaming();
     gate.handle_noted(Lsn(130));
     gate.handle_lost(false);
@@ -156,7 +156,7 @@ fn a_slot_that_may_be_another_is_left_alone() {
 }
 
 #[test]
-fn a_replay_notes_nothing_and_waits_for_no_note() {
+fn a_replay_neither_writes_nor_awaits_notes() {
     let mut gate = Gate::new(Notes::Unneeded);
     gate.handle_up(Lsn(100), None);
     assert_eq!(gate.poll(settled(150)), Step { confirm: Some(Lsn(150)), note: None });

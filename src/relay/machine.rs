@@ -1,4 +1,4 @@
-//! The state machine of one slot: frames to the publisher, transactions to the ledger.
+//! The state machine of one slot: passes frames to the publisher, and transactions to the ledger.
 
 mod ahead;
 mod poll;
@@ -29,19 +29,19 @@ pub struct Core {
     outboxes: Vec<Outbox>,
     encoder: Encoder,
     publisher: Publisher,
-    /// What is left of the batch.
+    /// The rest of the batch.
     input: Bytes,
-    /// Layouts of the outbox tables, by OID, as this connection has told them; `None` for other tables.
+    /// Layouts of the outbox tables by OID, as described on this connection; `None` for other tables.
     layouts: HashMap<u32, Option<Layout>>,
     message_keys: MessageKeys,
-    /// The OIDs of the outbox tables, in the order of `outboxes`, as the catalog has them.
+    /// The OIDs of the outbox tables, in the order of `outboxes`, from the catalog.
     tables: Vec<u32>,
-    /// How this connection sends text.
+    /// The encoding of this connection's text.
     encoding: Encoding,
     transaction: Option<Transaction>,
-    /// What must come before anything new is taken, or confirmed.
+    /// What must arrive before anything new is taken or confirmed.
     guard: Option<Guard>,
-    /// How far the stream has been read, by whole transactions and keepalives.
+    /// How far the stream has been read, counting complete transactions and keepalives.
     received: Lsn,
     draining: bool,
     replaying: Option<Replaying>,
@@ -79,7 +79,7 @@ impl Core {
         }
     }
 
-    /// A core that publishes again what `replay` says, of a stream that has been published already.
+    /// A core that publishes again what `replay` selects from a stream that was published before.
     #[must_use]
     pub fn replaying(settings: Settings, replay: Replay) -> Self {
         let mut core = Self::new(settings);
@@ -88,29 +88,29 @@ impl Core {
         core
     }
 
-    /// A replication connection starts, and the slot stands at `confirmed`.
+    /// A replication connection starts, and the slot is at `confirmed`.
     ///
-    /// The server sends every transaction that is not confirmed again, from its first row and with its table's layout, so
-    /// what was half read is dropped. Events up to the last one taken are passed over when they come again.
+    /// The server sends every unconfirmed transaction again, from its first row and with its table's layout, so a
+    /// half-read transaction is dropped. Events up to the last one taken are skipped when they arrive again.
     pub fn handle_connected(&mut self, confirmed: Lsn) {
         self.handle_disconnected();
         self.publisher.ledger.start_at(confirmed);
     }
 
-    /// The OIDs of the outbox tables, in the order of the settings. Rows that were written while a table had another name are its rows
-    /// all the same.
+    /// The OIDs of the outbox tables, in the order of the settings. Rows written while a table had another name still
+    /// belong to it.
     pub fn handle_tables(&mut self, oids: Vec<u32>) {
         self.tables = oids;
     }
 
-    /// How the connection that has just started sends text.
+    /// The text encoding of the connection that just started.
     pub fn handle_encoding(&mut self, encoding: Encoding) {
         self.encoding = encoding;
     }
 
-    /// The stream begins with the rows from before the slot, in whatever order the tables have them now: no place in them says
-    /// what was taken of an earlier attempt, so all of them are taken. With `recovered`, some may be in Kafka already: their records
-    /// bear it in the header `outbox-recovered`.
+    /// The stream starts with the backfill, in whatever order the tables have the rows now: no position in it tells
+    /// what was taken in an earlier attempt, so all of it is taken. With `recovered`, some rows may be in Kafka
+    /// already: their records carry it in the header `outbox-recovered`.
     pub fn handle_first_rows(&mut self, recovered: Option<String>) {
         self.encoder.recovered = recovered;
         self.guard = None;
@@ -118,13 +118,14 @@ impl Core {
         self.publisher.accepted_at = None;
     }
 
-    /// Logical messages are checked with these from now on.
+    /// Logical messages are checked with these keys from now on.
     pub fn handle_message_keys(&mut self, keys: MessageKeys) {
         self.message_keys = keys;
     }
 
-    /// Everything up to a position is in Kafka since an earlier run, and is passed over when it comes. Before the first batch, and after
-    /// [`Self::handle_connected`]: the event at that position must come too, unless the slot is past it.
+    /// Everything up to a position is in Kafka since an earlier run, and is skipped when it arrives. Called before
+    /// the first batch, and after [`Self::handle_connected`]: the event at that position must arrive too, unless the
+    /// slot is past it.
     pub fn handle_stored(&mut self, stored: &Checkpoint) {
         if stored.position > self.publisher.accepted {
             self.publisher.accepted = stored.position;
@@ -133,7 +134,7 @@ impl Core {
         }
     }
 
-    /// The replication connection is gone, and with it the rest of what it had begun to say.
+    /// The replication connection is lost, and with it the rest of the current transaction.
     pub fn handle_disconnected(&mut self) {
         self.input = Bytes::new();
         self.layouts.clear();
@@ -141,10 +142,10 @@ impl Core {
         self.publisher.checks.forget();
     }
 
-    /// Frames from the stream. Only when [`Self::poll`] has said [`Idle::Input`].
+    /// Frames from the stream. Call only after [`Self::poll`] has returned [`Idle::Input`].
     ///
     /// # Panics
-    /// If the batch before is not used up: it would be lost.
+    /// If the previous batch is not used up: it would be lost.
     pub fn handle_batch(&mut self, batch: Batch) {
         assert!(self.input.is_empty(), "a batch is handed over only when the previous one is used up");
         self.input = batch.bytes;
@@ -155,7 +156,7 @@ impl Core {
         self.publisher.handle_acknowledged(ticket)
     }
 
-    /// Kafka did not take this record.
+    /// Kafka did not accept this record.
     pub fn handle_failure(&mut self, failure: Failure, now: Instant) {
         self.publisher.handle_failure(failure, now);
     }
@@ -168,21 +169,21 @@ impl Core {
         self.publisher.catalogue.handle_answer(answer, now);
     }
 
-    /// The ID of the transaction that is being read; none for the rows from before the slot.
+    /// The ID of the transaction being read; `None` during the backfill.
     #[must_use]
     pub fn transaction_id(&self) -> Option<u32> {
         self.transaction.map(|transaction| transaction.xid).filter(|&xid| xid != 0)
     }
 
-    /// No transaction is begun any more; the open one is read to its end.
+    /// No new transaction is started; the open one is read to its end.
     pub fn stop_intake(&mut self) {
         self.draining = true;
     }
 
-    /// Offers records until something has to be waited for.
+    /// Offers records until it has to wait for something.
     ///
     /// # Errors
-    /// When the relay must not go on. Nothing is confirmed past the reason.
+    /// If the relay must not continue. Nothing past the cause is confirmed.
     pub fn poll(&mut self, now: Instant, mut offer: impl FnMut(Ticket, &Record<'_>) -> Offer) -> Result<Idle, Halt> {
         // Events borrow from the input while the rest of `self` works on them.
         let input = std::mem::take(&mut self.input);
@@ -204,7 +205,7 @@ impl Core {
             if let Some(idle) = self.publisher.resend(now, offer)? {
                 return Ok(idle);
             }
-            // A replay goes on from any position, so that it need not wait for the end of a transaction.
+            // A replay can continue from any position, so it need not wait for the end of a transaction.
             if self.draining && (self.transaction.is_none() || self.replaying.is_some()) {
                 return Ok(Idle::Drained);
             }
@@ -263,7 +264,7 @@ impl Core {
                 self.guard.map_or(Ok(()), |guard| guard.check_before(end))?;
                 self.received = self.received.max(end);
                 self.publisher.ledger.commit(end);
-                // The rows from before the slot are one transaction, the first.
+                // The backfill is one transaction, the first.
                 self.encoder.recovered = None;
                 self.draining |= self.replaying.as_mut().is_some_and(|replaying| replaying.ends_at(end));
             }
@@ -293,11 +294,11 @@ impl Core {
             Ok(Some((_, Some(misfit)))) if self.publisher.settings.on_rejected != OnRejected::DeadLetterAlways => {
                 return Err(misfit.into());
             }
-            // The rows of this layout will never be others, so there must be a way past them.
+            // The rows of this layout never change, so there must be a way past them.
             Ok(layout) => layout.map(|(layout, _)| Layout { encoding, ..layout }),
             Err(Wait) => return Ok(Some(Idle::Answer)),
         };
-        // Its rows would be passed over as some other table's, and confirmed.
+        // Its rows would be skipped as those of another table, and confirmed.
         if let (None, Some(Some(before))) = (&layout, self.layouts.get(&relation.oid)) {
             let now = format!("{}.{}", relation.namespace, relation.name);
             return Err(LayoutError::Renamed { table: before.table.clone(), now }.into());
@@ -306,7 +307,7 @@ impl Core {
         Ok(None)
     }
 
-    /// An insert or a logical message. Each counts in its transaction, also one that is no event, so that a position does
+    /// An insert or a logical message. Each counts in its transaction, even if it is not an event, so positions do
     /// not depend on the configuration.
     fn event(
         &mut self,
@@ -334,7 +335,7 @@ impl Core {
                 Message::Logical { prefix, content, lsn, .. } if prefix == MESSAGE_PREFIX.as_bytes() => {
                     match self.message_keys.author(content, lsn, transaction.commit, committed_at) {
                         Author::Emit => Some(("logical message", event::from_message(content))),
-                        // No event: any role can write one, and must not fill the dead-letter topic either.
+                        // Not an event: any role can write one, so it must not fill the dead-letter topic either.
                         Author::Unknown => {
                             self.publisher.counters.forged_messages += 1;
                             None

@@ -1,4 +1,4 @@
-//! A replay: which events of a stream are published again, where that ends, and what was seen on the way.
+//! A replay: which events of a stream are published again, where that ends, and what happened on the way.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -9,16 +9,16 @@ use super::publish::encode::Encoder;
 use super::publish::publisher::{Offer, Origin, Publisher};
 use super::{Halt, Idle};
 
-/// How long after `until` a commit must be for the rest of the stream to be later, too. Commits are logged in another order than
-/// their times say, by moments; by more only where the server's clock was set.
+/// How far past `until` a commit time must be before the rest of the stream counts as later, too. Commits are logged
+/// in a slightly different order than their times; by more only if the server's clock was set.
 const CLOCK_MARGIN_MICROS: i64 = 60_000_000;
 
-/// What is published again, and how.
+/// What to publish again, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replay {
     /// The header `outbox-replay` of every record.
     pub id: String,
-    /// Where everything goes, in place of each event's own topic.
+    /// The topic for everything, instead of each event's own.
     pub topic: Option<String>,
     /// Which events.
     pub selection: Selection,
@@ -26,7 +26,7 @@ pub struct Replay {
     pub clock: Clock,
 }
 
-/// Which events are published again. An event must meet everything that is said.
+/// Which events are published again. An event must match every criterion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// The first position.
@@ -37,23 +37,23 @@ pub struct Selection {
     pub since: Option<Timestamp>,
     /// The latest time.
     pub until: Option<Timestamp>,
-    /// Names of schemas; none: all.
+    /// Schema names; empty for all.
     pub schemas: Vec<String>,
-    /// Keys; none: all.
+    /// Keys; empty for all.
     pub keys: Vec<String>,
 }
 
 /// Which time of an event counts, for the selection and as the record's timestamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Clock {
-    /// That of its commit.
+    /// Its commit time.
     #[default]
     Committed,
-    /// That of its making, where the row has one: rows of a table don't tell when they were committed.
+    /// Its creation time, if the row has one: rows of a table do not tell when they were committed.
     Created,
 }
 
-/// An event that was published again, as far as people are told of it: never its payload.
+/// An event that was published again, as reported to people: never its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
     /// Its position.
@@ -69,17 +69,17 @@ pub struct Sighting {
 /// How far a replay is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// Everything that was to be read has been.
+    /// Everything to be read has been read.
     pub is_complete: bool,
     /// Events that were not selected.
     pub left_out: u64,
-    /// The first event that was published.
+    /// The first published event.
     pub first: Option<Sighting>,
     /// The last one.
     pub last: Option<Sighting>,
 }
 
-/// A replay under way.
+/// A running replay.
 #[derive(Debug)]
 pub(super) struct Replaying {
     replay: Replay,
@@ -92,7 +92,7 @@ impl Replaying {
         Self { replay, replayed }
     }
 
-    /// A transaction begins; whether it is past the end.
+    /// A transaction starts; returns whether it is past the end.
     pub(super) fn ends_before(&mut self, commit: Lsn, at: Timestamp) -> bool {
         let Selection { to, until, .. } = self.replay.selection;
         let is_later = self.replay.clock == Clock::Committed
@@ -101,13 +101,14 @@ impl Replaying {
         self.replayed.is_complete
     }
 
-    /// Every commit record that starts before `end` has been read; whether that is all.
+    /// Every commit record before `end` has been read; returns whether that is all.
     pub(super) fn ends_at(&mut self, end: Lsn) -> bool {
         self.replayed.is_complete |= end > self.replay.selection.to;
         self.replayed.is_complete
     }
 
-    /// Publishes an event if it is selected. `None` when it was, or was left out; else it must be given again.
+    /// Publishes an event if it is selected. `None` if it was published or left out; otherwise it must be passed
+    /// again.
     pub(super) fn publish(
         &mut self,
         publisher: &mut Publisher,

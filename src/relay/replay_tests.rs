@@ -55,7 +55,7 @@ struct Run {
     most_in_flight: usize,
 }
 
-/// Feeds the core until it wants more than there is; everything is acknowledged when it waits for it.
+/// Feeds the core until it wants more than there is; acknowledges everything whenever it waits for that.
 fn run(replay: Replay, bytes: Vec<u8>, stop_after: Option<usize>) -> Run {
     let settings = Settings {
         outboxes: vec![Outbox::walpost("outbox", "event")],
@@ -132,7 +132,7 @@ fn positions(run: &Run) -> Vec<String> {
 const THREE: [&[(&str, &str)]; 3] = [&[("a", "x"), ("b", "y")], &[("a", "y")], &[("b", "x"), ("a", "x")]];
 
 #[test]
-fn a_replay_is_marked_and_else_as_the_first_time() {
+fn a_replayed_record_differs_only_by_its_mark() {
     let run = run(to_the_end(), stream(&THREE), None);
     assert_eq!(positions(&run), ["0/64/1", "0/64/2", "0/C8/1", "0/12C/1", "0/12C/2"]);
     let names: Vec<_> = run.records[0].headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -144,7 +144,7 @@ fn a_replay_is_marked_and_else_as_the_first_time() {
 }
 
 #[test]
-fn what_is_selected_goes_out_and_nothing_else() {
+fn only_selected_events_are_published() {
     let at = |second| Some(Timestamp::from_postgres(second * SECOND));
     let position = |commit, ordinal| Position { commit: Lsn(commit), ordinal };
     let check = |selection: Selection, expected: &[&str]| {
@@ -167,7 +167,7 @@ fn what_is_selected_goes_out_and_nothing_else() {
 }
 
 #[test]
-fn it_ends_behind_its_last_commit_by_the_next_or_by_a_keepalive() {
+fn a_replay_ends_after_its_last_commit_at_the_next_one_or_a_keepalive() {
     let to = |to| Replay { selection: Selection { to: Lsn(to), ..Selection::default() }, ..to_the_end() };
     for (last, expected) in [(100, 2), (199, 2), (200, 3), (299, 3), (300, 5)] {
         let bytes = [stream(&THREE), keepalive(400)].concat();
@@ -180,7 +180,7 @@ fn it_ends_behind_its_last_commit_by_the_next_or_by_a_keepalive() {
 }
 
 #[test]
-fn a_time_to_end_at_ends_the_reading_a_margin_later() {
+fn an_end_time_ends_reading_after_a_margin() {
     let until = Some(Timestamp::from_postgres(2 * SECOND));
     let replay = Replay { selection: Selection { to: Lsn(1 << 40), until, ..Selection::default() }, ..to_the_end() };
     let many: Vec<&[(&str, &str)]> = vec![&[("a", "x")]; 70];
@@ -190,7 +190,7 @@ fn a_time_to_end_at_ends_the_reading_a_margin_later() {
 }
 
 #[test]
-fn everything_goes_to_the_topic_that_is_named_and_dead_letters_are_marked() {
+fn a_replay_to_a_topic_sends_everything_there_and_marks_dead_letters() {
     let replay = Replay { topic: Some("again".to_owned()), ..to_the_end() };
     let run = run(replay, stream(&[&[("a", "x"), ("unknown", "x")]]), None);
     let topics: Vec<_> = run.records.iter().map(|record| record.topic.as_str()).collect();
@@ -200,7 +200,7 @@ fn everything_goes_to_the_topic_that_is_named_and_dead_letters_are_marked() {
 }
 
 #[test]
-fn a_large_transaction_passes_in_bounded_memory_and_is_left_in_its_middle() {
+fn a_large_transaction_is_read_in_bounded_memory_and_can_be_abandoned() {
     let events: Vec<(&str, &str)> = vec![("a", "x"); 1_000];
     let whole = run(to_the_end(), stream(&[&events]), None);
     assert_eq!((whole.records.len(), whole.most_in_flight), (1_000, 10));

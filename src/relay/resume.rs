@@ -1,15 +1,16 @@
-//! Whether a slot is of the history that its relay knows, and where the relay starts: the one place that decides it.
+//! Whether a slot belongs to the history that its relay knows, and where the relay starts: the only place that
+//! decides it.
 //!
 //! Three questions, in the order in which a start can answer them:
 //!
-//! | question | asked | asks for |
+//! | question | when | from what |
 //! |---|---|---|
-//! | [`plan`] | at each connection | the row in `outbox.relay`, the slot, the server's timelines, what this process has |
-//! | [`skip_to`] | once Kafka has said what is stored there | that position, and where the stream began |
-//! | [`Guard`] | while the stream comes up to that position | the event that stands there |
+//! | [`plan`] | at each connection | the row in `outbox.relay`, the slot, the server's timelines, what this process knows |
+//! | [`skip_to`] | once Kafka has reported what is stored there | that position, and where the stream started |
+//! | [`Guard`] | while the stream approaches that position | the event at that position |
 //!
-//! What is known is gathered by the edges and never changes here; a [`Gap`] says what does not go together, and going on in spite of
-//! it could pass over rows for good.
+//! The edges gather the facts, which never change here; a [`Gap`] names a contradiction, in spite of which continuing
+//! could skip rows for good.
 
 mod guard;
 mod position;
@@ -20,32 +21,32 @@ use super::confirm::Resume;
 pub use guard::Guard;
 pub use position::{Begun, OtherOrigin, PositionGap, Stored, StoredAt, flush_on, same_origin, skip_to};
 
-/// How far the rows from before the slot are.
+/// How far the initial backfill is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backfill {
-    /// Begun or about to begin; nothing of the stream has been confirmed.
+    /// Started or about to start; nothing of the stream has been confirmed.
     Pending,
-    /// All published, or left out because something else made the slot.
+    /// Completely published, or left out because something else created the slot.
     Done,
 }
 
-/// Whether another relay may have had the slot in between.
+/// Whether another relay may have held the slot in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseAcquisition {
     /// The lease was held all the time.
     Kept,
-    /// The lease was taken since the slot was last looked at.
+    /// The lease was taken since the slot was last inspected.
     New,
 }
 
-/// A server of Postgres.
+/// A Postgres server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// The cluster's system identifier.
     pub system_identifier: String,
     /// Its timeline.
     pub timeline: u32,
-    /// The timelines that this one has come from.
+    /// The timelines that its own descends from.
     pub ancestry: Ancestry,
     /// Where its WAL ends.
     pub wal_end: Lsn,
@@ -54,26 +55,26 @@ pub struct Server {
 /// The slot's row in `outbox.relay`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Noted {
-    /// The cluster that the slot was made on.
+    /// The cluster that the slot was created on.
     pub system_identifier: String,
-    /// The timeline that was last streamed from, if that is noted.
+    /// The timeline that was last streamed from, if noted.
     pub timeline: Option<u32>,
-    /// How far the rows from before the slot are.
+    /// How far the initial backfill is.
     pub backfill: Backfill,
     /// No relay has confirmed the slot past this.
     pub confirm_limit: Option<Lsn>,
 }
 
-/// The slot as it was found.
+/// The slot as found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slot {
     /// There is none of that name.
     Missing,
-    /// It is invalidated, and stood here.
+    /// It was invalidated.
     Lost {
         /// The last position that was confirmed.
         confirmed: Lsn,
-        /// Why, as Postgres says it.
+        /// Why, in Postgres's words.
         reason: String,
     },
     /// Everything before this was confirmed.
@@ -89,7 +90,7 @@ pub struct Streamed {
     pub timeline: u32,
 }
 
-/// What is known when a stream is to begin. Facts only.
+/// What is known before a stream starts. Facts only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// The row in `outbox.relay`; `None` if no relay has had the slot.
@@ -98,57 +99,57 @@ pub struct Known {
     pub slot: Slot,
     /// The server.
     pub server: Server,
-    /// What this process has of the slot.
+    /// What this process knows of the slot.
     pub resume: Option<Resume>,
-    /// Where it has that from.
+    /// The server it knows that from.
     pub last: Option<Streamed>,
-    /// Whether another relay may have had the slot meanwhile.
+    /// Whether another relay may have held the slot in between.
     pub acquisition: LeaseAcquisition,
 }
 
-/// How the stream begins.
+/// How the stream starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// With what comes after `start`.
+    /// With what follows `start`.
     At {
-        /// Everything before it was confirmed.
+        /// Everything before it is confirmed.
         start: Lsn,
-        /// This process has all rows from before the slot, which end here, and that is still to be noted.
+        /// This process has the whole backfill, which ends here, and that is still to be noted.
         backfill_end: Option<Lsn>,
     },
-    /// With a new slot, and the rows from before it.
+    /// With a new slot, and a backfill.
     MakeAnew {
-        /// The one that is there is of no use, and nothing was confirmed to it.
+        /// The existing slot is useless, and nothing was confirmed to it.
         drops: bool,
     },
-    /// With the slot as it was made, and the rows from before it once more.
+    /// With the slot as it was created, and a repeated backfill.
     BackfillAgain {
-        /// Where the slot was made.
+        /// Where the slot was created.
         start: Lsn,
     },
 }
 
-/// Why no stream may begin: rows could be passed over for good.
+/// Why no stream may start: rows could be skipped for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gap {
-    /// The slot was made, or streamed from, on another cluster.
+    /// The slot was created, or streamed from, on another cluster.
     SystemChanged {
         /// That cluster's system identifier.
         known: String,
         /// The server's.
         found: String,
     },
-    /// The server's timeline changed while this process streamed: the core passes over positions that it has seen, and they may be of
-    /// other rows now.
+    /// The server's timeline changed while this process streamed: the core skips positions that it has seen, and they
+    /// may now belong to other rows.
     TimelineChanged {
         /// The timeline that was streamed from.
         before: u32,
         /// The server's.
         now: u32,
     },
-    /// The server has not come from the timeline that the slot was last used on.
+    /// The server's timeline does not descend from the one that the slot was last used on.
     TimelineForeign {
-        /// The timeline that is noted.
+        /// The noted timeline.
         before: u32,
         /// The server's.
         now: u32,
@@ -160,32 +161,32 @@ pub enum Gap {
         /// What was confirmed.
         expected: Lsn,
     },
-    /// The slot is gone, and rows after its position may never have been published.
+    /// The slot no longer exists, and rows after its position may never have been published.
     SlotMissing,
     /// Postgres has removed WAL that the slot needed.
     SlotLost {
         /// The last position that was confirmed.
         confirmed: Lsn,
-        /// Why, as Postgres says it.
+        /// Why, in Postgres's words.
         reason: String,
     },
-    /// The slot stands past everything that a relay has confirmed: something else advanced or recreated it.
+    /// The slot is past everything that a relay has confirmed: something else advanced or recreated it.
     SlotAdvanced {
-        /// Where it stands.
+        /// Its position.
         found: Lsn,
-        /// Where it should stand at most.
+        /// Its highest valid position.
         expected: Lsn,
     },
 }
 
-/// Where the stream begins.
+/// Where the stream starts.
 ///
 /// # Errors
 /// [`Gap`]: nothing may be streamed.
 pub fn plan(known: &Known) -> Result<Plan, Gap> {
     let switch = same_history(known)?;
     let backfill = known.noted.as_ref().map(|noted| noted.backfill);
-    // What this process confirmed includes the rows from before the slot, which came first.
+    // What this process confirmed includes the backfill, which came first.
     let own = match known.resume {
         Some(Resume::Confirmed(lsn)) => Some(lsn),
         Some(Resume::Backfilled(_)) | None => None,
@@ -206,28 +207,29 @@ pub fn plan(known: &Known) -> Result<Plan, Gap> {
     };
     if backfill == Some(Backfill::Pending) && own < Some(stands) {
         return Ok(match known.resume {
-            // The stream was lost behind those rows. Of another slot, or one that has moved, they are not all.
+            // The stream was lost after the backfill. If the slot was replaced or moved, the backfill is incomplete.
             Some(Resume::Backfilled(end)) if end == stands => Plan::At { start: end, backfill_end: Some(end) },
-            // The slot is kept for what is in its WAL and in no table: logical messages, and rows that were deleted at once.
+            // The slot is kept for what is in its WAL but in no table: logical messages, and rows that were deleted
+            // at once.
             _ => Plan::BackfillAgain { start: stands },
         });
     }
     let noted = known.noted.as_ref().and_then(|noted| noted.confirm_limit);
     let limit = match known.acquisition {
         LeaseAcquisition::Kept => own.or(noted),
-        // Whoever had the lease before has noted more before he confirmed it. A standby may have a copy of the slot that is newer than
-        // its copy of the last note; both are from before the switch.
+        // A previous holder of the lease noted more before confirming it. A standby may have a newer copy of the slot
+        // than of the last note; both are from before the switch.
         LeaseAcquisition::New => own.max(noted.map(|limit| limit.max(switch.unwrap_or_default()))),
     };
     not_past(stands, limit.unwrap_or(stands))?;
     Ok(Plan::At { start: own.unwrap_or(stands).max(stands), backfill_end: None })
 }
 
-/// Whether the server is the one that is noted and that this process has streamed from; where the timeline that is noted ended, if the
-/// server has come from it since. Nothing may be done to the slot before.
+/// Whether the server is the noted one and the one that this process streamed from; returns where the noted timeline
+/// ended, if the server has moved on from it. Nothing may be done to the slot before.
 ///
 /// # Errors
-/// [`Gap`]: it is another.
+/// [`Gap`]: it is a different one.
 pub fn same_history(known: &Known) -> Result<Option<Lsn>, Gap> {
     let server = &known.server;
     same_server(server, known.last.as_ref(), known.resume.map(Resume::lsn))?;
@@ -242,11 +244,11 @@ pub fn same_history(known: &Known) -> Result<Option<Lsn>, Gap> {
     }
 }
 
-/// Whether the server is the one that this process streamed from `last`, and still has what it has `reached`: an LSN of another cluster
-/// or timeline means something else.
+/// Whether the server is `last`, which this process streamed from, and still has what was `reached`: an LSN on
+/// another cluster or timeline means something else.
 ///
 /// # Errors
-/// [`Gap`]: it is another, or was restored.
+/// [`Gap`]: it is a different one, or was restored.
 pub fn same_server(server: &Server, last: Option<&Streamed>, reached: Option<Lsn>) -> Result<(), Gap> {
     if let Some(last) = last {
         same_system(&last.system_identifier, server)?;
@@ -267,7 +269,7 @@ fn same_system(known: &str, server: &Server) -> Result<(), Gap> {
     Err(Gap::SystemChanged { known: known.to_owned(), found: server.system_identifier.clone() })
 }
 
-/// Whether a slot stands no further than it should.
+/// Whether a slot is not past its highest valid position.
 ///
 /// # Errors
 /// [`Gap::SlotAdvanced`].

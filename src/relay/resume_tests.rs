@@ -1,11 +1,11 @@
-//! The tables of what is known, and how a stream begins then.
+//! Tables of what is known, and how a stream then starts.
 
 use super::*;
 use crate::relay::Halt;
 use crate::relay::boundary::{Checkpoint, Position, Timestamp};
 use crate::relay::confirm::StreamStart;
 
-/// A server on timeline 3, which has come from 1 at 100 and from 2 at 200.
+/// A server on timeline 3, which branched from 1 at 100 and from 2 at 200.
 fn server() -> Server {
     let ancestry = Ancestry(vec![(1, Lsn(100)), (2, Lsn(200))]);
     Server { system_identifier: "7".to_owned(), timeline: 3, ancestry, wal_end: Lsn(900) }
@@ -16,7 +16,7 @@ fn noted(backfill: Backfill, limit: impl Into<Option<u64>>) -> Option<Noted> {
     Some(Noted { system_identifier: "7".to_owned(), timeline: Some(3), backfill, confirm_limit })
 }
 
-/// A start on a slot that stands at 500.
+/// A start with a slot at 500.
 fn known(noted: Option<Noted>) -> Known {
     Known {
         noted,
@@ -52,7 +52,7 @@ const fn backfilled(lsn: u64) -> Option<Resume> {
 }
 
 #[test]
-fn a_slot_that_is_not_there_is_made_only_where_nothing_was_confirmed() {
+fn a_missing_slot_is_created_only_if_nothing_was_confirmed() {
     use Backfill::{Done, Pending};
     let missing = Err(Gap::SlotMissing);
     for (noted, resume, expected) in [
@@ -61,7 +61,7 @@ fn a_slot_that_is_not_there_is_made_only_where_nothing_was_confirmed() {
         (None, confirmed(500), missing.clone()),
         (noted(Pending, None), None, ANEW),
         (noted(Pending, None), backfilled(500), ANEW),
-        // Given up by an operator meanwhile.
+        // Reset by an operator in between.
         (noted(Pending, None), confirmed(500), ANEW),
         (noted(Done, 500), None, missing.clone()),
         (noted(Done, 500), confirmed(500), missing),
@@ -72,7 +72,7 @@ fn a_slot_that_is_not_there_is_made_only_where_nothing_was_confirmed() {
 }
 
 #[test]
-fn a_slot_that_was_invalidated_is_dropped_only_where_nothing_was_confirmed() {
+fn an_invalidated_slot_is_dropped_only_if_nothing_was_confirmed() {
     use Backfill::{Done, Pending};
     let gap = Err(Gap::SlotLost { confirmed: Lsn(500), reason: "its WAL was removed".to_owned() });
     let anew = Ok(Plan::MakeAnew { drops: true });
@@ -89,7 +89,7 @@ fn a_slot_that_was_invalidated_is_dropped_only_where_nothing_was_confirmed() {
 }
 
 #[test]
-fn rows_from_before_the_slot_come_until_it_is_noted_that_they_are_published() {
+fn the_backfill_is_repeated_until_it_is_noted_as_published() {
     use Backfill::{Done, Pending};
     let behind_them = Ok(Plan::At { start: Lsn(500), backfill_end: Some(Lsn(500)) });
     for (noted, resume, expected) in [
@@ -97,12 +97,12 @@ fn rows_from_before_the_slot_come_until_it_is_noted_that_they_are_published() {
         (noted(Pending, None), backfilled(500), behind_them),
         (noted(Pending, None), backfilled(499), AGAIN),
         (noted(Pending, None), backfilled(501), AGAIN),
-        // What was confirmed is of another slot, where this one stands further.
+        // What was confirmed belongs to another slot, if this one is further.
         (noted(Pending, None), confirmed(499), AGAIN),
         (noted(Pending, None), confirmed(500), at(500)),
-        // Noted, though the answer was lost.
+        // Noted, but the answer was lost.
         (noted(Done, None), backfilled(500), at(500)),
-        // Something else made the slot.
+        // Something else created the slot.
         (None, None, at(500)),
         (None, backfilled(500), at(500)),
     ] {
@@ -112,7 +112,7 @@ fn rows_from_before_the_slot_come_until_it_is_noted_that_they_are_published() {
 }
 
 #[test]
-fn a_slot_that_stands_past_what_a_relay_has_confirmed_is_a_gap() {
+fn a_slot_past_what_a_relay_has_confirmed_is_a_gap() {
     use LeaseAcquisition::{Kept, New};
     for (limit, resume, acquisition, expected) in [
         (Some(500), None, New, at(500)),
@@ -124,10 +124,10 @@ fn a_slot_that_stands_past_what_a_relay_has_confirmed_is_a_gap() {
         (Some(600), confirmed(550), Kept, at(550)),
         (Some(600), confirmed(550), New, at(550)),
         (None, confirmed(550), New, at(550)),
-        // With the lease kept nobody but this process confirms.
+        // While the lease is held, only this process confirms.
         (Some(600), confirmed(499), Kept, advanced(499)),
         (None, confirmed(499), Kept, advanced(499)),
-        // Another relay had it meanwhile, and noted more.
+        // Another relay held it in between, and noted more.
         (Some(600), confirmed(499), New, at(500)),
         (Some(499), confirmed(400), New, advanced(499)),
         (Some(400), confirmed(499), New, advanced(499)),
@@ -146,14 +146,14 @@ fn a_slot_of_another_cluster_or_timeline_is_left_alone() {
     let changed = Gap::SystemChanged { known: "8".to_owned(), found: "7".to_owned() };
     assert_eq!(plan(&of("8", Some(3))), Err(changed.clone()));
     assert_eq!(plan(&of("7", Some(4))), Err(Gap::TimelineForeign { before: 4, now: 3 }));
-    // Nothing is made on another cluster either.
+    // No slot is created on another cluster either.
     assert_eq!(plan(&Known { slot: Slot::Missing, ..of("8", Some(3)) }), Err(changed));
     let before_timelines = Known { slot: Slot::At(Lsn(150)), ..of("7", None) };
     assert_eq!(plan(&before_timelines), at(150), "noted by a version that kept no timeline");
 }
 
 #[test]
-fn a_promoted_standby_goes_on_from_before_the_switch() {
+fn a_promoted_standby_resumes_from_before_the_switch() {
     let of = |timeline, stands, limit, acquisition| {
         let noted = noted(Backfill::Done, limit).map(|noted| Noted { timeline: Some(timeline), ..noted });
         plan(&Known { slot: Slot::At(Lsn(stands)), acquisition, ..known(noted) })
@@ -169,7 +169,7 @@ fn a_promoted_standby_goes_on_from_before_the_switch() {
 }
 
 #[test]
-fn a_process_goes_on_only_on_the_server_that_it_streamed_from() {
+fn a_process_resumes_only_on_the_server_it_streamed_from() {
     let last = |system: &str, timeline| Some(Streamed { system_identifier: system.to_owned(), timeline });
     let with = |last, resume| plan(&Known { last, resume, ..known(noted(Backfill::Done, 600)) });
     assert_eq!(with(last("7", 3), confirmed(500)), at(500));
@@ -190,7 +190,7 @@ fn stored_on(timeline: u32, commit: u64, flush: u64) -> StoredAt {
     StoredAt { system_identifier: "7".to_owned(), timeline, checkpoint }
 }
 
-/// A stream that has begun at `start`, on a server that has come from timeline 2 at 200.
+/// A stream that started at `start`, on a server that branched from timeline 2 at 200.
 fn begun(start: u64, noted: impl Into<Option<u64>>) -> Begun {
     Begun { server: server(), start: Lsn(start), noted: noted.into().map(Lsn), first: StreamStart::Continued }
 }
@@ -216,7 +216,7 @@ fn a_slot_behind_the_position_is_resumed_and_one_ahead_of_it_is_a_gap() {
 }
 
 #[test]
-fn case_39_a_position_before_one_that_is_noted_is_an_old_one() {
+fn case_39_a_position_before_the_noted_one_is_refused() {
     let stored = stored_on(3, 595, 600);
     assert_eq!(skipped(&stored, &begun(500, 600)), Ok(600));
     let old = PositionGap::Old { flush: Lsn(600), noted: Lsn(601) };
@@ -226,14 +226,14 @@ fn case_39_a_position_before_one_that_is_noted_is_an_old_one() {
 }
 
 #[test]
-fn a_position_past_the_end_of_the_wal_is_no_place_to_start() {
+fn a_position_past_the_end_of_the_wal_is_refused() {
     assert_eq!(skipped(&stored_on(3, 595, 900), &begun(500, None)), Ok(900));
     let rewound = PositionGap::Rewound { end: Lsn(900), flush: Lsn(901) };
     assert_eq!(skipped(&stored_on(3, 595, 901), &begun(500, None)), Err(rewound));
 }
 
 #[test]
-fn past_the_end_of_its_timeline_a_position_tells_nothing() {
+fn past_the_end_of_its_timeline_a_position_says_nothing() {
     let stored = stored_on(2, 195, 250);
     assert_eq!(skipped(&stored, &begun(150, None)), Ok(200));
     assert_eq!(skipped(&stored_on(2, 180, 190), &begun(150, None)), Ok(190));
@@ -243,7 +243,7 @@ fn past_the_end_of_its_timeline_a_position_tells_nothing() {
 }
 
 #[test]
-fn a_position_that_is_gone_is_missed_where_one_was_stored() {
+fn a_missing_position_is_refused_if_one_was_stored() {
     for (stored, gap) in [(Stored::Nothing, PositionGap::Lost), (Stored::Forgotten, PositionGap::Forgotten)] {
         assert_eq!(skip_to(&stored, &begun(500, None)), Ok(None));
         assert_eq!(skip_to(&stored, &begun(500, 400)), Err(gap));
@@ -252,7 +252,7 @@ fn a_position_that_is_gone_is_missed_where_one_was_stored() {
 }
 
 #[test]
-fn a_position_of_another_history_is_told_before_anybody_is_fenced() {
+fn a_position_of_another_history_is_reported_before_fencing() {
     use StreamStart::{Continued, FirstRows};
     let origin = |stored: &StoredAt, first| same_origin(stored, &server(), first);
     assert_eq!(origin(&stored_on(3, 850, 860), Continued), Ok(()));
@@ -273,7 +273,7 @@ fn a_position_of_another_history_is_told_before_anybody_is_fenced() {
 }
 
 #[test]
-fn with_rows_from_before_the_slot_nothing_is_skipped() {
+fn nothing_is_skipped_during_a_backfill() {
     for stored in [stored_on(3, 595, 600), stored_on(3, 995, 1_000)] {
         assert_eq!(skip_to(&Stored::At(stored), &first_rows(begun(700, 600))), Ok(None));
     }
@@ -292,7 +292,7 @@ fn guard(committed_at: Option<i64>) -> Guard {
 }
 
 #[test]
-fn what_does_not_come_again_is_not_waited_for() {
+fn an_event_that_is_not_resent_is_not_waited_for() {
     let stored = |position| Checkpoint { position, committed_at: None, flush: Lsn(130) };
     let ahead = Guard::ahead(&stored(event(100, 1)), Lsn(100));
     assert_eq!(ahead.map(|guard| guard.start()), Some(Lsn(100)));
@@ -301,7 +301,7 @@ fn what_does_not_come_again_is_not_waited_for() {
 }
 
 #[test]
-fn only_the_event_at_the_position_with_its_commit_time_is_the_one() {
+fn only_an_event_with_the_positions_place_and_commit_time_matches() {
     let guard = guard(Some(7));
     assert_eq!(guard.is(event(60, 9), Timestamp(1)), Ok(false));
     assert_eq!(guard.is(event(100, 2), Timestamp(7)), Ok(false));
@@ -313,13 +313,13 @@ fn only_the_event_at_the_position_with_its_commit_time_is_the_one() {
 }
 
 #[test]
-fn a_position_without_a_commit_time_is_told_by_its_place() {
+fn a_position_without_a_commit_time_is_recognized_by_its_place() {
     assert_eq!(guard(None).is(event(100, 3), Timestamp(8)), Ok(true));
     assert!(guard(None).is(event(100, 4), Timestamp(8)).is_err());
 }
 
 #[test]
-fn a_stream_that_is_past_the_position_has_not_got_the_event() {
+fn a_stream_past_the_position_lacks_the_event() {
     assert_eq!(guard(None).check_before(Lsn(100)), Ok(()));
     assert!(guard(None).check_before(Lsn(101)).is_err());
 }

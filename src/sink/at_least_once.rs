@@ -19,14 +19,14 @@ use super::{Closed, Deliveries, SendError, Sink, SinkError};
 use crate::relay::boundary::{Failure, Record, Ticket, Verdict};
 use crate::relay::delivery::back_off::BackOff;
 
-/// How often a failed producer is looked at until it has given everything back.
+/// How often a failed producer is checked until it has returned everything.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
 /// How long a full queue is left alone when nothing is reported.
 const QUEUE_TICK: Duration = Duration::from_millis(2);
-/// How long records wait before they are taken again when a producer has failed without publishing anything.
+/// How long to wait before records are taken again after a producer has failed without publishing anything.
 const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
 
-/// Writes records to Kafka with an idempotent producer; a record is acknowledged when every in-sync replica has it.
+/// Writes records to Kafka with an idempotent producer; a record is acknowledged once every in-sync replica has it.
 pub struct KafkaSink {
     options: ProducerOptions,
     rules: TopicRules,
@@ -34,16 +34,16 @@ pub struct KafkaSink {
     log: LogGate,
     client: ProducerClient,
     phase: Phase,
-    /// What has failed, held back until nothing is outstanding.
+    /// Failures, held back until nothing is outstanding.
     failed: Vec<Returned>,
     isolated: RefusalIsolation,
-    /// Of the present producer.
+    /// For the current producer.
     warmup: Warmup,
-    /// Producers in a row that failed without publishing anything.
+    /// Consecutive producers that failed without publishing anything.
     back_off: BackOff,
     /// An offer was `Full` because librdkafka's own queue was.
     crowded: bool,
-    /// An offer was `Full` for a reason that has passed.
+    /// An offer was `Full` for a reason that no longer holds.
     room: bool,
 }
 
@@ -51,7 +51,7 @@ pub struct KafkaSink {
 enum Phase {
     /// Records are taken.
     Open,
-    /// The producer is at its end: everything outstanding is being answered.
+    /// The producer has failed: everything outstanding is being answered.
     Draining,
     /// Nothing is taken before this time.
     Waiting(Instant),
@@ -87,7 +87,7 @@ impl KafkaSink {
         self.client.outstanding()
     }
 
-    /// Moves what was reported to `into`, and the sink to its next phase.
+    /// Moves reports to `into`, and the sink to its next phase.
     fn collect(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
         let known = into.acked.len();
         self.client.take(&mut into.acked, &mut self.failed);
@@ -118,7 +118,7 @@ impl KafkaSink {
         self.client.inbox().is_broken() || self.client.batch_bytes() > self.rules.batch_bytes()
     }
 
-    /// Puts a new producer in the place of one that owes nothing any more, and hands out what has failed.
+    /// Replaces a producer that has nothing outstanding, and hands out what failed.
     fn replace(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
         let next = start(&self.options, &self.rules, &self.connection, &self.log)?;
         let last = std::mem::replace(&mut self.client, next);
@@ -143,7 +143,7 @@ impl KafkaSink {
         let failure =
             |(report, verdict): (Returned, Verdict)| Failure { ticket: report.ticket, record: report.record, verdict };
         into.failed.extend(reports.into_iter().zip(verdicts).map(failure));
-        // To know who is to blame is progress; a producer that brought nothing at all would fail again at once.
+        // Knowing the guilty record is progress; a producer that published nothing at all would fail again at once.
         let progress = healthy || blamed || last.has_acked();
         self.phase = if progress {
             self.back_off.reset();
@@ -156,9 +156,9 @@ impl KafkaSink {
         Ok(())
     }
 
-    /// Says of each failed record whether it is to blame. `reports` are in the order of their tickets.
+    /// Decides for each failed record whether it is at fault. `reports` are in ticket order.
     fn judge(&mut self, reports: &[Returned]) -> Vec<Verdict> {
-        // Where a broker names the guilty records of a batch (Produce v8), librdkafka marks the others.
+        // If a broker names the faulty records of a batch (Produce v8), librdkafka marks the others.
         let place = |report: &Returned| (report.record.topic.clone(), report.partition);
         let named: HashSet<_> = reports
             .iter()
@@ -202,7 +202,7 @@ impl KafkaSink {
         let filled = self.client.inbox().filled.notified();
         match self.phase {
             Phase::Open => filled.await,
-            // Nothing tells when a purged record or a lower batch limit is to be looked at.
+            // Nothing signals when to check for a purged record or a lower batch limit.
             Phase::Draining => drop(tokio::time::timeout(DRAIN_TICK, filled).await),
             Phase::Waiting(until) => drop(tokio::time::timeout_at(until, filled).await),
         }
@@ -213,7 +213,7 @@ impl Sink for KafkaSink {
     fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), SendError> {
         if self.phase == Phase::Open && self.must_end() {
             self.phase = Phase::Draining;
-            // Wakes `deliveries`, which ends the phase even when nothing is outstanding.
+            // Wakes `deliveries`, which ends the phase even if nothing is outstanding.
             self.client.inbox().break_off();
         }
         if self.phase != Phase::Open {
@@ -237,7 +237,7 @@ impl Sink for KafkaSink {
                     self.client.inbox().break_off();
                     return Err(SendError::Full);
                 }
-                // librdkafka judges a record by its own limits before it queues it.
+                // librdkafka checks a record against its own limits before it queues it.
                 (_, RecordFate::RecordRefused(refusal) | RecordFate::TopicRefused(refusal)) => {
                     return Err(SendError::Refused(refusal));
                 }
@@ -258,7 +258,8 @@ impl Sink for KafkaSink {
             }
             self.client.push();
             if self.crowded {
-                // librdkafka counts a record until after its report was read, so the last report may come before the room.
+                // librdkafka counts a record until after its report was read, so the last report may come before
+                // there is room.
                 drop(tokio::time::timeout(QUEUE_TICK, self.wait()).await);
                 self.crowded = false;
                 self.room = true;

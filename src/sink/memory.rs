@@ -1,4 +1,4 @@
-//! A sink without Kafka, for tests of what stands before it.
+//! An in-memory sink for tests.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,15 +9,15 @@ use tokio::sync::Notify;
 use super::{Closed, Deliveries, SendError, Sink, SinkError};
 use crate::relay::boundary::{Failure, OwnedRecord, Record, Refusal, Ticket, Verdict};
 
-/// The sink's side: takes records up to a capacity.
+/// The sink: takes records up to a capacity.
 #[derive(Debug)]
 pub struct MemorySink(Arc<Shared>);
 
-/// The test's side: sees what was taken and says what becomes of it.
+/// The test's side: sees what was sent and decides the outcome.
 #[derive(Clone, Debug)]
 pub struct MemoryBroker(Arc<Shared>);
 
-/// A record that was taken.
+/// A record that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// The ticket it was sent under.
@@ -44,7 +44,7 @@ struct State {
 }
 
 impl MemorySink {
-    /// A sink that holds at most `capacity` records unanswered, and its other side.
+    /// A sink that holds at most `capacity` unanswered records, and its other side.
     #[must_use]
     pub fn new(capacity: usize) -> (Self, MemoryBroker) {
         let state = State { capacity, ..State::default() };
@@ -54,7 +54,7 @@ impl MemorySink {
 }
 
 impl MemoryBroker {
-    /// From now on every record is acknowledged as it is taken.
+    /// From now on every record is acknowledged when it is sent.
     pub fn acknowledge_always(&self) {
         self.change(|state| {
             state.automatic = true;
@@ -67,7 +67,8 @@ impl MemoryBroker {
         self.change(|state| state.acknowledge(records));
     }
 
-    /// Fails everything outstanding, as the sink does when its producer is replaced: `verdict` says what of each.
+    /// Fails everything outstanding, as the sink does when its producer is replaced: `verdict` decides for each
+    /// record.
     pub fn fail_all(&self, verdict: impl Fn(&Taken) -> Verdict) {
         self.change(|state| {
             for taken in std::mem::take(&mut state.outstanding) {
@@ -120,7 +121,7 @@ impl State {
         }
     }
 
-    /// Moves the answers out. Says whether there is something to return for.
+    /// Moves the answers out. Returns whether there is something to report.
     fn collect(&mut self, into: &mut Deliveries) -> bool {
         into.acked.append(&mut self.answers.acked);
         into.failed.append(&mut self.answers.failed);

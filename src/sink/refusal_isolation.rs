@@ -1,11 +1,11 @@
-//! Which records must travel alone because a batch with them was refused.
+//! Which records must be sent alone because a batch with them was refused.
 
 use std::collections::HashMap;
 
 use crate::relay::boundary::Ticket;
 
-/// Topics with a refused batch whose guilty record is not known. Their next records are sent one at a time: what is refused
-/// then is guilty beyond doubt, and its neighbours go through.
+/// Topics with a refused batch whose faulty record is unknown. Their next records are sent one at a time: what is
+/// refused then is at fault beyond doubt, and its neighbours get through.
 #[derive(Debug, Default)]
 pub(super) struct RefusalIsolation {
     topics: HashMap<String, Suspect>,
@@ -13,9 +13,9 @@ pub(super) struct RefusalIsolation {
 
 #[derive(Debug)]
 struct Suspect {
-    /// Records of the topic that are still to travel alone.
+    /// Records of the topic that must still be sent alone.
     left: usize,
-    /// The one that is on its way.
+    /// The one in flight.
     alone: Option<Ticket>,
 }
 
@@ -24,7 +24,7 @@ impl RefusalIsolation {
         self.topics.is_empty()
     }
 
-    /// The next `records` of `topic` travel alone.
+    /// The next `records` of `topic` are sent alone.
     pub(super) fn accuse(&mut self, topic: String, records: usize) {
         let suspect = self.topics.entry(topic).or_insert(Suspect { left: 0, alone: None });
         suspect.left = suspect.left.max(records);
@@ -43,12 +43,12 @@ impl RefusalIsolation {
         }
     }
 
-    /// Whether this record was on its way alone.
+    /// Whether this record was in flight alone.
     pub(super) fn was_alone(&self, topic: &str, ticket: Ticket) -> bool {
         self.topics.get(topic).is_some_and(|suspect| suspect.alone == Some(ticket))
     }
 
-    /// These records were answered. Says whether a topic has room again.
+    /// These records were answered. Returns whether a topic has room again.
     pub(super) fn answered(&mut self, tickets: impl Iterator<Item = Ticket> + Clone) -> bool {
         let mut room = false;
         self.topics.retain(|_, suspect| {
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_suspect_topic_sends_one_at_a_time_until_its_count_is_used_up() {
+    fn a_suspect_topic_sends_one_record_at_a_time_until_its_count_is_used_up() {
         let mut isolated = RefusalIsolation::default();
         isolated.accuse("a".to_owned(), 2);
         assert!(isolated.may_send("a") && isolated.may_send("b"));

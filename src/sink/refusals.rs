@@ -1,11 +1,12 @@
 //! What Kafka is known to refuse, so that it is not asked again for each record.
 //!
-//! To ask is dear: a producer is replaced, or a transaction lost and its records sent again. So a topic that takes nothing from this
-//! client is remembered for far longer than that costs, and for longer each time. Where Kafka says which operations it allows on a topic
-//! (KIP-430), its word ends that: [`Topics`](super::Topics) asks it when the core asks for the topic again.
+//! Asking is expensive: a producer is replaced, or a transaction lost and its records sent again. So a topic that
+//! accepts nothing from this client is remembered for much longer than that takes, and for longer each time. If Kafka
+//! reports which operations it allows on a topic (KIP-430), its answer ends that: [`Topics`](super::Topics) asks when
+//! the core asks for the topic again.
 //!
-//! A record that a topic refuses for being too old says how far behind this machine's clock the topic takes no more, and one that is
-//! too far ahead, from which time on. Neither clock need be right for that.
+//! A record that a topic refuses for being too old tells how far behind this machine's clock the topic accepts
+//! records, and one that is too far ahead, up to which time. Neither clock has to be right for that.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,19 +15,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::relay::boundary::{Record, Refusal, RefusalCode, Timestamp};
 
-/// How long a topic's refusal is remembered for the first time; at least so many times what it has cost.
+/// How long a topic's refusal is remembered at first; at least this many times its cost.
 const FIRST: Duration = Duration::from_secs(10);
 const COSTS: u32 = 20;
 /// The most that counts as the cost: what takes longer was waiting for brokers.
 const COST_MOST: Duration = Duration::from_secs(15);
 /// How long at most, unless it costs more.
 const MOST: Duration = Duration::from_secs(120);
-/// How long it is remembered which times a topic refuses.
+/// How long the times that a topic refuses are remembered.
 const TIMES: Duration = Duration::from_secs(60);
-/// Records so much younger than one that was too old are taken to be too old, too. Without that, each record of a backlog in the order
-/// of its times would be tried. Clocks and the way to the broker are no more exact.
+/// Records up to this much younger than one that was too old are assumed to be too old, too. Without that, each
+/// record of a backlog in time order would be tried. Clocks and network delays are no more exact.
 const BEHIND_SLACK_MILLIS: i64 = 1_000;
-/// Times that are refused though they are so close to the present are a matter of the clocks.
+/// Refused times this close to the present point to the clocks.
 const CLOCKS_MILLIS: u64 = 60_000;
 
 /// The memory of one relay.
@@ -49,20 +50,20 @@ struct Refused {
     since: Instant,
     until: Instant,
     wait: Duration,
-    /// Kafka has said that it does not allow this client to write there.
+    /// Kafka has reported that this client may not write there.
     is_denied: bool,
-    /// Kafka has said that it allows that, right after it refused.
+    /// Kafka has reported that it may, right after a refusal.
     is_disputed: bool,
 }
 
-/// What follows for a suspect from what Kafka says of it.
+/// What Kafka's answer means for a suspect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
     /// This client may not write to the topic.
     Denied,
-    /// Kafka has said that before and does not say anything now. Its word does not count any more.
+    /// Kafka reported that before and reports nothing now. Its answer no longer counts.
     Withdrawn,
-    /// The topic may be tried, if not at once.
+    /// The topic may be tried, though not at once.
     Open,
 }
 
@@ -88,30 +89,30 @@ impl Limit {
 }
 
 impl Refusals {
-    /// Why Kafka would refuse a record, as far as that is known.
+    /// Why Kafka would refuse a record, as far as known.
     pub(super) fn refusal(&self, record: &Record<'_>) -> Option<Refusal> {
         if self.any.load(Ordering::Relaxed) { self.known().refusal(record, Instant::now(), now_millis()) } else { None }
     }
 
-    /// A topic takes nothing from this client. To find that out took so long.
+    /// A topic accepts nothing from this client, which took this long to find out.
     pub(super) fn refuse_topic(&self, topic: &str, refusal: Refusal, cost: Duration) {
         self.known().refuse_topic(topic, refusal, cost, Instant::now());
         self.any.store(true, Ordering::Relaxed);
     }
 
-    /// A topic has refused a record for its time: why, in words.
+    /// A topic has refused a record for its timestamp: why, in words.
     pub(super) fn refuse_time(&self, topic: &str, timestamp_millis: i64) -> Refusal {
         let refusal = self.known().refuse_time(topic, timestamp_millis, Instant::now(), now_millis());
         self.any.store(true, Ordering::Relaxed);
         refusal
     }
 
-    /// Whether a topic has refused this client before and may do so still.
+    /// Whether a topic has refused this client before and may still do so.
     pub(super) fn is_suspect(&self, topic: &str) -> bool {
         self.any.load(Ordering::Relaxed) && self.known().topics.contains_key(topic)
     }
 
-    /// Kafka says whether it allows this client to write to a topic that is a suspect, or says nothing.
+    /// Kafka reports whether this client may write to a suspect topic, or reports nothing.
     pub(super) fn judge(&self, topic: &str, may_write: Option<bool>) -> Judgement {
         self.known().judge(topic, may_write, Instant::now())
     }
@@ -140,7 +141,7 @@ impl Known {
     }
 
     fn refuse_topic(&mut self, topic: &str, refusal: Refusal, cost: Duration, now: Instant) {
-        // One that has not refused for as long as it was remembered begins anew.
+        // A topic that has not refused for as long as it was remembered starts afresh.
         self.topics.retain(|_, refused| refused.is_denied || now < refused.until + refused.wait);
         let before = self.topics.get(topic);
         let wait = before.map_or(FIRST, |refused| (refused.wait * 2).min(MOST)).max(cost.min(COST_MOST) * COSTS);
@@ -159,9 +160,9 @@ impl Known {
             Some(false) => return Judgement::Denied,
             None if was_denied => return Judgement::Withdrawn,
             None => {}
-            // It was for something else.
+            // The reason was something else.
             Some(true) if refused.refusal.code != RefusalCode::NotAuthorized => {}
-            // To believe that would be to try the same record for ever.
+            // Believing that would mean trying the same record for ever.
             Some(true) if !was_denied && now < refused.since + FIRST => refused.is_disputed = true,
             Some(true) if refused.is_disputed => {}
             // It is allowed now.
@@ -180,7 +181,7 @@ impl Known {
             1.. => (&mut untimely.ahead, time, 0),
             _ => (&mut untimely.behind, ahead.saturating_neg(), BEHIND_SLACK_MILLIS),
         };
-        // One that the limit refuses already was on its way, and says nothing new.
+        // One that the limit already refuses was in flight, and adds nothing new.
         if !limit.is_some_and(|limit| limit.refuses(refused, now)) {
             let millis = (refused - slack).max(refused / 2);
             *limit = Some(Limit { millis, until: now + TIMES });
@@ -207,7 +208,7 @@ fn untimely_refusal(topic: &str, time: i64, ahead: i64) -> Refusal {
     Refusal { code: RefusalCode::ContractViolation, detail }
 }
 
-/// A length of time to the second, or to the day where it is long.
+/// A duration to the second, or to the day if it is long.
 fn span(millis: u64) -> String {
     let seconds = millis / 1_000;
     let (days, hours, minutes, seconds) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
@@ -219,7 +220,7 @@ fn span(millis: u64) -> String {
     }
 }
 
-/// The present time in milliseconds since the Unix epoch.
+/// The current time in milliseconds since the Unix epoch.
 pub(super) fn now_millis() -> i64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     i64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn case_26_a_topic_that_refuses_is_remembered_for_longer_each_time_and_for_longer_than_it_costs() {
+    fn case_26_a_refusing_topic_is_remembered_longer_each_time_and_longer_than_it_costs() {
         let (mut known, mut now) = (Known::default(), Instant::now());
         for wait in [10, 20, 40, 80, 120, 120] {
             known.refuse_topic("t", denied(), Duration::ZERO, now);
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn kafkas_word_about_a_topic_holds_until_it_says_otherwise() {
+    fn kafkas_answer_about_a_topic_holds_until_it_changes() {
         let refusals = Refusals::default();
         refusals.judge("t", Some(true));
         assert!(!refusals.is_suspect("t"));
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_ends_when_kafka_says_nothing_of_the_topic_any_more() {
+    fn a_denial_ends_when_kafka_no_longer_reports_the_topic() {
         let (mut known, now) = (Known::default(), Instant::now());
         known.refuse_topic("t", denied(), Duration::ZERO, now);
         assert_eq!(known.judge("t", Some(false), now), Judgement::Denied);
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn that_a_topic_is_allowed_is_believed_unless_it_has_just_refused() {
+    fn an_allowed_topic_is_trusted_unless_it_has_just_refused() {
         let (mut known, now) = (Known::default(), Instant::now());
         let cost = Duration::from_secs(15);
         known.refuse_topic("t", denied(), cost, now);
@@ -337,7 +338,7 @@ mod tests {
         let later = now + Duration::from_secs(30);
         assert!(known.refusal(&record(oldest + 1), later, NOW + 30_000).is_some(), "it is too old by now");
         assert!(known.refusal(&record(oldest + 30_001), later, NOW + 30_000).is_none());
-        // Refusals on one side prolong nothing on the other, nor do those of records that were on their way.
+        // Refusals on one side extend nothing on the other, nor do those of records that were in flight.
         known.refuse_time("t", NOW + HOUR, now, NOW);
         known.refuse_time("t", NOW + 2 * HOUR, later, NOW);
         known.refuse_time("t", NOW - HOUR / 2, later, NOW);
@@ -356,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_present_itself_is_refused_nothing_but_a_record_without_time_is_taken() {
+    fn if_the_current_time_is_refused_only_records_without_timestamp_are_accepted() {
         let (mut known, now) = (Known::default(), Instant::now());
         let refusal = known.refuse_time("t", Record::TIME_OF_SENDING, now, NOW);
         assert!(refusal.detail.contains("compare the brokers' clocks"), "{}", refusal.detail);

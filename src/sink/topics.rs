@@ -1,4 +1,4 @@
-//! Topics: whether they are there, how large a record they take, and making them.
+//! Topics: whether they exist, how large a record they accept, and creating them.
 
 mod creation;
 
@@ -23,14 +23,14 @@ use crate::relay::boundary::{Refusal, RefusalCode, Topic, TopicSettings};
 
 /// How long one request to Kafka may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a topic may take to have a leader for every partition after it was created.
+/// How long a new topic may take to have a leader for every partition.
 const LEADERS_TIMEOUT: Duration = Duration::from_secs(15);
-/// How soon leaders are looked for at first, and at last: most topics have them in a few milliseconds.
+/// First and last interval of checking for leaders: most topics have them within a few milliseconds.
 const LEADERS_TICKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
 /// Longest name of a topic, in bytes (Kafka's `Topic.MAX_NAME_LENGTH`).
 const NAME_MAX_BYTES: usize = 249;
 
-/// Looks topics up and creates them.
+/// Looks up and creates topics.
 pub struct Topics {
     admin: Arc<AdminClient<DefaultClientContext>>,
     rules: TopicRules,
@@ -39,11 +39,11 @@ pub struct Topics {
     warned: AtomicBool,
     /// Topics that were created, or tried, along with another.
     along: Mutex<HashSet<Arc<str>>>,
-    /// Whether the brokers take CreateTopics and DescribeConfigs.
+    /// Whether the brokers support CreateTopics and DescribeConfigs.
     has_admin_api: bool,
 }
 
-/// A topic could not be looked at now; the same question later may have an answer.
+/// A topic could not be looked up; a retry may succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicsError {
     /// Kafka did not answer.
@@ -55,19 +55,19 @@ pub enum TopicsError {
         #[source]
         source: KafkaError,
     },
-    /// The topic is there, but not every partition has a leader.
+    /// The topic exists, but not every partition has a leader.
     #[error("topic \"{topic}\" has partitions without a leader")]
     NoLeader {
         /// The topic's name.
         topic: String,
     },
-    /// Kafka did not say what this client may do with a topic that refused it before.
+    /// Kafka did not report what this client may do with a topic that refused it before.
     #[error("Kafka did not report whether this client may write to topic \"{topic}\", which it denied before")]
     NoRights {
         /// The topic's name.
         topic: String,
     },
-    /// Kafka answered with an error that may pass.
+    /// Kafka answered with a transient error.
     #[error("could not {action} topic \"{topic}\"")]
     Failed {
         /// What was tried.
@@ -80,7 +80,7 @@ pub enum TopicsError {
     },
 }
 
-/// What metadata says of a topic.
+/// What the metadata says about a topic.
 enum Presence {
     /// Every partition has a leader.
     Ready {
@@ -93,12 +93,12 @@ enum Presence {
 /// What a topic's configuration says.
 struct Described {
     max_message_bytes: usize,
-    /// `None` where Kafka does not say.
+    /// `None` if Kafka does not say.
     is_compacted: Option<bool>,
 }
 
 impl Topics {
-    /// Starts the admin client; `rules` learn what the topics ask for. Does not wait for a broker.
+    /// Starts the admin client; `rules` learn the topics' limits. Does not wait for a broker.
     ///
     /// # Errors
     /// [`SinkError::Create`].
@@ -116,21 +116,22 @@ impl Topics {
         })
     }
 
-    /// For brokers that know neither CreateTopics nor DescribeConfigs, as librdkafka's mock cluster: a topic is waited for, and takes
-    /// what the client may send.
+    /// For brokers without CreateTopics and DescribeConfigs, such as librdkafka's mock cluster: topics are awaited,
+    /// and accept whatever the client may send.
     #[must_use]
     pub fn without_admin_api(self) -> Self {
         Self { has_admin_api: false, ..self }
     }
 
-    /// Makes sure that records can go to a topic; creates it by `settings` when it is missing and `create` allows it.
+    /// Ensures that records can go to a topic; creates it with `settings` if it is missing and `create` allows it.
     ///
-    /// A refusal is [`RefusalCode::UnknownTopic`] when the topic is missing and can't be created (not allowed here, not allowed by
-    /// Kafka, settings that Kafka does not take) or when its name is none that Kafka takes, and
-    /// [`RefusalCode::NotAuthorized`] when the client may not see it.
+    /// A refusal is [`RefusalCode::UnknownTopic`] if the topic is missing and can't be created (not allowed here, not
+    /// allowed by Kafka, settings that Kafka rejects) or if Kafka rejects its name, and
+    /// [`RefusalCode::NotAuthorized`] if the client may not see it.
     ///
     /// # Errors
-    /// [`TopicsError`]: an outage. Ask again. Too few brokers for the replication factor is one: it passes with a rolling restart.
+    /// [`TopicsError`]: an outage. Retry. Too few brokers for the replication factor is one: it passes with a rolling
+    /// restart.
     pub async fn ensure(
         &self,
         name: &str,
@@ -168,7 +169,7 @@ impl Topics {
         Ok(Ok(Topic { max_message_bytes }))
     }
 
-    /// Whether Kafka allows this client to write to these topics; one of which it does not say is left out.
+    /// Whether Kafka allows this client to write to these topics; a topic that it says nothing about is left out.
     pub(super) async fn may_write(&self, names: Vec<String>) -> BTreeMap<String, bool> {
         if !self.has_admin_api {
             return BTreeMap::new();
@@ -179,10 +180,10 @@ impl Topics {
         allowed.into_iter().map(|(name, operations)| (name, operations.contains(&WRITE))).collect()
     }
 
-    /// Of a topic that has refused records: why it would refuse more of them, if Kafka says so.
+    /// For a topic that has refused records: why it would refuse more of them, if Kafka says so.
     ///
     /// # Errors
-    /// [`TopicsError::NoRights`] if Kafka said so before and says nothing now. Asked again, the topic is tried.
+    /// [`TopicsError::NoRights`] if Kafka said so before and says nothing now. If asked again, the topic is tried.
     async fn denial(&self, name: &str) -> Result<Option<Refusal>, TopicsError> {
         if !self.rules.refusals().is_suspect(name) {
             return Ok(None);
@@ -215,7 +216,7 @@ impl Topics {
         reached
     }
 
-    /// Returns the number of partitions when each has a leader, having created the topic if need be.
+    /// Returns the number of partitions once each has a leader, having created the topic if necessary.
     async fn appear(
         &self,
         name: &str,
@@ -304,7 +305,7 @@ impl Topics {
         }
     }
 
-    /// Notes that Kafka has answered, or says that it has not.
+    /// Records that Kafka has answered, or returns that it has not.
     fn answered<T>(&self, topic: &str, result: Result<T, KafkaError>) -> Result<T, TopicsError> {
         let value = result.map_err(|source| TopicsError::Unreachable { topic: topic.to_owned(), source })?;
         self.connection.mark_up();
@@ -320,7 +321,7 @@ fn unknown(name: &str, what: &str) -> Refusal {
     Refusal { code: RefusalCode::UnknownTopic, detail: format!("the topic {name} {what}") }
 }
 
-/// Whether Kafka takes this name for a topic (Kafka's `Topic.validate`).
+/// Whether Kafka accepts this name for a topic (Kafka's `Topic.validate`).
 fn is_legal(name: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     !name.is_empty() && name.len() <= NAME_MAX_BYTES && name != "." && name != ".." && name.bytes().all(legal)

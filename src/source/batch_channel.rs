@@ -1,4 +1,4 @@
-//! From the reader thread to the driver: a channel bounded in batches and in bytes, and the words that go back.
+//! From the reader thread to the driver: a channel bounded in batches and bytes, with signals in the other direction.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -19,7 +19,7 @@ pub(crate) const CHANNEL_BATCHES: usize = 8;
 /// Bytes that may wait for the driver. A single batch may be larger, if one message is.
 pub(crate) const CHANNEL_BYTES: usize = 8 << 20;
 
-/// How the stream is to end.
+/// How the stream must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// Not at all.
@@ -50,7 +50,7 @@ impl Shared {
         Lsn(self.confirmed.load(Ordering::SeqCst))
     }
 
-    /// Sets the LSN to report, which never goes back.
+    /// Sets the LSN to report, which never moves backwards.
     pub(crate) fn confirm(&self, lsn: Lsn) {
         let before = self.confirmed.swap(lsn.0, Ordering::SeqCst);
         assert!(before <= lsn.0, "a confirmed LSN never moves backwards: {lsn} after {}", Lsn(before));
@@ -66,7 +66,7 @@ impl Shared {
         self.push.swap(false, Ordering::SeqCst)
     }
 
-    /// All rows from before the slot have been handed over.
+    /// The whole backfill has been handed over.
     pub(crate) fn set_backfilled(&self) {
         self.backfilled.store(true, Ordering::SeqCst);
     }
@@ -106,7 +106,7 @@ impl Shared {
     }
 
     fn wake(&self) {
-        // Full means that a wake-up is on its way already; closed that the thread has ended.
+        // Full means that a wake-up is already on its way; closed, that the thread has ended.
         let _ = (&self.wake).write(&[0]);
     }
 }
@@ -119,7 +119,7 @@ pub(crate) struct BatchChannel {
     bell: UnixStream,
 }
 
-/// Makes both ends; `confirmed` is what is reported until something is confirmed.
+/// Creates both ends; `confirmed` is what is reported until something is confirmed.
 pub(crate) fn channel(
     confirmed: Lsn,
     interrupt: Interrupt,
@@ -142,14 +142,14 @@ pub(crate) fn channel(
     Ok((BatchChannel { sender, shared: shared.clone(), bell }, receiver, shared))
 }
 
-/// What came of an attempt to hand over a batch.
+/// The outcome of an attempt to hand over a batch.
 #[derive(Debug)]
 pub(crate) enum Handed {
     /// It is in the channel.
     Over,
-    /// There is no room; here it is again.
+    /// There is no room; the batch is returned.
     Full(Batch),
-    /// Nobody listens any more.
+    /// The receiver is gone.
     Unwanted,
 }
 
@@ -161,7 +161,7 @@ impl BatchChannel {
         if queued > 0 && queued + bytes > CHANNEL_BYTES {
             return Handed::Full(batch);
         }
-        // Counted before it can be taken, so that the count never falls below zero.
+        // Counted before it can be taken, so that the count never drops below zero.
         self.shared.queued_bytes.fetch_add(bytes, Ordering::SeqCst);
         let failed = match self.sender.try_send(batch) {
             Ok(()) => return Handed::Over,
@@ -191,10 +191,10 @@ impl BatchChannel {
         }
     }
 
-    /// Waits until there may be room for the batch, the bell rings for another reason, or the time has come.
+    /// Waits until there may be room for the batch, the bell rings for another reason, or the deadline passes.
     pub(crate) fn wait_for_room(&mut self, batch: &Batch, until: Option<Instant>) -> Result<(), Error> {
         self.shared.waits_for_room.store(true, Ordering::SeqCst);
-        // The driver may have made room before it could see that it is waited for.
+        // The driver may have made room before it could see that the thread waits.
         let queued = self.shared.queued_bytes.load(Ordering::SeqCst);
         let room = self.sender.capacity() > 0 && (queued == 0 || queued + batch.bytes.len() <= CHANNEL_BYTES);
         if !room && !self.sender.is_closed() {
@@ -210,16 +210,16 @@ impl BatchChannel {
         &self.bell
     }
 
-    /// Takes the bell's rings; what they are for is in [`Shared`].
+    /// Drains the bell; what it rang for is in [`Shared`].
     pub(crate) fn silence(&mut self) {
         let _ = self.bell.read(&mut [0; 64]);
     }
 }
 
-/// Polls until one of the descriptors is ready or the time has come.
+/// Polls until one of the descriptors is ready or the deadline passes.
 pub(crate) fn wait(descriptors: &mut [PollFd<'_>], until: Option<Instant>) -> Result<(), Error> {
     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-    // A poll counts in milliseconds; rounding up keeps it from ending just before the time and being called again.
+    // poll takes milliseconds; rounding up keeps it from ending just before the deadline and being called again.
     let left = left.map(|left| left + Duration::from_millis(1));
     let timeout = left.and_then(|left| Timespec::try_from(left).ok());
     match poll(descriptors, timeout.as_ref()) {

@@ -1,4 +1,4 @@
-//! Why there is no stream. Each message says in one line what is wrong and what mends it.
+//! Why there is no stream. Each message says in one line what is wrong and how to fix it.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use crate::postgres::{self, quote_identifier, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::outbox::LayoutError;
 
-/// How to go on without a slot that can be trusted.
+/// How to continue without a slot that can be trusted.
 const RECREATE: &str = "run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka";
 
 /// Why there is no stream.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The connection, or an error of the server's that has no name of its own here.
+    /// The connection, or a server error without a variant of its own here.
     #[error(transparent)]
     Postgres(#[from] postgres::Error),
-    /// The server ended a stream with an error, and not the session: it can't send a row.
+    /// The server ended a stream with an error, but not the session: it can't send a row.
     #[error("Postgres can't send the transaction {place}: {error}")]
     Unsendable {
         /// Where it happened.
@@ -29,40 +29,40 @@ pub enum SourceError {
         /// The server's error.
         error: Box<postgres::Error>,
     },
-    /// What is to be skipped is not what stops the slot.
+    /// The transaction to skip is not the one that stops the slot.
     #[error(transparent)]
     NotSkipped(#[from] NotSkipped),
-    /// Binary pgoutput and its messages came with Postgres 14.
+    /// Binary pgoutput and its messages were added in Postgres 14.
     #[error("the server is Postgres {0}: walpost needs 14 or newer")]
     ServerTooOld(String),
     /// The server is a standby, where the relay can't keep its state.
     #[error("the server is a standby: connect to the primary")]
     Standby,
-    /// The server writes no WAL that can be decoded.
+    /// The server's WAL can't be decoded.
     #[error("wal_level is {found}: run `alter system set wal_level = logical` and restart Postgres")]
     WalLevel {
         /// The setting found.
         found: String,
     },
-    /// The role may not replicate.
+    /// The role lacks REPLICATION.
     #[error("role {role} lacks the REPLICATION attribute: run `alter role {} replication`", quote_identifier(role))]
     NoReplicationRole {
         /// The role.
         role: String,
     },
-    /// The relay's state table is not there.
+    /// The relay's state table is missing.
     #[error("table outbox.relay does not exist in database {database}: run `walpost migrate` there")]
     MigrationsMissing {
         /// The database connected to.
         database: String,
     },
-    /// The relay's state table is an older one.
+    /// The relay's state table is from an older version.
     #[error("schema outbox in database {database} is older than this walpost: run `walpost migrate` there")]
     MigrationsOutdated {
         /// The database connected to.
         database: String,
     },
-    /// The role lacks a grant.
+    /// The role lacks a privilege.
     #[error("role {role} may not {doing}: run `walpost migrate --relay-role {role}` as the schema's owner")]
     NoPrivilege {
         /// The role.
@@ -70,7 +70,7 @@ pub enum SourceError {
         /// What it may not do.
         doing: &'static str,
     },
-    /// Every walsender is taken.
+    /// Every walsender is in use.
     #[error(
         "all {limit} walsenders are in use: raise max_wal_senders and restart Postgres, or end one of `select pid, application_name from pg_stat_replication`"
     )]
@@ -78,7 +78,7 @@ pub enum SourceError {
         /// The setting `max_wal_senders`.
         limit: u32,
     },
-    /// No slot is free.
+    /// Every slot is in use.
     #[error(
         "all {limit} replication slots are in use: raise max_replication_slots and restart Postgres, or drop one that `select slot_name from pg_replication_slots where not active` shows"
     )]
@@ -86,18 +86,18 @@ pub enum SourceError {
         /// The setting `max_replication_slots`.
         limit: u32,
     },
-    /// The name is not one that Postgres allows.
+    /// Not a valid slot name in Postgres.
     #[error("\"{0}\" is not a valid slot name: use 1 to 63 of a-z, 0-9 and _")]
     SlotName(String),
-    /// Another process streams from the slot, or is filling it.
+    /// Another process streams from the slot, or is creating it.
     #[error("slot {slot} is held by process {}: stop that relay, or run `select pg_terminate_backend({})`", shown(*pid), shown(*pid))]
     SlotHeld {
         /// The slot.
         slot: String,
-        /// The server process that holds it, if that is known.
+        /// The server process that holds it, if known.
         pid: Option<i32>,
     },
-    /// The slot was there, and rows after its position may never have been published.
+    /// The slot no longer exists, and rows after its position may never have been published.
     #[error("slot {slot} no longer exists: {unpublished}; {RECREATE}")]
     SlotMissing {
         /// The slot.
@@ -112,7 +112,7 @@ pub enum SourceError {
     SlotLost {
         /// The slot.
         slot: String,
-        /// Why, as Postgres says it.
+        /// Why, in Postgres's words.
         reason: String,
         /// The last position that was confirmed.
         confirmed_flush: Lsn,
@@ -128,7 +128,7 @@ pub enum SourceError {
         /// The slot.
         slot: String,
     },
-    /// A slot of another output plugin.
+    /// The slot uses another output plugin.
     #[error(
         "slot {slot} uses output plugin {plugin}, not pgoutput: set another [postgres] slot, or run `select pg_drop_replication_slot({})`",
         quote_literal(slot)
@@ -139,7 +139,7 @@ pub enum SourceError {
         /// Its plugin.
         plugin: String,
     },
-    /// A slot that streams prepared transactions before they are committed.
+    /// The slot streams prepared transactions before they are committed.
     #[error(
         "slot {slot} was created with two_phase, but walpost reads transactions only once they are committed; {RECREATE}"
     )]
@@ -147,7 +147,7 @@ pub enum SourceError {
         /// The slot.
         slot: String,
     },
-    /// A slot of another database.
+    /// The slot belongs to another database.
     #[error(
         "slot {slot} belongs to database {found}, not {wanted}: set another [postgres] slot, or connect to {found}"
     )]
@@ -159,16 +159,16 @@ pub enum SourceError {
         /// The database connected to.
         wanted: String,
     },
-    /// Somebody else moved the slot, or made it anew, since its relay confirmed its last position.
+    /// Something else moved or recreated the slot since its relay confirmed its last position.
     #[error(
         "slot {slot} is at {found}, past {expected}, the last position this relay confirmed: something other than this relay advanced or recreated it; {unpublished}; {RECREATE}; or run `walpost slot adopt` (with exactly-once delivery `walpost slot adopt --forget-position`) to continue at the slot's position without those events"
     )]
     SlotAdvanced {
         /// The slot.
         slot: String,
-        /// Where it stands.
+        /// Its position.
         found: Lsn,
-        /// Where it should stand at most.
+        /// Its highest valid position.
         expected: Lsn,
         /// What may be missing.
         unpublished: Box<Unpublished>,
@@ -183,7 +183,7 @@ pub enum SourceError {
         /// What was confirmed.
         expected: Lsn,
     },
-    /// A standby was promoted while this process streamed: LSNs from before may mean something else now.
+    /// A standby was promoted while this process streamed: earlier LSNs may mean something else now.
     #[error(
         "the server switched from timeline {before} to {now}: a standby was promoted; restart walpost, which continues at the slot's position: events after it may be published twice"
     )]
@@ -193,14 +193,14 @@ pub enum SourceError {
         /// The server's now.
         now: u32,
     },
-    /// The server has not come from the timeline that the relay streamed from last.
+    /// The server's timeline does not descend from the one that the relay last streamed from.
     #[error(
         "slot {slot} was last used on timeline {before}, but the server is on {now}, which does not descend from it: this is another copy of the database; connect to the right one, or {RECREATE}"
     )]
     TimelineForeign {
         /// The slot.
         slot: String,
-        /// The timeline kept in `outbox.relay`.
+        /// The timeline noted in `outbox.relay`.
         before: u32,
         /// The server's.
         now: u32,
@@ -212,7 +212,7 @@ pub enum SourceError {
     SystemChanged {
         /// The slot.
         slot: String,
-        /// The system identifier kept in `outbox.relay`.
+        /// The system identifier noted in `outbox.relay`.
         stored: String,
         /// The server's.
         found: String,
@@ -227,10 +227,10 @@ pub enum SourceError {
     PublicationMissing {
         /// The publication.
         publication: String,
-        /// A table that it should have.
+        /// A table that it should contain.
         table: TableName,
     },
-    /// The publication was made again, and rows were written while there was none.
+    /// The publication was recreated, and rows were written while there was none.
     #[error(
         "publication {publication} did not exist when rows after {after} were written, so Postgres can't decode them for slot {slot}; {RECREATE}"
     )]
@@ -253,7 +253,7 @@ pub enum SourceError {
         /// The table.
         table: TableName,
     },
-    /// The publication leaves inserts out.
+    /// The publication does not publish inserts.
     #[error(
         "publication {publication} does not publish inserts: run `alter publication {} set (publish = 'insert')`",
         quote_identifier(publication)
@@ -262,7 +262,7 @@ pub enum SourceError {
         /// The publication.
         publication: String,
     },
-    /// The publication names partitions in place of their table.
+    /// The publication publishes partitions instead of their table.
     #[error(
         "publication {publication} publishes the partitions of {table} under their own names: run `alter publication {} set (publish_via_partition_root = true)`",
         quote_identifier(publication)
@@ -273,7 +273,7 @@ pub enum SourceError {
         /// The partitioned table.
         table: TableName,
     },
-    /// The publication leaves out some of a table's rows.
+    /// The publication excludes some of a table's rows.
     #[error(
         "publication {publication} excludes rows of {table} by a row filter, where ({filter}): run `alter publication {} drop table {table}; alter publication {} add table {table}`",
         quote_identifier(publication),
@@ -287,16 +287,16 @@ pub enum SourceError {
         /// The filter, in SQL.
         filter: String,
     },
-    /// The publication was in order while the relay streamed, and is not any more. Postgres leaves out what it does not publish,
-    /// without a word.
+    /// The publication was valid while the relay streamed, and no longer is. Postgres silently leaves out what is not
+    /// published.
     #[error(
         "{mismatch}; it was last valid {}: rows committed since may be missing from Kafka; republish them with `walpost replay --from-table`",
         found_in_order(last_in_order.as_ref())
     )]
     PublicationChanged {
-        /// What is wrong with it, as at a start.
+        /// The mismatch, as at a start.
         mismatch: Box<SourceError>,
-        /// When it was last looked at before: where the WAL ended, and how long ago.
+        /// When it was last valid: where the WAL ended, and how long ago.
         last_in_order: Option<(Lsn, Duration)>,
     },
     /// An outbox table does not exist.
@@ -310,13 +310,13 @@ pub enum SourceError {
     /// Rows or columns of an outbox table that Postgres does not stream.
     #[error(transparent)]
     NotStreamed(Box<NotStreamed>),
-    /// An outbox table is not as the configuration says.
+    /// An outbox table does not match the configuration.
     #[error(transparent)]
     Layout(Box<LayoutError>),
-    /// A position that is to be gone back to.
+    /// No slot holds a requested position.
     #[error(transparent)]
     NotHeld(#[from] NotHeld),
-    /// What the server answered does not make sense.
+    /// The server's answer makes no sense.
     #[error("unexpected answer from Postgres about {question}")]
     Answer {
         /// What was asked.
@@ -325,7 +325,7 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Whether the same attempt can succeed later with nobody mending anything.
+    /// Whether the same attempt can succeed later without anyone fixing anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -335,7 +335,7 @@ impl SourceError {
         }
     }
 
-    /// Whether the server has ended a statement and not the session.
+    /// Whether the server ended a statement but not the session.
     pub(super) fn is_statements_end(&self) -> bool {
         let codes = [sqlstate::QUERY_CANCELED, sqlstate::LOCK_NOT_AVAILABLE];
         matches!(self, Self::Postgres(error) if error.sqlstate().is_some_and(|code| codes.contains(&code)))

@@ -1,5 +1,5 @@
-//! pgoutput frames made here: the rows from before the slot, in the shape in which the walsender would send them. Tests and benchmarks make
-//! theirs with it, too.
+//! pgoutput frames created here: the backfill, in the format in which the walsender would send it. Tests and
+//! benchmarks use it too.
 //!
 //! Layouts: Postgres manual, "Logical Replication Message Formats" and "Streaming Replication Protocol".
 
@@ -17,9 +17,9 @@ pub struct Column {
     pub type_oid: u32,
     /// `pg_attribute.atttypmod`.
     pub type_modifier: i32,
-    /// Whether it is a part of the replica identity.
+    /// Whether it belongs to the replica identity.
     pub key: bool,
-    /// Whether its type has a binary form; others are sent as text.
+    /// Whether its type has a binary format; others are sent as text.
     pub binary: bool,
 }
 
@@ -36,14 +36,14 @@ pub struct Relation {
     pub columns: Vec<Column>,
 }
 
-/// A value as a row is sent with it.
+/// A value of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent<'a> {
     /// SQL null.
     Null,
     /// A value.
     Value(&'a [u8]),
-    /// A value that was too large to be read, by its length in bytes.
+    /// A value that was too large to read; its length in bytes.
     Withheld(u32),
     /// A value that Postgres can't send, and why.
     Unreadable(&'a [u8]),
@@ -55,19 +55,19 @@ impl<'a> From<Option<&'a [u8]>> for Sent<'a> {
     }
 }
 
-/// A frame would be longer than the protocol's length can say.
+/// A frame would be too long for the protocol's length field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too long for a message of the protocol")]
 pub struct TooLong;
 
-/// Writes frames of one transaction, one behind the other.
+/// Writes the frames of one transaction, one after the other.
 #[derive(Debug)]
 pub struct Writer {
     /// What has been written.
     pub bytes: Vec<u8>,
-    /// The LSN that the transaction's commit record is said to have.
+    /// The LSN given as that of the transaction's commit record.
     pub commit: Lsn,
-    /// Its commit time in microseconds since Postgres' epoch.
+    /// Its commit time in microseconds since Postgres's epoch.
     pub committed_at: i64,
 }
 
@@ -82,7 +82,7 @@ impl Writer {
             body.push(b'B');
             body.extend(commit.0.to_be_bytes());
             body.extend(committed_at.to_be_bytes());
-            // No transaction wrote all of these rows.
+            // No single transaction wrote all of these rows.
             body.extend(0_u32.to_be_bytes());
             Ok(())
         })
@@ -103,7 +103,7 @@ impl Writer {
         })
     }
 
-    /// A table's description, which comes before its first row.
+    /// A table's description, which precedes its first row.
     ///
     /// # Errors
     /// [`TooLong`].
@@ -111,20 +111,20 @@ impl Writer {
         self.relation_in(Encoding::Utf8, relation)
     }
 
-    /// The same with names as a database of this encoding sends them.
+    /// The same, with names in a database's encoding.
     ///
     /// # Errors
     /// [`TooLong`].
     pub fn relation_in(&mut self, encoding: Encoding, relation: &Relation) -> Result<(), TooLong> {
         let c_string = |body: &mut Vec<u8>, text: &str| {
-            // It came from the database, so it has a place in its encoding.
+            // The name came from the database, so its encoding can represent it.
             body.extend_from_slice(&encoding.encode(text).unwrap_or_else(|| text.as_bytes().into()));
             body.push(0);
         };
         self.frame(|body| {
             body.push(b'R');
             body.extend(relation.oid.to_be_bytes());
-            // pgoutput leaves the name of this one schema out.
+            // pgoutput leaves out the name of this one schema.
             let schema = if relation.table.schema == "pg_catalog" { "" } else { &relation.table.schema };
             c_string(body, schema);
             c_string(body, &relation.table.name);
@@ -140,7 +140,7 @@ impl Writer {
         })
     }
 
-    /// An insert of a row with these values, which are in the columns' order.
+    /// An insert of a row with these values, in column order.
     ///
     /// # Errors
     /// [`TooLong`].
@@ -176,7 +176,7 @@ impl Writer {
         })
     }
 
-    /// One CopyData message with one XLogData in it.
+    /// One CopyData message containing one XLogData.
     fn frame(&mut self, body: impl FnOnce(&mut Vec<u8>) -> Result<(), TooLong>) -> Result<(), TooLong> {
         let start = self.bytes.len();
         self.bytes.extend([b'd', 0, 0, 0, 0, b'w']);

@@ -1,13 +1,14 @@
 //! Edge 1: the replication stream.
 //!
-//! [`connect`] looks at server, publication and slot, makes the slot at the first start, and hands back a [`Stream`]:
-//! a thread of its own that owns the replication socket, cuts whole messages off it without looking at rows, and
-//! reports the confirmed position on its own clock. On the first start the rows that were committed before the slot
-//! existed come first, as one made-up transaction in the stream's own shape, so that the core knows one kind of input.
+//! [`connect`] checks server, publication and slot, creates the slot at the first start, and returns a [`Stream`]: a
+//! separate thread that owns the replication socket, cuts complete messages off it without looking at rows, and
+//! reports the confirmed position on its own schedule. At the first start the rows committed before the slot existed
+//! come first, as one synthetic transaction in the stream's own format, so the core knows one kind of input.
 //!
-//! A replay's stream ([`connect_replay`]) comes from a temporary copy of whichever slot still holds the position ([`held`]).
+//! A replay's stream ([`connect_replay`]) comes from a temporary copy of whichever slot still holds the position
+//! ([`held`]).
 //!
-//! Nothing here decodes a row, and nothing but the [`Stream`]'s thread ever touches the socket.
+//! Nothing here decodes a row, and only the [`Stream`]'s thread ever touches the socket.
 
 mod error;
 mod opening;

@@ -1,4 +1,4 @@
-//! What it takes to stream from a slot, and what is known while that begins.
+//! What it takes to stream from a slot, and the state while a stream is being opened.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use crate::postgres::{ConnectOptions, Connection};
 use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::decode::text_encoding::Encoding;
 
-/// How often the confirmed LSN is reported when nothing else is said.
+/// How often the confirmed LSN is reported by default.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The most bytes of a record for which rows are read where the user has not said another number.
+/// The largest record, in bytes, for which rows are read, if the user has not set another size.
 pub const RECORD_BYTES: usize = 64 << 20;
-/// What a row's message may have beyond its record: names, headers, columns that are not read.
+/// What a row's message may have in addition to its record: names, headers, columns that are not read.
 const MARGIN_BYTES: usize = 2 << 20;
 
-/// What to stream, from where.
+/// What to stream, and from where.
 #[derive(Clone, Debug)]
 pub struct SourceOptions {
     /// The server.
@@ -29,12 +29,14 @@ pub struct SourceOptions {
     pub tables: Vec<OutboxTable>,
     /// How often the confirmed LSN is reported; a third of the server's `wal_sender_timeout` if that is less.
     pub status_interval: Duration,
-    /// The most bytes that a record may have. Of a row that is larger the small columns are read, and of a large one only its length.
+    /// The most bytes that a record may have. Of a larger row only the small columns are read, and of a large column
+    /// only its length.
     pub record_bytes: usize,
 }
 
 impl SourceOptions {
-    /// The most bytes that a row's message may have to be held whole. Text in other encodings can take more bytes than in UTF-8.
+    /// The most bytes that a row's message may have to be held as a whole. Text in other encodings can take more
+    /// bytes than in UTF-8.
     pub(super) fn row_limit(&self, server: &Server) -> usize {
         let bytes = match server.text_encoding() {
             Encoding::Utf8 => self.record_bytes,
@@ -52,6 +54,6 @@ pub(super) struct Opening {
     pub(super) server: Server,
     pub(super) system: System,
     pub(super) ancestry: Ancestry,
-    /// The position in Kafka that is noted.
+    /// The stored position, as noted.
     pub(super) position: Option<Lsn>,
 }

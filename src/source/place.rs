@@ -1,13 +1,13 @@
-//! Where a stream is when it ends.
+//! Where a stream ended.
 
 use std::fmt;
 
 use crate::relay::boundary::Lsn;
 
-/// Where a stream is.
+/// A place in a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The commit record of the transaction that is being sent.
+    /// The commit record of the transaction being sent.
     pub transaction: Option<Lsn>,
     /// Everything before this has been sent.
     pub after: Lsn,

@@ -66,7 +66,7 @@ impl Outbox {
         self.slot("confirmed_flush_lsn").parse().expect("an LSN")
     }
 
-    /// Writes rows that hold these texts, in one transaction.
+    /// Writes rows with these texts, in one transaction.
     fn insert(&self, payloads: &[&str]) {
         let values: Vec<String> = payloads.iter().map(|payload| format!("('{payload}')")).collect();
         self.sql(&format!("insert into outbox.event (payload) values {}", values.join(", ")));
@@ -80,7 +80,7 @@ impl Outbox {
         connect(&self.options, None).await
     }
 
-    /// As another process that is after the same slot.
+    /// As another process that wants the same slot.
     async fn rival(&self) -> Result<Source, SourceError> {
         let lease = Arc::new(Lease::new(self.options.connect.clone(), self.options.slot.clone()));
         super::connect(&self.options, &lease, None).await
@@ -95,7 +95,7 @@ impl Outbox {
 }
 
 impl Drop for Outbox {
-    /// Gives the slot back to the tests that share the server.
+    /// Returns the slot to the tests that share the server.
     fn drop(&mut self) {
         let sql = format!(
             "select pg_terminate_backend(active_pid) from pg_replication_slots where database = '{0}' and active",

@@ -1,12 +1,13 @@
-//! Service levels: how soon the records of each contract's version are in Kafka, against what it promises.
+//! Service levels: how soon the records of each contract version are in Kafka, compared with what it promises.
 //!
-//! What counts is the time from an event's commit, on the database's clock, to Kafka's acknowledgement of its record, on the
-//! relay's; with exactly-once delivery to the commit of its transaction. A dead letter is no delivery: it is counted by itself,
-//! and is neither fresh nor late. Of rows from before the slot it is the time since the first backfill began.
+//! What counts is the time from an event's commit, by the database's clock, to Kafka's acknowledgement of its record,
+//! by the relay's; with exactly-once delivery, to the commit of its transaction. A dead letter is not a delivery: it
+//! is counted separately, and is neither fresh nor late. For backfilled rows it is the time since the backfill
+//! started.
 //!
-//! The first [`ContractNumber::LIMIT`](crate::relay::boundary::ContractNumber::LIMIT) schema versions that a relay meets are
-//! measured, so that there is an end to the time series; those of further ones, and events without a contract, are in the metrics
-//! of the whole relay alone.
+//! The first [`ContractNumber::LIMIT`](crate::relay::boundary::ContractNumber::LIMIT) schema versions that a relay
+//! meets are measured, which bounds the number of time series; further ones, and events without a contract, count
+//! only in the metrics of the whole relay.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +28,7 @@ use crate::relay::delivery::ledger::Kind;
 type Count = Gauge<u64, AtomicU64>;
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// A contract's version.
+/// A contract version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ContractLabel {
     contract: String,
@@ -46,7 +47,7 @@ pub struct Contracts {
     meters: Mutex<Vec<Arc<ContractMeter>>>,
 }
 
-/// The service level of one contract's version. Its writer is one, and takes no lock.
+/// The service level of one contract version. Has a single writer, and takes no lock.
 #[derive(Debug)]
 pub struct ContractMeter {
     label: ContractLabel,
@@ -54,39 +55,39 @@ pub struct ContractMeter {
     freshness: LatencyHistogram,
     longest_micros: AtomicU64,
     breaches: Counter,
-    /// In milliseconds since the Unix epoch; 0 without any.
+    /// In milliseconds since the Unix epoch; 0 if there is none.
     last_breach: AtomicU64,
     overdue: Count,
     violations: Counter,
     dead_letters: Counter,
 }
 
-/// The service level of one contract's version at a moment, as `/status` tells it.
+/// The service level of one contract version at a moment, as in `/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ContractStatus {
     /// The contract's name, which is its schema's.
     pub contract: String,
     /// Its version.
     pub version: String,
-    /// Its records that Kafka has acknowledged; dead letters are none of them.
+    /// Its records that Kafka has acknowledged, without dead letters.
     pub events: u64,
-    /// How many of these break the contract, which wants them published all the same.
+    /// How many of these violate the contract, which asks to publish them anyway.
     pub violations: u64,
     /// Its events that are dead letters.
     pub dead_letters: u64,
     /// Upper bound of the median time from commit to acknowledgement, in milliseconds; none beyond a minute.
     pub freshness_p50_millis: Option<f64>,
-    /// The same for 99 of 100 records.
+    /// The same for 99 % of records.
     pub freshness_p99_millis: Option<f64>,
     /// The longest, in milliseconds.
     pub freshness_max_millis: Option<f64>,
-    /// What is promised, in milliseconds; none where nothing is.
+    /// The promised time, in milliseconds; none if there is no promise.
     pub promised_millis: Option<f64>,
     /// Records that took longer than the contract promises.
     pub breaches: u64,
     /// When the last of them was acknowledged, in milliseconds since the Unix epoch.
     pub last_breach_unix_millis: Option<u64>,
-    /// Records in flight that have taken longer already, of which each is a breach when it is acknowledged.
+    /// Records in flight that have already taken longer, each of which is a breach once it is acknowledged.
     pub overdue: u64,
 }
 
@@ -110,7 +111,7 @@ impl Contracts {
         registry.register("contract_dead_letters", letters, self.dead_letters.clone());
     }
 
-    /// Begins to measure a contract's version.
+    /// Starts to measure a contract version.
     pub fn add(&self, id: &SchemaVersionId, promise: Option<Duration>) -> Arc<ContractMeter> {
         let label = ContractLabel { contract: id.name.to_string(), version: id.version.to_string() };
         if let Some(promise) = promise {
@@ -140,7 +141,7 @@ impl Contracts {
     }
 
     fn meters(&self) -> MutexGuard<'_, Vec<Arc<ContractMeter>>> {
-        // One is added, or not.
+        // An entry is added completely, or not at all.
         self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -158,7 +159,7 @@ impl ContractMeter {
         self.promise
     }
 
-    /// `records` of a kind were acknowledged at `clock`, each so long after its commit.
+    /// `records` of a kind were acknowledged at `clock`, each this long after its commit.
     pub fn observe(&self, kind: Kind, freshness: Duration, records: u64, clock: SystemTime) {
         match kind {
             Kind::Record => {}
@@ -177,7 +178,7 @@ impl ContractMeter {
         }
     }
 
-    /// So many of its records are in flight and have taken longer than promised.
+    /// This many of its records are in flight and have taken longer than promised.
     pub fn set_overdue(&self, records: u64) {
         self.overdue.set(records);
     }
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_took_longer_than_promised_is_a_breach_and_a_dead_letter_is_none() {
+    fn late_records_are_breaches_and_dead_letters_are_not() {
         let contracts = Contracts::default();
         let meter = meter(&contracts, Some(Duration::from_secs(1)));
         meter.observe(Kind::Record, Duration::from_secs(1), 97, clock());
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_promise_nothing_is_broken() {
+    fn without_a_promise_there_are_no_breaches() {
         let contracts = Contracts::default();
         meter(&contracts, None).observe(Kind::Record, Duration::from_secs(3_600), 1, clock());
         let status = contracts.status().remove(0);

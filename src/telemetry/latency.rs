@@ -1,4 +1,4 @@
-//! A histogram that costs three atomic additions an observation, for any number of records.
+//! A histogram that costs three atomic additions per observation, for any number of records.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,27 +8,27 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-/// Upper bounds of the buckets, in microseconds: from half a millisecond, a fifth of the aim for the median, to the minute
-/// in which an outage shows.
+/// Upper bounds of the buckets, in microseconds: from half a millisecond, a fifth of the target for the median, to
+/// the minute in which an outage shows.
 const BOUNDS_MICROS: [u64; 17] = [
     500, 1_000, 2_500, 5_000, 10_000, 15_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     5_000_000, 10_000_000, 30_000_000, 60_000_000,
 ];
 
-/// Latencies by bucket. The library's own histogram takes a lock and knows no weight; here all records of a commit are one
-/// observation.
+/// Latencies by bucket. The library's own histogram takes a lock and has no weights; here all records of a commit are
+/// one observation.
 #[derive(Clone, Debug, Default)]
 pub struct LatencyHistogram(Arc<Buckets>);
 
 #[derive(Debug, Default)]
 struct Buckets {
-    /// One for each bound, then one for all above.
+    /// One for each bound, then one for everything above.
     counts: [AtomicU64; BOUNDS_MICROS.len() + 1],
     sum_micros: AtomicU64,
 }
 
 impl LatencyHistogram {
-    /// Adds `records` that took `latency` each.
+    /// Adds `records` with the same `latency`.
     pub fn observe(&self, latency: Duration, records: u64) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS_MICROS.partition_point(|bound| *bound < micros);
@@ -36,8 +36,8 @@ impl LatencyHistogram {
         self.0.sum_micros.fetch_add(micros.saturating_mul(records), Ordering::Relaxed);
     }
 
-    /// An upper bound of the latency that a share of all records stayed within (0.5 is the median), as exact as the buckets
-    /// are; `None` without records, or if it lies above the last bucket.
+    /// An upper bound of the latency of a share of all records (0.5 is the median), as precise as the buckets; `None`
+    /// without records, or if it is above the last bucket.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let counts = self.counts();
@@ -70,7 +70,7 @@ impl TypedMetric for LatencyHistogram {
 impl EncodeMetric for LatencyHistogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
         let counts = self.counts();
-        // The encoder adds the buckets up, so that each holds those below, as the format wants.
+        // The encoder adds up the buckets, so that each contains those below, as the format requires.
         let bounds = BOUNDS_MICROS.iter().map(|micros| Duration::from_micros(*micros).as_secs_f64());
         let buckets: Vec<_> = bounds.chain([f64::INFINITY]).zip(counts).collect();
         let sum = Duration::from_micros(self.0.sum_micros.load(Ordering::Relaxed)).as_secs_f64();

@@ -1,13 +1,13 @@
 //! The log: lines for people or JSON for machines, on stderr.
 //!
-//! - `WALPOST_LOG`, else `RUST_LOG`: a level (`info`, the default) or a filter of tracing-subscriber's
+//! - `WALPOST_LOG`, otherwise `RUST_LOG`: a level (`info`, the default) or a tracing-subscriber filter
 //!   (`walpost::source=debug,info`).
 //! - `WALPOST_LOG_FORMAT` or `--log-format`: `text` (default) or `json`.
 //!
-//! They are no keys of the configuration file, because the log must be there before the file is read.
+//! They are not keys of the configuration file, because the log must exist before the file is read.
 //!
-//! An event is one line in either format, and none of its characters is a command to a terminal: names and errors come from
-//! writers, servers and files.
+//! An event is one line in either format, without any character that a terminal interprets as a command: names and
+//! errors come from writers, servers and files.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -19,14 +19,14 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::terminal::{Colour, is_command, visible};
 
-/// Variables that hold the filter, the first that is set.
+/// Variables that hold the filter; the first one that is set counts.
 pub const FILTER_VARIABLES: [&str; 2] = ["WALPOST_LOG", "RUST_LOG"];
 
-/// What is logged where nobody says otherwise.
+/// The default level.
 const FILTER_DEFAULT: &str = "info";
 
-/// Below these, and above what a filter says for everything: other libraries' chatter drowns the relay's own lines. A filter
-/// that names one of these targets still has its way.
+/// Levels for other libraries, below these and on top of a filter's general level: their chatter drowns the relay's
+/// own lines. A filter that names one of these targets still applies.
 const QUIET: [&str; 5] = ["librdkafka=warn", "rdkafka=warn", "hyper=warn", "rustls=warn", "sqlx=warn"];
 
 /// How log lines look.
@@ -42,7 +42,7 @@ pub enum LogFormat {
 /// The log could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
-    /// The filter is none.
+    /// The filter is invalid.
     #[error(
         "\"{filter}\" is not a log filter; write a level such as \"debug\", or targets such as \"walpost=debug,info\""
     )]
@@ -53,12 +53,12 @@ pub enum LogsError {
         #[source]
         source: ParseError,
     },
-    /// There is a log already.
+    /// A log already exists.
     #[error("set up the log")]
     Init(#[from] TryInitError),
 }
 
-/// Sets up the log of this process, with the filter that `environment` looks up under [`FILTER_VARIABLES`].
+/// Sets up the log of this process, with the filter that `environment` returns for [`FILTER_VARIABLES`].
 ///
 /// # Errors
 ///
@@ -72,7 +72,7 @@ pub fn init_logs(format: LogFormat, environment: impl Fn(&str) -> Option<String>
         LogFormat::Text => Form::Text,
         LogFormat::Json => Form::Json,
     };
-    // The formatter's own colours could not be told from those of a name.
+    // The formatter's own colours could not be told from those in a name.
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     let builder = builder.with_writer(move || Lines { out: io::stderr(), form });
     match format {
@@ -82,7 +82,7 @@ pub fn init_logs(format: LogFormat, environment: impl Fn(&str) -> Option<String>
     Ok(())
 }
 
-/// Parses a filter and puts it over the quiet defaults, unless it is quieter than they are.
+/// Parses a filter and puts it on top of the quiet defaults, unless it is quieter than they are.
 fn filter(text: &str) -> Result<EnvFilter, LogsError> {
     let of = |whole: &str| {
         EnvFilter::builder().parse(whole).map_err(|source| LogsError::Filter { filter: text.to_owned(), source })
@@ -95,7 +95,7 @@ fn filter(text: &str) -> Result<EnvFilter, LogsError> {
     of(&format!("{},{text}", QUIET.join(",")))
 }
 
-/// What a line is written as.
+/// The output format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// Text.
@@ -106,7 +106,7 @@ enum Form {
     Json,
 }
 
-/// Makes one line of each event.
+/// Writes each event as one line.
 struct Lines<W> {
     out: W,
     form: Form,
@@ -114,7 +114,7 @@ struct Lines<W> {
 
 impl<W: Write> Write for Lines<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // The formatter hands over an event at a time, with its line feed.
+        // The formatter passes on one event at a time, with its line feed.
         let event = String::from_utf8_lossy(bytes);
         let line = event.strip_suffix('\n').unwrap_or(&event);
         let line = match self.form {
@@ -131,7 +131,7 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
-/// A line, which begins with time and level, with both in colour.
+/// A line, which starts with time and level, with both in colour.
 fn painted(line: &str) -> String {
     const LEVELS: [(&str, u8); 5] = [
         ("ERROR ", Colour::RED),
@@ -147,7 +147,7 @@ fn painted(line: &str) -> String {
     format!("{time} {coloured}{}", &rest[level.len()..])
 }
 
-/// The same JSON: a character that is a command can only be in a string, where it has an escape.
+/// The same JSON: a control character can only be in a string, where it has an escape.
 fn visible_json(line: &str) -> Cow<'_, str> {
     if !line.contains(is_command) {
         return Cow::Borrowed(line);
@@ -155,7 +155,7 @@ fn visible_json(line: &str) -> Cow<'_, str> {
     let mut json = String::with_capacity(line.len() + 16);
     for c in line.chars() {
         match is_command(c) {
-            // Each is in the basic plane. Writing to a string does not fail.
+            // Each is in the basic multilingual plane. Writing to a string does not fail.
             true => drop(write!(json, "\\u{:04x}", u32::from(c))),
             false => json.push(c),
         }
@@ -213,12 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_none_is_refused() {
+    fn an_invalid_filter_is_refused() {
         let error = init_logs(LogFormat::Text, |_| Some("walpost=lots".to_owned())).expect_err("no filter");
         assert!(error.to_string().contains("walpost=lots"), "{error}");
     }
 
-    /// What is written of an event with this name in its message and fields.
+    /// What is written for an event with this name in its message and fields.
     fn logged_name(form: Form, name: &str) -> String {
         let lines = Written::default();
         let out = lines.clone();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_one_line_without_a_command_in_it() {
+    fn a_log_event_is_one_line_without_control_characters() {
         let name = "a\x1b[31mb\n2026-11-29T00:00:00Z  INFO forged\r\u{9b}2J\u{202e}c\u{2028}\x07d";
         for form in [Form::Text, Form::Colours, Form::Json] {
             let text = logged_name(form, name);

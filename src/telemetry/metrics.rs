@@ -1,7 +1,7 @@
-//! The metrics of `/metrics`, each a typed handle that the driver writes with an atomic operation.
+//! The metrics of `/metrics`, each a typed handle that the driver updates with an atomic operation.
 //!
-//! No label has more values than are listed here, as topics and schemas are the users' to name, and would make as many series; but for
-//! those of [`contracts`](super::contracts), which have a limit.
+//! No label has more values than are listed here, because users choose the names of topics and schemas, which would
+//! create as many series; except for those of [`contracts`](super::contracts), which are limited.
 
 use std::fmt;
 use std::time::Duration;
@@ -44,22 +44,23 @@ impl Side {
     }
 }
 
-/// How far a relay is.
+/// A relay's progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// The last event that was taken.
+    /// The last event taken.
     pub position: Position,
     /// How far the stream has been read.
     pub received: Lsn,
-    /// How far the slot may be confirmed: everything before it is in Kafka, and where positions are stored there, the position too.
+    /// How far the slot may be confirmed: everything before it is in Kafka, and so is the position, if positions are
+    /// stored there.
     pub flush: Lsn,
-    /// Where the server's WAL ends, as far as is known.
+    /// Where the server's WAL ends, as far as known.
     pub server_end: Lsn,
     /// What is in flight.
     pub owed: Owed,
-    /// Something waits to go to Kafka that is not in flight yet: an event, or a position.
+    /// Something that is not in flight yet is waiting to be sent to Kafka: an event, or a position.
     pub waits: bool,
-    /// Age of the oldest event in flight; zero without any.
+    /// Age of the oldest event in flight; zero if there is none.
     pub lag: Duration,
 }
 
@@ -76,19 +77,19 @@ struct SideLabel {
 
 /// Every metric.
 pub struct Metrics {
-    /// `walpost_events_total`: records that Kafka has acknowledged, dead letters among them.
+    /// `walpost_events_total`: records that Kafka has acknowledged, including dead letters.
     events: Counter,
     /// `walpost_bytes_total`: bytes of those records' keys, values and headers.
     bytes: Counter,
-    /// `walpost_returned_total`: records that Kafka gave back and that were sent again.
+    /// `walpost_returned_total`: records that Kafka returned and that were sent again.
     returned: Counter,
-    /// `walpost_skipped_total`: events passed over after a reconnection, because they had been taken before it.
+    /// `walpost_skipped_total`: events skipped after a reconnection, because they had been read before it.
     skipped: Counter,
     /// `walpost_violations_total`: records that break their contract and were published all the same.
     violations: Counter,
     /// `walpost_forged_messages_total`: logical messages with the prefix of events that `outbox.emit_message` did not write.
     forged_messages: Counter,
-    /// `walpost_dead_letters_total{code}`: dead letters by their code, in the order of [`RefusalCode::ALL`].
+    /// `walpost_dead_letters_total{code}`: dead letters by error code, in the order of [`RefusalCode::ALL`].
     dead_letters: [Counter; RefusalCode::ALL.len()],
     /// `walpost_in_flight_records`.
     in_flight_records: Count,
@@ -100,30 +101,30 @@ pub struct Metrics {
     flush_lsn: Count,
     /// `walpost_lag_bytes`: WAL between the flush LSN and the end of the server's WAL.
     lag_bytes: Count,
-    /// `walpost_lag_seconds`: age of the oldest event that is not in Kafka; 0 without any.
+    /// `walpost_lag_seconds`: age of the oldest event that is not in Kafka; 0 if there is none.
     lag_seconds: Seconds,
     /// `walpost_retained_wal_bytes`: WAL that the slot retains on the server.
     retained_wal_bytes: Count,
-    /// `walpost_max_retained_wal_bytes`: how much of it is too much; 0 where nothing says.
+    /// `walpost_max_retained_wal_bytes`: retained WAL above which the relay is not ready; 0 if there is no limit.
     max_retained_wal_bytes: Count,
     /// `walpost_maintain_failures_total`: calls of `outbox.maintain` that failed.
     maintain_failures: Counter,
-    /// `walpost_partitions_ahead_days`: days from now for which `outbox.event` has partitions.
+    /// `walpost_partitions_ahead_days`: how many days ahead `outbox.event` has partitions.
     partitions_ahead: Gauge,
     /// `walpost_rewind_wal_bytes`: WAL that the slot of the rewind window keeps on the server's disk.
     rewind_wal_bytes: Count,
-    /// `walpost_rewind_seconds`: how far back times can be found in the rewind window.
+    /// `walpost_rewind_seconds`: how far back the rewind window reaches.
     rewind_seconds: Count,
-    /// `walpost_unsendable_lsn_bytes`: the transaction that Postgres can't send; 0 without one.
+    /// `walpost_unsendable_lsn_bytes`: the transaction that Postgres can't send; 0 if there is none.
     unsendable_lsn: Count,
     /// `walpost_reconnects_total{side}`.
     reconnects: [Counter; Side::ALL.len()],
     /// `walpost_connected{side}`: 1 or 0.
     connected: [Count; Side::ALL.len()],
-    /// `walpost_publish_latency_seconds`: from a commit to Kafka's acknowledgement of its records. Of records read from a
-    /// backlog it is the backlog's age.
+    /// `walpost_publish_latency_seconds`: from a commit to Kafka's acknowledgement of its records. For records read
+    /// from a backlog it is the backlog's age.
     pub publish_latency: LatencyHistogram,
-    /// `walpost_contract_*{contract,version}`: the service levels of each contract's version.
+    /// `walpost_contract_*{contract,version}`: the service levels of each contract version.
     pub contracts: Contracts,
     registry: Registry,
 }
@@ -232,7 +233,7 @@ impl Metrics {
         registry.register_with_unit("lag", age, Unit::Seconds, self.lag_seconds.clone());
     }
 
-    /// Takes over the core's counters, which count from the start of the process as these do.
+    /// Sets the metrics to the core's counters, which also count from the start of the process.
     pub fn set_counters(&self, counters: &Counters) {
         raise(&self.events, counters.acknowledged);
         raise(&self.returned, counters.returned);
@@ -249,35 +250,35 @@ impl Metrics {
         self.bytes.inc_by(bytes);
     }
 
-    /// Sets how far the relay is.
+    /// Sets the relay's progress.
     pub(super) fn set_progress(&self, progress: &Progress) {
         self.in_flight_records.set(progress.owed.records as u64);
         self.in_flight_bytes.set(progress.owed.bytes as u64);
         self.received_lsn.set(progress.received.0);
         self.flush_lsn.set(progress.flush.0);
-        // One that stands by has no place in the log yet.
+        // A standby relay has no place in the WAL yet.
         let is_placed = progress.flush > Lsn(0);
         self.lag_bytes.set(if is_placed { progress.server_end.0.saturating_sub(progress.flush.0) } else { 0 });
         self.lag_seconds.set(progress.lag.as_secs_f64());
     }
 
-    /// Sets how much WAL the slot keeps, in bytes.
+    /// Sets how much WAL the slot retains, in bytes.
     pub fn set_retained_wal_bytes(&self, bytes: u64, limit: Option<u64>) {
         self.retained_wal_bytes.set(bytes);
         self.max_retained_wal_bytes.set(limit.unwrap_or_default());
     }
 
-    /// Counts a call of `outbox.maintain` that failed.
+    /// Counts a failed call of `outbox.maintain`.
     pub(super) fn count_maintain_failure(&self) {
         self.maintain_failures.inc();
     }
 
-    /// Sets for how many days from now there are partitions.
+    /// Sets how many days ahead there are partitions.
     pub fn set_partitions_ahead(&self, days: i64) {
         self.partitions_ahead.set(days);
     }
 
-    /// Sets how much WAL the rewind window keeps, in bytes, and how far back it goes, in seconds.
+    /// Sets how much WAL the rewind window retains, in bytes, and how far back it reaches, in seconds.
     pub(super) fn set_rewind(&self, bytes: u64, seconds: u64) {
         self.rewind_wal_bytes.set(bytes);
         self.rewind_seconds.set(seconds);
@@ -288,7 +289,7 @@ impl Metrics {
         self.unsendable_lsn.set(lsn.unwrap_or_default().0);
     }
 
-    /// Counts a connection that was made again.
+    /// Counts a reconnection.
     pub fn count_reconnect(&self, side: Side) {
         self.reconnects[side as usize].inc();
     }
@@ -356,7 +357,7 @@ pub(super) struct Reading {
     pub(super) reconnects: [u64; Side::ALL.len()],
 }
 
-/// Raises a counter to a total. There is one writer, so nothing comes in between.
+/// Raises a counter to a total. There is one writer, so nothing interferes.
 fn raise(counter: &Counter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }

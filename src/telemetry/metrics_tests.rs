@@ -25,7 +25,7 @@ fn the_text_form_has_every_metric_with_its_unit() {
     metrics.publish_latency.observe(Duration::from_secs(90), 1);
     let text = metrics.encode();
     let mut lines: Vec<_> = text.lines().filter(|line| !line.starts_with("# HELP")).collect();
-    // A family keeps its labels in no order.
+    // A family keeps its labels in no particular order.
     lines.sort_by_key(|line| if line.contains('{') && !line.contains("le=") { *line } else { "" });
     expect![[r##"
         # TYPE walpost_build info

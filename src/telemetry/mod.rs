@@ -1,7 +1,7 @@
-//! What the relay says about itself: its log, its metrics, its status.
+//! What the relay reports about itself: its log, its metrics, its status.
 //!
-//! The driver writes into one [`Telemetry`], a few times a second and without a lock on the way of a record; `/metrics`,
-//! `/readyz` and `/status` are read off it. There is one set of numbers: the status is made of the metrics.
+//! The driver writes to one [`Telemetry`], a few times a second and without a lock in a record's path; `/metrics`,
+//! `/readyz` and `/status` read from it. There is one set of numbers: the status is built from the metrics.
 
 pub mod contracts;
 pub mod latency;

@@ -1,4 +1,4 @@
-//! The relay's state at a moment, as `/status` and `/readyz` tell it.
+//! The relay's state at a moment, as in `/status` and `/readyz`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,13 +13,14 @@ use super::unsendable::{Unsendable, UnsendableStatus};
 use crate::config::Config;
 use crate::relay::boundary::{Position, RefusalCode};
 
-/// How long a flush LSN may stand while something is owed, or waits to go to Kafka, before the relay calls itself not ready.
+/// How long the flush LSN may stay unchanged, while something is owed or waiting to be sent to Kafka, before the
+/// relay is not ready.
 pub const STALL: Duration = Duration::from_secs(60);
 
-/// How long nobody may stream from the slot before a relay that stands by calls itself not ready: a take-over takes a few seconds.
+/// How long nobody may stream from the slot before a standby relay is not ready: a takeover takes a few seconds.
 pub const IDLE_SLOT: Duration = Duration::from_secs(10);
 
-/// What a relay is called, and what it reads.
+/// The relay's name, and what it reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `relay.name`.
@@ -35,7 +36,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of a relay with this configuration.
+    /// For a relay with this configuration.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         Self {
@@ -48,18 +49,19 @@ impl Identity {
     }
 }
 
-/// Everything that a relay says about itself, shared between the driver, which writes, and the HTTP server, which reads.
+/// Everything that a relay reports about itself, shared between the driver, which writes, and the HTTP server, which
+/// reads.
 #[derive(Debug)]
 pub struct Telemetry {
     /// The numbers.
     pub metrics: Metrics,
     identity: Identity,
     started: Instant,
-    /// When the flush LSN last moved or nothing was owed and nothing waited, in milliseconds since `started`.
+    /// When the flush LSN last moved or nothing was owed or waiting, in milliseconds since `started`.
     moved_millis: AtomicU64,
     /// Whether something waits that is not in flight.
     waits: AtomicBool,
-    /// What changes seldom or has no number.
+    /// What rarely changes or is not a number.
     words: Mutex<Words>,
 }
 
@@ -67,26 +69,26 @@ pub struct Telemetry {
 struct Words {
     position: Position,
     last_error: Option<LastError>,
-    /// A topic without which nothing goes on, and why.
+    /// The topic that blocks publishing, and why.
     blocked_on: Option<String>,
-    /// A question without whose answer nothing goes on, and why there is none yet.
+    /// The open request that blocks publishing, and why it has no answer yet.
     waiting_for: Option<String>,
-    /// Another relay has the slot.
+    /// Another relay holds the slot.
     is_standby: bool,
     /// Since when nobody streams from the slot that this relay stands by for.
     idle_since: Option<Instant>,
-    /// The slot keeps more WAL than it should.
+    /// The slot retains more WAL than it should.
     excess_wal: Option<String>,
-    /// Why `outbox.maintain` failed when it was last called.
+    /// Why the last call of `outbox.maintain` failed.
     maintain_failure: Option<String>,
     rewind: Option<RewindStatus>,
     /// Commits in the cluster wait for the relay.
     is_synchronous: bool,
-    /// What Postgres can't send.
+    /// The transaction that Postgres can't send.
     unsendable: Option<Unsendable>,
 }
 
-/// The last error that the relay met, and went on after.
+/// The last error that the relay recovered from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
     /// The error in words, without secrets.
@@ -102,9 +104,9 @@ pub struct RewindStatus {
     pub slot: String,
     /// The earliest position that it holds.
     pub from_lsn: String,
-    /// How far back times can be found in it, in seconds.
+    /// How far back it reaches, in seconds.
     pub seconds: u64,
-    /// Log that it keeps on the server's disk, in bytes.
+    /// WAL that it retains on the server, in bytes.
     pub retained_wal_bytes: u64,
 }
 
@@ -125,21 +127,22 @@ pub struct RelayStatus {
     pub delivery: String,
     /// Seconds since the relay started.
     pub uptime_seconds: u64,
-    /// Whether another relay has the slot, and this one waits to take over.
+    /// Whether another relay holds the slot, and this one waits to take over.
     pub standby: bool,
-    /// Whether `/readyz` says so.
+    /// Whether `/readyz` returns 200.
     pub ready: bool,
-    /// Why not, one reason an item.
+    /// Why not, one reason per item.
     pub not_ready: Vec<String>,
-    /// Whether the replication connection stands.
+    /// Whether the replication connection is up.
     pub postgres_connected: bool,
     /// Whether a broker is connected.
     pub kafka_connected: bool,
-    /// The position of the last event that was taken, `<commit LSN>/<ordinal>`.
+    /// The position of the last event taken, `<commit LSN>/<ordinal>`.
     pub position: String,
     /// How far the stream has been read.
     pub received_lsn: String,
-    /// How far everything is in Kafka, its position too where positions are stored there: what may be confirmed to the slot.
+    /// How far everything is in Kafka, including its position if positions are stored there: what may be confirmed to
+    /// the slot.
     pub flush_lsn: String,
     /// WAL between the flush LSN and the end of the server's WAL, in bytes.
     pub lag_bytes: u64,
@@ -147,7 +150,7 @@ pub struct RelayStatus {
     pub lag_seconds: f64,
     /// WAL that the slot retains on the server, in bytes.
     pub retained_wal_bytes: u64,
-    /// Records acknowledged by Kafka, dead letters among them.
+    /// Records acknowledged by Kafka, including dead letters.
     pub events: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -162,25 +165,25 @@ pub struct RelayStatus {
     pub violations: u64,
     /// Records returned by the client and sent again.
     pub returned: u64,
-    /// Connections made again, to Postgres.
+    /// Reconnections to Postgres.
     pub postgres_reconnects: u64,
-    /// Connections made again, to Kafka.
+    /// Reconnections to Kafka.
     pub kafka_reconnects: u64,
     /// Upper bound of the median latency from commit to acknowledgement, in milliseconds.
     pub latency_p50_millis: Option<f64>,
-    /// The same for 99 of 100 records.
+    /// The same for 99 % of records.
     pub latency_p99_millis: Option<f64>,
-    /// The service level of each contract's version that the relay has met, by name and version.
+    /// The service level of each contract version that the relay has met, by name and version.
     #[serde(default)]
     pub contracts: Vec<ContractStatus>,
-    /// The last error that the relay met, and went on after.
+    /// The last error that the relay recovered from.
     pub last_error: Option<LastError>,
-    /// The rewind window, where there is one.
+    /// The rewind window, if there is one.
     pub rewind: Option<RewindStatus>,
-    /// Whether each commit in the cluster waits for the relay, which Postgres takes for a synchronous standby.
+    /// Whether every commit in the cluster waits for the relay, which Postgres treats as a synchronous standby.
     #[serde(default)]
     pub synchronous_standby: bool,
-    /// The transaction that Postgres can't send, where there is one.
+    /// The transaction that Postgres can't send, if there is one.
     #[serde(default)]
     pub unsendable: Option<UnsendableStatus>,
 }
@@ -193,7 +196,7 @@ impl Telemetry {
         Self { metrics, identity, started: now, moved_millis, waits: AtomicBool::new(false), words }
     }
 
-    /// Sets how far the relay is.
+    /// Sets the relay's progress.
     pub fn set_progress(&self, progress: &Progress, now: Instant) {
         self.waits.store(progress.waits, Ordering::Relaxed);
         let is_idle = progress.owed.records == 0 && !progress.waits;
@@ -205,26 +208,26 @@ impl Telemetry {
         self.words().position = progress.position;
     }
 
-    /// Notes an error that the relay goes on after. The text must hold no secret and no payload.
+    /// Records an error that the relay recovers from. The text must contain no secret and no payload.
     pub fn note_error(&self, message: impl Into<String>) {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let at_unix_millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
         self.words().last_error = Some(LastError { message: message.into(), at_unix_millis });
     }
 
-    /// Sets how large the rewind window is; `None`: there is none.
+    /// Sets the size of the rewind window; `None`: there is none.
     pub fn set_rewind(&self, rewind: Option<RewindStatus>) {
         let (bytes, seconds) = rewind.as_ref().map_or((0, 0), |rewind| (rewind.retained_wal_bytes, rewind.seconds));
         self.metrics.set_rewind(bytes, seconds);
         self.words().rewind = rewind;
     }
 
-    /// Sets what stops the relay altogether, such as a dead-letter topic that can't be written to; `None`: nothing does.
+    /// Sets what blocks the relay altogether, such as a dead-letter topic that is not writable; `None`: nothing does.
     pub fn set_blocked_on(&self, reason: Option<String>) {
         self.words().blocked_on = reason;
     }
 
-    /// Sets which look-up of a schema version, a topic or a type fails and is tried again, and why; `None`: none does.
+    /// Sets which lookup of a schema version, a topic or a type fails and is retried, and why; `None`: none does.
     pub fn set_waiting_for(&self, reason: Option<String>) {
         self.words().waiting_for = reason;
     }
@@ -246,7 +249,7 @@ impl Telemetry {
         self.words().unsendable.clone()
     }
 
-    /// Sets whether another relay has the slot; gives whether that is news.
+    /// Sets whether another relay holds the slot; returns whether that changed.
     pub fn set_standby(&self, is_standby: bool) -> bool {
         let mut words = self.words();
         if !is_standby {
@@ -255,12 +258,12 @@ impl Telemetry {
         std::mem::replace(&mut words.is_standby, is_standby) != is_standby
     }
 
-    /// Whether another relay has the slot.
+    /// Whether another relay holds the slot.
     pub(crate) fn is_standby(&self) -> bool {
         self.words().is_standby
     }
 
-    /// Sets whether somebody streams from the slot that this relay stands by for.
+    /// Sets whether something streams from the slot that this relay stands by for.
     pub fn set_slot_in_use(&self, in_use: bool, now: Instant) {
         let mut words = self.words();
         words.idle_since = if in_use { None } else { words.idle_since.or(Some(now)) };
@@ -274,20 +277,21 @@ impl Telemetry {
         self.words().maintain_failure = failure;
     }
 
-    /// Sets that the slot keeps more WAL than it should, in words; gives whether it is news that it does or does not.
+    /// Sets that the slot retains more WAL than it should, in words; returns whether that changed.
     pub fn set_excess_wal(&self, excess: Option<String>) -> bool {
         let before = std::mem::replace(&mut self.words().excess_wal, excess.clone());
         before.is_some() != excess.is_some()
     }
 
-    /// Which look-up fails and is tried again, and why.
+    /// Which lookup fails and is retried, and why.
     #[must_use]
     pub fn waiting_for(&self) -> Option<String> {
         self.words().waiting_for.clone()
     }
 
-    /// Why the relay is not ready at `now`; empty if it is: connected on both sides, and the slot moves. A relay that stands by is
-    /// ready to take over while the other one streams: were it not, a rolling update would wait for it for ever.
+    /// Why the relay is not ready at `now`; empty if it is: connected on both sides, and the slot moves. A standby
+    /// relay is ready to take over while the other one streams: otherwise a rolling update would wait for it for
+    /// ever.
     #[must_use]
     pub fn not_ready(&self, now: Instant) -> Vec<String> {
         let mut reasons = Vec::new();
@@ -376,7 +380,7 @@ impl Telemetry {
     }
 
     fn words(&self) -> std::sync::MutexGuard<'_, Words> {
-        // No writer can leave half a value behind: each sets one field.
+        // No writer can leave a value half written: each sets one field.
         self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -26,7 +26,7 @@ fn ready_means_connected_on_both_sides() {
 }
 
 #[test]
-fn case_40_a_relay_that_stands_by_is_ready_only_while_somebody_streams() {
+fn case_40_a_standby_relay_is_ready_only_while_another_streams() {
     let start = Instant::now();
     let telemetry = connected(start);
     telemetry.set_standby(true);
@@ -40,14 +40,14 @@ fn case_40_a_relay_that_stands_by_is_ready_only_while_somebody_streams() {
 }
 
 #[test]
-fn a_slot_that_stands_is_a_stall_only_while_something_is_owed() {
+fn an_unmoved_slot_is_a_stall_only_while_something_is_owed() {
     let start = Instant::now();
     let telemetry = connected(start);
     let progress = |records, flush, now| {
         let owed = Owed { records, bytes: 0 };
         telemetry.set_progress(&Progress { flush: Lsn(flush), owed, ..Progress::default() }, now);
     };
-    // Idle for an hour, then a record: the stall counts from the record, not from the start of the idleness.
+    // Idle for an hour, then a record: the stall counts from the record, not from the start of the idle time.
     let later = start + Duration::from_secs(3_600);
     progress(0, 1, later);
     progress(1, 1, later + STALL / 2);
@@ -61,7 +61,7 @@ fn a_slot_that_stands_is_a_stall_only_while_something_is_owed() {
 }
 
 #[test]
-fn what_waits_and_is_not_in_flight_is_a_stall_too() {
+fn waiting_work_that_is_not_in_flight_is_a_stall_too() {
     let start = Instant::now();
     let telemetry = connected(start);
     let progress = |waits, flush, now| {

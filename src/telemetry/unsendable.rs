@@ -17,7 +17,7 @@ pub struct Unsendable {
 }
 
 impl Unsendable {
-    /// The LSN of its commit record, or up to where everything was sent.
+    /// The LSN of its commit record, or the one up to which everything was sent.
     #[must_use]
     pub fn lsn(&self) -> Lsn {
         self.place.transaction.unwrap_or(self.place.after)
@@ -41,10 +41,10 @@ impl fmt::Display for Unsendable {
     }
 }
 
-/// The same in `/status`.
+/// The same, in `/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnsendableStatus {
-    /// The LSN of its commit record; `None` if Postgres failed before it said which it is.
+    /// The LSN of its commit record; `None` if Postgres failed before it named the transaction.
     pub lsn: Option<String>,
     /// Everything before this was sent.
     pub after_lsn: String,

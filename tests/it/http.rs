@@ -1,4 +1,4 @@
-//! What the relay serves over HTTP, while all is well and while a server is away.
+//! What the relay serves over HTTP, in normal operation and while a server is away.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use crate::harness::{Harness, Relay};
 const EMIT: &str = "select outbox.emit('order.placed', 'k', '1')";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_status_and_health_of_a_relay_that_works() {
+async fn a_running_relay_serves_metrics_status_and_health() {
     let harness = Harness::migrated("http").await;
     harness.register("order.placed").await;
     let mut relay = Relay::start(&harness, "name = 'shop'\n");
@@ -109,7 +109,7 @@ async fn readiness_follows_postgres_and_kafka() {
     harness.own_postgres().start_again().await.expect("the server starts");
     relay.ready().await;
 
-    // More than the window holds, at once: nothing moves any more, and the reason is said all the same.
+    // More than the window holds, at once: nothing moves any more, and the reason is still reported.
     harness.own_kafka().kill().await.expect("the broker ends");
     harness.execute(&format!("{EMIT} from generate_series(1, 20)")).await;
     relay.wait_for("a full window", |status| status["in_flight_records"] == 5).await;
@@ -122,19 +122,19 @@ async fn readiness_follows_postgres_and_kafka() {
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// Waits for a 503 with just this reason; the process is well all the while.
+/// Waits for a 503 with exactly this reason; the process stays healthy all the while.
 async fn not_ready(relay: &mut Relay, reason: &str) {
     relay.wait_for(reason, |status| status["not_ready"] == serde_json::json!([reason])).await;
     assert_eq!(relay.get("/readyz").await, Some((503, format!("{reason}\n"))));
     assert_eq!(relay.get("/healthz").await, Some((200, "ok\n".to_owned())));
 }
 
-/// How many descriptors the relay gets, and how many connections are opened to it and held.
+/// The relay's descriptor limit, and how many connections are opened to it and held.
 const DESCRIPTORS: u64 = 160;
 const HELD: usize = 240;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_41_half_requests_and_slow_clients_neither_stop_the_relay_nor_hide_its_health() {
+async fn case_41_partial_requests_and_slow_clients_do_not_block_the_relay_or_its_health() {
     let harness = Harness::migrated("half_requests").await;
     harness.register("order.placed").await;
     let mut relay = Relay::start(&harness, "");
@@ -153,14 +153,14 @@ async fn case_41_half_requests_and_slow_clients_neither_stop_the_relay_nor_hide_
             0 => b"",
             1 => b"GET /metrics HTTP/1.1\r\nhost: h\r\n",
             2 => b"GET /metrics HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n5\r\n",
-            // It never reads the answers.
+            // It never reads the responses.
             _ => &b"GET /metrics HTTP/1.1\r\nhost: h\r\n\r\n".repeat(50),
         };
-        // A connection that was closed already is one less to hold.
+        // A connection that was already closed is one less to hold.
         let _ = client.write_all(sent);
         held.push(client);
     }
-    // A schema version that is looked up over a connection of its own.
+    // A schema version that is looked up over a separate connection.
     harness.register("order.shipped").await;
     harness.execute("select outbox.emit('order.shipped', 'k', '1')").await;
     harness.consume(&harness.topic("order.shipped"), 1).await;

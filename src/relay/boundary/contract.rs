@@ -25,22 +25,22 @@ impl fmt::Display for SchemaVersionId {
 pub struct SchemaVersion {
     /// Its name and version.
     pub id: SchemaVersionId,
-    /// The topic of its events; `None` leaves it to the row.
+    /// The topic of its events; `None` if each row names it.
     pub topic: Option<Arc<str>>,
     /// The payload's format.
     pub format: Format,
-    /// The payload's JSON Schema, as it was registered; `None` promises nothing.
+    /// The payload's JSON Schema as registered; `None` promises nothing.
     pub schema: Option<Arc<str>>,
-    /// What becomes of an event whose payload breaks the schema; `None` leaves it to the relay.
+    /// What happens to an event whose payload violates the schema; `None` leaves it to the relay.
     pub on_violation: Option<OnViolation>,
     /// How soon after its commit a record is promised to be in Kafka; `None` promises nothing.
     pub freshness: Option<Duration>,
-    /// How its topic is created.
+    /// Settings for creating its topic.
     pub topic_settings: TopicSettings,
 }
 
 impl SchemaVersion {
-    /// A version of JSON payloads that promises nothing but its topic.
+    /// A version with JSON payloads that promises nothing but its topic.
     #[must_use]
     pub fn plain(id: SchemaVersionId, topic: Option<Arc<str>>) -> Self {
         Self {
@@ -55,38 +55,40 @@ impl SchemaVersion {
     }
 }
 
-/// Under which the records of one schema version are accounted for; small, as each record in flight has one.
+/// Identifies the schema version whose statistics a record counts for; small, because each record in flight carries
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContractNumber(u16);
 
 impl ContractNumber {
-    /// Of records without a contract, and of contracts beyond the limit.
+    /// For records without a contract, and for contracts beyond the limit.
     pub const NONE: Self = Self(u16::MAX);
 
-    /// How many schema versions are accounted for by themselves, the first that a relay meets. Each is some twenty time series.
+    /// How many schema versions have statistics of their own: the first that a relay meets. Each is some twenty time
+    /// series.
     pub const LIMIT: u16 = 500;
 
-    /// The number of this place; `None` beyond the limit.
+    /// The number for this index; `None` beyond the limit.
     #[must_use]
     pub fn nth(place: usize) -> Option<Self> {
         u16::try_from(place).ok().filter(|place| *place < Self::LIMIT).map(Self)
     }
 
-    /// The place of this number; `None` for [`Self::NONE`].
+    /// The index of this number; `None` for [`Self::NONE`].
     #[must_use]
     pub fn place(self) -> Option<usize> {
         (self != Self::NONE).then_some(usize::from(self.0))
     }
 }
 
-/// What becomes of an event whose payload breaks its contract.
+/// What happens to an event whose payload violates its contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnViolation {
     /// It goes to the dead-letter topic with the reason.
     DeadLetter,
-    /// The relay stops before it.
+    /// The relay stops in front of it.
     Halt,
-    /// It is published, with a header that says how it breaks its contract.
+    /// It is published, with a header that describes the violation.
     Warn,
 }
 
@@ -94,7 +96,7 @@ impl OnViolation {
     /// Every policy.
     pub const ALL: [Self; 3] = [Self::DeadLetter, Self::Halt, Self::Warn];
 
-    /// The policy as contract files and `outbox.schema_version.on_violation` have it.
+    /// The policy's name in contract files and `outbox.schema_version.on_violation`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -104,7 +106,7 @@ impl OnViolation {
         }
     }
 
-    /// The policy of that name.
+    /// The policy with that name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|policy| policy.as_str() == text)
@@ -127,7 +129,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format as `outbox.schema_version.format` bears it.
+    /// The format's name in `outbox.schema_version.format`.
     #[must_use]
     pub fn from_column(text: &str) -> Option<Self> {
         Some(match text {
@@ -153,12 +155,12 @@ impl Format {
     }
 }
 
-/// How a topic is created when it is missing.
+/// How to create a missing topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicSettings {
-    /// Number of partitions; `None` is the broker's default.
+    /// Number of partitions; `None` for the broker's default.
     pub partitions: Option<i32>,
-    /// Replication factor; `None` is the broker's default.
+    /// Replication factor; `None` for the broker's default.
     pub replication_factor: Option<i16>,
     /// Topic configuration, such as `cleanup.policy`.
     pub config: BTreeMap<String, String>,

@@ -1,7 +1,7 @@
-//! Keys that tell what walpost itself wrote, logical messages and positions, from what others wrote.
+//! Keys that tell logical messages and positions written by walpost from those written by others.
 //!
-//! A proof is an HMAC-SHA256 in hexadecimal, the last member of a JSON object. It covers the bytes before it, so that nothing is
-//! serialized again to check it.
+//! A signature is an HMAC-SHA256 in hexadecimal, the last member of a JSON object. It covers the bytes before it, so
+//! nothing has to be serialized again to check it.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use sha2::{Digest, Sha256};
 
 use super::{Lsn, Timestamp};
 
-/// What stands between the signed bytes and the digits of the proof.
+/// What separates the signed bytes from the digits of the signature.
 const BEFORE: &[u8] = b",\"proof\":\"";
-/// What stands behind them.
+/// What follows them.
 const AFTER: &[u8] = b"\"}";
-/// Bytes of a digest.
+/// Bytes in a digest.
 const DIGEST: usize = 32;
-/// Bytes of a block of SHA-256.
+/// Bytes in a block of SHA-256.
 const BLOCK: usize = 64;
 
-/// A key of HMAC-SHA256, as `outbox.secret` has it: xored with each of the two pads.
+/// An HMAC-SHA256 key as stored in `outbox.secret`: xored with each of the two pads.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MacKey {
     inner: [u8; BLOCK],
@@ -32,7 +32,7 @@ impl fmt::Debug for MacKey {
 }
 
 impl MacKey {
-    /// From the two columns; `None` if they have another length.
+    /// From the two columns; `None` if they have the wrong length.
     #[must_use]
     pub fn new(inner: &[u8], outer: &[u8]) -> Option<Self> {
         Some(Self { inner: inner.try_into().ok()?, outer: outer.try_into().ok()? })
@@ -44,7 +44,7 @@ impl MacKey {
         Sha256::new_with_prefix(self.outer).chain_update(inner.finalize()).finalize().into()
     }
 
-    /// Adds the proof to a JSON object. `context` is covered too, and is not written.
+    /// Appends the signature to a JSON object. `context` is covered too, but not written.
     ///
     /// # Panics
     /// If `object` does not end with a brace.
@@ -56,13 +56,13 @@ impl MacKey {
         object.extend_from_slice(AFTER);
     }
 
-    /// Whether the proof is of this key.
+    /// Whether the signature was made with this key.
     pub(crate) fn has_signed(&self, context: Option<&[u8]>, signed: &Signed<'_>) -> bool {
         let expected = match context {
             None => self.mac(&[signed.body]),
             Some(context) => self.mac(&[&length(context), context, signed.body]),
         };
-        // Takes the same time wherever the two differ.
+        // Constant time.
         expected.iter().zip(signed.digest).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
     }
 }
@@ -75,7 +75,7 @@ fn hex(nibble: u8) -> u8 {
     b"0123456789abcdef"[usize::from(nibble)]
 }
 
-/// A JSON object cut into what is signed and the proof.
+/// A JSON object split into the signed part and the signature.
 pub(crate) struct Signed<'a> {
     body: &'a [u8],
     digest: [u8; DIGEST],
@@ -95,7 +95,7 @@ impl<'a> Signed<'a> {
     }
 }
 
-/// Whether a JSON object was signed with one of `keys`; `None` if it has no proof.
+/// Whether a JSON object was signed with one of `keys`; `None` if it has no signature.
 #[must_use]
 pub fn verify(keys: &[MacKey], context: &[u8], object: &[u8]) -> Option<bool> {
     let signed = Signed::cut(object)?;
@@ -105,13 +105,13 @@ pub fn verify(keys: &[MacKey], context: &[u8], object: &[u8]) -> Option<bool> {
 /// What logical messages are checked with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageKeys {
-    /// Every key that there was when they were read.
+    /// Every key that existed when they were read.
     pub keys: Vec<MacKey>,
-    /// Messages from before this LSN need no proof; `None` if that is not known yet, and none does.
+    /// Messages before this LSN need no signature; `None` if that LSN is not known yet, and then no message needs one.
     pub unsigned_before: Option<Lsn>,
-    /// When the keys were read, on the server's clock.
+    /// When the keys were read, by the server's clock.
     pub read_at: Timestamp,
-    /// Where the log ended then.
+    /// Where the WAL ended then.
     pub read_lsn: Lsn,
 }
 
@@ -130,7 +130,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_digest_is_the_one_of_rfc_4231() {
-        // Its test case 2 has a key of four bytes: the rest of the block is zero.
+        // Test case 2 of RFC 4231 has a key of four bytes: the rest of the block is zero.
         let mut block = [0; BLOCK];
         block[..4].copy_from_slice(b"Jefe");
         let key = MacKey::new(&block.map(|byte| byte ^ 0x36), &block.map(|byte| byte ^ 0x5C)).expect("two blocks");
@@ -140,7 +140,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_signed_is_verified_in_its_context_only() {
+    fn a_signature_is_valid_only_in_its_context() {
         let mut object = b"{\"a\":1}".to_vec();
         key(1).sign(b"relay/slot", &mut object);
         assert!(serde_json::from_slice::<serde_json::Value>(&object).is_ok());

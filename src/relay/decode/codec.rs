@@ -1,16 +1,16 @@
-//! Which bytes a column's type has in the stream, and which types can play which role.
+//! How a column's type is sent in the stream, and which types can play which role.
 
 use super::role::Role;
 use super::scalar::Scalar;
 use crate::relay::boundary::ColumnType;
 use crate::relay::route::catalogue::Wait;
 
-/// How the bytes of a column are to be read.
+/// How to read a column's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
-    /// The bytes are the text: text, varchar, char, name, json, and what is sent as they are, such as an enum.
+    /// The bytes are the text: text, varchar, char, name, json, and other types sent as text, such as enums.
     Utf8,
-    /// In binary a version byte before the text.
+    /// In binary format, a version byte precedes the text.
     Jsonb,
     /// Any bytes; in text format as hexadecimal digits.
     Bytea,
@@ -18,22 +18,23 @@ pub enum Codec {
     Uuid,
     /// A signed number, big endian.
     Integer,
-    /// Another scalar type, whose text is made.
+    /// Another scalar type, which is formatted as text.
     Scalar(Scalar),
-    /// A type of the database's own with a binary form of its own, or one that is gone: readable only where the server sends it
-    /// as text.
+    /// A type of the database's own with its own binary format, or a dropped type: readable only if the server sends
+    /// it as text.
     Foreign,
 }
 
-/// OIDs below this are fixed (pg_type.dat; FirstGenbkiObjectId). Others are each database's own, domains of the information
-/// schema among them.
+/// OIDs below this are fixed (pg_type.dat; FirstGenbkiObjectId). Others differ between databases, those of the
+/// information schema's domains among them.
 const FIXED_OIDS_END: u32 = 10_000;
 
 impl Codec {
-    /// The codec of a type. A type without one by its OID alone is asked for: how it is sent, and what it is called.
+    /// The codec of a type. If the OID alone does not tell, the type is looked up: how it is sent, and its name.
     ///
     /// # Errors
-    /// [`Unreadable::Wait`] until there is an answer; [`Unreadable::Type`] with the name of a built-in type that has none.
+    /// [`Unreadable::Wait`] until there is an answer; [`Unreadable::Type`] with the name of a built-in type without a
+    /// codec.
     pub(crate) fn find(
         type_oid: u32,
         types: &mut impl FnMut(u32) -> Result<Option<ColumnType>, Wait>,
@@ -69,7 +70,7 @@ impl Codec {
         matches!(self, Self::Scalar(Scalar::Timestamp | Scalar::TimestampTz))
     }
 
-    /// Whether a column that is read so can play this role.
+    /// Whether a column read this way can play this role.
     pub(crate) const fn fits(self, role: Role) -> bool {
         match role {
             Role::Headers => matches!(self, Self::Utf8 | Self::Jsonb),
@@ -83,7 +84,7 @@ impl Codec {
 
 /// Why a column's type has no codec.
 pub(crate) enum Unreadable {
-    /// It has to be asked for first.
+    /// It must be looked up first.
     Wait,
     /// The relay can't read it; its name.
     Type(String),
@@ -95,7 +96,7 @@ impl From<Wait> for Unreadable {
     }
 }
 
-/// What a type is called, for those who read an error.
+/// A type's name, for error messages.
 ///
 /// # Errors
 /// [`Wait`] until it is known.
@@ -121,5 +122,5 @@ pub(crate) const fn fitting_types(role: Role) -> &'static str {
     }
 }
 
-/// The types of keys, headers and parts of topics, in words.
+/// The types for keys, headers and parts of topics, in words.
 pub const PLAIN_TYPES: &str = "text, uuid, json, bytea, a number, boolean, a date or time, inet, or an enum or domain";

@@ -1,7 +1,7 @@
-//! A row or a logical message becomes an event.
+//! Turns a row or a logical message into an event.
 //!
-//! Decoding an event never fails as a whole: what can't be read is noted as a [`Refusal`], and the rest is kept, so that a
-//! dead letter carries what came.
+//! Decoding an event never fails as a whole: what can't be read is recorded as a [`Refusal`] and the rest is kept, so
+//! that a dead letter carries what arrived.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -16,28 +16,28 @@ use super::role::Role;
 use super::text_encoding::Encoding;
 use crate::relay::boundary::{Refusal, RefusalCode, Timestamp};
 
-/// One event, borrowed from the stream where it can be.
+/// An event, borrowed from the stream where possible.
 #[derive(Debug, Default)]
 pub struct Event<'a> {
     /// The id, as text.
     pub id: Text<'a>,
-    /// Name and version of its schema, where the table has them.
+    /// Name and version of its schema, if the table has them.
     pub schema: Option<(Cow<'a, str>, Cow<'a, str>)>,
-    /// The topic that the row itself names, or that the table's template gives.
+    /// The topic named by the row itself or by the table's template.
     pub topic: Option<Cow<'a, str>>,
     /// The message key.
     pub key: Option<Text<'a>>,
     /// The payload; `None` is a tombstone.
     pub payload: Option<Cow<'a, [u8]>>,
-    /// A JSON object of further headers, undecoded.
+    /// A JSON object of additional headers, undecoded.
     pub headers: Option<Cow<'a, [u8]>>,
-    /// Headers that are columns of their own.
+    /// Headers from columns of their own.
     pub placed: Vec<(&'a str, Option<Text<'a>>)>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Option<Timestamp>,
     /// Whether its schema version must be looked up.
     pub has_contract: bool,
-    /// A part of it that was not read.
+    /// A part that was not read.
     pub withheld: Option<Withheld>,
 }
 
@@ -46,7 +46,7 @@ pub struct Event<'a> {
 pub struct Withheld {
     /// Which part.
     pub part: Part,
-    /// Its size in bytes, where that is known.
+    /// Its size in bytes, if known.
     pub bytes: usize,
 }
 
@@ -55,20 +55,20 @@ pub struct Withheld {
 pub enum Part {
     /// The payload.
     Payload,
-    /// Another column, by the name under which it is read.
+    /// Another column, by the role it is read for.
     Column(String),
-    /// A logical message as a whole.
+    /// A whole logical message.
     Message,
 }
 
 /// A value as bytes: borrowed, or short and formatted in place.
 #[derive(Clone, Debug)]
 pub enum Text<'a> {
-    /// As it stands in the stream.
+    /// As it is in the stream.
     Borrowed(&'a [u8]),
     /// Formatted from a number or a UUID.
     Inline([u8; 36], u8),
-    /// Decoded from another text form.
+    /// Decoded from another text format.
     Owned(Vec<u8>),
 }
 
@@ -121,7 +121,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Reads a row by its table's layout.
+/// Reads a row using its table's layout.
 pub fn from_row<'a>(row: &Tuple<'a>, layout: &'a Layout) -> (Event<'a>, Option<Refusal>) {
     const INLINE_COLUMNS: usize = 16;
     let mut inline = [Value::Null; INLINE_COLUMNS];
@@ -202,7 +202,7 @@ impl<'a> RowReader<'_, 'a> {
                 Ok(micros) => Some(Timestamp::from_postgres(i64::from_be_bytes(micros))),
                 Err(_) => self.refuse("created_at", "is not eight bytes long"),
             },
-            // The text format depends on the session's DateStyle; the commit time stands in.
+            // The text format depends on the session's DateStyle; the commit time is used instead.
             _ => None,
         }
     }
@@ -221,13 +221,13 @@ impl<'a> RowReader<'_, 'a> {
         Some(Cow::Owned(topic))
     }
 
-    /// Notes the first thing that is wrong with the row.
+    /// Records the first problem of the row.
     fn refuse<T>(&mut self, column: &str, what: &str) -> Option<T> {
         self.refusal.get_or_insert_with(|| undecodable(column, what));
         None
     }
 
-    /// Notes that a value was too large; of several the payload, else the first.
+    /// Records that a value was too large; of several, the payload, otherwise the first.
     fn withhold<T>(&mut self, column: &str, bytes: usize) -> Option<T> {
         if column == Role::Payload.as_str() {
             self.withheld = Some(Withheld { part: Part::Payload, bytes });
@@ -236,7 +236,7 @@ impl<'a> RowReader<'_, 'a> {
         None
     }
 
-    /// As [`Self::refuse`], and the bytes as they came, for the dead letter.
+    /// As [`Self::refuse`], keeping the bytes as they arrived for the dead letter.
     fn keep(&mut self, bytes: &'a [u8], column: &str, what: &str) -> Option<Text<'a>> {
         self.refuse::<()>(column, what);
         Some(Text::Borrowed(bytes))
@@ -250,7 +250,7 @@ impl<'a> RowReader<'_, 'a> {
         }
     }
 
-    /// Text in UTF-8, or as it is stored where it can't be converted.
+    /// Text as UTF-8, or as stored if it can't be converted.
     fn convert(&mut self, text: Text<'a>, column: &str) -> Text<'a> {
         match self.encoding.decode(&text) {
             Some(Cow::Borrowed(_)) => text,
@@ -320,7 +320,7 @@ fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
     digits.chunks_exact(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
 }
 
-/// The content of a logical message that `outbox.emit_message` writes.
+/// The content of a logical message written by `outbox.emit_message`.
 #[derive(Deserialize)]
 struct Message<'a> {
     #[serde(borrow)]
@@ -333,14 +333,14 @@ struct Message<'a> {
     topic: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     key: Option<Cow<'a, str>>,
-    /// Absent is a tombstone; the JSON value null is a payload of four bytes.
+    /// A missing payload is a tombstone; the JSON value null is a payload of four bytes.
     #[serde(borrow, default, deserialize_with = "present")]
     payload: Option<&'a RawValue>,
     #[serde(borrow, default)]
     headers: Option<&'a RawValue>,
 }
 
-/// Keeps `null` apart from an absent key.
+/// Distinguishes `null` from a missing key.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
@@ -370,13 +370,13 @@ pub fn from_message(content: &[u8]) -> (Event<'_>, Option<Refusal>) {
     }
 }
 
-/// A logical message with the prefix `outbox` that was too large to be read, so that nobody knows whether it is an event.
+/// A logical message with the prefix `outbox` that was too large to read, so it is unknown whether it is an event.
 #[must_use]
 pub fn of_long_message<'a>(bytes: usize) -> (Event<'a>, Option<Refusal>) {
     (Event { withheld: Some(Withheld { part: Part::Message, bytes }), ..Event::default() }, None)
 }
 
-/// A JSON value with the white space around it, which a parser passes over and its writer has written.
+/// A JSON value with its surrounding white space, which a parser skips but the writer wrote.
 fn with_white_space<'a>(value: &'a [u8], content: &'a [u8]) -> &'a [u8] {
     let start = value.as_ptr().addr().checked_sub(content.as_ptr().addr());
     let Some((before, rest)) = start.and_then(|start| content.split_at_checked(start)) else { return value };

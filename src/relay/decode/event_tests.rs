@@ -29,7 +29,8 @@ fn frames(columns: &[(&str, u32, Value<'_>)]) -> (Vec<u8>, Vec<u8>) {
     (relation, row)
 }
 
-/// What the database says of types: 16400 is an enum or the like, 16401 a domain over jsonb, 16402 a composite type, 16403 is gone.
+/// Types in the database: 16400 is an enum or the like, 16401 a domain over jsonb, 16402 a composite type, 16403 was
+/// dropped.
 fn known(oid: u32) -> Result<Option<ColumnType>, Wait> {
     let sent_as = match oid {
         16400 => Some(25),
@@ -45,7 +46,7 @@ fn layout(outbox: &Outbox, relation: &[u8]) -> Layout {
     Layout::resolve(outbox, &relation, known).expect("the layout fits")
 }
 
-/// Reads one row and hands the event to `look`.
+/// Reads one row and passes the event to `look`.
 fn read(outbox: &Outbox, columns: &[(&str, u32, Value<'_>)], look: impl FnOnce(&Event<'_>, Option<Refusal>)) {
     let (relation, row) = frames(columns);
     let layout = layout(outbox, &relation);
@@ -115,7 +116,7 @@ fn every_key_type_gives_its_text() {
 }
 
 #[test]
-fn case_26_what_can_not_be_read_is_refused_and_the_rest_is_kept() {
+fn case_26_unreadable_parts_are_refused_and_the_rest_is_kept() {
     let outbox = Outbox::walpost("outbox", "event");
     type Case<'a> = ((u32, Value<'a>), (u32, Value<'a>), &'a str);
     let cases: [Case<'_>; 5] = [
@@ -183,7 +184,7 @@ fn a_template_makes_the_topic_as_the_debezium_router_does() {
 }
 
 #[test]
-fn case_05_a_table_that_does_not_fit_is_an_error_that_names_the_column() {
+fn case_05_a_mismatched_table_is_an_error_that_names_the_column() {
     let mut outbox = Outbox::walpost("outbox", "event");
     outbox.columns[Role::CreatedAt as usize].needed = true;
     let resolve = |columns: &[(&str, u32, Value<'_>)]| {
@@ -204,7 +205,7 @@ fn case_05_a_table_that_does_not_fit_is_an_error_that_names_the_column() {
         let text = resolve(&columns);
         assert!(text.contains("\"created_at\"") && text.contains(name) && text.contains("timestamptz"), "{text}");
     }
-    // Unless nobody has named it.
+    // Unless the configuration names it.
     let (relation, _) = frames(&columns);
     assert_eq!(layout(&Outbox::walpost("outbox", "event"), &relation).roles[Role::CreatedAt as usize], None);
     columns.remove(5);
@@ -258,7 +259,7 @@ fn case_37_scalars_are_keys_headers_and_parts_of_topics() {
 }
 
 #[test]
-fn a_row_of_another_width_than_its_table_is_refused() {
+fn a_row_with_the_wrong_number_of_columns_is_refused() {
     let outbox = Outbox::walpost("outbox", "event");
     let columns = walpost((25, Value::Null), (114, Value::Null));
     let (relation, _) = frames(&columns);
@@ -334,7 +335,7 @@ fn case_02_a_type_of_the_databases_own_is_read_as_what_it_is_sent_as() {
 }
 
 #[test]
-fn case_05_a_type_that_nobody_has_told_of_is_waited_for() {
+fn case_05_an_unknown_type_is_waited_for() {
     let outbox = Outbox::walpost("outbox", "event");
     let (relation, _) = frames(&walpost((16400, Value::Null), (114, Value::Null)));
     let Ok(Pgoutput::Relation(relation)) = decode(&relation) else { panic!("no relation") };

@@ -1,4 +1,4 @@
-//! Bytes of the replication stream become events.
+//! Decodes the bytes of the replication stream into events.
 
 pub mod pgoutput;
 pub mod text_encoding;

@@ -1,7 +1,7 @@
-//! What an outbox table looks like: which column plays which role, and how its events find their topic.
+//! The structure of an outbox table: which column plays which role, and how its events find their topic.
 //!
-//! The configuration builds an [`Outbox`]; the core resolves it against the table's layout as the stream tells it, and
-//! again whenever the layout changes.
+//! The configuration builds an [`Outbox`]; the core resolves it against the table's layout in the stream, and again
+//! whenever the layout changes.
 
 use super::codec::{Codec, PLAIN_TYPES, Unreadable, fitting_types, type_name};
 use super::pgoutput::Relation;
@@ -17,23 +17,23 @@ pub struct Column {
     pub role: Role,
     /// Its name in the table.
     pub name: String,
-    /// Whether the relay can't work without it. A column that need not be there is read when it is.
+    /// Whether the relay can't work without it. An optional column is read if it exists.
     pub needed: bool,
 }
 
 /// How an event of a table finds its topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Routing {
-    /// By the row's topic if it names one, else by its schema version.
+    /// The row's topic if it names one, otherwise its schema version's.
     Contract,
-    /// By a template that is filled from columns; no schema version is looked up.
+    /// A template filled from columns; no schema version is looked up.
     Template(Vec<TemplatePart>),
 }
 
 /// A piece of a topic template such as `outbox.event.{aggregatetype}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplatePart {
-    /// Text as it stands.
+    /// Literal text.
     Literal(String),
     /// The value of a column.
     Column(String),
@@ -42,20 +42,20 @@ pub enum TemplatePart {
 /// One outbox table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outbox {
-    /// The schema that the table is in.
+    /// The table's schema.
     pub namespace: String,
-    /// The table's name. For a partitioned table, the root's.
+    /// The table's name; for a partitioned table, the root's.
     pub table: String,
     /// The columns it reads.
     pub columns: Vec<Column>,
     /// How its events find their topic.
     pub routing: Routing,
-    /// Columns placed in headers as they are: (column, header).
+    /// Columns placed in headers: (column, header).
     pub header_columns: Vec<(String, String)>,
 }
 
 impl Outbox {
-    /// The table `outbox.event` as the migrations make it.
+    /// The table `outbox.event` as created by the migrations.
     #[must_use]
     pub fn walpost(namespace: &str, table: &str) -> Self {
         let column = |role: Role| {
@@ -71,8 +71,9 @@ impl Outbox {
         }
     }
 
-    /// A table as the Debezium outbox event router reads it, by its defaults: `id`, `aggregatetype` for the topic,
-    /// `aggregateid` for the key, `payload`. A column `created_at`, which the router does not know, tells the age of rows.
+    /// A table as the Debezium outbox event router reads it by default: `id`, `aggregatetype` for the topic,
+    /// `aggregateid` for the key, `payload`. A column `created_at`, which the router does not know, gives the age of
+    /// rows.
     ///
     /// Source: the router's documented options `table.field.event.*` and `route.topic.replacement`.
     #[must_use]
@@ -95,7 +96,7 @@ impl Outbox {
         }
     }
 
-    /// Every column that is read, once for each thing it is read as.
+    /// Every column that is read, once for each role.
     pub fn reads(&self) -> impl Iterator<Item = Read<'_>> {
         let roles = self.columns.iter().map(|column| Read {
             column: &column.name,
@@ -116,12 +117,12 @@ impl Outbox {
     }
 }
 
-/// A column that an outbox reads, and as what.
+/// A column that an outbox reads, and its role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read<'a> {
     /// The column.
     pub column: &'a str,
-    /// What it is read as.
+    /// Its role.
     pub role: &'static str,
     /// Whether the relay can't work without it.
     pub needed: bool,
@@ -130,10 +131,10 @@ pub struct Read<'a> {
 const TOPIC_PART: &str = "a part of the topic";
 const HEADER: &str = "a header";
 
-/// The table in the stream is not as the configuration says.
+/// The table in the stream does not match the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
-    /// A column that the relay needs is not there (any more).
+    /// A required column is missing (any more).
     #[error(
         "table {table} has no column \"{column}\", which the relay reads as {role}; \
          add the column, or name another one in [[outbox]]"
@@ -143,36 +144,36 @@ pub enum LayoutError {
         table: String,
         /// The column.
         column: String,
-        /// What it is read as.
+        /// Its role.
         role: String,
     },
-    /// An outbox table has another name now.
+    /// An outbox table was renamed.
     #[error(
         "table {table} was renamed to {now}, which is not configured as an outbox: rename it back, or add the new name to [[outbox]] table and to the publication"
     )]
     Renamed {
-        /// The table that was read, as schema.table.
+        /// The former name, as schema.table.
         table: String,
-        /// What its OID names now.
+        /// The current name.
         now: String,
     },
-    /// A column has a type from which its part of the record can't be made.
+    /// A column's type does not fit its role.
     #[error("column \"{column}\" of table {table} has type {type_name}, which can't be read as {role}; use {allowed}")]
     UnsupportedType {
         /// The table, as schema.table.
         table: String,
         /// The column.
         column: String,
-        /// What it is read as.
+        /// Its role.
         role: String,
-        /// Its type, as SQL writes it.
+        /// Its type, as written in SQL.
         type_name: String,
-        /// Types that would do.
+        /// Types that fit.
         allowed: &'static str,
     },
 }
 
-/// A column that was found: where its value stands in a row, and how to read it.
+/// A column that was found: its index in a row, and how to read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// Its index in a row.
@@ -186,24 +187,24 @@ pub struct Slot {
 pub struct Layout {
     /// The table, as schema.table.
     pub table: String,
-    /// By role, the column.
+    /// The column for each role.
     pub roles: [Option<Slot>; Role::ALL.len()],
     /// How the topic is found.
     pub route: Route,
-    /// Columns placed in headers: the column, the header's name.
+    /// Columns placed in headers: the column and the header name.
     pub headers: Vec<(Slot, String)>,
     /// How many columns a row has.
     pub width: usize,
-    /// Why none of the rows can be published: what is not as the configuration says.
+    /// Why none of the rows can be published: the mismatch with the configuration.
     pub misfit: Option<String>,
-    /// How its text is encoded.
+    /// The encoding of its text.
     pub encoding: Encoding,
 }
 
-/// [`Routing`] with columns found.
+/// [`Routing`] with its columns resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// By the row's topic, else by its schema version.
+    /// The row's topic, otherwise its schema version's.
     Contract,
     /// Literals and columns with their names.
     Template(Vec<RoutePart>),
@@ -212,7 +213,7 @@ pub enum Route {
 /// A piece of a resolved template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoutePart {
-    /// Text as it stands.
+    /// Literal text.
     Literal(String),
     /// The value of a column.
     Column(Slot, String),
@@ -221,9 +222,9 @@ pub enum RoutePart {
 /// Why a table has no layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unresolved {
-    /// The type of a column has to be asked for first.
+    /// The type of a column must be looked up first.
     Wait,
-    /// The table is not as the configuration says.
+    /// The table does not match the configuration.
     Misfit(LayoutError),
 }
 
@@ -240,11 +241,11 @@ impl From<LayoutError> for Unresolved {
 }
 
 impl Layout {
-    /// Finds the columns of `outbox` in the table's layout. `types` says what is known of a type by its OID; it is asked for those
-    /// that have no fixed one, and for the name of one that does not fit.
+    /// Finds the columns of `outbox` in the table's layout. `types` returns what is known of a type; it is asked for
+    /// types without a fixed OID, and for the name of one that does not fit.
     ///
     /// # Errors
-    /// If a needed column is missing or has a type that does not fit its role, and as long as `types` has no answer.
+    /// If a required column is missing or has a type that does not fit its role, and as long as `types` has no answer.
     pub fn resolve(
         outbox: &Outbox,
         relation: &Relation<'_>,
@@ -256,7 +257,7 @@ impl Layout {
         }
     }
 
-    /// The same as far as it goes, and the first thing that does not fit: the layout's rows can all be read, for dead letters.
+    /// The same as far as possible, with the first mismatch: the layout's rows can all be read, for dead letters.
     ///
     /// # Errors
     /// As long as `types` has no answer.
@@ -301,7 +302,7 @@ impl Layout {
         Ok((layout, resolver.misfit))
     }
 
-    /// The places of the columns whose values can be read only if the server sends them as text.
+    /// The indexes of columns whose values can be read only if the server sends them as text.
     pub fn foreign(&self) -> impl Iterator<Item = usize> {
         let parts = match &self.route {
             Route::Contract => &[][..],
@@ -320,7 +321,7 @@ struct Resolver<'a, T> {
     table: String,
     relation: &'a Relation<'a>,
     types: T,
-    /// The first thing that does not fit.
+    /// The first mismatch.
     misfit: Option<LayoutError>,
 }
 
@@ -341,7 +342,7 @@ impl<T: FnMut(u32) -> Result<Option<ColumnType>, Wait>> Resolver<'_, T> {
         let role = column.role;
         let (type_name, codec) = match Codec::find(type_oid, &mut self.types) {
             Ok(codec) if codec.fits(role) => return Ok(Some(Slot { index, codec })),
-            // Nobody has said that a column of this name tells the age of rows.
+            // The configuration does not say that a column of this name gives the age of rows.
             Ok(_) | Err(Unreadable::Type(_)) if role == Role::CreatedAt && !column.needed => return Ok(None),
             Ok(codec) => (type_name(type_oid, &mut self.types)?, codec),
             Err(Unreadable::Type(name)) => (name, Codec::Foreign),

@@ -1,7 +1,7 @@
-//! Decodes the replication stream: CopyData messages, and the logical replication messages of pgoutput inside.
+//! Decodes the replication stream: CopyData messages, and the pgoutput logical replication messages inside.
 //!
-//! Everything is borrowed from the batch. Any bytes are survived: what is truncated, negative, unknown or not UTF-8 is a
-//! [`DecodeError`] with its offset. Formats: the manual's chapters "Streaming Replication Protocol" and "Logical
+//! Everything is borrowed from the batch. Any input is survived: what is truncated, negative, unknown or not UTF-8 is
+//! a [`DecodeError`] with its offset. Formats: the manual's chapters "Streaming Replication Protocol" and "Logical
 //! Replication Message Formats" (protocol version 1, with the options `binary` and `messages`).
 
 mod convert;
@@ -10,18 +10,19 @@ use crate::relay::boundary::{Lsn, Timestamp};
 
 pub use convert::convert_relation;
 
-/// The kind of a value of which only the length was kept. The source writes it, never Postgres.
+/// The kind of a value of which only the length was kept. Written by the source, never by Postgres.
 pub const WITHHELD: u8 = b'W';
-/// The kind of a value that Postgres could not send; the reason stands in its place. The source writes it, never Postgres.
+/// The kind of a value that Postgres could not send; the reason takes its place. Written by the source, never by
+/// Postgres.
 pub const UNREADABLE: u8 = b'E';
-/// The tag of a logical message of which only prefix and length were kept, likewise.
+/// The tag of a logical message of which only prefix and length were kept; likewise.
 pub const LONG_MESSAGE: u8 = b'm';
 
-/// Bytes that are not what the protocol says.
+/// Bytes that violate the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {offset} of a replication message")]
 pub struct DecodeError {
-    /// What was expected and not found.
+    /// What was expected.
     pub what: &'static str,
     /// Where, in bytes from the start of the message.
     pub offset: usize,
@@ -32,14 +33,14 @@ pub struct DecodeError {
 pub enum Frame<'a> {
     /// A piece of the stream: one pgoutput message.
     XLogData(&'a [u8]),
-    /// A sign of life. `end` is the last LSN that the walsender has sent.
+    /// A keepalive. `end` is the last LSN that the walsender has sent.
     Keepalive {
         /// Everything before this LSN has been sent.
         end: Lsn,
     },
 }
 
-/// Takes the first CopyData message off `bytes`: its body, and how many bytes it was in all.
+/// Splits the first CopyData message off `bytes`: its body, and its total length in bytes.
 ///
 /// # Errors
 /// If `bytes` does not start with a complete CopyData message.
@@ -73,52 +74,52 @@ fn frame(body: &[u8]) -> Result<Frame<'_>, DecodeError> {
 /// A message of pgoutput.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// A transaction starts; its commit record stands at `commit`.
+    /// A transaction starts; its commit record is at `commit`.
     Begin {
         /// LSN of the commit record.
         commit: Lsn,
         /// When the transaction committed, by the server's clock.
         at: Timestamp,
-        /// The transaction's ID, which wraps around; 0 for the rows from before the slot.
+        /// The transaction's ID, which wraps around; 0 for the backfill.
         xid: u32,
     },
     /// The transaction ends; `end` is the LSN after its commit record.
     Commit {
         /// LSN of the commit record, as in Begin.
         commit: Lsn,
-        /// LSN to confirm when everything of the transaction is in Kafka.
+        /// LSN to confirm once the whole transaction is in Kafka.
         end: Lsn,
     },
-    /// The layout of a table, before its first row and after each change.
+    /// The layout of a table, sent before its first row and after each change.
     Relation(Relation<'a>),
     /// A row was inserted.
     Insert {
-        /// The table, by the OID that its Relation gave.
+        /// The table's OID, as in its Relation message.
         relation: u32,
         /// The row.
         row: Tuple<'a>,
     },
     /// A logical message (`pg_logical_emit_message`).
     Logical {
-        /// Whether it belongs to the transaction around it.
+        /// Whether it belongs to the surrounding transaction.
         transactional: bool,
-        /// Where it stands in the log.
+        /// Its LSN.
         lsn: Lsn,
-        /// Its prefix, in the encoding of the database.
+        /// Its prefix, in the database's encoding.
         prefix: &'a [u8],
         /// Its content.
         content: &'a [u8],
     },
-    /// A logical message that was too large to be read.
+    /// A logical message that was too large to read.
     LongLogical {
-        /// Whether it belongs to the transaction around it.
+        /// Whether it belongs to the surrounding transaction.
         transactional: bool,
         /// The start of its prefix.
         prefix: &'a [u8],
         /// The length of its content in bytes.
         length: usize,
     },
-    /// Type, Origin, Update, Delete or Truncate: known, and of no meaning for an outbox.
+    /// Type, Origin, Update, Delete or Truncate: known, but irrelevant for an outbox.
     Ignored,
 }
 
@@ -145,7 +146,7 @@ pub struct RelationColumn<'a> {
 }
 
 impl<'a> Relation<'a> {
-    /// The columns in the order in which rows carry them. They were checked when the message was decoded.
+    /// The columns in row order. They were checked when the message was decoded.
     pub fn columns(&self) -> impl Iterator<Item = RelationColumn<'a>> + use<'a> {
         let mut reader = Reader::new(self.columns);
         (0..self.column_count).map_while(move |_| reader.relation_column().ok())
@@ -165,9 +166,9 @@ pub enum Value<'a> {
     /// SQL null.
     #[default]
     Null,
-    /// A value that the server did not send, as it is unchanged. Never in an insert.
+    /// A value that the server did not send because it is unchanged. Never in an insert.
     Unchanged,
-    /// A value that was too large to be read, by its length in bytes.
+    /// A value that was too large to read; its length in bytes.
     Withheld(u32),
     /// A value that Postgres can't send, and why.
     Unreadable(&'a [u8]),
@@ -190,7 +191,7 @@ impl<'a> Tuple<'a> {
         self.count as usize
     }
 
-    /// Whether the row has no column at all.
+    /// Whether the row has no columns.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.count == 0
@@ -200,7 +201,7 @@ impl<'a> Tuple<'a> {
 /// Decodes one message of pgoutput.
 ///
 /// # Errors
-/// If the bytes are no such message, or more than one.
+/// If the bytes are not exactly one such message.
 pub fn decode(bytes: &[u8]) -> Result<Message<'_>, DecodeError> {
     let mut reader = Reader::new(bytes);
     let message = match reader.u8("the pgoutput message tag")? {
@@ -239,7 +240,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message<'_>, DecodeError> {
     Ok(message)
 }
 
-/// Takes fields off the front of a message and knows where it stands.
+/// Reads fields off the front of a message and tracks the offset.
 struct Reader<'a> {
     bytes: &'a [u8],
     offset: usize,
@@ -286,7 +287,7 @@ impl<'a> Reader<'a> {
         self.array(what).map(u32::from_be_bytes)
     }
 
-    /// A length on the wire is a signed number that is not negative.
+    /// A length on the wire: a signed number that must not be negative.
     fn length(&mut self, what: &'static str) -> Result<usize, DecodeError> {
         let at = self.offset;
         let length = self.array(what).map(i32::from_be_bytes)?;
@@ -301,7 +302,7 @@ impl<'a> Reader<'a> {
         self.array(what).map(i64::from_be_bytes).map(Timestamp::from_postgres)
     }
 
-    /// A string that ends with a zero byte.
+    /// A null-terminated string.
     fn c_string(&mut self, what: &'static str) -> Result<&'a [u8], DecodeError> {
         let length = self.rest().iter().position(|byte| *byte == 0).ok_or_else(|| self.error(what))?;
         let text = &self.rest()[..length];
@@ -309,7 +310,7 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
-    /// The same in UTF-8.
+    /// The same, as UTF-8.
     fn text(&mut self, what: &'static str) -> Result<&'a str, DecodeError> {
         let at = self.offset;
         std::str::from_utf8(self.c_string(what)?).map_err(|_| self.error_at(at, what))
@@ -358,7 +359,7 @@ impl<'a> Reader<'a> {
             self.relation_column()?;
         }
         let columns = &self.bytes[start..self.offset];
-        // An empty schema name stands for pg_catalog.
+        // An empty schema name means pg_catalog.
         let namespace = if namespace.is_empty() { "pg_catalog" } else { namespace };
         Ok(Message::Relation(Relation { oid, namespace, name, columns, column_count }))
     }

@@ -57,7 +57,7 @@ fn begin_and_commit_carry_lsns_and_time() {
 }
 
 #[test]
-fn a_relation_tells_names_and_types() {
+fn a_relation_has_names_and_types() {
     let bytes = relation(&[("id", 2950), ("Größe \"x\"", 25)]);
     let Ok(Message::Relation(relation)) = decode(&bytes) else { panic!("no relation") };
     assert_eq!((relation.oid, relation.namespace, relation.name), (16_500, "outbox", "event"));
@@ -92,7 +92,7 @@ fn what_an_outbox_does_not_read_is_ignored() {
 }
 
 #[test]
-fn case_30_bad_bytes_say_what_and_where() {
+fn case_30_invalid_bytes_are_reported_with_their_offset() {
     check(b"", expect!["the pgoutput message tag at byte 0 of a replication message"]);
     check(b"Z", expect!["an unknown pgoutput message tag at byte 0 of a replication message"]);
     check(b"B\0\0", expect!["Begin's LSN at byte 1 of a replication message"]);
@@ -115,7 +115,7 @@ proptest! {
         let _ = decode(&bytes);
     }
 
-    /// Bytes that start as a message does go deeper than random ones.
+    /// Bytes that start like a message get further than random ones.
     #[test]
     fn case_30_damaged_messages_are_survived(
         at in any::<prop::sample::Index>(),
@@ -139,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn a_row_comes_back_as_it_was_written(values in prop::collection::vec(prop::option::of(".*"), 0..20)) {
+    fn a_row_survives_a_round_trip(values in prop::collection::vec(prop::option::of(".*"), 0..20)) {
         let values: Vec<_> =
             values.iter().map(|value| value.as_ref().map_or(Value::Null, |text| Value::Binary(text.as_bytes()))).collect();
         let bytes = insert(&values);

@@ -1,12 +1,12 @@
-//! Proofs that a logical message was written by `outbox.emit_message`, and a position by a relay of this database.
+//! Signatures that prove that `outbox.emit_message` wrote a logical message, or a relay of this database a position.
 //!
-//! A proof is an HMAC-SHA256 in hexadecimal, the last member of a JSON object. It covers the bytes before it, so that nothing is
-//! serialized again to check it.
+//! A signature is an HMAC-SHA256 in hexadecimal, the last member of a JSON object. It covers the bytes before it, so
+//! nothing has to be serialized again to check it.
 
 use crate::relay::boundary::{Lsn, MessageKeys, Signed, Timestamp};
 
-/// While it is not settled where messages without a proof end, it is asked again for one that was committed this long after the last
-/// time. In microseconds.
+/// Until the LSN from which messages need a signature is settled, the database is asked again about an unsigned
+/// message committed this many microseconds after the last time.
 const SETTLING_MICROS: i64 = 60_000_000;
 
 /// Who wrote a message.
@@ -21,10 +21,10 @@ pub(crate) enum Author {
 }
 
 impl MessageKeys {
-    /// Who wrote the message that stands at `lsn`, in the transaction whose commit stands at `commit`.
+    /// Who wrote the message at `lsn`, in the transaction that commits at `commit`.
     ///
-    /// The key that signed it was committed before that commit, or with it. So keys that were read later decide for good, and one
-    /// reading settles every forgery that is in the log by then.
+    /// The key that signed it was committed before that transaction, or with it. So keys read later are conclusive,
+    /// and one read settles every forgery that is in the WAL by then.
     pub(crate) fn author(&self, content: &[u8], lsn: Lsn, commit: Lsn, committed_at: Timestamp) -> Author {
         let is_newer = commit >= self.read_lsn;
         match (Signed::cut(content), self.unsigned_before) {
@@ -46,7 +46,7 @@ mod tests {
     use crate::relay::boundary::keys::tests::{key, message};
 
     #[test]
-    fn case_40_a_message_is_an_event_by_its_proof_alone() {
+    fn case_40_only_a_signed_message_is_an_event() {
         let keys = MessageKeys {
             keys: vec![key(1), key(2)],
             unsigned_before: Some(Lsn(100)),
@@ -80,14 +80,14 @@ mod tests {
             assert_eq!(author(&keys, &other, 999, at), Author::Unknown);
             assert_eq!(author(&keys, &message(&key(1), "{"), 1_000, at), Author::Emit);
         }
-        // While it is not settled where messages without a proof end.
+        // While it is not settled from which LSN messages need a signature.
         assert_eq!(author(&keys, b"{}", 1_000, early), Author::Emit);
         assert_eq!(author(&keys, b"{}", 999, late), Author::Emit);
         assert_eq!(author(&keys, b"{}", 1_000, late), Author::KeysAreOld);
         // Once it is, no key makes one an event.
         keys.unsigned_before = Some(Lsn(0));
         assert_eq!(author(&keys, b"{}", 1_000, late), Author::Unknown);
-        // One reading settles all that is in the log.
+        // One read settles everything in the WAL.
         keys.read_lsn = Lsn(2_000);
         assert!((1_000..2_000).all(|commit| author(&keys, &other, commit, late) == Author::Unknown));
     }

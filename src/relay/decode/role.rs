@@ -15,9 +15,9 @@ pub enum Role {
     Key,
     /// The payload.
     Payload,
-    /// A JSON object of further headers.
+    /// A JSON object of additional headers.
     Headers,
-    /// When the event was made.
+    /// When the event was created.
     CreatedAt,
 }
 
@@ -34,7 +34,7 @@ impl Role {
         Self::CreatedAt,
     ];
 
-    /// The role's name in the configuration, which is the column's name in `outbox.event`.
+    /// The role's name in the configuration, which is the column name in `outbox.event`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,33 +1,34 @@
-//! Text of the stream in the database's own encoding, converted to UTF-8 here.
+//! Converts the stream's text from the database's encoding to UTF-8.
 //!
-//! Postgres converts row by row as it sends, and a row that it can't convert ends the stream, at the same place each time. So it is asked
-//! for the bytes as they are stored, and a row that can't be converted is refused like any other bad row. The conversions are those
-//! that Postgres itself makes (`src/backend/utils/mb/Unicode`): `source/tests/encodings.rs` compares them.
+//! Postgres would convert row by row while sending, and a row that it can't convert ends the stream, at the same
+//! place each time. So the relay asks for the bytes as stored, and refuses a row that can't be converted like any
+//! other bad row. The conversions are the same as Postgres's own (`src/backend/utils/mb/Unicode`);
+//! `source/tests/encodings.rs` compares them.
 
 use std::borrow::Cow;
 
 use encoding_rs as table;
 
-/// How a database stores text.
+/// How a database encodes text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encoding {
-    /// UTF-8, or Postgres converts to it. Nothing is looked at.
+    /// UTF-8, or Postgres converts to it. Nothing is converted here.
     #[default]
     Utf8,
-    /// `SQL_ASCII`: Postgres checks nothing. What is UTF-8 is text.
+    /// `SQL_ASCII`: Postgres checks nothing. What is valid UTF-8 is text.
     Unchecked,
-    /// Postgres' name for it, and how it is read.
+    /// Postgres's name of the encoding, and how to decode it.
     Converted(&'static str, Table),
 }
 
-/// How the bytes of an encoding become characters.
+/// How the bytes of an encoding map to characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
     /// ISO 8859-1, each byte a character.
     Latin1,
-    /// ISO 8859-9: six letters differ from ISO 8859-1.
+    /// ISO 8859-9: six characters differ from ISO 8859-1.
     Latin5,
-    /// One of the Encoding Standard's.
+    /// An encoding of the Encoding Standard.
     Standard(&'static table::Encoding),
 }
 
@@ -40,7 +41,7 @@ const LATIN5: &[(char, char)] = &[
     ('\u{fe}', '\u{15f}'),
 ];
 
-/// What Postgres gives for 0x8FF3F3 to 0x8FF3FE and 0x8FF4A1 to 0x8FF4FE of EUC_JP, IBM's characters behind JIS X 0212.
+/// Postgres's mapping of 0x8FF3F3 to 0x8FF3FE and 0x8FF4A1 to 0x8FF4FE in EUC_JP, IBM's extensions to JIS X 0212.
 const EUC_JP_IBM: [u16; 106] = [
     0x2170, 0x2171, 0x2172, 0x2173, 0x2174, 0x2175, 0x2176, 0x2177, 0x2178, 0x2179, 0x2160, 0x2161, 0x2162, 0x2163,
     0x2164, 0x2165, 0x2166, 0x2167, 0x2168, 0x2169, 0xFF07, 0xFF02, 0x3231, 0x2116, 0x2121, 0x70BB, 0x4EFC, 0x50F4,
@@ -53,7 +54,7 @@ const EUC_JP_IBM: [u16; 106] = [
 ];
 
 impl Encoding {
-    /// The encoding of a database by the setting `server_encoding`; `None` where only Postgres can convert it.
+    /// The encoding of a database by its `server_encoding`; `None` if only Postgres can convert it.
     #[must_use]
     pub fn of(server_encoding: &str) -> Option<Self> {
         let (name, table) = match server_encoding {
@@ -69,7 +70,7 @@ impl Encoding {
         Some(Self::Converted(name, table))
     }
 
-    /// Postgres' name for it.
+    /// Postgres's name for it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -79,7 +80,7 @@ impl Encoding {
         }
     }
 
-    /// The text in UTF-8; `None` if the bytes are none of this encoding.
+    /// The text as UTF-8; `None` if the bytes are invalid in this encoding.
     #[must_use]
     pub fn decode(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
         let Self::Converted(name, table) = self else { return std::str::from_utf8(bytes).ok().map(Cow::Borrowed) };
@@ -93,7 +94,7 @@ impl Encoding {
         }
     }
 
-    /// Text in this encoding; `None` if it has none of its characters.
+    /// Text in this encoding; `None` if it has a character that the encoding lacks.
     #[must_use]
     pub fn encode(self, text: &str) -> Option<Cow<'_, [u8]>> {
         let Self::Converted(name, table) = self else { return Some(text.as_bytes().into()) };
@@ -109,7 +110,7 @@ impl Encoding {
             Table::Latin5 => one_byte_each(&back(LATIN5))?,
             Table::Standard(table) => table.encode(&back(deviations(name))).0.into_owned(),
         };
-        // What has no place in the encoding comes back as something else.
+        // A character that the encoding lacks comes back as something else.
         (self.decode(&bytes)? == text).then_some(Cow::Owned(bytes))
     }
 }
@@ -118,7 +119,7 @@ fn one_byte_each(text: &str) -> Option<Vec<u8>> {
     text.chars().map(|character| u8::try_from(u32::from(character)).ok()).collect()
 }
 
-/// Names by which Postgres has encodings, but for the first two of ISO 8859-1's kind. EUC_TW, EUC_JIS_2004 and MULE_INTERNAL have no table.
+/// Postgres's names of encodings, except ISO 8859-1 and -9. EUC_TW, EUC_JIS_2004 and MULE_INTERNAL have no table.
 const STANDARD: &[(&str, &table::Encoding)] = &[
     ("LATIN2", table::ISO_8859_2),
     ("LATIN3", table::ISO_8859_3),
@@ -150,7 +151,7 @@ const STANDARD: &[(&str, &table::Encoding)] = &[
     ("EUC_KR", table::EUC_KR),
 ];
 
-/// Characters of the standard's tables for which Postgres has others.
+/// Characters that Postgres maps differently from the standard's tables.
 fn deviations(name: &str) -> &'static [(char, char)] {
     match name {
         "KOI8U" => &[('\u{45e}', '\u{255d}'), ('\u{40e}', '\u{256c}')],
@@ -168,7 +169,7 @@ fn renamed<'a>(text: Cow<'a, str>, pairs: &[(char, char)]) -> Cow<'a, str> {
     Cow::Owned(text.chars().map(find).collect())
 }
 
-/// Text with a character that the standard's table lacks, one by one.
+/// Decodes text with a character that the standard's table lacks, one character at a time.
 fn by_character(name: &str, table: &'static table::Encoding, bytes: &[u8]) -> Option<Cow<'static, str>> {
     let mut text = String::with_capacity(bytes.len());
     let mut rest = bytes;
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn case_33_bytes_of_no_character_are_no_text() {
+    fn case_33_bytes_that_are_no_character_are_not_text() {
         assert_eq!(of("SQL_ASCII").decode(b"k-\xe9"), None);
         assert_eq!(of("EUC_JP").decode(b"a\xa4"), None);
         assert_eq!(of("ISO_8859_6").decode(b"\xff"), None);

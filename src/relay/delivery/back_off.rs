@@ -1,8 +1,8 @@
-//! How long to wait before what has failed is tried again.
+//! How long to wait before retrying.
 
 use std::time::Duration;
 
-/// Waits that double, from a first to a longest.
+/// Delays that double, from a first to a longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackOff {
     first: Duration,
@@ -17,13 +17,13 @@ impl BackOff {
         Self { first, most, last: Duration::ZERO }
     }
 
-    /// It has failed: how long to wait now.
+    /// An attempt failed: how long to wait now.
     pub fn wait(&mut self) -> Duration {
         self.last = (self.last * 2).clamp(self.first, self.most);
         self.last
     }
 
-    /// It has succeeded.
+    /// An attempt succeeded.
     pub const fn reset(&mut self) {
         self.last = Duration::ZERO;
     }

@@ -1,21 +1,21 @@
-//! What each commit is still owed.
+//! What is still owed for each commit.
 //!
-//! Every record gets a ticket when Kafka takes it into its queue, and the ticket is settled when Kafka has acknowledged
-//! the record (or its dead letter). Settling may come in any order; the flush LSN moves only over the settled front, one
-//! commit at a time. So `confirmed_flush_lsn` can never pass a commit that is still owed a row.
+//! Every record gets a ticket when Kafka's client queues it, and the ticket is settled when Kafka has acknowledged
+//! the record (or its dead letter). Tickets may be settled in any order; the flush LSN advances only over the settled
+//! front, one commit at a time. So `confirmed_flush_lsn` can never pass a commit that is still owed a row.
 
 use std::collections::VecDeque;
 
 use crate::relay::boundary::{Checkpoint, ContractNumber, Lsn, Position, Ticket, Timestamp};
 
-/// The account of one slot: records out at Kafka, and the commits they belong to, both in stream order.
+/// The account of one slot: records in flight and the commits they belong to, both in stream order.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Records from the oldest that is not settled; the front is never settled.
+    /// Records from the oldest unsettled one; the front is never settled.
     entries: VecDeque<Entry>,
-    /// The ticket of the front entry, or of the next record when there is none.
+    /// The ticket of the front entry, or of the next record if there is none.
     first: u64,
-    /// Commits that are not wholly settled: all tickets below `below` must be.
+    /// Commits that are not fully settled: all tickets below `below` must be.
     commits: VecDeque<Commit>,
     owed: Owed,
     flush: Lsn,
@@ -32,12 +32,12 @@ struct Entry {
     settled: bool,
 }
 
-/// What a record is to its contract.
+/// How a record relates to its contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// An event as its contract promises it.
+    /// An event as its contract promises.
     Record,
-    /// An event that breaks its contract and is published all the same.
+    /// An event that violates its contract and is published anyway.
     Violating,
     /// An event that is not published.
     DeadLetter,
@@ -49,31 +49,31 @@ struct Commit {
     end: Lsn,
 }
 
-/// A ticket that was closed.
+/// A closed ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// When the record's transaction committed.
     pub committed_at: Timestamp,
-    /// The bytes of its key, value and headers.
+    /// The size in bytes of its key, value and headers.
     pub bytes: usize,
     /// Its contract.
     pub contract: ContractNumber,
-    /// What it is to its contract.
+    /// How it relates to its contract.
     pub kind: Kind,
 }
 
 /// How much is in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Owed {
-    /// Records that are not settled.
+    /// Unsettled records.
     pub records: usize,
-    /// Their bytes: keys, values and headers.
+    /// Their size in bytes: keys, values and headers.
     pub bytes: usize,
 }
 
 impl Ledger {
-    /// Opens the next ticket, for the record of `bytes` of the event at `position`, whose transaction committed at
-    /// `committed_at`; with its contract, and what it is to it.
+    /// Opens the next ticket, for a record of `bytes` of the event at `position`, whose transaction committed at
+    /// `committed_at`; with its contract and how it relates to it.
     pub fn issue(
         &mut self,
         bytes: usize,
@@ -94,7 +94,7 @@ impl Ledger {
         Ticket(self.first + self.entries.len() as u64)
     }
 
-    /// The record of an open ticket is something else now.
+    /// Changes what the record of an open ticket is.
     ///
     /// # Panics
     /// If the ticket is not open.
@@ -105,7 +105,7 @@ impl Ledger {
     /// Closes a ticket: Kafka has the record.
     ///
     /// # Panics
-    /// If the ticket was never issued or is settled already: the sink has answered for a record twice, and going on could
+    /// If the ticket was never issued or is already settled: the sink reported a record twice, and continuing could
     /// confirm a row that Kafka does not have.
     pub fn settle(&mut self, ticket: Ticket) -> Settled {
         let entry = self.open_entry(ticket).expect("a ticket is settled once, after it is issued");
@@ -121,7 +121,7 @@ impl Ledger {
     /// How far everything would be in Kafka if this ticket and all before it were settled.
     ///
     /// # Panics
-    /// If the ticket is not open: only of what Kafka is yet to have can a transaction be made.
+    /// If the ticket is not open: a transaction can only contain what Kafka does not have yet.
     #[must_use]
     pub fn checkpoint(&self, up_to: Ticket) -> Checkpoint {
         let index = up_to.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
@@ -131,16 +131,16 @@ impl Ledger {
         Checkpoint { position: entry.position, committed_at: Some(entry.committed_at), flush: self.flush.max(end) }
     }
 
-    /// The transaction that all tickets since the last commit belong to has ended at `end`.
+    /// The transaction of all tickets since the last commit has ended at `end`.
     ///
-    /// A commit that was counted before a reconnection comes again and is passed over.
+    /// A commit that was counted before a reconnection arrives again and is skipped.
     pub fn commit(&mut self, end: Lsn) {
         if end <= self.last_commit_end {
             return;
         }
         self.last_commit_end = end;
         let below = self.next_ticket().0;
-        // A transaction without a record of its own is done with the one before it.
+        // A transaction without records is settled together with the one before it.
         match self.commits.back_mut().filter(|commit| commit.below == below) {
             Some(commit) => commit.end = end,
             None => self.commits.push_back(Commit { below, end }),
@@ -148,14 +148,14 @@ impl Ledger {
         self.advance();
     }
 
-    /// The server has sent everything before `end`, outside any transaction. Counts only when nothing is owed.
+    /// The server has sent everything before `end`, outside any transaction. Counts only if nothing is owed.
     pub fn idle(&mut self, end: Lsn) {
         if self.owed.records == 0 && self.commits.is_empty() {
             self.raise(end);
         }
     }
 
-    /// The slot stands at `confirmed` already.
+    /// The slot is already at `confirmed`.
     pub fn start_at(&mut self, confirmed: Lsn) {
         self.raise(confirmed);
     }
@@ -172,7 +172,7 @@ impl Ledger {
         self.owed
     }
 
-    /// How many records are kept account of: those in flight, and those behind the oldest of them.
+    /// How many records the ledger tracks: those in flight, and those behind the oldest of them.
     #[must_use]
     pub fn span(&self) -> usize {
         self.entries.len()
@@ -184,7 +184,7 @@ impl Ledger {
         self.entries.front().map(|entry| entry.committed_at)
     }
 
-    /// The records in flight from the oldest: their contracts, and when their transactions committed. Dead letters are left out.
+    /// The records in flight from the oldest: their contracts and commit times. Dead letters are left out.
     pub fn in_flight(&self) -> impl Iterator<Item = (ContractNumber, Timestamp)> + '_ {
         let is_record = |entry: &&Entry| !entry.settled && entry.kind != Kind::DeadLetter;
         self.entries.iter().filter(is_record).map(|entry| (entry.contract, entry.committed_at))
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_record_is_to_its_contract_is_told_when_it_is_settled() {
+    fn settling_a_ticket_returns_how_its_record_relates_to_the_contract() {
         let mut ledger = Ledger::default();
         let contract = ContractNumber::nth(3).expect("within the limit");
         let at = |ordinal| Position { commit: Lsn(1), ordinal };
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_that_comes_again_after_a_reconnection_is_counted_once() {
+    fn a_commit_repeated_after_a_reconnection_is_counted_once() {
         let mut ledger = Ledger::default();
         let ticket = issue(&mut ledger);
         ledger.commit(Lsn(100));
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_leaves_out_the_commit_that_is_not_whole_in_it() {
+    fn a_checkpoint_excludes_an_incomplete_commit() {
         let mut ledger = Ledger::default();
         ledger.start_at(Lsn(50));
         let tickets: Vec<_> = (0..2).map(|_| issue(&mut ledger)).collect();
@@ -331,9 +331,9 @@ mod tests {
     }
 
     proptest! {
-        /// Against the same model: a checkpoint is where the flush LSN stands once all tickets up to it are settled.
+        /// Against the same model: a checkpoint is where the flush LSN is once all tickets up to it are settled.
         #[test]
-        fn a_checkpoint_foretells_the_flush_lsn(
+        fn a_checkpoint_predicts_the_flush_lsn(
             transactions in prop::collection::vec(0usize..5, 1..40),
             open_rows in 0usize..3,
             steps in prop::collection::vec(1usize..7, 0..60),
@@ -359,7 +359,7 @@ mod tests {
             }
         }
 
-        /// Against the plainest model: a list of commits, each with the set of its tickets.
+        /// Against the simplest model: a list of commits, each with the set of its tickets.
         #[test]
         fn the_flush_lsn_is_the_end_of_the_settled_prefix(
             transactions in prop::collection::vec(0usize..5, 1..40),

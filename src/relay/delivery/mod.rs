@@ -1,4 +1,4 @@
-//! What Kafka still owes: tickets, commits, and records to send again.
+//! What is still owed to Kafka: tickets, commits, and records to send again.
 
 pub mod ledger;
 pub mod retry_queue;

@@ -1,8 +1,8 @@
-//! Records that Kafka gave back, and dead letters on their way.
+//! Records returned by Kafka, and dead letters on their way.
 //!
-//! While records are back, no new one goes out: first every record still at Kafka must be answered for, then those that
-//! are back go out again in their first order. So an outage never reorders a key. Dead letters have no order to keep and
-//! go out as soon as they can.
+//! While there are returned records, no new one is sent: first every record in flight must be answered, then the
+//! returned ones are sent again in their original order. So an outage never reorders a key. Dead letters have no
+//! order to keep and are sent as soon as possible.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 use super::back_off::BackOff;
 use crate::relay::boundary::{OwnedRecord, Ticket};
 
-/// How long records that came back wait before they are sent again.
+/// How long returned records wait before they are sent again.
 const BACK_OFF: BackOff = BackOff::new(FIRST_WAIT, LONGEST_WAIT);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Records that are owed to Kafka and not at Kafka.
+/// Records that are owed to Kafka and not in flight.
 #[derive(Debug)]
 pub struct RetryQueue {
     returned: BTreeMap<Ticket, OwnedRecord>,
     letters: VecDeque<(Ticket, OwnedRecord)>,
-    /// Letters that went out from here and are not answered for. They keep no order, so nothing waits for them: a sink that
-    /// writes transactions answers for them only when what came back with them has gone out too.
+    /// Dead letters sent from here and not answered yet. They keep no order, so nothing waits for them: a sink that
+    /// writes transactions answers them only once the records returned together with them have been sent too.
     letters_out: BTreeSet<Ticket>,
-    /// Nothing goes out before.
+    /// Nothing is sent before this time.
     not_before: Option<Instant>,
     back_off: BackOff,
-    /// Records are going out again, and none has come back since.
+    /// Records are being sent again, and none has been returned since.
     resending: bool,
 }
 
@@ -44,19 +44,19 @@ impl Default for RetryQueue {
 }
 
 impl RetryQueue {
-    /// Whether there is nothing here.
+    /// Whether no record is owed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.returned.is_empty() && self.letters.is_empty()
     }
 
-    /// How many records are here.
+    /// How many records are owed.
     #[must_use]
     pub fn len(&self) -> usize {
         self.returned.len() + self.letters.len()
     }
 
-    /// A record came back that is to be sent again.
+    /// A record was returned and must be sent again.
     pub fn give_back(&mut self, ticket: Ticket, record: OwnedRecord, now: Instant) {
         self.letters_out.remove(&ticket);
         self.returned.insert(ticket, record);
@@ -66,7 +66,7 @@ impl RetryQueue {
         }
     }
 
-    /// A record was refused and is a dead letter now.
+    /// A record was refused and is now a dead letter.
     pub fn push_letter(&mut self, ticket: Ticket, letter: OwnedRecord) {
         self.letters_out.remove(&ticket);
         self.letters.push_back((ticket, letter));
@@ -78,13 +78,13 @@ impl RetryQueue {
         self.back_off.reset();
     }
 
-    /// When records may go out, if that is still to come.
+    /// When records may be sent, if that is in the future.
     #[must_use]
     pub fn wake_at(&self, now: Instant) -> Option<Instant> {
         self.not_before.filter(|at| *at > now && !self.returned.is_empty())
     }
 
-    /// The next record to send, given how many records are at Kafka.
+    /// The next record to send, given how many records are in flight.
     pub fn next(&mut self, at_kafka: usize, now: Instant) -> Option<(Ticket, &OwnedRecord)> {
         if let Some((ticket, letter)) = self.letters.front() {
             return Some((*ticket, letter));
@@ -92,13 +92,13 @@ impl RetryQueue {
         if self.wake_at(now).is_some() {
             return None;
         }
-        // What is at Kafka while resending went out from here, in order.
+        // Records in flight while resending were sent from here, in order.
         self.resending |= at_kafka == self.letters_out.len();
         let (ticket, record) = self.returned.first_key_value()?;
         self.resending.then_some((*ticket, record))
     }
 
-    /// The record that [`Self::next`] gave has gone out, or has become something else.
+    /// The record returned by [`Self::next`] was sent, or became something else.
     pub fn take(&mut self, ticket: Ticket) -> Option<OwnedRecord> {
         if self.letters.front().is_some_and(|(front, _)| *front == ticket) {
             self.letters_out.insert(ticket);
@@ -109,7 +109,7 @@ impl RetryQueue {
         record
     }
 
-    /// The topics of all records that are back.
+    /// The topics of all returned records.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         self.returned.values().map(|record| record.topic.as_str())
     }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn records_go_out_again_in_their_first_order_when_nothing_is_at_kafka() {
+    fn returned_records_are_resent_in_order_when_nothing_is_in_flight() {
         let start = Instant::now();
         let mut retries = RetryQueue::default();
         retries.give_back(Ticket(2), record("b"), start);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_comes_back_while_resending_stops_the_resending() {
+    fn a_record_returned_while_resending_stops_the_resending() {
         let start = Instant::now();
         let mut retries = RetryQueue::default();
         retries.give_back(Ticket(1), record("a"), start);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_grows_to_its_limit_and_calms_down() {
+    fn the_wait_grows_to_its_limit_and_resets() {
         let mut now = Instant::now();
         let mut retries = RetryQueue::default();
         for ticket in 0..20 {

@@ -1,4 +1,4 @@
-//! What the core asks for, and what it says of itself.
+//! What the core asks for, and what it reports about itself.
 
 use std::time::Instant;
 
@@ -11,13 +11,13 @@ use crate::relay::route::catalogue::ServiceLevel;
 use crate::relay::{Counters, DroppedHeaders, Notice};
 
 impl Core {
-    /// How far a replay is.
+    /// A replay's progress.
     #[must_use]
     pub fn replayed(&self) -> Option<&Replayed> {
         self.replaying.as_ref().map(|replaying| &replaying.replayed)
     }
 
-    /// The first position of which it is not known that Kafka has its event and all before it.
+    /// The first position whose event, or one before it, may not be in Kafka.
     #[must_use]
     pub fn unfinished(&self) -> Position {
         let flushed = Position { commit: self.flush(), ordinal: 1 };
@@ -28,40 +28,40 @@ impl Core {
         }
     }
 
-    /// The open question, once.
+    /// The open request; returned once.
     pub fn poll_request(&mut self) -> Option<Request> {
         self.publisher.catalogue.poll_request()
     }
 
-    /// Something for the log.
+    /// A notice for the log.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.publisher.notices.pop_front()
     }
 
-    /// Headers of rows that were left out: something for the log, once for each schema version.
+    /// Row headers that were dropped; a notice for the log, once per schema version.
     pub fn poll_dropped_headers(&mut self) -> Option<DroppedHeaders> {
         self.publisher.dropped.notices.pop_front()
     }
 
-    /// When [`Self::poll`] is to be called though nothing has come in.
+    /// When to call [`Self::poll`] even if nothing has arrived.
     #[must_use]
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         self.publisher.wake_at(now)
     }
 
-    /// Everything before this LSN is in Kafka, and may be confirmed to the slot. Never moves backwards.
+    /// Everything before this LSN is in Kafka and may be confirmed to the slot. Never moves backwards.
     #[must_use]
     pub fn flush(&self) -> Lsn {
         self.guard.map_or_else(|| self.publisher.ledger.flush(), |guard| guard.start())
     }
 
-    /// How far everything would be in Kafka if this ticket, which is open, and all before it were acknowledged.
+    /// How far everything would be in Kafka if this open ticket and all before it were acknowledged.
     #[must_use]
     pub fn checkpoint(&self, up_to: Ticket) -> Checkpoint {
         self.publisher.ledger.checkpoint(up_to)
     }
 
-    /// How far everything is in Kafka; `None` while anything is owed, or passed over.
+    /// How far everything is in Kafka; `None` while anything is owed or being skipped.
     #[must_use]
     pub fn settled(&self) -> Option<Checkpoint> {
         let Publisher { accepted: position, accepted_at: committed_at, .. } = self.publisher;
@@ -69,7 +69,7 @@ impl Core {
         (self.owed().records == 0 && self.guard.is_none()).then_some(settled)
     }
 
-    /// How far the stream has been read, by whole transactions and keepalives.
+    /// How far the stream has been read, counting complete transactions and keepalives.
     #[must_use]
     pub const fn received(&self) -> Lsn {
         self.received
@@ -87,18 +87,18 @@ impl Core {
         self.publisher.ledger.oldest()
     }
 
-    /// The records in flight from the oldest: their contracts, and when their transactions committed. Dead letters are left out.
+    /// The records in flight from the oldest: their contracts and commit times. Dead letters are left out.
     pub fn in_flight(&self) -> impl Iterator<Item = (ContractNumber, Timestamp)> + '_ {
         self.publisher.ledger.in_flight()
     }
 
-    /// The schema versions that are accounted for by themselves, in the order of their [`ContractNumber`]s. It only grows.
+    /// The schema versions with statistics of their own, in the order of their [`ContractNumber`]s. Only grows.
     #[must_use]
     pub fn service_levels(&self) -> &[ServiceLevel] {
         self.publisher.catalogue.service_levels()
     }
 
-    /// The position of the last event that was taken.
+    /// The position of the last event taken.
     #[must_use]
     pub fn accepted(&self) -> Position {
         self.publisher.accepted
@@ -110,7 +110,7 @@ impl Core {
         self.publisher.counters
     }
 
-    /// A topic without which nothing goes on, and why it can't be written to.
+    /// The topic that blocks publishing, and why it is not writable.
     #[must_use]
     pub fn blocked_on(&self) -> Option<&(String, Refusal)> {
         self.publisher.blocked_on.as_ref()

@@ -1,9 +1,9 @@
-//! The names that CloudEvents allows attributes, which are headers behind `ce_`.
+//! Names that CloudEvents allows for attributes, which are headers with the prefix `ce_`.
 
-/// Whether a CloudEvent may have a header of this name: behind the prefix of attributes, in any case, only `a-z` and `0-9`.
+/// Whether a CloudEvent may have a header of this name: after the attribute prefix, in any case, only `a-z` and `0-9`.
 ///
-/// SDKs refuse a whole event for another name, and the Java client stops at it; and some read names in any case, so that `CE_ID` would pass
-/// for the relay's own `ce_id`.
+/// SDKs reject a whole event because of another name, and the Java client stops at it; and some read names
+/// case-insensitively, so `CE_ID` would pass for the relay's own `ce_id`.
 #[must_use]
 pub fn is_header_of_event(name: &str) -> bool {
     match name.split_at_checked(3) {

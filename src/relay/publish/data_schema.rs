@@ -1,9 +1,10 @@
-//! `ce_dataschema`: the absolute URI of a schema version, which CloudEvents 1.0 requires. SDKs drop an event whose `dataschema` is relative.
+//! `ce_dataschema`: a schema version's absolute URI, as CloudEvents 1.0 requires. SDKs drop an event whose
+//! `dataschema` is relative.
 
-/// What the URIs begin with unless the configuration says otherwise.
+/// The default base of the URIs.
 pub const DEFAULT_BASE: &str = "urn:walpost:schema:";
 
-/// `<base><name>/<version>`, name and version percent-encoded, a `/` in them too: so the last `/` parts the two.
+/// `<base><name>/<version>`, with name and version percent-encoded, `/` included: so the last `/` separates the two.
 #[must_use]
 pub fn uri(base: &str, name: &str, version: &str) -> String {
     let mut uri = String::with_capacity(base.len() + name.len() + version.len() + 1);
@@ -14,8 +15,8 @@ pub fn uri(base: &str, name: &str, version: &str) -> String {
     uri
 }
 
-/// The version in the `ce_dataschema` of an event of the schema `name`, whatever base the relay that wrote it had. Earlier
-/// releases wrote `<name>/<version>` as it stands. `None` if it names another schema.
+/// The version in the `ce_dataschema` of an event of schema `name`, whatever base the relay that wrote it had.
+/// Earlier releases wrote `<name>/<version>` unencoded. `None` if it names another schema.
 #[must_use]
 pub fn version_of(data_schema: &str, name: &str) -> Option<String> {
     let absolute = || {
@@ -36,7 +37,7 @@ pub fn is_absolute(uri: &str) -> bool {
     })
 }
 
-/// A text as a segment of a path: what is no `pchar` of RFC 3986 is percent-encoded.
+/// Percent-encodes a text as a path segment: everything that is not a `pchar` of RFC 3986.
 #[must_use]
 pub fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
@@ -55,7 +56,7 @@ fn push_encoded(to: &mut String, text: &str) {
     }
 }
 
-/// `None` if it is no percent-encoded UTF-8.
+/// `None` if it is not percent-encoded UTF-8.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();

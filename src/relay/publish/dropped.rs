@@ -1,35 +1,37 @@
-//! Headers of rows that are left out of records, because the relay writes headers of these names itself: told once for each schema
-//! version, as every one of its events may have them.
+//! Row headers left out of records because the relay writes headers of these names itself: logged once per schema
+//! version, because every one of its events may have them.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::relay::boundary::ContractNumber;
 
-/// Most names that are told, and the longest, in characters: a row can name anything.
+/// Most names that are logged, and the longest, in characters: a row can contain any name.
 const NAMES_LIMIT: usize = 10;
 const NAME_CHARS: usize = 100;
 
-/// Headers that were left out of an event's record: something for the log.
+/// Headers that were left out of an event's record: a notice for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DroppedHeaders {
-    /// The schema version, as `<name>/<version>`; none where the event has none.
+    /// The schema version, as `<name>/<version>`; `None` if the event has none.
     pub schema_version: Option<String>,
     /// The event's table, or "logical message".
     pub table: String,
-    /// The headers' names, with control characters escaped.
+    /// The header names, with control characters escaped.
     pub names: Vec<String>,
 }
 
-/// What was told, and what is to be.
+/// What was logged, and what is to be.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    /// By table. There are as many as are configured, and [`ContractNumber::LIMIT`] contracts of each; all further ones are told of once.
+    /// By table. There are as many as are configured, and [`ContractNumber::LIMIT`] contracts for each; all further
+    /// ones are logged once.
     contracts: HashMap<String, HashSet<ContractNumber>>,
     pub(crate) notices: VecDeque<DroppedHeaders>,
 }
 
 impl Told {
-    /// Headers of these names were left out of an event; tells of it if it is the first of its contract in this table.
+    /// Headers of these names were left out of an event; adds a notice if it is the first of its contract in this
+    /// table.
     pub(crate) fn tell<'a>(
         &mut self,
         table: &str,
@@ -57,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_40_dropped_headers_are_told_once_for_each_schema_version_and_in_bounds() {
+    fn case_40_dropped_headers_are_logged_once_per_schema_version_within_limits() {
         let mut told = Told::default();
         let number = ContractNumber::nth;
         let long = format!("outbox-\u{1b}{}", "x".repeat(1_000));

@@ -1,4 +1,4 @@
-//! An event becomes the headers of a record, and a refused one those of a dead letter.
+//! Turns an event into the headers of a record, and a refused one into those of a dead letter.
 
 use smallvec::SmallVec;
 
@@ -9,56 +9,56 @@ use crate::relay::decode::event::Event;
 
 pub use super::row_headers::RowHeaders;
 
-/// Header names that walpost gives to records. Used by whoever reads them, too.
+/// Names of headers that walpost adds to records. Also for their readers.
 pub mod names {
     /// `<commit LSN>/<ordinal>`.
     pub const POSITION: &str = "outbox-position";
     /// The relay instance that published the record.
     pub const RELAY: &str = "outbox-relay";
-    /// On a record that was published again after its slot was lost: the LSN up to which everything had been published before.
+    /// On a record published again after its slot was lost: the LSN up to which everything had been published before.
     pub const RECOVERED: &str = "outbox-recovered";
     /// The id of the replay that published the record again.
     pub const REPLAY: &str = "outbox-replay";
-    /// How a record breaks its contract that is published all the same.
+    /// How a record that is published anyway violates its contract.
     pub const VIOLATION: &str = "outbox-violation";
-    /// A dead letter's code.
+    /// A dead letter's error code.
     pub const ERROR: &str = "outbox-error";
-    /// A dead letter's reason in words.
+    /// A dead letter's reason, in words.
     pub const ERROR_DETAIL: &str = "outbox-error-detail";
-    /// The topic that a dead letter should have gone to.
+    /// The original destination of a dead letter.
     pub const TOPIC: &str = "outbox-topic";
-    /// The time that a dead letter's record should have had, where its topic refused that time: RFC 3339, UTC.
+    /// The timestamp that a dead letter's record should have had, if its topic rejected that: RFC 3339, UTC.
     pub const TIMESTAMP: &str = "outbox-timestamp";
-    /// An event's own headers as they came, in a dead letter, where they could not be read.
+    /// An event's own headers as they came, in a dead letter, if they could not be read.
     pub const HEADERS: &str = "outbox-headers";
-    /// The size in bytes of a value that even the dead-letter topic could not take; 0 where the value is null, and key or headers were too
-    /// large.
+    /// The size in bytes of a value that even the dead-letter topic could not accept; 0 if the value is null, and key
+    /// or headers were too large.
     pub const VALUE_OMITTED: &str = "outbox-value-omitted";
     /// Where a redriven record was a dead letter, and when it was redriven.
     pub const REDRIVEN: &str = "outbox-redriven";
 
-    /// What all of these begin with. A row's own header that does is left out: consumers act on them.
+    /// The common prefix. A row's own header with this prefix is left out: consumers act on these headers.
     pub const RESERVED_PREFIX: &str = "outbox-";
 }
 
-/// What a header's value is cut to, in bytes, in a dead letter that is too large without its value.
+/// What a header's value is cut to, in bytes, in a dead letter that is too large even without its value.
 const CUT_HEADER_BYTES: usize = 1_024;
 
-/// How an event's own fields are put into headers.
+/// How an event's own fields become headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HeaderStyle {
-    /// The Kafka binding of CloudEvents 1.0, binary mode.
+    /// The Kafka protocol binding of CloudEvents 1.0, binary mode.
     #[default]
     CloudEvents,
     /// `id`, `schema`, `schema-version`.
     Plain,
-    /// `id` and the placed columns, as the Debezium outbox event router has them.
+    /// `id` and the placed columns, like the Debezium outbox event router.
     Debezium,
 }
 
 impl HeaderStyle {
-    /// The headers that the relay writes in this style besides those of [`names`]; `has_schema` says that the table's events name a
-    /// schema version. None of them can come from a row.
+    /// The headers that the relay writes in this style in addition to those of [`names`]; `has_schema` says that the
+    /// table's events name a schema version. A row can set none of them.
     #[must_use]
     pub const fn own(self, has_schema: bool) -> &'static [&'static str] {
         match (self, has_schema) {
@@ -75,7 +75,7 @@ impl HeaderStyle {
 /// The headers of a record.
 #[derive(Debug)]
 pub struct Headers<'a> {
-    /// In the order in which they are to stand.
+    /// In order.
     pub list: HeaderList<'a>,
     /// How many of them, from the first, are the relay's own.
     own: usize,
@@ -84,7 +84,8 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// The names of the row's headers that were left out: reserved ones, those that the relay writes itself, repeated ones, and null attributes.
+    /// The names of the row's headers that were left out: reserved ones, those that the relay writes itself,
+    /// duplicates, and null attributes.
     pub fn dropped(&self, event: &'a Event<'_>, row_headers: &'a RowHeaders<'_>) -> impl Iterator<Item = &'a str> {
         let placed = event.placed.iter().map(|(name, _)| *name);
         let names: Vec<&str> = placed.chain(row_headers.list.iter().map(|(name, _)| name.as_ref())).collect();
@@ -102,7 +103,7 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// Headers on their way into a record; so many fit without an allocation.
+/// Headers of a record being built; this many fit without an allocation.
 pub type HeaderList<'a> = SmallVec<[Header<'a>; 16]>;
 
 /// What all records of a relay share.
@@ -114,13 +115,13 @@ pub struct Encoder {
     pub source: String,
     /// The `outbox-relay` header.
     pub relay: String,
-    /// The `outbox-recovered` header, of records that may be in Kafka already.
+    /// The `outbox-recovered` header, for records that may be in Kafka already.
     pub recovered: Option<String>,
-    /// The `outbox-replay` header, where there is a replay.
+    /// The `outbox-replay` header, in a replay.
     pub replay: Option<String>,
 }
 
-/// Values that are formatted for one record.
+/// Values formatted for one record.
 pub struct Stamps {
     position: Inline<48>,
     time: Inline<32>,
@@ -138,8 +139,8 @@ impl Stamps {
 }
 
 impl Encoder {
-    /// The headers of an event's record. The relay's own win over headers of the same name in the row, and a row has none with the
-    /// prefix of the relay's.
+    /// The headers of an event's record. The relay's own win over row headers of the same name, and row headers with
+    /// the relay's prefix are left out.
     pub fn headers<'a>(
         &'a self,
         event: &'a Event<'_>,
@@ -152,7 +153,7 @@ impl Encoder {
         match self.style {
             HeaderStyle::CloudEvents => {
                 push("ce_specversion", b"1.0");
-                // CloudEvents wants an id; the position is one.
+                // CloudEvents requires an id; the position serves as one.
                 push("ce_id", if event.id.is_empty() { stamps.position.as_bytes() } else { &event.id });
                 push("ce_source", self.source.as_bytes());
                 if let Some(kind) = contract.name {
@@ -205,14 +206,14 @@ impl Encoder {
         Headers { list, own, has_dropped }
     }
 
-    /// A header from the row never takes the place of one that stands already, nor has it a name that no CloudEvent may have. An
-    /// attribute that is null is one that is not there: SDKs fail on a null header.
+    /// A row header never replaces one that is already there, nor may it have a name that CloudEvents forbids. A null
+    /// attribute is treated as absent: SDKs fail on a null header.
     fn push_new<'a>(&self, list: &mut HeaderList<'a>, name: &'a str, value: Option<&'a [u8]>) {
         let is_event = self.style == HeaderStyle::CloudEvents;
         if is_event && (!is_header_of_event(name) || value.is_none() && name.starts_with("ce_")) {
             return;
         }
-        // SDKs read this one in any case.
+        // SDKs read this one case-insensitively.
         let is_content_type = |name: &str| is_event && name.eq_ignore_ascii_case("content-type");
         let is_same =
             |header: &Header<'_>| header.name == name || is_content_type(header.name) && is_content_type(name);
@@ -222,8 +223,8 @@ impl Encoder {
     }
 }
 
-/// Sees that there is a type, which CloudEvents requires, where no schema names it: the row's own, else the topic. It stands behind the
-/// row's headers, apart from the types that are names of schemas.
+/// Ensures that there is a type, which CloudEvents requires, when no schema names it: the row's own, otherwise the
+/// topic. It follows the row's headers, unlike the types that are schema names.
 fn set_type<'a>(list: &mut HeaderList<'a>, topic: Option<&'a str>) {
     let is_type = |header: &Header<'_>| header.name == "ce_type";
     if list.iter().any(|header| is_type(header) && header.value.is_some_and(|value| !value.is_empty())) {
@@ -242,9 +243,9 @@ pub struct ContractHeaders<'a> {
     pub data_schema: Option<&'a str>,
     /// The payload's format.
     pub format: Option<Format>,
-    /// How the payload breaks the contract, though the record is published.
+    /// How the payload violates the contract, if the record is published anyway.
     pub violation: Option<&'a str>,
-    /// Where the event goes, if that is known.
+    /// The event's topic, if known.
     pub topic: Option<&'a str>,
 }
 
@@ -256,11 +257,11 @@ pub fn size(record: &Record<'_>) -> usize {
     record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers
 }
 
-/// The most that a record of this [`size`] can take in a batch of its own, uncompressed, which is how large a topic's limit must
-/// be.
+/// The most that a record of this [`size`] can take in a batch of its own, uncompressed, which is how large a topic's
+/// limit must be.
 ///
-/// A batch header is 61 bytes (record batch format v2); around the record's own bytes stand seven varints of at most five
-/// bytes (timestamp delta: ten) and an attribute byte, and two varints around each header.
+/// A batch header is 61 bytes (record batch format v2); the record itself adds seven varints of at most five bytes
+/// (timestamp delta: ten), an attribute byte, and two varints per header.
 #[must_use]
 pub const fn size_in_batch(size: usize, headers: usize) -> usize {
     const BATCH_HEADER: usize = 61;
@@ -269,7 +270,7 @@ pub const fn size_in_batch(size: usize, headers: usize) -> usize {
     BATCH_HEADER + RECORD_OVERHEAD + headers * HEADER_OVERHEAD + size
 }
 
-/// A moment as `ce_time` has it: RFC 3339, UTC, microseconds.
+/// A time in the format of `ce_time`: RFC 3339, UTC, microseconds.
 #[must_use]
 pub fn rfc3339(time: Timestamp) -> String {
     let mut text = Inline::<32>::default();
@@ -277,7 +278,7 @@ pub fn rfc3339(time: Timestamp) -> String {
     String::from_utf8_lossy(text.as_bytes()).into_owned()
 }
 
-/// Makes a record that came back into a dead letter: the same key, value and headers, and why.
+/// Turns a returned record into a dead letter: the same key, value and headers, and the reason.
 #[must_use]
 pub fn dead_letter(record: OwnedRecord, dead_letter_topic: &str, refusal: &Refusal) -> OwnedRecord {
     let mut headers = record.headers;
@@ -287,8 +288,8 @@ pub fn dead_letter(record: OwnedRecord, dead_letter_topic: &str, refusal: &Refus
     OwnedRecord { topic: dead_letter_topic.to_owned(), headers, ..record }
 }
 
-/// Gives a dead letter another time, whose topic may refuse the one that it has: the time of sending, with its own in a header; and if it
-/// had that, none. Whether there was something to change.
+/// Changes the timestamp of a dead letter whose topic may reject it: to the time of sending, with the original in a
+/// header; and if it had that, to none. Returns whether there was something to change.
 pub fn restamp(letter: &mut OwnedRecord) -> bool {
     match letter.timestamp_millis {
         Record::NO_TIME => return false,
@@ -302,8 +303,8 @@ pub fn restamp(letter: &mut OwnedRecord) -> bool {
     true
 }
 
-/// Makes a dead letter smaller that its topic does not take: first the value goes, and a header says how large it was; then
-/// the key, the row's own headers, and what is long in the others. Whether there was something to take.
+/// Shrinks a dead letter that its topic does not accept: first the value is removed, and a header gives its size;
+/// then the key, the row's own headers, and long values of the others. Returns whether there was something to remove.
 pub fn shrink(letter: &mut OwnedRecord) -> bool {
     if let Some(value) = letter.value.take() {
         omit(letter, value.len());
@@ -317,18 +318,18 @@ pub fn shrink(letter: &mut OwnedRecord) -> bool {
     }
     let is_smaller = letter.size() < before;
     if is_smaller && letter.headers.iter().all(|(name, _)| name != names::VALUE_OMITTED) {
-        // A null value: what is left out is the rest, and whoever redrives letters must know.
+        // The value is null: what is left out is the rest, and a redrive must know that.
         omit(letter, 0);
     }
     is_smaller
 }
 
-/// Notes the size of a value that a dead letter does not have; 0 if it is another part that is missing.
+/// Records the size of a value left out of a dead letter; 0 if another part is missing.
 pub(crate) fn omit(letter: &mut OwnedRecord, bytes: usize) {
     letter.headers.push((names::VALUE_OMITTED.to_owned(), Some(bytes.to_string().into_bytes())));
 }
 
-/// The headers that the smallest dead letter still has.
+/// The headers that even the smallest dead letter keeps.
 const KEPT_HEADERS: [&str; 13] = [
     "ce_specversion",
     "ce_id",

@@ -38,7 +38,7 @@ const CONTRACT: ContractHeaders<'_> = ContractHeaders {
 };
 
 #[test]
-fn case_34_a_dead_letter_whose_time_is_refused_gets_the_time_of_sending_and_then_none() {
+fn case_34_a_dead_letter_with_a_rejected_timestamp_gets_the_send_time_and_then_none() {
     let record = |timestamp_millis| OwnedRecord {
         topic: "letters".to_owned(),
         key: None,
@@ -149,7 +149,7 @@ fn plain_and_debezium() {
 }
 
 #[test]
-fn a_row_can_not_forge_the_relays_headers() {
+fn a_row_cannot_forge_the_relays_headers() {
     check_headers(
         HeaderStyle::Plain,
         &event(r#"{"outbox-position": "0/0/1", "id": "other", "x": "\u00e4\"", "x": "again"}"#),
@@ -166,7 +166,7 @@ fn a_row_can_not_forge_the_relays_headers() {
 }
 
 #[test]
-fn case_40_a_row_has_no_header_with_the_relays_prefix_and_what_is_left_out_is_told() {
+fn case_40_row_headers_with_the_relays_prefix_are_dropped_and_reported() {
     let forged = r#"{"outbox-replay": "r", "outbox-redriven": "0/1", "outbox-violation": "v", "outbox-recovered": "0/1",
         "outbox-anything": "x", "ce_id": "other", "ce_subject": "s", "Outbox-position": "o", "a": "1", "a": "2"}"#;
     let row = event(forged);
@@ -218,7 +218,7 @@ fn headers_that_could_not_be_read_are_in_the_dead_letter_as_they_came() {
 }
 
 #[test]
-fn case_31_headers_that_are_no_object_are_refused() {
+fn case_31_headers_that_are_not_an_object_are_refused() {
     let deep = format!(r#"{{"a": {}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
     assert!(RowHeaders::parse(Some(deep.as_bytes())).is_ok(), "deep JSON is passed on as text, without recursion");
     for bad in ["", "[]", "1", "{", r#"{"a": 1} x"#, r#"{1: 2}"#, "{\"a\": \"\\ud800\"}", r#"{"a\u0000b": "x"}"#] {
@@ -228,7 +228,7 @@ fn case_31_headers_that_are_no_object_are_refused() {
 }
 
 #[test]
-fn a_dead_letter_keeps_the_record_and_tells_why() {
+fn a_dead_letter_keeps_the_record_and_adds_the_reason() {
     let record = OwnedRecord {
         topic: "orders".to_owned(),
         key: Some(b"k".to_vec()),
@@ -262,7 +262,7 @@ fn a_dead_letter_keeps_the_record_and_tells_why() {
 }
 
 #[test]
-fn a_tombstone_that_was_cut_says_so_and_one_that_was_not_says_nothing() {
+fn only_a_shrunk_tombstone_has_the_header_for_it() {
     let letter = |key: usize| OwnedRecord {
         topic: "letters".to_owned(),
         key: Some(vec![b'k'; key]),

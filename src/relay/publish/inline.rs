@@ -1,5 +1,5 @@
-//! Short texts that are formatted in place, without an allocation and without `core::fmt`, which costs a record more than
-//! decoding it does.
+//! Short texts formatted in place, without an allocation and without `core::fmt`, which costs more per record than
+//! decoding it.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ impl<const N: usize> Inline<N> {
         &self.bytes[..self.length]
     }
 
-    /// A position as its `Display` has it: `16/B374D848/3`. At most 38 bytes.
+    /// A position in its `Display` format: `16/B374D848/3`. At most 38 bytes.
     pub(crate) fn push_position(&mut self, position: Position) {
         let Position { commit: Lsn(commit), ordinal } = position;
         self.push_hex(commit >> 32);
@@ -34,7 +34,7 @@ impl<const N: usize> Inline<N> {
         self.push_decimal(ordinal, 1);
     }
 
-    /// A moment as RFC 3339 has it, in UTC with microseconds: 27 bytes. Years outside 0 to 9999 are cut to that range.
+    /// A time as RFC 3339, in UTC with microseconds: 27 bytes. Years outside 0 to 9999 are clamped to that range.
     pub(crate) fn push_time(&mut self, time: Timestamp) {
         const FIRST: i64 = -62_167_219_200_000_000;
         const LAST: i64 = 253_402_300_799_999_999;
@@ -61,7 +61,7 @@ impl<const N: usize> Inline<N> {
             (micros, 6, b'Z'),
         ];
         for (number, width, end) in parts {
-            // None of them is negative after the clamp.
+            // None is negative after the clamp.
             self.push_decimal(number.unsigned_abs(), width);
             self.push(end);
         }
@@ -80,7 +80,7 @@ impl<const N: usize> Inline<N> {
         }
     }
 
-    /// With zeros before it up to `width` digits.
+    /// Zero-padded to `width` digits.
     fn push_decimal(&mut self, mut number: u64, width: usize) {
         // A u64 has at most 20 digits.
         let mut digits = [b'0'; 20];
@@ -97,7 +97,7 @@ impl<const N: usize> Inline<N> {
 }
 
 impl fmt::Display for Timestamp {
-    /// As RFC 3339 has it, in UTC with microseconds.
+    /// As RFC 3339, in UTC with microseconds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = Inline::<32>::default();
         text.push_time(*self);

@@ -1,4 +1,4 @@
-//! An event becomes a record, or a dead letter.
+//! Turns an event into a record, or a dead letter.
 
 pub(super) mod inline;
 pub mod attributes;

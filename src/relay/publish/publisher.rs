@@ -1,4 +1,4 @@
-//! From an event to a record at Kafka, or to a dead letter: the one way out of the core.
+//! From an event to a record in Kafka, or a dead letter: the only way out of the core.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -18,30 +18,30 @@ use crate::relay::route::destination::{Destinations, dead_letter_settings};
 use crate::relay::route::payload::Checks;
 use crate::relay::{Counters, Disposition, Halt, Idle, Notice, Settings};
 
-/// How many notices wait for the driver at most; further ones are only counted.
+/// Most notices that wait for the driver; further ones are only counted.
 const NOTICES_LIMIT: usize = 256;
 
-/// How many windows of records may be acknowledged behind the oldest one in flight. A partition without a leader holds the flush
-/// LSN back; the others go on for so long, and after a crash are published again for so long.
+/// How many windows of records may be acknowledged behind the oldest one in flight. A partition without a leader
+/// holds back the flush LSN; the others continue for this long, and are published again for this long after a crash.
 const SPAN_WINDOWS: usize = 10;
 
 /// A sink's answer to an offered record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Offer {
-    /// It is in the queue; a delivery or a failure will follow.
+    /// It is queued; a delivery or a failure will follow.
     Taken,
-    /// There is no room. Nothing was taken; the same record is offered again later.
+    /// There is no room. Nothing was taken; the same record must be offered again later.
     Full,
-    /// This record can never be taken.
+    /// This record can never be accepted.
     Refused(Refusal),
 }
 
-/// Who has refused an event.
+/// Who refused an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RefusedBy {
     /// What is known of its contract and topic.
     Core,
-    /// Kafka, or the sink, which knows what Kafka would say.
+    /// Kafka, or the sink, which knows what Kafka would answer.
     Kafka,
 }
 
@@ -61,16 +61,16 @@ pub(crate) struct Publisher {
     pub(crate) checks: Checks,
     pub(crate) ledger: Ledger,
     retries: RetryQueue,
-    /// The last event that was taken. What comes again up to here after a reconnection is passed over.
+    /// The last event taken. What arrives up to here after a reconnection is skipped.
     pub(crate) accepted: Position,
-    /// When its transaction committed, if that is known.
+    /// When its transaction committed, if known.
     pub(crate) accepted_at: Option<Timestamp>,
     pub(crate) counters: Counters,
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) dropped: Told,
     pub(crate) destinations: Destinations,
     halt: Option<Halt>,
-    /// A topic without which nothing goes on, and why it can't be written to.
+    /// The topic that blocks publishing, and why it is not writable.
     pub(crate) blocked_on: Option<(String, Refusal)>,
 }
 
@@ -96,8 +96,8 @@ impl Publisher {
     pub(crate) fn handle_acknowledged(&mut self, ticket: Ticket) -> Settled {
         self.retries.calm(ticket);
         self.counters.acknowledged += 1;
-        // That a topic is there does not say that it can be written to; that something went through does, for what is in front
-        // of it. Should another topic be in the way still, the next poll or the next failure says so.
+        // That a topic exists does not mean that it is writable; a record that got through does, for what is in front
+        // of it. If another topic still blocks, the next poll or failure reports it.
         self.blocked_on = None;
         self.ledger.settle(ticket)
     }
@@ -116,7 +116,7 @@ impl Publisher {
             {
                 self.retries.push_letter(ticket, record);
             }
-            // Its time, perhaps.
+            // Perhaps because of its timestamp.
             Verdict::Refused(Refusal { code: RefusalCode::ContractViolation, .. })
                 if is_letter && encode::restamp(&mut record) =>
             {
@@ -137,7 +137,7 @@ impl Publisher {
         self.retries.give_back(ticket, record, now);
     }
 
-    /// A record that had been taken was refused by the broker.
+    /// The broker refused a record that had been sent.
     fn refuse_delivered(&mut self, ticket: Ticket, record: OwnedRecord, refusal: Refusal) {
         self.catalogue.forget_topic(&record.topic);
         let position = position_of(&record);
@@ -154,7 +154,7 @@ impl Publisher {
 
     fn dead_letter(&self, record: OwnedRecord, refusal: &Refusal, by: RefusedBy) -> OwnedRecord {
         let mut letter = encode::dead_letter(record, &self.settings.dead_letter_topic, refusal);
-        // It may be for its time, which its own topic would refuse, too.
+        // The cause may be its timestamp, which the dead-letter topic would reject, too.
         if by == RefusedBy::Kafka && refusal.code == RefusalCode::ContractViolation {
             encode::restamp(&mut letter);
         }
@@ -178,7 +178,7 @@ impl Publisher {
         [self.retries.wake_at(now), blocked.filter(|at| *at > now)].into_iter().flatten().min()
     }
 
-    /// Sends what came back and what became a dead letter. `None` when new events may go out.
+    /// Sends returned records and dead letters. `None` when new events may be sent.
     pub(crate) fn resend(
         &mut self,
         now: Instant,
@@ -192,14 +192,14 @@ impl Publisher {
             let Some((ticket, record)) = self.retries.next(at_kafka, now) else {
                 return Ok(Some(Idle::Returned));
             };
-            // The topic may be the very thing that is missing. Its settings are remembered by the catalogue.
+            // The topic itself may be missing. The catalogue remembers its settings.
             let settings = match record.topic == self.settings.dead_letter_topic {
                 true => dead_letter_settings,
                 false => TopicSettings::default,
             };
             match self.catalogue.topic(&record.topic, settings, now) {
                 Err(Wait) => return Ok(Some(Idle::Answer)),
-                // That the relay may not write there is the record's fate; that the topic is gone, an outage of the topic.
+                // A topic that the relay may not write to decides the record's fate; a missing topic is an outage.
                 Ok(Err(refusal))
                     if refusal.code == RefusalCode::NotAuthorized
                         && record.topic != self.settings.dead_letter_topic =>
@@ -228,7 +228,8 @@ impl Publisher {
         Ok(None)
     }
 
-    /// Publishes one event. `None` when it was taken; else nothing happened and the same event must be given again.
+    /// Publishes one event. `None` if it was taken; otherwise nothing happened and the same event must be passed
+    /// again.
     pub(crate) fn publish(
         &mut self,
         encoder: &Encoder,
@@ -298,7 +299,7 @@ impl Publisher {
         self.publish_letter((record, omitted), origin, (known.number(), &refusal, by), now, offer)
     }
 
-    /// An event was published that breaks its contract.
+    /// An event that violates its contract was published.
     fn note_violation(&mut self, origin: Origin<'_>, violation: Option<&str>) {
         if let Some(violation) = violation {
             let refusal = Refusal { code: RefusalCode::ContractViolation, detail: violation.to_owned() };
@@ -306,7 +307,7 @@ impl Publisher {
         }
     }
 
-    /// Offers a record of `size` bytes, and opens its ticket when it is taken.
+    /// Offers a record of `size` bytes, and opens its ticket if it is accepted.
     fn offer(
         &mut self,
         record: &Record<'_>,
@@ -343,7 +344,7 @@ impl Publisher {
             }
         };
         self.blocked_on = None;
-        // A value that the topic does not take either is not copied.
+        // A value that the topic does not accept either is not copied.
         let large = record.value.map(<[u8]>::len).filter(|bytes| *bytes > topic.max_message_bytes);
         omitted = large.or(omitted);
         let value = record.value.filter(|_| large.is_none());
@@ -358,7 +359,7 @@ impl Publisher {
         }
         let kind = (contract, Kind::DeadLetter);
         let mut answer = self.offer(&letter.borrow(&letter.header_list()), size, origin, kind, offer);
-        // Its time, perhaps.
+        // Perhaps because of its timestamp.
         while matches!(&answer, Offer::Refused(why) if why.code == RefusalCode::ContractViolation)
             && encode::restamp(&mut letter)
         {
@@ -379,8 +380,8 @@ impl Publisher {
         })
     }
 
-    /// Whether a record may go out: there is room in the window, or nothing in flight (a record larger than the whole
-    /// window passes alone).
+    /// Whether a record may be sent: there is room in the window, or nothing is in flight (a record larger than the
+    /// whole window passes alone).
     pub(crate) fn has_room(&self) -> bool {
         let owed = self.ledger.owed();
         let records = owed.records < self.settings.max_in_flight && self.ledger.span() < self.span_limit();
@@ -392,7 +393,7 @@ impl Publisher {
     }
 }
 
-/// The position that a record's own header tells.
+/// The position in a record's own header.
 fn position_of(record: &OwnedRecord) -> Option<Position> {
     let (_, value) = record.headers.iter().find(|(name, _)| name == encode::names::POSITION)?;
     std::str::from_utf8(value.as_deref()?).ok()?.parse().ok()

@@ -1,4 +1,4 @@
-//! The headers that a row brings itself.
+//! The headers that a row brings.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,14 +9,15 @@ use smallvec::SmallVec;
 
 use crate::relay::boundary::{Refusal, RefusalCode};
 
-/// How many headers a row may bring. Each is looked for among the others, and costs an allocation in the client.
+/// How many headers a row may bring. Each is compared with the others, and costs an allocation in the client.
 const ROW_HEADERS_LIMIT: usize = 1_000;
 
-/// The row's own headers: a JSON object. Strings are taken as they are, null as a null header, anything else as JSON text.
+/// The row's own headers: a JSON object. Strings are taken unchanged, null as a null header, anything else as JSON
+/// text.
 #[derive(Debug, Default)]
 pub struct RowHeaders<'a> {
     pub(crate) list: SmallVec<[RowHeader<'a>; 4]>,
-    /// The object as it came, where it could not be read.
+    /// The object as it came, if it could not be read.
     pub(crate) unparsed: Option<&'a [u8]>,
 }
 
@@ -26,7 +27,7 @@ impl<'a> RowHeaders<'a> {
     /// Reads the object.
     ///
     /// # Errors
-    /// A refusal (`undecodable`) if it is no JSON object.
+    /// A refusal (`undecodable`) if it is not a JSON object.
     pub fn parse(json: Option<&'a [u8]>) -> Result<Self, Refusal> {
         let Some(json) = json else { return Ok(Self::default()) };
         let mut deserializer = serde_json::Deserializer::from_slice(json);
@@ -44,7 +45,8 @@ impl<'a> RowHeaders<'a> {
         })
     }
 
-    /// What could not be parsed, as the one header [`names::HEADERS`](super::encode::names::HEADERS), so that a dead letter has all that came.
+    /// Unparsable headers as the single header [`names::HEADERS`](super::encode::names::HEADERS), so that a dead
+    /// letter has everything.
     #[must_use]
     pub fn unparsed(json: Option<&'a [u8]>) -> Self {
         Self { list: SmallVec::new(), unparsed: json }
@@ -71,7 +73,7 @@ impl<'de> Visitor<'de> for RowHeadersVisitor {
                 }
                 json => Some(Cow::Borrowed(json.as_bytes())),
             };
-            // The client takes names as C strings, and would refuse the dead letter, too.
+            // The client takes names as C strings, and would reject the dead letter, too.
             if name.contains('\0') {
                 return Err(serde::de::Error::custom("a header name with a zero byte"));
             }

@@ -1,40 +1,40 @@
-//! The event at which an earlier run ended: what comes before it is skipped, so it must be there.
+//! The event at which an earlier run stopped: what comes before it is skipped, so it must be there.
 //!
-//! A database that was restored to an earlier state goes on from there with the same LSNs for other events. All of them up to
-//! the stored position would be skipped, and confirmed. The event that stands at the position itself tells the two histories
-//! apart: by its place, and by the time at which its transaction committed.
+//! A database that was restored to an earlier state continues from there with the same LSNs for different events. All
+//! of them up to the stored position would be skipped, and confirmed. The event at the position itself distinguishes
+//! the two histories: by its place, and by the commit time of its transaction.
 
 use crate::relay::Halt;
 use crate::relay::boundary::{Checkpoint, Lsn, Position, Timestamp};
 
-/// The event at a stored position, until it has come again.
+/// The event at a stored position, until it has arrived again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guard {
     position: Position,
     committed_at: Option<Timestamp>,
-    /// Where the slot stood: not to be moved before it is known to be of the same history.
+    /// The slot's position: it must not be moved until it is known to belong to the same history.
     start: Lsn,
 }
 
 impl Guard {
-    /// That of a stored checkpoint, for a slot that stands at `start`. `None` where its transaction does not come again:
-    /// Postgres sends those whose commit record does not begin before the slot's position.
+    /// The guard for a stored checkpoint, with a slot at `start`. `None` if its transaction does not arrive again:
+    /// Postgres sends those whose commit record does not start before the slot's position.
     #[must_use]
     pub fn ahead(stored: &Checkpoint, start: Lsn) -> Option<Self> {
         let Checkpoint { position, committed_at, .. } = *stored;
         (position.ordinal > 0 && position.commit >= start).then_some(Self { position, committed_at, start })
     }
 
-    /// Where the slot stood.
+    /// The slot's position.
     #[must_use]
     pub const fn start(&self) -> Lsn {
         self.start
     }
 
-    /// Whether an event that has come is the one.
+    /// Whether an event that arrived is the expected one.
     ///
     /// # Errors
-    /// It stands in the one's place, or behind it.
+    /// A different event takes its place, or the stream is past it.
     pub fn is(&self, position: Position, committed_at: Timestamp) -> Result<bool, Halt> {
         if position.commit == self.position.commit && self.committed_at.is_some_and(|expected| expected != committed_at)
         {
@@ -46,10 +46,10 @@ impl Guard {
         Ok(position == self.position)
     }
 
-    /// Everything before `end` has come.
+    /// Everything before `end` has arrived.
     ///
     /// # Errors
-    /// The event should have been in it.
+    /// The event should have been among it.
     pub fn check_before(&self, end: Lsn) -> Result<(), Halt> {
         if end > self.position.commit { Err(self.displaced("the stream went past it")) } else { Ok(()) }
     }

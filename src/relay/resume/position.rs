@@ -1,4 +1,4 @@
-//! Up to where a relay that stores positions in Kafka skips what comes.
+//! How far a relay that stores positions in Kafka skips the stream.
 
 use super::Server;
 use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, Position};
@@ -9,13 +9,13 @@ use crate::relay::confirm::StreamStart;
 pub enum Stored {
     /// Nothing.
     Nothing,
-    /// A null value: somebody has decided that the relay starts where its slot stands.
+    /// A null value: somebody decided that the relay starts at the slot's confirmed_flush_lsn.
     Forgotten,
     /// A position.
     At(StoredAt),
 }
 
-/// A position in Kafka, and the server whose it is.
+/// A position in Kafka, and the server it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAt {
     /// The system identifier of the server's cluster.
@@ -26,30 +26,31 @@ pub struct StoredAt {
     pub checkpoint: Checkpoint,
 }
 
-/// A stream that has begun.
+/// A stream that has started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Begun {
-    /// The server; its WAL's end as it was when the slot was this relay's already.
+    /// The server; with its WAL's end at the time when the slot already belonged to this relay.
     pub server: Server,
-    /// Everything before this had been confirmed.
+    /// Everything before this is confirmed.
     pub start: Lsn,
-    /// A position that was stored for sure, by `outbox.relay`.
+    /// A position that was certainly stored, according to `outbox.relay`.
     pub noted: Option<Lsn>,
-    /// Which rows come first. Those from before a slot have no place that a later attempt finds again, so no position is of them.
+    /// Which rows come first. Backfilled rows have no position that a later attempt finds again, so no stored
+    /// position refers to them.
     pub first: StreamStart,
 }
 
-/// A position is of another history than the server's.
+/// A position belongs to a different history than the server's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OtherOrigin {
-    /// Of another cluster.
+    /// To another cluster.
     System {
         /// Its system identifier.
         stored: String,
         /// The server's.
         found: String,
     },
-    /// Of another timeline, past where the server's parted from it.
+    /// To another timeline, past where the server's branched off.
     Timeline {
         /// That timeline.
         stored: u32,
@@ -57,46 +58,46 @@ pub enum OtherOrigin {
         found: u32,
         /// The last event that is in Kafka.
         position: Position,
-        /// Where the two parted; `None` if the server has not come from it.
+        /// Where the two branched; `None` if the server's timeline does not descend from it.
         parted: Option<Lsn>,
     },
 }
 
-/// The slot and the position in Kafka do not belong together.
+/// The slot and the position in Kafka do not match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PositionGap {
-    /// The position is of another history.
+    /// The position belongs to a different history.
     Origin(OtherOrigin),
-    /// There is none, and the relay has stored some.
+    /// There is none, although the relay has stored some.
     Lost,
-    /// It was taken back, and the database does not know of that.
+    /// It was reset, and the database does not know that.
     Forgotten,
     /// It is past the end of the server's WAL.
     Rewound {
         /// Where that ends.
         end: Lsn,
-        /// Up to where everything is in Kafka.
+        /// How far everything is in Kafka.
         flush: Lsn,
     },
-    /// The slot stands past it.
+    /// The slot is past it.
     Behind {
-        /// Where the slot stands.
+        /// The slot's position.
         start: Lsn,
-        /// Up to where everything is in Kafka.
+        /// How far everything is in Kafka.
         flush: Lsn,
     },
     /// A later one was stored.
     Old {
-        /// Up to where everything is in Kafka, by the position.
+        /// How far everything is in Kafka, according to the position.
         flush: Lsn,
-        /// By the database.
+        /// According to the database.
         noted: Lsn,
     },
 }
 
-/// Whether a position may be of this server's history. To be asked before another relay is fenced: it might be another database's
-/// of the same name, or the original's of which this database is a promoted copy. With [`StreamStart::FirstRows`] the timeline does not
-/// count: the position is of an earlier slot.
+/// Whether a position can belong to this server's history. Checked before another relay is fenced: it might be
+/// another database's relay of the same name, or that of the original of which this database is a promoted copy. With
+/// [`StreamStart::FirstRows`] the timeline does not count: the position belongs to an earlier slot.
 ///
 /// # Errors
 /// [`OtherOrigin`].
@@ -109,17 +110,17 @@ pub fn same_origin(stored: &StoredAt, server: &Server, first: StreamStart) -> Re
         return Ok(());
     }
     let (parted, position) = (server.ancestry.end_of(stored.timeline), stored.checkpoint.position);
-    // What begins before the end was written before the two parted.
+    // What starts before the end was written before the two branched.
     if parted.is_some_and(|end| position.commit < end) {
         return Ok(());
     }
     Err(OtherOrigin::Timeline { stored: stored.timeline, found: server.timeline, position, parted })
 }
 
-/// Up to where everything is in Kafka and is skipped when it comes; `None` if nothing is.
+/// How far everything is in Kafka and is skipped when it arrives; `None` if nothing is.
 ///
 /// # Errors
-/// [`PositionGap`]: going on could pass over events for good.
+/// [`PositionGap`]: continuing could skip events for good.
 pub fn skip_to(stored: &Stored, begun: &Begun) -> Result<Option<Checkpoint>, PositionGap> {
     let Begun { server, start, noted, first } = begun;
     let is_expected = noted.is_some() && *first == StreamStart::Continued;
@@ -141,15 +142,16 @@ pub fn skip_to(stored: &Stored, begun: &Begun) -> Result<Option<Checkpoint>, Pos
     if flush < *start {
         return Err(PositionGap::Behind { start: *start, flush });
     }
-    // A start begins at the slot's position, so the first positions after it have an earlier LSN again, of later events.
+    // A start begins at the slot's position, so the first positions after it have an earlier LSN again, for later
+    // events.
     if let Some(noted) = noted.filter(|noted| flush < *noted && checkpoint.position.commit < *noted) {
         return Err(PositionGap::Old { flush, noted });
     }
     Ok(Some(Checkpoint { flush, ..checkpoint }))
 }
 
-/// How far a position of a timeline says that everything is in Kafka: past the end of a timeline that the server has come from it says
-/// nothing of the server's.
+/// How far everything is in Kafka according to a position of a timeline: past the end of a timeline that the server's
+/// descends from, it says nothing about the server's.
 #[must_use]
 pub fn flush_on(ancestry: &Ancestry, timeline: u32, flush: Lsn) -> Lsn {
     ancestry.end_of(timeline).map_or(flush, |end| flush.min(end))

@@ -1,10 +1,11 @@
-//! What the core has been told about schema versions, topics and types of columns.
+//! What the core has been told about schema versions, topics and column types.
 //!
-//! A registered schema version never changes, nor does how a type is sent (but by `alter type ... set (send = ...)`), so a
-//! positive answer is kept for good. That a schema version is not registered holds for the transaction that names it: the next one may have
-//! registered it. A negative answer, and a topic that could not be written to, is asked for again after [`REFUSAL_KEPT`]: somebody may have
-//! fixed it. Nothing else is published while a topic is asked for, so one that is refused again and
-//! again is asked for less and less often, unless the relay [waits for it](Catalogue::ask_soon).
+//! A registered schema version never changes, nor does how a type is sent (except by `alter type ... set (send =
+//! ...)`), so a positive answer is kept for good. That a schema version is not registered holds only for the
+//! transaction that names it: the next one may have registered it. A negative answer, and a topic that could not be
+//! written to, is asked for again after [`REFUSAL_KEPT`]: somebody may have fixed it. Nothing else is published while
+//! a topic is asked for, so one that is refused repeatedly is asked for less and less often, unless the relay [waits
+//! for it](Catalogue::ask_soon).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,13 +18,13 @@ use crate::relay::boundary::{
 use crate::relay::delivery::back_off::BackOff;
 use crate::relay::publish::data_schema;
 
-/// How long a negative answer holds, for the first time.
+/// How long a negative answer holds at first.
 pub const REFUSAL_KEPT: Duration = Duration::from_secs(5);
 /// How long a topic's negative answer holds at most.
 const TOPIC_REFUSAL_KEPT: Duration = Duration::from_secs(30);
 
-/// How many schema versions, topics and types are remembered, each. Rows can name anything, so there must be a limit; when
-/// it is reached the memory is emptied and filled again by asking.
+/// How many schema versions, topics and types are remembered, each. Rows can contain any name, so there must be a
+/// limit; when it is reached the cache is cleared and refilled on demand.
 const ENTRIES_LIMIT: usize = 20_000;
 
 /// A schema version with what is derived from it once.
@@ -35,11 +36,11 @@ pub struct Contract {
     pub data_schema: String,
     /// What its payloads are checked with.
     pub check: PayloadCheck,
-    /// Under which its records are accounted for.
+    /// Identifies the statistics of its records.
     pub number: ContractNumber,
 }
 
-/// A schema version whose records are accounted for by themselves.
+/// A schema version with statistics of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceLevel {
     /// Its name and version.
@@ -48,18 +49,18 @@ pub struct ServiceLevel {
     pub freshness: Option<Duration>,
 }
 
-/// Answers, by what was asked.
+/// Answers, by request.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     /// What the `ce_dataschema` header begins with.
     schema_base: String,
     contracts: HashMap<Arc<str>, Versions>,
     contract_count: usize,
-    /// By their [`ContractNumber`], and the numbers by their names.
+    /// By their [`ContractNumber`], and the numbers by name.
     service_levels: Vec<ServiceLevel>,
     numbers: HashMap<SchemaVersionId, ContractNumber>,
     topics: HashMap<Arc<str>, TopicEntry>,
-    /// What was found last, which most often is what the next event asks for.
+    /// What was found last, which mostly is what the next event asks for.
     last_contract: Option<Arc<Contract>>,
     last_topic: Option<(Arc<str>, Topic)>,
     types: HashMap<u32, CachedAnswer<Option<ColumnType>>>,
@@ -67,19 +68,19 @@ pub struct Catalogue {
     asked: bool,
     /// Counts transactions.
     transaction: u64,
-    /// Which of them the open question is from.
+    /// The one that raised the open request.
     asked_in: u64,
 }
 
 /// The versions of one schema; `None` is not registered.
 type Versions = HashMap<Arc<str>, CachedAnswer<Option<Arc<Contract>>>>;
 
-/// A topic, with the settings by which it was first asked for: when it vanishes it is made again as it was.
+/// A topic, with the settings of its first request: if it vanishes it is recreated with the same ones.
 #[derive(Debug, Default)]
 struct TopicEntry {
     settings: TopicSettings,
     kept: Option<CachedAnswer<Result<Topic, Refusal>>>,
-    /// How long the next negative answer holds; none: as long as a first one.
+    /// How long the next negative answer holds; `None`: as long as a first one.
     patience: Option<BackOff>,
 }
 
@@ -88,7 +89,7 @@ struct CachedAnswer<T> {
     answer: T,
     /// When to ask again; `None` is never.
     until: Option<Instant>,
-    /// In which transaction it was asked.
+    /// The transaction in which it was asked for.
     transaction: u64,
 }
 
@@ -99,13 +100,13 @@ impl<T> CachedAnswer<T> {
 }
 
 impl Catalogue {
-    /// One that knows nothing; `schema_base` is what the `ce_dataschema` header begins with.
+    /// An empty catalogue; `schema_base` is what the `ce_dataschema` header starts with.
     #[must_use]
     pub fn new(schema_base: String) -> Self {
         Self { schema_base, ..Self::default() }
     }
 
-    /// The contract of that name and version; `Ok(None)` if none is registered, `Err` if it has to be asked for first.
+    /// The contract of that name and version; `Ok(None)` if none is registered, `Err` if it must be asked for first.
     pub fn contract(&mut self, name: &str, version: &str, now: Instant) -> Result<Option<Arc<Contract>>, Wait> {
         // A registered schema version never changes.
         let is_asked = |contract: &&Arc<Contract>| {
@@ -126,7 +127,7 @@ impl Catalogue {
         Err(Wait)
     }
 
-    /// The topic of that name, or why it can't be written to; `Err` if it has to be asked for first.
+    /// The topic of that name, or why it is not writable; `Err` if it must be asked for first.
     pub fn topic(
         &mut self,
         name: &str,
@@ -159,12 +160,12 @@ impl Catalogue {
         self.topics.contains_key(name)
     }
 
-    /// A transaction begins. It may name what was registered in it, or just before it.
+    /// A transaction starts. It may name what was registered in it, or just before it.
     pub const fn handle_transaction(&mut self) {
         self.transaction += 1;
     }
 
-    /// The type with that OID, `Ok(None)` if there is none; `Err` if it has to be asked for first.
+    /// The type with that OID, `Ok(None)` if there is none; `Err` if it must be asked for first.
     pub fn column_type(&mut self, oid: u32, now: Instant) -> Result<Option<ColumnType>, Wait> {
         if let Some(kept) = self.types.get(&oid).filter(|kept| kept.holds(now)) {
             return Ok(kept.answer.clone());
@@ -178,7 +179,7 @@ impl Catalogue {
         self.ask(Request::MessageKeys);
     }
 
-    /// Forgets what is known of a topic, so that it is made sure of again before the next record to it.
+    /// Forgets what is known of a topic, so that it is ensured again before the next record to it.
     pub fn forget_topic(&mut self, name: &str) {
         self.last_topic = None;
         if let Some(entry) = self.topics.get_mut(name) {
@@ -186,7 +187,8 @@ impl Catalogue {
         }
     }
 
-    /// This topic refuses records though it was said to be fine: it is asked for again soon, but not for each record.
+    /// This topic refuses records although it was reported to be fine: it is asked for again soon, but not for each
+    /// record.
     pub fn doubt_topic(&mut self, name: &str, now: Instant) {
         self.last_topic = None;
         if let Some(kept) = self.topics.get_mut(name).and_then(|entry| entry.kept.as_mut()) {
@@ -194,7 +196,7 @@ impl Catalogue {
         }
     }
 
-    /// Nothing goes on without this topic, so that a refusal to write to it is asked for again as soon as a first one is.
+    /// This topic blocks publishing, so a refusal to write to it is asked for again as soon as a first one.
     pub fn ask_soon(&mut self, name: &str, now: Instant) {
         let Some(entry) = self.topics.get_mut(name) else { return };
         entry.patience = None;
@@ -208,7 +210,7 @@ impl Catalogue {
         self.topics.get(name).and_then(|entry| entry.kept.as_ref()).and_then(|kept| kept.until)
     }
 
-    /// The open question, once.
+    /// The open request; returned once.
     pub fn poll_request(&mut self) -> Option<Request> {
         if self.asked {
             return None;
@@ -217,7 +219,7 @@ impl Catalogue {
         self.request.clone()
     }
 
-    /// Takes an answer. One that nobody waits for any more is kept just the same.
+    /// Takes an answer. One that nobody waits for any more is kept, too.
     pub fn handle_answer(&mut self, answer: Answer, now: Instant) {
         let refused_until = Some(now + REFUSAL_KEPT);
         match answer {
@@ -263,12 +265,12 @@ impl Catalogue {
                 }
                 self.types.insert(oid, CachedAnswer { answer, until, transaction: self.transaction });
             }
-            // They are the core's to keep.
+            // The core keeps them.
             Answer::MessageKeys(_) => self.answered(|request| *request == Request::MessageKeys),
         }
     }
 
-    /// The schema versions that are accounted for by themselves, in the order of their numbers. It only grows.
+    /// The schema versions with statistics of their own, in the order of their numbers. Only grows.
     pub fn service_levels(&self) -> &[ServiceLevel] {
         &self.service_levels
     }
@@ -276,7 +278,7 @@ impl Catalogue {
     /// Derives what is derived once.
     fn contract_of(&mut self, mut schema_version: SchemaVersion) -> Contract {
         let check = PayloadCheck::of(&schema_version);
-        // Its text has done its work.
+        // Its text is no longer needed.
         schema_version.schema = None;
         let number = self.number(&schema_version);
         let SchemaVersionId { name, version } = &schema_version.id;
@@ -363,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn case_26_a_topic_that_is_fine_and_refuses_is_asked_for_again_once_in_a_while() {
+    fn case_26_a_topic_that_refuses_unexpectedly_is_looked_up_again_occasionally() {
         let (mut catalogue, now) = (Catalogue::default(), Instant::now());
         let fine = Topic { max_message_bytes: 1 };
         catalogue.handle_answer(Answer::Topic("t".into(), Ok(fine)), now);
@@ -377,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn each_version_keeps_its_number_and_there_is_an_end_to_them() {
+    fn each_version_keeps_its_number_up_to_the_limit() {
         let now = Instant::now();
         let mut catalogue = Catalogue::default();
         let limit = usize::from(ContractNumber::LIMIT);
@@ -387,7 +389,7 @@ mod tests {
         assert_eq!(number(&mut catalogue, "7", now).place(), Some(7));
         assert_eq!(catalogue.service_levels()[7].freshness, Some(Duration::from_secs(8)));
         assert_eq!(number(&mut catalogue, &limit.to_string(), now), ContractNumber::NONE);
-        // As after the memory was emptied.
+        // As after the cache was cleared.
         catalogue.contracts.clear();
         catalogue.last_contract = None;
         catalogue.handle_answer(answer("7", Some(Duration::from_secs(8))), now);

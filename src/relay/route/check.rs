@@ -1,4 +1,4 @@
-//! What must hold of an event before it goes to its topic: a contract that it keeps to, and a topic that it may go to.
+//! What an event must satisfy before it goes to its topic: it keeps to its contract, and may go to that topic.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::relay::boundary::{ContractNumber, OnViolation, Record, Refusal, Refus
 use crate::relay::decode::event::{Event, Part, Withheld};
 use crate::relay::publish::encode::{self, ContractHeaders, RowHeaders};
 
-/// The longest names that are looked up, in bytes: rows can name anything, and what was looked up is remembered. A topic's
+/// The longest names that are looked up, in bytes: rows can contain any name, and lookups are cached. The topic's
 /// limit is Kafka's own (`Topic.MAX_NAME_LENGTH`).
 const SCHEMA_NAME_BYTES: usize = 1_024;
 const TOPIC_NAME_BYTES: usize = 249;
@@ -19,13 +19,13 @@ const TOPIC_NAME_BYTES: usize = 249;
 /// first: parsing takes many times their size in memory.
 const CHECKED_FIRST_BYTES: usize = 16 * 1024;
 
-/// What has been found out of an event, and its own headers.
+/// What is known of an event, and its own headers.
 pub(crate) struct Known<'a> {
     pub(crate) contract: Option<Arc<Contract>>,
     row_headers: RowHeaders<'a>,
-    /// The URI of the schema version that the event names and nobody has registered, for whoever redrives its dead letter.
+    /// The URI of the unregistered schema version that the event names, for a redrive of its dead letter.
     unregistered: Option<String>,
-    /// How it breaks its contract, though it is published.
+    /// How it violates its contract, if it is published anyway.
     violation: Option<String>,
 }
 
@@ -73,11 +73,11 @@ impl<'a> Known<'a> {
 pub(crate) enum Stop {
     /// An answer is missing.
     Wait,
-    /// It can't be published, and what becomes of it.
+    /// It can't be published, and what happens to it.
     Refused(Refusal, Fate),
 }
 
-/// What becomes of an event that is not published.
+/// What happens to an event that is not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     DeadLetter,
@@ -85,7 +85,7 @@ pub(crate) enum Fate {
 }
 
 impl OnRejected {
-    /// What becomes of an event that is refused for anything but its payload.
+    /// What happens to an event refused for any reason but its payload.
     pub(crate) const fn fate(self) -> Fate {
         match self {
             Self::DeadLetter | Self::DeadLetterAlways => Fate::DeadLetter,
@@ -93,12 +93,12 @@ impl OnRejected {
         }
     }
 
-    /// What becomes of an event whose payload breaks its contract: the contract's word goes before the relay's. `None`: it is
+    /// What happens to an event whose payload violates its contract: the contract overrides the relay. `None`: it is
     /// published.
     const fn fate_of_violation(self, policy: Option<OnViolation>) -> Option<Fate> {
         match (policy, self) {
             (Some(OnViolation::Warn), _) => None,
-            // Neither the row nor its contract will ever change, so there must be a way past it.
+            // Neither the row nor its contract ever changes, so there must be a way past it.
             (Some(OnViolation::DeadLetter), _) | (Some(OnViolation::Halt), Self::DeadLetterAlways) => {
                 Some(Fate::DeadLetter)
             }
@@ -141,7 +141,7 @@ pub(crate) fn check(
     };
     match (&destination, &event.withheld) {
         (Err(Stop::Wait), _) => return Err(Stop::Wait),
-        // Looked up all the same: its dead letter names its topic.
+        // Looked up anyway: its dead letter names its topic.
         (_, Some(withheld)) => return Err(Stop::Refused(withheld.refusal(), withheld.fate(fate))),
         // Too large whatever it says.
         (Ok(limit), None) if bytes > *limit => return Ok(*limit),
@@ -212,7 +212,7 @@ pub(crate) fn topic_ahead<'a>(
     Some((topic, contract.map(|contract| contract.schema_version.topic_settings.clone()).unwrap_or_default()))
 }
 
-/// Looks up the topic, and gives the size in bytes that it takes.
+/// Looks up the topic, and returns the size in bytes that it accepts.
 fn destination(
     catalogue: &mut Catalogue,
     destinations: &Destinations,
@@ -238,7 +238,7 @@ fn destination(
     topic.map(|topic| topic.max_message_bytes).map_err(|refusal| Stop::Refused(refusal, fate))
 }
 
-/// Checks the payload against the schema of its contract, where there is one.
+/// Checks the payload against its contract's schema, if there is one.
 fn check_payload(
     checks: &mut Checks,
     on_rejected: OnRejected,
@@ -271,7 +271,8 @@ impl Withheld {
         Refusal { code: RefusalCode::TooLarge, detail }
     }
 
-    /// Any role can write a message that is too large for its proof to be checked, and must not stop the relay with it.
+    /// Any role can write a message that is too large for its signature to be checked, and must not stop the relay
+    /// with it.
     const fn fate(&self, fate: Fate) -> Fate {
         match self.part {
             Part::Payload | Part::Column(_) => fate,
@@ -279,7 +280,7 @@ impl Withheld {
         }
     }
 
-    /// The size of the value that is missing from the dead letter; 0 if something else is.
+    /// The size of the value missing from the dead letter; 0 if something else is missing.
     pub(crate) const fn omitted(&self) -> usize {
         match self.part {
             Part::Payload | Part::Message => self.bytes,
@@ -302,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_38_a_row_that_is_too_large_can_stop_the_relay_and_a_message_that_anybody_can_write_can_not() {
+    fn case_38_an_oversized_row_can_stop_the_relay_but_an_oversized_message_cannot() {
         for (part, fate, detail) in [
             (Part::Payload, Fate::Halt, "payload has 7 bytes, "),
             (Part::Column("key".to_owned()), Fate::Halt, "key has 7 bytes, "),
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn the_contracts_word_goes_before_the_relays() {
+    fn the_contract_overrides_the_relay() {
         use OnRejected as Relay;
         for (relay, policy, expected) in [
             (Relay::DeadLetter, None, Some(Fate::DeadLetter)),

@@ -1,26 +1,27 @@
-//! The topics that events may go to: none that Kafka or walpost keeps for itself, and none outside the allow-list.
+//! The topics that events may go to: none that Kafka or walpost reserves, and none outside the allow-list.
 //!
-//! A writer chooses a row's topic, and so does whoever registers a schema version or writes into the dead-letter topic. Each of them is
-//! held to [`Destinations`]: rows, contracts, redriven records and replays.
+//! A row's writer chooses its topic, and so does whoever registers a schema version or writes to the dead-letter
+//! topic. [`Destinations`] restricts all of them: rows, contracts, redriven records and replays.
 
 use std::fmt;
 
 use crate::relay::boundary::TopicSettings;
 
-/// Where each relay that delivers exactly once stores its position.
+/// Where each exactly-once relay stores its position.
 pub const POSITIONS_TOPIC: &str = "walpost.positions";
 /// Which dead letters were redriven or discarded.
 pub const REDRIVEN_TOPIC: &str = "walpost.redriven";
 
-/// Longest pattern, in bytes: a topic's name has no more.
+/// Longest pattern, in bytes: no topic name is longer.
 pub const PATTERN_BYTES_MAX: usize = 249;
 
-/// A glob over topic names: `*` matches any run of characters, also none and also dots; every other character matches itself.
+/// A glob for topic names: `*` matches any run of characters, including none and dots; every other character matches
+/// itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicPattern(String);
 
 impl TopicPattern {
-    /// Parses a pattern. `None`: no topic's name could match it, or it is longer than one.
+    /// Parses a pattern. `None`: no topic name could match it, or it is longer than one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'*');
@@ -39,7 +40,7 @@ impl TopicPattern {
     pub fn matches(&self, topic: &str) -> bool {
         let (pattern, topic) = (self.0.as_bytes(), topic.as_bytes());
         let (mut at, mut in_topic) = (0, 0);
-        // Behind the last `*`, and how much of the topic that `*` has taken so far.
+        // After the last `*`, and how much of the topic that `*` has matched so far.
         let mut star: Option<(usize, usize)> = None;
         while in_topic < topic.len() {
             match pattern.get(at) {
@@ -62,7 +63,7 @@ impl TopicPattern {
         pattern[at..].iter().all(|byte| *byte == b'*')
     }
 
-    /// The pattern as it was written.
+    /// The pattern as written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -72,9 +73,9 @@ impl TopicPattern {
 /// Why events may not go to a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forbidden {
-    /// Kafka keeps it for itself.
+    /// Reserved by Kafka.
     Internal,
-    /// walpost keeps it for itself.
+    /// Reserved by walpost.
     Own,
     /// Dead letters go there.
     DeadLetters,
@@ -117,7 +118,7 @@ impl Destinations {
         Self { dead_letter_topic: dead_letter_topic.to_owned(), allowed: (!is_open).then(|| allowed.to_vec()) }
     }
 
-    /// Whether events may go to this topic. Asked for every event, so it allocates nothing.
+    /// Whether events may go to this topic. Called for every event, so it allocates nothing.
     ///
     /// # Errors
     /// Why not.
@@ -133,8 +134,8 @@ impl Destinations {
     }
 }
 
-/// How the dead-letter topic is made: letters stay until they are redriven or discarded, and a record's timestamp is that of its
-/// event's commit, which may be old already.
+/// Settings for creating the dead-letter topic: dead letters stay until they are redriven or discarded, and a
+/// record's timestamp is that of its event's commit, which may be old already.
 #[must_use]
 pub fn dead_letter_settings() -> TopicSettings {
     let config = [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
@@ -142,19 +143,19 @@ pub fn dead_letter_settings() -> TopicSettings {
     TopicSettings { config, ..TopicSettings::default() }
 }
 
-/// Whether Kafka or walpost keeps this topic for itself, in any configuration.
+/// Whether Kafka or walpost reserves this topic, in any configuration.
 #[must_use]
 pub fn kept(topic: &str) -> Option<Forbidden> {
     match topic.as_bytes() {
-        // `__consumer_offsets`, `__transaction_state`, `__cluster_metadata`, `__share_group_state` and what is to come.
+        // `__consumer_offsets`, `__transaction_state`, `__cluster_metadata`, `__share_group_state` and future ones.
         [b'_' | b'.', b'_' | b'.', _, ..] => Some(Forbidden::Internal),
         _ if [POSITIONS_TOPIC, REDRIVEN_TOPIC].into_iter().any(|own| is_same(topic, own)) => Some(Forbidden::Own),
         _ => None,
     }
 }
 
-/// Whether two names are one to Kafka: it refuses to create a topic whose name differs from another's only in `.` and `_`, so that
-/// `walpost_positions` would keep `walpost.positions` from being created (`Topic.hasCollision`).
+/// Whether two names are the same to Kafka: it refuses to create a topic whose name differs from another's only in
+/// `.` and `_`, so `walpost_positions` would prevent `walpost.positions` from being created (`Topic.hasCollision`).
 fn is_same(a: &str, b: &str) -> bool {
     let fold = |byte: u8| if byte == b'.' { b'_' } else { byte };
     a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(a, b)| fold(a) == fold(b))

@@ -1,4 +1,4 @@
-//! What a payload promises by its schema version, compiled once.
+//! What a schema version promises about payloads, compiled once.
 
 use std::fmt;
 
@@ -13,17 +13,17 @@ pub enum PayloadCheck {
     Nothing,
     /// Its schema.
     Schema(Box<Schema>),
-    /// It promises something that no check can tell. It was registered by another hand than `walpost contract apply`, and never
-    /// changes: none of its events is known to keep to it.
+    /// It promises something that can't be checked. It was registered by something other than `walpost contract
+    /// apply`, and never changes: none of its events is known to keep to it.
     Impossible(SchemaFault),
 }
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checked {
-    /// How the payload breaks its contract, in a sentence without its values.
+    /// How the payload violates its contract, in a sentence without its values.
     pub(crate) violation: Option<String>,
-    /// The most that finding it out can have taken, in units of about a nanosecond.
+    /// The most work that the check can have taken, in units of about a nanosecond.
     pub(crate) work: u64,
 }
 
@@ -38,8 +38,8 @@ impl PayloadCheck {
         }
     }
 
-    /// Checks a payload against the contract of this name. A tombstone breaks none: it says that there is nothing, and a schema
-    /// says what there is.
+    /// Checks a payload against the contract of this name. A tombstone violates none: it says that there is nothing,
+    /// and a schema says what there is.
     pub(crate) fn check(&self, contract: impl fmt::Display, payload: Option<&[u8]>) -> Checked {
         let Some(payload) = payload else { return Checked::default() };
         match self {
@@ -66,19 +66,19 @@ impl PayloadCheck {
     }
 }
 
-/// How much work checks may be before others get their turn, in units of about a nanosecond.
+/// How much work checks may take before others get their turn, in units of about a nanosecond.
 const TURN_WORK: u64 = 100_000_000;
-/// How much work a check is whose finding is kept until its event has gone out.
+/// How much work a check must take for its result to be kept until its event has been sent.
 const KEPT_WORK: u64 = 1_000_000;
 
-/// What checks have cost, so that many dear ones together don't keep the relay from anything else.
+/// What checks have cost, so that many expensive ones together don't keep the relay from anything else.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
-    /// Since the turn began.
+    /// Since the turn started.
     work: u64,
-    /// The event that is being published.
+    /// The event being published.
     position: Position,
-    /// What was found of an event that could not go out: it will be asked about again.
+    /// The result for an event that could not be sent: it will be asked for again.
     kept: Option<(Position, Option<String>)>,
 }
 
@@ -88,22 +88,22 @@ impl Checks {
         self.work = 0;
     }
 
-    /// Whether others are to have their turn.
+    /// Whether others must get their turn.
     pub(crate) const fn is_turn_over(&self) -> bool {
         self.work >= TURN_WORK
     }
 
-    /// What follows is about the event at this position.
+    /// The next checks are for the event at this position.
     pub(crate) const fn begin(&mut self, position: Position) {
         self.position = position;
     }
 
-    /// From here on a position can be another event's.
+    /// From here on a position can belong to a different event.
     pub(crate) fn forget(&mut self) {
         self.kept = None;
     }
 
-    /// How the event's payload breaks the contract of this name.
+    /// How the event's payload violates the contract of this name.
     pub(crate) fn violation(
         &mut self,
         check: &PayloadCheck,
@@ -136,11 +136,11 @@ mod tests {
     }
 
     #[test]
-    fn only_json_with_a_schema_is_checked_and_no_tombstone() {
+    fn only_json_with_a_schema_is_validated_and_tombstones_are_not() {
         let schema = r#"{"type": "integer"}"#;
         let checked = |payload| violation(Format::Json, Some(schema), payload);
         assert_eq!((checked(Some("7")), checked(None)), (None, None));
-        let detail = "the payload breaks order.placed/1: type at \"\": value is not of type \"integer\"";
+        let detail = "the payload violates order.placed/1: type at \"\": value is not of type \"integer\"";
         assert_eq!(checked(Some("\"secret\"")).as_deref(), Some(detail));
         assert!(checked(Some("null")).is_some(), "JSON's null is a value");
         assert!(checked(Some("")).is_some(), "an empty value is not JSON");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn case_38_dear_checks_end_the_turn_and_are_not_made_again_for_the_same_event() {
+    fn case_38_expensive_checks_end_the_turn_and_are_not_repeated_for_the_same_event() {
         let id = SchemaVersionId { name: "order.placed".into(), version: "1".into() };
         let schema = format!(r#"{{"items": {{"enum": [{}1]}}}}"#, "1,".repeat(50_000));
         let version = SchemaVersion { schema: Some(schema.into()), ..SchemaVersion::plain(id, None) };
@@ -175,17 +175,17 @@ mod tests {
     }
 
     #[test]
-    fn case_31_a_payload_nested_10_000_deep_breaks_its_contract() {
+    fn case_31_a_payload_nested_10_000_deep_violates_its_contract() {
         let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
         let detail = violation(Format::Json, Some("{}"), Some(&deep)).expect("it can't be checked");
         assert!(
-            detail.starts_with("the payload breaks order.placed/1: json at \"\": not JSON: recursion limit"),
+            detail.starts_with("the payload violates order.placed/1: json at \"\": not JSON: recursion limit"),
             "{detail}"
         );
     }
 
     #[test]
-    fn a_schema_that_no_check_can_take_is_said_with_its_fault() {
+    fn an_unusable_schema_is_reported_with_its_fault() {
         for schema in [
             r##"{"$ref": "#"}"##,
             r#"{"type": "text"}"#,
@@ -193,7 +193,7 @@ mod tests {
             r#"{"$schema": "http://json-schema.org/draft-07/schema#"}"#,
         ] {
             let detail = violation(Format::Json, Some(schema), Some("1")).expect("it can't be checked");
-            assert!(detail.contains("the schema of order.placed/1, as it is registered"), "{detail}");
+            assert!(detail.contains("the registered schema of order.placed/1 is not usable"), "{detail}");
             assert_eq!(violation(Format::Json, Some(schema), None), None, "a tombstone");
         }
     }

@@ -1,4 +1,4 @@
-//! What Kafka allows this client to do with topics (KIP-430), which `rdkafka` does not ask.
+//! What Kafka allows this client to do with topics (KIP-430), which `rdkafka` can't ask.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, c_char};
@@ -10,11 +10,11 @@ use rdkafka::ClientContext;
 use rdkafka::admin::AdminClient;
 use rdkafka::bindings as native;
 
-/// Writing, by its number in Kafka's protocol (`AclOperation`).
+/// The operation Write, as numbered in Kafka's protocol (`AclOperation`).
 pub(crate) const WRITE: u32 = 4;
 
-/// The operations that are allowed, by topic, as numbers of Kafka's protocol (`AclOperation`). A topic of which Kafka does not say it is
-/// not there. Blocks.
+/// The allowed operations by topic, as numbered in Kafka's protocol (`AclOperation`). A topic for which Kafka does
+/// not report them is left out. Blocks.
 pub fn operations<C: ClientContext>(
     admin: &AdminClient<C>,
     topics: &[String],
@@ -29,9 +29,9 @@ pub fn operations<C: ClientContext>(
 #[expect(unsafe_code, reason = "rdkafka has no call that describes topics")]
 fn ask(client: *mut native::rd_kafka_t, names: &mut [*const c_char], millis: i32) -> BTreeMap<String, BTreeSet<u32>> {
     let mut found = BTreeMap::new();
-    // SAFETY: the client lives during the call. The names are C strings that are copied. What is made here is destroyed here, once, and
-    // after everything that points into it was read: descriptions, names and operations belong to the event. A queue that is destroyed
-    // with an answer on its way drops that answer.
+    // SAFETY: the client lives during the call. The names are C strings that are copied. Everything created here is
+    // destroyed here, once, after everything that points into it was read: descriptions, names and operations belong
+    // to the event. A queue that is destroyed with an answer on its way drops that answer.
     unsafe {
         let collection = native::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
         let kind = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
@@ -51,7 +51,7 @@ fn ask(client: *mut native::rd_kafka_t, names: &mut [*const c_char], millis: i32
                         let mut count = 0;
                         let operations = native::rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count);
                         if !operations.is_null() {
-                            // As numbers: a newer librdkafka may know more than its bindings do.
+                            // As numbers: a newer librdkafka may know more than its bindings.
                             let numbers = slice::from_raw_parts(operations.cast::<u32>(), count);
                             found.insert(name.to_string_lossy().into_owned(), numbers.iter().copied().collect());
                         }

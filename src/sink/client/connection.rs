@@ -1,9 +1,9 @@
-//! Whether Kafka can be reached, for readiness and metrics.
+//! Whether Kafka is reachable, for readiness and metrics.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// What is known of the connection to Kafka; shared by everything that talks to it, and read by `/readyz` and `/metrics`.
+/// The state of the connection to Kafka; shared by everything that talks to it, and read by `/readyz` and `/metrics`.
 ///
 /// Up after an acknowledged record, an answered request or a statistics report with a broker in state `UP`; down when
 /// librdkafka reports that all brokers are down.
@@ -34,27 +34,27 @@ impl Connection {
         self.restarts.load(Ordering::Relaxed)
     }
 
-    /// Why the last attempt to reach a broker has failed, in librdkafka's words, which hold no secret; `None` if none has since
-    /// Kafka was reachable.
+    /// Why the last attempt to reach a broker failed, in librdkafka's words, which contain no secrets; `None` if no
+    /// attempt has failed since Kafka was reachable.
     #[must_use]
     pub fn last_failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Keeps what says the cause.
+    /// Keeps an error that names the cause.
     pub(crate) fn note_failure(&self, reason: &str) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause(reason).to_owned());
     }
 
-    /// A connection was lost, which librdkafka's log tells: kept where there is no better reason.
+    /// A lost connection, according to librdkafka's log: kept if there is no better reason.
     pub(crate) fn note_disconnected(&self, line: &str) {
-        // The line starts with the name of a thread.
+        // The line starts with a thread name.
         let reason = line.split_once("]: ").map_or(line, |(_, reason)| reason);
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| cause(reason).to_owned());
     }
 
     pub(crate) fn mark_up(&self) {
-        // Called for every record: a load is cheaper than a store that claims the cache line.
+        // Called for every record: a load is cheaper than a store, which claims the cache line.
         if !self.is_up() && !self.up.swap(true, Ordering::Relaxed) {
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
             tracing::info!("kafka is reachable");
@@ -76,7 +76,7 @@ impl Connection {
     }
 }
 
-/// How long the attempt took, and how many others failed alike, stands in parentheses behind the cause.
+/// Strips the duration and the number of identical failures, which follow the cause in parentheses.
 fn cause(reason: &str) -> &str {
     reason.split_once(" (after ").map_or(reason, |(cause, _)| cause)
 }
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_failure_is_told_without_its_times_until_kafka_is_reachable() {
+    fn the_last_failure_is_kept_without_counts_until_kafka_is_reachable() {
         let connection = Connection::default();
         connection.note_failure("a:1/bootstrap: Connect failed: Connection refused (after 0ms in state CONNECT)");
         assert_eq!(connection.last_failure().as_deref(), Some("a:1/bootstrap: Connect failed: Connection refused"));

@@ -1,4 +1,4 @@
-//! What librdkafka calls back: delivery reports, errors, statistics, logs.
+//! librdkafka's callbacks: delivery reports, errors, statistics, logs.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,30 +17,30 @@ use tokio::sync::Notify;
 use super::connection::Connection;
 use crate::relay::boundary::OwnedRecord;
 
-/// How long a line of librdkafka's log is silent after it was written, so that a broker that is down is no flood.
+/// How long a repeated line of librdkafka's log is suppressed, so that a broker that is down does not flood the log.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
 
 /// Delivery reports of one producer, from its polling thread to the sink.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     reports: Mutex<Reports>,
-    /// Wakes the sink when there is something after there was nothing.
+    /// Wakes the sink when the first report arrives.
     pub(crate) filled: Notify,
     broken: AtomicBool,
 }
 
-/// What was reported and not yet taken.
+/// Reports not yet taken.
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
-    /// Numbers in the manifest.
+    /// Numbers in the in-flight table.
     pub(crate) acked: Vec<usize>,
     pub(crate) failed: Vec<Report>,
 }
 
-/// A record that came back with an error.
+/// A record returned with an error.
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// The record's number in the manifest.
+    /// The record's number in the in-flight table.
     pub(crate) slot: usize,
     /// The record, without its timestamp.
     pub(crate) record: OwnedRecord,
@@ -50,11 +50,11 @@ pub(crate) struct Report {
 
 impl Inbox {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Reports> {
-        // Nothing panics while it holds the lock, and a vector is whole at any time.
+        // Nothing panics while holding the lock, and a vector is consistent at any time.
         self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a record has failed or the producer has: nothing more may be sent through it.
+    /// Whether a record or the producer has failed: nothing more may be sent through it.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Acquire)
     }
@@ -64,13 +64,13 @@ impl Inbox {
         self.filled.notify_one();
     }
 
-    /// All that had failed is given back, and the producer is as good as before.
+    /// Everything that failed was returned, and the producer is usable again.
     pub(crate) fn mend(&self) {
         self.broken.store(false, Ordering::Release);
     }
 
     pub(crate) fn fail(&self, report: Report) {
-        // Before the report can be seen: no record may be sent after this one has failed.
+        // Set before the report is visible: no record may be sent after this one has failed.
         self.broken.store(true, Ordering::Release);
         self.lock().failed.push(report);
         self.filled.notify_one();
@@ -95,7 +95,7 @@ pub(crate) struct Context {
 }
 
 impl ProducerContext for Context {
-    /// The record's number in the manifest. An integer: a boxed value would be an allocation a record.
+    /// The record's number in the in-flight table. An integer: a boxed value would cost an allocation per record.
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, slot: usize) {
@@ -121,12 +121,12 @@ impl ClientContext for Context {
         }
         let Some(suppressed) = self.log.pass(facility, Instant::now()) else { return };
         match level {
-            // It warns of settings that are chosen here for a reason.
+            // It warns about settings that are chosen here deliberately.
             _ if facility == "CONFWARN" => tracing::debug!(target: "librdkafka", facility, "{message}"),
             RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
                 tracing::debug!(target: "librdkafka", facility, suppressed, "{message}");
             }
-            // librdkafka's errors are outages that it retries; what is final comes as a delivery report.
+            // librdkafka's errors are outages that it retries; what is final arrives as a delivery report.
             _ => tracing::warn!(target: "librdkafka", facility, suppressed, "{message}"),
         }
     }
@@ -155,7 +155,8 @@ impl ClientContext for Context {
     }
 }
 
-/// The part of librdkafka's statistics that is read: <https://github.com/confluentinc/librdkafka/blob/master/STATISTICS.md>.
+/// The part of librdkafka's statistics that is used:
+/// <https://github.com/confluentinc/librdkafka/blob/master/STATISTICS.md>.
 #[derive(Deserialize)]
 struct Statistics {
     brokers: HashMap<String, BrokerStatistics>,
@@ -166,7 +167,7 @@ struct BrokerStatistics {
     state: String,
 }
 
-/// The record out of its delivery report; the timestamp is not in there.
+/// The record in its delivery report; the timestamp is not in there.
 fn give_back(message: &BorrowedMessage<'_>) -> OwnedRecord {
     let headers = message.headers().into_iter().flat_map(Headers::iter);
     OwnedRecord {
@@ -178,7 +179,7 @@ fn give_back(message: &BorrowedMessage<'_>) -> OwnedRecord {
     }
 }
 
-/// Lets a kind of log line pass once in [`LOG_PAUSE`] and counts what it holds back. One for all producers of a sink.
+/// Passes a kind of log line once per [`LOG_PAUSE`] and counts what it suppresses. Shared by all producers of a sink.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogGate(Arc<Mutex<HashMap<String, Line>>>);
 
@@ -189,7 +190,7 @@ struct Line {
 }
 
 impl LogGate {
-    /// `None`: not now. Otherwise the number of lines of this kind that were held back since the last that passed.
+    /// `None`: not now. Otherwise the number of lines of this kind suppressed since the last one that passed.
     fn pass(&self, kind: &str, now: Instant) -> Option<u64> {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match lines.get_mut(kind) {
@@ -214,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_repeated_log_line_passes_once_in_a_pause_with_its_count() {
+    fn a_repeated_log_line_is_suppressed_and_counted() {
         let gate = LogGate::default();
         let start = Instant::now();
         assert_eq!(gate.pass("FAIL", start), Some(0));

@@ -5,18 +5,18 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::options::TopicRules;
 use crate::relay::boundary::{OwnedRecord, Record, Refusal, RefusalCode, Timestamp};
 
-/// What a code says.
+/// The meaning of a code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RecordFate {
-    /// Nothing is wrong with the record: an outage, or the fault of another record. To be sent again.
+    /// Nothing is wrong with the record: an outage, or the fault of another record. Send it again.
     Returned,
-    /// The topic takes nothing from this client, whatever the record.
+    /// The topic accepts nothing from this client, whatever the record.
     TopicRefused(Refusal),
     /// The batch was refused; some record in it is at fault.
     RecordRefused(Refusal),
 }
 
-/// The meaning of `code`. A code that is not in the table returns the record: none is ever lost to a code nobody thought of.
+/// The meaning of `code`. A code that is not in the table returns the record: no record is lost to an unforeseen code.
 ///
 /// Codes and their meaning: <https://kafka.apache.org/protocol#protocol_error_codes>.
 pub(crate) fn fate(code: Code) -> RecordFate {
@@ -37,7 +37,7 @@ pub(crate) fn fate(code: Code) -> RecordFate {
             RefusalCode::ContractViolation,
             "the broker rejected the record as invalid: it has no key and the topic is compacted, or it violates the topic's schema",
         )),
-        // `judged` says more.
+        // `judged` gives the details.
         Code::InvalidTimestamp => RecordFate::RecordRefused(refusal(
             RefusalCode::ContractViolation,
             "the topic rejects the record's timestamp",
@@ -50,7 +50,7 @@ pub(crate) fn fate(code: Code) -> RecordFate {
     }
 }
 
-/// The refusal of a record that is to blame for `code`. A topic that refuses a time is remembered.
+/// The refusal of a record that is at fault for `code`. Timestamps that a topic rejects are remembered.
 pub(crate) fn judged(record: &OwnedRecord, code: Code, refusal: Refusal, rules: &TopicRules) -> Refusal {
     match code {
         Code::InvalidTimestamp => rules.refusals().refuse_time(&record.topic, record.timestamp_millis),
@@ -58,7 +58,7 @@ pub(crate) fn judged(record: &OwnedRecord, code: Code, refusal: Refusal, rules: 
     }
 }
 
-/// Why a record would be refused by its topic or changed by librdkafka, as far as that is known without asking Kafka.
+/// Why a record would be refused by its topic or altered by librdkafka, as far as known without asking Kafka.
 pub(crate) fn unfit(record: &Record<'_>, rules: &TopicRules) -> Option<Refusal> {
     if let Some(refusal) = rules.refusals().refusal(record) {
         return Some(refusal);
@@ -72,7 +72,7 @@ pub(crate) fn unfit(record: &Record<'_>, rules: &TopicRules) -> Option<Refusal> 
         let detail = format!("the topic {} is compacted, and the record has no key", record.topic);
         return Some(Refusal { code: RefusalCode::ContractViolation, detail });
     }
-    // librdkafka gives the name of a header back up to a zero byte.
+    // librdkafka returns a header's name only up to a zero byte.
     let header = record.headers.iter().find(|header| header.name.as_bytes().contains(&0))?;
     let detail = format!("header name {:?} contains a zero byte", header.name);
     Some(Refusal { code: RefusalCode::Undecodable, detail })

@@ -1,12 +1,13 @@
 //! When batches that are not full are sent.
 //!
-//! librdkafka sends a batch when it is full or `linger.ms` old. A short linger costs more than it says: while a partition's request
-//! is on its way (there is one at a time) and records older than the linger wait behind it, librdkafka's thread polls without
-//! pause (`rd_kafka_broker_producer_serve` of 2.12: the time to wake up has passed). Under load that is half of the sink's work.
+//! librdkafka sends a batch when it is full or `linger.ms` old. A short linger costs more than it seems: while a
+//! partition's request is in flight (there is one at a time) and records older than the linger wait behind it,
+//! librdkafka's thread polls without pause (`rd_kafka_broker_producer_serve` of 2.12: its wake-up time has passed).
+//! Under load that is half of the sink's work.
 //!
-//! So the linger is long here, and batches are sent as John FlushSchedule had TCP send segments (RFC 896): at once when nothing is on its way, else when
-//! what is on its way has been answered; full batches always. That is done by flushing for a moment, on a thread of its own, since
-//! librdkafka flushes only while someone waits for it.
+//! So the linger is long here, and batches are sent as Nagle's algorithm sends TCP segments (RFC 896): at once if
+//! nothing is in flight, otherwise when what is in flight has been answered; full batches always. This is done by
+//! short flushes on a separate thread, because librdkafka flushes only while a caller waits for it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -17,31 +18,32 @@ use rdkafka::producer::ThreadedProducer;
 use super::context::Context;
 use super::native;
 
-/// How long a flush is held: long enough that librdkafka's threads have woken, the shortest that it takes.
+/// How long a flush lasts: the shortest time in which librdkafka's threads have woken.
 const FLUSH: Duration = Duration::from_millis(1);
-/// First wait for an answer before flushing again: a thread may have slept through it, and while one partition can't be written to the
-/// others go on.
+/// First wait for an answer before flushing again: a thread may have slept through the flush, and while one partition
+/// can't be written to the others continue.
 pub(crate) const AGAIN: Duration = Duration::from_millis(4);
 /// The same where each transaction's first records wait until their partition has been added to it.
 pub(crate) const AGAIN_IN_TRANSACTIONS: Duration = Duration::from_millis(1);
-/// The longest; it doubles up to that.
+/// The longest wait; it doubles up to that.
 const AGAIN_MOST: Duration = Duration::from_millis(10);
 
-/// Which of the outstanding records were on their way at the last beat.
+/// Which of the outstanding records were in flight at the last flush.
 ///
-/// By numbers of their own: tickets do not always go up, as a dead letter goes out before what came back with it.
+/// By numbers of their own: tickets do not always increase, because a dead letter is sent before what was returned
+/// with it.
 #[derive(Debug, Default)]
 pub(crate) struct FlushSchedule {
-    /// The number of the last record that was handed over, from 1.
+    /// The number of the last record handed over, from 1.
     last: u64,
-    /// The same at the last beat.
+    /// The same at the last flush.
     beaten: u64,
-    /// Records up to that one which are not answered yet.
+    /// Records up to that one that are not answered yet.
     unanswered: usize,
 }
 
 impl FlushSchedule {
-    /// A record is handed over. Its number.
+    /// A record is handed over. Returns its number.
     pub(crate) fn number(&mut self) -> u64 {
         self.last += 1;
         self.last
@@ -54,7 +56,7 @@ impl FlushSchedule {
         }
     }
 
-    /// Whether it is time for a beat, with so many records outstanding. If it is, that beat is counted.
+    /// Whether a flush is due with this many records outstanding. If so, it is counted.
     pub(crate) fn beats(&mut self, outstanding: usize) -> bool {
         let beats = self.unanswered == 0 && outstanding > 0;
         if beats {
@@ -63,13 +65,13 @@ impl FlushSchedule {
         beats
     }
 
-    /// Counts a beat, with so many records outstanding.
+    /// Counts a flush with this many records outstanding.
     pub(crate) fn beat(&mut self, outstanding: usize) {
         self.beaten = self.last;
         self.unanswered = outstanding;
     }
 
-    /// Whether the records of the last beat are all answered.
+    /// Whether the records of the last flush are all answered.
     pub(crate) fn rests(&self) -> bool {
         self.unanswered == 0
     }
@@ -89,11 +91,11 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Beats so far.
+    /// Flushes so far.
     beats: u64,
-    /// Whether the last beat's records wait for an answer.
+    /// Whether the last flush's records wait for an answer.
     waiting: bool,
-    /// Whether anything was answered since it was last looked at: then all is well, and full batches go by themselves.
+    /// Whether anything was answered since the last check: then all is well, and full batches are sent anyway.
     progress: bool,
     ended: bool,
 }
@@ -102,7 +104,7 @@ impl Flusher {
     /// Starts the thread; `again` is the first wait for an answer.
     ///
     /// # Errors
-    /// The system's, if it has no thread left.
+    /// If the system can't start a thread.
     pub(crate) fn start(producer: ThreadedProducer<Context>, again: Duration) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
@@ -111,7 +113,7 @@ impl Flusher {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Sends what was handed over, and keeps at it until it is [answered](Self::answered).
+    /// Sends what was handed over, and repeats the flush until it is [answered](Self::answered).
     pub(crate) fn beat(&self) {
         let mut state = self.shared.lock();
         state.beats += 1;
@@ -120,7 +122,7 @@ impl Flusher {
         self.shared.changed.notify_one();
     }
 
-    /// Something was answered; `rests` if that was all of the last beat.
+    /// Something was answered; `rests` if that was all of the last flush.
     pub(crate) fn answered(&self, rests: bool) {
         let mut state = self.shared.lock();
         state.progress = true;
@@ -133,7 +135,7 @@ impl Drop for Flusher {
         self.shared.lock().ended = true;
         self.shared.changed.notify_one();
         if let Some(thread) = self.thread.take() {
-            // It ends within a flush, and has nothing to panic about.
+            // It ends after at most one flush, and never panics.
             let _ = thread.join();
         }
     }
@@ -174,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_goes_at_once_when_nothing_is_on_its_way_and_the_next_ones_together_after_it() {
+    fn the_first_record_is_sent_at_once_and_the_next_ones_together() {
         let mut schedule = FlushSchedule::default();
         assert!(!schedule.beats(0));
         let first = schedule.number();

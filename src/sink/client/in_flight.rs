@@ -1,11 +1,12 @@
-//! What is on its way: the part of each record that librdkafka does not give back.
+//! Records in flight: the part of each record that librdkafka does not return.
 
 use crate::relay::boundary::Ticket;
 
-/// Ticket and timestamp of every outstanding record, each under a number that travels with the record as its opaque value.
+/// Ticket and timestamp of every outstanding record, each under a number that travels with the record as its opaque
+/// value.
 ///
-/// A delivery report of a failed record has no timestamp (`rd_kafka_message_timestamp` answers -1), so it is kept here: 24 bytes
-/// a record, in slots that are used again, no allocation a record.
+/// A delivery report of a failed record has no timestamp (`rd_kafka_message_timestamp` returns -1), so it is kept
+/// here: 24 bytes per record, in reused slots without an allocation per record.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     slots: Vec<Entry>,
@@ -22,12 +23,12 @@ pub(crate) struct Entry {
 }
 
 impl InFlight {
-    /// Number of records on their way.
+    /// Number of records in flight.
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
-    /// Notes a record and gives it a number.
+    /// Stores a record under a new number.
     pub(crate) fn add(&mut self, entry: Entry) -> usize {
         match self.free.pop() {
             Some(slot) => {
@@ -41,7 +42,7 @@ impl InFlight {
         }
     }
 
-    /// Takes out the record of this number. Each is taken once: librdkafka reports on a record once.
+    /// Removes the record with this number. Once only: librdkafka reports each record once.
     pub(crate) fn remove(&mut self, slot: usize) -> Entry {
         let entry = self.slots[slot];
         self.free.push(slot);
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_used_again_and_keep_their_own_entry() {
+    fn table_slots_are_reused_with_separate_entries() {
         let mut in_flight = InFlight::default();
         let entry = |number| Entry { ticket: Ticket(number), timestamp_millis: -1, number };
         let slots: Vec<_> = (0..3).map(|number| in_flight.add(entry(number))).collect();

@@ -1,4 +1,4 @@
-//! The Kafka client: its settings, what it calls back, and one producer from start to end.
+//! The Kafka client: its settings, its callbacks, and the lifetime of a producer.
 
 pub(super) mod compression;
 pub(super) mod options;

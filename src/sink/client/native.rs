@@ -1,7 +1,8 @@
-//! Handing records to librdkafka by its own calls.
+//! Passes records to librdkafka through its C API.
 //!
-//! `rdkafka` copies a topic's name and has it looked up, under a lock, for every record, and wraps each header list; and its flush
-//! polls. At some hundred thousand records a second that is a third of the sink's work, so these few calls are made here.
+//! For every record `rdkafka` copies the topic name and looks it up under a lock, and wraps each header list; and its
+//! flush polls. At a few hundred thousand records a second that is a third of the sink's work, so these few calls are
+//! made directly.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_void};
@@ -17,20 +18,20 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::context::Context;
 use crate::relay::boundary::{Header, Record};
 
-/// The topics that one producer has written to. To be dropped before the producer.
+/// The topics that one producer has written to. Must be dropped before the producer.
 #[derive(Default)]
 pub(crate) struct TopicHandles {
-    /// The place of each topic in `topics`.
+    /// The index of each topic in `topics`.
     places: HashMap<String, usize>,
     topics: Vec<(String, TopicHandle)>,
-    /// The place of the last record's topic, which most often is the next one's, too.
+    /// The index of the last record's topic, which mostly is the next one's, too.
     last: usize,
 }
 
 #[derive(Clone, Copy)]
 struct Topic(NonNull<native::rd_kafka_topic_t>);
 
-// SAFETY: librdkafka's topic objects may be used from any thread, by several at once.
+// SAFETY: librdkafka's topic objects may be used from any thread, concurrently.
 #[expect(unsafe_code, reason = "librdkafka's objects are thread-safe, pointers to them don't say so")]
 unsafe impl Send for Topic {}
 // SAFETY: as above.
@@ -80,7 +81,7 @@ impl TopicHandle {
     }
 }
 
-/// Puts a copy of the record into librdkafka's queue. On an error it was not taken.
+/// Puts a copy of the record into librdkafka's queue. On an error it was not queued.
 #[expect(unsafe_code, reason = "rdkafka has no call that takes a topic's handle")]
 pub(crate) fn produce(
     producer: &ThreadedProducer<Context>,
@@ -126,15 +127,15 @@ pub(crate) fn produce(
     Ok(())
 }
 
-/// For so long, batches that are not full are sent, too; less long when nothing is outstanding before that.
+/// Sends incomplete batches too for this long; shorter if nothing is outstanding before that.
 #[expect(unsafe_code, reason = "rdkafka's flush asks for a flush of no time at all, again and again")]
 pub(crate) fn flush(producer: &ThreadedProducer<Context>, time: Duration) {
     let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: the client lives. That time is up before everything is sent is what happens mostly.
+    // SAFETY: the client lives. Mostly the time is up before everything is sent.
     let _ = unsafe { native::rd_kafka_flush(producer.client().native_ptr(), millis) };
 }
 
-/// A header list that is not yet librdkafka's; null when there are no headers.
+/// A header list not yet owned by librdkafka; null if there are no headers.
 struct Headers(*mut native::rd_kafka_headers_t);
 
 impl Headers {
@@ -172,10 +173,10 @@ impl Drop for Headers {
     }
 }
 
-/// The headers of a message that was read, each name as the bytes that stand there: they may be any, and `rdkafka` panics on those that
-/// are no text.
+/// The headers of a consumed message, with each name as the bytes that are there: they may be anything, and `rdkafka`
+/// panics on names that are not UTF-8.
 pub(crate) fn headers(message: &BorrowedMessage<'_>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-    // What rdkafka calls borrowed headers is librdkafka's own list, seen through a reference.
+    // What rdkafka calls borrowed headers is librdkafka's own list, behind a reference.
     message.headers().map(|list| list_of(ptr::from_ref(list).cast())).unwrap_or_default()
 }
 
@@ -184,8 +185,8 @@ fn list_of(list: *const native::rd_kafka_headers_t) -> Vec<(Vec<u8>, Option<Vec<
     let mut headers = Vec::new();
     loop {
         let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: the list lives as long as its message; what is pointed to lives as long as the list, and is copied. A name ends with a
-        // zero byte. Past the last header nothing is written and an error is returned.
+        // SAFETY: the list lives as long as its message; what is pointed to lives as long as the list, and is copied.
+        // A name is null-terminated. Past the last header nothing is written and an error is returned.
         unsafe {
             let error =
                 native::rd_kafka_header_get_all(list, headers.len(), &raw mut name, &raw mut value, &raw mut length);
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     #[expect(unsafe_code, reason = "no safe call takes a name that is no text")]
-    fn a_header_whose_name_is_no_text_is_read_like_any_other() {
+    fn a_header_name_that_is_not_utf8_is_read() {
         let list = Headers::new(&[Header { name: "a", value: Some(b"1") }, Header { name: "b", value: None }]);
         let name = [0xFF_u8, 0xFE];
         // SAFETY: name and value are copied by their lengths.

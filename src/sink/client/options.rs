@@ -1,4 +1,4 @@
-//! What the clients are configured with, and which settings are not the user's to change.
+//! The clients' configuration, and the settings that users must not change.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,28 +11,28 @@ use rdkafka::error::KafkaError;
 use super::compression::Compression;
 use crate::sink::refusals::Refusals;
 
-/// Largest batch when no topic asks for less, in bytes.
+/// Largest batch if no topic requires less, in bytes.
 const BATCH_BYTES: usize = 256 * 1024;
-/// Largest record that the client takes, in bytes: librdkafka's own ceiling. The topic's limit is what counts.
+/// Largest record that the client accepts, in bytes: librdkafka's own ceiling. The topic's limit is what counts.
 const MESSAGE_MAX_BYTES: usize = 1_000_000_000;
-/// Longer than any batch waits: batches that are not full are sent by [`super::flush`].
+/// Longer than any batch waits: [`super::flush`] sends incomplete batches.
 const LINGER_MS: u128 = 10_000;
 /// Records that librdkafka's queue holds beyond the core's window, so that the window fills first.
 const QUEUE_HEADROOM_RECORDS: usize = 1_000;
-/// The largest queue that librdkafka takes, in kibibytes. The core's window is the bound; a single record that is larger passes
-/// it alone, and must find room.
+/// librdkafka's largest queue size, in KiB. The core's window is the bound; a single larger record passes it alone,
+/// and must fit.
 const QUEUE_KIB: i32 = i32::MAX;
 
-/// How to reach Kafka and how much may be on the way.
+/// How to reach Kafka, and how much may be in flight.
 #[derive(Clone, Debug)]
 pub struct ProducerOptions {
     /// `host:port` of one or more brokers, separated by commas.
     pub bootstrap_servers: String,
-    /// Name of this client in the brokers' logs and quotas.
+    /// This client's name in broker logs and quotas.
     pub client_id: String,
     /// How batches are compressed.
     pub compression: Compression,
-    /// Further librdkafka properties, already seen by [`validate_properties`].
+    /// Additional librdkafka properties, already checked by [`validate_properties`].
     pub properties: BTreeMap<String, String>,
     /// Most records that the core keeps outstanding.
     pub max_in_flight: usize,
@@ -40,7 +40,7 @@ pub struct ProducerOptions {
     pub max_in_flight_bytes: usize,
 }
 
-/// A property that can't be used.
+/// An unusable property.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("kafka property \"{property}\": {fault}")]
 pub struct PropertyError {
@@ -50,10 +50,10 @@ pub struct PropertyError {
     pub fault: PropertyFault,
 }
 
-/// Why a property can't be used.
+/// Why a property is unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PropertyFault {
-    /// A guarantee of the relay rests on it.
+    /// A guarantee of the relay depends on it.
     #[error("is set by walpost: {reason}")]
     Reserved {
         /// Which guarantee.
@@ -62,12 +62,12 @@ pub enum PropertyFault {
     /// librdkafka has no such property.
     #[error("librdkafka has no property of this name")]
     Unknown,
-    /// librdkafka does not take the value.
+    /// librdkafka rejects the value.
     #[error("librdkafka does not take this value")]
     InvalidValue,
 }
 
-/// Looks at every property and reports all that can't be used. The values are not repeated: they may be secrets.
+/// Checks every property and reports all that are unusable. The values are not repeated: they may be secrets.
 #[must_use]
 pub fn validate_properties(properties: &BTreeMap<String, String>) -> Vec<PropertyError> {
     let fault = |(name, value): (&String, &String)| {
@@ -96,7 +96,7 @@ const MODE: &str = "it follows from [kafka] delivery";
 const SERVERS: &str = "use [kafka] bootstrap_servers";
 const REPORTS: &str = "delivery reports decide what is confirmed to Postgres";
 
-/// Properties that are not the user's, aliases too, each with the reason.
+/// Properties that users must not set, including aliases, each with the reason.
 const RESERVED: &[(&str, &str)] = &[
     ("acks", LOSS),
     ("request.required.acks", LOSS),
@@ -116,25 +116,26 @@ const RESERVED: &[(&str, &str)] = &[
     ("log.queue", REPORTS),
 ];
 
-/// Second names of properties that are set here. librdkafka gets its settings in no order, so that of two names for one property
-/// either could win.
+/// Aliases of properties that are set here. librdkafka receives its settings in no particular order, so of two names
+/// for one property either could win.
 const ALIASES: &[(&str, &str)] = &[("queue.buffering.max.ms", "linger.ms"), ("compression.codec", "compression.type")];
 
-/// The names of librdkafka's property for what [`ProducerOptions::compression`] says.
+/// The names of librdkafka's property for [`ProducerOptions::compression`].
 pub const COMPRESSION_PROPERTIES: [&str; 2] = ["compression.type", "compression.codec"];
 
 /// What the sink must know of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicFacts {
-    /// `max.message.bytes`: the largest batch that the topic takes, in bytes.
+    /// `max.message.bytes`: the largest batch that the topic accepts, in bytes.
     pub max_message_bytes: usize,
-    /// Whether the topic is compacted, and so refuses records without a key; `None` if Kafka does not tell this client.
+    /// Whether the topic is compacted, and so rejects records without a key; `None` if Kafka does not tell this
+    /// client.
     pub is_compacted: Option<bool>,
     /// Number of partitions.
     pub partitions: u32,
 }
 
-/// The facts of all topics in use. [`crate::sink::Topics`] learns them, the producer follows.
+/// The facts of all topics in use. [`crate::sink::Topics`] learns them, the producer applies them.
 #[derive(Clone, Debug, Default)]
 pub struct TopicRules(Arc<Rules>);
 
@@ -152,7 +153,7 @@ impl Default for Rules {
 }
 
 impl TopicRules {
-    /// Notes what is known of a topic now.
+    /// Updates what is known of a topic.
     pub fn learn(&self, topic: &str, facts: TopicFacts) {
         self.0.batch_bytes.fetch_min(facts.max_message_bytes.max(1), Ordering::Relaxed);
         self.0.topics.write().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), facts);
@@ -169,10 +170,11 @@ impl TopicRules {
         &self.0.refusals
     }
 
-    /// The largest batch that every topic takes, in bytes; `usize::MAX` when no topic was seen yet.
+    /// The largest batch that every topic accepts, in bytes; `usize::MAX` if no topic is known yet.
     ///
-    /// `batch.size` is one for all topics of a producer, and a batch above a topic's limit is refused with all the innocent records
-    /// in it. The Java client's default is 16 KiB, so a small limit is not yet a slow relay.
+    /// `batch.size` is one for all topics of a producer, and a batch above a topic's limit is refused together with
+    /// all innocent records in it. The Java client's default is 16 KiB, so a small limit does not yet make a slow
+    /// relay.
     #[must_use]
     pub fn batch_bytes(&self) -> usize {
         self.0.batch_bytes.load(Ordering::Relaxed)
@@ -180,23 +182,23 @@ impl TopicRules {
 }
 
 impl ProducerOptions {
-    /// The largest record in bytes, where the user has said it (`message.max.bytes`).
+    /// The largest record in bytes, if the user has set it (`message.max.bytes`).
     #[must_use]
     pub fn record_bytes(&self) -> Option<usize> {
         self.properties.get("message.max.bytes").and_then(|value| value.parse().ok())
     }
 }
 
-/// `message.max.bytes` as it will be, in bytes: what a record may have at most when the topic's own limit is not known.
+/// The effective `message.max.bytes`: what a record may have at most if the topic's own limit is unknown.
 pub(crate) fn message_max_bytes(options: &ProducerOptions) -> usize {
     options.record_bytes().unwrap_or(MESSAGE_MAX_BYTES)
 }
 
-/// Adds the settings of every client: how to reach the brokers and how to come back to them, and what the user has set.
+/// Adds the settings of every client: how to reach the brokers and reconnect to them, and the user's properties.
 fn reach(config: &mut ClientConfig, options: &ProducerOptions) {
     config.set("socket.keepalive.enable", "true");
     config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
-    // A topic is made by `Topics`, with its own settings, or not at all; never by a broker that is asked for its metadata.
+    // `Topics` creates topics with their own settings; a broker that is asked for metadata never does.
     config.set("allow.auto.create.topics", "false");
     for (name, value) in &options.properties {
         let alias = ALIASES.iter().find(|(alias, _)| alias == name);
@@ -206,7 +208,7 @@ fn reach(config: &mut ClientConfig, options: &ProducerOptions) {
     config.set("bootstrap.servers", &options.bootstrap_servers);
 }
 
-/// The producer's settings. Those that a guarantee rests on come last, so that nothing overrides them.
+/// The producer's settings. Those that a guarantee depends on come last, so that nothing overrides them.
 pub(crate) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("linger.ms", LINGER_MS.to_string());
@@ -214,7 +216,7 @@ pub(crate) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> 
     config.set("queue.buffering.max.messages", (options.max_in_flight + QUEUE_HEADROOM_RECORDS).to_string());
     config.set("queue.buffering.max.kbytes", QUEUE_KIB.to_string());
     config.set("statistics.interval.ms", "1000");
-    // Otherwise the client waits for a connection to be needed, and a new producer's first record for half a second.
+    // Otherwise the client connects only when needed, and a new producer's first record waits half a second.
     config.set("enable.sparse.connections", "false");
     reach(&mut config, options);
     config.set("compression.type", options.compression.as_str());
@@ -229,7 +231,7 @@ pub(crate) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> 
     config
 }
 
-/// Who decides when a batch that is not full is sent.
+/// Who decides when to send an incomplete batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// [`super::flush`].
@@ -237,7 +239,7 @@ pub(crate) enum Pace {
         /// The first wait for an answer.
         again: Duration,
     },
-    /// librdkafka, by the user's `linger.ms`.
+    /// librdkafka, according to the user's `linger.ms`.
     Linger,
 }
 
@@ -250,7 +252,7 @@ pub(crate) fn pace(options: &ProducerOptions, again: Duration) -> Pace {
     }
 }
 
-/// Gives records so long to be delivered, which `linger.ms` must be shorter than.
+/// Sets how long records may take to be delivered, which `linger.ms` must be below.
 pub(crate) fn set_message_timeout(config: &mut ClientConfig, pace: Pace, millis: u128) {
     config.set("message.timeout.ms", millis.to_string());
     if let Pace::Flusher { .. } = pace {
@@ -258,7 +260,7 @@ pub(crate) fn set_message_timeout(config: &mut ClientConfig, pace: Pace, millis:
     }
 }
 
-/// The admin client's settings. Nothing reads its log queue, so nothing is put there; what fails is in the answers.
+/// The admin client's settings. Nothing reads its log queue, so nothing is put there; errors are in the answers.
 pub(crate) fn admin_config(options: &ProducerOptions) -> ClientConfig {
     let mut config = ClientConfig::new();
     reach(&mut config, options);
@@ -315,7 +317,7 @@ mod tests {
     #[test]
     fn every_reserved_name_is_one_that_librdkafka_knows() {
         for (name, _) in RESERVED {
-            // Callback-like properties can't be set as text, so an unknown name is what to look for.
+            // Properties that are callbacks can't be set as text, so the check looks for an unknown name.
             let result = ClientConfig::new().set(*name, "1").create_native_config();
             let unknown = matches!(result, Err(KafkaError::ClientConfig(result, ..)) if is_unknown(result));
             assert!(!unknown, "{name}");

@@ -1,9 +1,10 @@
-//! Where a key goes: the Java client's default partitioner.
+//! The partition of a key: the Java client's default partitioner.
 
 /// The partition of a key among `partitions`, which must not be 0: `toPositive(murmur2(key)) % partitions`.
 ///
-/// librdkafka's `murmur2_random` does the same, so this is where a record with a key goes as long as the number of partitions
-/// is the topic's. The hash is `Utils.murmur2` of Kafka's Java client: 32-bit MurmurHash2 with the seed 0x9747b28c.
+/// librdkafka's `murmur2_random` does the same, so this is where a record with a key goes as long as the number of
+/// partitions is correct. The hash is `Utils.murmur2` of Kafka's Java client: 32-bit MurmurHash2 with the seed
+/// 0x9747b28c.
 #[must_use]
 pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % partitions

@@ -1,7 +1,7 @@
 //! One librdkafka producer, from its start to the last answer.
 //!
-//! A producer lives until the first failure that librdkafka does not retry. It is then at its end: it takes nothing more, what
-//! it holds is answered, and a new one takes its place. So no record can be sent behind one that has to be sent again.
+//! A producer lives until the first failure that librdkafka does not retry. It then takes nothing more, what it holds
+//! is answered, and a new one replaces it. So no record can be sent behind one that must be sent again.
 
 use std::sync::Arc;
 use std::thread;
@@ -21,7 +21,8 @@ use crate::sink::SinkError;
 
 /// A producer and what it owes.
 pub(crate) struct ProducerClient {
-    /// `None` where the user has set how long batches wait. This and the topics go before the producer that they use.
+    /// `None` if the user has set how long batches wait. This and the topics are dropped before the producer that
+    /// they use.
     flusher: Option<Flusher>,
     topics: TopicHandles,
     producer: ThreadedProducer<Context>,
@@ -34,12 +35,12 @@ pub(crate) struct ProducerClient {
     scratch: Vec<usize>,
 }
 
-/// A record that came back.
+/// A returned record.
 #[derive(Debug)]
 pub(crate) struct Returned {
     pub(crate) ticket: Ticket,
     pub(crate) record: OwnedRecord,
-    /// The partition it was meant for; -1 when none was chosen yet.
+    /// The partition it was meant for; -1 if none was chosen yet.
     pub(crate) partition: i32,
     pub(crate) code: RDKafkaErrorCode,
 }
@@ -82,12 +83,12 @@ impl ProducerClient {
         self.in_flight.len()
     }
 
-    /// Whether any record got through.
+    /// Whether any record was delivered.
     pub(crate) fn has_acked(&self) -> bool {
         self.acked
     }
 
-    /// For calls about transactions.
+    /// For transactional calls.
     pub(crate) fn producer(&self) -> &ThreadedProducer<Context> {
         &self.producer
     }
@@ -96,7 +97,7 @@ impl ProducerClient {
         &self.inbox
     }
 
-    /// Hands a record to librdkafka; the error is librdkafka's, and then the record was not taken.
+    /// Passes a record to librdkafka; the error is librdkafka's, and then the record was not queued.
     pub(crate) fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), RDKafkaErrorCode> {
         let slot = self.note(ticket, record);
         native::produce(&self.producer, &mut self.topics, record, slot).inspect_err(|_| {
@@ -104,7 +105,7 @@ impl ProducerClient {
         })
     }
 
-    /// Has librdkafka send what was handed over, unless something is on its way already: then that is done when it has been answered.
+    /// Makes librdkafka send what was handed over; if something is already in flight, once that has been answered.
     pub(crate) fn push(&mut self) {
         if let Some(flusher) = &self.flusher
             && self.schedule.beats(self.in_flight.len())
@@ -113,7 +114,7 @@ impl ProducerClient {
         }
     }
 
-    /// Has librdkafka send what was handed over, whatever is on its way.
+    /// Makes librdkafka send what was handed over, whatever is in flight.
     pub(crate) fn push_all(&mut self) {
         if let Some(flusher) = &self.flusher {
             self.schedule.beat(self.in_flight.len());
@@ -121,7 +122,8 @@ impl ProducerClient {
         }
     }
 
-    /// Takes a record that librdkafka did not take, so that it comes back as a failure in its place among the others.
+    /// Takes a record that librdkafka did not accept, so that it is returned as a failure in its place among the
+    /// others.
     pub(crate) fn fail(&mut self, ticket: Ticket, record: &Record<'_>, code: RDKafkaErrorCode) {
         let slot = self.note(ticket, record);
         self.inbox.fail(Report { slot, record: OwnedRecord::from(record), partition: -1, code });
@@ -132,10 +134,10 @@ impl ProducerClient {
         self.in_flight.add(Entry { ticket, timestamp_millis: record.timestamp_millis, number })
     }
 
-    /// Moves what was reported to the ends of `acked` and `failed`.
+    /// Appends reports to `acked` and `failed`.
     pub(crate) fn take(&mut self, acked: &mut Vec<Ticket>, failed: &mut Vec<Returned>) {
         let mut reports = self.inbox.lock();
-        // The two vectors change places under the lock, and neither is ever freed.
+        // The two vectors are swapped under the lock, and neither is ever freed.
         std::mem::swap(&mut self.scratch, &mut reports.acked);
         let reported = std::mem::take(&mut reports.failed);
         drop(reports);
@@ -158,19 +160,20 @@ impl ProducerClient {
         }
     }
 
-    /// The fatal error, if there is one: librdkafka sends nothing any more.
+    /// The fatal error, if any: librdkafka sends nothing any more.
     pub(crate) fn fatal(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.producer.client().fatal_error()
     }
 
-    /// Has librdkafka give back what it has not sent. What is on its way is left alone: its answer may be an acknowledgement.
+    /// Makes librdkafka return what it has not sent. What is in flight is left alone: its answer may be an
+    /// acknowledgement.
     pub(crate) fn give_back_unsent(&self) {
         self.producer.purge(PurgeConfig::default().queue().non_blocking());
     }
 
-    /// Ends the producer on a thread of its own: librdkafka waits for its threads, up to a second.
+    /// Drops the producer on a thread of its own: librdkafka waits for its threads, up to a second.
     pub(crate) fn retire(self) {
-        // If no thread can be had, the closure is dropped here, and the producer with it.
+        // If no thread can be started, the closure is dropped here, and the producer with it.
         let _ = thread::Builder::new().name("kafka producer end".to_owned()).spawn(move || drop(self));
     }
 }

@@ -1,4 +1,4 @@
-//! Reading a topic from its beginning to where it ends now, a partition after the other.
+//! Reads a topic from its beginning to its current end, one partition after the other.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -16,16 +16,16 @@ use super::options::{ProducerOptions, admin_config};
 use crate::relay::boundary::OwnedRecord;
 use crate::sink::SinkError;
 
-/// How long one question to a broker may take.
+/// How long one request to a broker may take.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How long nothing may come before reading is given up.
+/// How long to wait for a record before giving up.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How long is waited for a record at a time.
+/// How long one poll waits for a record.
 const TICK: Duration = Duration::from_millis(50);
-/// Most kibibytes that the client fetches ahead.
+/// KiB that the client prefetches at most.
 const AHEAD_KIB: &str = "16384";
 
-/// What transactions leave to be read.
+/// Which records of transactions are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
     /// Committed records, up to the oldest open transaction.
@@ -45,7 +45,7 @@ pub struct Span {
     pub end: i64,
 }
 
-/// A record that was read.
+/// A consumed record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Its partition.
@@ -54,7 +54,7 @@ pub struct Found {
     pub offset: i64,
     /// The record. Its timestamp is -1 where it has none.
     pub record: OwnedRecord,
-    /// Whether the names of all headers are text: others can't be written again as they were.
+    /// Whether all header names are UTF-8: others can't be written again unchanged.
     pub is_text: bool,
 }
 
@@ -80,7 +80,7 @@ pub enum ReadingError {
         #[source]
         source: KafkaError,
     },
-    /// Records stopped coming.
+    /// Records stopped arriving.
     #[error("no record arrived from topic {topic}, partition {partition}, within {} s: the partition has no leader, or a transaction stays open", SILENCE.as_secs())]
     Silent {
         /// The topic.
@@ -97,7 +97,7 @@ pub struct TopicReader {
 }
 
 impl TopicReader {
-    /// A client that joins no group; `group` is what its ACLs are about.
+    /// A client that joins no group; `group` is the one that ACLs refer to.
     ///
     /// # Errors
     /// [`SinkError::Create`].
@@ -122,7 +122,7 @@ impl TopicReader {
         Ok(Self { consumer, group: group.to_owned() })
     }
 
-    /// What the topic's partitions hold now, by their number; `None` if there is no such topic.
+    /// What the topic's partitions hold now, by number; `None` if there is no such topic.
     ///
     /// # Errors
     /// [`ReadingError`].
@@ -144,7 +144,8 @@ impl TopicReader {
         partitions.into_iter().map(span).collect::<Result<_, _>>().map(Some)
     }
 
-    /// Hands over what is in a span, in order, until `each` has enough. Less comes where records were compacted or have expired.
+    /// Passes on what is in a span, in order, until `each` has enough. Records that were compacted or have expired
+    /// are missing.
     ///
     /// # Errors
     /// [`ReadingError`].
@@ -172,7 +173,7 @@ impl TopicReader {
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
-                // An outage that the client mends by itself comes as an error too.
+                // An outage from which the client recovers by itself is reported as an error too.
                 Some(Err(error)) if heard.elapsed() >= SILENCE || is_denial(&error) => return Err(failed(error)),
                 Some(Err(_)) => {}
                 None if heard.elapsed() >= SILENCE => {
@@ -214,7 +215,7 @@ fn found(message: &BorrowedMessage<'_>) -> Found {
     Found { partition: message.partition(), offset: message.offset(), record, is_text }
 }
 
-/// A consumer's errors come as answers, too.
+/// A consumer's errors are also returned as answers.
 struct Quiet;
 
 impl ClientContext for Quiet {

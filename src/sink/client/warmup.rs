@@ -1,8 +1,9 @@
-//! Lets a producer and the partitions it writes to get to know each other, one record at a time.
+//! Introduces a producer to the partitions it writes to, one record at a time.
 //!
-//! A broker that knows nothing of a producer takes any first sequence number. So when the first batch of a partition fails, for
-//! whatever passing reason, and a second is already on its way, the second is taken and the first comes behind it. A record
-//! with a key is therefore sent alone until its partition has acknowledged one: a round trip a partition, once a producer.
+//! A broker that does not know a producer accepts any first sequence number. So if the first batch of a partition
+//! fails, for whatever transient reason, and a second is already in flight, the second is accepted and the first
+//! follows behind it. A record with a key is therefore sent alone until its partition has acknowledged one: one round
+//! trip per partition and producer.
 
 use std::collections::HashMap;
 
@@ -12,12 +13,12 @@ use crate::relay::boundary::Ticket;
 /// Which partitions know this producer.
 #[derive(Debug, Default)]
 pub(crate) struct Warmup {
-    /// The place of each topic in `topics`.
+    /// The index of each topic in `topics`.
     places: HashMap<String, usize>,
     topics: Vec<Topic>,
-    /// The place of the topic that was looked for last.
+    /// The index of the topic that was looked up last.
     last: usize,
-    /// The first records of partitions that are on their way, each with its topic's place and its partition.
+    /// The first records of partitions that are in flight, each with its topic's index and its partition.
     probes: HashMap<Ticket, (usize, usize)>,
 }
 
@@ -41,16 +42,16 @@ enum Partition {
 pub(crate) enum Admission {
     /// Send it.
     Free,
-    /// Send it and say so to [`Warmup::sent`]: it is the first of its partition.
+    /// Send it and report it to [`Warmup::sent`]: it is the first of its partition.
     First { topic: usize, partition: usize },
-    /// The first record of its partition is on its way.
+    /// The first record of its partition is in flight.
     Wait,
 }
 
 impl Warmup {
-    /// What may be done with a record; `partitions` gives the topic's number of them when the topic is new here.
+    /// What may be done with a record; `partitions` returns the topic's number of partitions if the topic is new here.
     ///
-    /// A record without a key goes anywhere and has no order to keep.
+    /// A record without a key goes to any partition and has no order to keep.
     pub(crate) fn admit(&mut self, topic: &str, key: Option<&[u8]>, partitions: impl FnOnce() -> u32) -> Admission {
         let Some(key) = key else { return Admission::Free };
         if self.topics.get(self.last).is_none_or(|last| last.name != topic) {

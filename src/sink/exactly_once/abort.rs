@@ -1,4 +1,4 @@
-//! A transaction that can't be committed: how it ends, and what becomes of its records.
+//! A transaction that can't be committed: how it ends, and what happens to its records.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,7 @@ impl TransactionalSink {
         }
     }
 
-    /// A record for the topic of positions that says nothing new.
+    /// A record for the positions topic with no new information.
     fn position_record(&self) -> OwnedRecord {
         let key = self.factory.identity.position_key();
         let value = self.stored.as_ref().map(|stored| stored.encode(&key, &self.keys));
@@ -51,7 +51,7 @@ impl TransactionalSink {
         }
     }
 
-    /// A new producer has the transactional id, and it is known how far everything is in Kafka.
+    /// A new producer owns the transactional id, and it is known how far everything is in Kafka.
     pub(super) fn handle_recovered(&mut self, recovered: Recovered, into: &mut Deliveries) {
         let Recovered { client, kept, refusing } = recovered;
         let stored = kept.position().cloned();
@@ -81,13 +81,13 @@ impl TransactionalSink {
         self.rest();
     }
 
-    /// Gives back what an aborted transaction held, in the order of its tickets.
+    /// Returns the records of an aborted transaction, in ticket order.
     pub(super) fn give_back(&mut self, extent: Reports<'_>, into: &mut Deliveries) {
-        // The first records of partitions that come back are the first again.
+        // The first records of partitions that are returned are the first again.
         self.warmup = Warmup::default();
         let reports = std::mem::take(&mut self.failed);
         self.refusals.judge(&reports, extent, &self.factory.producers.rules);
-        // What failed along with another says nothing.
+        // What failed along with another record says nothing.
         let along = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight, RDKafkaErrorCode::State];
         let failed = || reports.iter().filter(|report| !along.contains(&report.code));
         let reason = failed().next().map(|report| report.code.to_string());

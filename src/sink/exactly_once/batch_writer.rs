@@ -1,11 +1,12 @@
-//! Records that a command writes in transactions of its own, beside the relay and without its position: all of a batch or
-//! nothing of it.
+//! Records that a command writes in transactions of its own, alongside the relay and without its position: all of a
+//! batch or nothing of it.
 //!
-//! Each record is a batch of Kafka's own (`batch.size` of 1), so that what a broker refuses is that record and no neighbour's
-//! fault. Whoever opens a writer of the same transactional id next fences this one, and finds nothing half done.
+//! Each record is a Kafka batch of its own (`batch.size` of 1), so that a refusal is about that record and not about
+//! a neighbour. A later writer with the same transactional id fences this one, and finds nothing half done.
 //!
-//! The first record of a batch arrives before the others are sent. A coordinator that knows of no partition in a transaction ends neither it nor, with it,
-//! the producer (`INVALID_TXN_STATE`), which is what happens when the first partition is one that this client may not write to.
+//! The first record of a batch is delivered before the others are sent. A coordinator that knows of no partition in a
+//! transaction can end neither it nor the producer (`INVALID_TXN_STATE`), which happens if the first partition is one
+//! that this client may not write to.
 
 use std::time::{Duration, Instant};
 
@@ -21,9 +22,10 @@ use crate::sink::client::error_code::{RecordFate, fate};
 use crate::sink::client::options::{ProducerOptions, TopicRules};
 use crate::sink::client::producer_client::{ProducerClient, Returned};
 
-/// How long one batch may take, and taking the transactional id: longer than Kafka leaves a dead predecessor's transaction open.
+/// How long one batch, or acquiring the transactional id, may take: longer than Kafka leaves a dead predecessor's
+/// transaction open.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How often it is looked whether records have arrived.
+/// How often to check whether records have been delivered.
 const TICK: Duration = Duration::from_millis(1);
 
 /// Writes batches.
@@ -32,16 +34,16 @@ pub struct BatchWriter {
     client: Option<ProducerClient>,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchOutcome {
     /// All of it is in Kafka.
     Committed,
     /// Nothing of it is.
     Aborted {
-        /// Records that will never be taken, by their place in the batch.
+        /// Records that will never be accepted, by index in the batch.
         refused: Vec<(usize, Refusal)>,
-        /// Some topic takes nothing from this client; which of the batch's, Kafka does not say.
+        /// Some topic accepts nothing from this client; Kafka does not say which one.
         topic_refused: Option<Refusal>,
         /// The first reason, for people.
         reason: String,
@@ -51,7 +53,7 @@ pub enum BatchOutcome {
 /// Nothing more can be written.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
-    /// Another writer has taken the transactional id.
+    /// Another writer has taken over the transactional id.
     #[error(
         "another command took over and fenced the transactional id {id}; this command's open transaction was aborted"
     )]
@@ -59,16 +61,16 @@ pub enum BatchError {
         /// The transactional id.
         id: String,
     },
-    /// The topic of a batch's first record takes nothing from this client.
+    /// The topic of a batch's first record accepts nothing from this client.
     #[error("{}", .0.detail)]
     Refused(Refusal),
-    /// Kafka is away.
+    /// Kafka does not answer.
     #[error(
         "Kafka did not answer within {} s; the last records may or may not be published: run the command again, which checks",
         PATIENCE.as_secs()
     )]
     Unanswered,
-    /// The client is at its end.
+    /// The client has failed.
     #[error(
         "the Kafka client failed: {reason}; the last records may or may not be published: run the command again, which checks"
     )]
@@ -76,13 +78,13 @@ pub enum BatchError {
         /// What it says.
         reason: String,
     },
-    /// The client could not be made, or may not write in transactions.
+    /// The client could not be created, or may not write transactions.
     #[error(transparent)]
     Sink(SinkError),
 }
 
 impl BatchWriter {
-    /// Takes the transactional id. Who had it is fenced, and what he left open is ended.
+    /// Acquires the transactional id. Its previous owner is fenced, and a transaction it left open is ended.
     ///
     /// # Errors
     /// [`BatchError`].
@@ -90,7 +92,7 @@ impl BatchWriter {
         options.properties.insert("batch.size".to_owned(), "1".to_owned());
         let (rules, connection) = (TopicRules::default(), std::sync::Arc::<Connection>::default());
         let mut producers = Producers { options, transactional_id, rules, connection, log: LogGate::default() };
-        // Records time out at half of it, with time left to abort.
+        // Records time out after half of it, which leaves time to abort.
         let timeout = producers.transaction_timeout().min(PATIENCE / 3 * 2).as_millis().to_string();
         producers.options.properties.insert("transaction.timeout.ms".to_owned(), timeout);
         let owned = tokio::time::timeout(PATIENCE, producers.clone().own(deadline())).await;
@@ -101,16 +103,17 @@ impl BatchWriter {
         }
     }
 
-    /// How long a transaction may take; its records time out at half of that.
+    /// How long a transaction may take; its records time out after half of that.
     #[must_use]
     pub fn transaction_timeout(&self) -> Duration {
         self.producers.transaction_timeout()
     }
 
-    /// Writes all of these records or none, in this order. The first is to be one to a topic without which nothing goes on.
+    /// Writes all of these records or none, in this order. The first one should be for a topic that the batch depends
+    /// on.
     ///
     /// # Errors
-    /// [`BatchError`]; then nothing more can be written.
+    /// [`BatchError`]; after that nothing more can be written.
     pub async fn write(&mut self, records: Vec<OwnedRecord>) -> Result<BatchOutcome, BatchError> {
         let Some(client) = self.client.take() else {
             return Err(BatchError::Fatal { reason: "it failed earlier".to_owned() });
@@ -134,7 +137,7 @@ impl BatchWriter {
     }
 }
 
-/// Why a producer is at its end.
+/// Why a producer has failed.
 enum Broken {
     Refused(Refusal),
     Ended(Ended),
@@ -255,7 +258,8 @@ fn wait(client: &mut ProducerClient, failed: &mut Vec<Returned>, stopped: &impl 
     if stopped() { Err(Ended::Stopped) } else { Ok(()) }
 }
 
-/// What the codes say. That a topic takes nothing loses the whole transaction, and every record comes back with that code.
+/// The meaning of the codes. A topic that accepts nothing loses the whole transaction, and every record is returned
+/// with that code.
 fn aborted(failed: &[Returned], lost_for: Option<Code>) -> BatchOutcome {
     let codes = failed.iter().map(|returned| returned.code);
     let topic_refused = codes.chain(lost_for).find_map(|code| match fate(code) {
@@ -286,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_told_apart_from_what_only_failed_along() {
+    fn refused_records_are_distinguished_from_those_that_failed_with_them() {
         let failed = [returned(0, Code::PurgeQueue), returned(1, Code::MessageSizeTooLarge)];
         let BatchOutcome::Aborted { refused, topic_refused, .. } = aborted(&failed, None) else {
             panic!("it was aborted")

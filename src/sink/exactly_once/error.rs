@@ -1,12 +1,12 @@
-//! Why exactly-once delivery can't go on. Each message says what is wrong and what mends it.
+//! Why exactly-once delivery can't continue. Each message says what is wrong and how to fix it.
 
 use super::positions::POSITIONS_TOPIC;
 use crate::relay::boundary::Position;
 
-/// Why exactly-once delivery can't go on.
+/// Why exactly-once delivery can't continue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransactionsError {
-    /// Another producer has taken the transactional id.
+    /// Another producer has taken over the transactional id.
     #[error(
         "another relay took over and fenced the transactional id {id}; this relay's open transaction was aborted. If only one relay should run, look for another with the same [relay] name and [postgres] slot"
     )]
@@ -14,7 +14,7 @@ pub enum TransactionsError {
         /// The transactional id.
         id: String,
     },
-    /// The position of a relay on another cluster of Postgres.
+    /// The position belongs to a relay on another Postgres cluster.
     #[error(
         "topic {POSITIONS_TOPIC} has a position for relay and slot {key} of Postgres cluster {stored}, but this is cluster {found}: give this relay another [relay] name; or, if that cluster is gone for good, check what was published, write a null value with key {key} to the topic, and restart"
     )]
@@ -26,7 +26,7 @@ pub enum TransactionsError {
         /// The system identifier of the cluster that is streamed from.
         found: String,
     },
-    /// Something else than a position stands under the relay's key.
+    /// The last record under the relay's key is not a position.
     #[error(
         "the last record with key {key} in topic {POSITIONS_TOPIC} is not a position, so another program writes to the topic; compare what was published with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
@@ -34,7 +34,7 @@ pub enum TransactionsError {
         /// The key.
         key: String,
     },
-    /// A position under the relay's key that it has not written.
+    /// A position under the relay's key that the relay did not write.
     #[error(
         "the last record with key {key} in topic {POSITIONS_TOPIC} has no valid signature: it was not written by a relay of this database, or an older version wrote it and stopped before recording it in outbox.relay; restrict who may write to the topic, compare what was published with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
@@ -50,7 +50,7 @@ pub enum TransactionsError {
         /// The key.
         key: String,
     },
-    /// The topic of positions has no single order.
+    /// The positions topic has more than one partition.
     #[error(
         "topic {POSITIONS_TOPIC} has {partitions} partitions but must have one, to keep positions in order: stop every relay that stores positions there, delete the topic and create it with one partition and cleanup.policy=compact; each relay then reports how to continue"
     )]
@@ -58,7 +58,7 @@ pub enum TransactionsError {
         /// How many.
         partitions: usize,
     },
-    /// The position is of another timeline, past where the server's parted from it.
+    /// The position belongs to another timeline, past where the server's branched off.
     #[error(
         "topic {POSITIONS_TOPIC} has position {position} of timeline {stored} under key {key}, but the server is on timeline {found}, {parted}; compare what was published since the slot's confirmed_flush_lsn with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn; or, if the original is still in use, give this relay another [relay] name"
     )]
@@ -71,10 +71,10 @@ pub enum TransactionsError {
         found: u32,
         /// The last event that is in Kafka.
         position: Position,
-        /// Where the two parted, if they ever were one.
+        /// Where the two branched, if they have a common history.
         parted: String,
     },
-    /// The position could not be given up.
+    /// The position could not be reset.
     #[error(
         "could not reset the position in topic {POSITIONS_TOPIC}: {reason}; the slot is unchanged: run the command again"
     )]
@@ -90,7 +90,7 @@ pub enum TransactionsError {
         /// Why not.
         reason: String,
     },
-    /// Positions can't be kept.
+    /// Positions can't be stored.
     #[error(
         "exactly-once delivery needs the topic {POSITIONS_TOPIC}: {detail}; create it with cleanup.policy=compact, or allow this client to create, describe, read and write it"
     )]
@@ -106,7 +106,7 @@ pub enum TransactionsError {
         /// The transactional id.
         id: String,
     },
-    /// The broker does not let a transaction live so long.
+    /// The broker does not allow such a long transaction timeout.
     #[error(
         "Kafka rejects a transaction timeout of {millis} ms: set \"transaction.timeout.ms\" in [kafka] properties to at most the brokers' transaction.max.timeout.ms"
     )]
@@ -114,7 +114,7 @@ pub enum TransactionsError {
         /// `transaction.timeout.ms`.
         millis: u128,
     },
-    /// The broker knows no transactions.
+    /// The broker does not support transactions.
     #[error("this Kafka cluster does not support transactions: set [kafka] delivery = \"at-least-once\"")]
     Unsupported,
 }

@@ -1,4 +1,4 @@
-//! A position that is given up, because somebody has decided that the relay begins where its slot stands.
+//! Resets a position, because an operator decided that the relay starts at the slot's confirmed_flush_lsn.
 
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use crate::relay::boundary::OwnedRecord;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 impl TransactionalSink {
-    /// Writes a null value under the relay's key, through the relay's transactional id: one that still writes is fenced.
+    /// Writes a null value under the relay's key, through the relay's transactional id: a relay that still writes is
+    /// fenced.
     ///
     /// # Errors
-    /// [`SinkError`]; nothing was written. [`TransactionsError::ForeignPosition`] if what stands there is of another cluster than this,
-    /// whose relay may be at work.
+    /// [`SinkError`]; nothing was written. [`TransactionsError::ForeignPosition`] if the stored position belongs to
+    /// another cluster, whose relay may be running.
     pub async fn take_back(self, system_identifier: &str) -> Result<(), SinkError> {
         let taken_back = tokio::time::timeout(PATIENCE, self.write_null(system_identifier)).await;
         let late = || format!("Kafka did not answer within {} s", PATIENCE.as_secs());
@@ -34,7 +35,7 @@ impl TransactionalSink {
                     return Err(TransactionsError::ForeignPosition { key, stored, found }.into());
                 }
             }
-            // Of nobody.
+            // It belongs to no cluster.
             Err(SinkError::Transactions(TransactionsError::Malformed { .. })) => {}
             Err(error) => return Err(error),
         }

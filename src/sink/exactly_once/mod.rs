@@ -3,29 +3,34 @@
 //! ```text
 //!   send ... send | seal: position | all delivered | commit -> acknowledged
 //!    open          sealing                           calling
-//!         a record fails, or the producer does -> abort -> everything given back
+//!         a record or the producer fails -> abort -> everything returned
 //! ```
 //!
-//! An acknowledgement means that the record's transaction has committed, with the position behind it in the same
-//! transaction ([`POSITIONS_TOPIC`]). A transaction that is aborted gives all of its records back at once.
+//! An acknowledgement means that the record's transaction has committed, with the position at its end
+//! ([`POSITIONS_TOPIC`]). An aborted transaction returns all of its records at once.
 //!
 //! # Why a reader of committed records never sees an event twice
 //!
-//! A transaction holds, with those before it, every ticket up to its highest ([`contents`]), and its position is that ticket's. So
-//! whatever was committed is told by the last committed position, and whoever starts reads that, after `init_transactions` has
-//! fenced the predecessor and ended what he left open. A commit whose answer is not known is asked for the same way: a new
-//! producer takes the transactional id, which settles the old transaction, and the position that is then in Kafka says how. It
-//! is the one of that transaction, or of the one before, or another relay has taken over.
+//! A transaction holds, together with those before it, every ticket up to its highest one ([`open_transaction`]), and
+//! its position is that ticket's. So the last committed position tells what was committed, and a starting relay reads
+//! it after `init_transactions` has fenced the predecessor and ended the transaction it left open. A commit whose
+//! answer is unknown is resolved the same way: a new producer acquires the transactional id, which settles the old
+//! transaction, and the position then in Kafka tells how. It is that of this transaction, or of the one before, or
+//! another relay has taken over.
 //!
 //! # What librdkafka does (2.12, read in its source)
 //!
-//! - Both fencing by another producer and the coordinator's time-out end in the same fatal error (`_FENCED`). A transaction older
-//!   than its time-out is taken for timed out, unless the position in Kafka has been moved by another.
-//! - `commit_transaction` waits in steps of 100 ms while a record is on its way, so it is called when none is.
-//! - A commit is answered before its markers are written. Whoever adds a partition to the next transaction before that is sent away, and
-//!   librdkafka asks again after 20 ms (`rd_kafka_txn_handle_AddPartitionsToTxn`), so there is a short rest in between.
-//! - A record that fails makes the transaction abortable; what else is queued fails with it. No gapless guarantee is needed.
-//! - Records time out at half of `transaction.timeout.ms`, so a transaction must not hold more than the path carries by then ([`size`]).
+//! - Both fencing by another producer and the coordinator's timeout end in the same fatal error (`_FENCED`). A
+//!   transaction older than its timeout is assumed to have timed out, unless another relay has moved the position in
+//!   Kafka.
+//! - `commit_transaction` waits in steps of 100 ms while a record is in flight, so it is called when none is.
+//! - A commit is answered before its markers are written. A client that adds a partition to the next transaction
+//!   before that is rejected, and librdkafka retries after 20 ms (`rd_kafka_txn_handle_AddPartitionsToTxn`), so there
+//!   is a short pause in between.
+//! - A failed record makes the transaction abortable; what else is queued fails with it. No gapless guarantee is
+//!   needed.
+//! - Records time out after half of `transaction.timeout.ms`, so a transaction must not hold more than the path
+//!   carries by then ([`size`]).
 
 mod error;
 mod producer_factory;
@@ -77,48 +82,48 @@ pub use resume::PositionError;
 pub use size::TransactionSize;
 pub use step_past::{StepError, StepPast, SteppedPast};
 
-/// The ticket of a position. The core never gets there: it counts from 0.
+/// The ticket of a position. The core never gets there: it counts up from 0.
 const POSITION: Ticket = Ticket(u64::MAX);
 
 /// Writes records to Kafka in transactions.
 pub struct TransactionalSink {
     factory: ProducerFactory,
     stop: Stop,
-    /// Where the positions are of.
+    /// Whose positions these are.
     cluster: Option<Cluster>,
     ancestry: Ancestry,
     keys: PositionKeys,
-    /// The producer; a call that blocks has it for itself.
+    /// The producer; a blocking call has it to itself.
     client: Option<ProducerClient>,
     phase: Phase,
-    /// What a call has come to.
+    /// The outcome of a call.
     answer: Option<Answer>,
-    /// A call that nobody waits for any more. The next begins when it has ended, so as not to be fenced by it.
+    /// A call that nobody waits for any more. The next one starts when it has ended, so as not to be fenced by it.
     withdrawn: Option<JoinHandle<Answer>>,
     open: OpenTransaction,
-    /// Whether the transactional id has been taken once.
+    /// Whether the transactional id has been acquired once.
     is_open: bool,
-    /// When the last recovery began.
+    /// When the last recovery started.
     recovering_since: Instant,
-    /// No transaction is begun before that time.
+    /// No transaction is begun before this time.
     rest_until: Option<Instant>,
-    /// The last position that was committed.
+    /// The last committed position.
     stored: Option<StoredPosition>,
-    /// That position is of an earlier slot. It is known still, to tell whether another relay has written.
+    /// That position belongs to an earlier slot. It is kept to detect whether another relay has written.
     is_disowned: bool,
-    /// The position of a transaction whose commit may have begun.
+    /// The position of a transaction whose commit may have started.
     in_doubt: Option<StoredPosition>,
     failed: Vec<Returned>,
     /// Empty between two calls; kept for its memory.
     arrived: Vec<Ticket>,
     refusals: TransactionRefusals,
-    /// Of the present producer.
+    /// For the current producer.
     warmup: Warmup,
     /// An offer was `Full` because librdkafka's own queue was.
     crowded: bool,
-    /// An offer was `Full` because another record must arrive first.
+    /// An offer was `Full` because another record must be delivered first.
     awaited: bool,
-    /// An offer was `Full` for a reason that has passed.
+    /// An offer was `Full` for a reason that no longer holds.
     room: bool,
 }
 
@@ -129,11 +134,11 @@ enum Phase {
     Idle,
     /// Records are taken.
     Open,
-    /// The position is on its way, the last record of its transaction.
+    /// The position is in flight, the last record of its transaction.
     Sealing,
-    /// librdkafka does something that takes its time.
+    /// librdkafka is executing a blocking call.
     Calling(JoinHandle<Answer>),
-    /// The transaction is aborted, and the last reports are to come.
+    /// The transaction is aborted, and the last reports are still to come.
     Aborted,
 }
 
@@ -144,7 +149,7 @@ enum Answer {
 }
 
 impl TransactionalSink {
-    /// A sink that has asked nothing of Kafka yet.
+    /// A sink that has not contacted Kafka yet.
     #[must_use]
     pub fn new(
         options: ProducerOptions,
@@ -190,7 +195,7 @@ impl TransactionalSink {
         self.open.len()
     }
 
-    /// Takes what was reported, and does what follows.
+    /// Takes reports, and acts on them.
     fn collect(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
         if let Some(answer) = self.answer.take() {
             self.handle(answer, into)?;
@@ -216,13 +221,13 @@ impl TransactionalSink {
                 });
                 Ok(())
             }
-            // What is missing in it is not sent through this producer.
+            // What is missing is not sent through this producer.
             Phase::Open if self.must_renew() && self.open.whole().is_none() => {
                 inbox.break_off();
                 Ok(())
             }
             Phase::Open if self.open.age(Instant::now()) > self.factory.producers.transaction_timeout() / 3 * 2 => {
-                // What is missing in it does not come; the coordinator would soon end it as if another relay had.
+                // What is missing does not arrive; the coordinator would soon end it, as if another relay had.
                 inbox.break_off();
                 Ok(())
             }
@@ -238,19 +243,19 @@ impl TransactionalSink {
         Ok(())
     }
 
-    /// Has librdkafka do what takes its time, on a thread for it.
+    /// Runs a blocking call of librdkafka on a separate thread.
     fn call(&mut self, work: impl FnOnce(ProducerClient, Stopped) -> Answer + Send + 'static) {
         let client = self.client.take().expect("a call begins when no other is under way");
         let stopped: Stopped = Box::new(self.stop.flag());
         self.phase = Phase::Calling(tokio::task::spawn_blocking(move || work(client, stopped)));
     }
 
-    /// Has a new producer take over from the present one, or from a predecessor's.
+    /// Makes a new producer take over from the current one, or from a predecessor's.
     fn recover(&mut self) -> Result<(), SinkError> {
         self.recover_with(Vec::new())
     }
 
-    /// The same, and which of these records' topics take nothing from this client.
+    /// The same; also finds which of these records' topics accept nothing from this client.
     fn recover_with(&mut self, probes: Vec<OwnedRecord>) -> Result<(), SinkError> {
         let Some(cluster) = self.cluster.clone() else { return Ok(()) };
         self.recovering_since = Instant::now();
@@ -313,11 +318,12 @@ impl TransactionalSink {
         self.rest();
     }
 
-    /// A call failed, or librdkafka says that the producer has: a new one will know what became of the transaction.
+    /// A call failed, or librdkafka reports that the producer has: a new one will find out what happened to the
+    /// transaction.
     fn handle_failed_call(&mut self, ended: Ended) -> Result<(), SinkError> {
         let is_idle = matches!(self.phase, Phase::Idle);
         match ended {
-            // The client can't tell another relay from a time-out, but a young transaction has not timed out.
+            // The client can't tell another relay from a timeout, but a young transaction has not timed out.
             Ended::Fenced(_)
                 if is_idle || self.open.age(Instant::now()) < self.factory.producers.transaction_timeout() =>
             {
@@ -360,18 +366,18 @@ impl TransactionalSink {
     }
 }
 
-/// A producer that nobody asks for any more.
+/// A producer that is no longer needed.
 fn retire(recovered: Result<Recovered, SinkError>) {
     if let Ok(Recovered { client, .. }) = recovered {
         client.retire();
     }
 }
 
-/// Whether a call that blocks is to end.
+/// Whether a blocking call must end.
 type Stopped = Box<dyn Fn() -> bool + Send>;
 
-/// How long Kafka has to write the markers of a transaction that is committed.
+/// How long Kafka has to write the markers of a committed transaction.
 const MARKERS: Duration = Duration::from_millis(5);
 
-/// How often something is looked at that nothing tells of.
+/// Polling interval for conditions that nothing signals.
 const TICK: Duration = Duration::from_millis(10);

@@ -1,8 +1,8 @@
-//! What an open transaction holds: a copy of each record, to give it back should the transaction be aborted, and when it is
-//! time to end it.
+//! An open transaction: a copy of each record, to return it if the transaction is aborted, and when it is time to end
+//! it.
 //!
-//! librdkafka frees a record once it is delivered, which is before its transaction commits. The copies stand in one buffer
-//! that grows to the largest transaction and is used again: no allocation a record.
+//! librdkafka frees a record once it is delivered, which is before its transaction commits. The copies are in one
+//! buffer that grows to the largest transaction and is reused: no allocation per record.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use tokio::time::Instant;
 use super::size::TransactionSize;
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
 
-/// Age at which a transaction ends in any case, at least and at most: [`SHARE`] times what a commit costs.
+/// Age at which a transaction ends in any case, minimum and maximum: [`SHARE`] times the duration of a commit.
 const AGE_MAX: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-/// While a transaction is committed nothing is sent, so under load commits take one part of the time in so many.
+/// Nothing is sent during a commit, so under load commits take one part in this many of the time.
 const SHARE: u32 = 15;
-/// Age at which one ends that has few records, so that a slow stream does not wait: what comes while it is committed is in the
-/// next one anyway.
+/// Age at which a small transaction ends, so that a slow stream does not wait: what arrives during the commit is in
+/// the next one anyway.
 const AGE_MIN: Duration = Duration::from_millis(1);
-/// How many records are few: at more of them the time of a commit is better shared by more.
+/// How many records count as small: above that, more records should share the time of a commit.
 const FEW: usize = 50;
-/// How long nothing comes at least when the stream has paused; as long as a commit costs if that is more.
+/// Minimum idle time for the stream to count as paused; the duration of a commit if that is longer.
 const PAUSE: Duration = Duration::from_millis(4);
-/// Memory that is kept for the next transaction, in bytes, beyond what the window lets in: a record that is larger than the
-/// whole window passes alone, and shall not stay for ever.
+/// Memory kept for the next transaction, in bytes, beyond the window's size: a record larger than the whole window
+/// passes alone, and its memory is not kept for ever.
 const SPARE_BYTES: usize = 64 * 1024 * 1024;
-/// The length of a value that is null. Every other is below it: librdkafka's largest record has a gigabyte.
+/// The length of a null value. Every other is below it: librdkafka's largest record is a gigabyte.
 const NULL: u32 = u32::MAX;
 
 /// The records of the open transaction.
@@ -34,7 +34,7 @@ const NULL: u32 = u32::MAX;
 pub(super) struct OpenTransaction {
     kept: Vec<Copied>,
     bytes: Vec<u8>,
-    /// Every ticket below this one is in a transaction that was committed.
+    /// Every ticket below this one is in a committed transaction.
     committed_below: Ticket,
     highest: Option<Ticket>,
     /// When the transaction began.
@@ -50,7 +50,7 @@ pub(super) struct OpenTransaction {
     spare: usize,
 }
 
-/// Where a record stands in the buffer.
+/// A record's place in the buffer.
 #[derive(Clone, Copy, Debug)]
 struct Copied {
     ticket: Ticket,
@@ -59,7 +59,7 @@ struct Copied {
 }
 
 impl OpenTransaction {
-    /// For a window of so many records and bytes, and this `transaction.timeout.ms`.
+    /// For a window of this many records and bytes, and this `transaction.timeout.ms`.
     pub(super) fn new(window_records: usize, window_bytes: usize, timeout: Duration, now: Instant) -> Self {
         let most_bytes = window_bytes / 4 * 3;
         Self {
@@ -115,19 +115,19 @@ impl OpenTransaction {
         }
     }
 
-    /// The highest ticket, if the transaction may be committed: it holds every ticket from the last committed one to this.
-    /// Dead letters go out before what was returned with them, so for a time there may be gaps.
+    /// The highest ticket, if the transaction may be committed: it holds every ticket from the last committed one to
+    /// this. Dead letters are sent before what was returned with them, so there may be gaps for a time.
     pub(super) fn whole(&self) -> Option<Ticket> {
         let highest = self.highest?;
         (highest.0 + 1 - self.committed_below.0 == self.kept.len() as u64).then_some(highest)
     }
 
-    /// Whether it takes nothing more and is to be committed as it is.
+    /// Whether it takes nothing more and must be committed as it is.
     pub(super) fn is_full(&self) -> bool {
         self.size.is_reached(self.kept.len(), self.bytes.len()) && self.whole().is_some()
     }
 
-    /// The most records that a transaction holds at present.
+    /// The most records that a transaction currently holds.
     pub(super) const fn most_records(&self) -> usize {
         self.size.limit().0
     }
@@ -143,7 +143,7 @@ impl OpenTransaction {
         paused.min(self.begun + (self.cost * SHARE).clamp(AGE_MAX.0, AGE_MAX.1))
     }
 
-    /// The transaction is committed: hands out its tickets, and is empty.
+    /// The transaction is committed: hands out its tickets, and becomes empty.
     pub(super) fn commit(&mut self, into: &mut Vec<Ticket>, now: Instant) {
         self.cost = now.saturating_duration_since(self.sealed);
         if !self.is_empty() {
@@ -156,7 +156,7 @@ impl OpenTransaction {
         self.clear();
     }
 
-    /// The transaction is aborted: hands out its records by ascending ticket, and is empty.
+    /// The transaction is aborted: hands out its records in ticket order, and becomes empty.
     pub(super) fn abort(&mut self, now: Instant) -> Vec<(Ticket, OwnedRecord)> {
         if !self.is_empty() {
             self.size.aborted(self.kept.len(), self.bytes.len(), self.age(now));
@@ -254,7 +254,7 @@ mod tests {
     fn a_transaction_with_a_gap_before_one_of_its_tickets_may_not_be_committed() {
         assert_eq!(open(&[]).whole(), None);
         assert_eq!(open(&[0, 1, 2]).whole(), Some(Ticket(2)));
-        // A dead letter went out before what was returned with it.
+        // A dead letter was sent before what was returned with it.
         assert_eq!(open(&[2]).whole(), None);
         assert_eq!(open(&[2, 0]).whole(), None);
         let mut open = open(&[2, 0, 1]);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_ends_early_where_little_comes_and_at_its_age_or_size_where_much_does() {
+    fn a_transaction_ends_early_on_a_slow_stream_and_at_its_limits_under_load() {
         let start = Instant::now();
         let with = |records: u64, last: Duration| {
             let mut open = OpenTransaction::new(1_000, 1_000_000, TIMEOUT, start);
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_lives_the_longer_the_more_a_commit_costs() {
+    fn a_transaction_lives_longer_if_commits_are_expensive() {
         let start = Instant::now();
         let mut open = OpenTransaction::new(1_000, 1_000_000, TIMEOUT, start);
         open.begin(start);
@@ -316,7 +316,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_aborted_transaction_gives_every_record_back_as_it_was(
+        fn an_aborted_transaction_returns_every_record_unchanged(
             records in prop::collection::vec((
                 "[a-z.]{1,9}",
                 prop::option::of(prop::collection::vec(any::<u8>(), 0..9)),

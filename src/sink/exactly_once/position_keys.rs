@@ -1,17 +1,19 @@
-//! Keys that tell the relay's own positions from those of others.
+//! Keys that tell the relay's own positions from others.
 
 use crate::relay::boundary::MacKey;
 
-/// What positions are signed and checked with. Who can write to the topic could else move a relay back, or on past events.
+/// Keys to sign and check positions with. Without them, anyone with write access to the topic could move a relay
+/// back, or past events.
 #[derive(Clone, Debug, Default)]
 pub struct PositionKeys {
-    /// The keys, the one to sign with first.
+    /// The keys; the first one is used for signing.
     pub keys: Vec<MacKey>,
-    /// The relay has signed its positions before, and none of an earlier version has stored one since: one without a proof is not its own.
+    /// The relay has signed its positions before, and no older version has stored one since: an unsigned one is not
+    /// its own.
     pub must_be_signed: bool,
 }
 
-/// Whose positions are to be told from forged ones.
+/// Whose positions to tell from forged ones.
 #[derive(Clone, Debug)]
 pub(super) struct Check {
     pub(super) keys: PositionKeys,

@@ -1,4 +1,5 @@
-//! The topic in which each relay keeps how far it is: written in the transaction that makes it true, read at the start.
+//! The topic in which each relay stores its position: written in the transaction that makes it true, read at the
+//! start.
 
 use std::sync::Once;
 use std::time::{Duration, Instant};
@@ -13,22 +14,22 @@ use super::position_scan::{Consuming, Place, consumer};
 use crate::relay::boundary::{Checkpoint, Timestamp, TopicSettings, verify};
 use crate::sink::client::options::ProducerOptions;
 
-/// The topic's name. One for all relays of a Kafka; the key says whose a position is.
+/// The topic's name. One for all relays of a Kafka cluster; the key says whose a position is.
 pub use crate::relay::route::destination::POSITIONS_TOPIC;
-/// How long one question to a broker may take.
+/// How long one request to a broker may take.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How often the end of what is committed is looked at.
+/// How often the end of the committed records is checked.
 const TICK: Duration = Duration::from_millis(50);
-/// How often it is told that another relay's transaction is waited for.
+/// How often the log reports waiting for another relay's transaction.
 const TELLING: Duration = Duration::from_secs(10);
-/// How long reading may take before it is begun again.
+/// How long reading may take before it is restarted.
 const READING: Duration = Duration::from_secs(120);
 /// Offsets from the end in which a position is looked for before all are read.
 const TAIL: i64 = 2_000;
 /// Offsets from the end in which a copy of the position is looked for.
 const COPIES: i64 = 50_000;
 
-/// The Postgres cluster that a position is of. LSNs of another one, or of another timeline, mean something else.
+/// The Postgres cluster that a position belongs to. LSNs of another cluster or timeline mean something else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     /// The system identifier.
@@ -37,17 +38,17 @@ pub struct Cluster {
     pub timeline: u32,
 }
 
-/// A position as Kafka has it.
+/// A position as stored in Kafka.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPosition {
     /// How far everything is in Kafka.
     pub checkpoint: Checkpoint,
     /// Whose it is.
     pub cluster: Cluster,
-    /// The transaction that it was written in, a number of its own: two may carry the same checkpoint, and only one be committed.
-    /// Nil where the value has none.
+    /// The transaction in which it was written, a number of its own: two may carry the same checkpoint, of which only
+    /// one is committed. Nil if the value has none.
     pub transaction: Uuid,
-    /// It bears a proof that a relay of this database has written it.
+    /// Its signature proves that a relay of this database wrote it.
     pub is_signed: bool,
 }
 
@@ -56,7 +57,7 @@ pub struct StoredPosition {
 pub enum PositionEntry {
     /// No record.
     Nothing,
-    /// A null value: somebody has decided that the relay begins where its slot stands.
+    /// A null value: somebody decided that the relay starts at the slot's confirmed_flush_lsn.
     TakenBack,
     /// A position.
     Position(StoredPosition),
@@ -72,7 +73,7 @@ impl PositionEntry {
         }
     }
 
-    /// By the last record under the key, if there is one: its value, which may be null.
+    /// From the last record under the key, if there is one: its value, which may be null.
     fn of(last: Option<Option<Vec<u8>>>, key: &str, check: Option<&Check>) -> Result<Self, ReadError> {
         let value = match last {
             None => return Ok(Self::Nothing),
@@ -80,7 +81,7 @@ impl PositionEntry {
             Some(Some(value)) => value,
         };
         let mut stored = StoredPosition::decode(&value).ok_or(ReadError::Malformed)?;
-        // Another cluster's has other keys, and is refused for what it is.
+        // Another cluster's position has other keys, and is refused for being another cluster's.
         if let Some(check) = check.filter(|check| check.system_identifier == stored.cluster.system_identifier) {
             stored.is_signed = match verify(&check.keys.keys, key.as_bytes(), &value) {
                 Some(true) => true,
@@ -96,8 +97,8 @@ impl PositionEntry {
 #[derive(Serialize, Deserialize)]
 struct Value {
     position: String,
-    /// When the transaction at the position committed, in microseconds since the Unix epoch. Older values have none, nor has one
-    /// from before the first event.
+    /// When the transaction at the position committed, in microseconds since the Unix epoch. Older values have none,
+    /// nor has one from before the first event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     committed_at_micros: Option<i64>,
     flush: String,
@@ -109,7 +110,7 @@ struct Value {
 }
 
 impl StoredPosition {
-    /// The value under `key`, signed if there is a key to do that with.
+    /// The value under `key`, signed if there is a signing key.
     pub(super) fn encode(&self, key: &str, keys: &PositionKeys) -> Vec<u8> {
         let value = Value {
             position: self.checkpoint.position.to_string(),
@@ -139,7 +140,8 @@ impl StoredPosition {
     }
 }
 
-/// How the topic is made: a small one, as only the last position of each relay counts, and all of it may be read at a start.
+/// Settings for creating the topic: a small one, because only the last position of each relay counts, and all of it
+/// may be read at a start.
 pub(super) fn topic_settings() -> TopicSettings {
     let config = [
         ("cleanup.policy", "compact"),
@@ -154,17 +156,17 @@ pub(super) fn topic_settings() -> TopicSettings {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum ReadError {
-    /// It may pass: ask again.
+    /// Transient: ask again.
     Passing(KafkaError),
     /// Kafka does not let this client read the topic.
     NotAuthorized,
-    /// What is there is no position.
+    /// The record is not a position.
     Malformed,
-    /// A position that no relay of this database has written.
+    /// A position that no relay of this database wrote.
     Forged,
     /// A position that is there twice.
     Copied,
-    /// The topic has so many partitions, and the last position in one is not the last in all.
+    /// The topic has several partitions, so the last position in one is not the last overall.
     Partitioned(usize),
     /// Nobody waits for the answer any more.
     Stopped,
@@ -180,20 +182,20 @@ impl From<KafkaError> for ReadError {
     }
 }
 
-/// What of the topic is to be read.
+/// Which part of the topic to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadScope {
-    /// What is committed now, if a transaction of another relay does not hide it.
+    /// What is committed now, unless another relay's transaction hides it.
     Visible,
-    /// Everything that has been committed before the call. Where an open transaction of another relay hides it, waits for its end: that of
-    /// a relay that died comes when Kafka times it out.
+    /// Everything committed before the call. If an open transaction of another relay hides it, waits for its end:
+    /// that of a dead relay ends when Kafka times it out.
     Everything,
 }
 
 /// Reads positions.
 pub(super) struct PositionReader {
     committed: Consuming,
-    /// Sees the open transactions, too.
+    /// Sees open transactions, too.
     uncommitted: Consuming,
 }
 
@@ -201,7 +203,7 @@ impl PositionReader {
     /// Does not wait for a broker.
     ///
     /// # Errors
-    /// librdkafka's, where the settings contradict each other.
+    /// librdkafka's, if the settings contradict each other.
     pub(super) fn new(options: &ProducerOptions) -> Result<Self, KafkaError> {
         Ok(Self {
             committed: consumer(options, "read_committed")?,
@@ -209,7 +211,7 @@ impl PositionReader {
         })
     }
 
-    /// Reads the last position under `key`. Blocks; to be called on a thread of the runtime's.
+    /// Reads the last position under `key`. Blocks; call it on a blocking thread.
     pub(super) fn read(
         &self,
         key: &str,
@@ -237,7 +239,8 @@ impl PositionReader {
             let place = Place { partition: partition.id(), key, deadline };
             if extent == ReadScope::Everything {
                 let (_, end) = uncommitted.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
-                // Only a position of this relay's is waited for, whether it was committed or not: others may hang for long.
+                // Only a position of this relay is waited for, whether it was committed or not: others may hang for
+                // long.
                 let is_hidden = span.1 < end && place.last(uncommitted, span.1..end, stopped)?.is_some();
                 let mut tell_at = Instant::now();
                 while is_hidden && span.1 < end {
@@ -274,12 +277,12 @@ impl PositionReader {
     }
 }
 
-/// Positions must have one order.
+/// Positions must be totally ordered.
 const fn check_layout(partitions: usize) -> Result<(), ReadError> {
     if partitions > 1 { Err(ReadError::Partitioned(partitions)) } else { Ok(()) }
 }
 
-/// Warns once of positions that one broker alone has though there are more.
+/// Warns once if positions are on a single broker although there are more.
 fn tell_of_risk(brokers: usize, replicas: Option<usize>) {
     static TOLD: Once = Once::new();
     if is_at_risk(brokers, replicas) {

@@ -1,4 +1,4 @@
-//! A position's form.
+//! The format of a stored position.
 
 use expect_test::expect;
 
@@ -15,7 +15,7 @@ fn positions_are_in_one_partition_and_on_more_than_one_broker_where_there_are_mo
 }
 
 #[test]
-fn a_null_is_no_missing_record() {
+fn a_null_value_is_not_a_missing_record() {
     assert!(matches!(PositionEntry::of(None, "k", None), Ok(PositionEntry::Nothing)));
     assert!(matches!(PositionEntry::of(Some(None), "k", None), Ok(PositionEntry::TakenBack)));
     assert!(matches!(PositionEntry::of(Some(Some(b"{}".to_vec())), "k", None), Err(ReadError::Malformed)));
@@ -54,7 +54,7 @@ fn a_position_is_json_that_a_person_can_read() {
 }
 
 #[test]
-fn case_39_a_position_is_signed_for_its_key_and_one_that_is_not_is_refused_once_any_was() {
+fn case_39_positions_are_signed_per_key_and_unsigned_ones_are_refused_after_the_first() {
     let key = |byte: u8| MacKey::new(&[byte; 64], &[byte + 1; 64]).expect("two blocks");
     let keys = PositionKeys { keys: vec![key(1)], must_be_signed: false };
     let cluster = Cluster { system_identifier: "7012".to_owned(), timeline: 2 };

@@ -1,9 +1,9 @@
-//! Which topic a transaction was lost for.
+//! Which topic caused the loss of a transaction.
 //!
-//! A partition that this client may not write to can't be added to a transaction, which loses the whole of it: librdkafka then
-//! gives every record back with the same code, and says of no topic that it was the one (`rd_kafka_txn_handle_AddPartitionsToTxn`
-//! of 2.12). Kafka tells which topics this client may write to (KIP-430), in one request. Where that explains nothing, each topic is
-//! tried by itself, with a record in a transaction that is never committed.
+//! A partition that this client may not write to can't be added to a transaction, which loses all of it: librdkafka
+//! then returns every record with the same code, and names no topic (`rd_kafka_txn_handle_AddPartitionsToTxn` of
+//! 2.12). Kafka reports which topics this client may write to (KIP-430), in one request. If that explains nothing,
+//! each topic is tried by itself, with a record in a transaction that is never committed.
 
 use std::time::Duration;
 
@@ -17,18 +17,20 @@ use crate::relay::boundary::{OwnedRecord, Ticket};
 use crate::sink::client::error_code::{RecordFate, fate};
 use crate::sink::client::producer_client::ProducerClient;
 
-/// How often it is looked whether the record has arrived or has come back.
+/// How often to check whether the record has been delivered or returned.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Whether a transaction was lost for a topic that takes nothing from this client.
+/// Whether a transaction was lost because of a topic that accepts nothing from this client.
 pub(super) fn is_topic_refused(client: &ProducerClient) -> bool {
     calls::lost_for(client).is_some_and(|code| matches!(fate(code), RecordFate::TopicRefused(_)))
 }
 
-/// Asks about the topics of these records, or tries them. The topics that take nothing from this client, each with the code that says so.
+/// Asks about the topics of these records, or tries them. Returns the topics that accept nothing from this client,
+/// each with the code that says so.
 ///
 /// # Errors
-/// [`TransactionsError::NoPositionsTopic`] if the topic of positions is one of them, and those of taking the transactional id.
+/// [`TransactionsError::NoPositionsTopic`] if the positions topic is one of them, and those of acquiring the
+/// transactional id.
 pub(super) async fn refusing(
     factory: &ProducerFactory,
     records: Vec<OwnedRecord>,
@@ -67,7 +69,7 @@ pub(super) async fn refusing(
 /// Nobody waits any more.
 struct Gone;
 
-/// The code with which the topic refuses this client, if it does. Blocks until the record is answered for.
+/// The code with which the topic refuses this client, if it does. Blocks until the record is answered.
 fn try_record(
     mut client: ProducerClient,
     record: &OwnedRecord,

@@ -1,4 +1,4 @@
-//! What a producer of transactions is made of, and how it comes to own its transactional id.
+//! Creates transactional producers, which own their transactional id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,24 +16,24 @@ use crate::sink::client::options::{
 };
 use crate::sink::client::producer_client::ProducerClient;
 
-/// How long the coordinator leaves a transaction open that it hears nothing of, in milliseconds, unless the user says otherwise.
+/// How long the coordinator leaves an idle transaction open, in milliseconds, unless the user sets it.
 const TRANSACTION_TIMEOUT_MILLIS: u64 = 60_000;
-/// How long after a failure the transactional id is asked for again.
+/// How long to wait after a failure before requesting the transactional id again.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Who the relay is to Kafka.
+/// The relay's identity in Kafka.
 #[derive(Clone, Debug)]
 pub struct TransactionsOptions {
     /// `relay.name`.
     pub relay: String,
     /// The slot.
     pub slot: String,
-    /// Whether the topic of positions may be created.
+    /// Whether the positions topic may be created.
     pub create_topics: bool,
 }
 
 impl TransactionsOptions {
-    /// The transactional id: whoever takes it next fences the one who has it.
+    /// The transactional id: acquiring it fences its previous owner.
     #[must_use]
     pub fn transactional_id(&self) -> String {
         format!("walpost.{}.{}", self.relay, self.slot)
@@ -46,7 +46,7 @@ impl TransactionsOptions {
     }
 }
 
-/// All that a relay's producer is made of, and its position.
+/// Everything that a relay's producer and its position need.
 #[derive(Clone)]
 pub(super) struct ProducerFactory {
     pub(super) producers: Producers,
@@ -54,7 +54,7 @@ pub(super) struct ProducerFactory {
     pub(super) topics: Arc<Topics>,
 }
 
-/// All that a producer is made of.
+/// Everything that a producer needs.
 #[derive(Clone)]
 pub(super) struct Producers {
     pub(super) options: ProducerOptions,
@@ -74,18 +74,18 @@ impl Producers {
     pub(super) fn start(&self) -> Result<ProducerClient, SinkError> {
         let batch_bytes = batch_bytes(&self.options, &self.rules);
         let mut config = producer_config(&self.options, batch_bytes);
-        // An aborted transaction leaves no gap, and the producer goes on.
+        // An aborted transaction leaves no gap, and the producer continues.
         config.remove("enable.gapless.guarantee");
         let timeout = self.transaction_timeout().as_millis();
         config.set("transactional.id", &self.transactional_id);
         config.set("transaction.timeout.ms", timeout.to_string());
-        // Before the coordinator gives the transaction up, which would look as if another relay had taken over.
+        // Before the coordinator times out the transaction, which would look as if another relay had taken over.
         let pace = pace(&self.options, AGAIN_IN_TRANSACTIONS);
         set_message_timeout(&mut config, pace, (timeout / 2).max(100));
         ProducerClient::start(&config, pace, batch_bytes, &self.connection, &self.log)
     }
 
-    /// A producer that owns the transactional id. Waits for as long as Kafka is away.
+    /// A producer that owns the transactional id. Waits for as long as Kafka is unreachable.
     ///
     /// # Errors
     /// [`SinkError`]: waiting does not help.
@@ -125,7 +125,7 @@ impl Producers {
     }
 }
 
-/// Runs blocking work on a thread of the runtime's.
+/// Runs blocking work on a blocking thread.
 pub(super) async fn blocking<T: Send + 'static, S: Clone + Send + 'static>(
     stopped: &S,
     work: impl FnOnce(S) -> T + Send + 'static,

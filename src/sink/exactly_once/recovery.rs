@@ -1,5 +1,4 @@
-//! A new producer in the place of one that is at its end, or of a predecessor's: fenced off, and with what is certain of the
-//! past.
+//! Replaces a failed producer, or a predecessor's: fences it, and determines what was committed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use crate::relay::delivery::back_off::BackOff;
 use crate::relay::resume::{self, Server};
 use crate::sink::client::producer_client::ProducerClient;
 
-/// How long something that failed waits before it is tried again.
+/// How long to wait before retrying.
 const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// Whose positions may be found.
@@ -27,20 +26,20 @@ const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::fro
 pub(super) struct History {
     pub(super) cluster: Cluster,
     pub(super) ancestry: Ancestry,
-    /// The slot is new: what is found is of an earlier one, on whatever timeline.
+    /// The slot is new: a position that is found belongs to an earlier one, on whatever timeline.
     pub(super) is_new: bool,
     pub(super) keys: PositionKeys,
 }
 
 impl History {
-    /// What a position is checked with; nothing where it does not count.
+    /// What a position is checked with; `None` if it does not count.
     pub(super) fn proof(&self) -> Option<Check> {
         let (keys, system_identifier) = (self.keys.clone(), self.cluster.system_identifier.clone());
         (!self.is_new).then_some(Check { keys, system_identifier })
     }
 
-    /// Whether a position under `key` is of this history. To be asked before anybody is fenced: it might be of another database's
-    /// relay of the same name, or of the original of which this database is a promoted copy.
+    /// Whether a position under `key` belongs to this history. Checked before fencing: it might be that of another
+    /// database's relay of the same name, or of the original of which this database is a promoted copy.
     pub(super) fn check(&self, stored: &Option<StoredPosition>, key: String) -> Result<(), TransactionsError> {
         let Some(stored) = stored else { return Ok(()) };
         let server = Server {
@@ -54,17 +53,17 @@ impl History {
     }
 }
 
-/// A producer that owns the transactional id, and the last position that was committed under it.
+/// A producer that owns the transactional id, and the last position committed under it.
 pub(super) struct Recovered {
     pub(super) client: ProducerClient,
     pub(super) kept: PositionEntry,
-    /// Topics that take nothing from this client.
+    /// Topics that accept nothing from this client.
     pub(super) refusing: Vec<(String, Code)>,
 }
 
 impl ProducerFactory {
-    /// Makes a producer that owns the transactional id and reads back how far its predecessor came. Waits for as long as Kafka
-    /// is away. Tries the topics of `probes`, if the last transaction was lost for one of them.
+    /// Creates a producer that owns the transactional id and reads how far its predecessor came. Waits for as long as
+    /// Kafka is unreachable. Tries the topics of `probes`, if the last transaction was lost because of one of them.
     ///
     /// # Errors
     /// [`SinkError`]: waiting does not help.
@@ -76,7 +75,7 @@ impl ProducerFactory {
         stopped: impl Fn() -> bool + Clone + Send + 'static,
     ) -> Result<Recovered, SinkError> {
         self.ensure_topic().await?;
-        // Before anybody is fenced: it might be another database's relay of the same name, or the one that has taken over.
+        // Before fencing: it might be another database's relay of the same name, or the one that has taken over.
         let mut reader = self.reader()?;
         let proof = history.proof();
         let visible = self.read(&mut reader, ReadScope::Visible, proof.clone(), &stopped).await?.position().cloned();
@@ -100,7 +99,7 @@ impl ProducerFactory {
         TransactionsError::Fenced { id: self.identity.transactional_id() }.into()
     }
 
-    /// Makes sure that the topic of positions is there.
+    /// Ensures that the positions topic exists.
     pub(super) async fn ensure_topic(&self) -> Result<(), SinkError> {
         let settings = positions::topic_settings();
         let mut back_off = BACK_OFF;
@@ -158,7 +157,7 @@ impl ProducerFactory {
                 }
                 Err(ReadError::Passing(error)) => {
                     tracing::warn!(error = %error, "could not read the stored position; retrying");
-                    // What the old one has met in an outage waits in its queue, and would be told one by one after it.
+                    // The old reader's errors during an outage are queued, and would be logged one by one after it.
                     *reader = self.reader()?;
                 }
             }
@@ -167,8 +166,8 @@ impl ProducerFactory {
     }
 }
 
-/// Whether a position that was read is past all that are known. One before them may be what another relay's open transaction
-/// leaves to be seen.
+/// Whether a position that was read is past all known ones. An earlier one may be what another relay's open
+/// transaction leaves visible.
 fn is_past(known: &[Option<StoredPosition>; 2], read: &Option<StoredPosition>) -> bool {
     let flush = |stored: &Option<StoredPosition>| stored.as_ref().map(|stored| stored.checkpoint.flush);
     let position = |stored: &Option<StoredPosition>| stored.as_ref().map(|stored| stored.checkpoint.position);
@@ -183,7 +182,7 @@ mod tests {
     use crate::relay::boundary::{Checkpoint, Lsn, Position};
 
     #[test]
-    fn a_position_past_all_that_are_known_is_another_relays() {
+    fn a_position_past_all_known_ones_is_another_relays() {
         let at = |flush, ordinal| {
             let position = Position { commit: Lsn(9), ordinal };
             let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };

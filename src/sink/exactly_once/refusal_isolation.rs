@@ -1,10 +1,10 @@
-//! Which record a transaction was lost for.
+//! Finds the record that caused the loss of a transaction.
 //!
-//! Kafka refuses whole batches. A record is refused when it was named or stood alone in its batch; the others of a refused
-//! batch are suspects, and travel alone in the next transaction until one of them is refused.
+//! Kafka refuses whole batches. A record is refused if it was named or was alone in its batch; the others of a
+//! refused batch are suspects, and are sent alone in the next transaction until one of them is refused.
 //!
-//! All records of a lost transaction are given back, those that were to blame among them. The verdict comes when such a record is offered
-//! again: its dead letter then stands where the record would have stood, and the transaction can end before it or behind it.
+//! All records of a lost transaction are returned, including those at fault. The verdict is given when such a record
+//! is offered again: its dead letter then takes the record's place, and the transaction can end before or after it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::sink::client::options::TopicRules;
 use crate::sink::client::producer_client::Returned;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-/// What is known of a transaction that was lost.
+/// What is known of a lost transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reports<'a> {
-    /// All of its records were reported on.
+    /// All of its records were reported.
     All,
-    /// The producer was at its end before that.
+    /// The producer failed before that.
     Some {
-        /// The topics that it was lost for, as far as that was found out.
+        /// The topics that caused the loss, as far as known.
         refusing: &'a [String],
     },
 }
@@ -31,23 +31,23 @@ pub(super) enum Reports<'a> {
 #[derive(Debug, Default)]
 pub(super) struct TransactionRefusals {
     isolated: BTreeSet<Ticket>,
-    /// The suspect that is on its way.
+    /// The suspect in flight.
     alone: Option<Ticket>,
-    /// Records that were refused and are to be offered again, each with its topic.
+    /// Refused records that will be offered again, each with its topic.
     guilty: HashMap<Ticket, (String, Refusal)>,
 }
 
 impl TransactionRefusals {
-    /// Why this record was refused by this topic, if it was. Once.
+    /// Why this topic refused this record, if it did. Returned once.
     pub(super) fn verdict(&mut self, ticket: Ticket, topic: &str) -> Option<Refusal> {
         if self.guilty.is_empty() {
             return None;
         }
-        // Under the same ticket something else may come by now.
+        // The ticket may belong to something else by now.
         self.guilty.remove(&ticket).filter(|(refusing, _)| refusing == topic).map(|(_, refusal)| refusal)
     }
 
-    /// Whether a record may be sent now, while so many are on their way.
+    /// Whether a record may be sent now, with this many in flight.
     pub(super) fn may_send(&self, ticket: Ticket, on_their_way: usize) -> bool {
         self.alone.is_none() && (on_their_way == 0 || !self.isolated.contains(&ticket))
     }
@@ -58,19 +58,19 @@ impl TransactionRefusals {
         }
     }
 
-    /// The record was not taken. What comes under its ticket now is another.
+    /// The record was not queued. Its ticket now belongs to another.
     pub(super) fn refused(&mut self, ticket: Ticket) {
         self.isolated.remove(&ticket);
     }
 
-    /// These records have arrived.
+    /// These records were delivered.
     pub(super) fn arrived(&mut self, tickets: &[Ticket]) {
         if let Some(alone) = self.alone.take_if(|alone| tickets.contains(alone)) {
             self.isolated.remove(&alone);
         }
     }
 
-    /// A transaction was committed: nobody in it is a suspect any more.
+    /// A transaction was committed: none of its records is a suspect any more.
     pub(super) fn committed(&mut self, tickets: &[Ticket]) {
         if let Some(highest) = tickets.iter().max() {
             self.isolated.retain(|suspect| suspect > highest);
@@ -81,7 +81,7 @@ impl TransactionRefusals {
     /// A transaction was lost with these reports.
     pub(super) fn judge(&mut self, reports: &[Returned], extent: Reports<'_>, rules: &TopicRules) {
         let place = |report: &Returned| (report.record.topic.clone(), report.partition);
-        // Where a broker names the guilty records of a batch (Produce v8), librdkafka marks the others.
+        // If a broker names the faulty records of a batch (Produce v8), librdkafka marks the others.
         let mut named = BTreeSet::new();
         let mut batches: HashMap<(String, i32), usize> = HashMap::new();
         for report in reports {
@@ -93,12 +93,12 @@ impl TransactionRefusals {
         }
         for report in reports {
             match fate(report.code) {
-                // Where the topics were asked one by one, what librdkafka says of each record is said of none.
+                // If the topics were asked one by one, librdkafka's code says nothing about each record.
                 RecordFate::TopicRefused(_) if matches!(extent, Reports::Some { refusing: [_, ..] }) => {}
                 RecordFate::TopicRefused(refusal) => {
                     rules.refusals().refuse_topic(&report.record.topic, refusal, Duration::ZERO);
                 }
-                // It may only look alone, where others of its batch are not reported on.
+                // It may only seem alone, if others of its batch are not reported.
                 RecordFate::RecordRefused(refusal)
                     if named.contains(&place(report)) || (extent == Reports::All && batches[&place(report)] == 1) =>
                 {
@@ -125,7 +125,7 @@ mod tests {
         Returned { ticket: Ticket(ticket), record, partition: 0, code }
     }
 
-    /// The tickets of the guilty.
+    /// The tickets of the records at fault.
     fn judge(refusals: &mut TransactionRefusals, reports: &[Returned], extent: Reports<'_>) -> Vec<u64> {
         refusals.judge(reports, extent, &TopicRules::default());
         let mut guilty: Vec<_> = refusals.guilty.keys().map(|ticket| ticket.0).collect();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_only_record_of_a_refused_batch_is_guilty() {
+    fn the_only_record_of_a_refused_batch_is_at_fault() {
         let mut refusals = TransactionRefusals::default();
         let reports = [report(1, Code::PurgeQueue), report(2, Code::MessageSizeTooLarge)];
         assert_eq!(judge(&mut refusals, &reports, Reports::All), [2]);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_is_told_once_and_of_the_same_record_alone() {
+    fn the_verdict_is_given_once_and_only_for_its_record() {
         let mut refusals = TransactionRefusals::default();
         judge(&mut refusals, &[report(2, Code::MessageSizeTooLarge), report(3, Code::PurgeQueue)], Reports::All);
         assert!(refusals.verdict(Ticket(3), "t").is_none());
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_record_that_may_have_had_company_is_a_suspect() {
+    fn a_refused_record_that_may_not_have_been_alone_is_a_suspect() {
         let mut refusals = TransactionRefusals::default();
         let extent = Reports::Some { refusing: &[] };
         assert!(judge(&mut refusals, &[report(2, Code::MessageSizeTooLarge)], extent).is_empty());
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_record_is_guilty_and_its_neighbours_are_not() {
+    fn only_a_named_record_is_at_fault() {
         let mut refusals = TransactionRefusals::default();
         let codes = [Code::InvalidDifferentRecord, Code::InvalidRecord, Code::InvalidRecord];
         let reports: Vec<_> = (0..).zip(codes).map(|(ticket, code)| report(ticket, code)).collect();

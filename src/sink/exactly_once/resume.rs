@@ -1,38 +1,38 @@
-//! Why a relay does not start with what it finds in Kafka, in the words of whoever has to decide how it goes on.
+//! Why a relay does not start with what it finds in Kafka, worded for the person who has to decide what to do.
 
 use super::error::TransactionsError;
 use super::positions::{Cluster, POSITIONS_TOPIC, PositionEntry, StoredPosition};
 use crate::relay::boundary::{Lsn, Position};
 use crate::relay::resume::{OtherOrigin, PositionGap, Stored, StoredAt};
 
-/// The slot and the position in Kafka do not belong together.
+/// The slot and the position in Kafka do not match.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PositionError {
-    /// The position is of another cluster or timeline.
+    /// The position belongs to another cluster or timeline.
     #[error(transparent)]
     Origin(TransactionsError),
-    /// The slot was moved, or recreated, or used by a relay that did not keep the position.
+    /// The slot was moved or recreated, or used by a relay that did not store positions.
     #[error(
         "slot {slot} is at {start}, past the position {flush} stored in topic {POSITIONS_TOPIC} (key {key}): events committed between the two may be missing from Kafka; compare them with the outbox table and publish what is missing, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
     Gap {
         /// The slot.
         slot: String,
-        /// Where it stands.
+        /// Its position.
         start: Lsn,
-        /// Up to where everything is in Kafka.
+        /// How far everything is in Kafka.
         flush: Lsn,
         /// The key of the position.
         key: String,
     },
-    /// The position is further than the server's log.
+    /// The position is past the end of the server's WAL.
     #[error(
         "the server's WAL ends at {end}, before the position {flush} stored in topic {POSITIONS_TOPIC} (key {key}): the database was restored from a backup; check what was published since, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
     Rewound {
         /// Where the log ends.
         end: Lsn,
-        /// Up to where everything is in Kafka.
+        /// How far everything is in Kafka.
         flush: Lsn,
         /// The key of the position.
         key: String,
@@ -44,38 +44,38 @@ pub enum PositionError {
     Lost {
         /// The slot.
         slot: String,
-        /// Where it stands.
+        /// Its position.
         start: Lsn,
         /// The key of the position.
         key: String,
     },
-    /// The relay has stored a later position than the one that is there.
+    /// The relay has stored a later position than the one in Kafka.
     #[error(
         "topic {POSITIONS_TOPIC} has position {flush} under key {key}, before {noted}, which outbox.relay says was stored there: an old record was written again, or Kafka has lost one. Events between the two are in Kafka already, or were lost with the record; compare them with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the confirmed_flush_lsn of slot {slot}"
     )]
     Behind {
         /// The slot.
         slot: String,
-        /// Up to where everything is in Kafka, by the topic.
+        /// How far everything is in Kafka, according to the topic.
         flush: Lsn,
-        /// By the database.
+        /// According to the database.
         noted: Lsn,
         /// The key of the position.
         key: String,
     },
-    /// The position is gone by a null value, and the database does not know of that.
+    /// A null value removed the position, and the database does not know that.
     #[error(
         "topic {POSITIONS_TOPIC} has a null value under key {key}, although outbox.relay says that the relay of slot {slot} has stored a position there: something other than `walpost slot adopt --forget-position` wrote it, or that command did not finish. Events committed after {start} may be in Kafka already; compare what was published, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
     Removed {
         /// The slot.
         slot: String,
-        /// Where it stands.
+        /// Its position.
         start: Lsn,
         /// The key of the position.
         key: String,
     },
-    /// The log has gone on from an earlier state, and has other events where the position is.
+    /// The WAL continued from an earlier state, and has different events at the position.
     #[error(
         "topic {POSITIONS_TOPIC} has position {position} for this relay (key {key}), but the WAL of slot {slot} does not have that event: {found}; the database was restored to an earlier state and has been written to since, or [postgres] publication now names a different publication. Nothing was published or confirmed: events committed after {start} may be missing from Kafka, and Kafka may have events that the database has lost; compare what was published with the outbox table, then run `walpost slot adopt --forget-position`, and the relay publishes everything after the slot's confirmed_flush_lsn {start}"
     )]
@@ -86,7 +86,7 @@ pub enum PositionError {
         found: &'static str,
         /// The slot.
         slot: String,
-        /// Where it stands.
+        /// Its position.
         start: Lsn,
         /// The key of the position.
         key: String,
@@ -94,7 +94,7 @@ pub enum PositionError {
 }
 
 impl PositionEntry {
-    /// What is stored, as a start is planned by it.
+    /// What is stored, as input for planning a start.
     #[must_use]
     pub fn facts(&self) -> Stored {
         match self {
@@ -129,7 +129,7 @@ impl TransactionsError {
 }
 
 impl PositionError {
-    /// For what is stored under `key`, and a slot that stands at `start`.
+    /// For what is stored under `key`, and a slot at `start`.
     #[must_use]
     pub fn of(gap: PositionGap, slot: &str, start: Lsn, key: &str) -> Self {
         let (slot, key) = (slot.to_owned(), key.to_owned());
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_says_where_slot_and_position_stand() {
+    fn a_gap_reports_slot_and_position() {
         let behind = text(PositionGap::Behind { start: Lsn(101), flush: Lsn(100) });
         assert!(
             behind.starts_with("slot s is at 0/65, past the position 0/64") && behind.contains("key r/s"),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_of_another_timeline_says_where_they_parted() {
+    fn a_position_of_another_timeline_reports_the_branch_point() {
         for (parted, why) in [(Some(Lsn(100)), "which branched off at 0/64"), (None, "which does not descend from it")]
         {
             let position = Position { commit: Lsn(100), ordinal: 1 };

@@ -1,4 +1,4 @@
-//! The transactional sink's side towards the driver.
+//! The driver's side of the transactional sink.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::sink::client::error_code::{RecordFate, fate, unfit};
 use crate::sink::client::warmup::Admission;
 
 impl TransactionalSink {
-    /// Begins a transaction if there is none. Whether records may be sent.
+    /// Begins a transaction if there is none. Returns whether records may be sent.
     fn begin(&mut self) -> bool {
         match self.phase {
             Phase::Open => return true,
@@ -58,7 +58,7 @@ impl TransactionalSink {
                 }
             },
             (Phase::Open, Some(filled)) => {
-                // One that is not whole is looked at from time to time: it must not grow old.
+                // An incomplete one is checked periodically: it must not grow old.
                 let until = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(1));
                 drop(tokio::time::timeout_at(until, filled).await);
             }
@@ -77,7 +77,7 @@ impl Sink for TransactionalSink {
         self.cluster = Some(cluster.clone());
         self.keys = keys.clone();
         self.ancestry = ancestry.clone();
-        // Definite faults come out of `deliveries`.
+        // Definite faults are returned by `deliveries`.
         let _ = self.recover();
         true
     }
@@ -132,7 +132,7 @@ impl Sink for TransactionalSink {
         self.open.seal(Instant::now());
         self.in_doubt = Some(stored);
         self.phase = Phase::Sealing;
-        // Wakes `deliveries` should everything have arrived already.
+        // Wakes `deliveries` in case everything has already been delivered.
         client.inbox().filled.notify_one();
         true
     }
@@ -183,12 +183,12 @@ impl Sink for TransactionalSink {
                     self.crowded = true;
                     return Err(SendError::Full);
                 }
-                // The transaction is lost already; `deliveries` finds out why.
+                // The transaction is already lost; `deliveries` finds out why.
                 (RDKafkaErrorCode::Fatal | RDKafkaErrorCode::State, _) => {
                     client.inbox().break_off();
                     return Err(SendError::Full);
                 }
-                // librdkafka judges a record by its own limits before it queues it.
+                // librdkafka checks a record against its own limits before it queues it.
                 (_, RecordFate::RecordRefused(refusal) | RecordFate::TopicRefused(refusal)) => {
                     return Err(SendError::Refused(refusal));
                 }

@@ -1,8 +1,9 @@
-//! How large a transaction may be, so that it commits long before Kafka times it out.
+//! Limits the size of transactions, so that they commit long before Kafka times them out.
 //!
-//! A transaction that times out is sent again whole. On a path that carries less than a whole transaction within
-//! `transaction.timeout.ms`, one of a fixed size would never get through. So the size follows what the path carries: halved after a
-//! transaction that took too long, whether it committed or not, and raised by a quarter after a full one that took little.
+//! A transaction that times out is sent again completely. On a path that carries less than a whole transaction within
+//! `transaction.timeout.ms`, a fixed size would never get through. So the size follows what the path carries: halved
+//! after a transaction that took too long, whether it committed or not, and raised by a quarter after a full one that
+//! was quick.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub struct TransactionSize {
 }
 
 impl TransactionSize {
-    /// Of at most so many records and bytes, for this `transaction.timeout.ms`. Nothing is known of the path yet.
+    /// At most this many records and bytes, for this `transaction.timeout.ms`. Nothing is known of the path yet.
     #[must_use]
     pub fn new(most_records: usize, most_bytes: usize, timeout: Duration) -> Self {
         let (most_records, most_bytes) = (most_records.max(1), most_bytes.max(1));
@@ -29,7 +30,7 @@ impl TransactionSize {
         Self { records: most_records, bytes: most_bytes, most_records, most_bytes, budget }
     }
 
-    /// Whether a transaction with so much in it takes no more. An empty one always takes a record.
+    /// Whether a transaction of this size is full. An empty one always takes a record.
     #[must_use]
     pub const fn is_reached(&self, records: usize, bytes: usize) -> bool {
         records >= self.records || bytes >= self.bytes
@@ -45,7 +46,7 @@ impl TransactionSize {
         }
     }
 
-    /// A transaction was aborted at this age. Whether that was for want of time.
+    /// A transaction was aborted at this age. Returns whether it ran out of time.
     pub fn aborted(&mut self, records: usize, bytes: usize, age: Duration) -> bool {
         let is_late = age > self.budget;
         if is_late {
@@ -54,13 +55,13 @@ impl TransactionSize {
         is_late
     }
 
-    /// The most records and bytes at present.
+    /// The current maximum of records and bytes.
     #[must_use]
     pub const fn limit(&self) -> (usize, usize) {
         (self.records, self.bytes)
     }
 
-    /// Of what the transaction held, or was allowed, whichever is less.
+    /// Of what the transaction held, or the limit, whichever is less.
     fn halve(&mut self, records: usize, bytes: usize) {
         self.records = (self.records.min(records) / 2).max(1);
         self.bytes = (self.bytes.min(bytes) / 2).max(1);
@@ -75,8 +76,8 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(60);
 
-    /// Sends `backlog` records of `size` bytes over a path that carries so many bytes a second. How many transactions were aborted,
-    /// and how many records the last one had.
+    /// Sends `backlog` records of `size` bytes over a path that carries this many bytes a second. Returns how many
+    /// transactions were aborted, and the size of the last one in records.
     fn send(backlog: usize, size: usize, bytes_per_second: usize) -> (u32, usize) {
         let mut limit = TransactionSize::new(15_000, 48 << 20, TIMEOUT);
         let (mut left, mut aborted, mut last) = (backlog, 0, 0);
@@ -86,7 +87,7 @@ mod tests {
                 records += 1;
             }
             let took = Duration::from_secs_f64((records * size) as f64 / bytes_per_second as f64);
-            // Records time out at half of the transaction's time.
+            // Records time out after half of the transaction's time.
             if took > TIMEOUT / 2 {
                 assert!(limit.aborted(records, records * size, TIMEOUT / 2));
                 aborted += 1;
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_has_recovered_gets_large_transactions_again() {
+    fn a_recovered_path_gets_large_transactions_again() {
         let mut limit = TransactionSize::new(10_000, 1_000_000, TIMEOUT);
         for _ in 0..30 {
             let (records, bytes) = limit.limit();
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_for_want_of_time_changes_nothing() {
+    fn aborts_unrelated_to_time_change_nothing() {
         let mut limit = TransactionSize::new(100, 1_000, TIMEOUT);
         assert!(!limit.aborted(50, 500, Duration::from_secs(1)), "a refused record");
         limit.committed(3, 30, Duration::from_millis(5));
@@ -136,7 +137,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a path carries, if it carries a record in the time that it has.
+        /// Whatever a path carries, if it carries a single record in time.
         #[test]
         fn case_35_every_backlog_gets_through(size in 1_usize..20_000, rate in 1_000_usize..10_000_000) {
             prop_assume!(size <= rate * 30);

@@ -1,4 +1,4 @@
-//! What becomes of a transaction whose commit has no answer, without a broker.
+//! Outcomes of a transaction whose commit has no answer, without a broker.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ fn position(flush: u64) -> StoredPosition {
     StoredPosition { checkpoint, cluster, transaction: Uuid::nil(), is_signed: false }
 }
 
-/// A sink with two records in a transaction whose commit began: the position before it is 10, its own 20.
+/// A sink with two records in a transaction whose commit started: the position before it is 10, its own 20.
 fn in_doubt() -> TransactionalSink {
     let options = ProducerOptions {
         bootstrap_servers: "127.0.0.1:1".to_owned(),
@@ -59,7 +59,7 @@ fn recover(sink: &mut TransactionalSink, stored: Option<StoredPosition>) -> Deli
 }
 
 #[tokio::test]
-async fn a_commit_without_an_answer_that_is_found_in_kafka_acknowledges_its_records() {
+async fn an_unanswered_commit_found_in_kafka_acknowledges_its_records() {
     let mut sink = in_doubt();
     let deliveries = recover(&mut sink, Some(position(20)));
     assert_eq!(deliveries.acked, [Ticket(0), Ticket(1)]);
@@ -80,7 +80,7 @@ async fn a_position_of_an_earlier_slot_is_not_stored_until_the_next_one_is() {
 }
 
 #[tokio::test]
-async fn a_commit_without_an_answer_that_is_not_found_gives_its_records_back() {
+async fn an_unanswered_commit_not_found_in_kafka_returns_its_records() {
     let mut sink = in_doubt();
     let deliveries = recover(&mut sink, Some(position(10)));
     assert!(deliveries.acked.is_empty());
@@ -103,7 +103,7 @@ async fn a_young_transaction_that_is_fenced_ends_the_sink_and_one_that_timed_out
 }
 
 #[tokio::test]
-async fn a_partition_whose_first_record_was_aborted_is_begun_anew() {
+async fn a_partition_whose_first_record_was_aborted_restarts() {
     let mut sink = in_doubt();
     recover(&mut sink, Some(position(10)));
     let admit = |sink: &mut TransactionalSink| sink.warmup.admit("t", Some(b"k"), || 1);
@@ -123,7 +123,7 @@ async fn a_partition_whose_first_record_was_aborted_is_begun_anew() {
 }
 
 #[tokio::test]
-async fn a_commit_without_an_answer_is_not_told_by_its_checkpoint_alone() {
+async fn a_commit_without_an_answer_is_not_identified_by_its_checkpoint_alone() {
     let mut sink = in_doubt();
     sink.in_doubt = Some(StoredPosition { transaction: Uuid::now_v7(), ..position(10) });
     let deliveries = recover(&mut sink, Some(position(10)));

@@ -1,15 +1,16 @@
 //! How the values of a type that is not built in are sent.
 //!
-//! A type's binary form is made by its send function, so that says which form it is: an enum's is `enum_send`, which sends the
-//! label; a domain has its base type's; an extension's may be one of Postgres' own, as `citext`'s is `textsend`. A composite, an
-//! array, a range, and an extension with a function of its own have forms that nothing here reads.
+//! A type's binary format is produced by its send function, so that tells which format it is: an enum's is
+//! `enum_send`, which sends the label; a domain has its base type's; an extension's may be one of Postgres's own, as
+//! `citext`'s is `textsend`. A composite, an array, a range, and an extension with its own function have formats that
+//! nothing here reads.
 
 use crate::postgres::{ConnectOptions, Connection};
 use crate::relay::boundary::ColumnType;
 use crate::source::error::SourceError;
 
-/// The OID of the built-in type in whose binary form values of type `t` are sent, whose send function is `p`. Functions in language
-/// `internal` (12) are Postgres' own, under the name in prosrc.
+/// The OID of the built-in type in whose binary format values of type `t` are sent, whose send function is `p`.
+/// Functions in language `internal` (12) are Postgres's own, named by prosrc.
 pub(crate) const SENT_AS: &str = "case when p.prolang = 12 then case p.prosrc \
     when 'enum_send' then 25 when 'textsend' then 25 when 'varcharsend' then 25 when 'bpcharsend' then 25 \
     when 'namesend' then 25 when 'charsend' then 25 when 'json_send' then 25 \
@@ -20,8 +21,8 @@ pub(crate) const SENT_AS: &str = "case when p.prolang = 12 then case p.prosrc \
     when 'interval_send' then 1186 when 'inet_send' then 869 when 'cidr_send' then 650 \
     when 'timestamp_send' then 1114 when 'timestamptz_send' then 1184 end end";
 
-/// Looks a type up by its OID; `None` if there is none, or none yet: a transaction's rows can come before others see what it has
-/// made.
+/// Looks a type up by its OID; `None` if there is none, or none yet: a transaction's rows can arrive before others
+/// see what it has created.
 ///
 /// # Errors
 /// Those of the connection.

@@ -1,10 +1,10 @@
-//! In which encoding a server is asked for text.
+//! The encoding in which a server is asked for text.
 
 use crate::relay::decode::text_encoding::Encoding;
 use crate::source::slot::inspect::Server;
 
 impl Server {
-    /// How a stream from it encodes text: as the database does, where the relay can convert that.
+    /// How a stream from it encodes text: as the database does, if the relay can convert that.
     #[must_use]
     pub fn text_encoding(&self) -> Encoding {
         Encoding::of(&self.encoding).unwrap_or_default()

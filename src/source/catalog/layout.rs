@@ -1,5 +1,5 @@
-//! An outbox table as the catalog shows it: what the walsender would say of it in a Relation message, and whether that fits the
-//! configuration.
+//! An outbox table according to the catalog: how the walsender would describe it in a Relation message, and whether
+//! that matches the configuration.
 
 use std::collections::HashMap;
 
@@ -21,13 +21,13 @@ const TIMES: [u32; 2] = [1114, 1184];
 /// A table as the stream would describe it.
 pub(crate) struct Description {
     pub(crate) relation: Relation,
-    /// The types of its columns by their OIDs.
+    /// The types of its columns by OID.
     types: HashMap<u32, ColumnType>,
     is_partitioned: bool,
 }
 
-/// Columns of a key are what pgoutput marks as such: all, none, the primary key's or an index's, by the replica identity. Generated columns
-/// are sent only if the publication names them (18 and newer).
+/// Key columns are those that pgoutput marks as such: all, none, the primary key's or an index's, depending on the
+/// replica identity. Generated columns are sent only if the publication names them (18 and newer).
 fn columns_query() -> String {
     format!(
         "select a.attname, a.atttypid, a.atttypmod, t.typsend::oid <> 0, \
@@ -108,7 +108,8 @@ impl Description {
             Err(Unresolved::Misfit(misfit)) => return Err(misfit.into()),
             Err(Unresolved::Wait) => return Err(SourceError::Answer { question }),
         };
-        // In the stream such a value is a row's fault, as its type may be gone; here it is there, and will be sent like this.
+        // In the stream such a value makes the row bad, because its type may be gone; here the type exists, and rows
+        // will be sent like this.
         let unreadable =
             layout.foreign().filter_map(|index| self.relation.columns.get(index)).find(|column| column.binary);
         unreadable.map_or(Ok(()), |column| Err(self.unreadable(table, column).into()))
@@ -125,7 +126,7 @@ impl Description {
         }
     }
 
-    /// The column that tells the age of rows, if there is one.
+    /// The column that gives the age of rows, if any.
     pub(crate) fn created_at<'a>(&self, table: &'a OutboxTable) -> Option<&'a str> {
         table.created_at().filter(|wanted| {
             let column = self.relation.columns.iter().find(|column| column.name == *wanted);
@@ -136,21 +137,22 @@ impl Description {
         })
     }
 
-    /// What rows are selected from: those that the stream brings under this name, which are no children's.
+    /// What rows are selected from: those that the stream brings under this name, which excludes children's.
     pub(crate) fn from(&self) -> String {
         let only = if self.is_partitioned { "" } else { "only " };
         format!("{only}{}", self.relation.table)
     }
 
-    /// The order in which rows from before the slot, or of a replay from the table, are read.
+    /// The order in which the rows of a backfill, or of a replay from the table, are read.
     ///
-    /// `created_at` is when a row's transaction began. Rows of one transaction often share it: then the number of their statement
-    /// (`cmin`) tells their order, and of one statement's rows their place in the table, which alone would not, as writers that compete fill
-    /// pages in any order, and those that are freed are filled anew.
+    /// `created_at` is when a row's transaction started. Rows of one transaction often share it: then the number of
+    /// their statement (`cmin`) gives their order, and for the rows of one statement their place in the table, which
+    /// alone would not, because concurrent writers fill pages in any order, and freed space is reused.
     ///
-    /// Where there is no such time, the server's time of the commit tells, if `track_commit_timestamp` is on and was at that time; else
-    /// the age of the transaction's id, which it gets with its first write. Ids are kept in frozen rows, too, and of 32 bits: one that
-    /// seems to be of the future is of the time before the last wraparound.
+    /// Without such a column, the server's commit timestamp gives the order, if `track_commit_timestamp` is on and
+    /// was at that time; otherwise the age of the transaction's id, which is assigned with its first write. Frozen
+    /// rows keep their ids, too, and ids have 32 bits: one that seems to be in the future is from before the last
+    /// wraparound.
     pub(crate) fn order(&self, table: &OutboxTable, has_commit_times: bool) -> String {
         let time = match self.created_at(table) {
             Some(column) => Some(quote_identifier(column)),
@@ -167,13 +169,14 @@ impl Description {
     }
 }
 
-/// Whether the server tells when transactions committed.
+/// Whether the server keeps commit timestamps.
 pub(crate) fn has_commit_times(control: &mut Connection) -> Result<bool, SourceError> {
     let rows = control.simple_query("select current_setting('track_commit_timestamp') = 'on'")?;
     Ok(first(&rows, "track_commit_timestamp")?.is_true(0))
 }
 
-/// Whether a table can be read as it is sent from now on; gives its OID. One that is not there is told by the publication's check.
+/// Whether a table can be read as it is sent from now on; returns its OID. A missing table is reported by the check
+/// of the publication.
 ///
 /// # Errors
 /// [`SourceError::Layout`], and those of the connection.
@@ -186,7 +189,7 @@ pub fn check_layout(
     found.map(|found| found.check(table).map(|()| found.relation.oid)).transpose()
 }
 
-/// By what rows of a table from before a slot are ordered: `None` is by its column of times, which it has.
+/// What a table's backfilled rows are ordered by: `None` is its time column, if it has one.
 ///
 /// # Errors
 /// Those of the connection.
@@ -202,7 +205,7 @@ pub fn order_without_time(
     Ok(Some(stand_in(has_commit_times(control)?)))
 }
 
-/// What stands in for a column of times, in words.
+/// What replaces a time column, in words.
 pub(crate) const fn stand_in(has_commit_times: bool) -> &'static str {
     match has_commit_times {
         true => "the commit timestamps of their transactions (track_commit_timestamp)",

@@ -1,4 +1,4 @@
-//! What the catalog says of the outbox tables and their publication.
+//! What the catalog says about the outbox tables and their publication.
 
 pub(super) mod table;
 pub(super) mod encoding;

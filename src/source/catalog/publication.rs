@@ -1,4 +1,4 @@
-//! The publication of the outbox tables: one question to the catalog, asked at the start, while the relay runs, and by doctor.
+//! The publication of the outbox tables: one catalog query, used at the start, while the relay runs, and by doctor.
 
 use super::streamed::{Catalog, judge};
 use super::table::OutboxTable;
@@ -7,8 +7,9 @@ use crate::source::catalog::table::TableName;
 use crate::source::error::SourceError;
 use crate::source::slot::inspect::first;
 
-/// `$1` is the publication, `$2` and `$3` the table. What came with 15 (row filters, column lists) is read by way of JSON, as 14 has no such
-/// columns. Of a partitioned table only the leaves have rows; children by inheritance are of tables that are not partitioned.
+/// `$1` is the publication, `$2` and `$3` the table. What was added in 15 (row filters, column lists) is read through
+/// JSON, because 14 has no such columns. Only the leaves of a partitioned table have rows; children by inheritance
+/// belong to tables that are not partitioned.
 ///
 /// A partition takes no rows if Postgres refuses every insert: a foreign table whose wrapper does not insert (8 is the bit of INSERT), and
 /// a table with a check that is false. Its bounds prove nothing: a row can be inserted with any `created_at`.
@@ -78,7 +79,7 @@ pub struct Streamed {
 /// all outbox tables.
 ///
 /// # Errors
-/// [`SourceError`], of which [`SourceError::is_publication_mismatch`] is true, and those of the connection.
+/// [`SourceError`], for which [`SourceError::is_publication_mismatch`] is true, and those of the connection.
 pub fn check_publication(
     control: &mut Connection,
     publication: &str,
@@ -95,7 +96,7 @@ pub fn check_publication(
     Ok(Streamed { entries: catalog.publication.map(|found| found.entries).unwrap_or_default(), archived })
 }
 
-/// Outbox tables of walpost's that a publication streams and `tables` does not name: their rows would be passed over.
+/// walpost's own outbox tables that a publication streams and `tables` does not name: their rows would be skipped.
 ///
 /// # Errors
 /// Those of the connection.

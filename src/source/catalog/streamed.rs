@@ -1,11 +1,11 @@
-//! What Postgres streams of an outbox table against what the relay reads of it. Pure.
+//! Compares what Postgres streams of an outbox table with what the relay reads of it. Pure.
 
 use super::table::OutboxTable;
 use crate::postgres::quote_identifier;
 use crate::source::catalog::table::TableName;
 use crate::source::error::SourceError;
 
-/// From here on stored generated columns can be published.
+/// From this version on stored generated columns can be published.
 const GENERATED_VERSION: u32 = 180_000;
 
 /// Rows or columns of an outbox table that Postgres does not stream.
@@ -18,7 +18,7 @@ pub enum NotStreamed {
     Kind {
         /// The relation.
         table: TableName,
-        /// What it is.
+        /// Its kind.
         kind: &'static str,
     },
     /// An unlogged table or partition.
@@ -30,10 +30,10 @@ pub enum NotStreamed {
     Unlogged {
         /// The outbox table.
         table: TableName,
-        /// What of it, or itself.
+        /// The unlogged part, or the table itself.
         part: TableName,
     },
-    /// A partition that is on another server.
+    /// A partition on another server.
     #[error(
         "{} is a foreign table that takes rows, and Postgres does not stream those: run `alter table {table} detach partition {part}`; or, if it is an archive, make it read-only (with postgres_fdw: `alter foreign table {part} options (add updatable 'false')`)",
         named(table, part)
@@ -54,7 +54,7 @@ pub enum NotStreamed {
         /// The child.
         child: TableName,
     },
-    /// The publication has a column list without columns that are read.
+    /// The publication has a column list that lacks columns that are read.
     #[error(
         "publication {publication} excludes {} of table {table} by a column list: run `alter publication {} drop table {table}; alter publication {} add table {table}`",
         columns.join(", "),
@@ -66,10 +66,10 @@ pub enum NotStreamed {
         publication: String,
         /// The table.
         table: TableName,
-        /// The columns with what they are read as.
+        /// The columns with their roles.
         columns: Vec<String>,
     },
-    /// A generated column is read, which the publication does not send.
+    /// A generated column is read, which the publication does not publish.
     #[error("{}", generated(publication, table, column, role, *can_be_published))]
     Generated {
         /// The publication.
@@ -78,9 +78,9 @@ pub enum NotStreamed {
         table: TableName,
         /// The column.
         column: String,
-        /// What it is read as.
+        /// Its role.
         role: &'static str,
-        /// Whether a setting of the publication would have it sent.
+        /// Whether a setting of the publication would publish it.
         can_be_published: bool,
     },
 }
@@ -103,7 +103,7 @@ fn generated(publication: &str, table: &TableName, column: &str, role: &str, can
     )
 }
 
-/// What the catalog says of a publication and a table.
+/// What the catalog says about a publication and a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 pub(crate) struct Catalog {
     pub(crate) database: String,
@@ -118,11 +118,11 @@ pub(crate) struct Catalog {
 pub(crate) struct Publication {
     pub(crate) inserts: bool,
     pub(crate) via_root: bool,
-    /// Names the entries of the catalog by which it has the table.
+    /// Names the catalog entries by which it has the table.
     pub(crate) entries: String,
 }
 
-/// A relation of the table's name.
+/// A relation with the table's name.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 pub(crate) struct Table {
     /// `pg_class.relkind`.
@@ -134,9 +134,9 @@ pub(crate) struct Table {
     /// The publication has a partition of it under the partition's name.
     pub(crate) by_partition: bool,
     pub(crate) columns: Vec<Column>,
-    /// Partitions with rows that are no ordinary logged tables.
+    /// Partitions with rows that are not ordinary logged tables.
     pub(crate) odd_parts: Vec<Part>,
-    /// Tables that inherit from it, and theirs.
+    /// Tables that inherit from it, directly or not.
     pub(crate) children: Vec<TableName>,
 }
 
@@ -144,9 +144,9 @@ pub(crate) struct Table {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 pub(crate) struct Published {
     pub(crate) filter: Option<String>,
-    /// The columns that it has of it; `None` on servers without column lists, before 15.
+    /// Its published columns; `None` on servers without column lists, before 15.
     pub(crate) columns: Option<Vec<String>>,
-    /// They were named one by one.
+    /// They were listed explicitly.
     pub(crate) has_list: bool,
 }
 
@@ -175,8 +175,8 @@ impl Catalog {
     }
 }
 
-/// Whether a publication streams all of a table's inserts, with every column that is read, under the table's own name. `outboxes` are the names of
-/// all outbox tables.
+/// Whether a publication streams all of a table's inserts, with every column that is read, under the table's own
+/// name. `outboxes` are the names of all outbox tables.
 pub(crate) fn judge(
     catalog: &Catalog,
     (publication, table): (&str, &OutboxTable),
@@ -194,7 +194,7 @@ pub(crate) fn judge(
         Some(found) if !found.inserts => return Err(SourceError::PublicationWithoutInserts { publication }),
         Some(_) => {}
     }
-    // A publication for all tables leaves unlogged ones out, and another can't be given them.
+    // A publication for all tables leaves out unlogged ones, and they can't be added to any other.
     if found.kind == "r" && found.persistence != "p" {
         return Err(NotStreamed::Unlogged { table: name.clone(), part: name }.into());
     }
@@ -230,10 +230,10 @@ fn judge_columns(
 ) -> Result<(), NotStreamed> {
     let mut left_out = Vec::new();
     for read in table.outbox.reads() {
-        // One that is not there is the layout's matter.
+        // A missing column is reported by the check of the layout.
         let Some(column) = found.columns.iter().find(|column| column.name == read.column) else { continue };
         let is_generated = !column.generated.is_empty();
-        // Up to 17 the catalog lists generated columns too, and none is sent.
+        // Up to 17 the catalog lists generated columns too, but none is sent.
         let is_sent = match &published.columns {
             _ if is_generated && version < GENERATED_VERSION => false,
             Some(sent) => sent.contains(&column.name),
@@ -264,7 +264,7 @@ fn judge_columns(
     Err(NotStreamed::Columns { publication, table: table.table.clone(), columns: left_out })
 }
 
-/// What is no table.
+/// The name of a relation kind that is not a table.
 fn kind_of(relkind: &str) -> Option<&'static str> {
     match relkind {
         "r" | "p" => None,

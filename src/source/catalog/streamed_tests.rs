@@ -30,7 +30,7 @@ fn sound() -> Catalog {
     }
 }
 
-/// What is said of a catalog that was changed so.
+/// The verdict on a catalog with this change.
 fn told(change: impl FnOnce(&mut Catalog, &mut Outbox)) -> String {
     let (mut catalog, mut outbox) = (sound(), Outbox::walpost("outbox", "event"));
     change(&mut catalog, &mut outbox);
@@ -54,9 +54,9 @@ fn published(catalog: &mut Catalog) -> &mut Published {
 }
 
 #[test]
-fn case_32_only_what_is_streamed_whole_is_sound() {
+fn case_32_only_completely_streamed_tables_are_accepted() {
     assert_eq!(told(|_, _| ()), "streamed");
-    // Columns that are not read may be left out, and columns that are not there can't be.
+    // Columns that are not read may be left out; missing columns can't be.
     assert_eq!(
         told(|catalog, _| {
             published(catalog).has_list = true;
@@ -83,7 +83,7 @@ fn case_32_only_what_is_streamed_whole_is_sound() {
 }
 
 #[test]
-fn case_32_what_is_left_out_is_named_with_the_command_that_brings_it_back() {
+fn case_32_what_is_not_streamed_is_reported_with_the_fix() {
     let mut all = String::new();
     let mut tell = |change: &dyn Fn(&mut Catalog, &mut Outbox)| all += &format!("{}\n", told(change));
     tell(&|catalog, _| {
@@ -120,7 +120,7 @@ fn case_32_what_is_left_out_is_named_with_the_command_that_brings_it_back() {
         generated(catalog, outbox, 180_000, "s");
         published(catalog).has_list = true;
     });
-    // Partitions of their own names, though the root would be told.
+    // Partitions under their own names, although the root would be reported.
     tell(&|catalog, _| {
         table(catalog).published = None;
         table(catalog).by_partition = true;

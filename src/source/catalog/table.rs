@@ -6,7 +6,7 @@ use crate::postgres::quote_identifier;
 use crate::relay::decode::outbox::Outbox;
 use crate::relay::decode::role::Role;
 
-/// A table's schema and name, shown quoted, so that it can be pasted into SQL.
+/// A table's schema and name, displayed quoted, so that it can be pasted into SQL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
 pub struct TableName {
     /// The schema.
@@ -24,7 +24,7 @@ impl fmt::Display for TableName {
 /// An outbox table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxTable {
-    /// Its name; of a partitioned table, the whole table's.
+    /// Its name; for a partitioned table, the root's.
     pub table: TableName,
     /// Its columns as configured.
     pub outbox: Outbox,
@@ -38,7 +38,7 @@ impl OutboxTable {
         Self { table, outbox: outbox.clone() }
     }
 
-    /// The column that is configured to tell the age of rows. Whether the table has it is another question.
+    /// The column configured to give the age of rows. Whether the table has it is another question.
     pub(crate) fn created_at(&self) -> Option<&str> {
         let column = self.outbox.columns.iter().find(|column| column.role == Role::CreatedAt);
         column.map(|column| column.name.as_str())

@@ -1,4 +1,4 @@
-//! Confirming when there is no stream to do it on: the connection was lost, or its walsender does not listen.
+//! Confirms without a stream: the connection was lost, or its walsender does not answer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,17 +14,18 @@ use crate::source::state::gap_report::Unpublished;
 use crate::source::state::relay_state;
 use crate::source::stream::open::{Origin, detached};
 
-/// How long a walsender that was told to end may hold its slot.
+/// How long a terminated walsender may hold its slot.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often that is looked at.
+/// How often that is checked.
 const RELEASE_POLL: Duration = Duration::from_millis(20);
 
-/// Moves the slot to an LSN that this process has confirmed and its last stream could not tell the server any more. That
-/// stream's walsender may hold the slot still, silent or busy with a large transaction, and is ended then.
+/// Advances the slot to an LSN that this process has confirmed but could not report on its last stream. That stream's
+/// walsender may still hold the slot, silent or busy with a large transaction, and is then terminated.
 ///
 /// # Errors
-/// [`SourceError`]: the slot stands where it stood. [`SourceError::SlotHeld`] if another relay has taken over,
-/// [`SourceError::TimelineChanged`] or [`SourceError::SystemChanged`] if the LSN may mean something else to this server.
+/// [`SourceError`]: the slot is unchanged. [`SourceError::SlotHeld`] if another relay has taken over,
+/// [`SourceError::TimelineChanged`] or [`SourceError::SystemChanged`] if the LSN may mean something else on this
+/// server.
 pub async fn confirm_without_stream(
     options: &SourceOptions,
     lease: &Arc<Lease>,
@@ -37,7 +38,7 @@ pub async fn confirm_without_stream(
 
 fn advance(options: &SourceOptions, lease: &Lease, lsn: Lsn, last: &Origin) -> Result<(), SourceError> {
     let slot = &options.slot;
-    // Whoever has it now is about to stream from where the slot stands.
+    // Whoever holds it now is about to stream from the slot's position.
     lease.take()?;
     let mut control = Connection::open(&options.connect)?;
     let server = Server::read(&mut control)?;
@@ -45,7 +46,7 @@ fn advance(options: &SourceOptions, lease: &Lease, lsn: Lsn, last: &Origin) -> R
     let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
     let system = identify_system(&mut replication)?;
     let gap = |gap| SourceError::of(gap, slot, Unpublished::default);
-    // Its timelines before this one do not matter: another one is a gap.
+    // Its earlier timelines do not matter: a different one is a gap.
     resume::same_server(&system.facts(&Ancestry::default()), Some(&last.streamed()), Some(lsn)).map_err(gap)?;
     let walsender = Some(last.walsender);
     let since = Instant::now();
@@ -57,7 +58,8 @@ fn advance(options: &SourceOptions, lease: &Lease, lsn: Lsn, last: &Origin) -> R
         }
         match found.active_pid {
             None => {
-                // Before the slot is moved: a start takes one that stands past what is noted for one that something else advanced.
+                // Noted before the slot is moved: a start treats a slot past the noted limit as advanced by something
+                // else.
                 relay_state::note_end(&mut control, &server, slot, lsn)?;
                 let sql = "select pg_replication_slot_advance($1, $2::text::pg_lsn)";
                 control.query(sql, &[Some(slot), Some(&lsn.to_string())])?;

@@ -1,17 +1,17 @@
-//! How long ago the server surely took the lease's session for alive.
+//! How long ago the server certainly considered the lease's session alive.
 //!
-//! A process that was stopped, or a machine that slept, does not know it: it goes on with what it was doing, and what it had read. So the
-//! age is looked at before each record is offered, on a clock that runs on meanwhile.
+//! A process that was stopped, or a machine that slept, does not know it: it continues with what it was doing, and
+//! what it had read. So the age is checked before each record is offered, on a clock that keeps running meanwhile.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// No lease has been asked for: there is nothing to be late for.
+/// No lease has been requested: nothing can be late.
 const NONE: u64 = 0;
-/// The lease is gone.
+/// The lease is lost.
 const LOST: u64 = 1;
 
-/// The last sign of life that was answered.
+/// The last answered heartbeat.
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeat(AtomicU64);
 
@@ -20,7 +20,7 @@ pub(crate) struct Heartbeat(AtomicU64);
 pub(crate) struct Beat(u64);
 
 impl Beat {
-    /// To be taken before the server is asked: it counts the session's silence from no earlier than that.
+    /// Taken before the server is asked: the server measures the session's silence from no earlier than this.
     pub(crate) fn begin() -> Self {
         Self(boot_nanos())
     }
@@ -32,19 +32,19 @@ impl Heartbeat {
         self.0.store(beat.0, Ordering::Relaxed);
     }
 
-    /// The server has answered. Says nothing of a lease that is gone by now.
+    /// The server has answered. Changes nothing if the lease is already lost.
     pub(crate) fn confirm(&self, beat: Beat) {
         let held = |last| (last != LOST).then_some(beat.0);
-        // An error is a lease that is gone.
+        // An error means that the lease is lost.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, held);
     }
 
-    /// The lease is gone.
+    /// The lease is lost.
     pub(crate) fn stop(&self) {
         self.0.store(LOST, Ordering::Relaxed);
     }
 
-    /// Whether the last beat is younger than `limit`; true where there never was a lease.
+    /// Whether the last heartbeat is younger than `limit`; true if there never was a lease.
     pub(crate) fn is_younger(&self, limit: Duration) -> bool {
         match self.0.load(Ordering::Relaxed) {
             NONE => true,
@@ -54,19 +54,19 @@ impl Heartbeat {
     }
 }
 
-/// Nanoseconds since the machine started, those in which it slept among them.
+/// Nanoseconds since boot, including those in which the machine slept.
 #[expect(unsafe_code, reason = "the standard library's clock stands still while the machine sleeps")]
 fn boot_nanos() -> u64 {
     #[cfg(target_os = "linux")]
     const CLOCK: libc::clockid_t = libc::CLOCK_BOOTTIME;
-    // Elsewhere the monotonic clock runs on.
+    // Elsewhere the monotonic clock keeps running.
     #[cfg(not(target_os = "linux"))]
     const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a timespec of ours, which the call fills. It fails only for a clock that does not exist.
+    // SAFETY: the pointer is to a local timespec, which the call fills. It fails only for a clock that does not exist.
     unsafe { libc::clock_gettime(CLOCK, &raw mut time) };
     let (seconds, nanos) = (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
-    // Above the two marks.
+    // Above the two sentinels.
     (seconds * 1_000_000_000 + nanos).max(LOST + 1)
 }
 
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_is_as_old_as_the_question_that_was_answered_last() {
+    fn a_lease_is_as_old_as_the_last_answered_query() {
         let (heartbeat, hour) = (Heartbeat::default(), Duration::from_secs(3_600));
         assert!(heartbeat.is_younger(Duration::ZERO), "nobody has asked for it");
         let beat = Beat::begin();

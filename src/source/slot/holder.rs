@@ -16,7 +16,7 @@ pub struct Held {
 pub struct NotHeld {
     /// The position.
     pub wanted: Lsn,
-    /// The slot that holds the earliest one there is.
+    /// The slot that holds the earliest position there is.
     pub oldest: Option<Held>,
 }
 
@@ -39,7 +39,7 @@ impl std::fmt::Display for NotHeld {
     }
 }
 
-/// The slot with the least to read before a position.
+/// The slot that has the least to read before a position.
 ///
 /// # Errors
 /// [`NotHeld`].

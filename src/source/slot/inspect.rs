@@ -1,4 +1,4 @@
-//! The server, the slot and the publication: what is there, and what of it can't serve.
+//! The server, the slot and the publication: what exists, and what is unusable.
 
 use std::num::ParseIntError;
 
@@ -6,13 +6,13 @@ use crate::postgres::{ANSWER_TIMEOUT, Connection, Error, Interrupt, Patience, Ro
 use crate::relay::boundary::Lsn;
 use crate::source::error::SourceError;
 
-/// The first version of Postgres that walpost works with, as `server_version_num` counts.
+/// The oldest supported version of Postgres, as `server_version_num`.
 const OLDEST_VERSION: u32 = 140_000;
-/// From here on slot options stand in parentheses.
+/// From this version on slot options are in parentheses.
 const OPTION_LIST_VERSION: u32 = 150_000;
-/// From here on slots can be marked for failover and say why they are invalid.
+/// From this version on slots can have the failover option and say why they are invalid.
 const FAILOVER_VERSION: u32 = 170_000;
-/// The longest name of a slot, in bytes (`NAMEDATALEN - 1`).
+/// The longest slot name, in bytes (`NAMEDATALEN - 1`).
 const NAME_BYTES: usize = 63;
 
 /// What the relay needs to know of a server.
@@ -22,7 +22,7 @@ pub struct Server {
     pub version: u32,
     /// The database connected to.
     pub database: String,
-    /// The role connected as.
+    /// The role of the session.
     pub role: String,
     /// `wal_sender_timeout` in milliseconds, 0 for none.
     pub wal_sender_timeout_millis: u32,
@@ -93,11 +93,11 @@ pub struct System {
     pub identifier: String,
     /// The timeline.
     pub timeline: u32,
-    /// The end of the WAL that is on disk.
+    /// The end of the flushed WAL.
     pub wal_end: Lsn,
 }
 
-/// Asks a replication connection whose it is.
+/// Asks a replication connection which server it is on.
 ///
 /// # Errors
 /// Those of the connection.
@@ -112,7 +112,7 @@ pub fn identify_system(replication: &mut Connection) -> Result<System, SourceErr
     })
 }
 
-/// A slot as the catalog shows it.
+/// A slot as in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotState {
     /// The output plugin; `None` for a physical slot.
@@ -121,24 +121,24 @@ pub struct SlotState {
     pub database: Option<String>,
     /// The server process that streams from it.
     pub active_pid: Option<i32>,
-    /// The oldest WAL that it keeps; `None` when it keeps none any more.
+    /// The oldest WAL that it retains; `None` if it no longer retains any.
     pub restart_lsn: Option<Lsn>,
-    /// Everything before this was confirmed.
+    /// Everything before this is confirmed.
     pub confirmed_flush: Option<Lsn>,
-    /// `reserved`, `extended`, `unreserved` or `lost`; `None` when it keeps no WAL.
+    /// `reserved`, `extended`, `unreserved` or `lost`; `None` if it retains no WAL.
     pub wal_status: Option<String>,
-    /// Why it is invalid, where the server says so (16 and newer).
+    /// Why it is invalid, if the server says so (16 and newer).
     pub invalidation: Option<String>,
-    /// Whether it is kept on standbys too (17 and newer).
+    /// Whether it is synchronized to standbys (17 and newer).
     pub failover: bool,
-    /// Whether it ends with its session.
+    /// Whether it is dropped with its session.
     pub temporary: bool,
     /// Whether it decodes at PREPARE.
     pub two_phase: bool,
 }
 
 impl SlotState {
-    /// Whether the relay can stream from the slot; whether somebody does is another question.
+    /// Whether the relay can stream from the slot; whether something already does is another question.
     ///
     /// # Errors
     /// [`SourceError::SlotPhysical`], [`SourceError::SlotPlugin`], [`SourceError::SlotDatabase`],
@@ -167,7 +167,7 @@ impl SlotState {
     }
 }
 
-/// Looks a slot up on a control connection; `None` if there is none of that name.
+/// Looks up a slot on a control connection; `None` if there is none of that name.
 ///
 /// # Errors
 /// Those of the connection.
@@ -196,7 +196,7 @@ pub fn inspect_slot(control: &mut Connection, version: u32, slot: &str) -> Resul
     }))
 }
 
-/// Whether Postgres would take the name (`ReplicationSlotValidateName`).
+/// Whether Postgres accepts the name (`ReplicationSlotValidateName`).
 ///
 /// # Errors
 /// [`SourceError::SlotName`].
@@ -209,21 +209,21 @@ pub fn check_slot_name(slot: &str) -> Result<(), SourceError> {
     }
 }
 
-/// A slot just made.
+/// A newly created slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatedSlot {
     /// Transactions whose commit record starts at or after this are streamed; the snapshot sees all others.
     pub consistent_point: Lsn,
-    /// The snapshot, which lives until the replication connection runs its next command.
+    /// The snapshot, which lives until the next command on the replication connection.
     pub snapshot: Option<String>,
 }
 
-/// Makes a slot, kept on standbys too where the server can do that, and exports the snapshot of its beginning.
+/// Creates a slot, with the failover option if the server has it, and exports the snapshot of its start.
 ///
-/// It waits for every transaction that is open at that time; `interrupt` ends the wait, and no slot is left then.
+/// It waits for every transaction that is open at that time; `interrupt` ends the wait, and leaves no slot behind.
 ///
 /// # Errors
-/// [`SourceError::SlotsUsedUp`], [`SourceError::SlotHeld`] when the slot has come about meanwhile, and those of the
+/// [`SourceError::SlotsUsedUp`], [`SourceError::SlotHeld`] if the slot was created meanwhile, and those of the
 /// connections.
 pub fn create_slot(
     replication: &mut Connection,
@@ -262,7 +262,7 @@ pub fn drop_slot(control: &mut Connection, slot: &str) -> Result<(), SourceError
     Ok(())
 }
 
-/// What a slot that the server did not make means.
+/// The error for a slot that the server did not create.
 pub(crate) fn explain_creation(error: Error, control: &mut Connection, slot: &str) -> SourceError {
     match error.sqlstate() {
         Some(sqlstate::CONFIGURATION_LIMIT_EXCEEDED) => match setting(control, "max_replication_slots") {
@@ -274,8 +274,8 @@ pub(crate) fn explain_creation(error: Error, control: &mut Connection, slot: &st
     }
 }
 
-/// What a replication connection that the server refused means. The control connection tells a full house of walsenders
-/// from a full server, which has the same code.
+/// The error for a replication connection that the server refused. The control connection tells whether all
+/// walsenders or all connections are in use, which have the same code.
 pub(crate) fn explain_refusal(error: Error, control: &mut Connection, role: &str) -> SourceError {
     match error.sqlstate() {
         Some(sqlstate::INSUFFICIENT_PRIVILEGE) => SourceError::NoReplicationRole { role: role.to_owned() },
@@ -322,7 +322,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slot_names_are_those_that_postgres_takes() {
+    fn slot_names_are_validated_as_postgres_does() {
         for good in ["walpost", "a", "0_1", &"x".repeat(63)] {
             assert!(check_slot_name(good).is_ok(), "{good}");
         }

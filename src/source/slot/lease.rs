@@ -1,9 +1,9 @@
-//! The right to a slot: one relay at a time has it, others stand by.
+//! The lease on a slot: one relay at a time holds it, the others stand by.
 //!
-//! It is an advisory [lock] in a session of its own, which beats every second. A process that dies loses it at once, one that
-//! hangs or is cut off from the network after [`SILENCE`], when the server ends the session. Whoever has the lease may end a
-//! walsender that a predecessor has left on the slot. The notes in `outbox.relay` go the same way, so a relay that has lost its
-//! lease notes nothing, and confirms nothing that is not noted.
+//! It is an advisory [lock] in a session of its own, with a heartbeat every second. A process that dies loses it at
+//! once; one that hangs or is cut off from the network after [`SILENCE`], when the server ends the session. The
+//! holder may terminate a walsender that a predecessor has left on the slot. The notes in `outbox.relay` are written
+//! on the same session, so a relay that has lost its lease notes nothing, and confirms nothing that is not noted.
 //!
 //! [lock]: super::lock
 
@@ -23,41 +23,42 @@ use crate::source::error::SourceError;
 use crate::source::state::note::{Note, NoteWriter};
 use crate::source::state::relay_state;
 
-/// How often the session is used, so that both sides know of each other.
+/// How often the session is used, so that both sides know that the other is alive.
 const BEAT: Duration = Duration::from_secs(1);
-/// For how long the server takes the session for alive without hearing of it.
+/// How long the server considers the session alive without hearing from it.
 const SILENCE: Duration = Duration::from_secs(5);
-/// For how long after its last beat the lease is surely held: no longer than the server takes the session for alive, with time for a
-/// record to get on its way.
+/// How long after its last heartbeat the lease is certainly held: less than the server considers the session alive,
+/// with time for a record to be sent.
 const VALIDITY: Duration = Duration::from_secs(4);
-/// How long an answer may take: not so long that the server has ended the session meanwhile and another relay has the slot.
+/// How long an answer may take: not so long that the server has ended the session meanwhile and another relay has the
+/// slot.
 const ANSWER: Duration = Duration::from_secs(4);
-/// How long the server may work at a statement: a note can wait for a lock.
+/// How long the server may work on a statement: a note can wait for a lock.
 const STATEMENT: Duration = Duration::from_secs(3);
-/// How long a relay that has stood by holds back after it has lost its connection: a server that has started again has probably
-/// cut off the one that has the slot, too, which goes on without a repetition.
+/// How long a standby relay holds back after it has lost its connection: a server that was restarted has probably cut
+/// off the slot's holder, too, which then continues without repeating anything.
 const GRACE: Duration = Duration::from_millis(1_500);
 
-/// The right to a slot, as one process has it or asks for it.
+/// The lease on a slot, as one process holds or requests it.
 #[derive(Debug)]
 pub struct Lease {
     connect: ConnectOptions,
     slot: String,
     seat: Mutex<Seat>,
-    /// Another relay has had it when it was last asked for.
+    /// Another relay held it at the last request.
     stood_by: AtomicBool,
-    /// It was taken, and nobody has looked yet where another relay may have left the slot.
+    /// It was taken, and nobody has checked yet where another relay may have left the slot.
     is_new: AtomicBool,
-    /// That of the present holder, or the last. Each has its own: the thread of one before may fail late. Apart from the seat, whose lock
-    /// is held while Postgres is asked.
+    /// The heartbeat of the current holder, or the last one. Each has its own: an earlier thread may fail late.
+    /// Separate from the seat, whose lock is held while Postgres is asked.
     heartbeat: Mutex<Arc<Heartbeat>>,
 }
 
 #[derive(Debug)]
 enum Seat {
-    /// Not asked for, or lost.
+    /// Not requested, or lost.
     Vacant,
-    /// Another has it. The session is kept for the next attempt.
+    /// Another relay holds it. The session is kept for the next attempt.
     Asking(Connection),
     Held(Holder),
 }
@@ -94,14 +95,14 @@ impl Lease {
         }
     }
 
-    /// Whether the lease is surely held now, by a clock that runs on while the process is stopped and the machine sleeps; true where it was
-    /// never taken, as there is nothing to publish then, or no need of a lease.
+    /// Whether the lease is certainly held now, by a clock that keeps running while the process is stopped and the
+    /// machine sleeps; true if it was never taken, because then there is nothing to publish, or no need for a lease.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         self.heartbeat().is_younger(VALIDITY)
     }
 
-    /// Takes the lease if nobody has it, and does nothing if it is held already. Blocking.
+    /// Takes the lease if it is free, and does nothing if it is already held. Blocks.
     pub(crate) fn take(&self) -> Result<LeaseAcquisition, SourceError> {
         let mut seat = self.seat();
         let mut session = match std::mem::replace(&mut *seat, Seat::Vacant) {
@@ -143,12 +144,12 @@ impl Lease {
         Ok(LeaseAcquisition::New)
     }
 
-    /// It is known where whoever had the lease before has left the slot.
+    /// It is known where the previous holder of the lease left the slot.
     pub(crate) fn settle(&self) {
         self.is_new.store(false, Ordering::Relaxed);
     }
 
-    /// Writes a note; the LSN up to which the slot may be confirmed from now on.
+    /// Writes a note; returns the LSN up to which the slot may be confirmed from now on.
     ///
     /// # Errors
     /// [`SourceError`]: nothing may be confirmed beyond what was noted before.
@@ -156,10 +157,10 @@ impl Lease {
         self.send(Errand::Note(note)).await?.ok_or_else(gone)
     }
 
-    /// Notes that every row from before the slot has been published, so that no later start publishes them again.
+    /// Notes that the backfill has been published, so that no later start publishes it again.
     ///
     /// # Errors
-    /// [`SourceError`]: it is not noted, or not known to be.
+    /// [`SourceError`]: it is not noted, or it is unknown whether it is.
     pub async fn note_backfill(&self) -> Result<(), SourceError> {
         self.send(Errand::Backfilled).await?;
         Ok(())
@@ -175,7 +176,7 @@ impl Lease {
         answered.await.map_err(|_| gone())?
     }
 
-    /// Waits until the lease that is held is lost; for ever if none is. Cancel-safe.
+    /// Waits until the held lease is lost; for ever if none is held. Cancel-safe.
     pub async fn lost(&self) {
         let held = match &*self.seat() {
             Seat::Held(holder) => Some(holder.ended.clone()),
@@ -186,7 +187,7 @@ impl Lease {
         let _ = ended.wait_for(|ended| *ended).await;
     }
 
-    /// Gives the lease back, at once.
+    /// Releases the lease, at once.
     pub fn release(&self) {
         self.heartbeat().stop();
         *self.seat() = Seat::Vacant;
@@ -216,7 +217,7 @@ impl Holder {
                 heartbeat.stop();
                 tracing::warn!(slot, error = %error, "lease on the slot lost");
             }
-            // Nobody may listen any more.
+            // The receiver may be gone.
             let _ = end.send(true);
         });
         thread.map_err(Error::closed_by)?;
@@ -224,7 +225,7 @@ impl Holder {
     }
 }
 
-/// Beats, and writes what is asked for, until nobody wants the lease any more or the session is lost.
+/// Sends heartbeats, and writes requested notes, until the lease is released or the session is lost.
 fn hold(
     mut session: Connection,
     slot: &str,
@@ -243,7 +244,7 @@ fn hold(
                 };
                 match written {
                     Ok(limit) => drop(answer.send(Ok(limit))),
-                    // A statement that failed is tried again; the session stands.
+                    // A failed statement is retried; the session lives on.
                     Err(error @ SourceError::Postgres(Error::Server(_))) if error.is_statements_end() => {
                         drop(answer.send(Err(error)));
                     }

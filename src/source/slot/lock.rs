@@ -1,21 +1,21 @@
-//! The advisory lock that the lease is.
+//! The advisory lock behind the lease.
 //!
-//! Any role can take any advisory lock. So the key is random and kept in `outbox.lease`, which none but a relay's role may read. It shows
-//! in `pg_locks` while it is held, and who waits for it then has it next; a relay that finds it held by a session whose role may not
-//! write `outbox.relay` therefore takes a new key. Keys are changed and tried under the row's lock, so that two relays never hold one
-//! each.
+//! Any role can take any advisory lock. So the key is random and kept in `outbox.lease`, which only a relay's role
+//! may read. It is visible in `pg_locks` while it is held, and a session that waits for it gets it next; a relay that
+//! finds it held by a session whose role may not write `outbox.relay` therefore switches to a new key. Keys are
+//! changed and tried under the row's lock, so that two relays never hold one each.
 
 use super::inspect::first;
 use crate::postgres::{Connection, sqlstate};
 use crate::source::error::SourceError;
 
-/// The key of versions before 0.2, which a relay of one holds or asks for beside this one during a rolling update.
+/// The key of versions before 0.2, whose relays hold or request it during a rolling update.
 const OLD_KEY: &str = "hashtext('walpost'), hashtext($1)";
 
 /// A random key, in SQL.
 const NEW_KEY: &str = "('x' || left(replace(gen_random_uuid()::text, '-', ''), 16))::bit(64)::bigint";
 
-/// What is set in the transaction that has the row's lock, so that a relay that hangs in it holds up no other.
+/// Settings for the transaction that holds the row's lock, so that a relay that hangs in it blocks no other.
 const LIMITS: &str = "set local lock_timeout = '2s'; set local idle_in_transaction_session_timeout = '5s'";
 
 /// A session that holds one of the lease's keys.
@@ -24,15 +24,15 @@ struct Holder {
     role: String,
     /// Its role may write `outbox.relay`. A session that has just ended counts, too: it may have been a relay's.
     may_relay: bool,
-    /// It is the present key, not the one of earlier versions.
+    /// It holds the current key, not the one of earlier versions.
     is_present_key: bool,
 }
 
-/// Tries to lock; the process that has it if that is another relay's.
+/// Tries to lock; returns the process that holds the lock if that is another relay's.
 pub(crate) fn lock(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>, SourceError> {
     // A note must be on the server's disk before the slot moves, and must not wait for a standby that is gone.
     session.simple_query("set synchronous_commit = local; set default_transaction_read_only = off")?;
-    // Looked at first: a row lock is a transaction of its own, and those who stand by ask four times a second.
+    // Checked first: a row lock is a transaction of its own, and standby relays ask four times a second.
     if let Some(pid) = relay_among(&holders(session, slot)?) {
         return Ok(Some(pid));
     }
@@ -46,7 +46,7 @@ pub(crate) fn lock(session: &mut Connection, slot: &str) -> Result<Option<Option
             session.simple_query("commit")?;
             Ok(taken)
         }
-        // Another has the row's lock, and tries.
+        // Another relay holds the row's lock, and tries.
         Err(SourceError::Postgres(error)) if error.sqlstate() == Some(sqlstate::LOCK_NOT_AVAILABLE) => {
             session.simple_query("rollback")?;
             Ok(Some(None))
@@ -77,7 +77,7 @@ fn lock_row(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>,
     }
     let sql = "select pg_try_advisory_lock(lock_key) from outbox.lease where slot = $1";
     let rows = session.query(sql, &[Some(slot)])?;
-    // Somebody was quicker, who is looked at the next time.
+    // Somebody was quicker, and is checked at the next attempt.
     if !first(&rows, question)?.is_true(0) {
         return Ok(Some(None));
     }
@@ -88,10 +88,10 @@ fn lock_row(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>,
     Ok(None)
 }
 
-/// A sign of life, and another attempt at the old key if somebody else has it.
+/// A heartbeat, and another attempt at the old key if something else holds it.
 ///
 /// # Errors
-/// [`SourceError::SlotHeld`]: a relay of an earlier version has it, and streams.
+/// [`SourceError::SlotHeld`]: a relay of an earlier version holds it, and streams.
 pub(crate) fn beat(session: &mut Connection, slot: &str) -> Result<(), SourceError> {
     match take_old_key(session, slot)? {
         Some(pid) => Err(SourceError::SlotHeld { slot: slot.to_owned(), pid }),
@@ -99,7 +99,8 @@ pub(crate) fn beat(session: &mut Connection, slot: &str) -> Result<(), SourceErr
     }
 }
 
-/// Takes the key of earlier versions if it is free, so that their relays stand by; the process of such a relay if that has it.
+/// Takes the key of earlier versions if it is free, so that their relays stand by; returns the process of such a
+/// relay if it holds the key.
 fn take_old_key(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>, SourceError> {
     let sql = format!(
         "select case when exists (select from pg_locks where locktype = 'advisory' and objsubid = 2 and pid = pg_backend_pid()) \
@@ -113,15 +114,15 @@ fn take_old_key(session: &mut Connection, slot: &str) -> Result<Option<Option<i3
     Ok(relay_among(&found))
 }
 
-/// The process of a relay, if there is one.
+/// The process of a relay, if any.
 fn relay_among(holders: &[Holder]) -> Option<Option<i32>> {
     holders.iter().find(|holder| holder.may_relay).map(|holder| holder.pid)
 }
 
-/// Who holds the present key, or the one of earlier versions, other than this session.
+/// The sessions other than this one that hold the current key, or the one of earlier versions.
 fn holders(session: &mut Connection, slot: &str) -> Result<Vec<Holder>, SourceError> {
-    // Postgres shows the two halves of a key of 64 bits as unsigned numbers in classid and objid, with objsubid 1; a key of two numbers
-    // with objsubid 2. A transaction that is prepared has no process, and none of a relay's is.
+    // Postgres shows the two halves of a 64-bit key as unsigned numbers in classid and objid, with objsubid 1; a key
+    // of two numbers with objsubid 2. A prepared transaction has no process, and no relay prepares one.
     let rows = session.query(
         "select l.pid, coalesce(a.usename, '(prepared transaction)'), case when l.pid is null then false when a.pid is null then true \
          else exists (select from pg_roles r where pg_has_role(a.usesysid, r.oid, 'member') \

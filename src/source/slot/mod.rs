@@ -1,4 +1,4 @@
-//! The slot: what is there, who may stream from it, and what operators do to it.
+//! The slot: its state, who may stream from it, and what operators do to it.
 
 pub(super) mod timeline;
 pub(super) mod inspect;

@@ -1,4 +1,4 @@
-//! What the database says of a slot, for people.
+//! What the database says about a slot, for people.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::source::opening::SourceOptions;
 use crate::source::state::relay_state;
 use crate::source::stream::open::detached;
 
-/// A slot and what its relay has noted, as the database has it.
+/// A slot and what its relay has noted, according to the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SlotReport {
     /// The slot's name.
@@ -19,52 +19,52 @@ pub struct SlotReport {
     pub database: String,
     /// Where the server's WAL ends.
     pub wal_end_lsn: String,
-    /// The slot itself; `None` if there is none.
+    /// The slot itself; `None` if it does not exist.
     pub stands: Option<Standing>,
     /// What is noted in `outbox.relay`; `None` if no relay has had the slot yet.
     pub noted: Option<Noted>,
 }
 
-/// A slot that is there.
+/// An existing slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Standing {
-    /// Everything before this was confirmed.
+    /// Everything before this is confirmed.
     pub confirmed_flush_lsn: Option<String>,
     /// WAL between it and the server's end, in bytes.
     pub lag_bytes: Option<u64>,
-    /// WAL that it keeps on the server's disk, in bytes.
+    /// WAL that it retains on the server, in bytes.
     pub retained_wal_bytes: Option<u64>,
     /// How much more WAL can be written before Postgres may invalidate it, in bytes; `None` if nothing limits it.
     pub safe_wal_bytes: Option<i64>,
     /// `reserved`, `extended`, `unreserved` or `lost`.
     pub wal_status: Option<String>,
-    /// Why it is invalid, where the server says so.
+    /// Why it is invalid, if the server says so.
     pub invalidation: Option<String>,
     /// The server process that streams from it.
     pub active_pid: Option<i32>,
-    /// The name that process' client goes by, where the role may see it.
+    /// The application name of that process's client, if the role may see it.
     pub held_by: Option<String>,
-    /// Whether it is kept on standbys too.
+    /// Whether it is synchronized to standbys.
     pub failover: bool,
 }
 
 /// What the relay has noted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Noted {
-    /// Whether rows from before the slot are still to be published.
+    /// Whether the initial backfill is still to be published.
     pub backfill_pending: bool,
-    /// Everything that was committed before this LSN is in Kafka.
+    /// Everything committed before this LSN is in Kafka.
     pub published_before_lsn: Option<String>,
-    /// And everything before this time, as Postgres writes it.
+    /// And everything before this time, in Postgres's format.
     pub published_before: Option<String>,
     /// The slot is not confirmed past this.
     pub confirm_limit_lsn: Option<String>,
 }
 
-/// Looks a slot up.
+/// Looks up a slot.
 ///
 /// # Errors
-/// [`SourceError`]: the server can't be reached, or schema outbox is not there.
+/// [`SourceError`]: the server can't be reached, or schema outbox is missing.
 pub async fn report(options: &SourceOptions) -> Result<SlotReport, SourceError> {
     let options = options.clone();
     detached(move |_| {
@@ -80,7 +80,7 @@ pub async fn report(options: &SourceOptions) -> Result<SlotReport, SourceError> 
             &[Some(&options.slot)],
         )?;
         let row = first(&rows, question)?;
-        // Less than nothing where the slot is ahead of what is flushed.
+        // Negative if the slot is ahead of what is flushed.
         let bytes = |column| row.text(column).and_then(|text| text.parse::<i64>().ok());
         let positive = |column| bytes(column).map(|bytes| u64::try_from(bytes).unwrap_or_default());
         let stands = found.map(|found| Standing {

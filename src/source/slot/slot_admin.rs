@@ -1,4 +1,4 @@
-//! What an operator decides about a slot that can't be trusted any more.
+//! An operator's decisions about a slot that can no longer be trusted.
 
 use std::sync::Arc;
 
@@ -18,31 +18,31 @@ use crate::source::stream::open::detached;
 /// Which rows are published again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Those that may never have been published, by what is noted.
+    /// Those that may never have been published, according to the notes.
     Unpublished,
     /// All that the outbox tables have.
     Everything,
 }
 
-/// A slot that the relay makes anew at its next start.
+/// A slot that the relay recreates at its next start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recreated {
-    /// Where the old one stood; `None` if there was none.
+    /// Where the old one was; `None` if there was none.
     pub dropped_at: Option<Lsn>,
     /// What is published again.
     pub unpublished: Unpublished,
 }
 
-/// Gives a slot up: drops it where it is there, and notes that the relay, at its next start, makes it anew and first publishes again
-/// what may be missing, from the outbox tables.
+/// Gives up a slot: drops it if it exists, and notes that the relay recreates it at its next start and first
+/// publishes again, from the outbox tables, what may be missing.
 ///
 /// # Errors
-/// [`SourceError`]; [`SourceError::SlotHeld`] while a relay has it. Nothing is changed then.
+/// [`SourceError`]; [`SourceError::SlotHeld`] while a relay holds it. Nothing is changed then.
 pub async fn recreate(options: &SourceOptions, scope: Scope) -> Result<Recreated, SourceError> {
     let (options, lease) = decide(options);
     detached(move |_| {
         let mut admin = SlotAdmin::open(&options, &lease)?;
-        // Ids of transactions mean nothing on another cluster.
+        // Transaction ids mean nothing on another cluster.
         let kept = admin.kept.take().filter(|kept| kept.noted.system_identifier == admin.system.identifier);
         let published = match scope {
             Scope::Unpublished => kept.map(|kept| kept.published).unwrap_or_default(),
@@ -58,7 +58,7 @@ pub async fn recreate(options: &SourceOptions, scope: Scope) -> Result<Recreated
         }
         let unpublished = look(&mut admin.control, &options.publication, &options.tables, published);
         let from_xid = unpublished.published.xid.as_deref().unwrap_or("0");
-        // Noted first: a slot that is there still does no harm to a backfill that is to come.
+        // Noted first: a slot that still exists does no harm to a future backfill.
         relay_state::begin_recovery(&mut admin.control, &admin.server, &admin.system, &options.slot, from_xid)?;
         if found.is_some() {
             drop_slot(&mut admin.control, &options.slot)?;
@@ -69,7 +69,7 @@ pub async fn recreate(options: &SourceOptions, scope: Scope) -> Result<Recreated
     .await
 }
 
-/// A slot that is about to be taken as it stands, whatever was passed over. No relay has it meanwhile.
+/// A slot about to be adopted where it is, whatever was skipped. No relay holds it meanwhile.
 pub struct Adoption {
     admin: SlotAdmin,
     slot: String,
@@ -78,10 +78,11 @@ pub struct Adoption {
 }
 
 impl Adoption {
-    /// Sees that there is a slot to take, and that no relay has it.
+    /// Checks that the slot exists and that no relay holds it.
     ///
     /// # Errors
-    /// [`SourceError`]; [`SourceError::SlotHeld`] while a relay has it, [`SourceError::SlotMissing`] if there is none.
+    /// [`SourceError`]; [`SourceError::SlotHeld`] while a relay holds it, [`SourceError::SlotMissing`] if there is
+    /// none.
     pub async fn begin(options: &SourceOptions) -> Result<Self, SourceError> {
         let (options, lease) = decide(options);
         detached(move |_| {
@@ -98,14 +99,14 @@ impl Adoption {
         &self.admin.system.identifier
     }
 
-    /// Notes where the slot stands, which is what the next start takes it from; where that is. With `forgets` the position in Kafka was taken
-    /// back.
+    /// Notes the slot's position, from which the next start continues; returns it. With `forgets` the position in
+    /// Kafka was reset.
     ///
     /// # Errors
     /// As [`Adoption::begin`].
     pub async fn finish(mut self, forgets: bool) -> Result<Lsn, SourceError> {
         detached(move |_| {
-            // What has come between the two may have taken longer than a session that hangs is waited for.
+            // The steps in between may have taken longer than the server waits for a silent session.
             self.lease.take()?;
             let stands = self.stands()?;
             let SlotAdmin { control, server, system, .. } = &mut self.admin;

@@ -1,8 +1,8 @@
 //! Which slots hold which positions, and copies of them.
 //!
-//! A slot can stream every transaction whose commit record starts at or after its `confirmed_flush_lsn`, and a copy of it can, too
-//! (`pg_copy_logical_replication_slot`), also of one that somebody streams from. Asked for an earlier position Postgres begins
-//! at that LSN without a word, so a copy's is read back.
+//! A slot can stream every transaction whose commit record starts at or after its `confirmed_flush_lsn`, and so can a
+//! copy of it (`pg_copy_logical_replication_slot`), even of an active slot. Asked for an earlier position Postgres
+//! silently starts at that LSN, so a copy's position is read back.
 
 use super::holder::{Held, NotHeld, holder};
 use super::inspect::{explain_creation, first};
@@ -10,10 +10,10 @@ use crate::postgres::{Connection, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::source::error::SourceError;
 
-/// How often another slot is looked for when the one that was chosen has moved on meanwhile.
+/// How many times another slot is chosen if the chosen one has moved on meanwhile.
 const ATTEMPTS: usize = 10;
 
-/// The slots of this database that events can be read from, by what they hold, the earliest first.
+/// The slots of this database that events can be read from, by what they hold, earliest first.
 ///
 /// # Errors
 /// Those of the connection.
@@ -29,8 +29,8 @@ pub fn held(connection: &mut Connection) -> Result<Vec<Held>, SourceError> {
     rows.iter().map(|row| slot(row).ok_or(SourceError::Answer { question: "replication slots" })).collect()
 }
 
-/// Copies a slot that holds a position, under a name that is free: on `session` where there is one, which a temporary copy lives
-/// as long as.
+/// Copies a slot that holds a position, under a free name: on `session` if there is one, which a temporary copy does
+/// not outlive.
 ///
 /// # Errors
 /// [`SourceError::NotHeld`], [`SourceError::SlotsUsedUp`], and those of the connections.
@@ -71,8 +71,8 @@ fn is_about_the_holder(code: Option<&str>) -> bool {
     matches!(code, Some(sqlstate::UNDEFINED_OBJECT | sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE))
 }
 
-/// Moves a slot on, as far as it holds `wanted` still; where it stands then. Postgres reads the log in between, and the slot's
-/// `restart_lsn` follows to one of the places that it finds there.
+/// Advances a slot as far as it still holds `wanted`; returns its new position. Postgres reads the WAL in between,
+/// and the slot's `restart_lsn` follows to one of the places that it finds there.
 ///
 /// # Errors
 /// Those of the connection.
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!((chosen(10), chosen(29), chosen(99)), (Ok("day"), Ok("hour"), Ok("now")));
         let refused = holder(&held, Lsn(9)).expect_err("nothing holds it");
         assert_eq!(refused, NotHeld { wanted: Lsn(9), oldest: Some(held[0].clone()) });
-        assert!(refused.to_string().contains("0/A, by slot day"), "{refused}");
+        assert!(refused.to_string().contains("0/A, held by slot day"), "{refused}");
         assert!(holder(&[], Lsn(9)).is_err_and(|refused| refused.to_string().contains("this database has no slot")));
     }
 }

@@ -1,9 +1,9 @@
-//! Whether each commit in the cluster waits for the relay, because its walsender counts as a synchronous standby.
+//! Whether every commit in the cluster waits for the relay, because its walsender counts as a synchronous standby.
 
 use crate::postgres::{Connection, Error};
 
-/// The setting `synchronous_standby_names`, if it makes commits wait for the process that streams from the slot under this application
-/// name.
+/// The setting `synchronous_standby_names`, if it makes commits wait for the process that streams from the slot under
+/// this application name.
 ///
 /// # Errors
 /// Those of the connection.
@@ -24,7 +24,7 @@ pub fn waits_for_relay(control: &mut Connection, slot: &str, application: &str) 
     Ok(waits.then(|| names.to_owned()))
 }
 
-/// Whether a list of standbys has this name, or one for all (Postgres manual, `synchronous_standby_names`).
+/// Whether a list of standbys contains this name, or the wildcard (Postgres manual, `synchronous_standby_names`).
 fn names_match(list: &str, application: &str) -> bool {
     let names = match list.split_once('(') {
         Some((_, names)) => names.trim_end().strip_suffix(')').unwrap_or(names),

@@ -1,4 +1,5 @@
-//! Timelines: a server that was promoted or restored writes a new one, and LSNs after the switch mean something else on it.
+//! Timelines: a server that was promoted or restored writes a new one, on which LSNs after the switch mean something
+//! else.
 
 use super::inspect::{System, first, identify_system};
 use crate::postgres::{Connection, sqlstate};
@@ -6,7 +7,7 @@ use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::resume::Server;
 use crate::source::error::SourceError;
 
-/// What a replication connection says of its server, as a start is planned by it.
+/// What a replication connection says about its server, as input for planning a start.
 ///
 /// # Errors
 /// Those of the connection.
@@ -16,8 +17,8 @@ pub(crate) fn server_facts(replication: &mut Connection) -> Result<Server, Sourc
     Ok(system.facts(&ancestry))
 }
 
-/// What the server's timeline has come from, by its history file (Postgres manual, "TIMELINE_HISTORY"); nothing where that file is gone, as
-/// after some restores.
+/// The timelines that the server's descends from, according to its history file (Postgres manual,
+/// "TIMELINE_HISTORY"); none if that file is gone, as after some restores.
 ///
 /// # Errors
 /// Those of the connection.
@@ -35,7 +36,7 @@ pub(crate) fn ancestry(replication: &mut Connection, system: &System) -> Result<
     Ok(parse(history))
 }
 
-/// A line is the timeline, where it ended, and why; tabs are between them.
+/// A line has the timeline, where it ended, and why, separated by tabs.
 fn parse(history: &str) -> Ancestry {
     let line = |line: &str| -> Option<(u32, Lsn)> {
         let mut fields = line.split_whitespace();
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_history_tells_where_each_timeline_ended() {
+    fn a_history_gives_the_end_of_each_timeline() {
         let history = parse("1\t0/3000148\tno recovery target specified\n\n2\t0/5000060\tat restore point \"x\"\n");
         assert_eq!(history.end_of(1), Some(Lsn(0x300_0148)));
         assert_eq!(history.end_of(2), Some(Lsn(0x500_0060)));

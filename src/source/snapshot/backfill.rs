@@ -1,7 +1,7 @@
-//! The rows that were committed before the slot existed, read in the slot's own snapshot and handed on as one
-//! transaction, in the very shape in which the stream brings those after it.
+//! The rows committed before the slot existed, read in the slot's own snapshot and passed on as one transaction, in
+//! the same format as the stream that follows.
 //!
-//! The transaction is said to have committed one byte before the slot's consistent point, and to end at it: a real
+//! The transaction's commit LSN is one byte before the slot's consistent point, and its end is that point: a real
 //! commit record may start exactly at the consistent point, so every real position is greater.
 
 use super::rows::{Table, Tally};
@@ -16,14 +16,14 @@ use crate::source::slot::inspect::{CreatedSlot, Server, first, number, text};
 use crate::source::state::gap_count::since;
 use crate::source::state::relay_state::Recovery;
 
-/// Bytes of frames after which a batch is handed on.
+/// Bytes of frames after which a batch is passed on.
 pub(crate) const BATCH_BYTES: usize = 256 * 1024;
 
 /// Which rows are read.
 pub(crate) struct Rows<'a> {
     /// Whose snapshot shows them.
     pub(crate) slot: &'a CreatedSlot,
-    /// Which says what generated columns are among those that are read.
+    /// Determines which generated columns are read.
     pub(crate) publication: &'a str,
     pub(crate) tables: &'a [OutboxTable],
     /// The most that is held of a row, in bytes of its message.
@@ -32,9 +32,9 @@ pub(crate) struct Rows<'a> {
     pub(crate) recovery: Option<&'a Recovery>,
 }
 
-/// Reads all tables and hands on their rows as one transaction; how many there were.
+/// Reads all tables and passes on their rows as one transaction; returns how many there were.
 ///
-/// The connection is left inside the snapshot's transaction, which does nothing but read.
+/// Leaves the connection inside the snapshot's read-only transaction.
 pub(crate) fn run(
     control: &mut Connection,
     server: &Server,
@@ -81,9 +81,9 @@ pub(crate) fn run(
     Ok(rows)
 }
 
-/// Starts a transaction in the slot's snapshot, or in one of its own; the time of its start.
+/// Starts a transaction in the slot's snapshot, or in its own; returns the time of its start.
 fn begin(control: &mut Connection, snapshot: Option<&str>) -> Result<i64, SourceError> {
-    // Rows that a policy hides are an error, not left out. The reading may take hours, and waits while Kafka does.
+    // Rows hidden by a policy are an error, not left out. Reading may take hours, and waits while Kafka does.
     control.simple_query(
         "set row_security = off; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = 0; \
          select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'",

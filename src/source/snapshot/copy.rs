@@ -8,11 +8,11 @@ use crate::source::stream::skim::Budget;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
-/// The length by which the buffer knows a value that was withheld; its own follows. No server sends it.
+/// The length by which the buffer marks a withheld value; its actual length follows. No server sends it.
 const WITHHELD: i32 = -2;
 
-/// Cuts rows out of the copy's bytes, wherever the messages that bring them are cut. Of a row no more than a limit is held: of a value
-/// that is beyond it, the length is kept.
+/// Cuts rows out of the copy's bytes, however they are split into messages. Holds no more than a limit of each row:
+/// for a value beyond it, only the length.
 #[derive(Debug)]
 pub(crate) struct CopyRows {
     sieve: Sieve,
@@ -36,7 +36,7 @@ impl CopyRows {
         Self { sieve: Sieve::new(limit), buffer: BytesMut::new(), offset: 0, stage: Stage::default() }
     }
 
-    /// Takes the next bytes and hands over each row that is whole, as its values.
+    /// Takes the next bytes and passes on each complete row, as its values.
     ///
     /// # Errors
     /// A [`ProtocolError`], whose offset counts from the copy's first byte, or the receiver's own.
@@ -74,10 +74,10 @@ impl CopyRows {
         }
     }
 
-    /// Whether the copy's end mark has come.
+    /// Whether the copy's trailer has arrived.
     ///
     /// # Errors
-    /// The place where it should have come.
+    /// Where it should have been.
     pub(crate) fn finish(&self) -> Result<(), ProtocolError> {
         match self.stage {
             Stage::Ended => Ok(()),
@@ -86,7 +86,7 @@ impl CopyRows {
     }
 }
 
-/// The length of the header, if it is all there.
+/// The length of the header, if it has arrived completely.
 fn header(body: &Body<'_>) -> Result<Option<usize>, ProtocolError> {
     let fixed = SIGNATURE.len() + 8;
     if body.rest().len() < fixed {
@@ -126,7 +126,7 @@ fn values<'a>(body: &Body<'a>, columns: usize) -> Result<Piece<'a>, ProtocolErro
             return Ok(Piece::Partial);
         }
         let length = body.clone().i32("a COPY value's length")?;
-        // Behind the length of a value that was withheld stands its own.
+        // The length of a withheld value is followed by its actual length.
         let length = if length == WITHHELD { Ok(4) } else { usize::try_from(length.max(0)) };
         if length.is_ok_and(|length| body.rest().len() - 4 < length) {
             return Ok(Piece::Partial);
@@ -142,35 +142,35 @@ fn values<'a>(body: &Body<'a>, columns: usize) -> Result<Piece<'a>, ProtocolErro
     Ok(Piece::Row { values, length: whole - body.rest().len() })
 }
 
-/// Passes a copy's bytes on, without the values that are too large.
+/// Passes on a copy's bytes, without values that are too large.
 #[derive(Debug)]
 struct Sieve {
     step: Step,
     limit: usize,
     budget: Budget,
-    /// Columns of the row that are to come.
+    /// Remaining columns of the row.
     columns: u16,
-    /// What has been gathered of a length.
+    /// The part of a length read so far.
     field: [u8; 4],
-    /// Where the next byte stands in the copy.
+    /// The next byte's offset in the copy.
     offset: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// So many bytes of the header are to come, the last of them the length of its extension.
+    /// Remaining bytes of the header, the last of which are the length of its extension.
     Header(usize),
-    /// So many bytes of the extension.
+    /// Remaining bytes of the extension.
     Extension(usize),
-    /// So many bytes of a row's number of columns.
+    /// Remaining bytes of a row's number of columns.
     Count(usize),
-    /// So many bytes of a value's length.
+    /// Remaining bytes of a value's length.
     Length(usize),
-    /// So many bytes of a value that is passed on.
+    /// Remaining bytes of a value that is passed on.
     Copy(usize),
-    /// So many bytes of one that is not.
+    /// Remaining bytes of one that is not.
     Skip(usize),
-    /// What stands behind the copy's end.
+    /// What follows the copy's end.
     End,
 }
 
@@ -203,7 +203,7 @@ impl Sieve {
         Ok(())
     }
 
-    /// The next step, when a piece of the present one has been passed on and so many bytes of it are to come.
+    /// The next step, when a piece of the current one has been passed on; with this many bytes of it left.
     fn take(&mut self, piece: &[u8], missing: usize, out: &mut BytesMut) -> Result<Step, ProtocolError> {
         let is_field = matches!(self.step, Step::Header(_) | Step::Count(_) | Step::Length(_));
         for byte in piece.iter().filter(|_| is_field) {
@@ -283,7 +283,7 @@ mod tests {
 
     type Row = Vec<Result<Option<Vec<u8>>, u32>>;
 
-    /// A value, or the length of one that was withheld.
+    /// A value, or the length of a withheld one.
     fn owned(value: &Sent<'_>) -> Result<Option<Vec<u8>>, u32> {
         match value {
             Sent::Null => Ok(None),

@@ -1,4 +1,4 @@
-//! Rows from before the slot, read in the slot's own snapshot.
+//! The backfill: rows from before the slot, read in the slot's own snapshot.
 
 pub(super) mod rows;
 pub(super) mod copy;

@@ -1,8 +1,9 @@
-//! Reading a table's rows, also where Postgres can't send some of them.
+//! Reads a table's rows, even if Postgres can't send some of them.
 //!
-//! One COPY reads them all. If it fails, Postgres does not say at which row. So the rows that are left are listed by where they stand, and read
-//! in pieces; of a piece that fails each row by itself, and of a row that fails each column. Such a row is handed on with the columns that
-//! could be read, and becomes a dead letter. All of that happens in one snapshot.
+//! One COPY reads them all. If it fails, Postgres does not say at which row. So the remaining rows are listed by ctid
+//! and read in pieces; the rows of a piece that fails are read one by one, and the columns of a row that fails one by
+//! one. Such a row is passed on with the columns that could be read, and becomes a dead letter. All of that happens
+//! in one snapshot.
 
 use super::backfill::{BATCH_BYTES, too_long};
 use super::copy::CopyRows;
@@ -16,7 +17,7 @@ use crate::source::stream::skim::Budget;
 
 /// How many rows are listed, and read with one statement.
 const PIECE: u64 = 500;
-/// What a row's place takes of its budget: the table's OID and the ctid, with kind and length.
+/// The share of a row's budget that its place takes: the table's OID and the ctid, with kind and length.
 const PLACE_BYTES: usize = 2 * 5 + 4 + 6;
 
 /// One table, and where its rows go.
@@ -34,7 +35,7 @@ pub(crate) struct Table<'a> {
     pub(crate) read: Tally,
 }
 
-/// Which rows have been read: how many, and a sum over their places.
+/// Which rows have been read: how many, and a checksum of their places.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     rows: u64,
@@ -44,7 +45,7 @@ pub(crate) struct Tally {
 impl Tally {
     fn add(&mut self, place: Place) {
         self.rows += 1;
-        // SplitMix64, so that places that differ in a bit do not cancel each other out.
+        // SplitMix64, so that places that differ in one bit do not cancel each other out.
         let mix = |mut value: u64| {
             value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
             value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -55,7 +56,7 @@ impl Tally {
     }
 }
 
-/// Where a row stands.
+/// A row's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     table: u32,
@@ -64,7 +65,7 @@ struct Place {
 }
 
 impl Place {
-    /// From a row's first two columns, as COPY has them.
+    /// From a row's first two columns in COPY.
     fn of(values: &[Sent<'_>]) -> Option<Self> {
         let [Sent::Value(table), Sent::Value(ctid), ..] = values else { return None };
         let (block, item) = ctid.split_first_chunk()?;
@@ -81,7 +82,7 @@ impl Place {
 }
 
 impl Table<'_> {
-    /// Reads all rows; how many there were.
+    /// Reads all rows; returns how many there were.
     pub(crate) fn read(mut self) -> Result<u64, SourceError> {
         self.control.simple_query("savepoint walpost_table")?;
         let statement =
@@ -100,7 +101,7 @@ impl Table<'_> {
             self.filtered(),
             self.order
         ))?;
-        // Rows that are deleted meanwhile can change places with others of their time: then nobody knows which were read.
+        // Rows deleted meanwhile can change places with others of the same time: then nobody knows which were read.
         let mut listed = Tally::default();
         while listed.rows < self.read.rows {
             let places = self.fetch(PIECE.min(self.read.rows - listed.rows))?;
@@ -119,7 +120,7 @@ impl Table<'_> {
                 return Ok(self.read.rows);
             }
             if self.attempt(&places)?.is_some() {
-                // What was read of the piece is not read again.
+                // Rows of the piece already read are not read again.
                 let read = usize::try_from(self.read.rows - listed.rows).unwrap_or(usize::MAX);
                 for place in places.get(read..).unwrap_or_default() {
                     self.read_row(*place)?;
@@ -132,7 +133,7 @@ impl Table<'_> {
         }
     }
 
-    /// The next places of the list.
+    /// The next places in the list.
     fn fetch(&mut self, count: u64) -> Result<Vec<Place>, SourceError> {
         let question = "the ctids of a table";
         let rows = self.control.simple_query(&format!("fetch {count} from walpost_rows"))?;
@@ -156,10 +157,10 @@ impl Table<'_> {
         self.filter.map(|filter| format!(" where {filter}")).unwrap_or_default()
     }
 
-    /// A COPY of these columns, after the places of their rows. Its text is sent as the stream's: the statement itself is read before the
-    /// setting counts.
+    /// A COPY of these columns, preceded by the places of their rows. Its text has the stream's encoding: the
+    /// statement itself is parsed before the setting takes effect.
     fn statement(&self, columns: &str, from: &str, order: &str) -> String {
-        // Without an order the server may begin a large table in its middle (synchronize_seqscans).
+        // Without an order the server may start a large table in the middle (synchronize_seqscans).
         let copy = format!(
             "copy (select t.tableoid, t.ctid, {columns} from {from} order by {order}) to stdout (format binary)"
         );
@@ -169,7 +170,7 @@ impl Table<'_> {
         }
     }
 
-    /// The same of the rows at these places, in their order.
+    /// The same for the rows at these places, in their order.
     fn statement_of(&self, columns: &str, places: &[Place]) -> String {
         let tables: Vec<String> = places.iter().map(|place| place.table.to_string()).collect();
         let ctids: Vec<String> = places.iter().map(|place| format!("\"{}\"", place.ctid())).collect();
@@ -183,7 +184,7 @@ impl Table<'_> {
         self.statement(columns, &from, "walpost_number")
     }
 
-    /// Runs a COPY of whole rows and hands them on.
+    /// Runs a COPY of whole rows and passes them on.
     fn copy(&mut self, statement: &str) -> Result<(), SourceError> {
         let Self { control, found, limit, writer, channel, read, .. } = self;
         let relation = &found.relation;
@@ -201,7 +202,8 @@ impl Table<'_> {
         Ok(copy.finish()?)
     }
 
-    /// Reads the rows at these places. Gives the error if one of them can't be sent; those before it may have been read.
+    /// Reads the rows at these places. Returns the error if one of them can't be sent; those before it may have been
+    /// read.
     fn attempt(&mut self, places: &[Place]) -> Result<Option<SourceError>, SourceError> {
         let statement = self.statement_of(&self.columns(), places);
         self.control.simple_query("savepoint walpost_piece")?;
@@ -222,7 +224,7 @@ impl Table<'_> {
         Ok(error)
     }
 
-    /// Reads one row, and if it can't be sent, what can be sent of it.
+    /// Reads one row, and if it can't be sent, the columns that can.
     fn read_row(&mut self, place: Place) -> Result<(), SourceError> {
         let Some(whole) = self.attempt(&[place])? else { return Ok(()) };
         let (found, mut budget) = (self.found, Budget::new(self.limit));
@@ -286,10 +288,10 @@ fn expression(column: &Column) -> String {
     if column.binary { format!("t.{name}") } else { format!("t.{name}::text") }
 }
 
-/// Whether the error may be one row's: reading the others by themselves shows it.
+/// Whether the error may be about a single row: reading the others by themselves will show it.
 fn is_of_a_row(error: &SourceError) -> bool {
     let SourceError::Postgres(error @ Error::Server(server)) = error else { return false };
-    // Class 42 is the statement's own: no privilege, no such table. Class 57 is somebody's intervention.
+    // Class 42 is about the statement itself: no privilege, no such table. Class 57 is operator intervention.
     let is_other = ["42", "57"].iter().any(|class| server.code.starts_with(class));
     server.severity == "ERROR" && !error.is_transient() && !is_other
 }

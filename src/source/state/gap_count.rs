@@ -1,4 +1,4 @@
-//! What the outbox tables still hold of rows that may never have been published.
+//! Counts the rows in the outbox tables that may never have been published.
 
 use super::gap_report::{Published, Rows, Unpublished};
 use crate::postgres::{Connection, quote_identifier};
@@ -10,10 +10,10 @@ use crate::source::slot::inspect::{first, number};
 /// How long the server may count. A table that takes longer is not counted: the rest of the message matters more.
 const COUNTING_MILLIS: u32 = 10_000;
 
-/// Transaction ids are 32 bits in a row, and 64 everywhere else.
+/// Transaction ids have 32 bits in a row, and 64 everywhere else.
 const EPOCH: u64 = 1 << 32;
 
-/// What may be unpublished, by what the relay has noted; the tables are counted if they can be.
+/// What may be missing from Kafka, according to the relay's notes; the tables are counted if possible.
 pub(crate) fn look(
     control: &mut Connection,
     publication: &str,
@@ -27,7 +27,7 @@ pub(crate) fn look(
     Unpublished { published, rows: rows.ok() }
 }
 
-/// Counts rows of transactions with this id or a later one; all rows without one.
+/// Counts rows of transactions with this id or a later one; all rows if there is no id.
 fn count(
     control: &mut Connection,
     publication: &str,
@@ -61,8 +61,8 @@ fn count(
     Ok(rows)
 }
 
-/// A condition in SQL that holds for rows of transactions with this id or a later one: a row bears the lower half of its
-/// transaction's id, and none is ahead of the next one to be given.
+/// An SQL condition for rows of transactions with this id or a later one: a row has the lower half of its
+/// transaction's id, and none is ahead of the next id to be assigned.
 pub(crate) fn since(control: &mut Connection, xid: &str) -> Result<String, SourceError> {
     let question = "the next transaction id";
     let rows = control.simple_query("select pg_snapshot_xmax(pg_current_snapshot())")?;
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rows_id_is_of_the_present_epoch_or_of_the_one_before() {
+    fn a_rows_transaction_id_belongs_to_the_current_or_previous_epoch() {
         expect!["xmin::text::bigint + case when xmin::text::bigint > 700 then -4294967296 else 0 end >= 600"]
             .assert_eq(&condition(700, 600));
         expect!["xmin::text::bigint + case when xmin::text::bigint > 5 then 0 else 4294967296 end >= 4294967290"]

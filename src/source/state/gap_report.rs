@@ -1,15 +1,15 @@
-//! What of the outbox may never have been published, in words.
+//! What may be missing from Kafka, in words.
 
 use std::fmt;
 
 use crate::relay::boundary::Lsn;
 
-/// What is in Kafka for certain, as `outbox.relay` has it: the columns `published_*`.
+/// What is certainly in Kafka, according to the columns `published_*` of `outbox.relay`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Published {
     /// Transactions that ended before this.
     pub lsn: Option<Lsn>,
-    /// Those that ended before this time, as Postgres writes it.
+    /// Those that ended before this time, in Postgres's format.
     pub at: Option<String>,
     /// Those with a lower id.
     pub xid: Option<String>,
@@ -18,7 +18,7 @@ pub struct Published {
 /// What may be missing from Kafka.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unpublished {
-    /// What is there.
+    /// What is in Kafka.
     pub published: Published,
     /// What the tables have of the rest; `None` if it could not be counted.
     pub rows: Option<Rows>,
@@ -29,7 +29,7 @@ pub struct Unpublished {
 pub struct Rows {
     /// How many.
     pub count: u64,
-    /// When the first and the last of them was made, where a table tells it, as Postgres writes it.
+    /// When the first and the last of them was created, if the table has a time column, in Postgres's format.
     pub created: Option<(String, String)>,
 }
 
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_known_is_said() {
+    fn a_gap_report_includes_what_is_known() {
         let published = Published { lsn: Some(Lsn(16)), at: Some("T".to_owned()), xid: Some("7".to_owned()) };
         let text = |rows| Unpublished { published: published.clone(), rows }.to_string();
         let created = Some(("A".to_owned(), "B".to_owned()));

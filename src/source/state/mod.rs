@@ -1,4 +1,4 @@
-//! The relay's own row in `outbox.relay`, and what may be missing from Kafka by it.
+//! The relay's own row in `outbox.relay`, and what may be missing from Kafka according to it.
 
 pub(super) mod relay_state;
 pub(super) mod note;

@@ -5,31 +5,32 @@ use crate::relay::boundary::Lsn;
 use crate::source::error::SourceError;
 use crate::source::slot::inspect::first;
 
-/// How far the relay is, for `outbox.relay`.
+/// The relay's progress, for `outbox.relay`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note {
     /// Everything before this LSN is in Kafka.
     pub flush: Lsn,
     /// How far the stream was read.
     pub received: Lsn,
-    /// A position that is stored in Kafka, where positions are; which of several does not matter. 0/0 is none yet, and leaves what is noted.
+    /// A position stored in Kafka, if positions are stored there; which of several does not matter. 0/0 is none yet,
+    /// and keeps what is noted.
     pub stored: Option<Lsn>,
-    /// Whether that position bears a proof.
+    /// Whether that position is signed.
     pub is_signed: bool,
-    /// Whether more is to follow.
+    /// Whether more will follow.
     pub extent: NoteLimit,
 }
 
-/// Up to where the slot is to be confirmed before the next note.
+/// How far the slot may be confirmed before the next note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoteLimit {
-    /// Up to where the stream was read: the rest is on its way to Kafka.
+    /// As far as the stream was read: the rest is on its way to Kafka.
     Ahead,
-    /// Not past what is in Kafka: the relay ends.
+    /// Not past what is in Kafka: the relay is stopping.
     Exact,
 }
 
-/// A moment before which every transaction has ended, for `outbox.relay.published_*`.
+/// A point before which every transaction has ended, for `outbox.relay.published_*`.
 #[derive(Clone, Debug)]
 struct Moment {
     lsn: Lsn,
@@ -37,17 +38,17 @@ struct Moment {
     xid: String,
 }
 
-/// Writes notes, and remembers the moment that is told of once the relay has come past it.
+/// Writes notes, and remembers the point to record once the relay has passed it.
 #[derive(Debug, Default)]
 pub(crate) struct NoteWriter {
     next: Option<Moment>,
 }
 
 impl NoteWriter {
-    /// Writes a note on the lease's session; up to where the slot may be confirmed then.
+    /// Writes a note on the lease's session; returns how far the slot may then be confirmed.
     ///
-    /// A noted position never goes back: a start that finds an older one in Kafka refuses it, and would take it at the next attempt if its
-    /// last note said so.
+    /// A noted position never moves backwards: a start that finds an older one in Kafka refuses it, and would accept it
+    /// at the next attempt if its last note said so.
     pub(crate) fn write(&mut self, session: &mut Connection, slot: &str, note: &Note) -> Result<Lsn, SourceError> {
         let question = "how far the slot may be confirmed";
         let published = self.next.take_if(|moment| moment.lsn <= note.flush);
@@ -87,7 +88,8 @@ impl NoteWriter {
     }
 }
 
-/// The present. The statement's snapshot is taken before the end of the WAL is looked at, so what had ended by then ended before it.
+/// The current point. The statement's snapshot is taken before the end of the WAL is read, so what had ended by then
+/// ended before it.
 fn moment(session: &mut Connection) -> Result<Option<Moment>, SourceError> {
     let rows = session.simple_query(
         "select pg_current_wal_insert_lsn(), statement_timestamp(), pg_snapshot_xmin(pg_current_snapshot())",

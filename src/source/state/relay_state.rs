@@ -1,5 +1,5 @@
-//! The relay's own row in `outbox.relay`: whether the rows that were there before the slot have been published, up to where the
-//! slot was confirmed, and what is in Kafka.
+//! The relay's own row in `outbox.relay`: whether the initial backfill has been published, how far the slot was
+//! confirmed, and what is in Kafka.
 
 use super::gap_report::Published;
 use crate::postgres::{Connection, Error, sqlstate};
@@ -15,25 +15,25 @@ fn text_of(backfill: Backfill) -> &'static str {
     }
 }
 
-/// What is kept of a slot.
+/// What is noted about a slot.
 #[derive(Clone, Debug)]
 pub(crate) struct RelayState {
-    /// What a start is planned by.
+    /// Input for planning a start.
     pub(crate) noted: Noted,
-    /// A position of the slot that was stored in Kafka, if positions are kept there.
+    /// A position of the slot stored in Kafka, if positions are stored there.
     pub(crate) position: Option<Lsn>,
-    /// What is in Kafka for certain.
+    /// What is certainly in Kafka.
     pub(crate) published: Published,
-    /// The backfill brings again what may have been lost with another slot.
+    /// The backfill repeats what may have been lost with another slot.
     pub(crate) recovery: Option<Recovery>,
 }
 
-/// Which rows a backfill brings again.
+/// Which rows a backfill repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
     /// Rows of transactions with this id or a later one.
     pub from_xid: String,
-    /// Where the relay had come to with the slot that was lost; 0/0 if that is not known.
+    /// How far the relay had come with the lost slot; 0/0 if unknown.
     pub after: Lsn,
 }
 
@@ -65,14 +65,14 @@ pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Res
     };
     Ok(Some(RelayState {
         noted,
-        // Nothing was stored yet where it is the beginning of all logs.
+        // Nothing was stored yet if it is the start of all WAL.
         position: lsn(3).filter(|position| *position != Lsn(0)),
         published,
         recovery,
     }))
 }
 
-/// What a start is planned by of the row of a slot; `None` too where the role can't read it, or migrations are missing.
+/// A slot's row as input for planning a start; `None` also if the role can't read it, or migrations are missing.
 ///
 /// # Errors
 /// Those of the connection.
@@ -89,7 +89,8 @@ pub(crate) fn read_noted(control: &mut Connection, server: &Server, slot: &str) 
     }
 }
 
-/// Writes the row of a slot that is about to stream from this server; `stands` where it was found, if it is not to be made.
+/// Writes the row of a slot that is about to stream from this server; with `stands`, its position, unless it must be
+/// created.
 pub(crate) fn write(
     control: &mut Connection,
     server: &Server,
@@ -97,8 +98,8 @@ pub(crate) fn write(
     slot: &str,
     stands: Option<Lsn>,
 ) -> Result<(), SourceError> {
-    // A slot that is to be made has no position yet, and none that it was confirmed at. Where one was found that is fit to go on with
-    // may be past the last note, once: after a promotion.
+    // A slot that must be created has no stored position yet, and no confirmed one. A usable slot that was found may
+    // be past the last note, once: after a promotion.
     let sql = "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline) \
                values ($1, $2, $3, $4::text::integer) \
                on conflict (slot) do update set backfill = excluded.backfill, updated_at = now(), \
@@ -117,13 +118,14 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// What is known to be published, for as long as the cluster is the same: on another, its LSNs and transaction ids mean nothing.
+/// What is known to be published, as long as the cluster is the same: on another, its LSNs and transaction ids mean
+/// nothing.
 const OF_THIS_CLUSTER: &str = "\
     published_lsn = case when relay.system_identifier = excluded.system_identifier then relay.published_lsn end, \
     published_at = case when relay.system_identifier = excluded.system_identifier then relay.published_at end, \
     published_xid = case when relay.system_identifier = excluded.system_identifier then relay.published_xid end";
 
-/// Notes that the slot is to be made anew, and that rows of transactions from this id on are to be published again.
+/// Notes that the slot must be recreated, and that rows of transactions from this id on must be published again.
 pub(crate) fn begin_recovery(
     control: &mut Connection,
     server: &Server,
@@ -145,8 +147,8 @@ pub(crate) fn begin_recovery(
     Ok(())
 }
 
-/// Notes that the slot is taken as it stands. Rows from before it that are still to be published stay so. With `forgets` nothing is
-/// known any more of a position in Kafka.
+/// Notes that the slot is adopted where it is. A pending backfill stays pending. With `forgets` the position in Kafka
+/// is unknown from now on.
 pub(crate) fn adopt(
     control: &mut Connection,
     server: &Server,
@@ -214,7 +216,7 @@ pub(crate) fn skip(
     Ok(())
 }
 
-/// Notes that every row from before the slot has been published.
+/// Notes that the backfill has been published.
 pub(crate) fn finish_backfill(session: &mut Connection, slot: &str) -> Result<(), SourceError> {
     // The slot has not moved since it was made. From here on a start can tell one that something else advanced.
     let sql = "update outbox.relay set backfill = 'done', recover_from = null, updated_at = now(), \
@@ -224,7 +226,7 @@ pub(crate) fn finish_backfill(session: &mut Connection, slot: &str) -> Result<()
     Ok(())
 }
 
-/// Notes how far a slot is about to be confirmed, from outside of its lease.
+/// Notes how far a slot is about to be confirmed, without its lease.
 pub(crate) fn note_end(control: &mut Connection, server: &Server, slot: &str, limit: Lsn) -> Result<(), SourceError> {
     let sql = "update outbox.relay set confirm_limit = greatest(confirm_limit, $2::text::pg_lsn), updated_at = now() where slot = $1";
     control

@@ -1,4 +1,4 @@
-//! The keys of `outbox.secret`: what tells messages and positions of ours from those of others.
+//! The keys in `outbox.secret`, which tell our messages and positions from others.
 
 use super::relay_state;
 use crate::postgres::{Connection, Error, Row};
@@ -10,15 +10,15 @@ use crate::source::slot::inspect::{Server, first};
 /// All keys.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
-    /// Of `outbox.emit_message`.
+    /// For `outbox.emit_message`.
     pub messages: MessageKeys,
-    /// Of positions in Kafka, the newest first.
+    /// For positions in Kafka, newest first.
     pub positions: Vec<MacKey>,
-    /// The relay has signed positions with them before, and none of an earlier version has noted one since.
+    /// The relay has signed positions with them before, and no older version has noted one since.
     pub position_signed: bool,
 }
 
-/// Reads them for the relay of a slot, of which `outbox.relay` has a row if it has streamed before.
+/// Reads them for a slot's relay, which has a row in `outbox.relay` if it has streamed before.
 pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Result<Secrets, SourceError> {
     let answers =
         ask(control, slot).map_err(|error| match relay_state::explain(error, server, "read outbox.secret") {
@@ -29,7 +29,7 @@ pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Res
     answers.secrets()
 }
 
-/// Reads the keys of messages again. What is committed before the call is signed by one of them, or by nobody.
+/// Reads the message keys again. Everything committed before the call is signed by one of them, or unsigned.
 ///
 /// # Errors
 /// [`SourceError`].
@@ -37,7 +37,7 @@ pub fn read_message_keys(connection: &mut Connection, slot: &str) -> Result<Mess
     Ok(ask(connection, slot)?.secrets()?.messages)
 }
 
-/// Settles up to where messages need no proof, as far as that is possible now; whether it is settled.
+/// Settles from which LSN messages need a signature, if possible now; returns whether it is settled.
 pub(crate) fn settle_unsigned(connection: &mut Connection, slot: &str) -> Result<bool, Error> {
     let rows = connection.write("select outbox.settle_unsigned_messages($1)", &[Some(slot)])?;
     Ok(rows.first().is_some_and(|row| row.text(0).is_some()))
@@ -79,7 +79,7 @@ impl Answers {
             match row.text(0) {
                 Some("message") => messages.push(key),
                 Some("position") => positions.push(key),
-                // Of a newer walpost.
+                // From a newer walpost.
                 _ => {}
             }
         }

@@ -1,4 +1,4 @@
-//! Where a stream begins: by what is known of the slot here, what the server has, and what this process had.
+//! Where a stream starts: based on the notes, the server's state, and what this process knows.
 
 use std::time::{Duration, Instant};
 
@@ -14,25 +14,25 @@ use crate::source::state::gap_count::look;
 use crate::source::state::gap_report::{Published, Unpublished};
 use crate::source::state::relay_state::{self, Recovery};
 
-/// How long a walsender that was told to end may hold its slot.
+/// How long a terminated walsender may hold its slot.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often that is looked at.
+/// How often that is checked.
 const RELEASE_POLL: Duration = Duration::from_millis(20);
 
-/// Where a stream begins.
+/// Where a stream starts.
 pub(crate) enum Begin {
     At {
         start: Lsn,
         backfill_end: Option<Lsn>,
     },
-    /// With a new slot, and the rows from before it.
+    /// With a new slot, and a backfill.
     Anew(Option<Recovery>),
-    /// With the slot as it was made, and the rows from before it once more.
+    /// With the slot as it was created, and a repeated backfill.
     Again(Lsn, Option<Recovery>),
 }
 
 impl Opening {
-    /// Where to begin, by what is known of the slot here and what the server has.
+    /// Where to start, based on the notes about the slot and the server's state.
     pub(crate) fn begin_at(
         &mut self,
         resume: Option<Resume>,
@@ -88,10 +88,10 @@ impl Opening {
         }
     }
 
-    /// The gap with what may be missing for it.
+    /// The gap as an error, with what may be missing because of it.
     pub(crate) fn explain(&mut self, gap: Gap, published: Published) -> SourceError {
         let published = match gap {
-            // Ids of transactions mean nothing on another cluster.
+            // Transaction ids mean nothing on another cluster.
             Gap::SystemChanged { .. } => Published::default(),
             _ => published,
         };
@@ -100,7 +100,7 @@ impl Opening {
         SourceError::of(gap, &self.options.slot, || look(control, publication, tables, published))
     }
 
-    /// The slot, freed from a walsender that nobody listens to any more: the lease is ours, so it is not another relay's.
+    /// The slot, freed from a stale walsender: the lease is ours, so the walsender is not another relay's.
     fn released_slot(&mut self) -> Result<Option<SlotState>, SourceError> {
         let slot = self.options.slot.clone();
         let since = Instant::now();
@@ -109,7 +109,7 @@ impl Opening {
             let found = inspect_slot(&mut self.control, self.server.version, &slot)?;
             let Some(pid) = found.as_ref().and_then(|found| found.active_pid) else { return Ok(found) };
             if told != Some(pid) {
-                // Of another program, such as pg_recvlogical, it is not ours to end.
+                // A walsender of another program, such as pg_recvlogical, is not ours to terminate.
                 let ended = self.control.query(
                     "select pg_terminate_backend(pid) from pg_stat_activity \
                      where pid = $1::text::integer and usename = current_user \
@@ -147,7 +147,7 @@ impl Opening {
                 "slot creation is waiting for prepared transactions: run `commit prepared` or `rollback prepared` in each one's database"
             );
         }
-        // It stays idle for as long as the backfill takes.
+        // It is idle for as long as the backfill takes.
         self.replication.simple_query("set idle_session_timeout = 0")?;
         let pid = self.replication.process_id();
         let made = create_slot(&mut self.replication, &mut self.control, self.server.version, slot, interrupt);
@@ -161,10 +161,10 @@ impl Opening {
     }
 }
 
-// What the planning of a start is told, and what it is told by.
+// Conversions to the input of planning a start.
 
 impl System {
-    /// The server, as a start is planned by it.
+    /// The server, as input for planning a start.
     pub(crate) fn facts(&self, ancestry: &Ancestry) -> Server {
         let (system_identifier, timeline, wal_end) = (self.identifier.clone(), self.timeline, self.wal_end);
         Server { system_identifier, timeline, ancestry: ancestry.clone(), wal_end }
@@ -178,10 +178,10 @@ impl Origin {
 }
 
 impl SlotState {
-    /// The slot, as a start is planned by it.
+    /// The slot, as input for planning a start.
     ///
     /// # Errors
-    /// Those of [`SlotState::check`], but for a slot that was invalidated.
+    /// Those of [`SlotState::check`], except for an invalidated slot.
     pub(crate) fn facts(&self, slot: &str, database: &str) -> Result<Slot, SourceError> {
         match self.check(slot, database) {
             Ok(confirmed) => Ok(Slot::At(confirmed)),
@@ -194,7 +194,7 @@ impl SlotState {
 }
 
 impl SourceError {
-    /// The gap of a slot, in the words of whoever has to decide how it goes on; with what `look` finds that may be missing.
+    /// A slot's gap, worded for the person who has to decide what to do; `look` finds what may be missing.
     pub(crate) fn of(gap: Gap, slot: &str, look: impl FnOnce() -> Unpublished) -> Self {
         let slot = slot.to_owned();
         let look = || Box::new(look());

@@ -1,4 +1,4 @@
-//! Cutting whole CopyData messages off what has been received, without looking at rows.
+//! Cuts complete CopyData messages off the received bytes, without looking at rows.
 
 use crate::postgres::{HEADER_BYTES, Head, ProtocolError};
 use crate::relay::boundary::Lsn;
@@ -7,30 +7,30 @@ use crate::source::place::Place;
 /// How far behind the server's clock a commit must be for the stream to count as behind, in microseconds.
 const BEHIND_MICROS: i64 = 100_000;
 
-/// Where the body of XLogData starts: behind the type, start, end and time.
+/// Offset of XLogData's body: after type, start, end and time.
 const XLOG_HEADER_BYTES: usize = HEADER_BYTES + 1 + 3 * 8;
-/// Where XLogData has the time at which it was sent.
+/// Offset of XLogData's send time.
 const SENT_AT: usize = HEADER_BYTES + 1 + 2 * 8;
-/// Where a Begin has its commit time: behind the type and the final LSN.
+/// Offset of Begin's commit time: after the type and the final LSN.
 const BEGIN_TIME: usize = XLOG_HEADER_BYTES + 1 + 8;
-/// Where a Commit has the end of its record: behind the type, the flags and the LSN of its start.
+/// Offset of Commit's end LSN: after the type, the flags and the commit LSN.
 const COMMIT_END: usize = XLOG_HEADER_BYTES + 1 + 1 + 8;
-/// Where a keepalive says whether it wants a reply: behind the type, the end and the time.
+/// Offset of a keepalive's reply flag: after the type, the end and the time.
 const REPLY_FLAG: usize = HEADER_BYTES + 1 + 2 * 8;
 
-/// What was seen in passing. Both times are the server's own, so that a clock that goes wrong here does no harm.
+/// What was seen while cutting. Both times are the server's own, so a wrong local clock does no harm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     committed_at: Option<i64>,
     sent_at: Option<i64>,
-    /// Where the stream is.
+    /// The current position of the stream.
     pub(crate) place: Place,
-    /// A keepalive asks for a reply.
+    /// A keepalive requests a reply.
     pub(crate) reply_requested: bool,
 }
 
 impl Seen {
-    /// Nothing but where the stream begins.
+    /// Only the start of the stream.
     pub(crate) fn after(start: Lsn) -> Self {
         Self { place: Place { transaction: None, after: start }, ..Self::default() }
     }
@@ -43,7 +43,7 @@ impl Seen {
         }
     }
 
-    /// Takes what a whole CopyData message shows.
+    /// Extracts what a complete CopyData message shows.
     pub(crate) fn look(&mut self, message: &[u8]) {
         match message.get(HEADER_BYTES) {
             Some(b'w') => {
@@ -78,29 +78,29 @@ fn time(message: &[u8], place: usize) -> Option<i64> {
     message.get(place..)?.first_chunk().map(|bytes| i64::from_be_bytes(*bytes))
 }
 
-/// What stands at the start of the bytes.
+/// What is at the start of the bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Framed {
-    /// So many bytes are whole CopyData messages.
+    /// Length of the complete CopyData messages.
     pub(crate) whole: usize,
     /// What follows them.
     pub(crate) next: Next,
 }
 
-/// What follows the whole CopyData messages.
+/// What follows the complete CopyData messages.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Nothing, or a part of a message.
+    /// Nothing, or a partial message.
     More,
-    /// The start of a CopyData message that is larger than it may be.
+    /// The start of a CopyData message that is larger than the limit.
     Large(Head),
-    /// Another message, whole.
+    /// Another complete message.
     Other(Head),
-    /// No message.
+    /// Not a message.
     Broken(ProtocolError),
 }
 
-/// Cuts; `offset` is where `bytes` start in the connection's bytes. A CopyData message may have `limit` bytes.
+/// Cuts; `offset` is where `bytes` start in the connection. A CopyData message may have `limit` bytes.
 pub(crate) fn frame(bytes: &[u8], offset: u64, limit: usize, seen: &mut Seen) -> Framed {
     let mut whole = 0;
     loop {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_is_told_by_the_servers_times() {
+    fn being_behind_is_measured_by_the_servers_clock() {
         assert!(!seen(&begin(0, BEHIND_MICROS)).is_behind());
         assert!(seen(&begin(0, BEHIND_MICROS + 1)).is_behind());
         assert!(!seen(&[begin(0, i64::MAX), begin(i64::MIN, 0), begin(5, 6)].concat()).is_behind());
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keepalive_that_wants_a_reply_is_seen() {
+    fn a_keepalive_that_requests_a_reply_is_detected() {
         let keepalive = |reply| message(b'd', &[&b"k"[..], &[0; 16], &[reply]].concat());
         assert!(seen(&keepalive(1)).reply_requested);
         assert!(!seen(&keepalive(0)).reply_requested);
@@ -200,7 +200,7 @@ mod tests {
         }
 
         #[test]
-        fn a_part_of_a_message_stays(bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 1..6), kept in 0.0..1.0_f64) {
+        fn a_partial_message_stays(bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 1..6), kept in 0.0..1.0_f64) {
             let messages: Vec<Vec<u8>> = bodies.iter().map(|body| message(b'd', body)).collect();
             let bytes = messages.concat();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a short length")]

@@ -1,4 +1,4 @@
-//! The stream as the driver sees it.
+//! The driver's handle to the stream.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,16 +10,16 @@ use crate::relay::boundary::{Batch, Lsn};
 use crate::source::batch_channel::{BatchChannel, Shared, Stop, channel};
 use crate::source::error::SourceError;
 
-/// What the stream brings.
+/// An event of the stream.
 #[derive(Debug)]
 pub enum Event {
     /// Messages, in order.
     Batch(Batch),
-    /// The stream is over; everything that came before it has been handed out.
+    /// The stream has ended; everything before that has been handed out.
     Lost(SourceError),
 }
 
-/// A running stream. Dropped, it ends at once; [`Stream::stop`] ends it in order.
+/// A running stream. Dropping it ends it at once; [`Stream::stop`] ends it cleanly.
 #[derive(Debug)]
 pub struct Stream {
     receiver: mpsc::Receiver<Batch>,
@@ -42,7 +42,7 @@ impl Stream {
             if let Err(error) = work(&mut channel) {
                 channel.shared.fail(error);
             }
-            // The failure is there before the channel's end tells of it.
+            // The failure is stored before the channel's end signals it.
             drop(channel);
             let _ = end.send(());
         });
@@ -50,9 +50,9 @@ impl Stream {
         Ok(Self { receiver, shared, confirmed: None, ended: Some(ended), thread: Some(thread) })
     }
 
-    /// The next event. After [`Event::Lost`] there is nothing more to come.
+    /// The next event. Nothing follows [`Event::Lost`].
     ///
-    /// Cancel safe: a batch is either returned or still in the channel.
+    /// Cancel-safe: a batch is either returned or still in the channel.
     pub async fn next(&mut self) -> Event {
         match self.receiver.recv().await {
             Some(batch) => {
@@ -63,16 +63,16 @@ impl Stream {
         }
     }
 
-    /// Tells the server, with the next status update, that everything before `lsn` is safe. The latest counts.
+    /// Tells the server, with the next status update, that everything before `lsn` is safe. The latest LSN counts.
     ///
     /// # Panics
-    /// If `lsn` is less than one confirmed before: that is a bug of the caller's, and rows would be sent again.
+    /// If `lsn` is less than a confirmed one: that is a bug of the caller, and rows would be sent again.
     pub fn confirm(&mut self, lsn: Lsn) {
         self.shared.confirm(lsn);
         self.confirmed = Some(lsn);
     }
 
-    /// As [`Stream::confirm`], and at once.
+    /// As [`Stream::confirm`], without delay.
     ///
     /// # Panics
     /// As [`Stream::confirm`].
@@ -81,28 +81,28 @@ impl Stream {
         self.shared.push();
     }
 
-    /// The last LSN that was confirmed on this stream, if any was: what [`connect`](crate::source::connect) resumes from.
+    /// The last LSN confirmed on this stream, if any: what [`connect`](crate::source::connect) resumes from.
     #[must_use]
     pub fn confirmed(&self) -> Option<Lsn> {
         self.confirmed
     }
 
-    /// Whether all rows from before the slot have come, where the stream brings them. Certain after [`Event::Lost`]; before,
-    /// the last of them may still be in the channel.
+    /// Whether the whole backfill has arrived, if there is one. Certain after [`Event::Lost`]; before, the rest of it
+    /// may still be in the channel.
     #[must_use]
     pub fn is_backfilled(&self) -> bool {
         self.shared.is_backfilled()
     }
 
-    /// Ends the stream in order: reports the confirmed LSN and waits, for at most 5 s, until the server has ended its
-    /// side. Batches that are still in the channel are dropped; the server sends them again.
+    /// Ends the stream cleanly: reports the confirmed LSN and waits, for at most 5 s, until the server has ended its
+    /// side. Batches still in the channel are dropped; the server sends them again.
     ///
     /// # Errors
-    /// Why it was not orderly. The confirmed LSN may then be unknown to the server.
+    /// Why it did not end cleanly. The server may then not know the confirmed LSN.
     pub async fn stop(mut self) -> Result<(), SourceError> {
         self.shared.request_stop(Stop::Orderly);
         if let Some(ended) = self.ended.take() {
-            // An error means that the thread is gone, which is what is waited for.
+            // An error means that the thread is gone, which is what is awaited.
             let _ = ended.await;
         }
         self.join();
@@ -118,7 +118,7 @@ impl Stream {
         self.shared.take_failure().unwrap_or_else(|| Error::Closed { source: None }.into())
     }
 
-    /// Takes the thread's end; a panic in it goes on here, as it states a broken invariant.
+    /// The result of the thread; a panic in it continues here, as it states a broken invariant.
     fn join(&mut self) {
         if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
             std::panic::resume_unwind(panic);

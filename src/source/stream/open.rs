@@ -1,4 +1,4 @@
-//! From options to a running stream: what is there, what is missing, and where to begin.
+//! From options to a running stream: checks everything, and decides where to start.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,25 +28,25 @@ use crate::source::state::gap_report::{Published, Unpublished};
 use crate::source::state::relay_state::{self, Recovery};
 use crate::source::state::secrets::{self, Secrets};
 
-/// A stream that has begun.
+/// A stream that has started.
 #[derive(Debug)]
 pub struct Source {
-    /// The stream. Where there is a backfill, it brings that first.
+    /// The stream. If there is a backfill, it comes first.
     pub stream: Stream,
     /// The server.
     pub server: Server,
     /// Where it comes from.
     pub origin: Origin,
-    /// Everything before this had been confirmed.
+    /// Everything before this is confirmed.
     pub start: Lsn,
-    /// Where the server's log ended when the slot was ours and nothing of it had been sent yet.
+    /// Where the server's WAL ended when the slot was ours and nothing had been sent yet.
     pub wal_end: Lsn,
-    /// A position of the slot's in Kafka, by an earlier [`crate::source::Note`].
+    /// A position of the slot stored in Kafka, according to an earlier [`crate::source::Note`].
     pub noted: Option<Lsn>,
-    /// Where the rows from before the slot end, if the stream brings them: once this LSN may be confirmed,
-    /// [`Lease::note_backfill`] is to be called.
+    /// Where the backfill ends, if the stream brings one: once this LSN may be confirmed, [`Lease::note_backfill`]
+    /// must be called.
     pub backfill_end: Option<Lsn>,
-    /// Those rows are brought again, because a slot was lost.
+    /// The backfill repeats rows, because a slot was lost.
     pub recovery: Option<Recovery>,
     /// What messages and positions are checked with.
     pub secrets: Secrets,
@@ -54,26 +54,26 @@ pub struct Source {
     pub tables: Vec<u32>,
 }
 
-/// Where a stream comes from.
+/// A stream's origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The cluster's system identifier.
     pub system_identifier: String,
     /// The server's timeline.
     pub timeline: u32,
-    /// The timelines that it has come from.
+    /// The timelines that its own descends from.
     pub ancestry: Ancestry,
     /// The server process that streams.
     pub walsender: i32,
 }
 
-/// Connects, makes the slot if this is the first start, and starts the stream.
+/// Connects, creates the slot if this is the first start, and starts the stream.
 ///
-/// `lease` is taken first, and kept whatever comes of it. `resume` is what this process has of the slot, if it has streamed from it
-/// before. Dropping the future gives up.
+/// `lease` is taken first, and kept whatever happens. `resume` is what this process knows of the slot, if it has
+/// streamed from it before. Dropping the future gives up.
 ///
 /// # Errors
-/// [`SourceError`]: what is wrong, and what mends it. Worth another attempt if it is transient.
+/// [`SourceError`]: what is wrong, and how to fix it. Worth a retry if it is transient.
 pub async fn connect(
     options: &SourceOptions,
     lease: &Arc<Lease>,
@@ -83,8 +83,8 @@ pub async fn connect(
     detached(move |interrupt| open(options, &lease, resume, None, interrupt)).await
 }
 
-/// As [`connect`], to the server that `last` came from: another cluster or timeline is an error before anything is asked of its
-/// slot, as its LSNs mean something else.
+/// As [`connect`], to the server of `last`: another cluster or timeline is an error before its slot is touched,
+/// because its LSNs mean something else.
 ///
 /// # Errors
 /// As [`connect`]; [`SourceError::TimelineChanged`] and [`SourceError::SystemChanged`].
@@ -98,7 +98,8 @@ pub async fn reconnect(
     detached(move |interrupt| open(options, &lease, resume, Some(&last), interrupt)).await
 }
 
-/// Runs blocking work on a thread of its own, which a dropped future interrupts and the runtime's end does not wait for.
+/// Runs blocking work on a thread of its own; dropping the future interrupts it, and the runtime's end does not wait
+/// for it.
 pub(crate) async fn detached<T: Send + 'static>(
     work: impl FnOnce(&Interrupt) -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, SourceError> {
@@ -155,7 +156,7 @@ fn open(
     let begin = opening.begin_at(resume, last, acquisition)?;
     lease.settle();
     let secrets = secrets::read(&mut opening.control, &server, &opening.options.slot)?;
-    // Anew: whoever had the slot until now may have got, and stored, what was written since the first time.
+    // Read again: the slot's previous holder may have received, and stored, what was written since the first time.
     let wal_end = identify_system(&mut opening.replication)?.wal_end;
     let noted = opening.position;
     let (stream, start, backfill_end, recovery) = match begin {
@@ -168,8 +169,9 @@ fn open(
             let end = slot.consistent_point;
             (opening.backfill(slot, recovery.clone())?, end, Some(end), recovery)
         }
-        // The slot's snapshot is gone; a later one shows the same rows and some more, which the stream brings again. They can't be
-        // told by their xmin: a row from before the slot that was updated since has a new one too, and no stream brings it.
+        // The slot's snapshot is gone; a later one shows the same rows and some more, which the stream brings again.
+        // They can't be told apart by xmin: a row from before the slot that was updated since has a new one too, and
+        // no stream brings it.
         Begin::Again(end, recovery) => {
             let slot = CreatedSlot { consistent_point: end, snapshot: None };
             (opening.backfill(slot, recovery.clone())?, end, Some(end), recovery)
@@ -178,8 +180,8 @@ fn open(
     Ok(Source { stream, server, origin, start, wal_end, noted, backfill_end, recovery, secrets, tables })
 }
 
-/// Why the lease could not be asked for, if that has a reason that is better told first: the table may be missing with all others, and
-/// a standby takes no locks.
+/// Why the lease could not be requested, if there is a better explanation: the table may be missing with all others,
+/// and a standby takes no locks.
 fn explain_lease(options: &SourceOptions, error: SourceError) -> SourceError {
     let SourceError::Postgres(refusal) = error else { return error };
     if refusal.is_transient() || refusal.sqlstate().is_none() {
@@ -204,7 +206,7 @@ fn explain_lease(options: &SourceOptions, error: SourceError) -> SourceError {
     }
 }
 
-/// Whether all rows of the outbox tables are streamed, and can be read; the tables' OIDs.
+/// Checks that all rows of the outbox tables are streamed and can be read; returns the tables' OIDs.
 pub(crate) fn check_tables(control: &mut Connection, options: &SourceOptions) -> Result<Vec<u32>, SourceError> {
     let mut oids = Vec::with_capacity(options.tables.len());
     for table in &options.tables {
@@ -222,7 +224,7 @@ impl Opening {
         if let Err(error) = self.replication.start_copy_both(&command) {
             return Err(self.explain_start(error));
         }
-        // Postgres silently starts at the slot's own position where that is past the one asked for.
+        // Postgres silently starts at the slot's own position if that is past the requested one.
         let found = inspect_slot(&mut self.control, self.server.version, &self.options.slot)?;
         let confirmed = found.and_then(|slot| slot.confirmed_flush).unwrap_or(start);
         resume::not_past(confirmed, start).map_err(|gap| self.explain(gap, Published::default()))
@@ -255,7 +257,7 @@ impl Opening {
         Timing::new(self.options.status_interval, timeout)
     }
 
-    /// Hands the replication connection, which streams already, to its thread.
+    /// Hands the replication connection, which already streams, to its thread.
     fn stream(self, start: Lsn) -> Result<Stream, SourceError> {
         let (timing, limit) = (self.timing(), self.options.row_limit(&self.server));
         self.control.close();
@@ -265,11 +267,11 @@ impl Opening {
         })
     }
 
-    /// Hands both connections to the thread: it reads the tables first and streams then.
+    /// Hands both connections to the thread: it reads the tables first and then streams.
     fn backfill(self, slot: CreatedSlot, recovery: Option<Recovery>) -> Result<Stream, SourceError> {
         let interrupt = Interrupt::default();
         let start = slot.consistent_point;
-        // The snapshot ends with the replication connection's next command, and this one is none.
+        // The snapshot ends with the next command on the replication connection.
         Stream::spawn(start, interrupt.clone(), move |channel| {
             self.backfill_then_stream(&slot, recovery.as_ref(), &interrupt, channel)
         })
@@ -287,7 +289,7 @@ impl Opening {
         let rows = Rows { slot, publication, tables, limit, recovery };
         let rows = backfill::run(&mut self.control, &self.server, &rows, channel, interrupt)?;
         tracing::info!(slot = %self.options.slot, rows, "initial backfill read");
-        // From here on the slot is enough to go on, also when the replication connection was lost meanwhile.
+        // From here on the slot is enough to continue, even if the replication connection was lost meanwhile.
         channel.shared.set_backfilled();
         self.start_replication(slot.consistent_point)?;
         let timing = self.timing();
@@ -296,18 +298,18 @@ impl Opening {
     }
 }
 
-/// The command that starts a stream of pgoutput from a slot.
+/// The command that starts a pgoutput stream from a slot.
 pub(crate) fn start_command(server: &Server, slot: &str, publication: &str, start: Lsn) -> Vec<u8> {
     let command = format!(
         "START_REPLICATION SLOT {} LOGICAL {start} (proto_version '1', publication_names {}, binary 'true', messages 'true')",
         quote_identifier(slot),
         option_literal(&quote_identifier(publication)),
     );
-    // A name that the database can't encode is the name of no publication.
+    // A name that the database can't encode is not the name of a publication.
     server.text_encoding().encode(&command).map_or_else(|| command.as_bytes().to_vec(), Cow::into_owned)
 }
 
-/// A string in a replication command, whose grammar knows no backslash: quotes are doubled, and nothing else.
+/// A string in a replication command, whose grammar has no backslash escapes: quotes are doubled, and nothing else.
 fn option_literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

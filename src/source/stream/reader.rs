@@ -1,5 +1,5 @@
-//! The thread that owns the replication socket: it reads, cuts off whole messages, hands them on, and reports the
-//! confirmed LSN on its own clock, whatever the driver and Kafka do meanwhile.
+//! The thread that owns the replication socket: it reads, cuts off complete messages, passes them on, and reports the
+//! confirmed LSN on its own schedule, whatever the driver and Kafka do meanwhile.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,9 +19,9 @@ const BUFFER_BYTES: usize = 1 << 20;
 const COPIED_BYTES: usize = 64 * 1024;
 /// Room that the buffer must have for a read.
 const SPARE_BYTES: usize = 64 * 1024;
-/// How long the server may keep silent where `wal_sender_timeout` is 0.
+/// How long the server may be silent if `wal_sender_timeout` is 0.
 const DEFAULT_SILENCE: Duration = Duration::from_secs(60);
-/// How long an orderly end may take. A walsender in the middle of a huge transaction sends it to its end first.
+/// How long a clean end may take. A walsender in the middle of a huge transaction first sends it to its end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// When to report, and when to give up.
@@ -47,11 +47,11 @@ pub(crate) struct StreamReader<'a> {
     wire: Wire,
     channel: &'a mut BatchChannel,
     timing: Timing,
-    /// The most bytes that a message may have, and what reads one that has more.
+    /// The most bytes that a message may have, and the reader of a larger one.
     limit: usize,
     skimmer: Option<Skimmer>,
     buffer: Vec<u8>,
-    /// Where the buffer starts, in bytes since the connection's first.
+    /// The buffer's offset in the connection's bytes.
     offset: u64,
     seen: Seen,
     next_status: Instant,
@@ -60,7 +60,7 @@ pub(crate) struct StreamReader<'a> {
 }
 
 impl<'a> StreamReader<'a> {
-    /// Takes over a connection that streams. A message is held whole up to `limit` bytes.
+    /// Takes over a streaming connection. A message is held as a whole up to `limit` bytes.
     pub(crate) fn new(
         parts: Parts,
         channel: &'a mut BatchChannel,
@@ -110,8 +110,8 @@ impl<'a> StreamReader<'a> {
         }
     }
 
-    /// A message that does not fit the buffer makes it grow, but never to more than twice what has arrived, nor past the
-    /// message's end.
+    /// A message that does not fit the buffer makes it grow, but never to more than twice what has arrived, nor past
+    /// the message's end.
     fn make_room(&mut self) {
         if self.buffer.capacity() - self.buffer.len() < SPARE_BYTES {
             let arrived = self.buffer.len();
@@ -128,7 +128,7 @@ impl<'a> StreamReader<'a> {
         Ok(())
     }
 
-    /// Hands on every whole message of the buffer.
+    /// Passes on every complete message in the buffer.
     fn deliver(&mut self) -> Result<(), SourceError> {
         loop {
             if let Some(frame) = self.skim()? {
@@ -162,7 +162,7 @@ impl<'a> StreamReader<'a> {
         Ok(self.wire.set_tempo(tempo).map_err(Error::closed_by)?)
     }
 
-    /// Hands what has arrived to the skimmer, if there is one; what is left of its message, when that is whole.
+    /// Passes what has arrived to the skimmer, if there is one; returns the rest of its message once that is complete.
     fn skim(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
         let Some(skimmer) = &mut self.skimmer else { return Ok(None) };
         let taken = skimmer.feed(&self.buffer)?;
@@ -172,7 +172,7 @@ impl<'a> StreamReader<'a> {
         Ok(done.map(Skimmer::into_frame).transpose()?)
     }
 
-    /// Takes so many bytes off the buffer's front.
+    /// Removes this many bytes from the buffer's front.
     fn split(&mut self, whole: usize) -> Batch {
         self.offset += whole as u64;
         if whole <= COPIED_BYTES {
@@ -188,7 +188,7 @@ impl<'a> StreamReader<'a> {
         Batch { bytes: Bytes::from(full) }
     }
 
-    /// Hands a batch over, reporting while there is no room for it. When the stream is to stop, the batch is dropped.
+    /// Passes on a batch, reporting while there is no room for it. If the stream must stop, the batch is dropped.
     fn hand_over(&mut self, mut batch: Batch) -> Result<(), SourceError> {
         let mut waited = false;
         loop {
@@ -204,18 +204,18 @@ impl<'a> StreamReader<'a> {
                 break;
             }
             waited = true;
-            // No reply is asked for: nobody would read it.
+            // No reply is requested: nobody would read it.
             self.report_if_due(false)?;
             self.channel.wait_for_room(&batch, Some(self.next_status))?;
         }
         if waited {
-            // The server was not listened to, so its silence means nothing.
+            // Nobody listened to the server, so its silence means nothing.
             self.heard = Instant::now();
         }
         Ok(())
     }
 
-    /// A message that is no CopyData.
+    /// A message that is not CopyData.
     fn take_other(&mut self, head: Head) -> Result<(), SourceError> {
         let message: Vec<u8> = self.buffer.drain(..head.total).collect();
         let mut body = Body::new(&message[HEADER_BYTES..], self.offset + HEADER_BYTES as u64);
@@ -223,7 +223,7 @@ impl<'a> StreamReader<'a> {
         match head.tag {
             b'E' => {
                 let error = ServerError::parse(&mut body)?;
-                // Of a session that ends, the severity is FATAL.
+                // If the session ends, the severity is FATAL.
                 let is_of_transaction = error.severity == "ERROR";
                 let error = Error::Server(Box::new(error));
                 Err(if is_of_transaction {
@@ -235,8 +235,8 @@ impl<'a> StreamReader<'a> {
             b'N' => {
                 let notice = ServerError::parse(&mut body)?;
                 tracing::info!(severity = %notice.severity, code = %notice.code, message = %notice.message, "notice from postgres");
-                // From 18 on, pgoutput warns of a publication that it does not find, and leaves its rows out; before, that is
-                // an error. Here it is one always: no row is left out in silence.
+                // From 18 on, pgoutput warns of a publication that it does not find, and leaves out its rows; before,
+                // that is an error. Here it always is one: no row is left out silently.
                 if notice.severity == "WARNING" && notice.code == sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE {
                     return Err(Error::Server(Box::new(notice)).into());
                 }
@@ -255,8 +255,8 @@ impl<'a> StreamReader<'a> {
         Ok(())
     }
 
-    /// Sends a Standby Status Update. All three positions are the confirmed one: with a write position ahead of it, the
-    /// walsender would take the relay for busy and keep its keepalives back.
+    /// Sends a Standby Status Update. All three positions are the confirmed one: with a write position ahead of it,
+    /// the walsender would consider the relay busy and withhold its keepalives.
     fn report(&mut self, reply: bool) -> Result<(), SourceError> {
         let lsn = self.channel.shared.confirmed();
         assert!(self.reported <= lsn, "a reported LSN never moves backwards: {lsn} after {}", self.reported);
@@ -266,8 +266,8 @@ impl<'a> StreamReader<'a> {
         Ok(())
     }
 
-    /// Confirms for the last time, ends the copy and reads on until the server has ended it too, so that the slot is
-    /// free and stands where it was confirmed.
+    /// Confirms for the last time, ends the copy and reads until the server has ended it too, so that the slot is
+    /// free and at its confirmed position.
     fn finish(mut self) -> Result<(), SourceError> {
         self.report(false)?;
         self.wire.write(&[b'c', 0, 0, 0, 4])?;
@@ -307,7 +307,7 @@ impl<'a> StreamReader<'a> {
     }
 }
 
-/// A Standby Status Update in its CopyData (Postgres manual, "Streaming Replication Protocol").
+/// A Standby Status Update inside CopyData (Postgres manual, "Streaming Replication Protocol").
 pub(crate) fn status_update(lsn: Lsn, reply: bool) -> Vec<u8> {
     const SECONDS_TO_POSTGRES_EPOCH: u64 = 946_684_800;
     let since = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(SECONDS_TO_POSTGRES_EPOCH));
@@ -326,7 +326,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reports_come_three_times_in_the_servers_patience() {
+    fn status_updates_are_sent_three_times_per_wal_sender_timeout() {
         let second = Duration::from_secs(1);
         assert_eq!(Timing::new(second, second * 60).status_interval, second);
         assert_eq!(Timing::new(second, Duration::from_millis(1_500)).status_interval, second / 2);
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_update_is_as_long_as_it_says() {
+    fn a_status_update_has_the_length_it_declares() {
         let message = status_update(Lsn(0x0102_0304_0506_0708), true);
         assert_eq!(message.len(), 39);
         assert_eq!(message[6..14], [1, 2, 3, 4, 5, 6, 7, 8]);

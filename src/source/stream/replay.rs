@@ -1,5 +1,5 @@
-//! The stream of a replay: from a temporary copy of a slot that still holds the position, or from the tables. Nothing here
-//! touches the slot or the state of a relay.
+//! The stream of a replay: from a temporary copy of a slot that still holds the position, or from the tables. Nothing
+//! here touches a relay's slot or state.
 
 use super::handle::Stream;
 use super::open::{Origin, Source, check_tables, detached, start_command};
@@ -15,20 +15,20 @@ use crate::source::snapshot::backfill::{self, Rows};
 use crate::source::state::gap_report::Unpublished;
 use crate::source::state::secrets;
 
-/// The end of the one transaction that all rows of the tables are said to be of: before everything in the log.
+/// The end of the synthetic transaction that contains all rows of the tables: before everything in the WAL.
 pub const TABLES_END: Lsn = Lsn(1);
 
-/// Where a replay reads.
+/// What a replay reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feed {
-    /// The log, from this position on.
+    /// The WAL, from this position on.
     Wal(Lsn),
     /// The outbox tables.
     Tables,
 }
 
-/// Connects, copies a slot that holds the position of the feed, or of `resume` where that is later, and streams from the copy,
-/// which ends with the stream. Or reads the tables, as one transaction at position 0/0.
+/// Connects, copies a slot that holds the position of the feed, or of `resume` if that is later, and streams from the
+/// copy, which ends with the stream. Or reads the tables, as one transaction at position 0/0.
 ///
 /// # Errors
 /// [`SourceError`], as [`crate::source::connect`]; [`SourceError::NotHeld`].
@@ -98,7 +98,7 @@ fn stream_wal(
     mut replication: Connection,
     start: Lsn,
 ) -> Result<Stream, SourceError> {
-    // The copy belongs to this session; no other that lives has its process id.
+    // The copy belongs to this session; no other live session has its process id.
     let name = format!("walpost_replay_{}", replication.process_id());
     let held = copy_holder(&mut control, Some(&mut replication), start, &name)?;
     tracing::info!(slot = %held.slot, from = %held.from, lsn = %start, "streaming from a copy of the slot");

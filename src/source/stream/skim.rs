@@ -1,8 +1,8 @@
-//! Messages of the stream that are larger than any record may be, read in bounded memory: small values are kept, and of a large one only
-//! its length.
+//! Reads messages that are larger than any record may be, in bounded memory: small values are kept, and of a large
+//! one only its length.
 //!
-//! The frame that results is an Insert or a logical message like any other, except for what was withheld:
-//! [`pgoutput`](crate::relay::decode::pgoutput) knows those values by tags that Postgres never sends.
+//! The resulting frame is an Insert or a logical message like any other, except for what was withheld:
+//! [`pgoutput`](crate::relay::decode::pgoutput) recognizes those values by tags that Postgres never sends.
 
 use crate::postgres::{HEADER_BYTES, Head, ProtocolError};
 use crate::relay::decode::pgoutput::{LONG_MESSAGE, WITHHELD};
@@ -16,8 +16,8 @@ const MESSAGE_BYTES: usize = 1 + 8;
 /// What is kept of a logical message's prefix. The relay's own is shorter.
 const PREFIX_BYTES: usize = 64;
 
-/// How much may be kept of a row: values up to a limit, and no more than twice that of all of them. Columns are kept in their order, so
-/// one that the relay does not read takes none of the room that a record needs.
+/// How much may be kept of a row: each value up to a limit, and all of them together up to twice that. Columns are
+/// kept in order, so one that the relay does not read takes none of the room that a record needs.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// For one row. `limit` is the most that one value may have, in bytes.
+    /// For one row. `limit` is the largest value that is kept, in bytes.
     pub(crate) const fn new(limit: usize) -> Self {
         Self { limit, used: HEAD_BYTES + INSERT_BYTES }
     }
@@ -35,9 +35,9 @@ impl Budget {
         self.used += 1;
     }
 
-    /// Counts a value; whether it is kept.
+    /// Counts a value; returns whether it is kept.
     pub(crate) const fn keeps(&mut self, length: usize) -> bool {
-        // The kind and the length are kept of every value.
+        // The kind and the length of every value are kept.
         self.used += 5;
         let keeps = length <= self.limit && self.used + length <= self.limit.saturating_mul(2);
         if keeps {
@@ -53,25 +53,25 @@ pub(crate) struct Skimmer {
     kept: Vec<u8>,
     step: Step,
     budget: Budget,
-    /// Columns that are to come.
+    /// Remaining columns.
     columns: u16,
-    /// Bytes of the message that are to come.
+    /// Remaining bytes of the message.
     left: usize,
-    /// Where the next byte stands, in bytes since the connection's first.
+    /// The next byte's offset in the connection.
     offset: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// So many bytes are kept, and then read as this.
+    /// This many bytes are kept, and then read as this part.
     Gather(Part, usize),
-    /// So many bytes of a value are kept.
+    /// This many bytes of a value are kept.
     Copy(usize),
-    /// So many bytes are dropped.
+    /// This many bytes are dropped.
     Skip(usize),
-    /// A logical message's prefix, up to its zero byte; so many bytes of it can be kept.
+    /// A logical message's prefix, up to its zero byte; this many more bytes of it can be kept.
     Prefix(usize),
-    /// Nothing more is to come.
+    /// Nothing more follows.
     End,
 }
 
@@ -92,7 +92,7 @@ impl Skimmer {
         Self { kept: Vec::new(), step, budget: Budget::new(limit), columns: 0, left: head.total, offset }
     }
 
-    /// Takes what has arrived; how many bytes of it belong to the message.
+    /// Takes what has arrived; returns how many bytes of it belong to the message.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<usize, ProtocolError> {
         let mut rest = &bytes[..bytes.len().min(self.left)];
         let taken = rest.len();
@@ -132,7 +132,7 @@ impl Skimmer {
         ProtocolError { what, offset: self.offset }
     }
 
-    /// Takes a piece that lies wholly within the present step.
+    /// Takes a piece that lies wholly within the current step.
     fn take(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
         match self.step {
             Step::Gather(part, missing) => {
@@ -162,7 +162,7 @@ impl Skimmer {
         Ok(())
     }
 
-    /// Within a value; at its end the next one follows.
+    /// Inside a value; at its end the next one follows.
     fn go_on(&mut self, missing: usize, step: impl FnOnce(usize) -> Step) {
         if missing > 0 {
             self.step = step(missing);
@@ -179,7 +179,7 @@ impl Skimmer {
         self.columns = self.columns.saturating_sub(1);
     }
 
-    /// Reads what has just been gathered.
+    /// Reads the part that is now complete.
     fn look(&mut self, part: Part) -> Result<(), ProtocolError> {
         let last = *self.kept.last().unwrap_or(&0);
         match part {
@@ -187,7 +187,8 @@ impl Skimmer {
                 self.step = match (self.kept[HEADER_BYTES], last) {
                     (b'w', b'I') => Step::Gather(Part::Insert, INSERT_BYTES),
                     (b'w', b'M') => Step::Gather(Part::Message, MESSAGE_BYTES),
-                    // Updates, deletes and truncates are of no meaning for an outbox. What is left of anything else is not decoded.
+                    // Updates, deletes and truncates are irrelevant for an outbox. What is left of anything else is
+                    // not decoded.
                     _ if self.left == 0 => Step::End,
                     _ => Step::Skip(self.left),
                 };
@@ -222,7 +223,7 @@ impl Skimmer {
         Ok(())
     }
 
-    /// The length that has just been gathered: no more than what is left of the message.
+    /// The length that is now complete: no more than the rest of the message.
     fn length(&self) -> Result<usize, ProtocolError> {
         let length = self.kept.last_chunk().map(|bytes| i32::from_be_bytes(*bytes));
         let length = length.and_then(|length| usize::try_from(length).ok());
@@ -262,7 +263,7 @@ mod tests {
         message(&body)
     }
 
-    /// What comes of a message that arrives in pieces of this size, with the next message behind it.
+    /// The result for a message that arrives in pieces of this size, followed by another message.
     fn skim(message: &[u8], limit: usize, piece: usize) -> Result<Vec<u8>, ProtocolError> {
         let head = Head::read(message, 0).expect("a sound head").expect("a whole head");
         let mut skimmer = Skimmer::new(head, 0, limit);
@@ -356,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn case_38_updates_stay_of_no_meaning_and_broken_rows_are_refused() {
+    fn case_38_updates_are_ignored_and_broken_rows_are_refused() {
         let update = message(&[&b"U"[..], &[1; 500]].concat());
         assert_eq!(decoded(&skim(&update, 100, 13).expect("a frame")), Message::Ignored);
         let broken = |body: &[u8]| skim(&message(body), 100, 3).expect_err("it is broken").what;

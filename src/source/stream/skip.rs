@@ -1,8 +1,9 @@
 //! Skipping a transaction that Postgres can't send, and nothing else.
 //!
-//! The slot's stream is read up to the server's error, without confirming anything. Only the transaction that it ends in can be skipped, and
-//! only if no event before it is unpublished. The slot is moved one byte past the start of the commit record: Postgres sends every
-//! transaction whose commit record starts at or after the slot's position, and no other starts in between.
+//! The slot's stream is read up to the server's error, without confirming anything. Only the transaction in which it
+//! ends can be skipped, and only if no event before it is unpublished. The slot is moved one byte past the start of
+//! the commit record: Postgres sends every transaction whose commit record starts at or after the slot's position,
+//! and no other starts in between.
 //!
 //! # What a crash leaves
 //!
@@ -41,24 +42,25 @@ use crate::source::state::gap_count::look;
 use crate::source::state::relay_state::{self, StoredPast};
 use crate::source::state::secrets::{self, Secrets};
 
-/// How long the server may say nothing: it decodes a large transaction in silence. At the end of its log it tells where that is.
+/// How long the server may be silent: it decodes a large transaction in silence. At the end of its WAL it reports the
+/// position.
 const SILENCE: Duration = Duration::from_secs(600);
-/// How long the walsender may hold the slot when its connection has ended.
+/// How long the walsender may hold the slot after its connection has ended.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 const RELEASE_POLL: Duration = Duration::from_millis(20);
 /// How long the server may look for the transaction's rows in one table.
 const LISTING_MILLIS: u32 = 60_000;
-/// How many of them are listed, of one table.
+/// How many of them are listed per table.
 const ROWS: usize = 1_000;
 
-/// An outbox table and the column that names its rows.
+/// An outbox table and the column that identifies its rows.
 #[derive(Clone, Debug)]
 pub struct Listed {
     /// The table.
     pub table: TableName,
-    /// Its column with the events' ids.
+    /// Its column with the event ids.
     pub id: Option<String>,
-    /// Its column with the time at which a row's transaction began.
+    /// Its column with the start time of a row's transaction.
     pub created_at: Option<String>,
 }
 
@@ -73,13 +75,14 @@ pub struct Unsent {
     pub xid: u32,
     /// What Postgres says.
     pub error: String,
-    /// The error's code.
+    /// The SQLSTATE.
     pub sqlstate: String,
-    /// How many of its events Postgres sent before it failed: published, unless the relay ended before Kafka had them.
+    /// How many of its events Postgres sent before it failed: published, unless the relay stopped before Kafka
+    /// acknowledged them.
     pub sent: u64,
-    /// Its rows that the outbox tables still have: the table, and the event's id.
+    /// Its rows that are still in the outbox tables: the table, and the event's id.
     pub rows: Vec<(TableName, Option<String>)>,
-    /// Tables whose rows could not be listed, or not all of them.
+    /// Tables whose rows could not be listed completely.
     pub unlisted: Vec<TableName>,
 }
 
@@ -89,12 +92,12 @@ pub enum NotSkipped {
     /// The transaction can be sent.
     #[error("nothing was skipped: Postgres can send the transaction at {0}; start the relay")]
     Readable(Lsn),
-    /// There is none at this LSN.
+    /// There is no transaction at this LSN.
     #[error(
         "nothing was skipped: no transaction with rows of the publication committed at {0}, or the slot is already past it"
     )]
     Absent(Lsn),
-    /// Another one is in the way.
+    /// Another one comes first.
     #[error(
         "nothing was skipped: Postgres can't send the transaction at {fails} ({error}), which comes before {wanted}; run `walpost slot skip --lsn {fails}`"
     )]
@@ -106,7 +109,7 @@ pub enum NotSkipped {
         /// What Postgres says.
         error: String,
     },
-    /// Postgres failed before it said in which transaction.
+    /// Postgres failed before it named the transaction.
     #[error("nothing was skipped: Postgres failed before it started to send a transaction: {0}")]
     Unnamed(String),
     /// Events before it are not published.
@@ -132,7 +135,7 @@ pub struct SlotBefore {
     pub secrets: Secrets,
 }
 
-/// A transaction about to be skipped. No relay has the slot meanwhile.
+/// A transaction about to be skipped. No relay holds the slot meanwhile.
 pub struct Skipping {
     admin: SlotAdmin,
     slot: String,
@@ -145,7 +148,7 @@ pub struct Skipping {
 }
 
 impl Skipping {
-    /// Sees that Postgres can't send the transaction at `commit`, and which of its rows the tables have.
+    /// Checks that Postgres can't send the transaction at `commit`, and lists which of its rows the tables have.
     ///
     /// # Errors
     /// [`SourceError::NotSkipped`]; [`SourceError::SlotHeld`] while a relay has the slot.
@@ -221,7 +224,7 @@ fn check_history(admin: &mut SlotAdmin, options: &SourceOptions, stands: Lsn) ->
     resume::plan(&known).map(|_| ()).map_err(explain)
 }
 
-/// Where the slot stands, once nobody streams from it.
+/// The slot's position, once nobody streams from it.
 fn stands(admin: &mut SlotAdmin, slot: &str) -> Result<Lsn, SourceError> {
     let since = Instant::now();
     loop {
@@ -259,11 +262,11 @@ fn find(
         match replication.next_copy_start() {
             Ok(data) => {
                 if reading.take(&data)? {
-                    // Nothing is confirmed by an LSN of 0.
+                    // An LSN of 0 confirms nothing.
                     replication.send_copy_data(&status_update(Lsn(0), false))?;
                 }
             }
-            // A session that was ended, or a server that shuts down, says nothing about the transaction.
+            // A terminated session, or a server that shuts down, says nothing about the transaction.
             Err(postgres::Error::Server(error)) if error.severity == "ERROR" && !error.code.starts_with("57") => {
                 replication.close();
                 return reading.failed(error.to_string(), &error.code).map_err(SourceError::from);
@@ -280,23 +283,23 @@ struct OpenTransaction {
     events: u64,
 }
 
-/// What a stream that is read for its error has shown.
+/// What a stream that is read up to its error has shown.
 struct Reading {
     wanted: Lsn,
     published: Lsn,
     open: Option<OpenTransaction>,
-    /// The first transaction with events that are not published, and how many events there are.
+    /// The first transaction with unpublished events, and how many events there are.
     unpublished: Option<(Lsn, u64)>,
 }
 
 impl Reading {
-    /// Takes the body of a CopyData message; whether the server wants a reply.
+    /// Takes the body of a CopyData message; returns whether the server requests a reply.
     fn take(&mut self, data: &[u8]) -> Result<bool, NotSkipped> {
         let long = |place: usize| {
             data.get(place..).and_then(|rest| rest.first_chunk()).map(|bytes| u64::from_be_bytes(*bytes))
         };
         let lsn = |place| Lsn(long(place).unwrap_or_default());
-        // Behind the type, two LSNs and a time.
+        // After the type, two LSNs and a time.
         const MESSAGE: usize = 25;
         match (data.first(), data.get(MESSAGE)) {
             (Some(b'k'), _) => {
@@ -354,8 +357,8 @@ impl Reading {
     }
 }
 
-/// Lists the rows that a table has of the transaction. Those that were written under a savepoint bear another id; they share the time at
-/// which the transaction began with the others.
+/// Lists a table's rows of the transaction. Those written under a savepoint have another id; they share the
+/// transaction's start time with the others.
 fn list(control: &mut Connection, table: &Listed, unsent: &mut Unsent) -> Result<(), SourceError> {
     let id = table.id.as_deref().map_or_else(|| "null".to_owned(), |id| format!("{}::text", quote_identifier(id)));
     let (name, xid) = (&table.table, unsent.xid);

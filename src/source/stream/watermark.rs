@@ -1,4 +1,4 @@
-//! `SO_RCVLOWAT`, which no safe binding offers.
+//! `SO_RCVLOWAT`, for which there is no safe binding.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};

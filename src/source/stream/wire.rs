@@ -1,4 +1,4 @@
-//! The replication connection's socket, read in big pieces.
+//! The replication connection's socket, read in large pieces.
 
 use std::io::{self, BufRead, Write};
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use super::watermark::set_receive_low_watermark;
 use crate::postgres::{Error, Socket, Transport};
 use crate::source::batch_channel::{BatchChannel, wait};
 
-/// Bytes that must have arrived before a read returns while the stream is behind. The walsender sends each row by itself;
-/// a reader that wakes for each costs both sides more than the row does.
+/// Bytes that must have arrived before a read returns while the stream is behind. The walsender sends each row by
+/// itself; a reader that wakes for each costs both sides more than the row does.
 const LOW_WATERMARK_BYTES: i32 = 512 * 1024;
 /// The socket's buffer, in bytes.
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
@@ -31,12 +31,12 @@ pub(crate) enum Tempo {
     Bulk,
 }
 
-/// What a read gave.
+/// The outcome of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// So many bytes, added to the buffer.
+    /// This many bytes were added to the buffer.
     Bytes(usize),
-    /// None that can be read yet.
+    /// None can be read yet.
     Nothing,
     /// The server closed the connection.
     End,
@@ -80,8 +80,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Reads once into the buffer's spare room, of which there must be some. At the prompt tempo it waits until bytes
-    /// come, the bell rings or the time has come; at the bulk tempo for at most 2 ms.
+    /// Reads once into the buffer's spare room, which must not be empty. At the prompt tempo it waits until bytes
+    /// arrive, the bell rings or the deadline passes; at the bulk tempo for at most 2 ms.
     pub(crate) fn read(
         &mut self,
         buffer: &mut Vec<u8>,
@@ -120,7 +120,7 @@ impl Wire {
         }
     }
 
-    /// What the TLS session had decrypted before the socket came here; polling the socket would not tell of it.
+    /// What the TLS session had decrypted before the socket was handed over; polling the socket would not report it.
     pub(crate) fn read_decrypted(&mut self, buffer: &mut Vec<u8>) -> Result<Received, Error> {
         match &mut self.tls {
             None => Ok(Received::Nothing),
@@ -141,7 +141,7 @@ impl Wire {
 }
 
 impl Tls {
-    /// Decrypts all that was received. Nothing stays behind but a part of a record.
+    /// Decrypts everything that was received. Only a partial record stays behind.
     fn decrypt(&mut self, buffer: &mut Vec<u8>) -> io::Result<Received> {
         let mut rest = self.cipher.as_slice();
         let mut total = 0;
@@ -152,7 +152,7 @@ impl Tls {
                 Received::Bytes(count) => total += count,
                 Received::Nothing => {}
                 Received::End if total == 0 => return Ok(Received::End),
-                // What was said before the farewell counts; the next read meets the end again.
+                // What was sent before the close counts; the next read meets the end again.
                 Received::End => break,
             }
         }
@@ -198,8 +198,9 @@ fn closed(error: io::Error) -> Error {
     Error::Closed { source: Some(error) }
 }
 
-/// Asks for a larger receive buffer where the system grants one. Where it does not (Linux' `net.core.rmem_max`), asking
-/// would fix the buffer below what the system grows it to by itself, so that is tried on a socket of no use first.
+/// Requests a larger receive buffer if the system grants one. If it does not (Linux's `net.core.rmem_max`), the
+/// request would fix the buffer below the size to which the system grows it by itself, so a spare socket is tried
+/// first.
 fn enlarge_receive_buffer(real: &Socket) -> io::Result<()> {
     if !real.is_tcp() {
         return Ok(());

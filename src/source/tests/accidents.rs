@@ -1,4 +1,4 @@
-//! Everything that must be there and is not: a definite error, in one line, with the mend.
+//! Everything that is required and missing: a definite error, in one line, with the fix.
 
 use std::sync::OnceLock;
 
@@ -12,7 +12,7 @@ use crate::relay::decode::role::Role;
 use crate::relay::resume::LeaseAcquisition;
 use crate::source::{Lease, Resume, SourceError};
 
-/// The error's kind, by a look at its fields too, and its one line.
+/// Matches the error's variant, including its fields, and its one line.
 macro_rules! assert_error {
     ($error:expr, $mend:expr, $($pattern:tt)+) => {
         let error = $error;
@@ -31,7 +31,7 @@ async fn publications_and_tables_that_do_not_fit() {
         "create publication \"outbox\" for table \"outbox\".\"event\"",
         SourceError::PublicationMissing { .. }
     );
-    // The mend that the message names is one.
+    // The fix that the message names works.
     outbox.sql("create publication outbox with (publish = 'insert', publish_via_partition_root = true)");
     assert_error!(
         outbox.error().await,
@@ -52,12 +52,12 @@ async fn publications_and_tables_that_do_not_fit() {
     );
     outbox.sql("drop table outbox.event");
     assert_error!(outbox.error().await, "walpost migrate", SourceError::TableMissing { .. });
-    // A look at what is there leaves nothing behind.
+    // A check leaves nothing behind.
     assert_eq!(outbox.value("select count(*) from pg_replication_slots where database = 'publications'"), "0");
 }
 
 #[tokio::test]
-async fn a_needed_column_that_is_not_there_is_named() {
+async fn a_missing_required_column_is_reported() {
     let mut outbox = Outbox::new(Scratch::shared(), "columns");
     let key = Column { role: Role::Key, name: "key".to_owned(), needed: true };
     outbox.options.tables[0].outbox.columns.push(key);
@@ -69,7 +69,7 @@ async fn a_needed_column_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn slots_that_are_not_the_relays() {
+async fn unusable_slots_are_reported() {
     let outbox = Outbox::new(Scratch::shared(), "slots");
     let kind = |sql: &str| {
         outbox.sql("select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = 'slots'");
@@ -89,7 +89,7 @@ async fn slots_that_are_not_the_relays() {
 }
 
 #[tokio::test]
-async fn a_lease_is_new_until_somebody_has_looked_at_the_slot() {
+async fn a_lease_is_new_until_the_slot_is_inspected() {
     let outbox = Outbox::new(Scratch::shared(), "acquisition");
     let lease = Lease::new(outbox.options.connect.clone(), outbox.options.slot.clone());
     let tenures = tokio::task::spawn_blocking(move || {
@@ -102,7 +102,7 @@ async fn a_lease_is_new_until_somebody_has_looked_at_the_slot() {
 }
 
 #[tokio::test]
-async fn a_slot_made_by_another_hand_is_adopted() {
+async fn a_slot_created_by_something_else_is_adopted() {
     let outbox = Outbox::new(Scratch::shared(), "adopted");
     outbox.insert(&["before"]);
     outbox.sql("select pg_create_logical_replication_slot('adopted', 'pgoutput')");
@@ -114,14 +114,14 @@ async fn a_slot_made_by_another_hand_is_adopted() {
 }
 
 #[tokio::test]
-async fn a_slot_held_by_another_names_its_process_and_can_be_had_later() {
+async fn a_held_slot_names_its_process_and_can_be_taken_later() {
     let outbox = Outbox::new(Scratch::shared(), "held");
     let mut source = outbox.connect().await;
     read_payloads(&mut source.stream, 0).await;
     let error = outbox.rival().await.expect_err("the lease is taken");
     assert!(error.is_transient());
     assert_error!(error, "pg_terminate_backend(", SourceError::SlotHeld { pid: Some(_), .. });
-    // Another program that streams from it has no lease, and is not ended.
+    // Another program that streams from it has no lease, and is not terminated.
     source.stream.stop().await.expect("an orderly end");
     let other = outbox.options.connect.clone().or_application_name("psql");
     let mut foreign = Connection::open_replication(&other).expect("a replication connection");
@@ -133,14 +133,14 @@ async fn a_slot_held_by_another_names_its_process_and_can_be_had_later() {
     assert_error!(error, "is held by process", SourceError::SlotHeld { pid: Some(found), .. } if *found == pid);
     drop(foreign);
     let _freed: String = eventually("the slot", || Some(outbox.slot("active")).filter(|active| active == "f"));
-    // What this process has left behind is ended.
+    // What this process has left behind is terminated.
     let source = outbox.connect().await;
     outbox.connect().await;
     drop(source);
 }
 
 #[tokio::test]
-async fn a_slot_that_another_relay_is_filling_is_left_alone() {
+async fn a_slot_that_another_relay_is_backfilling_is_left_alone() {
     let outbox = Outbox::new(Scratch::shared(), "filling");
     outbox.sql("insert into outbox.event (payload) select repeat('x', 10000) from generate_series(1, 3000)");
     let mut source = outbox.connect().await;
@@ -151,7 +151,7 @@ async fn a_slot_that_another_relay_is_filling_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_slot_that_is_gone_moved_or_rewound_is_never_passed_over() {
+async fn a_missing_moved_or_rewound_slot_is_always_reported() {
     let outbox = Outbox::new(Scratch::shared(), "gone");
     let mut source = outbox.connect().await;
     let (_, confirmed) = read_payloads(&mut source.stream, 0).await;
@@ -179,7 +179,7 @@ async fn a_slot_that_is_gone_moved_or_rewound_is_never_passed_over() {
 }
 
 #[tokio::test]
-async fn a_slot_whose_wal_was_removed_says_so() {
+async fn a_slot_whose_wal_was_removed_is_reported() {
     static SERVER: OnceLock<Scratch> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
         Scratch::start(&[("max_slot_wal_keep_size", "1MB"), ("min_wal_size", "32MB"), ("max_wal_size", "32MB")])
@@ -195,13 +195,13 @@ async fn a_slot_whose_wal_was_removed_says_so() {
         (outbox.slot("wal_status") == "lost").then_some(())
     });
     assert_error!(outbox.error().await, "run `walpost slot recreate`", SourceError::SlotLost { .. });
-    // Of a slot from which nothing was confirmed, nothing is lost.
+    // A slot from which nothing was confirmed has lost nothing.
     outbox.sql("update outbox.relay set backfill = 'pending'");
     assert!(outbox.connect().await.backfill_end.is_some());
 }
 
 #[tokio::test]
-async fn roles_and_grants_that_are_missing() {
+async fn missing_roles_and_grants_are_reported() {
     let outbox = Outbox::new(Scratch::shared(), "roles");
     let as_role = |role: &str| {
         let mut options = outbox.options.clone();
@@ -228,7 +228,7 @@ async fn roles_and_grants_that_are_missing() {
         SourceError::NoPrivilege { doing: "read the outbox tables", .. }
     );
     drop(source);
-    // These grants are all that it takes.
+    // These grants are all it takes.
     outbox.sql("grant select on outbox.event to scram");
     outbox.insert(&["seen"]);
     let mut source = loop {
@@ -243,7 +243,7 @@ async fn roles_and_grants_that_are_missing() {
 }
 
 #[tokio::test]
-async fn a_server_with_no_slot_no_walsender_or_no_logical_wal_left() {
+async fn a_server_without_free_slots_walsenders_or_logical_wal_is_reported() {
     static SERVER: OnceLock<Scratch> = OnceLock::new();
     let server = SERVER.get_or_init(|| Scratch::start(&[("max_replication_slots", "1"), ("max_wal_senders", "1")]));
     let outbox = Outbox::new(server, "limits");

@@ -7,7 +7,7 @@ use crate::relay::boundary::Lsn;
 use crate::source::{Note, NoteLimit, Origin, Resume, SourceError, confirm_without_stream};
 
 #[tokio::test]
-async fn a_slot_is_moved_without_a_stream_only_where_it_was_streamed_from() {
+async fn a_slot_is_advanced_without_a_stream_only_on_its_own_server() {
     let outbox = Outbox::new(Scratch::shared(), "moved");
     let mut source = outbox.connect().await;
     let (_, start) = read_payloads(&mut source.stream, 0).await;
@@ -31,7 +31,7 @@ async fn a_slot_is_moved_without_a_stream_only_where_it_was_streamed_from() {
     assert!(matches!(error, SourceError::SlotHeld { .. }), "{error:?}");
     assert_eq!(outbox.confirmed_flush(), start, "nothing has moved it");
 
-    // Its own walsender holds the slot still.
+    // Its own walsender still holds the slot.
     confirm_without_stream(&outbox.options, &lease, lsn, &origin).await.expect("confirmed");
     assert_eq!(outbox.confirmed_flush(), lsn);
 }
@@ -56,7 +56,7 @@ async fn case_40_a_noted_position_never_goes_back() {
 }
 
 #[tokio::test]
-async fn rows_from_before_the_slot_that_were_all_read_are_not_read_again() {
+async fn a_fully_read_backfill_is_not_read_again() {
     let outbox = Outbox::new(Scratch::shared(), "read_whole");
     outbox.insert(&["before"]);
     let mut source = outbox.connect().await;
@@ -81,7 +81,7 @@ async fn rows_from_before_the_slot_that_were_all_read_are_not_read_again() {
     assert_eq!(read_payloads(&mut source.stream, 1).await.0, ["after"]);
     drop(source);
 
-    // Of a slot that was made anew, all rows come again.
+    // With a recreated slot, all rows come again.
     let other = Some(Resume::Backfilled(Lsn(1)));
     let mut source = loop {
         match connect(&outbox.options, other).await {

@@ -1,4 +1,4 @@
-//! Just enough of a decoder to see what a stream brought.
+//! Just enough of a decoder to check what a stream brought.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ pub(super) async fn next(stream: &mut Stream) -> Vec<Message> {
     }
 }
 
-/// Batches up to and with the one that satisfies.
+/// Batches up to and including the one that satisfies the condition.
 pub(super) async fn until(stream: &mut Stream, mut enough: impl FnMut(&[Message]) -> bool) -> Vec<Message> {
     let mut messages = Vec::new();
     while !enough(&messages) {
@@ -104,7 +104,7 @@ pub(super) fn payloads(messages: &[Message]) -> Vec<String> {
     messages.iter().filter_map(payload).collect()
 }
 
-/// Reads until so many payloads are there and the last transaction is complete; the last commit's end.
+/// Reads until this many payloads are there and the last transaction is complete; returns the last commit's end.
 pub(super) async fn read_payloads(stream: &mut Stream, count: usize) -> (Vec<String>, Lsn) {
     let complete = |messages: &[Message]| {
         let last = messages.iter().rev().find(|message| !matches!(message, Message::Keepalive { .. }));

@@ -1,4 +1,4 @@
-//! The relay's conversions beside those of Postgres.
+//! The relay's conversions compared with those of Postgres.
 
 use crate::postgres::Connection;
 use crate::postgres::scratch::Scratch;

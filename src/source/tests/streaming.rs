@@ -1,4 +1,4 @@
-//! What a healthy stream does.
+//! A healthy stream.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::relay::boundary::Lsn;
 use crate::source::{Note, NoteLimit, Resume, SourceError, inspect_slot};
 
 #[tokio::test]
-async fn rows_from_before_the_slot_come_once_and_those_after_it_follow_in_the_same_shape() {
+async fn backfilled_rows_come_once_and_streamed_ones_follow_in_the_same_format() {
     let outbox = Outbox::new(Scratch::shared(), "backfill");
     outbox.sql("insert into outbox.event (payload, acl, created_at) values ('second', 'admin=r/admin', now())");
     outbox.sql("insert into outbox.event (payload, created_at) values ('first', now() - interval '1 day'), (null, now() - interval '1 hour')");
@@ -34,7 +34,7 @@ async fn rows_from_before_the_slot_come_once_and_those_after_it_follow_in_the_sa
             _ => None,
         })
         .collect();
-    // The same row but for its id and time: kinds, encodings and relation must be the same.
+    // The same row except for its id and time: kinds, encodings and relation must be the same.
     let ((old_relation, old), (new_relation, new)) = (inserts[2], inserts[3]);
     assert_eq!(old_relation, new_relation);
     let kinds = |values: &[Option<(u8, Vec<u8>)>]| {
@@ -51,14 +51,14 @@ async fn rows_from_before_the_slot_come_once_and_those_after_it_follow_in_the_sa
     assert_eq!(outbox.value("select backfill from outbox.relay"), "done");
     source.stream.confirm(end);
     source.stream.stop().await.expect("an orderly end");
-    // The live row was not confirmed, the others are not repeated.
+    // The live row was not confirmed; the others are not repeated.
     let mut source = outbox.connect().await;
     assert_eq!(source.backfill_end, None);
     assert_eq!(read_payloads(&mut source.stream, 1).await.0, ["live"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_open_while_the_slot_is_made_arrives_once() {
+async fn a_transaction_open_while_the_slot_is_created_arrives_once() {
     let outbox = Outbox::new(Scratch::shared(), "open_transaction");
     let mut writer = crate::postgres::Connection::open(&outbox.options.connect).expect("a connection");
     writer.simple_query("begin; insert into outbox.event (payload) values ('open')").expect("a row");
@@ -79,7 +79,7 @@ async fn a_transaction_open_while_the_slot_is_made_arrives_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn giving_up_while_the_slot_is_made_leaves_none() {
+async fn giving_up_during_slot_creation_leaves_no_slot() {
     let outbox = Outbox::new(Scratch::shared(), "given_up");
     let mut writer = crate::postgres::Connection::open(&outbox.options.connect).expect("a connection");
     writer.simple_query("begin; insert into outbox.event (payload) values ('open')").expect("a row");
@@ -96,7 +96,7 @@ async fn giving_up_while_the_slot_is_made_leaves_none() {
 }
 
 #[tokio::test]
-async fn an_unfinished_backfill_is_begun_again() {
+async fn an_unfinished_backfill_restarts() {
     let outbox = Outbox::new(Scratch::shared(), "unfinished");
     // More than the channel holds, so that the thread is in the middle of it.
     outbox.sql("insert into outbox.event (payload) select repeat('x', 10000) from generate_series(1, 3000)");
@@ -104,11 +104,11 @@ async fn an_unfinished_backfill_is_begun_again() {
     let first = source.backfill_end;
     next(&mut source.stream).await;
     drop(source);
-    // As a poller would that marks what it has seen. The stream brings no update, so the second reading must have the row.
+    // Like a poller that marks what it has seen. The stream brings no update, so the second read must have the row.
     outbox.sql("update outbox.event set payload = 'marked' where id = 2999");
     outbox.insert(&["between"]);
     let mut source = loop {
-        // The interrupted session may hold its lock for a moment longer.
+        // The interrupted session may hold its lock a little longer.
         match outbox.try_connect().await {
             Err(SourceError::SlotHeld { .. }) => tokio::time::sleep(Duration::from_millis(50)).await,
             other => break other.expect("a stream"),
@@ -119,7 +119,7 @@ async fn an_unfinished_backfill_is_begun_again() {
     let times = |text: &str| seen.iter().filter(|payload| *payload == text).count();
     assert_eq!((times("marked"), times("between"), seen.len()), (1, 2, 3002), "what is between may come from both");
 
-    // Confirmed by this process, although the note was not written: it is not begun again.
+    // Confirmed by this process, although the note was not written: it is not restarted.
     let end = source.backfill_end.expect("a backfill");
     source.stream.confirm(end);
     let resume = source.stream.confirmed();
@@ -150,7 +150,7 @@ async fn what_is_confirmed_reaches_the_slot_and_is_not_sent_again() {
     lease_of(&outbox.options).note(note).await.expect("noted");
     source.stream.confirm(committed);
     source.stream.stop().await.expect("an orderly end");
-    // No waiting: an orderly end means that the server has it.
+    // No waiting: a clean end means that the server has it.
     assert_eq!((outbox.confirmed_flush(), outbox.slot("active").as_str()), (committed, "f"));
     outbox.insert(&["d"]);
     let mut source = outbox.connect().await;
@@ -167,7 +167,7 @@ async fn a_slot_that_fell_back_is_resumed_where_this_process_was() {
     outbox.insert(&["a"]);
     let (_, confirmed) = read_payloads(&mut source.stream, 1).await;
     outbox.insert(&["b"]);
-    // Dropped with nothing reported, the slot stands where a crash of the server would have left it.
+    // Dropped with nothing reported, the slot is where a crash of the server would have left it.
     drop(source);
     eventually("the slot to be free", || (outbox.slot("active") == "f").then_some(()));
     assert!(outbox.confirmed_flush() < confirmed);
@@ -222,7 +222,7 @@ async fn status_updates_go_on_while_nobody_reads() {
 }
 
 #[tokio::test]
-async fn a_stream_that_nobody_reads_still_ends_in_order() {
+async fn an_unread_stream_still_ends_cleanly() {
     let outbox = Outbox::new(Scratch::shared(), "unread");
     let mut source = outbox.connect().await;
     let (_, end) = read_payloads(&mut source.stream, 0).await;
@@ -304,7 +304,7 @@ async fn a_partitioned_table_is_one_table_before_and_after_the_slot() {
 }
 
 #[tokio::test]
-async fn a_walsender_that_is_ended_loses_the_stream_after_what_it_sent() {
+async fn a_terminated_walsender_ends_the_stream_after_what_it_sent() {
     let outbox = Outbox::new(Scratch::shared(), "terminated");
     let mut source = outbox.connect().await;
     outbox.insert(&["sent"]);
@@ -316,13 +316,13 @@ async fn a_walsender_that_is_ended_loses_the_stream_after_what_it_sent() {
 }
 
 #[tokio::test]
-async fn a_server_that_falls_silent_is_given_up() {
+async fn a_silent_server_is_given_up() {
     static SERVER: std::sync::OnceLock<Scratch> = std::sync::OnceLock::new();
     let server = SERVER.get_or_init(|| Scratch::start(&[("wal_sender_timeout", "2s")]));
     let outbox = Outbox::new(server, "silent");
     let mut source = outbox.connect().await;
     read_payloads(&mut source.stream, 0).await;
-    // The socket stays open, but nothing comes any more.
+    // The socket stays open, but nothing arrives any more.
     let pid: i32 = eventually("the walsender", || outbox.slot("active_pid").parse().ok());
     let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stopped");
@@ -332,8 +332,8 @@ async fn a_server_that_falls_silent_is_given_up() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "a confirmed LSN never goes back")]
-async fn a_confirmed_lsn_that_goes_back_is_a_bug() {
+#[should_panic(expected = "a confirmed LSN never moves backwards")]
+async fn confirming_a_lower_lsn_is_a_bug() {
     let outbox = Outbox::new(Scratch::shared(), "monotone");
     let mut source = outbox.connect().await;
     source.stream.confirm(source.start);

@@ -1,4 +1,4 @@
-//! What can happen.
+//! Failures that can strike.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use walpost::lab::sandbox::StopMode;
 use super::Chaos;
 use crate::harness::Seeded;
 
-/// Longest time that a server stays away, in milliseconds.
+/// Longest outage of a server, in milliseconds.
 const AWAY_MILLIS: u64 = 3_000;
 
-/// Something that happens to one of the processes.
+/// A failure of one of the processes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Blow {
     KillRelay,
@@ -26,7 +26,7 @@ pub(super) enum Blow {
 }
 
 impl Blow {
-    /// One of them; the relay's death is the most common.
+    /// A random one; killing the relay is the most common.
     pub(super) fn any(seeded: &mut Seeded) -> Self {
         match seeded.below(20) {
             0..=7 => Self::KillRelay,
@@ -42,7 +42,7 @@ impl Blow {
         }
     }
 
-    /// Whether Postgres loses what it has not written, such as where slots stand.
+    /// Whether Postgres loses what it has not written, such as slot positions.
     const fn crashes_postgres(self) -> bool {
         matches!(
             self,
@@ -53,7 +53,7 @@ impl Blow {
         )
     }
 
-    /// Strikes, and has everything running again.
+    /// Strikes, and restarts everything.
     pub(super) async fn strike(self, chaos: &mut Chaos) {
         if self.crashes_postgres() {
             chaos.forgive_repeats();
@@ -98,7 +98,7 @@ impl Blow {
     }
 }
 
-/// One that has not begun to stream may have nothing to say, but it never repeats anything after its orderly end.
+/// One that has not started to stream may have nothing to log, but it never repeats anything after a clean stop.
 async fn stop_relay(chaos: &mut Chaos) {
     chaos.running().ready().await;
     chaos.running().signal(Signal::TERM);

@@ -1,12 +1,13 @@
-//! Everything dies at random points under load, as a seed says; then every committed event is looked for.
+//! Everything is killed at random points under load, determined by a seed; then every committed event is looked for.
 //!
-//! The long run is no part of the suite:
+//! The long run is not part of the suite:
 //!
 //! ```sh
 //! WALPOST_TEST_KILLS=150 WALPOST_TEST_SEED=1 cargo test --test it chaos::everything -- --ignored --nocapture
 //! ```
 //!
-//! With `everything_killed_at_random_points_with_exactly_once` in its place no event may come twice.
+//! With `everything_killed_at_random_points_with_exactly_once_causes_no_duplicates` instead, no event may arrive
+//! twice.
 
 mod blow;
 
@@ -22,11 +23,11 @@ use blow::Blow;
 
 /// Kills in the suite's run.
 const FEW: u64 = 12;
-/// Kills in the long run, unless `WALPOST_TEST_KILLS` says otherwise.
+/// Kills in the long run, unless `WALPOST_TEST_KILLS` is set.
 const MANY: u64 = 120;
-/// Most events that a process publishes between two blows.
+/// Most events that a process publishes between two failures.
 const EVENTS_BETWEEN: u64 = 600;
-/// Longest further wait before a blow, in milliseconds: longer than a relay takes to start.
+/// Longest additional wait before a failure, in milliseconds: longer than a relay takes to start.
 const WAIT_MILLIS: u64 = 700;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,14 +42,14 @@ async fn case_11_a_relay_killed_at_random_points_loses_and_reorders_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_few_blows_to_everything_with_exactly_once_repeat_nothing() {
+async fn a_few_failures_of_everything_with_exactly_once_cause_no_duplicates() {
     let (seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 4);
     everything(Delivery::ExactlyOnce, seeded, seed, FEW / 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes several minutes; see the module's head for the command"]
-async fn everything_killed_at_random_points_with_exactly_once_repeats_nothing() {
+async fn everything_killed_at_random_points_with_exactly_once_causes_no_duplicates() {
     let (seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 1);
     everything(Delivery::ExactlyOnce, seeded, seed, kills()).await;
 }
@@ -76,12 +77,12 @@ async fn everything(delivery: Delivery, seeded: Seeded, seed: u64, kills: u64) {
     chaos.conclude(seed).await;
 }
 
-/// What the relays promise.
+/// What the relays guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Delivery {
-    /// Each process has a name of its own, so that it can be seen who repeats whom.
+    /// Each process has a name of its own, which shows whose events it repeats.
     AtLeastOnce,
-    /// All have one name, as those that take over from one another must.
+    /// All have the same name, as those that take over from one another must.
     ExactlyOnce,
 }
 
@@ -91,9 +92,9 @@ struct Chaos {
     delivery: Delivery,
     seeded: Seeded,
     load: Load,
-    /// Every relay process, the running one last. Those that have ended are kept for their logs.
+    /// Every relay process, the running one last. Ended ones are kept for their logs.
     relays: Vec<Relay>,
-    /// Those that were stopped in order, by their place in `relays`.
+    /// Those that were stopped cleanly, by index in `relays`.
     stopped: Vec<usize>,
     blows: BTreeMap<String, u64>,
 }
@@ -106,15 +107,15 @@ impl Chaos {
         let mut chaos = Self { harness, delivery, seeded, load, relays, stopped, blows };
         chaos.succeed();
         if delivery == Delivery::ExactlyOnce {
-            // A first backfill that is interrupted is the one exception.
+            // An interrupted first backfill is the one exception.
             chaos.running().wait_for_log("initial backfill published").await;
         }
         chaos
     }
 
-    /// Waits for a point that the seed chooses, and strikes.
+    /// Waits for a point determined by the seed, and strikes.
     async fn strike(&mut self, blow: Blow) {
-        // Some die before they have published anything.
+        // Some are killed before they have published anything.
         if self.seeded.below(4) > 0 {
             let events = 1 + self.seeded.below(EVENTS_BETWEEN);
             let relay = self.running();
@@ -131,8 +132,8 @@ impl Chaos {
         self.relays.last_mut().expect("there is always one")
     }
 
-    /// A slot falls back to its last checkpoint. Only a relay that has streamed from it knows better: before that, it may repeat what
-    /// the one before, which ended in order, had published.
+    /// A slot falls back to its last checkpoint. Only a relay that has streamed from it knows better: before that, it
+    /// may repeat what its predecessor, which stopped cleanly, had published.
     fn forgive_repeats(&mut self) {
         let (current, log) = (self.relays.len() - 1, self.running().log());
         if !log.contains("streaming") {
@@ -149,7 +150,7 @@ impl Chaos {
         self.relays.push(Relay::start_with(&config));
     }
 
-    /// Lets everything arrive and judges it.
+    /// Waits until everything has arrived, and checks it.
     async fn conclude(mut self, seed: u64) {
         let transactions = self.load.stop().await;
         self.relays.last_mut().expect("there is always one").ready().await;

@@ -151,7 +151,7 @@ async fn changing_a_registered_version_is_refused_with_the_difference() {
     contracts.write("1.yaml", &v1);
     contracts.write("0.yaml", &contracts.contract("order.placed", "0.9", "", ID));
     let older = contracts.run(&["plan"]);
-    assert!(older.code() == Some(65) && older.stdout.contains("version_order: 1 is registered already"), "{older:?}");
+    assert!(older.code() == Some(65) && older.stdout.contains("version_order: 1 is already registered"), "{older:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -136,7 +136,7 @@ async fn a_users_own_table_is_checked_too() {
     // The default is replaced by what is named.
     let alone = crate::harness::config(&harness, "[[outbox]]\ntable = 'public.parcel'\ntopic = 'parcels'\n");
     let stray = &examine(&alone).of(&harness, "publication")[1];
-    assert!(stray.starts_with("warning: outbox has table \"outbox\".\"event\", which no [[outbox]] names"), "{stray}");
+    assert!(stray.starts_with("warning: outbox has table \"outbox\".\"event\", but no [[outbox]] names"), "{stray}");
     let mut relay = Relay::start_with(&alone);
     relay.wait_for_log("table is in the publication but not in the configuration").await;
 }

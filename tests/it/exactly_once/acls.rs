@@ -1,4 +1,4 @@
-//! What access control must allow, and what a relay says that is not allowed it.
+//! The ACLs that are required, and what a relay without them reports.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::lifecycle::{SCHEMA, emit, published};
 const USER: &str = "relay";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_without_its_transactional_id_or_its_topic_ends_and_says_so() {
+async fn a_relay_without_access_to_its_transactional_id_or_topic_exits_with_the_reason() {
     let options = KafkaOptions { users: vec![USER.to_owned()], ..KafkaOptions::default() };
     let mut harness = Harness::with_own_kafka("exact acls", options).await;
     harness.migrate().await;
@@ -47,7 +47,7 @@ async fn a_relay_without_its_transactional_id_or_its_topic_ends_and_says_so() {
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
 }
 
-/// A client that may do everything but write to `topic`.
+/// A client that may do everything except write to `topic`.
 async fn deny_writes(harness: &mut Harness, topic: &str) {
     let all = ["--add", "--allow-principal", "User:*", "--operation", "All", "--topic", topic];
     harness.own_kafka().acl(&all).await.expect("ACLs are kept");
@@ -55,9 +55,10 @@ async fn deny_writes(harness: &mut Harness, topic: &str) {
     harness.own_kafka().acl(&denied).await.expect("ACLs are kept");
 }
 
-/// The memory of a refusal outlasts what it has cost to find out, and Kafka is asked for its end, not tried.
+/// A refusal is remembered for longer than it costs to detect, and Kafka is asked whether it has ended instead of
+/// trying.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_26_a_topic_that_refuses_costs_one_transaction_until_it_is_opened_and_the_rest_goes_on() {
+async fn case_26_an_unauthorized_topic_costs_one_transaction_and_other_topics_continue() {
     let options = KafkaOptions { users: vec![USER.to_owned()], ..KafkaOptions::default() };
     let mut harness = Harness::with_own_kafka("exact denied", options).await;
     harness.migrate().await;

@@ -1,4 +1,4 @@
-//! Others who have the transactional id, the slot, or the topic of positions.
+//! Others that use the transactional id, the slot, or the positions topic.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::harness::{Harness, PATIENCE, Received, Relay, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
 use crate::setup::{ended_with, walpost_with};
 
-/// A producer with this transactional id that has taken it.
+/// A producer that has acquired this transactional id.
 pub(super) async fn producer(harness: &Harness, id: &str) -> BaseProducer {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", harness.kafka())
@@ -29,7 +29,7 @@ pub(super) async fn producer(harness: &Harness, id: &str) -> BaseProducer {
     .expect("taking an id does not panic")
 }
 
-/// Writes a record to the topic of positions.
+/// Writes a record to the positions topic.
 pub(super) fn position(producer: &BaseProducer, key: &str, value: Option<&str>) {
     let record = BaseRecord::<str, str>::to(POSITIONS).key(key);
     let record = match value {
@@ -48,7 +48,7 @@ pub(super) async fn commit(producer: BaseProducer) -> BaseProducer {
     committed.await.expect("committing does not panic")
 }
 
-/// A transaction of another relay that is open, and whose record is in the topic of positions.
+/// An open transaction of another relay, with a record in the positions topic.
 async fn another_relays_transaction(harness: &Harness) -> BaseProducer {
     let other = producer(harness, &format!("other-{}", harness.name())).await;
     other.begin_transaction().expect("a transaction");
@@ -67,7 +67,7 @@ async fn abort(producer: BaseProducer) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_19_a_relay_whose_transactional_id_was_taken_ends_and_says_so() {
+async fn case_19_a_fenced_relay_exits_with_the_reason() {
     let harness = Harness::new("exact fenced").await;
     prepare(&harness).await;
     let mut relay = ready(&harness).await;
@@ -83,7 +83,7 @@ async fn case_19_a_relay_whose_transactional_id_was_taken_ends_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_waits_for_the_slot_does_not_fence_the_one_that_has_it() {
+async fn a_relay_waiting_for_the_slot_does_not_fence_its_holder() {
     let harness = Harness::new("exact standby").await;
     prepare(&harness).await;
     let mut first = ready(&harness).await;
@@ -100,7 +100,7 @@ async fn a_relay_that_waits_for_the_slot_does_not_fence_the_one_that_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_kafka_times_out_is_sent_again() {
+async fn a_transaction_timed_out_by_kafka_is_sent_again() {
     let harness = Harness::new("exact timeout").await;
     prepare(&harness).await;
     let properties = r#""transaction.timeout.ms" = 2000, "socket.timeout.ms" = 2000"#;
@@ -111,7 +111,7 @@ async fn a_transaction_that_kafka_times_out_is_sent_again() {
     for least in [2_000, 12_000] {
         published(&mut relay, least).await;
         relay.signal(Signal::STOP);
-        // The coordinator looks for such transactions every ten seconds.
+        // The coordinator checks for such transactions every ten seconds.
         tokio::time::sleep(Duration::from_secs(13)).await;
         relay.signal(Signal::CONT);
     }
@@ -121,13 +121,13 @@ async fn a_transaction_that_kafka_times_out_is_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_position_that_another_relays_transaction_hides_is_waited_for() {
+async fn a_position_hidden_by_another_relays_transaction_is_waited_for() {
     let harness = Harness::new("exact hidden").await;
     prepare(&harness).await;
     let mut relay = ready(&harness).await;
     harness.execute(&emit("w0-0", 0, 100)).await;
     published(&mut relay, 100).await;
-    // What is committed behind an open transaction of the partition can't be read before that has ended.
+    // What is committed after an open transaction's start in the partition can't be read before that has ended.
     let other = another_relays_transaction(&harness).await;
     harness.execute(&emit("w0-0", 100, 200)).await;
     published(&mut relay, 200).await;
@@ -140,15 +140,16 @@ async fn a_position_that_another_relays_transaction_hides_is_waited_for() {
     Verdict::of(&harness, SCHEMA).await.assert_exact();
 }
 
-/// It has taken the transactional id and waits for Kafka's word when it loses the slot: what it hears later is about another's work.
+/// It has acquired the transactional id and waits for Kafka's answer when it loses the slot: the later answer is
+/// about another relay's work.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_loses_the_slot_while_it_reads_its_position_begins_again_with_that_of_the_one_that_took_over() {
+async fn a_relay_that_loses_the_slot_while_reading_its_position_rereads_it() {
     let harness = Harness::with_own_kafka("exact withdrawn", KafkaOptions::default()).await;
     prepare(&harness).await;
     harness.execute(&emit("w0-0", 0, 100)).await;
     harness.create_topic(POSITIONS, 1, &[("cleanup.policy", "compact")]).await;
     let other = another_relays_transaction(&harness).await;
-    // Only a record of its own key behind that is waited for.
+    // Only a record with its own key after that is waited for.
     let hand = producer(&harness, &format!("hand-{}", harness.name())).await;
     hand.begin_transaction().expect("a transaction");
     position(&hand, &format!("exact/{}", harness.name()), None);
@@ -174,7 +175,7 @@ async fn a_relay_that_loses_the_slot_while_it_reads_its_position_begins_again_wi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_ahead_of_the_position_is_a_gap_until_the_position_is_taken_back() {
+async fn a_slot_ahead_of_the_position_is_refused_until_the_position_is_reset() {
     let harness = Harness::new("exact gap").await;
     prepare(&harness).await;
     let mut relay = ready(&harness).await;
@@ -185,7 +186,7 @@ async fn a_slot_ahead_of_the_position_is_a_gap_until_the_position_is_taken_back(
     let slot = harness.name().to_owned();
     harness.execute(&format!("select pg_replication_slot_advance('{slot}', pg_current_wal_lsn())")).await;
     harness.execute(&emit("w0-0", 200, 300)).await;
-    // The note in the database tells of it first, the position in Kafka when the slot alone was adopted.
+    // The note in the database shows it first; when only the slot was adopted, the position in Kafka.
     let steps = [
         ("something other than this relay advanced or recreated it", "slot adopt"),
         ("may be missing from Kafka", "slot adopt --forget-position"),
@@ -232,7 +233,7 @@ async fn a_promoted_copy_does_not_fence_the_original() {
     let mut relay = ready(&harness).await;
     relay.wait_for_log("initial backfill published").await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
-    // The original's relay writes on, on another timeline.
+    // The original's relay continues to write, on another timeline.
     let original = producer(&harness, &format!("walpost.exact.{}", harness.name())).await;
     let system = harness.query_text("select system_identifier::text from pg_control_system()").await.expect("a text");
     let value =
@@ -248,7 +249,7 @@ async fn a_promoted_copy_does_not_fence_the_original() {
         records.iter().any(|record| record.key_text() == Some(&key) && of_original(record))
     };
     harness.consume_until(&[POSITIONS], "the original's position", is_seen).await;
-    // The original has the copy's keys, and this test has not.
+    // The original has the copy's keys, but this test does not.
     harness.execute("update outbox.relay set position_signed = false").await;
     let mut copy = Relay::start_with(&exact(&harness, ""));
     assert_eq!(copy.exit().await.code(), Some(69), "{}", copy.log());

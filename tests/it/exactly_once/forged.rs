@@ -1,4 +1,4 @@
-//! Records in the topic of positions that the relay has not written, under its key.
+//! Records under the relay's key in the positions topic that the relay did not write.
 
 use rdkafka::producer::Producer;
 
@@ -22,7 +22,7 @@ async fn write(harness: &Harness, value: Option<&str>, count: usize) {
     harness.consume_until(&[POSITIONS], "the forged record", is_there).await;
 }
 
-/// Starts a relay that ends with 69, and takes its advice.
+/// Starts a relay that exits with 69, and follows its advice.
 async fn refused(harness: &Harness, reason: &str) {
     let mut relay = Relay::start_with(&exact(harness, ""));
     assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
@@ -32,7 +32,7 @@ async fn refused(harness: &Harness, reason: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_39_a_position_that_the_relay_has_not_written_is_refused_and_named() {
+async fn case_39_a_position_not_written_by_the_relay_is_refused_and_reported() {
     let harness = Harness::new("exact forged").await;
     prepare(&harness).await;
     let slot = harness.name().to_owned();
@@ -54,7 +54,7 @@ async fn case_39_a_position_that_the_relay_has_not_written_is_refused_and_named(
     published(&mut relay, 10).await;
     harness.wait_for(&format!("select position is not null from outbox.relay where slot = '{slot}'")).await;
     relay.kill();
-    // One is of `slot adopt`, from before.
+    // One is from the earlier `slot adopt`.
     write(&harness, None, 2).await;
     refused(&harness, "has a null value under key").await;
 
@@ -70,14 +70,14 @@ async fn case_39_a_position_that_the_relay_has_not_written_is_refused_and_named(
     write(&harness, Some(&own), 2).await;
     refused(&harness, "is there twice").await;
 
-    // Of an earlier version, which notes its position and knows nothing of proofs.
+    // From an earlier version, which notes its position and does not sign it.
     let mut relay = ready(&harness).await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     walpost_with(&exact(&harness, ""), "slot adopt --forget-position");
     let end = harness.query_text("select pg_current_wal_flush_lsn()::text").await.expect("an LSN");
     harness.execute(&format!("update outbox.relay set position = '{end}' where slot = '{slot}'")).await;
     write(&harness, Some(&unsigned(&end)), 1).await;
-    // The event at that position does not exist, which is found out only past the proof.
+    // The event at that position does not exist, which is detected only after the signature was checked.
     let mut relay = Relay::start_with(&exact(&harness, ""));
     harness.execute(&emit("w0-0", 20, 30)).await;
     let found = |log: &str| log.contains("skipping events up to the position stored in kafka");

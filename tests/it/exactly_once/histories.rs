@@ -11,20 +11,20 @@ use crate::harness::{Harness, Received, Relay, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
 use crate::setup::walpost_with;
 
-/// A copy of a folder with its owners and rights.
+/// Copies a folder with its owners and permissions.
 fn copy(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp is there");
     assert!(status.success(), "copy {} to {}", from.display(), to.display());
 }
 
-/// Where the slot stands.
+/// The slot's position.
 async fn confirmed(harness: &Harness) -> String {
     let sql = "select confirmed_flush_lsn::text from pg_replication_slots where slot_name";
     harness.query_text(&format!("{sql} = '{}'", harness.name())).await.expect("the slot is there")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_was_restored_and_has_gone_on_since_loses_no_event() {
+async fn a_restored_database_with_new_writes_loses_no_event() {
     let options = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
     let mut harness = Harness::with_own_postgres("exact restored", options).await;
     prepare(&harness).await;
@@ -74,7 +74,7 @@ async fn a_database_that_was_restored_and_has_gone_on_since_loses_no_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn positions_that_are_lost_are_noticed_and_one_that_was_taken_back_is_not() {
+async fn lost_positions_are_refused_and_a_reset_one_is_not() {
     let harness = Harness::with_own_kafka("exact lost", KafkaOptions::default()).await;
     prepare(&harness).await;
     let mut relay = ready(&harness).await;
@@ -83,7 +83,7 @@ async fn positions_that_are_lost_are_noticed_and_one_that_was_taken_back_is_not(
     published(&mut relay, 100).await;
     let noted = format!("select position is not null from outbox.relay where slot = '{}'", harness.name());
     harness.wait_for(&noted).await;
-    // Without positions the next relay begins where the slot stands.
+    // Without positions the next relay starts at the slot's confirmed_flush_lsn.
     let slot = format!("from pg_replication_slots where slot_name = '{}'", harness.name());
     harness.wait_for(&format!("select confirmed_flush_lsn >= '{end}' {slot}")).await;
     relay.kill();

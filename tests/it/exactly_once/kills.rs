@@ -9,7 +9,7 @@ use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_11_a_relay_killed_again_and_again_under_load_repeats_nothing() {
+async fn case_11_a_relay_killed_repeatedly_under_load_causes_no_duplicates() {
     let harness = Harness::new("exact killed").await;
     prepare(&harness).await;
     let (mut seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 17);
@@ -35,7 +35,7 @@ async fn case_11_a_relay_killed_again_and_again_under_load_repeats_nothing() {
     assert!(relay.log().contains("skipping events up to the position stored in kafka"), "{}", relay.log());
 }
 
-/// A first backfill that is interrupted is the one exception, so it is let end.
+/// An interrupted first backfill is the one exception, so it is completed first.
 async fn begun(harness: &Harness) {
     let mut relay = Relay::start_with(&exact(harness, ""));
     relay.wait_for_log("initial backfill published").await;
@@ -43,11 +43,11 @@ async fn begun(harness: &Harness) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_killed_in_the_middle_of_a_large_transaction_goes_on_in_its_middle() {
+async fn a_relay_killed_within_a_large_transaction_resumes_within_it() {
     const ROWS: u64 = 50_000;
     let harness = Harness::new("exact large").await;
     prepare(&harness).await;
-    // Small transactions of Kafka's, many to one of Postgres'.
+    // Small Kafka transactions, many for one of Postgres.
     let config = exact(&harness, "max_in_flight = 700\n");
     let mut relay = Relay::start_with(&config);
     relay.ready().await;
@@ -74,7 +74,7 @@ async fn a_relay_killed_in_the_middle_of_a_large_transaction_goes_on_in_its_midd
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_killed_under_load_is_no_reason_to_repeat_anything() {
+async fn a_broker_killed_under_load_causes_no_duplicates() {
     let mut harness =
         Harness::with_own_servers("exact broker", PostgresOptions::default(), KafkaOptions::default()).await;
     prepare(&harness).await;
@@ -88,7 +88,7 @@ async fn a_broker_killed_under_load_is_no_reason_to_repeat_anything() {
         harness.own_kafka().start_again().await.expect("kafka starts again");
         events = relay.status().await["events"].as_u64().expect("a number") + 300;
     }
-    // Both at once: what the relay had sent and not committed hangs until the next one takes over.
+    // Both at once: what the relay had sent and not committed stays open until the next one takes over.
     published(&mut relay, events).await;
     harness.own_kafka().kill().await.expect("kafka can be killed");
     relay.kill();

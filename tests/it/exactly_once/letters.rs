@@ -1,4 +1,4 @@
-//! Dead letters are in the same transactions.
+//! Dead letters are part of the same transactions.
 
 use super::{exact, ready};
 use crate::harness::{Harness, Relay};
@@ -6,7 +6,7 @@ use crate::refusals::too_large::{LIMIT, burst, check};
 use crate::refusals::{alter_topic, register_with};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_only_the_broker_refuses_become_dead_letters_and_no_other_row_comes_twice() {
+async fn rows_refused_only_by_the_broker_become_dead_letters_without_duplicating_others() {
     let harness = Harness::migrated("exact_limit").await;
     register_with(&harness, "order.placed", r#"{"partitions": 1}"#).await;
     let mut relay = ready(&harness).await;
@@ -20,11 +20,11 @@ async fn rows_that_only_the_broker_refuses_become_dead_letters_and_no_other_row_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_come_once_though_the_relay_is_killed() {
+async fn dead_letters_arrive_once_even_if_the_relay_is_killed() {
     const BAD: usize = 300;
     let harness = Harness::migrated("exact_letters").await;
     register_with(&harness, "order.placed", r#"{"partitions": 1}"#).await;
-    // Half of the bad rows are of no contract, half break theirs.
+    // Half of the bad rows have no contract, half violate theirs.
     let small = "select outbox.register_schema_version('order.small', '1', null, schema => '{\"maximum\": 0}')";
     harness.execute(small).await;
     let config = exact(&harness, "max_in_flight = 50\n");

@@ -13,16 +13,16 @@ mod steady;
 use crate::harness::{Harness, Relay, config};
 use crate::lifecycle::named;
 
-/// The topic of positions.
+/// The positions topic.
 const POSITIONS: &str = "walpost.positions";
 
-/// The configuration of a relay that delivers exactly once. All of a test's relays have one name, as those that take over from one
-/// another do; `further` are keys of `[relay]`.
+/// The configuration of a relay with exactly-once delivery. All relays of a test have the same name, as those that
+/// take over from one another do; `further` are keys of `[relay]`.
 pub(crate) fn exact(harness: &Harness, further: &str) -> String {
     exact_with(harness, "", further)
 }
 
-/// The same with properties of the client's, as in `"linger.ms" = 5`.
+/// The same with client properties, such as `"linger.ms" = 5`.
 fn exact_with(harness: &Harness, properties: &str, further: &str) -> String {
     let delivery = format!("[kafka]\ndelivery = \"exactly-once\"\nproperties = {{ {properties} }}\n");
     config(harness, &(named("exact") + further)).replace("[kafka]\n", &delivery)

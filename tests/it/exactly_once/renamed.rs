@@ -1,4 +1,4 @@
-//! A relay that is called otherwise than before.
+//! A relay with a different name than before.
 
 use crate::harness::{Harness, Relay, config};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
@@ -7,9 +7,9 @@ fn exact(harness: &Harness, keys: &str) -> String {
     config(harness, keys).replace("[kafka]\n", "[kafka]\ndelivery = \"exactly-once\"\n")
 }
 
-/// The default was "walpost", and is the database's name: a position under the old one is not passed over in silence.
+/// The default was "walpost", and is now the database's name: a position under the old name is not ignored silently.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_39_a_relay_whose_default_name_changed_says_which_name_has_its_position() {
+async fn case_39_a_relay_whose_default_name_changed_names_the_one_with_its_position() {
     let harness = Harness::new("exact renamed").await;
     prepare(&harness).await;
     let before = exact(&harness, "name = \"walpost\"\n");

@@ -4,13 +4,13 @@ use super::exact_with;
 use crate::harness::{Harness, Relay, Verdict};
 use crate::lifecycle::{SCHEMA, prepare, published};
 
-/// All of the backlog is one transaction at first, which the path does not carry in the time that a transaction has.
+/// At first all of the backlog is one transaction, which the path does not carry within the transaction timeout.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_35_a_backlog_gets_through_a_path_that_does_not_carry_it_within_one_transaction() {
+async fn case_35_a_backlog_too_large_for_one_transaction_gets_through_a_slow_path() {
     let harness = Harness::new("exact slow path").await;
     prepare(&harness).await;
     let name = format!("slow-{}", harness.name());
-    // A broker lets ten seconds' worth pass before it slows a producer down.
+    // A broker lets ten seconds' worth pass before it throttles a producer.
     harness.throttle(&format!("walpost-{name}"), 100_000).await;
     let rows = 800;
     harness

@@ -1,4 +1,4 @@
-//! Nothing dies.
+//! Nothing fails.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::harness::{Harness, Load, Received, Relay, Seeded, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_steady_load_arrives_once_and_in_order_with_its_position_beside_it() {
+async fn a_steady_load_arrives_once_and_in_order_with_its_stored_position() {
     let harness = Harness::new("exact steady").await;
     prepare(&harness).await;
     let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(5), &mut Seeded::from(1));
@@ -20,7 +20,7 @@ async fn a_steady_load_arrives_once_and_in_order_with_its_position_beside_it() {
     verdict.assert_exact();
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
 
-    // An orderly stop leaves the slot and the position at one place.
+    // A clean stop leaves the slot and the stored position at the same place.
     let slot = format!("from pg_replication_slots where slot_name = '{}'", harness.name());
     let confirmed = harness.query_text(&format!("select confirmed_flush_lsn::text {slot}")).await.expect("an LSN");
     let system = harness.query_text("select system_identifier::text from pg_control_system()").await.expect("a text");
@@ -30,13 +30,13 @@ async fn a_steady_load_arrives_once_and_in_order_with_its_position_beside_it() {
         let is_mine = record.key_text() == Some(key.as_str()) && value["system_identifier"] == system.as_str();
         Some(is_mine && value["flush"] == confirmed.as_str())
     };
-    // Behind what other tests' relays may have left open.
+    // Past what other tests' relays may have left open.
     let enough = move |records: &[Received]| records.last().and_then(&is_last) == Some(true);
     harness.consume_until(&[POSITIONS], "the position of the slot", enough).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_from_before_the_slot_come_first_and_a_restart_repeats_nothing() {
+async fn the_backfill_comes_first_and_a_restart_causes_no_duplicates() {
     let harness = Harness::new("exact restarts").await;
     prepare(&harness).await;
     harness.execute(&emit("w0-0", 0, 3_000)).await;

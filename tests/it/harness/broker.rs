@@ -1,4 +1,4 @@
-//! What tests do to topics behind the relay's back.
+//! What tests do to topics without the relay.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ impl Harness {
         self.create_replicated_topic(topic, partitions, 1, settings).await;
     }
 
-    /// Creates a topic with so many replicas, which is no more than there are brokers.
+    /// Creates a topic with this many replicas, at most as many as there are brokers.
     pub(crate) async fn create_replicated_topic(
         &self,
         topic: &str,
@@ -40,9 +40,9 @@ impl Harness {
         outcome[0].as_ref().expect("the topic is deleted");
     }
 
-    /// Kafka takes so many bytes a second of the producers with this client id.
+    /// Limits the producers with this client id to this many bytes a second.
     pub(crate) async fn throttle(&self, client_id: &str, bytes_per_second: u32) {
-        // AlterClientQuotas, version 0, which librdkafka has no call for: one entry of one entity and one quota.
+        // AlterClientQuotas, version 0, for which librdkafka has no call: one entry with one entity and one quota.
         let text = |text: &str| [&u16::try_from(text.len()).expect("short").to_be_bytes(), text.as_bytes()].concat();
         let one = 1_u32.to_be_bytes();
         let (api, version, correlation) = (49_u16.to_be_bytes(), 0_u16.to_be_bytes(), one);

@@ -11,10 +11,10 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{PATIENCE, POLL};
 
-/// How long one question to a broker may take; then it is asked again.
+/// How long one request to a broker may take before it is retried.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// One record as Kafka has it.
+/// A record as stored in Kafka.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Received {
     pub(crate) topic: String,
@@ -22,14 +22,14 @@ pub(crate) struct Received {
     pub(crate) offset: i64,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
-    /// In the order in which they were sent.
+    /// In sending order.
     pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
     /// Milliseconds since 1970.
     pub(crate) timestamp_ms: Option<i64>,
 }
 
 impl Received {
-    /// The value of the first header of this name, where there is one with text in it.
+    /// The value of the first header with this name, if there is one and it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(found, _)| found == name)?;
         std::str::from_utf8(value.as_deref()?).ok()
@@ -59,8 +59,8 @@ impl Received {
     }
 }
 
-/// Reads `topics` until `enough` is true, then on to their end; panics after [`PATIENCE`]. `login` are further properties. Records of one partition come in its order;
-/// only what `read_committed` shows is seen.
+/// Reads `topics` until `enough` is true, then to their end; panics after [`PATIENCE`]. `login` are additional
+/// properties. Records of one partition are in order; only what `read_committed` shows is seen.
 pub(super) async fn read(
     bootstrap: &str,
     login: &[(String, String)],
@@ -109,7 +109,8 @@ fn read_blocking(
     records
 }
 
-/// All partitions of one topic. A consumer a topic, since the end of a partition is reported without the topic's name.
+/// All partitions of one topic. One consumer per topic, because the end of a partition is reported without the
+/// topic's name.
 struct Reader {
     consumer: BaseConsumer,
     partitions: usize,
@@ -149,7 +150,7 @@ impl Reader {
         self.at_end.len() == self.partitions
     }
 
-    /// The next record, if there is one soon.
+    /// The next record, if one arrives soon.
     fn poll(&mut self) -> Option<Received> {
         match self.consumer.poll(POLL) {
             Some(Ok(message)) => {
@@ -159,7 +160,7 @@ impl Reader {
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 self.at_end.insert(partition);
             }
-            // A broker that is away comes back, or the deadline does.
+            // A broker that is away comes back, or the deadline passes.
             Some(Err(_)) | None => {}
         }
         None

@@ -1,4 +1,4 @@
-//! A database of a test's own.
+//! A test's own database.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use walpost::lab::sandbox::Postgres;
 
 use super::{PATIENCE, POLL, clean_up, servers};
 
-/// One test's database on a PostgreSQL; removed when it is dropped.
+/// A test's database on a PostgreSQL server; removed when dropped.
 pub(crate) struct Database {
     /// Unique to this test run; letters, digits and underscores.
     name: String,
@@ -19,7 +19,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// A fresh database on the shared PostgreSQL. `name` is the test's, for those who read server logs.
+    /// A fresh database on the shared PostgreSQL. `name` is the test's, for server logs.
     pub(crate) async fn shared(name: &str) -> Self {
         Self::create(name, "", &servers::postgres().await.address, true).await
     }
@@ -30,7 +30,7 @@ impl Database {
         Self::create(name, &options, &servers::postgres().await.address, true).await
     }
 
-    /// A fresh database on a PostgreSQL that belongs to the test alone, and goes away whole.
+    /// A fresh database on a PostgreSQL that belongs to the test alone, and is removed with it.
     pub(super) async fn of_own(name: &str, postgres: Option<&Postgres>) -> Self {
         Self::create(name, "", &postgres.expect("a PostgreSQL was asked for").url(), false).await
     }
@@ -49,7 +49,7 @@ impl Database {
         Self { name, admin_url: admin_url.to_owned(), url: url.into(), stays }
     }
 
-    /// The same on another server of this machine, a copy of this one, which goes away by itself.
+    /// The same on another server of this machine, a copy of this one, which is removed by itself.
     pub(super) fn at_port(&self, port: u16) -> Self {
         let at_port = |url: &str| {
             let mut url = url::Url::parse(url).expect("the server's address is a URL");
@@ -64,7 +64,7 @@ impl Database {
         &self.url
     }
 
-    /// The name of this test's database; unique, so that it serves for a slot or a role too.
+    /// The name of this test's database; unique, so it also serves as the name of a slot or role.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -74,17 +74,17 @@ impl Database {
         connect(&self.url).await
     }
 
-    /// A new session of another role's, or in another database.
+    /// A new session of another role, or in another database.
     pub(crate) async fn session_at(&self, url: &str) -> Client {
         connect(url).await
     }
 
-    /// Runs statements, separated by semicolons, in a session of their own.
+    /// Runs statements, separated by semicolons, in a new session.
     pub(crate) async fn execute(&self, sql: &str) {
         self.session().await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
-    /// The rows of a query without parameters, in a session of its own.
+    /// The rows of a query without parameters, in a new session.
     pub(crate) async fn query(&self, sql: &str) -> Vec<Row> {
         self.session().await.query(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"))
     }
@@ -94,7 +94,8 @@ impl Database {
         self.query(sql).await.first().and_then(|row| row.get(0))
     }
 
-    /// Waits until a query's single boolean is true; fails with the query after [`PATIENCE`]. No session, as after a kill, counts as false.
+    /// Waits until a query's single boolean is true; fails with the query after [`PATIENCE`]. A failed connection, as
+    /// after a kill, counts as false.
     pub(crate) async fn wait_for(&self, sql: &str) {
         let since = Instant::now();
         loop {
@@ -111,7 +112,7 @@ impl Database {
 }
 
 impl Drop for Database {
-    /// Leaves a server that stays as it was.
+    /// Leaves the server as it was.
     fn drop(&mut self) {
         if self.stays {
             let (admin_url, name) = (self.admin_url.clone(), self.name.clone());
@@ -121,7 +122,7 @@ impl Drop for Database {
     }
 }
 
-/// Ends what still uses the database, drops its slots, then itself.
+/// Terminates the database's sessions, drops its slots, then the database.
 async fn drop_database(admin_url: &str, name: &str) {
     let admin = connect(admin_url).await;
     let end = "select pg_terminate_backend(active_pid) from pg_replication_slots where database = $1 and active";
@@ -130,7 +131,7 @@ async fn drop_database(admin_url: &str, name: &str) {
     let left = "select count(*) from pg_replication_slots where database = $1";
     let since = Instant::now();
     loop {
-        // A slot that is taken again in between is dropped in the next round.
+        // A slot that is acquired again in between is dropped in the next round.
         let _ = admin.execute(end, &[&name]).await;
         let _ = admin.execute(free, &[&name]).await;
         let count: i64 = admin.query_one(left, &[&name]).await.expect("slots can be counted").get(0);

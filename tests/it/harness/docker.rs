@@ -22,9 +22,9 @@ pub(super) fn answers() -> bool {
     info.is_ok_and(|status| status.success())
 }
 
-/// PostgreSQL from its official image; gives the superuser's URL.
+/// PostgreSQL from its official image; returns the superuser's URL.
 pub(super) async fn postgres(tag: String) -> Result<(String, Running), String> {
-    // The image starts the server once for its own setting up, and then for good.
+    // The image starts the server once for its own setup, and then for good.
     let ready = WaitFor::log(LogWaitStrategy::stderr("database system is ready to accept connections").with_times(2));
     let settings = ["wal_level=logical", "max_replication_slots=100", "max_wal_senders=100", "fsync=off"];
     let command = std::iter::once("postgres").chain(settings.iter().flat_map(|setting| ["-c", setting]));
@@ -40,9 +40,9 @@ pub(super) async fn postgres(tag: String) -> Result<(String, Running), String> {
     Ok((format!("postgres://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"), Running::new(container)?))
 }
 
-/// Apache Kafka from its official image; gives the bootstrap servers.
+/// Apache Kafka from its official image; returns the bootstrap servers.
 pub(super) async fn kafka() -> Result<(String, Running), String> {
-    // Clients are told to come back to this port, so it must be known before the broker starts.
+    // Clients are told to reconnect to this port, so it must be known before the broker starts.
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let port = port.map_err(|error| error.to_string())?.port();
     let mut image = GenericImage::new("apache/kafka", "4.3.1")
@@ -70,7 +70,7 @@ pub(super) async fn kafka() -> Result<(String, Running), String> {
 
 impl Running {
     fn new(container: ContainerAsync<GenericImage>) -> Result<Self, String> {
-        // Its standard input ends with this process, however that ends.
+        // Its standard input closes when this process ends, however that happens.
         let remover = Command::new("sh")
             .args(["-c", "trap '' INT HUP; read -r _; docker rm --force --volumes \"$1\"", "remover", container.id()])
             .stdin(Stdio::piped())

@@ -1,4 +1,5 @@
-//! Writers that emit numbered events in transactions of many sizes, some of which roll back, whatever happens to the server.
+//! Writers that emit numbered events in transactions of many sizes, some of which roll back, whatever happens to the
+//! server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,15 +10,15 @@ use tokio_postgres::Client;
 
 use super::{Harness, POLL, Seeded, try_connect};
 
-/// Keys of one writer. No two writers share a key, so that the numbers of a key rise in commit order.
+/// Keys of one writer. No two writers share a key, so that a key's numbers increase in commit order.
 const KEYS: u64 = 4;
 /// Rows of a large transaction.
 const LARGE: u64 = 500;
 
 /// A load on the outbox. It ends with [`Load::stop`].
 ///
-/// Each event's payload is `{"n": <number>}`, and numbers rise along each key. What was committed is what `outbox.event` holds:
-/// nobody but the server knows how a commit ended whose answer was lost.
+/// Each event's payload is `{"n": <number>}`, and numbers increase per key. What was committed is what `outbox.event`
+/// has: only the server knows the outcome of a commit whose answer was lost.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     writers: Vec<JoinHandle<u64>>,
@@ -42,7 +43,7 @@ impl Load {
         Self { stop, writers }
     }
 
-    /// Ends the writers; how many transactions they have tried.
+    /// Stops the writers; returns how many transactions they have tried.
     pub(crate) async fn stop(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         let mut transactions = 0;
@@ -80,7 +81,7 @@ impl Writer {
         transactions
     }
 
-    /// One transaction. Numbers of one that failed are not used again: it may have been committed.
+    /// One transaction. The numbers of a failed one are not reused: it may have been committed.
     async fn transaction(&mut self, client: &Client) -> Result<(), tokio_postgres::Error> {
         let rows = if self.seeded.below(40) == 0 { LARGE } else { 1 + self.seeded.below(20) };
         let first = self.next;
@@ -94,7 +95,7 @@ impl Writer {
         let statements = match self.seeded.below(10) {
             0 => format!("begin; {emit}; rollback"),
             1 => format!("begin; savepoint a; {emit}; rollback to a; commit"),
-            // Without one that it would end, a transaction of one statement.
+            // Without a transaction to end, a single-statement transaction.
             2 => emit,
             _ => format!("begin; {emit}; commit"),
         };

@@ -1,13 +1,14 @@
-//! What every end-to-end test starts from: a database of its own, topics of its own, and a consumer that waits.
+//! The base of every end-to-end test: a database of its own, topics of its own, and a consumer that waits.
 //!
-//! The servers come from the first of these that is there:
+//! The servers come from the first of these that is available:
 //! 1. the environment: `WALPOST_TEST_POSTGRES_URL` (a superuser's) and `WALPOST_TEST_KAFKA` (bootstrap servers);
 //! 2. Docker, through testcontainers;
-//! 3. `walpost::lab::sandbox`: a PostgreSQL of this machine's or a fetched one, and Kafka's jars with Java 17.
+//! 3. `walpost::lab::sandbox`: a local or downloaded PostgreSQL, and Kafka's jars with Java 17.
 //!
-//! With none of them a test fails and says so. `WALPOST_TEST_POSTGRES_VERSION` (`machine`, `newest`, or a major version) chooses
-//! the PostgreSQL of the second and third. One server of each kind serves all tests of a process and is started by the first that
-//! asks; a test that kills servers asks for its own with [`Harness::with_own_servers`], and gets them from the sandbox always.
+//! Without any of them a test fails and says so. `WALPOST_TEST_POSTGRES_VERSION` (`machine`, `newest`, or a major
+//! version) selects the PostgreSQL of the second and third. One server of each kind serves all tests of a process and
+//! is started on first use; a test that kills servers requests its own with [`Harness::with_own_servers`], which
+//! always come from the sandbox.
 
 mod broker;
 mod consumer;
@@ -37,12 +38,13 @@ pub(crate) use seeded::Seeded;
 use stopwatch::Stopwatch;
 pub(crate) use verdict::Verdict;
 
-/// How long a test waits for what it expects: far longer than it takes, so that a slow machine is no failure.
+/// How long a test waits for what it expects: far longer than it takes, so that a slow machine does not cause
+/// failures.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a condition without a notification is looked at.
+/// Polling interval for conditions without a notification.
 const POLL: Duration = Duration::from_millis(20);
 
-/// One test's database, which it derefs to, and topics; removed when it is dropped.
+/// A test's database, which it derefs to, and topics; removed when dropped.
 pub(crate) struct Harness {
     database: Database,
     kafka: String,
@@ -52,10 +54,10 @@ pub(crate) struct Harness {
 }
 
 impl Harness {
-    /// A fresh database, without walpost's migrations, on the shared servers. `name` is the test's, for those who read server logs.
+    /// A fresh database, without walpost's migrations, on the shared servers. `name` is the test's, for server logs.
     pub(crate) async fn new(name: &str) -> Self {
         let stopwatch = Stopwatch::start();
-        // Both at once, should this be the first test.
+        // Both at once, in case this is the first test.
         let (database, kafka) = tokio::join!(Database::shared(name), servers::kafka());
         Self { database, kafka: kafka.address.clone(), kafka_stays: kafka.stays, own: None, _stopwatch: stopwatch }
     }
@@ -70,7 +72,7 @@ impl Harness {
         harness
     }
 
-    /// The same on servers that belong to this test alone, which it may stop, kill and start again.
+    /// The same on servers that belong to this test alone, which it may stop, kill and restart.
     pub(crate) async fn with_own_servers(name: &str, postgres: PostgresOptions, kafka: KafkaOptions) -> Self {
         let stopwatch = Stopwatch::start();
         let own = servers::start(Some(postgres), Some(kafka)).await.unwrap_or_else(|reason| panic!("{reason}"));
@@ -124,12 +126,12 @@ impl Harness {
         &self.kafka
     }
 
-    /// A topic's name that no other test has.
+    /// A topic name that no other test uses.
     pub(crate) fn topic(&self, name: &str) -> String {
         format!("{}.{name}", self.name())
     }
 
-    /// Waits until the relay has sent so many further status updates to its walsender.
+    /// Waits until the relay has sent this many further status updates to its walsender.
     pub(crate) async fn status_updates(&self, count: usize) {
         let reply_time = format!(
             "(select r.reply_time from pg_stat_replication r join pg_replication_slots s on s.active_pid = r.pid \
@@ -142,7 +144,8 @@ impl Harness {
         }
     }
 
-    /// Reads a topic from its beginning until it has at least `count` records, then to its end, so that too many are seen too.
+    /// Reads a topic from its beginning until it has at least `count` records, then to its end, so that surplus
+    /// records are seen too.
     pub(crate) async fn consume(&self, topic: &str, count: usize) -> Vec<Received> {
         let wanted = format!("{count} records");
         self.consume_until(&[topic], &wanted, move |records| records.len() >= count).await
@@ -154,8 +157,8 @@ impl Harness {
         consumer::read(bootstrap, &[], &[topic], &wanted, move |records| records.len() >= count).await
     }
 
-    /// Reads topics from their beginning until `enough` is content with what came, then to their end. `wanted` says what was waited for,
-    /// should it not come within [`PATIENCE`].
+    /// Reads topics from their beginning until `enough` accepts what has arrived, then to their end. `wanted`
+    /// describes what is awaited, in case it does not arrive within [`PATIENCE`].
     pub(crate) async fn consume_until(
         &self,
         topics: &[&str],
@@ -165,7 +168,7 @@ impl Harness {
         consumer::read(self.kafka(), &self.kafka_login("admin"), topics, wanted, enough).await
     }
 
-    /// The librdkafka properties to log in as this user; none where the Kafka asks for no login.
+    /// The librdkafka properties to log in as this user; none if the Kafka requires no login.
     pub(crate) fn kafka_login(&self, user: &str) -> Vec<(String, String)> {
         let own = self.own.as_ref().and_then(|own| own.kafka.as_ref());
         own.map(|kafka| kafka.client_properties(user)).unwrap_or_default()
@@ -182,7 +185,7 @@ impl Harness {
         self.database.at_port(port)
     }
 
-    /// From here on this test's database is on a standby, which has taken the primary's place.
+    /// From here on this test's database is on a promoted standby.
     pub(crate) fn move_to_port(&mut self, port: u16) {
         self.database = self.database.at_port(port);
     }
@@ -194,7 +197,7 @@ impl Harness {
     }
 }
 
-/// A PostgreSQL that belongs to the test, beside its harness's.
+/// A PostgreSQL that belongs to the test, in addition to its harness's.
 pub(crate) async fn further_postgres(options: PostgresOptions) -> Postgres {
     let own = servers::start(Some(options), None).await.unwrap_or_else(|reason| panic!("{reason}"));
     own.postgres.expect("a PostgreSQL was asked for")
@@ -209,7 +212,7 @@ impl Deref for Harness {
 }
 
 impl Drop for Harness {
-    /// Leaves a Kafka that stays as it was.
+    /// Leaves the Kafka as it was.
     fn drop(&mut self) {
         if self.kafka_stays {
             let (kafka, prefix) = (self.kafka.clone(), format!("{}.", self.name()));
@@ -219,8 +222,8 @@ impl Drop for Harness {
     }
 }
 
-/// Does what a drop must not leave behind, or says what stays. On a thread with a runtime of its own: the test's may be on its way
-/// out, and this one must be waited for.
+/// Does what a drop must not leave behind, or reports what stays. On a thread with its own runtime: the test's may be
+/// shutting down, and this one must be awaited.
 fn clean_up(what: &str, cleaning: impl Future<Output = ()> + Send + 'static) {
     let cleaning = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

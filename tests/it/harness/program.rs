@@ -1,4 +1,4 @@
-//! A command of walpost as a program of its own: what it printed, how it ended, and that it left nothing.
+//! A walpost command as a separate process: what it printed, how it ended, and that it cleaned up.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, ExitStatus, Output, Stdio};
@@ -19,7 +19,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// The command with its output piped, and a log as by default.
+/// The command with piped output and the default log.
 pub(crate) fn command(name: &str, arguments: &[&str]) -> Command {
     let mut command = walpost();
     command.arg(name).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -32,7 +32,7 @@ pub(crate) fn run(name: &str, arguments: &[&str]) -> Ended {
     Ended::of(command(name, arguments).output().expect("it starts"))
 }
 
-/// Runs the command until it says `word` on stderr and for so long after it, sends it SIGINT and waits for its end.
+/// Runs the command until it prints `word` on stderr and for this long after it, sends SIGINT and waits for its end.
 pub(crate) fn interrupt(mut command: Command, word: &str, after: Duration) -> Ended {
     let mut child = command.spawn().expect("it starts");
     let mut lines = BufReader::new(child.stderr.take().expect("it is piped"));
@@ -52,18 +52,18 @@ impl Ended {
         Self { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// Its exit code; none if a signal ended it.
+    /// Its exit code; `None` if a signal ended it.
     pub(crate) fn code(&self) -> Option<i32> {
         self.status.code()
     }
 
-    /// What it printed, which is JSON.
+    /// Its output, which is JSON.
     pub(crate) fn report(&self) -> Value {
         let report = serde_json::from_str(&self.stdout);
         report.unwrap_or_else(|error| panic!("{error} in the report {:?}; stderr:\n{}", self.stdout, self.stderr))
     }
 
-    /// The name that follows a word in what it says it made.
+    /// The name that follows a word in its report of what it created.
     pub(crate) fn name_after(&self, word: &str) -> &str {
         let made = self.stderr.split_once(word).unwrap_or_else(|| panic!("no {word:?} in:\n{}", self.stderr)).1;
         made.split_whitespace().next().expect("a name follows")

@@ -1,4 +1,4 @@
-//! A connection that can go silent: neither end is told anything.
+//! A connection that can go silent without either end being told.
 
 use std::net::SocketAddr;
 
@@ -6,16 +6,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Forwards TCP connections. When frozen, everything that passes through it at that time stays silent for ever, with both of its ends
-/// open; later connections pass.
+/// Forwards TCP connections. When frozen, everything that passes through it at that time stays silent for ever, with
+/// both ends open; later connections pass.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    /// How often it was frozen; a connection passes while the number is that of its beginning.
+    /// How often it was frozen; a connection passes while the number is the one at its start.
     frozen: watch::Sender<u64>,
 }
 
 impl Proxy {
-    /// A proxy before this port of this machine.
+    /// A proxy in front of this local port.
     pub(crate) async fn before(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -36,7 +36,7 @@ impl Proxy {
         self.address.port()
     }
 
-    /// Silences what passes now.
+    /// Silences the current connections.
     pub(crate) fn freeze(&self) {
         self.frozen.send_modify(|times| *times += 1);
     }
@@ -51,7 +51,7 @@ async fn forward(
     let mut buffer = vec![0; 64 * 1024];
     loop {
         tokio::select! {
-            // An end of the proxy itself ends its connections.
+            // The proxy's own end closes its connections.
             changed = frozen.changed() => match changed {
                 Ok(()) => std::future::pending().await,
                 Err(_) => return,

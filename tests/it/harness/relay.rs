@@ -1,4 +1,4 @@
-//! A `walpost run` of a test's own: the real binary, with its configuration, log and HTTP address.
+//! A test's own `walpost run`: the real binary, with its configuration, log and HTTP address.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{Harness, PATIENCE, POLL};
 
-/// A relay on its way or running. Killed when it is dropped.
+/// A starting or running relay. Killed when dropped.
 pub(crate) struct Relay {
     child: Child,
     folder: TempDir,
@@ -24,7 +24,7 @@ impl Relay {
 
     /// Starts `walpost run` with this configuration.
     pub(crate) fn start_with(config: &str) -> Self {
-        // The HTTP client asks for a provider of cryptography, though it talks in the clear here.
+        // The HTTP client requires a TLS provider, although it uses plain HTTP here.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("walpost.toml");
@@ -40,7 +40,7 @@ impl Relay {
         Self { child, folder }
     }
 
-    /// Waits until `/readyz` says so; fails with the log.
+    /// Waits until `/readyz` returns 200; fails with the log.
     pub(crate) async fn ready(&mut self) {
         let since = Instant::now();
         loop {
@@ -59,7 +59,7 @@ impl Relay {
         serde_json::from_str(&body).expect("/status is JSON")
     }
 
-    /// Waits until the status is as wanted; fails with both.
+    /// Waits for a matching status; fails with both.
     pub(crate) async fn wait_for(
         &mut self,
         wanted: &str,
@@ -89,7 +89,7 @@ impl Relay {
         }
     }
 
-    /// A GET: the status code and the body, or nothing while the server is not there.
+    /// A GET: the status code and the body, or `None` while the server is not up.
     pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
         let response = reqwest::get(format!("http://{}{path}", self.address()?)).await.ok()?;
         Some((response.status().as_u16(), response.text().await.ok()?))
@@ -125,7 +125,7 @@ impl Relay {
         }
     }
 
-    /// Whether it has not ended.
+    /// Whether it is still running.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("the relay can be waited for").is_none()
     }
@@ -135,14 +135,14 @@ impl Relay {
         self.child.id()
     }
 
-    /// The most memory that it has used at once, in KiB; see `VmHWM` in proc_pid_status(5).
+    /// Its peak memory, in KiB; see `VmHWM` in proc_pid_status(5).
     pub(crate) fn peak_memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak memory");
         line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
     }
 
-    /// Everything on its stderr so far.
+    /// Its stderr so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
@@ -151,7 +151,7 @@ impl Relay {
         self.folder.path().join("log")
     }
 
-    /// The address that the log tells.
+    /// The address in its log.
     pub(crate) fn address(&self) -> Option<String> {
         let log = self.log();
         let line = log.lines().find(|line| line.contains("serving metrics"))?;

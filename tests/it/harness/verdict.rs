@@ -1,13 +1,13 @@
-//! What Kafka has, against what was committed.
+//! Compares what is in Kafka with what was committed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Harness, Received};
 
-/// What became of the events of a schema, by `outbox.event` and the topic.
+/// What became of a schema's events, according to `outbox.event` and the topic.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
-    /// Rows that are in `outbox.event`.
+    /// Rows in `outbox.event`.
     pub(crate) committed: usize,
     /// Records read.
     pub(crate) records: usize,
@@ -15,22 +15,22 @@ pub(crate) struct Verdict {
     pub(crate) lost: Vec<String>,
     /// Events read that were never committed.
     pub(crate) invented: Vec<String>,
-    /// First deliveries that came after a later event of their key.
+    /// First deliveries that arrived after a later event of their key.
     pub(crate) reordered: Vec<String>,
     /// Deliveries beyond the first.
     pub(crate) duplicates: usize,
     /// Duplicates of an event that the same relay process had published before.
     pub(crate) repeated_by_one_process: Vec<String>,
-    /// For each relay process, by its name: the names of those before it whose events it has published again.
+    /// For each relay process, by name: the names of earlier ones whose events it published again.
     pub(crate) repeats: BTreeMap<String, HashSet<String>>,
 }
 
 impl Verdict {
-    /// Reads the schema's topic until every event of `outbox.event` has come, and then to its end. Each relay process must have had
-    /// a name of its own (`[relay] name`).
+    /// Reads the schema's topic until every event in `outbox.event` has arrived, and then to its end. Each relay
+    /// process must have had a name of its own (`[relay] name`).
     ///
     /// # Panics
-    /// If not all have come in time.
+    /// If not all have arrived in time.
     pub(crate) async fn of(harness: &Harness, schema: &str) -> Self {
         let sql = format!("select id::text, key, payload ->> 'n' from outbox.event where schema_name = '{schema}'");
         let rows = harness.query(&sql).await;
@@ -92,14 +92,14 @@ impl Verdict {
         assert!(self.reordered.is_empty(), "out of order: {self:#?}");
     }
 
-    /// Fails unless everything arrived, in order, and no process has repeated itself.
+    /// Fails unless everything arrived, in order, and no process repeated its own events.
     #[track_caller]
     pub(crate) fn assert_sound(&self) {
         self.assert_complete();
         assert!(self.repeated_by_one_process.is_empty(), "repeated while the process lived: {self:#?}");
     }
 
-    /// [`Self::assert_sound`], and nothing came twice.
+    /// [`Self::assert_sound`], and nothing arrived twice.
     #[track_caller]
     pub(crate) fn assert_exact(&self) {
         self.assert_sound();

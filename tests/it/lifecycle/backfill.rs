@@ -1,4 +1,4 @@
-//! Rows from before the slot.
+//! The initial backfill: rows from before the slot.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode}
 use super::{SCHEMA, emit, named, prepare, published, ready};
 use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
 
-/// Few records in flight, so that a backfill can be met in its middle.
+/// Few records in flight, so that a test can interrupt the backfill.
 const SLOW: &str = "max_in_flight = 100\n";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,7 +24,7 @@ async fn case_21_rows_from_before_the_slot_arrive_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_21_a_relay_killed_in_its_first_backfill_begins_it_again() {
+async fn case_21_a_relay_killed_during_the_backfill_restarts_it() {
     let harness = Harness::new("before killed").await;
     prepare(&harness).await;
     let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(20), &mut Seeded::from(22));
@@ -36,12 +36,13 @@ async fn case_21_a_relay_killed_in_its_first_backfill_begins_it_again() {
     }
     let _third = ready(&harness, "third").await;
     load.stop().await;
-    // The slot is kept, for what is in its log alone: rows committed between it and the later reading come from both.
+    // The slot is kept, for what is in its WAL alone: rows committed between its creation and the second read come
+    // from both.
     Verdict::of(&harness, SCHEMA).await.assert_complete();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_21_a_relay_stopped_in_its_first_backfill_ends_it_first() {
+async fn case_21_a_relay_stopped_during_the_backfill_finishes_it_first() {
     let harness = Harness::new("before stopped").await;
     prepare(&harness).await;
     harness.execute(&emit("x-0", 0, 10_000)).await;
@@ -54,7 +55,7 @@ async fn case_21_a_relay_stopped_in_its_first_backfill_ends_it_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_21_a_walsender_lost_during_the_first_backfill_repeats_nothing() {
+async fn case_21_a_walsender_lost_during_the_backfill_causes_no_duplicates() {
     let harness = Harness::new("before lost").await;
     prepare(&harness).await;
     harness.execute(&emit("x-0", 0, 20_000)).await;
@@ -71,9 +72,10 @@ async fn case_21_a_walsender_lost_during_the_first_backfill_repeats_nothing() {
     assert!(relay.is_running());
 }
 
-/// All rows are read and wait for room at Kafka, so the relay gives way to a server that shuts down before it has taken them.
+/// All rows are read and wait for room in Kafka, so the relay gives way to a server that shuts down before it has
+/// taken them.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_21_a_server_restarted_while_rows_from_before_the_slot_wait_loses_none() {
+async fn case_21_a_server_restart_while_the_backfill_waits_loses_nothing() {
     const ROWS: u64 = 4_000;
     let options = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
     let mut harness = Harness::with_own_servers("before restarted", options, KafkaOptions::default()).await;
@@ -90,7 +92,7 @@ async fn case_21_a_server_restarted_while_rows_from_before_the_slot_wait_loses_n
     harness.own_postgres().start_again().await.expect("it starts again");
     kill_process(broker, Signal::CONT).expect("an own process");
     harness.execute(&emit("x-0", ROWS, ROWS + 10)).await;
-    // The backfill begins again.
+    // The backfill restarts.
     Verdict::of(&harness, SCHEMA).await.assert_complete();
     assert!(relay.is_running());
 }

@@ -8,11 +8,11 @@ use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions};
 use super::{SCHEMA, emit, named, numbers, prepare, published, ready};
 use crate::harness::{Harness, Load, Received, Relay, Seeded, Verdict};
 
-/// Time-outs of librdkafka that an outage of some seconds exceeds.
+/// librdkafka timeouts that an outage of a few seconds exceeds.
 const SHORT_TIMEOUTS: &str = "[kafka.properties]\n\"socket.timeout.ms\" = 2000\n\"request.timeout.ms\" = 1500\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_18_a_broker_that_is_away_longer_than_every_timeout_costs_nothing() {
+async fn case_18_a_broker_outage_longer_than_every_timeout_loses_nothing() {
     let postgres = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
     let mut harness = Harness::with_own_servers("broker away", postgres, KafkaOptions::default()).await;
     prepare(&harness).await;
@@ -40,7 +40,7 @@ async fn case_18_a_broker_that_is_away_longer_than_every_timeout_costs_nothing()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_18_a_topic_deleted_while_it_is_written_comes_back_without_a_gap() {
+async fn case_18_a_topic_deleted_while_it_is_written_is_recreated_without_a_gap() {
     let harness = Harness::new("topic deleted").await;
     prepare(&harness).await;
     let topic = harness.topic(SCHEMA);
@@ -48,7 +48,7 @@ async fn case_18_a_topic_deleted_while_it_is_written_comes_back_without_a_gap() 
     let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(5), &mut Seeded::from(19));
     published(&mut relay, 500).await;
     harness.delete_topic(&topic).await;
-    // The relay makes it again by its schema version.
+    // The relay recreates it from its schema version.
     let count = relay.status().await["events"].as_u64().expect("a number");
     published(&mut relay, count + 1_000).await;
     load.stop().await;
@@ -86,7 +86,7 @@ async fn case_18_a_topic_deleted_while_it_is_written_comes_back_without_a_gap() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_10_and_18_a_topic_without_enough_replicas_holds_the_slot_and_no_other_topic() {
+async fn case_10_and_18_a_topic_without_enough_replicas_holds_back_the_slot_but_no_other_topic() {
     let postgres = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
     let kafka = KafkaOptions { brokers: 3, ..KafkaOptions::default() };
     let mut harness = Harness::with_own_servers("replicas", postgres, kafka).await;
@@ -100,12 +100,12 @@ async fn case_10_and_18_a_topic_without_enough_replicas_holds_the_slot_and_no_ot
     let strict = |from, to| emit("w0-0", from, to).replace(SCHEMA, "strict");
     harness.execute(&format!("{}; {}", emit("w0-0", 0, 100), strict(0, 100))).await;
     published(&mut relay, 200).await;
-    // Some partitions lose their leader with it.
+    // Some partitions lose their leader.
     harness.own_kafka().kill_broker(2).expect("a broker of three");
     harness.execute(&strict(100, 200)).await;
     let row = harness.query_text("select pg_current_wal_lsn()::text").await.expect("an LSN");
     harness.execute(&(0..4).map(|key| emit(&format!("w1-{key}"), 0, 500) + ";").collect::<String>()).await;
-    // Acknowledged out of order: what can be written is, and the flush LSN stays before the oldest record.
+    // Acknowledged out of order: writable partitions continue, and the flush LSN stays before the oldest record.
     published(&mut relay, 2_200).await;
     harness.status_updates(3).await;
     let slot = format!("from pg_replication_slots where slot_name = '{}'", harness.name());

@@ -1,4 +1,4 @@
-//! What a relay goes through: stops, transactions of every kind, outages on both sides, its slot.
+//! A relay's life: stops, transactions of every kind, outages on both sides, its slot.
 
 mod backfill;
 mod kafka;
@@ -12,17 +12,17 @@ use crate::harness::{Harness, Proxy, Relay, config};
 /// The schema of all events here.
 pub(crate) const SCHEMA: &str = "load";
 
-/// Partitions of its topic: more than one, so that keys spread.
+/// Partitions of its topic: more than one, so that keys are spread.
 const PARTITIONS: i32 = 3;
 
-/// Makes everything that [`SCHEMA`] needs.
+/// Creates everything that [`SCHEMA`] needs.
 pub(crate) async fn prepare(harness: &Harness) {
     harness.migrate().await;
     harness.register(SCHEMA).await;
     harness.create_topic(&harness.topic(SCHEMA), PARTITIONS, &[]).await;
 }
 
-/// The section by which a relay process has a name of its own.
+/// The section that gives a relay process a name of its own.
 pub(crate) fn named(name: &str) -> String {
     format!("name = \"{name}\"\n")
 }
@@ -34,7 +34,7 @@ async fn ready(harness: &Harness, name: &str) -> Relay {
     relay
 }
 
-/// Waits until Kafka has acknowledged so many records of this process.
+/// Waits until Kafka has acknowledged this many records of this process.
 pub(crate) async fn published(relay: &mut Relay, count: u64) {
     relay.wait_for(&format!("{count} events"), |status| status["events"].as_u64() >= Some(count)).await;
 }
@@ -47,7 +47,7 @@ pub(crate) fn emit(key: &str, from: u64, to: u64) -> String {
     )
 }
 
-/// The keys and numbers of records, in their order.
+/// The keys and numbers of records, in order.
 fn numbers(records: &[crate::harness::Received]) -> Vec<(String, u64)> {
     let number = |record: &crate::harness::Received| {
         let value: serde_json::Value = serde_json::from_str(record.value_text()?).ok()?;
@@ -56,7 +56,7 @@ fn numbers(records: &[crate::harness::Received]) -> Vec<(String, u64)> {
     records.iter().map(|record| number(record).expect("a numbered event")).collect()
 }
 
-/// The configuration of a relay that reaches Postgres through the proxy before this port.
+/// The configuration of a relay that reaches Postgres through the proxy in front of this port.
 fn through(harness: &Harness, proxy: &Proxy, port: u16, name: &str) -> String {
     config(harness, &named(name)).replace(&format!(":{port}/"), &format!(":{}/", proxy.port()))
 }

@@ -46,18 +46,18 @@ async fn survives(name: &str, outages: &[Outage]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_17_a_terminated_walsender_repeats_nothing() {
+async fn case_17_a_terminated_walsender_causes_no_duplicates() {
     survives("terminated", &[Outage::TerminateBackend; 4]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_17_a_restart_of_postgres_repeats_nothing() {
+async fn case_17_a_postgres_restart_causes_no_duplicates() {
     let outages = [Outage::Stop(StopMode::Fast), Outage::Stop(StopMode::Immediate), Outage::Kill];
     survives("restarted", &outages).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_17_a_connection_that_goes_silent_is_given_up_and_repeats_nothing() {
+async fn case_17_a_silent_connection_is_dropped_without_duplicates() {
     let settings = vec![("wal_sender_timeout".to_owned(), "3s".to_owned())];
     let options = PostgresOptions { durability: Durability::NoFsync, settings, ..PostgresOptions::default() };
     let mut harness = Harness::with_own_postgres("silent", options).await;
@@ -92,7 +92,7 @@ async fn case_23_a_stale_walsender_does_not_hold_the_slot_for_ever() {
     published(&mut first, 200).await;
     let mut second = Relay::start(&harness, &named("second"));
     second.wait_for_log("is held by").await;
-    // The machine of the first is gone, and nobody told its walsender.
+    // The first relay's machine is gone, and its walsender does not know.
     proxy.freeze();
     first.kill();
     second.ready().await;

@@ -1,4 +1,4 @@
-//! Stopping in order.
+//! Clean shutdown.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{SCHEMA, emit, named, prepare, published, ready, through};
 use crate::harness::{Harness, Load, Proxy, Relay, Seeded, Verdict};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_12_a_relay_stopped_under_load_leaves_nothing_to_repeat() {
+async fn case_12_a_relay_stopped_under_load_causes_no_duplicates() {
     let harness = Harness::new("stop under load").await;
     prepare(&harness).await;
     let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(5), &mut Seeded::from(12));
@@ -25,7 +25,7 @@ async fn case_12_a_relay_stopped_under_load_leaves_nothing_to_repeat() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_12_a_relay_stopped_in_a_large_transaction_reads_it_to_its_end() {
+async fn case_12_a_relay_stopped_during_a_large_transaction_reads_it_to_the_end() {
     let harness = Harness::new("stop in large").await;
     prepare(&harness).await;
     let mut relay = ready(&harness, "first").await;
@@ -39,7 +39,7 @@ async fn case_12_a_relay_stopped_in_a_large_transaction_reads_it_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_12_a_relay_stopped_while_its_connection_is_silent_leaves_nothing_to_repeat() {
+async fn case_12_a_relay_stopped_while_its_connection_is_silent_causes_no_duplicates() {
     let mut harness =
         Harness::with_own_servers("stop while silent", PostgresOptions::default(), KafkaOptions::default()).await;
     prepare(&harness).await;
@@ -64,7 +64,7 @@ async fn case_12_a_relay_stopped_while_its_connection_is_silent_leaves_nothing_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_12_a_relay_stopped_without_postgres_says_what_it_could_not_confirm() {
+async fn case_12_a_relay_stopped_without_postgres_reports_what_it_could_not_confirm() {
     let mut harness = Harness::with_own_postgres("stop without postgres", PostgresOptions::default()).await;
     prepare(&harness).await;
     let mut relay = ready(&harness, "first").await;
@@ -79,7 +79,7 @@ async fn case_12_a_relay_stopped_without_postgres_says_what_it_could_not_confirm
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_12_a_relay_stopped_while_kafka_is_down_gives_up_in_time_and_loses_nothing() {
+async fn case_12_a_relay_stopped_while_kafka_is_down_exits_in_time_and_loses_nothing() {
     let mut harness =
         Harness::with_own_servers("stop without kafka", PostgresOptions::default(), KafkaOptions::default()).await;
     prepare(&harness).await;
@@ -100,7 +100,7 @@ async fn case_12_a_relay_stopped_while_kafka_is_down_gives_up_in_time_and_loses_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_12_a_relay_stopped_in_a_look_up_says_so() {
+async fn case_12_a_relay_stopped_during_a_lookup_reports_it() {
     let harness = Harness::new("stop in look up").await;
     prepare(&harness).await;
     let mut relay = Relay::start(&harness, &(named("first") + "shutdown_timeout = \"1s\"\n"));

@@ -1,4 +1,4 @@
-//! The slot: it moves when it may, and it changes hands.
+//! The slot: it advances when it may, and another relay can take it over.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{SCHEMA, emit, named, prepare, published, ready};
 use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_20_an_idle_outbox_in_a_busy_database_keeps_no_wal() {
+async fn case_20_an_idle_outbox_in_a_busy_database_retains_no_wal() {
     let mut harness =
         Harness::with_own_servers("idle outbox", PostgresOptions::default(), KafkaOptions::default()).await;
     prepare(&harness).await;
@@ -33,7 +33,7 @@ async fn case_20_an_idle_outbox_in_a_busy_database_keeps_no_wal() {
     harness.wait_for(&format!("select confirmed_flush_lsn >= '{end}' {slot}")).await;
 }
 
-/// Writes that are no events; where they end.
+/// Writes that are not events; returns where they end.
 async fn busy(harness: &Harness) -> String {
     harness.execute("insert into other select generate_series(1, 10000)").await;
     harness.query_text("select pg_current_wal_lsn()::text").await.expect("an LSN")

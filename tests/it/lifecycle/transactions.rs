@@ -6,9 +6,10 @@ use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions};
 use super::{SCHEMA, emit, named, numbers, prepare, published, ready};
 use crate::harness::{Harness, Relay, Verdict};
 
-/// Rows of the transaction of case 16, unless `WALPOST_TEST_LARGE_ROWS` says otherwise: a debug build needs a minute for a million.
+/// Rows of the transaction of case 16, unless `WALPOST_TEST_LARGE_ROWS` is set: a debug build needs a minute for a
+/// million.
 const LARGE: u64 = 300_000;
-/// Most memory that a relay may ever have used, in KiB: the limits on what is in flight leave a debug build well below.
+/// Peak memory limit of a relay, in KiB: the limits on what is in flight leave a debug build well below.
 const MEMORY_LIMIT_KIB: u64 = 150 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +37,7 @@ async fn case_13_a_transaction_open_across_restarts_arrives_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_14_transactions_arrive_in_the_order_of_their_commits() {
+async fn case_14_transactions_arrive_in_commit_order() {
     let harness = Harness::migrated("interleaved").await;
     harness.register(SCHEMA).await;
     let _relay = ready(&harness, "r").await;
@@ -52,7 +53,7 @@ async fn case_14_transactions_arrive_in_the_order_of_their_commits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_15_a_kill_in_the_middle_of_rows_that_share_an_lsn_leaves_no_gap() {
+async fn case_15_a_kill_between_rows_that_share_an_lsn_leaves_no_gap() {
     let harness = Harness::new("shared lsn").await;
     prepare(&harness).await;
     let mut relay = Relay::start(&harness, &(named("first") + "max_in_flight = 50\n"));
@@ -74,7 +75,7 @@ async fn case_15_a_kill_in_the_middle_of_rows_that_share_an_lsn_leaves_no_gap() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_16_a_large_transaction_passes_in_flat_memory_and_with_status_updates() {
+async fn case_16_a_large_transaction_is_streamed_in_constant_memory_with_status_updates() {
     let rows = std::env::var("WALPOST_TEST_LARGE_ROWS").map_or(LARGE, |text| text.parse().expect("a number of rows"));
     let settings = vec![("wal_sender_timeout".to_owned(), "5s".to_owned())];
     let options = PostgresOptions { durability: Durability::NoFsync, settings, ..PostgresOptions::default() };
@@ -88,7 +89,7 @@ async fn case_16_a_large_transaction_passes_in_flat_memory_and_with_status_updat
         ))
         .await;
     published(&mut relay, 1_000).await;
-    // In the middle of the transaction Kafka answers no more, for longer than Postgres would wait for a silent relay.
+    // In the middle of the transaction Kafka stops answering, for longer than Postgres would wait for a silent relay.
     let broker = harness.own_kafka().pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("a process");
     kill_process(broker, Signal::STOP).expect("an own process");
     let replied = "(select reply_time from pg_stat_replication)";

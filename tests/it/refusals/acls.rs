@@ -1,4 +1,4 @@
-//! Topics that the relay's user may not write to, make, or use for dead letters.
+//! Topics that the relay's user may not write to, create, or use for dead letters.
 
 use expect_test::expect;
 use walpost::lab::sandbox::KafkaOptions;
@@ -22,7 +22,7 @@ async fn case_26_and_27_access_control_refuses_topics_and_then_the_dead_letter_t
     for topic in [&placed, &secret, &letters] {
         create_topic(&harness, topic, &[]).await;
     }
-    // An ACL closes a resource for all who are not named, so everyone is let in first.
+    // An ACL closes a resource to everyone it does not name, so everyone is allowed first.
     let everyone = ["--add", "--allow-principal", "User:*", "--operation", "All"];
     let resources = ["--cluster", "--topic", &secret, "--topic", &unmade, "--topic", &letters];
     let denied = ["--add", "--deny-principal", "User:relay", "--operation"];

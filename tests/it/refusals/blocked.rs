@@ -1,4 +1,4 @@
-//! What can't even become a dead letter, or can't be asked for: the relay waits, says so, and goes on.
+//! What can't even become a dead letter, or can't be looked up: the relay waits, reports it, and continues.
 
 use super::{create_topic, emit, insert, register_with, values};
 use crate::harness::{Harness, Relay};
@@ -27,7 +27,7 @@ async fn case_27_a_missing_dead_letter_topic_is_waited_for() {
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// Waits until log, `/readyz` and `/status` say that this topic stops everything.
+/// Waits until log, `/readyz` and `/status` report that this topic blocks publishing.
 pub(super) async fn wait_blocked(relay: &mut Relay, topic: &str) {
     let blocked = |reasons: &serde_json::Value| {
         let reasons = reasons.as_array().into_iter().flatten().filter_map(|reason| reason.as_str());
@@ -41,7 +41,7 @@ pub(super) async fn wait_blocked(relay: &mut Relay, topic: &str) {
     relay.wait_for_log("publishing blocked: topic is not writable").await;
 }
 
-/// What is confirmed after the relay has reported twice more, so that what it would confirm is confirmed.
+/// What is confirmed after two more status updates, so that everything confirmable is confirmed.
 pub(super) async fn confirmed_after_two_reports(harness: &Harness) -> String {
     let slot = harness.name();
     let last_report = format!(
@@ -57,16 +57,16 @@ pub(super) async fn confirmed_after_two_reports(harness: &Harness) -> String {
     harness.query_text(&confirmed).await.expect("the slot has a position")
 }
 
-/// Whether what was confirmed is not past the commit of the row at this position.
+/// Asserts that nothing past the commit of the row at this position was confirmed.
 pub(super) async fn nothing_was_confirmed_past(harness: &Harness, confirmed: &str, position: Option<&str>) {
     let (commit, _) = position.and_then(|position| position.rsplit_once('/')).expect("a dead letter has its position");
     let not_past = harness.query(&format!("select '{confirmed}'::pg_lsn <= '{commit}'::pg_lsn")).await;
     assert!(not_past[0].get::<_, bool>(0), "{confirmed} was confirmed, the row's commit is at {commit}");
 }
 
-/// More replicas than there are brokers is taken for an outage: it passes when a broker comes back. It must be seen, though.
+/// More replicas than brokers count as an outage: it passes when a broker comes back. It must be visible, though.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_can_not_be_made_now_is_waited_for_and_said() {
+async fn a_topic_that_cannot_be_created_yet_is_reported_and_waited_for() {
     let harness = Harness::migrated("replicas").await;
     let topic = harness.topic("order.placed");
     register_with(&harness, "order.placed", r#"{"replication_factor": 17}"#).await;

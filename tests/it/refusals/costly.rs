@@ -1,4 +1,4 @@
-//! Schemas and payloads with which a check would take for ever.
+//! Schemas and payloads whose validation would take for ever.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::violations::register;
 use super::{emit, insert, values};
 use crate::harness::{Harness, Relay};
 
-/// Within each other, `unevaluatedProperties` ask for everything again.
+/// Nested `unevaluatedProperties` evaluate everything again at each level.
 fn nested(levels: usize) -> Value {
     (0..levels).fold(
         json!({"properties": {"a": {"type": "integer"}}}),
@@ -14,7 +14,7 @@ fn nested(levels: usize) -> Value {
     )
 }
 
-/// A keyword that draft 2020-12 does not have any more, with two references to the one before in each.
+/// A keyword that draft 2020-12 no longer has, with two references to the previous one in each.
 fn doubling(levels: usize) -> Value {
     let mut definitions = json!({"d0": {"type": "object"}});
     for level in 1..=levels {
@@ -25,7 +25,7 @@ fn doubling(levels: usize) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_38_a_check_that_would_take_for_ever_makes_a_dead_letter() {
+async fn case_38_a_check_that_is_too_expensive_makes_a_dead_letter() {
     let harness = Harness::migrated("costly").await;
     register(&harness, "order.nested", "1", &nested(24).to_string(), "").await;
     register(&harness, "order.doubling", "1", &doubling(26).to_string(), "").await;

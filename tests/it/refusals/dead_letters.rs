@@ -5,7 +5,7 @@ use expect_test::expect;
 use super::{create_topic, emit, insert, letter, register_with, values};
 use crate::harness::{Harness, Relay};
 
-/// A table of the user's own.
+/// A user-defined outbox table.
 const PARCELS: &str = "
     create type public.size as (width integer, height integer);
     create table public.parcel (
@@ -13,12 +13,12 @@ const PARCELS: &str = "
         key text, payload text);
     alter publication outbox add table public.parcel";
 
-/// Its payload's type becomes one with a binary format of its own. At a start that is an error.
+/// Its payload's type becomes one with its own binary format. At a start that is an error.
 const SIZES: &str =
     "alter table public.parcel drop column payload; alter table public.parcel add column payload public.size";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_26_each_bad_row_is_a_dead_letter_with_its_code_and_harms_no_other() {
+async fn case_26_only_bad_rows_become_dead_letters_each_with_its_code() {
     let harness = Harness::migrated("dead_letters").await;
     let (orders, letters) = (harness.topic("order.placed"), harness.topic("dead-letter"));
     create_topic(&harness, &orders, &[]).await;
@@ -48,7 +48,7 @@ async fn case_26_each_bad_row_is_a_dead_letter_with_its_code_and_harms_no_other(
         let good = (start..).map(|number| emit("order.placed", "k", &number.to_string()));
         good.take(bad.len()).zip(&bad).flat_map(|(good, bad)| [good, bad.clone()]).collect::<Vec<_>>()
     };
-    // Once in one transaction, once each in its own.
+    // Once in a single transaction, then each in its own.
     harness.execute(&rounds(0).join(";")).await;
     for statement in rounds(bad.len()) {
         harness.execute(&statement).await;
@@ -63,19 +63,19 @@ async fn case_26_each_bad_row_is_a_dead_letter_with_its_code_and_harms_no_other(
     expect![[r#"
         unknown_schema: no schema version order.lost/1 is registered; call outbox.register_schema_version
           for , key Some("k"), value Some("{\"a\": 1.50}")
-        undecodable: headers is not a JSON object of at most 1000 headers (line 1, column 0)
+        undecodable: headers is not a JSON object with at most 1000 entries (line 1, column 0)
           for , key Some("k"), value Some("[1]")
-        undecodable: headers is not a JSON object of at most 1000 headers (line 1, column 6)
+        undecodable: headers is not a JSON object with at most 1000 entries (line 1, column 6)
           for , key Some("k"), value Some("[2]")
         no_topic: neither the row nor its schema version names a topic
           for , key None, value None
         unknown_topic: the topic db.missing does not exist, and create_topics is false
           for db.missing, key Some("k"), value Some("{}")
-        unknown_topic: "not a topic" is no name for a topic: up to 249 of a-z A-Z 0-9 . _ -
+        unknown_topic: "not a topic" is not a valid topic name: use up to 249 of a-z A-Z 0-9 . _ -
           for not a topic, key Some("k"), value Some("{}")
-        too_large: the record takes up to N bytes in a batch, topic db.order.placed takes 1048588 (max.message.bytes)
+        too_large: the record takes up to N bytes in a batch, but topic db.order.placed accepts 1048588 (max.message.bytes)
           for db.order.placed, key Some("k"), value "xxxxxxxxxxxxxxxxxxx... (2000002 bytes)
-        too_large: the record takes up to N bytes in a batch, topic db.order.placed takes 1048588 (max.message.bytes)
+        too_large: the record takes up to N bytes in a batch, but topic db.order.placed accepts 1048588 (max.message.bytes)
           for db.order.placed, key Some("k"), value None
         undecodable: payload has a type whose binary format the relay can't read
           for , key Some("k"), value Some("\0\0\0\u{2}\0\0\0\u{17}\0\0\0\u{4}\0\0\0\u{1}\0\0\0\u{17}\0\0\0\u{4}\0\0\0\u{2}")
@@ -97,7 +97,7 @@ async fn case_26_each_bad_row_is_a_dead_letter_with_its_code_and_harms_no_other(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_26_a_topic_that_the_broker_refuses_to_make() {
+async fn case_26_a_topic_that_the_broker_refuses_to_create_makes_a_dead_letter() {
     let harness = Harness::migrated("refused_topic").await;
     harness.register("order.placed").await;
     register_with(&harness, "order.odd", r#"{"config": {"no.such.property": "1"}}"#).await;

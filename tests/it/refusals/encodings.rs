@@ -6,9 +6,9 @@ fn keys(records: &[Received]) -> Vec<&str> {
     records.iter().filter_map(Received::key_text).collect()
 }
 
-/// SQL_ASCII takes any bytes. Those of the first row come with the rows from before the slot, the others with the stream.
+/// SQL_ASCII accepts any bytes. Those of the first row come with the backfill, the others with the stream.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_33_a_row_whose_text_is_not_utf8_is_set_aside_alone() {
+async fn case_33_only_the_row_with_invalid_text_becomes_a_dead_letter() {
     let harness = Harness::encoded("sql_ascii", "SQL_ASCII").await;
     harness.register("order.placed").await;
     let bad = "select outbox.emit('order.placed', convert_from('\\x6b2de9', 'SQL_ASCII'), '{\"n\": 0}')";

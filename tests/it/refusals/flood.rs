@@ -1,4 +1,4 @@
-//! Rows that name more than anybody has registered.
+//! Rows that use many unregistered names.
 
 use super::{emit, values};
 use crate::harness::{Harness, Relay};
@@ -6,7 +6,7 @@ use crate::harness::{Harness, Relay};
 const NAMES: usize = 3_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_40_a_flood_of_unregistered_names_costs_few_connections_and_few_lines_of_log() {
+async fn case_40_a_flood_of_unregistered_names_costs_few_connections_and_log_lines() {
     let harness = Harness::migrated("flood").await;
     harness.register("order.placed").await;
     let mut relay = Relay::start(&harness, "");
@@ -26,7 +26,8 @@ async fn case_40_a_flood_of_unregistered_names_costs_few_connections_and_few_lin
     let told = relay.log().matches("event refused: sending it to the dead-letter topic").count();
     assert!((1..=200).contains(&told), "{told} lines for {NAMES} events");
 
-    // What is registered right before its event, or with it, is never called unknown, though its name was before.
+    // What is registered right before its event, or with it, is never reported as unknown, even if its name was
+    // before.
     let topic = harness.topic("no.1");
     let registered =
         format!("select outbox.register_schema_version('no.1', '1', '{topic}'); {}", emit("no.1", "k", "3"));

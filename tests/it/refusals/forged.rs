@@ -1,8 +1,8 @@
-//! Logical messages that a role without any grant writes: any role may execute `pg_logical_emit_message`.
+//! Logical messages written by a role without any grant: any role may execute `pg_logical_emit_message`.
 
 use crate::harness::{Harness, Relay};
 
-/// As an earlier `outbox.emit_message` wrote it.
+/// As written by an earlier `outbox.emit_message`.
 fn unsigned(payload: &str) -> String {
     format!(
         r#"{{"id":"x","schema_name":"order.placed","schema_version":"1","topic":null,"key":"k","payload":"{payload}","headers":null}}"#
@@ -14,7 +14,7 @@ fn write(content: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_40_a_message_that_emit_message_did_not_write_is_not_published() {
+async fn case_40_a_message_not_written_by_emit_message_is_not_published() {
     let harness = Harness::migrated("forged").await;
     harness.register("order.placed").await;
     let outsider = format!("{}_outsider", harness.name());
@@ -44,7 +44,7 @@ async fn case_40_a_message_that_emit_message_did_not_write_is_not_published() {
         assert_eq!(error.code().map(|code| code.code()), Some("42501"), "{role}");
     }
 
-    // What an earlier version's function wrote before the migration is still to come; what is written after is not.
+    // What an earlier version's function wrote before the migration is still published; what is written after is not.
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     harness.execute("update outbox.unsigned_message set accepted_before = null, system_identifier = null").await;
     harness.execute(&write(&unsigned("before"))).await;

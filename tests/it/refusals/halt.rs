@@ -6,7 +6,7 @@ use crate::harness::{Harness, Relay};
 const HALT: &str = "on_rejected = 'halt'\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_28_the_relay_stops_before_a_bad_row_and_goes_on_from_there_once_it_is_mended() {
+async fn case_28_the_relay_halts_at_a_bad_row_and_continues_once_it_is_fixed() {
     let harness = Harness::migrated("halt").await;
     let topic = harness.topic("order.placed");
     harness.register("order.placed").await;
@@ -30,7 +30,7 @@ async fn case_28_the_relay_stops_before_a_bad_row_and_goes_on_from_there_once_it
     );
     harness.wait_for(&stays).await;
 
-    // As it is, it stops there again.
+    // Unfixed, it stops there again.
     let mut relay = Relay::start(&harness, HALT);
     assert_eq!(relay.exit().await.code(), Some(65));
     assert_eq!(told(&relay.log()).0, position);
@@ -45,7 +45,7 @@ async fn case_28_the_relay_stops_before_a_bad_row_and_goes_on_from_there_once_it
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// The same for what only the broker's limit shows; the relay then takes it as a dead letter.
+/// The same for what only the broker's limit shows; the relay then makes it a dead letter.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_28_a_record_that_is_too_large_stops_the_relay() {
     let harness = Harness::migrated("halt_large").await;
@@ -63,7 +63,7 @@ async fn case_28_a_record_that_is_too_large_stops_the_relay() {
     assert_eq!(values(&harness.consume(&harness.topic("order.placed"), 1).await), ["2"]);
 }
 
-/// The position that the last line tells, and that line.
+/// The position in the last line, and that line.
 fn told(log: &str) -> (String, String) {
     let message = log.lines().last().expect("a message").to_owned();
     let position = message.split("position ").nth(1).and_then(|rest| rest.split(' ').next());

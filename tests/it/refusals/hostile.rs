@@ -3,11 +3,11 @@
 use super::{emit, insert, values};
 use crate::harness::{Harness, Relay, walpost};
 
-/// How deep.
+/// Nesting depth.
 const DEEP: usize = 10_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_31_logical_messages_that_are_no_events() {
+async fn case_31_logical_messages_that_are_not_events_are_ignored() {
     let harness = Harness::migrated("garbage").await;
     harness.register("order.placed").await;
     let mut relay = Relay::start(&harness, "");
@@ -18,7 +18,7 @@ async fn case_31_logical_messages_that_are_no_events() {
         "select pg_logical_emit_message(true, 'outbox', '')",
         "select pg_logical_emit_message(true, 'outbox', '\\x00ff'::bytea)",
         &format!("select pg_logical_emit_message(true, 'outbox', '{deep}')"),
-        // Those below are no events: not transactional, or of another prefix.
+        // Those below are not events: not transactional, or with another prefix.
         "select pg_logical_emit_message(false, 'outbox', 'stray')",
         "select pg_logical_emit_message(true, 'other', 'garbage')",
         &emit("order.placed", "k", "1"),
@@ -26,7 +26,7 @@ async fn case_31_logical_messages_that_are_no_events() {
         harness.execute(statement).await;
     }
     assert_eq!(values(&harness.consume(&harness.topic("order.placed"), 1).await), ["1"]);
-    // The first four claim to be events, and bear no proof of it.
+    // The first four claim to be events, but are not signed.
     let metrics = relay.get("/metrics").await.expect("the relay answers").1;
     assert!(metrics.contains("walpost_forged_messages_total 4"), "{metrics}");
     assert_eq!(relay.status().await["dead_letters"], serde_json::json!({}));
@@ -41,13 +41,13 @@ async fn case_31_logical_messages_that_are_no_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_31_payloads_and_headers_nested_deep_arrive_as_they_are() {
+async fn case_31_deeply_nested_payloads_and_headers_arrive_unchanged() {
     let harness = Harness::migrated("deep").await;
     harness.register("order.placed").await;
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
     let deep = format!("{}{}", "[".repeat(DEEP), "]".repeat(DEEP));
-    // Postgres itself takes such a value only with a larger stack than by default.
+    // Postgres itself accepts such a value only with a larger stack than the default.
     let session = harness.session().await;
     for statement in [
         "set max_stack_depth = '7MB'".to_owned(),
@@ -67,7 +67,7 @@ async fn case_31_payloads_and_headers_nested_deep_arrive_as_they_are() {
 }
 
 #[test]
-fn case_31_a_configuration_nested_deep_is_refused() {
+fn case_31_a_deeply_nested_configuration_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("walpost.toml");
     let arrays = format!("[kafka]\nproperties = {}{}\n", "[".repeat(DEEP), "]".repeat(DEEP));

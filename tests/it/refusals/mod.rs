@@ -1,4 +1,4 @@
-//! Events that can't be published as they are, and what becomes of those around them.
+//! Events that can't be published as they are, and what happens to those around them.
 
 mod acls;
 mod blocked;
@@ -24,7 +24,7 @@ use rdkafka::config::ClientConfig;
 
 use crate::harness::{Harness, Received};
 
-/// Registers version 1 of a schema whose topic is made by these settings (JSON).
+/// Registers version 1 of a schema whose topic is created with these settings (JSON).
 pub(crate) async fn register_with(harness: &Harness, schema: &str, topic_config: &str) {
     let topic = harness.topic(schema);
     harness
@@ -35,7 +35,7 @@ pub(crate) async fn register_with(harness: &Harness, schema: &str, topic_config:
         .await;
 }
 
-/// A plain INSERT, which nothing checks. Values are SQL.
+/// A plain INSERT, which nothing validates. Values are SQL.
 fn insert(schema: &str, key: &str, payload: &str, rest: &[(&str, &str)]) -> String {
     let (columns, values): (Vec<_>, Vec<_>) =
         rest.iter().map(|(column, value)| (format!(", {column}"), format!(", {value}"))).unzip();
@@ -50,7 +50,7 @@ fn emit(schema: &str, key: &str, payload: &str) -> String {
     format!("select outbox.emit('{schema}', '{key}', '{payload}')")
 }
 
-/// Makes a topic with one partition, and waits until clients see it.
+/// Creates a topic with one partition, and waits until clients see it.
 pub(crate) async fn create_topic(harness: &Harness, topic: &str, config: &[(&str, &str)]) {
     let new = config
         .iter()
@@ -87,7 +87,7 @@ fn letter(harness: &Harness, record: &Received) -> String {
         Some(value) if value.len() > 100 => format!("{}... ({} bytes)", &value[..20], value.len()),
         value => format!("{value:?}"),
     };
-    // Sizes go with the length of this test's names and positions.
+    // Sizes depend on the length of this test's names and positions.
     let detail = match header("outbox-error-detail").split_once("takes up to ") {
         Some((before, size)) => {
             format!("{before}takes up to N{}", size.trim_start_matches(|c: char| c.is_ascii_digit()))

@@ -4,14 +4,14 @@ use crate::harness::{Harness, Received, Relay};
 
 /// Characters of a large payload.
 const LARGE: u32 = 150_000_000;
-/// Most memory that the relay may ever have used, in KiB: less than the large payload.
+/// Peak memory limit of the relay, in KiB: less than the large payload.
 const MEMORY_LIMIT_KIB: u64 = 130 * 1024;
 
 fn keys(records: &[Received]) -> Vec<&str> {
     records.iter().filter_map(Received::key_text).collect()
 }
 
-/// Of each three rows the second is large. Three are read from the table, three come with the stream.
+/// In each group of three rows the second is large. One group is backfilled, one is streamed.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_38_a_row_larger_than_memory_becomes_a_dead_letter_without_its_value() {
     let harness = Harness::migrated("oversized").await;
@@ -35,9 +35,9 @@ async fn case_38_a_row_larger_than_memory_becomes_a_dead_letter_without_its_valu
     for id in 4..=6 {
         harness.execute(&insert(id)).await;
     }
-    // Whoever wrote it: its proof can't be checked.
+    // Whoever wrote it: its signature can't be checked.
     harness.execute(&format!("select pg_logical_emit_message(true, 'outbox', repeat('x', {LARGE}))")).await;
-    // What the relay does not read may be of any size.
+    // What the relay does not read may have any size.
     harness.execute(&format!("insert into orders values (7, repeat('x', {LARGE}), 'k7', '\"x\"')")).await;
     let mut records = harness.consume(&topic, 5).await;
     // Keys may be in different partitions.

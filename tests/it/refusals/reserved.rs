@@ -7,7 +7,7 @@ use crate::contracts::Contracts;
 use crate::harness::program::Ended;
 use crate::harness::{Harness, Relay, config, walpost};
 
-/// Topics that a row may not name, in whatever configuration.
+/// Topics that a row may not name, in any configuration.
 const RESERVED: [&str; 6] = [
     "__consumer_offsets",
     "__transaction_state",
@@ -24,7 +24,7 @@ fn run(folder: &tempfile::TempDir, arguments: &[&str]) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_39_rows_contracts_redrives_and_replays_go_to_no_reserved_topic_and_to_none_outside_the_allow_list() {
+async fn case_39_nothing_is_published_to_a_reserved_topic_or_outside_the_allow_list() {
     let harness = Harness::migrated("reserved_topics").await;
     let (orders, letters) = (harness.topic("order.placed"), harness.topic("dead-letter"));
     harness.register("order.placed").await;
@@ -57,7 +57,7 @@ async fn case_39_rows_contracts_redrives_and_replays_go_to_no_reserved_topic_and
     assert_eq!(values(&harness.consume(&orders, 1).await), ["2"]);
     assert_eq!(harness.topic_property(&letters, "retention.ms").await.as_deref(), Some("-1"), "letters never expire");
 
-    // What is in the dead-letter topic names its topic itself.
+    // A dead letter names its own topic.
     let ended = run(&folder, &["dead-letter", "redrive", "--all", "--json", "--database-url", harness.url()]);
     assert_eq!((ended.code(), &ended.report()["stay"]), (Some(65), &json!(named.len())), "{ended:?}");
     let codes = ended.report()["staying_letters"].to_string();
@@ -85,7 +85,7 @@ async fn case_39_rows_contracts_redrives_and_replays_go_to_no_reserved_topic_and
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// The same list, asked for contract files: cases 36 and 37 of those that were tried.
+/// The same list, for contract files: cases 36 and 37 of those that were tried.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_39_a_contract_for_a_reserved_topic_is_refused_by_plan_and_by_apply() {
     let harness = Harness::migrated("reserved_contracts").await;

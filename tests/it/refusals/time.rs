@@ -1,4 +1,4 @@
-//! Records whose time a topic refuses.
+//! Records whose timestamp a topic rejects.
 
 use super::{alter_topic, create_topic, emit};
 use crate::exactly_once::exact;
@@ -7,9 +7,9 @@ use crate::lifecycle::named;
 
 const LIMIT: &str = "message.timestamp.before.max.ms";
 
-/// The clock that is too far from Kafka's is made by a topic that takes nothing older than two seconds.
+/// A topic that accepts nothing older than two seconds stands in for a clock that is too far from Kafka's.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_34_the_dead_letter_of_a_record_whose_time_is_refused_has_another_and_redrive_gives_it_back() {
+async fn case_34_a_dead_letter_with_a_rejected_timestamp_gets_another_and_redrive_restores_it() {
     let harness = Harness::migrated("refused_time").await;
     let [late, placed, letters] = ["order.late", "order.placed", "dead-letter"].map(|name| harness.topic(name));
     for (topic, limit) in [(&late, "2000"), (&letters, "2000"), (&placed, "3600000")] {

@@ -23,7 +23,7 @@ fn number(record: &Received) -> u64 {
     payload["n"].as_u64().expect("a number")
 }
 
-/// Every innocent row once, those of a key in order; every large one a dead letter.
+/// Every innocent row once, in order per key; every large one a dead letter.
 pub(crate) async fn check(harness: &Harness, last: u64, nth: impl Fn(u64) -> bool) {
     let large: Vec<u64> = (1..=last).filter(|number| nth(*number)).collect();
     let innocent = usize::try_from(last).expect("a small number") - large.len();
@@ -38,14 +38,14 @@ pub(crate) async fn check(harness: &Harness, last: u64, nth: impl Fn(u64) -> boo
     let letters = harness.consume(&harness.topic("dead-letter"), large.len()).await;
     assert!(letters.iter().all(|letter| letter.header("outbox-error") == Some("too_large")), "{letters:?}");
     assert!(letters.iter().all(|letter| letter.header("outbox-topic") == Some(&harness.topic("order.placed"))));
-    // Those that only the broker refuses become dead letters later than those that the relay knows to be too large.
+    // Rows that only the broker refuses become dead letters later than those that the relay knows to be too large.
     let mut refused: Vec<u64> = letters.iter().map(number).collect();
     refused.sort_unstable();
     assert_eq!(refused, large);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_26_large_rows_of_a_topic_with_a_small_limit() {
+async fn case_26_only_rows_above_a_small_topic_limit_become_dead_letters() {
     let harness = Harness::migrated("small_limit").await;
     let settings = format!(r#"{{"partitions": 3, "config": {{"max.message.bytes": "{LIMIT}"}}}}"#);
     register_with(&harness, "order.placed", &settings).await;
@@ -56,9 +56,9 @@ async fn case_26_large_rows_of_a_topic_with_a_small_limit() {
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// The relay has asked for the limit before, so that it is the broker that refuses, and whole batches at that.
+/// The relay has looked up the limit before, so it is the broker that refuses, and whole batches at that.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_26_a_limit_that_is_lowered_while_the_relay_runs() {
+async fn case_26_a_limit_lowered_at_runtime_refuses_only_rows_above_it() {
     let harness = Harness::migrated("lowered_limit").await;
     register_with(&harness, "order.placed", r#"{"partitions": 1}"#).await;
     let mut relay = Relay::start(&harness, "");
@@ -71,9 +71,10 @@ async fn case_26_a_limit_that_is_lowered_while_the_relay_runs() {
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// Whether it keeps to its contract does not matter, and parsing it to find out would take many times its size in memory.
+/// Whether it keeps to its contract does not matter, and parsing it to find out would take many times its size in
+/// memory.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_38_a_payload_that_is_too_large_for_its_topic_is_not_checked() {
+async fn case_38_a_payload_too_large_for_its_topic_is_not_validated() {
     let harness = Harness::migrated("large_unchecked").await;
     create_topic(&harness, &harness.topic("orders"), &[("max.message.bytes", LIMIT)]).await;
     register(&harness, "order.placed", "1", r#"{"type": "integer"}"#, "").await;

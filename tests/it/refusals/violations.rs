@@ -1,4 +1,4 @@
-//! Payloads that break their contract: set aside, stopped before, or published with a note, as the contract says.
+//! Payloads that violate their contract: dead letters, a halt, or published with a header, as the contract says.
 
 use expect_test::expect;
 use walpost_producer::{Contract, ContractError};
@@ -10,7 +10,7 @@ const SCHEMA: &str = r##"{"type": "object", "required": ["id"], "additionalPrope
     "id": {"type": "integer"}, "lines": {"type": "array", "items": {"$ref": "#/$defs/line"}}},
     "$defs": {"line": {"type": "object", "required": ["sku"], "properties": {"sku": {"type": "string", "maxLength": 3}}}}}"##;
 
-/// Registers a version of a schema for the topic `orders`; `rest` are further arguments.
+/// Registers a version of a schema for the topic `orders`; `rest` are additional arguments.
 pub(super) async fn register(harness: &Harness, name: &str, version: &str, schema: &str, rest: &str) {
     let topic = harness.topic("orders");
     let arguments = format!("'{name}', '{version}', '{topic}', schema => '{schema}' {rest}");
@@ -38,12 +38,12 @@ async fn case_26_no_topic_is_created_for_a_payload_that_breaks_its_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_26_a_payload_that_breaks_its_contract_is_a_dead_letter_and_harms_no_other() {
+async fn case_26_only_the_payload_that_violates_its_contract_becomes_a_dead_letter() {
     let harness = Harness::migrated("violations").await;
     create_topic(&harness, &harness.topic("orders"), &[]).await;
     create_topic(&harness, &harness.topic("dead-letter"), &[]).await;
     register(&harness, "order.placed", "1", SCHEMA, "").await;
-    // Of these the relay can't tell what keeps to them; they were registered by hand.
+    // The relay can't validate against these; they were registered by hand.
     register(&harness, "order.odd", "1", r##"{"$ref": "#"}"##, "").await;
     register(&harness, "order.old", "1", r#"{"$schema": "http://json-schema.org/draft-07/schema#"}"#, "").await;
     register(&harness, "order.text", "1", SCHEMA, ", format => 'text'").await;
@@ -69,12 +69,12 @@ async fn case_26_a_payload_that_breaks_its_contract_is_a_dead_letter_and_harms_n
     let rounds = |start: usize| {
         (start..).take(bad.len()).zip(&bad).flat_map(|(number, bad)| [good(number), bad.clone()]).collect::<Vec<_>>()
     };
-    // Once in one transaction, once each in its own.
+    // Once in a single transaction, then each in its own.
     harness.execute(&rounds(0).join(";")).await;
     for statement in rounds(bad.len()) {
         harness.execute(&statement).await;
     }
-    // What has no value keeps to any schema, and what is not JSON has none.
+    // A tombstone satisfies any schema, and what is not JSON has none.
     harness.execute(&insert("order.odd", "'gone'", "null", &[])).await;
     harness.execute(&insert("order.text", "'k'", "'\"any\"'", &[])).await;
 
@@ -86,25 +86,25 @@ async fn case_26_a_payload_that_breaks_its_contract_is_a_dead_letter_and_harms_n
     let told = |records: &[_]| records.iter().map(|record| letter(&harness, record)).collect::<String>();
     let (first, second) = refused.split_at(bad.len());
     expect![[r#"
-        contract_violation: the payload breaks order.placed/1: required at "": "id" is a required property
+        contract_violation: the payload violates order.placed/1: required at "": "id" is a required property
           for db.orders, key Some("k"), value Some("{\"lines\": []}")
-        contract_violation: the payload breaks order.placed/1: type at "/id": value is not of type "integer"
+        contract_violation: the payload violates order.placed/1: type at "/id": value is not of type "integer"
           for db.orders, key Some("k"), value Some("{\"id\": \"4111 1111 1111 1111\"}")
-        contract_violation: the payload breaks order.placed/1: additionalProperties at "": Additional properties are not allowed ('note' was unexpected)
+        contract_violation: the payload violates order.placed/1: additionalProperties at "": Additional properties are not allowed ('note' was unexpected)
           for db.orders, key Some("k"), value Some("{\"id\": 1, \"note\": \"secret\"}")
-        contract_violation: the payload breaks order.placed/1: maxLength at "/lines/1/sku": value is longer than 3 characters
+        contract_violation: the payload violates order.placed/1: maxLength at "/lines/1/sku": value is longer than 3 characters
           for db.orders, key Some("k"), value Some("{\"id\": 1, \"lines\": [{\"sku\": \"a\"}, {\"sku\": \"abcd\"}]}")
-        contract_violation: the payload breaks order.placed/1: type at "": value is not of type "object"
+        contract_violation: the payload violates order.placed/1: type at "": value is not of type "object"
           for db.orders, key Some("k"), value Some("[1]")
-        contract_violation: the payload breaks order.placed/1: type at "": value is not of type "object"
+        contract_violation: the payload violates order.placed/1: type at "": value is not of type "object"
           for db.orders, key Some("k"), value Some("null")
-        contract_violation: the payload breaks order.placed/1: json at "": not JSON: number out of range at line 1 column 12
+        contract_violation: the payload violates order.placed/1: json at "": not JSON: number out of range at line 1 column 12
           for db.orders, key Some("k"), value Some("{\"id\": 1e400}")
-        contract_violation: the payload breaks order.placed/1: json at "": not JSON: recursion limit exceeded at line 1 column 134
+        contract_violation: the payload violates order.placed/1: json at "": not JSON: recursion limit exceeded at line 1 column 134
           for db.orders, key Some("k"), value {"id": [[[[[[[[[[[[[... (2009 bytes)
-        contract_violation: the payload can't be checked: the schema of order.odd/1, as it is registered, is none that a check can take: cyclic_ref at "/$ref": refers back to itself; recursive schemas are not supported: the depth of a check would depend on the payload; register a new version with another
+        contract_violation: the payload can't be validated: the registered schema of order.odd/1 is not usable: cyclic_ref at "/$ref": refers back to itself; recursive schemas are not supported: the depth of a check would depend on the payload; register a new version with a valid schema
           for db.orders, key Some("k"), value Some("1")
-        contract_violation: the payload can't be checked: the schema of order.old/1, as it is registered, is none that a check can take: schema at "/$schema": dialect "http://json-schema.org/draft-07/schema#" is not supported; use draft 2020-12: "https://json-schema.org/draft/2020-12/schema"; register a new version with another
+        contract_violation: the payload can't be validated: the registered schema of order.old/1 is not usable: schema at "/$schema": dialect "http://json-schema.org/draft-07/schema#" is not supported; use draft 2020-12: "https://json-schema.org/draft/2020-12/schema"; register a new version with a valid schema
           for db.orders, key Some("k"), value Some("1")
     "#]].assert_eq(&told(first));
     assert_eq!(told(first), told(second));
@@ -113,7 +113,7 @@ async fn case_26_a_payload_that_breaks_its_contract_is_a_dead_letter_and_harms_n
         assert!(!relay.log().contains(secret), "{}", relay.log());
     }
 
-    // A producer that asks first is told the same.
+    // A producer that validates first gets the same answer.
     let contract = Contract::new("order.placed", "1", SCHEMA).expect("a schema");
     for (payload, letter) in payloads.iter().zip(first) {
         let raw = serde_json::value::RawValue::from_string(payload.trim_matches('\'').to_owned()).expect("JSON");
@@ -121,7 +121,7 @@ async fn case_26_a_payload_that_breaks_its_contract_is_a_dead_letter_and_harms_n
         assert_eq!(Some(error.to_string().as_str()), letter.header("outbox-error-detail"));
     }
 
-    // What is registered never changes; another version mends it.
+    // What is registered never changes; another version fixes it.
     register(&harness, "order.odd", "2", "{}", "").await;
     harness.execute("select outbox.emit('order.odd', 'k', '7')").await;
     harness.consume(&harness.topic("orders"), 2 * bad.len() + 3).await;
@@ -131,7 +131,7 @@ async fn case_26_a_payload_that_breaks_its_contract_is_a_dead_letter_and_harms_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_28_a_contract_may_stop_the_relay_and_there_is_a_way_past_the_row() {
+async fn case_28_a_contract_can_stop_the_relay_and_the_row_can_be_skipped() {
     let harness = Harness::migrated("violation_halts").await;
     register(&harness, "order.placed", "1", SCHEMA, ", on_violation => 'halt'").await;
     let mut relay = Relay::start(&harness, "");
@@ -144,7 +144,7 @@ async fn case_28_a_contract_may_stop_the_relay_and_there_is_a_way_past_the_row()
     let message = log.lines().last().expect("a message");
     for part in [
         " of outbox.event was refused (contract_violation)",
-        "the payload breaks order.placed/1: type at \"/id\": value is not of type \"integer\"",
+        "the payload violates order.placed/1: type at \"/id\": value is not of type \"integer\"",
         "on_rejected = \"dead-letter-always\"",
     ] {
         assert!(message.contains(part), "{part}: {message}");
@@ -153,7 +153,7 @@ async fn case_28_a_contract_may_stop_the_relay_and_there_is_a_way_past_the_row()
     let topic = harness.topic("orders");
     assert_eq!(values(&harness.consume(&topic, 1).await), [r#"{"id": 1}"#]);
 
-    // The contract's word goes before the relay's.
+    // The contract overrides the relay.
     let mut relay = Relay::start(&harness, "on_rejected = 'dead-letter'\n");
     assert_eq!(relay.exit().await.code(), Some(65));
     let mut relay = Relay::start(&harness, "on_rejected = 'dead-letter-always'\n");
@@ -166,9 +166,9 @@ async fn case_28_a_contract_may_stop_the_relay_and_there_is_a_way_past_the_row()
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// Without a word of the contract's, a relay that stops for refused events stops for this one.
+/// If the contract says nothing, a relay that halts on refused events halts on this one.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_28_a_relay_that_stops_for_refused_events_stops_unless_the_contract_says_otherwise() {
+async fn case_28_on_rejected_halt_stops_the_relay_unless_the_contract_overrides_it() {
     let harness = Harness::migrated("violation_rejected").await;
     register(&harness, "order.aside", "1", SCHEMA, ", on_violation => 'dead-letter'").await;
     register(&harness, "order.placed", "1", SCHEMA, "").await;
@@ -178,11 +178,11 @@ async fn case_28_a_relay_that_stops_for_refused_events_stops_unless_the_contract
     assert_eq!(values(&harness.consume(&harness.topic("dead-letter"), 1).await), ["1"]);
     harness.execute(&insert("order.placed", "'k'", "'2'", &[])).await;
     assert_eq!(relay.exit().await.code(), Some(65));
-    assert!(relay.log().contains("the payload breaks order.placed/1"), "{}", relay.log());
+    assert!(relay.log().contains("the payload violates order.placed/1"), "{}", relay.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_contract_may_want_it_published_with_a_note() {
+async fn a_contract_can_have_violations_published_with_a_header() {
     let harness = Harness::migrated("violation_warns").await;
     register(&harness, "order.placed", "1", SCHEMA, ", on_violation => 'warn'").await;
     let mut relay = Relay::start(&harness, "on_rejected = 'halt'\n");
@@ -193,7 +193,7 @@ async fn a_contract_may_want_it_published_with_a_note() {
     let records = harness.consume(&harness.topic("orders"), 3).await;
     assert_eq!(values(&records), [r#"{"id": 1}"#, r#"{"id": "4111 1111"}"#, r#"{"id": 2}"#], "in order");
     let notes: Vec<_> = records.iter().map(|record| record.header("outbox-violation")).collect();
-    let note = "the payload breaks order.placed/1: type at \"/id\": value is not of type \"integer\"";
+    let note = "the payload violates order.placed/1: type at \"/id\": value is not of type \"integer\"";
     assert_eq!(notes, [None, Some(note), None]);
     assert_eq!(records[1].header("traceparent"), Some("00-1"));
     let status = relay.wait_for("all settled", |status| status["events"] == 3).await;

@@ -16,7 +16,7 @@ async fn a_position_that_no_slot_holds_is_refused_with_the_oldest_held_one() {
     stage.published(10).await;
     let message = stage.refused(69, "replay", &["--from-lsn", &lsn]);
     assert!(message.contains(&format!("no slot holds position {lsn} any more: the oldest available is ")), "{message}");
-    for part in ["by slot db; begin there", "walpost replay --from-table", "[relay] rewind", "walpost bookmark create"]
+    for part in ["by slot db; start there", "walpost replay --from-table", "[relay] rewind", "walpost bookmark create"]
     {
         assert!(message.contains(part), "{part} is not in {message}");
     }

@@ -1,4 +1,4 @@
-//! Case 21: in which order rows from before the slot come, where deletes and a vacuum have left their places to later ones.
+//! Case 21: the order of backfilled rows, where deletes and a vacuum have freed space for later ones.
 
 use super::{create_table, values};
 use crate::harness::{Harness, Relay};
@@ -8,7 +8,7 @@ const TABLE: &str =
     "id uuid default gen_random_uuid(), aggregatetype text, aggregateid text default '1', type text, payload text";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_21_rows_from_before_the_slot_come_in_the_order_of_their_transactions_not_of_their_places() {
+async fn case_21_the_backfill_is_in_transaction_order_not_in_table_order() {
     let harness = Harness::migrated("backfill_order").await;
     for (table, more) in [("untimed", ""), ("timed", ", created_at timestamptz")] {
         create_table(&harness, &format!("public.{table}"), &format!("{TABLE}{more}")).await;
@@ -61,7 +61,7 @@ async fn case_21_rows_from_before_the_slot_come_in_the_order_of_their_transactio
     let records = harness.consume(&kind("timed"), 3).await;
     assert_eq!(values(&records), ["first", "second", "third"].map(Some));
 
-    // The same from the tables again.
+    // The same again, from the tables.
     walpost_with(&config, "replay --from-table");
     let records = harness.consume(&kind("untimed"), 8).await;
     assert_eq!(values(&records)[4..], ["old1", "old2", "new1", "new2"].map(Some));

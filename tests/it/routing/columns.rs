@@ -3,11 +3,11 @@
 use super::{create_table, register_ordered, values};
 use crate::harness::{Harness, Relay};
 
-/// Leaves no slot, and nothing that remembers one.
+/// Leaves no slot, and no memory of one.
 const FORGET: &str = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database(); \
                       delete from outbox.relay";
 
-/// Ends with 65, and the last line on stderr has all of these words.
+/// Exits with 65, and the last line on stderr has all of these words.
 async fn refuses(relay: &mut Relay, words: &[&str]) {
     let status = relay.exit().await;
     let log = relay.log();
@@ -17,7 +17,7 @@ async fn refuses(relay: &mut Relay, words: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_05_columns_that_come_and_go_are_followed() {
+async fn case_05_added_and_dropped_columns_are_followed() {
     let harness = Harness::migrated("columns").await;
     let topic = register_ordered(&harness, "order.placed").await;
     let mut relay = Relay::start(&harness, "");
@@ -29,7 +29,7 @@ async fn case_05_columns_that_come_and_go_are_followed() {
         "alter table outbox.event drop column headers",
         "alter table outbox.event rename column tenant to \"Tenant\"",
         "alter table outbox.event add column headers jsonb",
-        // What is behind a column that is dropped moves up; what is added again is at the end.
+        // Columns after a dropped one move up; a re-added one is last.
         "alter table outbox.event drop column topic; alter table outbox.event add column topic text",
         "alter table outbox.event alter column key type uuid using null",
         "alter table outbox.event alter column payload type jsonb",
@@ -51,7 +51,7 @@ async fn case_05_columns_that_come_and_go_are_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_05_a_change_in_the_middle_of_a_transaction_is_followed() {
+async fn case_05_a_change_within_a_transaction_is_followed() {
     let harness = Harness::migrated("change_within").await;
     let topic = register_ordered(&harness, "order.placed").await;
     let mut relay = Relay::start(&harness, "");
@@ -75,7 +75,7 @@ async fn case_05_a_change_in_the_middle_of_a_transaction_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_05_a_needed_column_that_is_renamed_is_named_and_another_name_in_the_configuration_goes_on() {
+async fn case_05_a_renamed_required_column_is_reported_and_can_be_reconfigured() {
     let harness = Harness::migrated("renamed").await;
     let topic = harness.topic("orders");
     create_table(&harness, "public.orders", "id uuid default gen_random_uuid(), key text, payload text").await;
@@ -87,7 +87,7 @@ async fn case_05_a_needed_column_that_is_renamed_is_named_and_another_name_in_th
     harness.execute("alter table public.orders rename column payload to body").await;
     harness.execute("insert into public.orders (key, body) values ('k', '2')").await;
     refuses(&mut relay, &["public.orders", "payload"]).await;
-    // It is no matter of luck: the next start says the same.
+    // It is deterministic: the next start says the same.
     let mut again = Relay::start(&harness, &outbox);
     refuses(&mut again, &["public.orders", "payload"]).await;
     let mut mended = Relay::start(&harness, &format!("{outbox}columns = {{ payload = \"body\" }}"));
@@ -96,14 +96,14 @@ async fn case_05_a_needed_column_that_is_renamed_is_named_and_another_name_in_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_32_rows_that_were_written_while_the_table_had_another_name_are_its_rows() {
+async fn case_32_rows_written_while_the_table_was_renamed_are_published() {
     let harness = Harness::migrated("renamed_table").await;
     let topic = harness.topic("orders");
     create_table(&harness, "public.orders", "id uuid default gen_random_uuid(), key text, payload text").await;
     let outbox = format!("[[outbox]]\ntable = \"public.orders\"\ntopic = \"{topic}\"\n");
     let mut relay = Relay::start(&harness, &outbox);
     relay.ready().await;
-    // Else the next start reads the table once more.
+    // Otherwise the next start reads the table again.
     relay.wait_for_log("initial backfill published").await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     for (name, payload) in [("orders", "1"), ("meanwhile", "2"), ("orders", "3")] {
@@ -119,7 +119,7 @@ async fn case_32_rows_that_were_written_while_the_table_had_another_name_are_its
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_05_a_needed_column_that_is_dropped_or_of_another_type_is_named() {
+async fn case_05_a_dropped_or_retyped_required_column_is_reported() {
     let harness = Harness::migrated("dropped").await;
     let topic = harness.topic("orders");
     let outbox =
@@ -136,7 +136,7 @@ async fn case_05_a_needed_column_that_is_dropped_or_of_another_type_is_named() {
         harness.execute(&format!("alter table public.orders {change}")).await;
         harness.execute(&format!("insert into public.orders {insert}")).await;
         refuses(&mut relay, &words).await;
-        // The same before a slot is there, when the rows are read from the table.
+        // The same before there is a slot, when the rows are read from the table.
         harness.execute(FORGET).await;
         let mut first = Relay::start(&harness, &outbox);
         refuses(&mut first, &words).await;

@@ -1,21 +1,21 @@
-//! Case 8: in the place of Debezium's outbox event router.
+//! Case 8: a drop-in replacement for Debezium's outbox event router.
 //!
-//! What is compared: the router's documentation, "Example of a Debezium outbox message" and "Outbox table", with the converters that
-//! pass a payload on as it is (`StringConverter`, or `BinaryDataConverter` for bytea).
+//! Compared with the router's documentation, "Example of a Debezium outbox message" and "Outbox table", with the
+//! converters that pass a payload through unchanged (`StringConverter`, or `BinaryDataConverter` for bytea).
 
 use super::{create_table, values};
 use crate::harness::{Harness, Received, Relay};
 
-/// The table as the router's documentation has it.
+/// The table in the router's documentation.
 const TABLE: &str = "id uuid not null, aggregatetype character varying(255) not null, aggregateid character varying(255) not null, \
                      type character varying(255) not null, payload jsonb";
 
 const ID: &str = "406c07f3-26f0-4eea-a50c-109940064b8f";
 
-/// The documentation's own payload, in the form that jsonb gives it.
+/// The documentation's own payload, in jsonb's format.
 const PAYLOAD: &str = r#"{"id": 1, "lineItems": [{"id": 1, "item": "Debezium in Action", "status": "ENTERED", "quantity": 2, "totalPrice": 39.98}, {"id": 2, "item": "Debezium for Dummies", "status": "ENTERED", "quantity": 1, "totalPrice": 29.99}], "orderDate": "2019-01-31T12:13:01", "customerId": 123}"#;
 
-/// Headers but those that walpost adds to every record.
+/// Headers except those that walpost adds to every record.
 fn foreign_headers(record: &Received) -> Vec<(&str, Option<&str>)> {
     let own = |name: &str| name.starts_with("outbox-");
     record.headers.iter().filter(|(name, _)| !own(name)).map(|(name, _)| (name.as_str(), record.header(name))).collect()
@@ -30,7 +30,7 @@ async fn case_08_the_preset_gives_the_routers_topic_key_value_and_id() {
         let payload = payload.replace('\'', "''");
         format!("insert into public.outboxevent values ('{id}', '{kind}', '1', 'OrderCreated', '{payload}')")
     };
-    // Once from before the slot, once from the stream.
+    // Once from the backfill, once from the stream.
     harness.execute(&insert(ID, PAYLOAD)).await;
     let outbox = "headers = \"debezium\"\n[[outbox]]\ntable = \"public.outboxevent\"\npreset = \"debezium\"";
     let mut relay = Relay::start(&harness, outbox);
@@ -45,7 +45,7 @@ async fn case_08_the_preset_gives_the_routers_topic_key_value_and_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_08_a_null_payload_is_a_tombstone_and_updates_and_deletes_are_passed_over() {
+async fn case_08_a_null_payload_is_a_tombstone_and_updates_and_deletes_are_ignored() {
     let harness = Harness::migrated("debezium_null").await;
     create_table(&harness, "public.outboxevent", TABLE).await;
     harness.execute("alter table public.outboxevent add primary key (id)").await;
@@ -72,9 +72,10 @@ async fn case_08_a_null_payload_is_a_tombstone_and_updates_and_deletes_are_passe
     assert!(records.iter().all(|record| record.key_text() == Some("c-7")));
 }
 
-/// `table.field.event.*`, `table.fields.additional.placement` and `route.topic.replacement` of the router, in walpost's words.
+/// The router's `table.field.event.*`, `table.fields.additional.placement` and `route.topic.replacement`, as walpost
+/// configuration.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_08_the_routers_options_have_their_counterparts() {
+async fn case_08_the_routers_options_have_counterparts() {
     let harness = Harness::migrated("debezium_options").await;
     harness.execute("create schema \"Inventory\"").await;
     create_table(

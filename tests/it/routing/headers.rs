@@ -1,9 +1,9 @@
-//! The styles of headers, and who wins.
+//! The header styles, and which header wins.
 
 use super::register_ordered;
 use crate::harness::{Harness, Received, Relay};
 
-/// Two events, a row and a message, in this style; their records and ids.
+/// Two events, a row and a message, in this style; returns their records and ids.
 async fn published(style: &str) -> Vec<(Received, String)> {
     let harness = Harness::migrated(&format!("headers_{style}")).await;
     let topic = register_ordered(&harness, "order.placed").await;
@@ -12,7 +12,7 @@ async fn published(style: &str) -> Vec<(Received, String)> {
     relay.ready().await;
     let mut ids = Vec::new();
     for function in ["emit", "emit_message"] {
-        // Names that the relay gives itself are tried too.
+        // Includes names that the relay sets itself.
         let headers = r#"{"traceparent": "00-1", "id": "forged", "ce_id": "forged", "outbox-position": "forged", "outbox-relay": "forged"}"#;
         let emit = format!("select outbox.{function}('order.placed', 'k', '1'::json, headers => '{headers}')::text");
         ids.push(harness.query_text(&emit).await.expect("an id"));
@@ -21,7 +21,7 @@ async fn published(style: &str) -> Vec<(Received, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_40_a_rows_header_with_the_relays_prefix_is_dropped_and_told_once_for_each_schema_version() {
+async fn case_40_a_row_header_with_the_relays_prefix_is_dropped_and_logged_once_per_schema_version() {
     let harness = Harness::migrated("headers_reserved").await;
     let topic = register_ordered(&harness, "order.placed").await;
     let mut relay = Relay::start(&harness, "");
@@ -57,7 +57,7 @@ fn is_position(text: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_of_cloudevents_are_those_of_its_kafka_binding() {
+async fn cloudevents_headers_follow_the_kafka_binding() {
     for (record, id) in published("cloudevents").await {
         let expected = [
             "ce_specversion",
@@ -71,7 +71,7 @@ async fn headers_of_cloudevents_are_those_of_its_kafka_binding() {
             "outbox-relay",
         ];
         assert_eq!(names(&record)[..9], expected);
-        // jsonb has put the row's own into its order.
+        // jsonb has reordered the row's own.
         assert_eq!(names(&record)[9..], ["id", "traceparent"]);
         for (name, value) in [
             ("ce_specversion", "1.0"),
@@ -90,7 +90,7 @@ async fn headers_of_cloudevents_are_those_of_its_kafka_binding() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_in_plain_style_are_id_and_schema() {
+async fn plain_headers_are_id_and_schema() {
     for (record, id) in published("plain").await {
         assert_eq!(
             names(&record),
@@ -104,7 +104,7 @@ async fn headers_in_plain_style_are_id_and_schema() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_in_debezium_style_are_the_id_alone() {
+async fn debezium_headers_are_the_id_alone() {
     for (record, id) in published("debezium").await {
         assert_eq!(names(&record), ["id", "outbox-position", "outbox-relay", "ce_id", "traceparent"]);
         assert_eq!(record.header("id"), Some(id.as_str()));

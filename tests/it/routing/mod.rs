@@ -1,4 +1,5 @@
-//! From rows to records: which topic, which bytes, which order. The cases have their numbers from the list at the head of `main.rs`.
+//! From rows to records: which topic, which bytes, which order. Case numbers are from the list at the top of
+//! `main.rs`.
 
 mod columns;
 mod backfill_order;
@@ -28,19 +29,19 @@ fn values(records: &[Received]) -> Vec<Option<&str>> {
     records.iter().map(Received::value_text).collect()
 }
 
-/// The place of each record's event in its transaction.
+/// The ordinal of each record's event in its transaction.
 fn ordinals(records: &[Received]) -> Vec<u64> {
     let ordinal = |record: &Received| record.header("outbox-position")?.rsplit_once('/')?.1.parse().ok();
     records.iter().map(|record| ordinal(record).expect("every record has its position")).collect()
 }
 
-/// The LSN of the commit of each record's event.
+/// The commit LSN of each record's event.
 fn commits(records: &[Received]) -> Vec<String> {
     let commit = |record: &Received| Some(record.header("outbox-position")?.rsplit_once('/')?.0.to_owned());
     records.iter().map(|record| commit(record).expect("every record has its position")).collect()
 }
 
-/// COPY into `outbox.event`: events of version 1 of `schema`, with these keys and payloads as they are.
+/// COPY into `outbox.event`: events of version 1 of `schema`, with these keys and payloads unchanged.
 async fn copy(client: &Client, schema: &str, rows: impl IntoIterator<Item = (String, String)>) {
     let statement = "copy outbox.event (schema_name, schema_version, key, payload) from stdin (format binary)";
     let sink = client.copy_in(statement).await.expect("a COPY begins");
@@ -53,12 +54,13 @@ async fn copy(client: &Client, schema: &str, rows: impl IntoIterator<Item = (Str
     writer.finish().await.expect("a COPY ends");
 }
 
-/// Makes an outbox table of the test's own: `columns` is what stands in the parentheses. It joins the publication.
+/// Creates a user-defined outbox table with these `columns` and adds it to the publication.
 async fn create_table(harness: &Harness, table: &str, columns: &str) {
     harness.execute(&format!("create table {table} ({columns}); alter publication outbox add table {table}")).await;
 }
 
-/// Registers version 1 of a schema whose topic has one partition, so that the order of its records is that of all its events.
+/// Registers version 1 of a schema whose topic has one partition, so that the order of its records is that of all its
+/// events.
 async fn register_ordered(harness: &Harness, schema: &str) -> String {
     let topic = harness.topic(schema);
     let settings = r#"{"partitions": 1, "config": {"max.message.bytes": "4000000"}}"#;

@@ -1,9 +1,9 @@
-//! Case 6: names of any form that the two systems take.
+//! Case 6: names of any form that the two systems accept.
 
 use super::values;
 use crate::harness::{Harness, Relay, config};
 
-/// TOML's and SQL's quotes around a name.
+/// Quotes a name for TOML and SQL.
 fn toml(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
@@ -13,7 +13,7 @@ fn sql(name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_06_names_with_capitals_dashes_quotes_and_beyond_ascii_and_keywords() {
+async fn case_06_names_with_capitals_dashes_quotes_non_ascii_and_keywords_work() {
     let harness = Harness::migrated("identifiers").await;
     let names = [
         ("Sales", "OutBox", "Pub"),
@@ -65,13 +65,13 @@ async fn case_06_names_with_capitals_dashes_quotes_and_beyond_ascii_and_keywords
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_06_a_schema_name_of_any_text_and_a_topic_of_all_legal_characters() {
+async fn case_06_any_schema_name_and_every_legal_topic_name_work() {
     let harness = Harness::migrated("schema_names").await;
     let topic = harness.topic("AZaz09._-");
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
     let client = harness.session().await;
-    // With each, as a URI has it.
+    // Each of them, in URI encoding.
     let names = [
         ("Order.Placed", "Order.Placed"),
         ("größe/'quoted' \"twice\"", "gr%C3%B6%C3%9Fe%2F'quoted'%20%22twice%22"),

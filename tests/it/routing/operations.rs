@@ -4,14 +4,14 @@ use super::{create_table, register_ordered, values};
 use crate::harness::{Harness, Relay};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_04_update_delete_and_truncate_publish_nothing_and_stop_nothing() {
+async fn case_04_update_delete_and_truncate_publish_nothing() {
     let harness = Harness::migrated("no_inserts").await;
     let topic = register_ordered(&harness, "order.placed").await;
     let everything = harness.topic("everything");
-    // A publication that sends all operations, whatever walpost's own does.
+    // A publication that sends all operations, unlike walpost's own.
     create_table(&harness, "public.box", "id uuid primary key default gen_random_uuid(), key text, payload text").await;
     harness.execute("alter publication outbox set (publish = 'insert, update, delete, truncate')").await;
-    // Updates of a published table without a replica identity are refused by Postgres itself.
+    // Postgres itself rejects updates of a published table without a replica identity.
     harness.execute("alter table outbox.event replica identity full").await;
     let partitions = "select format('alter table %s replica identity full', relid) from pg_partition_tree('outbox.event') where isleaf";
     for row in harness.query(partitions).await {
@@ -100,7 +100,7 @@ async fn case_04_a_rollback_publishes_nothing_and_a_rollback_to_a_savepoint_drop
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_04_messages_outside_a_transaction_or_with_another_prefix_are_no_events() {
+async fn case_04_nontransactional_messages_and_other_prefixes_are_ignored() {
     let harness = Harness::migrated("stray").await;
     let topic = register_ordered(&harness, "order.placed").await;
     let mut relay = Relay::start(&harness, "");

@@ -1,4 +1,4 @@
-//! Case 14: the order is that of commits. Case 15: many rows of one commit.
+//! Case 14: events are in commit order. Case 15: many rows of one commit.
 
 use super::{commits, copy, ordinals, register_ordered, values};
 use crate::harness::{Harness, Received, Relay};
@@ -7,7 +7,7 @@ use crate::harness::{Harness, Received, Relay};
 const SLOW: &str = "max_in_flight = 10\n[kafka.properties]\n\"linger.ms\" = \"20\"";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_14_interleaved_transactions_come_in_the_order_of_their_commits() {
+async fn case_14_interleaved_transactions_arrive_in_commit_order() {
     let harness = Harness::migrated("interleaved").await;
     let topic = register_ordered(&harness, "order.placed").await;
     let mut relay = Relay::start(&harness, "");
@@ -15,7 +15,7 @@ async fn case_14_interleaved_transactions_come_in_the_order_of_their_commits() {
     let sessions = [harness.session().await, harness.session().await, harness.session().await];
     let run = async |session: usize, sql: &str| sessions[session].batch_execute(sql).await.expect("a statement");
     let emit = async |session: usize, number: u32| {
-        // Rows and messages take turns.
+        // Rows and messages alternate.
         let function = if number.is_multiple_of(2) { "emit" } else { "emit_message" };
         run(session, &format!("select outbox.{function}('order.placed', 'k', '\"{session}.{number}\"')")).await;
     };
@@ -43,7 +43,7 @@ async fn case_14_interleaved_transactions_come_in_the_order_of_their_commits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_14_transactions_of_many_sessions_at_once_are_never_mixed() {
+async fn case_14_transactions_of_concurrent_sessions_are_never_interleaved() {
     const SESSIONS: usize = 4;
     const TRANSACTIONS: usize = 30;
     let harness = Harness::migrated("many_sessions").await;
@@ -96,7 +96,7 @@ fn numbers(records: &[Received]) -> Vec<usize> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_15_rows_that_share_one_lsn_all_arrive_in_their_order() {
+async fn case_15_rows_that_share_an_lsn_all_arrive_in_order() {
     const COUNT: usize = 6_000;
     let harness = Harness::migrated("one_lsn").await;
     let topic = register_ordered(&harness, "order.placed").await;
@@ -110,7 +110,7 @@ async fn case_15_rows_that_share_one_lsn_all_arrive_in_their_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_15_a_kill_in_the_middle_of_a_transaction_resumes_without_a_gap() {
+async fn case_15_a_relay_killed_within_a_transaction_resumes_without_a_gap() {
     const COUNT: usize = 3_000;
     let harness = Harness::migrated("kill_within").await;
     let topic = register_ordered(&harness, "order.placed").await;
@@ -140,7 +140,7 @@ async fn case_15_a_kill_in_the_middle_of_a_transaction_resumes_without_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_15_a_lost_connection_in_the_middle_of_a_transaction_repeats_and_loses_nothing() {
+async fn case_15_a_connection_lost_within_a_transaction_causes_no_loss_or_duplicates() {
     const COUNT: usize = 900;
     let harness = Harness::migrated("cut_within").await;
     let topic = register_ordered(&harness, "order.placed").await;
@@ -158,7 +158,7 @@ async fn case_15_a_lost_connection_in_the_middle_of_a_transaction_repeats_and_lo
     let records = harness.consume(&topic, COUNT).await;
     assert_eq!(numbers(&records), (0..COUNT).collect::<Vec<_>>());
     assert_eq!(ordinals(&records), (1..=COUNT as u64).collect::<Vec<_>>());
-    // Nothing follows late.
+    // Nothing arrives late.
     harness.execute("select outbox.emit('order.placed', 'k', '1000000')").await;
     assert_eq!(harness.consume(&topic, COUNT + 1).await.len(), COUNT + 1);
     let status = relay.status().await;
@@ -166,7 +166,7 @@ async fn case_15_a_lost_connection_in_the_middle_of_a_transaction_repeats_and_lo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_15_a_stop_in_the_middle_of_a_transaction_takes_it_to_its_end() {
+async fn case_15_a_relay_stopped_within_a_transaction_finishes_it() {
     const COUNT: usize = 900;
     let harness = Harness::migrated("stop_within").await;
     let topic = register_ordered(&harness, "order.placed").await;

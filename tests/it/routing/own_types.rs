@@ -1,9 +1,9 @@
-//! Columns of types that the database has made itself: enums, domains, and types like citext.
+//! User-defined column types: enums, domains, and types like citext.
 
 use super::{create_table, values};
 use crate::harness::{Harness, Received, Relay};
 
-/// A type that is sent by one of Postgres' own functions, as citext is, which not every server has beside it.
+/// A type sent by one of Postgres's own functions, like citext, which is not installed everywhere.
 const EXTENSION: &str = "
     create type public.ci;
     create function public.ci_in(cstring) returns public.ci language internal immutable strict as 'textin';
@@ -26,7 +26,7 @@ const TYPES: &str = "
     create domain public.moment as timestamptz;
     create domain public.\"Odd Name\" as uuid;";
 
-/// A type, a value of it in SQL, and the bytes that the record has for it.
+/// A type, a value of it in SQL, and its bytes in the record.
 type Typed = (&'static str, &'static str, &'static [u8]);
 
 /// Keys and payloads.
@@ -44,7 +44,7 @@ const COLUMNS: [(Typed, Typed); 7] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_02_types_of_the_databases_own_give_the_same_bytes_from_the_table_and_from_the_stream() {
+async fn case_02_user_defined_types_give_the_same_bytes_in_backfill_and_stream() {
     let harness = Harness::migrated("own_types").await;
     harness.execute(EXTENSION).await;
     harness.execute(TYPES).await;
@@ -81,7 +81,7 @@ async fn case_02_types_of_the_databases_own_give_the_same_bytes_from_the_table_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_05_a_type_that_is_made_while_the_relay_runs_is_read_from_its_first_row_on() {
+async fn case_05_a_type_created_at_runtime_is_read_from_its_first_row_on() {
     let harness = Harness::migrated("new_types").await;
     let topic = harness.topic("orders");
     create_table(&harness, "public.orders", "id int, key text, payload text").await;
@@ -103,7 +103,7 @@ async fn case_05_a_type_that_is_made_while_the_relay_runs_is_read_from_its_first
         )
         .await;
     harness.execute("insert into public.orders values (4, 'blue', '4')").await;
-    // Both at once: the transaction's first row is in the stream before others can see that its type is there.
+    // Both at once: the transaction's first row is in the stream before others can see its type.
     let arrived = harness.consume(&topic, 4).await;
     assert_eq!(values(&arrived), ["1", "2", "3", "4"].map(Some));
     let keys = |records: &[Received]| -> Vec<_> {
@@ -112,7 +112,7 @@ async fn case_05_a_type_that_is_made_while_the_relay_runs_is_read_from_its_first
     assert_eq!(keys(&arrived), ["k", "green", "red", "blue"]);
     assert!(!relay.log().contains("dead-letter topic"), "{}", relay.log());
 
-    // A type that is gone before the relay has read its rows can't be known any more: they are dead letters, with their bytes.
+    // A type dropped before the relay has read its rows is unknown for good: they are dead letters, with their bytes.
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     harness
         .execute(

@@ -4,14 +4,15 @@ use super::{register_ordered, values};
 use crate::harness::{Harness, Relay};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_07_rows_of_every_partition_go_to_one_stream() {
+async fn case_07_rows_of_every_partition_are_one_stream() {
     let harness = Harness::migrated("partitions").await;
     let topic = register_ordered(&harness, "order.placed").await;
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
     let partitions = "select relid::regclass::text from pg_partition_tree('outbox.event') where isleaf";
     assert!(harness.query(partitions).await.len() > 1, "the migrations make partitions ahead");
-    // One transaction over today's partition, the default one and tomorrow's, and a row straight into a partition.
+    // One transaction across today's partition, the default one and tomorrow's, and a row inserted directly into a
+    // partition.
     harness
         .execute(
             "insert into outbox.event (schema_name, schema_version, key, payload, created_at) values \
@@ -30,7 +31,7 @@ async fn case_07_partitions_are_attached_and_detached_while_the_relay_runs() {
     let topic = register_ordered(&harness, "order.placed").await;
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
-    // Its columns stand in another order, with one that was dropped: rows come in the root's order all the same.
+    // Its columns have a different order, and one was dropped: rows still arrive in the root's order.
     harness
         .execute(
             "create table public.late (payload json, gone int, created_at timestamptz not null, headers jsonb, \
@@ -48,7 +49,7 @@ async fn case_07_partitions_are_attached_and_detached_while_the_relay_runs() {
         )
     };
     harness.execute(&insert("outbox.event", 1, "1998-01-01")).await;
-    // Inserted when it was no outbox yet: no event.
+    // Inserted when it was not an outbox yet: not an event.
     harness.execute(&insert("public.late", 2, "2001-01-01")).await;
     harness
         .execute(
@@ -79,7 +80,7 @@ async fn case_07_a_partition_dropped_before_the_relay_has_read_it_loses_nothing(
     relay.ready().await;
     relay.wait_for_log("initial backfill published").await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
-    // What the log still has is published, though its table is gone when the relay reads of it.
+    // What is still in the WAL is published, although its table is gone when the relay reads it.
     harness
         .execute(
             "insert into outbox.event (schema_name, schema_version, key, payload, created_at) values \

@@ -1,9 +1,9 @@
-//! Case 2: bytes arrive as they were written.
+//! Case 2: bytes arrive unchanged.
 
 use super::{register_ordered, values};
 use crate::harness::{Harness, Received, Relay};
 
-/// JSON whose bytes tell whether somebody has read and written it again.
+/// JSON whose bytes change if it is parsed and serialized again.
 const PAYLOADS: [&str; 10] = [
     r#"{"total": 1.50, "b": 1, "a": 2, "b": 3}"#,
     r#"{ "z" : 1e5,	"ü" : "日本 🦀 \u00e9\u0000\/" }"#,
@@ -18,7 +18,7 @@ const PAYLOADS: [&str; 10] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_02_payload_bytes_arrive_as_written() {
+async fn case_02_payload_bytes_arrive_unchanged() {
     let harness = Harness::migrated("payload_bytes").await;
     let topics = [register_ordered(&harness, "row").await, register_ordered(&harness, "message").await];
     let mut relay = Relay::start(&harness, "");
@@ -58,7 +58,7 @@ async fn case_02_a_payload_of_a_megabyte_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_02_keys_arrive_as_written() {
+async fn case_02_keys_arrive_unchanged() {
     let harness = Harness::migrated("key_bytes").await;
     let topics = [register_ordered(&harness, "row").await, register_ordered(&harness, "message").await];
     let mut relay = Relay::start(&harness, "");
@@ -77,7 +77,7 @@ async fn case_02_keys_arrive_as_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_02_null_payload_json_null_and_empty_payload_are_three_things() {
+async fn case_02_null_json_null_and_empty_payloads_are_distinct() {
     let harness = Harness::migrated("nothings").await;
     let topic = register_ordered(&harness, "json").await;
     let texts = harness.topic("texts");
@@ -101,7 +101,7 @@ async fn case_02_null_payload_json_null_and_empty_payload_are_three_things() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_02_header_bytes_arrive_as_written() {
+async fn case_02_header_bytes_arrive_unchanged() {
     let harness = Harness::migrated("header_bytes").await;
     let topics = [register_ordered(&harness, "row").await, register_ordered(&harness, "message").await];
     let mut relay = Relay::start(&harness, "");

@@ -3,7 +3,7 @@
 use super::{create_table, values};
 use crate::harness::{Harness, Relay};
 
-/// Column, type, value in SQL, and how its text is asked for where that is not `::text`.
+/// Column, type, value in SQL, and the SQL for its text unless it is `::text`.
 const COLUMNS: [(&str, &str, &str, &str); 24] = [
     ("c_bool", "boolean", "true", ""),
     ("c_int2", "smallint", "-7", ""),
@@ -32,7 +32,7 @@ const COLUMNS: [(&str, &str, &str, &str); 24] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_37_scalars_have_the_text_that_psql_shows_from_the_table_and_from_the_stream() {
+async fn case_37_scalars_have_the_text_that_psql_shows_in_backfill_and_stream() {
     let harness = Harness::migrated("scalars").await;
     harness
         .execute("create type public.colour as enum ('light blue'); create domain public.price as numeric(10,2)")
@@ -86,7 +86,7 @@ async fn case_37_scalars_have_the_text_that_psql_shows_from_the_table_and_from_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_37_rows_from_while_a_column_was_gone_can_be_set_aside() {
+async fn case_37_rows_written_while_a_column_was_missing_can_become_dead_letters() {
     let harness = Harness::migrated("column_gone").await;
     let topic = harness.topic("orders");
     create_table(&harness, "public.orders", "id int, key text, payload text").await;
@@ -95,7 +95,7 @@ async fn case_37_rows_from_while_a_column_was_gone_can_be_set_aside() {
     relay.ready().await;
     relay.wait_for_log("initial backfill published").await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
-    // Each in a transaction of its own: the relay ends between them.
+    // Each in a transaction of its own: the relay stops between them.
     for statement in [
         "insert into public.orders values (1, 'k', '1')",
         "alter table public.orders drop column key",

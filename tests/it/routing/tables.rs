@@ -1,10 +1,10 @@
-//! Outbox tables of a service's own: any columns, several at once, and the same record whether a row comes from the table (it was there
-//! before the slot) or from the stream.
+//! User-defined outbox tables: any columns, several at once, and the same record whether a row is backfilled or
+//! streamed.
 
 use super::{create_table, register_ordered, values};
 use crate::harness::{Harness, Received, Relay, config, walpost};
 
-/// A type, a value of it in SQL, and the bytes that the record has for it.
+/// A type, a value of it in SQL, and its bytes in the record.
 type Typed = (&'static str, &'static str, &'static [u8]);
 
 /// Keys and payloads.
@@ -23,7 +23,7 @@ const TYPES: [(Typed, Typed); 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_02_columns_of_every_type_give_the_same_bytes_from_the_table_and_from_the_stream() {
+async fn case_02_columns_of_every_type_give_the_same_bytes_in_backfill_and_stream() {
     let harness = Harness::migrated("types").await;
     let mut outboxes = String::new();
     let mut inserts = Vec::new();
@@ -51,7 +51,7 @@ async fn case_02_columns_of_every_type_give_the_same_bytes_from_the_table_and_fr
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_01_several_outbox_tables_each_by_its_own_rule() {
+async fn case_01_each_of_several_outbox_tables_follows_its_own_configuration() {
     let harness = Harness::migrated("several").await;
     let orders = register_ordered(&harness, "order.placed").await;
     create_table(
@@ -97,7 +97,7 @@ async fn case_01_several_outbox_tables_each_by_its_own_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_21_rows_from_before_the_slot_come_once_and_before_those_from_the_stream() {
+async fn case_21_backfilled_rows_arrive_once_and_before_streamed_ones() {
     let harness = Harness::migrated("before").await;
     let topic = register_ordered(&harness, "order.placed").await;
     for number in 1..=3 {
@@ -112,7 +112,7 @@ async fn case_21_rows_from_before_the_slot_come_once_and_before_those_from_the_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_a_table_that_the_relay_may_not_read_before_its_slot_is_a_definite_error() {
+async fn case_24_an_unreadable_table_at_the_first_start_is_a_definite_error() {
     let harness = Harness::migrated("unreadable").await;
     create_table(&harness, "public.secret", "id int, key text, payload text").await;
     let role = harness.name();
@@ -129,13 +129,13 @@ async fn case_24_a_table_that_the_relay_may_not_read_before_its_slot_is_a_defini
     let said = log.lines().last().unwrap_or_default();
     assert!(said.contains(role) && said.contains("read the outbox tables"), "{log}");
     assert_eq!(status.code(), Some(69), "{log}");
-    // With the grant the next start goes on, and publishes what was there.
+    // With the grant the next start continues, and publishes what was there.
     harness
         .execute(&format!("insert into public.secret values (1, 'k', 'told'); grant select on public.secret to {role}"))
         .await;
     let mut relay = Relay::start_with(&configuration);
     relay.ready().await;
-    // What was committed between the two starts may come from the table and from the stream.
+    // What was committed between the two starts may be both backfilled and streamed.
     let records = harness.consume(&harness.topic("secret"), 1).await;
     assert!(values(&records).iter().all(|value| *value == Some("told")), "{records:?}");
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
@@ -143,11 +143,12 @@ async fn case_24_a_table_that_the_relay_may_not_read_before_its_slot_is_a_defini
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_12_a_stop_before_the_rows_from_before_the_slot_are_read_is_a_stop_too() {
+async fn case_12_a_relay_can_be_stopped_before_the_backfill_is_read() {
     let harness = Harness::migrated("early_stop").await;
     let topic = register_ordered(&harness, "order.placed").await;
     harness.execute("select outbox.emit('order.placed', 'k', '1')").await;
-    // Ready is said when the stream begins, which is about when those rows are read: each round meets another moment.
+    // Ready is reported when the stream starts, which is about when those rows are read: each round hits a different
+    // moment.
     for _ in 0..4 {
         let mut relay = Relay::start(&harness, "");
         relay.ready().await;

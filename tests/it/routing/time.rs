@@ -1,13 +1,13 @@
-//! Case 3: the record's time is that of the commit.
+//! Case 3: a record's timestamp is the commit time.
 
 use super::register_ordered;
 use crate::harness::{Harness, Received, Relay};
 
-/// In milliseconds, cut as the timestamp of a record is.
+/// In milliseconds, truncated like a record's timestamp.
 const CLOCK: &str = "select floor(extract(epoch from clock_timestamp()) * 1000)::bigint";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_03_the_timestamp_is_the_commit_time_and_rows_of_a_transaction_share_it() {
+async fn case_03_the_timestamp_is_the_commit_time_shared_by_a_transaction() {
     let harness = Harness::migrated("commit_time").await;
     let topic = register_ordered(&harness, "order.placed").await;
     let mut relay = Relay::start(&harness, "");
@@ -15,7 +15,7 @@ async fn case_03_the_timestamp_is_the_commit_time_and_rows_of_a_transaction_shar
     let client = harness.session().await;
     let clock = async || -> i64 { client.query_one(CLOCK, &[]).await.expect("a clock").get(0) };
     client.batch_execute("begin; select outbox.emit('order.placed', 'k', '1')").await.expect("an event");
-    // Time must pass between the rows and their commit for the two to be told apart.
+    // Time must pass between the rows and their commit to tell the two apart.
     client
         .batch_execute("select pg_sleep(0.05); select outbox.emit_message('order.placed', 'k', '2')")
         .await
@@ -37,7 +37,7 @@ async fn case_03_the_timestamp_is_the_commit_time_and_rows_of_a_transaction_shar
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_03_ce_time_is_when_the_event_was_made() {
+async fn case_03_ce_time_is_when_the_event_was_created() {
     let harness = Harness::migrated("ce_time").await;
     let topic = register_ordered(&harness, "order.placed").await;
     let mut relay = Relay::start(&harness, "");

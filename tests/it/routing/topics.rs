@@ -1,10 +1,10 @@
-//! Case 1: the schema version decides on the topic. Case 9: the key decides on the partition, as in the Java client.
+//! Case 1: the schema version determines the topic. Case 9: the key determines the partition, as in the Java client.
 
 use super::{copy, ordinals, register_ordered, values};
 use crate::harness::{Harness, Relay};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_01_two_schema_names_go_to_their_two_topics_however_they_are_written() {
+async fn case_01_two_schema_names_go_to_their_topics_from_rows_and_messages() {
     let harness = Harness::migrated("two_topics").await;
     let orders = register_ordered(&harness, "order.placed").await;
     let invoices = register_ordered(&harness, "invoice.sent").await;
@@ -70,7 +70,7 @@ async fn case_01_schemas_that_share_a_version_share_no_topic_and_no_format() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_01_a_topic_of_the_event_goes_before_that_of_its_schema_version() {
+async fn case_01_an_events_topic_overrides_that_of_its_schema_version() {
     let harness = Harness::migrated("own_topic").await;
     harness.register("order.placed").await;
     harness.execute("select outbox.register_schema_version(name => 'free', version => '1', topic => null)").await;
@@ -88,7 +88,7 @@ async fn case_01_a_topic_of_the_event_goes_before_that_of_its_schema_version() {
     assert_eq!(values(&harness.consume(&elsewhere, 2).await), [Some("1"), Some("2")]);
 }
 
-/// Keys and their partitions of 7 and of 12, as `BuiltInPartitioner.partitionForKey` of kafka-clients 4.3.1 gives them.
+/// Keys and their partitions of 7 and of 12, from `BuiltInPartitioner.partitionForKey` of kafka-clients 4.3.1.
 const PARTITIONS: [(&str, i32, i32); 17] = [
     ("", 2, 9),
     ("0", 3, 8),
@@ -110,7 +110,7 @@ const PARTITIONS: [(&str, i32, i32); 17] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_09_a_key_has_the_partition_that_the_java_client_gives_it() {
+async fn case_09_a_key_has_the_partition_that_the_java_client_picks() {
     let harness = Harness::migrated("partitioner").await;
     for count in [7, 12] {
         let topic = harness.topic(&format!("of{count}"));

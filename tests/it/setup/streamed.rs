@@ -30,7 +30,7 @@ async fn case_32_rows_not_streamed_are_reported_at_the_start_and_by_doctor() {
     let of_event = config(&harness, "");
     harness.execute(COLUMN_LIST).await;
     let message =
-        told(&harness, &of_event, "leaves out \"topic\", \"headers\" of table \"outbox\".\"event\" by a column list")
+        told(&harness, &of_event, "excludes \"topic\", \"headers\" of table \"outbox\".\"event\" by a column list")
             .await;
     run_mend(&harness, &of_event, &message).await;
     works(&harness, &of_event).await;

@@ -29,7 +29,7 @@ impl Kafka {
         self.harness.kafka()
     }
 
-    /// The name of a topic that is not there yet.
+    /// The name of a topic that does not exist yet.
     fn name(&self) -> String {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         self.harness.topic(&format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed)))
@@ -83,7 +83,7 @@ async fn case_09_a_key_goes_to_the_partition_that_the_java_client_picks() {
 }
 
 #[tokio::test]
-async fn case_02_null_and_empty_and_any_bytes_arrive_as_they_were_given() {
+async fn case_02_null_empty_and_arbitrary_bytes_arrive_unchanged() {
     let kafka = Kafka::new("case_02_null_and_empty_and_any_bytes_arri").await;
     let topic = kafka.topic(&[("max.message.bytes", "2000000")]).await;
     let base = || record(&topic, "k", "v");
@@ -129,7 +129,7 @@ async fn case_26_a_topic_with_a_small_limit_refuses_no_innocent_record() {
 }
 
 #[tokio::test]
-async fn case_26_a_limit_that_nobody_told_of_refuses_no_innocent_record_either() {
+async fn case_26_an_unknown_limit_refuses_no_innocent_record_either() {
     let kafka = Kafka::new("case_26_a_limit_that_nobody_told_of_refu").await;
     let topic = kafka.topic(&[("max.message.bytes", "20000")]).await;
     let records: Vec<_> = (0..300_u32).map(|number| record(&topic, "key", noise(number, 1_000))).collect();
@@ -140,10 +140,10 @@ async fn case_26_a_limit_that_nobody_told_of_refuses_no_innocent_record_either()
 }
 
 #[tokio::test]
-async fn case_26_a_record_that_the_broker_names_as_invalid_is_refused_alone() {
+async fn case_26_only_the_record_that_the_broker_names_as_invalid_is_refused() {
     let kafka = Kafka::new("case_26_a_record_that_the_broker_names_a").await;
     let topic = kafka.topic(&[("cleanup.policy", "compact")]).await;
-    // Many batches are on their way when one is refused: none may overtake what comes back.
+    // Many batches are in flight when one is refused: none may overtake what is returned.
     let mut sink = sink(kafka.servers(), &[("batch.num.messages", "10")], &TopicRules::default());
     let mut records = numbered(&topic, 200, 10);
     records[50].key = None;
@@ -171,9 +171,9 @@ async fn case_26_a_record_without_key_for_a_compacted_topic_is_refused_before_it
 }
 
 #[tokio::test]
-async fn case_18_a_topic_that_is_deleted_and_made_again_gets_what_is_still_to_come_in_order() {
+async fn case_18_a_deleted_and_recreated_topic_gets_the_remaining_records_in_order() {
     let kafka = Kafka::new("topic_made_again").await;
-    // The client waits for the topic that it still believes in, or gives the records back at once.
+    // The client waits for the topic that it still believes in, or returns the records at once.
     for patience in ["30000", "0"] {
         let topic = kafka.topic(&[]).await;
         let properties = [("topic.metadata.propagation.max.ms", patience)];
@@ -212,8 +212,8 @@ async fn topics_are_created_with_their_settings_or_refused() {
 }
 
 #[tokio::test]
-async fn a_refused_first_batch_is_not_passed_by_the_second() {
-    // A broker that knows nothing of a producer takes any first sequence number, so a second batch could pass.
+async fn a_second_batch_does_not_overtake_a_refused_first_one() {
+    // A broker that does not know a producer accepts any first sequence number, so a second batch could overtake.
     let kafka = Kafka::new("a_refused_first_batch_is_not_passed_by_t").await;
     let topic = kafka.topic(&[("cleanup.policy", "compact")]).await;
     let mut sink = sink(kafka.servers(), &[("batch.num.messages", "2")], &TopicRules::default());
@@ -224,7 +224,7 @@ async fn a_refused_first_batch_is_not_passed_by_the_second() {
     assert_same(&kafka, &topic, &records[1..]);
 }
 
-/// The topic has these records in this order and no others.
+/// The topic has exactly these records, in this order.
 fn assert_same(kafka: &Kafka, topic: &str, records: &[OwnedRecord]) {
     let found = read(kafka.servers(), topic);
     let places: Vec<_> = found.iter().map(|(_, found)| records.iter().position(|record| record == found)).collect();
@@ -232,7 +232,7 @@ fn assert_same(kafka: &Kafka, topic: &str, records: &[OwnedRecord]) {
     assert_eq!(places, expected);
 }
 
-/// Bytes that no compression makes smaller, with their number in front.
+/// Incompressible bytes, with their number in front.
 fn noise(seed: u32, bytes: usize) -> Vec<u8> {
     let mut state = u64::from(seed) * 2 + 1;
     let byte = || {

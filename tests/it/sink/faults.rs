@@ -1,4 +1,4 @@
-//! Faults that a mock cluster makes: errors by request, brokers that go away.
+//! Faults of a mock cluster: errors by request, brokers that go away.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::{HASTY, feed, numbered, offer, record, values, values_of};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
-/// A mock cluster does not look at sequence numbers: of two small batches on their way, the second would pass a first one that
-/// has to be sent again, where a real broker refuses it.
+/// A mock cluster ignores sequence numbers: of two small batches in flight, the second would overtake a first one
+/// that must be sent again, where a real broker rejects it.
 fn sink(servers: &str, properties: &[(&str, &str)], rules: &TopicRules) -> KafkaSink {
     super::sink(servers, &[properties, &[("max.in.flight.requests.per.connection", "1")]].concat(), rules)
 }
@@ -27,7 +27,7 @@ fn cluster(topics: &[&str]) -> Cluster {
 }
 
 #[tokio::test]
-async fn case_18_errors_that_pass_are_retried_in_order() {
+async fn case_18_transient_errors_are_retried_in_order() {
     let cluster = cluster(&["t"]);
     cluster.request_errors(
         RDKafkaApiKey::Produce,
@@ -50,7 +50,7 @@ async fn case_18_errors_that_pass_are_retried_in_order() {
 }
 
 #[tokio::test]
-async fn case_18_a_broker_away_for_longer_than_every_timeout_loses_and_reorders_nothing() {
+async fn case_18_a_broker_away_longer_than_every_timeout_causes_no_loss_or_reordering() {
     let cluster = cluster(&["t"]);
     let servers = cluster.bootstrap_servers();
     let mut sink = sink(&servers, HASTY, &TopicRules::default());
@@ -68,7 +68,7 @@ async fn case_18_a_broker_away_for_longer_than_every_timeout_loses_and_reorders_
 }
 
 #[tokio::test]
-async fn case_26_a_refused_batch_harms_no_innocent_record() {
+async fn case_26_a_refused_batch_refuses_no_innocent_record() {
     let cluster = cluster(&["t", "other"]);
     cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
     let servers = cluster.bootstrap_servers();
@@ -82,7 +82,7 @@ async fn case_26_a_refused_batch_harms_no_innocent_record() {
 }
 
 #[tokio::test]
-async fn case_26_a_record_that_is_refused_alone_is_refused_and_the_others_arrive_in_order() {
+async fn case_26_only_the_record_at_fault_is_refused_and_the_others_arrive_in_order() {
     let cluster = cluster(&["t"]);
     // The batch, then its first record alone.
     let invalid = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD;
@@ -98,20 +98,20 @@ async fn case_26_a_record_that_is_refused_alone_is_refused_and_the_others_arrive
 }
 
 #[tokio::test]
-async fn case_26_a_topic_without_authorization_refuses_its_records_and_no_others() {
+async fn case_26_only_records_for_a_topic_without_authorization_are_refused() {
     let cluster = cluster(&["t", "other"]);
     cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
     let servers = cluster.bootstrap_servers();
     let mut sink = sink(&servers, &[], &TopicRules::default());
     let run = feed(&mut sink, vec![record("t", "k", "1")]).await;
     assert_eq!(run.refused[0].1.code, RefusalCode::NotAuthorized);
-    // The broker would take it now; the sink remembers the refusal for a while and asks nobody.
+    // The broker would accept it now; the sink remembers the refusal for a while and does not ask.
     let run = feed(&mut sink, [numbered("t", 10, 4), numbered("other", 10, 4)].concat()).await;
     assert_eq!((run.acked, run.refused.len()), (10, 10));
 }
 
 #[tokio::test]
-async fn a_fatal_error_returns_everything_and_a_new_producer_goes_on() {
+async fn a_fatal_error_returns_everything_and_a_new_producer_continues() {
     let cluster = cluster(&["t"]);
     let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
     cluster.request_errors(RDKafkaApiKey::InitProducerId, &[denied, denied]);
@@ -151,7 +151,7 @@ async fn a_smaller_batch_limit_takes_effect_between_two_records() {
 }
 
 #[tokio::test]
-async fn closing_waits_for_answers_and_counts_what_has_none() {
+async fn closing_waits_for_answers_and_counts_unanswered_records() {
     let cluster = cluster(&["t"]);
     let servers = cluster.bootstrap_servers();
     let mut open = sink(&servers, &[("linger.ms", "100")], &TopicRules::default());

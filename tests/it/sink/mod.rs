@@ -18,7 +18,7 @@ mod outage;
 /// Longest time that a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Time-outs short enough that a test outlasts all of them.
+/// Timeouts short enough that a test outlasts all of them.
 const HASTY: &[(&str, &str)] = &[
     ("socket.timeout.ms", "500"),
     ("request.timeout.ms", "300"),
@@ -56,7 +56,7 @@ fn numbered(topic: &str, count: usize, bytes: usize) -> Vec<OwnedRecord> {
     (0..count).map(|number| record(topic, "key", format!("{number:0>bytes$}"))).collect()
 }
 
-/// What a run brought.
+/// The outcome of a run.
 #[derive(Debug, Default)]
 struct Run {
     acked: usize,
@@ -65,8 +65,8 @@ struct Run {
     full: usize,
 }
 
-/// Sends records as the core does: in order, the same again after `Full`, what was returned first and in the order of its
-/// tickets. Ends when all are acknowledged or refused.
+/// Sends records as the core does: in order, the same again after `Full`, returned ones first and in ticket order.
+/// Ends when all are acknowledged or refused.
 async fn feed(sink: &mut KafkaSink, records: Vec<OwnedRecord>) -> Run {
     tokio::time::timeout(PATIENCE, feed_patiently(sink, records)).await.expect("everything is answered in time")
 }

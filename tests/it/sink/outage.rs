@@ -1,4 +1,4 @@
-//! Brokers that die, stop, move and forbid, under load.
+//! Brokers that are killed, stopped, replaced or deny access, under load.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn create(kafka: &Kafka, topic: &str, replicas: i16) -> TopicRules {
     rules
 }
 
-/// Feeds parts of the records one after the other, so that a fault in between meets a producer at work.
+/// Feeds parts of the records one after the other, so that a fault in between hits a working producer.
 async fn feed_slowly(sink: &mut KafkaSink, records: &[OwnedRecord]) -> Run {
     let mut sum = Run::default();
     for part in records.chunks(50) {
@@ -42,7 +42,7 @@ async fn feed_slowly(sink: &mut KafkaSink, records: &[OwnedRecord]) -> Run {
 }
 
 #[tokio::test]
-async fn case_18_a_broker_that_is_killed_or_stopped_loses_reorders_and_repeats_nothing() {
+async fn case_18_a_killed_or_stopped_broker_causes_no_loss_reordering_or_duplicates() {
     let mut kafka = start(KafkaOptions::default()).await;
     let servers = kafka.bootstrap();
     let rules = create(&kafka, "t", 1).await;
@@ -52,7 +52,7 @@ async fn case_18_a_broker_that_is_killed_or_stopped_loses_reorders_and_repeats_n
         for kill in [true, false] {
             tokio::time::sleep(Duration::from_millis(300)).await;
             if kill { kafka.kill().await } else { kafka.stop().await }.expect("the broker ends");
-            // Longer than every time-out of the client.
+            // Longer than every timeout of the client.
             tokio::time::sleep(Duration::from_secs(3)).await;
             kafka.start_again().await.expect("the broker comes back");
         }
@@ -63,7 +63,7 @@ async fn case_18_a_broker_that_is_killed_or_stopped_loses_reorders_and_repeats_n
 }
 
 #[tokio::test]
-async fn case_18_a_leader_that_is_killed_loses_reorders_and_repeats_nothing() {
+async fn case_18_a_killed_leader_causes_no_loss_reordering_or_duplicates() {
     let mut kafka = start(KafkaOptions { brokers: 3, ..KafkaOptions::default() }).await;
     let servers = kafka.bootstrap();
     let rules = create(&kafka, "t", 3).await;
@@ -83,7 +83,7 @@ async fn case_18_a_leader_that_is_killed_loses_reorders_and_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn case_26_a_topic_that_may_not_be_written_refuses_its_records_and_no_others() {
+async fn case_26_only_records_for_an_unauthorized_topic_are_refused() {
     let mut kafka = start(KafkaOptions { users: vec!["relay".to_owned()], ..KafkaOptions::default() }).await;
     let servers = kafka.bootstrap();
     let rules = create(&kafka, "open", 1).await;

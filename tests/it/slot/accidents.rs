@@ -1,4 +1,4 @@
-//! A slot that another hand has moved or made anew while no relay looked: not one event is passed over in silence.
+//! A slot that something other than the relay moved or recreated while no relay ran: no event is skipped silently.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ async fn five_unpublished(name: &str, end: End) -> (Harness, String) {
     harness.execute(&emit("w0-0", 0, 10)).await;
     let end_lsn = harness.query_text("select pg_current_wal_insert_lsn()::text").await.expect("an LSN");
     published(&mut relay, 10).await;
-    // Noted by the relay itself, when it has nothing else to do.
+    // Noted by the relay itself, when it is idle.
     harness.wait_for(&format!("select published_lsn >= '{end_lsn}' from outbox.relay")).await;
     match end {
         End::Orderly => assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log()),
@@ -36,14 +36,14 @@ async fn five_unpublished(name: &str, end: End) -> (Harness, String) {
     (harness, config)
 }
 
-/// Starts a relay that must refuse the slot; its last words.
+/// Starts a relay that must refuse the slot; returns its last log line.
 async fn refused(config: &str) -> String {
     let mut relay = Relay::start_with(config);
     assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
     relay.log().lines().last().expect("a message").to_owned()
 }
 
-/// How often each event has come, by its number; and which bear the mark.
+/// How often each event arrived, by its number; and which ones are marked.
 fn comings(records: &[Received]) -> BTreeMap<u64, (usize, bool)> {
     let mut comings: BTreeMap<u64, (usize, bool)> = BTreeMap::new();
     for record in records {
@@ -55,7 +55,8 @@ fn comings(records: &[Received]) -> BTreeMap<u64, (usize, bool)> {
     comings
 }
 
-/// The slot is refused, given up by the command that the message names, and everything arrives: what had been published once.
+/// The slot is refused and recreated with the command that the message names, and everything arrives; what had been
+/// published, only once.
 async fn recovers(harness: &Harness, config: &str) {
     let stands = of_slot(harness, "confirmed_flush_lsn").await;
     let message = refused(config).await;
@@ -87,14 +88,14 @@ async fn recovers(harness: &Harness, config: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_22_a_slot_advanced_behind_a_stopped_relay() {
+async fn case_22_a_slot_advanced_while_the_relay_is_stopped_is_refused_and_recovered() {
     let (harness, config) = five_unpublished("slot_advanced", End::Orderly).await;
     harness.execute(&format!("select pg_replication_slot_advance('{}', pg_current_wal_lsn())", harness.name())).await;
     recovers(&harness, &config).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_22_a_slot_made_anew_behind_a_killed_relay() {
+async fn case_22_a_slot_recreated_after_the_relay_is_killed_is_refused_and_recovered() {
     let (harness, config) = five_unpublished("slot_remade", End::Killed).await;
     let slot = harness.name();
     harness.wait_for(&format!("select not active from pg_replication_slots where slot_name = '{slot}'")).await;
@@ -104,7 +105,7 @@ async fn case_22_a_slot_made_anew_behind_a_killed_relay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_that_was_advanced_on_purpose_is_adopted() {
+async fn a_slot_advanced_on_purpose_is_adopted() {
     let (harness, config) = five_unpublished("slot_adopted", End::Orderly).await;
     harness.execute(&format!("select pg_replication_slot_advance('{}', pg_current_wal_lsn())", harness.name())).await;
     assert!(refused(&config).await.contains("`walpost slot adopt`"));
@@ -120,7 +121,7 @@ async fn a_slot_that_was_advanced_on_purpose_is_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_are_to_be_published_again_stay_so_when_the_slot_is_adopted() {
+async fn adopting_a_slot_keeps_a_pending_republication() {
     let (harness, config) = five_unpublished("slot_adopted_late", End::Orderly).await;
     harness.execute(&format!("select pg_replication_slot_advance('{}', pg_current_wal_lsn())", harness.name())).await;
     walpost_with(&config, "slot recreate");

@@ -1,4 +1,4 @@
-//! The slot when something happens to it, and two relays that are after it.
+//! Accidents of the slot, and two relays that compete for it.
 
 mod accidents;
 mod promotion;
@@ -8,7 +8,7 @@ mod watch;
 
 use crate::harness::Harness;
 
-/// What `outbox.relay` or `pg_replication_slots` says of the test's slot.
+/// A column of `outbox.relay` or `pg_replication_slots` for the test's slot.
 async fn of_slot(harness: &Harness, column: &str) -> Option<String> {
     let sql = format!(
         "select {column}::text from outbox.relay join pg_replication_slots on slot = slot_name where slot = '{}'",

@@ -1,4 +1,4 @@
-//! A standby takes the primary's place.
+//! A standby is promoted.
 
 use std::fs;
 use std::process::Command;
@@ -11,27 +11,27 @@ use crate::harness::{Harness, Load, Relay, Seeded, Verdict, config, further_post
 use crate::lifecycle::{SCHEMA, emit, named, prepare, published};
 use crate::setup::walpost_with;
 
-/// From this version on slots can be kept on standbys, as `server_version_num` counts.
+/// The first version that can synchronize slots to standbys, as `server_version_num`.
 const FAILOVER_VERSION: i32 = 170_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_25_a_promoted_standby_goes_on_without_loss() {
+async fn case_25_publishing_continues_on_a_promoted_standby_without_loss() {
     goes_on("promoted", |harness, name| config(harness, &named(name))).await.0.assert_sound();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_25_a_promoted_standby_goes_on_exactly_once() {
+async fn case_25_publishing_continues_on_a_promoted_standby_exactly_once() {
     let (verdict, keeps_slots) = goes_on("promoted exactly", |harness, _| exact(harness, "")).await;
     if keeps_slots {
         verdict.assert_exact();
     } else {
-        // Rows that were published since the last note come again from the table, and both relays have one name.
+        // Rows published since the last note are republished from the table, and both relays have the same name.
         verdict.assert_complete();
     }
 }
 
-/// A relay publishes, its server is lost, and another relay goes on at the promoted standby. What came of it, and whether this
-/// version keeps slots on standbys.
+/// A relay publishes, its server is lost, and another relay continues on the promoted standby. Returns the verdict,
+/// and whether this version synchronizes slots to standbys.
 async fn goes_on(name: &str, configure: impl Fn(&Harness, &str) -> String) -> (Verdict, bool) {
     let options = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
     let mut harness = Harness::with_own_postgres(name, options.clone()).await;
@@ -87,7 +87,7 @@ async fn goes_on(name: &str, configure: impl Fn(&Harness, &str) -> String) -> (V
     (Verdict::of(&harness, SCHEMA).await, keeps_slots)
 }
 
-/// Puts a copy of the stopped primary in the place of another server's data, and makes that its standby.
+/// Replaces another server's data with a copy of the stopped primary, and makes that its standby.
 async fn copy_primary(harness: &mut Harness, data: &std::path::Path, keeps_slots: bool) {
     let primary = url::Url::parse(harness.url()).expect("the harness gives a URL");
     let from = harness.own_postgres().data_path().to_owned();

@@ -8,7 +8,7 @@ use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
 use crate::lifecycle::{SCHEMA, emit, named, prepare, published};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_23_a_relay_that_stands_by_is_ready_and_says_so() {
+async fn case_23_a_standby_relay_is_ready_and_reports_standby() {
     let harness = Harness::new("standby_ready").await;
     prepare(&harness).await;
     let mut first = Relay::start(&harness, &named("first"));
@@ -21,9 +21,9 @@ async fn case_23_a_relay_that_stands_by_is_ready_and_says_so() {
     second.wait_for("a take-over", |status| status["standby"] == false && status["postgres_connected"] == true).await;
 }
 
-/// What a process had read before it was stopped, another relay has published by the time it wakes up.
+/// What a process had read before it was stopped, another relay has published by the time it resumes.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_23_a_relay_that_was_stopped_publishes_nothing_that_its_successor_has() {
+async fn case_23_a_resumed_relay_publishes_nothing_that_its_successor_published() {
     let harness = Harness::new("standby_stopped").await;
     prepare(&harness).await;
     let mut first = Relay::start(&harness, &named("first"));
@@ -41,15 +41,15 @@ async fn case_23_a_relay_that_was_stopped_publishes_nothing_that_its_successor_h
     first.signal(Signal::CONT);
     first.wait_for("a standby", |status| status["standby"] == true).await;
     assert_eq!(first.status().await["events"], 10, "{}", first.log());
-    // What the first had not yet confirmed, the second repeats.
+    // The second repeats what the first had not yet confirmed.
     let verdict = Verdict::of(&harness, SCHEMA).await;
     verdict.assert_sound();
     assert!(!verdict.repeats.contains_key("first"), "{verdict:#?}");
 }
 
-/// A process that hangs has no lease after a while; when it wakes up it stands by.
+/// A process that hangs loses its lease after a while; when it resumes it stands by.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_23_a_relay_that_hangs_loses_the_slot_and_stands_by_when_it_wakes_up() {
+async fn case_23_a_hanging_relay_loses_the_slot_and_stands_by_when_it_resumes() {
     let harness = Harness::new("standby_frozen").await;
     prepare(&harness).await;
     let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(10), &mut Seeded::from(24));
@@ -71,9 +71,9 @@ async fn case_23_a_relay_that_hangs_loses_the_slot_and_stands_by_when_it_wakes_u
     first.wait_for("a take-over", |status| status["standby"] == false && status["postgres_connected"] == true).await;
 }
 
-/// The lock's key shows in `pg_locks`, and whoever waits for it has it when the relay ends.
+/// The lock's key is visible in `pg_locks`, and a session that waits for it gets it when the relay ends.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_40_a_role_without_grants_can_not_hold_up_a_relay() {
+async fn case_40_a_role_without_grants_cannot_block_a_relay() {
     let harness = Harness::new("standby_locked").await;
     prepare(&harness).await;
     let slot = harness.name().to_owned();
@@ -118,7 +118,7 @@ async fn case_40_a_role_without_grants_can_not_hold_up_a_relay() {
     first.ready().await;
     assert_eq!(first.status().await["standby"], false);
     assert!(first.log().contains("a session that is not a relay holds the lease's lock"), "{}", first.log());
-    // Two relays still agree on who has it.
+    // The two relays still agree on which one holds it.
     let mut second = Relay::start(&harness, &named("second"));
     second.wait_for("a standby", |status| status["standby"] == true).await;
     drop(sessions);
@@ -127,7 +127,7 @@ async fn case_40_a_role_without_grants_can_not_hold_up_a_relay() {
     second.wait_for("a take-over", |status| status["standby"] == false && status["postgres_connected"] == true).await;
     assert_eq!(second.terminate().await.code(), Some(0), "{}", second.log());
 
-    // As a relay of an earlier version has it, which is none as long as it does not stream.
+    // As a relay of an earlier version holds it; a session that does not stream is not one.
     let older = harness.session().await;
     older
         .batch_execute(&format!("select pg_advisory_lock(hashtext('walpost'), hashtext('{slot}'))"))

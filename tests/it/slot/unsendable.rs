@@ -4,9 +4,9 @@ use crate::exactly_once::exact;
 use crate::harness::{Harness, Received, Relay, config, program};
 use crate::setup::ended_with;
 
-/// Only Postgres can convert EUC_TW, and it has nothing for these bytes.
+/// Only Postgres can convert EUC_TW, and it has no conversion for these bytes.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_33_a_transaction_that_postgres_cant_send_is_named_and_can_be_skipped() {
+async fn case_33_a_transaction_that_postgres_cant_send_is_reported_and_can_be_skipped() {
     let harness = Harness::encoded("unsendable", "EUC_TW").await;
     harness.register("order.placed").await;
     let mut relay = Relay::start(&harness, "");
@@ -46,7 +46,7 @@ async fn case_33_a_transaction_that_postgres_cant_send_is_named_and_can_be_skipp
     let skipped = skip(&lsn);
     assert_eq!(skipped.code(), Some(0), "{}", skipped.stderr);
     let report = skipped.report();
-    // What stands before the row in its transaction was sent, and is published.
+    // What precedes the row in its transaction was sent, and is published.
     assert_eq!(report["events_sent_before"], 1);
     assert_eq!((&report["skipped_lsn"], report["rows"].as_array().map(Vec::len)), (&lsn.as_str().into(), Some(2)));
     assert_eq!(skip(&lsn).code(), Some(65), "it is skipped already");
@@ -71,9 +71,9 @@ async fn case_33_a_transaction_that_postgres_cant_send_is_named_and_can_be_skipp
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// The same bytes in rows from before the slot.
+/// The same bytes in backfilled rows.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_33_a_row_from_before_the_slot_that_postgres_cant_send_is_set_aside_alone() {
+async fn case_33_only_the_backfilled_row_that_postgres_cant_send_becomes_a_dead_letter() {
     let harness = Harness::encoded("unsendable_before", "EUC_TW").await;
     harness.register("order.placed").await;
     let emit = |key: &str| format!("select outbox.emit('order.placed', {key}, '{{}}', headers => '{{\"h\": 1}}')");

@@ -1,4 +1,4 @@
-//! How much log the slot keeps, and what `walpost status` says of it.
+//! How much WAL the slot retains, and what `walpost status` reports about it.
 
 use serde_json::Value;
 use walpost::lab::sandbox::KafkaOptions;
@@ -28,7 +28,7 @@ async fn case_36_a_failed_maintain_shows_in_readiness_and_metrics() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_that_keeps_too_much_wal_is_warned_of_until_it_does_not() {
+async fn a_slot_that_retains_too_much_wal_is_reported_until_it_shrinks() {
     let mut harness = Harness::with_own_kafka("kept_wal", KafkaOptions::default()).await;
     prepare(&harness).await;
     let mut relay = Relay::start_with(&config(&harness, "max_retained_wal = \"16MiB\"\n"));
@@ -52,14 +52,14 @@ async fn a_slot_that_keeps_too_much_wal_is_warned_of_until_it_does_not() {
 
     harness.own_kafka().start_again().await.expect("kafka starts again");
     published(&mut relay, 2).await;
-    // Where it decodes from follows what is confirmed once the server has written which transactions run.
+    // The decoding start follows what is confirmed once the server has logged the running transactions.
     harness.execute("checkpoint").await;
     harness.execute(&emit("w0-0", 2, 3)).await;
     relay.wait_for("little log", |status| status["ready"] == true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_tells_of_the_slot_with_and_without_a_relay() {
+async fn status_reports_the_slot_with_and_without_a_relay() {
     let harness = Harness::new("status").await;
     prepare(&harness).await;
     let config = config(&harness, &named("told"));

@@ -202,7 +202,7 @@ async fn migrate_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Result<(
     assert!(warning.contains("lacks REPLICATION"), "{warning}");
 
     // The advice is a statement that works.
-    let fix = warning.split_once("to give it: ").map(|(_, fix)| fix).unwrap_or_default();
+    let fix = warning.split_once("to add it: ").map(|(_, fix)| fix).unwrap_or_default();
     run(&mut connection, fix).await?;
     let mut out = Vec::new();
     apply(&args, database.own_options(), &mut out).await?;

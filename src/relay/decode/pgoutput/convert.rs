@@ -3,7 +3,8 @@
 use super::{DecodeError, Reader};
 use crate::relay::decode::text_encoding::Encoding;
 
-/// A Relation message with its names converted to UTF-8; what can't be converted is replaced, so that it names nothing that is configured.
+/// A Relation message with its names converted to UTF-8; what can't be converted is replaced, so it matches nothing
+/// that is configured.
 ///
 /// # Errors
 /// As [`decode`].

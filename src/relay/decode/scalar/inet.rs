@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// `inet` or `cidr` as text (`network_send`): the family, the bits of the network, whether it is `cidr`, and the address.
+/// `inet` or `cidr` as text (`network_send`): the family, the network bits, whether it is `cidr`, and the address.
 pub(super) fn text(bytes: &[u8]) -> Option<String> {
     let (&[family, bits, is_cidr, length], address) = bytes.split_first_chunk()?;
     if usize::from(length) != address.len() {
@@ -26,8 +26,8 @@ fn v4([a, b, c, d]: [u8; 4]) -> String {
     format!("{a}.{b}.{c}.{d}")
 }
 
-/// As Postgres' `pg_inet_net_ntop` has it: the longest run of zeros is left out, and the last four bytes of an IPv4 address in IPv6 are shown as
-/// such.
+/// As Postgres's `pg_inet_net_ntop` formats it: the longest run of zeros is left out, and the last four bytes of an
+/// IPv4 address in IPv6 are written in dotted form.
 fn v6(address: [u8; 16]) -> Option<String> {
     let (pairs, _) = address.as_chunks::<2>();
     let words: Vec<u16> = pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect();

@@ -1,13 +1,14 @@
-//! Values of scalar types: from the binary form that Postgres sends to the text that psql shows, but `true` and `false` in full.
+//! Scalar values: from Postgres's binary format to the text that psql shows, except that `true` and `false` are
+//! written in full.
 //!
-//! What the text depends on in a session is fixed here: `datestyle = ISO`, `timezone = UTC`, `intervalstyle = postgres`,
-//! `extra_float_digits = 1`.
+//! The session settings that the text depends on are fixed: `datestyle = ISO`, `timezone = UTC`, `intervalstyle =
+//! postgres`, `extra_float_digits = 1`.
 
 mod inet;
 mod moment;
 mod number;
 
-/// A scalar type whose text has to be made.
+/// A scalar type that is formatted as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scalar {
     /// `true` or `false`.
@@ -18,13 +19,13 @@ pub enum Scalar {
     Float4,
     /// `double precision`.
     Float8,
-    /// With the zeros that its scale asks for.
+    /// With the trailing zeros of its scale.
     Numeric,
     /// Days since 2000-01-01.
     Date,
     /// Microseconds since midnight.
     Time,
-    /// The same and the zone.
+    /// The same, with the zone.
     TimeTz,
     /// Microseconds since 2000-01-01.
     Timestamp,
@@ -56,7 +57,7 @@ impl Scalar {
         })
     }
 
-    /// The value as text; `None` if these bytes are no value of the type.
+    /// The value as text; `None` if these bytes are not a value of the type.
     pub(crate) fn text(self, bytes: &[u8]) -> Option<String> {
         match self {
             Self::Bool => match bytes {

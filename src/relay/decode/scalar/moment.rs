@@ -19,7 +19,7 @@ pub(super) fn date(days: i32) -> String {
     }
 }
 
-/// `timestamp` as text; `zone` stands behind the time.
+/// `timestamp` as text; `zone` follows the time.
 pub(super) fn timestamp(micros: i64, zone: &str) -> String {
     match micros {
         i64::MIN => "-infinity".to_owned(),
@@ -89,7 +89,7 @@ pub(super) fn interval(bytes: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// A day of the calendar, counted from 2000-01-01, and ` BC` where it is before year 1.
+/// A calendar day, counted from 2000-01-01, followed by ` BC` before year 1.
 fn calendar(days: i64) -> (String, &'static str) {
     // By eras of 400 years that start on 1 March (Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).
     let shifted = days + DAYS_TO_EPOCH;
@@ -111,7 +111,7 @@ fn clock(micros: i64) -> String {
     format!("{:02}:{:02}:{:02}{fraction}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
-/// Microseconds as decimals, without zeros at their end.
+/// Microseconds as decimals, without trailing zeros.
 fn decimals(micros: u64) -> String {
     match micros {
         0 => String::new(),

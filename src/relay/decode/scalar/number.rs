@@ -8,7 +8,8 @@ pub(super) fn float4(value: f32) -> String {
     if value.is_nan() || value.is_infinite() {
         return unbounded(value.is_nan(), value.is_sign_negative());
     }
-    // The mantissa of a value between two neighbours has one bit more than theirs (float.h: FLT_MANT_DIG, FLT_DIG).
+    // The midpoint of two neighbouring values needs one more bit of mantissa than they have (float.h: FLT_MANT_DIG,
+    // FLT_DIG).
     float(value, Precision { between: 25, digits: 6 })
 }
 
@@ -30,15 +31,15 @@ fn unbounded(is_nan: bool, is_negative: bool) -> String {
 }
 
 struct Precision {
-    /// Bits of a value that lies exactly between two neighbours.
+    /// Bits of a value exactly halfway between two neighbours.
     between: u32,
-    /// From so many digits before the point on there is an exponent.
+    /// Digits before the decimal point from which an exponent is used.
     digits: i32,
 }
 
-/// The shortest digits that give the value back and are nearer to it than to any other, as Postgres' `double_to_shortest_decimal_buf` has
-/// them: unlike the shortest of all, never a number that is exactly between two values, which readers round differently. Of two that
-/// are equally near, the even one.
+/// The shortest digits that read back as the value and are nearer to it than to any other, as Postgres's
+/// `double_to_shortest_decimal_buf` has them: unlike the shortest possible, never a number exactly halfway between
+/// two values, which readers round differently. Of two equally near, the even one.
 fn float<T: LowerExp + FromStr + PartialEq>(value: T, precision: Precision) -> String {
     let (mut digits, mut exponent) = scientific(&format!("{value:e}"));
     let rounded = format!("{value:.*e}", digits.len() - 1);
@@ -76,8 +77,8 @@ fn scientific(text: &str) -> (String, i32) {
     (digits, exponent.parse().unwrap_or(0))
 }
 
-/// Whether a decimal number of few digits is exactly half way between two floating point numbers: an odd number with one bit more than
-/// they have, times a power of two.
+/// Whether a decimal number of few digits is exactly halfway between two floating-point numbers: an odd number with
+/// one bit more than they have, times a power of two.
 fn is_between(digits: &str, exponent: i32, bits: u32) -> bool {
     /// 5^24 has more than 54 bits, and no number of 17 digits is a multiple of 5^25.
     const POWERS: u32 = 24;
@@ -94,7 +95,8 @@ fn is_between(digits: &str, exponent: i32, bits: u32) -> bool {
     number.is_some_and(|number| (number >> number.trailing_zeros()).ilog2() + 1 == bits)
 }
 
-/// `numeric` as text (`numeric_send`): groups of four digits, the weight of the first one, the sign, and how many decimals are shown.
+/// `numeric` as text (`numeric_send`): groups of four digits, the weight of the first group, the sign, and the
+/// display scale.
 pub(super) fn numeric(bytes: &[u8]) -> Option<String> {
     let (head, digits) = bytes.split_first_chunk::<8>()?;
     let [count, weight, sign, scale] = [0, 2, 4, 6].map(|at| u16::from_be_bytes([head[at], head[at + 1]]));

@@ -5,7 +5,7 @@ fn bytes(digits: &str) -> Vec<u8> {
     pairs.map(|pair| u8::from_str_radix(pair, 16).expect("digits")).collect()
 }
 
-/// What PostgreSQL 15 gave for these bytes of its send functions, and what psql showed.
+/// The bytes that PostgreSQL 15's send functions returned, and what psql showed.
 #[test]
 fn case_37_scalars_have_the_text_that_psql_shows() {
     for (type_oid, digits, text) in [
@@ -23,9 +23,9 @@ fn case_37_scalars_have_the_text_that_psql_shows() {
         (701, "3f18e757928e0c9e", "9.5e-05"),
         (701, "7fefffffffffffff", "1.7976931348623157e+308"),
         (701, "fff0000000000000", "-Infinity"),
-        // The shortest digits, 1e+23, are exactly between two values.
+        // The shortest digits, 1e+23, are exactly halfway between two values.
         (701, "44b52d02c7e14af6", "9.999999999999999e+22"),
-        // Of two that are equally near, the even one.
+        // Of two equally near, the even one.
         (701, "42dc9205df169b88", "125653957237358.12"),
         (701, "43019ca3691a71fa", "619662532628031.2"),
         (1700, "0000000000000000", "0"),
@@ -68,7 +68,7 @@ fn case_37_scalars_have_the_text_that_psql_shows() {
 }
 
 #[test]
-fn case_30_bytes_that_are_no_value_give_none_and_no_panic() {
+fn case_30_invalid_values_give_none_and_no_panic() {
     for (type_oid, digits) in [
         (16, "02"),
         (701, "00"),
@@ -86,7 +86,7 @@ fn case_30_bytes_that_are_no_value_give_none_and_no_panic() {
     ] {
         assert_eq!(Scalar::of(type_oid).expect("a scalar type").text(&bytes(digits)), None, "{type_oid} {digits}");
     }
-    // The largest that is said to be there and is not.
+    // The largest length claimed without any bytes.
     let text = Scalar::Numeric.text(&bytes("00007fff0000ffff")).expect("zeros");
     assert_eq!(text.len(), 4 * 0x8000 - 3 + 1 + 0xFFFF);
     proptest::proptest!(|(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..24))| {
