@@ -136,4 +136,5 @@ pub mod telemetry;
 pub mod http;
 pub mod signals;
 pub mod terminal;
+#[cfg(feature = "lab")]
 pub mod lab;

@@ -85,6 +85,7 @@ pub(crate) fn style(template: &str) -> ProgressStyle {
 }
 
 /// Writes a permanent line to stderr.
+#[cfg_attr(not(feature = "lab"), expect(dead_code, reason = "only the demo and the benchmark need it"))]
 pub(crate) fn line(text: &str) {
     // If nobody reads stderr any more, nothing of importance is lost.
     let _ = writeln!(io::stderr(), "{text}");

@@ -1,18 +1,23 @@
 //! The commands, one file or directory each.
 
+#[cfg(feature = "lab")]
 pub mod bench;
 pub mod bookmark;
 pub mod contract;
 pub mod dead_letter;
+#[cfg(feature = "lab")]
 pub mod demo;
 pub mod doctor;
 mod kafka_property;
+#[cfg(feature = "lab")]
+pub mod lab;
 pub mod migrate;
 pub mod replay;
 pub mod run;
 mod since;
 pub mod slot;
 pub mod status;
+#[cfg(feature = "lab")]
 pub mod environment;
 
 use std::panic::AssertUnwindSafe;
@@ -22,8 +27,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::fault::{Fault, chain, exit};
-use crate::lab::bench::BenchError;
-use crate::lab::demo::DemoError;
 use crate::ops::positions::BookmarkError;
 use crate::ops::replay::ReplayError;
 use crate::telemetry::{LogFormat, init_logs};
@@ -54,13 +57,10 @@ pub struct Cli {
 /// The subcommand.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the whole path from transaction to consumer on this machine, and check every event.
-    Demo(demo::DemoArgs),
-    /// Measure CPU cost, throughput and latency.
-    Bench(bench::BenchArgs),
-    /// Run a relay that publishes nothing, for the benchmark.
-    #[command(hide = true)]
-    BenchNull(bench::NullArgs),
+    /// Show or measure the relay.
+    #[cfg(feature = "lab")]
+    #[command(flatten)]
+    Lab(lab::LabCommand),
     /// Create or update schema outbox in the database.
     Migrate(migrate::MigrateArgs),
     /// Check database, Kafka and permissions; changes nothing.
@@ -85,15 +85,15 @@ impl Command {
     /// The command's default log filter; `None` for the general default.
     const fn log_filter(&self) -> Option<&'static str> {
         match self {
-            Self::Demo(_) => Some(demo::LOG_FILTER),
-            Self::Bench(_) => Some(bench::LOG_FILTER),
+            #[cfg(feature = "lab")]
+            Self::Lab(command) => command.log_filter(),
             Self::Contract(_) => Some(contract::LOG_FILTER),
             Self::Status(_) => Some(status::LOG_FILTER),
             Self::Replay(_) => Some(replay::LOG_FILTER),
             Self::Bookmark(_) => Some(bookmark::LOG_FILTER),
             Self::Doctor(_) => Some(doctor::LOG_FILTER),
             Self::DeadLetter(_) => Some(dead_letter::LOG_FILTER),
-            Self::BenchNull(_) | Self::Migrate(_) | Self::Run | Self::Slot(_) => None,
+            Self::Migrate(_) | Self::Run | Self::Slot(_) => None,
         }
     }
 }
@@ -125,9 +125,8 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     let path = cli.config.as_deref();
     let outcome = runtime.block_on(async {
         match &cli.command {
-            Command::Demo(arguments) => demo::run(arguments, &mut std::io::stdout()).await,
-            Command::Bench(arguments) => bench::run(arguments, &mut std::io::stdout()).await,
-            Command::BenchNull(arguments) => bench::null(arguments, path, &mut std::io::stdout()).await,
+            #[cfg(feature = "lab")]
+            Command::Lab(command) => command.run(path).await,
             Command::Migrate(arguments) => migrate::run(arguments, path, &mut std::io::stdout()).await,
             Command::Doctor(arguments) => doctor::run(arguments, path, &mut std::io::stdout()).await,
             Command::Contract(arguments) => contract::run(arguments, path, &mut std::io::stdout()).await,
@@ -150,15 +149,17 @@ fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
     let fault = error.downcast_ref::<Fault>();
     let advice = fault.and_then(Fault::advice).map(|advice| format!("; {advice}")).unwrap_or_default();
     eprintln!("walpost: {}{advice}", visible_lines(&chain(error.as_ref())));
-    let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
-    let of_bench = || error.downcast_ref::<BenchError>().map(BenchError::exit_code);
+    #[cfg(feature = "lab")]
+    let of_lab = || lab::exit_code(error);
+    #[cfg(not(feature = "lab"))]
+    let of_lab = || None;
     let of_contract = || error.downcast_ref::<ContractFault>().map(ContractFault::exit_code);
     let of_replay = || error.downcast_ref::<ReplayError>().map(ReplayError::exit_code);
     let of_stopped = || error.downcast_ref::<ReplayStopped>().map(ReplayStopped::exit_code);
     let of_bookmark = || error.downcast_ref::<BookmarkError>().map(BookmarkError::exit_code);
     let of_dead_letter = || error.downcast_ref::<DeadLetterFault>().map(DeadLetterFault::exit_code);
     let of_doctor = || error.downcast_ref::<Unwell>().map(Unwell::exit_code);
-    let code = fault.map(Fault::exit_code).or_else(of_demo).or_else(of_bench).or_else(of_contract);
+    let code = fault.map(Fault::exit_code).or_else(of_lab).or_else(of_contract);
     let code = code.or_else(of_replay).or_else(of_stopped).or_else(of_bookmark);
     let code = code.or_else(of_dead_letter).or_else(of_doctor);
     ExitCode::from(code.unwrap_or(exit::FAILED))

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::config::{Config, process_environment};
 use crate::driver::source_options;
 use crate::fault::{Fault, chain};
+use crate::http;
 use crate::source::{self, SlotReport};
 use crate::terminal::{grouped, visible};
 
@@ -74,22 +75,26 @@ async fn look(config: &Config) -> Result<Report, Fault> {
         None => (None, Some("[http] listen is off".to_owned())),
         Some(address) => match ask(address).await {
             Ok(status) => (Some(status), None),
-            Err(error) => (None, Some(format!("no answer at {address}: {}", chain(&error)))),
+            Err(reason) => (None, Some(format!("no answer at {address}: {reason}"))),
         },
     };
     Ok(Report { slot, relay, relay_unreachable })
 }
 
-async fn ask(address: SocketAddr) -> Result<Value, reqwest::Error> {
+/// What the relay's `/status` says, or why it says nothing.
+async fn ask(address: SocketAddr) -> Result<Value, String> {
     // A relay that listens on all addresses is reached at the loopback address.
     let ip = match address.ip() {
         ip if ip.is_unspecified() && ip.is_ipv4() => std::net::Ipv4Addr::LOCALHOST.into(),
         ip if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    let client = reqwest::Client::builder().timeout(ANSWER).no_proxy().build()?;
-    let url = format!("http://{}/status", SocketAddr::new(ip, address.port()));
-    client.get(url).send().await?.error_for_status()?.json().await
+    let answer = http::get(SocketAddr::new(ip, address.port()), "/status", ANSWER).await;
+    let answer = answer.map_err(|error| chain(&error))?;
+    if !answer.status().is_success() {
+        return Err(format!("HTTP status {}", answer.status()));
+    }
+    serde_json::from_slice(answer.body()).map_err(|error| format!("not a status: {error}"))
 }
 
 fn text(report: &Report) -> String {

@@ -78,11 +78,11 @@ pub async fn run(config: &Config, telemetry: Arc<Telemetry>, shutdown: Cancellat
     }
 }
 
-/// Runs a relay that sends its records to `sink` instead of Kafka, which is never contacted. For the benchmark: what
-/// the sink acknowledges is confirmed to the slot.
+/// For the benchmark: a relay whose records go to `sink`; what that acknowledges is confirmed. Kafka is not contacted.
 ///
 /// # Errors
 /// As [`run`].
+#[cfg_attr(not(feature = "lab"), expect(dead_code, reason = "only the benchmark needs it"))]
 pub(crate) async fn run_into<S: Sink + Send>(
     sink: S,
     config: &Config,

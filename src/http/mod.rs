@@ -7,6 +7,7 @@
 //! | `/readyz` | 200 if the relay is connected on both sides and the slot moves, otherwise 503 with the reasons |
 //! | `/status` | [`RelayStatus`] as JSON |
 
+mod client;
 mod connections;
 #[cfg(test)]
 mod tests;
@@ -19,12 +20,14 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json};
-use axum::routing::get;
+use axum::routing;
 use tokio::net::TcpListener;
 
 use crate::telemetry::{RelayStatus, Telemetry};
 use crate::terminal::visible;
 use connections::Limits;
+
+pub use client::{GetError, get};
 
 /// The media type of the metrics (OpenMetrics specification, "Overall Structure").
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -36,10 +39,10 @@ pub async fn serve(listener: TcpListener, telemetry: Arc<Telemetry>, shutdown: i
 
 fn routes(telemetry: Arc<Telemetry>) -> Router {
     Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .route("/status", get(status))
+        .route("/metrics", routing::get(metrics))
+        .route("/healthz", routing::get(|| async { "ok\n" }))
+        .route("/readyz", routing::get(readyz))
+        .route("/status", routing::get(status))
         .fallback(|| async { (StatusCode::NOT_FOUND, "try /metrics, /healthz, /readyz or /status\n") })
         .with_state(telemetry)
 }

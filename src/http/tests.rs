@@ -12,6 +12,9 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::telemetry::{Identity, Side};
 
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 struct Server {
     address: SocketAddr,
     telemetry: Arc<Telemetry>,
@@ -25,8 +28,6 @@ impl Server {
     }
 
     async fn within(limits: Limits) -> Self {
-        // The client asks for a TLS provider even without TLS; a second test finds it installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let identity = Identity { slot: "walpost".to_owned(), ..Identity::default() };
@@ -38,10 +39,9 @@ impl Server {
     }
 
     async fn get(&self, path: &str) -> (StatusCode, String, String) {
-        let response = reqwest::get(format!("http://{}{path}", self.address)).await.expect("an answer");
-        let status = response.status();
-        let kind = response.headers()["content-type"].to_str().expect("a media type").to_owned();
-        (status, kind, response.text().await.expect("a body"))
+        let answer = super::get(self.address, path, PATIENCE).await.expect("an answer");
+        let kind = answer.headers()["content-type"].to_str().expect("a media type").to_owned();
+        (answer.status(), kind, String::from_utf8(answer.into_body().into()).expect("text"))
     }
 }
 
@@ -86,8 +86,10 @@ async fn other_paths_are_not_found_and_other_methods_not_allowed() {
     let (status, _, body) = server.get("/").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert!(body.contains("/metrics"), "{body}");
-    let posted = reqwest::Client::new().post(format!("http://{}/status", server.address)).send().await;
-    assert_eq!(posted.expect("an answer").status(), StatusCode::METHOD_NOT_ALLOWED);
+    let mut client = TcpStream::connect(server.address).await.expect("it listens");
+    client.write_all(b"POST /status HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n").await.expect("a request");
+    let answer = read_to_end(&mut client).await;
+    assert!(answer.starts_with(b"HTTP/1.1 405 "), "{}", String::from_utf8_lossy(&answer));
 }
 
 #[tokio::test]

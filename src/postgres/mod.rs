@@ -4,7 +4,7 @@
 //! CopyBoth, channel binding, and a socket that one blocking thread may tune and own. It speaks protocol 3.0 with text
 //! results. Every command that is given a production database connects with it, so that what the URL demands (`sslmode`,
 //! `channel_binding`, `require_auth`, `connect_timeout`) holds for each; [`Session`] is its form for async code. The demo and the
-//! benchmark, which need typed rows and a pool, use sqlx, to which [`ConnectOptions::to_sqlx`] leads.
+//! benchmark, which need typed rows and a pool, use sqlx (`ConnectOptions::to_sqlx`).
 //!
 //! In the order in which a connection comes about: [`options`] say where and how, `socket` reaches the server, `tls`
 //! encrypts, `auth` proves who is who, `connection` carries `frame`s, in which `statement`s
@@ -23,9 +23,9 @@ mod statement;
 mod tls;
 mod transport;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "lab"))]
 pub(crate) mod scratch;
-#[cfg(test)]
+#[cfg(all(test, feature = "lab"))]
 mod tests;
 
 pub(crate) use connection::ANSWER_TIMEOUT;

@@ -20,7 +20,7 @@ mod batch_channel;
 mod place;
 mod snapshot;
 mod stream;
-#[cfg(test)]
+#[cfg(all(test, feature = "lab"))]
 mod tests;
 
 pub use crate::relay::confirm::Resume;

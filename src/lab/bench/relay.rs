@@ -1,5 +1,6 @@
 //! The relay, as its users run it: `walpost run` in a process of its own.
 
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,6 +14,7 @@ use super::error::BenchError;
 use super::report::RunReport;
 use super::stage::{RelaySettings, Stage};
 use crate::config::Delivery;
+use crate::http;
 use crate::telemetry::RelayStatus;
 
 /// How often a relay is asked how far it is.
@@ -27,8 +29,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// A running relay. Dropping it kills it.
 pub(super) struct Relay {
     child: Child,
-    client: reqwest::Client,
-    status_url: String,
+    address: SocketAddr,
 }
 
 /// This program with these settings and no others: neither a file nor the settings of this process are read.
@@ -56,9 +57,7 @@ impl Relay {
         let mut command = command(&settings)?;
         command.arg("run");
         let child = Child::spawn("walpost run", command, &stage.workspace)?;
-        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_LIMIT).build();
-        let client = client.expect("a client without certificates can be made");
-        Ok(Self { child, client, status_url: format!("http://{}/status", settings.address) })
+        Ok(Self { child, address: settings.address })
     }
 
     /// When it was started.
@@ -103,8 +102,8 @@ impl Relay {
     }
 
     async fn status(&mut self) -> Option<RelayStatus> {
-        let answer = self.client.get(&self.status_url).send().await.ok()?;
-        serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+        let answer = http::get(self.address, "/status", ANSWER_LIMIT).await.ok()?;
+        serde_json::from_slice(answer.body()).ok()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the benchmark makes on the servers, all under names of its own, and how it takes that away again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -160,7 +161,8 @@ impl Stage {
     /// The settings of a relay that reads this slot, by the names of their variables, and its address for HTTP; none for one
     /// without Kafka.
     pub(super) fn relay_settings(&self, slot: &str, payload: Payload, delivery: Option<Delivery>) -> RelaySettings {
-        let address = format!("127.0.0.1:{}", free_port());
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let listen = address.to_string();
         let dead_letters = self.dead_letters();
         let publication = payload.publication();
         let mut own = vec![
@@ -170,7 +172,7 @@ impl Stage {
             ("WALPOST_OUTBOX__0__TABLE", payload.table()),
             ("WALPOST_RELAY__NAME", slot),
             ("WALPOST_RELAY__DEAD_LETTER_TOPIC", &dead_letters),
-            ("WALPOST_HTTP__LISTEN", if delivery.is_some() { &address } else { "off" }),
+            ("WALPOST_HTTP__LISTEN", if delivery.is_some() { &listen } else { "off" }),
         ];
         if let Some(delivery) = delivery {
             own.push(("WALPOST_KAFKA__DELIVERY", delivery.as_str()));
@@ -210,7 +212,7 @@ impl Stage {
 pub(super) struct RelaySettings {
     pub(super) variables: BTreeMap<String, String>,
     /// Where it serves its status.
-    pub(super) address: String,
+    pub(super) address: SocketAddr,
 }
 
 impl Payload {

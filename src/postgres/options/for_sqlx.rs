@@ -1,4 +1,4 @@
-//! The same options for sqlx, which runs the migrations and the queries that want typed rows.
+//! The same options for sqlx, with which the demo and the benchmark query typed rows.
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 

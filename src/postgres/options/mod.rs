@@ -2,6 +2,7 @@
 //! the `PG*` variables and the password file, by libpq's rules (Postgres manual, "Database Connection Control Functions").
 
 mod conninfo;
+#[cfg(feature = "lab")]
 mod for_sqlx;
 mod methods;
 mod passfile;

@@ -91,8 +91,9 @@ impl Relay {
 
     /// A GET: the status code and the body, or `None` while the server is not up.
     pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
-        let response = reqwest::get(format!("http://{}{path}", self.address()?)).await.ok()?;
-        Some((response.status().as_u16(), response.text().await.ok()?))
+        let address = self.address()?.parse().expect("the log tells an address");
+        let answer = walpost::http::get(address, path, PATIENCE).await.ok()?;
+        Some((answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned()))
     }
 
     /// SIGKILL, and waits for the end.

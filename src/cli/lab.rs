@@ -1,0 +1,52 @@
+//! The commands of the feature `lab`: a demo and benchmarks, on servers that they start or are given.
+
+use std::io::stdout;
+use std::path::Path;
+
+use clap::Subcommand;
+
+use super::{bench, demo};
+use crate::lab::bench::BenchError;
+use crate::lab::demo::DemoError;
+
+/// The subcommands of the feature `lab`.
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Run the whole path from transaction to consumer on this machine, and check every event.
+    Demo(demo::DemoArgs),
+    /// Measure CPU cost, throughput and latency.
+    Bench(bench::BenchArgs),
+    /// Run a relay that publishes nothing, for the benchmark.
+    #[command(hide = true)]
+    BenchNull(bench::NullArgs),
+}
+
+impl LabCommand {
+    /// What is logged unless the user has a filter.
+    pub(super) const fn log_filter(&self) -> Option<&'static str> {
+        match self {
+            Self::Demo(_) => Some(demo::LOG_FILTER),
+            Self::Bench(_) => Some(bench::LOG_FILTER),
+            Self::BenchNull(_) => None,
+        }
+    }
+
+    /// Runs the command; `path` is that of the configuration file.
+    ///
+    /// # Errors
+    /// As of the command, or its report could not be written.
+    pub(super) async fn run(&self, path: Option<&Path>) -> anyhow::Result<()> {
+        match self {
+            Self::Demo(arguments) => demo::run(arguments, &mut stdout()).await,
+            Self::Bench(arguments) => bench::run(arguments, &mut stdout()).await,
+            Self::BenchNull(arguments) => bench::null(arguments, path, &mut stdout()).await,
+        }
+    }
+}
+
+/// The exit code of an error, if it is of one of these commands.
+pub(super) fn exit_code(error: &anyhow::Error) -> Option<u8> {
+    let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
+    let of_bench = || error.downcast_ref::<BenchError>().map(BenchError::exit_code);
+    of_demo().or_else(of_bench)
+}
