@@ -31,6 +31,9 @@
 //! | [`back_off`](delivery::back_off) | failures | how long to wait |
 //! | [`replay`] | a selection of events | which events are published again, and where that ends |
 
+// By clippy.toml. The tests may do more.
+#![cfg_attr(not(test), deny(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod boundary;
 pub mod decode;
 pub mod route;

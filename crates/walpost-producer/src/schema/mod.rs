@@ -8,6 +8,9 @@
 //! stack is refused before anything is compiled ([`inspect`]), and a payload that could take too long is refused before it is
 //! checked ([`cost`]).
 
+// By clippy.toml. The tests may do more.
+#![cfg_attr(not(test), deny(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod fault;
 pub mod inspect;
 pub mod cost;
