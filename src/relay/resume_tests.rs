@@ -1,9 +1,12 @@
 //! Tables of what is known, and how a stream then starts.
 
+use std::time::Instant;
+
 use super::*;
-use crate::relay::Halt;
-use crate::relay::boundary::{Checkpoint, Position, Timestamp};
+use crate::relay::boundary::{Batch, Checkpoint, Position, Record, Timestamp};
 use crate::relay::confirm::StreamStart;
+use crate::relay::publish::encode::HeaderStyle;
+use crate::relay::{Core, Halt, Idle, Offer, OnRejected, Settings};
 
 /// A server on timeline 3, which branched from 1 at 100 and from 2 at 200.
 fn server() -> Server {
@@ -322,4 +325,45 @@ fn a_position_without_a_commit_time_is_recognized_by_its_place() {
 fn a_stream_past_the_position_lacks_the_event() {
     assert_eq!(guard(None).check_before(Lsn(100)), Ok(()));
     assert!(guard(None).check_before(Lsn(101)).is_err());
+}
+
+#[test]
+fn nothing_is_confirmed_before_the_event_at_the_position_has_come() {
+    let mut core = Core::new(settings());
+    core.handle_connected(Lsn(50));
+    let stored = Checkpoint { position: event(100, 1), committed_at: None, flush: Lsn(90) };
+    core.handle_stored(&stored);
+    let mut offer = |_, _: &Record<'_>| Offer::Taken;
+    core.handle_batch(Batch { bytes: empty_transaction(60, 70).into() });
+    assert_eq!(core.poll(Instant::now(), &mut offer), Ok(Idle::Input));
+    assert_eq!((core.received(), core.flush(), core.settled()), (Lsn(70), Lsn(50), None));
+    core.handle_batch(Batch { bytes: empty_transaction(110, 120).into() });
+    let halt = core.poll(Instant::now(), &mut offer);
+    assert!(matches!(halt, Err(Halt::Displaced { .. })), "{halt:?}");
+    assert_eq!(core.flush(), Lsn(50));
+}
+
+fn settings() -> Settings {
+    Settings {
+        outboxes: Vec::new(),
+        header_style: HeaderStyle::CloudEvents,
+        source: String::new(),
+        schema_base: String::new(),
+        relay: String::new(),
+        on_rejected: OnRejected::DeadLetter,
+        dead_letter_topic: "outbox.dead-letter".to_owned(),
+        topics: Vec::new(),
+        max_in_flight: 1,
+        max_in_flight_bytes: 1,
+    }
+}
+
+fn empty_transaction(commit: u64, end: u64) -> Vec<u8> {
+    let message = |body: &[u8]| {
+        let length = u32::try_from(4 + 25 + body.len()).expect("short").to_be_bytes();
+        [&b"d"[..], &length, b"w", &[0; 24], body].concat()
+    };
+    let begin = message(&[&b"B"[..], &commit.to_be_bytes(), &[0; 12]].concat());
+    let commit = message(&[&b"C\0"[..], &commit.to_be_bytes(), &end.to_be_bytes(), &[0; 8]].concat());
+    [begin, commit].concat()
 }

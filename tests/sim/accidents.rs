@@ -61,6 +61,7 @@ impl World {
     /// The slot is advanced, recreated, dropped or invalidated.
     fn move_slot(&mut self) {
         let before = self.postgres.slot.clone();
+        self.confirming.lose_writing();
         let (confirmed, end) = (self.postgres.confirmed(), self.postgres.server.wal_end);
         let own = match self.confirming.gate.resume() {
             Some(Resume::Confirmed(lsn)) => Some(lsn),
@@ -100,7 +101,9 @@ impl World {
         if !self.postgres.is_backfilled() {
             return;
         }
-        let at = Lsn(stands.0 + self.random.below(end.0 - stands.0 + 1));
+        // Often just behind the slot, where a stored position is past it.
+        let span = if self.random.chance(50) { 100.min(end.0 - stands.0) } else { end.0 - stands.0 };
+        let at = Lsn(stands.0 + self.random.below(span + 1));
         self.confirming.lose_writing();
         let lost = self.postgres.go_on_from(at, is_promoted);
         self.gone.extend(lost);

@@ -3,6 +3,7 @@
 
 use walpost::relay::boundary::Lsn;
 use walpost::relay::confirm::{Gate, Notes, Reached, Wanted};
+use walpost::relay::resume::{Streamed, same_server};
 
 use crate::postgres::Postgres;
 use crate::random::Random;
@@ -46,7 +47,7 @@ impl Confirming {
         step.note
     }
 
-    /// The server is another now, and nothing that was begun is written.
+    /// The slot or the server is another now, and nothing that was begun is written.
     pub(crate) fn lose_writing(&mut self) {
         self.writing = None;
     }
@@ -83,7 +84,13 @@ impl Confirming {
     }
 
     /// The relay ends in order, or as well as it can.
-    pub(crate) fn stop(&mut self, reached: Reached, postgres: &mut Postgres, random: &mut Random) {
+    pub(crate) fn stop(
+        &mut self,
+        reached: Reached,
+        last: Option<&Streamed>,
+        postgres: &mut Postgres,
+        random: &mut Random,
+    ) {
         self.written(true, postgres, random);
         if let Some(Wanted::Limit { flush, .. }) = self.confirm(reached, postgres)
             && random.chance(70)
@@ -97,9 +104,11 @@ impl Confirming {
         // By another connection, then, which notes it first.
         postgres.disconnect(random);
         self.gate.handle_lost(false);
-        if let Some(last) = self.gate.last(reached).filter(|last| *last > postgres.confirmed() && random.chance(70)) {
-            postgres.note(last.max(postgres.confirm_limit().unwrap_or_default()), last, None);
-            postgres.confirm(last);
+        let is_same = |lsn: &Lsn| same_server(&postgres.server, last, Some(*lsn)).is_ok();
+        let target = self.gate.last(reached).filter(is_same);
+        if let Some(lsn) = target.filter(|lsn| *lsn > postgres.confirmed() && random.chance(70)) {
+            postgres.note(lsn.max(postgres.confirm_limit().unwrap_or_default()), lsn, None);
+            postgres.confirm(lsn);
             postgres.hear();
         }
         *self = Self::new();

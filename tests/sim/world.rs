@@ -114,7 +114,7 @@ impl World {
             self.calm = step > stormy;
             self.step();
             self.check();
-            if self.calm && self.postgres.confirmed() == self.postgres.server.wal_end {
+            if self.calm && !self.accidents.is_open() && self.postgres.confirmed() == self.postgres.server.wal_end {
                 self.check_end();
                 return step;
             }
@@ -171,7 +171,7 @@ impl World {
                 self.settings.on_rejected = OnRejected::DeadLetter;
                 if self.random.chance(50) {
                     let reached = self.reached();
-                    self.confirming.stop(reached, &mut self.postgres, &mut self.random);
+                    self.confirming.stop(reached, self.last.as_ref(), &mut self.postgres, &mut self.random);
                 }
                 self.crash();
             }
@@ -182,6 +182,9 @@ impl World {
                 self.postgres.disconnect(&mut self.random);
                 self.relay.handle_disconnected();
                 self.wants_input = false;
+                if self.faults.crashes && self.random.chance(20) {
+                    self.meet_with_accident();
+                }
             }
             40..=69 => self.kafka.end_outage(),
             _ if self.kafka.outage.is_none() && self.random.chance(30) => {
