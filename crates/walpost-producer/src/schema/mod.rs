@@ -131,7 +131,7 @@ impl Schema {
         if work > WORK_MAX {
             let Size { values, bytes } = size;
             let detail = format!(
-                "{values} values with {bytes} bytes of text could take {} seconds to check against this schema; the limit is {}",
+                "{values} values with {bytes} bytes of text could take {} s to check against this schema; the limit is {} s",
                 work / 1_000_000_000,
                 WORK_MAX / 1_000_000_000
             );
