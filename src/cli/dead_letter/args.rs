@@ -139,7 +139,7 @@ pub struct ShowArgs {
 
 /// Arguments of [`DeadLetterCommand::Redrive`].
 #[derive(Args, Clone, Debug)]
-#[command(group = clap::ArgGroup::new("which").args(["letters", "all", "contract", "code", "since", "until"]).required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("which").args(["dead_letters", "all", "contract", "code", "since", "until"]).required(true).multiple(true))]
 pub struct RedriveArgs {
     /// Ids as shown by list: partition/offset, such as 0/12.
     #[arg(value_name = "LETTER", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
@@ -177,7 +177,7 @@ pub struct RedriveArgs {
 
 /// Arguments of [`DeadLetterCommand::Discard`].
 #[derive(Args, Clone, Debug)]
-#[command(group = clap::ArgGroup::new("whose").args(["letters", "all", "contract", "code", "since", "until"]).required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("whose").args(["dead_letters", "all", "contract", "code", "since", "until"]).required(true).multiple(true))]
 pub struct DiscardArgs {
     /// Ids as shown by list: partition/offset, such as 0/12.
     #[arg(value_name = "LETTER", conflicts_with_all = ["all", "contract", "code", "since", "until"])]

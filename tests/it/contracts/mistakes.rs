@@ -60,7 +60,7 @@ async fn all_mistakes_are_reported_at_once_and_nothing_is_applied() {
         ("c-unknown-key.yaml:5:1: unknown_key: the standard has no key stattus here; did you mean status?", 1),
         ("d-deep.yaml:1:", 1),
         ("nesting: nested more than 96 levels deep", 2),
-        ("duplicate_version: fine/1 is also defined at  ", 1),
+        ("duplicate_version: fine/1 is also defined at ", 1),
         ("f-topic.yaml:12:3: topic_name: \"not a topic\" is not a valid topic name", 1),
         ("g-pattern.yaml:13:", 1),
         ("h-cyclic.schema.json:3:29: cyclic_ref: refers back to itself", 1),
@@ -115,7 +115,7 @@ async fn files_that_contradict_each_other_are_refused() {
     let refused = contracts.run(&["apply"]);
     assert_eq!(refused.code(), Some(65), "{refused:?}");
     assert!(
-        refused.stderr.contains(&format!("b.yaml:10:3: topic_settings: topic {topic} has different settings at  ")),
+        refused.stderr.contains(&format!("b.yaml:10:3: topic_settings: topic {topic} has different settings at ")),
         "{refused:?}"
     );
     assert!(refused.stderr.contains("c.yaml:10:3: topic_name: Kafka does not allow both topic"), "{refused:?}");

@@ -10,7 +10,7 @@ async fn show_prints_everything_known_of_a_schema() {
     let harness = Harness::migrated("contract_show").await;
     let contracts = Contracts::new(&harness);
     let nothing = contracts.ask(&["list"]);
-    assert!(nothing.stdout.starts_with("no schema version is registered"), "{nothing:?}");
+    assert!(nothing.stdout.starts_with("no schema versions are registered"), "{nothing:?}");
     let keys = "  description: An order was placed.\n  customProperties: [{property: onViolation, value: halt}]\n";
     let properties =
         "[{name: id, logicalType: string, required: true, transformSourceObjects: [shop.orders], transformLogic: id}]";
@@ -20,7 +20,7 @@ async fn show_prints_everything_known_of_a_schema() {
     contracts.write("x.yaml", &contracts.contract("x", "1", "", "[]").replace("status: active", "status: deprecated"));
     assert_eq!(contracts.run(&["apply"]).code(), Some(0));
     let again = contracts.run(&["apply"]);
-    assert!(again.stdout.ends_with("applied: nothing to change\n"), "{again:?}");
+    assert!(again.stdout.ends_with("applied: no changes\n"), "{again:?}");
     harness
         .execute(
             "select outbox.emit('order.placed', 'k', '{\"id\": \"1\"}'::json, version => '1'); \

@@ -19,7 +19,7 @@ async fn a_topic_with_other_settings_is_altered_and_its_other_properties_stay() 
     contracts.write("1.yaml", &contracts.contract("order.placed", "1", &keys(2000, 2), ID));
     let plan = contracts.run(&["plan"]);
     assert!(
-        plan.stdout.contains(&format!("~ topic {topic}: partitions 1 become 2, retention.ms 1000 becomes 2000\n")),
+        plan.stdout.contains(&format!("~ topic {topic}: partitions 1 -> 2, retention.ms 1000 -> 2000\n")),
         "{plan:?}"
     );
     assert!(plan.stdout.contains("warning: 1 to 2 partitions: keys move to other partitions"), "{plan:?}");
@@ -29,7 +29,7 @@ async fn a_topic_with_other_settings_is_altered_and_its_other_properties_stay() 
     for (name, value) in [("retention.ms", "2000"), ("segment.ms", "777000")] {
         assert_eq!(harness.topic_property(&topic, name).await.as_deref(), Some(value), "{name}");
     }
-    assert!(contracts.run(&["apply"]).stdout.ends_with("applied: nothing to change\n"));
+    assert!(contracts.run(&["apply"]).stdout.ends_with("applied: no changes\n"));
 
     // A new version with other settings alters it; Kafka takes no partition away.
     contracts.write("2.yaml", &contracts.contract("order.placed", "2", &keys(3000, 2), ID));
@@ -68,7 +68,7 @@ async fn topic_settings_that_kafka_rejects_are_refused_before_any_change() {
         for command in ["plan", "apply"] {
             let refused = contracts.run(&[command]);
             assert_eq!(refused.code(), Some(65), "{refused:?}");
-            let head = format!("    topic: Kafka refused to create the topic {}", harness.topic("b.wrong"));
+            let head = format!("    topic: Kafka refused to create topic {}", harness.topic("b.wrong"));
             assert!(refused.stdout.contains(&head) && refused.stdout.contains(reason), "{refused:?}");
             assert!(
                 refused.stdout.contains("/wrong.yaml:10:3\n")

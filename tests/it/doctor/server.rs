@@ -76,7 +76,7 @@ async fn case_24_a_slot_about_to_lose_its_wal_is_a_warning() {
     assert_eq!((well.code, well.ill()), (Some(0), Vec::new()), "{well:?}");
     set_keep_size(&harness, "1MB").await;
     let line = changed(&harness, &well, &examine(&config));
-    assert!(line.starts_with("max_slot_wal_keep_size: warning: 1.00 MiB: a short stop"), "{line}");
+    assert!(line.starts_with("max_slot_wal_keep_size: warning: 1.00 MiB, so even a short stop"), "{line}");
 
     let slot = harness.name();
     let failover = "select current_setting('server_version_num')::int >= 170000";

@@ -28,7 +28,7 @@ async fn case_24_a_working_missing_or_foreign_slot_is_reported() {
     harness.execute("update outbox.relay set confirm_limit = '0/1'").await;
     let moved = examine(&config);
     let line = &moved.of(&harness, "slot")[0];
-    assert!(line.contains("past the 0/1 up to which") && line.contains("`walpost slot recreate`"), "{line}");
+    assert!(line.contains("past 0/1, the last position") && line.contains("`walpost slot recreate`"), "{line}");
     harness.execute("update outbox.relay set confirm_limit = pg_current_wal_insert_lsn()").await;
 
     let was = "(select system_identifier::text from pg_control_system())";

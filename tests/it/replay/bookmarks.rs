@@ -68,7 +68,7 @@ async fn invalid_unknown_and_foreign_bookmarks_are_refused() {
     );
     let there = format!("select count(*) = 1 from pg_replication_slots where slot_name = '{foreign}'");
     stage.harness.wait_for(&there).await;
-    assert!(stage.refused(1, "bookmark", &["create", "x", "--since", "no time"]).contains("no time is no time"));
+    assert!(stage.refused(1, "bookmark", &["create", "x", "--since", "no time"]).contains("no time is not a time"));
     assert!(
         stage
             .refused(69, "bookmark", &["create", "x", "--since", "1h"])

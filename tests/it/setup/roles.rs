@@ -50,7 +50,7 @@ async fn case_24_a_role_without_replication_or_grants_is_named() {
     expect!["walpost: role db_relay may not read outbox.relay: run `walpost migrate --relay-role db_relay` as the schema's owner"].assert_eq(&message);
     expect![[r#"
         schema outbox is up to date
-        role db_relay can relay
+        role db_relay can run the relay
     "#]]
     .assert_eq(&migrate(&harness, &["--relay-role", &role.name]));
 

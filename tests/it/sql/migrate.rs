@@ -217,7 +217,7 @@ async fn a_missing_role_is_named_with_the_fix() -> anyhow::Result<()> {
     let database = Database::empty().await?;
     let args = MigrateArgs { writer_role: Some("No Such Role".to_owned()), ..MigrateArgs::default() };
     let error = match apply(&args, database.own_options(), &mut Vec::new()).await {
-        Ok(()) => anyhow::bail!("a role that is not there was given rights"),
+        Ok(()) => anyhow::bail!("privileges were granted to a role that does not exist"),
         Err(error) => format!("{error:#}"),
     };
     assert!(error.contains("create role \"No Such Role\" login;"), "{error}");
