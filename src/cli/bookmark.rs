@@ -47,7 +47,7 @@ pub struct CreateArgs {
     /// Create it at this LSN.
     #[arg(long, value_name = "LSN", conflicts_with = "since")]
     pub at_lsn: Option<Lsn>,
-    /// Create it at or just before this time: 2026-11-21T10:00:00Z, or an age such as 15m, 2h or 7d. Needs [relay] rewind.
+    /// Create it at or just before this time: 2026-11-21T10:00:00Z, or an age such as 15m, 2h or 7d. Needs `rewind` under `[relay]`.
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
     /// Print the report as one line of JSON.

@@ -29,7 +29,7 @@ pub struct ReplayArgs {
     pub bookmark: Option<String>,
 
     /// Only events committed at this time or later: 2026-11-21T10:00:00Z, or an age such as 15m, 2h or 7d. If no other start is
-    /// given, the position is looked up by time, which needs [relay] rewind.
+    /// given, the position is looked up by time, which needs `rewind` under `[relay]`.
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
 

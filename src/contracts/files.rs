@@ -37,7 +37,7 @@ pub enum FilesError {
     /// The directories have no YAML files.
     #[error("no contract files: {} no .yaml or .yml files", in_folders(.0))]
     None(Vec<PathBuf>),
-    /// There are more than [`FILES_MAX`] files.
+    /// There are more files than a contract directory may have.
     #[error("more than {FILES_MAX} .yaml and .yml files: give the directory that contains the contracts")]
     TooMany,
     /// The files have mistakes.

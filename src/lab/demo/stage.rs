@@ -47,7 +47,7 @@ pub(super) const SCHEMAS: [(&str, Topic); 3] =
 
 /// What the order service promises: the contract file's schema versions.
 fn contract() -> Vec<Definition> {
-    let file: Arc<Path> = Arc::from(Path::new("src/demo/contract.odcs.yaml"));
+    let file: Arc<Path> = Arc::from(Path::new("src/lab/demo/contract.odcs.yaml"));
     odcs::read(&file, include_str!("contract.odcs.yaml")).expect("the demo's contract has no mistakes")
 }
 

@@ -7,7 +7,7 @@ use crate::relay::decode::text_encoding::Encoding;
 /// that is configured.
 ///
 /// # Errors
-/// As [`decode`].
+/// As [`decode`](super::decode).
 pub fn convert_relation(bytes: &[u8], encoding: Encoding) -> Result<Vec<u8>, DecodeError> {
     fn take<'a>(reader: &mut Reader<'a>, count: usize, into: &mut Vec<u8>) -> Result<&'a [u8], DecodeError> {
         let taken = reader.take(count, "a Relation message")?;
