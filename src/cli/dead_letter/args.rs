@@ -117,7 +117,7 @@ pub struct ListArgs {
 #[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
     /// The dead letter's id as shown by list: partition/offset, such as 0/12.
-    #[arg(value_name = "LETTER")]
+    #[arg(value_name = "ID")]
     pub dead_letter: DeadLetterId,
 
     /// The relay that wrote it [default: the configured relay].
@@ -142,7 +142,7 @@ pub struct ShowArgs {
 #[command(group = clap::ArgGroup::new("which").args(["dead_letters", "all", "contract", "code", "since", "until"]).required(true).multiple(true))]
 pub struct RedriveArgs {
     /// Ids as shown by list: partition/offset, such as 0/12.
-    #[arg(value_name = "LETTER", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
     pub dead_letters: Vec<DeadLetterId>,
 
     /// Select all dead letters of the relay.
@@ -180,7 +180,7 @@ pub struct RedriveArgs {
 #[command(group = clap::ArgGroup::new("whose").args(["dead_letters", "all", "contract", "code", "since", "until"]).required(true).multiple(true))]
 pub struct DiscardArgs {
     /// Ids as shown by list: partition/offset, such as 0/12.
-    #[arg(value_name = "LETTER", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
     pub dead_letters: Vec<DeadLetterId>,
 
     /// Select all dead letters of the relay.

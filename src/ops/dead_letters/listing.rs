@@ -19,6 +19,7 @@ const KINDS: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// `<partition>/<offset>`.
+    #[serde(rename = "letter")]
     pub dead_letter: String,
     /// The event's id.
     pub event: Option<String>,

@@ -216,7 +216,7 @@ impl Asking {
         let result = if has_all {
             Ok(format!("role {role} has all privileges it needs in schema outbox"))
         } else {
-            Err(SourceError::NoPrivilege { role, doing: "use the parts of schema outbox that the relay needs" })
+            Err(SourceError::NoPrivilege { role, doing: "use all of schema outbox that the relay needs" })
         };
         self.judge("rights", result);
         self.findings.extend(secret_readers(control)?.as_deref().map(judge::secret_readers));

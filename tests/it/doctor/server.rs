@@ -105,7 +105,7 @@ async fn case_24_a_slot_about_to_lose_its_wal_is_a_warning() {
     until("lost", "checkpoint").await;
     let lost = examine(&config);
     let line = &lost.of(&harness, "slot")[0];
-    assert!(lost.code == Some(69) && line.starts_with("failure: slot db is invalidated"), "{lost:?}");
+    assert!(lost.code == Some(69) && line.starts_with("failure: slot db was invalidated"), "{lost:?}");
 }
 
 /// PostgreSQL 18 and newer.
