@@ -63,7 +63,8 @@ impl NoteWriter {
              position_signed = position_signed or $8::boolean, \
              signed_position = case when $8::boolean and $3 <> '0/0' \
                  then greatest(signed_position, $3::text::pg_lsn) else signed_position end, \
-             position = case when $3 = '0/0' then position else greatest(position, $3::text::pg_lsn) end, \
+             position = case when $3 is null then null when $3 = '0/0' then position \
+                 else greatest(position, $3::text::pg_lsn) end, \
              confirm_limit = greatest($2::text::pg_lsn, least($4::text::pg_lsn, pg_current_wal_insert_lsn())), \
              published_lsn = coalesce($5::text::pg_lsn, published_lsn), \
              published_at = coalesce($6::text::timestamptz, published_at), \

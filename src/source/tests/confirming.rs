@@ -53,6 +53,11 @@ async fn case_40_a_noted_position_never_goes_back() {
         lease.note(note).await.expect("noted");
         assert_eq!(outbox.value("select position || ' ' || signed_position from outbox.relay"), "0/50 0/50");
     }
+    // A relay that delivers at least once stores none.
+    let note =
+        Note { flush: source.start, received: source.start, stored: None, is_signed: false, extent: NoteLimit::Exact };
+    lease.note(note).await.expect("noted");
+    assert_eq!(outbox.value("select position is null from outbox.relay"), "t");
 }
 
 #[tokio::test]
