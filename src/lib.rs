@@ -34,8 +34,9 @@
 //! | [`relay`] | the pure core: no input or output, no clock, no async |
 //! | [`sink`] | edge 2: the Kafka producer, its transactions, and the topics |
 //! | [`contracts`] | edge 3: schema versions in the database, and the contract files that define them |
-//! | [`ops`] | operator tools beside the relay: `doctor`, `positions`, `replay`, `dead_letters` |
+//! | [`positions`] | positions to replay from: bookmarks, the rewind window, and the index from times to positions |
 //! | [`driver`] | the relay's loop: the one `select!` that carries values between the edges and the core |
+//! | [`ops`] | operator tools beside the relay: `doctor`, `replay`, `dead_letters` |
 //! | [`fault`] | errors that end the process, with their exit codes |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
 //! | [`signals`] | signals that end a command |
@@ -94,7 +95,7 @@
 //! | `src/source/slot/slot_admin.rs` | drops a slot, notes what a start believes | an operator's `slot recreate`, which has the rows published again, and `slot adopt`, which gives up what is missing |
 //! | `src/source/stream/skip.rs` | advances a slot, reports an LSN, notes what a start believes | an operator's `slot skip` of one transaction that Postgres can't send, after all before it are published; it reports 0/0 |
 //! | `src/source/slot/slot_copy.rs` | advances a slot, drops a slot | copies, bookmarks and the rewind window; no relay streams from them |
-//! | `src/ops/positions/bookmark.rs`, `src/ops/positions/window.rs` | advances a slot, drops a slot | their own slots; no relay streams from them |
+//! | `src/positions/bookmark.rs`, `src/positions/window.rs` | advances a slot, drops a slot | their own slots; no relay streams from them |
 //! | `src/driver/maintenance.rs` | drops a partition | only while the slot streams and is [past its backfill](relay::confirm::Gate::is_past_backfill) |
 //! | `migrations/0005_maintain.sql`, `migrations/0014_locks.sql` | drops a partition | whole days older than the retention, and none while a first backfill is pending in `outbox.relay` |
 //! | `src/sink/memory.rs`, `src/ops/replay/rehearsal.rs`, `src/lab/bench/null.rs` | settles a ticket, drops a slot | no Kafka: tests, a rehearsal, a benchmark |
@@ -129,8 +130,9 @@ pub mod source;
 pub mod relay;
 pub mod sink;
 pub mod contracts;
-pub mod ops;
+pub mod positions;
 pub mod driver;
+pub mod ops;
 pub mod fault;
 pub mod telemetry;
 pub mod http;

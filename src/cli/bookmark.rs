@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use crate::config::{PostgresConfig, process_environment};
 use crate::fault::Fault;
-use crate::ops::positions::BookmarkError;
-use crate::ops::positions::bookmark::{self, Bookmark, Place};
-use crate::ops::positions::{identify, moment, open};
+use crate::positions::BookmarkError;
+use crate::positions::bookmark::{self, Bookmark, Place};
+use crate::positions::{identify, moment, open};
 use crate::postgres::Connection;
 use crate::relay::boundary::Lsn;
 use crate::source::Server;

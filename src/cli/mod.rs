@@ -27,8 +27,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::fault::{Fault, chain, exit};
-use crate::ops::positions::BookmarkError;
 use crate::ops::replay::ReplayError;
+use crate::positions::BookmarkError;
 use crate::telemetry::{LogFormat, init_logs};
 use crate::terminal::visible_lines;
 use contract::ContractFault;

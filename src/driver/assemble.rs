@@ -17,7 +17,7 @@ use super::slot_note::SlotNote;
 use super::storing::Storing;
 use crate::config::{AdminApi, Config, Delivery};
 use crate::fault::Fault;
-use crate::ops::positions::window::Window;
+use crate::positions::window::Window;
 use crate::postgres::ConnectOptions;
 use crate::relay::publish::data_schema::percent_encoded;
 use crate::relay::{Core, Settings};

@@ -5,8 +5,8 @@
 //! dropped, when this process panics, and when it is killed.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), walpost::sandbox::SandboxError> {
-//! use walpost::sandbox::{Kafka, KafkaOptions, Postgres, PostgresOptions, Progress};
+//! # async fn example() -> Result<(), walpost::lab::sandbox::SandboxError> {
+//! use walpost::lab::sandbox::{Kafka, KafkaOptions, Postgres, PostgresOptions, Progress};
 //!
 //! let progress = Progress::silent();
 //! let mut postgres = Postgres::start(PostgresOptions::default(), &progress).await?;

@@ -1,7 +1,7 @@
 //! Why a replay did not start.
 
 use crate::fault::{Fault, exit};
-use crate::ops::positions::BookmarkError;
+use crate::positions::BookmarkError;
 use crate::relay::boundary::{Lsn, Position};
 use crate::source::{NotHeld, SourceError};
 

@@ -3,8 +3,8 @@
 use super::{Origin, ReplayError, Wanted};
 use crate::config::Config;
 use crate::driver::Job;
-use crate::ops::positions::{BookmarkError, bookmark};
-use crate::ops::positions::{identify, moment, open};
+use crate::positions::{BookmarkError, bookmark};
+use crate::positions::{identify, moment, open};
 use crate::postgres::Connection;
 use crate::relay::boundary::{Lsn, Position, Timestamp};
 use crate::relay::replay::{Clock, Replay, Selection};
