@@ -79,6 +79,7 @@ mod clients;
 mod contracts;
 mod dead_letters;
 mod demo;
+mod documentation;
 mod doctor;
 mod exactly_once;
 mod examples;

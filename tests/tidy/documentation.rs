@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use clap::CommandFactory;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use walpost::cli::Cli;
 use walpost::relay::boundary::{RefusalCode, SchemaVersionId};
 use walpost::telemetry::Metrics;
@@ -145,6 +146,27 @@ fn every_link_of_the_documentation_leads_somewhere() {
         }
     }
     none("links to what is not there", &gone);
+}
+
+/// Blocks are run by `tests/it/documentation.rs`; this is for the commands within sentences, which may be incomplete.
+#[test]
+fn every_command_within_a_sentence_exists() {
+    let mut wrong = Vec::new();
+    let mut found = 0;
+    for page in pages() {
+        let prose = page.text.split("\n```").step_by(2).collect::<Vec<_>>().join(" ").replace('\n', " ");
+        let commands = prose.split('`').skip(1).step_by(2).filter(|code| code.starts_with("walpost "));
+        for command in commands {
+            found += 1;
+            let words = command.split_whitespace().map(|word| if word == "<LSN>" { "0/1" } else { word });
+            let Err(error) = Cli::try_parse_from(words) else { continue };
+            if matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand) {
+                wrong.push(format!("{}: {command}", page.path));
+            }
+        }
+    }
+    assert!(found > 20, "{found} commands");
+    none("commands that do not exist", &wrong);
 }
 
 /// The anchor of a heading: lower case, spaces as dashes, no punctuation.
