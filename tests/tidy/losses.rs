@@ -10,7 +10,7 @@ const CALLS: [(&str, &[&str]); 6] = [
     ("drops a slot", &["pg_drop_replication_slot(", "drop_slot("]),
     ("reports an LSN", &["status_update(", ".stream.confirm"]),
     (
-        "notes what a start believes",
+        "writes relay state",
         &[
             "finish_backfill(",
             "relay_state::adopt(",
