@@ -1,6 +1,5 @@
 //! The sink that writes to Kafka at least once.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +8,12 @@ use tokio::time::Instant;
 
 use super::client::connection::Connection;
 use super::client::context::LogGate;
-use super::client::error_code::{RecordFate, fate, judged, unfit};
+use super::client::error_code::{RecordFate, fate, unfit};
 use super::client::flush;
 use super::client::options::{ProducerOptions, TopicRules, batch_bytes, pace, producer_config};
 use super::client::producer_client::{ProducerClient, Returned};
 use super::client::warmup::{Admission, Warmup};
-use super::refusal_isolation::RefusalIsolation;
+use super::refusal_isolation::{RefusalIsolation, Reports};
 use super::{Closed, Deliveries, SendError, Sink, SinkError};
 use crate::relay::boundary::{Failure, Record, Ticket, Verdict};
 use crate::relay::delivery::back_off::BackOff;
@@ -36,7 +35,7 @@ pub struct KafkaSink {
     phase: Phase,
     /// Failures, held back until nothing is outstanding.
     failed: Vec<Returned>,
-    isolated: RefusalIsolation,
+    isolation: RefusalIsolation,
     /// For the current producer.
     warmup: Warmup,
     /// Consecutive producers that failed without publishing anything.
@@ -73,7 +72,7 @@ impl KafkaSink {
             client,
             phase: Phase::Open,
             failed: Vec::new(),
-            isolated: RefusalIsolation::default(),
+            isolation: RefusalIsolation::default(),
             warmup: Warmup::default(),
             back_off: BACK_OFF,
             crowded: false,
@@ -93,9 +92,7 @@ impl KafkaSink {
         self.client.take(&mut into.acked, &mut self.failed);
         self.connection.set_outstanding(self.client.outstanding());
         self.warmup.acked(&into.acked[known..]);
-        if !self.isolated.is_empty() {
-            self.room |= self.isolated.answered(into.acked[known..].iter().copied());
-        }
+        self.isolation.delivered(&into.acked[known..]);
         if self.phase == Phase::Open && self.must_end() {
             self.phase = Phase::Draining;
         }
@@ -137,12 +134,10 @@ impl KafkaSink {
                 "kafka producer failed; replaced"
             );
         }
-        let verdicts = self.judge(&reports);
+        let fates = self.isolation.judge(&reports, Reports::All, &self.rules);
         let blamed = reports.iter().any(|report| fate(report.code) != RecordFate::Returned);
         let healthy = fatal.is_none() && reports.is_empty();
-        let failure =
-            |(report, verdict): (Returned, Verdict)| Failure { ticket: report.ticket, record: report.record, verdict };
-        into.failed.extend(reports.into_iter().zip(verdicts).map(failure));
+        into.failed.extend(reports.into_iter().zip(fates).map(failure));
         // Knowing the guilty record is progress; a producer that published nothing at all would fail again at once.
         let progress = healthy || blamed || last.has_acked();
         self.phase = if progress {
@@ -154,47 +149,6 @@ impl KafkaSink {
         self.room = self.phase == Phase::Open;
         last.retire();
         Ok(())
-    }
-
-    /// Decides for each failed record whether it is at fault. `reports` are in ticket order.
-    fn judge(&mut self, reports: &[Returned]) -> Vec<Verdict> {
-        // If a broker names the faulty records of a batch (Produce v8), librdkafka marks the others.
-        let place = |report: &Returned| (report.record.topic.clone(), report.partition);
-        let named: HashSet<_> = reports
-            .iter()
-            .filter(|report| report.code == RDKafkaErrorCode::InvalidDifferentRecord)
-            .map(place)
-            .collect();
-        let mut unclear: HashMap<&str, (usize, usize)> = HashMap::new();
-        let mut verdicts = Vec::with_capacity(reports.len());
-        for report in reports {
-            let topic = report.record.topic.as_str();
-            let (returned, until) = unclear.entry(topic).or_default();
-            verdicts.push(match fate(report.code) {
-                RecordFate::TopicRefused(refusal) => {
-                    self.rules.refusals().refuse_topic(topic, refusal.clone(), Duration::ZERO);
-                    Verdict::Refused(refusal)
-                }
-                RecordFate::RecordRefused(refusal)
-                    if self.isolated.was_alone(topic, report.ticket) || named.contains(&place(report)) =>
-                {
-                    Verdict::Refused(judged(&report.record, report.code, refusal, &self.rules))
-                }
-                suspicious => {
-                    *returned += 1;
-                    if suspicious != RecordFate::Returned {
-                        *until = *returned;
-                    }
-                    Verdict::Returned(report.code.to_string())
-                }
-            });
-        }
-        // The first `until` of a topic's returned records are those up to its last suspect.
-        self.isolated.answered(reports.iter().map(|report| report.ticket));
-        for (topic, (_, until)) in unclear.into_iter().filter(|(_, (_, until))| *until > 0) {
-            self.isolated.accuse(topic.to_owned(), until);
-        }
-        verdicts
     }
 
     /// Waits until there may be something to collect.
@@ -220,11 +174,12 @@ impl Sink for KafkaSink {
             return Err(SendError::Full);
         }
         if let Some(refusal) = unfit(record, &self.rules) {
+            self.isolation.refused(ticket);
             return Err(SendError::Refused(refusal));
         }
         let partitions = || self.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
         let admission = self.warmup.admit(record.topic, record.key, partitions);
-        if admission == Admission::Wait || !self.isolated.may_send(record.topic) {
+        if admission == Admission::Wait || !self.isolation.may_send(ticket, record.topic) {
             return Err(SendError::Full);
         }
         if let Err(code) = self.client.send(ticket, record) {
@@ -244,7 +199,7 @@ impl Sink for KafkaSink {
                 (_, RecordFate::Returned) => self.client.fail(ticket, record, code),
             }
         }
-        self.isolated.sent(record.topic, ticket);
+        self.isolation.sent(ticket, record.topic);
         self.warmup.sent(ticket, admission);
         Ok(())
     }
@@ -284,6 +239,15 @@ impl Sink for KafkaSink {
         }
         Closed { deliveries, unanswered, stored: None }
     }
+}
+
+fn failure((report, fate): (Returned, RecordFate)) -> Failure {
+    let Returned { ticket, record, code, .. } = report;
+    let verdict = match fate {
+        RecordFate::Returned => Verdict::Returned(code.to_string()),
+        RecordFate::TopicRefused(refusal) | RecordFate::RecordRefused(refusal) => Verdict::Refused(refusal),
+    };
+    Failure { ticket, record, verdict }
 }
 
 fn start(

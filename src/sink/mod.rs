@@ -12,10 +12,10 @@
 //! 2. **Every record taken is answered**, once: with its ticket in [`Deliveries::acked`] or as a [`Failure`].
 //! 3. **Failures are reported when nothing is outstanding.** From the first failure on, `send` returns `Full` until
 //!    every record taken has been answered, and then all failures are reported at once, in ticket order. Sending
-//!    again what was returned, in that order and before anything newer, therefore keeps the order.
+//!    again what was returned, under its tickets, in that order and before anything newer, therefore keeps the order.
 //! 4. **A refusal is about that record alone.** Kafka refuses whole batches; a record counts as refused only if it
-//!    was named or was alone in its batch, otherwise it is returned. What is known to be refused is refused when it
-//!    is offered (`refusals.rs`).
+//!    was named or was alone in its batch, otherwise it is returned and then sent alone (`refusal_isolation.rs`).
+//!    What is known to be refused is refused when it is offered (`refusals.rs`).
 //! 5. **An outage is not a failure**: it is retried for ever, and shows as `Full` once the window is full.
 //!
 //! Exactly-once is behind the same trait ([`TransactionalSink`]): `send` begins a transaction if there is none, the

@@ -1,85 +1,152 @@
-//! Which records must be sent alone because a batch with them was refused.
+//! Finds the record that Kafka refused.
+//!
+//! Kafka refuses whole batches. A record is at fault if it was named or was alone in its batch; the others of a
+//! refused batch are suspects. Each of them is sent alone, and nothing else of its topic with it, until it is
+//! delivered or refused.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use super::client::error_code::{RecordFate, fate, judged};
+use super::client::options::TopicRules;
+use super::client::producer_client::Returned;
 use crate::relay::boundary::Ticket;
 
-/// Topics with a refused batch whose faulty record is unknown. Their next records are sent one at a time: what is
-/// refused then is at fault beyond doubt, and its neighbours get through.
-#[derive(Debug, Default)]
-pub(super) struct RefusalIsolation {
-    topics: HashMap<String, Suspect>,
+/// What is known of the records of a producer or a transaction that has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reports<'a> {
+    /// All of them were reported.
+    All,
+    /// The producer failed before that.
+    Some {
+        /// The topics that caused the failure, as far as known.
+        refusing: &'a [String],
+    },
 }
 
-#[derive(Debug)]
-struct Suspect {
-    /// Records of the topic that must still be sent alone.
-    left: usize,
-    /// The one in flight.
+/// Topics with a refused batch whose faulty record is unknown.
+#[derive(Debug, Default)]
+pub(super) struct RefusalIsolation {
+    topics: HashMap<String, SuspectTopic>,
+}
+
+#[derive(Debug, Default)]
+struct SuspectTopic {
+    /// Records that must be sent alone.
+    suspects: BTreeSet<Ticket>,
+    in_flight: HashSet<Ticket>,
+    /// The suspect in flight.
     alone: Option<Ticket>,
 }
 
 impl RefusalIsolation {
-    pub(super) fn is_empty(&self) -> bool {
-        self.topics.is_empty()
+    /// Whether a record may be sent now.
+    pub(super) fn may_send(&self, ticket: Ticket, topic: &str) -> bool {
+        self.topics.get(topic).is_none_or(|topic| {
+            topic.alone.is_none() && (topic.in_flight.is_empty() || !topic.suspects.contains(&ticket))
+        })
     }
 
-    /// The next `records` of `topic` are sent alone.
-    pub(super) fn accuse(&mut self, topic: String, records: usize) {
-        let suspect = self.topics.entry(topic).or_insert(Suspect { left: 0, alone: None });
-        suspect.left = suspect.left.max(records);
-    }
-
-    /// Whether a record of `topic` may be sent now.
-    pub(super) fn may_send(&self, topic: &str) -> bool {
-        self.is_empty() || self.topics.get(topic).is_none_or(|suspect| suspect.alone.is_none())
-    }
-
-    /// A record of `topic` was sent.
-    pub(super) fn sent(&mut self, topic: &str, ticket: Ticket) {
-        if let Some(suspect) = self.topics.get_mut(topic) {
-            assert!(suspect.alone.is_none(), "a record of a suspect topic was sent beside another");
-            suspect.alone = Some(ticket);
+    /// A record was sent.
+    pub(super) fn sent(&mut self, ticket: Ticket, topic: &str) {
+        if self.topics.is_empty() {
+            return;
+        }
+        // A suspect that is sent to another topic is a dead letter by now.
+        self.forget_suspect(ticket, Some(topic));
+        if let Some(topic) = self.topics.get_mut(topic) {
+            assert!(topic.alone.is_none(), "a record was sent beside a suspect of its topic");
+            topic.in_flight.insert(ticket);
+            topic.alone = topic.suspects.get(&ticket).copied();
         }
     }
 
-    /// Whether this record was in flight alone.
-    pub(super) fn was_alone(&self, topic: &str, ticket: Ticket) -> bool {
-        self.topics.get(topic).is_some_and(|suspect| suspect.alone == Some(ticket))
+    /// A record was refused before it was sent. Its ticket now belongs to its dead letter.
+    pub(super) fn refused(&mut self, ticket: Ticket) {
+        self.forget_suspect(ticket, None);
     }
 
-    /// These records were answered. Returns whether a topic has room again.
-    pub(super) fn answered(&mut self, tickets: impl Iterator<Item = Ticket> + Clone) -> bool {
-        let mut room = false;
-        self.topics.retain(|_, suspect| {
-            if suspect.alone.is_some_and(|alone| tickets.clone().any(|ticket| ticket == alone)) {
-                suspect.alone = None;
-                suspect.left = suspect.left.saturating_sub(1);
-                room = true;
+    /// These records were delivered.
+    pub(super) fn delivered(&mut self, tickets: &[Ticket]) {
+        self.topics.retain(|_, topic| {
+            for ticket in tickets {
+                topic.suspects.remove(ticket);
+                topic.in_flight.remove(ticket);
             }
-            suspect.left > 0 || suspect.alone.is_some()
+            topic.alone = topic.alone.filter(|alone| topic.in_flight.contains(alone));
+            !topic.suspects.is_empty()
         });
-        room
+    }
+
+    /// Judges the failed records of a producer or a transaction that has nothing in flight any more. A record whose
+    /// fate is [`RecordFate::RecordRefused`] is itself at fault; what topics refuse is remembered.
+    pub(super) fn judge(&mut self, reports: &[Returned], extent: Reports<'_>, rules: &TopicRules) -> Vec<RecordFate> {
+        let place = |report: &Returned| (report.record.topic.clone(), report.partition);
+        // If a broker names the faulty records of a batch (Produce v8), librdkafka marks the others.
+        let mut named = HashSet::new();
+        let mut batches: HashMap<(String, i32), usize> = HashMap::new();
+        for report in reports {
+            match fate(report.code) {
+                _ if report.code == Code::InvalidDifferentRecord => drop(named.insert(place(report))),
+                RecordFate::RecordRefused(_) => *batches.entry(place(report)).or_default() += 1,
+                RecordFate::Returned | RecordFate::TopicRefused(_) => {}
+            }
+        }
+        let is_at_fault = |report: &Returned| {
+            let is_alone = self.topics.get(&report.record.topic).is_some_and(|it| it.alone == Some(report.ticket));
+            // It may only seem alone, if others of its batch are not reported.
+            is_alone || named.contains(&place(report)) || (extent == Reports::All && batches[&place(report)] == 1)
+        };
+        let mut suspects = Vec::new();
+        let judge = |report: &Returned| match fate(report.code) {
+            // If the topics were asked one by one, librdkafka's code says nothing about each record.
+            RecordFate::TopicRefused(_) if matches!(extent, Reports::Some { refusing: [_, ..] }) => {
+                RecordFate::Returned
+            }
+            RecordFate::TopicRefused(refusal) => {
+                rules.refusals().refuse_topic(&report.record.topic, refusal.clone(), Duration::ZERO);
+                RecordFate::TopicRefused(refusal)
+            }
+            RecordFate::RecordRefused(refusal) if is_at_fault(report) => {
+                RecordFate::RecordRefused(judged(&report.record, report.code, refusal, rules))
+            }
+            RecordFate::RecordRefused(_) => {
+                suspects.push((report.ticket, report.record.topic.clone()));
+                RecordFate::Returned
+            }
+            RecordFate::Returned => RecordFate::Returned,
+        };
+        let fates: Vec<_> = reports.iter().map(judge).collect();
+        for (ticket, topic) in suspects {
+            self.topics.entry(topic).or_default().suspects.insert(ticket);
+        }
+        let refused =
+            |(report, fate): (&Returned, &RecordFate)| (*fate != RecordFate::Returned).then_some(report.ticket);
+        self.nothing_in_flight(&reports.iter().zip(&fates).filter_map(refused).collect());
+        fates
+    }
+
+    fn nothing_in_flight(&mut self, refused: &BTreeSet<Ticket>) {
+        self.topics.retain(|_, topic| {
+            topic.in_flight.clear();
+            topic.alone = None;
+            topic.suspects.retain(|suspect| !refused.contains(suspect));
+            !topic.suspects.is_empty()
+        });
+    }
+
+    fn forget_suspect(&mut self, ticket: Ticket, except: Option<&str>) {
+        self.topics.retain(|name, topic| {
+            if except != Some(name.as_str()) {
+                topic.suspects.remove(&ticket);
+            }
+            !topic.suspects.is_empty()
+        });
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_suspect_topic_sends_one_record_at_a_time_until_its_count_is_used_up() {
-        let mut isolated = RefusalIsolation::default();
-        isolated.accuse("a".to_owned(), 2);
-        assert!(isolated.may_send("a") && isolated.may_send("b"));
-        for ticket in [Ticket(7), Ticket(8)] {
-            isolated.sent("a", ticket);
-            assert!(isolated.was_alone("a", ticket));
-            assert!(!isolated.may_send("a") && isolated.may_send("b"));
-            assert!(!isolated.answered([Ticket(1)].into_iter()), "another record's answer makes no room");
-            assert!(isolated.answered([Ticket(1), ticket].into_iter()));
-        }
-        assert!(isolated.is_empty());
-        assert!(!isolated.was_alone("a", Ticket(9)));
-    }
-}
+#[path = "refusal_isolation_tests.rs"]
+mod tests;

@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use super::super::{Deliveries, Opened, SinkError};
 use super::calls::{self, Ended};
 use super::recovery::Recovered;
-use super::refusal_isolation::Reports;
 use super::{Answer, POSITIONS_TOPIC, Phase, TransactionalSink, probe};
 use crate::relay::boundary::{Failure, OwnedRecord, Verdict};
 use crate::sink::client::error_code::{RecordFate, fate};
 use crate::sink::client::producer_client::ProducerClient;
 use crate::sink::client::warmup::Warmup;
+use crate::sink::refusal_isolation::Reports;
 
 impl TransactionalSink {
     /// Ends a transaction that can't be committed.
@@ -86,7 +86,12 @@ impl TransactionalSink {
         // The first records of partitions that are returned are the first again.
         self.warmup = Warmup::default();
         let reports = std::mem::take(&mut self.failed);
-        self.refusals.judge(&reports, extent, &self.factory.producers.rules);
+        let fates = self.isolation.judge(&reports, extent, &self.factory.producers.rules);
+        for (report, fate) in reports.iter().zip(fates) {
+            if let RecordFate::RecordRefused(refusal) = fate {
+                self.verdicts.keep(report.ticket, &report.record.topic, refusal);
+            }
+        }
         // What failed along with another record says nothing.
         let along = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight, RDKafkaErrorCode::State];
         let failed = || reports.iter().filter(|report| !along.contains(&report.code));

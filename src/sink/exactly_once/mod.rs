@@ -41,7 +41,7 @@ mod resume;
 mod recovery;
 mod open_transaction;
 mod size;
-mod refusal_isolation;
+mod verdicts;
 mod probe;
 mod abort;
 mod sink;
@@ -64,6 +64,7 @@ use super::client::context::LogGate;
 use super::client::options::{ProducerOptions, TopicRules};
 use super::client::producer_client::{ProducerClient, Returned};
 use super::client::warmup::Warmup;
+use super::refusal_isolation::{RefusalIsolation, Reports};
 use super::topics::Topics;
 use super::{Deliveries, SinkError};
 use crate::relay::boundary::{Ancestry, OwnedRecord, Ticket};
@@ -71,7 +72,7 @@ use calls::{Ended, Stop};
 use open_transaction::OpenTransaction;
 use producer_factory::{ProducerFactory, Producers};
 use recovery::{History, Recovered};
-use refusal_isolation::{Reports, TransactionRefusals};
+use verdicts::Verdicts;
 
 pub use batch_writer::{BatchError, BatchOutcome, BatchWriter};
 pub use error::TransactionsError;
@@ -116,7 +117,8 @@ pub struct TransactionalSink {
     failed: Vec<Returned>,
     /// Empty between two calls; kept for its memory.
     arrived: Vec<Ticket>,
-    refusals: TransactionRefusals,
+    isolation: RefusalIsolation,
+    verdicts: Verdicts,
     /// For the current producer.
     warmup: Warmup,
     /// An offer was `Full` because librdkafka's own queue was.
@@ -181,7 +183,8 @@ impl TransactionalSink {
             in_doubt: None,
             failed: Vec::new(),
             arrived: Vec::new(),
-            refusals: TransactionRefusals::default(),
+            isolation: RefusalIsolation::default(),
+            verdicts: Verdicts::default(),
             warmup: Warmup::default(),
             crowded: false,
             awaited: false,
@@ -204,7 +207,7 @@ impl TransactionalSink {
         client.take(&mut self.arrived, &mut self.failed);
         let on_their_way = client.outstanding();
         self.warmup.acked(&self.arrived);
-        self.refusals.arrived(&self.arrived);
+        self.isolation.delivered(&self.arrived);
         if self.awaited && !self.arrived.is_empty() {
             self.awaited = false;
             self.room = true;
@@ -311,7 +314,8 @@ impl TransactionalSink {
     fn handle_committed(&mut self, into: &mut Deliveries) {
         let first = into.acked.len();
         self.open.commit(&mut into.acked, Instant::now());
-        self.refusals.committed(&into.acked[first..]);
+        self.isolation.delivered(&into.acked[first..]);
+        self.verdicts.committed(&into.acked[first..]);
         self.stored = self.in_doubt.take();
         self.is_disowned = false;
         self.rest_until = Some(Instant::now() + MARKERS);

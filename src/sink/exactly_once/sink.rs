@@ -161,15 +161,14 @@ impl Sink for TransactionalSink {
             return Err(SendError::Full);
         }
         let known =
-            self.refusals.verdict(ticket, record.topic).or_else(|| unfit(record, &self.factory.producers.rules));
+            self.verdicts.take(ticket, record.topic).or_else(|| unfit(record, &self.factory.producers.rules));
         if let Some(refusal) = known {
-            self.refusals.refused(ticket);
+            self.isolation.refused(ticket);
             return Err(SendError::Refused(refusal));
         }
-        let on_their_way = self.client.as_ref().map_or(0, super::ProducerClient::outstanding);
         let partitions = || self.factory.producers.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
         let admission = self.warmup.admit(record.topic, record.key, partitions);
-        if admission == Admission::Wait || !self.refusals.may_send(ticket, on_their_way) {
+        if admission == Admission::Wait || !self.isolation.may_send(ticket, record.topic) {
             self.awaited = true;
             return Err(SendError::Full);
         }
@@ -196,7 +195,7 @@ impl Sink for TransactionalSink {
             }
         }
         self.open.keep(ticket, record, Instant::now());
-        self.refusals.sent(ticket);
+        self.isolation.sent(ticket, record.topic);
         self.warmup.sent(ticket, admission);
         Ok(())
     }

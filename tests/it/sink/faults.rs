@@ -70,12 +70,14 @@ async fn case_18_a_broker_away_longer_than_every_timeout_causes_no_loss_or_reord
 #[tokio::test]
 async fn case_26_a_refused_batch_refuses_no_innocent_record() {
     let cluster = cluster(&["t", "other"]);
-    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
     let servers = cluster.bootstrap_servers();
     let mut sink = sink(&servers, &[("linger.ms", "50")], &TopicRules::default());
     let records = numbered("t", 60, 20);
-    let run = feed(&mut sink, records.clone()).await;
-    assert_eq!((run.acked, run.refused.len()), (60, 0));
+    let (first, batch) = records.split_at(1);
+    feed(&mut sink, first.to_vec()).await;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    let run = feed(&mut sink, batch.to_vec()).await;
+    assert_eq!((run.acked, run.refused.len()), (59, 0));
     assert!(run.returned > 0, "the batch was refused and came back");
     assert_eq!(values(&servers, "t"), values_of(&records));
     assert_eq!(feed(&mut sink, numbered("other", 300, 20)).await.returned, 0, "the sink is as new");
@@ -84,16 +86,30 @@ async fn case_26_a_refused_batch_refuses_no_innocent_record() {
 #[tokio::test]
 async fn case_26_only_the_record_at_fault_is_refused_and_the_others_arrive_in_order() {
     let cluster = cluster(&["t"]);
-    // The batch, then its first record alone.
-    let invalid = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD;
-    cluster.request_errors(RDKafkaApiKey::Produce, &[invalid, invalid]);
     let servers = cluster.bootstrap_servers();
     let mut sink = sink(&servers, &[("linger.ms", "50")], &TopicRules::default());
     let records = numbered("t", 100, 20);
-    let run = feed(&mut sink, records.clone()).await;
-    assert_eq!(run.acked, 99);
+    let (first, batch) = records.split_at(1);
+    feed(&mut sink, first.to_vec()).await;
+    // The batch, then its first record alone.
+    let invalid = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[invalid, invalid]);
+    let run = feed(&mut sink, batch.to_vec()).await;
+    assert_eq!(run.acked, 98);
     let [(refused, refusal)] = run.refused.as_slice() else { panic!("{:?}", run.refused) };
-    assert_eq!((refused, refusal.code), (&records[0], RefusalCode::ContractViolation));
+    assert_eq!((refused, refusal.code), (&records[1], RefusalCode::ContractViolation));
+    assert_eq!(values(&servers, "t"), [values_of(first), values_of(&batch[1..])].concat());
+}
+
+#[tokio::test]
+async fn case_26_a_record_that_was_alone_in_its_batch_is_refused_at_once() {
+    let cluster = cluster(&["t"]);
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    let servers = cluster.bootstrap_servers();
+    let mut sink = sink(&servers, &[], &TopicRules::default());
+    let records = numbered("t", 100, 20);
+    let run = feed(&mut sink, records.clone()).await;
+    assert_eq!((run.acked, run.returned, run.refused.len()), (99, 0, 1), "the first record of a partition goes alone");
     assert_eq!(values(&servers, "t"), values_of(&records[1..]));
 }
 

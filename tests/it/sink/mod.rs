@@ -65,29 +65,27 @@ struct Run {
     full: usize,
 }
 
-/// Sends records as the core does: in order, the same again after `Full`, returned ones first and in ticket order.
+/// Sends records as the core does: in order, the same again after `Full`, returned ones first, in ticket order and
+/// under their tickets.
 /// Ends when all are acknowledged or refused.
 async fn feed(sink: &mut KafkaSink, records: Vec<OwnedRecord>) -> Run {
     tokio::time::timeout(PATIENCE, feed_patiently(sink, records)).await.expect("everything is answered in time")
 }
 
 async fn feed_patiently(sink: &mut KafkaSink, records: Vec<OwnedRecord>) -> Run {
-    let mut waiting = VecDeque::from(records);
-    let (mut run, mut deliveries, mut tickets) = (Run::default(), Deliveries::default(), 0..);
-    let mut ticket = tickets.next();
+    let mut waiting: VecDeque<(Ticket, OwnedRecord)> = (0..).map(Ticket).zip(records).collect();
+    let (mut run, mut deliveries) = (Run::default(), Deliveries::default());
     loop {
-        while let Some(next) = waiting.front() {
-            match offer(sink, Ticket(ticket.expect("tickets never end")), next) {
-                Ok(()) => {
-                    ticket = tickets.next();
-                    waiting.pop_front();
-                }
+        while let Some((ticket, next)) = waiting.front() {
+            match offer(sink, *ticket, next) {
+                Ok(()) => drop(waiting.pop_front()),
                 Err(SendError::Full) => {
                     run.full += 1;
                     break;
                 }
                 Err(SendError::Refused(refusal)) => {
-                    run.refused.push((waiting.pop_front().expect("it was offered"), refusal));
+                    let (_, record) = waiting.pop_front().expect("it was offered");
+                    run.refused.push((record, refusal));
                 }
                 Err(SendError::Fatal(error)) => panic!("{error}"),
             }
@@ -103,7 +101,7 @@ async fn feed_patiently(sink: &mut KafkaSink, records: Vec<OwnedRecord>) -> Run 
         for failure in deliveries.failed.drain(..) {
             match failure.verdict {
                 Verdict::Refused(refusal) => run.refused.push((failure.record, refusal)),
-                Verdict::Returned(_) | Verdict::Along => returned.push_back(failure.record),
+                Verdict::Returned(_) | Verdict::Along => returned.push_back((failure.ticket, failure.record)),
             }
         }
         run.returned += returned.len();
