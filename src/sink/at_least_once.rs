@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
 use super::client::connection::Connection;
@@ -13,6 +12,7 @@ use super::client::flush;
 use super::client::options::{ProducerOptions, TopicRules, batch_bytes, pace, producer_config};
 use super::client::producer_client::{ProducerClient, Returned};
 use super::client::warmup::{Admission, Warmup};
+use super::delivery_loop::{self, DeliveryLoop, Room, hand_over};
 use super::refusal_isolation::{RefusalIsolation, Reports};
 use super::{Closed, Deliveries, SendError, Sink, SinkError};
 use crate::relay::boundary::{Failure, Record, Ticket, Verdict};
@@ -40,10 +40,7 @@ pub struct KafkaSink {
     warmup: Warmup,
     /// Consecutive producers that failed without publishing anything.
     back_off: BackOff,
-    /// An offer was `Full` because librdkafka's own queue was.
-    crowded: bool,
-    /// An offer was `Full` for a reason that no longer holds.
-    room: bool,
+    room: Room,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +72,7 @@ impl KafkaSink {
             isolation: RefusalIsolation::default(),
             warmup: Warmup::default(),
             back_off: BACK_OFF,
-            crowded: false,
-            room: false,
+            room: Room::default(),
         })
     }
 
@@ -84,30 +80,6 @@ impl KafkaSink {
     #[must_use]
     pub fn outstanding(&self) -> usize {
         self.client.outstanding()
-    }
-
-    /// Moves reports to `into`, and the sink to its next phase.
-    fn collect(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
-        let known = into.acked.len();
-        self.client.take(&mut into.acked, &mut self.failed);
-        self.connection.set_outstanding(self.client.outstanding());
-        self.warmup.acked(&into.acked[known..]);
-        self.isolation.delivered(&into.acked[known..]);
-        if self.phase == Phase::Open && self.must_end() {
-            self.phase = Phase::Draining;
-        }
-        if self.phase == Phase::Draining {
-            if self.client.outstanding() == 0 {
-                self.replace(into)?;
-            } else if self.client.fatal().is_some() {
-                self.client.give_back_unsent();
-            }
-        }
-        if matches!(self.phase, Phase::Waiting(until) if Instant::now() >= until) {
-            self.phase = Phase::Open;
-            self.room = true;
-        }
-        Ok(())
     }
 
     /// Whether the producer has failed, or its batches are too large for a topic that has come into use.
@@ -146,13 +118,43 @@ impl KafkaSink {
         } else {
             Phase::Waiting(Instant::now() + self.back_off.wait())
         };
-        self.room = self.phase == Phase::Open;
+        self.room.is_back = self.phase == Phase::Open;
         last.retire();
         Ok(())
     }
+}
 
-    /// Waits until there may be something to collect.
-    async fn wait(&self) {
+impl DeliveryLoop for KafkaSink {
+    const QUEUE_TICK: Duration = QUEUE_TICK;
+
+    fn collect(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
+        let known = into.acked.len();
+        self.client.take(&mut into.acked, &mut self.failed);
+        self.connection.set_outstanding(self.client.outstanding());
+        self.warmup.acked(&into.acked[known..]);
+        self.isolation.delivered(&into.acked[known..]);
+        if self.phase == Phase::Open && self.must_end() {
+            self.phase = Phase::Draining;
+        }
+        if self.phase == Phase::Draining {
+            if self.client.outstanding() == 0 {
+                self.replace(into)?;
+            } else if self.client.fatal().is_some() {
+                self.client.give_back_unsent();
+            }
+        }
+        if matches!(self.phase, Phase::Waiting(until) if Instant::now() >= until) {
+            self.phase = Phase::Open;
+            self.room.is_back = true;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self) {
+        self.client.push();
+    }
+
+    async fn wait(&mut self) {
         let filled = self.client.inbox().filled.notified();
         match self.phase {
             Phase::Open => filled.await,
@@ -160,6 +162,15 @@ impl KafkaSink {
             Phase::Draining => drop(tokio::time::timeout(DRAIN_TICK, filled).await),
             Phase::Waiting(until) => drop(tokio::time::timeout_at(until, filled).await),
         }
+    }
+
+    fn room(&mut self) -> &mut Room {
+        &mut self.room
+    }
+
+    fn wind_down(&mut self) -> bool {
+        self.client.push();
+        self.client.outstanding() == 0
     }
 }
 
@@ -182,61 +193,20 @@ impl Sink for KafkaSink {
         if admission == Admission::Wait || !self.isolation.may_send(ticket, record.topic) {
             return Err(SendError::Full);
         }
-        if let Err(code) = self.client.send(ticket, record) {
-            match (code, fate(code)) {
-                (RDKafkaErrorCode::QueueFull, _) => {
-                    self.crowded = true;
-                    return Err(SendError::Full);
-                }
-                (RDKafkaErrorCode::Fatal, _) => {
-                    self.client.inbox().break_off();
-                    return Err(SendError::Full);
-                }
-                // librdkafka checks a record against its own limits before it queues it.
-                (_, RecordFate::RecordRefused(refusal) | RecordFate::TopicRefused(refusal)) => {
-                    return Err(SendError::Refused(refusal));
-                }
-                (_, RecordFate::Returned) => self.client.fail(ticket, record, code),
-            }
-        }
+        hand_over(&mut self.client, &mut self.room, ticket, record)?;
         self.isolation.sent(ticket, record.topic);
         self.warmup.sent(ticket, admission);
         Ok(())
     }
 
     async fn deliveries(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
-        loop {
-            self.collect(into)?;
-            if !into.is_empty() || self.room {
-                self.room = false;
-                return Ok(());
-            }
-            self.client.push();
-            if self.crowded {
-                // librdkafka counts a record until after its report was read, so the last report may come before
-                // there is room.
-                drop(tokio::time::timeout(QUEUE_TICK, self.wait()).await);
-                self.crowded = false;
-                self.room = true;
-            } else {
-                self.wait().await;
-            }
-        }
+        delivery_loop::deliveries(self, into).await
     }
 
     async fn close(mut self, timeout: Duration) -> Closed {
-        let deadline = Instant::now() + timeout;
-        let mut deliveries = Deliveries::default();
-        while self.collect(&mut deliveries).is_ok() && self.client.outstanding() > 0 && Instant::now() < deadline {
-            self.client.push();
-            drop(tokio::time::timeout_at(deadline, self.wait()).await);
-        }
+        let deliveries = delivery_loop::drain(&mut self, timeout).await;
         let unanswered = self.client.outstanding();
-        let client = self.client;
-        // librdkafka waits for its threads; they must be gone before the process may end.
-        if let Err(error) = tokio::task::spawn_blocking(move || drop(client)).await {
-            tracing::error!(error = %error, "kafka producer did not shut down");
-        }
+        delivery_loop::shut_down(Some(self.client)).await;
         Closed { deliveries, unanswered, stored: None }
     }
 }

@@ -62,6 +62,7 @@ mod client;
 mod topics;
 mod refusals;
 mod refusal_isolation;
+mod delivery_loop;
 mod at_least_once;
 mod exactly_once;
 mod memory;

@@ -64,6 +64,7 @@ use super::client::context::LogGate;
 use super::client::options::{ProducerOptions, TopicRules};
 use super::client::producer_client::{ProducerClient, Returned};
 use super::client::warmup::Warmup;
+use super::delivery_loop::Room;
 use super::refusal_isolation::{RefusalIsolation, Reports};
 use super::topics::Topics;
 use super::{Deliveries, SinkError};
@@ -121,12 +122,9 @@ pub struct TransactionalSink {
     verdicts: Verdicts,
     /// For the current producer.
     warmup: Warmup,
-    /// An offer was `Full` because librdkafka's own queue was.
-    crowded: bool,
     /// An offer was `Full` because another record must be delivered first.
     awaited: bool,
-    /// An offer was `Full` for a reason that no longer holds.
-    room: bool,
+    room: Room,
 }
 
 enum Phase {
@@ -186,9 +184,8 @@ impl TransactionalSink {
             isolation: RefusalIsolation::default(),
             verdicts: Verdicts::default(),
             warmup: Warmup::default(),
-            crowded: false,
             awaited: false,
-            room: false,
+            room: Room::default(),
         }
     }
 
@@ -210,7 +207,7 @@ impl TransactionalSink {
         self.isolation.delivered(&self.arrived);
         if self.awaited && !self.arrived.is_empty() {
             self.awaited = false;
-            self.room = true;
+            self.room.is_back = true;
         }
         self.arrived.clear();
         let inbox = Arc::clone(client.inbox());
@@ -352,7 +349,7 @@ impl TransactionalSink {
     /// Nothing is open.
     fn rest(&mut self) {
         self.phase = Phase::Idle;
-        self.room = true;
+        self.room.is_back = true;
     }
 
     /// Whether batches are too large for a topic that has come into use.

@@ -14,8 +14,9 @@ use super::{
 };
 use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, Record, Ticket};
 use crate::relay::resume::flush_on;
-use crate::sink::client::error_code::{RecordFate, fate, unfit};
+use crate::sink::client::error_code::unfit;
 use crate::sink::client::warmup::Admission;
+use crate::sink::delivery_loop::{self, DeliveryLoop, Room, hand_over};
 
 impl TransactionalSink {
     /// Begins a transaction if there is none. Returns whether records may be sent.
@@ -39,8 +40,25 @@ impl TransactionalSink {
             }
         }
     }
+}
 
-    /// Waits until there may be something to collect.
+impl DeliveryLoop for TransactionalSink {
+    const QUEUE_TICK: Duration = TICK;
+
+    fn collect(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
+        Self::collect(self, into)
+    }
+
+    fn is_due(&self) -> bool {
+        self.due().is_some_and(|due| Instant::now() >= due)
+    }
+
+    fn push(&mut self) {
+        if let (Phase::Open, Some(client)) = (&self.phase, &mut self.client) {
+            client.push();
+        }
+    }
+
     async fn wait(&mut self) {
         let due = self.due();
         let filled = self.client.as_ref().map(|client| client.inbox().filled.notified());
@@ -53,8 +71,8 @@ impl TransactionalSink {
             (Phase::Idle, Some(filled)) => match self.rest_until {
                 None => filled.await,
                 Some(until) => {
-                    self.room = tokio::time::timeout_at(until, filled).await.is_err();
-                    self.rest_until = self.rest_until.filter(|_| !self.room);
+                    self.room.is_back = tokio::time::timeout_at(until, filled).await.is_err();
+                    self.rest_until = self.rest_until.filter(|_| !self.room.is_back);
                 }
             },
             (Phase::Open, Some(filled)) => {
@@ -67,8 +85,16 @@ impl TransactionalSink {
         }
     }
 
-    fn is_due(&self) -> bool {
-        self.due().is_some_and(|due| Instant::now() >= due)
+    fn room(&mut self) -> &mut Room {
+        &mut self.room
+    }
+
+    fn wind_down(&mut self) -> bool {
+        // Nobody seals it any more, and readers would wait for it until it times out.
+        if let (Phase::Open, Some(client)) = (&self.phase, &self.client) {
+            client.inbox().break_off();
+        }
+        matches!(self.phase, Phase::Idle | Phase::Closed) && self.answer.is_none()
     }
 }
 
@@ -123,7 +149,7 @@ impl Sink for TransactionalSink {
         match client.send(POSITION, &record) {
             Ok(()) => {}
             Err(RDKafkaErrorCode::QueueFull) => {
-                self.crowded = true;
+                self.room.is_queue_full = true;
                 return false;
             }
             Err(code) => client.fail(POSITION, &record, code),
@@ -160,8 +186,7 @@ impl Sink for TransactionalSink {
         if matches!(self.phase, Phase::Open) && self.open.is_full() {
             return Err(SendError::Full);
         }
-        let known =
-            self.verdicts.take(ticket, record.topic).or_else(|| unfit(record, &self.factory.producers.rules));
+        let known = self.verdicts.take(ticket, record.topic).or_else(|| unfit(record, &self.factory.producers.rules));
         if let Some(refusal) = known {
             self.isolation.refused(ticket);
             return Err(SendError::Refused(refusal));
@@ -176,24 +201,7 @@ impl Sink for TransactionalSink {
             return Err(SendError::Full);
         }
         let Some(client) = &mut self.client else { return Err(SendError::Full) };
-        if let Err(code) = client.send(ticket, record) {
-            match (code, fate(code)) {
-                (RDKafkaErrorCode::QueueFull, _) => {
-                    self.crowded = true;
-                    return Err(SendError::Full);
-                }
-                // The transaction is already lost; `deliveries` finds out why.
-                (RDKafkaErrorCode::Fatal | RDKafkaErrorCode::State, _) => {
-                    client.inbox().break_off();
-                    return Err(SendError::Full);
-                }
-                // librdkafka checks a record against its own limits before it queues it.
-                (_, RecordFate::RecordRefused(refusal) | RecordFate::TopicRefused(refusal)) => {
-                    return Err(SendError::Refused(refusal));
-                }
-                (_, RecordFate::Returned) => client.fail(ticket, record, code),
-            }
-        }
+        hand_over(client, &mut self.room, ticket, record)?;
         self.open.keep(ticket, record, Instant::now());
         self.isolation.sent(ticket, record.topic);
         self.warmup.sent(ticket, admission);
@@ -201,46 +209,13 @@ impl Sink for TransactionalSink {
     }
 
     async fn deliveries(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
-        loop {
-            self.collect(into)?;
-            if !into.is_empty() || self.room || self.is_due() {
-                self.room = false;
-                return Ok(());
-            }
-            if let (Phase::Open, Some(client)) = (&self.phase, &mut self.client) {
-                client.push();
-            }
-            if self.crowded {
-                drop(tokio::time::timeout(TICK, self.wait()).await);
-                self.crowded = false;
-                self.room = true;
-            } else {
-                self.wait().await;
-            }
-        }
+        delivery_loop::deliveries(self, into).await
     }
 
     async fn close(mut self, timeout: Duration) -> Closed {
-        let deadline = Instant::now() + timeout;
-        let mut deliveries = Deliveries::default();
-        loop {
-            // Nobody seals it any more, and readers would wait for it until it times out.
-            if let (Phase::Open, Some(client)) = (&self.phase, &self.client) {
-                client.inbox().break_off();
-            }
-            if self.collect(&mut deliveries).is_err()
-                || matches!(self.phase, Phase::Idle | Phase::Closed) && self.answer.is_none()
-                || tokio::time::timeout_at(deadline, self.wait()).await.is_err()
-            {
-                break;
-            }
-        }
+        let deliveries = delivery_loop::drain(&mut self, timeout).await;
         let unanswered = self.open.len();
-        // librdkafka waits for its threads; they must be gone before the process may end.
-        let client = self.client.take();
-        if let Err(error) = tokio::task::spawn_blocking(move || drop(client)).await {
-            tracing::error!(error = %error, "kafka producer did not shut down");
-        }
+        delivery_loop::shut_down(self.client.take()).await;
         Closed { deliveries, unanswered, stored: self.stored() }
     }
 }
