@@ -75,7 +75,7 @@ pub use client::options::{
     COMPRESSION_PROPERTIES, ProducerOptions, PropertyError, PropertyFault, TopicFacts, TopicRules, validate_properties,
 };
 pub use client::partition::partition_of;
-pub use client::topic_reader::{Found, Isolation, ReadingError, Span, TopicReader};
+pub use client::topic_reader::{Found, Isolation, ReadingError, Span, TopicLayout, TopicReader};
 pub use exactly_once::{
     BatchError, BatchOutcome, BatchWriter, Cluster, POSITIONS_TOPIC, PositionEntry, PositionError, PositionKeys,
     StepError, StepPast, SteppedPast, StoredPosition, TransactionSize, TransactionalSink, TransactionsError,

@@ -6,17 +6,16 @@ use std::time::{Duration, Instant};
 use super::dead_letter::DeadLetter;
 use super::marks::{Marks, REDRIVEN_TOPIC};
 use super::selection::{Others, Selection};
-use crate::sink::{Isolation, ProducerOptions, ReadingError, SinkError, Span, TopicReader};
+use crate::sink::{Found, Isolation, ProducerOptions, ReadingError, SinkError, Span, TopicReader};
 
 /// How long to wait for another redrive's open transaction to end: longer than Kafka's transaction timeout.
 const HIDDEN: Duration = Duration::from_secs(90);
-/// Interval between checks of whether it has ended.
-const TICK: Duration = Duration::from_millis(50);
+/// How long one request to a broker may take.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Reads one dead-letter topic.
 pub struct DeadLetterReader {
-    committed: TopicReader,
-    uncommitted: TopicReader,
+    reader: TopicReader,
     topic: String,
 }
 
@@ -44,11 +43,7 @@ impl DeadLetterReader {
     /// [`DeadLetterReadError::Sink`].
     pub fn new(options: &ProducerOptions, topic: &str) -> Result<Self, DeadLetterReadError> {
         let group = format!("{}-dead-letter", options.client_id);
-        Ok(Self {
-            committed: TopicReader::new(options, &group, Isolation::Committed)?,
-            uncommitted: TopicReader::new(options, &group, Isolation::Uncommitted)?,
-            topic: topic.to_owned(),
-        })
+        Ok(Self { reader: TopicReader::new(options, &group, ANSWER)?, topic: topic.to_owned() })
     }
 
     /// The offsets that the dead-letter topic holds now, per partition; empty if the topic does not exist.
@@ -56,7 +51,7 @@ impl DeadLetterReader {
     /// # Errors
     /// [`DeadLetterReadError`].
     pub fn spans(&self) -> Result<Vec<Span>, DeadLetterReadError> {
-        Ok(self.committed.spans(&self.topic)?.unwrap_or_default())
+        Ok(self.reader.spans(&self.topic, Isolation::Committed)?)
     }
 
     /// Passes each selected dead letter of these spans to `each`, by partition and offset, until it breaks; counts those of other
@@ -75,7 +70,7 @@ impl DeadLetterReader {
         for span in spans {
             let narrowed = selection.narrow(*span);
             let mut has_enough = false;
-            self.committed.read(&self.topic, narrowed, &mut |found| {
+            self.read(&self.topic, narrowed, &mut |found| {
                 passed(before + distance(span.start, found.offset) + 1);
                 let dead_letter = DeadLetter::from(found);
                 if !selection.takes(&dead_letter) {
@@ -103,14 +98,7 @@ impl DeadLetterReader {
     /// # Errors
     /// [`DeadLetterReadError`].
     pub fn marks(&self) -> Result<Marks, DeadLetterReadError> {
-        let mut marks = Marks::of(&self.topic);
-        for span in self.committed.spans(REDRIVEN_TOPIC)?.unwrap_or_default() {
-            self.committed.read(REDRIVEN_TOPIC, span, &mut |found| {
-                marks.take(&found.record);
-                ControlFlow::Continue(())
-            })?;
-        }
-        Ok(marks)
+        self.marks_in(self.reader.spans(REDRIVEN_TOPIC, Isolation::Committed)?)
     }
 
     /// All marks committed before the call. Waits for open transactions of other dead-letter topics' redrives, since marks behind
@@ -120,18 +108,32 @@ impl DeadLetterReader {
     /// [`DeadLetterReadError`].
     pub fn all_marks(&self) -> Result<Marks, DeadLetterReadError> {
         let since = Instant::now();
-        let ends = self.uncommitted.spans(REDRIVEN_TOPIC)?.unwrap_or_default();
-        loop {
-            let seen = self.committed.spans(REDRIVEN_TOPIC)?.unwrap_or_default();
-            let shown = |end: &Span| seen.iter().any(|span| span.partition == end.partition && span.end >= end.end);
-            if ends.iter().all(shown) {
-                return self.marks();
-            }
-            if since.elapsed() >= HIDDEN {
-                return Err(DeadLetterReadError::Hidden);
-            }
-            std::thread::sleep(TICK);
+        let mut spans = Vec::new();
+        for all in self.reader.spans(REDRIVEN_TOPIC, Isolation::Uncommitted)? {
+            let committed = self.reader.committed_to(REDRIVEN_TOPIC, all, &mut || since.elapsed() < HIDDEN)?;
+            spans.push(committed.ok_or(DeadLetterReadError::Hidden)?);
         }
+        self.marks_in(spans)
+    }
+
+    fn marks_in(&self, spans: Vec<Span>) -> Result<Marks, DeadLetterReadError> {
+        let mut marks = Marks::of(&self.topic);
+        for span in spans {
+            self.read(REDRIVEN_TOPIC, span, &mut |found| {
+                marks.take(&found.record);
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(marks)
+    }
+
+    fn read(
+        &self,
+        topic: &str,
+        span: Span,
+        each: &mut dyn FnMut(Found) -> ControlFlow<()>,
+    ) -> Result<(), DeadLetterReadError> {
+        Ok(self.reader.read(topic, span, Isolation::Committed, &|| false, each)?)
     }
 }
 

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::Message;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use serde::Deserialize;
 use tokio::sync::Notify;
 
 use super::connection::Connection;
+use super::message::CopiedMessage;
 use crate::relay::boundary::OwnedRecord;
 
 /// How long a repeated line of librdkafka's log is suppressed, so that a broker that is down does not flood the log.
@@ -106,7 +107,7 @@ impl ProducerContext for Context {
             }
             Err((error, message)) => self.inbox.fail(Report {
                 slot,
-                record: give_back(message),
+                record: CopiedMessage::of(message).record,
                 partition: message.partition(),
                 code: error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
             }),
@@ -165,18 +166,6 @@ struct Statistics {
 #[derive(Deserialize)]
 struct BrokerStatistics {
     state: String,
-}
-
-/// The record in its delivery report; the timestamp is not in there.
-fn give_back(message: &BorrowedMessage<'_>) -> OwnedRecord {
-    let headers = message.headers().into_iter().flat_map(Headers::iter);
-    OwnedRecord {
-        topic: message.topic().to_owned(),
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
-        headers: headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect(),
-        timestamp_millis: 0,
-    }
 }
 
 /// Passes a kind of log line once per [`LOG_PAUSE`] and counts what it suppresses. Shared by all producers of a sink.

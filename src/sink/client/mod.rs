@@ -7,6 +7,7 @@ pub(super) mod connection;
 pub(super) mod error_code;
 pub(super) mod context;
 pub(super) mod native;
+pub(super) mod message;
 pub(super) mod flush;
 pub(super) mod in_flight;
 pub(super) mod warmup;

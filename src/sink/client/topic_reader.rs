@@ -11,16 +11,14 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::native;
+use super::message::CopiedMessage;
 use super::options::{ProducerOptions, admin_config};
 use crate::relay::boundary::OwnedRecord;
 use crate::sink::SinkError;
 
-/// How long one request to a broker may take.
-const ANSWER: Duration = Duration::from_secs(10);
 /// How long to wait for a record before giving up.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How long one poll waits for a record.
+/// How long one poll waits for a record, and how often the end of the committed records is checked.
 const TICK: Duration = Duration::from_millis(50);
 /// KiB that the client prefetches at most.
 const AHEAD_KIB: &str = "16384";
@@ -32,6 +30,17 @@ pub enum Isolation {
     Committed,
     /// Everything.
     Uncommitted,
+}
+
+/// What a topic is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicLayout {
+    /// Its partitions, in order.
+    pub partitions: Vec<i32>,
+    /// The smallest number of replicas of a partition.
+    pub replicas: Option<usize>,
+    /// The number of brokers in the cluster.
+    pub brokers: usize,
 }
 
 /// Offsets of one partition.
@@ -88,47 +97,44 @@ pub enum ReadingError {
         /// The partition.
         partition: i32,
     },
+    /// Nobody waits for the records any more.
+    #[error("reading topic {topic} was interrupted")]
+    Stopped {
+        /// The topic.
+        topic: String,
+    },
 }
 
 /// Reads topics. Its calls block.
 pub struct TopicReader {
-    consumer: BaseConsumer<Quiet>,
+    committed: Client,
+    uncommitted: Client,
     group: String,
+    answer: Duration,
 }
 
 impl TopicReader {
-    /// A client that joins no group; `group` is the one that ACLs refer to.
+    /// A reader that joins no group; `group` is the one that ACLs refer to. A request to a broker may take as long as
+    /// `answer`. Does not wait for a broker.
     ///
     /// # Errors
     /// [`SinkError::Create`].
-    pub fn new(options: &ProducerOptions, group: &str, isolation: Isolation) -> Result<Self, SinkError> {
-        let mut config = admin_config(options);
-        config
-            .set("group.id", group)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "earliest")
-            .set("queued.max.messages.kbytes", AHEAD_KIB)
-            .set("fetch.wait.max.ms", "50")
-            .set(
-                "isolation.level",
-                match isolation {
-                    Isolation::Committed => "read_committed",
-                    Isolation::Uncommitted => "read_uncommitted",
-                },
-            );
-        let consumer = config.create_with_context(Quiet).map_err(SinkError::Create)?;
-        Ok(Self { consumer, group: group.to_owned() })
+    pub fn new(options: &ProducerOptions, group: &str, answer: Duration) -> Result<Self, SinkError> {
+        Ok(Self {
+            committed: Client::new(options, group, "read_committed")?,
+            uncommitted: Client::new(options, group, "read_uncommitted")?,
+            group: group.to_owned(),
+            answer,
+        })
     }
 
-    /// What the topic's partitions hold now, by number; `None` if there is no such topic.
+    /// What the topic is made of; `None` if there is no such topic.
     ///
     /// # Errors
     /// [`ReadingError`].
-    pub fn spans(&self, topic: &str) -> Result<Option<Vec<Span>>, ReadingError> {
+    pub fn layout(&self, topic: &str) -> Result<Option<TopicLayout>, ReadingError> {
         let failed = |source| self.failed(topic, source);
-        let metadata = self.consumer.fetch_metadata(Some(topic), ANSWER).map_err(failed)?;
+        let metadata = self.committed.get().fetch_metadata(Some(topic), self.answer).map_err(failed)?;
         let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
         match found.error().map(Code::from) {
             None | Some(Code::NoError) => {}
@@ -137,15 +143,54 @@ impl TopicReader {
         }
         let mut partitions: Vec<i32> = found.partitions().iter().map(|partition| partition.id()).collect();
         partitions.sort_unstable();
-        let span = |partition| {
-            let (start, end) = self.consumer.fetch_watermarks(topic, partition, ANSWER).map_err(failed)?;
-            Ok(Span { partition, start, end })
-        };
-        partitions.into_iter().map(span).collect::<Result<_, _>>().map(Some)
+        let replicas = found.partitions().iter().map(|partition| partition.replicas().len()).min();
+        Ok(Some(TopicLayout { partitions, replicas, brokers: metadata.brokers().len() }))
     }
 
-    /// Passes on what is in a span, in order, until `each` has enough. Records that were compacted or have expired
-    /// are missing.
+    /// What the topic's partitions hold now, by number; nothing if there is no such topic.
+    ///
+    /// # Errors
+    /// [`ReadingError`].
+    pub fn spans(&self, topic: &str, isolation: Isolation) -> Result<Vec<Span>, ReadingError> {
+        let partitions = self.layout(topic)?.map(|layout| layout.partitions).unwrap_or_default();
+        partitions.into_iter().map(|partition| self.span(topic, partition, isolation)).collect()
+    }
+
+    /// What a partition holds now.
+    ///
+    /// # Errors
+    /// [`ReadingError`].
+    pub fn span(&self, topic: &str, partition: i32, isolation: Isolation) -> Result<Span, ReadingError> {
+        let watermarks = self.client(isolation).fetch_watermarks(topic, partition, self.answer);
+        let (start, end) = watermarks.map_err(|source| self.failed(topic, source))?;
+        Ok(Span { partition, start, end })
+    }
+
+    /// The committed records of a partition, once no open transaction hides any before the end of `all`. Asks
+    /// `goes_on` while it waits; `None` if that says no.
+    ///
+    /// # Errors
+    /// [`ReadingError`].
+    pub fn committed_to(
+        &self,
+        topic: &str,
+        all: Span,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Span>, ReadingError> {
+        loop {
+            let shown = self.span(topic, all.partition, Isolation::Committed)?;
+            if shown.end >= all.end {
+                return Ok(Some(shown));
+            }
+            if !goes_on() {
+                return Ok(None);
+            }
+            std::thread::sleep(TICK);
+        }
+    }
+
+    /// Passes on what is in a span, in order, until `each` has enough or `stopped` says that nobody waits any more.
+    /// Records that were compacted or have expired are missing.
     ///
     /// # Errors
     /// [`ReadingError`].
@@ -153,6 +198,8 @@ impl TopicReader {
         &self,
         topic: &str,
         span: Span,
+        isolation: Isolation,
+        stopped: &dyn Fn() -> bool,
         each: &mut dyn FnMut(Found) -> ControlFlow<()>,
     ) -> Result<(), ReadingError> {
         if span.start >= span.end {
@@ -161,10 +208,11 @@ impl TopicReader {
         let failed = |source| self.failed(topic, source);
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, span.partition, Offset::Offset(span.start)).map_err(failed)?;
-        self.consumer.assign(&list).map_err(failed)?;
+        let client = self.client(isolation);
+        client.assign(&list).map_err(failed)?;
         let mut heard = Instant::now();
         loop {
-            match self.consumer.poll(TICK) {
+            match client.poll(TICK) {
                 Some(Ok(message)) => {
                     heard = Instant::now();
                     let offset = message.offset();
@@ -181,6 +229,16 @@ impl TopicReader {
                 }
                 None => {}
             }
+            if stopped() {
+                return Err(ReadingError::Stopped { topic: topic.to_owned() });
+            }
+        }
+    }
+
+    fn client(&self, isolation: Isolation) -> &BaseConsumer<Quiet> {
+        match isolation {
+            Isolation::Committed => self.committed.get(),
+            Isolation::Uncommitted => self.uncommitted.get(),
         }
     }
 
@@ -197,22 +255,42 @@ fn is_denial(error: &KafkaError) -> bool {
 }
 
 fn found(message: &BorrowedMessage<'_>) -> Found {
-    let mut is_text = true;
-    let headers = native::headers(message).into_iter().map(|(name, value)| {
-        let name = String::from_utf8(name).unwrap_or_else(|error| {
-            is_text = false;
-            String::from_utf8_lossy(error.as_bytes()).into_owned()
-        });
-        (name, value)
-    });
-    let record = OwnedRecord {
-        topic: message.topic().to_owned(),
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
-        headers: headers.collect(),
-        timestamp_millis: message.timestamp().to_millis().unwrap_or(-1),
-    };
+    let CopiedMessage { record, is_text } = CopiedMessage::of(message);
     Found { partition: message.partition(), offset: message.offset(), record, is_text }
+}
+
+/// One consumer. Its end takes a tenth of a second, for which nobody waits but the end of the runtime.
+struct Client(Option<BaseConsumer<Quiet>>);
+
+impl Client {
+    fn new(options: &ProducerOptions, group: &str, isolation: &str) -> Result<Self, SinkError> {
+        let mut config = admin_config(options);
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest")
+            .set("queued.max.messages.kbytes", AHEAD_KIB)
+            // The end of a partition is told by an empty answer.
+            .set("fetch.wait.max.ms", "5")
+            .set("isolation.level", isolation);
+        let consumer = config.create_with_context(Quiet).map_err(SinkError::Create)?;
+        Ok(Self(Some(consumer)))
+    }
+
+    fn get(&self) -> &BaseConsumer<Quiet> {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let consumer = self.0.take();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn_blocking(move || drop(consumer)));
+        }
+    }
 }
 
 /// A consumer's errors are also returned as answers.
