@@ -1,10 +1,8 @@
 //! Builds a relay's parts from the configuration.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-use tokio::sync::mpsc;
 
 use super::Driver;
 use super::link::Link;
@@ -13,6 +11,7 @@ use super::maintenance::Maintenance;
 use super::notices::Notices;
 use super::publication::PublicationWatch;
 use super::reporting::Reporter;
+use super::side_events;
 use super::slot_note::SlotNote;
 use super::storing::Storing;
 use crate::config::{AdminApi, Config, Delivery};
@@ -25,7 +24,7 @@ use crate::sink::{
     Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics, TransactionalSink,
     TransactionsOptions,
 };
-use crate::source::{Lease, OutboxTable, RECORD_BYTES, STATUS_INTERVAL, SourceOptions};
+use crate::source::{Lease, OutboxTable, RECORD_BYTES, STATUS_INTERVAL, SourceError, SourceOptions};
 use crate::telemetry::Telemetry;
 
 /// How long Kafka may take to answer for the first time. After that the relay waits as long as an outage lasts.
@@ -104,17 +103,16 @@ pub(super) fn around<S>(
     telemetry: &Arc<Telemetry>,
 ) -> Parts<S> {
     let postgres = connect_options(config);
-    let server_end = Arc::new(AtomicU64::new(0));
-    let (may_drop, is_waited_for) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let may_drop = Arc::<AtomicBool>::default();
     let source = source_options(config);
     let publication = Arc::new(PublicationWatch::new(&source));
     let lease = Arc::new(Lease::new(source.connect.clone(), source.slot.clone()));
-    let (found, findings) = mpsc::channel(1);
+    let (events, side_events) = side_events::channel();
     let driver = Driver {
         core: Core::new(settings(config, &postgres)),
         sink,
-        link: Link::new(source.clone(), Arc::clone(&lease), Arc::clone(&publication)).in_a_hurry_when(&is_waited_for),
-        slot_note: SlotNote::new(Arc::clone(&lease), Arc::clone(&is_waited_for)),
+        link: Link::new(source.clone(), Arc::clone(&lease), Arc::clone(&publication)),
+        slot_note: SlotNote::new(Arc::clone(&lease)),
         lease,
         storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
         lookup: Lookup::new(
@@ -123,26 +121,27 @@ pub(super) fn around<S>(
             topics,
             config.relay.create_topics,
             Arc::clone(telemetry),
+            events.clone(),
         ),
         notices: Notices::default(),
-        reporter: Reporter::new(Arc::clone(telemetry), kafka, Arc::clone(&server_end), Arc::clone(&may_drop)),
-        findings,
+        reporter: Reporter::new(Arc::clone(telemetry), kafka, Arc::clone(&may_drop)),
+        side_events,
     };
     let (slot, rewind) = (config.postgres.slot.as_str(), config.relay.rewind);
-    let window = Window::new(postgres.clone(), slot, rewind, Arc::clone(telemetry), Arc::clone(&may_drop));
+    let window_events = events.clone();
+    let on_failure = Box::new(move |error: &SourceError| window_events.note_failure(error.postgres()));
+    let window = Window::new(postgres.clone(), slot, rewind, Arc::clone(telemetry), Arc::clone(&may_drop), on_failure);
     let maintenance = Maintenance {
         postgres,
         slot: config.postgres.slot.as_str().to_owned(),
         retention: config.relay.retention,
         max_retained_wal: config.relay.max_retained_wal,
         telemetry: Arc::clone(telemetry),
-        server_end,
         may_drop,
         is_settled: AtomicBool::new(false),
-        is_waited_for,
+        is_waited_for: AtomicBool::new(false),
         publication,
-        turned_away: driver.lookup.turned_away(),
-        findings: found,
+        events,
     };
     Parts { driver, maintenance, window }
 }

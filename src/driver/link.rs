@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -94,7 +93,7 @@ pub(super) struct Link {
     undecodable_after: Option<Lsn>,
     repeats: Repeats,
     /// Commits in the cluster wait for confirmation.
-    is_waited_for: Arc<AtomicBool>,
+    is_waited_for: bool,
     /// Until when the first connection is tried; `None` once there was one.
     give_up: Option<Instant>,
     publication: Arc<PublicationWatch>,
@@ -113,16 +112,10 @@ impl Link {
             last: None,
             undecodable_after: None,
             repeats: Repeats::default(),
-            is_waited_for: Arc::default(),
+            is_waited_for: false,
             give_up: Some(now + FIRST_CONNECTION),
             publication,
         }
-    }
-
-    /// Confirms without delay while `true`.
-    pub(super) fn in_a_hurry_when(mut self, is_waited_for: &Arc<AtomicBool>) -> Self {
-        self.is_waited_for = Arc::clone(is_waited_for);
-        self
     }
 
     /// A link for a replay. Nothing that it confirms reaches the slot.
@@ -179,12 +172,17 @@ impl Link {
     pub(super) fn confirm(&mut self, reached: Reached) -> Option<Wanted> {
         let step = self.gate.poll(reached);
         if let (Some(lsn), State::Up(source)) = (step.confirm, &mut self.state) {
-            match self.is_waited_for.load(Ordering::Relaxed) {
+            match self.is_waited_for {
                 true => source.stream.confirm_now(lsn),
                 false => source.stream.confirm(lsn),
             }
         }
         step.note
+    }
+
+    /// Sets whether commits in the cluster wait for confirmation: then it is sent without delay.
+    pub(super) fn set_waited_for(&mut self, waits: bool) {
+        self.is_waited_for = waits;
     }
 
     /// Ends the stream and reconnects after a while. The core has read up to `received`; what is on its way to it is

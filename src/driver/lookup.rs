@@ -1,6 +1,5 @@
 //! Answers the core's requests, one at a time. An outage is not an answer: the request is retried until there is one.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +7,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::registry::Registry;
-use crate::postgres::{self, ConnectOptions, sqlstate};
+use super::side_events::SideEvents;
+use crate::postgres::{self, ConnectOptions};
 use crate::relay::Core;
 use crate::relay::boundary::{Answer, ColumnType, Request, Topic, TopicSettings};
 use crate::relay::delivery::back_off::BackOff;
@@ -35,7 +35,6 @@ pub(super) struct Lookup {
     pending: Option<JoinHandle<Answer>>,
     /// The open request, in words.
     question: String,
-    turned_away: Arc<AtomicBool>,
     /// When the idle connection is closed.
     rests_at: Option<Instant>,
 }
@@ -53,7 +52,7 @@ struct Sources {
     topics: TopicSource,
     create_topics: bool,
     telemetry: Arc<Telemetry>,
-    turned_away: Arc<AtomicBool>,
+    events: SideEvents,
     /// When the message keys may be read again.
     keys_due: Mutex<Instant>,
 }
@@ -65,14 +64,13 @@ impl Lookup {
         topics: TopicSource,
         create_topics: bool,
         telemetry: Arc<Telemetry>,
+        events: SideEvents,
     ) -> Self {
-        let turned_away = Arc::<AtomicBool>::default();
         let registry = Registry::new(postgres, slot);
         let keys_due = Mutex::new(Instant::now());
-        let sources =
-            Sources { registry, topics, create_topics, telemetry, turned_away: Arc::clone(&turned_away), keys_due };
+        let sources = Sources { registry, topics, create_topics, telemetry, events, keys_due };
         let (pending, question, rests_at) = (None, String::new(), None);
-        Self { sources: Arc::new(sources), pending, question, turned_away, rests_at }
+        Self { sources: Arc::new(sources), pending, question, rests_at }
     }
 
     /// Puts a question that the core raises. One that was open is given up: the core waits for one answer at a time.
@@ -101,16 +99,6 @@ impl Lookup {
         self.pending.as_ref()?;
         let why = self.sources.telemetry.waiting_for().map(|why| format!(" ({why})")).unwrap_or_default();
         Some(format!("the lookup of {}{why}", self.question))
-    }
-
-    /// For other users of Postgres: set when it refuses their connections.
-    pub(super) fn turned_away(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.turned_away)
-    }
-
-    /// Whether Postgres refused a connection for a request since the last call.
-    pub(super) fn was_turned_away(&self) -> bool {
-        self.turned_away.swap(false, Ordering::Relaxed)
     }
 
     /// The answer to the open request. Cancel-safe.
@@ -148,10 +136,7 @@ impl Sources {
                     return answer;
                 }
                 Err(error) => {
-                    let of_postgres = error.chain().find_map(|cause| cause.downcast_ref::<postgres::Error>());
-                    if of_postgres.and_then(postgres::Error::sqlstate) == Some(sqlstate::CANNOT_CONNECT_NOW) {
-                        self.turned_away.store(true, Ordering::Relaxed);
-                    }
+                    self.events.note_failure(error.chain().find_map(|cause| cause.downcast_ref::<postgres::Error>()));
                     format!("{error:#}")
                 }
             };

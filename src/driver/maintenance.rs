@@ -2,13 +2,13 @@
 //! watches the slot's retained WAL and the publication.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::publication::PublicationWatch;
+use super::side_events::{SideEvent, SideEvents};
 use crate::postgres::{ConnectOptions, Connection, Error, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::source::{SourceError, settle_unsigned, waits_for_relay};
@@ -39,20 +39,15 @@ pub(super) struct Maintenance {
     /// `relay.max_retained_wal`.
     pub(super) max_retained_wal: Option<u64>,
     pub(super) telemetry: Arc<Telemetry>,
-    /// Where the server's WAL ends, for the driver.
-    pub(super) server_end: Arc<AtomicU64>,
     /// The relay streams and the backfill is published, so old rows are no longer needed. Until then nothing is
     /// dropped, because a new slot may have to start with those rows.
     pub(super) may_drop: Arc<AtomicBool>,
     /// Whether it is settled up to which LSN messages need no signature.
     pub(super) is_settled: AtomicBool,
-    /// Tells the driver that commits in the cluster wait for the relay.
-    pub(super) is_waited_for: Arc<AtomicBool>,
+    /// Whether commits in the cluster waited for the relay in the last round.
+    pub(super) is_waited_for: AtomicBool,
     pub(super) publication: Arc<PublicationWatch>,
-    /// Reports a server that refuses connections: it is shutting down, and may be waiting for the relay's own.
-    pub(super) turned_away: Arc<AtomicBool>,
-    /// Reports what must end the relay.
-    pub(super) findings: mpsc::Sender<SourceError>,
+    pub(super) events: SideEvents,
 }
 
 impl Maintenance {
@@ -77,8 +72,9 @@ impl Maintenance {
                     let again = if maintained == Maintained::Done { MAINTAIN_INTERVAL } else { MAINTAIN_AGAIN };
                     (maintain_at, has_dropped) = (Instant::now() + again, may_drop);
                 }
-                // An unread one serves as well.
-                Ok(Err(error @ SourceError::PublicationChanged { .. })) => drop(this.findings.try_send(error)),
+                Ok(Err(error @ SourceError::PublicationChanged { .. })) => {
+                    this.events.tell(SideEvent::PublicationChanged(error));
+                }
                 Ok(Err(error)) => tracing::debug!(error = %error, "maintenance failed; retrying"),
                 Err(panicked) => tracing::error!(error = %panicked, "maintenance panicked"),
             }
@@ -86,11 +82,8 @@ impl Maintenance {
     }
 
     fn look(&self, maintain: bool) -> Result<Maintained, SourceError> {
-        let mut connection = Connection::open(&self.postgres).inspect_err(|error| {
-            if error.sqlstate() == Some(sqlstate::CANNOT_CONNECT_NOW) {
-                self.turned_away.store(true, Ordering::Relaxed);
-            }
-        })?;
+        let mut connection =
+            Connection::open(&self.postgres).inspect_err(|error| self.events.note_failure(Some(error)))?;
         self.publication.look(&mut connection)?;
         self.watch(&mut connection)?;
         self.watch_standbys(&mut connection)?;
@@ -123,7 +116,7 @@ impl Maintenance {
         let rows = connection.query(sql, &[Some(&self.slot)])?;
         let Some(row) = rows.first() else { return Ok(()) };
         if let Some(Ok(end)) = row.text(0).map(str::parse::<Lsn>) {
-            self.server_end.fetch_max(end.0, Ordering::Relaxed);
+            self.events.tell(SideEvent::ServerEnd(end));
         }
         if let Some(Ok(bytes)) = row.text(1).map(str::parse) {
             // In MB; -1 is no limit.
@@ -138,6 +131,7 @@ impl Maintenance {
         let application = self.postgres.application_name().unwrap_or_default();
         let names = waits_for_relay(connection, &self.slot, application)?;
         let was_waited_for = self.is_waited_for.swap(names.is_some(), Ordering::Relaxed);
+        self.events.tell(SideEvent::CommitsWait(names.is_some()));
         self.telemetry.set_synchronous_standby(names.is_some());
         match names {
             Some(names) if !was_waited_for => tracing::warn!(

@@ -8,7 +8,7 @@
 //! | 4 | a note written to `outbox.relay` | the gate, which confirms from then on |
 //! | 5 | the replication connection, when the core wants input or there is no connection | the core |
 //! | 6 | the core's timer, or one second | the core, and the telemetry |
-//! | 7 | a finding of maintenance | the caller |
+//! | 7 | an event of maintenance, the rewind window or the lookup | the reporter, the link, the caller |
 //! | 8 | the loss of the lease | the link, which drops its stream |
 //! | 9 | the shutdown timeout | the caller |
 //!
@@ -30,6 +30,7 @@ mod checkpoint_timer;
 mod freshness;
 mod reporting;
 mod maintenance;
+mod side_events;
 mod replay;
 
 use std::sync::Arc;
@@ -44,7 +45,7 @@ use crate::relay::boundary::{Record, Ticket};
 use crate::relay::confirm::{Reached, StreamStart, Wanted};
 use crate::relay::{Core, Idle, Offer};
 use crate::sink::{Connection as KafkaConnection, Deliveries, SendError, Sink, SinkError, Urgency};
-use crate::source::{Lease, SourceError};
+use crate::source::Lease;
 use crate::telemetry::Telemetry;
 
 use assemble::Parts;
@@ -53,6 +54,7 @@ use link::{Link, LinkEvent};
 use lookup::{Lookup, TopicSource};
 use notices::Notices;
 use reporting::{Reporter, Standing};
+use side_events::SideEvent;
 use slot_note::{Course, HURRIED_INTERVAL, SlotNote, Written};
 use storing::Storing;
 
@@ -112,8 +114,7 @@ struct Driver<S> {
     notices: Notices,
     storing: Storing,
     reporter: Reporter,
-    /// From maintenance: why the relay must end.
-    findings: mpsc::Receiver<SourceError>,
+    side_events: mpsc::Receiver<SideEvent>,
 }
 
 impl<S: Sink + Send> Driver<S> {
@@ -135,12 +136,6 @@ impl<S: Sink + Send> Driver<S> {
         let mut deliveries = Deliveries::default();
         loop {
             let idle = self.poll()?;
-            // A server that is shutting down accepts no more queries, and waits for the stream while the stream waits
-            // for the answer.
-            if self.link.is_up() && self.lookup.was_turned_away() {
-                self.lease.release();
-                self.give_way()?;
-            }
             self.seal(stop_by.is_some());
             self.confirm();
             if idle == Idle::Drained && self.is_settled() {
@@ -181,8 +176,8 @@ impl<S: Sink + Send> Driver<S> {
                 event = self.link.next(), if may_receive => self.handle_link(event)?,
                 // 6. Returned records may be sent again.
                 () = sleep_until(wake) => {}
-                // 7. Rows would be missed from here on.
-                Some(found) = self.findings.recv() => return Err(found.into()),
+                // 7. One at a time: each may end the stream or the relay.
+                Some(event) = self.side_events.recv() => self.handle_side_event(event)?,
                 // 8. Another relay may take the slot at any moment, even while nothing is being read.
                 () = self.lease.lost(), if self.link.is_up() => self.give_way()?,
                 // 9. What is in flight stays unconfirmed.

@@ -2,9 +2,7 @@
 //! maintenance.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::assemble::{KafkaSide, settings, source_options, transactions};
@@ -13,6 +11,7 @@ use super::lookup::{Lookup, TopicSource};
 use super::notices::Notices;
 use super::publication::PublicationWatch;
 use super::reporting::Reporter;
+use super::side_events;
 use super::slot_note::SlotNote;
 use super::storing::Storing;
 use super::{Driver, assemble};
@@ -84,13 +83,13 @@ async fn replay_into<S: Sink + Send>(
     let publication = Arc::new(PublicationWatch::new(&source));
     // It reads from a copy of the slot, so it holds no lease and needs none.
     let lease = Arc::new(Lease::new(source.connect.clone(), source.slot.clone()));
-    // A replay has no maintenance, so nothing is reported.
-    let (_, findings) = mpsc::channel(1);
+    // A replay has no maintenance: only the lookup reports something.
+    let (events, side_events) = side_events::channel();
     let driver = Driver {
         core: Core::replaying(settings(config, &postgres), job.replay),
         sink,
         link: Link::replaying(source, job.feed, Arc::clone(&lease), publication),
-        slot_note: SlotNote::new(Arc::clone(&lease), Arc::default()),
+        slot_note: SlotNote::new(Arc::clone(&lease)),
         lease,
         storing: Storing::new(config.postgres.slot.as_str().to_owned(), transactions(config).position_key()),
         lookup: Lookup::new(
@@ -99,15 +98,11 @@ async fn replay_into<S: Sink + Send>(
             topics,
             config.relay.create_topics,
             Arc::clone(telemetry),
+            events,
         ),
         notices: Notices::default(),
-        reporter: Reporter::new(
-            Arc::clone(telemetry),
-            kafka,
-            Arc::new(AtomicU64::new(0)),
-            Arc::new(AtomicBool::new(false)),
-        ),
-        findings,
+        reporter: Reporter::new(Arc::clone(telemetry), kafka, Arc::default()),
+        side_events,
     };
     let (core, outcome) = driver.run(shutdown, config.relay.shutdown_timeout).await;
     let replayed = core.replayed().cloned().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Reports the relay's progress to the log and the telemetry.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::freshness::{Freshness, Group, age};
@@ -65,7 +65,7 @@ pub(super) struct Reporter {
     telemetry: Arc<Telemetry>,
     kafka: Arc<KafkaConnection>,
     /// Where the server's WAL ends, as last seen by maintenance.
-    server_end: Arc<AtomicU64>,
+    server_end: Lsn,
     /// For maintenance: whether old rows are no longer needed.
     may_drop: Arc<AtomicBool>,
     /// Earliest time of the next progress update.
@@ -82,19 +82,14 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn new(
-        telemetry: Arc<Telemetry>,
-        kafka: Arc<KafkaConnection>,
-        server_end: Arc<AtomicU64>,
-        may_drop: Arc<AtomicBool>,
-    ) -> Self {
+    pub(super) fn new(telemetry: Arc<Telemetry>, kafka: Arc<KafkaConnection>, may_drop: Arc<AtomicBool>) -> Self {
         let (progress_at, kafka_restarts, stray) = (None, 0, Stray::default());
         let (was_up, blocked_on, unsendable) = (false, None, None);
         let freshness = Freshness::default();
         Self {
             telemetry,
             kafka,
-            server_end,
+            server_end: Lsn(0),
             may_drop,
             progress_at,
             freshness,
@@ -109,6 +104,10 @@ impl Reporter {
     /// The topic that blocks publishing, and why.
     pub(super) fn blocked_on(&self) -> Option<&str> {
         self.blocked_on.as_deref()
+    }
+
+    pub(super) fn note_server_end(&mut self, lsn: Lsn) {
+        self.server_end = self.server_end.max(lsn);
     }
 
     pub(super) fn note_streaming(&mut self, lsn: Lsn) {
@@ -168,7 +167,7 @@ impl Reporter {
             position: core.accepted(),
             received,
             flush: standing.flush,
-            server_end: Lsn(self.server_end.load(Ordering::Relaxed)).max(received),
+            server_end: self.server_end.max(received),
             owed: core.owed(),
             waits: standing.waits,
             lag: core.oldest().map(|oldest| age(oldest, clock)).unwrap_or_default(),

@@ -4,7 +4,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::fault::chain;
@@ -60,7 +59,7 @@ enum Writing {
 pub(super) struct SlotNote {
     lease: Arc<Lease>,
     /// Commits in the cluster wait for confirmation.
-    is_waited_for: Arc<AtomicBool>,
+    is_waited_for: bool,
     /// A connection has started, and nothing has been noted since.
     is_due: bool,
     writing: Option<Writing>,
@@ -71,8 +70,8 @@ pub(super) struct SlotNote {
 }
 
 impl SlotNote {
-    pub(super) fn new(lease: Arc<Lease>, is_waited_for: Arc<AtomicBool>) -> Self {
-        Self { lease, is_waited_for, is_due: false, writing: None, last: None, not_before: Instant::now() }
+    pub(super) fn new(lease: Arc<Lease>) -> Self {
+        Self { lease, is_waited_for: false, is_due: false, writing: None, last: None, not_before: Instant::now() }
     }
 
     /// A stream starts.
@@ -101,7 +100,7 @@ impl SlotNote {
 
     fn is_time(&self, flush: Lsn, noted: Lsn, event: Lsn, now: Instant) -> bool {
         let is_little = event < noted && flush.0.saturating_sub(noted.0) < LITTLE;
-        let interval = match self.is_waited_for() {
+        let interval = match self.is_waited_for {
             true => HURRIED_INTERVAL,
             false if is_little && !self.is_due => IDLE_INTERVAL,
             false => INTERVAL,
@@ -110,8 +109,13 @@ impl SlotNote {
     }
 
     /// Sets whether commits in the cluster wait for confirmation.
-    pub(super) fn is_waited_for(&self) -> bool {
-        self.is_waited_for.load(Ordering::Relaxed)
+    pub(super) fn set_waited_for(&mut self, waits: bool) {
+        self.is_waited_for = waits;
+    }
+
+    /// Whether commits in the cluster wait for confirmation.
+    pub(super) const fn is_waited_for(&self) -> bool {
+        self.is_waited_for
     }
 
     /// Whether the end of the backfill is being noted. The link must not connect then: it could start a new backfill,

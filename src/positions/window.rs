@@ -31,7 +31,6 @@ const ROUNDS_OVER: u32 = 4;
 const STEP_LIMIT: Duration = Duration::from_secs(600);
 
 /// Maintains the window while the relay runs.
-#[derive(Debug)]
 pub struct Window {
     postgres: ConnectOptions,
     relay_slot: String,
@@ -40,12 +39,16 @@ pub struct Window {
     telemetry: Arc<Telemetry>,
     /// Whether the relay holds its slot and streams.
     streams: Arc<AtomicBool>,
+    on_failure: OnFailure,
     noted_at: Option<Instant>,
     /// Consecutive rounds in which the slot retained too much WAL.
     over: u32,
     /// The last warning, so that it is logged once.
     warned: Option<String>,
 }
+
+/// Hears of each round that fails.
+pub type OnFailure = Box<dyn Fn(&SourceError) + Send>;
 
 /// The state of both slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,9 +89,21 @@ impl Window {
         rewind: Option<Rewind>,
         telemetry: Arc<Telemetry>,
         streams: Arc<AtomicBool>,
+        on_failure: OnFailure,
     ) -> Self {
         let (relay_slot, slot) = (relay_slot.to_owned(), format!("{relay_slot}{REWIND_SLOT_END}"));
-        Self { postgres, relay_slot, slot, rewind, telemetry, streams, noted_at: None, over: 0, warned: None }
+        Self {
+            postgres,
+            relay_slot,
+            slot,
+            rewind,
+            telemetry,
+            streams,
+            on_failure,
+            noted_at: None,
+            over: 0,
+            warned: None,
+        }
     }
 
     /// Runs until it is dropped or the window is off. A failure is logged and retried in the next round.
@@ -110,6 +125,7 @@ impl Window {
                 Ok((_, Ok(Round::Over))) => return,
                 Ok((back, Ok(Round::Again))) => this = back,
                 Ok((mut back, Err(error))) => {
+                    (back.on_failure)(&error);
                     back.warn(chain(&error));
                     this = back;
                 }
