@@ -2,14 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::driver::limits::{STORE_BACK_OFF, STORE_INTERVAL};
 use crate::relay::boundary::{Checkpoint, Lsn};
 use crate::relay::delivery::back_off::BackOff;
-
-/// Minimum interval between positions stored without a record. The slot of an idle outbox in a busy database is
-/// confirmed this often, so it retains this much WAL.
-const STORE_INTERVAL: Duration = Duration::from_secs(10);
-/// How long to wait before a position that could not be stored is given to the sink again.
-const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// When the next position is stored without a record.
 #[derive(Debug, Default)]
@@ -58,7 +53,7 @@ impl CheckpointTimer {
     /// if it is not in `stored`.
     pub(super) fn begun(&mut self, flush: Lsn, stored: Option<Lsn>, now: Instant) -> Attempt {
         let failed = self.last.filter(|last| stored < Some(last.flush));
-        let mut back_off = failed.map_or(BACK_OFF, |failed| failed.back_off);
+        let mut back_off = failed.map_or(STORE_BACK_OFF, |failed| failed.back_off);
         let wait = back_off.wait();
         self.last = Some(Attempted { flush, at: now, back_off, wait });
         if failed.is_some() { Attempt::Again } else { Attempt::First }

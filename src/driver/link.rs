@@ -3,12 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::publication::PublicationWatch;
 use super::repeats::Repeats;
+use crate::driver::limits::{FIRST_CONNECTION, RECONNECT_BACK_OFF, STANDBY_INTERVAL};
 use crate::fault::chain;
 use crate::postgres::{self, sqlstate};
 use crate::relay::boundary::{Batch, Lsn};
@@ -16,17 +16,6 @@ use crate::relay::confirm::{Gate, Notes, Reached, Resume, StreamStart, Wanted};
 use crate::relay::decode::text_encoding::Encoding;
 use crate::relay::delivery::back_off::BackOff;
 use crate::source::{self, Event, Feed, Lease, Origin, Secrets, Source, SourceError, SourceOptions};
-
-/// How long to wait before the next attempt to connect.
-const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
-
-/// How often a standby relay asks for the lease. Once it holds it, it still needs a connection and an answer from
-/// Kafka.
-const STANDBY_INTERVAL: Duration = Duration::from_millis(250);
-
-/// How long the first connection is tried. Later ones are tried for ever; a relay that has never reached its database
-/// is more likely misconfigured than facing an outage.
-const FIRST_CONNECTION: Duration = Duration::from_secs(10);
 
 /// An event of the connection.
 #[derive(Debug)]
@@ -108,7 +97,7 @@ impl Link {
             feed: None,
             state: State::Waiting(now),
             gate: Gate::new(Notes::Required),
-            back_off: BACK_OFF,
+            back_off: RECONNECT_BACK_OFF,
             last: None,
             undecodable_after: None,
             repeats: Repeats::default(),

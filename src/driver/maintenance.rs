@@ -9,18 +9,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::publication::PublicationWatch;
 use super::side_events::{SideEvent, SideEvents};
+use crate::driver::limits::{MAINTAIN_AGAIN, MAINTAIN_INTERVAL, WATCH_INTERVAL};
 use crate::postgres::{ConnectOptions, Connection, Error, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::source::{SourceError, settle_unsigned, waits_for_relay};
 use crate::telemetry::Telemetry;
-
-/// How often the slot and the publication are checked.
-const WATCH_INTERVAL: Duration = Duration::from_secs(5);
-
-/// How often `outbox.maintain` is called. It creates partitions days ahead, so missing an hour does no harm.
-const MAINTAIN_INTERVAL: Duration = Duration::from_secs(3_600);
-/// Delay after a failure.
-const MAINTAIN_AGAIN: Duration = Duration::from_secs(60);
 
 /// The outcome of `outbox.maintain` in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@
 //! Every arm is cancel-safe and none has priority: if deliveries always came first, a busy Kafka would keep the relay
 //! from reading until the window is empty.
 
+mod limits;
 mod assemble;
 mod link;
 mod lookup;

@@ -1,15 +1,11 @@
 //! Logs refused events: the first few of each kind, and for a flood the number of events.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::driver::limits::{NOTICE_LINES_MAX, NOTICE_WINDOW};
 use crate::relay::boundary::RefusalCode;
 use crate::relay::{Disposition, Notice};
-
-/// How many events of a kind get a log line each within a window.
-const LINES_MAX: u64 = 20;
-/// The window.
-const WINDOW: Duration = Duration::from_secs(10);
 
 /// What was logged in the window.
 #[derive(Debug, Default)]
@@ -42,7 +38,7 @@ impl Notices {
         self.began.get_or_insert(now);
         let met = self.met.entry((code, outcome)).or_default();
         *met += 1;
-        *met > LINES_MAX
+        *met > NOTICE_LINES_MAX
     }
 
     /// At the end of a window, logs how many events had no line.
@@ -51,7 +47,7 @@ impl Notices {
             tracing::warn!(
                 events_at_least = events,
                 code = code.as_str(),
-                window_seconds = WINDOW.as_secs(),
+                window_seconds = NOTICE_WINDOW.as_secs(),
                 "{}",
                 match outcome {
                     Disposition::DeadLetter => "more events refused: sending them to the dead-letter topic",
@@ -63,12 +59,12 @@ impl Notices {
 
     /// What was only counted in a window that is over.
     fn left_out(&mut self, now: Instant) -> Vec<(RefusalCode, Disposition, u64)> {
-        if self.began.is_none_or(|began| now < began + WINDOW) {
+        if self.began.is_none_or(|began| now < began + NOTICE_WINDOW) {
             return Vec::new();
         }
         self.began = None;
         let more = |((code, outcome), met): (_, u64)| {
-            let left_out = met.saturating_sub(LINES_MAX);
+            let left_out = met.saturating_sub(NOTICE_LINES_MAX);
             (left_out > 0).then_some((code, outcome, left_out))
         };
         self.met.drain().filter_map(more).collect()
@@ -84,11 +80,14 @@ mod tests {
         let (mut notices, began) = (Notices::default(), Instant::now());
         let (flood, rare) = (RefusalCode::UnknownSchema, RefusalCode::TooLarge);
         let told = (0..5_000).filter(|_| !notices.counts(flood, Disposition::DeadLetter, began)).count();
-        assert_eq!(told as u64, LINES_MAX);
+        assert_eq!(told as u64, NOTICE_LINES_MAX);
         assert!(!notices.counts(rare, Disposition::DeadLetter, began), "another kind has its own lines");
-        assert_eq!(notices.left_out(began + WINDOW / 2), []);
-        assert_eq!(notices.left_out(began + WINDOW), [(flood, Disposition::DeadLetter, 5_000 - LINES_MAX)]);
-        assert!(!notices.counts(flood, Disposition::DeadLetter, began + WINDOW), "a new window");
-        assert_eq!(notices.left_out(began + WINDOW * 3), []);
+        assert_eq!(notices.left_out(began + NOTICE_WINDOW / 2), []);
+        assert_eq!(
+            notices.left_out(began + NOTICE_WINDOW),
+            [(flood, Disposition::DeadLetter, 5_000 - NOTICE_LINES_MAX)]
+        );
+        assert!(!notices.counts(flood, Disposition::DeadLetter, began + NOTICE_WINDOW), "a new window");
+        assert_eq!(notices.left_out(began + NOTICE_WINDOW * 3), []);
     }
 }

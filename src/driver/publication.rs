@@ -3,13 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::driver::limits::PUBLICATION_REST;
 use crate::postgres::Connection;
 use crate::relay::boundary::Lsn;
 use crate::source::{OutboxTable, SourceError, SourceOptions, check_publication};
-
-/// The next check waits at least this many times as long as the last one took: with a hundred thousand tables in the
-/// publication, a check is expensive.
-const REST: u32 = 50;
 
 /// Checks the publication of the outbox tables, and remembers when it was last valid.
 pub(super) struct PublicationWatch {
@@ -76,7 +73,7 @@ impl PublicationWatch {
         }
         seen.entries = entries;
         seen.in_order = end.map(|end| (end, at));
-        seen.next = Some(Instant::now() + at.elapsed() * REST);
+        seen.next = Some(Instant::now() + at.elapsed() * PUBLICATION_REST);
         Ok(())
     }
 

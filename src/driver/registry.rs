@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use tokio::sync::Mutex;
@@ -17,20 +17,12 @@ use tokio::time::{sleep, timeout};
 
 use super::snapshot::Snapshot;
 use crate::contracts;
+use crate::driver::limits::{ANSWER_TIMEOUT, LISTED_MAX, VISIBLE_BACK_OFF, VISIBLE_PATIENCE};
 use crate::postgres::{self, ConnectOptions, Connection, Session, sqlstate};
 use crate::relay::boundary::MessageKeys;
 use crate::relay::boundary::{ColumnType, SchemaVersion, SchemaVersionId};
-use crate::relay::delivery::back_off::BackOff;
 use crate::source::{SourceError, look_up_type, read_message_keys};
 
-/// How long an answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long to wait before checking again whether a streamed commit is visible.
-const UNTIL_VISIBLE: BackOff = BackOff::new(Duration::from_millis(5), Duration::from_millis(500));
-/// How long a streamed commit may stay invisible before that is reported. The request stays open until it is visible.
-const VISIBLE_PATIENCE: Duration = Duration::from_secs(5);
-/// Longest list of registered versions that is kept; if there are more, each name is looked up by itself.
-const LISTED_MAX: usize = 20_000;
 /// The names of all registered versions, and the snapshot they were read with.
 const LIST: &str = "select true, pg_current_snapshot()::text, null \
     union all (select false, name, version from outbox.schema_version limit 20001)";
@@ -89,7 +81,7 @@ impl Registry {
         {
             return Ok(Some(found));
         }
-        let (mut back_off, give_up) = (UNTIL_VISIBLE, Instant::now() + VISIBLE_PATIENCE);
+        let (mut back_off, give_up) = (VISIBLE_BACK_OFF, Instant::now() + VISIBLE_PATIENCE);
         loop {
             if let Some(listed) = kept.listed.as_ref().filter(|listed| shows(listed)) {
                 let is_missing = listed.names.as_ref().is_some_and(|names| !names.contains(id));

@@ -3,12 +3,9 @@
 
 use std::time::Duration;
 
+use crate::driver::limits::REPEAT_BACK_OFF;
 use crate::relay::delivery::back_off::BackOff;
 use crate::source::{Place, SourceError};
-
-/// How long the next attempt then waits. It is still made: a server that was out of memory for a moment looks the
-/// same.
-const BACK_OFF: BackOff = BackOff::new(Duration::from_secs(10), Duration::from_secs(60));
 
 /// The last error that ended a stream from within.
 #[derive(Debug)]
@@ -19,7 +16,7 @@ pub(super) struct Repeats {
 
 impl Default for Repeats {
     fn default() -> Self {
-        Self { last: None, back_off: BACK_OFF }
+        Self { last: None, back_off: REPEAT_BACK_OFF }
     }
 }
 

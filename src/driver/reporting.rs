@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::freshness::{Freshness, Group, age};
 use super::link::Link;
+use crate::driver::limits::{PROGRESS_INTERVAL, STRAY_INTERVAL};
 use crate::fault::chain;
 use crate::relay::boundary::Lsn;
 use crate::relay::{Core, Counters};
 use crate::sink::{Connection as KafkaConnection, Deliveries};
 use crate::source::{Place, SourceError};
 use crate::telemetry::{Progress, Side, Telemetry, Unsendable};
-
-/// Minimum interval between progress updates of the telemetry.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
-/// Minimum interval between log lines about ignored messages.
-const STRAY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The part of the relay's progress that the core does not know.
 #[derive(Clone, Copy)]

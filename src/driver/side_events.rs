@@ -5,14 +5,12 @@
 use tokio::sync::mpsc;
 
 use super::Driver;
+use crate::driver::limits::SIDE_EVENTS_MAX;
 use crate::fault::Fault;
 use crate::postgres::{self, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::sink::Sink;
 use crate::source::SourceError;
-
-/// How many events may wait for the driver.
-const WAITING_MAX: usize = 16;
 
 /// An event beside the stream.
 #[derive(Debug)]
@@ -45,7 +43,7 @@ impl SideEvents {
 }
 
 pub(super) fn channel() -> (SideEvents, mpsc::Receiver<SideEvent>) {
-    let (sender, receiver) = mpsc::channel(WAITING_MAX);
+    let (sender, receiver) = mpsc::channel(SIDE_EVENTS_MAX);
     (SideEvents(sender), receiver)
 }
 
@@ -80,8 +78,8 @@ mod tests {
         events.note_failure(None);
         events.note_failure(Some(&postgres::Error::Interrupted));
         assert!(received.try_recv().is_err());
-        (0..2 * WAITING_MAX).for_each(|_| events.tell(SideEvent::TurnedAway));
+        (0..2 * SIDE_EVENTS_MAX).for_each(|_| events.tell(SideEvent::TurnedAway));
         let waiting = std::iter::from_fn(|| received.try_recv().ok()).count();
-        assert_eq!(waiting, WAITING_MAX, "what finds no room is reported again anyway");
+        assert_eq!(waiting, SIDE_EVENTS_MAX, "what finds no room is reported again anyway");
     }
 }

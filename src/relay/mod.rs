@@ -34,6 +34,7 @@
 // By clippy.toml. The tests may do more.
 #![cfg_attr(not(test), deny(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types))]
 
+mod limits;
 pub mod boundary;
 pub mod decode;
 pub mod route;

@@ -8,10 +8,7 @@ use super::decode::event::Event;
 use super::publish::encode::Encoder;
 use super::publish::publisher::{Offer, Origin, Publisher};
 use super::{Halt, Idle};
-
-/// How far past `until` a commit time must be before the rest of the stream counts as later, too. Commits are logged
-/// in a slightly different order than their times; by more only if the server's clock was set.
-const CLOCK_MARGIN_MICROS: i64 = 60_000_000;
+use crate::relay::limits::CLOCK_MARGIN_MICROS;
 
 /// What to publish again, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

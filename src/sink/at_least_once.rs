@@ -17,13 +17,7 @@ use super::refusal_isolation::{RefusalIsolation, Reports};
 use super::{Closed, Deliveries, SendError, Sink, SinkError};
 use crate::relay::boundary::{Failure, Record, Ticket, Verdict};
 use crate::relay::delivery::back_off::BackOff;
-
-/// How often a failed producer is checked until it has returned everything.
-const DRAIN_TICK: Duration = Duration::from_millis(20);
-/// How long a full queue is left alone when nothing is reported.
-const QUEUE_TICK: Duration = Duration::from_millis(2);
-/// How long to wait before records are taken again after a producer has failed without publishing anything.
-const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
+use crate::sink::limits::{DRAIN_TICK, QUEUE_TICK, REPLACE_BACK_OFF};
 
 /// Writes records to Kafka with an idempotent producer; a record is acknowledged once every in-sync replica has it.
 pub struct KafkaSink {
@@ -71,7 +65,7 @@ impl KafkaSink {
             failed: Vec::new(),
             isolation: RefusalIsolation::default(),
             warmup: Warmup::default(),
-            back_off: BACK_OFF,
+            back_off: REPLACE_BACK_OFF,
             room: Room::default(),
         })
     }

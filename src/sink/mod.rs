@@ -58,6 +58,7 @@ use std::time::Duration;
 
 use crate::relay::boundary::{Ancestry, Checkpoint, Failure, Lsn, Record, Refusal, Ticket};
 
+mod limits;
 mod client;
 mod topics;
 mod refusals;

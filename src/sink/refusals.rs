@@ -14,21 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::relay::boundary::{Record, Refusal, RefusalCode, Timestamp};
-
-/// How long a topic's refusal is remembered at first; at least this many times its cost.
-const FIRST: Duration = Duration::from_secs(10);
-const COSTS: u32 = 20;
-/// The most that counts as the cost: what takes longer was waiting for brokers.
-const COST_MOST: Duration = Duration::from_secs(15);
-/// How long at most, unless it costs more.
-const MOST: Duration = Duration::from_secs(120);
-/// How long the times that a topic refuses are remembered.
-const TIMES: Duration = Duration::from_secs(60);
-/// Records up to this much younger than one that was too old are assumed to be too old, too. Without that, each
-/// record of a backlog in time order would be tried. Clocks and network delays are no more exact.
-const BEHIND_SLACK_MILLIS: i64 = 1_000;
-/// Refused times this close to the present point to the clocks.
-const CLOCKS_MILLIS: u64 = 60_000;
+use crate::sink::limits::{
+    BEHIND_SLACK_MILLIS, CLOCKS_MILLIS, REFUSED_COST_MOST, REFUSED_COSTS, REFUSED_FIRST, REFUSED_MOST, REFUSED_TIMES,
+};
 
 /// The memory of one relay.
 #[derive(Debug, Default)]
@@ -144,7 +132,9 @@ impl Known {
         // A topic that has not refused for as long as it was remembered starts afresh.
         self.topics.retain(|_, refused| refused.is_denied || now < refused.until + refused.wait);
         let before = self.topics.get(topic);
-        let wait = before.map_or(FIRST, |refused| (refused.wait * 2).min(MOST)).max(cost.min(COST_MOST) * COSTS);
+        let wait = before
+            .map_or(REFUSED_FIRST, |refused| (refused.wait * 2).min(REFUSED_MOST))
+            .max(cost.min(REFUSED_COST_MOST) * REFUSED_COSTS);
         let is_denied = before.is_some_and(|refused| refused.is_denied);
         let refused = Refused { refusal, since: now, until: now + wait, wait, is_denied, is_disputed: false };
         self.topics.insert(topic.to_owned(), refused);
@@ -163,7 +153,7 @@ impl Known {
             // The reason was something else.
             Some(true) if refused.refusal.code != RefusalCode::NotAuthorized => {}
             // Believing that would mean trying the same record for ever.
-            Some(true) if !was_denied && now < refused.since + FIRST => refused.is_disputed = true,
+            Some(true) if !was_denied && now < refused.since + REFUSED_FIRST => refused.is_disputed = true,
             Some(true) if refused.is_disputed => {}
             // It is allowed now.
             Some(true) => drop(self.topics.remove(topic)),
@@ -184,7 +174,7 @@ impl Known {
         // One that the limit already refuses was in flight, and adds nothing new.
         if !limit.is_some_and(|limit| limit.refuses(refused, now)) {
             let millis = (refused - slack).max(refused / 2);
-            *limit = Some(Limit { millis, until: now + TIMES });
+            *limit = Some(Limit { millis, until: now + REFUSED_TIMES });
         }
         untimely_refusal(topic, time, ahead)
     }
@@ -258,7 +248,7 @@ mod tests {
         assert!(known.refusal(&record(NOW), now + Duration::from_secs(300), NOW).is_none(), "brokers were away");
         let later = now + Duration::from_secs(600);
         known.refuse_topic("t", denied(), Duration::ZERO, later);
-        assert!(known.refusal(&record(NOW), later + FIRST, NOW).is_none(), "long enough without a refusal");
+        assert!(known.refusal(&record(NOW), later + REFUSED_FIRST, NOW).is_none(), "long enough without a refusal");
     }
 
     #[test]
@@ -268,7 +258,7 @@ mod tests {
         assert!(!refusals.is_suspect("t"));
         refusals.refuse_topic("t", denied(), Duration::ZERO);
         assert_eq!(refusals.judge("t", Some(false)), Judgement::Denied);
-        let long = Instant::now() + MOST * 10;
+        let long = Instant::now() + REFUSED_MOST * 10;
         assert!(refusals.known().refusal(&record(NOW), long, NOW).is_some());
         assert_eq!(refusals.judge("t", Some(true)), Judgement::Open);
         assert!(!refusals.is_suspect("t"));
@@ -282,7 +272,7 @@ mod tests {
         assert_eq!(known.judge("t", Some(false), now), Judgement::Denied);
         assert_eq!(known.judge("t", None, now), Judgement::Withdrawn, "it is asked again");
         assert!(known.refusal(&record(NOW), now, NOW).is_some());
-        assert!(known.refusal(&record(NOW), now + FIRST, NOW).is_none(), "the topic is tried");
+        assert!(known.refusal(&record(NOW), now + REFUSED_FIRST, NOW).is_none(), "the topic is tried");
         assert_eq!(known.judge("t", None, now), Judgement::Open, "Kafka's silence blocks nothing");
         assert_eq!(known.judge("t", Some(false), now), Judgement::Denied);
     }
@@ -292,19 +282,25 @@ mod tests {
         let (mut known, now) = (Known::default(), Instant::now());
         let cost = Duration::from_secs(15);
         known.refuse_topic("t", denied(), cost, now);
-        known.judge("t", Some(true), now + FIRST);
-        assert!(known.refusal(&record(NOW), now + FIRST, NOW).is_none(), "it was asked later");
+        known.judge("t", Some(true), now + REFUSED_FIRST);
+        assert!(known.refusal(&record(NOW), now + REFUSED_FIRST, NOW).is_none(), "it was asked later");
 
         known.refuse_topic("t", denied(), cost, now);
         known.judge("t", Some(true), now);
-        known.judge("t", Some(true), now + FIRST);
-        assert!(known.refusal(&record(NOW), now + FIRST, NOW).is_some(), "it would be tried and refused for ever");
-        assert!(known.refusal(&record(NOW), now + cost * COSTS, NOW).is_none());
+        known.judge("t", Some(true), now + REFUSED_FIRST);
+        assert!(
+            known.refusal(&record(NOW), now + REFUSED_FIRST, NOW).is_some(),
+            "it would be tried and refused for ever"
+        );
+        assert!(known.refusal(&record(NOW), now + cost * REFUSED_COSTS, NOW).is_none());
 
         let illegal = Refusal { code: RefusalCode::UnknownTopic, detail: "no".to_owned() };
         known.refuse_topic("u", illegal, cost, now);
-        known.judge("u", Some(true), now + FIRST);
-        assert!(known.refusal(&Record { topic: "u", ..record(NOW) }, now + FIRST, NOW).is_some(), "not for its rights");
+        known.judge("u", Some(true), now + REFUSED_FIRST);
+        assert!(
+            known.refusal(&Record { topic: "u", ..record(NOW) }, now + REFUSED_FIRST, NOW).is_some(),
+            "not for its rights"
+        );
     }
 
     #[test]
@@ -342,8 +338,8 @@ mod tests {
         known.refuse_time("t", NOW + HOUR, now, NOW);
         known.refuse_time("t", NOW + 2 * HOUR, later, NOW);
         known.refuse_time("t", NOW - HOUR / 2, later, NOW);
-        assert!(known.refusal(&record(NOW + 2 * HOUR), now + TIMES, NOW).is_none());
-        assert!(known.refusal(&record(NOW - HOUR / 2), now + TIMES, NOW).is_some());
+        assert!(known.refusal(&record(NOW + 2 * HOUR), now + REFUSED_TIMES, NOW).is_none());
+        assert!(known.refusal(&record(NOW - HOUR / 2), now + REFUSED_TIMES, NOW).is_some());
     }
 
     #[test]

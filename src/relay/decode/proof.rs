@@ -4,10 +4,7 @@
 //! nothing has to be serialized again to check it.
 
 use crate::relay::boundary::{Lsn, MessageKeys, Signed, Timestamp};
-
-/// Until the LSN from which messages need a signature is settled, the database is asked again about an unsigned
-/// message committed this many microseconds after the last time.
-const SETTLING_MICROS: i64 = 60_000_000;
+use crate::relay::limits::SETTLING_MICROS;
 
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

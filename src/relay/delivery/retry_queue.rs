@@ -5,15 +5,11 @@
 //! order to keep and are sent as soon as possible.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::back_off::BackOff;
 use crate::relay::boundary::{OwnedRecord, Ticket};
-
-/// How long returned records wait before they are sent again.
-const BACK_OFF: BackOff = BackOff::new(FIRST_WAIT, LONGEST_WAIT);
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+use crate::relay::limits::RETRY_BACK_OFF;
 
 /// Records that are owed to Kafka and not in flight.
 #[derive(Debug)]
@@ -37,7 +33,7 @@ impl Default for RetryQueue {
             letters: VecDeque::new(),
             letters_out: BTreeSet::new(),
             not_before: None,
-            back_off: BACK_OFF,
+            back_off: RETRY_BACK_OFF,
             resending: false,
         }
     }
@@ -118,6 +114,7 @@ impl RetryQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::limits::{RETRY_FIRST, RETRY_LONGEST};
 
     fn record(topic: &str) -> OwnedRecord {
         OwnedRecord { topic: topic.to_owned(), key: None, value: None, headers: Vec::new(), timestamp_millis: 0 }
@@ -130,7 +127,7 @@ mod tests {
         retries.give_back(Ticket(2), record("b"), start);
         retries.give_back(Ticket(1), record("a"), start);
         assert!(retries.next(1, start).is_none(), "the wait is not over");
-        let later = start + FIRST_WAIT;
+        let later = start + RETRY_FIRST;
         assert!(retries.next(1, later).is_none(), "a record is still at Kafka");
         assert_eq!(retries.next(0, later).map(|(ticket, _)| ticket), Some(Ticket(1)));
         retries.take(Ticket(1));
@@ -145,12 +142,12 @@ mod tests {
         let mut retries = RetryQueue::default();
         retries.give_back(Ticket(1), record("a"), start);
         retries.give_back(Ticket(2), record("a"), start);
-        let later = start + FIRST_WAIT;
+        let later = start + RETRY_FIRST;
         assert!(retries.next(0, later).is_some());
         retries.take(Ticket(1));
         retries.give_back(Ticket(1), record("a"), later);
         let wake = retries.wake_at(later).expect("it waits again");
-        assert!(wake - later > FIRST_WAIT, "the wait grows");
+        assert!(wake - later > RETRY_FIRST, "the wait grows");
         assert!(retries.next(1, wake).is_none(), "and for what is at Kafka");
         assert_eq!(retries.next(0, wake).map(|(ticket, _)| ticket), Some(Ticket(1)));
     }
@@ -163,7 +160,7 @@ mod tests {
         retries.push_letter(Ticket(5), record("dead"));
         assert_eq!(retries.next(7, now).map(|(ticket, _)| ticket), Some(Ticket(5)));
         retries.take(Ticket(5));
-        let later = now + FIRST_WAIT;
+        let later = now + RETRY_FIRST;
         assert!(retries.next(2, later).is_none(), "another record is still at Kafka");
         assert_eq!(
             retries.next(1, later).map(|(ticket, _)| ticket),
@@ -181,10 +178,10 @@ mod tests {
             now = retries.wake_at(now).expect("a wait");
         }
         retries.give_back(Ticket(20), record("a"), now);
-        assert_eq!(retries.wake_at(now), Some(now + LONGEST_WAIT));
+        assert_eq!(retries.wake_at(now), Some(now + RETRY_LONGEST));
         retries.calm(Ticket(20));
-        let now = now + LONGEST_WAIT;
+        let now = now + RETRY_LONGEST;
         retries.give_back(Ticket(21), record("a"), now);
-        assert_eq!(retries.wake_at(now), Some(now + FIRST_WAIT));
+        assert_eq!(retries.wake_at(now), Some(now + RETRY_FIRST));
     }
 }

@@ -4,10 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::relay::boundary::ContractNumber;
-
-/// Most names that are logged, and the longest, in characters: a row can contain any name.
-const NAMES_LIMIT: usize = 10;
-const NAME_CHARS: usize = 100;
+use crate::relay::limits::{DROPPED_NAME_CHARS, DROPPED_NAMES_MAX};
 
 /// Headers that were left out of an event's record: a notice for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +41,11 @@ impl Told {
             None => self.contracts.insert(table.to_owned(), [number].into()).is_none(),
         };
         if is_news {
-            let shown = |name: &str| name.chars().take(NAME_CHARS).flat_map(char::escape_debug).collect();
+            let shown = |name: &str| name.chars().take(DROPPED_NAME_CHARS).flat_map(char::escape_debug).collect();
             self.notices.push_back(DroppedHeaders {
                 schema_version: schema_version(),
                 table: table.to_owned(),
-                names: names.take(NAMES_LIMIT).map(shown).collect(),
+                names: names.take(DROPPED_NAMES_MAX).map(shown).collect(),
             });
         }
     }
@@ -73,7 +70,7 @@ mod tests {
         assert_eq!(told.notices.len(), 3, "those beyond the limit are one");
         let first = &told.notices[0];
         assert_eq!((first.schema_version.as_deref(), first.table.as_str()), (Some("a/1"), "outbox.event"));
-        assert_eq!(first.names.len(), NAMES_LIMIT);
+        assert_eq!(first.names.len(), DROPPED_NAMES_MAX);
         assert!(first.names[0].starts_with("outbox-\\u{1b}xxx") && first.names[0].len() < 120, "{first:?}");
         told.tell("public.other", ContractNumber::NONE, || None, ["ce_id"].into_iter());
         assert_eq!(told.notices.len(), 4, "another table is another thing");

@@ -6,6 +6,7 @@ use super::attributes::is_header_of_event;
 use super::inline::Inline;
 use crate::relay::boundary::{Format, Header, OwnedRecord, Position, Record, Refusal, Timestamp};
 use crate::relay::decode::event::Event;
+use crate::relay::limits::CUT_HEADER_BYTES;
 
 pub use super::row_headers::RowHeaders;
 
@@ -40,9 +41,6 @@ pub mod names {
     /// The common prefix. A row's own header with this prefix is left out: consumers act on these headers.
     pub const RESERVED_PREFIX: &str = "outbox-";
 }
-
-/// What a header's value is cut to, in bytes, in a dead letter that is too large even without its value.
-const CUT_HEADER_BYTES: usize = 1_024;
 
 /// How an event's own fields become headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,9 +8,7 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use crate::relay::boundary::{Refusal, RefusalCode};
-
-/// How many headers a row may bring. Each is compared with the others, and costs an allocation in the client.
-const ROW_HEADERS_LIMIT: usize = 1_000;
+use crate::relay::limits::ROW_HEADERS_MAX;
 
 /// The row's own headers: a JSON object. Strings are taken unchanged, null as a null header, anything else as JSON
 /// text.
@@ -38,7 +36,7 @@ impl<'a> RowHeaders<'a> {
         parsed.map_err(|error| Refusal {
             code: RefusalCode::Undecodable,
             detail: format!(
-                "headers is not a JSON object with at most {ROW_HEADERS_LIMIT} entries (line {}, column {})",
+                "headers is not a JSON object with at most {ROW_HEADERS_MAX} entries (line {}, column {})",
                 error.line(),
                 error.column()
             ),
@@ -77,7 +75,7 @@ impl<'de> Visitor<'de> for RowHeadersVisitor {
             if name.contains('\0') {
                 return Err(serde::de::Error::custom("a header name with a zero byte"));
             }
-            if headers.list.len() == ROW_HEADERS_LIMIT {
+            if headers.list.len() == ROW_HEADERS_MAX {
                 return Err(serde::de::Error::custom("too many headers"));
             }
             headers.list.push((name, value));

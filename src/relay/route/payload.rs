@@ -5,6 +5,7 @@ use std::fmt;
 use walpost_producer::schema::{COST, Schema, SchemaFault};
 
 use crate::relay::boundary::{Format, Position, SchemaVersion};
+use crate::relay::limits::{KEPT_WORK, TURN_WORK};
 
 /// What the payloads of a schema version are checked with.
 #[derive(Debug)]
@@ -65,11 +66,6 @@ impl PayloadCheck {
         }
     }
 }
-
-/// How much work checks may take before others get their turn, in units of about a nanosecond.
-const TURN_WORK: u64 = 100_000_000;
-/// How much work a check must take for its result to be kept until its event has been sent.
-const KEPT_WORK: u64 = 1_000_000;
 
 /// What checks have cost, so that many expensive ones together don't keep the relay from anything else.
 #[derive(Debug, Default)]

@@ -15,13 +15,7 @@ use super::message::CopiedMessage;
 use super::options::{ProducerOptions, admin_config};
 use crate::relay::boundary::OwnedRecord;
 use crate::sink::SinkError;
-
-/// How long to wait for a record before giving up.
-const SILENCE: Duration = Duration::from_secs(30);
-/// How long one poll waits for a record, and how often the end of the committed records is checked.
-const TICK: Duration = Duration::from_millis(50);
-/// KiB that the client prefetches at most.
-const AHEAD_KIB: &str = "16384";
+use crate::sink::limits::{READ_AHEAD_KIB, READ_SILENCE, READ_TICK};
 
 /// Which records of transactions are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +84,7 @@ pub enum ReadingError {
         source: KafkaError,
     },
     /// Records stopped arriving.
-    #[error("no record arrived from topic {topic}, partition {partition}, within {} s: the partition has no leader, or a transaction stays open", SILENCE.as_secs())]
+    #[error("no record arrived from topic {topic}, partition {partition}, within {} s: the partition has no leader, or a transaction stays open", READ_SILENCE.as_secs())]
     Silent {
         /// The topic.
         topic: String,
@@ -185,7 +179,7 @@ impl TopicReader {
             if !goes_on() {
                 return Ok(None);
             }
-            std::thread::sleep(TICK);
+            std::thread::sleep(READ_TICK);
         }
     }
 
@@ -212,7 +206,7 @@ impl TopicReader {
         client.assign(&list).map_err(failed)?;
         let mut heard = Instant::now();
         loop {
-            match client.poll(TICK) {
+            match client.poll(READ_TICK) {
                 Some(Ok(message)) => {
                     heard = Instant::now();
                     let offset = message.offset();
@@ -222,9 +216,9 @@ impl TopicReader {
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
                 // An outage from which the client recovers by itself is reported as an error too.
-                Some(Err(error)) if heard.elapsed() >= SILENCE || is_denial(&error) => return Err(failed(error)),
+                Some(Err(error)) if heard.elapsed() >= READ_SILENCE || is_denial(&error) => return Err(failed(error)),
                 Some(Err(_)) => {}
-                None if heard.elapsed() >= SILENCE => {
+                None if heard.elapsed() >= READ_SILENCE => {
                     return Err(ReadingError::Silent { topic: topic.to_owned(), partition: span.partition });
                 }
                 None => {}
@@ -271,7 +265,7 @@ impl Client {
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
-            .set("queued.max.messages.kbytes", AHEAD_KIB)
+            .set("queued.max.messages.kbytes", READ_AHEAD_KIB)
             // The end of a partition is told by an empty answer.
             .set("fetch.wait.max.ms", "5")
             .set("isolation.level", isolation);

@@ -21,12 +21,7 @@ use crate::sink::client::context::LogGate;
 use crate::sink::client::error_code::{RecordFate, fate};
 use crate::sink::client::options::{ProducerOptions, TopicRules};
 use crate::sink::client::producer_client::{ProducerClient, Returned};
-
-/// How long one batch, or acquiring the transactional id, may take: longer than Kafka leaves a dead predecessor's
-/// transaction open.
-const PATIENCE: Duration = Duration::from_secs(90);
-/// How often to check whether records have been delivered.
-const TICK: Duration = Duration::from_millis(1);
+use crate::sink::limits::{BATCH_TICK, BATCH_TIMEOUT};
 
 /// Writes batches.
 pub struct BatchWriter {
@@ -67,7 +62,7 @@ pub enum BatchError {
     /// Kafka does not answer.
     #[error(
         "Kafka did not answer within {} s; the last records may or may not be published: run the command again, which checks",
-        PATIENCE.as_secs()
+        BATCH_TIMEOUT.as_secs()
     )]
     Unanswered,
     /// The client has failed.
@@ -93,9 +88,9 @@ impl BatchWriter {
         let (rules, connection) = (TopicRules::default(), std::sync::Arc::<Connection>::default());
         let mut producers = Producers { options, transactional_id, rules, connection, log: LogGate::default() };
         // Records time out after half of it, which leaves time to abort.
-        let timeout = producers.transaction_timeout().min(PATIENCE / 3 * 2).as_millis().to_string();
+        let timeout = producers.transaction_timeout().min(BATCH_TIMEOUT / 3 * 2).as_millis().to_string();
         producers.options.properties.insert("transaction.timeout.ms".to_owned(), timeout);
-        let owned = tokio::time::timeout(PATIENCE, producers.clone().own(deadline())).await;
+        let owned = tokio::time::timeout(BATCH_TIMEOUT, producers.clone().own(deadline())).await;
         match owned {
             Ok(Ok(client)) => Ok(Self { producers, client: Some(client) }),
             Ok(Err(SinkError::Stopped)) | Err(_) => Err(BatchError::Unanswered),
@@ -171,7 +166,7 @@ impl Drop for BatchWriter {
 
 /// Ends calls that take too long.
 fn deadline() -> impl Fn() -> bool + Clone + Send + 'static {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + BATCH_TIMEOUT;
     move || Instant::now() >= deadline
 }
 
@@ -250,7 +245,7 @@ fn done(ended: Ended) -> Result<(), Ended> {
 
 fn wait(client: &mut ProducerClient, failed: &mut Vec<Returned>, stopped: &impl Fn() -> bool) -> Result<(), Ended> {
     client.push();
-    std::thread::sleep(TICK);
+    std::thread::sleep(BATCH_TICK);
     client.take(&mut Vec::new(), failed);
     if let Some((code, reason)) = client.fatal() {
         return Err(calls::fatal(code, reason));

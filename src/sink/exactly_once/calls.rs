@@ -7,24 +7,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::sink::client::producer_client::ProducerClient;
-
-/// How long one call may block, so that a relay that is stopping is not held up.
-const CALL: Duration = Duration::from_secs(5);
-/// How long to wait before repeating a call after a transient error.
-const PAUSE: Duration = Duration::from_millis(50);
-/// How often the log reports that a call is still being tried.
-const TELL: Duration = Duration::from_secs(10);
-/// How long librdkafka's own count of records may lag behind its reports.
-const COUNT_LAG: Duration = Duration::from_millis(50);
-/// How often it is checked.
-const COUNT_TICK: Duration = Duration::from_micros(100);
+use crate::sink::limits::{CALL_LOG_INTERVAL, CALL_PAUSE, CALL_TIMEOUT, COUNT_LAG, COUNT_TICK};
 
 /// Tells blocking calls that nobody waits for them any more. Set when dropped.
 #[derive(Debug, Default)]
@@ -63,7 +53,7 @@ pub(super) enum Ended {
 /// Requests the transactional id from the coordinator: its previous owner is fenced, and a transaction it left open
 /// is aborted or, if its commit had started, committed.
 pub(super) fn init(client: &ProducerClient, stopped: &impl Fn() -> bool) -> Ended {
-    repeat("init_transactions", stopped, || client.producer().init_transactions(CALL))
+    repeat("init_transactions", stopped, || client.producer().init_transactions(CALL_TIMEOUT))
 }
 
 /// Begins a transaction: local to the client.
@@ -87,12 +77,12 @@ pub(super) fn commit(client: &ProducerClient, stopped: &impl Fn() -> bool) -> En
     while client.producer().in_flight_count() > 0 && since.elapsed() < COUNT_LAG {
         thread::sleep(COUNT_TICK);
     }
-    repeat("commit_transaction", stopped, || client.producer().commit_transaction(CALL))
+    repeat("commit_transaction", stopped, || client.producer().commit_transaction(CALL_TIMEOUT))
 }
 
 /// Aborts; what was in flight is reported as failed.
 pub(super) fn abort(client: &ProducerClient, stopped: &impl Fn() -> bool) -> Ended {
-    repeat("abort_transaction", stopped, || client.producer().abort_transaction(CALL))
+    repeat("abort_transaction", stopped, || client.producer().abort_transaction(CALL_TIMEOUT))
 }
 
 fn repeat(name: &'static str, stopped: &impl Fn() -> bool, mut call: impl FnMut() -> Result<(), KafkaError>) -> Ended {
@@ -113,11 +103,11 @@ fn repeat(name: &'static str, stopped: &impl Fn() -> bool, mut call: impl FnMut(
         if stopped() {
             return Ended::Stopped;
         }
-        if told.elapsed() >= TELL {
+        if told.elapsed() >= CALL_LOG_INTERVAL {
             told = Instant::now();
             tracing::warn!(call = name, error = text, "kafka does not answer; still waiting");
         }
-        thread::sleep(PAUSE);
+        thread::sleep(CALL_PAUSE);
     }
 }
 

@@ -11,21 +11,8 @@ use tokio::time::Instant;
 
 use super::size::TransactionSize;
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
+use crate::sink::limits::{AGE_MAX, AGE_MIN, COMMIT_SHARE, FEW_RECORDS, SPARE_BYTES, STREAM_PAUSE};
 
-/// Age at which a transaction ends in any case, minimum and maximum: [`SHARE`] times the duration of a commit.
-const AGE_MAX: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-/// Nothing is sent during a commit, so under load commits take one part in this many of the time.
-const SHARE: u32 = 15;
-/// Age at which a small transaction ends, so that a slow stream does not wait: what arrives during the commit is in
-/// the next one anyway.
-const AGE_MIN: Duration = Duration::from_millis(1);
-/// How many records count as small: above that, more records should share the time of a commit.
-const FEW: usize = 50;
-/// Minimum idle time for the stream to count as paused; the duration of a commit if that is longer.
-const PAUSE: Duration = Duration::from_millis(4);
-/// Memory kept for the next transaction, in bytes, beyond the window's size: a record larger than the whole window
-/// passes alone, and its memory is not kept for ever.
-const SPARE_BYTES: usize = 64 * 1024 * 1024;
 /// The length of a null value. Every other is below it: librdkafka's largest record is a gigabyte.
 const NULL: u32 = u32::MAX;
 
@@ -138,9 +125,9 @@ impl OpenTransaction {
             return self.begun;
         }
         let soonest = self.begun + AGE_MIN;
-        let pause = PAUSE.max(self.cost);
-        let paused = if self.kept.len() < FEW { soonest } else { soonest.max(self.touched + pause) };
-        paused.min(self.begun + (self.cost * SHARE).clamp(AGE_MAX.0, AGE_MAX.1))
+        let pause = STREAM_PAUSE.max(self.cost);
+        let paused = if self.kept.len() < FEW_RECORDS { soonest } else { soonest.max(self.touched + pause) };
+        paused.min(self.begun + (self.cost * COMMIT_SHARE).clamp(AGE_MAX.0, AGE_MAX.1))
     }
 
     /// The transaction is committed: hands out its tickets, and becomes empty.
@@ -278,8 +265,8 @@ mod tests {
             open.due() - start
         };
         assert_eq!(with(3, Duration::ZERO), AGE_MIN);
-        assert_eq!(with(FEW as u64, Duration::from_millis(50)), Duration::from_millis(54));
-        assert_eq!(with(FEW as u64, Duration::from_millis(99)), AGE_MAX.0);
+        assert_eq!(with(FEW_RECORDS as u64, Duration::from_millis(50)), Duration::from_millis(54));
+        assert_eq!(with(FEW_RECORDS as u64, Duration::from_millis(99)), AGE_MAX.0);
         assert_eq!(with(750, Duration::ZERO), Duration::ZERO);
     }
 
@@ -308,9 +295,9 @@ mod tests {
         open.seal(start);
         open.commit(&mut Vec::new(), start + Duration::from_millis(20));
         open.begin(start);
-        (0..FEW as u64).for_each(|ticket| open.keep(Ticket(ticket), &RECORD, start));
+        (0..FEW_RECORDS as u64).for_each(|ticket| open.keep(Ticket(ticket), &RECORD, start));
         assert_eq!(open.due() - start, Duration::from_millis(20), "a pause as long as a commit");
-        open.keep(Ticket(FEW as u64), &RECORD, start + Duration::from_secs(9));
+        open.keep(Ticket(FEW_RECORDS as u64), &RECORD, start + Duration::from_secs(9));
         assert_eq!(open.due() - start, Duration::from_millis(300));
     }
 

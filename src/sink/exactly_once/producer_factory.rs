@@ -15,11 +15,7 @@ use crate::sink::client::options::{
     ProducerOptions, TopicRules, batch_bytes, pace, producer_config, set_message_timeout,
 };
 use crate::sink::client::producer_client::ProducerClient;
-
-/// How long the coordinator leaves an idle transaction open, in milliseconds, unless the user sets it.
-const TRANSACTION_TIMEOUT_MILLIS: u64 = 60_000;
-/// How long to wait after a failure before requesting the transactional id again.
-const PAUSE: Duration = Duration::from_secs(5);
+use crate::sink::limits::{ACQUIRE_PAUSE, TRANSACTION_TIMEOUT_MILLIS};
 
 /// The relay's identity in Kafka.
 #[derive(Clone, Debug)]
@@ -120,7 +116,7 @@ impl Producers {
                 Code::UnsupportedFeature => return Err(TransactionsError::Unsupported.into()),
                 _ => tracing::warn!(error = text, "could not acquire the transactional id; retrying"),
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(ACQUIRE_PAUSE).await;
         }
     }
 }

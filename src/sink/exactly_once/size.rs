@@ -5,10 +5,8 @@
 //! after a transaction that took too long, whether it committed or not, and raised by a quarter after a full one that
 //! was quick.
 
+use crate::sink::limits::TIMEOUT_SHARE;
 use std::time::Duration;
-
-/// The part of `transaction.timeout.ms` that a transaction may take.
-const SHARE: u32 = 4;
 
 /// The size at which a transaction ends.
 #[derive(Clone, Debug)]
@@ -26,7 +24,7 @@ impl TransactionSize {
     #[must_use]
     pub fn new(most_records: usize, most_bytes: usize, timeout: Duration) -> Self {
         let (most_records, most_bytes) = (most_records.max(1), most_bytes.max(1));
-        let budget = timeout / SHARE;
+        let budget = timeout / TIMEOUT_SHARE;
         Self { records: most_records, bytes: most_bytes, most_records, most_bytes, budget }
     }
 

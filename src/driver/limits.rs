@@ -1,0 +1,71 @@
+//! Limits of the driver, beside each other by concern. Those that depend on one another are checked below.
+
+use std::time::Duration;
+
+use crate::relay::delivery::back_off::BackOff;
+
+// The loop, and what it reports.
+
+/// How many events may wait for the driver.
+pub(in crate::driver) const SIDE_EVENTS_MAX: usize = 16;
+/// Minimum interval between progress updates of the telemetry.
+pub(in crate::driver) const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// Minimum interval between log lines about ignored messages.
+pub(in crate::driver) const STRAY_INTERVAL: Duration = Duration::from_secs(60);
+/// How many events of a kind get a log line each within a window.
+pub(in crate::driver) const NOTICE_LINES_MAX: u64 = 20;
+/// That window.
+pub(in crate::driver) const NOTICE_WINDOW: Duration = Duration::from_secs(10);
+
+// Connecting.
+
+/// How long the first connection is tried. Later ones are tried for ever; a relay that has never reached its database
+/// is more likely misconfigured than facing an outage.
+pub(in crate::driver) const FIRST_CONNECTION: Duration = Duration::from_secs(10);
+/// How often a standby relay asks for the lease. Once it holds it, it still needs a connection and an answer from
+/// Kafka.
+pub(in crate::driver) const STANDBY_INTERVAL: Duration = Duration::from_millis(250);
+/// How long to wait before the next attempt to connect.
+pub(in crate::driver) const RECONNECT_BACK_OFF: BackOff =
+    BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
+/// How long the next attempt waits where Postgres failed twice at the same place. It is still made: a server that was
+/// out of memory for a moment looks the same.
+pub(in crate::driver) const REPEAT_BACK_OFF: BackOff = BackOff::new(Duration::from_secs(10), Duration::from_secs(60));
+
+// Notes and stored positions.
+
+/// Minimum interval between positions stored without a record. The slot of an idle outbox in a busy database is
+/// confirmed this often, so it retains this much WAL.
+pub(in crate::driver) const STORE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long to wait before a position that could not be stored is given to the sink again.
+pub(in crate::driver) const STORE_BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
+
+// Lookups.
+
+/// How long Postgres may take to answer.
+pub(in crate::driver) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait before checking again whether a streamed commit is visible.
+pub(in crate::driver) const VISIBLE_BACK_OFF: BackOff =
+    BackOff::new(Duration::from_millis(5), Duration::from_millis(500));
+/// How long a streamed commit may stay invisible before that is reported. The request stays open until it is visible.
+pub(in crate::driver) const VISIBLE_PATIENCE: Duration = Duration::from_secs(5);
+/// Longest list of registered versions that is kept; if there are more, each name is looked up by itself.
+pub(in crate::driver) const LISTED_MAX: usize = 20_000;
+
+// Maintenance.
+
+/// How often the slot and the publication are checked.
+pub(in crate::driver) const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+/// How often `outbox.maintain` is called. It creates partitions days ahead, so missing an hour does no harm.
+pub(in crate::driver) const MAINTAIN_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Delay after `outbox.maintain` failed.
+pub(in crate::driver) const MAINTAIN_AGAIN: Duration = Duration::from_secs(60);
+/// The next check waits at least this many times as long as the last one took: with a hundred thousand tables in the
+/// publication, a check is expensive.
+pub(in crate::driver) const PUBLICATION_REST: u32 = 50;
+
+const _: () = {
+    assert!(STANDBY_INTERVAL.as_millis() < FIRST_CONNECTION.as_millis());
+    assert!(WATCH_INTERVAL.as_millis() < MAINTAIN_AGAIN.as_millis());
+    assert!(MAINTAIN_AGAIN.as_millis() < MAINTAIN_INTERVAL.as_millis());
+};

@@ -1,0 +1,46 @@
+//! Limits of the core, beside each other by concern. Those that depend on one another are checked below.
+
+use std::time::Duration;
+
+use crate::relay::delivery::back_off::BackOff;
+
+// Work on payloads.
+
+/// How much work checks may take before others get their turn, in units of about a nanosecond.
+pub(in crate::relay) const TURN_WORK: u64 = 100_000_000;
+/// How much work a check must take for its result to be kept until its event has been sent.
+pub(in crate::relay) const KEPT_WORK: u64 = 1_000_000;
+
+// Headers, and what is told of them.
+
+/// How many headers a row may bring. Each is compared with the others, and costs an allocation in the client.
+pub(in crate::relay) const ROW_HEADERS_MAX: usize = 1_000;
+/// What a header's value is cut to, in bytes, in a dead letter that is too large even without its value.
+pub(in crate::relay) const CUT_HEADER_BYTES: usize = 1_024;
+/// Most names that are logged, and the longest, in characters: a row can contain any name.
+pub(in crate::relay) const DROPPED_NAMES_MAX: usize = 10;
+/// How much of such a name is logged, in characters.
+pub(in crate::relay) const DROPPED_NAME_CHARS: usize = 100;
+
+// Records in flight and returned.
+
+/// How long returned records wait before they are sent again.
+pub(in crate::relay) const RETRY_BACK_OFF: BackOff = BackOff::new(RETRY_FIRST, RETRY_LONGEST);
+/// The first of these waits.
+pub(in crate::relay) const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// The longest of these waits.
+pub(in crate::relay) const RETRY_LONGEST: Duration = Duration::from_secs(10);
+
+// Clocks.
+
+/// Until the LSN from which messages need a signature is settled, the database is asked again about an unsigned
+/// message committed this many microseconds after the last time.
+pub(in crate::relay) const SETTLING_MICROS: i64 = 60_000_000;
+/// How far past `until` a commit time must be before the rest of the stream counts as later, too. Commits are logged
+/// in a slightly different order than their times; by more only if the server's clock was set.
+pub(in crate::relay) const CLOCK_MARGIN_MICROS: i64 = 60_000_000;
+
+const _: () = {
+    assert!(RETRY_FIRST.as_millis() <= RETRY_LONGEST.as_millis());
+    assert!(KEPT_WORK <= TURN_WORK);
+};
