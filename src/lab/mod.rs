@@ -1,4 +1,4 @@
-//! Servers, a demo and benchmarks on this machine. Left out of builds without the feature `lab`.
+//! Temporary servers, a demo and benchmarks on this machine. Only with the feature `lab`.
 
 pub mod sandbox;
 pub mod environment;

@@ -1,5 +1,4 @@
-//! `walpost bench` as a program: the shape of its figures, its exit codes, its end on a signal, and what it leaves behind, which is
-//! nothing.
+//! `walpost bench` as a program: its figures, its exit codes, its end on a signal, and that it leaves nothing behind.
 
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use serde_json::Value;
 use crate::harness::program::{Ended, command, interrupt, run};
 use crate::harness::{Harness, walpost};
 
-/// Nothing of the benchmark's is on the servers any more.
+/// Nothing that the benchmark created is left on the servers.
 async fn assert_clean(harness: &Harness, ended: &Ended) {
     ended.assert_clean(harness, "walpost_bench_", "*").await;
 }
@@ -39,7 +38,7 @@ async fn on_given_servers_everything_is_measured_and_removed() {
         let [p50, p99, p999, most] =
             ["p50_millis", "p99_millis", "p999_millis", "max_millis"].map(|name| figure(row, name));
         assert!(0.0 < p50 && p50 <= p99 && p99 <= p999 && p999 <= most, "{row}");
-        // The first fifth is left out.
+        // The first fifth is excluded.
         assert_eq!(figure(row, "events"), 80.0, "{row}");
     }
     assert_eq!(list(&report, "latency").len(), 6, "{report}");
@@ -52,10 +51,10 @@ async fn on_given_servers_everything_is_measured_and_removed() {
 }
 
 fn check_emit(costs: &[Value]) {
-    assert_eq!(costs.len(), 10, "five statements, many a transaction and one: {costs:?}");
+    assert_eq!(costs.len(), 10, "five statements, many per transaction and one: {costs:?}");
     for cost in costs {
         assert!(figure(cost, "micros") > 0.0, "{cost}");
-        // A row of 240 bytes and more, but for the order's.
+        // Rows have 240 bytes and more, except the order's.
         let least = if cost["statement"] == "insert-order" { 50.0 } else { 240.0 };
         let wal = figure(cost, "wal_bytes");
         assert!(wal >= least, "{cost}");
@@ -64,7 +63,7 @@ fn check_emit(costs: &[Value]) {
 
 fn check_throughput(reports: &[Value]) {
     let has_recvlogical = reports.iter().any(|report| report["reader"] == "pg-recvlogical");
-    // Without Kafka and into it in two ways, each with and without a check.
+    // Without Kafka and with it in two ways, each with and without checking.
     assert_eq!(reports.len(), 6 * if has_recvlogical { 7 } else { 6 }, "{reports:?}");
     for report in reports {
         assert_eq!(list(report, "runs").len(), 2, "{report}");
@@ -73,7 +72,7 @@ fn check_throughput(reports: &[Value]) {
         for name in ["seconds", "events_per_second", "cpu_micros_per_event"] {
             assert!(figure(median, name) > 0.0, "{report}");
         }
-        // More than nothing, and less than a relay whose memory has no bound.
+        // More than nothing, and less than a relay with unbounded memory.
         assert!((1e6..5e8).contains(&figure(median, "peak_rss_bytes")), "{report}");
         assert_eq!(report["of_pg_recvlogical"].is_number(), has_recvlogical, "{report}");
         assert_eq!(report["delivery"].is_string(), report["reader"] == "walpost", "{report}");
@@ -88,17 +87,17 @@ async fn ctrl_c_stops_at_once_and_cleans_up() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut command = command("bench", &["latency", "--postgres", url, "--kafka", kafka, "--duration", "30m"]);
     command.env("TMPDIR", folder.path());
-    // Somewhere between the topic and the load; what is made by then differs, what is left does not.
+    // Somewhere between the topic and the load; what has been created by then varies, but nothing may be left.
     let ended = interrupt(command, "topics ", Duration::from_secs(2));
     assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("interrupted"), "{}", ended.stderr);
     assert_clean(&harness, &ended).await;
     let left: Vec<_> = std::fs::read_dir(folder.path()).expect("own folder").collect();
-    assert!(left.is_empty(), "{left:?} stay behind");
+    assert!(left.is_empty(), "{left:?} are left");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_relay_without_kafka_refuses_any_slot_but_the_benchmarks() {
+async fn the_relay_without_kafka_refuses_a_slot_that_is_not_the_benchmarks() {
     let harness = Harness::migrated("bench_null").await;
     let mut command = walpost();
     command.args(["bench-null", "--events", "1", "--config", "/dev/null"]);
@@ -107,7 +106,7 @@ async fn the_relay_without_kafka_refuses_any_slot_but_the_benchmarks() {
     let output = command.output().expect("the binary runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(64), "{stderr}");
-    assert!(stderr.contains("is none of the benchmark's"), "{stderr}");
+    assert!(stderr.contains("does not belong to the benchmark"), "{stderr}");
     assert_eq!(harness.query_text("select count(*)::text from outbox.relay").await.as_deref(), Some("0"));
 }
 

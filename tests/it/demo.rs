@@ -1,4 +1,4 @@
-//! `walpost demo` as a program: its numbers, its exit codes, its end on a signal, and what it leaves behind, which is nothing.
+//! `walpost demo` as a program: its figures, its exit codes, its end on a signal, and that it leaves nothing behind.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use serde_json::Value;
 use crate::harness::Harness;
 use crate::harness::program::{Ended, command, interrupt, run};
 
-/// Interrupts the demo when its order service has begun.
+/// Interrupts the demo once its order service has started.
 fn interrupt_demo(command: std::process::Command) -> Ended {
     interrupt(command, "an order service writes", Duration::ZERO)
 }
 
-/// Nothing of the demo's is on the servers any more.
+/// Nothing that the demo created is left on the servers.
 async fn assert_clean(harness: &Harness, ended: &Ended) {
     ended.assert_clean(harness, "walpost_demo_", ".orders").await;
 }
@@ -20,7 +20,7 @@ async fn assert_clean(harness: &Harness, ended: &Ended) {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_given_servers_every_event_is_checked_and_everything_is_removed() {
     let harness = Harness::new("demo").await;
-    // What a user has in schema outbox is none of the demo's business.
+    // The demo must not touch a user's schema outbox.
     harness
         .execute("create schema outbox; create table outbox.event (mine int); insert into outbox.event values (1)")
         .await;
@@ -33,7 +33,7 @@ async fn on_given_servers_every_event_is_checked_and_everything_is_removed() {
         report.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("{pointer}: {report}"))
     };
     let [committed, read] = ["/events/committed", "/events/read"].map(count);
-    // 400 transactions at most, 7 of 100 roll back, the others write one to three events; a slow machine does fewer of them.
+    // At most 400 transactions: 7 of 100 roll back, the others write one to three events; a slow machine completes fewer.
     assert!((20..=1_200).contains(&committed), "{report}");
     assert_eq!(committed, read, "{report}");
     for wrong in ["lost", "duplicated", "out_of_order", "invented"] {
@@ -67,17 +67,17 @@ fn with_temporary_servers_no_file_or_process_is_left() {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).expect("own folder");
     let mut command = command("demo", &["--duration", "30m", "--rate", "50"]);
-    // Servers that run as another account get the mark too.
+    // Servers that run under another account inherit the marker too.
     command.env("TMPDIR", folder.path()).env("WALPOST_TEST_MARK", folder.path());
     let ended = interrupt_demo(command);
     assert!(ended.status.success(), "{}\n{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.contains("Every committed event was read once and in order"), "{}", ended.stdout);
     let left: Vec<_> = std::fs::read_dir(folder.path()).expect("own folder").collect();
-    assert!(left.is_empty(), "{left:?} stay behind");
+    assert!(left.is_empty(), "{left:?} are left");
     assert_eq!(marked_processes(folder.path().as_os_str().as_encoded_bytes()), Vec::<String>::new());
 }
 
-/// Processes whose environment holds the mark, where the system shows them.
+/// Processes whose environment contains the marker, if the system shows it.
 fn marked_processes(mark: &[u8]) -> Vec<String> {
     let marked = |path: &std::path::Path| {
         let environment = std::fs::read(path.join("environ")).unwrap_or_default();

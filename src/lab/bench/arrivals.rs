@@ -1,4 +1,4 @@
-//! Sees records arrive in Kafka without reading them: by the end of the partition.
+//! Observes records arriving in Kafka without reading them, by the end offset of the partition.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,12 +9,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use super::error::BenchError;
 use crate::lab::environment::{KafkaServer, Silent};
 
-/// How often the end is asked for: a hundredth of the shortest run that says anything.
+/// How often to query the end offset: a hundredth of the shortest meaningful run.
 const TICK: Duration = Duration::from_millis(5);
-/// How long one answer may take.
+/// Time limit for one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// The watch over a topic's only partition. Dropping it ends the watch.
+/// Watches a topic's only partition until dropped.
 pub(super) struct Arrivals(Arc<Shared>);
 
 #[derive(Debug, Default)]
@@ -23,22 +23,22 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// What has arrived since the watch began.
+/// Arrivals since the watch began.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
-    /// Records; with transactions, their marks too.
+    /// Records; with transactions, including their markers.
     pub(super) offsets: u64,
-    /// When the first of them was seen.
+    /// When the first record was seen.
     pub(super) first: Option<Instant>,
-    /// When the last of them was seen.
+    /// When the last record was seen.
     pub(super) last: Option<Instant>,
 }
 
 impl Arrivals {
-    /// Watches from now on.
+    /// Starts the watch.
     pub(super) async fn watch(kafka: &KafkaServer, topic: &str) -> Result<Self, BenchError> {
         let mut config = kafka.client_config();
-        // What an open transaction has written has not arrived.
+        // Records of an open transaction have not arrived yet.
         config.set("isolation.level", "read_committed").set("group.id", "walpost-bench");
         let client: BaseConsumer<Silent> = kafka.client(&config)?;
         let topic = topic.to_owned();
@@ -54,14 +54,14 @@ impl Arrivals {
         Ok(Self(shared))
     }
 
-    /// What has arrived so far.
+    /// The arrivals so far.
     pub(super) fn seen(&self) -> Seen {
         *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What has arrived by now, for certain.
+    /// The arrivals up to now, with certainty.
     pub(super) async fn settled(&self) -> Seen {
-        // A question that was under way may have been answered just before the last record came.
+        // A pending query may have been answered just before the last record arrived.
         tokio::time::sleep(TICK * 20).await;
         self.seen()
     }
@@ -76,7 +76,7 @@ impl Drop for Arrivals {
 impl Shared {
     fn run(&self, client: &BaseConsumer<Silent>, topic: &str, base: i64) {
         while !self.stop.load(Ordering::Relaxed) {
-            // A broker that does not answer now is asked again; whoever waits for records has a limit.
+            // A broker that does not answer is asked again; whoever waits for records has a time limit.
             if let Ok((_, end)) = client.fetch_watermarks(topic, 0, ANSWER_LIMIT) {
                 let (now, offsets) = (Instant::now(), u64::try_from(end - base).unwrap_or(0));
                 let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

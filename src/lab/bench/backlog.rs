@@ -1,4 +1,4 @@
-//! Events that wait behind a slot. Every reader gets a copy of the slot, so that all read the same.
+//! Events that wait behind a slot. Every reader gets a copy of the slot, so that all read the same events.
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -8,9 +8,9 @@ use super::stage::{Destination, SCHEMA, Stage};
 use crate::lab::environment::{EnvironmentError, View};
 use crate::terminal::grouped;
 
-/// How many events are written by one statement, so that progress shows and an interrupt is heard.
+/// Events per statement, small enough to show progress and to notice an interrupt.
 const CHUNK: u64 = 20_000;
-/// How many keys the events have.
+/// Number of distinct keys.
 const KEYS: u64 = 5_000;
 
 /// A backlog.
@@ -19,15 +19,15 @@ pub(super) struct Backlog {
     pub(super) payload: Payload,
     pub(super) per_transaction: u64,
     pub(super) events: u64,
-    /// The slot that stands before the first event, and that nobody reads.
+    /// The slot before the first event. Nobody reads it.
     base: String,
-    /// A position behind the last event; something that is sent stands behind that.
+    /// A position behind the last event; more WAL follows it.
     pub(super) end: String,
     pub(super) destination: Destination,
 }
 
 impl Backlog {
-    /// Makes the slot and writes the events.
+    /// Creates the slot and writes the events.
     pub(super) async fn write(
         stage: &Stage,
         payload: Payload,
@@ -42,7 +42,7 @@ impl Backlog {
         let failed = || EnvironmentError::postgres("write the backlog");
         connection.execute(AssertSqlSafe(procedure)).await.map_err(failed())?;
         connection.execute("set synchronous_commit = off").await.map_err(failed())?;
-        let what = format!("writing {} events, {per_transaction} a transaction", payload.as_str());
+        let what = format!("writing {} events, {per_transaction} per transaction", payload.as_str());
         let doing = view.counting(&what, events);
         let chunk = CHUNK.next_multiple_of(per_transaction);
         let mut written = 0;
@@ -54,19 +54,19 @@ impl Backlog {
             doing.reached(written);
         }
         doing.done(&format!(
-            "{} events of {} are written, {per_transaction} a transaction",
+            "{} events of {} written, {per_transaction} per transaction",
             grouped(events),
             payload.as_str()
         ));
         let end = seal(&mut connection).await.map_err(failed())?;
-        // Whatever is dirty is written now and not during a run. Only some roles may ask for it.
+        // Flushes dirty pages now rather than during a run. Not every role may request a checkpoint.
         let _ = connection.execute("checkpoint").await;
         let _ = connection.close().await;
         Ok(Self { payload, per_transaction, events, base, end, destination })
     }
 
-    /// Whether the events' schema version promises a schema, which the next relay then checks them against. Its row is changed behind
-    /// the back of the trigger that keeps it as it is: so that one backlog can be read with and without, in turn.
+    /// Sets whether the events' schema version has a schema, which the next relay checks them against. This bypasses the trigger
+    /// that makes the row immutable, so that one backlog can be read with and without checking, in turn.
     pub(super) async fn promise(&self, stage: &Stage, schema: bool) -> Result<(), BenchError> {
         let mut connection = stage.connect().await?;
         let failed = EnvironmentError::postgres("change the schema of the benchmark's events");
@@ -82,7 +82,7 @@ impl Backlog {
         Ok(())
     }
 
-    /// A slot of its own for a reader.
+    /// Creates a slot for one reader.
     pub(super) async fn slot(&self, stage: &Stage) -> Result<String, BenchError> {
         let name = stage.slot_name();
         let mut connection = stage.connect().await?;
@@ -96,7 +96,7 @@ impl Backlog {
         Ok(name)
     }
 
-    /// Gives back the disk space on both sides.
+    /// Frees the disk space on both sides.
     pub(super) async fn remove(self, stage: &Stage) -> Result<(), BenchError> {
         drop_slot(stage, &self.base).await?;
         let mut connection = stage.connect().await?;
@@ -108,7 +108,7 @@ impl Backlog {
     }
 }
 
-/// Makes a slot that stands here.
+/// Creates a slot at the current position.
 pub(super) async fn create_slot(stage: &Stage, connection: &mut PgConnection) -> Result<String, BenchError> {
     let name = stage.slot_name();
     sqlx::query("select pg_create_logical_replication_slot($1, 'pgoutput')")
@@ -119,7 +119,7 @@ pub(super) async fn create_slot(stage: &Stage, connection: &mut PgConnection) ->
     Ok(name)
 }
 
-/// Drops a slot as soon as its reader's walsender has noticed that the reader is gone.
+/// Drops a slot as soon as its walsender has noticed that the reader is gone.
 pub(super) async fn drop_slot(stage: &Stage, name: &str) -> Result<(), BenchError> {
     const OBJECT_IN_USE: &str = "55006";
     const ATTEMPTS: u32 = 200;
@@ -140,7 +140,7 @@ pub(super) async fn drop_slot(stage: &Stage, name: &str) -> Result<(), BenchErro
     Ok(())
 }
 
-/// Everything so far goes to disk, and something that a reader gets stands behind it. Gives the position between the two.
+/// Flushes all WAL so far and writes a little more, which a reader will receive. Returns the position between the two.
 async fn seal(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
     connection.execute("reset synchronous_commit").await?;
     let end = sqlx::query_scalar("select pg_current_wal_insert_lsn()::text").fetch_one(&mut *connection).await?;

@@ -1,4 +1,4 @@
-//! A program in a process of its own, whose time and memory are measured.
+//! A measured child process: its time and its memory.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,12 +14,12 @@ use tokio::task::JoinHandle;
 use super::error::BenchError;
 use crate::lab::sandbox::Workspace;
 
-/// How often a running program is looked at.
+/// How often a running program is sampled.
 const TICK: Duration = Duration::from_millis(5);
-/// How much of what it said an error carries, in lines.
+/// How many lines of its output an error includes.
 const TAIL_LINES: usize = 10;
 
-/// A running program. Dropping it kills it; the end of this process does, too.
+/// A running program, killed when this is dropped and when this process ends.
 #[derive(Debug)]
 pub(super) struct Child {
     name: String,
@@ -28,7 +28,7 @@ pub(super) struct Child {
     pub(super) started: Instant,
     said: PathBuf,
     printed: PathBuf,
-    /// Whether it was waited for: its number may be somebody else's then. Held while either is done.
+    /// Whether it has been reaped, after which its process id may be reused. Locked while signalling and reaping.
     gone: Arc<Mutex<bool>>,
     ended: JoinHandle<io::Result<Reaped>>,
     peak_rss_bytes: u64,
@@ -36,14 +36,14 @@ pub(super) struct Child {
     workspace: Arc<Workspace>,
 }
 
-/// What a program that has ended took.
+/// The resource usage of a program that has ended.
 #[derive(Debug)]
 pub(super) struct Ended {
     /// What it printed to standard output.
     pub(super) printed: String,
     /// User and system time.
     pub(super) cpu: Duration,
-    /// The most memory that it had resident.
+    /// Its peak resident memory.
     pub(super) peak_rss_bytes: u64,
     /// When it first wrote anything; known on Linux only.
     pub(super) first_output: Option<Instant>,
@@ -60,12 +60,12 @@ struct Reaped {
 }
 
 impl Child {
-    /// Starts a program with its output in files of the workspace.
+    /// Starts a program that writes its output to files in the workspace.
     pub(super) fn spawn(name: &str, mut command: Command, workspace: &Arc<Workspace>) -> Result<Self, BenchError> {
         let cant = |source| BenchError::Program { action: "start", program: name.to_owned(), source };
         let [said, printed] = ["stderr", "stdout"].map(|stream| workspace.path().join(stream));
         let (errors, output) = (File::create(&said).map_err(cant)?, File::create(&printed).map_err(cant)?);
-        // A group of its own: Ctrl-C in the terminal is for the benchmark, which ends it.
+        // In its own process group: Ctrl-C in the terminal is for the benchmark, which ends the program.
         command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
         let started = Instant::now();
         let pid = Pid::from_child(&command.spawn().map_err(cant)?);
@@ -78,7 +78,7 @@ impl Child {
         Ok(Self { name, pid, started, said, printed, gone, ended, peak_rss_bytes, first_output, workspace })
     }
 
-    /// Asks it to end.
+    /// Asks it to terminate.
     pub(super) fn terminate(&mut self) {
         self.sample();
         self.send(Signal::TERM);
@@ -89,10 +89,10 @@ impl Child {
         self.ended.is_finished()
     }
 
-    /// Waits for its end, at most for so long; looks at its memory meanwhile.
+    /// Waits at most this long for its end, and samples its memory meanwhile.
     ///
     /// # Errors
-    /// [`BenchError::Failed`]: it ended with an error. [`BenchError::Stalled`].
+    /// [`BenchError::Failed`] if it ended with an error; [`BenchError::Stalled`].
     pub(super) async fn end(mut self, limit: Duration) -> Result<Ended, BenchError> {
         let since = Instant::now();
         let reaped = loop {
@@ -109,13 +109,13 @@ impl Child {
         if !status.success() {
             return Err(BenchError::Failed { program: self.name.clone(), status, tail: self.tail() });
         }
-        // A process that was just forked has its parent's memory, and Linux counts that in (`exec_mmap` in fs/exec.c).
+        // A process that was just forked has its parent's memory, which Linux includes in the peak (`exec_mmap` in fs/exec.c).
         let peak_rss_bytes = if self.peak_rss_bytes > 0 { self.peak_rss_bytes } else { max_rss_bytes };
         let printed = fs::read_to_string(&self.printed).unwrap_or_default();
         Ok(Ended { printed, cpu, peak_rss_bytes, first_output: self.first_output, at })
     }
 
-    /// The end of what it said.
+    /// The end of its output.
     fn tail(&self) -> String {
         let said = fs::read(&self.said).unwrap_or_default();
         let said = String::from_utf8_lossy(&said).into_owned();
@@ -123,7 +123,7 @@ impl Child {
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
-    /// Looks at it while it runs, where the system has a process file system (proc(5)).
+    /// Samples it while it runs, on systems with a proc file system (proc(5)).
     fn sample(&mut self) {
         let folder = PathBuf::from(format!("/proc/{}", self.pid.as_raw_pid()));
         let field = |file: &str, name: &str| {
@@ -142,7 +142,7 @@ impl Child {
     fn send(&self, signal: Signal) {
         let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
         if !*gone {
-            // One that has just ended by itself is as good.
+            // It may just have ended by itself.
             let _ = kill_process(self.pid, signal);
         }
     }
@@ -151,7 +151,7 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.send(Signal::KILL);
-        // Its end is seen by the thread that waits for it; the files go only after that.
+        // The waiting thread sees its end; the files are removed only after that.
         while !*self.gone.lock().unwrap_or_else(PoisonError::into_inner) {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -159,9 +159,9 @@ impl Drop for Child {
     }
 }
 
-/// Waits for the end of a process and takes its account.
+/// Waits for the end of a process and returns its resource usage.
 fn wait(pid: Pid, gone: &Mutex<bool>) -> io::Result<Reaped> {
-    // Left unburied at first, so that its number stays its own for whoever is about to signal it.
+    // Not reaped at first, so that its process id is not reused while someone is about to signal it.
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     let waited = loop {
         match waitid(WaitId::Pid(pid), options) {
@@ -178,16 +178,16 @@ fn wait(pid: Pid, gone: &Mutex<bool>) -> io::Result<Reaped> {
         let micros = u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0);
         Duration::from_micros(micros)
     };
-    // In KiB, but for macOS's bytes (getrusage(2)).
+    // In KiB; on macOS in bytes (getrusage(2)).
     let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
     let max_rss_bytes = u64::try_from(usage.ru_maxrss).unwrap_or(0) * unit;
     Ok(Reaped { status, cpu: time(usage.ru_utime) + time(usage.ru_stime), max_rss_bytes, at })
 }
 
-#[expect(unsafe_code, reason = "wait4(2), the account of one child alone, has no safe binding in rustix or std")]
+#[expect(unsafe_code, reason = "wait4(2), the resource usage of a single child, has no safe binding in rustix or std")]
 fn reap(pid: Pid) -> io::Result<(ExitStatus, libc::rusage)> {
     let mut status = 0;
-    // SAFETY: a `rusage` of zeros is one, and wait4 writes to nothing but the two places that it is given.
+    // SAFETY: an all-zero `rusage` is valid, and wait4 writes only to its two out-parameters.
     let (found, usage) = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         (libc::wait4(pid.as_raw_pid(), &raw mut status, 0, &raw mut usage), usage)
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn its_time_and_output_are_its_own() {
+    async fn a_childs_time_and_output_are_measured() {
         let script = "echo done; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
         let child = Child::spawn("sh", shell(script), &workspace()).expect("sh");
         let ended = child.end(Duration::from_secs(60)).await.expect("it ends well");
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_failure_tells_what_was_said_last() {
+    async fn an_error_includes_the_end_of_the_output() {
         let child = Child::spawn("sh", shell("echo why >&2; exit 69"), &workspace()).expect("sh");
         let error = child.end(Duration::from_secs(60)).await.expect_err("it fails");
         assert!(error.to_string().ends_with(": why"), "{error}");
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_dropped_one_is_killed() {
+    async fn a_dropped_child_is_killed() {
         let child = Child::spawn("sleep", shell("exec sleep 600"), &workspace()).expect("sh");
         let pid = child.pid;
         drop(child);

@@ -1,7 +1,7 @@
-//! What a statement costs a business transaction: `outbox.emit` beside a bare insert, in time, CPU and write-ahead log.
+//! The cost of a statement in a business transaction: `outbox.emit` compared with a bare insert, in time, CPU and WAL.
 //!
-//! The statements take turns, round by round, in one session, prepared. Once many in a transaction, which leaves the commit
-//! out, and once each in a transaction of its own.
+//! The prepared statements take turns, round by round, in one session: first many per transaction, which excludes the commit,
+//! then one per transaction.
 
 use std::time::Instant;
 
@@ -13,15 +13,15 @@ use super::report::{EmitCost, Statement, median};
 use super::stage::{SCHEMA, Stage};
 use crate::lab::environment::{EnvironmentError, View};
 
-/// How often every statement has its turn; the first one is not counted.
+/// Rounds per statement; the first one is not counted.
 const ROUNDS: u64 = 11;
-/// How many statements of a kind are in a turn in one transaction, at most; and in transactions of their own.
+/// Maximum executions of a statement per turn: in one transaction, and in single-statement transactions.
 const TOGETHER_MOST: u64 = 2_000;
 const ALONE_MOST: u64 = 100;
-/// The least of both, for small numbers of events.
+/// The minimum of both, for small numbers of events.
 const LEAST: u64 = 10;
 
-/// A turn's account.
+/// The measurements of one turn.
 #[derive(Clone, Copy)]
 struct Account {
     at: Instant,
@@ -29,10 +29,10 @@ struct Account {
     wal: i64,
 }
 
-/// What is prepared once.
+/// Prepared once.
 struct Session<'a> {
     connection: PgConnection,
-    /// The server's process, where it is on this machine.
+    /// The server's process, if it runs on this machine.
     pid: Option<i32>,
     version: String,
     payloads: Vec<String>,
@@ -42,7 +42,7 @@ struct Session<'a> {
 impl Statement {
     const ALL: [Self; 5] = [Self::InsertOrder, Self::BareInsert, Self::InsertEvent, Self::Emit, Self::EmitMessage];
 
-    /// The SQL. Each takes a key, and all but the first a payload and a version.
+    /// The SQL. Each takes a key, and all but the first also a payload and a version.
     fn sql(self) -> String {
         let insert = |table| {
             format!(
@@ -59,7 +59,7 @@ impl Statement {
     }
 }
 
-/// Measures every statement, many in a transaction and one.
+/// Measures every statement, many per transaction and one per transaction.
 pub(super) async fn measure(options: &Options, stage: &Stage, view: &View) -> Result<Vec<EmitCost>, BenchError> {
     let mut session = Session::open(stage, view).await?;
     let together = (options.events / 100).clamp(LEAST, TOGETHER_MOST);
@@ -83,15 +83,16 @@ impl<'a> Session<'a> {
             .map_err(failed())?;
         let pid: i32 =
             sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut connection).await.map_err(failed())?;
-        // Its title has the name of our database, which no other process of this machine has.
+        // The process title contains the name of our database, which is unique on this machine.
         let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let is_here = String::from_utf8_lossy(&title).contains(&stage.database.name);
         Ok(Self { connection, pid: is_here.then_some(pid), version, payloads, view })
     }
 
-    /// All rounds, with so many statements in a transaction and in a turn.
+    /// Runs all rounds with this many statements per transaction and per turn.
     async fn rounds(&mut self, per_transaction: u64, turn: u64) -> Result<Vec<EmitCost>, BenchError> {
-        let what = if per_transaction == 1 { "emitting, one a transaction" } else { "emitting, many a transaction" };
+        let what =
+            if per_transaction == 1 { "emitting, one per transaction" } else { "emitting, many per transaction" };
         let (view, mut figures) = (self.view, vec![[const { Vec::new() }; 3]; Statement::ALL.len()]);
         let doing = view.counting(what, ROUNDS);
         for round in 0..ROUNDS {
@@ -149,7 +150,7 @@ impl<'a> Session<'a> {
     async fn account(&mut self) -> Result<Account, sqlx::Error> {
         let position = "select (pg_current_wal_insert_lsn() - '0/0')::bigint";
         let wal = sqlx::query_scalar(position).fetch_one(&mut self.connection).await?;
-        // Nanoseconds on a CPU, the first figure: the kernel's Documentation/scheduler/sched-stats.rst.
+        // Nanoseconds on a CPU are the first field: see Documentation/scheduler/sched-stats.rst of the kernel.
         let spent = self.pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok());
         let cpu_nanos = spent.and_then(|text| text.split(' ').next()?.parse().ok());
         Ok(Account { at: Instant::now(), cpu_nanos, wal })

@@ -7,21 +7,21 @@ use crate::fault::exit;
 use crate::lab::environment::EnvironmentError;
 use crate::lab::sandbox::SandboxError;
 
-/// Something is in the benchmark's way.
+/// Why the benchmark failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// A server can't be had, or does not do what is needed.
+    /// A server is unavailable, or does not work as required.
     #[error(transparent)]
     Venue(#[from] EnvironmentError),
-    /// The relay's settings are nothing that a configuration takes.
+    /// The relay's settings are not a valid configuration.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// A program to be measured could not be run.
+    /// A program to measure could not be run.
     #[error("can't {action} {program}")]
     Program {
-        /// The verb, as in "start".
+        /// The verb, such as "start".
         action: &'static str,
-        /// Which program.
+        /// The program.
         program: String,
         /// The operating system's reason.
         #[source]
@@ -30,28 +30,28 @@ pub enum BenchError {
     /// A measured program failed.
     #[error("{program} failed ({status}): {tail}")]
     Failed {
-        /// Which program.
+        /// The program.
         program: String,
-        /// How it ended.
+        /// Its exit status.
         status: std::process::ExitStatus,
-        /// The end of what it said.
+        /// The end of its output.
         tail: String,
     },
-    /// Nothing moves any more.
+    /// No progress.
     #[error(
         "{what} made no progress for {} s{}",
         waited.as_secs(),
         last_error.as_ref().map(|error| format!("; the relay's last error: {error}")).unwrap_or_default()
     )]
     Stalled {
-        /// Who.
+        /// What made no progress.
         what: String,
         /// How long it was waited for.
         waited: Duration,
-        /// The last thing that went wrong in the relay.
+        /// The relay's last error.
         last_error: Option<String>,
     },
-    /// Events went to the dead-letter topic: what was measured is not what was asked for.
+    /// Events went to the dead-letter topic, so the measurement is invalid.
     #[error("the relay refused {events} events ({codes})")]
     DeadLetters {
         /// How many.
@@ -59,17 +59,17 @@ pub enum BenchError {
         /// Their codes.
         codes: String,
     },
-    /// The relay without Kafka was pointed at a slot that is not the benchmark's.
-    #[error("slot {slot} is none of the benchmark's; a relay that publishes nothing would lose its events")]
+    /// The relay without Kafka was started on a slot that does not belong to the benchmark.
+    #[error("slot {slot} does not belong to the benchmark; a relay without Kafka would lose its events")]
     ForeignSlot {
         /// The slot.
         slot: String,
     },
-    /// What was made could not be removed: the [`Report`](super::Report) says what.
-    #[error("something stays behind: see the report")]
+    /// Something that was created could not be removed: the [`Report`](super::Report) lists it.
+    #[error("not everything could be removed: see the report")]
     LeftBehind,
-    /// The user wanted no more.
-    #[error("interrupted before all was measured")]
+    /// The user interrupted the benchmark.
+    #[error("interrupted before everything was measured")]
     Interrupted,
 }
 
@@ -80,7 +80,7 @@ impl From<SandboxError> for BenchError {
 }
 
 impl BenchError {
-    /// The exit code of the process: that of what was measured, where that has one of walpost's own.
+    /// The exit code of the process: that of the measured program, if it is one of walpost's.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -1,4 +1,4 @@
-//! What was measured on: no figure means anything without it.
+//! The environment of the measurements, without which no figure means anything.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use super::error::BenchError;
 use super::stage::Stage;
 use crate::lab::environment::EnvironmentError;
 
-/// The settings of PostgreSQL that the figures depend on.
+/// The PostgreSQL settings that affect the figures.
 const SETTINGS: [&str; 9] = [
     "fsync",
     "synchronous_commit",
@@ -28,26 +28,26 @@ const SETTINGS: [&str; 9] = [
 pub struct Machine {
     /// The version of walpost.
     pub walpost: String,
-    /// Whether it was built without optimization, so that its figures say nothing.
+    /// Whether it was built without optimization, so that its figures mean nothing.
     pub debug_build: bool,
-    /// The processor, where the system names it.
+    /// The processor, if the system names it.
     pub cpu: Option<String>,
-    /// How many threads run at once.
+    /// Number of hardware threads.
     pub cores: usize,
-    /// Bytes of memory, where the system says.
+    /// Bytes of memory, if the system reports it.
     pub memory_bytes: Option<u64>,
-    /// Name and release of the system's kernel, and its machine: "Linux 6.1.0 x86_64".
+    /// Name, release and architecture of the system's kernel: "Linux 6.1.0 x86_64".
     pub kernel: String,
-    /// What the machine was busy with before: the load of the last minute, where the system says.
+    /// The load average of the last minute before the start, if the system reports it.
     pub load: Option<String>,
 }
 
 /// The PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PostgresFacts {
-    /// Its version and where it is.
+    /// Its version and origin.
     pub name: String,
-    /// Settings that the figures depend on.
+    /// Settings that affect the figures.
     pub settings: BTreeMap<String, String>,
 }
 
@@ -56,12 +56,12 @@ pub struct PostgresFacts {
 pub struct ServersFacts {
     /// The PostgreSQL.
     pub postgres: PostgresFacts,
-    /// The Kafka, where one was needed.
+    /// The Kafka, if one was needed.
     pub kafka: Option<String>,
 }
 
 impl Machine {
-    /// Asks the system.
+    /// Queries the system.
     pub(super) fn read() -> Self {
         let field = |file: &str, name: &str| {
             let text = fs::read_to_string(file).ok()?;
@@ -82,7 +82,7 @@ impl Machine {
     }
 }
 
-/// Asks both servers.
+/// Queries both servers.
 pub(super) async fn servers(stage: &Stage, connection: &mut PgConnection) -> Result<ServersFacts, BenchError> {
     let rows = sqlx::query("select name, current_setting(name) from pg_settings where name = any($1)")
         .bind(&SETTINGS[..])

@@ -1,8 +1,8 @@
-//! How long it takes from a commit to a consumer, at a given rate.
+//! The latency from a commit to a consumer, at a given rate.
 //!
-//! The clock is this process's own: an event's commit is stamped when its statement, a transaction of its own, has returned, and
-//! its arrival when a consumer in this process has the record. So a commit that takes long to write is not in the figure, and no
-//! second clock is. The load is open: it keeps to its rate whatever the relay does.
+//! All times are by this process's clock: an event is committed when its statement, a single-statement transaction, has returned,
+//! and it has arrived when a consumer in this process has the record. So the figure includes neither the time to write the commit nor
+//! the difference of two clocks. The load is open-loop: it keeps its rate whatever the relay does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,19 +24,19 @@ use super::{Options, Payload};
 use crate::config::Delivery;
 use crate::lab::environment::{EnvironmentError, Silent, View};
 
-/// How many connections write: enough for the highest rate at a few milliseconds a commit.
+/// Writing connections: enough for the highest rate at a few milliseconds per commit.
 const CONNECTIONS: usize = 16;
-/// How much of the beginning is left out, at most, and as a part of the whole: connections are made and caches filled.
+/// How much of the beginning to exclude, at most, and as a fraction of the whole: connections are opened and caches fill.
 const WARM_UP_MOST: Duration = Duration::from_secs(2);
 const WARM_UP_PART: u32 = 5;
-/// How long the next record is waited for.
+/// How long to wait for the next record.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
-/// How often progress is looked at.
+/// How often to check progress.
 const TICK: Duration = Duration::from_millis(50);
 /// How long one poll of the consumer waits.
 const POLL: Duration = Duration::from_millis(50);
 
-/// When each event was committed and read, by its number, in microseconds since the beginning; 0: not yet.
+/// When each event was committed and read, by its number, in microseconds since the start; 0: not yet.
 #[derive(Debug)]
 struct Board {
     beginning: Instant,
@@ -46,13 +46,13 @@ struct Board {
     over: AtomicBool,
 }
 
-/// What the consumer looks at in a payload.
+/// The part of a payload that the consumer parses.
 #[derive(Deserialize)]
 struct Stamp<'a> {
     number: &'a str,
 }
 
-/// One load: who delivers what, how fast.
+/// One load: delivery guarantee, payload and rate.
 #[derive(Clone, Copy)]
 struct Load {
     delivery: Delivery,
@@ -61,10 +61,10 @@ struct Load {
     duration: Duration,
 }
 
-/// Each ends with the moment of its last commit.
+/// Each returns the time of its last commit.
 type Writers = JoinSet<Result<Instant, BenchError>>;
 
-/// Measures at every rate, for every kind of delivery and of payload.
+/// Measures every rate with every delivery guarantee and payload type.
 pub(super) async fn measure(options: &Options, stage: &Stage, view: &View) -> Result<Vec<LatencyReport>, BenchError> {
     let mut reports = Vec::new();
     for &delivery in &options.deliveries {
@@ -82,7 +82,7 @@ impl Load {
     async fn run(&self, stage: &Stage, view: &View) -> Result<LatencyReport, BenchError> {
         let Self { delivery, payload, rate, duration } = *self;
         let events = whole(f64::from(rate) * duration.as_secs_f64());
-        let what = format!("{rate} events a second, {}, {}", payload.as_str(), delivery.as_str());
+        let what = format!("{rate} events per second, {}, {}", payload.as_str(), delivery.as_str());
         let doing = view.counting(&what, events);
         let mut connection = stage.connect().await?;
         let destination = stage.destination(&mut connection).await?;
@@ -91,7 +91,7 @@ impl Load {
         let _reader = LatencyConsumer::start(stage, &destination, &board)?;
         let relay = Relay::start(stage, &slot, payload, delivery)?;
         let relay = relay.wait_for("the relay's start", |status| status.ready).await?;
-        // The first event opens the way.
+        // The first event creates the topic.
         write(&mut connection, &statement(payload), &destination, 0).await?;
         board.wait_for(1, |_| {}).await?;
         let (began, mut writers) = self.writers(stage, &destination, &board, events).await?;
@@ -102,7 +102,7 @@ impl Load {
             }
             Ok(ended_at)
         };
-        // A writer that fails is the end: its events would be waited for.
+        // A failed writer ends the measurement, because its events would be awaited.
         let all_read = board.wait_for(events + 1, |reads| doing.reached(reads));
         let (ended_at, ()) = tokio::try_join!(all_written, all_read)?;
         let started = relay.started();
@@ -129,7 +129,7 @@ impl Load {
         Ok(report)
     }
 
-    /// Starts the writers, and says when they began.
+    /// Starts the writers, and returns when they began.
     async fn writers(
         &self,
         stage: &Stage,
@@ -140,7 +140,7 @@ impl Load {
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {
             let mut connection = stage.connect().await?;
-            // Whatever a session does once is done before.
+            // Each session's one-time work is done before.
             sqlx::query("select 1")
                 .execute(&mut connection)
                 .await
@@ -176,14 +176,14 @@ impl Board {
         Self { beginning: Instant::now(), committed: zeros(), read: zeros(), reads, over }
     }
 
-    /// Stamps an event of this number in one of the two columns; says whether it is the first time.
+    /// Stamps an event in one of the two columns; returns whether it is the first time.
     fn stamp(&self, column: &[AtomicU64], number: u64) -> bool {
         let micros = u64::try_from(self.beginning.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
         let place = usize::try_from(number).ok().and_then(|number| column.get(number));
         place.is_some_and(|place| place.compare_exchange(0, micros, Ordering::Relaxed, Ordering::Relaxed).is_ok())
     }
 
-    /// Waits until so many events were read.
+    /// Waits until this many events have been read.
     async fn wait_for(&self, events: u64, show: impl Fn(u64)) -> Result<(), BenchError> {
         let (mut before, mut since) = (0, Instant::now());
         loop {
@@ -203,11 +203,11 @@ impl Board {
         }
     }
 
-    /// Latencies in milliseconds, ascending, without the first few events and the one that opened the way.
+    /// Latencies in milliseconds, ascending, without the first few events and the one that created the topic.
     fn latencies(&self, skipped: usize) -> Vec<f64> {
         let pairs = self.committed.iter().zip(&self.read).skip(1 + skipped);
         let stamps = pairs.map(|(committed, read)| [committed, read].map(|at| at.load(Ordering::Relaxed)));
-        // A record may be here before its writer has been told of the commit.
+        // A record may arrive before its writer has received the answer to its commit.
         let whole = stamps.filter(|stamps| stamps.iter().all(|at| *at > 0));
         let latencies = whole.map(|[committed, read]| Duration::from_micros(read.saturating_sub(committed)));
         let mut millis: Vec<f64> = latencies.map(millis).collect();
@@ -216,7 +216,7 @@ impl Board {
     }
 }
 
-/// The consumer's thread. Dropping this ends it.
+/// The consumer's thread, which ends when this is dropped.
 struct LatencyConsumer(Arc<Board>);
 
 impl LatencyConsumer {
@@ -224,7 +224,7 @@ impl LatencyConsumer {
         let kafka = stage.servers.kafka();
         let mut config = kafka.client_config();
         config.set("isolation.level", "read_committed").set("enable.auto.commit", "false");
-        // A group's name is asked for, but nobody joins the group: the partition is assigned here.
+        // A group id is required, but nobody joins the group: the partition is assigned here.
         config.set("group.id", "walpost-bench");
         let consumer: BaseConsumer<Silent> = kafka.client(&config)?;
         let mut partitions = TopicPartitionList::new();
@@ -235,7 +235,7 @@ impl LatencyConsumer {
         let board = Arc::clone(board);
         tokio::task::spawn_blocking(move || {
             while !board.over.load(Ordering::Relaxed) {
-                // A broker that is away comes back; whoever waits for records has a limit.
+                // The client reconnects to a broker that is down; whoever waits for records has a time limit.
                 let Some(Ok(record)) = consumer.poll(POLL) else { continue };
                 let stamp = record.payload().and_then(|payload| serde_json::from_slice::<Stamp<'_>>(payload).ok());
                 if let Some(number) = stamp.and_then(|stamp| stamp.number.parse().ok())
@@ -255,7 +255,7 @@ impl Drop for LatencyConsumer {
     }
 }
 
-/// The statement that writes an event: `outbox.emit` where it takes such a payload.
+/// The statement that writes an event: `outbox.emit` if it accepts the payload type.
 fn statement(payload: Payload) -> String {
     let value = payload.cast("$2::text");
     match payload {
@@ -299,7 +299,7 @@ mod tests {
             set(&board.committed, place, committed);
             set(&board.read, place, read);
         }
-        // The opening event is left out, a record that overtook the answer took no time, and an unread one is none.
+        // The first event is excluded, a record that overtook the answer took no time, and an unread one does not count.
         assert_eq!(board.latencies(0), [0.0, 2.0]);
         assert!(!board.stamp(&board.read, 1), "it was read before");
         assert!(board.stamp(&board.read, 3));

@@ -1,16 +1,16 @@
-//! `walpost bench`: what an event costs, and how fast and how soon it gets to Kafka, on these servers and this machine.
+//! `walpost bench`: cost per event, throughput and latency to Kafka, on these servers and this machine.
 //!
-//! The relay is measured as its users run it: `walpost run` in a process of its own, whose CPU time and memory are its own
-//! alone. Beside it, on copies of the same slot and in turn with it, the ceiling: `pg_recvlogical` to `/dev/null`, which does
-//! nothing with a row, and walpost with a sink that does nothing.
+//! The relay is measured as users run it: `walpost run` in a separate process, whose CPU time and memory are measured alone. On copies
+//! of the same slot, and in turn with it, run the upper bounds: `pg_recvlogical` to `/dev/null`, which does nothing with a row, and
+//! walpost with a sink that discards records.
 //!
 //! # Layout
 //!
-//! - `stage`, `backlog`: the database, the topics, and the events to be read
-//! - `child`: a program whose time and memory are measured
-//! - `recvlogical`, `null`, `relay`: the readers of a backlog; `arrivals` sees the relay's records in Kafka
+//! - `stage`, `backlog`: the database, the topics, and the events to read
+//! - `child`: a child process whose time and memory are measured
+//! - `recvlogical`, `null`, `relay`: the readers of a backlog; `arrivals` observes the relay's records in Kafka
 //! - `emit`, `throughput`, `latency`: the parts
-//! - `facts`, `report`, `table`: what was measured where, and how it is shown
+//! - `facts`, `report`, `table`: the environment, the results and their presentation
 
 mod arrivals;
 mod backlog;
@@ -47,56 +47,56 @@ use crate::lab::environment::{Named, Servers, View, Wanted};
 use crate::lab::sandbox::{Durability, KafkaOptions, KafkaSource, PostgresOptions, Tuning};
 use crate::signals::Interrupts;
 
-/// What can be measured.
+/// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
-    /// What outbox.emit costs beside a bare insert: time, CPU, bytes of WAL.
+    /// The cost of outbox.emit compared with a bare insert: time, CPU, bytes of WAL.
     Emit,
     /// How fast this PostgreSQL decodes: pg_recvlogical, and walpost without Kafka.
     Decode,
-    /// How fast the relay works off a backlog into Kafka, its CPU and its memory.
+    /// How fast the relay publishes a backlog to Kafka, with its CPU and its memory.
     Relay,
-    /// How long it takes from a commit to a consumer.
+    /// The latency from a commit to a consumer.
     Latency,
-    /// How long it takes from the relay's start to its first record.
+    /// The time from the relay's start to its first record.
     Start,
 }
 
-/// The type of the payload's column.
+/// The type of the payload column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Payload {
     /// As in `outbox.event`.
     Json,
-    /// In a table that is alike but for this.
+    /// In a table that is otherwise the same.
     Jsonb,
-    /// In a table that is alike but for this.
+    /// In a table that is otherwise the same.
     Bytea,
 }
 
-/// What the benchmark is to do.
+/// The benchmark's settings.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The servers that the user named.
     pub named: Named,
-    /// What is measured.
+    /// What to measure.
     pub parts: Vec<Part>,
-    /// Events of a backlog.
+    /// Events per backlog.
     pub events: u64,
-    /// How many of them are in a transaction: a backlog for each.
+    /// Events per transaction: one backlog for each number.
     pub per_transaction: Vec<u64>,
-    /// Types of payload: a backlog for each.
+    /// Payload types: one backlog for each.
     pub payloads: Vec<Payload>,
-    /// Kinds of delivery of the relay.
+    /// The relay's delivery guarantees to measure.
     pub deliveries: Vec<Delivery>,
-    /// Events a second for the latency.
+    /// Events per second for the latency measurement.
     pub rates: Vec<u32>,
-    /// How long each rate is held.
+    /// How long to hold each rate.
     pub duration: Duration,
-    /// How often each reader reads a backlog.
+    /// How many times each reader reads a backlog.
     pub runs: u32,
-    /// Whether backlogs are read with their payloads checked, too.
+    /// Whether to also read backlogs with their payloads checked.
     pub check: bool,
 }
 
@@ -116,12 +116,12 @@ impl Options {
         self.parts.contains(&part)
     }
 
-    /// Whether anything goes to Kafka.
+    /// Whether Kafka is needed.
     fn needs_kafka(&self) -> bool {
         [Part::Relay, Part::Latency, Part::Start].into_iter().any(|part| self.has(part))
     }
 
-    /// What is put up where the user names nothing. Durable as in production; no checkpoint and no vacuum falls into a run.
+    /// The servers to start if the user names none. Durable as in production; no checkpoint or vacuum happens during a run.
     fn wanted(&self) -> Wanted {
         let settings = [("max_wal_size", "16GB"), ("checkpoint_timeout", "1h"), ("autovacuum", "off")];
         let postgres = PostgresOptions {
@@ -129,16 +129,16 @@ impl Options {
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             ..PostgresOptions::default()
         };
-        // The stand-in within a process is no Kafka that a figure could be taken of.
+        // The in-process stand-in is no Kafka worth measuring.
         let kafka = KafkaOptions { source: KafkaSource::Real, tuning: Tuning::Throughput, ..KafkaOptions::default() };
         Wanted { postgres, kafka: self.needs_kafka().then_some(kafka) }
     }
 }
 
-/// Measures everything that was asked for, and removes what it made.
+/// Runs all requested measurements, and removes what it created.
 ///
 /// # Errors
-/// A server can't be had, a measured program fails, or the user interrupts: the first signal ends it.
+/// A server is unavailable, a measured program fails, or the user interrupts: the first signal ends it.
 pub async fn run(options: &Options, view: &View, interrupts: &Interrupts) -> Result<Report, BenchError> {
     let started = interrupts.stop.run_until_cancelled(Servers::start(&options.named, options.wanted(), view)).await;
     let servers = match started {
@@ -164,13 +164,13 @@ async fn measure(options: &Options, stage: &Stage, view: &View) -> Result<Report
     stage
         .made()
         .into_iter()
-        .for_each(|made| view.note(&format!("made for the benchmark and removed after it: {made}")));
+        .for_each(|made| view.note(&format!("created for the benchmark, removed afterwards: {made}")));
     if let Some(left) = stage.leaves(options) {
-        view.note(&format!("made for the benchmark and left behind: {left}"));
+        view.note(&format!("created for the benchmark and kept: {left}"));
     }
     let mut report = Report::new(options, facts::servers(stage, &mut connection).await?);
     if report.machine.debug_build {
-        view.note("this walpost was built without optimization: its figures say nothing");
+        view.note("this walpost was built without optimization: its figures are meaningless");
     }
     if options.has(Part::Emit) {
         report.emit = emit::measure(options, stage, view).await?;

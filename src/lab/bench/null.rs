@@ -1,7 +1,7 @@
-//! The other ceiling: walpost itself, but for Kafka. A relay in a process of its own whose sink throws every record away.
+//! The other upper bound: walpost without Kafka. A relay in a separate process whose sink discards every record.
 //!
-//! What the sink "acknowledges" is confirmed to the slot, so on any other slot than the benchmark's it would lose events: it
-//! refuses to run there.
+//! What the sink "acknowledges" is confirmed to the slot, so on any slot but the benchmark's it would lose events: it refuses to run
+//! there.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,24 +24,24 @@ use crate::relay::boundary::{Record, Ticket};
 use crate::sink::{Closed, Deliveries, SendError, Sink, SinkError};
 use crate::telemetry::{Identity, Telemetry};
 
-/// The name of the hidden command that [`run`] is.
+/// The name of the hidden command for [`run`].
 pub(crate) const COMMAND: &str = "bench-null";
-/// How long it may take for a backlog.
+/// Time limit for a backlog.
 const LIMIT: Duration = Duration::from_secs(3_600);
 
-/// When records came, in microseconds since the Unix epoch: for another process on this machine.
+/// When records arrived, in microseconds since the Unix epoch, for the parent process on this machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NullReport {
-    /// The first of them.
+    /// The first record.
     pub first_unix_micros: u64,
-    /// The last of those that were expected.
+    /// The last of the expected records.
     pub last_unix_micros: u64,
 }
 
-/// Runs a relay without Kafka, by the configuration of `walpost run`, until so many events have come.
+/// Runs a relay without Kafka, with the configuration of `walpost run`, until this many events have arrived.
 ///
 /// # Errors
-/// The slot is none of the benchmark's ([`BenchError::ForeignSlot`]), or as `walpost run`.
+/// The slot does not belong to the benchmark ([`BenchError::ForeignSlot`]), or as `walpost run`.
 pub async fn run(path: Option<&Path>, events: u64, interrupts: CancellationToken) -> anyhow::Result<NullReport> {
     let config = Config::load(path, process_environment()).map_err(Fault::from)?;
     let slot = config.postgres.slot.as_str();
@@ -58,7 +58,7 @@ pub async fn run(path: Option<&Path>, events: u64, interrupts: CancellationToken
     Ok(report)
 }
 
-/// Reads the backlog once, in a process of its own.
+/// Reads the backlog once, in a separate process.
 pub(super) async fn measure(stage: &Stage, backlog: &Backlog) -> Result<RunReport, BenchError> {
     let slot = backlog.slot(stage).await?;
     let settings = stage.relay_settings(&slot, backlog.payload, None);
@@ -78,9 +78,9 @@ pub(super) async fn measure(stage: &Stage, backlog: &Backlog) -> Result<RunRepor
     Ok(RunReport::new(backlog.events, started, Some(first), last, &ended))
 }
 
-/// Takes everything and keeps nothing.
+/// Accepts and discards everything.
 struct NullSink {
-    /// Since the last look.
+    /// Acknowledgements since the last call.
     taken: Vec<Ticket>,
     seen: u64,
     expected: u64,
@@ -133,12 +133,12 @@ mod tests {
         let mut sink =
             NullSink { taken: Vec::new(), seen: 0, expected: 2, report: Arc::clone(&report), done: done.clone() };
         let record = Record { topic: "t", key: None, value: None, headers: &[], timestamp_millis: 0 };
-        sink.send(Ticket(0), &record).expect("it takes everything");
+        sink.send(Ticket(0), &record).expect("it accepts everything");
         assert!(!done.is_cancelled());
-        sink.send(Ticket(1), &record).expect("it takes everything");
+        sink.send(Ticket(1), &record).expect("it accepts everything");
         assert!(done.is_cancelled());
         let mut deliveries = Deliveries::default();
-        sink.deliveries(&mut deliveries).await.expect("it has no end");
+        sink.deliveries(&mut deliveries).await.expect("it never fails");
         assert_eq!(deliveries.acked, [Ticket(0), Ticket(1)]);
         let report = *report.lock().expect("no test panicked");
         assert!(0 < report.first_unix_micros && report.first_unix_micros <= report.last_unix_micros);

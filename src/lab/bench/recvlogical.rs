@@ -1,4 +1,4 @@
-//! The ceiling: pg_recvlogical reads a backlog and throws it away.
+//! The upper bound: pg_recvlogical reads a backlog and discards it.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use super::error::BenchError;
 use super::report::RunReport;
 use super::stage::Stage;
 
-/// How long it may take for a backlog.
+/// Time limit for a backlog.
 const LIMIT: Duration = Duration::from_secs(3_600);
 
 /// Reads the backlog once.
@@ -19,13 +19,13 @@ pub(super) async fn run(program: &Path, stage: &Stage, backlog: &Backlog) -> Res
     let mut url = stage.database.url.clone();
     let mut command = Command::new(program);
     if let Some(password) = url.password() {
-        // Arguments are for everyone on this machine to see.
+        // Arguments are visible to everyone on this machine.
         command.env("PGPASSWORD", percent_decoded(password));
         url.set_password(None).expect("a URL with a password can do without");
     }
     command.arg("--dbname").arg(url.as_str()).args(["--slot", &slot, "--start", "--no-loop"]);
     command.args(["--endpos", &backlog.end, "--file", "/dev/null"]);
-    // As the relay asks for it.
+    // With the same options as the relay.
     let publication = format!("publication_names={}", backlog.payload.publication());
     for option in ["proto_version=1", &publication, "binary=true", "messages=true"] {
         command.args(["--option", option]);
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_as_its_owner_wrote_it() {
+    fn a_password_is_decoded_unchanged() {
         for (written, meant) in [("hunter2", "hunter2"), ("a%40b%3A%2F", "a@b:/"), ("a+b%20c&d", "a+b c&d")] {
             assert_eq!(percent_decoded(written), meant);
         }

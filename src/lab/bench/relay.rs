@@ -1,4 +1,4 @@
-//! The relay, as its users run it: `walpost run` in a process of its own.
+//! The relay as users run it: `walpost run` in a separate process.
 
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
@@ -17,22 +17,22 @@ use crate::config::Delivery;
 use crate::http;
 use crate::telemetry::RelayStatus;
 
-/// How often a relay is asked how far it is.
+/// How often to query a relay's progress.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a relay may go on without moving.
+/// How long a relay may make no progress.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// How long it may take to end.
 const END_LIMIT: Duration = Duration::from_secs(60);
 /// How long it may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// A running relay. Dropping it kills it.
+/// A running relay, killed when this is dropped.
 pub(super) struct Relay {
     child: Child,
     address: SocketAddr,
 }
 
-/// This program with these settings and no others: neither a file nor the settings of this process are read.
+/// This program with these settings only: it reads neither a file nor the environment of this process.
 pub(super) fn command(settings: &RelaySettings) -> Result<Command, BenchError> {
     // The file that this process was started from may have been replaced since; on Linux this is the program itself (proc(5)).
     let itself = PathBuf::from("/proc/self/exe");
@@ -45,7 +45,7 @@ pub(super) fn command(settings: &RelaySettings) -> Result<Command, BenchError> {
             command.env_remove(name);
         }
     }
-    // Arguments are for everyone on this machine to see, the environment is not.
+    // Arguments are visible to everyone on this machine, the environment is not.
     command.envs(&settings.variables).args(["--config", "/dev/null", "--log", "warn"]);
     Ok(command)
 }
@@ -65,12 +65,12 @@ impl Relay {
         self.child.started
     }
 
-    /// Waits until the relay's status is as wanted.
+    /// Waits until the relay's status matches.
     pub(super) async fn wait_for(mut self, what: &str, is: impl Fn(&RelayStatus) -> bool) -> Result<Self, BenchError> {
         let (mut since, mut before, mut last_error) = (Instant::now(), 0, None);
         loop {
             if self.child.has_ended() {
-                // It says why in its exit code and its last words.
+                // Its exit code and its last output have the reason.
                 self.child.end(END_LIMIT).await?;
                 return Err(BenchError::Stalled { what: what.to_owned(), waited: since.elapsed(), last_error });
             }
@@ -95,7 +95,7 @@ impl Relay {
         }
     }
 
-    /// Ends it in good order and takes its account.
+    /// Stops it gracefully and returns its resource usage.
     pub(super) async fn stop(mut self) -> Result<Ended, BenchError> {
         self.child.terminate();
         self.child.end(END_LIMIT).await
@@ -107,7 +107,7 @@ impl Relay {
     }
 }
 
-/// Lets a relay work off the backlog once.
+/// Runs a relay on the backlog once.
 pub(super) async fn run(stage: &Stage, backlog: &Backlog, delivery: Delivery) -> Result<RunReport, BenchError> {
     let slot = backlog.slot(stage).await?;
     let arrivals = Arrivals::watch(stage.servers.kafka(), &backlog.destination.topic).await?;

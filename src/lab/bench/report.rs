@@ -1,4 +1,4 @@
-//! What was measured, typed; one JSON object for scripts.
+//! The results, typed; one JSON object for scripts.
 
 use std::time::{Duration, Instant};
 
@@ -10,21 +10,21 @@ use super::{Options, Part, Payload};
 use crate::config::Delivery;
 use crate::lab::environment::LeftBehind;
 
-/// Bytes of an event's payload; `stage.sql` makes it.
+/// Bytes of an event's payload; `stage.sql` generates it.
 pub(super) const PAYLOAD_BYTES: u64 = 240;
 
-/// The result of the benchmark. A part that was not asked for is empty.
+/// The result of the benchmark. A part that was not requested is empty.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// What it ran on.
+    /// The environment.
     pub machine: Machine,
     /// The PostgreSQL.
     pub postgres: PostgresFacts,
-    /// The Kafka, where one was needed.
+    /// The Kafka, if one was needed.
     pub kafka: Option<String>,
-    /// What was asked for.
+    /// The requested measurements.
     pub settings: SettingsReport,
-    /// What statements cost.
+    /// The cost of statements.
     pub emit: Vec<EmitCost>,
     /// From the relay's start to its first record.
     pub start: Vec<StartReport>,
@@ -32,31 +32,31 @@ pub struct Report {
     pub latency: Vec<LatencyReport>,
     /// How fast backlogs are read.
     pub throughput: Vec<ThroughputReport>,
-    /// What was made on servers of the user's and could not be removed.
+    /// What was created on the user's servers and could not be removed.
     pub left_behind: Vec<String>,
 }
 
-/// What was asked for.
+/// The requested measurements.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SettingsReport {
     /// What was measured.
     pub parts: Vec<Part>,
-    /// Events of a backlog.
+    /// Events per backlog.
     pub events: u64,
     /// Bytes of an event's payload.
     pub payload_bytes: u64,
-    /// How often each reader read a backlog.
+    /// How many times each reader read a backlog.
     pub runs: u32,
 }
 
-/// A statement of which the cost is measured.
+/// A measured statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Statement {
-    /// An insert into a table of a business.
+    /// An insert into a business table.
     InsertOrder,
-    /// An insert into a table like `outbox.event` that is not partitioned, not published, and known to no function: what the
-    /// others are held against.
+    /// An insert into a table like `outbox.event` that is neither partitioned nor published, without a function: the baseline of the
+    /// comparison.
     BareInsert,
     /// An insert into `outbox.event`.
     InsertEvent,
@@ -66,22 +66,22 @@ pub enum Statement {
     EmitMessage,
 }
 
-/// What a statement costs: medians of several rounds.
+/// The cost of a statement: medians of several rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct EmitCost {
     /// The statement.
     pub statement: Statement,
-    /// How many of them are in a transaction. With one, the commit is in the cost.
+    /// Statements per transaction. With one, the cost includes the commit.
     pub per_transaction: u64,
-    /// Time of the client, in microseconds a statement.
+    /// The client's time, in microseconds per statement.
     pub micros: f64,
-    /// CPU time of the server's process, in microseconds a statement; where the server is on this machine and it is Linux.
+    /// CPU time of the server's process, in microseconds per statement, if the server runs on this machine and it is Linux.
     pub server_cpu_micros: Option<f64>,
-    /// Write-ahead log, in bytes a statement.
+    /// WAL, in bytes per statement.
     pub wal_bytes: f64,
 }
 
-/// Who reads a backlog.
+/// A reader of a backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BacklogReader {
@@ -96,49 +96,49 @@ pub enum BacklogReader {
 /// One reader on one backlog.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ThroughputReport {
-    /// Who reads.
+    /// The reader.
     pub reader: BacklogReader,
-    /// How it delivers; none for who does not.
+    /// Its delivery guarantee, if it has one.
     pub delivery: Option<Delivery>,
     /// Whether it checks each payload against a schema.
     pub checked: bool,
     /// The type of the payload.
     pub payload: Payload,
-    /// Events in a transaction.
+    /// Events per transaction.
     pub per_transaction: u64,
     /// Events in the backlog.
     pub events: u64,
-    /// Every run.
+    /// All runs.
     pub runs: Vec<RunReport>,
     /// The median of each figure.
     pub median: RunReport,
-    /// The median rate as a part of that of pg_recvlogical in the same minutes; none without it.
+    /// The median rate relative to that of pg_recvlogical in the same minutes, if that was measured.
     pub of_pg_recvlogical: Option<f64>,
-    /// The median rate as a part of that of the same reader without checking; none where nothing is checked.
+    /// The median rate relative to that of the same reader without checking, if payloads are checked.
     pub of_unchecked: Option<f64>,
 }
 
 /// One run of a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct RunReport {
-    /// From its start to the first event, in milliseconds; none where that could not be seen.
+    /// From its start to the first event, in milliseconds, if that is known.
     pub start_millis: Option<f64>,
-    /// From the first event to the last; where the first could not be seen, from the start.
+    /// From the first event to the last; from the start, if the first is unknown.
     pub seconds: f64,
-    /// Events in these seconds.
+    /// Events in this time.
     pub events_per_second: f64,
-    /// CPU time of its process from start to end, user and system, in microseconds an event.
+    /// CPU time of its process from start to end, user and system, in microseconds per event.
     pub cpu_micros_per_event: f64,
-    /// The most memory that it had resident, in bytes.
+    /// Its peak resident memory, in bytes.
     pub peak_rss_bytes: u64,
 }
 
 /// From the relay's start to its first record, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StartReport {
-    /// How it delivers.
+    /// Its delivery guarantee.
     pub delivery: Delivery,
-    /// Every run.
+    /// All runs.
     pub runs_millis: Vec<f64>,
     /// Their median.
     pub median_millis: f64,
@@ -147,25 +147,25 @@ pub struct StartReport {
 /// From the return of a commit to a consumer that has the record.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LatencyReport {
-    /// How the relay delivers.
+    /// The relay's delivery guarantee.
     pub delivery: Delivery,
     /// The type of the payload.
     pub payload: Payload,
-    /// Events a second that were asked for, each in a transaction of its own.
+    /// Requested events per second, each in a separate transaction.
     pub rate: u32,
-    /// Events a second that were committed.
+    /// Committed events per second.
     pub achieved_rate: f64,
-    /// Events that were measured.
+    /// Measured events.
     pub events: u64,
-    /// Half of them took no longer, in milliseconds.
+    /// The median, in milliseconds.
     pub p50_millis: f64,
-    /// 99 of 100 took no longer.
+    /// The 99th percentile.
     pub p99_millis: f64,
-    /// 999 of 1000 took no longer.
+    /// The 99.9th percentile.
     pub p999_millis: f64,
-    /// None took longer.
+    /// The maximum.
     pub max_millis: f64,
-    /// CPU time of the relay, user and system, as a part of one core.
+    /// CPU time of the relay, user and system, as a fraction of one core.
     pub relay_cpu: f64,
 }
 
@@ -199,7 +199,7 @@ impl Report {
 
 impl RunReport {
     pub(super) fn new(events: u64, started: Instant, first: Option<Instant>, last: Instant, ended: &Ended) -> Self {
-        // What came within one look at it took some time all the same.
+        // Events that arrived within one sample still took some time.
         let took = last.saturating_duration_since(first.unwrap_or(started)).max(Duration::from_micros(1));
         Self {
             start_millis: first.map(|first| millis(first.saturating_duration_since(started))),
@@ -210,7 +210,7 @@ impl RunReport {
         }
     }
 
-    /// The median of each figure by itself.
+    /// The median of each figure separately.
     pub(super) fn median(runs: &[Self]) -> Self {
         let of = |figure: fn(&Self) -> f64| median(runs.iter().map(figure).collect());
         let starts: Vec<f64> = runs.iter().filter_map(|run| run.start_millis).collect();
@@ -231,7 +231,7 @@ pub(super) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }
 
-/// The median; 0 of nothing.
+/// The median; 0 if empty.
 pub(super) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_unstable_by(f64::total_cmp);
     match figures.len() {
@@ -241,7 +241,7 @@ pub(super) fn median(mut figures: Vec<f64>) -> f64 {
     }
 }
 
-/// The figure that a share of all stays within (0.99: 99 of 100), of ascending figures; 0 of nothing.
+/// The quantile (0.99: 99 of 100) of ascending figures; 0 if empty.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in a vector")]
 pub(super) fn quantile(ascending: &[f64], share: f64) -> f64 {
     let place = (share * ascending.len() as f64).ceil() as usize;

@@ -1,4 +1,4 @@
-//! What the benchmark makes on the servers, all under names of its own, and how it takes that away again.
+//! Everything that the benchmark creates on the servers, under unique names, and how it is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,20 +19,20 @@ use crate::lab::environment::{self, EnvironmentError, LeftBehind, ScratchDatabas
 use crate::lab::sandbox::{Workspace, free_port};
 use crate::sink::POSITIONS_TOPIC;
 
-/// What every slot's name begins with; see [`super::run_null`].
+/// The prefix of every slot; see [`super::run_null`].
 pub(super) const SLOT_PREFIX: &str = "walpost_bench_";
 /// The schema of all events.
 pub(super) const SCHEMA: &str = "bench.event";
-/// Partitions of a topic: one, so that every figure is of one log.
+/// Partitions per topic: one, so that every figure is for one partition.
 const PARTITIONS: i32 = 1;
 
-/// Everything that is made, and the servers that it is made on.
+/// Everything that is created, and the servers that it is created on.
 pub(super) struct Stage {
     pub(super) servers: Servers,
     pub(super) database: ScratchDatabase,
     /// For the files of measured programs.
     pub(super) workspace: Arc<Workspace>,
-    /// What every topic's name begins with.
+    /// The prefix of every topic.
     prefix: String,
     topics: Mutex<BTreeSet<String>>,
     count: AtomicU32,
@@ -46,7 +46,7 @@ pub(super) struct Destination {
 }
 
 impl Stage {
-    /// Chooses names; nothing is made on the servers yet.
+    /// Chooses names; creates nothing yet.
     pub(super) fn name(servers: Servers) -> Result<Self, BenchError> {
         let suffix = environment::suffix();
         Ok(Self {
@@ -59,7 +59,7 @@ impl Stage {
         })
     }
 
-    /// Creates the database and what is in it. Gives a session there.
+    /// Creates the database and its contents. Returns a session in it.
     pub(super) async fn prepare(&self, options: &Options) -> Result<PgConnection, BenchError> {
         let mut connection = self.database.create().await?;
         connection.execute(include_str!("stage.sql")).await.map_err(EnvironmentError::postgres("make the tables"))?;
@@ -74,7 +74,7 @@ impl Stage {
         Ok(environment::connect(&self.database.url).await?)
     }
 
-    /// What is made on servers of the user's, for them to know; empty where there are none.
+    /// What is created on the user's servers, to be shown; empty if there is nothing.
     pub(super) fn made(&self) -> Vec<String> {
         let mut made = Vec::new();
         if self.servers.postgres.is_named() {
@@ -86,19 +86,19 @@ impl Stage {
         made
     }
 
-    /// What stays on a Kafka of the user's: the topic may be in use by others, so nothing is deleted there.
+    /// What is kept on the user's Kafka: others may use the topic, so nothing in it is deleted.
     pub(super) fn leaves(&self, options: &Options) -> Option<String> {
         let writes = options.needs_kafka() && options.deliveries.contains(&Delivery::ExactlyOnce);
         (writes && self.servers.kafka().is_named())
-            .then(|| format!("records of {SLOT_PREFIX}* in {POSITIONS_TOPIC}, some bytes each"))
+            .then(|| format!("records of {SLOT_PREFIX}* in {POSITIONS_TOPIC}, a few bytes each"))
     }
 
-    /// A name for a slot that no other has.
+    /// A unique slot name.
     pub(super) fn slot_name(&self) -> String {
         format!("{}_{}", self.database.name, self.count.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Registers a new version of the schema, with a topic of its own where there is a Kafka.
+    /// Registers a new version of the schema, with a new topic if there is a Kafka.
     pub(super) async fn destination(&self, connection: &mut PgConnection) -> Result<Destination, BenchError> {
         let version = self.count.fetch_add(1, Ordering::Relaxed).to_string();
         let topic = format!("{}.{version}", self.prefix);
@@ -116,7 +116,7 @@ impl Stage {
         Ok(Destination { topic, version })
     }
 
-    /// Deletes the topic, for its disk space. What can't be deleted now is tried again at the end.
+    /// Deletes the topic, to free disk space. A failed deletion is repeated at the end.
     pub(super) async fn discard(&self, destination: &Destination) {
         if let Some(kafka) = self.servers.kafka_if_any()
             && environment::delete_topics(kafka, &[&destination.topic]).await.is_empty()
@@ -139,7 +139,7 @@ impl Stage {
         Ok(created.map_err(kafka.error("create a topic"))?)
     }
 
-    /// Removes from the user's servers what is there of the benchmark's. The sandbox's servers go as a whole.
+    /// Removes what the benchmark created from the user's servers. The sandbox's servers are removed as a whole.
     pub(super) async fn remove(&self) -> Vec<LeftBehind> {
         let mut left = Vec::new();
         if self.servers.postgres.is_named()
@@ -158,8 +158,8 @@ impl Stage {
         left
     }
 
-    /// The settings of a relay that reads this slot, by the names of their variables, and its address for HTTP; none for one
-    /// without Kafka.
+    /// The settings of a relay that reads this slot, by the names of their variables, and its HTTP address, unless it runs without
+    /// Kafka.
     pub(super) fn relay_settings(&self, slot: &str, payload: Payload, delivery: Option<Delivery>) -> RelaySettings {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let listen = address.to_string();
@@ -179,7 +179,7 @@ impl Stage {
         }
         let variables = match self.servers.kafka_if_any().filter(|_| delivery.is_some()) {
             Some(kafka) => environment::relay_settings(kafka, &own),
-            // A configuration names a Kafka, though nobody asks it anything here.
+            // The configuration requires a Kafka, although it is never contacted here.
             None => own
                 .into_iter()
                 .chain([("WALPOST_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:9")])
@@ -189,7 +189,7 @@ impl Stage {
         RelaySettings { variables, address }
     }
 
-    /// pg_recvlogical: the server's own where it is the sandbox's, else this machine's.
+    /// pg_recvlogical: the server's if it is the sandbox's, otherwise this machine's.
     pub(super) fn recvlogical(&self) -> Option<PathBuf> {
         const NAME: &str = "pg_recvlogical";
         self.servers.postgres.program(NAME).or_else(|| {
@@ -203,12 +203,12 @@ impl Stage {
     }
 
     fn topics(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        // No panic comes between two changes.
+        // No panic can happen between two changes.
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a relay is told.
+/// A relay's settings.
 pub(super) struct RelaySettings {
     pub(super) variables: BTreeMap<String, String>,
     /// Where it serves its status.
@@ -233,7 +233,7 @@ impl Payload {
         }
     }
 
-    /// An expression of this type for a text in SQL.
+    /// A SQL expression of this type for a text.
     pub(super) fn cast(self, text: &str) -> String {
         match self {
             Self::Json | Self::Jsonb => format!("({text})::{}", self.as_str()),

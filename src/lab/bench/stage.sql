@@ -1,15 +1,15 @@
--- What the benchmark makes in its own database, beside walpost's migrations.
+-- What the benchmark creates in its database, in addition to walpost's migrations.
 
 create schema bench;
 
--- A payload of 240 bytes: what repeats from event to event, and 64 digits that don't. Its spaces and the order of its keys are those
--- of jsonb, so that the payload has the same bytes in every type.
+-- A payload of 240 bytes: a constant part, and 64 digits that differ between events. Its spaces and the order of its keys match
+-- jsonb, so that the payload has the same bytes in every type.
 create function bench.payload(number bigint) returns text language sql immutable as $$
     select '{"note": "leave it with the neighbours on the left", "total": "44.80", "status": "placed", "currency": "EUR", "order_id": "'
         || lpad(number::text, 12, '0') || '", "reference": "' || md5(number::text) || md5((-number)::text) || '"}'
 $$;
 
--- What a contract of such payloads would promise.
+-- The schema that a contract for such payloads would have.
 create function bench.payload_schema() returns json language sql immutable as $$
     select '{
         "$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false,
@@ -25,7 +25,7 @@ create function bench.payload_schema() returns json language sql immutable as $$
     }'::json
 $$;
 
--- Outbox tables that differ from outbox.event in the payload's type alone.
+-- Outbox tables that differ from outbox.event only in the payload's type.
 create table bench.event_jsonb (like outbox.event including defaults) partition by range (created_at);
 alter table bench.event_jsonb alter column payload type jsonb using payload::text::jsonb;
 create table bench.event_jsonb_default partition of bench.event_jsonb default;
@@ -35,7 +35,7 @@ create table bench.event_bytea_default partition of bench.event_bytea default;
 create publication bench_jsonb for table bench.event_jsonb with (publish = 'insert', publish_via_partition_root = true);
 create publication bench_bytea for table bench.event_bytea with (publish = 'insert', publish_via_partition_root = true);
 
--- What an emit is held against: a table like outbox.event that is neither partitioned nor published, and a table of a business.
+-- The baselines for an emit: a table like outbox.event that is neither partitioned nor published, and a business table.
 create table bench.bare (like outbox.event including defaults);
 create table bench.shop_order (
     id       bigint generated always as identity primary key,

@@ -1,4 +1,4 @@
-//! The report for people.
+//! The report as tables.
 
 use std::fmt;
 
@@ -15,10 +15,10 @@ impl Report {
 }
 
 impl ThroughputReport {
-    /// Who reads, for people.
+    /// The reader's display name.
     pub(super) fn name(&self) -> String {
         if self.checked {
-            // Directly below itself.
+            // Shown directly below the same reader without checks.
             return "  payloads checked".to_owned();
         }
         match (self.reader, self.delivery) {
@@ -71,7 +71,7 @@ impl Table<'_> {
             let bare = costs.iter().find(|other| {
                 other.statement == Statement::BareInsert && other.per_transaction == cost.per_transaction
             });
-            // By the server's CPU where it is known: the way to the server and back is the same for all.
+            // By the server's CPU if it is known: the round trip is the same for all.
             let work = |cost: &EmitCost| cost.server_cpu_micros.unwrap_or(cost.micros);
             let ratio = bare.map_or_else(|| "-".to_owned(), |bare| format!("{:.2}", work(cost) / work(bare)));
             let cpu = cost.server_cpu_micros.map_or_else(|| "-".to_owned(), |micros| format!("{micros:.1}"));
@@ -139,14 +139,15 @@ impl Table<'_> {
         let cpu = machine.cpu.as_deref().unwrap_or("an unnamed processor");
         let memory =
             machine.memory_bytes.map(|bytes| format!(", {} MB", grouped(bytes / 1_000_000))).unwrap_or_default();
-        let load = machine.load.as_ref().map(|load| format!(", load {load} before")).unwrap_or_default();
+        let load = machine.load.as_ref().map(|load| format!(", load {load} at the start")).unwrap_or_default();
         let cores = if machine.cores == 1 { "1 core".to_owned() } else { format!("{} cores", machine.cores) };
-        let build = if machine.debug_build { " (built without optimization: these figures say nothing)" } else { "" };
+        let build =
+            if machine.debug_build { " (built without optimization: these figures are meaningless)" } else { "" };
         writeln!(f, "  {cpu}, {cores}{memory}, {}{load}", machine.kernel)?;
         let values = postgres.settings.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>();
         writeln!(f, "  {}: {}", postgres.name, values.join(", "))?;
         if let Some(kafka) = kafka {
-            writeln!(f, "  {kafka}; one partition a topic")?;
+            writeln!(f, "  {kafka}; one partition per topic")?;
         }
         let note = format!(
             "  walpost {}{build}; payloads of {} bytes; medians of {} runs in turn",
@@ -154,7 +155,7 @@ impl Table<'_> {
         );
         writeln!(f, "{}", self.colour.paint(Colour::DIM, &note))?;
         for left in left_behind {
-            writeln!(f, "  {}", self.colour.paint(Colour::RED, &format!("stays behind: {left}")))?;
+            writeln!(f, "  {}", self.colour.paint(Colour::RED, &format!("not removed: {left}")))?;
         }
         Ok(())
     }
@@ -282,11 +283,11 @@ mod tests {
             From start to first record        ms      most
             walpost, at-least-once           130       140
 
-            AMD EPYC, 2 cores, 25,276 MB, Linux 6.18.44 x86_64, load 0.10 before
+            AMD EPYC, 2 cores, 25,276 MB, Linux 6.18.44 x86_64, load 0.10 at the start
             PostgreSQL 15.18 (this machine's): fsync = on
-            Apache Kafka 4.3.1 (jars, Java 17); one partition a topic
+            Apache Kafka 4.3.1 (jars, Java 17); one partition per topic
             walpost 0.1.0; payloads of 240 bytes; medians of 3 runs in turn
-            stays behind: topic t: not allowed
+            not removed: topic t: not allowed
         "#]]
         .assert_eq(&text);
     }

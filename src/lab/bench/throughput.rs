@@ -1,7 +1,7 @@
 //! How fast backlogs are read: by pg_recvlogical, by walpost without Kafka, and by the relay, in turn.
 //!
-//! In turn, because a machine is not as fast in one minute as in the next: the ratio of two medians that were taken side by
-//! side says more than either.
+//! They take turns because a machine's speed changes from minute to minute: the ratio of two medians measured side by side is more
+//! meaningful than either.
 
 use super::backlog::{Backlog, create_slot, drop_slot};
 use super::error::BenchError;
@@ -12,7 +12,7 @@ use crate::config::Delivery;
 use crate::lab::environment::View;
 use crate::terminal::grouped;
 
-/// A reader, as far as it is chosen.
+/// A reader, as far as it is selected.
 #[derive(Clone, Copy)]
 struct Chosen {
     reader: BacklogReader,
@@ -27,7 +27,7 @@ impl Chosen {
     }
 }
 
-/// Writes each backlog and lets every reader read it as often as was asked for.
+/// Writes each backlog and lets every reader read it as often as requested.
 pub(super) async fn measure(
     options: &Options,
     stage: &Stage,
@@ -35,7 +35,7 @@ pub(super) async fn measure(
 ) -> Result<Vec<ThroughputReport>, BenchError> {
     let readers = readers(options, stage, view);
     let mut reports = Vec::new();
-    // A JVM that has just started is slow at first: its first backlog is read once more, before all.
+    // A JVM that has just started is slow: its first backlog is read once more before all others.
     let mut is_warm = stage.servers.kafka_if_any().is_none_or(crate::lab::environment::KafkaServer::is_named);
     for &payload in &options.payloads {
         for &per_transaction in &options.per_transaction {
@@ -54,14 +54,14 @@ pub(super) async fn measure(
     Ok(reports)
 }
 
-/// From a relay's start to its first record: a backlog of one.
+/// From a relay's start to its first record: a backlog of one event.
 pub(super) async fn start(options: &Options, stage: &Stage, view: &View) -> Result<Vec<StartReport>, BenchError> {
     let backlog = Backlog::write(stage, Payload::Json, 1, 1, &View::silent()).await?;
     let mut reports = Vec::new();
     for &delivery in &options.deliveries {
         let doing = view.counting("starting the relay", u64::from(options.runs));
         let mut runs_millis = Vec::new();
-        // The first one makes acquaintance with the brokers, for itself and for those that follow.
+        // The first run is a warm-up and does not count.
         for run in 0..=options.runs {
             let measured = relay::run(stage, &backlog, delivery).await?;
             if run > 0 {
@@ -70,14 +70,14 @@ pub(super) async fn start(options: &Options, stage: &Stage, view: &View) -> Resu
             }
         }
         let median_millis = median(runs_millis.clone());
-        doing.done(&format!("{}: the first record {median_millis:.0} ms after the start", delivery.as_str()));
+        doing.done(&format!("{}: first record {median_millis:.0} ms after the start", delivery.as_str()));
         reports.push(StartReport { delivery, runs_millis, median_millis });
     }
     backlog.remove(stage).await?;
     Ok(reports)
 }
 
-/// A relay's slot for events to come.
+/// A slot of a relay for future events.
 pub(super) async fn fresh_slot(stage: &Stage) -> Result<String, BenchError> {
     let mut connection = stage.connect().await?;
     let slot = create_slot(stage, &mut connection).await?;
@@ -85,7 +85,7 @@ pub(super) async fn fresh_slot(stage: &Stage) -> Result<String, BenchError> {
     Ok(slot)
 }
 
-/// Drops it again.
+/// Drops it.
 pub(super) async fn done_with(stage: &Stage, slot: &str) -> Result<(), BenchError> {
     drop_slot(stage, slot).await
 }
@@ -94,7 +94,7 @@ fn readers(options: &Options, stage: &Stage, view: &View) -> Vec<Chosen> {
     let mut readers = Vec::new();
     match stage.recvlogical() {
         Some(_) => readers.push(Chosen::new(BacklogReader::PgRecvlogical, None)),
-        None => view.note("pg_recvlogical is not installed, so there is no ceiling to hold the rates against"),
+        None => view.note("pg_recvlogical is not installed, so there is no upper bound to compare the rates with"),
     }
     if options.has(Part::Decode) {
         readers.push(Chosen::new(BacklogReader::WalpostNull, None));
@@ -103,7 +103,7 @@ fn readers(options: &Options, stage: &Stage, view: &View) -> Vec<Chosen> {
         readers.extend(options.deliveries.iter().map(|delivery| Chosen::new(BacklogReader::Walpost, Some(*delivery))));
     }
     if options.check {
-        // Each directly after itself, as a machine is not as fast in one minute as in the next.
+        // Each with and without checks in direct succession, because a machine's speed changes from minute to minute.
         let twice = |chosen: Chosen| {
             let checked = (chosen.reader != BacklogReader::PgRecvlogical).then_some(Chosen { checked: true, ..chosen });
             [Some(chosen), checked].into_iter().flatten()

@@ -1,8 +1,8 @@
-//! The check: what was committed against what was read, event by event.
+//! The check: compares committed and read events one by one.
 //!
-//! Pure bookkeeping, without clock and I/O. Commits are told by the order service, reads by the consumer, in any order: a
-//! record may be read before the service hears that its commit went through. Memory is a few numbers for each stream, the
-//! events that are committed and not read yet, and the ids of those that were rolled back.
+//! Pure bookkeeping, without clock and I/O. The order service reports commits and the consumer reports reads, in any order: a
+//! record may be read before the service learns that its commit succeeded. Memory is a few numbers per stream, the events that are
+//! committed but not read yet, and the ids of those that were rolled back.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -15,43 +15,43 @@ use super::latency::Latencies;
 pub(super) enum Topic {
     /// Orders placed and cancelled.
     Orders,
-    /// Payments taken.
+    /// Payments made.
     Payments,
 }
 
-/// One event, as its writer and its reader know it.
+/// One event, as both its writer and its reader know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Event {
-    /// Where it goes.
+    /// Its topic.
     pub(super) topic: Topic,
-    /// Whose it is; the record's key.
+    /// Its customer; the record's key.
     pub(super) customer: u32,
-    /// Its place among the committed events of this topic and customer, from 1 and without a gap.
+    /// Its ordinal among the committed events of this topic and customer, from 1 without gaps.
     pub(super) sequence: u64,
-    /// The id that `outbox.emit` gave it.
+    /// The id that `outbox.emit` returned.
     pub(super) id: Uuid,
 }
 
-/// The state of the check at a moment; events unless said otherwise.
+/// A snapshot of the check. Counts are of events unless stated otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Figures {
     /// Transactions that committed.
     pub(super) transactions: u64,
-    /// Transactions that rolled back, those among them that failed.
+    /// Transactions that rolled back, including failed ones.
     pub(super) transactions_rolled_back: u64,
-    /// In transactions that committed.
+    /// In committed transactions.
     pub(super) committed: u64,
     /// Rolled back, with their transaction or to a savepoint.
     pub(super) rolled_back: u64,
-    /// Records that the consumer read, of whatever kind.
+    /// Records that the consumer read, of any kind.
     pub(super) read: u64,
-    /// Committed and not read: behind while the demo runs, lost at its end.
+    /// Committed and not read: in flight while the demo runs, lost at its end.
     pub(super) missing: u64,
     /// Read again.
     pub(super) duplicated: u64,
     /// Read after a later event of the same topic and key.
     pub(super) out_of_order: u64,
-    /// Read, though no transaction committed them.
+    /// Read, although no transaction committed them.
     pub(super) invented: u64,
 }
 
@@ -63,13 +63,13 @@ pub(super) struct Audit {
     open: HashMap<Uuid, Side>,
     /// Events that must never be read.
     undone: HashSet<Uuid>,
-    /// Events whose transaction lost its connection while it committed: only the database knows.
+    /// Events whose transaction lost its connection during the commit: only the database knows whether it succeeded.
     uncertain: Vec<Vec<Event>>,
     streams: HashMap<(Topic, u32), Stream>,
     latencies: Latencies,
 }
 
-/// Which side of an open event is known.
+/// The known side of an open event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Committed,
@@ -79,18 +79,18 @@ enum Side {
 /// The events of one topic and key, by their sequence.
 #[derive(Debug, Default)]
 struct Stream {
-    /// All up to this one were read.
+    /// All up to this one have been read.
     through: u64,
-    /// Read beyond that, with a gap before them.
+    /// Read beyond that, after a gap.
     beyond: BTreeSet<u64>,
 }
 
-/// What a sequence number is to its stream.
+/// How a sequence number relates to its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Arrival {
-    /// Later than all before.
+    /// Later than all previous ones.
     InOrder,
-    /// New, but a later one was read before.
+    /// New, but a later one was read before it.
     Late,
     /// Read before.
     Again,
@@ -117,18 +117,18 @@ impl Audit {
         self.undo(events);
     }
 
-    /// These events were rolled back to a savepoint of a transaction that goes on.
+    /// These events were rolled back to a savepoint of a transaction that continues.
     pub(super) fn undo(&mut self, events: &[Event]) {
         self.figures.rolled_back += count(events.len());
         self.undone.extend(events.iter().map(|event| event.id));
     }
 
-    /// A transaction with these events lost its connection while it committed.
+    /// A transaction with these events lost its connection during the commit.
     pub(super) fn uncertain(&mut self, events: Vec<Event>) {
         self.uncertain.push(events);
     }
 
-    /// The consumer has read a record, so many milliseconds after its commit; `None` leaves it out of the latencies.
+    /// The consumer has read a record this many milliseconds after its commit; `None` excludes it from the latencies.
     pub(super) fn read(&mut self, event: &Event, latency_millis: Option<u64>) {
         self.figures.read += 1;
         if self.undone.contains(&event.id) {
@@ -154,19 +154,19 @@ impl Audit {
         }
     }
 
-    /// The consumer has read a record that is no event of the demo's.
+    /// The consumer has read a record that is not one of the demo's events.
     pub(super) fn read_stranger(&mut self) {
         self.figures.read += 1;
         self.figures.invented += 1;
     }
 
-    /// Events that only the database can tell about: of transactions that were cut off, and read without a commit.
+    /// Events that only the database can explain: of interrupted transactions, or read without a commit.
     pub(super) fn unexplained(&self) -> Vec<Uuid> {
         let read = self.open.iter().filter(|(_, side)| **side == Side::Read).map(|(id, _)| *id);
         read.chain(self.uncertain.iter().flatten().map(|event| event.id)).collect()
     }
 
-    /// Decides about [`Self::unexplained`], by those among them that the database has.
+    /// Resolves [`Self::unexplained`], given those that are in the database.
     pub(super) fn explain(&mut self, stored: &HashSet<Uuid>) {
         for events in std::mem::take(&mut self.uncertain) {
             if events.iter().any(|event| stored.contains(&event.id)) {
@@ -180,7 +180,7 @@ impl Audit {
         self.open.retain(|_, side| *side == Side::Committed);
     }
 
-    /// Where the check stands.
+    /// The current state of the check.
     pub(super) fn figures(&self) -> Figures {
         let missing = self.open.values().filter(|side| **side == Side::Committed).count();
         Figures { missing: count(missing), ..self.figures.clone() }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn all_in_order_is_nothing_amiss() {
+    fn events_in_order_are_no_finding() {
         let mut audit = committed(1..=4);
         read(&mut audit, 1..=4);
         audit.explain(&HashSet::new());
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_committed_and_not_read_is_missing() {
+    fn a_committed_event_that_was_not_read_is_missing() {
         let mut audit = committed(1..=4);
         read(&mut audit, [1, 2, 4]);
         let figures = audit.figures();
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_event_is_out_of_order_once_and_lost_no_more() {
+    fn a_late_event_is_out_of_order_once_and_no_longer_lost() {
         let mut audit = committed(1..=5);
         read(&mut audit, [1, 4, 2, 3, 5]);
         let figures = audit.figures();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_comes_again_is_a_duplicate_wherever_it_comes() {
+    fn a_record_that_is_read_again_is_a_duplicate_wherever_it_arrives() {
         let mut audit = committed(1..=3);
         read(&mut audit, [1, 1, 3, 3, 2, 1]);
         let figures = audit.figures();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn topics_and_customers_have_no_order_between_them() {
+    fn order_is_not_checked_between_topics_or_customers() {
         let mut audit = Audit::default();
         let mut other = event(1);
         (other.customer, other.id) = (8, Uuid::from_u64_pair(9, 9));
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_may_come_before_the_news_of_its_commit() {
+    fn a_record_may_be_read_before_its_commit_is_reported() {
         let mut audit = Audit::default();
         read(&mut audit, [1, 2, 1]);
         audit.committed(&[event(1), event(2)]);
@@ -291,12 +291,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_rolled_back_must_not_come() {
+    fn a_rolled_back_event_that_is_read_is_invented() {
         let mut audit = Audit::default();
         let ghost = Event { id: Uuid::from_u64_pair(66, 1), ..event(1) };
         audit.rolled_back(std::slice::from_ref(&ghost));
         audit.read(&ghost, None);
-        // The next transaction of this customer takes the number that was given back.
+        // The next transaction of this customer reuses the number.
         audit.committed(&[event(1)]);
         read(&mut audit, [1]);
         let figures = audit.figures();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_database_decides_about_a_commit_that_was_cut_off() {
+    fn the_database_decides_about_an_interrupted_commit() {
         let mut audit = Audit::default();
         audit.uncertain(vec![event(1), event(2)]);
         audit.uncertain(vec![event(3)]);

@@ -1,15 +1,14 @@
-//! How far Postgres's clock is ahead of ours. On one machine they are the same; a server elsewhere has its own, and stamps the
-//! commits by it.
+//! How far Postgres's clock, which stamps commits, is ahead of ours. On one machine they are the same clock.
 
 use sqlx::PgConnection;
 
 use super::consumer::unix_millis;
 use super::error::DemoError;
 
-/// How often the clocks are compared; the quickest answer is the most exact.
+/// How often to compare the clocks; the fastest answer is the most accurate.
 const ROUNDS: usize = 9;
 
-/// The difference in milliseconds, as exact as half a round trip.
+/// The difference in milliseconds, accurate to half a round trip.
 pub(super) async fn ahead_millis(connection: &mut PgConnection) -> Result<i64, DemoError> {
     let mut best: Option<(i64, i64)> = None;
     for _ in 0..ROUNDS {
@@ -25,6 +24,6 @@ pub(super) async fn ahead_millis(connection: &mut PgConnection) -> Result<i64, D
             best = Some((took, ahead));
         }
     }
-    // A difference within the rounding of both clocks is none.
+    // A difference within the rounding of both clocks counts as none.
     Ok(best.map(|(_, ahead)| ahead).filter(|ahead| ahead.abs() > 1).unwrap_or_default())
 }

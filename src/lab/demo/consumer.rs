@@ -1,5 +1,5 @@
-//! The consumer: reads all partitions of both topics from the beginning, as a downstream service would, and enters every record in
-//! the audit.
+//! The consumer reads all partitions of both topics from the beginning, like a downstream service, and reports every record to the
+//! audit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -21,36 +21,36 @@ use crate::lab::environment::{Servers, Silent};
 
 /// How long one poll waits for a record.
 const POLL: Duration = Duration::from_millis(50);
-/// How long one question to a broker may take.
+/// Time limit for one request to a broker.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// How long the last reading goes on without a record before the end of a partition is reached.
+/// How long the final reading waits without a record before the end of a partition is reached.
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The consumer's thread. Dropping this ends it.
+/// The consumer's thread, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Consumer {
     thread: Option<JoinHandle<Result<(), KafkaError>>>,
     orders: Arc<Orders>,
 }
 
-/// What the thread is told.
+/// Commands to the thread.
 #[derive(Debug, Default)]
 struct Orders {
-    /// Read to the end of every partition, and then end.
+    /// Read to the end of every partition, then exit.
     finish: AtomicBool,
-    /// End.
+    /// Exit.
     stop: AtomicBool,
-    /// What was committed before this moment is left out of the latencies, in milliseconds since the epoch; 0: all is.
+    /// Commits before this time, in milliseconds since the epoch, are excluded from the latencies; 0: all commits.
     measure_from_millis: AtomicI64,
 }
 
-/// What the thread works with.
+/// The thread's state.
 struct RecordReader {
     consumer: BaseConsumer<Silent>,
-    /// Asks where partitions end. Not the one that reads: a broker answers a connection's requests in turn, and each fetch waits for
-    /// half a second where there is nothing to read.
+    /// Queries the ends of partitions. Not the consumer that reads: a broker answers the requests of a connection in order, and a fetch
+    /// blocks for half a second if there is nothing to read.
     asker: BaseConsumer<Silent>,
-    /// The topics' names, each with what it is.
+    /// The topics' names, and what each holds.
     topics: [(String, Topic); 2],
     /// How far Postgres's clock, which stamps the records, is ahead of ours.
     clock_ahead_millis: i64,
@@ -58,17 +58,17 @@ struct RecordReader {
     orders: Arc<Orders>,
 }
 
-/// The end of each partition.
+/// The end offset of each partition.
 type Ends = Vec<((String, i32), i64)>;
 
-/// What the consumer looks at in a payload.
+/// The part of a payload that the consumer parses.
 #[derive(Deserialize)]
 struct Payload {
     sequence: u64,
 }
 
 impl Consumer {
-    /// Starts reading as soon as the topics are there.
+    /// Starts reading as soon as the topics exist.
     pub(super) fn start(
         servers: &Servers,
         stage: &Stage,
@@ -79,7 +79,7 @@ impl Consumer {
         config.set("isolation.level", "read_committed");
         config.set("enable.auto.commit", "false");
         config.set("allow.auto.create.topics", "false");
-        // A group's name is asked for, but nobody joins the group: the partitions are assigned here.
+        // A group id is required, but nobody joins the group: the partitions are assigned here.
         config.set("group.id", "walpost-demo");
         let orders = Arc::new(Orders::default());
         let reader = RecordReader {
@@ -94,13 +94,13 @@ impl Consumer {
         Ok(Self { thread: Some(thread.expect("the system has a thread left")), orders })
     }
 
-    /// Takes the latencies of what is committed from this long after now.
+    /// Includes commits in the latencies from this long after now.
     pub(super) fn measure_after(&self, wait: Duration) {
         let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
         self.orders.measure_from_millis.store(unix_millis().saturating_add(wait), Ordering::Relaxed);
     }
 
-    /// Reads to the end of every partition, and ends.
+    /// Reads to the end of every partition, then exits.
     pub(super) async fn finish(mut self) -> Result<(), KafkaError> {
         self.orders.finish.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("the thread is taken only here and when this is dropped");
@@ -137,7 +137,7 @@ impl RecordReader {
         Ok(())
     }
 
-    /// All partitions of both topics from their beginning; none if it was told to end before the relay made the topics.
+    /// All partitions of both topics from their beginning; none if it was stopped before the relay created the topics.
     fn await_topics(&self) -> Option<TopicPartitionList> {
         let mut partitions = TopicPartitionList::new();
         for (name, _) in &self.topics {
@@ -160,7 +160,7 @@ impl RecordReader {
         Some(partitions)
     }
 
-    /// Where each partition ends now, for readers of committed records.
+    /// The current end of each partition for `read_committed` readers.
     fn ends(&self, partitions: &TopicPartitionList) -> Result<Ends, KafkaError> {
         let end = |(topic, partition): (String, i32)| {
             let (_, end) = self.asker.fetch_watermarks(&topic, partition, ANSWER_LIMIT)?;
@@ -173,7 +173,7 @@ impl RecordReader {
         let position = self.consumer.position()?.to_topic_map();
         Ok(ends.iter().all(|(partition, end)| match position.get(partition) {
             Some(Offset::Offset(position)) => position >= end,
-            // Nothing was read from it yet.
+            // Nothing has been read from it yet.
             _ => *end == 0,
         }))
     }
@@ -186,7 +186,7 @@ impl RecordReader {
                 self.enter(&record);
                 Ok(true)
             }
-            // A broker that is away comes back, and the client with it; only a fatal error is its end.
+            // The client reconnects to a broker that is down; only a fatal error ends it.
             Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => Err(error),
             Some(Err(error)) => {
                 tracing::debug!(error = %error, "the demo's consumer waits for kafka");

@@ -8,16 +8,16 @@ use crate::config::ConfigErrors;
 use crate::fault::{Fault, exit};
 use crate::lab::environment::EnvironmentError;
 
-/// Something is in the demo's way. A check that found something wrong is no error but a [`Report`](super::Report).
+/// Why the demo failed. A check with findings is not an error but a [`Report`](super::Report).
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// A server can't be had, or does not do what is needed.
+    /// A server is unavailable, or does not work as required.
     #[error(transparent)]
     Venue(#[from] EnvironmentError),
-    /// The brokers or the properties are nothing that a configuration takes.
+    /// The brokers or the properties are not a valid configuration.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// The order service could not go on.
+    /// The order service could not continue.
     #[error(transparent)]
     Service(#[from] ServiceError),
     /// The first events did not arrive.
@@ -29,26 +29,26 @@ pub enum DemoError {
     NotOpened {
         /// How long they were waited for.
         waited: Duration,
-        /// The last thing that went wrong in the relay.
+        /// The relay's last error.
         last_error: Option<String>,
     },
-    /// The relay can't go on.
+    /// The relay can't continue.
     #[error("the relay stopped")]
     Relay(#[source] Fault),
-    /// The relay ended without being asked to, which is a bug.
-    #[error("the relay ended without being asked to: this is a bug")]
+    /// The relay exited without being asked to, which is a bug.
+    #[error("the relay exited without being asked to: this is a bug")]
     RelayEnded,
-    /// The check found something, or something could not be removed: the [`Report`](super::Report) says what.
-    #[error("not every event arrived as it should, or something stays behind: see the report")]
+    /// The check has findings, or something could not be removed: the [`Report`](super::Report) lists them.
+    #[error("the check failed, or not everything could be removed: see the report")]
     Failed,
-    /// The user wanted no more.
-    #[error("interrupted before the check was done")]
+    /// The user interrupted the demo.
+    #[error("interrupted before the check finished")]
     Interrupted,
 }
 
 impl DemoError {
-    /// The exit code of the process: 64 for what was given on the command line, 69 for servers, 1 for a check that failed and
-    /// an end by the user, and the relay's own for what stopped it.
+    /// The exit code of the process: 64 for wrong arguments, 69 for servers, 1 for a failed check and an interrupt, and the relay's for
+    /// an error that stopped it.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -61,24 +61,24 @@ impl DemoError {
         }
     }
 
-    /// For `map_err`: what was tried in Postgres.
+    /// For `map_err`: the action that failed in Postgres.
     pub(super) fn postgres(action: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| EnvironmentError::postgres(action)(source).into()
     }
 }
 
-/// The service can't go on.
+/// Why the order service can't continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// The very first transaction failed.
     #[error("the order service's first transaction failed")]
     First(#[source] WorkloadError),
-    /// They have failed for too long; this is why the last one did.
+    /// All transactions have failed for too long.
     #[error("no transaction of the order service succeeded for {} s", limit.as_secs())]
     Outage {
-        /// How long that is.
+        /// For how long.
         limit: Duration,
-        /// Why.
+        /// Why the last one failed.
         source: WorkloadError,
     },
 }
@@ -86,10 +86,10 @@ pub enum ServiceError {
 /// A transaction failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkloadError {
-    /// An event was refused.
+    /// An event was rejected.
     #[error(transparent)]
     Emit(#[from] EmitError),
-    /// Something else was.
+    /// Another statement failed.
     #[error("a statement of the order service failed")]
     Statement(#[from] sqlx::Error),
 }

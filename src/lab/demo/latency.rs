@@ -1,4 +1,4 @@
-//! Latencies by the millisecond. A record's timestamp is no finer than that.
+//! Latencies by the millisecond, the resolution of a record's timestamp.
 
 /// From here on, latencies are counted together.
 const MOST_MILLIS: usize = 60_000;
@@ -6,7 +6,7 @@ const MOST_MILLIS: usize = 60_000;
 /// How many records took how many milliseconds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Latencies {
-    /// One for each millisecond, as far as there are any; the last for all of [`MOST_MILLIS`] and above.
+    /// One count per millisecond, as far as needed; the last counts everything from [`MOST_MILLIS`].
     counts: Vec<u64>,
     total: u64,
 }
@@ -22,7 +22,7 @@ impl Latencies {
         self.total += 1;
     }
 
-    /// The milliseconds that a share of all records stayed within (0.5 is the median); none without records.
+    /// The quantile in milliseconds (0.5 is the median); none without records.
     pub(super) fn quantile(&self, share: f64) -> Option<u64> {
         let mut below = 0;
         let mut buckets = (0..).zip(&self.counts);

@@ -1,18 +1,18 @@
-//! `walpost demo`: everything on one machine, checked event by event.
+//! `walpost demo`: the whole path on one machine, checked event by event.
 //!
-//! An order service writes orders and their events in one transaction, the relay runs in this process as `walpost run` would,
-//! and a consumer reads the topics back. Every event bears its number among the committed events of its topic and key, so
-//! that what is read can be held against what was committed.
+//! An order service writes orders and their events in one transaction, the relay runs in this process like `walpost run`, and a
+//! consumer reads the topics back. Every event carries its ordinal among the committed events of its topic and key, so that reads
+//! can be compared with commits.
 //!
 //! # Layout
 //!
-//! - `stage`: what is made on the [servers](crate::lab::environment) under names of its own, and removed again
-//! - `play`: what happens in which order
-//! - `service`, `deal`: the order service and its transactions
+//! - `stage`: what is created on the [servers](crate::lab::environment) under unique names, and removed again
+//! - `scenario`: the sequence of steps
+//! - `service`, `workload`: the order service and its transactions
 //! - `relay`: the relay in this process
 //! - `consumer`: reads the topics
 //! - `audit`, `latency`: the check, without I/O
-//! - `view`, `report`: what is shown meanwhile and at the end
+//! - `view`, `report`: progress, and the result
 
 mod audit;
 mod clock;
@@ -41,24 +41,24 @@ use crate::lab::environment::{LeftBehind, Named, Servers, Wanted};
 use crate::lab::sandbox::{KafkaOptions, KafkaSource, PostgresOptions};
 use crate::signals::Interrupts;
 
-/// What the demo is to do.
+/// The demo's settings.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The servers that the user named.
     pub named: Named,
-    /// Transactions a second.
+    /// Transactions per second.
     pub rate: u32,
     /// How long the order service writes.
     pub duration: Duration,
 }
 
-/// Runs the demo from nothing to its report, and removes what it made.
+/// Runs the demo from start to report, and removes what it created.
 ///
 /// # Errors
-/// A server can't be had, the relay stops, or the user interrupts before there is a result. A check that finds something wrong
-/// is no error: [`Report::ok`] says so.
+/// A server is unavailable, the relay stops, or the user interrupts before there is a result. A check with findings is not an error:
+/// see [`Report::ok`].
 pub async fn run(options: &Options, view: &View, interrupts: &Interrupts) -> Result<Report, DemoError> {
-    // Nothing is written yet, so there is nothing to finish: the first signal ends it.
+    // Nothing has been written yet, so there is nothing to finish: the first signal ends it.
     let kafka = KafkaOptions { source: KafkaSource::RealOrInProcess, ..KafkaOptions::default() };
     let wanted = Wanted { postgres: PostgresOptions::default(), kafka: Some(kafka) };
     let started = interrupts.stop.run_until_cancelled(Servers::start(&options.named, wanted, view.steps())).await;
@@ -70,7 +70,7 @@ pub async fn run(options: &Options, view: &View, interrupts: &Interrupts) -> Res
             let scenario = Scenario { options, view, interrupts, servers: &servers, stage: &stage };
             let played = interrupts.abort.run_until_cancelled(scenario.run()).await;
             view.clear();
-            // After an error and an interrupt too; servers of the demo's own go as a whole, when they are dropped.
+            // Also after an error or an interrupt. The demo's temporary servers are removed as a whole when they are dropped.
             let left = stage.remove(&servers).await;
             left.iter().for_each(|LeftBehind { what, why }| view.note(&format!("can't remove {what}: {why}")));
             played.unwrap_or(Err(DemoError::Interrupted)).map(|report| report.with_left_behind(&left))

@@ -7,13 +7,13 @@ use uuid::Uuid;
 pub(super) struct Random(u64);
 
 impl Random {
-    /// A generator with a seed of its own.
+    /// A generator with a random seed.
     pub(super) fn new() -> Self {
-        // The second half of a version 7 UUID is random but for two bits.
+        // The second half of a version 7 UUID is random except for two bits.
         Self(Uuid::now_v7().as_u64_pair().1)
     }
 
-    /// A number from 0 to `bound` - 1. The bias is that of a modulus of 64 bits: none that could be seen here.
+    /// A number from 0 to `bound` - 1. The modulus of 64 bits has no bias that matters here.
     pub(super) fn below(&mut self, bound: u32) -> u32 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_below_the_bound_comes() {
+    fn every_number_below_the_bound_occurs() {
         let mut random = Random::new();
         let mut seen = [false; 10];
         (0..1_000).for_each(|_| seen[random.below(10) as usize] = true);

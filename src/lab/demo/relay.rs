@@ -15,7 +15,7 @@ use crate::driver;
 use crate::fault::Fault;
 use crate::telemetry::{Identity, Side, Telemetry};
 
-/// What the relay says about itself.
+/// The relay's published status.
 #[derive(Clone, Debug)]
 pub(super) struct Gauges(Arc<Telemetry>);
 
@@ -28,9 +28,9 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Starts a relay with these settings and with nothing else: neither a file nor the environment of this process is read.
+    /// Starts a relay with these settings only: it reads neither a file nor the environment of this process.
     pub(super) fn start(settings: BTreeMap<String, String>, admin_api: AdminApi) -> Result<Self, DemoError> {
-        // Without a file the one in the working directory would be taken; this one is empty wherever we are.
+        // Without a path it would read the file in the working directory; this one is always empty.
         let mut config = Config::load(Some(Path::new("/dev/null")), settings)?;
         config.kafka.admin_api = admin_api;
         let telemetry = Arc::new(Telemetry::new(Identity::of(&config), Instant::now()));
@@ -40,18 +40,18 @@ impl Relay {
         Ok(Self { task, gauges: Gauges(telemetry), shutdown: shutdown.clone(), _guard: shutdown.drop_guard() })
     }
 
-    /// What it says about itself, for as long as anyone wants to know.
+    /// A handle to its status.
     pub(super) fn gauges(&self) -> Gauges {
         self.gauges.clone()
     }
 
-    /// Returns when the relay has stopped by itself, which it never does but for a fault.
+    /// Returns when the relay has stopped by itself, which happens only on a fault.
     pub(super) async fn stopped(&mut self) -> DemoError {
         let ended = (&mut self.task).await.expect("the relay does not panic");
         ended.map_or_else(DemoError::Relay, |()| DemoError::RelayEnded)
     }
 
-    /// Lets the relay confirm what is in flight and waits for its end, which its own time-out bounds.
+    /// Stops the relay: it confirms what is in flight, within its own timeout.
     pub(super) async fn stop(self) -> Result<(), DemoError> {
         self.shutdown.cancel();
         self.task.await.expect("the relay does not panic").map_err(DemoError::Relay)
@@ -59,7 +59,7 @@ impl Relay {
 }
 
 impl Gauges {
-    /// What the relay waits for, if it does.
+    /// What the relay is waiting for, if anything.
     pub(super) fn waits_for(&self) -> Option<&'static str> {
         let metrics = &self.0.metrics;
         match (metrics.is_connected(Side::Postgres), metrics.is_connected(Side::Kafka)) {
@@ -69,12 +69,12 @@ impl Gauges {
         }
     }
 
-    /// The last thing that went wrong and that the relay goes on after.
+    /// The last error that the relay recovered from.
     pub(super) fn last_error(&self) -> Option<String> {
         self.0.status(Instant::now()).last_error.map(|error| error.message)
     }
 
-    /// What the relay has met so far.
+    /// The relay's counters so far.
     pub(super) fn report(&self) -> RelayReport {
         let status = self.0.status(Instant::now());
         RelayReport {

@@ -1,4 +1,4 @@
-//! What came of it: a table for people, a line of JSON for scripts.
+//! The result: a table for people, a line of JSON for scripts.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::terminal::{Colour, grouped};
 pub struct Report {
     /// Nothing was lost, out of order or invented.
     pub ok: bool,
-    /// What ran.
+    /// The servers.
     pub servers: ServersReport,
     /// How long the order service wrote, in seconds.
     pub seconds: f64,
@@ -24,13 +24,13 @@ pub struct Report {
     pub events: EventsReport,
     /// From the commit to the consumer, in milliseconds.
     pub latency_ms: LatencyReport,
-    /// What the relay says of itself.
+    /// The relay's counters.
     pub relay: RelayReport,
-    /// What was made on servers of the user's and could not be removed.
+    /// What was created on the user's servers and could not be removed.
     pub left_behind: Vec<String>,
 }
 
-/// Which servers ran.
+/// The servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ServersReport {
     /// The Postgres.
@@ -41,7 +41,7 @@ pub struct ServersReport {
     pub kafka_is_real: bool,
 }
 
-/// Transactions by their end.
+/// Transactions by outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TransactionsReport {
     /// Those that committed.
@@ -50,10 +50,10 @@ pub struct TransactionsReport {
     pub rolled_back: u64,
 }
 
-/// Events by what became of them.
+/// Events by outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EventsReport {
-    /// Written by transactions that committed.
+    /// Written by committed transactions.
     pub committed: u64,
     /// Rolled back, with their transaction or to a savepoint.
     pub rolled_back: u64,
@@ -65,41 +65,41 @@ pub struct EventsReport {
     pub duplicated: u64,
     /// Read after a later one of the same topic and key.
     pub out_of_order: u64,
-    /// Read, though no transaction committed them.
+    /// Read, although no transaction committed them.
     pub invented: u64,
 }
 
-/// Latencies of the events, each as often as it was read for the first time.
+/// Latencies of the events, from each event's first read.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LatencyReport {
-    /// Half of them took no longer.
+    /// The median.
     pub p50: Option<u64>,
-    /// 99 of 100 took no longer.
+    /// The 99th percentile.
     pub p99: Option<u64>,
-    /// How many seconds at the beginning are left out, for connections to be made and a JVM to get warm.
+    /// How many seconds at the beginning are excluded, while connections are opened and the JVM warms up.
     pub warm_up_seconds: f64,
 }
 
-/// What the relay met.
+/// The relay's counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RelayReport {
-    /// Events that it could not publish as their contracts say.
+    /// Events that it could not publish as their contracts require.
     pub dead_letters: u64,
-    /// Connections made again, on both sides.
+    /// Reconnections, on both sides.
     pub reconnects: u64,
 }
 
-/// Where the time went.
+/// Durations.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spent {
     /// How long the order service wrote.
     pub(super) writing: Duration,
-    /// The beginning of that, which is left out of the latencies.
+    /// The excluded beginning of that.
     pub(super) warm_up: Duration,
 }
 
 impl Report {
-    /// Reads the finished audit.
+    /// Evaluates the finished audit.
     pub(super) fn new(audit: &Audit, servers: ServersReport, spent: Spent, relay: RelayReport) -> Self {
         let Figures {
             transactions,
@@ -135,7 +135,7 @@ impl Report {
         self
     }
 
-    /// Whether all is as it should be: the check found nothing, and nothing stays behind.
+    /// Whether the check has no findings and everything was removed.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.ok && self.left_behind.is_empty()
@@ -172,11 +172,11 @@ impl fmt::Display for Table<'_> {
         }
         row(formatter, "latency p50", "", &millis(latency_ms.p50))?;
         row(formatter, "latency p99", "", &millis(latency_ms.p99))?;
-        let note = format!("  from commit to consumer, after {} s to warm up", latency_ms.warm_up_seconds);
+        let note = format!("  from commit to consumer, after {} s of warm-up", latency_ms.warm_up_seconds);
         writeln!(formatter, "{}", self.colour.paint(Colour::DIM, &note))?;
         writeln!(formatter, "\n  {}\n  {}", self.report.servers.postgres, self.report.servers.kafka)?;
         if !self.report.servers.kafka_is_real {
-            let advice = "  (it stands in for Kafka; with Java 17 or Docker here, a real one runs)";
+            let advice = "  (a stand-in for Kafka; install Java 17 or Docker to run a real one)";
             writeln!(formatter, "{}", self.colour.paint(Colour::DIM, advice))?;
         }
         writeln!(formatter, "\n  {}", self.verdict())
@@ -201,7 +201,7 @@ impl Table<'_> {
         let text = match (committed, duplicated) {
             (0, _) => "Nothing was committed, and nothing was read.",
             (_, 0) => "Every committed event was read once and in order, and nothing that was rolled back.",
-            _ => "Nothing was lost or out of order. At least once, some records came again.",
+            _ => "Nothing was lost or out of order. Delivery is at least once: some records were duplicated.",
         };
         self.colour.paint(Colour::BOLD, text)
     }
@@ -241,7 +241,7 @@ mod tests {
         audit
     }
 
-    /// What is expected below is read without its margin, so that of the table goes too.
+    /// The expected table below is compared without its indentation.
     fn without_margin(table: &str) -> String {
         table.lines().map(|line| line.strip_prefix("  ").unwrap_or(line).to_owned() + "\n").collect()
     }
@@ -261,7 +261,7 @@ mod tests {
             duplicated                             0
             latency p50                       600 ms
             latency p99                     1,188 ms
-            from commit to consumer, after 1 s to warm up
+            from commit to consumer, after 1 s of warm-up
 
             PostgreSQL 15.18 (this machine's)
             Apache Kafka 4.3.1
@@ -272,9 +272,9 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_is_told_and_no_failure_but_a_loss_is() {
+    fn a_duplicate_is_reported_but_only_a_loss_fails() {
         let twice = report(&audit(2, [1, 2, 2]));
-        assert!(twice.is_success() && twice.table(Colour::Off).contains("some records came again"));
+        assert!(twice.is_success() && twice.table(Colour::Off).contains("some records were duplicated"));
         let lost = report(&audit(3, [1, 3]));
         assert!(!lost.is_success() && lost.table(Colour::Off).contains("FAILED: 1 lost, 0 out of order, 0 invented."));
         let late = report(&audit(3, [1, 3, 2]));

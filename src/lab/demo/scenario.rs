@@ -1,4 +1,4 @@
-//! What happens in which order, once the servers are there.
+//! The sequence of steps, once the servers are running.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -19,11 +19,11 @@ use crate::config::AdminApi;
 use crate::lab::environment::{Servers, close, connect};
 use crate::signals::Interrupts;
 
-/// How long the demo waits for the next record before it takes those that are missing for lost.
+/// How long to wait for the next record before missing ones count as lost.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 
-/// How much of the load's beginning is left out of the latencies, at most, and as a part of the whole: connections are made, and a
-/// JVM that has just started warms up.
+/// How much of the load's beginning to exclude from the latencies, at most, and as a fraction of the whole: connections are opened,
+/// and a JVM that has just started warms up.
 const WARM_UP_MOST: Duration = Duration::from_secs(1);
 const WARM_UP_PART: u32 = 5;
 
@@ -36,7 +36,7 @@ pub(super) struct Scenario<'a> {
     pub(super) stage: &'a Stage,
 }
 
-/// The parts that work while orders are written.
+/// The components that run while orders are written.
 struct Cast {
     audit: SharedAudit,
     service: Service,
@@ -57,7 +57,7 @@ impl Scenario<'_> {
             gauges: relay.gauges(),
             audit,
         };
-        // 1. The orders. 2. A relay that stops is the end: nothing would arrive any more.
+        // 1. The orders. 2. If the relay stops, nothing more can arrive.
         let spent = tokio::select! {
             spent = self.trade(&cast) => spent?,
             error = relay.stopped() => return Err(error),
@@ -68,7 +68,7 @@ impl Scenario<'_> {
         tracing::debug!("every record was read; the relay stops");
         relay.stop().await?;
         tracing::debug!("the relay has stopped; the consumer reads to the end");
-        // Whatever comes after the last record that was waited for is a duplicate or worse.
+        // Whatever arrives after the last expected record is a duplicate or worse.
         consumer.finish().await.map_err(self.servers.kafka().error("read the topics"))?;
         self.explain(&audit).await?;
         let servers = ServersReport {
@@ -80,13 +80,13 @@ impl Scenario<'_> {
         Ok(report)
     }
 
-    /// Makes the stage; says how far Postgres's clock is ahead of ours.
+    /// Creates everything on the servers; returns how far Postgres's clock is ahead of ours.
     async fn set_up(&self) -> Result<i64, DemoError> {
         let doing = self.view.doing("migrating");
         self.stage.prepare(self.servers).await?;
-        doing.done(&format!("schema outbox is migrated, {} schema versions are registered", SCHEMAS.len()));
+        doing.done(&format!("schema outbox migrated, {} schema versions registered", SCHEMAS.len()));
         for made in self.stage.made(self.servers) {
-            self.view.note(&format!("made for the demo and removed after it: {made}"));
+            self.view.note(&format!("created for the demo, removed afterwards: {made}"));
         }
         if !self.servers.postgres.is_named() {
             return Ok(0);
@@ -97,7 +97,7 @@ impl Scenario<'_> {
         Ok(ahead)
     }
 
-    /// Opens the way with one transaction, then writes orders and waits until all are read.
+    /// Starts with a single transaction, then writes orders and waits until all are read.
     async fn trade(&self, cast: &Cast) -> Result<Spent, DemoError> {
         let doing = self.view.doing("the relay is starting");
         let began = Instant::now();
@@ -106,7 +106,10 @@ impl Scenario<'_> {
         if cast.audit.figures().missing > 0 {
             return Err(DemoError::NotOpened { waited: began.elapsed(), last_error: cast.gauges.last_error() });
         }
-        doing.done(&format!("the relay runs: its first events were read after {} ms", began.elapsed().as_millis()));
+        doing.done(&format!(
+            "the relay is running: its first events were read after {} ms",
+            began.elapsed().as_millis()
+        ));
         let warm_up = WARM_UP_MOST.min(self.options.duration / WARM_UP_PART);
         cast.consumer.measure_after(warm_up);
         self.view.load(self.options.rate, self.options.duration);
@@ -120,7 +123,7 @@ impl Scenario<'_> {
         let writing = cast.service.run(self.options.rate, self.options.duration, &self.interrupts.stop);
         let mut writing = std::pin::pin!(writing);
         loop {
-            // 1. The writing. 2. What is seen of it.
+            // 1. The writers. 2. The view.
             tokio::select! {
                 ended = &mut writing => break ended?,
                 _ = ticks.tick() => show(cast.audit.figures()),
@@ -132,7 +135,7 @@ impl Scenario<'_> {
         Ok(spent)
     }
 
-    /// Returns when everything that was committed is read, or nothing has come for too long.
+    /// Returns when everything that was committed has been read, or no record has arrived for too long.
     async fn await_reads(&self, audit: &SharedAudit, show: impl Fn(Figures)) {
         let (mut last_read, mut since) = (0, Instant::now());
         let mut ticks = tokio::time::interval(TICK / 10);
@@ -150,7 +153,7 @@ impl Scenario<'_> {
         }
     }
 
-    /// Asks the database about events of which the audit knows one side only. Nothing is being written any more.
+    /// Asks the database about events of which the audit knows one side only. Nothing is written any more.
     async fn explain(&self, audit: &SharedAudit) -> Result<(), DemoError> {
         let unexplained = audit.lock().unexplained();
         if unexplained.is_empty() {
@@ -158,7 +161,7 @@ impl Scenario<'_> {
         }
         let since = Instant::now();
         let stored = loop {
-            // A transaction was cut off, so the server may still be on its way back.
+            // A transaction was interrupted, so the server may still be restarting.
             match self.stored(&unexplained).await {
                 Err(_) if since.elapsed() < STALL_LIMIT => tokio::time::sleep(TICK).await,
                 stored => break stored?,
@@ -168,7 +171,7 @@ impl Scenario<'_> {
         Ok(())
     }
 
-    /// Those of these events that are in the outbox.
+    /// Which of these events are in the outbox.
     async fn stored(&self, events: &[Uuid]) -> Result<HashSet<Uuid>, DemoError> {
         let mut connection = connect(&self.stage.database.url).await?;
         let stored: Vec<Uuid> = sqlx::query_scalar("select id from outbox.event where id = any($1)")

@@ -1,5 +1,5 @@
-//! The order service: several connections that place, pay and cancel orders, and write each event in the transaction that it
-//! tells of. Some transactions change their mind.
+//! The order service: several connections that place, pay and cancel orders, and write each event in the same transaction. Some
+//! transactions roll back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,26 +18,26 @@ use super::stage::Stage;
 use super::workload::{self, Ending, OrderTransaction};
 use crate::lab::environment;
 
-/// How many connections write.
+/// Number of writing connections.
 pub(super) const CONNECTIONS: u32 = 8;
-/// How long the service goes on without one success, as while a server restarts.
+/// How long the service continues without a single success, as while a server restarts.
 const OUTAGE_LIMIT: Duration = Duration::from_secs(60);
 /// The pause after a failure.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(200);
 /// How long a transaction waits for a connection.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The audit, which the service and the consumer both write to. Held for as long as a few additions take.
+/// The audit, shared by the service and the consumer. Locked only for a few additions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SharedAudit(Arc<Mutex<Audit>>);
 
 impl SharedAudit {
     pub(super) fn lock(&self) -> MutexGuard<'_, Audit> {
-        // Nothing in the audit panics halfway through a change.
+        // The audit does not panic in the middle of a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the check stands.
+    /// The current state of the check.
     pub(super) fn figures(&self) -> Figures {
         self.lock().figures()
     }
@@ -51,7 +51,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// A service that connects when it first writes.
+    /// Creates a service that connects on its first write.
     pub(super) fn new(stage: &Stage, audit: &SharedAudit) -> Result<Self, DemoError> {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
@@ -66,8 +66,7 @@ impl Service {
         result.map_err(|error| DemoError::Service(ServiceError::First(error)))
     }
 
-    /// Writes `rate` transactions a second for `duration`, or until `stop`. Where the database is slower than that, as many as it
-    /// takes.
+    /// Writes `rate` transactions per second for `duration`, or until `stop`; if the database is slower, as many as it can process.
     pub(super) async fn run(&self, rate: u32, duration: Duration, stop: &CancellationToken) -> Result<(), DemoError> {
         let pace = Arc::new(Pace { start: Instant::now(), rate: f64::from(rate), duration, turn: AtomicU64::new(0) });
         let mut writers = JoinSet::new();
@@ -90,7 +89,7 @@ impl Service {
         let mut random = Random::new();
         let mut last_success = Instant::now();
         while let Some(when) = pace.next() {
-            // A transaction that has begun is brought to its end, so only the waiting stops at once.
+            // A transaction that has begun is finished; only the waiting is interrupted.
             let waited = stop.run_until_cancelled(tokio::time::sleep_until(when)).await;
             if waited.is_none() || stop.is_cancelled() {
                 break;
@@ -109,7 +108,7 @@ impl Service {
         Ok(())
     }
 
-    /// One transaction from begin to end, entered in the audit whatever becomes of it.
+    /// Runs one transaction and reports it to the audit, whatever its outcome.
     async fn one(&self, kind: OrderTransaction, random: &mut Random) -> Result<(), WorkloadError> {
         let mut transaction = self.pool.begin().await?;
         let mut written = workload::Written::default();
@@ -124,7 +123,7 @@ impl Service {
         };
         self.audit.lock().undo(&written.taken_back);
         match ending {
-            // Entered before it happens: should one of these be read, then the audit knows it.
+            // Reported before the rollback, so that the audit knows these events if one is read.
             Ending::RollBack => {
                 self.audit.lock().rolled_back(&written.events);
                 transaction.rollback().await?;
@@ -141,11 +140,11 @@ impl Service {
     }
 }
 
-/// When the transactions are due: evenly spread, each once, whoever takes it.
+/// The schedule of transactions: evenly spaced, each taken once by any writer.
 #[derive(Debug)]
 struct Pace {
     start: Instant,
-    /// Transactions a second.
+    /// Transactions per second.
     rate: f64,
     duration: Duration,
     turn: AtomicU64,
@@ -166,7 +165,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_pace_gives_each_turn_once_and_ends() {
+    async fn each_slot_of_the_schedule_is_taken_once() {
         let duration = Duration::from_secs(2);
         let pace = Pace { start: Instant::now(), rate: 100.0, duration, turn: AtomicU64::new(0) };
         let due: Vec<Instant> = std::iter::from_fn(|| pace.next()).collect();

@@ -1,7 +1,7 @@
-//! What the demo makes on the servers, all under names of its own, and how it takes that away again.
+//! Everything that the demo creates on the servers, under unique names, and how it is removed.
 //!
-//! On a server of the user's nothing that is there already is touched: the demo works in a database that it creates, because a
-//! slot, a publication and schema `outbox` belong to one database, and in topics whose names bear the same random suffix.
+//! The demo touches nothing that exists on a user's server: it creates a database, because a slot, a publication and schema `outbox`
+//! belong to one database, and topics whose names have the same random suffix.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,10 +18,10 @@ use crate::fault::chain;
 use crate::lab::environment::{self, EnvironmentError, LeftBehind, ScratchDatabase, Servers, close, delete_topics};
 use crate::postgres::Session;
 
-/// How many partitions each topic has.
+/// Partitions per topic.
 const PARTITIONS: i32 = 6;
-/// The order service's own tables. Each customer counts their events by topic: within a transaction, so that a number is
-/// given back by a rollback, and under the row's lock, so that the numbers are in commit order.
+/// The order service's tables. Each customer counts their events by topic: within a transaction, so that a rollback returns the
+/// number, and under the row's lock, so that the numbers are in commit order.
 const SHOP: &str = "
     create table customer (
         id       integer primary key,
@@ -38,20 +38,20 @@ const SHOP: &str = "
     insert into customer (id) select generate_series(1, 200);
 ";
 
-/// How many customers there are; see [`SHOP`].
+/// Number of customers; see [`SHOP`].
 pub(super) const CUSTOMERS: u32 = 200;
 
 /// The schemas of the events, each with its topic.
 pub(super) const SCHEMAS: [(&str, Topic); 3] =
     [("order.placed", Topic::Orders), ("order.cancelled", Topic::Orders), ("payment.taken", Topic::Payments)];
 
-/// What the order service promises: the contract file's schema versions.
+/// The order service's contract: the contract file's schema versions.
 fn contract() -> Vec<Definition> {
     let file: Arc<Path> = Arc::from(Path::new("src/lab/demo/contract.odcs.yaml"));
     odcs::read(&file, include_str!("contract.odcs.yaml")).expect("the demo's contract has no mistakes")
 }
 
-/// The names of everything that the demo makes.
+/// The names of everything that the demo creates.
 #[derive(Clone, Debug)]
 pub(super) struct Stage {
     /// The database.
@@ -62,12 +62,12 @@ pub(super) struct Stage {
     pub(super) orders: String,
     /// The topic of payments.
     pub(super) payments: String,
-    /// The relay's topic of dead letters.
+    /// The relay's dead-letter topic.
     pub(super) dead_letters: String,
 }
 
 impl Stage {
-    /// Chooses names: plain ones on the demo's own servers, random ones beside what others have.
+    /// Chooses names: plain ones on temporary servers, random ones on the user's.
     pub(super) fn name(servers: &Servers) -> Self {
         let suffix = environment::suffix();
         let (database, slot) = match servers.postgres.is_named() {
@@ -96,8 +96,8 @@ impl Stage {
         [&self.orders, &self.payments, &self.dead_letters]
     }
 
-    /// Creates the database, migrates it, registers the schema versions and makes the shop's tables. The slot is the relay's
-    /// to make, and the topics too, by the settings of their schema versions.
+    /// Creates the database, migrates it, registers the schema versions and creates the shop's tables. The relay creates the slot and,
+    /// with the settings of the schema versions, the topics.
     pub(super) async fn prepare(&self, servers: &Servers) -> Result<(), DemoError> {
         servers.kafka().create_topics_in_process(&self.topics(), PARTITIONS)?;
         let mut connection = self.database.create().await?;
@@ -113,7 +113,7 @@ impl Stage {
         Ok(())
     }
 
-    /// What is made on servers of the user's, for them to know; empty where there are none.
+    /// What is created on the user's servers, to be shown; empty if there is nothing.
     pub(super) fn made(&self, servers: &Servers) -> Vec<String> {
         let mut made = Vec::new();
         if servers.postgres.is_named() {
@@ -125,7 +125,7 @@ impl Stage {
         made
     }
 
-    /// Removes from the user's servers what is there of the demo's. The sandbox's servers go as a whole.
+    /// Removes what the demo created from the user's servers. The sandbox's servers are removed as a whole.
     pub(super) async fn remove(&self, servers: &Servers) -> Vec<LeftBehind> {
         let mut left = Vec::new();
         if servers.postgres.is_named()
@@ -141,7 +141,7 @@ impl Stage {
     }
 }
 
-/// The settings of the relay that make it this demo's, by the names of their variables.
+/// The settings of the demo's relay, by the names of their variables.
 pub(super) fn relay_settings(stage: &Stage, servers: &Servers) -> BTreeMap<String, String> {
     let own = [
         ("WALPOST_POSTGRES__URL", stage.database.url.as_str()),
@@ -160,7 +160,7 @@ mod tests {
     use walpost_producer::schema::Schema;
 
     #[test]
-    fn the_contract_has_every_schema_and_takes_what_the_service_writes() {
+    fn the_contract_has_every_schema_and_accepts_the_services_payloads() {
         let contract = contract();
         let names: Vec<_> = contract.iter().map(|definition| definition.name.as_str()).collect();
         assert_eq!(names, SCHEMAS.map(|(name, _)| name));

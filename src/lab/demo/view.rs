@@ -1,4 +1,4 @@
-//! What is shown while the demo runs, on stderr: figures that change on a terminal, a few calm lines elsewhere.
+//! Progress on stderr: figures that are updated in place on a terminal, otherwise a few lines.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,27 +9,27 @@ use super::audit::Figures;
 use crate::lab::environment::{self, Doing};
 use crate::terminal::{grouped, line, style};
 
-/// How often a terminal shows the figures anew.
+/// How often a terminal refreshes the figures.
 pub(super) const TICK: Duration = Duration::from_millis(100);
-/// How many lines with the figures are written where there is no terminal, and how far apart they are at least and at most.
+/// Without a terminal: how many lines with figures to write, and their minimum and maximum interval.
 const LINES: u32 = 5;
 const LINE_LEAST: Duration = Duration::from_secs(2);
 const LINE_MOST: Duration = Duration::from_secs(60);
 /// Parts of the bar; its width in characters.
 const BAR: u64 = 40;
 
-/// Where the demo's progress is shown.
+/// Where the demo shows its progress.
 #[derive(Debug)]
 pub struct View {
-    /// The steps on the way to the load.
+    /// The steps before the load.
     steps: environment::View,
-    /// The bar and the figures below it, on a terminal, while there are any.
+    /// The bar and the figures below it, on a terminal, while the load runs.
     live: Mutex<Option<(ProgressBar, ProgressBar)>>,
     /// How long the demo had run when the figures were last written.
     last: Mutex<Duration>,
 }
 
-/// The demo at a moment.
+/// A snapshot of the demo.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) figures: Figures,
@@ -39,18 +39,18 @@ pub(super) struct Live {
     pub(super) elapsed: Duration,
     /// How long the load is to last.
     pub(super) duration: Duration,
-    /// What the relay waits for.
+    /// What the relay is waiting for.
     pub(super) waits_for: Option<&'static str>,
 }
 
 impl View {
-    /// Lines that change if stderr is a terminal, else a few that stay.
+    /// Lines that are updated in place if stderr is a terminal, otherwise a few lines.
     #[must_use]
     pub fn stderr() -> Self {
         Self::on(environment::View::stderr())
     }
 
-    /// Nothing at all.
+    /// No output.
     #[must_use]
     pub fn silent() -> Self {
         Self::on(environment::View::silent())
@@ -60,7 +60,7 @@ impl View {
         Self { steps, live: Mutex::default(), last: Mutex::default() }
     }
 
-    /// Where the steps are shown.
+    /// The view of the steps.
     pub(super) const fn steps(&self) -> &environment::View {
         &self.steps
     }
@@ -70,7 +70,7 @@ impl View {
         self.steps.doing(what)
     }
 
-    /// Something that the user should know.
+    /// Shows a notice to the user.
     pub(super) fn note(&self, text: &str) {
         self.steps.note(text);
     }
@@ -92,7 +92,7 @@ impl View {
         }
     }
 
-    /// Shows the demo at a moment; called every [`TICK`].
+    /// Shows a snapshot of the demo; called every [`TICK`].
     pub(super) fn show(&self, live: &Live) {
         if let Some((bar, figures)) = self.live.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             let share = live.elapsed.as_secs_f64() / live.duration.as_secs_f64();
@@ -110,7 +110,7 @@ impl View {
         }
     }
 
-    /// The figures have been shown for the last time.
+    /// The figures are final.
     pub(super) fn clear(&self) {
         let bars = self.live.lock().unwrap_or_else(PoisonError::into_inner).take();
         for bar in bars.into_iter().flat_map(|(bar, figures)| [bar, figures]) {

@@ -1,4 +1,4 @@
-//! What a transaction of the order service does, from SQL to events.
+//! The order service's transactions, from SQL to events.
 
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
@@ -20,11 +20,11 @@ pub(super) enum OrderTransaction {
     Place,
     /// An order and its payment: two events, two topics.
     PlaceAndPay,
-    /// Several orders with one statement.
+    /// Several orders in one statement.
     Basket,
     /// The customer's oldest open order is cancelled; one is placed if there is none.
     Cancel,
-    /// An order whose payment is taken back to a savepoint and taken again.
+    /// An order whose payment is rolled back to a savepoint and made again.
     PayAgain,
     /// An order and its payment that are rolled back.
     Declined,
@@ -44,7 +44,7 @@ impl OrderTransaction {
     }
 }
 
-/// How a transaction is to end.
+/// How a transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Commit,
@@ -54,13 +54,13 @@ pub(super) enum Ending {
 /// The events that a transaction has written so far.
 #[derive(Debug, Default)]
 pub(super) struct Written {
-    /// Those that share the transaction's fate.
+    /// Those that share the transaction's outcome.
     pub(super) events: Vec<Event>,
     /// Those that were rolled back to a savepoint.
     pub(super) taken_back: Vec<Event>,
 }
 
-/// The payload of all events. The consumer checks by `sequence`: this event's place among its customer's events in its topic.
+/// The payload of all events. The consumer checks `sequence`, this event's ordinal among its customer's events in its topic.
 #[derive(Serialize)]
 struct Payload<'a> {
     sequence: u64,
@@ -69,7 +69,7 @@ struct Payload<'a> {
     total: &'a str,
 }
 
-/// Runs the statements of a deal in a transaction and notes each event in `written` as soon as it is there.
+/// Runs the statements of an [`OrderTransaction`] in a transaction and adds each event to `written` as soon as it is written.
 pub(super) async fn make(
     kind: OrderTransaction,
     transaction: &mut PgConnection,
@@ -107,7 +107,7 @@ struct Order {
     total: String,
 }
 
-/// One customer's business in one transaction.
+/// One customer's transaction.
 struct CustomerSession<'a> {
     customer: u32,
     written: &'a mut Written,
@@ -152,7 +152,7 @@ impl CustomerSession<'_> {
     }
 
     async fn cancel(&mut self, connection: &mut PgConnection, random: &mut Random) -> Result<(), WorkloadError> {
-        // The customer's row first, as everywhere: it is what keeps two transactions of one customer apart.
+        // The customer's row first, as everywhere: its lock serializes the transactions of a customer.
         let sequence = self.count(connection, Topic::Orders, 1).await?;
         let cancelled: Option<(i64, String)> = sqlx::query_as(
             "update shop_order set status = 'cancelled'
@@ -184,7 +184,7 @@ impl CustomerSession<'_> {
         Ok(Order { id, total })
     }
 
-    /// Takes the customer's next numbers in a topic and gives the last of them.
+    /// Takes the customer's next numbers in a topic and returns the last of them.
     async fn count(&self, connection: &mut PgConnection, topic: Topic, events: u32) -> Result<u64, WorkloadError> {
         let statement = match topic {
             Topic::Orders => "update customer set orders = orders + $2 where id = $1 returning orders",
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_deal_is_drawn() {
+    fn every_kind_of_transaction_is_drawn() {
         let mut random = Random::new();
         let drawn: Vec<OrderTransaction> = (0..2_000).map(|_| OrderTransaction::draw(&mut random)).collect();
         for kind in [

@@ -1,4 +1,4 @@
-//! A database of our own on a server: created, migrated, and dropped with its slots.
+//! A database for the demo or the benchmark: created, migrated, and dropped with its slots.
 
 use std::time::{Duration, Instant};
 
@@ -10,16 +10,16 @@ use super::servers::{close, connect, own_options};
 use crate::migrations;
 use crate::postgres::Connection;
 
-/// How long a removal waits for the users of a slot to let go of it; then their sessions are ended.
+/// How long a removal waits until a slot's users release it; then their sessions are terminated.
 const SLOT_PATIENCE: Duration = Duration::from_secs(3);
-/// How long it waits in all.
+/// How long it waits in total.
 const SLOT_LIMIT: Duration = Duration::from_secs(10);
-/// How often it looks.
+/// The polling interval.
 const POLL: Duration = Duration::from_millis(50);
 /// SQLSTATE `insufficient_privilege`.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
-/// A database that is made for the occasion. Its name is one that needs no quotes.
+/// A database to create. Its name needs no quotes.
 #[derive(Clone, Debug)]
 pub(crate) struct ScratchDatabase {
     /// Its name.
@@ -30,17 +30,17 @@ pub(crate) struct ScratchDatabase {
 }
 
 impl ScratchDatabase {
-    /// One of this name on a server; nothing is made yet.
+    /// A database with this name on a server; creates nothing yet.
     pub(crate) fn name(name: &str, server_url: &Url) -> Self {
         let mut url = server_url.clone();
         url.set_path(name);
         Self { name: name.to_owned(), url, server_url: server_url.clone() }
     }
 
-    /// Creates it and applies the migrations. Gives a session in it.
+    /// Creates it and applies the migrations. Returns a session in it.
     pub(crate) async fn create(&self) -> Result<PgConnection, EnvironmentError> {
         let mut connection = connect(&self.server_url).await?;
-        // template0: template1 may hold whatever somebody put there.
+        // template0, because template1 may contain anything.
         let create = format!("create database {} template template0", self.name);
         if let Err(error) = connection.execute(AssertSqlSafe(create)).await {
             let code = error.as_database_error().and_then(|error| error.code()).map(std::borrow::Cow::into_owned);
@@ -63,18 +63,18 @@ impl ScratchDatabase {
         connect(&self.url).await
     }
 
-    /// Drops it and its slots, if it is there.
+    /// Drops it and its slots, if it exists.
     pub(crate) async fn remove(&self) -> Result<(), EnvironmentError> {
         let mut connection = connect(&self.server_url).await?;
         self.free_slots(&mut connection).await?;
-        // Takes the database's inactive slots along (PostgreSQL: "DROP DATABASE"); `force` is for a session that lingers.
+        // This drops the database's inactive slots too (PostgreSQL: "DROP DATABASE"); `force` terminates remaining sessions.
         let drop = format!("drop database if exists {} with (force)", self.name);
         connection.execute(AssertSqlSafe(drop)).await.map_err(EnvironmentError::postgres("drop the database"))?;
         close(connection).await;
         Ok(())
     }
 
-    /// Waits until nobody uses a slot of this database. A reader that was cut off may leave a walsender that is still there.
+    /// Waits until no slot of this database is in use. A reader whose connection was lost may have left a walsender.
     async fn free_slots(&self, connection: &mut PgConnection) -> Result<(), EnvironmentError> {
         let since = Instant::now();
         while since.elapsed() < SLOT_LIMIT {

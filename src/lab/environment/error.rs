@@ -1,4 +1,4 @@
-//! Why the place could not be had or used.
+//! Why the environment could not be set up or used.
 
 use rdkafka::error::KafkaError;
 
@@ -8,19 +8,19 @@ use crate::lab::sandbox::SandboxError;
 use crate::migrations::MigrateError;
 use crate::postgres::{self, OptionsError};
 
-/// A server can't be had, or does not do what is needed of it.
+/// A server is unavailable, or does not work as required.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironmentError {
-    /// The text given as the database's address is none. It may hold a password, so it is not shown.
+    /// The argument is not a database URL. It may contain a password, so it is not shown.
     #[error("--postgres is not the URL of a database; write postgres://user:password@host:5432/database")]
     PostgresUrl,
     /// An option in the URL is wrong.
     #[error("--postgres can't be used")]
     PostgresOptions(#[from] OptionsError),
-    /// The URL or the environment demands what only the relay's own client does.
-    #[error("the demo and the benchmark can't honour {0}; leave it out for them, or take a server on this machine")]
+    /// The URL or the environment requires an option that only the relay's client supports.
+    #[error("the demo and the benchmark don't support {0}; remove it for them, or use a server on this machine")]
     Unhonoured(&'static str),
-    /// A server could not be put up on this machine.
+    /// A server could not be started on this machine.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     /// The database can't be reached.
@@ -28,29 +28,29 @@ pub enum EnvironmentError {
     NoPostgres {
         /// Host and port.
         address: String,
-        /// PostgreSQL's or the client's reason.
+        /// The reason, from PostgreSQL or the client.
         #[source]
         source: postgres::Error,
     },
-    /// The role may not create the database that all is done in.
+    /// The role may not create the database that the demo or the benchmark works in.
     #[error(
-        "role {role} may not create a database, and those that exist are left alone; \
+        "role {role} may not create a database, and existing ones are not touched; \
          let it (alter role \"{role}\" createdb), or leave --postgres out"
     )]
     MayNotCreateDatabase {
         /// The role.
         role: String,
     },
-    /// PostgreSQL did not do what was needed.
+    /// A request to PostgreSQL failed.
     #[error("can't {action} in PostgreSQL")]
     Postgres {
         /// The verb and its object, as in "create the database".
         action: &'static str,
-        /// PostgreSQL's or the client's reason.
+        /// The reason, from PostgreSQL or the client.
         #[source]
         source: sqlx::Error,
     },
-    /// No session for a step of the preparation.
+    /// No session for a preparation step.
     #[error("can't open a session in PostgreSQL")]
     Session(#[from] postgres::Error),
     /// The migrations could not be applied.
@@ -59,12 +59,12 @@ pub enum EnvironmentError {
     /// The schema versions could not be registered.
     #[error("can't register the schema versions")]
     Registry(#[from] RegistryError),
-    /// Kafka did not do what was needed.
+    /// A request to Kafka failed.
     #[error("can't {action} in Kafka at {servers}")]
     Kafka {
         /// The verb and its object, as in "read the topics".
         action: &'static str,
-        /// The brokers that were asked.
+        /// The brokers.
         servers: String,
         /// The client's reason.
         #[source]
@@ -73,7 +73,7 @@ pub enum EnvironmentError {
     /// No broker answers.
     #[error("no Kafka answers at {servers}; check the address, or leave --kafka out for a Kafka on this machine")]
     NoBroker {
-        /// The brokers that were asked.
+        /// The brokers.
         servers: String,
         /// The client's reason.
         #[source]
@@ -82,7 +82,7 @@ pub enum EnvironmentError {
 }
 
 impl EnvironmentError {
-    /// The exit code of the process: 64 for what was given on the command line, 69 for servers.
+    /// The exit code of the process: 64 for wrong arguments, 69 for servers.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -91,7 +91,7 @@ impl EnvironmentError {
         }
     }
 
-    /// For `map_err`: what was tried in Postgres.
+    /// For `map_err`: the action that failed in Postgres.
     pub(crate) fn postgres(action: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Postgres { action, source }
     }

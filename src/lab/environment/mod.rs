@@ -1,14 +1,14 @@
-//! Where the demo and the benchmark take place: servers of the user's or of the [sandbox](crate::lab::sandbox), and what is made on
-//! them under names of its own and removed again.
+//! Where the demo and the benchmark run: the user's servers or those of the [sandbox](crate::lab::sandbox), and what is created on
+//! them under unique names and removed again.
 //!
-//! On a server of the user's nothing that is there already is touched: a slot, a publication and schema `outbox` belong to one
-//! database, so the work is done in a database that is created for it, and in topics whose names bear the same random suffix.
+//! Nothing that exists on a user's server is touched: a slot, a publication and schema `outbox` belong to one database, so a database
+//! is created for the work, and topics whose names have the same random suffix.
 //!
 //! # Layout
 //!
-//! - `servers`: the user's own, else the sandbox's
-//! - `database`, `topics`: made and removed
-//! - `view`: what is shown meanwhile
+//! - `servers`: the user's, otherwise the sandbox's
+//! - `database`, `topics`: created and removed
+//! - `view`: progress
 
 mod database;
 mod error;
@@ -27,7 +27,7 @@ pub(crate) use view::Doing;
 
 use uuid::Uuid;
 
-/// Something that was made on a server of the user's and could not be removed.
+/// Something that was created on a user's server and could not be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftBehind {
     /// What: "database walpost_demo_1a2b3c4d".
@@ -42,9 +42,9 @@ impl std::fmt::Display for LeftBehind {
     }
 }
 
-/// Eight random characters that may stand in any name.
+/// Eight random characters that are valid in any name.
 pub(crate) fn suffix() -> String {
-    // The second half of a version 7 UUID is random but for two bits.
+    // The second half of a version 7 UUID is random except for two bits.
     format!("{:08x}", Uuid::now_v7().as_u64_pair().1 & 0xFFFF_FFFF)
 }
 

@@ -1,4 +1,4 @@
-//! A Postgres and a Kafka: the user's own, else those of the sandbox.
+//! A Postgres and a Kafka: the user's, otherwise the sandbox's.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,28 +19,28 @@ use super::view::View;
 use crate::lab::sandbox::{Kafka, KafkaOptions, Postgres, PostgresOptions};
 use crate::postgres::{self, ChannelBinding, Session};
 
-/// How long one answer of a user's broker may take at the start.
+/// Time limit for one answer of a user's broker at the start.
 const BROKER_LIMIT: Duration = Duration::from_secs(10);
 
-/// The servers that the user named; what is not named is put up on this machine.
+/// The servers that the user named; others are started on this machine.
 #[derive(Clone, Default)]
 pub struct Named {
-    /// `--postgres`: the URL of a database, for the server and the role in it.
+    /// `--postgres`: a database URL, for its server and role.
     pub postgres: Option<String>,
-    /// `--kafka`: `host:port` of some brokers, parted by commas.
+    /// `--kafka`: `host:port` of some brokers, separated by commas.
     pub kafka: Option<String>,
-    /// `--kafka-property`: what librdkafka needs to reach them, such as `security.protocol`.
+    /// `--kafka-property`: librdkafka properties to connect with, such as `security.protocol`.
     pub kafka_properties: BTreeMap<String, String>,
 }
 
-/// What is put up where the user names nothing.
+/// What to start if the user names no server.
 pub(crate) struct Wanted {
     pub(crate) postgres: PostgresOptions,
-    /// None: no Kafka is needed.
+    /// `None` if no Kafka is needed.
     pub(crate) kafka: Option<KafkaOptions>,
 }
 
-/// Both servers. Dropping this ends those that were put up.
+/// Both servers. Dropping this stops those that were started.
 pub(crate) struct Servers {
     pub(crate) postgres: PostgresServer,
     kafka: Option<KafkaServer>,
@@ -48,11 +48,11 @@ pub(crate) struct Servers {
 
 /// A Postgres.
 pub(crate) struct PostgresServer {
-    /// Where it is and who uses it, with some database that is there.
+    /// Its URL, with a database that exists.
     pub(crate) url: Url,
-    /// "PostgreSQL 15.18 (this machine's)".
+    /// Such as "PostgreSQL 15.18 (this machine's)".
     pub(crate) name: String,
-    /// The sandbox's; none if it is the user's.
+    /// The sandbox's server; `None` if it is the user's.
     sandboxed: Option<Postgres>,
 }
 
@@ -60,19 +60,19 @@ pub(crate) struct PostgresServer {
 pub(crate) struct KafkaServer {
     /// The brokers.
     pub(crate) bootstrap: String,
-    /// What clients need beyond that.
+    /// The properties that clients need beyond that.
     pub(crate) properties: BTreeMap<String, String>,
-    /// "Apache Kafka 4.3.1 (jars, Java 17)".
+    /// Such as "Apache Kafka 4.3.1 (jars, Java 17)".
     pub(crate) name: String,
-    /// The sandbox's; none if it is the user's.
+    /// The sandbox's server; `None` if it is the user's.
     sandboxed: Option<Kafka>,
 }
 
 impl Servers {
-    /// Sees that the named ones answer, then puts up the others, both at once.
+    /// Checks that the named servers answer, then starts the others, both at once.
     ///
     /// # Errors
-    /// A server can't be put up or does not answer, or the URL is none.
+    /// A server can't be started or does not answer, or the URL is invalid.
     pub(crate) async fn start(named: &Named, wanted: Wanted, view: &View) -> Result<Self, EnvironmentError> {
         let named_postgres = match &named.postgres {
             Some(url) => Some(greet_postgres(parse_url(url)?, view).await?),
@@ -82,7 +82,7 @@ impl Servers {
             Some(servers) if wanted.kafka.is_some() => Some(greet_kafka(servers, &named.kafka_properties, view).await?),
             _ => None,
         };
-        // Not try_join: the slower one comes to an end of its own before it is dropped.
+        // Not try_join: the slower one must finish before it can be dropped.
         let (postgres, kafka) = tokio::join!(
             async {
                 match named_postgres {
@@ -103,12 +103,12 @@ impl Servers {
     /// The Kafka.
     ///
     /// # Panics
-    /// None was asked for.
+    /// If none was requested.
     pub(crate) fn kafka(&self) -> &KafkaServer {
         self.kafka.as_ref().expect("a Kafka was asked for")
     }
 
-    /// The Kafka, if one was asked for.
+    /// The Kafka, if one was requested.
     pub(crate) fn kafka_if_any(&self) -> Option<&KafkaServer> {
         self.kafka.as_ref()
     }
@@ -120,7 +120,7 @@ impl PostgresServer {
         self.sandboxed.is_none()
     }
 
-    /// One of PostgreSQL's programs of the server's own version; none if the server is the user's.
+    /// A program of the server's PostgreSQL version; `None` if the server is the user's.
     pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
         self.sandboxed.as_ref()?.program(name)
     }
@@ -132,12 +132,12 @@ impl KafkaServer {
         self.sandboxed.is_none()
     }
 
-    /// Whether it is a Kafka and not a stand-in.
+    /// Whether it is a real Kafka and not a stand-in.
     pub(crate) fn is_real(&self) -> bool {
         self.sandboxed.as_ref().is_none_or(Kafka::is_real)
     }
 
-    /// Creates topics where the relay can't: on the stand-in.
+    /// Creates topics on the stand-in, where the relay can't.
     pub(crate) fn create_topics_in_process(&self, names: &[&str], partitions: i32) -> Result<(), EnvironmentError> {
         let stand_in = self.sandboxed.as_ref().filter(|kafka| !kafka.is_real());
         for (kafka, name) in stand_in.iter().flat_map(|kafka| names.iter().map(move |name| (kafka, name))) {
@@ -146,7 +146,7 @@ impl KafkaServer {
         Ok(())
     }
 
-    /// What every client is told.
+    /// The properties of every client.
     pub(crate) fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap).set("client.id", "walpost");
@@ -156,7 +156,7 @@ impl KafkaServer {
         config
     }
 
-    /// Makes a client that does not write to the log: the commands say themselves what they wait for.
+    /// Creates a client that does not write to the log: the commands report what they wait for.
     pub(crate) fn client<C: FromClientConfigAndContext<Silent>>(
         &self,
         config: &ClientConfig,
@@ -164,14 +164,14 @@ impl KafkaServer {
         C::from_config_and_context(config, Silent).map_err(self.error("make a client"))
     }
 
-    /// For `map_err`: what was tried.
+    /// For `map_err`: the action that failed.
     pub(crate) fn error(&self, action: &'static str) -> impl FnOnce(KafkaError) -> EnvironmentError {
         let servers = self.bootstrap.clone();
         move |source| EnvironmentError::Kafka { action, servers, source }
     }
 }
 
-/// A context without a voice.
+/// A context that logs nothing.
 pub(crate) struct Silent;
 
 impl ClientContext for Silent {
@@ -182,7 +182,7 @@ impl ClientContext for Silent {
 
 impl ConsumerContext for Silent {}
 
-/// Opens a session at the database that the URL names, with the client that has a pool and typed rows.
+/// Opens a session in the URL's database, with the client that has a pool and typed rows.
 pub(crate) async fn connect(url: &Url) -> Result<PgConnection, EnvironmentError> {
     let limit = own_options(url)?.connect_timeout().unwrap_or(Duration::MAX);
     let options = options(url)?;
@@ -191,7 +191,7 @@ pub(crate) async fn connect(url: &Url) -> Result<PgConnection, EnvironmentError>
     connected.map_err(too_late).flatten().map_err(EnvironmentError::postgres("open a session"))
 }
 
-/// sqlx's form of the URL.
+/// The URL in sqlx's form.
 pub(crate) fn options(url: &Url) -> Result<PgConnectOptions, EnvironmentError> {
     let options = own_options(url)?;
     if options.channel_binding() == ChannelBinding::Require {
@@ -203,12 +203,12 @@ pub(crate) fn options(url: &Url) -> Result<PgConnectOptions, EnvironmentError> {
     Ok(options.to_sqlx().disable_statement_logging())
 }
 
-/// The URL as the relay's own client takes it.
+/// The URL in the form of the relay's client.
 pub(crate) fn own_options(url: &Url) -> Result<postgres::ConnectOptions, EnvironmentError> {
     Ok(postgres::ConnectOptions::parse(url.as_str(), &|name| std::env::var(name).ok())?)
 }
 
-/// Ends a session in good order; one that is broken already is no loss.
+/// Closes a session gracefully; it may be broken already.
 pub(crate) async fn close(connection: PgConnection) {
     let _ = connection.close().await;
 }
@@ -224,7 +224,7 @@ async fn start_kafka(options: KafkaOptions, view: &View) -> Result<KafkaServer, 
     Ok(KafkaServer { bootstrap, properties: BTreeMap::new(), name, sandboxed: Some(sandboxed) })
 }
 
-/// Asks a Postgres of the user's who it is.
+/// Asks a user's Postgres for its version.
 async fn greet_postgres(url: Url, view: &View) -> Result<PostgresServer, EnvironmentError> {
     let session = Session::open(&own_options(&url)?).await;
     let session = session.map_err(|source| EnvironmentError::NoPostgres { address: address(&url), source })?;
@@ -234,7 +234,7 @@ async fn greet_postgres(url: Url, view: &View) -> Result<PostgresServer, Environ
     Ok(PostgresServer { url, name, sandboxed: None })
 }
 
-/// Asks a Kafka of the user's whether it is there.
+/// Checks whether a user's Kafka answers.
 async fn greet_kafka(
     bootstrap: &str,
     properties: &BTreeMap<String, String>,
@@ -284,7 +284,7 @@ fn address(url: &Url) -> String {
 }
 
 impl std::fmt::Debug for Named {
-    /// Without the URL and the properties' values, which may hold passwords.
+    /// Without the URL and the properties' values, which may contain passwords.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Named")
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_of_a_database_is_refused_without_showing_it() {
+    fn an_invalid_database_url_is_refused_without_showing_it() {
         for bad in ["", "localhost", "mysql://me:hunter2@db/shop", "postgres://db:99999/shop"] {
             let error = parse_url(bad).expect_err(bad);
             assert_eq!(error.exit_code(), 64);

@@ -1,4 +1,4 @@
-//! Removing topics from a server of the user's.
+//! Removes topics from a user's server.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::fault::chain;
 /// How long Kafka may take to delete topics.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Deletes topics, those that are there; gives those that could not be deleted.
+/// Deletes those of the topics that exist; returns those that could not be deleted.
 pub(crate) async fn delete_topics(kafka: &KafkaServer, names: &[&str]) -> Vec<LeftBehind> {
     let left = |name: &str, why: String| LeftBehind { what: format!("topic {name}"), why };
     let options = AdminOptions::new().request_timeout(Some(LIMIT)).operation_timeout(Some(LIMIT));

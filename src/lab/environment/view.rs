@@ -1,4 +1,4 @@
-//! What is shown meanwhile, on stderr: lines that change on a terminal, a few calm ones elsewhere.
+//! Progress on stderr: lines that are updated in place on a terminal, otherwise a few lines.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ enum Kind {
     Silent,
 }
 
-/// Lines that change.
+/// Lines that are updated in place.
 #[derive(Debug)]
 struct Terminal {
     lines: MultiProgress,
@@ -39,7 +39,7 @@ pub(crate) struct Doing<'a> {
 }
 
 impl View {
-    /// Lines that change if stderr is a terminal, else a few that stay.
+    /// Lines that are updated in place if stderr is a terminal, otherwise a few lines.
     #[must_use]
     pub fn stderr() -> Self {
         if !io::stderr().is_terminal() {
@@ -50,13 +50,13 @@ impl View {
         Self(Kind::Terminal(Terminal { lines, postgres, kafka }))
     }
 
-    /// Nothing at all.
+    /// No output.
     #[must_use]
     pub fn silent() -> Self {
         Self(Kind::Silent)
     }
 
-    /// The terminal's lines, where there is one.
+    /// The terminal's lines, if there is a terminal.
     pub(crate) fn bars(&self) -> Option<&MultiProgress> {
         match &self.0 {
             Kind::Terminal(terminal) => Some(&terminal.lines),
@@ -64,27 +64,27 @@ impl View {
         }
     }
 
-    /// Whether lines are written that stay.
+    /// Whether the output is a sequence of lines.
     pub(crate) fn writes_lines(&self) -> bool {
         matches!(self.0, Kind::Lines)
     }
 
-    /// Shows how the sandbox comes by its Postgres.
+    /// Shows how the sandbox sets up its Postgres.
     pub(crate) fn postgres_progress(&self) -> Progress {
         self.progress(|terminal| &terminal.postgres)
     }
 
-    /// Shows how the sandbox comes by its Kafka.
+    /// Shows how the sandbox sets up its Kafka.
     pub(crate) fn kafka_progress(&self) -> Progress {
         self.progress(|terminal| &terminal.kafka)
     }
 
-    /// A Postgres of the user's answers.
+    /// A user's Postgres answers.
     pub(crate) fn postgres_ready(&self, name: &str) {
         self.server_ready(|terminal| &terminal.postgres, name);
     }
 
-    /// A Kafka of the user's answers.
+    /// A user's Kafka answers.
     pub(crate) fn kafka_ready(&self, name: &str) {
         self.server_ready(|terminal| &terminal.kafka, name);
     }
@@ -105,7 +105,7 @@ impl View {
         Doing { view: self, bar }
     }
 
-    /// Something that the user should know.
+    /// Shows a notice to the user.
     pub(crate) fn note(&self, text: &str) {
         match &self.0 {
             Kind::Terminal(terminal) => {
@@ -119,11 +119,11 @@ impl View {
         }
     }
 
-    /// All is over.
+    /// Everything is finished.
     pub(crate) fn clear(&self) {
         if let Kind::Terminal(terminal) = &self.0 {
             for server in [&terminal.postgres, &terminal.kafka] {
-                // One that is not ready when all is over never will be.
+                // A server that is not ready by now never will be.
                 if !server.is_finished() {
                     server.finish_and_clear();
                 }
@@ -162,7 +162,7 @@ impl Doing<'_> {
         }
     }
 
-    /// The step is done; this is what came of it.
+    /// Ends the step with its result.
     pub(crate) fn done(mut self, what: &str) {
         match self.bar.take() {
             Some(bar) => tick_off(&bar, what),
@@ -180,26 +180,26 @@ impl Drop for Doing<'_> {
     }
 }
 
-/// One step of the sandbox, on its line of the terminal.
+/// A step of the sandbox, on its line of the terminal.
 fn show_step(bar: &ProgressBar, step: Step<'_>) {
     match step {
         Step::Fetching { what, done_bytes, total_bytes } => {
             let of = total_bytes.map(|total| format!(" of {}", HumanBytes(total))).unwrap_or_default();
-            bar.set_message(format!("fetching {what}, once: {}{of}", HumanBytes(done_bytes)));
+            bar.set_message(format!("downloading {what} (first use): {}{of}", HumanBytes(done_bytes)));
         }
         Step::Starting { what } => bar.set_message(format!("starting {what}")),
         Step::Ready { what } => tick_off(bar, what),
     }
 }
 
-/// One step of the sandbox, as a line of its own if it is new.
+/// A step of the sandbox, as a new line unless it was written before.
 fn write_step(fetching: &Mutex<String>, step: Step<'_>) {
     match step {
         Step::Fetching { what, .. } => {
             let mut fetching = fetching.lock().unwrap_or_else(PoisonError::into_inner);
             if *fetching != what {
                 what.clone_into(&mut fetching);
-                line(&format!("fetching {what}, once"));
+                line(&format!("downloading {what} (first use)"));
             }
         }
         Step::Starting { .. } => {}
@@ -207,9 +207,9 @@ fn write_step(fetching: &Mutex<String>, step: Step<'_>) {
     }
 }
 
-/// A line that turns.
+/// A spinner.
 fn spinner(lines: &MultiProgress, message: &str) -> ProgressBar {
-    // Added before it is drawn: a bar that is by itself draws a line that nobody removes.
+    // Added before it is drawn: a separate bar would draw a line that nobody removes.
     let bar = lines.add(ProgressBar::new_spinner());
     bar.set_style(style("  {spinner:.cyan} {msg}").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
     bar.set_message(message.to_owned());

@@ -1,4 +1,4 @@
-//! The account that servers run under. Postgres refuses to run as root, rightly: so for root it is another one.
+//! The account that servers run under. Postgres refuses to run as root, so root uses another one.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -8,10 +8,10 @@ use std::process::Command;
 
 use super::error::SandboxError;
 
-/// What overflow ids are on Linux, and the account `nobody` on most systems.
+/// The overflow ids on Linux, and the account `nobody` on most systems.
 const NOBODY: u32 = 65_534;
 
-/// An unprivileged account that this process, being root, runs servers under.
+/// An unprivileged account that this process, running as root, uses for servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Account {
     pub(super) name: String,
@@ -20,29 +20,28 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// The account for servers: none where this process is not root and runs them as it is; else `postgres` where the system has
-    /// that one, else `nobody`.
+    /// The account for servers: none if this process is not root; otherwise `postgres` if the system has it, or `nobody`.
     pub(super) fn for_servers() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;
         }
-        // The file and not the name service: these two are system accounts, which are local.
+        // The file rather than the name service: both are local system accounts.
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let found = ["postgres", "nobody"].into_iter().find_map(|name| find(&passwd, name));
         Some(found.unwrap_or_else(|| Self { name: "nobody".to_owned(), uid: NOBODY, gid: NOBODY }))
     }
 
-    /// Makes `command` run under this account. The standard library drops root's supplementary groups too when it sets a user.
+    /// Makes `command` run under this account. The standard library also drops root's supplementary groups when it sets a user.
     pub(super) fn apply(&self, command: &mut Command) {
         command.uid(self.uid).gid(self.gid);
     }
 
-    /// Gives a file or folder to this account.
+    /// Gives a file or directory to this account.
     pub(super) fn own(&self, path: &Path) -> Result<(), SandboxError> {
         chown(path, Some(self.uid), Some(self.gid)).map_err(SandboxError::file("change the owner of", path))
     }
 
-    /// Whether this account may go through every folder down to `path`, and into it.
+    /// Whether this account may traverse every directory down to and including `path`.
     pub(super) fn can_enter(&self, path: &Path) -> bool {
         let Ok(path) = path.canonicalize() else { return false };
         path.ancestors().all(|folder| {
@@ -58,7 +57,7 @@ impl Account {
     }
 }
 
-/// Looks an account up in the text of a passwd file.
+/// Finds an account in the text of a passwd file.
 fn find(passwd: &str, name: &str) -> Option<Account> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -67,7 +66,7 @@ fn find(passwd: &str, name: &str) -> Option<Account> {
         }
         let mut ids = fields.skip(1).map(str::parse::<u32>);
         let (uid, gid) = (ids.next()?.ok()?, ids.next()?.ok()?);
-        // An account with root's number would be no drop of privileges.
+        // An account with uid 0 would not drop privileges.
         (uid != 0).then(|| Account { name: name.to_owned(), uid, gid })
     })
 }
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_folder_can_be_entered_by_its_owner_only() {
+    fn a_private_directory_can_be_entered_by_its_owner_only() {
         use std::os::unix::fs::PermissionsExt;
 
         let folder = tempfile::tempdir().expect("a temporary folder");

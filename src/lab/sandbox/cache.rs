@@ -1,8 +1,8 @@
-//! Where fetched programs stay, so that they are fetched once: `$WALPOST_CACHE_DIR`, else `$XDG_CACHE_HOME/walpost`, else
-//! `~/.cache/walpost`, else `/var/cache/walpost`.
+//! The cache of downloaded programs: `$WALPOST_CACHE_DIR`, otherwise `$XDG_CACHE_HOME/walpost`, `~/.cache/walpost` or
+//! `/var/cache/walpost`.
 //!
-//! Two processes may want the same thing at once, and one may be killed in the middle. So a thing is put together in a
-//! folder beside its place and renamed into it, under a lock: what stands in its place is whole.
+//! Two processes may need the same entry at once, and one may be killed halfway. So an entry is built in a temporary directory next to
+//! its final path and renamed, under a lock: an entry at its final path is complete.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -12,14 +12,14 @@ use super::account::Account;
 use super::error::SandboxError;
 use super::random;
 
-/// A folder that exists, can be written to, and can be read by the servers' account.
+/// A directory that exists, is writable, and is readable by the servers' account.
 #[derive(Debug, Clone)]
 pub(super) struct Cache {
     root: PathBuf,
 }
 
 impl Cache {
-    /// The first of the usual places that this process can write to and that `reader`, where one is given, can enter.
+    /// The first of the usual directories that this process can write to and that `reader`, if given, can enter.
     pub(super) fn open(reader: Option<&Account>) -> Result<Self, SandboxError> {
         let places = places(|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from));
         for root in &places {
@@ -35,19 +35,19 @@ impl Cache {
         Err(SandboxError::NoCache { reader, tried: tried.join(", ") })
     }
 
-    /// The names of the things that are here.
+    /// The names of the entries.
     pub(super) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
-    /// Where the thing called `name` is or will be.
+    /// The final path of the entry called `name`.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
-    /// Gives the thing called `name`. Where it is not here yet, `make` puts it together in the empty folder that it is given, while no
-    /// other process does the same.
+    /// Returns the entry called `name`. If it does not exist, `make` builds it in the given empty directory, while no other process does
+    /// the same.
     pub(super) async fn get_or_make<E: From<SandboxError>>(
         &self,
         name: &str,
@@ -70,13 +70,13 @@ impl Cache {
         Ok(place)
     }
 
-    /// Removes what makers of `name` that were killed have left. The caller holds the lock, so nobody is still at it.
+    /// Removes unfinished entries that killed processes have left. The caller holds the lock, so nobody is still building one.
     fn remove_unfinished(&self, name: &str) {
         let of_name = |entry: &String| entry.starts_with(&format!(".{name}.")) && entry.ends_with(".part");
         self.names().into_iter().filter(of_name).for_each(|entry| drop(Part(self.root.join(entry))));
     }
 
-    /// Waits for the lock on `name`; dropping the file lets go of it, as does the process's end.
+    /// Waits for the lock on `name`, which is released when the file is dropped or the process ends.
     async fn lock(&self, name: &str) -> Result<File, SandboxError> {
         let path = self.root.join(format!(".{name}.lock"));
         let file = File::create(&path).map_err(SandboxError::file("create", &path))?;
@@ -87,7 +87,7 @@ impl Cache {
     }
 }
 
-/// A folder that is not in its place yet; removed unless it was moved there.
+/// A directory that is not at its final path yet; removed unless it is moved there.
 struct Part(PathBuf);
 
 impl Drop for Part {
@@ -95,7 +95,7 @@ impl Drop for Part {
         if self.0.exists()
             && let Err(error) = fs::remove_dir_all(&self.0)
         {
-            tracing::warn!(path = %self.0.display(), error = %error, "an unfinished download stays behind");
+            tracing::warn!(path = %self.0.display(), error = %error, "can't remove an unfinished download");
         }
     }
 }
@@ -111,7 +111,7 @@ fn places(variable: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     places
 }
 
-/// Lets everyone read what is under `folder`, whatever the umask: a server may run under another account than its fetcher.
+/// Makes everything under `folder` readable by all, whatever the umask: a server may run under another account.
 fn open_to_all(folder: &Path) -> std::io::Result<()> {
     fs::set_permissions(folder, Permissions::from_mode(0o755))?;
     for entry in fs::read_dir(folder)? {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_thing_is_made_once_and_readable_by_all() {
+    async fn an_entry_is_built_once_and_readable_by_all() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let cache = cache(&folder);
         let made = cache
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unfinished_thing_is_never_in_its_place() {
+    async fn an_unfinished_entry_is_never_at_its_final_path() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let cache = cache(&folder);
         let failed = cache
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_at_once_make_it_once() {
+    async fn two_concurrent_callers_build_an_entry_once() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let cache = cache(&folder);
         let count = std::sync::atomic::AtomicU32::new(0);

@@ -1,5 +1,5 @@
-//! Fetches files from Maven Central, or the mirror of it that `WALPOST_MAVEN_URL` names, and checks each against the SHA-256 that this
-//! program was built with: neither the network nor the repository is trusted with what will be run here.
+//! Downloads files from Maven Central, or from the mirror in `WALPOST_MAVEN_URL`, and verifies each against the SHA-256 that is compiled
+//! into this program: neither the network nor the repository is trusted.
 
 use std::fs;
 use std::path::Path;
@@ -11,16 +11,16 @@ use sha2::{Digest, Sha256};
 use super::error::SandboxError;
 use super::progress::{Progress, Step};
 
-/// How often one file is tried.
+/// Attempts per file.
 const ATTEMPTS: u32 = 5;
-/// The pause before the second attempt; it doubles with each.
+/// The pause before the second attempt; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// How long a connection may take to be made, and how long it may be silent.
+/// Connect timeout, and read timeout.
 const SILENCE: Duration = Duration::from_secs(20);
-/// The largest file that is read into memory: several times the largest that is pinned.
+/// The largest file that is read into memory: several times the largest pinned file.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// A file of a Maven repository and what it must be.
+/// A file of a Maven repository with its expected size and digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pinned<'a> {
     /// Its path in the repository.
@@ -32,7 +32,7 @@ pub(super) struct Pinned<'a> {
 }
 
 impl<'a> Pinned<'a> {
-    /// Reads a line `sha256 bytes path`; none where it is not one.
+    /// Parses a line `sha256 bytes path`.
     pub(super) fn parse(line: &'a str) -> Option<Self> {
         let mut words = line.split_ascii_whitespace();
         let (sha256, bytes, path) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
@@ -44,7 +44,7 @@ impl<'a> Pinned<'a> {
     }
 }
 
-/// The repository's base address.
+/// The repository's base URL.
 pub(super) fn maven_url() -> String {
     let named = std::env::var("WALPOST_MAVEN_URL").ok().filter(|url| !url.is_empty());
     named.map_or_else(
@@ -53,12 +53,12 @@ pub(super) fn maven_url() -> String {
     )
 }
 
-/// rustls asks for one provider of cryptography for the whole process; where there is one already, that one stays.
+/// rustls requires one crypto provider per process; an existing one is kept.
 pub(super) fn install_crypto_provider() {
     drop(rustls::crypto::ring::default_provider().install_default());
 }
 
-/// Fetches all `files` into `folder`, under their bare names. `what` is what they are together, for people.
+/// Downloads all `files` into `folder`, under their file names. `what` names them for people.
 pub(super) async fn fetch_all(
     files: &[Pinned<'_>],
     folder: &Path,
@@ -83,12 +83,12 @@ pub(super) async fn fetch_all(
         }
         Ok::<(), SandboxError>(())
     };
-    // Six at once: more gained nothing against a server that is near. The first error ends them all.
+    // Six at a time: more gained nothing against a nearby server. The first error cancels the others.
     tokio::try_join!(worker(), worker(), worker(), worker(), worker(), worker())?;
     Ok(())
 }
 
-/// What the downloads of one call share.
+/// Shared by the downloads of one call.
 struct Fetch<'a> {
     client: reqwest::Client,
     base: String,
@@ -99,13 +99,13 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    /// One file, tried again while the network is at fault. A wrong digest is tried again too: a cut-off answer looks like that.
+    /// Downloads one file, with retries on network errors. A wrong digest is retried too, because a truncated response causes one.
     async fn file(&self, file: &Pinned<'_>) -> Result<Vec<u8>, SandboxError> {
         let mut pause = FIRST_PAUSE;
         for _ in 1..ATTEMPTS {
             match self.attempt(file).await {
                 Ok(bytes) => return Ok(bytes),
-                Err(error) => tracing::debug!(file = file.path, error = %error, "a download failed; it is tried again"),
+                Err(error) => tracing::debug!(file = file.path, error = %error, "download failed; retrying"),
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
@@ -134,7 +134,7 @@ impl Fetch<'_> {
             let arrived = chunk.len() as u64;
             let done_bytes = self.done.fetch_add(arrived, Ordering::Relaxed) + arrived;
             if bytes.len() as u64 > MAX_BYTES {
-                return Err(failed(format!("it is larger than {MAX_BYTES} bytes")));
+                return Err(failed(format!("the file is larger than {MAX_BYTES} bytes")));
             }
             self.progress.tell(Step::Fetching { what: self.what, done_bytes, total_bytes: self.total_bytes });
         }
@@ -151,7 +151,7 @@ fn check(file: &Pinned<'_>, bytes: &[u8]) -> Result<(), SandboxError> {
     Err(SandboxError::Checksum { file, expected, found })
 }
 
-/// The whole chain in one line: reqwest keeps the cause, as "connection refused", in the sources.
+/// The whole chain in one line: reqwest keeps the cause, such as "connection refused", in the sources.
 pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,23 +1,23 @@
-//! What can go wrong while a server is put up on this machine, and what the person in front of it can do.
+//! Errors of starting a server on this machine, with their fixes.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Why a sandboxed server could not be had. Every message ends with what to do.
+/// Why a sandbox server could not be started. Every message ends with a fix.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// A file or folder of the sandbox could not be handled.
+    /// An operation on a file or directory of the sandbox failed.
     #[error("can't {action} {}", path.display())]
     File {
         /// The verb, as in "create".
         action: &'static str,
-        /// What it was tried on.
+        /// The path.
         path: PathBuf,
         /// The operating system's reason.
         source: io::Error,
     },
-    /// A program that the sandbox runs could not be run at all.
+    /// A program could not be started.
     #[error("can't run {program}")]
     Run {
         /// The program, with its path.
@@ -25,108 +25,106 @@ pub enum SandboxError {
         /// The operating system's reason.
         source: io::Error,
     },
-    /// A program that was to finish its work ended with an error.
+    /// A program exited with an error.
     #[error("{program} failed ({status}): {output}")]
     Failed {
         /// The program's name.
         program: &'static str,
-        /// How it ended.
+        /// Its exit status.
         status: String,
-        /// The end of what it printed.
+        /// The end of its output.
         output: String,
     },
-    /// A file could not be fetched from the Maven repository, after the retries.
+    /// A file could not be downloaded from the Maven repository, after retries.
     #[error("can't fetch {file}: {reason}; check the network, or name a mirror of Maven Central in WALPOST_MAVEN_URL")]
     Fetch {
         /// The file's path in the repository.
         file: String,
-        /// What the last attempt met.
+        /// The error of the last attempt.
         reason: String,
     },
-    /// A fetched file is not the one that was pinned.
-    #[error(
-        "{file} has the SHA-256 {found} instead of {expected}; it was thrown away: the mirror or the path to it is broken"
-    )]
+    /// A downloaded file does not match its pinned digest.
+    #[error("{file} has the SHA-256 {found} instead of {expected} and was discarded; check the mirror and the network")]
     Checksum {
         /// The file's path in the repository.
         file: String,
         /// The pinned digest, in hexadecimal.
         expected: String,
-        /// The digest of what came.
+        /// The digest of the downloaded file.
         found: String,
     },
-    /// No folder can hold what is fetched.
-    #[error("no folder for the cache that {reader} can read (tried {tried}); name one in WALPOST_CACHE_DIR")]
+    /// No directory is usable for the cache.
+    #[error("no cache directory that {reader} can read (tried {tried}); set one with WALPOST_CACHE_DIR")]
     NoCache {
         /// Who must be able to read it.
         reader: String,
-        /// The folders that were tried.
+        /// The directories that were tried.
         tried: String,
     },
-    /// The folder in `WALPOST_POSTGRES_BIN` is of no use.
-    #[error("{} (from WALPOST_POSTGRES_BIN) holds no PostgreSQL that this user can run", path.display())]
+    /// The directory in `WALPOST_POSTGRES_BIN` is unusable.
+    #[error("{} (from WALPOST_POSTGRES_BIN) contains no PostgreSQL that this user can run", path.display())]
     NotPostgres {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
-    /// This machine has no PostgreSQL and none could be fetched.
+    /// This machine has no PostgreSQL and none could be downloaded.
     #[error(
-        "no PostgreSQL {wanted} on this machine, and none could be fetched: {reason}; check the network, install one, or name a server with --postgres"
+        "no PostgreSQL {wanted} on this machine, and none could be downloaded: {reason}; check the network, install one, or name a server with --postgres"
     )]
     NoPostgres {
-        /// The version that was looked for.
+        /// The requested version.
         wanted: String,
-        /// Why fetching failed.
+        /// Why the download failed.
         reason: String,
     },
     /// Nothing on this machine can run a real Kafka.
     #[error("no real Kafka can run here ({reason}); install Java 17 or Docker, or name a broker with --kafka")]
     NoKafka {
-        /// What was looked for and not found.
+        /// What is missing.
         reason: String,
     },
-    /// A Kafka client for the sandbox's own use could not be made.
-    #[error("can't make a Kafka client: {reason}")]
+    /// A Kafka client could not be created.
+    #[error("can't create a Kafka client: {reason}")]
     Client {
         /// librdkafka's reason.
         reason: String,
     },
-    /// The kind of Kafka that was started can't do what was asked.
+    /// This kind of Kafka does not support the operation.
     #[error("{kind} can't {action}; install Java 17 for a Kafka that can")]
     Unsupported {
-        /// The kind of Kafka, as [`super::Kafka::describe`] says it.
+        /// The kind of Kafka, as in [`super::Kafka::describe`].
         kind: String,
-        /// What was asked.
+        /// The operation.
         action: &'static str,
     },
-    /// The server ended before it was ready.
-    #[error("{server} ended while starting ({status}); the end of {}:\n{tail}", log.display())]
+    /// The server exited before it was ready.
+    #[error("{server} exited while starting ({status}); the end of {}:\n{tail}", log.display())]
     Ended {
-        /// Which server.
+        /// The server.
         server: String,
         /// Its exit status.
         status: String,
-        /// Where its log is.
+        /// The path of its log.
         log: PathBuf,
         /// The log's last lines.
         tail: String,
     },
-    /// The server runs but did not become ready.
+    /// The server did not become ready in time.
     #[error("{server} was not ready after {} s; the end of {}:\n{tail}", waited.as_secs(), log.display())]
     NotReady {
-        /// Which server.
+        /// The server.
         server: String,
         /// How long it was waited for.
         waited: Duration,
-        /// Where its log is.
+        /// The path of its log.
         log: PathBuf,
         /// The log's last lines.
         tail: String,
     },
-    /// The server did not end when asked to; it was killed.
+    /// The server did not stop in time and was killed.
     #[error("{server} did not stop within {} s and was killed", waited.as_secs())]
     NotStopped {
-        /// Which server.
+        /// The server.
         server: String,
         /// How long it was waited for.
         waited: Duration,
@@ -134,12 +132,12 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
-    /// For `map_err`: what was tried on which path.
+    /// For `map_err`: the action that failed, and its path.
     pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::File { action, path: path.to_path_buf(), source }
     }
 
-    /// For `map_err`: the program that could not be run.
+    /// For `map_err`: the program that could not be started.
     pub(super) fn run(program: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Run { program: program.display().to_string(), source }
     }

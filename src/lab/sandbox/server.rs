@@ -1,4 +1,4 @@
-//! One server process: started with its output in a log file, ended for certain.
+//! A server process: started with its output in a log file, and reliably stopped.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,14 +13,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::error::SandboxError;
 use super::workspace::Workspace;
 
-/// How often a state that a server gives no notice of is looked at.
+/// The polling interval for states that a server does not announce.
 pub(super) const POLL: Duration = Duration::from_millis(10);
-/// How long a server may take to end once its owner has let go of it; then it is killed.
+/// How long a server may take to exit once its owner has dropped it; then it is killed.
 const FAREWELL: Duration = Duration::from_secs(10);
-/// How much of a log an error message carries.
+/// How much of a log an error message includes.
 const TAIL_LINES: usize = 15;
 
-/// A running server. Dropping it ends it.
+/// A running server. Dropping it stops it.
 #[derive(Debug)]
 pub(super) struct Server {
     name: String,
@@ -30,12 +30,12 @@ pub(super) struct Server {
     workspace: Arc<Workspace>,
 }
 
-/// How a server ends whose data nobody wants any more.
+/// How to stop a server whose data is no longer needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Farewell {
-    /// It has something to give back to the system, and does so at once: Postgres's shared memory on SIGQUIT.
+    /// It has resources to release, and exits immediately: Postgres's shared memory, on SIGQUIT.
     Quit,
-    /// It can just be killed.
+    /// It can be killed.
     Kill,
 }
 
@@ -48,7 +48,7 @@ impl Server {
         farewell: Farewell,
         workspace: &Arc<Workspace>,
     ) -> Result<Self, SandboxError> {
-        // A log holds what the server was asked.
+        // The log contains what the server was asked.
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(log);
         let file = file.map_err(SandboxError::file("open the log", log))?;
         let errors = file.try_clone().map_err(SandboxError::file("open the log", log))?;
@@ -56,7 +56,7 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)
-            // A group of its own: Ctrl-C in the terminal is for the owner, who ends its servers in order.
+            // In its own process group: Ctrl-C in the terminal is for the owner, who stops its servers in order.
             .process_group(0)
             .spawn()
             .map_err(SandboxError::run(Path::new(command.get_program())))?;
@@ -68,7 +68,7 @@ impl Server {
         self.child.id()
     }
 
-    /// Waits until `ready` says so, which is asked every few milliseconds; fails when the server ends before, or after `limit`.
+    /// Polls until `ready` returns true; fails if the server exits first, or after `limit`.
     pub(super) async fn wait_ready(
         &mut self,
         limit: Duration,
@@ -91,7 +91,7 @@ impl Server {
         }
     }
 
-    /// Asks the server to end with `signal` and waits for it; kills it after `limit` and says so.
+    /// Stops the server with `signal` and waits for it; kills it after `limit` and returns an error.
     pub(super) async fn stop(mut self, signal: Signal, limit: Duration) -> Result<(), SandboxError> {
         self.send(signal);
         let since = Instant::now();
@@ -111,12 +111,12 @@ impl Server {
         self.end_with(Signal::KILL);
     }
 
-    /// SIGKILL for the process and all its children, as when the machine's power goes.
+    /// SIGKILL for the process and all its children, as in a power failure.
     pub(super) fn kill_tree(mut self) {
-        // While it is stopped it starts no more children and buries none, so that their numbers stay theirs.
+        // While it is stopped it neither starts nor reaps children, so their process ids remain valid.
         self.send(Signal::STOP);
         for child in children_of(self.pid()) {
-            // One that has ended by itself is as good.
+            // It may just have exited by itself.
             let _ = kill_process(child, Signal::KILL);
         }
         self.end_with(Signal::KILL);
@@ -131,11 +131,11 @@ impl Server {
     }
 
     fn send(&mut self, signal: Signal) {
-        // The child is not waited for yet, so its number is still its own, also when it has ended.
+        // The child has not been waited for, so its process id is still valid, even if it has exited.
         if self.ended().is_none()
             && let Err(error) = kill_process(Pid::from_child(&self.child), signal)
         {
-            tracing::warn!(server = %self.name, signal = ?signal, error = %error, "a sandboxed server can't be signalled");
+            tracing::warn!(server = %self.name, signal = ?signal, error = %error, "can't signal a sandbox server");
         }
     }
 
@@ -169,8 +169,8 @@ impl Farewell {
     }
 }
 
-/// Runs a program that finishes by itself soon, and gives what it printed to standard output. Where nobody waits for it any more it finishes all the
-/// same, and the end of `workspace` waits for it: an initdb that is killed leaves shared memory behind.
+/// Runs a short program, and returns its standard output. It also finishes if this future is dropped, and the end of `workspace`
+/// waits for it: a killed initdb leaves shared memory behind.
 pub(super) async fn run(
     program: &'static str,
     mut command: Command,
@@ -183,7 +183,7 @@ pub(super) async fn run(
     if let Some(workspace) = workspace {
         workspace.wait_for_group(id);
     }
-    // A thread and not an async child, as that one would stay a zombie where this future is dropped.
+    // A thread and not an async child, which would remain a zombie if this future is dropped.
     let output = tokio::task::spawn_blocking(move || child.wait_with_output())
         .await
         .expect("waiting for a program does not panic")
@@ -199,7 +199,7 @@ pub(super) async fn run(
     Err(SandboxError::Failed { program, status: output.status.to_string(), output: last_lines(&text) })
 }
 
-/// The processes whose parent is `pid`: from the process file system where there is one, else from ps.
+/// The child processes of `pid`: from the proc file system if there is one, otherwise from ps.
 fn children_of(pid: u32) -> Vec<Pid> {
     let pairs: Vec<(i32, u32)> = match std::fs::read_dir("/proc") {
         Ok(entries) => entries.flatten().filter_map(|entry| parent_in_proc(&entry.path())).collect(),
@@ -212,11 +212,11 @@ fn children_of(pid: u32) -> Vec<Pid> {
     pairs.into_iter().filter(|(_, parent)| *parent == pid).filter_map(|(child, _)| Pid::from_raw(child)).collect()
 }
 
-/// The process of a folder in `/proc`, and its parent; see proc_pid_stat(5).
+/// The process of a directory in `/proc`, and its parent; see proc_pid_stat(5).
 fn parent_in_proc(folder: &Path) -> Option<(i32, u32)> {
     let process = folder.file_name()?.to_str()?.parse().ok()?;
     let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
-    // The name in parentheses may hold anything; after the last one come the state and the parent.
+    // The name in parentheses may contain anything; the state and the parent follow the last one.
     let (_, rest) = stat.rsplit_once(") ")?;
     Some((process, rest.split(' ').nth(1)?.parse().ok()?))
 }

@@ -1,8 +1,8 @@
-//! A folder for one server's files, which is gone when its owner is gone, together with the processes that work in it.
+//! A directory for a server's files, removed when its owner is gone, together with the processes that work in it.
 //!
-//! `Drop` is not enough for that: statics are never dropped, and a killed process drops nothing. So a small shell
-//! script holds the reading end of a pipe and does the cleaning when the pipe closes (`lifeline.sh`). Its end is the
-//! same for a drop and for a SIGKILL, so that the rarer way is as well tried as the common one.
+//! `Drop` is not enough: statics are never dropped, and a killed process drops nothing. So a small shell script holds the read end of
+//! a pipe and cleans up when the pipe closes (`lifeline.sh`). It works the same for a drop and for a SIGKILL, so the rare path is as well
+//! tested as the common one.
 
 use std::fs::{self, DirBuilder};
 use std::io::Write;
@@ -18,7 +18,7 @@ use super::random;
 
 const LIFELINE: &str = include_str!("lifeline.sh");
 
-/// A fresh folder under the system's temporary folder, with the lifeline that removes it.
+/// A new directory under the system's temporary directory, with the lifeline that removes it.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     path: PathBuf,
@@ -27,8 +27,8 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Makes the folder, with a name that starts with `walpost-<kind>-`, and starts its lifeline. Nobody else may enter the folder;
-    /// only where a server runs under another account everyone may, and what is in it protects itself.
+    /// Creates the directory, with a name that starts with `walpost-<kind>-`, and starts its lifeline. Nobody else may enter the directory,
+    /// unless a server runs under another account: then everyone may, and the files in it have their own permissions.
     pub(super) fn create(kind: &str, account: Option<&Account>) -> Result<Self, SandboxError> {
         let path = temporary_folder(account).join(format!("walpost-{kind}-{}", random::token(12)));
         let mode = if account.is_some() { 0o755 } else { 0o700 };
@@ -42,7 +42,7 @@ impl Workspace {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // A group of its own: Ctrl-C in the terminal is for the owner, who ends the servers in order.
+            // In its own process group: Ctrl-C in the terminal is for the owner, who stops the servers in order.
             .process_group(0)
             .spawn()
             .map_err(SandboxError::run(Path::new("sh")))?;
@@ -50,7 +50,7 @@ impl Workspace {
         Ok(Self { path, keeper, orders })
     }
 
-    /// One for programs that run as this process does.
+    /// A workspace for programs that run under the same account as this process.
     pub(crate) fn for_own_programs(kind: &str) -> Result<Self, SandboxError> {
         Self::create(kind, None)
     }
@@ -64,22 +64,22 @@ impl Workspace {
         self.order(&format!("watch {signal} {pid}\n"));
     }
 
-    /// From now on, the end waits for the process group of `pid`, though not for ever.
+    /// From now on, the cleanup waits for the process group of `pid`, up to a limit.
     pub(super) fn wait_for_group(&self, pid: u32) {
         self.order(&format!("watch 0 -{pid}\n"));
     }
 
-    /// The group has come to its end.
+    /// The group has exited.
     pub(super) fn forget_group(&self, pid: u32) {
         self.order(&format!("forget -{pid}\n"));
     }
 
-    /// From now on, the container of this name is removed when the owner is gone.
+    /// From now on, the container with this name is removed when the owner is gone.
     pub(super) fn watch_container(&self, name: &str) {
         self.order(&format!("watch container {name}\n"));
     }
 
-    /// The process has been waited for; its number may soon be somebody else's.
+    /// The process has been reaped; its process id may be reused.
     pub(crate) fn forget(&self, pid: u32) {
         self.order(&format!("forget {pid}\n"));
     }
@@ -89,7 +89,7 @@ impl Workspace {
         if let Some(pipe) = orders.as_mut()
             && let Err(error) = pipe.write_all(line.as_bytes())
         {
-            tracing::warn!(error = %error, "the sandbox's lifeline is gone; a killed process will leave its servers behind");
+            tracing::warn!(error = %error, "the sandbox's lifeline is gone; if this process is killed, its servers keep running");
         }
     }
 }
@@ -98,16 +98,16 @@ impl Drop for Workspace {
     fn drop(&mut self) {
         drop(self.orders.lock().unwrap_or_else(PoisonError::into_inner).take());
         let ended = self.keeper.wait();
-        // Only where somebody killed the lifeline is there anything left to remove.
+        // Only needed if the lifeline was killed.
         if self.path.exists()
             && let Err(error) = fs::remove_dir_all(&self.path)
         {
-            tracing::warn!(path = %self.path.display(), error = %error, ended = ?ended, "the sandbox's folder stays behind");
+            tracing::warn!(path = %self.path.display(), error = %error, ended = ?ended, "can't remove the sandbox's directory");
         }
     }
 }
 
-/// The temporary folder, or where the servers' account can't enter that one, the first usual one that it can.
+/// The temporary directory or, if the servers' account can't enter it, the first usual one that it can.
 fn temporary_folder(account: Option<&Account>) -> PathBuf {
     let wanted = std::env::temp_dir();
     let Some(account) = account else { return wanted };

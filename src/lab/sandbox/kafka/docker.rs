@@ -1,4 +1,4 @@
-//! Apache Kafka from its image, with this machine's Docker, through Docker's own command.
+//! Apache Kafka from its image, with this machine's Docker CLI.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,13 +11,13 @@ use crate::lab::sandbox::progress::{Progress, Step};
 use crate::lab::sandbox::workspace::Workspace;
 use crate::lab::sandbox::{random, server};
 
-/// The label that every container of a sandbox carries, so that a person can find them.
+/// The label of every sandbox container, so that users can find them.
 const LABEL: &str = "walpost.sandbox";
 /// The ports inside the container.
 const INNER: Node = Node { id: 1, port: 9092, controller_port: 9093 };
-/// How long the broker may take until clients can use it, once the image is here.
+/// Time limit until clients can use the broker, once the image is pulled.
 const START_LIMIT: Duration = Duration::from_secs(90);
-/// The pause between two questions whether it is there.
+/// The polling interval.
 const POLL: Duration = Duration::from_millis(100);
 
 /// A container with one broker.
@@ -68,7 +68,7 @@ impl Container {
         self.wait_ready().await
     }
 
-    /// The image turns each variable `KAFKA_A_B` into the property `a.b`.
+    /// The image maps each variable `KAFKA_A_B` to the property `a.b`.
     fn run_arguments(&self, options: &KafkaOptions) -> Vec<String> {
         let mut properties = properties::of_broker(&INNER, &[INNER], options, &[]);
         properties.push(("listeners".to_owned(), "BROKER://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093".to_owned()));
@@ -97,7 +97,7 @@ impl Container {
     }
 }
 
-/// The variable for a property.
+/// The variable of a property.
 fn variable(property: &str) -> String {
     format!("KAFKA_{}", property.replace('.', "_").to_uppercase())
 }

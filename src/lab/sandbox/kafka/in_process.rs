@@ -1,4 +1,4 @@
-//! librdkafka's mock cluster as a stand-in for Kafka, where neither Java nor Docker is there.
+//! librdkafka's mock cluster as a stand-in for Kafka, if neither Java nor Docker is available.
 
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
@@ -10,7 +10,7 @@ use crate::lab::sandbox::error::SandboxError;
 /// The mock's only broker.
 const BROKER: i32 = 1;
 
-/// A broker inside this process. It belongs to a client that is never used as one.
+/// A broker inside this process. It belongs to a client that is not otherwise used.
 pub(super) struct Broker {
     owner: BaseProducer<Quiet>,
     bootstrap: String,
@@ -37,7 +37,7 @@ impl Broker {
         self.mock(|mock| mock.create_topic(name, partitions, 1))
     }
 
-    /// The broker closes its connections and takes no new ones.
+    /// The broker closes its connections and accepts no new ones.
     pub(super) fn down(&self) -> Result<(), SandboxError> {
         self.mock(|mock| mock.broker_down(BROKER))
     }

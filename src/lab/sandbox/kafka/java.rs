@@ -18,7 +18,7 @@ pub(super) struct Java {
 }
 
 impl Java {
-    /// The first of `$JAVA_HOME`, the path, and where packages put it, that is new enough.
+    /// The first sufficiently new one in `$JAVA_HOME`, the path, and the usual package directories.
     pub(super) fn find() -> Result<Self, SandboxError> {
         let mut too_old = None;
         for program in candidates() {
@@ -55,7 +55,7 @@ fn release_of(program: &PathBuf) -> Option<u32> {
     parse_release(&String::from_utf8_lossy(&output.stderr))
 }
 
-/// Reads `openjdk version "17.0.15" 2025-04-15`; Java 8 and before call themselves `1.8.0_392`.
+/// Parses `openjdk version "17.0.15" 2025-04-15`; Java 8 and older report themselves as `1.8.0_392`.
 fn parse_release(output: &str) -> Option<u32> {
     let version = output.split('"').nth(1)?;
     let mut parts = version.split(|symbol: char| !symbol.is_ascii_digit());

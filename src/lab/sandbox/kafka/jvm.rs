@@ -1,4 +1,4 @@
-//! Apache Kafka from its jars, with this machine's Java: one process a broker.
+//! Apache Kafka from its jars, with this machine's Java: one process per broker.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -22,9 +22,9 @@ use crate::lab::sandbox::random;
 use crate::lab::sandbox::server::{self, Farewell, Server};
 use crate::lab::sandbox::workspace::Workspace;
 
-/// The jars: which, and what each must be.
+/// The pinned jars.
 const JARS: &str = include_str!("jars.txt");
-/// What a broker logs: its warnings, to standard output.
+/// A broker logs warnings, to standard output.
 const LOG_CONFIGURATION: &str = "\
 rootLogger.level = warn
 rootLogger.appenderRef.console.ref = console
@@ -33,13 +33,13 @@ appender.console.name = console
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{ISO8601} %p %c{1} %m%n
 ";
-/// How long a broker may take until clients can use it.
+/// Time limit until clients can use a broker.
 const START_LIMIT: Duration = Duration::from_secs(90);
-/// How often a first start is tried, with other ports each time.
+/// Attempts of a first start, with other ports each time.
 const START_ATTEMPTS: u32 = 3;
-/// How long an orderly stop may take; with several brokers each hands its partitions over first.
+/// Time limit for an orderly stop; with several brokers each moves its partitions first.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
-/// How long a connection on this machine takes at most to be accepted or refused.
+/// Time limit for a connection on this machine to be accepted or refused.
 const CONNECT_LIMIT: Duration = Duration::from_millis(100);
 
 /// The brokers of one cluster.
@@ -74,15 +74,14 @@ impl Cluster {
             progress.tell(Step::Starting { what: &cluster.describe() });
             match cluster.start_brokers().await {
                 Ok(()) => return Ok(cluster),
-                // Most often somebody took a port between the choice and its use, and may be gone again by now. Other causes
-                // are met again.
+                // Usually another process took a port between its choice and its use, and may be gone by now. Other causes repeat.
                 Err(SandboxError::Ended { .. }) if attempt < START_ATTEMPTS => attempt += 1,
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Makes the folders of brokers that are not started.
+    /// Creates the directories of brokers that are not started.
     fn prepare(
         java: &Java,
         installation: &Path,
@@ -155,7 +154,7 @@ impl Cluster {
         self.wait_ready().await
     }
 
-    /// Starts every broker that is not running, and waits for them all.
+    /// Starts every broker that is not running, and waits until all are ready.
     pub(super) async fn start_brokers(&mut self) -> Result<(), SandboxError> {
         self.spawn_stopped(|_| true)?;
         self.wait_ready().await
@@ -187,7 +186,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until every running broker is known to clients.
+    /// Waits until clients know every running broker.
     async fn wait_ready(&mut self) -> Result<(), SandboxError> {
         let probe = Probe::new(&self.bootstrap(), self.admin.as_ref())?;
         for broker in &mut self.brokers {
@@ -211,8 +210,8 @@ impl Broker {
     }
 }
 
-/// The folder with the jars, and with the bootstrap record that Kafka's storage tool writes into every new data folder: it is the same for
-/// each, and making it once saves a second at every start.
+/// The directory with the jars and the bootstrap record that Kafka's storage tool writes into every new data directory. The record is
+/// always the same, and reusing it saves a second per start.
 async fn install(java: &Java, progress: &Progress) -> Result<PathBuf, SandboxError> {
     let jars: Vec<Pinned<'_>> = JARS.lines().filter_map(Pinned::parse).collect();
     let digest: String = Sha256::digest(JARS).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
@@ -227,7 +226,7 @@ async fn install(java: &Java, progress: &Progress) -> Result<PathBuf, SandboxErr
     cache.get_or_make(&name, make).await
 }
 
-/// Lets Kafka's storage tool format a folder and keeps what it wrote.
+/// Runs Kafka's storage tool to format a directory, and keeps the result.
 async fn write_bootstrap(java: &Java, installation: &Path) -> Result<(), SandboxError> {
     let data = installation.join("formatted");
     let configuration = installation.join("format.properties");
@@ -245,7 +244,7 @@ async fn write_bootstrap(java: &Java, installation: &Path) -> Result<(), Sandbox
     fs::remove_dir_all(&data).map_err(SandboxError::file("remove", &data))
 }
 
-/// Makes a broker's folder: its configuration, and a data folder as the storage tool would have formatted it.
+/// Creates a broker's directory: its configuration, and a data directory as the storage tool would have formatted it.
 fn format(
     installation: &Path,
     node: &Node,
@@ -274,13 +273,13 @@ fn format(
     Ok(())
 }
 
-/// Java with Kafka's jars, working in `folder`, where it also puts the native libraries that it unpacks.
+/// Java with Kafka's jars, working in `folder`, where it also unpacks native libraries.
 fn java_command(java: &Java, installation: &Path, folder: &Path) -> Command {
     let property = |name: &str, path: &Path| format!("-D{name}={}", path.display());
     let mut command = Command::new(&java.program);
     command
         .current_dir(folder)
-        // No file under the system's temporary folder that a killed JVM would leave behind.
+        // Not in the system's temporary directory, where a killed JVM would leave its files.
         .arg("-XX:-UsePerfData")
         .arg(property("java.io.tmpdir", folder))
         .arg(property("log4j2.configurationFile", &folder.join("log4j2.properties")))
@@ -293,7 +292,7 @@ fn accepts(port: u16) -> bool {
     TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), CONNECT_LIMIT).is_ok()
 }
 
-/// 16 random bytes in Kafka's form, base64 of 22 symbols of which the last holds only 2 bits.
+/// 16 random bytes in Kafka's format: base64 of 22 symbols, of which the last has only 2 bits.
 fn random_uuid() -> String {
     random::token(21) + "A"
 }
@@ -313,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_jar_list_is_of_the_version_that_is_named() {
+    fn the_jar_list_matches_the_version() {
         assert!(JARS.contains(&format!("/kafka_2.13-{VERSION}.jar")));
     }
 }

@@ -1,4 +1,4 @@
-//! An Apache Kafka of our own: a real one where Java or Docker is there, else a stand-in inside this process.
+//! A temporary Apache Kafka: a real one if Java or Docker is available, otherwise a stand-in inside this process.
 
 mod docker;
 mod in_process;
@@ -13,22 +13,22 @@ use super::error::SandboxError;
 use super::progress::{Progress, Step};
 use super::random;
 
-/// The version that is run.
+/// The version to run.
 const VERSION: &str = "4.3.1";
-/// The superuser, where users are asked for; the sandbox's own account for administration.
+/// The superuser, if there are users; the sandbox administers Kafka as this user.
 const ADMIN: &str = "admin";
 
-/// What to start. The default is one real broker, open to everyone on this machine, that creates no topic by itself.
+/// What to start. The default is one real broker that is open to everyone on this machine and creates no topic automatically.
 #[derive(Debug, Clone)]
 pub struct KafkaOptions {
-    /// Where to take it from.
+    /// Where it comes from.
     pub source: KafkaSource,
-    /// How many brokers; each is a controller too. More than one only with [`KafkaSource::Java`].
+    /// Number of brokers; each is also a controller. More than one only with [`KafkaSource::Java`].
     pub brokers: u16,
-    /// Further broker properties, name and value; they win over the sandbox's own. The in-process broker ignores them.
+    /// Further broker properties, name and value; they override the sandbox's. The in-process broker ignores them.
     pub properties: Vec<(String, String)>,
-    /// Users who log in with SASL/PLAIN. With any, everyone must log in, and access-control lists are kept: a resource
-    /// without any is open to all, see [`Kafka::deny_write`]. Only with [`KafkaSource::Java`].
+    /// Users who log in with SASL/PLAIN. With any, everyone must log in, and ACLs are enforced: a resource without ACLs is open to all,
+    /// see [`Kafka::deny_write`]. Only with [`KafkaSource::Java`].
     pub users: Vec<String>,
     /// What the JVM is tuned for.
     pub tuning: Tuning,
@@ -37,12 +37,12 @@ pub struct KafkaOptions {
 /// Where a Kafka comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KafkaSource {
-    /// A real one: with Java 17 or newer, else with Docker.
+    /// A real one: with Java 17 or newer, otherwise with Docker.
     #[default]
     Real,
-    /// A real one, else the one inside this process.
+    /// A real one, otherwise the in-process one.
     RealOrInProcess,
-    /// Apache Kafka's jars, fetched once, with this machine's Java.
+    /// Apache Kafka's jars, downloaded once, with this machine's Java.
     Java,
     /// The image `apache/kafka`, with this machine's Docker.
     Docker,
@@ -53,14 +53,14 @@ pub enum KafkaSource {
 /// What a broker's JVM is tuned for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tuning {
-    /// Ready soon and light on a small machine: half the CPU and two thirds of the time to start.
+    /// Fast start and little CPU on a small machine: half the CPU and two thirds of the time to start.
     #[default]
     QuickStart,
     /// Throughput once it is warm, for measurements.
     Throughput,
 }
 
-/// A Kafka. Dropping it ends it and removes its files, as does the end of this process.
+/// A Kafka. Dropping it stops it and removes its files, as does the end of this process.
 #[derive(Debug)]
 pub struct Kafka {
     kind: Kind,
@@ -74,7 +74,7 @@ enum Kind {
     InProcess(in_process::Broker),
 }
 
-/// A user and the password that was made up for them.
+/// A user and their generated password.
 #[derive(Debug, Clone)]
 struct Login {
     name: String,
@@ -94,10 +94,10 @@ impl Default for KafkaOptions {
 }
 
 impl Kafka {
-    /// Starts what `options` ask for, and waits until clients can use it.
+    /// Starts a Kafka with these options, and waits until clients can use it.
     ///
     /// # Errors
-    /// Nothing here can run the wanted kind, its files can't be fetched, or it does not start.
+    /// This machine can't run the requested kind, its files can't be downloaded, or it does not start.
     pub async fn start(options: KafkaOptions, progress: &Progress) -> Result<Self, SandboxError> {
         let logins = logins(&options.users);
         let kind = start_kind(&options, &logins, progress).await?;
@@ -106,7 +106,7 @@ impl Kafka {
         Ok(kafka)
     }
 
-    /// Which kind runs: "Apache Kafka 4.3.1 (jars, Java 17)", "in-process broker of librdkafka: ...".
+    /// The kind: "Apache Kafka 4.3.1 (jars, Java 17)", "in-process broker of librdkafka: ...".
     pub fn describe(&self) -> String {
         match &self.kind {
             Kind::Jvm(cluster) => cluster.describe(),
@@ -115,12 +115,12 @@ impl Kafka {
         }
     }
 
-    /// Whether this is Apache Kafka and not a stand-in.
+    /// Whether this is a real Apache Kafka and not a stand-in.
     pub fn is_real(&self) -> bool {
         !matches!(self.kind, Kind::InProcess(_))
     }
 
-    /// The value of `bootstrap.servers`. It stays the same over [`Self::start_again`].
+    /// The value of `bootstrap.servers`. It survives [`Self::start_again`].
     pub fn bootstrap(&self) -> String {
         match &self.kind {
             Kind::Jvm(cluster) => cluster.bootstrap(),
@@ -130,16 +130,16 @@ impl Kafka {
     }
 
     /// The librdkafka properties that a client needs to log in as a user of [`KafkaOptions::users`], or as the superuser `admin`.
-    /// Empty where there is no such user.
+    /// Empty if there is no such user.
     pub fn client_properties(&self, user: &str) -> Vec<(String, String)> {
         let login = self.logins.iter().find(|login| login.name == user);
         login.map(properties::of_client).unwrap_or_default()
     }
 
-    /// Creates a topic on the in-process broker, which takes no such request from clients.
+    /// Creates a topic on the in-process broker, which does not support such requests from clients.
     ///
     /// # Errors
-    /// This Kafka is a real one: it is asked by a client.
+    /// This Kafka is a real one: use a client.
     pub fn create_topic_in_process(&self, name: &str, partitions: i32) -> Result<(), SandboxError> {
         match &self.kind {
             Kind::InProcess(broker) => broker.create_topic(name, partitions),
@@ -149,7 +149,7 @@ impl Kafka {
         }
     }
 
-    /// The process id of the first broker that runs in a process of this machine's.
+    /// The process id of the first broker that runs in a process on this machine.
     pub fn pid(&self) -> Option<u32> {
         match &self.kind {
             Kind::Jvm(cluster) => cluster.pid(1),
@@ -157,7 +157,7 @@ impl Kafka {
         }
     }
 
-    /// The log of the first broker, where it runs in a process of this machine's.
+    /// The log of the first broker that runs in a process on this machine.
     pub fn log_path(&self) -> Option<PathBuf> {
         match &self.kind {
             Kind::Jvm(cluster) => cluster.log_path(1),
@@ -165,10 +165,10 @@ impl Kafka {
         }
     }
 
-    /// Stops every broker in order. Does nothing where they are stopped.
+    /// Stops every broker gracefully. Does nothing if they are stopped.
     ///
     /// # Errors
-    /// A broker did not stop in time; it was killed then.
+    /// A broker did not stop in time and was killed.
     pub async fn stop(&mut self) -> Result<(), SandboxError> {
         match &mut self.kind {
             Kind::Jvm(cluster) => cluster.stop().await,
@@ -202,29 +202,29 @@ impl Kafka {
         }
     }
 
-    /// SIGKILL for one broker of several; they are numbered from 1.
+    /// SIGKILL for one of several brokers; they are numbered from 1.
     ///
     /// # Errors
-    /// This Kafka is not one with several brokers.
+    /// This Kafka does not have several brokers.
     pub fn kill_broker(&mut self, id: u16) -> Result<(), SandboxError> {
         self.jvm("kill one broker")?.kill_broker(id);
         Ok(())
     }
 
-    /// Starts a killed broker of several again.
+    /// Restarts one of several brokers after a kill.
     ///
     /// # Errors
-    /// This Kafka is not one with several brokers, or the broker does not start.
+    /// This Kafka does not have several brokers, or the broker does not start.
     pub async fn start_broker(&mut self, id: u16) -> Result<(), SandboxError> {
         self.jvm("start one broker")?.start_broker(id).await
     }
 
-    /// Forbids a user to write to a topic, and leaves everything else about it to everyone.
+    /// Denies a user to write to a topic; everything else about it remains open to everyone.
     ///
     /// # Errors
     /// This Kafka was started without users, or its ACL command fails.
     pub async fn deny_write(&mut self, user: &str, topic: &str) -> Result<(), SandboxError> {
-        // An ACL on a topic closes it for all who are not named, so the others are let in again.
+        // An ACL on a topic denies everyone else, so the others are allowed explicitly.
         self.acl(&["--add", "--topic", topic, "--allow-principal", "User:*", "--operation", "All"]).await?;
         let user = format!("User:{user}");
         self.acl(&["--add", "--topic", topic, "--deny-principal", &user, "--operation", "Write"]).await
@@ -251,7 +251,7 @@ impl Kafka {
     }
 }
 
-/// A password for each user and the superuser; nobody where there are no users.
+/// A password for each user and the superuser; empty if there are no users.
 fn logins(users: &[String]) -> Vec<Login> {
     if users.is_empty() {
         return Vec::new();
@@ -268,7 +268,7 @@ async fn start_kind(options: &KafkaOptions, logins: &[Login], progress: &Progres
         KafkaSource::Real => start_real(options, logins, progress).await,
         KafkaSource::RealOrInProcess => match start_real(options, logins, progress).await {
             Err(error @ (SandboxError::NoKafka { .. } | SandboxError::Fetch { .. })) => {
-                tracing::info!(error = %error, "no real kafka can run here; the in-process broker takes its place");
+                tracing::info!(error = %error, "no real kafka can run here; using the in-process broker");
                 in_process::Broker::start().map(Kind::InProcess)
             }
             outcome => outcome,

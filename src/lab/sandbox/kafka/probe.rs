@@ -1,4 +1,4 @@
-//! Asks a Kafka which of its brokers are up.
+//! Queries a Kafka for its live brokers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use super::{Login, properties};
 use crate::lab::sandbox::error::SandboxError;
 
-/// How long one answer may take; then it is asked for again.
+/// Time limit for one answer, after which the request is repeated.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// A client that is content with a broker that is not there yet.
+/// A client that tolerates a broker that is not up yet.
 pub(super) struct Probe(Arc<BaseProducer<Quiet>>);
 
 impl Probe {
-    /// A client for these servers, logged in as `login` where one is given.
+    /// A client for these servers, logged in as `login` if given.
     pub(super) fn new(bootstrap: &str, login: Option<&Login>) -> Result<Self, SandboxError> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", bootstrap);
@@ -29,7 +29,7 @@ impl Probe {
         client(&config).map(|client| Self(Arc::new(client)))
     }
 
-    /// The ids of the brokers that are up, in the view of the one that answers; empty where none does.
+    /// The ids of the live brokers, as seen by the one that answers; empty if none does.
     pub(super) async fn brokers(&self) -> Vec<i32> {
         let client = Arc::clone(&self.0);
         let metadata = tokio::task::spawn_blocking(move || client.client().fetch_metadata(None, ANSWER_LIMIT)).await;
@@ -40,13 +40,13 @@ impl Probe {
     }
 }
 
-/// A producer that logs nothing: "connection refused" is what the sandbox waits to pass.
+/// A producer that logs nothing: the sandbox expects "connection refused" during the start.
 pub(super) fn client(config: &ClientConfig) -> Result<BaseProducer<Quiet>, SandboxError> {
     rdkafka::config::FromClientConfigAndContext::from_config_and_context(config, Quiet)
         .map_err(|error: KafkaError| SandboxError::Client { reason: error.to_string() })
 }
 
-/// A context without a voice.
+/// A context that logs nothing.
 pub(super) struct Quiet;
 
 impl ClientContext for Quiet {

@@ -7,13 +7,13 @@ use super::{ADMIN, KafkaOptions, Login};
 pub(super) struct Node {
     /// From 1.
     pub(super) id: u16,
-    /// What clients connect to.
+    /// The port for clients.
     pub(super) port: u16,
-    /// What the controllers speak to each other on.
+    /// The port for controllers.
     pub(super) controller_port: u16,
 }
 
-/// The properties of one broker among `nodes`, apart from where its addresses are bound and its data is. What the caller gave comes last.
+/// The properties of one broker among `nodes`, except where it listens and stores its data. The caller's properties come last.
 pub(super) fn of_broker(
     node: &Node,
     nodes: &[Node],
@@ -44,9 +44,9 @@ pub(super) fn of_broker(
         ("share.coordinator.state.topic.num.partitions", "1"),
         ("share.coordinator.state.topic.replication.factor", &replicas),
         ("share.coordinator.state.topic.min.isr", in_sync),
-        // 128 MB by default, for logs that are far larger than any here.
+        // 128 MB by default, for much larger logs.
         ("log.cleaner.dedupe.buffer.size", "4194304"),
-        // A killed broker is missed after this; 9 s by default.
+        // A killed broker is considered dead after this; 9 s by default.
         ("broker.session.timeout.ms", "3000"),
         ("broker.heartbeat.interval.ms", "500"),
     ]
@@ -57,7 +57,7 @@ pub(super) fn of_broker(
     properties
 }
 
-/// Logins and access control, where there are users.
+/// Logins and access control, if there are users.
 fn of_security(logins: &[Login]) -> Vec<(String, String)> {
     let Some(admin) = logins.iter().find(|login| login.name == ADMIN) else { return Vec::new() };
     let users: String = logins.iter().map(|login| format!(" user_{}=\"{}\"", login.name, login.password)).collect();
@@ -68,7 +68,7 @@ fn of_security(logins: &[Login]) -> Vec<(String, String)> {
         ("sasl.mechanism.inter.broker.protocol", "PLAIN"),
         ("listener.name.broker.plain.sasl.jaas.config", &jaas),
         ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
-        // Controllers speak to each other without a login, on a port that only this machine reaches.
+        // Controllers communicate without a login, on a port that only this machine can reach.
         ("super.users", &format!("User:{ADMIN};User:ANONYMOUS")),
         ("allow.everyone.if.no.acl.found", "true"),
     ]
@@ -78,7 +78,7 @@ fn of_security(logins: &[Login]) -> Vec<(String, String)> {
 
 const PLAIN_LOGIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule";
 
-/// What a librdkafka client needs to log in.
+/// The properties that a librdkafka client needs to log in.
 pub(super) fn of_client(login: &Login) -> Vec<(String, String)> {
     [
         ("security.protocol", "SASL_PLAINTEXT"),
@@ -90,7 +90,7 @@ pub(super) fn of_client(login: &Login) -> Vec<(String, String)> {
     .into()
 }
 
-/// What one of Kafka's own tools needs to log in.
+/// The properties that Kafka's command-line tools need to log in.
 pub(super) fn of_tool(login: &Login) -> Vec<(String, String)> {
     let jaas = format!("{PLAIN_LOGIN} required username=\"{}\" password=\"{}\";", login.name, login.password);
     [("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", &jaas)]
@@ -98,7 +98,7 @@ pub(super) fn of_tool(login: &Login) -> Vec<(String, String)> {
         .into()
 }
 
-/// The text of a properties file. Of two lines for one name, Java takes the last.
+/// The text of a properties file. Java uses the last of two lines for one name.
 pub(super) fn file(properties: &[(String, String)]) -> String {
     let line = |(name, value): &(String, String)| format!("{name}={}\n", value.replace('\\', "\\\\"));
     properties.iter().map(line).collect()
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_callers_properties_win() {
+    fn the_callers_properties_override() {
         let properties = vec![("message.max.bytes".to_owned(), "1".to_owned()), ("node.id".to_owned(), "9".to_owned())];
         let options = KafkaOptions { properties, ..KafkaOptions::default() };
         let made = of_broker(&NODES[1], &NODES, &options, &[]);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn users_close_the_brokers_port() {
+    fn with_users_the_broker_requires_a_login() {
         let logins = ["admin", "relay"].map(|name| Login { name: name.to_owned(), password: format!("{name}-pw") });
         let made = of_broker(&NODES[0], &NODES[..1], &KafkaOptions::default(), &logins);
         assert_eq!(value(&made, "listener.security.protocol.map"), Some("CONTROLLER:PLAINTEXT,BROKER:SASL_PLAINTEXT"));

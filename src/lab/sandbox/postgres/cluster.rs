@@ -1,4 +1,4 @@
-//! A cluster's files: made by initdb, configured, and read to see how the server is doing.
+//! A cluster's files: created by initdb, configured, and read to check the server's state.
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
@@ -14,15 +14,15 @@ use crate::lab::sandbox::error::SandboxError;
 use crate::lab::sandbox::server;
 use crate::lab::sandbox::workspace::Workspace;
 
-/// The longest path that a Unix socket's address holds on Linux (108 bytes with its end; macOS has 104), less the name that PostgreSQL
-/// adds: `/.s.PGSQL.65535`.
+/// The longest path of a Unix socket on Linux (108 bytes with the terminator; macOS has 104), minus the name that PostgreSQL appends:
+/// `/.s.PGSQL.65535`.
 const SOCKET_FOLDER_MAX_BYTES: usize = 103 - 15;
-/// The line of `postmaster.pid` with the key and the id of the shared memory, from 0; PostgreSQL's `utils/pidfile.h`.
+/// The line of `postmaster.pid` with the key and id of the shared memory, from 0; see PostgreSQL's `utils/pidfile.h`.
 const PIDFILE_SHARED_MEMORY: usize = 6;
 /// The line of `postmaster.pid` with the server's state.
 const PIDFILE_STATUS: usize = 7;
 
-/// A cluster that was made.
+/// A cluster that exists.
 pub(super) struct Cluster {
     pub(super) data: PathBuf,
     pub(super) socket_folder: Option<PathBuf>,
@@ -63,7 +63,7 @@ pub(super) async fn create(
     Ok(Cluster { data, socket_folder })
 }
 
-/// A command for one of the cluster's programs, which does not see the caller's `PG*` variables.
+/// A command for one of the cluster's programs, without the caller's `PG*` variables.
 pub(super) fn command(binaries: &Binaries, program: &str, account: Option<&Account>, folder: &Path) -> Command {
     let mut command = Command::new(binaries.program(program));
     for (name, _) in std::env::vars_os() {
@@ -71,7 +71,7 @@ pub(super) fn command(binaries: &Binaries, program: &str, account: Option<&Accou
             command.env_remove(name);
         }
     }
-    // The account may not be able to enter the folder that this process is in.
+    // The account may not be allowed to enter this process's working directory.
     command.current_dir(folder).env("LC_ALL", "C");
     if let Some(account) = account {
         account.apply(&mut command);
@@ -79,7 +79,7 @@ pub(super) fn command(binaries: &Binaries, program: &str, account: Option<&Accou
     command
 }
 
-/// Whether the postmaster with this process id accepts connections. It writes so into its pid file, which pg_ctl waits for as well.
+/// Whether the postmaster with this process id accepts connections. It writes this to its pid file, which pg_ctl also polls.
 pub(super) fn is_ready(data: &Path, pid: u32) -> bool {
     let Ok(text) = fs::read_to_string(data.join("postmaster.pid")) else { return false };
     let mut lines = text.lines();
@@ -87,7 +87,7 @@ pub(super) fn is_ready(data: &Path, pid: u32) -> bool {
         && text.lines().nth(PIDFILE_STATUS).is_some_and(|status| status.trim() == "ready")
 }
 
-/// Gives back the shared memory that a killed postmaster has left and that no start will find, as there will be none.
+/// Removes the shared memory of a killed postmaster, which no later start will clean up.
 pub(super) fn free_shared_memory(data: &Path) {
     let Ok(text) = fs::read_to_string(data.join("postmaster.pid")) else { return };
     let Some(id) = text.lines().nth(PIDFILE_SHARED_MEMORY).and_then(|line| line.split_whitespace().nth(1)) else {
@@ -97,7 +97,7 @@ pub(super) fn free_shared_memory(data: &Path) {
     tracing::debug!(shared_memory = id, outcome = ?outcome, "removed the shared memory of a killed postgres");
 }
 
-/// The sandbox's own parameters, then the caller's: of two lines for one parameter, PostgreSQL takes the last.
+/// The sandbox's parameters, then the caller's: PostgreSQL uses the last of two lines for one parameter.
 fn configuration(socket_folder: Option<&Path>, options: &PostgresOptions) -> String {
     let socket_folder = socket_folder.map(|path| path.display().to_string()).unwrap_or_default();
     let fsync = match options.durability {
@@ -118,7 +118,7 @@ fn configuration(socket_folder: Option<&Path>, options: &PostgresOptions) -> Str
     let mut text = String::from("\n");
     for (name, value) in own.into_iter().chain(given) {
         let value = value.replace('\\', "\\\\").replace('\'', "''");
-        writeln!(text, "{name} = '{value}'").expect("a string takes any text");
+        writeln!(text, "{name} = '{value}'").expect("writing to a string does not fail");
     }
     text
 }
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_pid_file_of_this_very_postmaster_counts() {
+    fn only_the_pid_file_of_this_postmaster_counts() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let write = |pid: u32, status: &str| {
             let text = format!("{pid}\n/data\n1\n5432\n\n127.0.0.1\n  123   4\n{status}\n");

@@ -1,7 +1,7 @@
-//! A PostgreSQL cluster of our own: made, started, stopped, killed and started again.
+//! A temporary PostgreSQL cluster: created, started, stopped, killed and restarted.
 //!
-//! It listens on 127.0.0.1 and, where the path is short enough for one, on a Unix socket in its data folder. The
-//! superuser's password is random, so that the machine's other users can't get in.
+//! It listens on 127.0.0.1 and, if the path is short enough, on a Unix socket in its data directory. The superuser's password is
+//! random, so that other users of the machine can't connect.
 
 mod binaries;
 mod cluster;
@@ -25,40 +25,39 @@ use super::workspace::Workspace;
 
 /// The superuser's name.
 const SUPERUSER: &str = "postgres";
-/// How long the server may take to accept connections; recovery after a kill under load is in it.
+/// Time limit until the server accepts connections, including recovery after a kill under load.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long a fast shutdown may take. It waits for the receivers of replication, which may be waiting themselves.
+/// Time limit for a fast shutdown. It waits for walreceivers, which may be waiting themselves.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
-/// How often a first start is tried: the port that was free may be taken.
+/// Attempts of a first start: another process may take the free port.
 const FIRST_ATTEMPTS: u32 = 3;
-/// How often a further start is tried. The processes of a server that was killed let go of its memory a moment later, and until then the
-/// next one refuses to start.
+/// Attempts of a restart. The processes of a killed server release its shared memory a moment later; until then a start fails.
 const FURTHER_ATTEMPTS: u32 = 20;
 /// The pause between attempts.
 const START_PAUSE: Duration = Duration::from_millis(250);
 
-/// What to start. The default is the machine's own PostgreSQL, with logical replication on and durable as in production.
+/// What to start. The default is the installed PostgreSQL with logical replication, as durable as in production.
 #[derive(Debug, Clone, Default)]
 pub struct PostgresOptions {
-    /// Which version.
+    /// The version.
     pub version: PostgresVersion,
     /// Whether commits wait for the disk.
     pub durability: Durability,
-    /// Further parameters of `postgresql.conf`, name and value as text; they win over the sandbox's own.
+    /// Further parameters of `postgresql.conf`, name and value as text; they override the sandbox's.
     pub settings: Vec<(String, String)>,
-    /// Lines that stand before the sandbox's own in `pg_hba.conf`.
+    /// Lines before the sandbox's in `pg_hba.conf`.
     pub hba: Vec<String>,
-    /// Files for the data folder, name and content, readable by the server only: a certificate and its key.
+    /// Files for the data directory, name and content, readable by the server only, such as a certificate and its key.
     pub files: Vec<(String, Vec<u8>)>,
 }
 
-/// Whether a commit survives a crash of the machine. A crash of the server it survives either way.
+/// Whether a commit survives a crash of the machine. It survives a crash of the server either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
     /// `fsync = on`, as in production.
     #[default]
     Fsync,
-    /// `fsync = off`: faster on a slow disk, and no basis for a measurement.
+    /// `fsync = off`: faster on a slow disk, and unsuitable for measurements.
     NoFsync,
 }
 
@@ -67,11 +66,11 @@ pub enum Durability {
 pub enum StopMode {
     /// Ends the sessions and writes a checkpoint.
     Fast,
-    /// Ends at once; the next start recovers.
+    /// Exits immediately; the next start recovers.
     Immediate,
 }
 
-/// A PostgreSQL server. Dropping it ends the server and removes its files, as does the end of this process.
+/// A PostgreSQL server. Dropping it stops the server and removes its files, as does the end of this process.
 #[derive(Debug)]
 pub struct Postgres {
     binaries: Binaries,
@@ -86,10 +85,10 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Makes a cluster and starts it.
+    /// Creates a cluster and starts it.
     ///
     /// # Errors
-    /// No PostgreSQL is here and none can be fetched, or it does not start.
+    /// PostgreSQL is neither installed nor can it be downloaded, or it does not start.
     pub async fn start(options: PostgresOptions, progress: &Progress) -> Result<Self, SandboxError> {
         let account = Account::for_servers();
         let binaries = Binaries::obtain(options.version, account.as_ref(), progress).await?;
@@ -114,7 +113,7 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// "PostgreSQL 15.18 (this machine's)".
+    /// Such as "PostgreSQL 15.18 (this machine's)".
     pub fn describe(&self) -> String {
         self.binaries.describe()
     }
@@ -124,12 +123,12 @@ impl Postgres {
         self.url_of("postgres")
     }
 
-    /// The superuser's connection URL for a database, whose name needs no escaping.
+    /// The superuser's connection URL for a database whose name needs no escaping.
     pub fn url_of(&self, database: &str) -> String {
         format!("postgres://{SUPERUSER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
 
-    /// The TCP port on 127.0.0.1. It stays the same over [`Self::start_again`].
+    /// The TCP port on 127.0.0.1. It survives [`Self::start_again`].
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -139,12 +138,12 @@ impl Postgres {
         &self.password
     }
 
-    /// The folder of the Unix socket; none where its path would be too long for one.
+    /// The directory of the Unix socket, unless its path would be too long.
     pub fn socket_folder(&self) -> Option<&Path> {
         self.socket_folder.as_deref()
     }
 
-    /// The data folder.
+    /// The data directory.
     pub fn data_path(&self) -> &Path {
         &self.data
     }
@@ -154,20 +153,20 @@ impl Postgres {
         &self.log
     }
 
-    /// One of PostgreSQL's programs of the same version, as `pg_recvlogical`. A fetched PostgreSQL has few of them.
+    /// The path of a program of the same version, such as `pg_recvlogical`. A downloaded PostgreSQL has few of them.
     pub fn program(&self, name: &str) -> Option<PathBuf> {
         Some(self.binaries.program(name)).filter(|path| path.is_file())
     }
 
-    /// The postmaster's process id; none while the server is stopped.
+    /// The postmaster's process id; `None` while the server is stopped.
     pub fn pid(&self) -> Option<u32> {
         self.server.as_ref().map(Server::pid)
     }
 
-    /// Stops the server and waits for its end. Does nothing when it is stopped already.
+    /// Stops the server and waits for its exit. Does nothing if it is stopped.
     ///
     /// # Errors
-    /// The server did not end within a minute; it was killed then.
+    /// The server did not exit within a minute and was killed.
     pub async fn stop(&mut self, mode: StopMode) -> Result<(), SandboxError> {
         let signal = match mode {
             StopMode::Fast => Signal::INT,
@@ -179,7 +178,7 @@ impl Postgres {
         }
     }
 
-    /// SIGKILL for the postmaster and its sessions, as when the machine's power goes, but for what the disk has yet to write.
+    /// SIGKILL for the postmaster and its sessions, as in a power failure, except for unsynced writes.
     pub fn kill(&mut self) {
         if let Some(server) = self.server.take() {
             server.kill_tree();
