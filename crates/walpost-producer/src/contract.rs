@@ -45,7 +45,7 @@ pub enum ContractError {
         name: String,
         /// Its version.
         version: String,
-        /// Where and how, without the payload's values.
+        /// The location and the rule, without the payload's values.
         violation: Violation,
     },
 }
@@ -54,7 +54,7 @@ impl Contract {
     /// Compiles the JSON Schema (draft 2020-12) of a registered schema version.
     ///
     /// # Errors
-    /// The schema is invalid, or the cost of checking with it is unbounded; the relay would refuse it, too.
+    /// The schema is invalid, or the cost of checking with it is unbounded; the relay would refuse it too.
     pub fn new(name: impl Into<String>, version: impl Into<String>, json_schema: &str) -> Result<Self, SchemaFault> {
         Ok(Self { name: name.into(), version: version.into(), schema: Schema::parse(json_schema)? })
     }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_schema_is_refused_at_once() {
+    fn an_unusable_schema_is_refused_when_it_is_compiled() {
         let fault = Contract::new("order.placed", "2", r##"{"$ref": "#"}"##).expect_err("a circle");
         assert_eq!((fault.rule.as_str(), fault.pointer.as_str()), ("cyclic_ref", "/$ref"));
         assert_eq!(Contract::new("order.placed", "2", "{").expect_err("no JSON").rule.as_str(), "json");

@@ -19,7 +19,7 @@ pub enum EmitError<D: std::error::Error + 'static> {
         /// PostgreSQL's error, which lists the existing versions.
         source: D,
     },
-    /// The schema version is retired: existing events are still published, new ones are refused.
+    /// The schema version is retired: existing events are still published, new ones are rejected.
     #[error("schema version {name}/{version} is retired")]
     RetiredSchema {
         /// The schema's name.

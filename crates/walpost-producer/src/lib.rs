@@ -11,12 +11,12 @@
 //! | `tokio-postgres` | [`tokio_postgres::emit`], `emit_batch` and `emit_message` in transactions of tokio-postgres |
 //! | `check` | [`schema`] and, with a client, [`Contract`]: checks payloads before they are emitted, with the relay's code |
 //!
-//! [`Event`] says what to publish. `emit` writes it in one round trip, `emit_batch` writes many in one. `emit_message` writes only to
-//! the write-ahead log, without a table row. All of them call SQL functions (`migrations/0003_emit.sql`), so the role needs no
-//! privileges but to execute these.
+//! An [`Event`] describes what to publish. `emit` writes it in one round trip, `emit_batch` writes many in one. `emit_message` writes
+//! only to the write-ahead log, without a table row. All of them call SQL functions (`migrations/0003_emit.sql`), so the role needs no
+//! privileges other than to execute these.
 //!
-//! An emit costs the server about 1.2 times the CPU of a bare insert of the same row, and no more write-ahead log; the figures and
-//! how they were taken are in `migrations/0003_emit.sql`.
+//! An emit costs the server about 1.2 times the CPU of a bare insert of the same row, and no more write-ahead log; see
+//! `migrations/0003_emit.sql` for the figures and how they were measured.
 //!
 //! Nothing is published if the transaction rolls back. A refused event fails its transaction, like any PostgreSQL error.
 

@@ -10,8 +10,8 @@ pub(crate) const EMIT: &str = "select outbox.emit($1, $2, $3, $4, $5::jsonb, $6)
 /// The same as a logical message.
 pub(crate) const EMIT_MESSAGE: &str = "select outbox.emit_message($1, $2, $3, $4, $5::jsonb, $6)";
 
-/// Emits one event for each element of six arrays, in their order. PostgreSQL does not flatten a subquery that sorts, so the
-/// function is called in the sorted order, and the ids come back in it.
+/// Emits one event for each element of six arrays, in their order. PostgreSQL does not flatten a subquery that sorts, so the function
+/// is called in the sorted order, and the ids are returned in it.
 pub(crate) const EMIT_BATCH: &str = "select outbox.emit(e.schema_name, e.key, e.payload, e.version, e.headers::jsonb, e.topic) \
      from (select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) \
      with ordinality as u (schema_name, key, payload, version, headers, topic, ordinal) order by u.ordinal) e";

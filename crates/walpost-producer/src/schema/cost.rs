@@ -1,28 +1,28 @@
 //! An upper bound on the cost of a check, computed from the schema before any payload is seen.
 //!
-//! A validator can't be interrupted. So its work is bounded beforehand: for each schema within the schema, how much it does at
-//! one value of the payload, and how much at the values below it. Both are sums over what it applies; the work for a payload is
-//! then at most the larger of the two times the payload's size. The bound is sound, and loose by a small factor: of the
-//! schemas under `properties`, of which a member meets one, the most expensive one counts.
+//! A validator can't be interrupted, so its work is bounded beforehand: for each schema within the schema, the work at one value of the
+//! payload, and the work at the values below it. Both are sums over the schemas that it applies; the work for a payload is then at most
+//! the larger of the two times the payload's size. The bound is sound, and loose by a small factor: a member meets one of the schemas
+//! under `properties`, and the most expensive one counts.
 //!
-//! What was examined, in the validator's source (jsonschema 0.60):
+//! Based on the validator's source (jsonschema 0.60):
 //!
-//! | keyword | what it does | here |
+//! | keyword | what the validator does | bound |
 //! |---|---|---|
 //! | `allOf`, `anyOf`, `oneOf`, `not`, `if`, `then`, `else`, `dependentSchemas` | each branch once, at the same value | a sum |
-//! | `dependencies` | applied, although draft 2020-12 does not have it | as `dependentSchemas` |
-//! | `unevaluatedProperties`, `unevaluatedItems` | to know what was evaluated, every branch is checked again, and marked if it holds; a nested one does so within each: exponential in their nesting | `mark` |
-//! | `$ref` | its target; results are kept for a while in memory | the target, and the memory |
-//! | `$dynamicRef`, `$recursiveRef`, circular references | as deep as the payload | refused by [`inspect`](super::inspect) |
-//! | `properties`, `items`, `prefixItems`, `additionalProperties` | one schema a member or item | the most expensive |
+//! | `dependencies` | applied, although draft 2020-12 does not define it | as `dependentSchemas` |
+//! | `unevaluatedProperties`, `unevaluatedItems` | to find what was evaluated, every branch is checked again, and marked if it holds; a nested one does so within each: exponential in their nesting | `mark` |
+//! | `$ref` | its target; results are cached for a while | the target, and the memory |
+//! | `$dynamicRef`, `$recursiveRef`, circular references | recursion as deep as the payload | refused by [`inspect`](super::inspect) |
+//! | `properties`, `items`, `prefixItems`, `additionalProperties` | one schema per member or item | the most expensive |
 //! | `patternProperties`, `propertyNames`, `contains` | each at each member or item | a sum |
-//! | `pattern`, `patternProperties` | a finite automaton; at worst each byte meets each of its states | `patterns.rs` |
-//! | `uniqueItems` | hashes, which nested arrays can make collide: quadratic | replaced by a sort (`unique.rs`) |
+//! | `pattern`, `patternProperties` | a finite automaton; at worst each byte visits each of its states | `patterns.rs` |
+//! | `uniqueItems` | hashes, for which nested arrays can collide: quadratic | replaced by a sort (`unique.rs`) |
 //! | `format: regex` | quadratic in the number of named groups | refused above a length (`patterns.rs`) |
-//! | other formats, lengths | linear | by the byte |
-//! | `enum`, `const`, `required` | each entry | by the entry |
+//! | other formats, lengths | linear | per byte |
+//! | `enum`, `const`, `required` | each entry | per entry |
 //! | `multipleOf` | fractions of bounded length | a constant |
-//! | errors of `anyOf`, `oneOf` | all errors of all branches are kept in memory to report one | `locate`; not asked for above a limit |
+//! | errors of `anyOf`, `oneOf` | all errors of all branches are kept in memory to report one | `locate`; skipped above a limit |
 
 use std::ops::AddAssign;
 
@@ -30,47 +30,47 @@ use serde_json::{Map, Value};
 
 use super::patterns::Patterns;
 
-/// Most work for one payload. A unit is about a nanosecond.
+/// Maximum work for one payload. A unit is about a nanosecond.
 pub const WORK_MAX: u64 = 5_000_000_000;
-/// Most errors collected to report one of them.
+/// Maximum errors collected to report one of them.
 const ERRORS_MAX: u64 = 200_000;
 
-/// Looking at a keyword.
+/// Examining a keyword.
 const KEYWORD: u64 = 10;
 /// Looking a name up.
 const NAME: u64 = 30;
-/// Following a reference: results can be kept, 50 bytes each.
+/// Following a reference: results can be cached, 50 bytes each.
 const REFERENCE: u64 = 400;
-/// Looking at a text whose bytes are counted besides.
+/// Examining a text, in addition to its bytes.
 const TEXT: u64 = 50;
 /// Dividing one number by another.
 const DIVISION: u64 = 2_000;
-/// A value's part in sorting an array.
+/// A value's share of sorting an array.
 const SORTED: u64 = 500;
 /// Remembering a member as evaluated.
 const MARKED: u64 = 100;
 
-/// How a schema is applied by the one that it stands in.
+/// How a schema is applied by its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Applied {
-    /// At the same value, and again to tell what it has evaluated: `allOf`, `anyOf`, `oneOf`, `if`.
+    /// At the same value, and again to find what it has evaluated: `allOf`, `anyOf`, `oneOf`, `if`.
     Branch,
-    /// At the same value; what it has evaluated is known without checking again: `then`, `else`, `dependentSchemas`, `$ref`.
+    /// At the same value; what it has evaluated is known without another check: `then`, `else`, `dependentSchemas`, `$ref`.
     Same,
     /// At the same value, and it evaluates nothing: `not`, `dependencies`.
     Test,
-    /// At a member or item that no other such schema is applied at.
+    /// At a member or item at which no other such schema is applied.
     OneOf,
-    /// At members or items, whatever else is applied at them.
+    /// At members or items, whatever else is applied to them.
     Each,
-    /// As `Each`, and again to tell what is evaluated: `contains`.
+    /// As `Each`, and again to find what is evaluated: `contains`.
     Contains,
     /// `unevaluatedProperties`, `unevaluatedItems`.
     Unevaluated,
 }
 
 impl Applied {
-    /// How a keyword applies the schemas that stand under it.
+    /// How a keyword applies the schemas under it.
     pub(super) fn by(keyword: &str) -> Self {
         match keyword {
             "allOf" | "anyOf" | "oneOf" | "if" => Self::Branch,
@@ -87,11 +87,11 @@ impl Applied {
 /// Work by what it grows with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Rate {
-    /// For each value, a member's name being one.
+    /// Per value; a member's name counts as one.
     value: u64,
-    /// For each byte of text.
+    /// Per byte of text.
     byte: u64,
-    /// Errors for each value.
+    /// Errors per value.
     errors: u64,
 }
 
@@ -117,7 +117,7 @@ impl AddAssign for Rate {
     }
 }
 
-/// What one pass of a schema over a payload comes to.
+/// The total of one pass of a schema over a payload.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pass {
     /// At the value that the schema is applied at.
@@ -126,7 +126,7 @@ struct Pass {
     below: Rate,
     /// How many schemas are compiled for it.
     schemas: u64,
-    /// How many of them are within one another at most.
+    /// The maximum nesting of these.
     depth: u64,
 }
 
@@ -141,35 +141,35 @@ impl Pass {
         self.depth = self.depth.max(other.depth.saturating_add(1));
     }
 
-    /// Another pass is made at the same value.
+    /// Adds another pass at the same value.
     fn same(&mut self, other: &Self) {
         self.own += other.own;
         self.below += other.below;
         self.compiles(other);
     }
 
-    /// Another pass is made at each member or item.
+    /// Adds another pass at each member or item.
     fn each(&mut self, other: &Self) {
         self.below += other.rate();
         self.compiles(other);
     }
 }
 
-/// What a schema within the schema can cost.
+/// The cost of a schema within the schema.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cost {
-    /// To know whether a value keeps to it.
+    /// To check whether a value conforms.
     check: Pass,
-    /// To know what of a value it has evaluated.
+    /// To find what it has evaluated of a value.
     mark: Pass,
-    /// To know where a value does not keep to it.
+    /// To locate a violation in a value.
     locate: Pass,
     /// Whether all errors of branches are collected.
     collects: bool,
 }
 
 impl Cost {
-    /// What a schema costs by its keywords and by the schemas that it applies.
+    /// The cost of a schema by its keywords and by the schemas that it applies.
     pub(super) fn of(
         keywords: Option<&Map<String, Value>>,
         applied: impl Iterator<Item = (Applied, Self)>,
@@ -234,7 +234,7 @@ impl Cost {
         cost
     }
 
-    /// What a keyword costs by itself.
+    /// The cost of a keyword by itself.
     fn keyword(&mut self, keyword: &str, value: &Value, patterns: &Patterns) {
         let (mut own, mut below) = (Rate { errors: 1, ..Rate::value(KEYWORD) }, Rate::default());
         let entries = |value: &Value| value.as_array().map_or(0, Vec::len) as u64;
@@ -242,7 +242,7 @@ impl Cost {
             ("properties", Value::Object(names)) => {
                 let bytes: u64 = names.keys().map(|name| name.len() as u64 / 8).sum();
                 own.value += NAME * names.len() as u64 + bytes;
-                // Their names are kept, to tell which are evaluated.
+                // Their names are kept, to find which are evaluated.
                 self.mark.schemas = self.mark.schemas.saturating_add(names.len() as u64);
             }
             ("required", _) => {
@@ -279,7 +279,7 @@ impl Cost {
             pass.own += own;
             pass.below += below;
         }
-        // A keyword that fails is looked at twice, to say how.
+        // A keyword that fails is examined twice, to report it.
         self.locate.own += own;
         if keyword == "patternProperties" {
             self.mark.below += below;
@@ -296,34 +296,34 @@ impl Cost {
         self.check.depth.max(self.locate.depth)
     }
 
-    /// The most that it takes to know whether a payload of this size keeps to the schema.
+    /// Maximum work to check whether a payload of this size conforms.
     pub(super) fn check(&self, size: Size) -> u64 {
         size.times(self.check.rate())
     }
 
-    /// The most that it takes to tell where a payload of this size does not keep to the schema.
+    /// Maximum work to locate a violation in a payload of this size.
     pub(super) fn locate(&self, size: Size) -> u64 {
         size.times(self.locate.rate())
     }
 
-    /// Whether it may be asked where a payload of this size does not keep to the schema.
+    /// Whether a violation in a payload of this size may be located.
     pub(super) fn may_locate(&self, size: Size) -> bool {
         let collected = if self.collects { size.values.saturating_mul(self.locate.rate().errors) } else { 0 };
         self.locate(size) <= WORK_MAX && collected <= ERRORS_MAX
     }
 }
 
-/// How large a value is.
+/// The size of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Size {
-    /// Values in it, itself and the names of members included.
+    /// Values in it, including itself and the names of members.
     pub(super) values: u64,
-    /// Bytes of texts and names.
+    /// Bytes of text and names.
     pub(super) bytes: u64,
 }
 
 impl Size {
-    /// Of a value. It recurses as deep as the value is nested, as does the validator.
+    /// The size of a value. Recurses as deep as the value is nested, like the validator.
     pub(super) fn of(value: &Value) -> Self {
         let mut size = Self::default();
         size.add(value);

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::cost::Size;
 use super::*;
 
-/// A keyword that counts how often it is looked at.
+/// A keyword that counts how often it is examined.
 const COUNT: &str = "x-count";
 
 struct Count(Arc<AtomicU64>);
@@ -87,7 +87,7 @@ fn case_38_the_deepest_accepted_schema_does_not_overflow_a_thread() {
 
 #[test]
 fn case_38_a_payload_that_could_take_too_long_is_not_checked() {
-    // Each of 150 branches looks at each item; nine of ten schemas that people write have a hundredth of it.
+    // Each of 150 branches examines each item; nine of ten real schemas have a hundredth of that.
     let branches: Vec<Value> = (0..150)
         .map(|n| json!({"items": {"anyOf": (0..100).map(|m| json!({"minLength": n * m + 2})).collect::<Vec<_>>()}}))
         .collect();
@@ -119,7 +119,7 @@ fn case_38_texts_cost_by_their_length_and_by_what_they_are_matched_with() {
 #[test]
 fn case_38_arrays_that_collide_in_every_hash_are_compared_in_time() {
     let schema = Schema::compile(&json!({"uniqueItems": true})).expect("a schema");
-    // Arrays of empty arrays, all with the hash of nothing.
+    // Arrays of empty arrays, which all have the hash of an empty input.
     let shapes: Vec<Value> = (0..20_000_u32)
         .map(|n| Value::Array((0..16).map(|bit| if n >> bit & 1 == 1 { json!([[]]) } else { json!([]) }).collect()))
         .collect();
@@ -186,7 +186,7 @@ fn leaf() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Schemas with every keyword that applies another, each of which counts.
+/// Schemas with every keyword that applies another schema, each of which counts.
 fn schemas() -> impl Strategy<Value = Value> {
     let counted = |mut schema: Value| {
         schema[COUNT] = json!(true);
@@ -240,7 +240,7 @@ fn payloads() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-    /// The validator never does more work than estimated, neither to check nor to locate a violation.
+    /// The validator never does more work than estimated, neither to check a payload nor to locate a violation.
     #[test]
     fn case_38_the_estimated_cost_is_never_exceeded(root in schemas(), shared in schemas(), payload in payloads()) {
         let shared = shared.to_string().replace("\"$ref\":\"#/$defs/a\",", "");
@@ -256,7 +256,7 @@ proptest! {
             .build(&schema)
             .expect("it was inspected");
         let is_valid = validator.is_valid(&payload);
-        // Each look at a keyword counts ten.
+        // Each examination of a keyword counts ten.
         let counted = count.swap(0, Ordering::Relaxed) * 10;
         let reckoned = cost.check(Size::of(&payload));
         prop_assert!(counted <= reckoned, "{counted} of {reckoned}: {schema} {payload}");

@@ -9,13 +9,13 @@ pub enum Rule {
     Json,
     /// It is not a valid JSON Schema, draft 2020-12.
     Schema,
-    /// Nested too deep, or too large with every reference followed.
+    /// Nested too deep, or too large with every reference expanded.
     Nesting,
     /// Draft 2020-12 has no such keyword.
     UnknownKeyword,
     /// The validator does not check this format.
     UnknownFormat,
-    /// A reference leads out of the schema.
+    /// A reference points outside the schema.
     RemoteRef,
     /// References are circular.
     CyclicRef,
@@ -53,10 +53,10 @@ impl fmt::Display for Rule {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{rule} at {pointer:?}: {detail}")]
 pub struct SchemaFault {
-    /// Where in the schema, as a JSON pointer.
+    /// The location in the schema, as a JSON pointer.
     pub pointer: String,
     /// The rule that it violates.
     pub rule: Rule,
-    /// What is wrong. 500 bytes at most where a schema is compiled.
+    /// A description. At most 500 bytes for a schema that is compiled.
     pub detail: String,
 }

@@ -1,9 +1,9 @@
 //! Checks a schema before it is compiled: it must be bounded in size, not recursive, and self-contained.
 //!
-//! A validator follows references for each payload. One that leads out of the schema would make a check depend on another
-//! server; a circular one would let the payload decide how deep it recurses; and a few lines that each refer twice to
-//! the next, or that nest `unevaluatedProperties`, are an exponential amount of work. All of them are refused here. What a
-//! schema that is not refused can cost is in [`cost`](super::cost).
+//! A validator follows references for each payload. One that points outside the schema would make a check depend on another server; a
+//! circular one would let the payload decide how deep it recurses; and a few lines that each refer twice to the next, or that nest
+//! `unevaluatedProperties`, are an exponential amount of work. All of them are refused here. [`cost`](super::cost) bounds the cost of
+//! the remaining schemas.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,15 +15,15 @@ use super::keywords::{Holds, holds};
 use super::patterns::Patterns;
 use super::pointer::{DEPTH_MAX, step};
 
-/// Most schemas that are checked with when every reference is replaced by what it refers to, and every branch of what
-/// `unevaluatedProperties` and `unevaluatedItems` stand beside is counted as often as it is checked.
+/// Maximum number of schemas with every reference expanded, counting every branch next to `unevaluatedProperties` and
+/// `unevaluatedItems` as often as it is checked.
 const EXPANDED_MAX: u64 = 20_000;
-/// Most schemas within one another, references followed: the validator recurses.
+/// Maximum nesting of schemas, with references expanded: the validator recurses.
 const EXPANDED_DEPTH_MAX: u64 = 200;
-/// The one dialect.
+/// The only dialect.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// Most bytes of the JSON pointers of all schemas in a schema: the compiler keeps such, too.
+/// Maximum total bytes of the JSON pointers of all schemas in a schema: the compiler keeps such pointers too.
 const POINTERS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A schema within the schema.
@@ -58,13 +58,13 @@ pub(super) fn cost(schema: &Value) -> Result<Cost, SchemaFault> {
     expand(&edges, &patterns)
 }
 
-/// A schema within the schema, with its reference followed.
+/// A schema within the schema, with its reference expanded.
 struct Edges<'a> {
     applied: Vec<(Applied, String)>,
     keywords: Option<&'a Map<String, Value>>,
 }
 
-/// Keywords that draft 2020-12 does not have, each with the JSON pointer of its place; and formats that nothing checks.
+/// Keywords that draft 2020-12 does not define, each with its JSON pointer; and formats that nothing checks.
 #[must_use]
 pub fn unknown(schema: &Value) -> Vec<SchemaFault> {
     let Ok(parts) = parts(schema) else { return Vec::new() };
@@ -89,7 +89,7 @@ fn refuse(pointer: &str, rule: Rule, detail: impl Into<String>) -> SchemaFault {
     SchemaFault { pointer: pointer.to_owned(), rule, detail: detail.into() }
 }
 
-/// Level by level, so that depth costs no stack.
+/// Level by level, so that depth needs no stack.
 fn depth(schema: &Value) -> Result<(), SchemaFault> {
     let mut level = vec![schema];
     for _ in 0..DEPTH_MAX {
@@ -133,11 +133,11 @@ fn parts(schema: &Value) -> Result<BTreeMap<String, Part<'_>>, SchemaFault> {
                     items.iter().enumerate().map(|(index, item)| (format!("{below}/{index}"), item)).collect()
                 }
                 (Holds::SchemaMap | Holds::Definitions, Value::Object(entries)) => {
-                    // `dependencies` has lists of names, too.
+                    // `dependencies` may have lists of names too.
                     let schemas = entries.iter().filter(|(_, value)| keyword != DEPENDENCIES || !value.is_array());
                     schemas.map(|(name, value)| (step(&below, name), value)).collect()
                 }
-                // What is of the wrong type the metaschema refuses.
+                // The metaschema refuses values of the wrong type.
                 _ => Vec::new(),
             };
             if holds(keyword) != Some(Holds::Definitions) {
@@ -151,15 +151,15 @@ fn parts(schema: &Value) -> Result<BTreeMap<String, Part<'_>>, SchemaFault> {
     Ok(parts)
 }
 
-/// A keyword of older drafts that the validator honours in every schema.
+/// A keyword of older drafts that the validator applies in every schema.
 const DEPENDENCIES: &str = "dependencies";
 
-/// What stands below a keyword for the validator.
+/// What the validator finds under a keyword.
 fn held(keyword: &str) -> Holds {
     if keyword == DEPENDENCIES { Holds::SchemaMap } else { holds(keyword).unwrap_or(Holds::Value) }
 }
 
-/// The JSON pointer of the schema that this one refers to, if it does.
+/// The JSON pointer of the target of this schema's reference, if it has one.
 fn reference(
     pointer: &str,
     part: &Part<'_>,
@@ -200,7 +200,7 @@ fn reference(
     }
 }
 
-/// A URI fragment's percent escapes undone; what is no UTF-8 then leads nowhere.
+/// Decodes a URI fragment's percent escapes; invalid UTF-8 has no target.
 fn unescape(fragment: &str) -> String {
     let mut bytes = Vec::with_capacity(fragment.len());
     let mut rest = fragment.as_bytes();
@@ -220,9 +220,9 @@ fn unescape(fragment: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Sees that no schema applies itself, and that all of them together are not too many. What the whole costs.
+/// Checks that no schema applies itself, and that the expanded total is within the limit. Returns the total cost.
 fn expand(edges: &BTreeMap<&str, Edges<'_>>, patterns: &Patterns) -> Result<Cost, SchemaFault> {
-    // What each costs. None: it is being looked at, further up.
+    // The cost of each. `None`: it is being visited further up.
     let mut costs: HashMap<&str, Option<Cost>> = HashMap::new();
     for start in edges.keys() {
         let mut stack = vec![(*start, 0_usize)];
@@ -232,7 +232,7 @@ fn expand(edges: &BTreeMap<&str, Edges<'_>>, patterns: &Patterns) -> Result<Cost
                     Some(Some(_)) => continue,
                     Some(None) => {
                         let detail = "refers back to itself; recursive schemas are not supported: the depth of a check would depend on the payload";
-                        // A schema stands below no other than its own, so that it is a reference that leads back.
+                        // A schema is its own ancestor only through a reference: it is circular.
                         let from = stack.last().map_or("", |(from, _)| from);
                         return Err(refuse(&step(from, "$ref"), Rule::CyclicRef, detail));
                     }

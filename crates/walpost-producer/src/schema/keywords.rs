@@ -1,23 +1,23 @@
-//! The keywords of draft 2020-12, by what they hold: where schemas stand in a schema.
+//! The keywords of draft 2020-12, by their contents: where schemas occur in a schema.
 
 use super::moment;
 
-/// What stands below a keyword.
+/// What occurs under a keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {
-    /// A schema that is applied.
+    /// A schema to apply.
     Schema,
-    /// An array of schemas that are applied.
+    /// An array of schemas to apply.
     Schemas,
-    /// An object of schemas that are applied.
+    /// An object of schemas to apply.
     SchemaMap,
-    /// An object of schemas that are applied only where they are referred to.
+    /// An object of schemas to apply only through references.
     Definitions,
     /// No schema.
     Value,
 }
 
-/// Every keyword of the vocabularies of draft 2020-12, the one that older schemas keep definitions under, and ours.
+/// Every keyword of the vocabularies of draft 2020-12, the one under which older schemas keep definitions, and ours.
 const KEYWORDS: [(&str, Holds); 58] = [
     ("$schema", Holds::Value),
     ("$id", Holds::Value),
@@ -79,7 +79,7 @@ const KEYWORDS: [(&str, Holds); 58] = [
     ("contentSchema", Holds::Value),
 ];
 
-/// What a keyword holds; `None`: there is no such keyword.
+/// What a keyword contains; `None` if the keyword is unknown.
 #[must_use]
 pub fn holds(keyword: &str) -> Option<Holds> {
     let ours = moment::KEYWORDS.iter().any(|(name, _)| *name == keyword);
@@ -87,7 +87,7 @@ pub fn holds(keyword: &str) -> Option<Holds> {
     known.or_else(|| ours.then_some(Holds::Value))
 }
 
-/// Formats that are checked, or that ODCS names though nothing checks them.
+/// Formats that are checked, or that ODCS defines although nothing checks them.
 #[must_use]
 pub fn is_known_format(format: &str) -> bool {
     const KNOWN: [&str; 20] = [
@@ -108,7 +108,7 @@ pub fn is_known_format(format: &str) -> bool {
         "uri-reference",
         "uri-template",
         "uuid",
-        // Named by ODCS.
+        // Defined by ODCS.
         "password",
         "byte",
         "binary",

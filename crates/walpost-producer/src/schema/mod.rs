@@ -4,9 +4,8 @@
 //! before it emits: all three get the same result.
 //!
 //! The dialect is JSON Schema, draft 2020-12, with formats asserted, and with ODCS's limits of dates and times
-//! (`formatMinimum` and so on, named as in the ajv validator: [`moment`]). What could take unbounded time, memory or
-//! stack is refused before anything is compiled ([`inspect`]), and a payload that could take too long is refused before it is
-//! checked ([`cost`]).
+//! (`formatMinimum` and so on, named as in the ajv validator: [`moment`]). A schema that could take unbounded time, memory or stack is
+//! refused before it is compiled ([`inspect`]), and a payload that could take too long is refused before it is checked ([`cost`]).
 
 // By clippy.toml. The tests may do more.
 #![cfg_attr(not(test), deny(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types))]
@@ -29,9 +28,9 @@ use self::patterns::PATTERN_BYTES_MAX;
 
 pub use self::fault::{Rule, SchemaFault};
 
-/// Longest text of a schema, in bytes; also the limit of a contract file.
+/// Maximum length of a schema's text, in bytes; also the limit of a contract file.
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
-/// Longest detail and longest pointer of a violation, in bytes: they become a header of a dead letter.
+/// Maximum length of a violation's detail and pointer, in bytes: they become a header of a dead letter.
 const DETAIL_BYTES_MAX: usize = 500;
 
 /// A compiled schema.
@@ -48,12 +47,12 @@ pub const COST: &str = "cost";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{rule} at {pointer:?}: {detail}")]
 pub struct Violation {
-    /// Where in the payload, as a JSON pointer; empty is the payload itself. 500 bytes at most.
+    /// The location in the payload, as a JSON pointer; empty for the payload itself. At most 500 bytes.
     pub pointer: String,
     /// The violated keyword, such as `required` or `maxLength`; `json` if the payload is not JSON, [`COST`] if it was not checked, and
     /// `schema` if it is too large to locate the violation.
     pub rule: String,
-    /// What is wrong, with property names but without the payload's values. At most 500 bytes.
+    /// A description, with property names but without the payload's values. At most 500 bytes.
     pub detail: String,
 }
 
@@ -83,7 +82,7 @@ impl Schema {
     /// Compiles a schema from its text.
     ///
     /// # Errors
-    /// As of [`Self::compile`]; or it is not JSON.
+    /// As for [`Self::compile`]; or it is not JSON.
     pub fn parse(text: &str) -> Result<Self, SchemaFault> {
         if text.len() > TEXT_BYTES_MAX {
             let detail = format!("the schema has {} bytes; the limit is {TEXT_BYTES_MAX}", text.len());
@@ -137,7 +136,7 @@ impl Schema {
             );
             return (0, whole(COST, detail));
         }
-        // Whether it does is known sooner than where it does not.
+        // A check is faster than locating the violation.
         let outcome = if self.validator.is_valid(payload) {
             Ok(())
         } else if self.cost.may_locate(size) {
@@ -157,7 +156,7 @@ fn violation(error: &ValidationError<'_>) -> Violation {
     }
 }
 
-/// The compiler says where in the schema by the path of its metaschema's instance, or of the keyword.
+/// The compiler reports the location in the schema as the path of its metaschema's instance, or of the keyword.
 fn fault(schema: &Value, error: &ValidationError<'_>) -> SchemaFault {
     let found = |pointer: &str| schema.pointer(pointer).is_some() && !pointer.is_empty();
     let paths = [error.instance_path().as_str(), error.schema_path().as_str()];

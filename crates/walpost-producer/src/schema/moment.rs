@@ -1,5 +1,5 @@
-//! Limits of dates and times. JSON Schema has none for text; these are the keywords of the ajv validator, which ODCS's
-//! `minimum`, `maximum` and their exclusive forms become: `formatMinimum`, `formatMaximum`, `formatExclusiveMinimum`,
+//! Limits of dates and times. JSON Schema has none for strings; these are the keywords of the ajv validator, to which ODCS's `minimum`,
+//! `maximum` and their exclusive forms are translated: `formatMinimum`, `formatMaximum`, `formatExclusiveMinimum`,
 //! `formatExclusiveMaximum`.
 
 use std::cmp::Ordering;
@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use jsonschema::{Keyword, ValidationError};
 use serde_json::Value;
 
-/// How a moment must stand to its limit.
+/// How a moment must compare with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relation {
     /// Not before.
@@ -28,11 +28,11 @@ pub const KEYWORDS: [(&str, Relation); 4] = [
     ("formatExclusiveMaximum", Relation::Before),
 ];
 
-/// A date, a time or both, on the time line of their kind.
+/// A date, a time or both, on the timeline of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     kind: Kind,
-    /// Since 1970, or since midnight, in nanoseconds, UTC where an offset is given.
+    /// Since 1970, or since midnight, in nanoseconds; UTC if it has an offset.
     nanoseconds: i128,
 }
 
@@ -44,8 +44,8 @@ enum Kind {
 }
 
 impl Moment {
-    /// Reads `yyyy-mm-dd`, `hh:mm:ss` with a fraction and an offset or not, or both with a `T` or a space between
-    /// (RFC 3339, section 5.6, where an offset must be).
+    /// Parses `yyyy-mm-dd`, `hh:mm:ss` with optional fraction and offset, or both separated by a `T` or a space (RFC 3339, section 5.6,
+    /// which requires an offset).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(days) = days(text) {
@@ -59,7 +59,7 @@ impl Moment {
         Some(Self { kind: Kind::Both, nanoseconds: days(date)? * DAY + nanoseconds })
     }
 
-    /// Milliseconds since 1970-01-01 00:00:00 UTC, where no offset means UTC and no time the day's beginning; `None` if it is a time alone.
+    /// Milliseconds since 1970-01-01 00:00:00 UTC; without an offset in UTC, without a time at midnight. `None` if it is a time alone.
     #[must_use]
     pub fn unix_millis(&self) -> Option<i64> {
         (self.kind != Kind::Time).then(|| i64::try_from(self.nanoseconds.div_euclid(1_000_000)).ok())?
@@ -76,7 +76,7 @@ impl Moment {
 const SECOND: i128 = 1_000_000_000;
 const DAY: i128 = 86_400 * SECOND;
 
-/// So many digits at the start, and what follows them.
+/// Parses this many leading digits; returns them and the rest.
 fn digits(text: &str, count: usize) -> Option<(i128, &str)> {
     let (head, rest) = text.split_at_checked(count)?;
     let is_number = head.bytes().all(|byte| byte.is_ascii_digit());
@@ -100,7 +100,7 @@ fn days(text: &str) -> Option<i128> {
     if !(1..=length).contains(&day) {
         return None;
     }
-    // Years that begin in March have the leap day at their end.
+    // In years that begin in March the leap day is the last day.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     Some(
         365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
@@ -109,12 +109,12 @@ fn days(text: &str) -> Option<i128> {
     )
 }
 
-/// Nanoseconds since midnight, UTC where an offset is given.
+/// Nanoseconds since midnight; UTC if it has an offset.
 fn time(text: &str) -> Option<i128> {
     let (hour, rest) = digits(text, 2)?;
     let (minute, rest) = digits(rest.strip_prefix(':')?, 2)?;
     let (second, rest) = digits(rest.strip_prefix(':')?, 2)?;
-    // A leap second is one.
+    // Leap seconds are valid.
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -149,7 +149,7 @@ struct Limit {
     text: String,
 }
 
-/// Makes the check of a keyword.
+/// Compiles a keyword.
 ///
 /// # Errors
 /// The limit is not a date or time.
@@ -179,7 +179,7 @@ impl<'i> Keyword<'i> for Limit {
         Err(ValidationError::custom(format!("value is {relation} {}", self.text)))
     }
 
-    /// What is no date or time is the format's to refuse.
+    /// A value that is no date or time is left to `format`.
     fn is_valid(&self, instance: &'i Value) -> bool {
         let Some(order) = instance.as_str().and_then(Moment::parse).and_then(|moment| moment.compare(&self.limit))
         else {

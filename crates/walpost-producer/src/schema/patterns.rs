@@ -1,7 +1,7 @@
-//! Regular expressions: how large the automata of a schema are, and with that how much a byte of text can cost.
+//! Regular expressions: the size of a schema's automata, which bounds the cost of a byte of text.
 //!
-//! The engine (crate regex) never backtracks. Where its lazy automaton does not fit into its cache, though, it steps through all
-//! states for each byte, so the cost is the text's length times the automaton's size.
+//! The engine (crate regex) never backtracks. But if its lazy automaton does not fit into its cache, it steps through all states for each
+//! byte, so the cost is the text's length times the automaton's size.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -12,18 +12,18 @@ use serde_json::{Map, Value, json};
 use super::fault::{Rule, SchemaFault};
 use super::pointer::step;
 
-/// Largest compiled regular expression, in bytes.
+/// Maximum compiled size of a regular expression, in bytes.
 pub(super) const PATTERN_BYTES_MAX: usize = 256 * 1024;
-/// Largest sum of them in a schema, in bytes.
+/// Maximum total compiled size in a schema, in bytes.
 const PATTERNS_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Longest regular expression, in bytes: in a schema, and in a payload where the schema says that a text is one.
+/// Maximum length of a regular expression, in bytes: in a schema, and in a payload if the schema has `format: regex`.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
-/// The sizes that are told apart: how large an automaton is exactly, the engine does not say.
+/// The sizes that are distinguished: the engine does not report the exact size of an automaton.
 const SIZES: [usize; 4] = [4 * 1024, 16 * 1024, 64 * 1024, PATTERN_BYTES_MAX];
-/// A state of an automaton takes some 32 bytes, and a step through it some nanoseconds.
+/// A state of an automaton takes about 32 bytes, and a step through it a few nanoseconds.
 const BYTES_PER_WORK: usize = 16;
 
-/// The regular expressions of a schema, each with the most that its automaton takes in bytes.
+/// The regular expressions of a schema, each with the maximum size of its automaton in bytes.
 #[derive(Debug, Default)]
 pub(super) struct Patterns {
     bytes: HashMap<String, usize>,
@@ -31,7 +31,7 @@ pub(super) struct Patterns {
 }
 
 impl Patterns {
-    /// Takes those of one schema within the schema. One that is none is the compiler's to refuse.
+    /// Adds those of one schema within the schema. An invalid expression is left to the compiler.
     ///
     /// # Errors
     /// One is too long, or all of them together are too large.
@@ -66,13 +66,13 @@ impl Patterns {
         Ok(())
     }
 
-    /// What a byte of text costs that is matched against this pattern.
+    /// The cost of a byte of text that is matched against this pattern.
     pub(super) fn work(&self, pattern: &str) -> u64 {
         (self.bytes.get(pattern).copied().unwrap_or(PATTERN_BYTES_MAX) / BYTES_PER_WORK) as u64
     }
 }
 
-/// The first of [`SIZES`] that a pattern keeps within.
+/// The smallest of [`SIZES`] that is enough for a pattern.
 fn size(pattern: &str) -> usize {
     let schema = json!({ "pattern": pattern });
     let fits = |bytes: &usize| {
@@ -82,8 +82,7 @@ fn size(pattern: &str) -> usize {
     SIZES.into_iter().find(fits).unwrap_or(PATTERN_BYTES_MAX)
 }
 
-/// Whether a text of a payload is a regular expression, by the validator's own parser. That takes time by the square of the
-/// number of named groups.
+/// Whether a text of a payload is a regular expression, by the validator's parser. Its time is quadratic in the number of named groups.
 pub(super) fn is_pattern(text: &str) -> bool {
     static FORMAT: OnceLock<Validator> = OnceLock::new();
     let build = || {

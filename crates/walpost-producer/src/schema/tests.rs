@@ -72,7 +72,7 @@ fn schemas_of_unbounded_cost_are_refused() {
         (json!({"properties": {"a": {"$id": "other.json"}}}), Rule::RemoteRef, "/properties/a/$id"),
         (json!({"$ref": "#/$defs/no"}), Rule::DanglingRef, "/$ref"),
         (json!({"$ref": "#name", "$defs": {"a": {"$anchor": "name"}}}), Rule::DanglingRef, "/$ref"),
-        // A value that is there, and no schema.
+        // A value, but not a schema.
         (json!({"$ref": "#/default", "default": {}}), Rule::DanglingRef, "/$ref"),
         (json!({"$dynamicRef": "#a"}), Rule::CyclicRef, "/$dynamicRef"),
         (json!({"$ref": "#/$defs/d0", "$defs": doubling}), Rule::Nesting, "/$defs/d15"),
@@ -85,7 +85,7 @@ fn schemas_of_unbounded_cost_are_refused() {
     ] {
         let (found, at) = refusal(&schema);
         assert_eq!(found, rule, "{schema}");
-        // Which of the doubling schemas is the first that is too large depends on where the walk begins.
+        // Which of the doubling schemas exceeds the limit first depends on where the traversal begins.
         assert!(at == pointer || pointer.starts_with("/$defs/d"), "{schema}: {at}");
     }
     let (rule, pointer) = refusal(&json!({"$defs": {"n": {"properties": {"next": {"$ref": "#/$defs/n"}}}}}));
@@ -131,7 +131,7 @@ fn regular_expressions_take_linear_time_or_are_refused() {
 }
 
 #[test]
-fn unknown_keywords_and_formats_are_found_where_schemas_stand() {
+fn unknown_keywords_and_formats_are_found_where_schemas_occur() {
     let schema = json!({
         "requierd": [], "x-owner": 1, "default": {"anything": 1}, "properties": {"format": {"format": "uuidd"}, "b": {"nullable": true}}
     });

@@ -6,12 +6,12 @@ use std::cmp::Ordering;
 use jsonschema::{Keyword, ValidationError};
 use serde_json::{Number, Value};
 
-/// `uniqueItems: true`, or `false`, which wants nothing.
+/// `uniqueItems: true`, or `false`, which requires nothing.
 struct UniqueItems {
     is_wanted: bool,
 }
 
-/// Makes the check of the keyword.
+/// Compiles the keyword.
 pub(super) fn keyword(wanted: &Value) -> Box<dyn for<'i> Keyword<'i>> {
     Box::new(UniqueItems { is_wanted: wanted == &Value::Bool(true) })
 }
@@ -33,7 +33,7 @@ impl<'i> Keyword<'i> for UniqueItems {
     }
 }
 
-/// A value in an order of all values. Members are sorted by name; numbers are equal by what they are and not by how they are written.
+/// A value in a total order. Members are sorted by name; numbers are compared by value, not by notation.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Item<'a> {
     Null,
@@ -62,11 +62,11 @@ impl<'a> Item<'a> {
     }
 }
 
-/// A number: the whole one that is not above it, and what is left.
+/// A number: its floor, and the remainder.
 #[derive(Debug)]
 struct Exact {
     whole: f64,
-    /// Where a whole number is exact.
+    /// The range in which integers are exact.
     integer: Option<i128>,
     fraction: f64,
 }
