@@ -1,13 +1,13 @@
-//! Nanoseconds an event of each part of the core, so that a regression has a place.
+//! Nanoseconds per event of each part of the core, so that a regression can be located.
 //!
 //! ```sh
 //! cargo bench --bench relay            # all of them
-//! cargo bench --bench relay -- ledger  # those with this in their name
+//! cargo bench --bench relay -- ledger  # those with this in their names
 //! ```
 //!
-//! Each part works through the same backlog again and again; of the samples the median is told, and the fastest, which other
-//! processes disturb least. A share of `core` that is in no other line is the publisher's and the catalogue's.
-#![expect(clippy::print_stdout, reason = "what it measures is told on standard output")]
+//! Each part processes the same backlog repeatedly. The median of the samples is reported, and the fastest, which other processes
+//! disturb least. The part of `core` that no other line covers belongs to the publisher and the catalogue.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -27,9 +27,9 @@ use walpost::relay::{Core, Idle, Offer, OnRejected, Settings};
 use walpost::source::TableName;
 use walpost::source::frames::{Column, Relation, Writer};
 
-/// Events of one pass: a few batches of the socket's thread.
+/// Events per pass: a few batches of the socket's thread.
 const EVENTS: u64 = 10_000;
-/// Passes that are timed, and those before them.
+/// Timed passes, and warm-up passes.
 const SAMPLES: usize = 30;
 const WARM_UP: usize = 3;
 /// The schema version of all events.
@@ -37,7 +37,7 @@ const SCHEMA: (&str, &str) = ("order.placed", "1");
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // Cargo says `--bench`; a test run of all targets does not, and has no use for figures.
+    // Cargo passes `--bench`; a test run of all targets does not, and needs no figures.
     let samples = if arguments.iter().any(|argument| argument == "--bench") { SAMPLES } else { 1 };
     let wanted = arguments.iter().find(|argument| !argument.starts_with("--"));
     let bench = |name: &str, pass: &mut dyn FnMut()| {
@@ -47,7 +47,7 @@ fn main() {
     };
     let backlogs = [1, 10, 100].map(|per_transaction| (per_transaction, backlog(per_transaction)));
     for (per_transaction, frames) in &backlogs {
-        bench(&format!("frames, {per_transaction} a transaction"), &mut || frames_alone(frames));
+        bench(&format!("frames, {per_transaction} per transaction"), &mut || frames_alone(frames));
     }
     let frames = &backlogs[1].1;
     let layout = layout(frames);
@@ -60,13 +60,13 @@ fn main() {
         bench(&format!("encode headers, {name}"), &mut || encode(&events, style, None));
     }
     let traced = br#"{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tenant": 7}"#;
-    bench("encode headers, cloudevents, two of the row", &mut || {
+    bench("encode headers, cloudevents, two row headers", &mut || {
         encode(&events, HeaderStyle::CloudEvents, Some(traced));
     });
     bench("ledger, in order", &mut || ledger(|ticket| ticket));
-    bench("ledger, each hundred backwards", &mut || ledger(|ticket| ticket / 100 * 100 + 99 - ticket % 100));
+    bench("ledger, each hundred reversed", &mut || ledger(|ticket| ticket / 100 * 100 + 99 - ticket % 100));
     for (per_transaction, frames) in &backlogs {
-        bench(&format!("core, {per_transaction} a transaction"), &mut || core(frames));
+        bench(&format!("core, {per_transaction} per transaction"), &mut || core(frames));
     }
 }
 
@@ -79,10 +79,10 @@ fn report(name: &str, samples: usize, pass: &mut dyn FnMut()) {
     };
     let mut nanos: Vec<f64> = (0..samples).map(sample).collect();
     nanos.sort_unstable_by(f64::total_cmp);
-    println!("{name:<46}{:>9.1} ns an event{:>9.1} at best", nanos[nanos.len() / 2], nanos[0]);
+    println!("{name:<46}{:>9.1} ns per event{:>9.1} at best", nanos[nanos.len() / 2], nanos[0]);
 }
 
-/// Every frame, and every message in it, without a look at the rows.
+/// Decodes every frame and every message in it, without the rows.
 fn frames_alone(frames: &[u8]) {
     let mut rest = frames;
     while !rest.is_empty() {
@@ -111,7 +111,7 @@ fn encode(events: &[Event<'_>], style: HeaderStyle, row_headers: Option<&[u8]>) 
     }
 }
 
-/// Issues tickets, ten a commit, and settles them a thousand later in the order that `settled` says.
+/// Issues tickets, ten per commit, and settles each a thousand tickets later, in the order of `settled`.
 fn ledger(settled: impl Fn(u64) -> u64) {
     const WINDOW: u64 = 1_000;
     let mut ledger = Ledger::default();
@@ -130,7 +130,7 @@ fn ledger(settled: impl Fn(u64) -> u64) {
     assert_eq!(ledger.flush(), Lsn(EVENTS - 1), "everything is settled");
 }
 
-/// From the frames to offered records and the flush LSN; each batch's records are acknowledged when it is used up.
+/// From frames to offered records and the flush LSN; a batch's records are acknowledged once it is consumed.
 fn core(frames: &Bytes) {
     let now = Instant::now();
     let mut core = Core::new(Settings {
@@ -154,7 +154,7 @@ fn core(frames: &Bytes) {
             tickets.push(ticket);
             Offer::Taken
         });
-        let idle = idle.expect("nothing is wrong with these events");
+        let idle = idle.expect("these events are valid");
         if idle == Idle::Answer {
             answer(&mut core, now);
         }

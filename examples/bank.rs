@@ -1,4 +1,4 @@
-//! A bank: transfers go in, and a consumer raises an alert for each big one.
+//! A bank: a service makes transfers, and a consumer raises an alert for each large one.
 //!
 //! ```sh
 //! export DATABASE_URL=postgres://postgres@localhost/bank    # wal_level = logical
@@ -9,10 +9,10 @@
 //! cargo run --example bank -- transfers 20
 //! ```
 //!
-//! A transfer moves money and writes its event in one transaction. One that is not covered rolls back, so nobody is ever alarmed
-//! about money that did not move.
+//! A transfer moves money and writes its event in one transaction. An overdraft rolls both back, so there is never an alert about
+//! money that was not moved.
 
-#![expect(clippy::print_stdout, reason = "an example speaks to whoever started it")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::time::Duration;
 
@@ -25,13 +25,13 @@ use walpost_producer::{Event, sqlx::emit};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// How long one look for a record takes.
+/// How long one poll waits for a record.
 const POLL: Duration = Duration::from_secs(1);
 const TOPIC: &str = "bank.transfers";
-/// From this on, a transfer is big: 10,000.00, in cents.
-const BIG_CENTS: i64 = 1_000_000;
+/// The smallest large transfer: 10,000.00, in cents.
+const LARGE_CENTS: i64 = 1_000_000;
 
-/// What is promised about a transfer.
+/// The event's payload.
 #[derive(Debug, Serialize, Deserialize)]
 struct TransferMade {
     from: i64,
@@ -42,7 +42,7 @@ struct TransferMade {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let variable = |name: &str| std::env::var(name).map_err(|_| format!("set {name}; see the head of this file"));
+    let variable = |name: &str| std::env::var(name).map_err(|_| format!("set {name}; see the top of this file"));
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["transfers"] => transfers(&variable("DATABASE_URL")?, 10).await,
         ["transfers", count] => transfers(&variable("DATABASE_URL")?, count.parse()?).await,
@@ -55,25 +55,25 @@ async fn transfers(url: &str, count: i64) -> Result<()> {
     let pool = PgPool::connect(url).await?;
     set_up(&pool).await?;
     for number in 1..=count {
-        // Every fifth is big.
-        let cents = if number % 5 == 0 { BIG_CENTS + number } else { 100 * number };
+        // Every fifth is large.
+        let cents = if number % 5 == 0 { LARGE_CENTS + number } else { 100 * number };
         let transfer = TransferMade { from: number % 10 + 1, to: (number + 3) % 10 + 1, cents };
         match make(&pool, &transfer).await {
             Ok(()) => println!("{transfer:?}"),
-            Err(error) => println!("{transfer:?} is refused: {error}"),
+            Err(error) => println!("{transfer:?} refused: {error}"),
         }
     }
     Ok(())
 }
 
-/// Moves the money and says so, or does neither.
+/// Moves the money and emits the event, or does neither.
 async fn make(pool: &PgPool, transfer: &TransferMade) -> Result<()> {
     let mut tx = pool.begin().await?;
-    // The lower account first, so that two transfers between the same accounts can't wait for each other.
+    // The lower account first, so that two transfers between the same accounts can't deadlock.
     let mut steps = [(transfer.from, -transfer.cents), (transfer.to, transfer.cents)];
     steps.sort_unstable();
     for (account, cents) in steps {
-        // The table's check refuses a balance below zero; what is emitted then goes with the transaction.
+        // The table's check constraint rejects a negative balance, which rolls back the event too.
         sqlx::query("update example_account set cents = cents + $2 where id = $1")
             .bind(account)
             .bind(cents)
@@ -85,14 +85,14 @@ async fn make(pool: &PgPool, transfer: &TransferMade) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// Reads transfers for ever and prints an alert for each big one.
+/// Reads transfers endlessly and prints an alert for each large one.
 fn alerts(kafka: &str) -> Result<()> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", kafka)
         .set("group.id", "example-bank-alerts")
         .set("auto.offset.reset", "earliest")
         .set("enable.auto.commit", "false")
-        // The topic is made with the first transfer; look for it more often than every five minutes.
+        // The first transfer creates the topic; look for it more often than every five minutes.
         .set("topic.metadata.refresh.interval.ms", "1000")
         .create()?;
     consumer.subscribe(&[TOPIC])?;
@@ -106,7 +106,7 @@ fn alerts(kafka: &str) -> Result<()> {
             }
         };
         let transfer: TransferMade = serde_json::from_slice(record.payload().unwrap_or_default())?;
-        if transfer.cents >= BIG_CENTS {
+        if transfer.cents >= LARGE_CENTS {
             println!(
                 "ALERT: {}.{:02} from account {} to account {}",
                 transfer.cents / 100,
@@ -115,7 +115,7 @@ fn alerts(kafka: &str) -> Result<()> {
                 transfer.to
             );
         }
-        // After the alert: one may be raised twice, none is missed. dedupe.rs shows how to have each once.
+        // Committed after the alert: one may be raised twice, none is missed. dedupe.rs shows how to process each once.
         consumer.commit_message(&record, CommitMode::Async)?;
     }
 }

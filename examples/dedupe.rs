@@ -1,28 +1,28 @@
-//! A consumer that applies each event once, whatever comes twice: after a crash of the relay, or of itself.
+//! A consumer that applies each event once, even if records are duplicated by a crash of the relay or of the consumer.
 //!
 //! ```sh
-//! export DATABASE_URL=postgres://postgres@localhost/statistics    # the consumer's own; any PostgreSQL
+//! export DATABASE_URL=postgres://postgres@localhost/statistics    # the consumer's database; any PostgreSQL
 //! export KAFKA=localhost:9092
-//! cargo run --example dedupe -- shop.orders                       # what examples/orders.rs fills
+//! cargo run --example dedupe -- shop.orders                       # the topic of examples/orders.rs
 //! ```
 //!
-//! Here each record adds 1 to its key's count, which applied twice is wrong. Stop it at any moment, kill it, start it again, set its
-//! group's offsets back to the beginning: the counts stay right.
+//! Each record adds 1 to the count of its key, which would be wrong if applied twice. Stop the consumer at any moment, kill it, restart
+//! it, reset its group's offsets: the counts remain correct.
 //!
-//! Two things make that so.
+//! This works for two reasons.
 //!
-//! 1. **What is remembered is written in the transaction of the effect.** Kafka's offsets are not: they are committed a moment
-//!    later, and a crash in that moment brings the record again. They only say where to go on reading.
-//! 2. **What is remembered is the last position of each partition**, header `outbox-position`:
-//!    `<LSN of the commit>/<place in the transaction>`. A relay publishes in the order of positions, and after a crash starts again
-//!    a little before where it was. So a record above the last position is new, and one at or below it was seen. That is one
-//!    row a partition, however many events there are.
+//! 1. **The effect and the deduplication state are written in one transaction.** Kafka's offsets are committed a moment later, and a
+//!    crash in between repeats the record. They only determine where to continue reading.
+//! 2. **The state is the last position of each partition**, header `outbox-position`:
+//!    `<LSN of the commit>/<ordinal in the transaction>`. A relay publishes in the order of positions, and after a crash resumes
+//!    a little earlier. So a record above the last position is new, and one at or below it was seen before. That is one row per
+//!    partition, however many events there are.
 //!
-//! Two kinds of events come late with a position of old: a dead letter that is published again once its contract is mended, and
-//! events of a database that was restored, whose log begins anew. For their sake a record at or below the last position is
-//! looked up by its id, header `ce_id`, before it is dropped. Ids are kept for as long as such a thing may take.
+//! Two kinds of events arrive late with an old position: dead letters that are redriven after a fix, and events of a restored database,
+//! whose WAL starts over. Therefore a record at or below the last position is looked up by its id, header `ce_id`, before it is
+//! dropped. Ids are kept for as long as such events may be delayed.
 
-#![expect(clippy::print_stdout, reason = "an example speaks to whoever started it")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ use uuid::Uuid;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// How long one look for a record takes.
+/// How long one poll waits for a record.
 const POLL: Duration = Duration::from_secs(1);
 const SET_UP: &str = "
     create table if not exists example_position (
@@ -45,7 +45,7 @@ const SET_UP: &str = "
     delete from example_applied where at < now() - interval '30 days';
 ";
 
-/// Changes a row only if the position moves forward; its lock keeps two owners of a partition apart.
+/// Updates the row only if the position moves forward; its lock serializes two owners of a partition.
 const ADVANCE: &str = "
     insert into example_position as p (topic, partition, commit_lsn, ordinal) values ($1, $2, $3::pg_lsn, $4)
     on conflict (topic, partition) do update set commit_lsn = excluded.commit_lsn, ordinal = excluded.ordinal
@@ -53,7 +53,7 @@ const ADVANCE: &str = "
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let variable = |name: &str| std::env::var(name).map_err(|_| format!("set {name}; see the head of this file"));
+    let variable = |name: &str| std::env::var(name).map_err(|_| format!("set {name}; see the top of this file"));
     let topic = std::env::args().nth(1).unwrap_or_else(|| "shop.orders".to_owned());
     let pool = PgPool::connect(&variable("DATABASE_URL")?).await?;
     sqlx::raw_sql(SET_UP).execute(&pool).await?;
@@ -85,7 +85,7 @@ async fn main() -> Result<()> {
     }
 }
 
-/// Remembers a record; whether it is new.
+/// Records that a record was seen; returns whether it is new.
 async fn remember(tx: &mut PgConnection, record: &BorrowedMessage<'_>) -> Result<bool> {
     let position = header(record, "outbox-position")?;
     let (commit_lsn, ordinal) = position.rsplit_once('/').ok_or("a position is <LSN>/<ordinal>")?;
@@ -100,7 +100,7 @@ async fn remember(tx: &mut PgConnection, record: &BorrowedMessage<'_>) -> Result
         .bind(header(record, "ce_id")?.parse::<Uuid>()?)
         .execute(tx)
         .await?;
-    // Above the last position it is new without a question; else only if its id is.
+    // A record above the last position is new; any other is new if its id is.
     Ok(advanced.rows_affected() == 1 || noted.rows_affected() == 1)
 }
 
@@ -115,7 +115,7 @@ async fn apply(tx: &mut PgConnection, record: &BorrowedMessage<'_>) -> Result<()
 }
 
 fn header<'a>(record: &'a BorrowedMessage<'_>, name: &str) -> Result<&'a str> {
-    let headers = record.headers().ok_or("the record has no headers: it is not walpost's")?;
+    let headers = record.headers().ok_or("the record has no headers: it is not from walpost")?;
     let header = headers.iter().find(|header| header.key == name).ok_or_else(|| format!("no header {name}"))?;
     Ok(std::str::from_utf8(header.value.unwrap_or_default())?)
 }

@@ -1,4 +1,4 @@
-//! An order service: each order and its event in one transaction, so that there is never the one without the other.
+//! An order service: each order and its event in one transaction, so that neither exists without the other.
 //!
 //! ```sh
 //! export DATABASE_URL=postgres://postgres@localhost/shop    # wal_level = logical
@@ -8,10 +8,10 @@
 //! WALPOST_POSTGRES__URL=$DATABASE_URL WALPOST_KAFKA__BOOTSTRAP_SERVERS=$KAFKA walpost run
 //! ```
 //!
-//! The events are then in the topic `shop.orders`, keyed by their customer. The service itself knows no Kafka: of walpost it
-//! needs `default-features = false, features = ["sqlx"]`.
+//! The events are then in the topic `shop.orders`, keyed by customer. The service does not use Kafka; it only depends on the crate
+//! `walpost-producer` with the feature `sqlx`.
 
-#![expect(clippy::print_stdout, reason = "an example speaks to whoever started it")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use serde::Serialize;
 use sqlx::PgPool;
@@ -19,12 +19,12 @@ use walpost_producer::{Event, sqlx::emit};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// What consumers are promised about an order. Not the table: that may change without them.
+/// The event's payload, which consumers rely on. Separate from the table, which can change independently.
 #[derive(Serialize)]
 struct OrderPlaced<'a> {
     order_id: i64,
     customer: &'a str,
-    /// Text, so that no consumer makes a float of money.
+    /// Text, so that no consumer parses money as a float.
     total: &'a str,
 }
 
@@ -37,14 +37,14 @@ async fn main() -> Result<()> {
     for number in 0..count {
         let customer = ["ada", "grace", "edsger"][number as usize % 3];
         match place(&pool, customer, &format!("{}.50", 20 * number)).await? {
-            Some(id) => println!("order {id} of {customer} is placed"),
-            None => println!("an order of {customer} is declined: no order, no event"),
+            Some(id) => println!("order {id} of {customer}: placed"),
+            None => println!("order of {customer}: declined, no order and no event"),
         }
     }
     Ok(())
 }
 
-/// Places an order, or places nothing if it is declined at the last moment.
+/// Places an order, or nothing if the order is declined at the last moment.
 async fn place(pool: &PgPool, customer: &str, total: &str) -> Result<Option<i64>> {
     let mut tx = pool.begin().await?;
     let order_id: i64 =
@@ -53,11 +53,11 @@ async fn place(pool: &PgPool, customer: &str, total: &str) -> Result<Option<i64>
             .bind(total)
             .fetch_one(&mut *tx)
             .await?;
-    // One key, one order of events: all of a customer's come in the order of their commits.
+    // Events with the same key are ordered: those of a customer arrive in commit order.
     let payload = OrderPlaced { order_id, customer, total };
     emit(&mut tx, &Event::new("example.order.placed", &payload).key(customer)).await?;
     if is_declined(total) {
-        // The event is rolled back with the order: Kafka never hears of it.
+        // The event is rolled back with the order, and is never published.
         tx.rollback().await?;
         return Ok(None);
     }
@@ -69,7 +69,7 @@ fn is_declined(total: &str) -> bool {
     total.starts_with("60.")
 }
 
-/// The service's own table, and the schema version that says where its events go. Both are safe to repeat.
+/// Creates the service's table, and registers the schema version that determines the topic. Both are safe to repeat.
 async fn set_up(pool: &PgPool) -> Result<()> {
     sqlx::query(
         "create table if not exists example_order (

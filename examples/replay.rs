@@ -1,20 +1,20 @@
-//! A view that was built wrong is built anew, beside the one that is in use: from a replay, and then from the topic.
+//! Rebuilds a consumer's view alongside the one in use: first from a replay, then from the live topic.
 //!
 //! ```sh
-//! walpost bookmark create before_sums         # earlier: from here on the log is kept
-//! export KAFKA=localhost:9092                 # walpost finds its own walpost.toml or WALPOST_* variables
+//! walpost bookmark create before_sums         # earlier: from here on Postgres retains its WAL
+//! export KAFKA=localhost:9092                 # walpost reads its walpost.toml or WALPOST_* variables
 //! cargo run --example replay -- --bookmark before_sums
 //! ```
 //!
-//! What comes after `--` is where `walpost replay` begins: `--bookmark`, `--from-lsn` or `--since`. The events are those of
+//! The arguments after `--` determine where `walpost replay` begins: `--bookmark`, `--from-lsn` or `--since`. The events are those of
 //! examples/orders.rs, and the view is what each customer has spent.
 //!
-//! 1. The replay goes to a topic of its own, so no other consumer of `shop.orders` sees anything twice. Each record bears the
-//!    replay's id, header `outbox-replay`: what an earlier attempt has left in that topic is passed over.
-//! 2. The replay's records have the positions of the first time, header `outbox-position`. So the new view knows where it stands,
-//!    and takes from `shop.orders` only what is behind that: nothing twice, and nothing is missed.
+//! 1. The replay goes to a separate topic, so other consumers of `shop.orders` see no duplicates. Each record has the replay's id in
+//!    the header `outbox-replay`, by which records of an earlier attempt are skipped.
+//! 2. The replay's records have their original positions in the header `outbox-position`. So the new view knows its position, and reads
+//!    from `shop.orders` only later records: nothing is duplicated and nothing is missed.
 
-#![expect(clippy::print_stdout, reason = "an example speaks to whoever started it")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -47,14 +47,14 @@ struct View {
 
 fn main() -> Result<()> {
     let origin: Vec<String> = std::env::args().skip(1).collect();
-    let kafka = std::env::var("KAFKA").map_err(|_| "set KAFKA; see the head of this file")?;
+    let kafka = std::env::var("KAFKA").map_err(|_| "set KAFKA; see the top of this file")?;
     let id = Uuid::now_v7().to_string();
     let report = replay(&origin, &id)?;
-    let published = report["events"].as_u64().ok_or("walpost replay --json says how many events it published")?;
+    let published = report["events"].as_u64().ok_or("walpost replay --json reports the number of events")?;
 
     let mut view = View::default();
     read(&kafka, AGAIN, |record| {
-        // In one partition positions only go up, but there may be several, and what they bring is mixed.
+        // Positions increase within a partition, but records of several partitions are interleaved.
         if header(record, "outbox-replay") == Some(id.as_str()) {
             view.take(record)?;
         }
@@ -63,25 +63,25 @@ fn main() -> Result<()> {
     if view.events != published {
         return Err(format!("{published} events were published, {} are in {AGAIN}", view.events).into());
     }
-    println!("{} events by the replay, up to {}", view.events, view.position);
+    println!("{} events from the replay, up to {}", view.events, view.position);
 
-    let (mut before, stands) = (0, view.position);
+    let (mut skipped, replayed_to) = (0, view.position);
     read(&kafka, LIVE, |record| {
-        if position(record)? > stands {
+        if position(record)? > replayed_to {
             view.take(record)?;
         } else {
-            before += 1;
+            skipped += 1;
         }
         Ok(())
     })?;
-    println!("{} more by {LIVE}, {before} passed over", view.events - published);
+    println!("{} more from {LIVE}, {skipped} skipped", view.events - published);
     for (customer, cents) in &view.cents {
         println!("{customer} has spent {}.{:02}", cents / 100, cents % 100);
     }
     Ok(())
 }
 
-/// Has walpost publish again; its report.
+/// Runs `walpost replay`; returns its report.
 fn replay(origin: &[String], id: &str) -> Result<serde_json::Value> {
     let program = std::env::var("WALPOST").unwrap_or_else(|_| "walpost".to_owned());
     let replayed = Command::new(&program)
@@ -90,14 +90,14 @@ fn replay(origin: &[String], id: &str) -> Result<serde_json::Value> {
         .args(["--schema", SCHEMA, "--topic", AGAIN, "--id", id, "--json"])
         .stderr(Stdio::inherit())
         .output()
-        .map_err(|error| format!("{program}: {error}; set WALPOST to where it is"))?;
+        .map_err(|error| format!("{program}: {error}; set WALPOST to its path"))?;
     if !replayed.status.success() {
-        return Err("the replay has not come to its end".into());
+        return Err("the replay did not finish".into());
     }
     Ok(serde_json::from_slice(&replayed.stdout)?)
 }
 
-/// Gives `take` everything that a topic has now.
+/// Passes all current records of a topic to `take`.
 fn read(kafka: &str, topic: &str, mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<()>) -> Result<()> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", kafka)
@@ -116,7 +116,7 @@ fn read(kafka: &str, topic: &str, mut take: impl FnMut(&BorrowedMessage<'_>) -> 
     }
     consumer.assign(&assigned)?;
     while !ends.is_empty() {
-        let record = consumer.poll(ANSWER).ok_or("Kafka has more, and sends nothing")??;
+        let record = consumer.poll(ANSWER).ok_or("Kafka has more records, but sends none")??;
         let Some(end) = ends.get(&record.partition()).copied() else { continue };
         if record.offset() < end {
             take(&record)?;
@@ -147,7 +147,7 @@ fn cents(amount: &str) -> Result<i64> {
 }
 
 fn position(record: &BorrowedMessage<'_>) -> Result<Position> {
-    Ok(header(record, "outbox-position").ok_or("no header outbox-position: it is not walpost's")?.parse()?)
+    Ok(header(record, "outbox-position").ok_or("no header outbox-position: the record is not from walpost")?.parse()?)
 }
 
 fn header<'a>(record: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a str> {

@@ -1,4 +1,4 @@
-//! The examples, each as a program beside a running relay.
+//! The examples, each run as a program next to a relay.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -11,14 +11,14 @@ use walpost::lab::sandbox::{KafkaOptions, PostgresOptions};
 use crate::harness::{Harness, PATIENCE, Received, Relay, config};
 use crate::setup::walpost_with;
 
-/// A running example. Killed when it is dropped.
+/// A running example, killed when dropped.
 struct Example {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Example {
-    /// Builds it where it is not built yet, and starts it.
+    /// Builds and starts it.
     fn start(harness: &Harness, name: &str, arguments: &[&str]) -> Self {
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--example", name]);
@@ -39,7 +39,7 @@ impl Example {
         Self { child, lines }
     }
 
-    /// All that it prints until it ends, well.
+    /// Runs it successfully; returns its output.
     fn run(harness: &Harness, name: &str, arguments: &[&str]) -> Vec<String> {
         let mut example = Self::start(harness, name, arguments);
         let lines = example.lines.by_ref().map(|line| line.expect("it prints text")).collect();
@@ -47,7 +47,7 @@ impl Example {
         lines
     }
 
-    /// The next lines that it prints.
+    /// The next lines of its output.
     fn next(&mut self, count: usize) -> Vec<String> {
         self.lines.by_ref().take(count).map(|line| line.expect("it prints text")).collect()
     }
@@ -55,7 +55,7 @@ impl Example {
 
 impl Drop for Example {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -65,7 +65,7 @@ fn count(lines: &[String], end: &str) -> usize {
     lines.iter().filter(|line| line.ends_with(end)).count()
 }
 
-/// Sends a record as it came, with another id where one is given.
+/// Sends a copy of a record, with another id if given.
 fn send_again(kafka: &str, record: &Received, id: Option<&str>) {
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", kafka).create().expect("a client");
     let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
@@ -80,7 +80,7 @@ fn send_again(kafka: &str, record: &Received, id: Option<&str>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_runs_beside_a_relay_and_does_what_it_says() {
+async fn every_example_runs_next_to_a_relay_and_works_as_documented() {
     let harness = Harness::with_own_servers("examples", PostgresOptions::default(), KafkaOptions::default()).await;
     harness.migrate().await;
     let config = config(&harness, "");
@@ -89,14 +89,14 @@ async fn each_runs_beside_a_relay_and_does_what_it_says() {
     walpost_with(&config, "bookmark create before_sums");
 
     let orders = Example::run(&harness, "orders", &["6"]);
-    assert_eq!((count(&orders, " is placed"), count(&orders, "no order, no event")), (5, 1), "{orders:?}");
+    assert_eq!((count(&orders, ": placed"), count(&orders, "no order and no event")), (5, 1), "{orders:?}");
     let records = harness.consume("shop.orders", 5).await;
     assert_eq!(records.len(), 5);
 
     let mut dedupe = Example::start(&harness, "dedupe", &["shop.orders"]);
     let first = dedupe.next(5);
     assert_eq!(count(&first, "applied"), 5, "{first:?}");
-    // Killed, and then what a crash of the relay leaves: records again. And one whose position is old and whose id is new.
+    // A kill, and then what a crash of the relay leaves: repeated records. And one with an old position and a new id.
     drop(dedupe);
     for record in &records {
         send_again(harness.kafka(), record, None);
@@ -114,9 +114,9 @@ async fn each_runs_beside_a_relay_and_does_what_it_says() {
     std::fs::write(file.path(), &config).expect("the configuration is written");
     let path = file.path().to_str().expect("a path in UTF-8");
     let rebuilt = Example::run(&harness, "replay", &["--config", path, "--bookmark", "before_sums"]);
-    assert!(rebuilt[0].starts_with("5 events by the replay, up to "), "{rebuilt:?}");
-    // What a crash of the relay would leave in the topic is behind the view's position.
-    assert_eq!(rebuilt[1], "0 more by shop.orders, 11 passed over");
+    assert!(rebuilt[0].starts_with("5 events from the replay, up to "), "{rebuilt:?}");
+    // The records of a simulated crash are at or before the view's position.
+    assert_eq!(rebuilt[1], "0 more from shop.orders, 11 skipped");
     assert_eq!(rebuilt[2..], ["ada has spent 0.50", "edsger has spent 141.00", "grace has spent 101.00"]);
 
     let mut alerts = Example::start(&harness, "bank", &["alerts"]);
