@@ -1,5 +1,4 @@
-//! What README.md and `docs/` show works as written: one user follows the pages, and runs every command, statement and
-//! configuration on them.
+//! README.md and `docs/` work as written: a user follows the pages, and runs every command, statement and configuration on them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,7 +12,7 @@ use walpost::lab::sandbox::{KafkaOptions, PostgresOptions};
 use crate::harness::program::Ended;
 use crate::harness::{Harness, Received, Relay, walpost};
 
-/// A command, or a whole block of SQL or TOML.
+/// A command, or a block of SQL or TOML.
 struct Shown {
     page: String,
     language: String,
@@ -21,7 +20,7 @@ struct Shown {
     is_done: bool,
 }
 
-/// All that the pages show: commands by line, other languages by block.
+/// Everything that the pages show: commands line by line, other languages by block.
 fn shown() -> Vec<Shown> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = fs::read_dir(root.join("docs")).expect("docs is a folder");
@@ -44,7 +43,7 @@ fn shown() -> Vec<Shown> {
     shown
 }
 
-/// The user: a folder, a shell, and the servers that the pages call `db` and `kafka`.
+/// The user: a directory, a shell, and the servers that the pages call `db` and `kafka`.
 struct User {
     harness: Harness,
     folder: TempDir,
@@ -67,13 +66,13 @@ impl User {
         Url::parse(self.harness.url()).expect("the server's address is a URL")
     }
 
-    /// What the pages show in `language` that begins with `start`, with this test's servers in it.
+    /// The text in `language` that begins with `start`, with the addresses of this test's servers.
     fn take(&mut self, language: &str, start: &str) -> String {
         let is_meant = |shown: &&mut Shown| shown.language == language && shown.text.starts_with(start);
         let taken: Vec<_> = self.shown.iter_mut().filter(is_meant).collect();
         let first = taken.iter().find(|shown| !shown.is_done);
         let text = first.unwrap_or_else(|| panic!("no page shows another {start}")).text.clone();
-        // The same on another page is the same; what only begins alike is for another call.
+        // The same text on another page counts as done; a different text with the same beginning is left for another call.
         taken.into_iter().filter(|shown| shown.text == text).for_each(|shown| shown.is_done = true);
         let url = self.url();
         let (port, password) = (url.port().expect("the server has a port"), url.password().unwrap_or_default());
@@ -94,7 +93,7 @@ impl User {
         Ended::of(output.expect("a shell"))
     }
 
-    /// Runs the command that begins with `start`, with the places that are made up in it replaced.
+    /// Runs the command that begins with `start`, with its placeholders replaced.
     fn run_with(&mut self, start: &str, places: &[(&str, &str)]) -> String {
         let command = places.iter().fold(self.take("sh", start), |command, (shown, real)| {
             assert!(command.contains(shown), "{command} does not show {shown}");
@@ -109,7 +108,7 @@ impl User {
         self.run_with(start, &[])
     }
 
-    /// Executes statements with psql (Debian: postgresql-client), as a superuser.
+    /// Runs statements with psql (Debian: postgresql-client), as a superuser.
     fn psql(&self, sql: &str) {
         fs::write(self.folder.path().join("statements.sql"), sql).expect("the statements are written");
         let ended = self.shell("psql -X -q -v ON_ERROR_STOP=1 -d shop -f statements.sql");
@@ -167,7 +166,7 @@ async fn every_command_statement_and_configuration_works_as_written() {
     user.assert_all_is_done();
 }
 
-/// README.md and install.md; the configuration is theirs.
+/// README.md and install.md; returns their configuration.
 async fn install(user: &mut User) -> String {
     user.run("psql -d shop -c 'create role shop");
     let url = user.url();
@@ -262,7 +261,7 @@ async fn replays(user: &mut User, config: &str) {
     assert_eq!(user.records("orders.again", 1).await.len(), 1);
     user.run_with("walpost replay --from-lsn", &[("16/B374D848/3", &position)]);
     user.run("walpost replay --from-table");
-    // Emitted in the first page's block, and just now; the rows that became dead letters again are in the topic, too.
+    // One event from the first page, one from just now. Rows that were refused again are in the dead-letter topic.
     let again = user.records("orders", 7).await;
     assert!(again[3..].iter().all(|record| record.header("outbox-replay").is_some()), "{again:?}");
 

@@ -1,4 +1,4 @@
-//! What the relay serves over HTTP, in normal operation and while a server is away.
+//! The relay's HTTP server, in normal operation and during outages.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -47,7 +47,7 @@ async fn a_running_relay_serves_metrics_status_and_health() {
     assert_eq!(contract["promised_millis"], serde_json::Value::Null, "it promises nothing");
     assert!(status["latency_p50_millis"].as_f64().is_some_and(|millis| millis > 0.0), "{status}");
     let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
-    assert_eq!(status["position"].as_str(), letters[0].header("outbox-position"), "the last event taken");
+    assert_eq!(status["position"].as_str(), letters[0].header("outbox-position"), "the last accepted event");
 
     let (code, metrics) = relay.get("/metrics").await.expect("the relay answers");
     assert_eq!(code, 200);
@@ -109,7 +109,7 @@ async fn readiness_follows_postgres_and_kafka() {
     harness.own_postgres().start_again().await.expect("the server starts");
     relay.ready().await;
 
-    // More than the window holds, at once: nothing moves any more, and the reason is still reported.
+    // More than the window holds, at once: nothing can progress, and the reason is still reported.
     harness.own_kafka().kill().await.expect("the broker ends");
     harness.execute(&format!("{EMIT} from generate_series(1, 20)")).await;
     relay.wait_for("a full window", |status| status["in_flight_records"] == 5).await;
@@ -122,7 +122,7 @@ async fn readiness_follows_postgres_and_kafka() {
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// Waits for a 503 with exactly this reason; the process stays healthy all the while.
+/// Waits for a 503 with exactly this reason; the process remains healthy meanwhile.
 async fn not_ready(relay: &mut Relay, reason: &str) {
     relay.wait_for(reason, |status| status["not_ready"] == serde_json::json!([reason])).await;
     assert_eq!(relay.get("/readyz").await, Some((503, format!("{reason}\n"))));
@@ -160,13 +160,13 @@ async fn case_41_partial_requests_and_slow_clients_do_not_block_the_relay_or_its
         let _ = client.write_all(sent);
         held.push(client);
     }
-    // A schema version that is looked up over a separate connection.
+    // A schema version that is looked up over another connection.
     harness.register("order.shipped").await;
     harness.execute("select outbox.emit('order.shipped', 'k', '1')").await;
     harness.consume(&harness.topic("order.shipped"), 1).await;
     assert_eq!(relay.get("/healthz").await, Some((200, "ok\n".to_owned())));
     assert_eq!(relay.get("/readyz").await, Some((200, "ready\n".to_owned())));
-    // The first was closed for those that came after it.
+    // The first one was closed in favour of later ones.
     held[1].set_read_timeout(Some(Duration::from_secs(30))).expect("a socket takes a time-out");
     assert!(matches!(held[1].read(&mut [0]), Ok(0) | Err(_)), "it is still open");
     assert_eq!(relay.terminate().await.code(), Some(0));

@@ -1,4 +1,4 @@
-//! The sandbox's servers are real, survive what tests do to them, and leave nothing behind.
+//! The sandbox's servers are real, survive the tests' failures, and leave nothing behind.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,7 +18,7 @@ use walpost::lab::sandbox::{Kafka, KafkaOptions, KafkaSource, Postgres, Postgres
 use crate::harness::{Harness, PATIENCE};
 
 #[tokio::test]
-async fn a_harness_has_a_database_and_topics_of_its_own() {
+async fn every_harness_has_a_separate_database_and_topics() {
     let harness = Harness::new("own things").await;
     harness.execute("create table things (name text); insert into things values ('one')").await;
     harness.wait_for("select count(*) = 1 from things").await;
@@ -52,7 +52,7 @@ async fn a_slot_does_not_outlive_its_harness() {
 }
 
 #[tokio::test]
-async fn postgres_keeps_its_data_over_every_kind_of_end() {
+async fn postgres_keeps_its_data_over_every_kind_of_stop() {
     let mut harness = Harness::with_own_servers("ends", PostgresOptions::default(), in_process()).await;
     harness.execute("create table counted (n int)").await;
     let (port, first) = (harness.own_postgres().port(), harness.own_postgres().pid());
@@ -116,7 +116,7 @@ async fn a_denied_user_can_write_to_every_other_topic() {
 }
 
 #[tokio::test]
-async fn three_brokers_go_on_without_one() {
+async fn three_brokers_continue_without_one() {
     let options = KafkaOptions { brokers: 3, ..KafkaOptions::default() };
     let mut kafka = Kafka::start(options, &Progress::silent()).await.expect("a real Kafka");
     let bootstrap = kafka.bootstrap();
@@ -142,7 +142,7 @@ async fn a_dropped_sandbox_leaves_nothing() {
     assert!(!traces.iter().any(Trace::exists), "{traces:?}");
 }
 
-/// The part of the one that is killed, in `a_killed_owner_leaves_nothing`.
+/// The process to be killed in `a_killed_owner_leaves_nothing`.
 #[tokio::test]
 #[ignore = "waits to be killed: the test below runs it in a process of its own"]
 async fn owner_that_is_killed() {
@@ -174,12 +174,12 @@ async fn a_killed_owner_leaves_nothing() {
     assert_eq!(traces.len(), 4, "{traces:?}");
     let since = Instant::now();
     while traces.iter().any(Trace::exists) {
-        assert!(since.elapsed() < PATIENCE, "still there: {traces:?}");
+        assert!(since.elapsed() < PATIENCE, "still running: {traces:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// What a server leaves while it runs.
+/// A trace of a running server.
 #[derive(Debug)]
 enum Trace {
     Process(u32),
@@ -203,7 +203,7 @@ impl Trace {
     }
 }
 
-/// A zombie of a killed owner counts as gone: only the system's first process can bury it.
+/// A zombie of a killed owner counts as gone: only the init process can reap it.
 fn is_running(pid: u32) -> bool {
     let state = if Path::new("/proc/self/stat").exists() {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -249,12 +249,12 @@ fn config(bootstrap: &str, login: &[(String, String)]) -> ClientConfig {
 }
 
 fn producer(bootstrap: &str, login: &[(String, String)]) -> BaseProducer<Outcome> {
-    // A topic that is not there is otherwise waited for, for half a minute.
+    // A missing topic is otherwise waited for, for half a minute.
     let config = config(bootstrap, login).set("topic.metadata.propagation.max.ms", "500").clone();
     config.create_with_context(Outcome::default()).expect("a Kafka client")
 }
 
-/// What became of the last record.
+/// The outcome of the last record.
 #[derive(Default)]
 struct Outcome(Mutex<Option<Result<(), RDKafkaErrorCode>>>);
 
@@ -273,7 +273,7 @@ impl ProducerContext for Outcome {
     }
 }
 
-/// Sends a record and waits for what becomes of it.
+/// Sends a record and waits for its outcome.
 async fn send(producer: &BaseProducer<Outcome>, topic: &str, key: &str) -> Result<(), RDKafkaErrorCode> {
     let headers = OwnedHeaders::new().insert(Header { key: "kind", value: Some("test") });
     producer.send(BaseRecord::to(topic).key(key).payload("value").headers(headers)).expect("an empty queue");
@@ -283,7 +283,7 @@ async fn send(producer: &BaseProducer<Outcome>, topic: &str, key: &str) -> Resul
         if let Some(outcome) = producer.context().0.lock().expect("no test panics with this lock").take() {
             return outcome;
         }
-        assert!(since.elapsed() < PATIENCE, "nothing became of a record to {topic}");
+        assert!(since.elapsed() < PATIENCE, "no outcome of a record to {topic}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,11 +1,11 @@
-//! How soon the records of a contract are in Kafka, against what it promises.
+//! The freshness of a contract's records compared with its promise.
 
 use serde_json::{Value, json};
 use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions};
 
 use crate::harness::{Harness, Relay};
 
-/// Longer than anything takes here, and shorter than the outage that the test makes.
+/// Longer than anything takes here, and shorter than the test's outage.
 const PROMISE_SECONDS: u64 = 4;
 
 fn contract<'a>(status: &'a Value, name: &str) -> &'a Value {
@@ -13,7 +13,7 @@ fn contract<'a>(status: &'a Value, name: &str) -> &'a Value {
     all.iter().find(|contract| contract["contract"] == name).unwrap_or_else(|| panic!("no {name}: {status}"))
 }
 
-/// The value of a metric of a contract.
+/// The value of a contract's metric.
 async fn metric(relay: &Relay, name: &str, contract: &str) -> f64 {
     let (_, text) = relay.get("/metrics").await.expect("the relay answers");
     let series = format!("{name}{{contract=\"{contract}\",version=\"1\"}} ");
@@ -48,14 +48,14 @@ async fn a_breach_of_promised_freshness_is_reported_during_and_after_an_outage_o
     let [fresh, slow, any] = ["order.fresh", "order.slow", "order.any"].map(|name| contract(&status, name));
     assert_eq!(fresh["promised_millis"].as_f64(), Some(PROMISE_SECONDS as f64 * 1_000.0), "{status}");
     let counts = |of: &Value| ["events", "dead_letters", "violations", "overdue"].map(|name| of[name].as_u64());
-    assert_eq!(counts(fresh), [1, 1, 0, 0].map(Some), "a dead letter is no delivery: {status}");
-    assert_eq!(counts(slow), [2, 0, 1, 0].map(Some), "what is published is one: {status}");
+    assert_eq!(counts(fresh), [1, 1, 0, 0].map(Some), "a dead letter does not count as delivered: {status}");
+    assert_eq!(counts(slow), [2, 0, 1, 0].map(Some), "a published violation counts: {status}");
     assert_eq!((counts(any), &any["promised_millis"]), ([1, 0, 0, 0].map(Some), &Value::Null));
     let breaches_before = fresh["breaches"].as_u64().expect("a number");
 
     harness.own_kafka().kill().await.expect("the broker ends");
     harness.execute(&format!("{round}{round}{bad}")).await;
-    // The dead letter is in flight as well, and is not late.
+    // The dead letter is in flight too, and is not overdue.
     let overdue = |status: &Value| contract(status, "order.fresh")["overdue"] == 2;
     let status = relay.wait_for("two records are overdue", overdue).await;
     assert_eq!(contract(&status, "order.slow")["overdue"], 0, "{status}");

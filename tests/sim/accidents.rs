@@ -1,5 +1,5 @@
-//! What others do to the slot, the server and the stored position while no stream runs, and what an operator does when the relay has
-//! found out. A relay that does not find out loses rows, which the checks of the world show.
+//! Accidents of the slot, the server and the stored position while no stream runs, and the operator's response when the relay has detected
+//! them. A relay that does not detect one loses rows, which the world's checks report.
 
 use walpost::relay::Halt;
 use walpost::relay::boundary::{Ancestry, Lsn};
@@ -8,22 +8,22 @@ use walpost::relay::resume::{Gap, OtherOrigin, PositionGap, Server, Slot};
 
 use crate::world::World;
 
-/// What has happened and was not found out yet; and what may be found out later.
+/// Accidents that were not detected yet, and those that may be detected later.
 #[derive(Default)]
 pub(crate) struct Accidents {
     open: Option<Accident>,
-    /// The log has gone on from an earlier place.
+    /// The WAL has diverged at an earlier point.
     detours: u64,
     /// Kafka has lost a position.
     has_lost_position: bool,
 }
 
 enum Accident {
-    /// The slot was moved, dropped, recreated or invalidated: as it was before.
+    /// The slot was moved, dropped, recreated or invalidated: its previous state.
     Slot(Slot),
-    /// The relay is led to another server, or to this one restored to an earlier end: the server that it was.
+    /// The relay connects to another server, or to this one restored to an earlier end: the previous server.
     Server(Server),
-    /// The log has gone on from an earlier place, and a relay lives that has seen more.
+    /// The WAL has diverged at an earlier point, while a relay runs that has read further.
     Detour,
 }
 
@@ -32,7 +32,7 @@ impl Accidents {
         self.open.is_some()
     }
 
-    /// A relay goes on all the same: nothing may be missing then.
+    /// A relay continues anyway: then nothing may be missing.
     pub(crate) fn went_unnoticed(&mut self) {
         let open = self.open.take();
         assert!(matches!(open, None | Some(Accident::Slot(_))), "a relay streams from another history");
@@ -40,7 +40,7 @@ impl Accidents {
 }
 
 impl World {
-    /// Something happens while no stream runs.
+    /// An accident while no stream runs.
     pub(crate) fn meet_with_accident(&mut self) {
         if self.accidents.is_open() || self.postgres.row.is_none() || self.confirming.is_noting_backfill() {
             return;
@@ -67,7 +67,7 @@ impl World {
             Some(Resume::Confirmed(lsn)) => Some(lsn),
             Some(Resume::Backfilled(_)) | None => None,
         };
-        // Within what is noted only the relay that has confirmed less can tell.
+        // Within the noted limit, only the relay that has confirmed less can detect it.
         let limit = own.or(self.postgres.confirm_limit()).filter(|_| self.postgres.is_backfilled());
         self.postgres.slot = match (self.random.below(4), limit) {
             (0, _) => Slot::Missing,
@@ -79,8 +79,8 @@ impl World {
         self.accidents.open = Some(Accident::Slot(before));
     }
 
-    /// The relay is led to another cluster, to a copy of this one that has gone its own way, or to this one restored to before what
-    /// this process has confirmed.
+    /// The relay connects to another cluster, to a diverged copy of this one, or to this one restored to a point before what this process
+    /// has confirmed.
     fn mislead(&mut self) {
         let before = self.postgres.server.clone();
         let server = &mut self.postgres.server;
@@ -93,7 +93,7 @@ impl World {
         self.accidents.open = Some(Accident::Server(before));
     }
 
-    /// A standby is promoted that has not got everything; or the server is restored to an earlier state.
+    /// A standby is promoted that does not have everything; or the server is restored to an earlier state.
     fn go_on_from_earlier(&mut self, is_promoted: bool) {
         let end = self.postgres.server.wal_end;
         let parted = self.postgres.server.ancestry.0.last().map(|(_, end)| *end);
@@ -109,11 +109,11 @@ impl World {
         self.gone.extend(lost);
         self.checked = self.checked.min(at);
         self.accidents.detours += 1;
-        // Whoever starts anew has seen nothing of it.
+        // A new process has read none of it.
         self.accidents.open = self.last.as_ref().map(|_| Accident::Detour);
     }
 
-    /// Kafka loses the position, or the last one, while no relay runs.
+    /// Kafka loses all positions, or the last one, while no relay runs.
     fn lose_position(&mut self, is_last_only: bool) {
         self.crash();
         let noted = self.postgres.row.as_ref().and_then(|row| row.position);
@@ -123,13 +123,13 @@ impl World {
             false => transactions.forget(),
         }
         self.accidents.has_lost_position = true;
-        // What was stored since the last note is not missed.
+        // A position that was stored after the last note is not missed.
         if noted.is_none_or(|noted| transactions.reaches(noted)) {
             self.disclaim();
         }
     }
 
-    /// The relay has found a gap: it ends, and the operator puts right what was done.
+    /// The relay has detected a gap: it exits, and the operator reverts the accident.
     pub(crate) fn meet_gap(&mut self, gap: &Gap) {
         let is_told = match gap {
             Gap::SlotMissing | Gap::SlotLost { .. } | Gap::SlotAdvanced { .. } => {
@@ -147,7 +147,7 @@ impl World {
         self.crash();
     }
 
-    /// What was done to slot or server is undone.
+    /// Reverts the accident of the slot or server.
     pub(crate) fn put_right(&mut self) {
         match self.accidents.open.take() {
             Some(Accident::Slot(before)) => self.postgres.slot = before,
@@ -156,7 +156,7 @@ impl World {
         }
     }
 
-    /// The relay has found that the position does not go with the slot: the operator has it forgotten.
+    /// The relay has detected that the position contradicts the slot: the operator resets it.
     pub(crate) fn meet_position_gap(&mut self, gap: &PositionGap) {
         let is_told = match gap {
             PositionGap::Origin(OtherOrigin::Timeline { .. }) => self.accidents.detours > 0,
@@ -171,7 +171,7 @@ impl World {
         self.forget_position();
     }
 
-    /// The event at the position is another.
+    /// There is a different event at the position.
     pub(crate) fn meet_displaced(&mut self, halt: &Halt) {
         assert!(self.accidents.detours > 0, "{halt} without a reason");
         self.forget_position();

@@ -1,4 +1,4 @@
-//! What must hold: nothing is lost, reordered or repeated.
+//! The invariants: nothing is lost, reordered or duplicated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,18 +15,18 @@ impl World {
             for row in transaction.rows.iter().filter(|row| row.is_event()) {
                 let topic = if row.is_refused() { DEAD_LETTERS } else { TOPIC };
                 let found = published.get(topic).is_some_and(|ids| ids.contains(&row.number));
-                assert!(found, "{flush} is confirmed, and {row:?} of {} is not in {topic}", transaction.end);
+                assert!(found, "{flush} is confirmed, but {row:?} of {} is not in {topic}", transaction.end);
             }
         }
     }
 
-    /// Whether a row was committed before the slot was made.
+    /// Whether a row was committed before the slot was created.
     fn is_from_before(&self, number: u64) -> bool {
         let before = self.postgres.history.iter().take_while(|transaction| transaction.end <= self.postgres.made_at);
         before.flat_map(|transaction| &transaction.rows).any(|row| row.number == number)
     }
 
-    /// Rows from before the slot have no place that a later attempt finds again, nor has anything where the position was forgotten.
+    /// Rows from before the slot have no position that a later attempt recognizes; neither has anything after the position was reset.
     fn without_repeats(&self, numbers: Vec<u64>) -> Vec<u64> {
         let mut seen = BTreeSet::new();
         let is_again = |number| self.backfills > 1 && self.is_from_before(number);
@@ -34,7 +34,7 @@ impl World {
         numbers.into_iter().filter(|number| seen.insert(*number) || !may_repeat(*number)).collect()
     }
 
-    /// What readers read.
+    /// What consumers read.
     pub(crate) fn log(&self) -> &BTreeMap<String, Vec<OwnedRecord>> {
         self.transactions.as_ref().map_or(&self.kafka.log, |transactions| &transactions.log)
     }
@@ -44,8 +44,8 @@ impl World {
         self.log().iter().map(|(topic, records)| (topic.as_str(), ids(records))).collect()
     }
 
-    /// What must hold when everything has come to rest: the slot stands at the end of the log (invariant 6), each event is
-    /// where it belongs, in order, and twice only after a crash.
+    /// The final state: the slot is at the end of the WAL (invariant 6), each event is where it belongs, in order, and twice only after a
+    /// crash.
     pub(crate) fn check_end(&self) {
         self.check_nothing_lost(self.postgres.server.wal_end);
         let events =
@@ -74,12 +74,12 @@ impl World {
         let is_marked = |record: &&OwnedRecord| record.headers.iter().any(|(name, _)| name == "outbox-violation");
         let marked: BTreeSet<u64> = records.iter().filter(is_marked).map(id).filter(has_row).collect();
         let warned: BTreeSet<u64> = events().filter(|row| row.kind == Kind::Warned).map(|row| row.number).collect();
-        assert_eq!(marked, warned, "just what breaks its contract and is published all the same says so");
+        assert_eq!(marked, warned, "only published violations have the header");
     }
 }
 
 pub(crate) fn id(record: &OwnedRecord) -> u64 {
     let (_, value) = record.headers.iter().find(|(name, _)| name == "ce_id").expect("each record has an id");
-    let text = std::str::from_utf8(value.as_deref().expect("the id is no null")).expect("the id is text");
+    let text = std::str::from_utf8(value.as_deref().expect("the id is not null")).expect("the id is text");
     text.parse().expect("the id is the row's number")
 }

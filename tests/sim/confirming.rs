@@ -1,5 +1,5 @@
-//! The driver's part in confirming: it asks the gate, sends what may be confirmed, and writes what is wanted. A write may end
-//! late, or fail, or be written with nobody there any more to hear of it.
+//! The driver's part in confirming: it asks the gate, sends what may be confirmed, and writes notes. A write may finish late, fail, or
+//! succeed without anyone learning of it.
 
 use walpost::relay::boundary::Lsn;
 use walpost::relay::confirm::{Gate, Notes, Reached, Wanted};
@@ -47,7 +47,7 @@ impl Confirming {
         step.note
     }
 
-    /// The slot or the server is another now, and nothing that was begun is written.
+    /// The slot or the server has changed, and no pending write succeeds.
     pub(crate) fn lose_writing(&mut self) {
         self.writing = None;
     }
@@ -57,11 +57,11 @@ impl Confirming {
         matches!(self.writing, Some(Writing::Backfill))
     }
 
-    /// The write has ended.
+    /// The write has finished.
     pub(crate) fn written(&mut self, calm: bool, postgres: &mut Postgres, random: &mut Random) {
         let Some(writing) = self.writing.take() else { return };
         if !calm && random.chance(20) {
-            // Written perhaps, with nobody told.
+            // It may have succeeded without anyone learning of it.
             if random.chance(50) {
                 write(writing, postgres);
             }
@@ -73,7 +73,7 @@ impl Confirming {
         }
     }
 
-    /// The relay dies; what it has begun to write may still be written.
+    /// The relay crashes; a pending write may still succeed.
     pub(crate) fn crash(&mut self, postgres: &mut Postgres, random: &mut Random) {
         if let Some(writing) = self.writing.take()
             && random.chance(50)
@@ -83,7 +83,7 @@ impl Confirming {
         *self = Self::new();
     }
 
-    /// The relay ends in order, or as well as it can.
+    /// The relay stops cleanly, or as well as it can.
     pub(crate) fn stop(
         &mut self,
         reached: Reached,
@@ -101,7 +101,7 @@ impl Confirming {
                 postgres.hear();
             }
         }
-        // By another connection, then, which notes it first.
+        // Then over another connection, which notes it first.
         postgres.disconnect(random);
         self.gate.handle_lost(false);
         let is_same = |lsn: &Lsn| same_server(&postgres.server, last, Some(*lsn)).is_ok();
@@ -115,7 +115,7 @@ impl Confirming {
     }
 }
 
-/// The limit that is noted, if that is what was written.
+/// The noted limit, if the write was of one.
 fn write(writing: Writing, postgres: &mut Postgres) -> Option<Lsn> {
     match writing {
         Writing::Backfill => {

@@ -1,5 +1,5 @@
-//! A Kafka of the simulator, seen through an idempotent producer: one log a topic, records appended in the order in which
-//! they were sent, acknowledged late and in any order.
+//! The simulator's Kafka, as seen through an idempotent producer: one log per topic, records appended in the order in which they were
+//! sent, acknowledged late and in any order.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,10 +15,10 @@ pub(crate) struct Kafka {
     pub(crate) log: BTreeMap<String, Vec<OwnedRecord>>,
     /// Sent, not yet at the broker, by topic.
     queued: BTreeMap<String, VecDeque<(Ticket, OwnedRecord)>>,
-    /// At the broker, the acknowledgement under way.
+    /// At the broker, the acknowledgement in flight.
     unacknowledged: Vec<Ticket>,
     failed: Vec<Failure>,
-    /// The topic is gone: what is sent comes back.
+    /// The topic is gone: records are returned.
     pub(crate) outage: Option<String>,
     capacity: usize,
 }
@@ -28,10 +28,10 @@ impl Kafka {
         Self { capacity: random.index(20) + 1, ..Self::default() }
     }
 
-    /// What the producer is offered.
+    /// The core offers a record to the producer.
     pub(crate) fn offer(&mut self, ticket: Ticket, record: &Record<'_>, random: &mut Random) -> Offer {
         let queued: usize = self.queued.values().map(VecDeque::len).sum();
-        // While a failure waits to be taken, nothing may pass it.
+        // While a failure waits to be polled, nothing may pass it.
         if queued >= self.capacity || !self.failed.is_empty() || random.chance(5) {
             return Offer::Full;
         }
@@ -40,13 +40,13 @@ impl Kafka {
         Offer::Taken
     }
 
-    /// The producer's own thread does something.
+    /// A step of the producer's thread.
     pub(crate) fn work(&mut self, random: &mut Random) {
         let topics: Vec<String> = self.queued.keys().cloned().collect();
         let Some(topic) = (!topics.is_empty()).then(|| topics[random.index(topics.len())].clone()) else { return };
         let queue = self.queued.get_mut(&topic).expect("listed just now");
         if self.outage.as_ref() == Some(&topic) {
-            // All that is queued for the topic fails together.
+            // All queued records of the topic fail together.
             for (ticket, record) in queue.drain(..) {
                 let verdict = Verdict::Returned("the topic is gone".to_owned());
                 self.failed.push(Failure { ticket, record, verdict });
@@ -67,7 +67,7 @@ impl Kafka {
         }
     }
 
-    /// An acknowledgement arrives, any of those under way.
+    /// An acknowledgement arrives, any of those in flight.
     pub(crate) fn acknowledge(&mut self, random: &mut Random) -> Option<Ticket> {
         let count = self.unacknowledged.len();
         (count > 0).then(|| self.unacknowledged.swap_remove(random.index(count)))
@@ -82,8 +82,8 @@ impl Kafka {
         failures
     }
 
-    /// An outage may end only when all that it concerns has come back: the producer fails a topic's records together and
-    /// takes no new ones before the relay has seen it.
+    /// An outage may end only when all of its records have been returned: the producer fails a topic's records together and accepts no
+    /// new ones before the relay has seen it.
     pub(crate) fn end_outage(&mut self) {
         let concerned = self.outage.as_ref().and_then(|topic| self.queued.get(topic)).is_some_and(|q| !q.is_empty());
         if !concerned && self.failed.is_empty() {
@@ -91,7 +91,7 @@ impl Kafka {
         }
     }
 
-    /// The relay dies: of what was queued for a topic, a first part may still arrive.
+    /// The relay crashes: of the records queued for a topic, a prefix may still arrive.
     pub(crate) fn lose_the_relay(&mut self, random: &mut Random) {
         for (topic, queue) in std::mem::take(&mut self.queued) {
             if self.outage.as_ref() == Some(&topic) {

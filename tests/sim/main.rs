@@ -1,8 +1,9 @@
 //! The seeded simulator: the core between a faulty Postgres and a faulty Kafka, over many seeds.
 //!
-//! Every step of a run is drawn from its seed: batches of any size, acknowledgements in any order, a full queue, records
-//! that come back, refusals, lost connections, notes that fail, crashes of the relay, and what happens to slots and servers: dropped, advanced, promoted, restored. After every step the invariants of the design are
-//! checked. `WALPOST_SIM_SEEDS=N` runs the first N seeds, `WALPOST_SIM_SEED=S` runs just one.
+//! Every step of a run is drawn from its seed: batches of any size, acknowledgements in any order, a full queue, returned records,
+//! refusals, lost connections, failed notes, crashes of the relay, and accidents of slots and servers: dropped, advanced, promoted,
+//! restored. After every step the invariants of the design are checked. `WALPOST_SIM_SEEDS=N` runs the first N seeds,
+//! `WALPOST_SIM_SEED=S` runs only one.
 
 mod accidents;
 mod checks;
@@ -28,7 +29,7 @@ fn seeds() -> std::ops::Range<u64> {
     let number = |name| {
         std::env::var(name)
             .ok()
-            .map(|text| text.parse::<u64>().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+            .map(|text| text.parse::<u64>().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
     };
     match number("WALPOST_SIM_SEED") {
         Some(seed) => seed..seed + 1,
@@ -55,8 +56,8 @@ fn nothing_is_published_twice_while_the_relay_lives() {
     run_all(Faults { crashes: false, exactly_once: false });
 }
 
-/// Invariant 3 with exactly-once delivery: a reader of committed records sees each event once and in order, whatever dies.
+/// Invariant 3 with exactly-once delivery: a reader of committed records sees each event once and in order, whatever crashes.
 #[test]
-fn nothing_is_committed_twice_whatever_dies() {
+fn nothing_is_committed_twice_whatever_crashes() {
     run_all(Faults { crashes: true, exactly_once: true });
 }

@@ -1,4 +1,4 @@
-//! What the Postgres of the simulator sends, in the shape of its stream.
+//! The messages of the simulator's Postgres, in pgoutput format.
 
 use walpost::relay::boundary::Lsn;
 
@@ -6,7 +6,7 @@ use crate::postgres::{Kind, Row};
 
 pub(crate) const TABLE: u32 = 16_500;
 pub(crate) const FOREIGN_TABLE: u32 = 16_600;
-/// A type that the relay has to ask for before it can read the first row.
+/// A type that the relay has to look up before it can read the first row.
 const EXTENSION_TYPE: u32 = 16_700;
 
 fn copy_data(body: &[u8]) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! A Postgres of the simulator: a history of transactions, a slot, and a connection that sends pgoutput.
+//! The simulator's Postgres: a history of transactions, a slot, and a connection that sends pgoutput.
 
 use walpost::relay::boundary::{Ancestry, Lsn};
 use walpost::relay::confirm::Resume;
@@ -8,11 +8,10 @@ use walpost::relay::resume::{Backfill, Known, LeaseAcquisition, Noted, Server, S
 use crate::pgoutput::{FOREIGN_TABLE, TABLE, begin, change, commit, keepalive, relation};
 use crate::random::Random;
 
-/// The payload of a row that its topic refuses when it arrives.
+/// The payload of a row that its topic refuses on arrival.
 pub(crate) const POISON: &str = "poison";
 
-/// Schemas: without a JSON Schema, with one that takes numbers, the same with what becomes of others, and one with a JSON Schema
-/// that is none.
+/// Schemas: without a JSON Schema, with one that accepts numbers, the same with each `onViolation`, and one with an invalid JSON Schema.
 pub(crate) const PLAIN: &str = "order.placed";
 pub(crate) const CHECKED: &str = "order.checked";
 pub(crate) const WARNING: &str = "order.warning";
@@ -22,7 +21,7 @@ pub(crate) const UNCHECKABLE: &str = "order.uncheckable";
 /// One row of the history.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    /// Unique in the history, counting up in commit order; the event's id.
+    /// Unique in the history, ascending in commit order; the event's id.
     pub(crate) number: u64,
     pub(crate) kind: Kind,
     pub(crate) key: u64,
@@ -32,23 +31,23 @@ pub(crate) struct Row {
 pub(crate) enum Kind {
     /// A good row.
     Event,
-    /// The same through a logical message.
+    /// The same as a logical message.
     Message,
     /// Its schema version is not registered.
     UnknownSchema,
     /// Kafka refuses it.
     Poison,
-    /// Its payload breaks its contract, which says nothing of that.
+    /// Its payload violates its contract, which has no `onViolation`.
     Violating,
-    /// Its contract wants it published all the same.
+    /// Its contract publishes it anyway.
     Warned,
     /// The relay stops before it.
     Halting,
-    /// Its contract has a schema that no check can take.
+    /// Its contract has a schema that can't be checked.
     Uncheckable,
-    /// No value, whatever the schema says.
+    /// No value, whatever the schema.
     Tombstone,
-    /// A row of a table that is no outbox.
+    /// A row of a table that is not an outbox.
     Foreign,
 }
 
@@ -61,7 +60,7 @@ impl Row {
         matches!(self.kind, Kind::UnknownSchema | Kind::Poison | Kind::Violating | Kind::Halting | Kind::Uncheckable)
     }
 
-    /// The schema that its event names.
+    /// The schema of its event.
     pub(crate) const fn schema(&self) -> &'static str {
         match self.kind {
             Kind::UnknownSchema => "nobody.knows",
@@ -93,7 +92,7 @@ impl Row {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Transaction {
-    /// When it committed, in microseconds of Postgres.
+    /// When it committed, in Postgres's microseconds.
     pub(crate) at: u64,
     pub(crate) commit: Lsn,
     pub(crate) end: Lsn,
@@ -102,14 +101,14 @@ pub(crate) struct Transaction {
 
 pub(crate) struct Postgres {
     pub(crate) history: Vec<Transaction>,
-    /// The server. Its log ends past the last transaction, as other work goes on.
+    /// The server. Its WAL ends past the last transaction, because of other activity.
     pub(crate) server: Server,
-    /// Where the slot was made: what was committed before is in the table, and in no stream.
+    /// Where the slot was created: earlier commits are in the table, and in no stream.
     pub(crate) made_at: Lsn,
     pub(crate) slot: Slot,
     /// The relay's row in `outbox.relay`.
     pub(crate) row: Option<RelayRow>,
-    /// A status update that is on its way.
+    /// A status update in flight.
     status: Option<Lsn>,
     /// Messages that wait to be sent over the connection, if there is one.
     connection: Option<Vec<Vec<u8>>>,
@@ -125,7 +124,7 @@ pub(crate) struct RelayRow {
 }
 
 impl Postgres {
-    /// A history; with rows that stop the relay only where it may be started again.
+    /// A history; it has rows that stop the relay only if the relay may be restarted.
     pub(crate) fn new(may_halt: bool, random: &mut Random) -> Self {
         let mut lsn = 1_000;
         let mut number = 0;
@@ -141,12 +140,12 @@ impl Postgres {
             let end = Lsn(commit.0 + 30);
             // Sometimes the next commit record starts where this one ends.
             lsn = end.0 + if random.chance(30) { 0 } else { random.below(100) };
-            // Each commits at a time of its own.
+            // Each has a different commit time.
             history.push(Transaction { at: commit.0, commit, end, rows });
         }
         let before = random.index(history.len() + 1) * random.index(2);
         for row in history[..before].iter_mut().flat_map(|transaction| &mut transaction.rows) {
-            // A message from before the slot is nowhere; and a halt is found by its place in the stream.
+            // Messages from before the slot are nowhere; and a halt is identified by its position in the stream.
             row.kind = if matches!(row.kind, Kind::Message | Kind::Halting) { Kind::Event } else { row.kind };
         }
         let made_at = before.checked_sub(1).map_or(Lsn(900), |last| history[last].end);
@@ -156,14 +155,14 @@ impl Postgres {
         Self { history, server, made_at, slot, row: None, status: None, connection: None, sent: 0 }
     }
 
-    /// What a start is planned by.
+    /// The input to the plan of a start.
     pub(crate) fn known(&self, resume: Option<Resume>, last: Option<Streamed>) -> Known {
         let noted = self.row.as_ref().map(|row| row.noted.clone());
         let acquisition = if last.is_some() { LeaseAcquisition::Kept } else { LeaseAcquisition::New };
         Known { noted, slot: self.slot.clone(), server: self.server.clone(), resume, last, acquisition }
     }
 
-    /// The slot is made, and it is noted before that the rows from before it are to be published.
+    /// Creates the slot, after noting that the rows from before it are to be published.
     pub(crate) fn make_slot(&mut self, random: &mut Random) -> Option<()> {
         let Server { system_identifier, timeline, .. } = self.server.clone();
         let noted =
@@ -173,7 +172,7 @@ impl Postgres {
         random.chance(90).then(|| self.slot = Slot::At(self.made_at))
     }
 
-    /// A slot was found that is fit to go on with, and that is noted.
+    /// A usable slot was found, which is noted.
     pub(crate) fn keep_slot(&mut self) {
         let (stands, timeline) = (self.confirmed(), self.server.timeline);
         if let Some(RelayRow { noted, .. }) = &mut self.row {
@@ -183,7 +182,7 @@ impl Postgres {
         }
     }
 
-    /// Where the slot stands.
+    /// The slot's confirmed LSN.
     pub(crate) const fn confirmed(&self) -> Lsn {
         match self.slot {
             Slot::At(lsn) => lsn,
@@ -191,12 +190,12 @@ impl Postgres {
         }
     }
 
-    /// Whether it is noted that the rows from before the slot are published.
+    /// Whether the rows from before the slot are noted as published.
     pub(crate) fn is_backfilled(&self) -> bool {
         self.row.as_ref().is_some_and(|row| row.noted.backfill == Backfill::Done)
     }
 
-    /// Up to where it is noted that the slot may be confirmed.
+    /// The noted limit of confirmation.
     pub(crate) fn confirm_limit(&self) -> Option<Lsn> {
         self.row.as_ref()?.noted.confirm_limit
     }
@@ -205,7 +204,7 @@ impl Postgres {
         self.connection.is_some()
     }
 
-    /// Streams from `start`: every later transaction comes, from its first row. With `backfills` those before come first, as one.
+    /// Streams from `start`: every later transaction from its first row. With `backfills`, earlier rows come first, as one transaction.
     pub(crate) fn connect(&mut self, start: Lsn, backfills: bool, random: &mut Random) {
         let mut messages = Vec::new();
         if backfills {
@@ -227,7 +226,7 @@ impl Postgres {
                 }
                 messages.push(change(row));
                 if random.chance(5) {
-                    // Worse than a real server, which is not that far yet: nothing inside a transaction may count.
+                    // Worse than a real server, which has not read that far yet: nothing inside a transaction may count.
                     messages.push(keepalive(transaction.end));
                 }
             }
@@ -238,11 +237,11 @@ impl Postgres {
         }
         self.connection = Some(messages);
         self.sent = 0;
-        // The first status update, which is sent at once.
+        // The first status update, which is sent immediately.
         self.status = Some(start);
     }
 
-    /// The connection is lost, and a status update on its way may be lost with it.
+    /// The connection is lost, and a status update in flight may be lost with it.
     pub(crate) fn disconnect(&mut self, random: &mut Random) {
         self.connection = None;
         match random.chance(50) {
@@ -251,7 +250,7 @@ impl Postgres {
         }
     }
 
-    /// Some more messages; a keepalive when all were sent.
+    /// Sends some messages; a keepalive when all have been sent.
     pub(crate) fn send(&mut self, random: &mut Random) -> Vec<u8> {
         let messages = self.connection.as_ref().expect("a batch is read from a connection");
         if self.sent == messages.len() {
@@ -266,7 +265,7 @@ impl Postgres {
     /// A standby status update is sent.
     pub(crate) fn confirm(&mut self, flush: Lsn) {
         let (confirmed, end, limit) = (self.confirmed(), self.server.wal_end, self.confirm_limit());
-        assert!(self.is_backfilled(), "{flush} is confirmed, and the rows from before the slot are not noted");
+        assert!(self.is_backfilled(), "{flush} is confirmed, but the rows from before the slot are not noted");
         assert!(flush >= confirmed, "feedback moved backwards: {flush} after {confirmed}");
         assert!(flush <= end, "feedback {flush} beyond the end of the log {end}");
         assert!(limit.is_some_and(|limit| flush <= limit), "{flush} is confirmed, past what is noted: {limit:?}");
@@ -280,10 +279,10 @@ impl Postgres {
         }
     }
 
-    /// What `Notebook::write` does: the limit that is noted.
+    /// Like `Notebook::write`: sets the noted limit.
     pub(crate) fn note(&mut self, flush: Lsn, received: Lsn, stored: Option<Lsn>) -> Lsn {
         let limit = flush.max(received.min(self.server.wal_end));
-        assert!(self.is_backfilled(), "a limit of {limit} is noted before the rows from before the slot");
+        assert!(self.is_backfilled(), "a limit of {limit} is noted before the backfill");
         assert!(limit >= self.confirmed(), "a limit of {limit} is noted for a slot at {}", self.confirmed());
         if let Some(row) = &mut self.row {
             row.noted.confirm_limit = Some(limit);
@@ -292,8 +291,8 @@ impl Postgres {
         limit
     }
 
-    /// The log goes on from `at` with other transactions in place of those that come after it, on a new timeline or not. The numbers of the
-    /// rows that are lost.
+    /// The WAL diverges at `at`: other transactions replace the later ones, on a new timeline or not. Returns the numbers of the lost
+    /// rows.
     pub(crate) fn go_on_from(&mut self, at: Lsn, is_promoted: bool) -> Vec<u64> {
         let Server { timeline, ancestry, .. } = &mut self.server;
         if is_promoted {
@@ -317,7 +316,7 @@ impl Postgres {
     }
 }
 
-/// What is added to the numbers of rows that come in the place of others.
+/// Added to the numbers of rows that replace others.
 const OTHER_ROWS: u64 = 100_000;
 
 fn row(may_halt: bool, random: &mut Random, number: &mut u64) -> Row {

@@ -1,6 +1,6 @@
-//! A Kafka of the simulator that is written to in transactions: readers see what was committed, a transaction carries a
-//! checkpoint, and what became of a commit may be unknown when the relay dies. A transaction with more records than the path carries in its
-//! time is aborted, and every record given back.
+//! The simulator's Kafka with transactions: readers see committed records, a transaction carries a checkpoint, and the outcome of a
+//! commit may be unknown when the relay crashes. A transaction with more records than the path can carry in time is aborted, and
+//! every record is returned.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,25 +20,25 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Transactions {
     /// What readers of committed records read.
     pub(crate) log: BTreeMap<String, Vec<OwnedRecord>>,
-    /// The topic of positions, as readers of committed records see it.
+    /// The positions topic, as readers of committed records see it.
     stored: Option<StoredAt>,
-    /// What was there before.
+    /// What existed before.
     before: Option<StoredAt>,
     /// What the relay knows of it.
     known: Checkpoint,
-    /// Of whose stream a position is.
+    /// The stream that a position belongs to.
     origin: Option<Streamed>,
     open: Vec<(Ticket, OwnedRecord)>,
-    /// The end of the open transaction is under way.
+    /// The end of the open transaction is in flight.
     sealed: Option<Checkpoint>,
-    /// Every ticket below was committed.
+    /// Every ticket below this was committed.
     committed_below: u64,
     acknowledged: Vec<Ticket>,
     failed: Vec<Failure>,
-    /// Records that were to blame for an abort, and are offered again.
+    /// Records that caused an abort, and are offered again.
     guilty: BTreeMap<Ticket, Refusal>,
     size: TransactionSize,
-    /// How many records the path carries in the time that records have.
+    /// How many records the path carries in the time limit of a record.
     carries: usize,
 }
 
@@ -73,7 +73,7 @@ impl Transactions {
         Offer::Taken
     }
 
-    /// The driver's part: seals the transaction when there is enough in it, or stores a position alone.
+    /// The driver's part: seals the transaction when it has enough records, or stores a position alone.
     pub(crate) fn seal(&mut self, core: &Core, random: &mut Random) {
         if self.origin.is_none() || self.sealed.is_some() || !self.failed.is_empty() || !self.acknowledged.is_empty() {
             return;
@@ -89,14 +89,14 @@ impl Transactions {
         }
     }
 
-    /// The last ticket of the open transaction, if every one from the last committed to it is there. A dead letter that was on its way when
-    /// those before it came back is there before them.
+    /// The last ticket of the open transaction, if every one from the last committed to it is in it. A dead letter that was in flight when
+    /// earlier records were returned is in it before them.
     fn whole(&self) -> Option<Ticket> {
         let highest = self.open.iter().map(|(ticket, _)| *ticket).max()?;
         (highest.0 + 1 - self.committed_below == self.open.len() as u64).then_some(highest)
     }
 
-    /// Something happens at the broker.
+    /// A step of the broker.
     pub(crate) fn work(&mut self, calm: bool, random: &mut Random) {
         if self.open.iter().any(|(_, record)| is_poisoned(record)) && random.chance(30) {
             return self.abort(Duration::ZERO);
@@ -129,7 +129,7 @@ impl Transactions {
         self.sealed = None;
     }
 
-    /// Everything comes back. One poisoned record is to blame, and refused when it is offered again.
+    /// Everything is returned. One poisoned record is to blame, and refused when it is offered again.
     fn abort(&mut self, age: Duration) {
         self.sealed = None;
         self.size.aborted(self.open.len(), 0, age);
@@ -145,17 +145,17 @@ impl Transactions {
         self.failed.sort_unstable_by_key(|failure| failure.ticket);
     }
 
-    /// The acknowledgements of a committed transaction, all that there are.
+    /// The acknowledgements of a committed transaction, all of them.
     pub(crate) fn acknowledged(&mut self) -> Vec<Ticket> {
         std::mem::take(&mut self.acknowledged)
     }
 
-    /// The records of an aborted transaction, all that there are.
+    /// The records of an aborted transaction, all of them.
     pub(crate) fn failures(&mut self) -> Vec<Failure> {
         std::mem::take(&mut self.failed)
     }
 
-    /// The relay dies. A commit that is under way may still succeed; what is open is aborted by the next one.
+    /// The relay crashes. A commit in flight may still succeed; an open transaction is aborted by the next relay.
     pub(crate) fn lose_the_relay(&mut self, random: &mut Random) {
         if let Some(checkpoint) = self.sealed.take()
             && random.chance(50)
@@ -172,12 +172,12 @@ impl Transactions {
         self.origin = None;
     }
 
-    /// What the topic of positions has.
+    /// The latest position in the positions topic.
     pub(crate) fn stored(&self) -> Stored {
         self.stored.clone().map_or(Stored::Nothing, Stored::At)
     }
 
-    /// How far that is.
+    /// Its position.
     pub(crate) fn stored_flush(&self) -> Option<Lsn> {
         self.stored.as_ref().map(|stored| stored.checkpoint.flush)
     }
@@ -188,7 +188,7 @@ impl Transactions {
         checkpoint.flush >= noted || checkpoint.position.commit >= noted
     }
 
-    /// A relay takes over, on this server. With the rows from before the slot, what is stored is not of them.
+    /// A relay takes over, on this server. If it publishes the rows from before the slot, the stored position is not of them.
     pub(crate) fn open(&mut self, server: &Server, first: StreamStart) {
         let (system_identifier, timeline) = (server.system_identifier.clone(), server.timeline);
         self.origin = Some(Streamed { system_identifier, timeline });
@@ -201,12 +201,12 @@ impl Transactions {
         };
     }
 
-    /// The operator has it forgotten where Kafka is; or Kafka has lost it.
+    /// The operator resets the position, or Kafka has lost it.
     pub(crate) fn forget(&mut self) {
         self.stored = None;
     }
 
-    /// Kafka has lost the last one.
+    /// Kafka has lost the last position.
     pub(crate) fn rewind(&mut self) {
         self.stored = self.before.clone();
     }

@@ -1,4 +1,4 @@
-//! One run: a history, a relay, the steps between, and what must hold after each.
+//! One run: a history, a relay, the steps, and the checks after each.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -40,19 +40,19 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     pub(crate) postgres: Postgres,
     pub(crate) kafka: Kafka,
-    /// In place of the other Kafka, with exactly-once delivery.
+    /// Replaces the other Kafka with exactly-once delivery.
     pub(crate) transactions: Option<Transactions>,
     relay: Core,
-    /// How far the slot is confirmed.
+    /// The slot's confirmed LSN.
     pub(crate) confirming: Confirming,
-    /// Which server this process has streamed from.
+    /// The server that this process has streamed from.
     pub(crate) last: Option<Streamed>,
     pub(crate) accidents: Accidents,
-    /// This process has asked Kafka what is stored there.
+    /// Whether this process has read the stored position from Kafka.
     is_open: bool,
-    /// How often the initial backfill read.
+    /// How often the initial backfill was read.
     pub(crate) backfills: u64,
-    /// What was in Kafka already when all was to be published again.
+    /// What was in Kafka already when everything was to be published again.
     pub(crate) unclaimed: BTreeSet<u64>,
     /// Rows of transactions that a promoted standby or a restored server does not have.
     pub(crate) gone: BTreeSet<u64>,
@@ -61,9 +61,9 @@ pub(crate) struct World {
     wants_input: bool,
     now: Instant,
     pub(crate) crashes: u64,
-    /// All commits up to here were found in Kafka, where nothing vanishes.
+    /// All commits up to here were found in Kafka, where nothing is lost.
     pub(crate) checked: Lsn,
-    /// From here on nothing goes wrong any more.
+    /// From here on nothing fails any more.
     calm: bool,
 }
 
@@ -106,11 +106,11 @@ impl World {
         }
     }
 
-    /// Runs to the end and gives the number of steps.
+    /// Runs to the end and returns the number of steps.
     pub(crate) fn run(mut self) -> u64 {
         let stormy = self.random.below(3_000);
         for step in 0.. {
-            assert!(step < STEPS_LIMIT, "the relay does not come to an end: {:?}", self.relay);
+            assert!(step < STEPS_LIMIT, "the relay does not finish: {:?}", self.relay);
             self.calm = step > stormy;
             self.step();
             self.check();
@@ -198,7 +198,7 @@ impl World {
     pub(crate) fn crash(&mut self) {
         self.crashes += 1;
         self.last = None;
-        // Some of it only a process that lives can find out.
+        // Only a running process can detect some of it.
         self.put_right();
         self.confirming.crash(&mut self.postgres, &mut self.random);
         self.postgres.disconnect(&mut self.random);
@@ -212,8 +212,8 @@ impl World {
         self.wants_input = false;
     }
 
-    /// The relay has ended before a row that its contract stops it at, and is started again in the worst way: with nothing
-    /// of what was in flight, and past such rows.
+    /// The relay has stopped before a row because of its contract, and is restarted in the worst way: without anything that was in flight,
+    /// and past such rows.
     fn start_after(&mut self, halt: &Halt) {
         if let Halt::Displaced { .. } = halt {
             return self.meet_displaced(halt);
@@ -283,7 +283,7 @@ impl World {
         self.wants_input = false;
     }
 
-    /// What is in Kafka by now may come once more.
+    /// Everything that is in Kafka by now may be repeated once.
     pub(crate) fn disclaim(&mut self) {
         self.unclaimed = self.log().values().flatten().map(id).collect();
     }
@@ -323,14 +323,14 @@ impl World {
         self.request = self.relay.poll_request().or(self.request.take());
     }
 
-    /// What must hold after every step.
+    /// The checks after every step.
     fn check(&mut self) {
         let owed = self.relay.owed();
         assert!(owed.records <= self.settings.max_in_flight, "{} records in flight", owed.records);
         let (confirmed, made_at) = (self.postgres.confirmed(), self.postgres.made_at);
         let is_backfilled = self.postgres.is_backfilled();
         let flush = self.relay.flush();
-        // What was done to the slot shows when the relay has looked at it.
+        // An accident of the slot is detected when the relay has looked at it.
         if self.accidents.is_open() {
             return;
         }
@@ -350,7 +350,7 @@ impl World {
     }
 }
 
-/// What is registered.
+/// The registered schema versions.
 fn registered(id: &SchemaVersionId) -> Option<SchemaVersion> {
     let (schema, on_violation) = match &*id.name {
         PLAIN => (None, None),

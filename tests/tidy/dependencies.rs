@@ -1,4 +1,4 @@
-//! Licences, bans and sources of all dependencies, by `deny.toml`: what cargo-deny checks too, without having to install it.
+//! Licences, bans and sources of all dependencies, by `deny.toml`: the checks of cargo-deny, without having to install it.
 
 use std::process::Command;
 
@@ -13,11 +13,11 @@ struct Package {
     name: String,
     version: String,
     license: Option<String>,
-    /// Where it comes from; nothing for a crate of this repository.
+    /// Where it comes from; `None` for a crate of this repository.
     source: Option<String>,
 }
 
-/// Every crate that any of the platforms needs, those of the tests included.
+/// Every crate that any of the platforms needs, including those of the tests.
 fn packages(targets: &[String]) -> Vec<Package> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(root()).args(["metadata", "--locked", "--format-version", "1", "--all-features"]);
@@ -42,7 +42,7 @@ fn texts(table: &Table, section: &str, key: &str) -> Vec<String> {
     values.iter().map(|value| text(value).unwrap_or_else(|| panic!("[{section}] {key}: {value}"))).collect()
 }
 
-/// Why a licence is not one that `deny.toml` allows.
+/// Why `deny.toml` does not allow a licence.
 fn refused(license: Option<&str>, allowed: &[String]) -> Option<String> {
     let Some(license) = license else { return Some("names no licence".to_owned()) };
     // Lax: `MIT/Apache-2.0` is how older crates write `MIT OR Apache-2.0`.
@@ -50,7 +50,7 @@ fn refused(license: Option<&str>, allowed: &[String]) -> Option<String> {
         Ok(expression) => expression,
         Err(error) => return Some(format!("{license}: not an SPDX expression: {}", error.reason)),
     };
-    // As with cargo-deny, an exception (`Apache-2.0 WITH ...`) is allowed only where the list has the whole of it.
+    // As with cargo-deny, an exception (`Apache-2.0 WITH ...`) is allowed only if the list has the whole expression.
     let is_allowed = expression.evaluate(|requirement| allowed.contains(&requirement.to_string()));
     (!is_allowed).then(|| license.to_owned())
 }
@@ -62,7 +62,7 @@ fn dependencies_have_allowed_licences_and_come_from_the_registry() {
     let banned = texts(&deny, "bans", "deny");
     let packages = packages(&texts(&deny, "graph", "targets"));
     assert!(packages.len() > 200, "{} packages", packages.len());
-    // The one that every Rust program has serde from.
+    // The registry that every Rust program gets serde from.
     let registry = packages.iter().find(|package| package.name == "serde").map(|serde| &serde.source);
     let registry = registry.expect("serde is a dependency");
     let mut findings = Vec::new();
@@ -80,7 +80,7 @@ fn dependencies_have_allowed_licences_and_come_from_the_registry() {
 }
 
 #[test]
-fn an_allowed_licence_that_nothing_needs_is_taken_off_the_list() {
+fn every_allowed_licence_is_needed() {
     let deny: Table = read("deny.toml").parse().expect("deny.toml is TOML");
     let allowed = texts(&deny, "licenses", "allow");
     let packages = packages(&texts(&deny, "graph", "targets"));

@@ -1,4 +1,4 @@
-//! What is written for people agrees with what the program does.
+//! The documentation agrees with the program.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,19 +12,19 @@ use walpost::telemetry::Metrics;
 
 use super::{none, pages, read, root, sources};
 
-/// All of them, one after the other.
+/// All pages, concatenated.
 fn documentation() -> String {
     pages().into_iter().map(|page| page.text).collect()
 }
 
-/// Whether `text` has `word` with no letter, digit, `_` or `-` around it.
+/// Whether `text` has `word`, not adjacent to a letter, digit, `_` or `-`.
 fn has_word(text: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
     text.match_indices(word)
         .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + word.len()..].starts_with(is_part))
 }
 
-/// Keys that a TOML text shows, as section.key: set, or behind a `#`.
+/// Keys in a TOML text, as section.key: set, or commented out.
 fn shown_keys(toml: &str) -> Vec<String> {
     let mut section = String::new();
     let mut keys = Vec::new();
@@ -34,7 +34,7 @@ fn shown_keys(toml: &str) -> Vec<String> {
             section = name.trim_matches(['[', ']', ' ']).to_owned();
         } else if let Some((key, value)) = line.split_once(" = ") {
             keys.push(format!("{section}.{key}"));
-            // The keys of an inline table are keys as well.
+            // The keys of an inline table are keys too.
             let inside =
                 value.strip_prefix("{ ").and_then(|rest| rest.split_once(" }")).map_or("", |(inside, _)| inside);
             let inner = inside.split(", ").filter_map(|pair| pair.split_once(" = "));
@@ -45,7 +45,7 @@ fn shown_keys(toml: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_example_has_every_key_of_the_configuration() {
+fn the_example_has_every_configuration_key() {
     let page = read("docs/configure.md");
     assert!(page.contains("](../examples/walpost.toml)"), "the documentation leads to the example");
     let shown = shown_keys(&read("examples/walpost.toml"));
@@ -60,11 +60,11 @@ fn the_example_has_every_key_of_the_configuration() {
 fn the_documentation_has_every_metric() {
     let documentation = documentation();
     let metrics = Metrics::new();
-    // What is by contract shows with the first one.
+    // Metrics by contract appear with the first contract.
     metrics.contracts.add(&SchemaVersionId { name: "a".into(), version: "1".into() }, Some(Duration::from_secs(1)));
     let text = metrics.encode();
     let metrics = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter_map(|line| line.split_once(' '));
-    // A counter's sample has an ending that its type line has not; that is what a query names.
+    // A counter's sample has a suffix that its type line lacks; queries use the sample's name.
     let names = metrics.map(|(name, kind)| match kind {
         "counter" => format!("{name}_total"),
         "info" => format!("{name}_info"),
@@ -86,7 +86,7 @@ fn the_documentation_has_every_command_and_its_options() {
             missing.push(format!("walpost {name}"));
             continue;
         };
-        // A command of commands has a row with all of them.
+        // A command with subcommands has a row with all of them.
         let below: Vec<_> = command.get_subcommands().filter(|command| !command.is_hide_set()).collect();
         let unnamed = below.iter().filter(|below| !row.contains(&format!("`{}`", below.get_name())));
         missing.extend(unnamed.map(|below| format!("walpost {name} {}", below.get_name())));
@@ -127,7 +127,7 @@ fn the_documentation_has_every_refusal_and_every_exit_code() {
 }
 
 #[test]
-fn every_link_of_the_documentation_leads_somewhere() {
+fn every_link_in_the_documentation_has_a_target() {
     let pages = pages();
     let mut gone = Vec::new();
     for page in &pages {
@@ -148,7 +148,7 @@ fn every_link_of_the_documentation_leads_somewhere() {
     none("links to what is not there", &gone);
 }
 
-/// Blocks are run by `tests/it/documentation.rs`; this is for the commands within sentences, which may be incomplete.
+/// Code blocks are run by `tests/it/documentation.rs`; this checks commands within sentences, which may be incomplete.
 #[test]
 fn every_command_within_a_sentence_exists() {
     let mut wrong = Vec::new();
@@ -188,7 +188,7 @@ fn prose_is_at_most_120_wide() {
 }
 
 #[test]
-fn every_test_that_the_threat_model_names_is_there() {
+fn every_test_that_the_threat_model_names_exists() {
     let model = read("docs/threat-model.md");
     let code = sources(&super::CODE, ".rs");
     let is_name =

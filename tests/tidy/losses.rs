@@ -1,10 +1,10 @@
-//! The table "Where a row can be lost" names the files that can lose one, and no others.
+//! The table "Where a row can be lost" lists exactly the files that can lose one.
 
 use std::collections::BTreeMap;
 
 use super::{Source, none, read, sources};
 
-/// What a file does that could lose a row, by how its code reads.
+/// What a file does that could lose a row, by tokens in its code.
 const CALLS: [(&str, &[&str]); 6] = [
     ("advances a slot", &["pg_replication_slot_advance(", "source::advance(", "confirm_without_stream("]),
     ("drops a slot", &["pg_drop_replication_slot(", "drop_slot("]),
@@ -25,18 +25,18 @@ const CALLS: [(&str, &[&str]); 6] = [
     ("drops a partition", &["drop table outbox.", "truncate outbox.", "outbox.maintain($1"]),
 ];
 
-/// The same of tickets. Apart, as a line may do both.
+/// The same for tickets. Separate, because a line may do both.
 const SETTLES: (&str, &[&str]) = (
     "settles a ticket",
     &["ledger.settle(", ".handle_acknowledged(", "acked.push(", "acked.append(", "(&mut into.acked"],
 );
 
-/// What a file does that could lose a row, with the line of each.
+/// What a file does that could lose a row, with line numbers.
 fn calls(source: &Source) -> Vec<(usize, &'static str)> {
     let is_sql = source.path.ends_with(".sql");
     let code = source.code().take_while(|(_, line)| !line.starts_with("mod tests {"));
     let code = code.filter(|(_, line)| !(is_sql && line.trim_start().starts_with("--")));
-    // What a message tells an operator to run.
+    // Statements that a message advises an operator to run.
     let code = code.filter(|(_, line)| !line.contains("`select"));
     let kinds = || CALLS.iter().chain(std::iter::once(&SETTLES));
     let found = |line: &str| {
@@ -46,7 +46,7 @@ fn calls(source: &Source) -> Vec<(usize, &'static str)> {
     code.flat_map(|(number, line)| found(line).into_iter().map(move |kind| (number, kind))).collect()
 }
 
-/// The files that the table names, each with its line in it.
+/// The files in the table, each with its row.
 fn table() -> BTreeMap<String, String> {
     let page = read("src/lib.rs");
     let section = page.split("//! # Where a row can be lost\n").nth(1).expect("lib.rs has the table");
@@ -60,7 +60,7 @@ fn table() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_table_of_losses_names_every_file_that_can_lose_a_row_and_no_other() {
+fn the_table_of_losses_lists_exactly_the_files_that_can_lose_a_row() {
     let table = table();
     assert!(table.len() > 10, "{table:?}");
     let mut files = sources(&["src"], ".rs");

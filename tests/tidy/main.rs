@@ -1,4 +1,4 @@
-//! The repository's own rules, as far as a program can see them.
+//! The repository's own rules, as far as a program can check them.
 
 mod dependencies;
 mod documentation;
@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folders with code.
+/// Directories with code.
 const CODE: [&str; 5] = ["src", "crates", "tests", "benches", "examples"];
 
-/// Longest file of Rust, in lines.
+/// Maximum lines of a Rust file.
 const FILE_LINES_MAX: usize = 400;
 
 /// A source file by its path from the root of the repository.
@@ -21,7 +21,7 @@ struct Source {
 }
 
 impl Source {
-    /// Lines of code with their numbers, without comments. A string with two slashes in it is cut, which hides nothing looked for here.
+    /// Lines of code with their numbers, without comments. A string that contains two slashes is cut, which hides nothing of interest.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines = self.text.lines().enumerate().map(|(index, line)| (index + 1, line));
         lines.map(|(number, line)| (number, line.split_once("//").map_or(line, |(code, _)| code)))
@@ -36,7 +36,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("read {path}: {error}"))
 }
 
-/// Every file below these folders whose name ends so, but for what was built.
+/// Every file in these directories whose name ends like this, except build output.
 fn sources(folders: &[&str], ends: &str) -> Vec<Source> {
     let mut open: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
     let mut sources = Vec::new();
@@ -58,7 +58,7 @@ fn sources(folders: &[&str], ends: &str) -> Vec<Source> {
     sources
 }
 
-/// What is written for people: the pages at the root and those of `docs/`.
+/// The pages for people: those at the root and those of `docs/`.
 fn pages() -> Vec<Source> {
     let mut pages = sources(&["docs"], ".md");
     assert!(pages.len() > 10, "{} pages in docs/", pages.len());
@@ -73,8 +73,8 @@ fn none(rule: &str, findings: &[String]) {
 }
 
 #[test]
-fn the_core_does_nothing_but_compute() {
-    // Whole modules and keywords. Functions, types and macros one by one are in clippy.toml.
+fn the_core_is_pure() {
+    // Whole modules and keywords. clippy.toml has individual functions, types and macros.
     const BANNED: [&str; 12] = [
         "tokio",
         "rdkafka",
@@ -90,7 +90,7 @@ fn the_core_does_nothing_but_compute() {
         "unsafe",
     ];
     let mut findings = Vec::new();
-    // Its tests may do more. What it checks payloads with is pure as it is.
+    // Tests are exempt. The schema check that the core calls is pure too.
     const SCHEMA: &str = "crates/walpost-producer/src/schema";
     let core: Vec<Source> = sources(&["src/relay", SCHEMA], ".rs")
         .into_iter()
@@ -103,7 +103,7 @@ fn the_core_does_nothing_but_compute() {
             let found = BANNED.iter().filter(|banned| line.contains(**banned));
             findings.extend(found.map(|banned| format!("{}:{number}: {banned}", source.path)));
         }
-        // What a core needs of this crate is a core's too.
+        // Items of this crate that the core may use.
         let own = |line: &str| {
             line.contains("walpost_producer::schema")
                 || source.path.starts_with("src/relay") && line.contains("crate::relay")
@@ -131,7 +131,7 @@ fn files_are_short() {
 }
 
 #[test]
-fn modules_say_what_they_are_about() {
+fn modules_have_specific_names_and_a_description() {
     const BANNED: [&str; 8] = ["utils", "util", "helpers", "helper", "common", "manager", "misc", "types"];
     let mut findings = Vec::new();
     for source in sources(&CODE, ".rs") {
@@ -144,7 +144,7 @@ fn modules_say_what_they_are_about() {
             findings.push(format!("{}: does not start with what it is about", source.path));
         }
         for (number, line) in source.code() {
-            // The attribute is put together here, so that this line is none.
+            // The attribute is concatenated here, so that this line does not match.
             if line.trim_start().starts_with(concat!("#[", "allow("))
                 || line.trim_start().starts_with(concat!("#![", "allow("))
             {
@@ -155,7 +155,7 @@ fn modules_say_what_they_are_about() {
     none("names and first lines tell a reader where he is", &findings);
 }
 
-/// The numbers at the beginning of `10_and_18_a_topic`, the rest of such a test's name.
+/// The numbers at the beginning of a name such as `10_and_18_a_topic`.
 fn cases_of(name: &str) -> Vec<u32> {
     let mut words = name.split('_');
     let mut cases = Vec::new();
@@ -169,7 +169,7 @@ fn cases_of(name: &str) -> Vec<u32> {
 }
 
 #[test]
-fn every_case_has_a_line_and_a_test() {
+fn every_case_is_listed_and_tested() {
     const LIST: &str = "tests/it/main.rs";
     let list = read(LIST);
     let listed = list.lines().filter_map(|line| line.strip_prefix("//! ")?.split_once(". ")?.0.parse().ok());
@@ -205,7 +205,7 @@ fn migrations_are_prose_in_lower_case() {
         }
         for (index, line) in source.text.lines().enumerate() {
             let code = line.split_once("--").map_or(line, |(code, _)| code);
-            // A literal is in the server's or a reader's language.
+            // String literals are exempt.
             let outside: String = code.split('\'').step_by(2).collect();
             if KEYWORDS.iter().any(|keyword| outside.contains(keyword)) {
                 findings.push(format!("{}:{}: {}", source.path, index + 1, line.trim()));
@@ -217,7 +217,7 @@ fn migrations_are_prose_in_lower_case() {
 
 #[test]
 fn nothing_names_the_host_of_a_package_registry() {
-    // Put together here, so that this file has none of them.
+    // Concatenated here, so that this file does not match.
     let hosts = [
         ["crates", "io"],
         ["docs", "rs"],

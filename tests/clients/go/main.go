@@ -1,4 +1,4 @@
-// Reads CloudEvents with the CloudEvents SDK for Go, and other records with sarama, which the SDK is built upon.
+// Reads CloudEvents with the CloudEvents SDK for Go, and other records with sarama, which the SDK uses.
 package main
 
 import (
@@ -37,7 +37,7 @@ type record struct {
 	Headers map[string]digits `json:"headers"`
 }
 
-// Bytes that are printed in hexadecimal.
+// Bytes, printed in hexadecimal.
 type digits []byte
 
 func (bytes digits) MarshalJSON() ([]byte, error) {
@@ -47,7 +47,7 @@ func (bytes digits) MarshalJSON() ([]byte, error) {
 	return json.Marshal(hex.EncodeToString(bytes))
 }
 
-// What the SDK's receiver adds.
+// Attributes that the SDK's receiver adds.
 var added = map[string]bool{"kafkatopic": true, "kafkapartition": true, "kafkaoffset": true}
 
 func fail(format string, values ...interface{}) {
@@ -80,7 +80,7 @@ func optional(text string) *string {
 	return &text
 }
 
-// The SDK's receiver: what it can't make an event of, or what is no valid one, is never handed to the function.
+// The SDK's receiver: records that it can't parse, and invalid events, never reach the function.
 func readEvents(brokers []string, config *sarama.Config, count int, topics []string) {
 	if len(topics) == 0 {
 		return

@@ -65,7 +65,7 @@ public class Read {
         fields.put("topic", quoted(record.topic()));
         CloudEvent event = record.value();
         if (event == null) {
-            // Kafka's client asks no deserializer about a null value.
+            // Kafka's client calls no deserializer for a null value.
             fields.put("tombstone", "true");
             fields.put("id", quoted(new String(record.headers().lastHeader("ce_id").value(), StandardCharsets.UTF_8)));
             print(fields);

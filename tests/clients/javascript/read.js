@@ -18,7 +18,7 @@ async function read(kafka, group, { count, topics }, take) {
     if (topics.length === 0) {
         return;
     }
-    // Only committed records, which is what kafkajs reads unless told otherwise.
+    // Only committed records, the default of kafkajs.
     const consumer = kafka.consumer({ groupId: group, retry: { retries: 0 }, maxWaitTimeInMs: 100 });
     await consumer.connect();
     await consumer.subscribe({ topics, fromBeginning: true });
@@ -41,11 +41,11 @@ async function read(kafka, group, { count, topics }, take) {
             },
         }).catch(reject);
     });
-    // Not waited for: a fetch may be on its way for as long as the broker likes.
+    // Not awaited: a fetch may take as long as the broker likes.
 }
 
 function event(topic, message) {
-    // The SDK takes a null value for a mistake; a tombstone is recognised by its record.
+    // The SDK rejects a null value; a tombstone is detected by its record.
     if (message.value === null) {
         console.log(JSON.stringify({ topic, tombstone: true, id: message.headers.ce_id.toString() }));
         return;
@@ -55,7 +55,7 @@ function event(topic, message) {
         headers[name] = value === null ? undefined : value.toString();
     }
     const received = Binding.toEvent({ ...message, headers, key: message.key === null ? undefined : message.key.toString() });
-    // toEvent does not validate what it makes.
+    // toEvent does not validate its result.
     received.validate();
     const extensions = Object.entries(received).filter(([name, value]) => !ATTRIBUTES.includes(name) && value !== undefined);
     const { id, source, type, time, dataschema, datacontenttype, data } = received;
@@ -77,7 +77,7 @@ async function main() {
     const group = `walpost-clients-javascript-${process.pid}-${Date.now()}`;
     await read(kafka, `${group}-events`, parsed(events), event);
     await read(kafka, `${group}-others`, parsed(others), other);
-    // Consumers still run, and what was printed may still be on its way.
+    // Consumers are still running, and output may be pending.
     process.stdout.write("", () => process.exit(0));
 }
 

@@ -48,7 +48,7 @@ def read(bootstrap, count, topics):
 
 
 def event(message):
-    # The SDK decodes every header, and has no null.
+    # The SDK decodes every header, and does not support null.
     headers = {name: value for name, value in message.headers() or [] if value is not None}
     event = from_binary_event(KafkaMessage(headers=headers, key=message.key(), value=message.value()))
     data = event.get_data()

@@ -1,4 +1,4 @@
-//! Any messages of pgoutput through the whole core: it stops with an error or publishes, and never confirms what it owes.
+//! Feeds arbitrary pgoutput messages to the whole core: it stops with an error or publishes, and confirms no unacknowledged record.
 #![no_main]
 
 use std::time::Instant;
@@ -14,7 +14,7 @@ use walpost::relay::decode::outbox::Outbox;
 use walpost::relay::boundary::MessageKeys;
 use walpost::relay::{Core, Idle, Offer, OnRejected, Settings};
 
-/// As many questions and answers as a batch of a few kilobytes can ask for.
+/// As many requests and answers as a batch of a few kilobytes can cause.
 const STEPS_MAX: usize = 100_000;
 
 fuzz_target!(|data: &[u8]| {
@@ -57,7 +57,7 @@ fn answer(core: &mut Core, now: Instant) {
         }
         Request::Topic { name, .. } => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_000 })),
         Request::MessageKeys => Answer::MessageKeys(MessageKeys { read_at: Timestamp(i64::MAX), ..MessageKeys::default() }),
-        // Some are there, some are not, and some are sent as text.
+        // Some exist, some don't, and some are sent as text.
         Request::Type(oid) => {
             let sent_as = (oid % 2 == 0).then_some(25);
             Answer::Type(oid, (oid % 3 > 0).then(|| ColumnType { name: "public.own".to_owned(), sent_as }))
@@ -66,7 +66,7 @@ fn answer(core: &mut Core, now: Instant) {
         Request::SchemaVersion(id) if id.name.len() % 2 == 0 => Answer::SchemaVersion(id, None),
         Request::SchemaVersion(id) => {
             let topic = Some("topic".into());
-            // And some have a schema, which any bytes are then checked with.
+            // And some have a schema, which arbitrary bytes are then checked with.
             let schema = (id.name.len() % 3 == 0).then(|| r#"{"required": ["id"], "maxProperties": 3}"#.into());
             let found = SchemaVersion { schema, ..SchemaVersion::plain(id.clone(), topic) };
             Answer::SchemaVersion(id, Some(found))
@@ -75,7 +75,7 @@ fn answer(core: &mut Core, now: Instant) {
     core.handle_answer(answer, now);
 }
 
-/// Each message behind a byte that says how long it is, in a frame as the source cuts it off.
+/// Each message follows a byte with its length, in a frame as the source splits it.
 fn framed(mut data: &[u8]) -> Bytes {
     let mut frames = Vec::new();
     while let Some((length, rest)) = data.split_first() {

@@ -1,4 +1,4 @@
-//! Any bytes from a server, in any pieces: the same messages come out as from one piece.
+//! Arbitrary bytes from a server, split arbitrarily: the messages are the same as without a split.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     let pieces = cut(bytes, usize::from(*piece).max(1));
     assert_eq!(whole, pieces);
     let total: usize = whole.0.iter().map(|frame| frame.body.len() + 5).sum();
-    assert!(total <= bytes.len(), "no more comes out than went in");
+    assert!(total <= bytes.len(), "the output is not longer than the input");
     if let Some(error) = whole.1 {
         assert!(error.offset <= bytes.len() as u64, "{error}");
     }

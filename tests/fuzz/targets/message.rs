@@ -1,4 +1,4 @@
-//! Any bytes as the content of a logical message, and as the row's own headers.
+//! Arbitrary bytes as the content of a logical message, and as a row's headers.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

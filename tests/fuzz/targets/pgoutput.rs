@@ -1,4 +1,4 @@
-//! Any bytes as frames of the replication stream, and as messages of pgoutput. Input's first byte says which.
+//! Arbitrary bytes as frames of the replication stream, and as pgoutput messages. The first byte of the input selects which.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -17,7 +17,7 @@ fn frames(bytes: &[u8]) {
     while offset < bytes.len() {
         match pgoutput::next_frame(&bytes[offset..]) {
             Ok((frame, length)) => {
-                assert!(length >= 5 && length <= bytes.len() - offset, "a frame is not longer than what is there");
+                assert!(length >= 5 && length <= bytes.len() - offset, "a frame is not longer than the input");
                 if let Frame::XLogData(message) = frame {
                     self::message(message, &mut layout);
                 }
@@ -31,7 +31,7 @@ fn frames(bytes: &[u8]) {
     }
 }
 
-/// Messages one behind the other, each with a byte before it that says how long it is.
+/// Consecutive messages, each after a byte with its length.
 fn messages(mut bytes: &[u8]) {
     let mut layout = None;
     while let Some((length, rest)) = bytes.split_first() {
@@ -47,7 +47,7 @@ fn message(bytes: &[u8], layout: &mut Option<Layout>) {
             for column in relation.columns() {
                 assert!(column.name.len() <= bytes.len());
             }
-            // A table that says it has all columns must never be misread; one that has not is refused.
+            // A tuple that claims to have all columns must never be misread; one that does not is refused.
             for outbox in [Outbox::walpost("outbox", "event"), Outbox::debezium("public", "outboxevent")] {
                 *layout = Layout::resolve(&outbox, &relation, |_| Ok(None)).ok().or(layout.take());
             }

@@ -1,4 +1,4 @@
-//! Failures that can strike.
+//! Injected failures.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ impl Blow {
         }
     }
 
-    /// Whether Postgres loses what it has not written, such as slot positions.
+    /// Whether Postgres loses unwritten data, such as slot positions.
     const fn crashes_postgres(self) -> bool {
         matches!(
             self,
@@ -53,7 +53,7 @@ impl Blow {
         )
     }
 
-    /// Strikes, and restarts everything.
+    /// Injects the failure, and restarts everything.
     pub(super) async fn strike(self, chaos: &mut Chaos) {
         if self.crashes_postgres() {
             chaos.forgive_repeats();

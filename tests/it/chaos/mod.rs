@@ -1,4 +1,4 @@
-//! Everything is killed at random points under load, determined by a seed; then every committed event is looked for.
+//! Everything is killed at random points under load, determined by a seed; then every committed event must be in Kafka.
 //!
 //! The long run is not part of the suite:
 //!
@@ -25,9 +25,9 @@ use blow::Blow;
 const FEW: u64 = 12;
 /// Kills in the long run, unless `WALPOST_TEST_KILLS` is set.
 const MANY: u64 = 120;
-/// Most events that a process publishes between two failures.
+/// Maximum events that a process publishes between two failures.
 const EVENTS_BETWEEN: u64 = 600;
-/// Longest additional wait before a failure, in milliseconds: longer than a relay takes to start.
+/// Maximum additional wait before a failure, in milliseconds: longer than a relay takes to start.
 const WAIT_MILLIS: u64 = 700;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,13 +80,13 @@ async fn everything(delivery: Delivery, seeded: Seeded, seed: u64, kills: u64) {
 /// What the relays guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Delivery {
-    /// Each process has a name of its own, which shows whose events it repeats.
+    /// Each process has a different name, which shows whose events it repeats.
     AtLeastOnce,
-    /// All have the same name, as those that take over from one another must.
+    /// All have the same name, which relays that take over from one another require.
     ExactlyOnce,
 }
 
-/// A load, a relay, and what has been done to them.
+/// A load, a relay, and the failures so far.
 struct Chaos {
     harness: Harness,
     delivery: Delivery,
@@ -113,7 +113,7 @@ impl Chaos {
         chaos
     }
 
-    /// Waits for a point determined by the seed, and strikes.
+    /// Waits for a point determined by the seed, and injects a failure.
     async fn strike(&mut self, blow: Blow) {
         // Some are killed before they have published anything.
         if self.seeded.below(4) > 0 {
@@ -176,7 +176,7 @@ impl Chaos {
         for stopped in &self.stopped {
             let next = verdict.repeats.get(&format!("r{}", stopped + 1));
             let repeats = next.is_some_and(|names| names.contains(&format!("r{stopped}")));
-            assert!(!repeats, "r{stopped} had stopped in order, and the next repeated its events: {verdict:#?}");
+            assert!(!repeats, "r{stopped} had stopped cleanly, and the next repeated its events: {verdict:#?}");
         }
     }
 }

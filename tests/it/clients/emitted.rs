@@ -1,39 +1,39 @@
-//! What is emitted for the clients to read: events of every preset and format, and what a record says of each.
+//! The events that the clients read, of every preset and format, with their expected contents.
 
 use crate::harness::{Harness, Received};
 
-/// A payload that compresses, so many times that batches are full of it.
+/// A compressible payload, repeated often enough to fill batches.
 const FILLER: &str = "a line that is like the others, Größe, 日本, so that a codec has something to do; ";
 const FILLERS: usize = 200;
 
-/// Tables of a service's own beside `outbox.event`.
+/// User-defined outbox tables in addition to `outbox.event`.
 const TABLES: &str = "
     create table public.bytes (id uuid, schema_name text, schema_version text, topic text, key text, payload bytea, headers json);
     create table public.debezium (id uuid, aggregatetype text, aggregateid text, type text, payload jsonb);
     create table public.routed (id bigint, key text, payload text);
     alter publication outbox add table public.bytes, public.debezium, public.routed";
 
-/// One event, and what its record must say.
+/// One event with its expected record.
 #[derive(Debug, Default)]
 pub(super) struct Emitted {
     /// The column; `None` is null.
     pub(super) id: Option<String>,
-    /// Name and version of its schema, where its table has one.
+    /// Name and version of its schema, if its table has one.
     pub(super) schema: Option<(&'static str, &'static str)>,
-    /// The same as `ce_dataschema` has it.
+    /// The same as in `ce_dataschema`.
     pub(super) data_schema: Option<&'static str>,
     pub(super) content_type: Option<&'static str>,
     pub(super) key: Option<&'static str>,
     pub(super) value: Option<Vec<u8>>,
-    /// The row's own headers.
+    /// The row's headers.
     pub(super) headers: Vec<(&'static str, Option<&'static str>)>,
-    /// Those among them that are attributes of CloudEvents.
+    /// Those that are CloudEvents attributes.
     pub(super) extensions: Vec<(&'static str, &'static str)>,
     /// Debezium's `type` column.
     pub(super) event_type: Option<&'static str>,
 }
 
-/// Registers schemas of every format, and makes the tables.
+/// Registers schemas of every format, and creates the tables.
 pub(super) async fn prepare(harness: &Harness) {
     let register = |name: &str, version: &str, format: &str| {
         format!(
@@ -47,7 +47,7 @@ pub(super) async fn prepare(harness: &Harness) {
     harness.execute(&statements.join(";")).await;
 }
 
-/// The outbox tables of a relay whose events all go to this topic.
+/// The outbox tables of a relay that sends all events to this topic.
 pub(super) fn outboxes(topic: &str, type_header: &str) -> String {
     format!(
         "[[outbox]]\ntable = \"outbox.event\"\n[[outbox]]\ntable = \"public.bytes\"\n\
@@ -57,7 +57,7 @@ pub(super) fn outboxes(topic: &str, type_header: &str) -> String {
     )
 }
 
-/// Emits everything in one transaction, in this order. `number` tells the ids of one round from another's.
+/// Emits everything in one transaction, in this order. `number` distinguishes the ids of the rounds.
 pub(super) async fn emit(harness: &Harness, number: usize, topic: &str) -> Vec<Emitted> {
     let events = events(number);
     let mut sql = "begin;".to_owned();
@@ -167,7 +167,7 @@ fn events(number: usize) -> Vec<Emitted> {
 }
 
 impl Emitted {
-    /// Whether this is its record, but for the headers.
+    /// Whether this is its record, apart from the headers.
     pub(super) fn is(&self, record: &Received) -> bool {
         record.key.as_deref() == self.key.map(str::as_bytes) && record.value == self.value
     }

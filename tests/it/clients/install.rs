@@ -1,11 +1,11 @@
-//! The programs in `tests/clients`, each with what it needs, installed once into walpost's cache by its language's own package client.
+//! The programs in `tests/clients` and their dependencies, installed once into walpost's cache with each language's package manager.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Where the programs are.
+/// The directory of the programs.
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 
 /// A language, and the clients that its program uses.
@@ -42,7 +42,7 @@ impl Client {
         }
     }
 
-    /// What a machine needs for it.
+    /// What it requires of the machine.
     const fn needs(self) -> &'static str {
         match self {
             Self::Go => "Go 1.18 or newer (Debian: golang-go)",
@@ -52,10 +52,10 @@ impl Client {
         }
     }
 
-    /// The program, to be given its arguments; what it needs is installed where it is not yet. Blocks.
+    /// The program, ready for its arguments; installs missing dependencies. Blocks.
     pub(super) fn program(self) -> Command {
         let installed = self.installed().unwrap_or_else(|reason| {
-            panic!("the client in {} can't be installed. It needs {}.\n{reason}", self.folder(), self.needs())
+            panic!("can't install the client in {}. It requires {}.\n{reason}", self.folder(), self.needs())
         });
         let source = Path::new(SOURCES).join(self.folder());
         match self {
@@ -89,7 +89,7 @@ impl Client {
         let folder = cache().join(format!("{}-{:016x}", self.folder(), hash.finish()));
         let text = |error: std::io::Error| format!("{}: {error}", folder.display());
         fs::create_dir_all(&folder).map_err(text)?;
-        // Two test runs: the second waits for the first. The lock ends with the process, whatever ends it.
+        // With two test runs the second waits for the first. The lock is released when the process ends, for whatever reason.
         let lock = File::create(folder.with_extension("lock")).map_err(text)?;
         lock.lock().map_err(text)?;
         let done = folder.join("installed");
@@ -100,7 +100,7 @@ impl Client {
         Ok(folder)
     }
 
-    /// Installs into `folder`, in which an earlier attempt may have left something.
+    /// Installs into `folder`, which may contain the result of an unfinished attempt.
     fn install(self, source: &Path, folder: &Path) -> Result<(), String> {
         let path = |below: &str| folder.join(below).display().to_string();
         let command = |program: &str| {
@@ -132,7 +132,7 @@ impl Client {
     }
 }
 
-/// Outside the repository: what is installed outlasts a fresh clone.
+/// Outside the repository, so that a fresh clone can use it too.
 fn cache() -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = || variable("HOME").map(|home| home.join(".cache/walpost"));
@@ -144,7 +144,7 @@ fn run(command: &mut Command) -> Result<(), String> {
     finished(command).map(drop)
 }
 
-/// Runs a program to its end, which must be a good one.
+/// Runs a program, which must succeed.
 pub(super) fn finished(command: &mut Command) -> Result<Output, String> {
     let name = command.get_program().display().to_string();
     let output = command.output().map_err(|error| format!("{name} can't be started: {error}"))?;

@@ -1,4 +1,4 @@
-//! kcat, a program of its own from the system's packages.
+//! kcat, from the system's packages.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use super::{Topic, finished};
 
 /// kcat reads keys, values and headers of a topic byte for byte.
 pub(super) fn check(kafka: &str, topic: &Topic) {
-    // Lengths first, as a value may hold anything; -1 is null.
+    // Lengths first, because a value may contain anything; -1 is null.
     let format = "%h\\n%K\\n%S\\n%k%s\\n";
     let read =
         ["-C", "-e", "-q", "-o", "beginning", "-X", "isolation.level=read_committed", "-b", kafka, "-f", format, "-t"];

@@ -1,5 +1,5 @@
-//! Records as they are read by clients that others wrote: the official CloudEvents SDKs, kafkajs, sarama, Kafka's own client,
-//! confluent-kafka and kcat. The programs are in `tests/clients`; what they showed is in `docs/clients.md`.
+//! Third-party clients read the records: the official CloudEvents SDKs, kafkajs, sarama, Kafka's own client, confluent-kafka and kcat.
+//! The programs are in `tests/clients`; `docs/clients.md` has the results.
 
 mod emitted;
 mod install;
@@ -17,10 +17,10 @@ use crate::refusals::create_topic;
 use emitted::Emitted;
 use install::{Client, finished};
 
-/// One run of the relay, into a topic of its own.
+/// One run of the relay into a separate topic.
 struct Round {
     style: &'static str,
-    /// As a line of `[kafka]`; empty is the default.
+    /// As a line of `[kafka]`; empty for the default.
     compression: &'static str,
     delivery: &'static str,
     /// The header for Debezium's `type` column.
@@ -45,18 +45,18 @@ impl Round {
 const ONCE: &str = "exactly-once";
 const LEAST: &str = "at-least-once";
 
-/// Every style, every codec (lz4 is the default), both ways of delivery.
+/// Every style, every codec (lz4 is the default), both delivery guarantees.
 const ROUNDS: [Round; 6] = [
     Round::new("cloudevents", "", LEAST, "ce_type"),
     Round::new("plain", "none", LEAST, "type"),
     Round::new("plain", "zstd", LEAST, "type"),
-    // From here on exactly once: a relay takes that up after a stop in order, and does not put it down again.
+    // From here on exactly once: a relay can switch to it after a clean stop, but not back.
     Round::new("cloudevents", "gzip", ONCE, "eventtype"),
     Round::new("debezium", "none", ONCE, "eventType"),
     Round::new("plain", "snappy", ONCE, "type"),
 ];
 
-/// A topic with the records that it must have.
+/// A topic with its expected records.
 struct Topic {
     round: &'static Round,
     name: String,
@@ -96,10 +96,10 @@ async fn case_42_official_sdks_and_common_clients_read_every_record() {
     }
 }
 
-/// Runs a relay as the round wants it, and stops it when the topic has everything.
+/// Runs a relay with the round's configuration, and stops it when the topic has everything.
 async fn publish(harness: &Harness, number: usize, round: &'static Round) -> Topic {
     let name = harness.topic(&format!("round{number}"));
-    // One partition, so that the order of its records is that of the events.
+    // One partition, so that the records are in the order of the events.
     create_topic(harness, &name, &[]).await;
     if round.delivery == ONCE {
         abort_one(harness, &name).await;
@@ -122,7 +122,7 @@ async fn publish(harness: &Harness, number: usize, round: &'static Round) -> Top
     Topic { round, name, emitted, records }
 }
 
-/// Puts a record of an aborted transaction into the topic, which nobody may read.
+/// Adds a record of an aborted transaction to the topic, which nobody may read.
 async fn abort_one(harness: &Harness, topic: &str) {
     let (kafka, topic) = (harness.kafka().to_owned(), topic.to_owned());
     let aborting = move || {
@@ -138,7 +138,7 @@ async fn abort_one(harness: &Harness, topic: &str) {
     tokio::task::spawn_blocking(aborting).await.expect("a transaction is aborted");
 }
 
-/// The headers that the style promises, and those of the row, are there.
+/// The headers of the style and those of the row are present.
 fn check_headers(topic: &Topic) {
     for (record, emitted) in topic.records.iter().zip(&topic.emitted) {
         let id = emitted.id.as_deref();
@@ -174,7 +174,7 @@ fn check_headers(topic: &Topic) {
     }
 }
 
-/// What a program says of these topics, a value for each record.
+/// A program's output for these topics, one value per record.
 fn run(mut program: Command, kafka: &str, topics: &[&Topic]) -> Result<Vec<Value>, String> {
     let (events, others): (Vec<&Topic>, Vec<&Topic>) =
         topics.iter().partition(|topic| topic.round.style == "cloudevents");
@@ -193,7 +193,7 @@ fn check(client: Client, topics: &[&Topic], said: &[Value]) {
         let of_topic: Vec<&Value> = said.iter().filter(|said| said["topic"] == *topic.name).collect();
         assert_eq!(of_topic.len(), topic.records.len(), "{client:?} reads {}", topic.name);
         if topic.round.style != "cloudevents" {
-            // One partition is read in its order.
+            // A single partition is read in order.
             for (said, record) in of_topic.into_iter().zip(&topic.records) {
                 check_record(client, said, record);
             }
@@ -209,7 +209,7 @@ fn check(client: Client, topics: &[&Topic], said: &[Value]) {
     }
 }
 
-/// Bytes that a program has printed.
+/// Decodes bytes that a program has printed.
 fn bytes(said: &Value) -> Option<Vec<u8>> {
     let digits = said.as_str()?.as_bytes();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
@@ -225,7 +225,7 @@ fn check_record(client: Client, said: &Value, record: &Received) {
     assert_eq!(headers, found, "{client:?}: {said}");
 }
 
-/// What an SDK made of a record is what was emitted.
+/// The event that an SDK parsed matches what was emitted.
 fn check_event(client: Client, said: &Value, record: &Received, emitted: &Emitted) {
     let what = format!("{client:?}: {said} of {emitted:?}");
     if said["tombstone"] == true {
@@ -236,7 +236,7 @@ fn check_event(client: Client, said: &Value, record: &Received, emitted: &Emitte
     assert_eq!(said["source"].as_str(), record.header("ce_source"), "{what}");
     assert_eq!(said["dataschema"].as_str(), emitted.data_schema, "{what}");
     assert_eq!(said["datacontenttype"].as_str(), emitted.content_type, "{what}");
-    // Languages print fractions of a second and UTC each in their own way.
+    // Languages format fractions of a second and UTC differently.
     let second = |time: Option<&str>| time.and_then(|time| time.get(..19)).map(str::to_owned);
     assert_eq!(second(said["time"].as_str()), second(record.header("ce_time")), "{what}");
     let mut extensions = said["extensions"].as_object().expect("extensions are an object").clone();
@@ -249,6 +249,6 @@ fn check_event(client: Client, said: &Value, record: &Received, emitted: &Emitte
     let data = bytes(&said["data"]).unwrap_or_default();
     let value = emitted.value.clone().unwrap_or_default();
     let parsed = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
-    // Some SDKs give parsed JSON, which is printed again.
+    // Some SDKs parse JSON, which is then serialized again.
     assert!(data == value || parsed(&data).is_some_and(|data| Some(data) == parsed(&value)), "{what}");
 }

@@ -1,4 +1,4 @@
-//! Planning and applying, again and at once.
+//! Planning and applying, repeatedly and concurrently.
 
 use super::{Contracts, ID};
 use crate::harness::Harness;
@@ -8,7 +8,7 @@ use crate::harness::program::Ended;
 async fn plan_changes_nothing_and_apply_does_what_it_showed_once() {
     let harness = Harness::migrated("contract_apply").await;
     let contracts = Contracts::new(&harness);
-    // One contract with two events: a topic that keeps a week, and one that keeps the last of each key.
+    // A contract with two events: one topic keeps records for a week, the other the latest of each key.
     let state = harness.topic("order.state");
     let second = format!(
         "- name: order.state\n  physicalType: topic\n  physicalName: {state}\n  customProperties:\n  - {{property: topicConfiguration, \
@@ -80,13 +80,13 @@ async fn a_breach_of_compatibility_exits_with_65_and_nothing_is_applied() {
     contracts.write("1.yaml", &contracts.contract("order.placed", "1", keys, ID));
     assert_eq!(contracts.run(&["apply"]).code(), Some(0));
 
-    // An optional property may come; it is compatible in both directions.
+    // Adding an optional property is compatible in both directions.
     let optional = "[{name: id, logicalType: string, required: true}, {name: note, logicalType: string}]";
     contracts.write("2.yaml", &contracts.contract("order.placed", "2", keys, optional));
     let plan = contracts.run(&["plan"]);
     assert_eq!(plan.code(), Some(0), "{plan:?}");
 
-    // A required one may not, nor another type; and what is beside it in the folder waits.
+    // Adding a required one is not, nor is another type; other files in the directory have to wait.
     let required =
         "[{name: id, logicalType: integer, required: true}, {name: note, logicalType: string, required: true}]";
     contracts.write("2.yaml", &contracts.contract("order.placed", "2", keys, required));
@@ -138,7 +138,7 @@ async fn changing_a_registered_version_is_refused_with_the_difference() {
     ] {
         assert!(refused.stdout.contains(line), "{line}: {}", refused.stdout);
     }
-    // Another way to write the same is the same.
+    // The same definition in another notation is the same.
     contracts.write(
         "1.yaml",
         &v1.replace(
@@ -147,7 +147,7 @@ async fn changing_a_registered_version_is_refused_with_the_difference() {
         ),
     );
     assert!(contracts.run(&["apply"]).stdout.ends_with("applied: no changes\n"));
-    // Registered by hand before, with the same meaning: known as it is. An older one after a newer one is not.
+    // Registered by hand before, with the same meaning: recognized as unchanged. An older version after a newer one is refused.
     contracts.write("1.yaml", &v1);
     contracts.write("0.yaml", &contracts.contract("order.placed", "0.9", "", ID));
     let older = contracts.run(&["plan"]);

@@ -34,7 +34,7 @@ async fn all_mistakes_are_reported_at_once_and_nothing_is_applied() {
     schema("n-not-a-schema", "{\n  \"type\": \"text\"\n}");
     let keys = "  customProperties: [{property: jsonSchema, value: ../../../etc/passwd}]\n";
     contracts.write("o-outside.yaml", &contracts.contract("o", "1", keys, "[]"));
-    // What is no contract may be a secret, wherever it is.
+    // A file that is not a contract may contain secrets, wherever it is.
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(elsewhere.path().join("secret.yaml"), "hunter2: {").expect("a file is written");
     std::os::unix::fs::symlink(elsewhere.path().join("secret.yaml"), contracts.folder().join("p-link.yaml"))
@@ -81,7 +81,7 @@ async fn all_mistakes_are_reported_at_once_and_nothing_is_applied() {
         assert!(refused.stderr.contains("mistakes in the contract files; nothing was applied\n"), "{}", refused.stderr);
         assert_eq!(refused.stdout, "");
     }
-    // The same for a program, with no server at hand.
+    // The same as JSON, without any server.
     let offline = contracts.ask(&["plan", "--offline", "--json", &contracts.folder().display().to_string()]);
     assert_eq!(offline.code(), Some(65));
     let report = offline.report();

@@ -23,7 +23,7 @@ use crate::harness::{Harness, PATIENCE};
 /// Properties of a payload that has an id and nothing else.
 const ID: &str = "[{name: id, logicalType: string, required: true}]";
 
-/// A folder of contract files for a test's own servers.
+/// A directory of contract files for a test's servers.
 pub(crate) struct Contracts<'a> {
     harness: &'a Harness,
     folder: TempDir,
@@ -45,7 +45,7 @@ impl<'a> Contracts<'a> {
         self.folder.path()
     }
 
-    /// A contract of one event, to the test's own topic of the event's name. `keys` are those of the schema object, two spaces deep;
+    /// A contract of one event, to a topic named after the event. `keys` are those of the schema object, indented by two spaces;
     /// `properties` those of the payload, in flow style.
     pub(crate) fn contract(&self, name: &str, version: &str, keys: &str, properties: &str) -> String {
         format!(
@@ -56,7 +56,7 @@ impl<'a> Contracts<'a> {
         )
     }
 
-    /// `walpost contract` with these arguments, on the folder and the test's servers.
+    /// `walpost contract` with these arguments, on the directory and the test's servers.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program::command("contract", arguments);
         command.arg(self.folder.path());
@@ -68,12 +68,12 @@ impl<'a> Contracts<'a> {
         Ended::of(self.command(arguments).output().expect("the binary runs"))
     }
 
-    /// `walpost contract` on the database alone.
+    /// `walpost contract` on the database only.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Ended {
         program::run("contract", &[arguments, &["--database-url", self.harness.url()]].concat())
     }
 
-    /// What is registered, as `name/version status`, in the order of registration.
+    /// The registered versions, as `name/version status`, in the order of registration.
     pub(crate) async fn registered(&self) -> Vec<String> {
         let sql = "select name || '/' || version || ' ' || status from outbox.schema_version order by registered_at";
         self.harness.query(sql).await.iter().map(|row| row.get(0)).collect()
@@ -81,7 +81,7 @@ impl<'a> Contracts<'a> {
 }
 
 impl Harness {
-    /// How many partitions a topic has; none if it is not there.
+    /// The number of a topic's partitions, if it exists.
     pub(crate) fn partitions(&self, topic: &str) -> usize {
         let admin: AdminClient<DefaultClientContext> = self.client().create().expect("a Kafka client");
         let metadata = admin.inner().fetch_metadata(Some(topic), PATIENCE).expect("kafka answers");

@@ -1,4 +1,4 @@
-//! Where files, database and Kafka come from, and what is said when they are not there.
+//! Where files, database and Kafka come from, and the messages if they are missing.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::{Contracts, ID};
 use crate::harness::Harness;
 use crate::harness::program::{self, Ended};
 
-/// `walpost contract` in this folder.
+/// `walpost contract` in this directory.
 fn run_in(folder: &Path, arguments: &[&str]) -> Ended {
     let mut command = program::command("contract", arguments);
     Ended::of(command.current_dir(folder).output().expect("the binary runs"))
@@ -51,7 +51,7 @@ async fn unknown_schemas_and_versions_are_named_with_the_exit_code() {
     let unreachable =
         run(&["plan", &folder, "--database-url", "postgres://nobody@127.0.0.1:1/none", "--kafka", harness.kafka()]);
     assert_eq!(unreachable.code(), Some(69), "{unreachable:?}");
-    // The files alone need no server.
+    // Checking only the files requires no server.
     let offline = run(&["plan", &folder, "--offline"]);
     assert_eq!(offline.code(), Some(0), "{offline:?}");
     assert!(offline.stdout.contains("not checked (offline)"), "{offline:?}");

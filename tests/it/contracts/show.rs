@@ -1,4 +1,4 @@
-//! What is registered and what was emitted.
+//! What is registered, and what was emitted.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::Contracts;
 use crate::harness::Harness;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn show_prints_everything_known_of_a_schema() {
+async fn show_prints_everything_known_about_a_schema() {
     let harness = Harness::migrated("contract_show").await;
     let contracts = Contracts::new(&harness);
     let nothing = contracts.ask(&["list"]);

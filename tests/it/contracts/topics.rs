@@ -1,14 +1,14 @@
-//! Topics: altered, found, refused.
+//! Topics: altered, existing, refused.
 
 use super::{Contracts, ID};
 use crate::harness::{Harness, program};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_with_other_settings_is_altered_and_its_other_properties_stay() {
+async fn a_topic_with_other_settings_is_altered_and_keeps_its_other_properties() {
     let harness = Harness::migrated("contract_alter").await;
     let contracts = Contracts::new(&harness);
     let topic = harness.topic("order.placed");
-    // Somebody made it by hand, with a setting that no contract knows.
+    // Created by hand, with a setting that no contract has.
     harness.create_topic(&topic, 1, &[("retention.ms", "1000"), ("segment.ms", "777000")]).await;
     let keys = |retention: u32, partitions: u32| {
         format!(
@@ -31,7 +31,7 @@ async fn a_topic_with_other_settings_is_altered_and_its_other_properties_stay() 
     }
     assert!(contracts.run(&["apply"]).stdout.ends_with("applied: no changes\n"));
 
-    // A new version with other settings alters it; Kafka takes no partition away.
+    // A new version with other settings alters the topic; Kafka can't remove partitions.
     contracts.write("2.yaml", &contracts.contract("order.placed", "2", &keys(3000, 2), ID));
     assert_eq!(contracts.run(&["apply"]).code(), Some(0));
     assert_eq!(harness.topic_property(&topic, "retention.ms").await.as_deref(), Some("3000"));
@@ -81,7 +81,7 @@ async fn topic_settings_that_kafka_rejects_are_refused_before_any_change() {
     }
 }
 
-/// What an apply leaves that died between Kafka and the commit: topics without schema versions.
+/// An apply that was killed between Kafka and the commit leaves topics without schema versions.
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_created_by_a_killed_apply_are_unchanged_in_the_next() {
     let harness = Harness::migrated("contract_leftover").await;
@@ -100,7 +100,7 @@ async fn without_kafka_nothing_is_registered_and_the_lock_is_released() {
     let harness = Harness::migrated("contract_no_kafka").await;
     let contracts = Contracts::new(&harness);
     contracts.write("1.yaml", &contracts.contract("order.placed", "1", "", ID));
-    // A port that nobody listens on: it was free a moment ago, and is not given to another so soon.
+    // A port without a listener: it was free a moment ago, and is not reused so soon.
     let port =
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
     let kafka = format!("127.0.0.1:{port}");

@@ -1,4 +1,4 @@
-//! The walk of `examples/contracts/README.md`: every command of it, with the output that it shows.
+//! The walkthrough in `examples/contracts/README.md`: every command, with the output that it shows.
 
 use std::fs;
 use std::path::Path;
@@ -17,13 +17,13 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The fenced blocks of a text, each with its language.
+/// The fenced blocks of a text, with their languages.
 fn blocks(text: &str) -> Vec<(&str, &str)> {
     let fenced = text.split("\n```").skip(1).step_by(2);
     fenced.map(|block| block.split_once('\n').expect("a block has a first line")).collect()
 }
 
-/// Commands with the output that is shown for them.
+/// Commands with their expected output.
 fn commands(block: &str) -> Vec<(&str, Vec<&str>)> {
     let mut commands: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in block.lines() {
@@ -36,7 +36,7 @@ fn commands(block: &str) -> Vec<(&str, Vec<&str>)> {
     commands
 }
 
-/// Whether lines are as shown; a line of three dots stands for any lines.
+/// Whether lines match; a line of three dots stands for any lines.
 fn is_as_shown(lines: &[&str], shown: &[&str]) -> bool {
     match shown.split_first() {
         None => lines.is_empty(),
@@ -47,10 +47,10 @@ fn is_as_shown(lines: &[&str], shown: &[&str]) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_walkthrough_works_as_written() {
-    // Its topics have names that a shared Kafka could have.
+    // Its topics have names that could exist in a shared Kafka.
     let harness = Harness::with_own_kafka("contract_walk", KafkaOptions::default()).await;
     harness.migrate().await;
-    let readme = fs::read_to_string(root().join(README)).expect("the walk is there");
+    let readme = fs::read_to_string(root().join(README)).expect("the walkthrough exists");
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let binaries = Path::new(walpost().get_program()).parent().expect("a binary has a folder").to_owned();
     let path = std::env::join_paths(
@@ -95,22 +95,22 @@ async fn the_walkthrough_works_as_written() {
     }
     assert!(run >= 8, "{run} commands");
 
-    let payload = payload.expect("the walk emits an event");
+    let payload = payload.expect("the walkthrough emits an event");
     let records = harness.consume("shop.orders", 1).await;
     assert_eq!(records[0].value.as_deref(), Some(payload.as_bytes()));
     let header =
         records[0].headers.iter().find(|(name, _)| name == "ce_dataschema").and_then(|(_, value)| value.as_deref());
     assert_eq!(header, Some("urn:walpost:schema:order.placed/1.0.0".as_bytes()));
-    let refused = refused.expect("the walk emits an event that breaks its contract");
+    let refused = refused.expect("the walkthrough emits an event that violates its contract");
     let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
     assert_eq!(letters[0].value_text(), Some(refused));
-    for line in reason.expect("the walk shows why").lines() {
+    for line in reason.expect("the walkthrough shows why").lines() {
         let (name, value) = line.split_once(": ").expect("a header and its value");
         assert_eq!(letters[0].header(name), Some(value), "{README} shows {line}");
     }
     assert!(relay.terminate().await.success());
 
-    // It keeps to what both versions promise, and a version of what it is not to be does not.
+    // It conforms to both versions, and a negative example does not.
     for version in ["1.0.0", "1.1.0"] {
         let sql = format!(
             "select schema::text from outbox.schema_version where name = 'order.placed' and version = '{version}'"

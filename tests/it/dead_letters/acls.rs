@@ -1,4 +1,4 @@
-//! What access control must allow.
+//! Required ACLs.
 
 use walpost::lab::sandbox::KafkaOptions;
 

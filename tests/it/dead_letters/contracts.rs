@@ -1,4 +1,4 @@
-//! Letters against the contracts as they are now.
+//! Dead letters and the contracts as they are now.
 
 use super::{Desk, counts, produce, refused, staying};
 use crate::harness::Harness;
@@ -58,7 +58,7 @@ async fn a_dead_letter_too_large_for_its_topic_is_redriven_once_the_limit_is_rai
     assert_eq!((ended.code(), counts(&ended)), (Some(0), [1, 0, 1]), "{ended:?}");
 }
 
-/// The broker alone knows that a compacted topic takes no record without a key; the others of the transaction are not held up.
+/// Only the broker knows that a compacted topic accepts no record without a key; other records of the transaction are not blocked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_the_broker_refuses_is_not_redriven_and_the_rest_is() {
     let harness = Harness::migrated("redrive_compacted").await;

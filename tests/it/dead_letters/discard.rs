@@ -1,4 +1,4 @@
-//! Letters that are given up, and whose letters they are.
+//! Discarded dead letters, and dead letters of other relays.
 
 use super::{Desk, NAMED, counts, produce, refuse, refused};
 use crate::harness::{Harness, Relay};
@@ -8,7 +8,11 @@ async fn case_29_a_discarded_dead_letter_has_a_reason_and_is_redriven_only_on_re
     let harness = Harness::migrated("discard").await;
     let (desk, topic, letters) = (Desk::new(&harness), harness.topic("order.lost"), harness.topic("dead-letter"));
     let mut relay = refuse(&harness, "order.lost", 3).await;
-    assert_eq!(harness.topic_property(&letters, "retention.ms").await.as_deref(), Some("-1"), "letters never expire");
+    assert_eq!(
+        harness.topic_property(&letters, "retention.ms").await.as_deref(),
+        Some("-1"),
+        "dead letters never expire"
+    );
 
     for without in [&["discard", "--all"][..], &["discard", "--reason", "x"], &["discard", "--all", "--reason", " "]] {
         assert_eq!(desk.run(without).code(), Some(2), "{without:?}");
@@ -35,8 +39,8 @@ async fn case_29_a_discarded_dead_letter_has_a_reason_and_is_redriven_only_on_re
     let ended = desk.redrive(&["--all"]);
     assert_eq!((ended.code(), counts(&ended)), (Some(0), [2, 0, 0]), "{ended:?}");
     assert_eq!(ended.report()["discarded_before"], 1, "{ended:?}");
-    assert_eq!(counts(&desk.redrive(&[&first])), [0, 0, 0], "naming it is not asking for it");
-    assert_eq!(of(&["--all"]), [0, 2, 1], "what was redriven is not discarded, nor is a letter twice");
+    assert_eq!(counts(&desk.redrive(&[&first])), [0, 0, 0], "an id alone does not include discarded ones");
+    assert_eq!(of(&["--all"]), [0, 2, 1], "a redriven dead letter is not discarded, nor is one discarded twice");
     let ended = desk.redrive(&["--all", "--discarded"]);
     assert_eq!((ended.code(), counts(&ended)), (Some(0), [1, 0, 2]), "{ended:?}");
     assert_eq!(harness.consume(&topic, 3).await.len(), 3);
@@ -46,7 +50,7 @@ async fn case_29_a_discarded_dead_letter_has_a_reason_and_is_redriven_only_on_re
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// As with two databases that share a Kafka, and with it a dead-letter topic: each has contracts of its own.
+/// Like two databases that share a Kafka and therefore a dead-letter topic: each has its own contracts.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_39_dead_letters_of_another_relay_are_skipped_and_counted() {
     let harness = Harness::migrated("letters_of_others").await;
@@ -83,7 +87,7 @@ async fn case_39_dead_letters_of_another_relay_are_skipped_and_counted() {
     assert_eq!(records.iter().filter_map(|record| record.header("id")).collect::<Vec<_>>(), ["1", "2", "3"]);
 }
 
-/// Of two databases neither takes the other's letters, though nobody has named their relays.
+/// Without configured relay names, neither of two databases processes the other's dead letters.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_39_the_default_relay_name_is_the_databases() {
     let harness = Harness::migrated("unnamed").await;

@@ -1,4 +1,4 @@
-//! Which letters are listed and redriven.
+//! Filters of listing and redriving.
 
 use expect_test::expect;
 

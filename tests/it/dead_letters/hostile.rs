@@ -1,4 +1,4 @@
-//! What others wrote into the dead-letter topic.
+//! Records in the dead-letter topic that no relay wrote.
 
 use expect_test::expect;
 
@@ -47,7 +47,7 @@ async fn records_that_no_relay_wrote_are_not_redriven_and_block_no_other() {
     let mut many = of("unknown_topic");
     many.extend((0..20_000).map(|_| ("h", &b"v"[..])));
     records.push((Some("{}"), many));
-    // And one that is as it should be.
+    // And one valid record.
     records.push((Some("{}"), of("unknown_topic")));
     for (value, headers) in &records {
         produce(&harness, &letters, *value, headers);
@@ -70,7 +70,7 @@ async fn records_that_no_relay_wrote_are_not_redriven_and_block_no_other() {
         0/10 too_large
     "#]]
     .assert_eq(&stays.concat());
-    // Many headers are no reason to refuse a record that its topic takes.
+    // Many headers are no reason to refuse a record that its topic accepts.
     assert_eq!(harness.consume(&topic, 2).await.len(), 2);
 
     let listed = desk.run(&["list"]);

@@ -1,4 +1,4 @@
-//! `walpost dead-letter` against a real PostgreSQL and a real Kafka, on letters of a real relay and on what others wrote.
+//! `walpost dead-letter` against a real PostgreSQL and a real Kafka, on dead letters of a real relay and on foreign records.
 
 mod acls;
 mod contracts;
@@ -22,10 +22,10 @@ use tempfile::TempDir;
 use crate::harness::program::{self, Ended};
 use crate::harness::{Harness, Relay, config};
 
-/// The relay whose letters these are, also those that a test writes itself.
+/// The relay of these dead letters, including those that a test writes itself.
 const NAMED: &str = "name = \"walpost\"\n";
 
-/// The commands with a test's configuration.
+/// Runs the commands with a test's configuration.
 struct Desk {
     folder: TempDir,
 }
@@ -74,7 +74,7 @@ impl Desk {
     }
 }
 
-/// A redrive under way.
+/// A running redrive.
 struct Redriving {
     child: Child,
     lines: BufReader<std::process::ChildStderr>,
@@ -92,13 +92,13 @@ impl Redriving {
     }
 }
 
-/// How many letters a redrive has redriven, how many stay, and how many had been redriven before.
+/// How many dead letters a redrive has redriven, how many remain, and how many had been redriven before.
 fn counts(ended: &Ended) -> [u64; 3] {
     let report = ended.report();
     ["redriven", "stay", "redriven_before"].map(|key| report[key].as_u64().expect("a count"))
 }
 
-/// Letters that stay, with their codes.
+/// Remaining dead letters, with their codes.
 fn staying(ended: &Ended) -> Vec<(String, String)> {
     let report = ended.report();
     let stays = report["staying_letters"].as_array().expect("a list").iter();
@@ -106,7 +106,7 @@ fn staying(ended: &Ended) -> Vec<(String, String)> {
     stays.map(|stay| (text(&stay["letter"]), text(&stay["code"]))).collect()
 }
 
-/// A row that no registration is behind.
+/// A row whose schema is not registered.
 fn insert(schema: &str, count: usize) -> String {
     format!(
         "insert into outbox.event (schema_name, schema_version, key, payload, headers) \
@@ -114,7 +114,7 @@ fn insert(schema: &str, count: usize) -> String {
     )
 }
 
-/// Has a relay make dead letters of so many events of a schema that nobody has registered.
+/// Makes a relay write this many dead letters, from events of an unregistered schema.
 async fn refuse(harness: &Harness, schema: &str, count: usize) -> Relay {
     let mut relay = Relay::start(harness, NAMED);
     relay.ready().await;
@@ -124,7 +124,7 @@ async fn refuse(harness: &Harness, schema: &str, count: usize) -> Relay {
     relay
 }
 
-/// Writes a record as anybody could.
+/// Writes a record like any other client.
 fn produce(harness: &Harness, topic: &str, value: Option<&str>, headers: &[(&str, &[u8])]) {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", harness.kafka()).set("message.max.bytes", "10000000");
@@ -142,7 +142,7 @@ fn produce(harness: &Harness, topic: &str, value: Option<&str>, headers: &[(&str
     producer.flush(Duration::from_secs(30)).expect("the record is written");
 }
 
-/// The headers of a letter of `schema`, version 1, that its relay would have written.
+/// The headers that the relay writes for a dead letter of `schema`, version 1.
 fn refused<'a>(schema: &'a str, id: &'a str, code: &'a str, topic: &'a str) -> Vec<(&'a str, &'a [u8])> {
     let pairs = [
         ("id", id),

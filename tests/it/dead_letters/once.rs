@@ -1,4 +1,4 @@
-//! Each letter once, whatever dies and however many redrives run.
+//! Each dead letter is redriven once, whatever crashes and however many redrives run.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use rustix::process::Signal;
 use super::{Desk, counts, refuse};
 use crate::harness::Harness;
 
-/// Several transactions' worth.
+/// Enough for several transactions.
 const LETTERS: usize = 2_000;
 
-/// Every event is in the topic once, for a reader of committed records, and each key's are in order.
+/// A reader of committed records sees every event once, and those of each key in order.
 async fn assert_once(harness: &Harness, topic: &str) {
     let records = harness.consume(topic, LETTERS).await;
     let mut numbers: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -52,7 +52,7 @@ async fn of_two_concurrent_redrives_the_second_fences_the_first() {
     let mut relay = refuse(&harness, "order.lost", LETTERS).await;
     harness.register("order.lost").await;
     let first = desk.start_redrive();
-    // Held where it is, most likely with a transaction open.
+    // Suspended, most likely with an open transaction.
     first.signal(Signal::STOP);
     let second = desk.redrive(&["--all"]);
     let [redriven, _, before] = counts(&second);

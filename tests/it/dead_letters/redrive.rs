@@ -1,4 +1,4 @@
-//! A schema that nobody had registered: from the dead letter to the topic, once.
+//! Redriving after a schema is registered: from the dead letter to the topic, once.
 
 use rdkafka::admin::AdminOptions;
 use rdkafka::{Offset, TopicPartitionList};
@@ -20,7 +20,7 @@ async fn case_29_a_dead_letter_is_redriven_once_when_its_schema_is_registered() 
     assert_eq!(listed["open"]["unknown_schema"], 3, "{listed}");
     assert_eq!(listed["letters"][0]["contract"], "order.lost/1", "{listed}");
 
-    // Nothing is mended yet.
+    // Nothing is fixed yet.
     for arguments in [&["--all"][..], &["--all", "--dry-run"]] {
         let ended = desk.redrive(arguments);
         assert_eq!((ended.code(), counts(&ended)), (Some(65), [0, 3, 0]), "{ended:?}");
@@ -31,12 +31,12 @@ async fn case_29_a_dead_letter_is_redriven_once_when_its_schema_is_registered() 
     harness.register("order.lost").await;
     let dry = desk.redrive(&["--all", "--dry-run"]);
     assert_eq!((dry.code(), counts(&dry)), (Some(0), [3, 0, 0]), "{dry:?}");
-    assert_eq!(harness.partitions(&topic), 0, "a dry run makes no topic");
+    assert_eq!(harness.partitions(&topic), 0, "a dry run creates no topic");
     let ended = desk.redrive(&["--all"]);
     assert_eq!((ended.code(), counts(&ended)), (Some(0), [3, 0, 0]), "{ended:?}");
     assert_eq!(ended.report()["redriven_letters"][0]["schema_version"], "order.lost/1");
 
-    // One that goes the straight way shows how it would have been.
+    // A directly published event for comparison.
     harness.register("order.known").await;
     harness.execute("select outbox.emit('order.known', 'k1', '4', headers => '{\"traceparent\": \"00-1\"}')").await;
     let straight = &harness.consume(&harness.topic("order.known"), 1).await[0];
@@ -67,7 +67,7 @@ async fn case_29_a_dead_letter_is_redriven_once_when_its_schema_is_registered() 
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// The offsets of a topic that was deleted begin again, and its old marks must not stand for other letters.
+/// The offsets of a recreated topic start over, and old marks must not apply to other dead letters.
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_of_a_recreated_topic_are_new() {
     let harness = Harness::migrated("redrive_again").await;
@@ -85,7 +85,7 @@ async fn dead_letters_of_a_recreated_topic_are_new() {
     }
 }
 
-/// A mark lives for as long as its letter.
+/// A mark is kept as long as its dead letter.
 #[tokio::test(flavor = "multi_thread")]
 async fn marks_of_expired_dead_letters_are_deleted() {
     let harness = Harness::migrated("redrive_expired").await;
@@ -112,7 +112,7 @@ async fn marks_of_expired_dead_letters_are_deleted() {
     assert_eq!(gone, ["/0/0", "/0/1"]);
 }
 
-/// Its letters are in transactions, as its records are.
+/// The dead letters are written in transactions, like the records.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_29_dead_letters_of_an_exactly_once_relay_are_redriven() {
     let harness = Harness::migrated("redrive_exact").await;
@@ -135,7 +135,7 @@ async fn unknown_ids_are_reported_and_nothing_else_is_redriven() {
     let harness = Harness::migrated("redrive_nothing").await;
     let desk = Desk::new(&harness);
     let listed = desk.run(&["list"]);
-    assert_eq!(listed.code(), Some(0), "no dead-letter topic is no dead letters: {listed:?}");
+    assert_eq!(listed.code(), Some(0), "without a dead-letter topic there are no dead letters: {listed:?}");
     assert!(listed.stdout.starts_with("no matching dead letters"), "{listed:?}");
     let ended = desk.redrive(&["--all"]);
     assert_eq!((ended.code(), counts(&ended)), (Some(0), [0, 0, 0]), "{ended:?}");

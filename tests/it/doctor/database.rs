@@ -1,4 +1,4 @@
-//! Schema, publication, rights.
+//! Schema, publication, grants.
 
 use expect_test::expect;
 
@@ -20,7 +20,7 @@ async fn case_24_the_publication() {
             "alter publication outbox set table outbox.event",
         ),
     ] {
-        // What is not fit is not looked at further.
+        // After a failed check, the checks that depend on it are skipped.
         harness.execute(damage).await;
         let found = examine(&config);
         told += &format!("{}\n", found.of(&harness, "publication").join("\n"));
@@ -112,7 +112,7 @@ async fn case_24_the_relays_role() {
         row_security: failure: policies hide rows of "outbox"."event" from this role, and the first start reads the table: run `alter role "db_relay" bypassrls`
     "#]]
     .assert_eq(&told);
-    assert!(!format!("{:?}", examine(&config)).contains("hunter2"), "a password is told");
+    assert!(!format!("{:?}", examine(&config)).contains("hunter2"), "a password is shown");
     harness.execute(&format!("drop owned by {role}; drop role {role}")).await;
 }
 
@@ -133,7 +133,7 @@ async fn a_users_own_table_is_checked_too() {
     harness.execute("alter publication outbox add table public.parcel").await;
     let after = examine(&config);
     assert_eq!((after.code, after.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{after:?}");
-    // The default is replaced by what is named.
+    // The configured tables replace the default.
     let alone = crate::harness::config(&harness, "[[outbox]]\ntable = 'public.parcel'\ntopic = 'parcels'\n");
     let stray = &examine(&alone).of(&harness, "publication")[1];
     assert!(stray.starts_with("warning: outbox has table \"outbox\".\"event\", but no [[outbox]] names"), "{stray}");

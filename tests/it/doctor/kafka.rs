@@ -1,4 +1,4 @@
-//! Topics, their sizes, and what access control allows.
+//! Topics, their sizes, and ACLs.
 
 use expect_test::expect;
 use rdkafka::admin::{AdminOptions, NewPartitions};
@@ -22,7 +22,7 @@ async fn case_24_missing_and_unfit_topics_are_reported() {
     assert_eq!((well.code, well.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{well:?}");
     assert!(well.of(&harness, "topic")[0].contains("1 partition, records up to 1.00 MiB, writable"), "{well:?}");
 
-    // Each change takes away the one before.
+    // Each change undoes the previous one.
     for (topic, property, value, mended, back) in [
         (&orders, "min.insync.replicas", "2", "min.insync.replicas", "1"),
         (&letters, "cleanup.policy", "compact", "retention.ms", "-1"),
@@ -49,7 +49,7 @@ async fn case_24_missing_and_unfit_topics_are_reported() {
     .assert_eq(&told.replace(harness.kafka(), "SERVERS"));
 }
 
-/// Brokers learn of a change a moment later.
+/// Brokers apply a change a moment later.
 async fn wait_for(harness: &Harness, topic: &str, property: &str, value: &str) {
     let since = std::time::Instant::now();
     while harness.topic_property(topic, property).await.as_deref() != Some(value) {
@@ -75,7 +75,7 @@ async fn case_24_missing_acls_and_an_unfit_positions_topic_are_reported() {
     let properties = format!("delivery = 'exactly-once'\nproperties = {{ {} }}\n[http]", properties.join(", "));
     let config = config(&harness, "").replace("[http]", &properties);
 
-    // An ACL closes a resource for all who are not named, so everyone is let in first.
+    // An ACL denies everyone that it does not name, so everyone is allowed first.
     let everyone = ["--add", "--allow-principal", "User:*", "--operation", "All"];
     let resources =
         ["--cluster", "--topic", &placed, "--topic", &unmade, "--topic", &letters, "--topic", "walpost.positions"];
@@ -117,5 +117,5 @@ async fn case_24_missing_acls_and_an_unfit_positions_topic_are_reported() {
     let line = changed(&harness, &well, &examine(&config));
     assert!(line.starts_with("positions_topic: failure: walpost.positions has 2 partitions"), "{line}");
     let password = &login.iter().find(|(name, _)| name == "sasl.password").expect("a user has a password").1;
-    assert!(!format!("{:?}", examine(&config)).contains(password.as_str()), "a password is told");
+    assert!(!format!("{:?}", examine(&config)).contains(password.as_str()), "a password is shown");
 }

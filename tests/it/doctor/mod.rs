@@ -1,4 +1,4 @@
-//! `walpost doctor`: each test breaks one thing and sees that one line change.
+//! `walpost doctor`: each test breaks one thing and expects that one line to change.
 
 mod database;
 mod kafka;
@@ -28,14 +28,14 @@ impl Found {
         lines.map(|[verdict, _, what]| format!("{verdict}: {what}").replace(harness.name(), "db")).collect()
     }
 
-    /// Checks that came out otherwise than well.
+    /// Checks that are not ok.
     fn ill(&self) -> Vec<(&str, &str)> {
         let ill = self.lines.iter().filter(|[verdict, ..]| verdict != "ok");
         ill.map(|[verdict, check, _]| (check.as_str(), verdict.as_str())).collect()
     }
 }
 
-/// Examines with this configuration.
+/// Runs doctor with this configuration.
 fn examine(config: &str) -> Found {
     let folder: TempDir = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("walpost.toml");
@@ -50,7 +50,7 @@ fn examine(config: &str) -> Found {
     Found { code: output.status.code(), lines: lines.collect(), err }
 }
 
-/// The one line whose verdict is another than before, as `check: verdict: text`.
+/// The only line whose verdict has changed, as `check: verdict: text`.
 fn changed(harness: &Harness, before: &Found, after: &Found) -> String {
     assert_eq!(before.lines.len(), after.lines.len(), "{before:?}\n{after:?}");
     let lines = before.lines.iter().zip(&after.lines);
@@ -62,14 +62,14 @@ fn changed(harness: &Harness, before: &Found, after: &Found) -> String {
     format!("{check}: {verdict}: {what}\n").replace(harness.name(), "db")
 }
 
-/// What a statement changes, which `fix` undoes.
+/// Damages something with a statement, and reverts it with `fix`.
 async fn broken_by(harness: &Harness, config: &str, damage: &str, fix: &str) -> String {
     let before = examine(config);
     harness.execute(damage).await;
     let line = changed(harness, &before, &examine(config));
     harness.execute(fix).await;
     let after = examine(config);
-    assert_eq!(before.ill(), after.ill(), "{fix} does not undo {damage}");
+    assert_eq!(before.ill(), after.ill(), "{fix} does not revert {damage}");
     line
 }
 
@@ -97,13 +97,13 @@ async fn case_24_without_any_setup_doctor_says_how_to_start_and_changes_nothing(
         ["ok: db.dead-letter does not exist yet: the relay creates it"]
     );
     for topic in ["order.placed", "dead-letter"] {
-        assert_eq!(harness.partitions(&harness.topic(topic)), 0, "{topic} was made");
+        assert_eq!(harness.partitions(&harness.topic(topic)), 0, "{topic} was created");
     }
     let sql = format!(
         "select (select count(*) from outbox.relay)::text || (select count(*) from pg_replication_slots where slot_name = '{}')::text",
         harness.name()
     );
-    assert_eq!(harness.query_text(&sql).await.as_deref(), Some("00"), "a slot or its state was made");
+    assert_eq!(harness.query_text(&sql).await.as_deref(), Some("00"), "a slot or its state was created");
 }
 
 #[tokio::test(flavor = "multi_thread")]

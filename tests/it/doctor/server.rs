@@ -1,4 +1,4 @@
-//! A server that can't serve.
+//! A misconfigured server.
 
 use std::fs;
 
@@ -64,7 +64,7 @@ async fn set_keep_size(harness: &Harness, value: &str) {
     harness.wait_for(&format!("select current_setting('max_slot_wal_keep_size') = '{value}'")).await;
 }
 
-/// The limit that is small, and what it does to a slot: threatened first, then lost.
+/// A small limit, and its effects on a slot: first at risk, then lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_24_a_slot_about_to_lose_its_wal_is_a_warning() {
     let harness = Harness::with_own_postgres("doctor_wal", options(&[])).await;

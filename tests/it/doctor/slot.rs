@@ -1,4 +1,4 @@
-//! The slot.
+//! The slot's checks.
 
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ async fn case_24_a_held_slot_that_does_not_advance_is_a_warning() {
     drop(source);
 }
 
-/// PostgreSQL 17 and newer: a slot made by hand is not kept on standbys.
+/// PostgreSQL 17 and newer: a slot created by hand is not synchronized to standbys.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_25_a_slot_without_failover_is_a_warning() {
     let harness = Harness::migrated("doctor_failover").await;

@@ -1,4 +1,4 @@
-//! The ACLs that are required, and what a relay without them reports.
+//! The required ACLs, and the relay's errors without them.
 
 use std::time::{Duration, Instant};
 

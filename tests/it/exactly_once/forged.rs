@@ -58,7 +58,7 @@ async fn case_39_a_position_not_written_by_the_relay_is_refused_and_reported() {
     write(&harness, None, 2).await;
     refused(&harness, "has a null value under key").await;
 
-    // A copy of its own, which has the proof and might be of a transaction that was aborted.
+    // A copy of the relay's own position, which has a valid signature and might be from an aborted transaction.
     let mut relay = ready(&harness).await;
     harness.execute(&emit("w0-0", 30, 40)).await;
     published(&mut relay, 10).await;

@@ -1,4 +1,4 @@
-//! The database, or Kafka, is not what it was when the position was stored.
+//! The database or Kafka is in another state than when the position was stored.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::harness::{Harness, Received, Relay, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
 use crate::setup::walpost_with;
 
-/// Copies a folder with its owners and permissions.
+/// Copies a directory with its owners and permissions.
 fn copy(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp is there");
     assert!(status.success(), "copy {} to {}", from.display(), to.display());

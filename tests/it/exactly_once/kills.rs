@@ -18,7 +18,7 @@ async fn case_11_a_relay_killed_repeatedly_under_load_causes_no_duplicates() {
     begun(&harness).await;
     for kill in 0..12 {
         let mut relay = Relay::start_with(&exact(&harness, ""));
-        // Some die before they have published anything.
+        // Some are killed before they have published anything.
         if kill % 4 > 0 {
             published(&mut relay, 1 + seeded.below(400)).await;
         }
@@ -47,7 +47,7 @@ async fn a_relay_killed_within_a_large_transaction_resumes_within_it() {
     const ROWS: u64 = 50_000;
     let harness = Harness::new("exact large").await;
     prepare(&harness).await;
-    // Small Kafka transactions, many for one of Postgres.
+    // Small Kafka transactions, many per Postgres transaction.
     let config = exact(&harness, "max_in_flight = 700\n");
     let mut relay = Relay::start_with(&config);
     relay.ready().await;
@@ -88,7 +88,7 @@ async fn a_broker_killed_under_load_causes_no_duplicates() {
         harness.own_kafka().start_again().await.expect("kafka starts again");
         events = relay.status().await["events"].as_u64().expect("a number") + 300;
     }
-    // Both at once: what the relay had sent and not committed stays open until the next one takes over.
+    // Both at once: what the relay had sent but not committed remains open until the next one takes over.
     published(&mut relay, events).await;
     harness.own_kafka().kill().await.expect("kafka can be killed");
     relay.kill();

@@ -1,4 +1,4 @@
-//! Dead letters are part of the same transactions.
+//! Dead letters are written in the same transactions.
 
 use super::{exact, ready};
 use crate::harness::{Harness, Relay};

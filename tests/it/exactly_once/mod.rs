@@ -1,4 +1,4 @@
-//! `delivery = "exactly-once"`: a reader of committed records sees each event once and in order, whatever dies.
+//! `delivery = "exactly-once"`: a reader of committed records sees each event once and in order, whatever crashes.
 
 mod acls;
 mod fencing;

@@ -1,4 +1,4 @@
-//! A relay with a different name than before.
+//! A relay whose name has changed.
 
 use crate::harness::{Harness, Relay, config};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
@@ -7,7 +7,7 @@ fn exact(harness: &Harness, keys: &str) -> String {
     config(harness, keys).replace("[kafka]\n", "[kafka]\ndelivery = \"exactly-once\"\n")
 }
 
-/// The default was "walpost", and is now the database's name: a position under the old name is not ignored silently.
+/// The default name was "walpost", and is now the database's: a position under the old name is not silently ignored.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_39_a_relay_whose_default_name_changed_names_the_one_with_its_position() {
     let harness = Harness::new("exact renamed").await;

@@ -1,16 +1,16 @@
-//! A path to Kafka that carries less than the relay has to send.
+//! A slow path to Kafka.
 
 use super::exact_with;
 use crate::harness::{Harness, Relay, Verdict};
 use crate::lifecycle::{SCHEMA, prepare, published};
 
-/// At first all of the backlog is one transaction, which the path does not carry within the transaction timeout.
+/// Initially the whole backlog is one transaction, which the path can't carry within the transaction timeout.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_35_a_backlog_too_large_for_one_transaction_gets_through_a_slow_path() {
     let harness = Harness::new("exact slow path").await;
     prepare(&harness).await;
     let name = format!("slow-{}", harness.name());
-    // A broker lets ten seconds' worth pass before it throttles a producer.
+    // A broker accepts ten seconds' worth of data before it throttles a producer.
     harness.throttle(&format!("walpost-{name}"), 100_000).await;
     let rows = 800;
     harness

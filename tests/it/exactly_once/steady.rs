@@ -1,4 +1,4 @@
-//! Nothing fails.
+//! Operation without failures.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn a_steady_load_arrives_once_and_in_order_with_its_stored_position() {
         let is_mine = record.key_text() == Some(key.as_str()) && value["system_identifier"] == system.as_str();
         Some(is_mine && value["flush"] == confirmed.as_str())
     };
-    // Past what other tests' relays may have left open.
+    // Past transactions that other tests' relays may have left open.
     let enough = move |records: &[Received]| records.last().and_then(&is_last) == Some(true);
     harness.consume_until(&[POSITIONS], "the position of the slot", enough).await;
 }

@@ -1,4 +1,4 @@
-//! What tests do to topics without the relay.
+//! Topic administration without the relay.
 
 use std::time::Duration;
 

@@ -160,7 +160,7 @@ impl Reader {
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 self.at_end.insert(partition);
             }
-            // A broker that is away comes back, or the deadline passes.
+            // The client reconnects to a broker that is down, or the deadline passes.
             Some(Err(_)) | None => {}
         }
         None

@@ -1,4 +1,4 @@
-//! A test's own database.
+//! A test's database.
 
 use std::time::Instant;
 
@@ -10,16 +10,16 @@ use super::{PATIENCE, POLL, clean_up, servers};
 
 /// A test's database on a PostgreSQL server; removed when dropped.
 pub(crate) struct Database {
-    /// Unique to this test run; letters, digits and underscores.
+    /// Unique per test run; letters, digits and underscores.
     name: String,
     admin_url: String,
     url: String,
-    /// The server outlives the test.
+    /// Whether the server outlives the test.
     stays: bool,
 }
 
 impl Database {
-    /// A fresh database on the shared PostgreSQL. `name` is the test's, for server logs.
+    /// A new database on the shared PostgreSQL. `name` is the test's, for server logs.
     pub(crate) async fn shared(name: &str) -> Self {
         Self::create(name, "", &servers::postgres().await.address, true).await
     }
@@ -30,7 +30,7 @@ impl Database {
         Self::create(name, &options, &servers::postgres().await.address, true).await
     }
 
-    /// A fresh database on a PostgreSQL that belongs to the test alone, and is removed with it.
+    /// A new database on a PostgreSQL that belongs to this test, and is removed with it.
     pub(super) async fn of_own(name: &str, postgres: Option<&Postgres>) -> Self {
         Self::create(name, "", &postgres.expect("a PostgreSQL was asked for").url(), false).await
     }
@@ -49,7 +49,7 @@ impl Database {
         Self { name, admin_url: admin_url.to_owned(), url: url.into(), stays }
     }
 
-    /// The same on another server of this machine, a copy of this one, which is removed by itself.
+    /// The same database on a copy of this server on the same machine, which is removed with that server.
     pub(super) fn at_port(&self, port: u16) -> Self {
         let at_port = |url: &str| {
             let mut url = url::Url::parse(url).expect("the server's address is a URL");
@@ -112,7 +112,7 @@ impl Database {
 }
 
 impl Drop for Database {
-    /// Leaves the server as it was.
+    /// Restores the server.
     fn drop(&mut self) {
         if self.stays {
             let (admin_url, name) = (self.admin_url.clone(), self.name.clone());
@@ -131,7 +131,7 @@ async fn drop_database(admin_url: &str, name: &str) {
     let left = "select count(*) from pg_replication_slots where database = $1";
     let since = Instant::now();
     loop {
-        // A slot that is acquired again in between is dropped in the next round.
+        // A slot that is acquired again in the meantime is dropped in the next round.
         let _ = admin.execute(end, &[&name]).await;
         let _ = admin.execute(free, &[&name]).await;
         let count: i64 = admin.query_one(left, &[&name]).await.expect("slots can be counted").get(0);

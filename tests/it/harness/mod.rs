@@ -1,11 +1,11 @@
-//! The base of every end-to-end test: a database of its own, topics of its own, and a consumer that waits.
+//! The base of every end-to-end test: a separate database, separate topics, and a consumer that waits.
 //!
 //! The servers come from the first of these that is available:
 //! 1. the environment: `WALPOST_TEST_POSTGRES_URL` (a superuser's) and `WALPOST_TEST_KAFKA` (bootstrap servers);
 //! 2. Docker, through testcontainers;
 //! 3. `walpost::lab::sandbox`: a local or downloaded PostgreSQL, and Kafka's jars with Java 17.
 //!
-//! Without any of them a test fails and says so. `WALPOST_TEST_POSTGRES_VERSION` (`machine`, `newest`, or a major
+//! Without any of them a test fails with that message. `WALPOST_TEST_POSTGRES_VERSION` (`machine`, `newest`, or a major
 //! version) selects the PostgreSQL of the second and third. One server of each kind serves all tests of a process and
 //! is started on first use; a test that kills servers requests its own with [`Harness::with_own_servers`], which
 //! always come from the sandbox.
@@ -180,12 +180,12 @@ impl Harness {
         own.expect("only a test made by with_own_servers may kill them")
     }
 
-    /// This test's database on a standby of its own PostgreSQL.
+    /// This test's database on a standby of its PostgreSQL.
     pub(crate) fn at_port(&self, port: u16) -> Database {
         self.database.at_port(port)
     }
 
-    /// From here on this test's database is on a promoted standby.
+    /// From here on this test's database is on the promoted standby.
     pub(crate) fn move_to_port(&mut self, port: u16) {
         self.database = self.database.at_port(port);
     }
@@ -212,7 +212,7 @@ impl Deref for Harness {
 }
 
 impl Drop for Harness {
-    /// Leaves the Kafka as it was.
+    /// Restores the Kafka.
     fn drop(&mut self) {
         if self.kafka_stays {
             let (kafka, prefix) = (self.kafka.clone(), format!("{}.", self.name()));
@@ -222,8 +222,8 @@ impl Drop for Harness {
     }
 }
 
-/// Does what a drop must not leave behind, or reports what stays. On a thread with its own runtime: the test's may be
-/// shutting down, and this one must be awaited.
+/// Runs cleanup work of a drop, and reports its failure. On a thread with its own runtime, because the test's may be
+/// shutting down and this work must be awaited.
 fn clean_up(what: &str, cleaning: impl Future<Output = ()> + Send + 'static) {
     let cleaning = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -69,8 +69,8 @@ impl Ended {
         made.split_whitespace().next().expect("a name follows")
     }
 
-    /// Nothing of what it says it made is on the servers any more: a database whose name begins with `prefix`, its slots, and topics
-    /// whose names begin as the first one's does, up to `topic_end`.
+    /// Nothing that it reported as created is left on the servers: a database whose name begins with `prefix`, its slots, and topics whose
+    /// names begin like the first one's, up to `topic_end`.
     pub(crate) async fn assert_clean(&self, harness: &Harness, prefix: &str, topic_end: &str) {
         let database = self.name_after("database ");
         assert!(database.starts_with(prefix), "{database}");
@@ -78,9 +78,10 @@ impl Ended {
             "select count(*)::text from (select datname from pg_database union all select slot_name from pg_replication_slots) n \
              where starts_with(datname, '{database}')"
         );
-        assert_eq!(harness.query_text(&left).await.as_deref(), Some("0"), "{database} or a slot stays behind");
+        assert_eq!(harness.query_text(&left).await.as_deref(), Some("0"), "{database} or a slot is left");
         let first = self.name_after("topics ");
-        let topics = first.strip_suffix(topic_end).unwrap_or_else(|| panic!("{first} ends otherwise")).to_owned();
+        let topics =
+            first.strip_suffix(topic_end).unwrap_or_else(|| panic!("{first} does not end with {topic_end}")).to_owned();
         let kafka = harness.kafka().to_owned();
         let names = tokio::task::spawn_blocking(move || {
             let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &kafka).create().expect("a client");
@@ -88,6 +89,6 @@ impl Ended {
             metadata.topics().iter().map(|topic| topic.name().to_owned()).collect::<Vec<_>>()
         });
         let names = names.await.expect("asking for topics does not panic");
-        assert!(!names.iter().any(|name| name.starts_with(&topics)), "topics stay behind: {names:?}");
+        assert!(!names.iter().any(|name| name.starts_with(&topics)), "topics are left: {names:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! A connection that can go silent without either end being told.
+//! A connection that can go silent without either end noticing.
 
 use std::net::SocketAddr;
 
@@ -6,11 +6,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Forwards TCP connections. When frozen, everything that passes through it at that time stays silent for ever, with
-/// both ends open; later connections pass.
+/// Forwards TCP connections. When frozen, all current connections remain silent, with both ends open; later connections
+/// pass.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    /// How often it was frozen; a connection passes while the number is the one at its start.
+    /// How often it was frozen; a connection passes while the number is the same as at its start.
     frozen: watch::Sender<u64>,
 }
 

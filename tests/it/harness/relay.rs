@@ -1,4 +1,4 @@
-//! A test's own `walpost run`: the real binary, with its configuration, log and HTTP address.
+//! A test's `walpost run`: the real binary, with its configuration, log and HTTP address.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -91,7 +91,7 @@ impl Relay {
 
     /// A GET: the status code and the body, or `None` while the server is not up.
     pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
-        let address = self.address()?.parse().expect("the log tells an address");
+        let address = self.address()?.parse().expect("the log has the address");
         let answer = walpost::http::get(address, path, PATIENCE).await.ok()?;
         Some((answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned()))
     }
@@ -131,7 +131,7 @@ impl Relay {
         self.child.try_wait().expect("the relay can be waited for").is_none()
     }
 
-    /// The process's id.
+    /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -188,7 +188,7 @@ pub(crate) fn config(harness: &Harness, sections: &str) -> String {
     )
 }
 
-/// The binary, with nothing in its environment that could configure it.
+/// The binary, with an environment that does not configure it.
 pub(crate) fn walpost() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_walpost"));
     let foreign = |name: &str| name.starts_with("WALPOST_") || name.starts_with("PG") || name == "DATABASE_URL";

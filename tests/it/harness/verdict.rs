@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Harness, Received};
 
-/// What became of a schema's events, according to `outbox.event` and the topic.
+/// The outcome of a schema's events, according to `outbox.event` and the topic.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     /// Rows in `outbox.event`.
@@ -27,10 +27,10 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     /// Reads the schema's topic until every event in `outbox.event` has arrived, and then to its end. Each relay
-    /// process must have had a name of its own (`[relay] name`).
+    /// process must have had a different name (`[relay] name`).
     ///
     /// # Panics
-    /// If not all have arrived in time.
+    /// If not all have arrived within [`PATIENCE`](super::PATIENCE).
     pub(crate) async fn of(harness: &Harness, schema: &str) -> Self {
         let sql = format!("select id::text, key, payload ->> 'n' from outbox.event where schema_name = '{schema}'");
         let rows = harness.query(&sql).await;
@@ -96,7 +96,7 @@ impl Verdict {
     #[track_caller]
     pub(crate) fn assert_sound(&self) {
         self.assert_complete();
-        assert!(self.repeated_by_one_process.is_empty(), "repeated while the process lived: {self:#?}");
+        assert!(self.repeated_by_one_process.is_empty(), "repeated by the same process: {self:#?}");
     }
 
     /// [`Self::assert_sound`], and nothing arrived twice.

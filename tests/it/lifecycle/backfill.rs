@@ -36,7 +36,7 @@ async fn case_21_a_relay_killed_during_the_backfill_restarts_it() {
     }
     let _third = ready(&harness, "third").await;
     load.stop().await;
-    // The slot is kept, for what is in its WAL alone: rows committed between its creation and the second read come
+    // The slot is kept, for rows that are only in its WAL: those committed between its creation and the second read are read
     // from both.
     Verdict::of(&harness, SCHEMA).await.assert_complete();
 }
@@ -72,8 +72,8 @@ async fn case_21_a_walsender_lost_during_the_backfill_causes_no_duplicates() {
     assert!(relay.is_running());
 }
 
-/// All rows are read and wait for room in Kafka, so the relay gives way to a server that shuts down before it has
-/// taken them.
+/// All rows have been read and wait for room in Kafka, so the relay has to yield to a server that shuts down before it has
+/// accepted them.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_21_a_server_restart_while_the_backfill_waits_loses_nothing() {
     const ROWS: u64 = 4_000;

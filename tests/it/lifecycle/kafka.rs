@@ -1,4 +1,4 @@
-//! Kafka goes away and comes back.
+//! Outages of Kafka.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -80,7 +80,7 @@ async fn case_18_a_topic_deleted_while_it_is_written_is_recreated_without_a_gap(
     for (key, mut all) in committed {
         all.sort_unstable();
         let read = read.remove(&key).unwrap_or_default();
-        assert!(all.ends_with(&read), "{key}: what the new topic has is the end of {all:?}, in order: {read:?}");
+        assert!(all.ends_with(&read), "{key}: the new topic has the end of {all:?}, in order: {read:?}");
     }
     assert_eq!(harness.query_text("select 'running'").await.is_some(), relay.is_running());
 }

@@ -1,4 +1,4 @@
-//! A relay's life: stops, transactions of every kind, outages on both sides, its slot.
+//! A relay's lifecycle: stops, transactions of every kind, outages on both sides, its slot.
 
 mod backfill;
 mod kafka;
@@ -22,12 +22,12 @@ pub(crate) async fn prepare(harness: &Harness) {
     harness.create_topic(&harness.topic(SCHEMA), PARTITIONS, &[]).await;
 }
 
-/// The section that gives a relay process a name of its own.
+/// The section that gives a relay process a unique name.
 pub(crate) fn named(name: &str) -> String {
     format!("name = \"{name}\"\n")
 }
 
-/// Starts a relay with a name of its own and waits until it is ready.
+/// Starts a relay with a unique name and waits until it is ready.
 async fn ready(harness: &Harness, name: &str) -> Relay {
     let mut relay = Relay::start(harness, &named(name));
     relay.ready().await;

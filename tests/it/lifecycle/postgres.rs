@@ -1,4 +1,4 @@
-//! Postgres goes away and comes back.
+//! Outages of Postgres.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use walpost::lab::sandbox::{Durability, PostgresOptions, StopMode};
 use super::{SCHEMA, named, prepare, published, ready, through};
 use crate::harness::{Harness, Load, Proxy, Relay, Seeded, Verdict};
 
-/// What happens to Postgres.
+/// A failure of Postgres.
 #[derive(Debug, Clone, Copy)]
 enum Outage {
     TerminateBackend,
@@ -79,7 +79,7 @@ async fn case_17_a_silent_connection_is_dropped_without_duplicates() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_23_a_stale_walsender_does_not_hold_the_slot_for_ever() {
+async fn case_23_a_stale_walsender_does_not_block_the_slot() {
     let settings = vec![("wal_sender_timeout".to_owned(), "3s".to_owned())];
     let options = PostgresOptions { durability: Durability::NoFsync, settings, ..PostgresOptions::default() };
     let mut harness = Harness::with_own_postgres("stale", options).await;
@@ -92,7 +92,7 @@ async fn case_23_a_stale_walsender_does_not_hold_the_slot_for_ever() {
     published(&mut first, 200).await;
     let mut second = Relay::start(&harness, &named("second"));
     second.wait_for_log("is held by").await;
-    // The first relay's machine is gone, and its walsender does not know.
+    // The first relay's machine is gone, and its walsender has not noticed.
     proxy.freeze();
     first.kill();
     second.ready().await;

@@ -96,7 +96,7 @@ async fn case_12_a_relay_stopped_while_kafka_is_down_exits_in_time_and_loses_not
     let _second = ready(&harness, "second").await;
     let verdict = Verdict::of(&harness, SCHEMA).await;
     verdict.assert_sound();
-    assert!(verdict.duplicates <= 4_900, "what was confirmed before is not repeated: {verdict:#?}");
+    assert!(verdict.duplicates <= 4_900, "confirmed events are not repeated: {verdict:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

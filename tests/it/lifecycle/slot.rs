@@ -1,4 +1,4 @@
-//! The slot: it advances when it may, and another relay can take it over.
+//! The slot advances when it can, and another relay can take it over.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn case_20_an_idle_outbox_in_a_busy_database_retains_no_wal() {
     harness.wait_for(&format!("select confirmed_flush_lsn >= '{end}' {slot}")).await;
 }
 
-/// Writes that are not events; returns where they end.
+/// Writes WAL without events; returns its end.
 async fn busy(harness: &Harness) -> String {
     harness.execute("insert into other select generate_series(1, 10000)").await;
     harness.query_text("select pg_current_wal_lsn()::text").await.expect("an LSN")
@@ -60,5 +60,5 @@ async fn case_23_a_second_relay_waits_and_takes_over() {
     harness.execute(&emit("w0-0", 1_000_000, 1_000_001)).await;
     let verdict = Verdict::of(&harness, SCHEMA).await;
     verdict.assert_sound();
-    assert!(!verdict.repeats.contains_key("third"), "the second had stopped in order: {verdict:#?}");
+    assert!(!verdict.repeats.contains_key("third"), "the second had stopped cleanly: {verdict:#?}");
 }

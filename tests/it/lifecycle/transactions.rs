@@ -19,7 +19,7 @@ async fn case_13_a_transaction_open_across_restarts_arrives_once() {
     let mut relay = ready(&harness, "first").await;
     let session = harness.session().await;
     session.batch_execute(&format!("begin; {}", emit("w0-0", 0, 5))).await.expect("an open transaction");
-    // What commits beside it is confirmed past its first rows.
+    // Commits of other sessions are confirmed past its first rows.
     harness.execute(&emit("w1-0", 0, 5)).await;
     published(&mut relay, 5).await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
@@ -71,7 +71,7 @@ async fn case_15_a_kill_between_rows_that_share_an_lsn_leaves_no_gap() {
     let verdict = Verdict::of(&harness, SCHEMA).await;
     verdict.assert_sound();
     assert_eq!(verdict.committed, 10_000);
-    assert!(verdict.duplicates >= 1_000, "the transaction comes again from its first row: {verdict:?}");
+    assert!(verdict.duplicates >= 1_000, "the transaction is repeated from its first row: {verdict:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +103,7 @@ async fn case_16_a_large_transaction_is_streamed_in_constant_memory_with_status_
     }
     let status = relay.status().await;
     assert_eq!((status["events"].as_u64(), status["postgres_connected"].as_bool()), (Some(rows), Some(true)));
-    assert!(!relay.log().contains("replication connection failed"), "it was never lost: {}", relay.log());
+    assert!(!relay.log().contains("replication connection failed"), "the connection was never lost: {}", relay.log());
     let memory_kib = relay.peak_memory_kib();
     assert!(memory_kib < MEMORY_LIMIT_KIB, "{memory_kib} KiB");
     assert_eq!(harness.count_records(&harness.topic(SCHEMA)).await, rows);

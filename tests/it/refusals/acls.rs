@@ -45,7 +45,7 @@ async fn case_26_and_27_access_control_refuses_topics_and_then_the_dead_letter_t
     harness.execute(&rows(1)).await;
     let refused = harness.consume(&letters, 2).await;
     let mut told: Vec<String> = refused.iter().map(|record| letter(&harness, record)).collect();
-    // What the broker refuses becomes a dead letter later than what the relay knows to be refused.
+    // Records that the broker refuses become dead letters later than those that the relay knows to be refused.
     told.sort();
     expect![[r#"
         not_authorized: kafka does not allow this client to write to the topic
@@ -56,7 +56,7 @@ async fn case_26_and_27_access_control_refuses_topics_and_then_the_dead_letter_t
     .assert_eq(&told.concat());
     assert_eq!(values(&harness.consume(&placed, 3).await), ["1", "3", "5"]);
 
-    // CASE 27: now the dead-letter topic is closed too.
+    // Case 27: now the dead-letter topic is denied too.
     let close = [&denied[..], &["Write", "--topic", &letters]].concat();
     harness.own_kafka().acl(&close).await.expect("ACLs are kept");
     harness.execute(&rows(11)).await;
@@ -69,8 +69,8 @@ async fn case_26_and_27_access_control_refuses_topics_and_then_the_dead_letter_t
     assert_eq!(values(&harness.consume(&placed, 6).await), ["1", "3", "5", "11", "13", "15"]);
     relay.ready().await;
     let told = |text: &str| relay.log().matches(text).count();
-    assert_eq!(told("publishing blocked: topic is not writable"), 1, "not once for each attempt");
+    assert_eq!(told("publishing blocked: topic is not writable"), 1, "not once per attempt");
     let (status, log) = (relay.get("/status").await.expect("the relay answers").1, relay.log());
-    assert!(!status.contains(&password) && !log.contains(&password), "the password is told");
+    assert!(!status.contains(&password) && !log.contains(&password), "the password is shown");
     assert_eq!(relay.terminate().await.code(), Some(0));
 }

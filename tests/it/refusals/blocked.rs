@@ -1,4 +1,4 @@
-//! What can't even become a dead letter, or can't be looked up: the relay waits, reports it, and continues.
+//! Events that can't even become dead letters, or can't be looked up: the relay waits, reports it, and continues.
 
 use super::{create_topic, emit, insert, register_with, values};
 use crate::harness::{Harness, Relay};
@@ -41,7 +41,7 @@ pub(super) async fn wait_blocked(relay: &mut Relay, topic: &str) {
     relay.wait_for_log("publishing blocked: topic is not writable").await;
 }
 
-/// What is confirmed after two more status updates, so that everything confirmable is confirmed.
+/// The confirmed LSN after two more status updates, when everything confirmable is confirmed.
 pub(super) async fn confirmed_after_two_reports(harness: &Harness) -> String {
     let slot = harness.name();
     let last_report = format!(
@@ -64,7 +64,7 @@ pub(super) async fn nothing_was_confirmed_past(harness: &Harness, confirmed: &st
     assert!(not_past[0].get::<_, bool>(0), "{confirmed} was confirmed, the row's commit is at {commit}");
 }
 
-/// More replicas than brokers count as an outage: it passes when a broker comes back. It must be visible, though.
+/// More replicas than brokers count as an outage, which ends when a broker comes back. It must be reported, though.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_cannot_be_created_yet_is_reported_and_waited_for() {
     let harness = Harness::migrated("replicas").await;

@@ -1,4 +1,4 @@
-//! Schemas and payloads whose validation would take for ever.
+//! Schemas and payloads whose validation would take too long.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn nested(levels: usize) -> Value {
     )
 }
 
-/// A keyword that draft 2020-12 no longer has, with two references to the previous one in each.
+/// A keyword that draft 2020-12 no longer defines, with two references to the previous level in each.
 fn doubling(levels: usize) -> Value {
     let mut definitions = json!({"d0": {"type": "object"}});
     for level in 1..=levels {

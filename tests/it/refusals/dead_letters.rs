@@ -13,7 +13,7 @@ const PARCELS: &str = "
         key text, payload text);
     alter publication outbox add table public.parcel";
 
-/// Its payload's type becomes one with its own binary format. At a start that is an error.
+/// Its payload's type gets its own binary format. At a start that is an error.
 const SIZES: &str =
     "alter table public.parcel drop column payload; alter table public.parcel add column payload public.size";
 
@@ -82,10 +82,10 @@ async fn case_26_only_bad_rows_become_dead_letters_each_with_its_code() {
     "#]].assert_eq(&told(first));
     assert_eq!(told(first), told(second));
     for index in [0, 3, 4, 5, 6, 7] {
-        assert_eq!(first[index].header("traceparent"), Some("00-1"), "the row's own headers: {:?}", first[index]);
+        assert_eq!(first[index].header("traceparent"), Some("00-1"), "the row's headers: {:?}", first[index]);
         assert!(first[index].header("ce_id").is_some() && first[index].header("outbox-position").is_some());
     }
-    assert_eq!(first[1].header("outbox-headers"), Some("[1]"), "what is no object is kept whole");
+    assert_eq!(first[1].header("outbox-headers"), Some("[1]"), "headers that are not an object are kept whole");
     assert_eq!(first[7].header("outbox-value-omitted"), Some("5000002"));
     assert_eq!(first[6].header("outbox-value-omitted"), None);
 

@@ -26,7 +26,7 @@ async fn case_40_a_flood_of_unregistered_names_costs_few_connections_and_log_lin
     let told = relay.log().matches("event refused: sending it to the dead-letter topic").count();
     assert!((1..=200).contains(&told), "{told} lines for {NAMES} events");
 
-    // What is registered right before its event, or with it, is never reported as unknown, even if its name was
+    // A version that is registered right before its event, or with it, is never reported as unknown, even if its name was
     // before.
     let topic = harness.topic("no.1");
     let registered =
@@ -36,7 +36,7 @@ async fn case_40_a_flood_of_unregistered_names_costs_few_connections_and_log_lin
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// Rows that name topics one after the other.
+/// Rows that name one new topic each.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_40_topics_that_a_flood_of_rows_names_are_created_many_at_a_time() {
     const TOPICS: usize = 150;

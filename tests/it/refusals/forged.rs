@@ -1,8 +1,8 @@
-//! Logical messages written by a role without any grant: any role may execute `pg_logical_emit_message`.
+//! Logical messages from a role without any grant: every role may execute `pg_logical_emit_message`.
 
 use crate::harness::{Harness, Relay};
 
-/// As written by an earlier `outbox.emit_message`.
+/// As written by an older `outbox.emit_message`.
 fn unsigned(payload: &str) -> String {
     format!(
         r#"{{"id":"x","schema_name":"order.placed","schema_version":"1","topic":null,"key":"k","payload":"{payload}","headers":null}}"#
@@ -27,7 +27,7 @@ async fn case_40_a_message_not_written_by_emit_message_is_not_published() {
     for content in [unsigned("unsigned"), signed, "no JSON".to_owned()] {
         session.batch_execute(&write(&content)).await.expect("every role may execute it");
     }
-    // A key that the relay has not read, and that is used at once.
+    // A key that the relay has not read yet, and that is used immediately.
     harness.execute("select outbox.add_secret('message', interval '0')").await;
     harness.execute("select outbox.emit_message('order.placed', 'k', '\"genuine\"')").await;
     let topic = harness.topic("order.placed");
@@ -44,7 +44,7 @@ async fn case_40_a_message_not_written_by_emit_message_is_not_published() {
         assert_eq!(error.code().map(|code| code.code()), Some("42501"), "{role}");
     }
 
-    // What an earlier version's function wrote before the migration is still published; what is written after is not.
+    // Messages that the older function wrote before the migration are still published; later ones are not.
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     harness.execute("update outbox.unsigned_message set accepted_before = null, system_identifier = null").await;
     harness.execute(&write(&unsigned("before"))).await;

@@ -30,7 +30,7 @@ async fn case_28_the_relay_halts_at_a_bad_row_and_continues_once_it_is_fixed() {
     );
     harness.wait_for(&stays).await;
 
-    // Unfixed, it stops there again.
+    // Without a fix, it stops there again.
     let mut relay = Relay::start(&harness, HALT);
     assert_eq!(relay.exit().await.code(), Some(65));
     assert_eq!(told(&relay.log()).0, position);
@@ -45,7 +45,7 @@ async fn case_28_the_relay_halts_at_a_bad_row_and_continues_once_it_is_fixed() {
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// The same for what only the broker's limit shows; the relay then makes it a dead letter.
+/// The same for a record that only the broker's limit refuses; then the relay makes it a dead letter.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_28_a_record_that_is_too_large_stops_the_relay() {
     let harness = Harness::migrated("halt_large").await;

@@ -1,4 +1,4 @@
-//! What nobody writes by accident.
+//! Malicious input.
 
 use super::{emit, insert, values};
 use crate::harness::{Harness, Relay, walpost};
@@ -47,7 +47,7 @@ async fn case_31_deeply_nested_payloads_and_headers_arrive_unchanged() {
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
     let deep = format!("{}{}", "[".repeat(DEEP), "]".repeat(DEEP));
-    // Postgres itself accepts such a value only with a larger stack than the default.
+    // Postgres accepts such a value only with a larger stack than the default.
     let session = harness.session().await;
     for statement in [
         "set max_stack_depth = '7MB'".to_owned(),

@@ -1,4 +1,4 @@
-//! Events that can't be published as they are, and what happens to those around them.
+//! Events that can't be published as they are, and their effect on other events.
 
 mod acls;
 mod blocked;
@@ -80,7 +80,7 @@ fn admin_options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)))
 }
 
-/// A dead letter in a few lines, with `db` for the test's own name and the middle of long values left out.
+/// A dead letter in a few lines, with `db` for the test's name and long values abbreviated.
 fn letter(harness: &Harness, record: &Received) -> String {
     let header = |name| record.header(name).unwrap_or("-");
     let value = match record.value_text() {

@@ -1,4 +1,4 @@
-//! Rows and messages that are larger than any record may be.
+//! Rows and messages that are larger than a record may be.
 
 use crate::harness::{Harness, Received, Relay};
 
@@ -11,7 +11,7 @@ fn keys(records: &[Received]) -> Vec<&str> {
     records.iter().filter_map(Received::key_text).collect()
 }
 
-/// In each group of three rows the second is large. One group is backfilled, one is streamed.
+/// In each group of three rows the second is large. One group is backfilled, the other is streamed.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_38_a_row_larger_than_memory_becomes_a_dead_letter_without_its_value() {
     let harness = Harness::migrated("oversized").await;
@@ -37,10 +37,10 @@ async fn case_38_a_row_larger_than_memory_becomes_a_dead_letter_without_its_valu
     }
     // Whoever wrote it: its signature can't be checked.
     harness.execute(&format!("select pg_logical_emit_message(true, 'outbox', repeat('x', {LARGE}))")).await;
-    // What the relay does not read may have any size.
+    // Columns that the relay does not read may have any size.
     harness.execute(&format!("insert into orders values (7, repeat('x', {LARGE}), 'k7', '\"x\"')")).await;
     let mut records = harness.consume(&topic, 5).await;
-    // Keys may be in different partitions.
+    // The keys may be in different partitions.
     records.sort_by(|a, b| a.key.cmp(&b.key));
     assert_eq!(keys(&records), ["k1", "k3", "k4", "k6", "k7"]);
     assert!(records.iter().all(|record| record.value_text() == Some("\"x\"")));

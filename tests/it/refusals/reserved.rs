@@ -55,9 +55,13 @@ async fn case_39_nothing_is_published_to_a_reserved_topic_or_outside_the_allow_l
         assert!(details.contains(part), "{part} is not in {details}");
     }
     assert_eq!(values(&harness.consume(&orders, 1).await), ["2"]);
-    assert_eq!(harness.topic_property(&letters, "retention.ms").await.as_deref(), Some("-1"), "letters never expire");
+    assert_eq!(
+        harness.topic_property(&letters, "retention.ms").await.as_deref(),
+        Some("-1"),
+        "dead letters never expire"
+    );
 
-    // A dead letter names its own topic.
+    // The dead letter's topic is reserved.
     let ended = run(&folder, &["dead-letter", "redrive", "--all", "--json", "--database-url", harness.url()]);
     assert_eq!((ended.code(), &ended.report()["stay"]), (Some(65), &json!(named.len())), "{ended:?}");
     let codes = ended.report()["staying_letters"].to_string();
@@ -85,7 +89,7 @@ async fn case_39_nothing_is_published_to_a_reserved_topic_or_outside_the_allow_l
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// The same list, for contract files: cases 36 and 37 of those that were tried.
+/// The same list, for contract files.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_39_a_contract_for_a_reserved_topic_is_refused_by_plan_and_by_apply() {
     let harness = Harness::migrated("reserved_contracts").await;

@@ -1,4 +1,4 @@
-//! Records above their topic's limit, among bursts of innocent ones.
+//! Records above their topic's limit, among bursts of valid ones.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ fn number(record: &Received) -> u64 {
     payload["n"].as_u64().expect("a number")
 }
 
-/// Every innocent row once, in order per key; every large one a dead letter.
+/// Every small row arrives once, in order per key; every large one becomes a dead letter.
 pub(crate) async fn check(harness: &Harness, last: u64, nth: impl Fn(u64) -> bool) {
     let large: Vec<u64> = (1..=last).filter(|number| nth(*number)).collect();
     let innocent = usize::try_from(last).expect("a small number") - large.len();
@@ -56,7 +56,7 @@ async fn case_26_only_rows_above_a_small_topic_limit_become_dead_letters() {
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// The relay has looked up the limit before, so it is the broker that refuses, and whole batches at that.
+/// The relay has looked up the limit before, so the broker refuses, and whole batches at that.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_26_a_limit_lowered_at_runtime_refuses_only_rows_above_it() {
     let harness = Harness::migrated("lowered_limit").await;
@@ -71,7 +71,7 @@ async fn case_26_a_limit_lowered_at_runtime_refuses_only_rows_above_it() {
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// Whether it keeps to its contract does not matter, and parsing it to find out would take many times its size in
+/// Whether it conforms to its contract does not matter, and parsing it to find out would take many times its size in
 /// memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_38_a_payload_too_large_for_its_topic_is_not_validated() {

@@ -1,4 +1,4 @@
-//! Commits that are streamed before other sessions see them.
+//! Commits that are streamed before other sessions can see them.
 
 use walpost::lab::sandbox::{Durability, PostgresOptions};
 

@@ -1,4 +1,4 @@
-//! Payloads that violate their contract: dead letters, a halt, or published with a header, as the contract says.
+//! Payloads that violate their contract: dead letters, a halt, or published with a header, as the contract specifies.
 
 use expect_test::expect;
 use walpost_producer::{Contract, ContractError};
@@ -22,7 +22,7 @@ fn good(number: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_26_no_topic_is_created_for_a_payload_that_breaks_its_contract() {
+async fn case_26_no_topic_is_created_for_a_payload_that_violates_its_contract() {
     let harness = Harness::migrated("violations_topic").await;
     register(&harness, "order.placed", "1", SCHEMA, "").await;
     let mut relay = Relay::start(&harness, "");
@@ -30,7 +30,7 @@ async fn case_26_no_topic_is_created_for_a_payload_that_breaks_its_contract() {
     harness.execute(&emit("order.placed", "k", "[1]")).await;
     let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
     assert_eq!(letters[0].header("outbox-error"), Some("contract_violation"));
-    // Which fails where there is one.
+    // This would fail if the topic existed.
     create_topic(&harness, &harness.topic("orders"), &[]).await;
     harness.execute(&good(1)).await;
     assert_eq!(values(&harness.consume(&harness.topic("orders"), 1).await), [r#"{"id": 1}"#]);
@@ -74,7 +74,7 @@ async fn case_26_only_the_payload_that_violates_its_contract_becomes_a_dead_lett
     for statement in rounds(bad.len()) {
         harness.execute(&statement).await;
     }
-    // A tombstone satisfies any schema, and what is not JSON has none.
+    // A tombstone satisfies any schema, and payloads that are not JSON have none.
     harness.execute(&insert("order.odd", "'gone'", "null", &[])).await;
     harness.execute(&insert("order.text", "'k'", "'\"any\"'", &[])).await;
 
@@ -113,15 +113,17 @@ async fn case_26_only_the_payload_that_violates_its_contract_becomes_a_dead_lett
         assert!(!relay.log().contains(secret), "{}", relay.log());
     }
 
-    // A producer that validates first gets the same answer.
+    // A producer that validates first gets the same result.
     let contract = Contract::new("order.placed", "1", SCHEMA).expect("a schema");
     for (payload, letter) in payloads.iter().zip(first) {
         let raw = serde_json::value::RawValue::from_string(payload.trim_matches('\'').to_owned()).expect("JSON");
-        let Err(error @ ContractError::Violation { .. }) = contract.event(&*raw) else { panic!("{payload} was taken") };
+        let Err(error @ ContractError::Violation { .. }) = contract.event(&*raw) else {
+            panic!("{payload} was accepted")
+        };
         assert_eq!(Some(error.to_string().as_str()), letter.header("outbox-error-detail"));
     }
 
-    // What is registered never changes; another version fixes it.
+    // A registered version never changes; a new version fixes it.
     register(&harness, "order.odd", "2", "{}", "").await;
     harness.execute("select outbox.emit('order.odd', 'k', '7')").await;
     harness.consume(&harness.topic("orders"), 2 * bad.len() + 3).await;
@@ -166,7 +168,7 @@ async fn case_28_a_contract_can_stop_the_relay_and_the_row_can_be_skipped() {
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
-/// If the contract says nothing, a relay that halts on refused events halts on this one.
+/// Without `onViolation` in the contract, a relay that halts on refused events halts on this one.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_28_on_rejected_halt_stops_the_relay_unless_the_contract_overrides_it() {
     let harness = Harness::migrated("violation_rejected").await;

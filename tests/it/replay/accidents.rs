@@ -1,4 +1,4 @@
-//! Replays that can't begin, and those that don't get to their end.
+//! Replays that can't begin, and those that are interrupted.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn a_position_that_no_slot_holds_is_refused_with_the_oldest_held_one() {
     for usage in [&["--to-lsn", "0/1"][..], &["--from-lsn", "x"], &["--from-lsn", "0/1", "--bookmark", "b"], &[]] {
         stage.refused(2, "replay", usage);
     }
-    assert_eq!(stage.harness.count_records(&stage.topic()).await, 10, "nothing came again");
+    assert_eq!(stage.harness.count_records(&stage.topic()).await, 10, "nothing was published again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,13 +39,13 @@ async fn an_interrupted_replay_prints_the_resume_command_and_both_parts_are_comp
         Harness::with_own_servers("replay_interrupted", PostgresOptions::default(), KafkaOptions::default()).await;
     let mut stage = Stage::on(harness, "").await;
     stage.report("bookmark", &["create", "start"]);
-    // One transaction, so that it is left in its middle, too.
+    // One transaction, so that it is interrupted in the middle of it.
     stage.harness.execute(&emit("a", 0, 60_000)).await;
     stage.published(60_000).await;
     let path = stage.config_path();
     let mut child =
         program::command("replay", &["--config", &path, "--bookmark", "start", "--json"]).spawn().expect("it starts");
-    // The topic grows, so that the replay is under way.
+    // The topic grows, so the replay is running.
     while stage.harness.count_records(&stage.topic()).await < 61_000 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -63,7 +63,7 @@ async fn an_interrupted_replay_prints_the_resume_command_and_both_parts_are_comp
     let rest = program::run("replay", &words[2..]);
     assert_eq!(rest.code(), Some(0), "{}", rest.stderr);
     let (first, replays) = stage.records(120_000).await;
-    assert_eq!(replays.len(), 1, "both parts bear one id");
+    assert_eq!(replays.len(), 1, "both parts have the same id");
     let again = replays.values().next().expect("one");
     assert_eq!(positions(again), positions(&first), "everything once");
     assert!(report["events"].as_u64() < Some(60_000), "it was interrupted: {report}");

@@ -1,4 +1,4 @@
-//! A replay beside a relay under load.
+//! A replay next to a relay under load.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use crate::harness::{Load, Seeded, Verdict};
 use crate::lifecycle::SCHEMA;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_beside_a_loaded_relay_is_complete_and_disturbs_nothing() {
+async fn a_replay_next_to_a_loaded_relay_is_complete_and_disturbs_nothing() {
     let mut stage = Stage::new("replay_beside", "").await;
     stage.report("bookmark", &["create", "start"]);
     let load = Load::start(&stage.harness, SCHEMA, 3, Duration::from_millis(2), &mut Seeded::from(61));
     crate::lifecycle::published(&mut stage.relay, 1_000).await;
     let target = stage.harness.topic("again");
     stage.harness.create_topic(&target, 3, &[]).await;
-    // The relay's slot is in use all the while.
+    // The relay's slot is in use throughout.
     let report = stage.report("replay", &["--bookmark", "start", "--topic", &target]);
     load.stop().await;
     assert!(stage.relay.terminate().await.success());
@@ -23,7 +23,7 @@ async fn a_replay_beside_a_loaded_relay_is_complete_and_disturbs_nothing() {
     assert!(events >= 1_000, "{report}");
     let (_, again) = split(stage.harness.consume(&target, usize::try_from(events).expect("few")).await);
     let again = again.into_values().next().expect("one replay");
-    // Everything up to where the log ended when it began, each once, in the order of the first time.
+    // Everything up to the end of the WAL at the replay's start, once each, in the original order.
     let (first, _) = split(stage.harness.consume(&stage.topic(), 1_000).await);
     let end = report["to_lsn"].as_str().expect("an end");
     let lsn = |text: &str| {

@@ -5,7 +5,7 @@ use crate::harness::{Relay, config};
 use crate::lifecycle::{SCHEMA, emit};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bookmark_stays_where_it_is_until_it_is_dropped() {
+async fn a_bookmark_holds_its_position_until_it_is_dropped() {
     let mut stage = Stage::new("bookmarks", "").await;
     let name = stage.harness.name().to_owned();
     assert_eq!(stage.report("bookmark", &["list"]), serde_json::json!([]));
@@ -17,7 +17,7 @@ async fn a_bookmark_stays_where_it_is_until_it_is_dropped() {
     let lsn = stage.lsn().await;
     stage.harness.execute(&emit("a", 10, 30)).await;
     stage.published(30).await;
-    // From a position that the first one holds, though the relay has passed it.
+    // From a position that the first bookmark holds, although the relay has passed it.
     let second = stage.report("bookmark", &["create", "two", "--at-lsn", &lsn]);
     let position = |bookmark: &serde_json::Value| bookmark["position"].as_str().expect("a position").to_owned();
     let exact = format!(
@@ -76,7 +76,7 @@ async fn invalid_unknown_and_foreign_bookmarks_are_refused() {
     );
     assert!(stage.refused(1, "bookmark", &["create", "x", "--at-lsn", "FFFF/0"]).contains("past the end"));
     assert!(stage.refused(69, "bookmark", &["create", "x", "--at-lsn", "0/1"]).contains("no slot holds position 0/1"));
-    // One whose slot another hand has dropped is told as gone, and dropped as well.
+    // A bookmark whose slot was dropped by something else is reported as gone, and can be dropped.
     stage.harness.execute(&format!("select pg_drop_replication_slot('{name}_bm_here')")).await;
     assert_eq!(stage.report("bookmark", &["list"])[0]["wal_status"], "gone");
     assert!(stage.refused(69, "replay", &["--bookmark", "here"]).contains("bookmark here has lost its WAL"));
@@ -84,12 +84,12 @@ async fn invalid_unknown_and_foreign_bookmarks_are_refused() {
     assert_eq!(stage.report("bookmark", &["list"]), serde_json::json!([]));
 }
 
-/// Postgres moves a slot by reading whole records; the first one of a page stands behind the page's header.
+/// Postgres advances a slot by reading whole records; the first record of a page follows the page's header.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bookmark_at_a_commit_after_a_page_header_holds_that_commit() {
     let mut stage = Stage::new("bookmark_pages", "").await;
     stage.report("bookmark", &["create", "start"]);
-    // 17 bytes further each time, so that records come to lie everywhere.
+    // 17 bytes further each time, so that records start at every offset.
     let emit = format!(
         "select outbox.emit('{SCHEMA}', 'k', json_build_object('n', n, 'fill', repeat('x', 17 * (n % 400)))); commit;"
     );
@@ -137,7 +137,7 @@ async fn the_relays_role_can_use_bookmarks_and_replay() {
     }
     stage.report("bookmark", &["drop", "b"]);
     assert!(stage.relay.terminate().await.success());
-    // A role that was granted its rights before there were bookmarks is told how to get them.
+    // A role whose grants are from before there were bookmarks is told how to get the missing ones.
     stage.harness.execute(&format!("revoke all on outbox.bookmark from {role}")).await;
     let message = stage.refused(69, "bookmark", &["list"]);
     assert!(message.contains("may not read outbox.bookmark: run `walpost migrate --relay-role db_relay`"), "{message}");

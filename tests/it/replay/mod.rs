@@ -15,7 +15,7 @@ use crate::harness::program::{self, Ended};
 use crate::harness::{Harness, Received, Relay, config};
 use crate::lifecycle::{SCHEMA, prepare};
 
-/// A harness with a relay that is ready, and a configuration for the commands beside it.
+/// A harness with a ready relay, and a configuration for commands.
 struct Stage {
     harness: Harness,
     relay: Relay,
@@ -48,7 +48,7 @@ impl Stage {
         program::run(name, &[&["--config", path.as_str()], arguments].concat())
     }
 
-    /// Runs a command that succeeds, and reads its report.
+    /// Runs a command that succeeds, and parses its report.
     #[track_caller]
     fn report(&self, name: &str, arguments: &[&str]) -> serde_json::Value {
         let ended = self.run(name, &[arguments, &["--json"]].concat());
@@ -56,7 +56,7 @@ impl Stage {
         ended.report()
     }
 
-    /// Runs a command that is refused, with this exit code; what it says, with `db` for the test's own name.
+    /// Runs a command that is refused with this exit code; returns its message, with `db` for the test's name.
     #[track_caller]
     fn refused(&self, code: i32, name: &str, arguments: &[&str]) -> String {
         let ended = self.run(name, arguments);
@@ -69,7 +69,7 @@ impl Stage {
         self.harness.topic(SCHEMA)
     }
 
-    /// Waits until the relay has published so many events, and its slot has passed them.
+    /// Waits until the relay has published this many events, and its slot has passed them.
     async fn published(&mut self, count: u64) {
         crate::lifecycle::published(&mut self.relay, count).await;
         let end = self.harness.query_text("select pg_current_wal_lsn()::text").await.expect("an LSN");
@@ -83,7 +83,7 @@ impl Stage {
         self.harness.query_text("select pg_current_wal_insert_lsn()::text").await.expect("an LSN")
     }
 
-    /// What the topic has of the first time, and of each replay by its id.
+    /// The topic's records: those of the first time, and those of each replay by its id.
     async fn records(&self, count: usize) -> (Vec<Received>, BTreeMap<String, Vec<Received>>) {
         split(self.harness.consume(&self.topic(), count).await)
     }
@@ -100,8 +100,8 @@ fn split(records: Vec<Received>) -> (Vec<Received>, BTreeMap<String, Vec<Receive
     (first, replays)
 }
 
-/// Fails unless the second are the first again, partition by partition: key, value, timestamp, partition and headers, but for the one
-/// that marks a replay and, with another topic, the partition.
+/// Fails unless the second records repeat the first, partition by partition: key, value, timestamp, partition and headers, except for
+/// the replay's header and, with another topic, the partition.
 #[track_caller]
 fn assert_same(first: &[Received], again: &[Received]) {
     let bare = |records: &[Received]| {

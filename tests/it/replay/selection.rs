@@ -1,9 +1,9 @@
-//! What is published again, and that it is as the first time.
+//! What is published again, and that it equals the first time.
 
 use super::{Stage, assert_same, positions, split};
 use crate::lifecycle::{SCHEMA, emit};
 
-/// Three transactions behind a bookmark: 20 events of one key, 30 of another, a rolled back one, 10 of a third and another schema.
+/// Three transactions after a bookmark: 20 events of one key, 30 of another, a rolled back one, 10 of a third and another schema.
 async fn three(name: &str) -> Stage {
     let mut stage = Stage::new(name, "name = \"the-relay\"\n").await;
     stage.report("bookmark", &["create", "start"]);
@@ -37,12 +37,12 @@ async fn a_replay_from_a_bookmark_or_an_lsn_repeats_the_records_with_a_mark() {
     assert_eq!(replays.keys().collect::<Vec<_>>(), [id]);
     assert_same(&first, &replays[id]);
     assert!(first.iter().all(|record| record.header("outbox-relay") == Some("the-relay")));
-    // The header stands behind the relay's own, before the row's.
+    // The header follows the relay's headers and precedes the row's.
     let traced = replays[id].iter().find(|record| record.header("traceparent").is_some()).expect("one has a header");
     let names: Vec<_> = traced.headers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names[names.len() - 3..], ["outbox-relay", "outbox-replay", "traceparent"]);
 
-    // From an LSN, and from a position in the middle of its transaction, with an id of the user's.
+    // From an LSN, and from a position in the middle of its transaction, with a user-defined id.
     let mut ordered: Vec<_> = first.iter().filter(|record| record.key_text() == Some("b")).collect();
     ordered.sort_by_key(|record| record.offset);
     let position = ordered[0].header("outbox-position").expect("a position");
@@ -57,7 +57,7 @@ async fn a_replay_from_a_bookmark_or_an_lsn_repeats_the_records_with_a_mark() {
     );
     assert!(replays["part"].iter().all(|record| record.key_text() == Some("b")));
     assert!(positions(&replays["part"]).contains(&middle.as_str()));
-    // The relay has not noticed: no event came twice by it, and its slot and state are its own.
+    // The relay has not noticed: it published no event twice, and its slot and state are unchanged.
     assert_eq!(first.len(), 61);
     assert_eq!(stage.relay.status().await["events"], 61);
 }
@@ -83,7 +83,7 @@ async fn events_are_selected_by_schema_key_and_time_and_sent_to_another_topic() 
     }
     let (first, replays) = stage.records(61).await;
     assert!(replays.is_empty(), "a dry run publishes nothing");
-    // By the commit's time, which is the record's timestamp, to the very transaction.
+    // By the commit time, which is the record's timestamp, exact to the transaction.
     let b = first.iter().find(|record| record.key_text() == Some("b")).expect("b was published");
     let millis = b.timestamp_ms.expect("a timestamp");
     let text = format!("select ('epoch'::timestamptz + {millis} * interval '1 ms')::text");
@@ -98,7 +98,7 @@ async fn events_are_selected_by_schema_key_and_time_and_sent_to_another_topic() 
     let (none, again) = split(stage.harness.consume(&target, 61).await);
     assert!(none.is_empty());
     assert_eq!(positions(&again["elsewhere"]), positions(&first));
-    assert_eq!(stage.harness.count_records(&stage.topic()).await, 61, "nothing went to its own topic");
+    assert_eq!(stage.harness.count_records(&stage.topic()).await, 61, "nothing was sent to the original topic");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,7 +140,7 @@ async fn dead_letters_of_a_replay_are_marked_and_newly_registered_schemas_are_us
     assert_eq!(stage.harness.consume(&stage.harness.topic("later"), 1).await.len(), 1);
     let (first, replays) = split(stage.harness.consume(&stage.harness.topic("dead-letter"), 3).await);
     assert_eq!(first.len(), 2);
-    let letters = replays.values().next().expect("the letter of the replay is marked");
+    let letters = replays.values().next().expect("the replay's dead letter is marked");
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].header("outbox-error"), Some("unknown_schema"));
     assert_eq!(letters[0].header("outbox-position"), first[1].header("outbox-position"));

@@ -1,4 +1,4 @@
-//! From the tables, where the log is gone.
+//! Replays from the tables, when the WAL is gone.
 
 use super::Stage;
 use crate::lifecycle::{SCHEMA, emit};
@@ -33,17 +33,17 @@ async fn a_replay_from_the_tables_publishes_every_row_in_order_of_creation() {
         };
         assert_eq!(of(&first), of(all), "the order of {key}");
     }
-    // The time of a row's making stands in for that of its commit.
+    // The row's creation time stands in for its commit time.
     let made = "select (extract(epoch from created_at) * 1000)::bigint::text from outbox.event where key = 'a' limit 1";
     let made = stage.harness.query_text(made).await.and_then(|millis| millis.parse::<i64>().ok()).expect("a time");
-    let of_a = all.iter().find(|record| record.key_text() == Some("a")).expect("a came again");
+    let of_a = all.iter().find(|record| record.key_text() == Some("a")).expect("a was published again");
     assert!((of_a.timestamp_ms.expect("a timestamp") - made).abs() <= 1);
     let slots = "select count(*)::text from pg_replication_slots where database = current_database()";
-    assert_eq!(stage.harness.query_text(slots).await.as_deref(), Some("1"), "the relay's own");
+    assert_eq!(stage.harness.query_text(slots).await.as_deref(), Some("1"), "only the relay's slot");
     assert_eq!(stage.relay.status().await["events"], 41);
 }
 
-/// A topic of Kafka 4 takes nothing that is more than an hour ahead; its timestamps begin in 1970.
+/// A topic of Kafka 4 rejects timestamps more than an hour ahead; Kafka's timestamps begin in 1970.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_34_rows_with_impossible_times_become_dead_letters_that_kafka_accepts() {
     let harness = crate::harness::Harness::migrated("replay_times").await;
@@ -77,7 +77,7 @@ async fn case_34_rows_with_impossible_times_become_dead_letters_that_kafka_accep
         .map(|letter| {
             assert!(letter.timestamp_ms.is_some_and(|millis| millis > now - 3_600_000), "{letter:?}");
             assert_eq!(letter.header("outbox-error"), Some("contract_violation"));
-            letter.header("outbox-timestamp").expect("its own time")
+            letter.header("outbox-timestamp").expect("the event's time")
         })
         .collect();
     times.sort_unstable();

@@ -8,7 +8,7 @@ use super::{Stage, positions};
 use crate::harness::{Harness, PATIENCE, Relay, config};
 use crate::lifecycle::emit;
 
-/// Writes so many megabytes of log that have nothing to do with the outbox.
+/// Writes this many megabytes of WAL unrelated to the outbox.
 async fn write_log(harness: &Harness, megabytes: u32) {
     harness.execute("create table if not exists filler (text text)").await;
     let rows = megabytes * 900;
@@ -51,7 +51,7 @@ async fn any_time_within_the_window_can_be_replayed() {
         "{metrics}"
     );
 
-    // Off again: its slot is dropped, and the bookmark is not.
+    // Off again: the window's slot is dropped, the bookmark is not.
     assert!(stage.relay.terminate().await.success());
     let mut relay = Relay::start_with(&config(&stage.harness, ""));
     relay.wait_for_log("dropped its slot").await;
@@ -110,23 +110,23 @@ async fn the_window_is_limited_by_its_size_and_half_of_max_slot_wal_keep_size() 
         assert_eq!(stage.harness.query_text(&relay).await.as_deref(), Some("reserved"));
         let fits = |status: &serde_json::Value| status["rewind"]["retained_wal_bytes"].as_u64() <= Some(limit << 20);
         stage.relay.wait_for("within its bounds", fits).await;
-        assert!(!stage.relay.log().contains("rewind window restarted"), "it follows: {}", stage.relay.log());
+        assert!(!stage.relay.log().contains("rewind window restarted"), "it advances: {}", stage.relay.log());
         stage.harness.execute(&emit("a", 0, 10)).await;
         stage.published(10).await;
         assert!(stage.relay.terminate().await.success());
     }
 }
 
-/// A transaction that writes more than the window may hold leaves no place in it that the slot could follow to.
+/// After a transaction that writes more than the window may hold, no position is left that the slot could advance to.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_that_cannot_advance_is_restarted() {
-    // Of its own: another test's long transaction would hold back the relay's slot as well, and nothing would be gained by a restart.
+    // On a separate server: a long transaction of another test would hold back the relay's slot too, and a restart would gain nothing.
     let harness = Harness::with_own_postgres("window_given_up", PostgresOptions::default()).await;
     let mut stage = Stage::on(harness, "rewind = \"16MiB\"\n").await;
     stage.relay.wait_for("a window", |status| status["rewind"].is_object()).await;
     let first = stage.relay.status().await["rewind"]["from_lsn"].clone();
     write_log(&stage.harness, 40).await;
-    // The relay's slot must have moved on: Postgres looks for how far its WAL can go at each checkpoint, else every 15 s.
+    // The relay's slot must have advanced: Postgres removes WAL at each checkpoint, and checks a slot's limit otherwise every 15 s.
     let since = Instant::now();
     while !stage.relay.log().contains("rewind window restarted") {
         assert!(since.elapsed() < 2 * PATIENCE, "the window was not restarted:\n{}", stage.relay.log());
@@ -140,7 +140,7 @@ async fn a_window_that_cannot_advance_is_restarted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_with_its_name_that_the_relay_did_not_create_is_left_alone() {
+async fn a_foreign_slot_with_the_windows_name_is_not_touched() {
     let harness = Harness::migrated("window_foreign").await;
     let foreign = format!("{}_rewind", harness.name());
     harness.execute(&format!("select pg_create_logical_replication_slot('{foreign}', 'pgoutput')")).await;

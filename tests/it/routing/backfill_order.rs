@@ -1,4 +1,4 @@
-//! Case 21: the order of backfilled rows, where deletes and a vacuum have freed space for later ones.
+//! Case 21: the order of backfilled rows after deletes and a vacuum have freed space for later ones.
 
 use super::{create_table, values};
 use crate::harness::{Harness, Relay};
@@ -31,7 +31,7 @@ async fn case_21_the_backfill_is_in_transaction_order_not_in_table_order() {
     // Another session's snapshot may keep them for a while.
     let since = std::time::Instant::now();
     while !placed().await.starts_with("new") {
-        assert!(since.elapsed() < crate::harness::PATIENCE, "no place is used again: {}", placed().await);
+        assert!(since.elapsed() < crate::harness::PATIENCE, "no space is reused: {}", placed().await);
         harness.execute("delete from public.untimed where payload like 'new%'").await;
         harness.execute("vacuum public.untimed").await;
         insert("new1").await;
@@ -61,7 +61,7 @@ async fn case_21_the_backfill_is_in_transaction_order_not_in_table_order() {
     let records = harness.consume(&kind("timed"), 3).await;
     assert_eq!(values(&records), ["first", "second", "third"].map(Some));
 
-    // The same again, from the tables.
+    // The same again, replayed from the tables.
     walpost_with(&config, "replay --from-table");
     let records = harness.consume(&kind("untimed"), 8).await;
     assert_eq!(values(&records)[4..], ["old1", "old2", "new1", "new2"].map(Some));

@@ -3,11 +3,11 @@
 use super::{create_table, register_ordered, values};
 use crate::harness::{Harness, Relay};
 
-/// Leaves no slot, and no memory of one.
+/// Drops the slot and its state.
 const FORGET: &str = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database(); \
                       delete from outbox.relay";
 
-/// Exits with 65, and the last line on stderr has all of these words.
+/// Expects exit code 65, and all of these words in the last line on stderr.
 async fn refuses(relay: &mut Relay, words: &[&str]) {
     let status = relay.exit().await;
     let log = relay.log();
@@ -87,7 +87,7 @@ async fn case_05_a_renamed_required_column_is_reported_and_can_be_reconfigured()
     harness.execute("alter table public.orders rename column payload to body").await;
     harness.execute("insert into public.orders (key, body) values ('k', '2')").await;
     refuses(&mut relay, &["public.orders", "payload"]).await;
-    // It is deterministic: the next start says the same.
+    // It is deterministic: the next start reports the same.
     let mut again = Relay::start(&harness, &outbox);
     refuses(&mut again, &["public.orders", "payload"]).await;
     let mut mended = Relay::start(&harness, &format!("{outbox}columns = {{ payload = \"body\" }}"));

@@ -12,7 +12,7 @@ const TABLE: &str = "id uuid not null, aggregatetype character varying(255) not 
 
 const ID: &str = "406c07f3-26f0-4eea-a50c-109940064b8f";
 
-/// The documentation's own payload, in jsonb's format.
+/// The documentation's payload, in jsonb's format.
 const PAYLOAD: &str = r#"{"id": 1, "lineItems": [{"id": 1, "item": "Debezium in Action", "status": "ENTERED", "quantity": 2, "totalPrice": 39.98}, {"id": 2, "item": "Debezium for Dummies", "status": "ENTERED", "quantity": 1, "totalPrice": 29.99}], "orderDate": "2019-01-31T12:13:01", "customerId": 123}"#;
 
 /// Headers except those that walpost adds to every record.
@@ -62,7 +62,7 @@ async fn case_08_a_null_payload_is_a_tombstone_and_updates_and_deletes_are_ignor
             "insert into public.outboxevent values (gen_random_uuid(), '{kind}', 'c-7', 'CustomerDeleted', {payload});"
         )
     };
-    // As the router's users do: inserted, and deleted in the same transaction.
+    // Like the router's users: inserted, and deleted in the same transaction.
     harness.execute(&format!("begin; {} delete from public.outboxevent; commit", insert("null"))).await;
     harness
         .execute(&format!("{} {} update public.outboxevent set type = 'x'", insert("'{}'"), insert("'\"text\"'")))

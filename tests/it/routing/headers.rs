@@ -71,7 +71,7 @@ async fn cloudevents_headers_follow_the_kafka_binding() {
             "outbox-relay",
         ];
         assert_eq!(names(&record)[..9], expected);
-        // jsonb has reordered the row's own.
+        // jsonb has reordered the row's headers.
         assert_eq!(names(&record)[9..], ["id", "traceparent"]);
         for (name, value) in [
             ("ce_specversion", "1.0"),

@@ -1,4 +1,4 @@
-//! From rows to records: which topic, which bytes, which order. Case numbers are from the list at the top of
+//! From rows to records: topic, bytes, order. Case numbers are from the list at the top of
 //! `main.rs`.
 
 mod columns;

@@ -1,4 +1,4 @@
-//! Case 6: names of any form that the two systems accept.
+//! Case 6: names of any form that both systems accept.
 
 use super::values;
 use crate::harness::{Harness, Relay, config};
@@ -40,7 +40,7 @@ async fn case_06_names_with_capitals_dashes_quotes_non_ascii_and_keywords_work()
                 insert = insert("\"before\""),
             ))
             .await;
-        // Keywords and plain names need no quotes; these have them all.
+        // Keywords and plain names need no quotes; here they all have them.
         let outbox = format!(
             "[[outbox]]\ntable = {}\ntopic = {}\ncolumns = {{ id = {}, key = {}, payload = {}, headers = false }}\nheader_columns = {{ {} = \"Ü header\" }}",
             toml(&qualified),
@@ -71,7 +71,7 @@ async fn case_06_any_schema_name_and_every_legal_topic_name_work() {
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
     let client = harness.session().await;
-    // Each of them, in URI encoding.
+    // Each of them, percent-encoded.
     let names = [
         ("Order.Placed", "Order.Placed"),
         ("größe/'quoted' \"twice\"", "gr%C3%B6%C3%9Fe%2F'quoted'%20%22twice%22"),

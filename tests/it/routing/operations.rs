@@ -1,4 +1,4 @@
-//! Case 4: only what was inserted and committed is published.
+//! Case 4: only committed inserts are published.
 
 use super::{create_table, register_ordered, values};
 use crate::harness::{Harness, Relay};
@@ -11,7 +11,7 @@ async fn case_04_update_delete_and_truncate_publish_nothing() {
     // A publication that sends all operations, unlike walpost's own.
     create_table(&harness, "public.box", "id uuid primary key default gen_random_uuid(), key text, payload text").await;
     harness.execute("alter publication outbox set (publish = 'insert, update, delete, truncate')").await;
-    // Postgres itself rejects updates of a published table without a replica identity.
+    // Postgres rejects updates of a published table without a replica identity.
     harness.execute("alter table outbox.event replica identity full").await;
     let partitions = "select format('alter table %s replica identity full', relid) from pg_partition_tree('outbox.event') where isleaf";
     for row in harness.query(partitions).await {

@@ -3,7 +3,7 @@
 use super::{commits, copy, ordinals, register_ordered, values};
 use crate::harness::{Harness, Received, Relay};
 
-/// A window so small, and batches that wait so long, that a few thousand rows take seconds.
+/// A window so small, and batches that linger so long, that a few thousand rows take seconds.
 const SLOW: &str = "max_in_flight = 10\n[kafka.properties]\n\"linger.ms\" = \"20\"";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +126,10 @@ async fn case_15_a_relay_killed_within_a_transaction_resumes_without_a_gap() {
         "select confirmed_flush_lsn < '{commit}' from pg_replication_slots where slot_name = '{}'",
         harness.name()
     );
-    assert!(harness.query(&before).await[0].get::<_, bool>(0), "the slot is not before what is only half published");
+    assert!(
+        harness.query(&before).await[0].get::<_, bool>(0),
+        "the slot is before the transaction that is only half published"
+    );
     assert!(first < COUNT, "the relay was too fast to be killed within the transaction");
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
@@ -135,7 +138,7 @@ async fn case_15_a_relay_killed_within_a_transaction_resumes_without_a_gap() {
     assert_eq!(numbers(&records), (0..first).chain(0..COUNT).collect::<Vec<_>>());
     let same =
         |number: usize| records[number].header("outbox-position") == records[first + number].header("outbox-position");
-    assert!((0..first).all(same), "a row that comes again has its position");
+    assert!((0..first).all(same), "a repeated row has the same position");
     assert!((0..first).all(|number| records[number].header("ce_id") == records[first + number].header("ce_id")));
 }
 

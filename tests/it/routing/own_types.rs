@@ -3,7 +3,7 @@
 use super::{create_table, values};
 use crate::harness::{Harness, Received, Relay};
 
-/// A type sent by one of Postgres's own functions, like citext, which is not installed everywhere.
+/// A type that is sent by one of Postgres's built-in functions, like citext, which is not installed everywhere.
 const EXTENSION: &str = "
     create type public.ci;
     create function public.ci_in(cstring) returns public.ci language internal immutable strict as 'textin';
@@ -112,7 +112,7 @@ async fn case_05_a_type_created_at_runtime_is_read_from_its_first_row_on() {
     assert_eq!(keys(&arrived), ["k", "green", "red", "blue"]);
     assert!(!relay.log().contains("dead-letter topic"), "{}", relay.log());
 
-    // A type dropped before the relay has read its rows is unknown for good: they are dead letters, with their bytes.
+    // A type that was dropped before the relay has read its rows remains unknown: they are dead letters, with their bytes.
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     harness
         .execute(

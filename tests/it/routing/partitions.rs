@@ -10,7 +10,7 @@ async fn case_07_rows_of_every_partition_are_one_stream() {
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
     let partitions = "select relid::regclass::text from pg_partition_tree('outbox.event') where isleaf";
-    assert!(harness.query(partitions).await.len() > 1, "the migrations make partitions ahead");
+    assert!(harness.query(partitions).await.len() > 1, "the migrations create partitions ahead");
     // One transaction across today's partition, the default one and tomorrow's, and a row inserted directly into a
     // partition.
     harness
@@ -49,7 +49,7 @@ async fn case_07_partitions_are_attached_and_detached_while_the_relay_runs() {
         )
     };
     harness.execute(&insert("outbox.event", 1, "1998-01-01")).await;
-    // Inserted when it was not an outbox yet: not an event.
+    // Inserted before it was an outbox table: not an event.
     harness.execute(&insert("public.late", 2, "2001-01-01")).await;
     harness
         .execute(
@@ -80,7 +80,7 @@ async fn case_07_a_partition_dropped_before_the_relay_has_read_it_loses_nothing(
     relay.ready().await;
     relay.wait_for_log("initial backfill published").await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
-    // What is still in the WAL is published, although its table is gone when the relay reads it.
+    // Rows that are still in the WAL are published, although their table is gone when the relay reads them.
     harness
         .execute(
             "insert into outbox.event (schema_name, schema_version, key, payload, created_at) values \

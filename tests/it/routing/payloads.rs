@@ -38,7 +38,7 @@ async fn case_02_payload_bytes_arrive_unchanged() {
 async fn case_02_a_payload_of_a_megabyte_arrives() {
     let harness = Harness::migrated("megabyte").await;
     let topics = [register_ordered(&harness, "row").await, register_ordered(&harness, "message").await];
-    // Far more than the window: it passes alone.
+    // Far more than the window: it is sent alone.
     let mut relay = Relay::start(&harness, "max_in_flight_bytes = 1000");
     relay.ready().await;
     // Digits that do not repeat: compression must not hide a limit.
@@ -52,7 +52,7 @@ async fn case_02_a_payload_of_a_megabyte_arrives() {
     client.execute(emit, &[&"1"]).await.expect("events are emitted");
     for topic in topics {
         let records = harness.consume(&topic, 2).await;
-        assert!(records[0].value_text() == Some(&payload), "{topic}: a megabyte is not as it was written");
+        assert!(records[0].value_text() == Some(&payload), "{topic}: a megabyte was changed");
         assert_eq!(records[1].value_text(), Some("1"), "{topic}");
     }
 }

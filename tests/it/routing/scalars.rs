@@ -95,7 +95,7 @@ async fn case_37_rows_written_while_a_column_was_missing_can_become_dead_letters
     relay.ready().await;
     relay.wait_for_log("initial backfill published").await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
-    // Each in a transaction of its own: the relay stops between them.
+    // In separate transactions: the relay stops between them.
     for statement in [
         "insert into public.orders values (1, 'k', '1')",
         "alter table public.orders drop column key",

@@ -129,13 +129,13 @@ async fn case_24_an_unreadable_table_at_the_first_start_is_a_definite_error() {
     let said = log.lines().last().unwrap_or_default();
     assert!(said.contains(role) && said.contains("read the outbox tables"), "{log}");
     assert_eq!(status.code(), Some(69), "{log}");
-    // With the grant the next start continues, and publishes what was there.
+    // With the grant the next start continues, and publishes the existing rows.
     harness
         .execute(&format!("insert into public.secret values (1, 'k', 'told'); grant select on public.secret to {role}"))
         .await;
     let mut relay = Relay::start_with(&configuration);
     relay.ready().await;
-    // What was committed between the two starts may be both backfilled and streamed.
+    // Rows committed between the two starts may be both backfilled and streamed.
     let records = harness.consume(&harness.topic("secret"), 1).await;
     assert!(values(&records).iter().all(|value| *value == Some("told")), "{records:?}");
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
@@ -147,7 +147,7 @@ async fn case_12_a_relay_can_be_stopped_before_the_backfill_is_read() {
     let harness = Harness::migrated("early_stop").await;
     let topic = register_ordered(&harness, "order.placed").await;
     harness.execute("select outbox.emit('order.placed', 'k', '1')").await;
-    // Ready is reported when the stream starts, which is about when those rows are read: each round hits a different
+    // Readiness is reported when the stream starts, about when those rows are read: each round hits a different
     // moment.
     for _ in 0..4 {
         let mut relay = Relay::start(&harness, "");

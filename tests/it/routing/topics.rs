@@ -54,7 +54,7 @@ async fn case_01_schemas_that_share_a_version_share_no_topic_and_no_format() {
             harness.execute(&emit).await;
         }
     }
-    // Without a version it is the last registered one.
+    // Without a version it is the latest registered one.
     harness.execute(r#"select outbox.emit('a', null, '{"of": "a 2"}')"#).await;
     let types = ["application/json", "text/plain; charset=utf-8", "application/avro"];
     for ((name, version, topic, _), content_type) in versions.into_iter().zip(types) {

@@ -1,4 +1,4 @@
-//! A Kafka that does not let the relay in: the error says why, in the client's words, and no secret.
+//! A Kafka that rejects the relay: the error has the client's reason, and no secret.
 
 use std::io::{self, Read};
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ use crate::harness::{Harness, config};
 
 const SECRET: &str = "not the password";
 
-/// Shakes hands with whoever comes, with a certificate that nobody has signed.
+/// Completes handshakes with a certificate that nobody has signed.
 fn stranger() -> String {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
@@ -34,7 +34,7 @@ fn stranger() -> String {
     std::thread::spawn(move || {
         for socket in listener.incoming() {
             let session = ServerConnection::new(Arc::clone(&config)).expect("a session");
-            // Until the client has turned away.
+            // Until the client has disconnected.
             let _ = socket.and_then(|socket| io::copy(&mut StreamOwned::new(session, socket).take(1), &mut io::sink()));
         }
     });
@@ -73,7 +73,7 @@ async fn case_24_a_kafka_that_rejects_the_relay_is_named() {
         assert!(!message.contains(SECRET), "{message}");
         let (message, advice) = message.rsplit_once(": start it, or correct").expect("what to do");
         assert!(advice.contains("sasl.*"), "{advice}");
-        // OpenSSL's own error and librdkafka's advice on it: either can be the last.
+        // OpenSSL's error and librdkafka's advice on it: either can be the last.
         let message = match message.split_once(" (ssl://127.0.0.1:") {
             Some((before, cause)) if cause.contains("certificate verify failed") => {
                 format!("{before} (certificate verify failed)")

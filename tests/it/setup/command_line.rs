@@ -1,4 +1,4 @@
-//! Diagnostics in the configuration and on the command line, as a user of the binary meets them.
+//! Diagnostics of the configuration and the command line, as users of the binary see them.
 
 use std::process::Output;
 
@@ -54,7 +54,7 @@ fn case_24_all_mistakes_of_a_configuration_are_reported_at_once() {
 }
 
 #[test]
-fn no_configuration_at_all() {
+fn a_missing_configuration_is_explained() {
     check(
         &run(&["run"], None, &[]),
         64,

@@ -1,4 +1,4 @@
-//! Something that calls itself a Postgres: it gets no password that it must not have, and no more time than it was given.
+//! An impostor of Postgres gets no password that the URL forbids, and no more time than `connect_timeout`.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,10 +8,10 @@ use crate::harness::program;
 
 const SECRET: &str = "hunter2";
 
-/// A server's part in the protocol once the client has named itself.
+/// The server's part of the protocol after the client's startup message.
 type Part = fn(&mut TcpStream) -> std::io::Result<()>;
 
-/// A false server; everything that clients have sent it.
+/// The impostor, with everything that clients have sent to it.
 struct False {
     port: u16,
     heard: Arc<Mutex<Vec<u8>>>,
@@ -27,7 +27,7 @@ impl False {
             for mut stream in listener.incoming().flatten() {
                 let all = Arc::clone(&all);
                 std::thread::spawn(move || {
-                    // A client that has seen enough is gone.
+                    // The client may have disconnected.
                     let _ = part(&mut stream);
                     let mut rest = Vec::new();
                     let _ = stream.read_to_end(&mut rest);
@@ -55,13 +55,13 @@ fn read_start_up(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.read_exact(&mut vec![0; length.saturating_sub(4)])
 }
 
-/// Asks for the password in clear text.
+/// Requests the password in clear text.
 fn ask_for_the_password(stream: &mut TcpStream) -> std::io::Result<()> {
     read_start_up(stream)?;
     stream.write_all(b"R\0\0\0\x08\0\0\0\x03")
 }
 
-/// Sends notices and never comes to the point.
+/// Sends notices endlessly.
 fn send_notices(stream: &mut TcpStream) -> std::io::Result<()> {
     read_start_up(stream)?;
     loop {
@@ -70,7 +70,7 @@ fn send_notices(stream: &mut TcpStream) -> std::io::Result<()> {
     }
 }
 
-/// Commands that talk to Postgres before anything else.
+/// Commands that connect to Postgres first.
 fn commands(url: &str) -> Vec<Vec<String>> {
     let commands = [
         vec!["migrate", "--database-url", url],

@@ -1,4 +1,4 @@
-//! Settings that administrators make in an emergency.
+//! Settings that administrators change in an emergency.
 
 use walpost::lab::sandbox::PostgresOptions;
 
@@ -17,7 +17,7 @@ async fn case_36_neither_a_read_only_default_nor_any_synchronous_standby_blocks_
     harness.consume(&harness.topic("order.placed"), 1).await;
     let slot = harness.name();
     harness.wait_for(&format!("select backfill = 'done' from outbox.relay where slot = '{slot}'")).await;
-    // Partitions are made ahead.
+    // Partitions are created ahead.
     harness.wait_for("select count(*) > 5 from pg_inherits where inhparent = 'outbox.event'::regclass").await;
 
     harness.execute("alter system set synchronous_standby_names = '*'").await;

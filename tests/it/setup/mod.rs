@@ -1,4 +1,4 @@
-//! Set-ups that can't work: what the user is told, that it mends it, and the exit code.
+//! Setups that can't work: the message, its fix, and the exit code.
 
 mod broker;
 mod command_line;
@@ -15,7 +15,7 @@ mod unreachable;
 use crate::harness::program::{self, Ended};
 use crate::harness::{Harness, Relay, config};
 
-/// Starts a relay that must end by itself; its exit code and what it leaves on stderr, which is one line.
+/// Starts a relay that must exit by itself; returns its exit code and its only line on stderr.
 async fn refused(config: &str) -> (Option<i32>, String) {
     let mut relay = Relay::start_with(config);
     let status = relay.exit().await;
@@ -25,14 +25,14 @@ async fn refused(config: &str) -> (Option<i32>, String) {
     (status.code(), told[0].to_owned())
 }
 
-/// A relay with this configuration is refused as unavailable; gives the message with `db` for the test's own name.
+/// Starts a relay that must be refused as unavailable; returns the message with `db` for the test's name.
 async fn unavailable(harness: &Harness, config: &str) -> String {
     let (code, message) = refused(config).await;
     assert_eq!(code, Some(69), "{message}");
     message.replace(harness.name(), "db")
 }
 
-/// The command between backticks, for this test's own names.
+/// The command between backticks, with this test's names.
 fn fix(harness: &Harness, message: &str) -> String {
     let mut parts = message.split('`');
     let command = parts.nth(1).unwrap_or_else(|| panic!("no command: {message}"));
@@ -40,7 +40,7 @@ fn fix(harness: &Harness, message: &str) -> String {
     command.replace("db", harness.name())
 }
 
-/// Runs the statement, or the command of walpost's own, that the message gives.
+/// Runs the statement or the walpost command in the message.
 async fn run_mend(harness: &Harness, config: &str, message: &str) {
     let fix = fix(harness, message);
     match fix.strip_prefix("walpost ") {
@@ -49,14 +49,14 @@ async fn run_mend(harness: &Harness, config: &str, message: &str) {
     }
 }
 
-/// What a command of walpost's prints with this configuration.
+/// The output of a walpost command with this configuration.
 pub(crate) fn walpost_with(config: &str, arguments: &str) -> String {
     let ended = ended_with(config, arguments);
     assert!(ended.status.success(), "{arguments}: {} {}", ended.stdout, ended.stderr);
     ended.stdout
 }
 
-/// How a command of walpost's ends with this configuration.
+/// The result of a walpost command with this configuration.
 pub(crate) fn ended_with(config: &str, arguments: &str) -> Ended {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), config).expect("the configuration is written");
@@ -66,7 +66,7 @@ pub(crate) fn ended_with(config: &str, arguments: &str) -> Ended {
     program::run(name, &arguments)
 }
 
-/// Starts a relay, sees one event through, and stops it.
+/// Starts a relay, publishes one event, and stops it.
 async fn works(harness: &Harness, config: &str) {
     let key = uuid::Uuid::now_v7().to_string();
     harness.register("order.placed").await;

@@ -6,7 +6,7 @@ use super::{run_mend, unavailable, works};
 use crate::harness::{Harness, Received, Relay, config};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_24_migrations_missing() {
+async fn case_24_missing_migrations_are_named() {
     let harness = Harness::new("no_migrations").await;
     let message = unavailable(&harness, &config(&harness, "")).await;
     expect![[r#"walpost: table "outbox"."event" does not exist in database db: run `walpost migrate`, or correct [[outbox]] table"#]].assert_eq(&message);
@@ -73,7 +73,7 @@ async fn a_publication_that_omits_rows_is_refused_at_the_start_and_while_the_rel
     assert!(relay.log().contains("excludes rows of"), "{}", relay.log());
 }
 
-/// Found by a look at the catalog every few seconds: Postgres sends nothing of what the publication leaves out.
+/// Detected by querying the catalog every few seconds: Postgres sends nothing about omitted rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_24_a_publication_changed_while_the_relay_runs_is_noticed() {
     let harness = Harness::migrated("publication_lost").await;
@@ -93,7 +93,7 @@ async fn case_24_a_publication_changed_while_the_relay_runs_is_noticed() {
         let log = relay.log();
         let message = log.lines().last().expect("the relay says why").replace(harness.name(), "db");
         run_mend(&harness, &config, &message).await;
-        // How long ago it was in order depends on when it was looked at.
+        // How long ago it was last valid depends on when it was checked.
         let (before, rest) = message.split_once("; it was last valid ").expect("since when");
         let (since, rest) = rest.split_once(':').expect("what that means");
         assert!(since == "when the relay connected" || since.contains(" s ago at 0/"), "{message}");
@@ -107,7 +107,7 @@ async fn case_24_a_publication_changed_while_the_relay_runs_is_noticed() {
     "#]].assert_eq(&told);
 }
 
-/// The catalog's entry shows that the table was out of it, if no look fell into that time.
+/// The catalog entry shows that the table was removed, even if no check fell into that time.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_24_a_table_removed_from_the_publication_and_added_again_is_a_warning() {
     let harness = Harness::migrated("publication_back").await;
@@ -123,7 +123,7 @@ async fn case_24_a_table_removed_from_the_publication_and_added_again_is_a_warni
     assert!(relay.is_running());
 }
 
-/// Postgres decodes a row by the publications of its own time: rows from while there was none are lost to the slot.
+/// Postgres decodes a row with the publications of its own time: rows from a time without one are lost to the slot.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_24_rows_written_without_a_publication_are_reported() {
     let harness = Harness::migrated("publication_gap").await;

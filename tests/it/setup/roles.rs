@@ -1,4 +1,4 @@
-//! Roles with too few rights, and with just enough; passwords that are nowhere told.
+//! Roles with too few grants, and with exactly enough; passwords that are never shown.
 
 use expect_test::expect;
 
@@ -7,7 +7,7 @@ use crate::harness::{Harness, Relay, config, walpost};
 
 const PASSWORD: &str = "hunter2-of-this-test";
 
-/// A role of this test's own, dropped with its rights at the end.
+/// A role for this test, dropped with its grants at the end.
 struct Role<'a> {
     harness: &'a Harness,
     name: String,
@@ -54,7 +54,7 @@ async fn case_24_a_role_without_replication_or_grants_is_named() {
     "#]]
     .assert_eq(&migrate(&harness, &["--relay-role", &role.name]));
 
-    // This one is missed only when the rows from before the slot are read.
+    // This grant is only needed to read the rows from before the slot.
     harness.execute(&format!("revoke select on outbox.event from {}", role.name)).await;
     let message = unavailable(&harness, &role.config()).await;
     expect!["walpost: role db_relay may not read the outbox tables: run `walpost migrate --relay-role db_relay` as the schema's owner"].assert_eq(&message);
@@ -71,7 +71,7 @@ async fn case_24_relay_and_writer_need_only_their_grants() {
     migrate(&harness, &["--relay-role", &relay_role.name, "--writer-role", &writer_role.name]);
     harness.register("order.placed").await;
     let writer = harness.session_at(&url_as(&harness, &writer_role.name, PASSWORD)).await;
-    // One is there before the slot, so that the first backfill is made with these rights too.
+    // One exists before the slot, so that the first backfill runs with these grants too.
     writer.batch_execute("select outbox.emit('order.placed', 'k', '1')").await.expect("the writer may emit");
     let retention = relay_role.config().replace("retention = \"off\"", "retention = \"1d\"");
     let mut relay = Relay::start_with(&retention);
@@ -103,7 +103,7 @@ async fn case_24_relay_and_writer_need_only_their_grants() {
     writer_role.drop().await;
 }
 
-/// A right that is missed only once an event is there: nothing is refused or lost, and what is missing is said.
+/// A grant that is only needed once there is an event: nothing is refused or lost, and the missing grant is reported.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_24_a_role_that_cannot_read_schema_versions_is_named() {
     let harness = Harness::migrated("no_contracts").await;
@@ -177,7 +177,7 @@ async fn passwords_are_in_no_log_error_status_or_metric() {
     let properties = format!("properties = {{ 'sasl.password' = '{PASSWORD}' }}\n[http]");
     let mut relay = Relay::start_with(&role.config().replace("[http]", &properties));
     relay.ready().await;
-    // The connection is lost and made again, an event is refused, one arrives.
+    // The connection is lost and restored, one event is refused, one arrives.
     let end = format!("select pg_terminate_backend(pid) from pg_stat_replication where usename = '{}'", role.name);
     harness.execute(&end).await;
     relay.wait_for("connected again", |status| status["postgres_reconnects"] == 1).await;
@@ -190,7 +190,7 @@ async fn passwords_are_in_no_log_error_status_or_metric() {
     }
     assert_eq!(relay.terminate().await.code(), Some(0));
     told += &relay.log();
-    assert!(told.contains("connection"), "the log has a lost connection: {told}");
+    assert!(told.contains("connection"), "the log reports a lost connection: {told}");
     assert!(!told.contains(PASSWORD), "{told}");
     role.drop().await;
 }

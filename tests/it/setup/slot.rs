@@ -1,4 +1,4 @@
-//! Slots that the relay must not use, or not go on with as if nothing had happened.
+//! Slots that the relay must not use, or must not silently continue with.
 
 use expect_test::expect;
 use walpost::lab::sandbox::{Durability, PostgresOptions};
@@ -24,7 +24,7 @@ async fn case_22_a_dropped_slot_is_an_error() {
         harness.consume_until(&[&harness.topic("order.placed")], "the row from before the new slot", published).await;
     let marked: Vec<_> = records.iter().filter(|record| record.header("outbox-recovered").is_some()).collect();
     assert_eq!(marked.iter().map(|record| record.key_text()).collect::<Vec<_>>(), [Some("not lost")]);
-    assert_eq!(records.len(), 3, "what was published before the slot was lost is not published again");
+    assert_eq!(records.len(), 3, "rows published before the slot was lost are not published again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +42,7 @@ async fn case_36_a_slot_with_two_phase_is_refused_at_the_start_and_by_doctor() {
     harness.wait_for(&format!("select not two_phase from pg_replication_slots where slot_name = '{slot}'")).await;
 }
 
-/// They have no session that `pg_stat_activity` would show, and may be years old.
+/// Prepared transactions have no session in `pg_stat_activity`, and may be years old.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_36_prepared_transactions_that_block_the_first_start_are_named() {
     let settings = vec![("max_prepared_transactions".to_owned(), "4".to_owned())];
@@ -66,7 +66,7 @@ async fn case_22_slots_of_another_kind_are_refused() {
     let (slot, config) = (harness.name().to_owned(), config(&harness, ""));
     let mut told = String::new();
     let mut kinds = vec![format!("select pg_create_physical_replication_slot('{slot}')")];
-    // Not every installation has the plugin.
+    // Not every installation has this plugin.
     let other_plugin = format!("select pg_create_logical_replication_slot('{slot}', 'test_decoding')");
     if harness
         .session()
@@ -140,14 +140,14 @@ async fn case_22_an_invalidated_slot_is_an_error() {
     works(&harness, &config).await;
 }
 
-/// Notes what a relay comes to note after a while, when all is published.
+/// Writes the note that a relay writes after a while, when everything is published.
 async fn all_published(harness: &Harness) {
     let sql = "update outbox.relay set published_lsn = pg_current_wal_lsn(), published_at = now(), \
                published_xid = pg_snapshot_xmin(pg_current_snapshot())";
     harness.execute(sql).await;
 }
 
-/// The message with every time and LSN left out.
+/// The message without times and LSNs.
 fn timeless(message: &str) -> String {
     let words = message.split(' ').map(|word| {
         let bare = word.trim_matches(|c: char| ";,()".contains(c));

@@ -1,4 +1,4 @@
-//! Case 32: what Postgres streams is less than what the outbox table has.
+//! Case 32: Postgres streams less than the outbox table has.
 
 use super::{ended_with, run_mend, unavailable, works};
 use crate::harness::{Harness, Relay, config};
@@ -6,7 +6,7 @@ use crate::harness::{Harness, Relay, config};
 const COLUMN_LIST: &str =
     "alter publication outbox set table outbox.event (id, schema_name, schema_version, key, payload, created_at)";
 
-/// Sets today's partition unlogged.
+/// Makes today's partition unlogged.
 async fn unlog(harness: &Harness) {
     let sql = "select c.oid::regclass::text from pg_class c where c.oid = (select tableoid from outbox.event limit 1)";
     harness.execute("select outbox.emit('order.placed', 'k', '0')").await;
@@ -14,7 +14,7 @@ async fn unlog(harness: &Harness) {
     harness.execute(&format!("alter table {partition} set unlogged")).await;
 }
 
-/// The start and doctor say the same.
+/// The start and doctor report the same.
 async fn told(harness: &Harness, config: &str, words: &str) -> String {
     let message = unavailable(harness, config).await;
     assert!(message.contains(words), "{words} is not in {message}");
@@ -77,7 +77,7 @@ async fn case_32_rows_not_streamed_are_reported_at_the_start_and_by_doctor() {
     }
 }
 
-/// What Postgres lets nobody write to can't be missed in the stream.
+/// A partition that nobody can write to can't be missed in the stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_32_archived_partitions_that_take_no_rows_are_warned_of_and_others_are_refused() {
     let harness = Harness::migrated("archived").await;
@@ -97,7 +97,7 @@ async fn case_32_archived_partitions_that_take_no_rows_are_warned_of_and_others_
             bounds(2021)
         ))
         .await;
-    // A row of that day would land there.
+    // A row of that day would be routed there.
     let refused =
         told(&harness, &config, "partition \"outbox\".\"event_2021\" of \"outbox\".\"event\" is unlogged").await;
     let close = refused.split('`').nth(5).expect("the command that closes it");
@@ -130,7 +130,7 @@ async fn case_32_rows_no_longer_streamed_end_a_running_relay() {
             "is unlogged" => unlog(&harness).await,
             _ => harness.execute("create table public.box_child () inherits (public.box)").await,
         }
-        // Setting the tables takes the other one out.
+        // Setting the tables removes the other one.
         assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
         let log = relay.log();
         let message = log.lines().last().expect("the relay says why");
@@ -144,7 +144,7 @@ async fn case_32_rows_no_longer_streamed_end_a_running_relay() {
     relay.ready().await;
 }
 
-/// The rows of a parent are its own on both ways, and the child's the child's.
+/// With backfill and stream, the parent's rows are the parent's events, and the child's the child's.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_32_an_inheriting_table_is_its_own_outbox_in_backfill_and_stream() {
     let harness = Harness::migrated("inherits").await;
@@ -172,6 +172,6 @@ async fn case_32_an_inheriting_table_is_its_own_outbox_in_backfill_and_stream() 
         let found: Vec<_> = records.iter().map(|record| (record.key_text(), record.value_text())).collect();
         assert_eq!(found, [(Some(key), Some("1")), (Some(key), Some("2"))]);
     }
-    // The metric follows the acknowledgement by up to a second.
+    // The metric follows the acknowledgement within a second.
     relay.wait_for("four events", |status| status["events"] == 4).await;
 }

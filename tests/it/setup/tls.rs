@@ -1,4 +1,4 @@
-//! TLS to Postgres, as the server asks for it and as the relay does.
+//! TLS to Postgres, as required by the server and by the relay.
 
 use expect_test::expect;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -23,7 +23,7 @@ async fn case_24_a_server_that_requires_tls_is_named() {
     let options = PostgresOptions {
         durability: Durability::NoFsync,
         settings: settings.map(|(name, value)| (name.to_owned(), value.replace('\'', ""))).into(),
-        // The harness itself comes without TLS, as the superuser.
+        // The harness connects without TLS, as the superuser.
         hba: vec!["host all postgres 127.0.0.1/32 scram-sha-256".to_owned(), "hostnossl all all all reject".to_owned()],
         files: vec![
             ("server.crt".to_owned(), certificate.pem().into_bytes()),

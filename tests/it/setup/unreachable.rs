@@ -1,11 +1,11 @@
-//! Servers that are not there, and a port that is taken.
+//! Unreachable servers, and a port that is taken.
 
 use std::net::TcpListener;
 
 use super::refused;
 use crate::harness::{Harness, config, walpost};
 
-/// A port that nobody listens on, kept from others for as long as the socket lives: it is bound, and does not listen.
+/// A port without a listener, reserved while the socket lives: it is bound, and does not listen.
 fn closed_port() -> (std::net::SocketAddr, rustix::fd::OwnedFd) {
     use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
     let closed = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");

@@ -1,4 +1,4 @@
-//! What only a real Kafka can show.
+//! Behaviour that only a real Kafka has.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::harness::Harness;
 
 use super::{feed, numbered, options, read, record, sink, values, values_of};
 
-/// A Kafka, and what walpost knows of it.
+/// A Kafka, and walpost's rules for it.
 struct Kafka {
     harness: Harness,
     rules: TopicRules,
@@ -183,7 +183,7 @@ async fn case_18_a_deleted_and_recreated_topic_gets_the_remaining_records_in_ord
         let records: Vec<_> = numbered(&topic, 2_100, 10).split_off(100);
         let again = async {
             tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-            kafka.ensure(&topic, &settings(1, &[]), true).await.expect("the topic is made again");
+            kafka.ensure(&topic, &settings(1, &[]), true).await.expect("the topic is created again");
         };
         let (run, ()) = tokio::join!(feed(&mut sink, records.clone()), again);
         assert_eq!((run.acked, run.refused.len()), (2_000, 0));
@@ -224,7 +224,7 @@ async fn a_second_batch_does_not_overtake_a_refused_first_one() {
     assert_same(&kafka, &topic, &records[1..]);
 }
 
-/// The topic has exactly these records, in this order.
+/// Asserts that the topic has exactly these records, in this order.
 fn assert_same(kafka: &Kafka, topic: &str, records: &[OwnedRecord]) {
     let found = read(kafka.servers(), topic);
     let places: Vec<_> = found.iter().map(|(_, found)| records.iter().position(|record| record == found)).collect();
@@ -232,7 +232,7 @@ fn assert_same(kafka: &Kafka, topic: &str, records: &[OwnedRecord]) {
     assert_eq!(places, expected);
 }
 
-/// Incompressible bytes, with their number in front.
+/// Incompressible bytes, prefixed with their number.
 fn noise(seed: u32, bytes: usize) -> Vec<u8> {
     let mut state = u64::from(seed) * 2 + 1;
     let byte = || {

@@ -1,4 +1,4 @@
-//! Faults of a mock cluster: errors by request, brokers that go away.
+//! Faults of a mock cluster: errors per request, brokers that go down.
 
 use std::time::Duration;
 
@@ -78,9 +78,9 @@ async fn case_26_a_refused_batch_refuses_no_innocent_record() {
     cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
     let run = feed(&mut sink, batch.to_vec()).await;
     assert_eq!((run.acked, run.refused.len()), (59, 0));
-    assert!(run.returned > 0, "the batch was refused and came back");
+    assert!(run.returned > 0, "the batch was refused and returned");
     assert_eq!(values(&servers, "t"), values_of(&records));
-    assert_eq!(feed(&mut sink, numbered("other", 300, 20)).await.returned, 0, "the sink is as new");
+    assert_eq!(feed(&mut sink, numbered("other", 300, 20)).await.returned, 0, "the sink has recovered");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The sink against brokers: a mock cluster for faults, a real Kafka for what only that can show.
+//! The sink against brokers: a mock cluster for faults, a real Kafka for everything else.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ mod broker;
 mod faults;
 mod outage;
 
-/// Longest time that a test waits for anything.
+/// Time limit of every wait.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Timeouts short enough that a test outlasts all of them.
+/// Timeouts that are short enough for a test to exceed all of them.
 const HASTY: &[(&str, &str)] = &[
     ("socket.timeout.ms", "500"),
     ("request.timeout.ms", "300"),
@@ -65,7 +65,7 @@ struct Run {
     full: usize,
 }
 
-/// Sends records as the core does: in order, the same again after `Full`, returned ones first, in ticket order and
+/// Sends records like the core: in order, the same again after `Full`, returned ones first, in ticket order and
 /// under their tickets.
 /// Ends when all are acknowledged or refused.
 async fn feed(sink: &mut KafkaSink, records: Vec<OwnedRecord>) -> Run {
@@ -93,7 +93,7 @@ async fn feed_patiently(sink: &mut KafkaSink, records: Vec<OwnedRecord>) -> Run 
         if waiting.is_empty() && sink.outstanding() == 0 {
             return run;
         }
-        sink.deliveries(&mut deliveries).await.expect("the sink goes on");
+        sink.deliveries(&mut deliveries).await.expect("the sink continues");
         run.acked += deliveries.acked.len();
         assert!(deliveries.failed.is_empty() || sink.outstanding() == 0, "failures come when nothing is outstanding");
         assert!(deliveries.failed.is_sorted_by_key(|failure| failure.ticket));

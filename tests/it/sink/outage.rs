@@ -10,7 +10,7 @@ use super::{HASTY, Run, feed, numbered, options, sink, values, values_of};
 
 async fn start(options: KafkaOptions) -> Kafka {
     let options = KafkaOptions { source: KafkaSource::Java, ..options };
-    Kafka::start(options, &Progress::silent()).await.expect("a Kafka of its own: Java 17 is needed")
+    Kafka::start(options, &Progress::silent()).await.expect("a separate Kafka: Java 17 is required")
 }
 
 async fn create(kafka: &Kafka, topic: &str, replicas: i16) -> TopicRules {

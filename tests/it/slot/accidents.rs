@@ -55,7 +55,7 @@ fn comings(records: &[Received]) -> BTreeMap<u64, (usize, bool)> {
     comings
 }
 
-/// The slot is refused and recreated with the command that the message names, and everything arrives; what had been
+/// The slot is refused and recreated with the command in the message, and everything arrives; events that had been
 /// published, only once.
 async fn recovers(harness: &Harness, config: &str) {
     let stands = of_slot(harness, "confirmed_flush_lsn").await;

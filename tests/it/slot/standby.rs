@@ -1,4 +1,4 @@
-//! Two relays of one slot.
+//! Two relays on one slot.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn case_23_a_standby_relay_is_ready_and_reports_standby() {
     second.wait_for("a take-over", |status| status["standby"] == false && status["postgres_connected"] == true).await;
 }
 
-/// What a process had read before it was stopped, another relay has published by the time it resumes.
+/// The events that a process had read before it was suspended have been published by another relay when it resumes.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_23_a_resumed_relay_publishes_nothing_that_its_successor_published() {
     let harness = Harness::new("standby_stopped").await;
@@ -104,7 +104,7 @@ async fn case_40_a_role_without_grants_cannot_block_a_relay() {
         let session = harness.session_at(&url).await;
         waiters.push(tokio::spawn(async move {
             let lock = format!("select pg_advisory_lock({key})");
-            session.batch_execute(&lock).await.expect("every role may take every lock");
+            session.batch_execute(&lock).await.expect("every role may take any advisory lock");
             session
         }));
     }
@@ -127,7 +127,7 @@ async fn case_40_a_role_without_grants_cannot_block_a_relay() {
     second.wait_for("a take-over", |status| status["standby"] == false && status["postgres_connected"] == true).await;
     assert_eq!(second.terminate().await.code(), Some(0), "{}", second.log());
 
-    // As a relay of an earlier version holds it; a session that does not stream is not one.
+    // Held like by a relay of an older version; a session that does not stream is not a relay.
     let older = harness.session().await;
     older
         .batch_execute(&format!("select pg_advisory_lock(hashtext('walpost'), hashtext('{slot}'))"))

@@ -46,10 +46,10 @@ async fn case_33_a_transaction_that_postgres_cant_send_is_reported_and_can_be_sk
     let skipped = skip(&lsn);
     assert_eq!(skipped.code(), Some(0), "{}", skipped.stderr);
     let report = skipped.report();
-    // What precedes the row in its transaction was sent, and is published.
+    // Events before the row in its transaction were sent, and are published.
     assert_eq!(report["events_sent_before"], 1);
     assert_eq!((&report["skipped_lsn"], report["rows"].as_array().map(Vec::len)), (&lsn.as_str().into(), Some(2)));
-    assert_eq!(skip(&lsn).code(), Some(65), "it is skipped already");
+    assert_eq!(skip(&lsn).code(), Some(65), "it has been skipped already");
 
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
@@ -103,7 +103,7 @@ async fn case_33_only_the_backfilled_row_that_postgres_cant_send_becomes_a_dead_
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
 }
 
-/// Starts a relay, which comes as far as the transaction that can't be sent, and stops it; gives the LSN.
+/// Starts a relay, which stops before the transaction that can't be sent; returns the LSN.
 async fn stuck(harness: &Harness) -> String {
     let mut relay = Relay::start_with(&exact(harness, ""));
     let status = relay.wait_for("stuck", |status| status["unsendable"]["lsn"].is_string()).await;
@@ -112,7 +112,7 @@ async fn stuck(harness: &Harness) -> String {
     status["unsendable"]["lsn"].as_str().expect("text").to_owned()
 }
 
-/// The command ends after each of its steps once, and a relay is started in between.
+/// Interrupts the command once after each of its steps, and starts a relay in between.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_33_a_skip_that_ends_anywhere_neither_loses_nor_repeats_an_event_exactly_once() {
     let harness = Harness::encoded("unsendable_exact", "EUC_TW").await;
@@ -143,7 +143,7 @@ async fn case_33_a_skip_that_ends_anywhere_neither_loses_nor_repeats_an_event_ex
     assert!(ended.code() != Some(0) && ended.stderr.contains("no note"), "{}", ended.stderr);
     assert_eq!(stuck(&harness).await, lsn);
 
-    // What the note says is written, and the slot has not moved.
+    // The note is written, and the slot has not been moved.
     let note = format!(
         "alter table outbox.relay disable trigger fail;
          update outbox.relay set confirm_limit = '{lsn}'::pg_lsn + 1, position = '{lsn}'::pg_lsn + 1,

@@ -1,4 +1,4 @@
-//! A database for each test.
+//! A database per test.
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +11,7 @@ use walpost::postgres::{self, Connection};
 
 use crate::harness;
 
-/// One test's database, removed when it is dropped.
+/// A test's database, removed when dropped.
 pub(crate) struct Database(harness::Database);
 
 impl Database {
@@ -34,12 +34,12 @@ impl Database {
         Ok(database)
     }
 
-    /// Applies the migrations, and says which.
+    /// Applies the migrations, and returns their names.
     pub(crate) async fn migrate(&self) -> anyhow::Result<Vec<Applied>> {
         self.with_own_client(migrations::migrate).await
     }
 
-    /// Works with walpost's own client, which blocks.
+    /// Runs a closure with walpost's client, which blocks.
     pub(crate) async fn with_own_client<T, E>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
@@ -64,7 +64,7 @@ impl Database {
         Ok(self.options().connect().await?)
     }
 
-    /// As the superuser who then is `role`: rights are the role's, and no password is needed.
+    /// As the superuser with `set role`: grants are the role's, and no password is needed.
     pub(crate) async fn connect_as(&self, role: &str) -> anyhow::Result<PgConnection> {
         let mut connection = self.connect().await?;
         connection.execute(AssertSqlSafe(format!("set session authorization \"{role}\""))).await?;
@@ -76,18 +76,18 @@ impl Database {
     }
 }
 
-/// A name that no other test of any run on the server has.
+/// A name that is unique on the server.
 pub(crate) fn unique(prefix: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("{prefix}_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Runs statements that give no rows.
+/// Runs statements without results.
 pub(crate) async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error> {
     connection.execute(AssertSqlSafe(sql.to_owned())).await.map(drop)
 }
 
-/// The one value that a query gives, as text.
+/// The only value of a query, as text.
 pub(crate) async fn text(connection: &mut PgConnection, sql: &str) -> anyhow::Result<Option<String>> {
     let sql = format!("select (q.v)::text from ({sql}) q (v)");
     Ok(sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await?)
@@ -103,7 +103,7 @@ pub(crate) async fn refusal(connection: &mut PgConnection, sql: &str) -> anyhow:
     Ok((error.code().unwrap_or_default().into_owned(), error.message().to_owned()))
 }
 
-/// Changes of a slot that was made with `pgoutput` for publication `outbox`, messages included: each as its raw bytes.
+/// Changes of a slot for publication `outbox` with `pgoutput`, including messages: each as its raw bytes.
 pub(crate) async fn changes(connection: &mut PgConnection, slot: &str) -> anyhow::Result<Vec<Vec<u8>>> {
     let sql = "select data from pg_logical_slot_get_binary_changes($1, null, null, 'proto_version', '1', \
                'publication_names', 'outbox', 'messages', 'true')";

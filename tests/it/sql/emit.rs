@@ -6,7 +6,7 @@ use sqlx::postgres::PgPoolCopyExt;
 
 use super::database::{Database, changes, refusal, run, slot, text};
 
-/// The one event in the table, as a composite of the columns that a caller decides.
+/// The only event in the table, as a composite of the columns that a caller sets.
 async fn only_event(connection: &mut PgConnection) -> anyhow::Result<String> {
     let event = "select (schema_name, schema_version, topic, key, payload::text, headers) from outbox.event";
     let row = text(connection, event).await?.context("a row")?;
@@ -76,21 +76,21 @@ async fn a_refused_event_is_named_and_fails_the_transaction() -> anyhow::Result<
             run(&mut connection, "commit").await?;
         }
     }
-    // A deprecated version can be emitted by those who name it.
+    // A deprecated version can be emitted by naming it.
     run(&mut connection, "select outbox.emit('old', '1', '{}', version => '2')").await?;
     assert_eq!(only_event(&mut connection).await?, "(old,2,,1,{},)");
     assert_eq!(text(&mut connection, "select count(*) from business").await?.as_deref(), Some("0"));
     Ok(())
 }
 
-/// `outbox.emittable_version` is a copy: whatever it holds, an emit must do as the table says.
+/// `outbox.emittable_version` is a copy: whatever it has, an emit must behave according to the table.
 #[tokio::test]
 async fn registrations_are_visible_to_sessions_that_have_already_emitted() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let (mut service, mut owner) = (database.connect().await?, database.connect().await?);
     let emit = "select outbox.emit('order.placed', 'k', '1')";
     let version = "select schema_version from outbox.event order by ctid desc limit 1";
-    // More than enough for any plan to be kept.
+    // More than enough for a cached plan.
     for _ in 0..12 {
         sqlx::query(emit).execute(&mut service).await?;
     }
@@ -138,7 +138,7 @@ async fn more_schemas_than_the_cache_holds_and_names_with_any_characters() -> an
                  or outbox.version_of_an_emit(s.name, null) is distinct from (select l.version from outbox.schema_version l \
                     where l.name = s.name and l.status = 'active' order by l.ordinal desc limit 1))";
     assert_eq!(text(&mut connection, wrong).await?.as_deref(), Some("0"));
-    // The oldest are not in the copy: else this would not have tested the way past it.
+    // The oldest are not in the copy: otherwise this would not test the fallback.
     let held = "select outbox.emittable_version('s1', v) from unnest(array[null, '1']) v where \
                 outbox.emittable_version('s1', v) is not null";
     assert_eq!(text(&mut connection, &format!("select count(*) from ({held}) h")).await?.as_deref(), Some("0"));
@@ -164,7 +164,7 @@ async fn an_event_that_is_rolled_back_is_gone() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Functions run with their owner's rights: nothing in them may be found in a schema that the caller chooses.
+/// Functions run with their owner's privileges: they must not resolve names in a schema that the caller chooses.
 #[tokio::test]
 async fn a_hostile_search_path_changes_nothing() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
@@ -189,7 +189,7 @@ async fn a_hostile_search_path_changes_nothing() -> anyhow::Result<()> {
          set search_path = evil, pg_catalog",
     )
     .await?;
-    assert!(refusal(&mut connection, "select now()").await?.1.contains("trapped"), "the trap is no trap");
+    assert!(refusal(&mut connection, "select now()").await?.1.contains("trapped"), "the trap does not work");
     for version in ["null", "'1'", "'2'"] {
         for kind in ["json", "jsonb", "text"] {
             for function in ["emit", "emit_message"] {

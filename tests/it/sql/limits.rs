@@ -1,4 +1,4 @@
-//! Rows that Postgres could not send are refused when they are written.
+//! Rows that Postgres could not send are refused on write.
 
 use tokio_postgres::error::SqlState;
 

@@ -1,10 +1,10 @@
-//! `outbox.maintain`: partitions ahead, none behind, and business transactions that do not notice.
+//! `outbox.maintain` creates partitions ahead, drops old ones, and does not disturb business transactions.
 
 use sqlx::PgConnection;
 
 use super::database::{Database, changes, refusal, run, slot, text};
 
-/// An event of `days` days from now.
+/// An event `days` days from now.
 fn insert(days: i32) -> String {
     format!(
         "insert into outbox.event (schema_name, schema_version, key, created_at)
@@ -12,7 +12,7 @@ fn insert(days: i32) -> String {
     )
 }
 
-/// Makes the partition of `days` days from now, which is a day that maintain itself does not make.
+/// Creates the partition of the day `days` days from now, which maintain does not create.
 fn partition(days: i32) -> String {
     format!(
         "do $$ declare day timestamptz := (date_trunc('day', now() at time zone 'UTC') + {days} * interval '1 day') at time zone 'UTC';
@@ -29,7 +29,7 @@ async fn maintain(connection: &mut PgConnection, arguments: &str) -> anyhow::Res
     Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(connection).await?)
 }
 
-/// Only what was done to what.
+/// Only the actions and their objects.
 async fn done(connection: &mut PgConnection, arguments: &str) -> anyhow::Result<Vec<String>> {
     let rows = maintain(connection, arguments).await?;
     Ok(rows.into_iter().map(|(action, partition, _)| format!("{action} {partition}")).collect())
@@ -40,11 +40,11 @@ async fn count(connection: &mut PgConnection, table: &str) -> anyhow::Result<Opt
 }
 
 #[tokio::test]
-async fn there_is_a_partition_for_each_day_ahead() -> anyhow::Result<()> {
+async fn a_partition_is_created_for_each_day_ahead() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
-    assert_eq!(done(&mut connection, "").await?, Vec::<String>::new(), "the migration has made a week of them");
-    // Whatever the caller's time zone: days are days of UTC.
+    assert_eq!(done(&mut connection, "").await?, Vec::<String>::new(), "the migration has created a week of them");
+    // In every time zone of the caller, days are UTC days.
     run(&mut connection, "set timezone = 'Pacific/Kiritimati'; set datestyle = 'German, DMY'").await?;
     let day = "select to_char((now() at time zone 'UTC') + interval '9 days', '\"event_\"YYYYMMDD')";
     let last = text(&mut connection, day).await?.unwrap_or_default();
@@ -73,7 +73,7 @@ async fn events_are_accepted_on_a_day_without_a_partition() -> anyhow::Result<()
     run(&mut connection, "select outbox.emit('order.placed', 'k', '1')").await?;
     assert_eq!(count(&mut connection, "event_default").await?.as_deref(), Some("1"));
 
-    // Today's partition can't be made any more, and nothing is moved: a move would publish again.
+    // Today's partition can't be created any more, and no rows are moved, because that would publish them again.
     let slot = slot(&mut connection).await?;
     let rows = maintain(&mut connection, "ahead => 1").await?;
     assert_eq!(rows.len(), 2, "{rows:?}");
@@ -101,7 +101,7 @@ async fn old_partitions_and_rows_are_removed_and_the_removal_is_not_published() 
     let slot = slot(&mut connection).await?;
     assert_eq!(done(&mut connection, "retention => null").await?, Vec::<String>::new());
     assert_eq!(count(&mut connection, "event").await?.as_deref(), Some("6"));
-    // A row that is not older than the retention stays, and so does a partition that may hold one.
+    // A row within the retention is kept, and so is a partition that may have one.
     assert_eq!(done(&mut connection, "interval '9 days'").await?, ["deleted event_default", "dropped old_10"]);
     assert_eq!(count(&mut connection, "event").await?.as_deref(), Some("4"));
     assert_eq!(done(&mut connection, "").await?, ["dropped old_9"]);
@@ -123,7 +123,7 @@ async fn creating_partitions_neither_waits_for_writers_nor_blocks_them() -> anyh
     let made = done(&mut maintainer, "ahead => 20").await?;
     assert_eq!(made.len(), 13);
     assert!(made.iter().all(|row| row.starts_with("created ")), "{made:?}");
-    // The maintainer still holds all its locks, and the other writer is not willing to wait.
+    // The maintainer still holds all its locks, and the other writer has a lock timeout.
     run(&mut other, "set lock_timeout = '1ms'; select outbox.emit('order.placed', 'other', '1')").await?;
     run(&mut maintainer, "commit").await?;
     run(&mut writer, "select outbox.emit('order.placed', 'open', '2'); commit").await?;
@@ -152,7 +152,7 @@ async fn under_an_open_transaction_old_partitions_are_emptied_and_dropped_later(
 }
 
 #[tokio::test]
-async fn a_default_partition_in_use_is_left_alone() -> anyhow::Result<()> {
+async fn a_default_partition_in_use_is_skipped() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let (mut writer, mut other, mut maintainer) =
         (database.connect().await?, database.connect().await?, database.connect().await?);
@@ -218,7 +218,7 @@ async fn of_two_concurrent_calls_the_second_is_skipped() -> anyhow::Result<()> {
 async fn foreign_partitions_are_respected() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
-    // A month that begins in the ninth day from now, and a table that has taken the name of the eighth.
+    // A month that begins on the ninth day from now, and a table with the name of the eighth.
     run(
         &mut connection,
         "do $$ declare day timestamptz := (date_trunc('day', now() at time zone 'UTC') + interval '9 days') at time zone 'UTC';
@@ -243,7 +243,7 @@ async fn case_36_maintain_works_beside_a_foreign_publication_for_all_tables() ->
     run(&mut connection, &insert(-20)).await?;
     let made = done(&mut connection, "ahead => 8").await?;
     assert_eq!((made.len(), made.last()), (2, Some(&"deleted event_default".to_owned())), "{made:?}");
-    // Whatever else of the schema is written to, while the other tool looks on.
+    // Any other write to the schema while the other tool's publication exists.
     for statement in [
         "insert into outbox.relay (slot, system_identifier, backfill) values ('s', '1', 'pending')",
         "update outbox.relay set backfill = 'done'",
@@ -259,7 +259,7 @@ async fn case_36_maintain_works_beside_a_foreign_publication_for_all_tables() ->
     ] {
         run(&mut connection, statement).await.map_err(|error| anyhow::anyhow!("{statement}: {error}"))?;
     }
-    // What that tool's publication does not allow is kept, and the rest goes on.
+    // A partition that the other tool's publication does not allow to change is kept, and the others are processed.
     run(&mut connection, "alter table outbox.event_default replica identity nothing").await?;
     run(&mut connection, &insert(-20)).await?;
     assert_eq!(done(&mut connection, "ahead => 9").await?.last(), Some(&"kept event_default".to_owned()));

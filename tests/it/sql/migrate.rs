@@ -9,7 +9,7 @@ use walpost::migrations;
 
 use super::database::{Database, run, text, unique};
 
-/// How many migrations there are.
+/// Number of migrations.
 fn all() -> usize {
     migrations::all().len()
 }
@@ -73,7 +73,7 @@ async fn the_printed_sql_can_be_applied_twice_by_hand_and_then_migrated() -> any
     let printed = String::from_utf8(printed)?;
     run(&mut connection, &printed).await?;
     run(&mut connection, &printed).await?;
-    // The second time makes emit_message of 0003 again, which signs nothing: nobody gets to see it, also if 0013 fails.
+    // The second time, the emit_message of 0003, which does not sign, is created again: nobody sees it, even if 0013 fails.
     run(&mut connection, "alter table outbox.secret rename purpose to purpose_").await?;
     run(&mut connection, &printed).await.expect_err("0013 looks for a key of each purpose");
     run(&mut connection, "rollback; alter table outbox.secret rename purpose_ to purpose").await?;
@@ -86,7 +86,7 @@ async fn the_printed_sql_can_be_applied_twice_by_hand_and_then_migrated() -> any
     let allowed = "select has_function_privilege('walpost_sql_printed_writer', \
                    'outbox.emit(text, text, json, text, jsonb, text)', 'execute')";
     assert_eq!(text(&mut connection, allowed).await?.as_deref(), Some("true"));
-    // The role is the server's: nothing may hold on to it.
+    // Roles are shared by the whole server: nothing may depend on it.
     run(&mut connection, "drop owned by walpost_sql_printed_writer; drop role walpost_sql_printed_writer").await?;
     Ok(())
 }
@@ -98,7 +98,7 @@ async fn a_migration_blocked_by_a_long_transaction_does_not_block_writers_and_is
     let (mut long, mut writer) = (database.connect().await?, database.connect().await?);
     of_sqlx().run_to(12, &mut writer).await?;
     run(&mut writer, "select outbox.register_schema_version('order.placed', '1', 'orders')").await?;
-    // A day without a partition of its own: 0014 changes the default partition.
+    // A day without a partition: 0014 changes the default partition.
     let insert =
         "insert into outbox.event (schema_name, schema_version, created_at) values ('order.placed', '1', '2020-01-01')";
     run(&mut long, &format!("begin; {insert}")).await?;
@@ -109,20 +109,20 @@ async fn a_migration_blocked_by_a_long_transaction_does_not_block_writers_and_is
     let waits =
         "select exists (select from pg_locks where relation = 'outbox.event_default'::regclass and not granted)";
     while text(&mut writer, waits).await?.as_deref() != Some("true") {
-        assert!(!migrating.is_finished(), "it waits for the long transaction");
+        assert!(!migrating.is_finished(), "the migration waits for the long transaction");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    // Behind the one that waits, until that gives up.
+    // Queued behind the one that waits, until that gives up.
     run(&mut writer, insert).await?;
     assert!(!migrating.is_finished());
     run(&mut long, "commit").await?;
     assert_eq!(migrating.await??.len(), 3);
-    // What the first days' partitions lacked until then.
+    // Missing in the first days' partitions until then.
     let lacking = "select count(*)::text from pg_inherits i join pg_class c on c.oid = i.inhrelid \
                    where i.inhparent = 'outbox.event'::regclass and c.relreplident <> 'f'";
     assert_eq!(text(&mut writer, lacking).await?.as_deref(), Some("0"));
 
-    // One that began before the migration can still write a message.
+    // A transaction that began before the migration can still write a message.
     run(&mut long, "begin").await?;
     run(&mut writer, "truncate outbox.secret; select outbox.add_secret('message')").await?;
     run(&mut long, "select outbox.emit_message('order.placed', 'k', '1'::json); commit").await?;
@@ -148,7 +148,7 @@ async fn case_40_unsigned_messages_count_if_the_slot_predates_the_relays_state()
     Ok(())
 }
 
-/// From before contracts said what becomes of a payload that breaks them.
+/// From before contracts had `onViolation`.
 #[tokio::test]
 async fn registrations_and_grants_survive_the_on_violation_migration() -> anyhow::Result<()> {
     let database = Database::empty().await?;
@@ -166,7 +166,7 @@ async fn registrations_and_grants_survive_the_on_violation_migration() -> anyhow
     let before = text(&mut connection, digest).await?;
     database.migrate().await?;
     assert_eq!(text(&mut connection, digest).await?, before);
-    assert_eq!(text(&mut connection, register).await?.as_deref(), Some("false"), "it is the same promise");
+    assert_eq!(text(&mut connection, register).await?.as_deref(), Some("false"), "it is the same definition");
     let same = register.replace("'order.placed', '1'", "'order.placed', '2'");
     run(&mut connection, &same).await?;
     let halting = same
@@ -201,7 +201,7 @@ async fn migrate_reports_what_it_did_and_what_a_role_lacks() -> anyhow::Result<(
     let warning = first["warnings"][0].as_str().unwrap_or_default();
     assert!(warning.contains("lacks REPLICATION"), "{warning}");
 
-    // The advice is a statement that works.
+    // The advice is a valid statement.
     let fix = warning.split_once("to add it: ").map(|(_, fix)| fix).unwrap_or_default();
     run(&mut connection, fix).await?;
     let mut out = Vec::new();
@@ -224,7 +224,7 @@ async fn a_missing_role_is_named_with_the_fix() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The migrator that walpost used before it had its own.
+/// The migrator that walpost used in earlier versions.
 fn of_sqlx() -> Migrator {
     let migrations = migrations::all().map(|migration| {
         let (description, sql) = (migration.description.into(), migration.sql.into_sql_str());
@@ -252,7 +252,7 @@ async fn changed_unknown_and_unfinished_migrations_are_refused_and_a_failed_one_
     let database = Database::empty().await?;
     let mut connection = database.connect().await?;
     let refused = async || database.migrate().await.expect_err("it is refused").to_string();
-    // What 0002 makes is in the way.
+    // An object of 0002 already exists.
     run(&mut connection, "create schema outbox; create table outbox.event ()").await?;
     assert_eq!(refused().await, "migration 0002 failed, and nothing was applied");
     assert_eq!(text(&mut connection, "select to_regclass('outbox.schema_version')").await?, None);

@@ -1,4 +1,4 @@
-//! The SQL surface, on the shared PostgreSQL alone.
+//! The SQL surface, on the shared PostgreSQL only.
 
 mod database;
 mod emit;

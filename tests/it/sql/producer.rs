@@ -6,12 +6,12 @@ use walpost_producer::{EmitError, Event, sqlx as with_sqlx, tokio_postgres as wi
 
 use super::database::{Database, changes, run, slot, text};
 
-/// Every event in the order of the table, which is that of the inserts: it is only ever appended to.
+/// Every event in the order of the table, which is insert order: it is append-only.
 const EVENTS: &str = "select string_agg(concat_ws('|', schema_version, topic, key, coalesce(payload::text, 'tombstone'), headers), \
                       E'\\n' order by ctid) from outbox.event";
 
 #[tokio::test]
-async fn sqlx_emits_what_was_built() -> anyhow::Result<()> {
+async fn sqlx_emits_the_event_as_built() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     let raw: Box<RawValue> = serde_json::from_str("{ \"total\": 1.50 }")?;
@@ -31,7 +31,7 @@ async fn sqlx_emits_what_was_built() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_batch_keeps_its_order_and_answers_with_its_ids() -> anyhow::Result<()> {
+async fn a_batch_keeps_its_order_and_returns_its_ids() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     let client = database.connect_tokio().await;
@@ -109,7 +109,7 @@ fn assert_unknown<D: std::error::Error>(error: &EmitError<D>, wanted: Option<&st
 }
 
 #[tokio::test]
-async fn a_refused_event_has_its_own_error() -> anyhow::Result<()> {
+async fn a_refused_event_has_a_specific_error() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     let client = database.connect_tokio().await;

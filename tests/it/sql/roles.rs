@@ -1,4 +1,4 @@
-//! What the roles of `walpost migrate` may do, and what not.
+//! What the roles of `walpost migrate` may and may not do.
 
 use walpost::migrations::{Roles, grant};
 
@@ -7,7 +7,7 @@ use super::database::{Database, refusal, run, unique};
 /// SQLSTATE insufficient_privilege.
 const DENIED: &str = "42501";
 
-/// A database with a writer and a relay role of odd names, their names, and the SQL that removes them.
+/// A database with a writer and a relay role with unusual names, the names, and the SQL that removes the roles.
 async fn with_roles() -> anyhow::Result<(Database, String, String)> {
     let database = Database::migrated().await?;
     let (writer, relay) = (unique("Order Service"), unique("select"));
@@ -71,7 +71,7 @@ async fn the_writer_can_emit_and_read_nothing() -> anyhow::Result<()> {
     ] {
         assert_eq!(refusal(&mut connection, denied).await?.0, DENIED, "{denied}");
     }
-    // What is refused is still named to one who may not look it up.
+    // The error names the schema, even to a role that can't read it.
     assert_eq!(refusal(&mut connection, "select outbox.emit('nope', '1', '{}')").await?.0, "WP001");
     remove(&database, [&writer, &relay]).await
 }
@@ -86,7 +86,7 @@ async fn the_relay_has_what_it_needs_and_no_more() -> anyhow::Result<()> {
         "insert into outbox.relay (slot, system_identifier, backfill) values ('walpost', '1', 'pending')",
         "update outbox.relay set backfill = 'done', position = '0/16B3748', updated_at = now() where slot = 'walpost'",
         "select * from outbox.relay",
-        // What walpost doctor asks.
+        // The queries of walpost doctor.
         "select version, success, checksum from outbox._migrations",
         "select * from outbox.maintain()",
         "select * from outbox.maintain(retention => interval '30 days', ahead => 2)",
@@ -117,7 +117,7 @@ async fn a_role_without_grants_can_do_nothing() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let role = unique("stranger");
     let mut connection = database.connect().await?;
-    // Even one who may look into the schema can call none of its functions but the table's check, which whoever inserts must call.
+    // Even with usage on the schema it can call none of its functions except the table's check, which every insert must call.
     run(&mut connection, &format!("create role {role}; grant usage on schema outbox to {role}")).await?;
     let functions = format!(
         "select p.oid::regprocedure::text from pg_proc p \

@@ -1,4 +1,4 @@
-//! Registering schema versions, and that they stay as they are.
+//! Registering schema versions, and their immutability.
 
 use anyhow::Context;
 
@@ -91,9 +91,9 @@ async fn of_concurrent_registrations_one_wins() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A role that was given the right to register after the migrations, and none to lock.
+/// A role that was granted registration after the migrations, without the right to lock.
 #[tokio::test]
-async fn who_waits_for_another_that_registers_the_same_finds_it_without_a_right_to_lock() -> anyhow::Result<()> {
+async fn a_concurrent_registration_of_the_same_version_is_found_without_a_right_to_lock() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let (mut first, mut second) = (database.connect().await?, database.connect().await?);
     let role = format!("walpost_registrar_{}", uuid::Uuid::now_v7().simple());
@@ -113,7 +113,7 @@ async fn who_waits_for_another_that_registers_the_same_finds_it_without_a_right_
     let waits =
         "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
     while text(&mut first, waits).await?.as_deref() != Some("true") {
-        assert!(!waiting.is_finished(), "it waits for the first");
+        assert!(!waiting.is_finished(), "it waits for the first session");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     run(&mut first, "commit").await?;
@@ -137,7 +137,7 @@ async fn everything_but_the_status_is_immutable() -> anyhow::Result<()> {
         let value = match column.as_str() {
             "ordinal" => "99",
             "registered_at" => "now()",
-            // Other white space only.
+            // Only whitespace differs.
             "schema" => r#"'{"type": "object", "required": ["id"]}'"#,
             "sla" | "lineage" => "'{}'",
             "topic_config" => "null",
@@ -173,7 +173,7 @@ async fn the_latest_is_the_last_registered_active_one() -> anyhow::Result<()> {
         run(&mut connection, &register(&format!("'s', '{version}', 't'"))).await?;
         assert_eq!(text(&mut connection, latest).await?.as_deref(), Some(version));
     }
-    // Registering an old one again makes it no newer.
+    // Registering an old version again does not make it newer.
     run(&mut connection, &register("'s', '9', 't'")).await?;
     assert_eq!(text(&mut connection, latest).await?.as_deref(), Some("2"));
     for (version, status, now) in [("2", "deprecated", "10"), ("9", "retired", "10"), ("2", "active", "2")] {
