@@ -9,7 +9,7 @@
 //! With `everything_killed_at_random_points_with_exactly_once_causes_no_duplicates` instead, no event may arrive
 //! twice.
 
-mod blow;
+mod failure;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions};
 use crate::exactly_once::exact;
 use crate::harness::{Harness, Load, Relay, Seeded, Verdict, config};
 use crate::lifecycle::{SCHEMA, named, prepare};
-use blow::Blow;
+use failure::Blow;
 
 /// Kills in the suite's run.
 const FEW: u64 = 12;

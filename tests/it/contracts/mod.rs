@@ -6,7 +6,7 @@ mod mistakes;
 mod settings;
 mod show;
 mod topics;
-mod walk;
+mod walkthrough;
 
 use std::fs;
 use std::path::{Path, PathBuf};

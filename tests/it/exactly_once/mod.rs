@@ -5,7 +5,7 @@ mod fencing;
 mod forged;
 mod histories;
 mod kills;
-mod letters;
+mod dead_letters;
 mod renamed;
 mod slow_path;
 mod steady;

@@ -1,7 +1,7 @@
 //! Publishing again, and the positions to do it from: `walpost replay`, `walpost bookmark`, `[relay] rewind`.
 
 mod accidents;
-mod beside;
+mod concurrent;
 mod bookmarks;
 mod selection;
 mod tables;

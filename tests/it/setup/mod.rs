@@ -2,8 +2,8 @@
 
 mod broker;
 mod command_line;
-mod false_server;
-mod first_aid;
+mod impostor;
+mod emergency_settings;
 mod publication;
 mod roles;
 mod server;
