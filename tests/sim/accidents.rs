@@ -33,7 +33,7 @@ impl Accidents {
     }
 
     /// A relay continues anyway: then nothing may be missing.
-    pub(crate) fn went_unnoticed(&mut self) {
+    pub(crate) fn continued_undetected(&mut self) {
         let open = self.open.take();
         assert!(matches!(open, None | Some(Accident::Slot(_))), "a relay streams from another history");
     }
@@ -41,17 +41,17 @@ impl Accidents {
 
 impl World {
     /// An accident while no stream runs.
-    pub(crate) fn meet_with_accident(&mut self) {
+    pub(crate) fn cause_accident(&mut self) {
         if self.accidents.is_open() || self.postgres.row.is_none() || self.confirming.is_noting_backfill() {
             return;
         }
         match self.random.below(12) {
             0..=3 => self.move_slot(),
-            4..=5 => self.mislead(),
-            6..=8 => self.go_on_from_earlier(true),
+            4..=5 => self.switch_server(),
+            6..=8 => self.diverge_earlier(true),
             9 => {
                 self.crash();
-                self.go_on_from_earlier(false);
+                self.diverge_earlier(false);
             }
             10 => self.lose_position(true),
             _ => self.lose_position(false),
@@ -81,7 +81,7 @@ impl World {
 
     /// The relay connects to another cluster, to a diverged copy of this one, or to this one restored to a point before what this process
     /// has confirmed.
-    fn mislead(&mut self) {
+    fn switch_server(&mut self) {
         let before = self.postgres.server.clone();
         let server = &mut self.postgres.server;
         match (self.random.below(3), self.confirming.gate.resume()) {
@@ -94,7 +94,7 @@ impl World {
     }
 
     /// A standby is promoted that does not have everything; or the server is restored to an earlier state.
-    fn go_on_from_earlier(&mut self, is_promoted: bool) {
+    fn diverge_earlier(&mut self, is_promoted: bool) {
         let end = self.postgres.server.wal_end;
         let parted = self.postgres.server.ancestry.0.last().map(|(_, end)| *end);
         let stands = parted.unwrap_or_default().max(self.postgres.confirmed());
@@ -105,7 +105,7 @@ impl World {
         let span = if self.random.chance(50) { 100.min(end.0 - stands.0) } else { end.0 - stands.0 };
         let at = Lsn(stands.0 + self.random.below(span + 1));
         self.confirming.lose_writing();
-        let lost = self.postgres.go_on_from(at, is_promoted);
+        let lost = self.postgres.diverge_at(at, is_promoted);
         self.gone.extend(lost);
         self.checked = self.checked.min(at);
         self.accidents.detours += 1;
@@ -125,13 +125,13 @@ impl World {
         self.accidents.has_lost_position = true;
         // A position that was stored after the last note is not missed.
         if noted.is_none_or(|noted| transactions.reaches(noted)) {
-            self.disclaim();
+            self.allow_repeats();
         }
     }
 
     /// The relay has detected a gap: it exits, and the operator reverts the accident.
-    pub(crate) fn meet_gap(&mut self, gap: &Gap) {
-        let is_told = match gap {
+    pub(crate) fn handle_gap(&mut self, gap: &Gap) {
+        let is_explained = match gap {
             Gap::SlotMissing | Gap::SlotLost { .. } | Gap::SlotAdvanced { .. } => {
                 matches!(self.accidents.open, Some(Accident::Slot(_)))
             }
@@ -142,13 +142,13 @@ impl World {
                 matches!(self.accidents.open, Some(Accident::Server(_)))
             }
         };
-        assert!(is_told, "{gap:?} without a reason");
-        self.put_right();
+        assert!(is_explained, "{gap:?} without a reason");
+        self.repair();
         self.crash();
     }
 
     /// Reverts the accident of the slot or server.
-    pub(crate) fn put_right(&mut self) {
+    pub(crate) fn repair(&mut self) {
         match self.accidents.open.take() {
             Some(Accident::Slot(before)) => self.postgres.slot = before,
             Some(Accident::Server(before)) => self.postgres.server = before,
@@ -157,8 +157,8 @@ impl World {
     }
 
     /// The relay has detected that the position contradicts the slot: the operator resets it.
-    pub(crate) fn meet_position_gap(&mut self, gap: &PositionGap) {
-        let is_told = match gap {
+    pub(crate) fn handle_position_gap(&mut self, gap: &PositionGap) {
+        let is_explained = match gap {
             PositionGap::Origin(OtherOrigin::Timeline { .. }) => self.accidents.detours > 0,
             PositionGap::Lost | PositionGap::Old { .. } | PositionGap::Behind { .. } => {
                 self.accidents.has_lost_position
@@ -167,12 +167,12 @@ impl World {
                 false
             }
         };
-        assert!(is_told, "{gap:?} without a reason");
+        assert!(is_explained, "{gap:?} without a reason");
         self.forget_position();
     }
 
     /// There is a different event at the position.
-    pub(crate) fn meet_displaced(&mut self, halt: &Halt) {
+    pub(crate) fn handle_displaced_position(&mut self, halt: &Halt) {
         assert!(self.accidents.detours > 0, "{halt} without a reason");
         self.forget_position();
     }
@@ -185,6 +185,6 @@ impl World {
         if let Some(row) = &mut self.postgres.row {
             row.position = None;
         }
-        self.disclaim();
+        self.allow_repeats();
     }
 }

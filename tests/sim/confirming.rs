@@ -98,7 +98,7 @@ impl Confirming {
             self.gate.handle_noted(postgres.note(flush, flush, reached.stored));
             self.confirm(reached, postgres);
             if random.chance(70) {
-                postgres.hear();
+                postgres.receive_status_update();
             }
         }
         // Then over another connection, which notes it first.
@@ -109,7 +109,7 @@ impl Confirming {
         if let Some(lsn) = target.filter(|lsn| *lsn > postgres.confirmed() && random.chance(70)) {
             postgres.note(lsn.max(postgres.confirm_limit().unwrap_or_default()), lsn, None);
             postgres.confirm(lsn);
-            postgres.hear();
+            postgres.receive_status_update();
         }
         *self = Self::new();
     }

@@ -92,7 +92,7 @@ impl Kafka {
     }
 
     /// The relay crashes: of the records queued for a topic, a prefix may still arrive.
-    pub(crate) fn lose_the_relay(&mut self, random: &mut Random) {
+    pub(crate) fn crash_relay(&mut self, random: &mut Random) {
         for (topic, queue) in std::mem::take(&mut self.queued) {
             if self.outage.as_ref() == Some(&topic) {
                 continue;

@@ -246,7 +246,7 @@ impl Postgres {
         self.connection = None;
         match random.chance(50) {
             true => self.status = None,
-            false => self.hear(),
+            false => self.receive_status_update(),
         }
     }
 
@@ -273,7 +273,7 @@ impl Postgres {
     }
 
     /// A standby status update arrives.
-    pub(crate) fn hear(&mut self) {
+    pub(crate) fn receive_status_update(&mut self) {
         if let (Some(flush), Slot::At(confirmed)) = (self.status.take(), &mut self.slot) {
             *confirmed = flush.max(*confirmed);
         }
@@ -293,7 +293,7 @@ impl Postgres {
 
     /// The WAL diverges at `at`: other transactions replace the later ones, on a new timeline or not. Returns the numbers of the lost
     /// rows.
-    pub(crate) fn go_on_from(&mut self, at: Lsn, is_promoted: bool) -> Vec<u64> {
+    pub(crate) fn diverge_at(&mut self, at: Lsn, is_promoted: bool) -> Vec<u64> {
         let Server { timeline, ancestry, .. } = &mut self.server;
         if is_promoted {
             ancestry.0.push((*timeline, at));

@@ -156,7 +156,7 @@ impl Transactions {
     }
 
     /// The relay crashes. A commit in flight may still succeed; an open transaction is aborted by the next relay.
-    pub(crate) fn lose_the_relay(&mut self, random: &mut Random) {
+    pub(crate) fn crash_relay(&mut self, random: &mut Random) {
         if let Some(checkpoint) = self.sealed.take()
             && random.chance(50)
             && !self.open.iter().any(|(_, record)| is_poisoned(record))

@@ -151,8 +151,8 @@ impl World {
                 self.confirming.turn(reached, received, &mut self.postgres, &mut self.random);
             }
             92..=93 => self.confirming.written(self.calm, &mut self.postgres, &mut self.random),
-            94..=95 => self.postgres.hear(),
-            _ => self.trouble(),
+            94..=95 => self.postgres.receive_status_update(),
+            _ => self.inject_fault(),
         }
         self.poll();
     }
@@ -162,7 +162,7 @@ impl World {
         Reached { settled: self.relay.flush(), stored }
     }
 
-    fn trouble(&mut self) {
+    fn inject_fault(&mut self) {
         if self.calm {
             return self.kafka.end_outage();
         }
@@ -175,7 +175,7 @@ impl World {
                 }
                 self.crash();
             }
-            10..=19 if self.faults.crashes && !self.postgres.is_connected() => self.meet_with_accident(),
+            10..=19 if self.faults.crashes && !self.postgres.is_connected() => self.cause_accident(),
             0..=39 if self.postgres.is_connected() => {
                 let received = self.relay.received();
                 self.confirming.gate.handle_lost(received >= self.postgres.made_at);
@@ -183,7 +183,7 @@ impl World {
                 self.relay.handle_disconnected();
                 self.wants_input = false;
                 if self.faults.crashes && self.random.chance(20) {
-                    self.meet_with_accident();
+                    self.cause_accident();
                 }
             }
             40..=69 => self.kafka.end_outage(),
@@ -199,12 +199,12 @@ impl World {
         self.crashes += 1;
         self.last = None;
         // Only a running process can detect some of it.
-        self.put_right();
+        self.repair();
         self.confirming.crash(&mut self.postgres, &mut self.random);
         self.postgres.disconnect(&mut self.random);
-        self.kafka.lose_the_relay(&mut self.random);
+        self.kafka.crash_relay(&mut self.random);
         if let Some(transactions) = &mut self.transactions {
-            transactions.lose_the_relay(&mut self.random);
+            transactions.crash_relay(&mut self.random);
         }
         self.relay = Core::new(self.settings.clone());
         self.is_open = false;
@@ -216,7 +216,7 @@ impl World {
     /// and past such rows.
     fn start_after(&mut self, halt: &Halt) {
         if let Halt::Displaced { .. } = halt {
-            return self.meet_displaced(halt);
+            return self.handle_displaced_position(halt);
         }
         let Halt::Refused { position: Some(position), refusal, .. } = halt else { panic!("{halt}") };
         let transaction = self.postgres.history.iter().find(|transaction| transaction.commit == position.commit);
@@ -243,9 +243,9 @@ impl World {
         let known = self.postgres.known(self.confirming.gate.resume(), self.last.clone());
         let plan = match resume::plan(&known) {
             Ok(plan) => plan,
-            Err(gap) => return self.meet_gap(&gap),
+            Err(gap) => return self.handle_gap(&gap),
         };
-        self.accidents.went_unnoticed();
+        self.accidents.continued_undetected();
         let (start, backfill_end) = match plan {
             Plan::MakeAnew { .. } if self.postgres.make_slot(&mut self.random).is_none() => return self.crash(),
             Plan::MakeAnew { .. } => (self.postgres.made_at, Some(self.postgres.made_at)),
@@ -264,7 +264,7 @@ impl World {
         if first == StreamStart::FirstRows {
             self.relay.handle_first_rows(None);
             self.backfills += 1;
-            self.disclaim();
+            self.allow_repeats();
         }
         let start = if backfill_end.is_some() { Lsn(0) } else { start };
         self.relay.handle_connected(start);
@@ -272,7 +272,7 @@ impl World {
             let noted = self.postgres.row.as_ref().and_then(|row| row.position);
             let begun = Begun { server: known.server, start, noted, first };
             match resume::skip_to(&transactions.stored(), &begun) {
-                Err(gap) => return self.meet_position_gap(&gap),
+                Err(gap) => return self.handle_position_gap(&gap),
                 Ok(skipped) => {
                     transactions.open(&begun.server, first);
                     skipped.into_iter().for_each(|checkpoint| self.relay.handle_stored(&checkpoint));
@@ -284,7 +284,7 @@ impl World {
     }
 
     /// Everything that is in Kafka by now may be repeated once.
-    pub(crate) fn disclaim(&mut self) {
+    pub(crate) fn allow_repeats(&mut self) {
         self.unclaimed = self.log().values().flatten().map(id).collect();
     }
 

@@ -114,13 +114,13 @@ fn the_documentation_has_every_refusal_and_every_exit_code() {
     let consts = fault.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": u8 = "));
     let exits: Vec<_> = consts.map(|(name, value)| (name, value.trim_end_matches(';').to_owned())).collect();
     assert!(exits.len() >= 5, "{exits:?}");
-    let said =
+    let listed =
         documentation.lines().skip_while(|line| !line.starts_with("Exit codes:")).take_while(|line| !line.is_empty());
-    let said = said.collect::<Vec<_>>().join(" ");
+    let listed = listed.collect::<Vec<_>>().join(" ");
     missing.extend(
         exits
             .into_iter()
-            .filter(|(_, value)| !has_word(&said, value))
+            .filter(|(_, value)| !has_word(&listed, value))
             .map(|(name, value)| format!("exit code {value} ({name})")),
     );
     none("not in README.md or docs/", &missing);

@@ -12,7 +12,7 @@ use crate::lab::sandbox::SandboxError;
 pub enum BenchError {
     /// A server is unavailable, or does not work as required.
     #[error(transparent)]
-    Venue(#[from] EnvironmentError),
+    Environment(#[from] EnvironmentError),
     /// The relay's settings are not a valid configuration.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
@@ -75,7 +75,7 @@ pub enum BenchError {
 
 impl From<SandboxError> for BenchError {
     fn from(error: SandboxError) -> Self {
-        Self::Venue(error.into())
+        Self::Environment(error.into())
     }
 }
 
@@ -84,7 +84,7 @@ impl BenchError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Venue(error) => error.exit_code(),
+            Self::Environment(error) => error.exit_code(),
             Self::Config(_) | Self::ForeignSlot { .. } => exit::CONFIGURATION,
             Self::Stalled { .. } => exit::UNAVAILABLE,
             Self::DeadLetters { .. } => exit::REFUSED,

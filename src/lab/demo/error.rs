@@ -13,7 +13,7 @@ use crate::lab::environment::EnvironmentError;
 pub enum DemoError {
     /// A server is unavailable, or does not work as required.
     #[error(transparent)]
-    Venue(#[from] EnvironmentError),
+    Environment(#[from] EnvironmentError),
     /// The brokers or the properties are not a valid configuration.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
@@ -52,7 +52,7 @@ impl DemoError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Venue(error) => error.exit_code(),
+            Self::Environment(error) => error.exit_code(),
             Self::Config(_) => exit::CONFIGURATION,
             Self::Service(_) | Self::NotOpened { .. } => exit::UNAVAILABLE,
             Self::Relay(fault) => fault.exit_code(),

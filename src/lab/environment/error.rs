@@ -19,7 +19,7 @@ pub enum EnvironmentError {
     PostgresOptions(#[from] OptionsError),
     /// The URL or the environment requires an option that only the relay's client supports.
     #[error("the demo and the benchmark don't support {0}; remove it for them, or use a server on this machine")]
-    Unhonoured(&'static str),
+    UnsupportedOption(&'static str),
     /// A server could not be started on this machine.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -86,7 +86,7 @@ impl EnvironmentError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::PostgresUrl | Self::PostgresOptions(_) | Self::Unhonoured(_) => exit::CONFIGURATION,
+            Self::PostgresUrl | Self::PostgresOptions(_) | Self::UnsupportedOption(_) => exit::CONFIGURATION,
             _ => exit::UNAVAILABLE,
         }
     }

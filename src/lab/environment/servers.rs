@@ -195,10 +195,10 @@ pub(crate) async fn connect(url: &Url) -> Result<PgConnection, EnvironmentError>
 pub(crate) fn options(url: &Url) -> Result<PgConnectOptions, EnvironmentError> {
     let options = own_options(url)?;
     if options.channel_binding() == ChannelBinding::Require {
-        return Err(EnvironmentError::Unhonoured("channel_binding=require"));
+        return Err(EnvironmentError::UnsupportedOption("channel_binding=require"));
     }
     if options.required_methods().is_some() {
-        return Err(EnvironmentError::Unhonoured("require_auth"));
+        return Err(EnvironmentError::UnsupportedOption("require_auth"));
     }
     Ok(options.to_sqlx().disable_statement_logging())
 }

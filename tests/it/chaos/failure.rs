@@ -13,7 +13,7 @@ const AWAY_MILLIS: u64 = 3_000;
 
 /// A failure of one of the processes.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Blow {
+pub(super) enum Failure {
     KillRelay,
     StopRelay,
     TerminateWalsender,
@@ -25,7 +25,7 @@ pub(super) enum Blow {
     KillEverything,
 }
 
-impl Blow {
+impl Failure {
     /// A random one; killing the relay is the most common.
     pub(super) fn any(seeded: &mut Seeded) -> Self {
         match seeded.below(20) {

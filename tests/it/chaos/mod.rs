@@ -19,7 +19,7 @@ use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions};
 use crate::exactly_once::exact;
 use crate::harness::{Harness, Load, Relay, Seeded, Verdict, config};
 use crate::lifecycle::{SCHEMA, named, prepare};
-use failure::Blow;
+use failure::Failure;
 
 /// Kills in the suite's run.
 const FEW: u64 = 12;
@@ -36,7 +36,7 @@ async fn case_11_a_relay_killed_at_random_points_loses_and_reorders_nothing() {
     let harness = Harness::new("killed").await;
     let mut chaos = Chaos::start(harness, Delivery::AtLeastOnce, seeded).await;
     for _ in 0..FEW {
-        chaos.strike(Blow::KillRelay).await;
+        chaos.strike(Failure::KillRelay).await;
     }
     chaos.conclude(seed).await;
 }
@@ -70,9 +70,9 @@ async fn everything(delivery: Delivery, seeded: Seeded, seed: u64, kills: u64) {
     let harness = Harness::with_own_servers("chaos", postgres, KafkaOptions::default()).await;
     let mut chaos = Chaos::start(harness, delivery, seeded).await;
     for number in 0..kills {
-        let blow = Blow::any(&mut chaos.seeded);
-        eprintln!("{number}: {blow:?}");
-        chaos.strike(blow).await;
+        let failure = Failure::any(&mut chaos.seeded);
+        eprintln!("{number}: {failure:?}");
+        chaos.strike(failure).await;
     }
     chaos.conclude(seed).await;
 }
@@ -114,7 +114,7 @@ impl Chaos {
     }
 
     /// Waits for a point determined by the seed, and injects a failure.
-    async fn strike(&mut self, blow: Blow) {
+    async fn strike(&mut self, failure: Failure) {
         // Some are killed before they have published anything.
         if self.seeded.below(4) > 0 {
             let events = 1 + self.seeded.below(EVENTS_BETWEEN);
@@ -124,8 +124,8 @@ impl Chaos {
         tokio::time::sleep(Duration::from_millis(self.seeded.below(WAIT_MILLIS))).await;
         let log = self.running().log();
         assert!(self.running().is_running(), "the relay has ended by itself:\n{log}");
-        *self.blows.entry(format!("{blow:?}")).or_default() += 1;
-        blow.strike(self).await;
+        *self.blows.entry(format!("{failure:?}")).or_default() += 1;
+        failure.strike(self).await;
     }
 
     fn running(&mut self) -> &mut Relay {

@@ -80,15 +80,15 @@ async fn case_42_official_sdks_and_common_clients_read_every_record() {
         let (client, program) = client.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         let can_read = |topic: &&Topic| client != Client::JavaScript || topic.round.is_read_by_kafkajs();
         let read: Vec<&Topic> = topics.iter().filter(can_read).collect();
-        let said = tokio::task::block_in_place(|| run(program, harness.kafka(), &read));
-        check(client, &read, &said.unwrap_or_else(|reason| panic!("{client:?}: {reason}")));
+        let printed = tokio::task::block_in_place(|| run(program, harness.kafka(), &read));
+        check(client, &read, &printed.unwrap_or_else(|reason| panic!("{client:?}: {reason}")));
     }
     for topic in &topics {
         kcat::check(harness.kafka(), topic);
         if !topic.round.is_read_by_kafkajs() {
             let program = Client::JavaScript.program();
-            let said = tokio::task::block_in_place(|| run(program, harness.kafka(), &[topic]));
-            let reason = said.expect_err("kafkajs has learned this codec: see docs/clients.md and doctor's line");
+            let printed = tokio::task::block_in_place(|| run(program, harness.kafka(), &[topic]));
+            let reason = printed.expect_err("kafkajs has learned this codec: see docs/clients.md and doctor's line");
             let codec = if topic.round.compression.is_empty() { "LZ4" } else { topic.round.compression };
             let wanted = format!("{codec} compression not implemented").to_lowercase();
             assert!(reason.to_lowercase().contains(&wanted), "{wanted}: {reason}");
@@ -188,65 +188,65 @@ fn run(mut program: Command, kafka: &str, topics: &[&Topic]) -> Result<Vec<Value
     text.lines().map(|line| serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))).collect()
 }
 
-fn check(client: Client, topics: &[&Topic], said: &[Value]) {
+fn check(client: Client, topics: &[&Topic], printed: &[Value]) {
     for topic in topics {
-        let of_topic: Vec<&Value> = said.iter().filter(|said| said["topic"] == *topic.name).collect();
+        let of_topic: Vec<&Value> = printed.iter().filter(|printed| printed["topic"] == *topic.name).collect();
         assert_eq!(of_topic.len(), topic.records.len(), "{client:?} reads {}", topic.name);
         if topic.round.style != "cloudevents" {
             // A single partition is read in order.
-            for (said, record) in of_topic.into_iter().zip(&topic.records) {
-                check_record(client, said, record);
+            for (printed, record) in of_topic.into_iter().zip(&topic.records) {
+                check_record(client, printed, record);
             }
             continue;
         }
         let by_id: BTreeMap<&str, &Value> =
-            of_topic.iter().map(|said| (said["id"].as_str().unwrap_or_default(), *said)).collect();
+            of_topic.iter().map(|printed| (printed["id"].as_str().unwrap_or_default(), *printed)).collect();
         for (record, emitted) in topic.records.iter().zip(&topic.emitted) {
             let id = record.header("ce_id").unwrap_or_default();
-            let said = by_id.get(id).unwrap_or_else(|| panic!("{client:?} does not give {record:?}"));
-            check_event(client, said, record, emitted);
+            let printed = by_id.get(id).unwrap_or_else(|| panic!("{client:?} does not give {record:?}"));
+            check_event(client, printed, record, emitted);
         }
     }
 }
 
 /// Decodes bytes that a program has printed.
-fn bytes(said: &Value) -> Option<Vec<u8>> {
-    let digits = said.as_str()?.as_bytes();
+fn bytes(printed: &Value) -> Option<Vec<u8>> {
+    let digits = printed.as_str()?.as_bytes();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     Some(digits.chunks(2).map(|pair| byte(pair).expect("it prints hexadecimal digits")).collect())
 }
 
-fn check_record(client: Client, said: &Value, record: &Received) {
-    assert_eq!(bytes(&said["key"]), record.key, "{client:?}: {said}");
-    assert_eq!(bytes(&said["value"]), record.value, "{client:?}: {said}");
+fn check_record(client: Client, printed: &Value, record: &Received) {
+    assert_eq!(bytes(&printed["key"]), record.key, "{client:?}: {printed}");
+    assert_eq!(bytes(&printed["value"]), record.value, "{client:?}: {printed}");
     let headers: BTreeMap<String, Option<Vec<u8>>> = record.headers.iter().cloned().collect();
-    let found = said["headers"].as_object().expect("headers are an object");
+    let found = printed["headers"].as_object().expect("headers are an object");
     let found = found.iter().map(|(name, value)| (name.clone(), bytes(value))).collect();
-    assert_eq!(headers, found, "{client:?}: {said}");
+    assert_eq!(headers, found, "{client:?}: {printed}");
 }
 
 /// The event that an SDK parsed matches what was emitted.
-fn check_event(client: Client, said: &Value, record: &Received, emitted: &Emitted) {
-    let what = format!("{client:?}: {said} of {emitted:?}");
-    if said["tombstone"] == true {
+fn check_event(client: Client, printed: &Value, record: &Received, emitted: &Emitted) {
+    let what = format!("{client:?}: {printed} of {emitted:?}");
+    if printed["tombstone"] == true {
         assert_eq!(emitted.value, None, "{what}");
         return;
     }
-    assert_eq!(said["type"].as_str(), record.header("ce_type"), "{what}");
-    assert_eq!(said["source"].as_str(), record.header("ce_source"), "{what}");
-    assert_eq!(said["dataschema"].as_str(), emitted.data_schema, "{what}");
-    assert_eq!(said["datacontenttype"].as_str(), emitted.content_type, "{what}");
+    assert_eq!(printed["type"].as_str(), record.header("ce_type"), "{what}");
+    assert_eq!(printed["source"].as_str(), record.header("ce_source"), "{what}");
+    assert_eq!(printed["dataschema"].as_str(), emitted.data_schema, "{what}");
+    assert_eq!(printed["datacontenttype"].as_str(), emitted.content_type, "{what}");
     // Languages format fractions of a second and UTC differently.
     let second = |time: Option<&str>| time.and_then(|time| time.get(..19)).map(str::to_owned);
-    assert_eq!(second(said["time"].as_str()), second(record.header("ce_time")), "{what}");
-    let mut extensions = said["extensions"].as_object().expect("extensions are an object").clone();
+    assert_eq!(second(printed["time"].as_str()), second(record.header("ce_time")), "{what}");
+    let mut extensions = printed["extensions"].as_object().expect("extensions are an object").clone();
     if let Some(key) = extensions.remove("partitionkey") {
         assert_eq!(key.as_str(), emitted.key, "{what}");
     }
     let wanted: serde_json::Map<String, Value> =
         emitted.extensions.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     assert_eq!(extensions, wanted, "{what}");
-    let data = bytes(&said["data"]).unwrap_or_default();
+    let data = bytes(&printed["data"]).unwrap_or_default();
     let value = emitted.value.clone().unwrap_or_default();
     let parsed = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
     // Some SDKs parse JSON, which is then serialized again.

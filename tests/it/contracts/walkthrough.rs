@@ -131,8 +131,8 @@ fn the_walkthrough_lists_every_rule_and_their_number() {
     }
     let rules = compatibility::Rule::ALL;
     let own: Vec<_> = rules.iter().filter(|rule| rule.source() == compatibility::Source::Draft202012).collect();
-    let said = format!("There are {} rules. {} are those of Confluent", rules.len(), rules.len() - own.len());
-    assert!(readme.contains(&said), "{README} does not say: {said}");
+    let sentence = format!("There are {} rules. {} are those of Confluent", rules.len(), rules.len() - own.len());
+    assert!(readme.contains(&sentence), "{README} does not have: {sentence}");
     for rule in own {
         assert!(readme.contains(&format!("`{rule}`")), "{rule} is not in {README}");
     }

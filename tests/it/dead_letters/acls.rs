@@ -2,7 +2,7 @@
 
 use walpost::lab::sandbox::KafkaOptions;
 
-use super::{Desk, NAMED, counts, produce, refused, staying};
+use super::{Commands, NAMED, counts, produce, refused, remaining};
 use crate::harness::{Harness, config};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,23 +30,23 @@ async fn an_unwritable_topic_blocks_only_its_own_dead_letters() {
     let login = harness.kafka_login("relay");
     let properties: Vec<String> = login.iter().map(|(name, value)| format!("'{name}' = '{value}'")).collect();
     let properties = format!("properties = {{ {} }}\n[http]", properties.join(", "));
-    let desk = Desk::with(&config(&harness, NAMED).replace("[http]", &properties));
-    let ended = desk.redrive(&["--all"]);
+    let commands = Commands::with(&config(&harness, NAMED).replace("[http]", &properties));
+    let ended = commands.redrive(&["--all"]);
     assert_eq!((ended.code(), counts(&ended)), (Some(65), [1, 1, 0]), "{ended:?}");
-    assert_eq!(staying(&ended), [("0/0".to_owned(), "not_authorized".to_owned())]);
+    assert_eq!(remaining(&ended), [("0/0".to_owned(), "not_authorized".to_owned())]);
     assert_eq!(harness.consume(&topics[0], 1).await.len(), 1);
 
     let kafka = harness.own_kafka();
     kafka.acl(&[&denied[..], &["Write", "--topic", "walpost.redriven"]].concat()).await.expect("ACLs are kept");
     produce(&harness, &letters, Some("{}"), &refused("order.placed", "3", "not_authorized", &topics[0]));
-    let ended = desk.redrive(&["--all"]);
+    let ended = commands.redrive(&["--all"]);
     assert_eq!(ended.code(), Some(69), "{ended:?}");
     assert!(ended.stderr.contains("cannot use topic walpost.redriven"), "{ended:?}");
     assert_eq!(harness.consume(&topics[0], 1).await.len(), 1, "nothing is published that can't be marked");
 
     let kafka = harness.own_kafka();
     kafka.acl(&[&denied[..], &["Read", "--topic", &letters]].concat()).await.expect("ACLs are kept");
-    let ended = desk.run(&["list"]);
+    let ended = commands.run(&["list"]);
     assert_eq!(ended.code(), Some(69), "{ended:?}");
     assert!(ended.stderr.contains("does not allow this client to read topic"), "{ended:?}");
 }

@@ -2,13 +2,13 @@
 
 use expect_test::expect;
 
-use super::{Desk, counts, produce, refused};
+use super::{Commands, counts, produce, refused};
 use crate::harness::Harness;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_selected_by_contract_code_time_and_id() {
     let harness = Harness::migrated("redrive_filters").await;
-    let (desk, letters) = (Desk::new(&harness), harness.topic("dead-letter"));
+    let (commands, letters) = (Commands::new(&harness), harness.topic("dead-letter"));
     let topics = ["order.placed", "order.paid"].map(|schema| harness.topic(schema));
     for schema in ["order.placed", "order.paid"] {
         harness.register(schema).await;
@@ -24,7 +24,7 @@ async fn dead_letters_are_selected_by_contract_code_time_and_id() {
         produce(&harness, &letters, Some("{}"), &refused(schema, id, code, topic));
     }
     let found = |arguments: &[&str]| {
-        let listed = desk.list(arguments);
+        let listed = commands.list(arguments);
         let letters = listed["letters"].as_array().expect("a list").iter();
         letters.map(|letter| letter["letter"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
     };
@@ -34,13 +34,13 @@ async fn dead_letters_are_selected_by_contract_code_time_and_id() {
     assert_eq!(found(&["--since", "1h"]).len(), 5);
     assert_eq!(found(&["--until", "1h"]).len(), 0);
     assert_eq!(found(&["--limit", "2"]), ["0/3", "0/4"]);
-    let text = desk.run(&["list", "--limit", "2"]);
+    let text = commands.run(&["list", "--limit", "2"]);
     assert!(
         text.stdout.contains("the newest 2 of 5") && text.stdout.contains("2 too_large, 3 unknown_topic"),
         "{text:?}"
     );
 
-    let redriven = |arguments: &[&str]| counts(&desk.redrive(arguments));
+    let redriven = |arguments: &[&str]| counts(&commands.redrive(arguments));
     assert_eq!(redriven(&["--until", "1h"]), [0, 0, 0]);
     assert_eq!(redriven(&["--contract", "order.paid", "--code", "unknown_topic"]), [2, 0, 0]);
     assert_eq!(redriven(&["0/0", "0/3"]), [1, 0, 1]);
@@ -56,12 +56,12 @@ async fn dead_letters_are_selected_by_contract_code_time_and_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_is_shown_in_full_as_text_or_hexadecimal() {
     let harness = Harness::migrated("dead_letter_show").await;
-    let (desk, letters) = (Desk::new(&harness), harness.topic("dead-letter"));
+    let (commands, letters) = (Commands::new(&harness), harness.topic("dead-letter"));
     harness.create_topic(&letters, 1, &[]).await;
     let mut headers = refused("order.placed", "7", "no_topic", "");
     headers.push(("raw", &[0xFF, 0x00]));
     produce(&harness, &letters, Some("{\n  \"a\": \"\u{1b}[2J\"\n}"), &headers);
-    let shown = desk.run(&["show", "0/0"]);
+    let shown = commands.run(&["show", "0/0"]);
     assert_eq!(shown.code(), Some(0), "{shown:?}");
     let lines: Vec<_> = shown.stdout.lines().filter(|line| !line.starts_with("time ")).collect();
     expect![[r#"
@@ -84,13 +84,13 @@ async fn a_dead_letter_is_shown_in_full_as_text_or_hexadecimal() {
         header    raw: hex ff00
         value     {\n  "a": "\u{1b}[2J"\n}"#]]
     .assert_eq(&lines.join("\n"));
-    let report = desk.run(&["show", "0/0", "--json"]).report();
+    let report = commands.run(&["show", "0/0", "--json"]).report();
     assert_eq!(
         (&report["key"]["text"], &report["headers"][8]["value"]["hex"]),
         (&"k".into(), &"ff00".into()),
         "{report}"
     );
     assert_eq!(report["value"]["text"], "{\n  \"a\": \"\u{1b}[2J\"\n}");
-    let report = desk.run(&["show", "0/0", "--json", "--hex"]).report();
+    let report = commands.run(&["show", "0/0", "--json", "--hex"]).report();
     assert_eq!(report["key"]["hex"], "6b");
 }

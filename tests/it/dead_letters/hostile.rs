@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{Desk, produce, refused, staying};
+use super::{Commands, produce, refused, remaining};
 use crate::harness::Harness;
 
 type Headers<'a> = Vec<(&'a str, &'a [u8])>;
@@ -10,7 +10,8 @@ type Headers<'a> = Vec<(&'a str, &'a [u8])>;
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_no_relay_wrote_are_not_redriven_and_block_no_other() {
     let harness = Harness::migrated("redrive_hostile").await;
-    let (desk, topic, letters) = (Desk::new(&harness), harness.topic("order.placed"), harness.topic("dead-letter"));
+    let (commands, topic, letters) =
+        (Commands::new(&harness), harness.topic("order.placed"), harness.topic("dead-letter"));
     harness.register("order.placed").await;
     harness.create_topic(&letters, 1, &[("max.message.bytes", "9000000")]).await;
     let giant = vec![b'x'; 2_000_000];
@@ -53,9 +54,9 @@ async fn records_that_no_relay_wrote_are_not_redriven_and_block_no_other() {
         produce(&harness, &letters, *value, headers);
     }
 
-    let ended = desk.redrive(&["--all"]);
+    let ended = commands.redrive(&["--all"]);
     assert_eq!(ended.code(), Some(65), "{ended:?}");
-    let stays: Vec<String> = staying(&ended).into_iter().map(|(letter, code)| format!("{letter} {code}\n")).collect();
+    let stays: Vec<String> = remaining(&ended).into_iter().map(|(letter, code)| format!("{letter} {code}\n")).collect();
     expect![[r#"
         0/0 not_a_dead_letter
         0/1 not_a_dead_letter
@@ -73,12 +74,12 @@ async fn records_that_no_relay_wrote_are_not_redriven_and_block_no_other() {
     // Many headers are no reason to refuse a record that its topic accepts.
     assert_eq!(harness.consume(&topic, 2).await.len(), 2);
 
-    let listed = desk.run(&["list"]);
+    let listed = commands.run(&["list"]);
     assert_eq!(listed.code(), Some(0), "{listed:?}");
     assert!(!listed.stdout.contains('\u{1b}') && listed.stdout.len() < 20_000, "{listed:?}");
     for number in 0..records.len() {
-        let shown = desk.run(&["show", &format!("0/{number}")]);
+        let shown = commands.run(&["show", &format!("0/{number}")]);
         assert!(shown.code() == Some(0) && !shown.stdout.contains('\u{1b}'), "{number}");
     }
-    assert_eq!(desk.list(&[])["letters"][0]["code"], serde_json::Value::Null);
+    assert_eq!(commands.list(&[])["letters"][0]["code"], serde_json::Value::Null);
 }

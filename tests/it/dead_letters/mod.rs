@@ -26,11 +26,11 @@ use crate::harness::{Harness, Relay, config};
 const NAMED: &str = "name = \"walpost\"\n";
 
 /// Runs the commands with a test's configuration.
-struct Desk {
+struct Commands {
     folder: TempDir,
 }
 
-impl Desk {
+impl Commands {
     fn new(harness: &Harness) -> Self {
         Self::with(&config(harness, NAMED))
     }
@@ -66,9 +66,9 @@ impl Desk {
         let mut command = self.command(&["redrive", "--json", "--all", "--log", "walpost=debug"]);
         let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped"));
-        let mut said = String::new();
-        while !said.contains("redrove dead letters") {
-            assert_ne!(lines.read_line(&mut said).expect("it writes UTF-8"), 0, "it ended before: {said}");
+        let mut printed = String::new();
+        while !printed.contains("redrove dead letters") {
+            assert_ne!(lines.read_line(&mut printed).expect("it writes UTF-8"), 0, "it ended before: {printed}");
         }
         Redriving { child, lines }
     }
@@ -99,7 +99,7 @@ fn counts(ended: &Ended) -> [u64; 3] {
 }
 
 /// Remaining dead letters, with their codes.
-fn staying(ended: &Ended) -> Vec<(String, String)> {
+fn remaining(ended: &Ended) -> Vec<(String, String)> {
     let report = ended.report();
     let stays = report["staying_letters"].as_array().expect("a list").iter();
     let text = |value: &Value| value.as_str().expect("text").to_owned();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rustix::process::Signal;
 
-use super::{Desk, counts, refuse};
+use super::{Commands, counts, refuse};
 use crate::harness::Harness;
 
 /// Enough for several transactions.
@@ -28,15 +28,15 @@ async fn assert_once(harness: &Harness, topic: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_29_killed_redrives_neither_omit_nor_repeat_a_dead_letter() {
     let harness = Harness::migrated("redrive_killed").await;
-    let desk = Desk::new(&harness);
+    let commands = Commands::new(&harness);
     let mut relay = refuse(&harness, "order.lost", LETTERS).await;
     harness.register("order.lost").await;
     for _ in 0..3 {
-        let redriving = desk.start_redrive();
+        let redriving = commands.start_redrive();
         redriving.signal(Signal::KILL);
         redriving.end();
     }
-    let ended = desk.redrive(&["--all"]);
+    let ended = commands.redrive(&["--all"]);
     let [redriven, stays, before] = counts(&ended);
     assert_eq!((ended.code(), stays), (Some(0), 0), "{ended:?}");
     assert!(redriven > 0 && before > 0, "no run was killed in the middle: {redriven} and {before}");
@@ -48,13 +48,13 @@ async fn case_29_killed_redrives_neither_omit_nor_repeat_a_dead_letter() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_concurrent_redrives_the_second_fences_the_first() {
     let harness = Harness::migrated("redrive_twice").await;
-    let desk = Desk::new(&harness);
+    let commands = Commands::new(&harness);
     let mut relay = refuse(&harness, "order.lost", LETTERS).await;
     harness.register("order.lost").await;
-    let first = desk.start_redrive();
+    let first = commands.start_redrive();
     // Suspended, most likely with an open transaction.
     first.signal(Signal::STOP);
-    let second = desk.redrive(&["--all"]);
+    let second = commands.redrive(&["--all"]);
     let [redriven, _, before] = counts(&second);
     assert_eq!(second.code(), Some(0), "{second:?}");
     assert!(redriven > 0 && before > 0 && redriven + before == LETTERS as u64, "{redriven} and {before}");

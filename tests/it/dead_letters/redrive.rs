@@ -3,7 +3,7 @@
 use rdkafka::admin::AdminOptions;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{Desk, counts, refuse, staying};
+use super::{Commands, counts, refuse, remaining};
 use crate::harness::{Harness, Received, Relay};
 use crate::refusals::admin;
 
@@ -14,25 +14,25 @@ fn names(record: &Received) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_29_a_dead_letter_is_redriven_once_when_its_schema_is_registered() {
     let harness = Harness::migrated("redrive").await;
-    let (desk, topic) = (Desk::new(&harness), harness.topic("order.lost"));
+    let (commands, topic) = (Commands::new(&harness), harness.topic("order.lost"));
     let mut relay = refuse(&harness, "order.lost", 3).await;
-    let listed = desk.list(&[]);
+    let listed = commands.list(&[]);
     assert_eq!(listed["open"]["unknown_schema"], 3, "{listed}");
     assert_eq!(listed["letters"][0]["contract"], "order.lost/1", "{listed}");
 
     // Nothing is fixed yet.
     for arguments in [&["--all"][..], &["--all", "--dry-run"]] {
-        let ended = desk.redrive(arguments);
+        let ended = commands.redrive(arguments);
         assert_eq!((ended.code(), counts(&ended)), (Some(65), [0, 3, 0]), "{ended:?}");
-        assert!(staying(&ended).iter().all(|(_, code)| code == "unknown_schema"), "{ended:?}");
+        assert!(remaining(&ended).iter().all(|(_, code)| code == "unknown_schema"), "{ended:?}");
         assert!(ended.stderr.contains("3 dead letters in topic"), "{ended:?}");
     }
 
     harness.register("order.lost").await;
-    let dry = desk.redrive(&["--all", "--dry-run"]);
+    let dry = commands.redrive(&["--all", "--dry-run"]);
     assert_eq!((dry.code(), counts(&dry)), (Some(0), [3, 0, 0]), "{dry:?}");
     assert_eq!(harness.partitions(&topic), 0, "a dry run creates no topic");
-    let ended = desk.redrive(&["--all"]);
+    let ended = commands.redrive(&["--all"]);
     assert_eq!((ended.code(), counts(&ended)), (Some(0), [3, 0, 0]), "{ended:?}");
     assert_eq!(ended.report()["redriven_letters"][0]["schema_version"], "order.lost/1");
 
@@ -56,14 +56,14 @@ async fn case_29_a_dead_letter_is_redriven_once_when_its_schema_is_registered() 
         assert!(mark.starts_with(&format!("{}/{} 2", letter.partition, letter.offset)), "{mark}");
     }
 
-    let again = desk.redrive(&["--all"]);
+    let again = commands.redrive(&["--all"]);
     assert_eq!((again.code(), counts(&again)), (Some(0), [0, 0, 3]), "{again:?}");
-    let one = desk.redrive(&["0/0"]);
+    let one = commands.redrive(&["0/0"]);
     assert_eq!((one.code(), counts(&one)), (Some(0), [0, 0, 1]), "{one:?}");
     assert_eq!(harness.consume(&topic, 3).await.len(), 3);
-    let listed = desk.list(&["--state", "redriven"]);
+    let listed = commands.list(&["--state", "redriven"]);
     assert_eq!((&listed["matching"], &listed["redriven"]), (&3.into(), &3.into()), "{listed}");
-    assert_eq!(desk.list(&["--state", "open"])["matching"], 0);
+    assert_eq!(commands.list(&["--state", "open"])["matching"], 0);
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 
@@ -71,12 +71,12 @@ async fn case_29_a_dead_letter_is_redriven_once_when_its_schema_is_registered() 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_of_a_recreated_topic_are_new() {
     let harness = Harness::migrated("redrive_again").await;
-    let (desk, letters) = (Desk::new(&harness), harness.topic("dead-letter"));
+    let (commands, letters) = (Commands::new(&harness), harness.topic("dead-letter"));
     for round in 1..=2 {
         let schema = format!("order.lost{round}");
         drop(refuse(&harness, &schema, 2).await);
         harness.register(&schema).await;
-        let ended = desk.redrive(&["--all"]);
+        let ended = commands.redrive(&["--all"]);
         assert_eq!((ended.code(), counts(&ended)), (Some(0), [2, 0, 0]), "{ended:?}");
         assert_eq!(harness.consume(&harness.topic(&schema), 2).await.len(), 2);
         if round == 1 {
@@ -89,14 +89,14 @@ async fn dead_letters_of_a_recreated_topic_are_new() {
 #[tokio::test(flavor = "multi_thread")]
 async fn marks_of_expired_dead_letters_are_deleted() {
     let harness = Harness::migrated("redrive_expired").await;
-    let (desk, letters) = (Desk::new(&harness), harness.topic("dead-letter"));
+    let (commands, letters) = (Commands::new(&harness), harness.topic("dead-letter"));
     drop(refuse(&harness, "order.lost", 3).await);
     harness.register("order.lost").await;
-    assert_eq!(counts(&desk.redrive(&["--all"])), [3, 0, 0]);
+    assert_eq!(counts(&commands.redrive(&["--all"])), [3, 0, 0]);
     let mut before = TopicPartitionList::new();
     before.add_partition_offset(&letters, 0, Offset::Offset(2)).expect("a valid offset");
     admin(&harness).delete_records(&before, &AdminOptions::new()).await.expect("kafka answers");
-    let ended = desk.redrive(&["--all"]);
+    let ended = commands.redrive(&["--all"]);
     assert_eq!((ended.code(), counts(&ended)), (Some(0), [0, 0, 1]), "{ended:?}");
     let key = format!("{letters}/0/");
     let ours = move |records: &[Received]| {
@@ -116,14 +116,14 @@ async fn marks_of_expired_dead_letters_are_deleted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_29_dead_letters_of_an_exactly_once_relay_are_redriven() {
     let harness = Harness::migrated("redrive_exact").await;
-    let (desk, topic) = (Desk::new(&harness), harness.topic("order.lost"));
+    let (commands, topic) = (Commands::new(&harness), harness.topic("order.lost"));
     let mut relay = Relay::start_with(&crate::exactly_once::exact(&harness, ""));
     relay.ready().await;
     harness.execute(&super::insert("order.lost", 3)).await;
     harness.consume(&harness.topic("dead-letter"), 3).await;
     harness.register("order.lost").await;
     for expected in [[3, 0, 0], [0, 0, 3]] {
-        let ended = desk.redrive(&["--all", "--relay", "exact"]);
+        let ended = commands.redrive(&["--all", "--relay", "exact"]);
         assert_eq!((ended.code(), counts(&ended)), (Some(0), expected), "{ended:?}");
     }
     assert_eq!(harness.consume(&topic, 3).await.len(), 3);
@@ -133,24 +133,24 @@ async fn case_29_dead_letters_of_an_exactly_once_relay_are_redriven() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_ids_are_reported_and_nothing_else_is_redriven() {
     let harness = Harness::migrated("redrive_nothing").await;
-    let desk = Desk::new(&harness);
-    let listed = desk.run(&["list"]);
+    let commands = Commands::new(&harness);
+    let listed = commands.run(&["list"]);
     assert_eq!(listed.code(), Some(0), "without a dead-letter topic there are no dead letters: {listed:?}");
     assert!(listed.stdout.starts_with("no matching dead letters"), "{listed:?}");
-    let ended = desk.redrive(&["--all"]);
+    let ended = commands.redrive(&["--all"]);
     assert_eq!((ended.code(), counts(&ended)), (Some(0), [0, 0, 0]), "{ended:?}");
     for arguments in [&["show", "0/7"][..], &["redrive", "0/7"]] {
-        let ended = desk.run(arguments);
+        let ended = commands.run(arguments);
         assert_eq!(ended.code(), Some(1), "{ended:?}");
         assert!(ended.stderr.contains("no dead letter 0/7"), "{ended:?}");
     }
     for arguments in
         [&["redrive"][..], &["redrive", "--all", "--code", "no_topic"], &["redrive", "x"], &["list", "--code", "x"]]
     {
-        let ended = desk.run(arguments);
+        let ended = commands.run(arguments);
         assert_eq!(ended.code(), Some(2), "{ended:?}");
     }
-    let ended = desk.run(&["list", "--kafka", "127.0.0.1:1"]);
+    let ended = commands.run(&["list", "--kafka", "127.0.0.1:1"]);
     assert_eq!(ended.code(), Some(69), "{ended:?}");
     assert!(ended.stderr.contains("did not answer"), "{ended:?}");
 }

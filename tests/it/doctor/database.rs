@@ -9,7 +9,7 @@ use crate::harness::{Harness, Relay, config};
 async fn case_24_the_publication() {
     let harness = Harness::migrated("doctor_publication").await;
     let config = config(&harness, "");
-    let mut told = String::new();
+    let mut reported = String::new();
     let back = "alter publication outbox set (publish = 'insert', publish_via_partition_root = true)";
     for (damage, fix) in [
         ("alter publication outbox drop table outbox.event", "alter publication outbox add table outbox.event"),
@@ -23,12 +23,13 @@ async fn case_24_the_publication() {
         // After a failed check, the checks that depend on it are skipped.
         harness.execute(damage).await;
         let found = examine(&config);
-        told += &format!("{}\n", found.of(&harness, "publication").join("\n"));
-        told += &found.of(&harness, "replica_identity").iter().map(|line| format!("  {line}\n")).collect::<String>();
+        reported += &format!("{}\n", found.of(&harness, "publication").join("\n"));
+        reported +=
+            &found.of(&harness, "replica_identity").iter().map(|line| format!("  {line}\n")).collect::<String>();
         let expected = if damage.contains("update") { 0 } else { 69 };
         assert_eq!(found.code, Some(expected), "{found:?}");
         harness.execute(fix).await;
-        assert_eq!(examine(&config).ill(), [("max_slot_wal_keep_size", "warning")]);
+        assert_eq!(examine(&config).not_ok(), [("max_slot_wal_keep_size", "warning")]);
     }
     expect![[r#"
         failure: publication outbox lacks table "outbox"."event": run `alter publication "outbox" add table "outbox"."event"`
@@ -37,14 +38,14 @@ async fn case_24_the_publication() {
           warning: publication outbox also publishes updates or deletes, which the relay ignores and Postgres refuses on a table without a replica identity: run `alter publication "outbox" set (publish = 'insert')`
         failure: publication outbox excludes rows of "outbox"."event" by a row filter, where ((key <> 'x'::text)): run `alter publication "outbox" drop table "outbox"."event"; alter publication "outbox" add table "outbox"."event"`
     "#]]
-    .assert_eq(&told);
+    .assert_eq(&reported);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_24_migrations_and_partitions_are_checked() {
     let harness = Harness::migrated("doctor_schema").await;
     let config = config(&harness, "");
-    let mut told = String::new();
+    let mut reported = String::new();
     for (damage, fix) in [
         (
             "update outbox._migrations set version = 999 where version = 1",
@@ -65,7 +66,7 @@ async fn case_24_migrations_and_partitions_are_checked() {
             "select outbox.maintain(retention => null)",
         ),
     ] {
-        told += &broken_by(&harness, &config, damage, fix).await;
+        reported += &broken_by(&harness, &config, damage, fix).await;
     }
     expect![[r#"
         migrations: failure: migration 1 (schema versions) is missing: run `walpost migrate`
@@ -73,7 +74,7 @@ async fn case_24_migrations_and_partitions_are_checked() {
         migrations: warning: migration 999 comes from a newer walpost: upgrade the relay
         partitions: warning: outbox.event has no partition for tomorrow, so rows would go to outbox.event_default: start the relay, which creates partitions, or run `select * from outbox.maintain(retention => null)`
     "#]]
-    .assert_eq(&told);
+    .assert_eq(&reported);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,10 +88,10 @@ async fn case_24_the_relays_role() {
     url.set_username(&role).and_then(|()| url.set_password(Some("hunter2"))).expect("the URL has a host");
     let config = config(&harness, "").replace(harness.url(), url.as_str());
     let found = examine(&config);
-    assert_eq!((found.code, found.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{found:?}");
+    assert_eq!((found.code, found.not_ok()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{found:?}");
     let migrations = found.of(&harness, "migrations");
     assert!(migrations[0].ends_with("applied, none missing"), "{migrations:?}");
-    let mut told = String::new();
+    let mut reported = String::new();
     let policy = "alter table outbox.event enable row level security";
     for (damage, fix) in [
         (format!("alter role {role} noreplication"), format!("alter role {role} replication")),
@@ -102,7 +103,7 @@ async fn case_24_the_relays_role() {
         ),
         (policy.to_owned(), policy.replace("enable", "disable")),
     ] {
-        told += &broken_by(&harness, &config, &damage, &fix).await;
+        reported += &broken_by(&harness, &config, &damage, &fix).await;
     }
     expect![[r#"
         replication: failure: role db_relay lacks the REPLICATION attribute: run `alter role "db_relay" replication`
@@ -111,7 +112,7 @@ async fn case_24_the_relays_role() {
         rights: failure: role db_relay may not use all of schema outbox that the relay needs: run `walpost migrate --relay-role db_relay` as the schema's owner
         row_security: failure: policies hide rows of "outbox"."event" from this role, and the first start reads the table: run `alter role "db_relay" bypassrls`
     "#]]
-    .assert_eq(&told);
+    .assert_eq(&reported);
     assert!(!format!("{:?}", examine(&config)).contains("hunter2"), "a password is shown");
     harness.execute(&format!("drop owned by {role}; drop role {role}")).await;
 }
@@ -132,7 +133,7 @@ async fn a_users_own_table_is_checked_too() {
     assert!(before.of(&harness, "publication")[1].contains("lacks table"), "{before:?}");
     harness.execute("alter publication outbox add table public.parcel").await;
     let after = examine(&config);
-    assert_eq!((after.code, after.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{after:?}");
+    assert_eq!((after.code, after.not_ok()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{after:?}");
     // The configured tables replace the default.
     let alone = crate::harness::config(&harness, "[[outbox]]\ntable = 'public.parcel'\ntopic = 'parcels'\n");
     let stray = &examine(&alone).of(&harness, "publication")[1];

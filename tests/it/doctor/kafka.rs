@@ -15,11 +15,12 @@ async fn case_24_missing_and_unfit_topics_are_reported() {
     harness.register("order.placed").await;
     let (config, closed) = (config(&harness, ""), config(&harness, "create_topics = false\n"));
     let before = examine(&closed);
-    let mut told = [before.of(&harness, "topic"), before.of(&harness, "dead_letter_topic")].concat().join("\n") + "\n";
+    let mut reported =
+        [before.of(&harness, "topic"), before.of(&harness, "dead_letter_topic")].concat().join("\n") + "\n";
     create_topic(&harness, &orders, &[]).await;
     create_topic(&harness, &letters, &[("retention.ms", "-1")]).await;
     let well = examine(&closed);
-    assert_eq!((well.code, well.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{well:?}");
+    assert_eq!((well.code, well.not_ok()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{well:?}");
     assert!(well.of(&harness, "topic")[0].contains("1 partition, records up to 1.00 MiB, writable"), "{well:?}");
 
     // Each change undoes the previous one.
@@ -31,12 +32,12 @@ async fn case_24_missing_and_unfit_topics_are_reported() {
     ] {
         alter_topic(&harness, topic, property, value).await;
         wait_for(&harness, topic, property, value).await;
-        told += &changed(&harness, &well, &examine(&config));
+        reported += &changed(&harness, &well, &examine(&config));
         alter_topic(&harness, topic, mended, back).await;
         wait_for(&harness, topic, mended, back).await;
     }
     let small = config.replace("[http]", "properties = { 'message.max.bytes' = '1000000' }\n[http]");
-    told += &changed(&harness, &well, &examine(&small));
+    reported += &changed(&harness, &well, &examine(&small));
     expect![[r#"
         failure: db.order.placed does not exist, and [relay] create_topics is false: run `kafka-topics.sh --bootstrap-server SERVERS --create --topic db.order.placed`
         failure: db.dead-letter does not exist, and [relay] create_topics is false: run `kafka-topics.sh --bootstrap-server SERVERS --create --topic db.dead-letter --config retention.ms=-1`
@@ -46,7 +47,7 @@ async fn case_24_missing_and_unfit_topics_are_reported() {
         message_size: warning: db.dead-letter allows records up to 1048588 bytes but db.order.placed up to 2000000: a larger dead letter loses its value: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic db.dead-letter --add-config max.message.bytes=2000000`
         message_size: warning: "message.max.bytes" in [kafka] properties is 1000000, but topic db.order.placed allows 1048588: records in between become dead letters: remove the property
     "#]]
-    .assert_eq(&told.replace(harness.kafka(), "SERVERS"));
+    .assert_eq(&reported.replace(harness.kafka(), "SERVERS"));
 }
 
 /// Brokers apply a change a moment later.
@@ -81,9 +82,9 @@ async fn case_24_missing_acls_and_an_unfit_positions_topic_are_reported() {
         ["--cluster", "--topic", &placed, "--topic", &unmade, "--topic", &letters, "--topic", "walpost.positions"];
     harness.own_kafka().acl(&[&everyone[..], &resources].concat()).await.expect("ACLs are kept");
     let well = examine(&config);
-    assert_eq!((well.code, well.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{well:?}");
+    assert_eq!((well.code, well.not_ok()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{well:?}");
 
-    let mut told = String::new();
+    let mut reported = String::new();
     for (operation, resource) in [
         ("Write", &["--topic", placed.as_str()][..]),
         ("Describe", &["--topic", &placed]),
@@ -93,11 +94,11 @@ async fn case_24_missing_acls_and_an_unfit_positions_topic_are_reported() {
     ] {
         let denied = [&["--deny-principal", "User:relay", "--operation", operation][..], resource].concat();
         harness.own_kafka().acl(&[&["--add"], &denied[..]].concat()).await.expect("ACLs are kept");
-        told += &changed(&harness, &well, &examine(&config));
+        reported += &changed(&harness, &well, &examine(&config));
         harness.own_kafka().acl(&[&["--remove", "--force"], &denied[..]].concat()).await.expect("ACLs are kept");
     }
     alter_topic(&harness, "walpost.positions", "cleanup.policy", "delete").await;
-    told += &changed(&harness, &well, &examine(&config));
+    reported += &changed(&harness, &well, &examine(&config));
     expect![[r#"
         topic: failure: this client is not authorized to write to topic db.order.placed: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Write --topic db.order.placed`
         topic: failure: this client is not authorized to describe topic db.order.placed: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Describe --topic db.order.placed`
@@ -106,7 +107,7 @@ async fn case_24_missing_acls_and_an_unfit_positions_topic_are_reported() {
         positions_topic: failure: this client is not authorized to read topic walpost.positions: run `kafka-acls.sh --bootstrap-server SERVERS --add --allow-principal User:... --operation Read --topic walpost.positions`
         positions_topic: warning: walpost.positions is not compacted, so positions may expire: run `kafka-configs.sh --bootstrap-server SERVERS --alter --topic walpost.positions --add-config cleanup.policy=compact`
     "#]]
-    .assert_eq(&told.replace(harness.kafka(), "SERVERS"));
+    .assert_eq(&reported.replace(harness.kafka(), "SERVERS"));
     let more = [NewPartitions::new("walpost.positions", 2)];
     let grown = admin(&harness).create_partitions(&more, &AdminOptions::new()).await.expect("kafka answers");
     assert!(grown[0].is_ok(), "{grown:?}");

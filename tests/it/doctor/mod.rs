@@ -29,9 +29,9 @@ impl Found {
     }
 
     /// Checks that are not ok.
-    fn ill(&self) -> Vec<(&str, &str)> {
-        let ill = self.lines.iter().filter(|[verdict, ..]| verdict != "ok");
-        ill.map(|[verdict, check, _]| (check.as_str(), verdict.as_str())).collect()
+    fn not_ok(&self) -> Vec<(&str, &str)> {
+        let lines = self.lines.iter().filter(|[verdict, ..]| verdict != "ok");
+        lines.map(|[verdict, check, _]| (check.as_str(), verdict.as_str())).collect()
     }
 }
 
@@ -69,7 +69,7 @@ async fn broken_by(harness: &Harness, config: &str, damage: &str, fix: &str) -> 
     let line = changed(harness, &before, &examine(config));
     harness.execute(fix).await;
     let after = examine(config);
-    assert_eq!(before.ill(), after.ill(), "{fix} does not revert {damage}");
+    assert_eq!(before.not_ok(), after.not_ok(), "{fix} does not revert {damage}");
     line
 }
 
@@ -79,7 +79,7 @@ async fn case_24_without_any_setup_doctor_says_how_to_start_and_changes_nothing(
     let config = config(&harness, "");
     let found = examine(&config);
     assert_eq!(found.code, Some(69), "{found:?}");
-    let failures: Vec<_> = found.ill().into_iter().filter(|(_, verdict)| *verdict == "failure").collect();
+    let failures: Vec<_> = found.not_ok().into_iter().filter(|(_, verdict)| *verdict == "failure").collect();
     assert_eq!(failures, [("migrations", "failure"), ("publication", "failure")]);
     let lines = found.of(&harness, "migrations");
     assert_eq!(lines, ["failure: this database has no schema outbox: run `walpost migrate`"]);
@@ -89,7 +89,7 @@ async fn case_24_without_any_setup_doctor_says_how_to_start_and_changes_nothing(
     harness.register("order.placed").await;
     let found = examine(&config);
     assert_eq!(found.code, Some(0), "{found:?}");
-    assert_eq!(found.ill(), [("max_slot_wal_keep_size", "warning")]);
+    assert_eq!(found.not_ok(), [("max_slot_wal_keep_size", "warning")]);
     assert_eq!(found.of(&harness, "slot"), ["ok: db does not exist yet: the first start creates it"]);
     assert_eq!(found.of(&harness, "topic"), ["ok: db.order.placed does not exist yet: the relay creates it"]);
     assert_eq!(

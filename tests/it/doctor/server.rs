@@ -28,33 +28,33 @@ async fn case_24_wal_level_slots_walsenders_and_a_standby_are_checked() {
     harness.own_postgres().stop(StopMode::Fast).await.expect("the server stops");
     harness.own_postgres().start_again().await.expect("the server starts");
     let well = examine(&config);
-    assert_eq!((well.code, well.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{well:?}");
-    let mut told = changed(&harness, &low, &well).replace("ok: logical", "") + &low.of(&harness, "wal_level")[0];
+    assert_eq!((well.code, well.not_ok()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{well:?}");
+    let mut reported = changed(&harness, &low, &well).replace("ok: logical", "") + &low.of(&harness, "wal_level")[0];
 
     harness.execute("select pg_create_physical_replication_slot('forgotten')").await;
-    told += &format!("\n{}", changed(&harness, &well, &examine(&config)));
+    reported += &format!("\n{}", changed(&harness, &well, &examine(&config)));
     harness.execute("select pg_drop_replication_slot('forgotten')").await;
 
     let connect = ConnectOptions::parse(harness.url(), &|_| None).expect("the harness gives a URL");
     let walsender = Connection::open_replication(&connect).expect("there is one walsender");
     let full = examine(&config);
-    told += &full.of(&harness, "wal_senders")[0];
-    assert_eq!(full.ill(), [("wal_senders", "failure"), ("max_slot_wal_keep_size", "warning")], "{full:?}");
+    reported += &full.of(&harness, "wal_senders")[0];
+    assert_eq!(full.not_ok(), [("wal_senders", "failure"), ("max_slot_wal_keep_size", "warning")], "{full:?}");
     drop(walsender);
 
     harness.own_postgres().stop(StopMode::Fast).await.expect("the server stops");
     fs::write(harness.own_postgres().data_path().join("standby.signal"), "").expect("the data folder is ours");
     harness.own_postgres().start_again().await.expect("the server starts");
     let standby = examine(&config);
-    told += &format!("\n{}", standby.of(&harness, "primary")[0]);
-    assert_eq!((standby.code, standby.ill()), (Some(69), vec![("primary", "failure")]), "{standby:?}");
+    reported += &format!("\n{}", standby.of(&harness, "primary")[0]);
+    assert_eq!((standby.code, standby.not_ok()), (Some(69), vec![("primary", "failure")]), "{standby:?}");
     expect![[r#"
         wal_level: 
         failure: wal_level is replica: run `alter system set wal_level = logical` and restart Postgres
         replication_slots: failure: all 1 replication slots are in use: raise max_replication_slots and restart Postgres, or drop one that `select slot_name from pg_replication_slots where not active` shows
         failure: all 1 walsenders are in use: raise max_wal_senders and restart Postgres, or end one of `select pid, application_name from pg_stat_replication`
         failure: the server is a standby: connect to the primary"#]]
-    .assert_eq(&told);
+    .assert_eq(&reported);
 }
 
 async fn set_keep_size(harness: &Harness, value: &str) {
@@ -73,7 +73,7 @@ async fn case_24_a_slot_about_to_lose_its_wal_is_a_warning() {
     assert!(examine(&config).of(&harness, "max_slot_wal_keep_size")[0].starts_with("warning: no limit"));
     set_keep_size(&harness, "10GB").await;
     let well = examine(&config);
-    assert_eq!((well.code, well.ill()), (Some(0), Vec::new()), "{well:?}");
+    assert_eq!((well.code, well.not_ok()), (Some(0), Vec::new()), "{well:?}");
     set_keep_size(&harness, "1MB").await;
     let line = changed(&harness, &well, &examine(&config));
     assert!(line.starts_with("max_slot_wal_keep_size: warning: 1.00 MiB, so even a short stop"), "{line}");
@@ -84,7 +84,7 @@ async fn case_24_a_slot_about_to_lose_its_wal_is_a_warning() {
     let more = if has_failover { ", failover => true" } else { "" };
     harness.execute(&format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput'{more})")).await;
     let before = examine(&config);
-    assert_eq!(before.ill(), [("max_slot_wal_keep_size", "warning")], "{before:?}");
+    assert_eq!(before.not_ok(), [("max_slot_wal_keep_size", "warning")], "{before:?}");
     let status = format!("select wal_status from pg_replication_slots where slot_name = '{slot}'");
     let until = |wanted: &'static str, step: &'static str| {
         let (harness, status) = (&harness, &status);

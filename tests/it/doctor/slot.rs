@@ -18,7 +18,7 @@ async fn case_24_a_working_missing_or_foreign_slot_is_reported() {
     harness.execute("select outbox.emit('order.placed', 'k', '1')").await;
     harness.consume(&harness.topic("order.placed"), 1).await;
     let running = examine(&config);
-    assert_eq!((running.code, running.ill()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{running:?}");
+    assert_eq!((running.code, running.not_ok()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{running:?}");
     let line = &running.of(&harness, "slot")[0];
     assert!(line.starts_with("ok: db: walpost db (process "), "{line}");
     assert_eq!(relay.terminate().await.code(), Some(0));

@@ -110,13 +110,13 @@ async fn case_12_a_relay_stopped_during_a_lookup_reports_it() {
     relay.wait_for("the look-up fails", |status| status["not_ready"].to_string().contains("waiting")).await;
     assert_eq!(relay.terminate().await.code(), Some(1), "{}", relay.log());
     let log = relay.log();
-    let said = log.lines().last().unwrap_or_default();
+    let printed = log.lines().last().unwrap_or_default();
     for part in
         ["the relay was waiting for the lookup of schema version load/1 (", "does not exist", "shutdown_timeout"]
     {
-        assert!(said.contains(part), "{said}");
+        assert!(printed.contains(part), "{printed}");
     }
-    assert!(!said.contains("0 records"), "{said}");
+    assert!(!printed.contains("0 records"), "{printed}");
     harness.execute("alter table outbox.hidden rename to schema_version").await;
     let _second = ready(&harness, "second").await;
     assert_eq!(harness.consume(&harness.topic(SCHEMA), 1).await.len(), 1);

@@ -44,16 +44,16 @@ async fn case_26_and_27_access_control_refuses_topics_and_then_the_dead_letter_t
     };
     harness.execute(&rows(1)).await;
     let refused = harness.consume(&letters, 2).await;
-    let mut told: Vec<String> = refused.iter().map(|record| letter(&harness, record)).collect();
+    let mut reported: Vec<String> = refused.iter().map(|record| letter(&harness, record)).collect();
     // Records that the broker refuses become dead letters later than those that the relay knows to be refused.
-    told.sort();
+    reported.sort();
     expect![[r#"
         not_authorized: kafka does not allow this client to write to the topic
           for db.order.secret, key Some("k"), value Some("2")
         unknown_topic: the topic db.order.unmade does not exist, and kafka does not allow this client to create it
           for db.order.unmade, key Some("k"), value Some("4")
     "#]]
-    .assert_eq(&told.concat());
+    .assert_eq(&reported.concat());
     assert_eq!(values(&harness.consume(&placed, 3).await), ["1", "3", "5"]);
 
     // Case 27: now the dead-letter topic is denied too.
@@ -68,8 +68,8 @@ async fn case_26_and_27_access_control_refuses_topics_and_then_the_dead_letter_t
     nothing_was_confirmed_past(&harness, &before, refused[2].header("outbox-position")).await;
     assert_eq!(values(&harness.consume(&placed, 6).await), ["1", "3", "5", "11", "13", "15"]);
     relay.ready().await;
-    let told = |text: &str| relay.log().matches(text).count();
-    assert_eq!(told("publishing blocked: topic is not writable"), 1, "not once per attempt");
+    let reported = |text: &str| relay.log().matches(text).count();
+    assert_eq!(reported("publishing blocked: topic is not writable"), 1, "not once per attempt");
     let (status, log) = (relay.get("/status").await.expect("the relay answers").1, relay.log());
     assert!(!status.contains(&password) && !log.contains(&password), "the password is shown");
     assert_eq!(relay.terminate().await.code(), Some(0));

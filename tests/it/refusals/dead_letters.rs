@@ -59,7 +59,7 @@ async fn case_26_only_bad_rows_become_dead_letters_each_with_its_code() {
     assert_eq!(values(&good), expected, "every good row once, in order");
     let refused = harness.consume(&letters, 2 * bad.len()).await;
     let (first, second) = refused.split_at(bad.len());
-    let told = |records: &[_]| records.iter().map(|record| letter(&harness, record)).collect::<String>();
+    let reported = |records: &[_]| records.iter().map(|record| letter(&harness, record)).collect::<String>();
     expect![[r#"
         unknown_schema: no schema version order.lost/1 is registered; call outbox.register_schema_version
           for , key Some("k"), value Some("{\"a\": 1.50}")
@@ -79,8 +79,8 @@ async fn case_26_only_bad_rows_become_dead_letters_each_with_its_code() {
           for db.order.placed, key Some("k"), value None
         undecodable: payload has a type whose binary format the relay can't read
           for , key Some("k"), value Some("\0\0\0\u{2}\0\0\0\u{17}\0\0\0\u{4}\0\0\0\u{1}\0\0\0\u{17}\0\0\0\u{4}\0\0\0\u{2}")
-    "#]].assert_eq(&told(first));
-    assert_eq!(told(first), told(second));
+    "#]].assert_eq(&reported(first));
+    assert_eq!(reported(first), reported(second));
     for index in [0, 3, 4, 5, 6, 7] {
         assert_eq!(first[index].header("traceparent"), Some("00-1"), "the row's headers: {:?}", first[index]);
         assert!(first[index].header("ce_id").is_some() && first[index].header("outbox-position").is_some());

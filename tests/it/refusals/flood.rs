@@ -23,8 +23,8 @@ async fn case_40_a_flood_of_unregistered_names_costs_few_connections_and_log_lin
     assert!(letters.iter().all(|letter| letter.header("outbox-error") == Some("unknown_schema")));
     let after: i64 = harness.query(sessions).await[0].get(0);
     assert!(after - before < 100, "{} connections for {NAMES} names", after - before);
-    let told = relay.log().matches("event refused: sending it to the dead-letter topic").count();
-    assert!((1..=200).contains(&told), "{told} lines for {NAMES} events");
+    let reported = relay.log().matches("event refused: sending it to the dead-letter topic").count();
+    assert!((1..=200).contains(&reported), "{reported} lines for {NAMES} events");
 
     // A version that is registered right before its event, or with it, is never reported as unknown, even if its name was
     // before.

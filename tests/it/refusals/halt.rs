@@ -20,7 +20,7 @@ async fn case_28_the_relay_halts_at_a_bad_row_and_continues_once_it_is_fixed() {
 
     assert_eq!(relay.exit().await.code(), Some(65));
     assert_eq!(values(&harness.consume(&topic, 2).await), ["1", "2"]);
-    let (position, message) = told(&relay.log());
+    let (position, message) = reported_position(&relay.log());
     assert!(message.contains("outbox.event") && message.contains("unknown_schema"), "{message}");
     assert!(message.contains("order.lost/1") && message.contains("outbox.register_schema_version"), "{message}");
     let commit = position.rsplit_once('/').expect("a position has an ordinal").0;
@@ -33,7 +33,7 @@ async fn case_28_the_relay_halts_at_a_bad_row_and_continues_once_it_is_fixed() {
     // Without a fix, it stops there again.
     let mut relay = Relay::start(&harness, HALT);
     assert_eq!(relay.exit().await.code(), Some(65));
-    assert_eq!(told(&relay.log()).0, position);
+    assert_eq!(reported_position(&relay.log()).0, position);
     harness.wait_for(&stays).await;
 
     harness.execute("select outbox.register_schema_version('order.lost', '1', null)").await;
@@ -54,7 +54,7 @@ async fn case_28_a_record_that_is_too_large_stops_the_relay() {
     harness.execute(&emit("order.placed", "k", "2")).await;
     let mut relay = Relay::start(&harness, HALT);
     assert_eq!(relay.exit().await.code(), Some(65));
-    let (_, message) = told(&relay.log());
+    let (_, message) = reported_position(&relay.log());
     assert!(message.contains("too_large") && message.contains("max.message.bytes"), "{message}");
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
@@ -64,7 +64,7 @@ async fn case_28_a_record_that_is_too_large_stops_the_relay() {
 }
 
 /// The position in the last line, and that line.
-fn told(log: &str) -> (String, String) {
+fn reported_position(log: &str) -> (String, String) {
     let message = log.lines().last().expect("a message").to_owned();
     let position = message.split("position ").nth(1).and_then(|rest| rest.split(' ').next());
     (position.unwrap_or_else(|| panic!("no position: {message}")).to_owned(), message)

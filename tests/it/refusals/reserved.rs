@@ -78,12 +78,10 @@ async fn case_39_nothing_is_published_to_a_reserved_topic_or_outside_the_allow_l
 
     let found = run(&folder, &["doctor", "--json"]);
     let findings = found.report()["findings"].as_array().expect("a list").clone();
-    let told = format!("topic {outside} is not allowed: no pattern of [relay] topics matches it");
+    let reported = format!("topic {outside} is not allowed: no pattern of [relay] topics matches it");
     assert!(
-        findings
-            .iter()
-            .any(|line| line["verdict"] == "warning"
-                && line["what"].as_str().is_some_and(|what| what.starts_with(&told))),
+        findings.iter().any(|line| line["verdict"] == "warning"
+            && line["what"].as_str().is_some_and(|what| what.starts_with(&reported))),
         "{findings:?}"
     );
     assert_eq!(relay.terminate().await.code(), Some(0));

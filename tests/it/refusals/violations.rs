@@ -83,7 +83,7 @@ async fn case_26_only_the_payload_that_violates_its_contract_becomes_a_dead_lett
     expected.push("\"any\"".to_owned());
     assert_eq!(values(&records), expected, "every good row once, in order");
     let refused = harness.consume(&harness.topic("dead-letter"), 2 * bad.len()).await;
-    let told = |records: &[_]| records.iter().map(|record| letter(&harness, record)).collect::<String>();
+    let reported = |records: &[_]| records.iter().map(|record| letter(&harness, record)).collect::<String>();
     let (first, second) = refused.split_at(bad.len());
     expect![[r#"
         contract_violation: the payload violates order.placed/1: required at "": "id" is a required property
@@ -106,8 +106,8 @@ async fn case_26_only_the_payload_that_violates_its_contract_becomes_a_dead_lett
           for db.orders, key Some("k"), value Some("1")
         contract_violation: the payload can't be validated: the registered schema of order.old/1 is not usable: schema at "/$schema": dialect "http://json-schema.org/draft-07/schema#" is not supported; use draft 2020-12: "https://json-schema.org/draft/2020-12/schema"; register a new version with a valid schema
           for db.orders, key Some("k"), value Some("1")
-    "#]].assert_eq(&told(first));
-    assert_eq!(told(first), told(second));
+    "#]].assert_eq(&reported(first));
+    assert_eq!(reported(first), reported(second));
     assert!(refused.iter().all(|letter| letter.header("traceparent") == Some("00-1")));
     for secret in ["4111 1111", "secret"] {
         assert!(!relay.log().contains(secret), "{}", relay.log());

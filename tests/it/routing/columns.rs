@@ -11,8 +11,8 @@ const FORGET: &str = "select pg_drop_replication_slot(slot_name) from pg_replica
 async fn refuses(relay: &mut Relay, words: &[&str]) {
     let status = relay.exit().await;
     let log = relay.log();
-    let said = log.lines().last().unwrap_or_default();
-    assert!(words.iter().all(|word| said.contains(word)), "{words:?} are not all in: {log}");
+    let printed = log.lines().last().unwrap_or_default();
+    assert!(words.iter().all(|word| printed.contains(word)), "{words:?} are not all in: {log}");
     assert_eq!(status.code(), Some(65), "{log}");
 }
 

@@ -38,13 +38,13 @@ async fn case_40_a_row_header_with_the_relays_prefix_is_dropped_and_logged_once_
         assert_eq!(record.header("ce_subject"), Some("kept"), "an attribute that the relay does not write");
     }
     let log = relay.log();
-    let told: Vec<_> = log.lines().filter(|line| line.contains("row headers were dropped")).collect();
-    assert_eq!(told.len(), 1, "{told:?}");
+    let reported: Vec<_> = log.lines().filter(|line| line.contains("row headers were dropped")).collect();
+    assert_eq!(reported.len(), 1, "{reported:?}");
     for part in ["order.placed/1", "outbox-replay", "outbox-violation", "outbox-redriven", "outbox-recovered", "ce_id"]
     {
-        assert!(told[0].contains(part), "{part} is not in {}", told[0]);
+        assert!(reported[0].contains(part), "{part} is not in {}", reported[0]);
     }
-    assert!(!told[0].contains("ce_subject"), "{}", told[0]);
+    assert!(!reported[0].contains("ce_subject"), "{}", reported[0]);
 }
 
 fn names(record: &Received) -> Vec<&str> {

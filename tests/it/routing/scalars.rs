@@ -108,8 +108,8 @@ async fn case_37_rows_written_while_a_column_was_missing_can_become_dead_letters
     let mut relay = Relay::start(&harness, &outbox);
     assert_eq!(relay.exit().await.code(), Some(65), "{}", relay.log());
     let log = relay.log();
-    let said = log.lines().last().unwrap_or_default();
-    assert!(said.contains("no column \"key\"") && said.contains("dead-letter-always"), "{said}");
+    let printed = log.lines().last().unwrap_or_default();
+    assert!(printed.contains("no column \"key\"") && printed.contains("dead-letter-always"), "{printed}");
 
     let mut relay = Relay::start(&harness, &format!("on_rejected = \"dead-letter-always\"\n{outbox}"));
     relay.ready().await;

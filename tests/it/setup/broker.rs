@@ -68,7 +68,7 @@ async fn case_24_a_kafka_that_rejects_the_relay_is_named() {
     ];
     let [a, b, c, d, e] = &configs;
     let (a, b, c, d, e) = tokio::join!(refused(a), refused(b), refused(c), refused(d), refused(e));
-    let mut told = String::new();
+    let mut reported = String::new();
     for (code, message) in [a, b, c, d, e] {
         assert!(!message.contains(SECRET), "{message}");
         let (message, advice) = message.rsplit_once(": start it, or correct").expect("what to do");
@@ -80,7 +80,7 @@ async fn case_24_a_kafka_that_rejects_the_relay_is_named() {
             }
             _ => message.to_owned(),
         };
-        told += &format!("{code:?} {message}\n").replace(harness.kafka(), "KAFKA").replace(&stranger, "STRANGER");
+        reported += &format!("{code:?} {message}\n").replace(harness.kafka(), "KAFKA").replace(&stranger, "STRANGER");
     }
     expect![[r#"
         Some(69) walpost: Kafka at KAFKA did not answer within 10 s (sasl_plaintext://KAFKA/bootstrap: SASL authentication error: Authentication failed: Invalid username or password)
@@ -88,5 +88,5 @@ async fn case_24_a_kafka_that_rejects_the_relay_is_named() {
         Some(69) walpost: Kafka at KAFKA did not answer within 10 s (ssl://KAFKA/bootstrap: SSL handshake failed: Disconnected: SSL connection closed by peer: connecting to a PLAINTEXT broker listener?)
         Some(69) walpost: Kafka at STRANGER did not answer within 10 s (certificate verify failed)
         Some(69) walpost: Kafka at nowhere.invalid:9092 did not answer within 10 s (sasl_plaintext://nowhere.invalid:9092/bootstrap: Failed to resolve 'nowhere.invalid:9092': Name or service not known)
-    "#]].assert_eq(&told);
+    "#]].assert_eq(&reported);
 }

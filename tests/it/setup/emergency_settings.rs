@@ -6,7 +6,7 @@ use crate::harness::{Harness, PATIENCE, Relay, config, program};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_36_neither_a_read_only_default_nor_any_synchronous_standby_blocks_the_relay() {
-    let harness = Harness::with_own_postgres("first_aid", PostgresOptions::default()).await;
+    let harness = Harness::with_own_postgres("emergency", PostgresOptions::default()).await;
     harness.migrate().await;
     harness.register("order.placed").await;
     harness.execute(&format!("alter database {} set default_transaction_read_only = on", harness.name())).await;

@@ -12,17 +12,17 @@ const SECRET: &str = "hunter2";
 type Part = fn(&mut TcpStream) -> std::io::Result<()>;
 
 /// The impostor, with everything that clients have sent to it.
-struct False {
+struct Impostor {
     port: u16,
-    heard: Arc<Mutex<Vec<u8>>>,
+    received: Arc<Mutex<Vec<u8>>>,
 }
 
-impl False {
+impl Impostor {
     fn start(part: Part) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let heard = Arc::<Mutex<Vec<u8>>>::default();
-        let all = Arc::clone(&heard);
+        let received = Arc::<Mutex<Vec<u8>>>::default();
+        let all = Arc::clone(&received);
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
                 let all = Arc::clone(&all);
@@ -35,16 +35,16 @@ impl False {
                 });
             }
         });
-        Self { port, heard }
+        Self { port, received }
     }
 
     fn url(&self, query: &str) -> String {
         format!("postgres://walpost:{SECRET}@127.0.0.1:{}/shop?sslmode=disable&{query}", self.port)
     }
 
-    fn has_heard_the_secret(&self) -> bool {
-        let heard = self.heard.lock().expect("no panic holds it");
-        heard.windows(SECRET.len()).any(|window| window == SECRET.as_bytes())
+    fn has_received_the_secret(&self) -> bool {
+        let received = self.received.lock().expect("no panic holds it");
+        received.windows(SECRET.len()).any(|window| window == SECRET.as_bytes())
     }
 }
 
@@ -88,7 +88,7 @@ fn run(words: &[String]) -> program::Ended {
 
 #[test]
 fn case_45_an_impostor_gets_no_password_if_channel_binding_is_required() {
-    let server = False::start(ask_for_the_password);
+    let server = Impostor::start(ask_for_the_password);
     for words in commands(&server.url("channel_binding=require")) {
         let ended = run(&words);
         assert!(matches!(ended.code(), Some(64 | 69)), "{words:?}: {ended:?}");
@@ -100,12 +100,12 @@ fn case_45_an_impostor_gets_no_password_if_channel_binding_is_required() {
         assert_eq!(ended.code(), Some(69), "{words:?}: {ended:?}");
         assert!(ended.stderr.contains("require_auth"), "{words:?}: {}", ended.stderr);
     }
-    assert!(!server.has_heard_the_secret());
+    assert!(!server.has_received_the_secret());
 }
 
 #[test]
 fn case_45_connect_timeout_applies_to_every_command_and_notices_do_not_extend_it() {
-    let server = False::start(send_notices);
+    let server = Impostor::start(send_notices);
     for words in commands(&server.url("connect_timeout=1")) {
         let ended = run(&words);
         assert_eq!(ended.code(), Some(69), "{words:?}: {ended:?}");

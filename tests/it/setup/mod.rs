@@ -20,9 +20,9 @@ async fn refused(config: &str) -> (Option<i32>, String) {
     let mut relay = Relay::start_with(config);
     let status = relay.exit().await;
     let log = relay.log();
-    let told: Vec<&str> = log.lines().filter(|line| !line.starts_with('{')).collect();
-    assert_eq!(told.len(), 1, "{log}");
-    (status.code(), told[0].to_owned())
+    let reported: Vec<&str> = log.lines().filter(|line| !line.starts_with('{')).collect();
+    assert_eq!(reported.len(), 1, "{log}");
+    (status.code(), reported[0].to_owned())
 }
 
 /// Starts a relay that must be refused as unavailable; returns the message with `db` for the test's name.
@@ -41,7 +41,7 @@ fn fix(harness: &Harness, message: &str) -> String {
 }
 
 /// Runs the statement or the walpost command in the message.
-async fn run_mend(harness: &Harness, config: &str, message: &str) {
+async fn run_fix(harness: &Harness, config: &str, message: &str) {
     let fix = fix(harness, message);
     match fix.strip_prefix("walpost ") {
         Some(arguments) => drop(walpost_with(config, arguments)),

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{run_mend, unavailable, works};
+use super::{run_fix, unavailable, works};
 use crate::harness::{Harness, Received, Relay, config};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +32,7 @@ async fn case_24_migrations_of_an_older_walpost_are_refused() {
 async fn case_24_a_missing_or_unfit_publication_is_named() {
     let harness = Harness::migrated("publication").await;
     let config = config(&harness, "");
-    let mut told = String::new();
+    let mut reported = String::new();
     for damage in [
         "drop publication outbox",
         "alter publication outbox drop table outbox.event",
@@ -41,8 +41,8 @@ async fn case_24_a_missing_or_unfit_publication_is_named() {
     ] {
         harness.execute(damage).await;
         let message = unavailable(&harness, &config).await;
-        run_mend(&harness, &config, &message).await;
-        told += &format!("{message}\n");
+        run_fix(&harness, &config, &message).await;
+        reported += &format!("{message}\n");
         works(&harness, &config).await;
     }
     expect![[r#"
@@ -50,7 +50,7 @@ async fn case_24_a_missing_or_unfit_publication_is_named() {
         walpost: publication outbox lacks table "outbox"."event": run `alter publication "outbox" add table "outbox"."event"`
         walpost: publication outbox does not publish inserts: run `alter publication "outbox" set (publish = 'insert')`
         walpost: publication outbox publishes the partitions of "outbox"."event" under their own names: run `alter publication "outbox" set (publish_via_partition_root = true)`
-    "#]].assert_eq(&told);
+    "#]].assert_eq(&reported);
 }
 
 /// PostgreSQL 15 and newer.
@@ -64,7 +64,7 @@ async fn a_publication_that_omits_rows_is_refused_at_the_start_and_while_the_rel
     harness.execute(FILTER).await;
     let message = unavailable(&harness, &config).await;
     expect![[r#"walpost: publication outbox excludes rows of "outbox"."event" by a row filter, where ((key <> 'x'::text)): run `alter publication "outbox" drop table "outbox"."event"; alter publication "outbox" add table "outbox"."event"`"#]].assert_eq(&message);
-    run_mend(&harness, &config, &message).await;
+    run_fix(&harness, &config, &message).await;
     works(&harness, &config).await;
     let mut relay = Relay::start_with(&config);
     relay.ready().await;
@@ -79,7 +79,7 @@ async fn case_24_a_publication_changed_while_the_relay_runs_is_noticed() {
     let harness = Harness::migrated("publication_lost").await;
     harness.register("order.placed").await;
     let config = config(&harness, "");
-    let mut told = String::new();
+    let mut reported = String::new();
     for damage in [
         "alter publication outbox drop table outbox.event",
         "alter publication outbox set (publish = 'update')",
@@ -92,19 +92,19 @@ async fn case_24_a_publication_changed_while_the_relay_runs_is_noticed() {
         assert_eq!(relay.exit().await.code(), Some(69), "{}", relay.log());
         let log = relay.log();
         let message = log.lines().last().expect("the relay says why").replace(harness.name(), "db");
-        run_mend(&harness, &config, &message).await;
+        run_fix(&harness, &config, &message).await;
         // How long ago it was last valid depends on when it was checked.
         let (before, rest) = message.split_once("; it was last valid ").expect("since when");
         let (since, rest) = rest.split_once(':').expect("what that means");
         assert!(since == "when the relay connected" || since.contains(" s ago at 0/"), "{message}");
-        told += &format!("{before}; it was last valid SINCE:{rest}\n");
+        reported += &format!("{before}; it was last valid SINCE:{rest}\n");
     }
     expect![[r#"
         walpost: publication outbox lacks table "outbox"."event": run `alter publication "outbox" add table "outbox"."event"`; it was last valid SINCE: rows committed since may be missing from Kafka; republish them with `walpost replay --from-table`
         walpost: publication outbox does not publish inserts: run `alter publication "outbox" set (publish = 'insert')`; it was last valid SINCE: rows committed since may be missing from Kafka; republish them with `walpost replay --from-table`
         walpost: publication outbox publishes the partitions of "outbox"."event" under their own names: run `alter publication "outbox" set (publish_via_partition_root = true)`; it was last valid SINCE: rows committed since may be missing from Kafka; republish them with `walpost replay --from-table`
         walpost: publication outbox does not exist: run `create publication "outbox" for table "outbox"."event" with (publish = 'insert', publish_via_partition_root = true)`; it was last valid SINCE: rows committed since may be missing from Kafka; republish them with `walpost replay --from-table`
-    "#]].assert_eq(&told);
+    "#]].assert_eq(&reported);
 }
 
 /// The catalog entry shows that the table was removed, even if no check fell into that time.
@@ -131,11 +131,11 @@ async fn case_24_rows_written_without_a_publication_are_reported() {
     works(&harness, &config).await;
     harness.execute("drop publication outbox").await;
     harness.execute("select outbox.emit('order.placed', 'not lost', '1')").await;
-    run_mend(&harness, &config, &unavailable(&harness, &config).await).await;
+    run_fix(&harness, &config, &unavailable(&harness, &config).await).await;
     let message = unavailable(&harness, &config).await;
     let after = message.split("rows after ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a position");
     expect!["walpost: publication outbox did not exist when rows after LSN were written, so Postgres can't decode them for slot db; run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"].assert_eq(&message.replace(after, "LSN"));
-    run_mend(&harness, &config, &message).await;
+    run_fix(&harness, &config, &message).await;
     works(&harness, &config).await;
     let key = |record: &Received| record.key_text() == Some("not lost");
     let published = move |records: &[Received]| records.iter().any(key);
@@ -164,14 +164,14 @@ async fn case_37_tables_that_do_not_match_the_configuration_are_reported_at_the_
              alter publication outbox add table public.parcel",
         )
         .await;
-    let mut told = String::new();
+    let mut reported = String::new();
     for table in tables {
         let config = config(&harness, &format!("[[outbox]]\n{table}\n"));
         let (code, message) = super::refused(&config).await;
         let doctor = super::ended_with(&config, "doctor").stdout;
-        let said = message.strip_prefix("walpost: ").expect("an error of walpost's");
-        assert!(doctor.contains(said), "{said} is not in {doctor}");
-        told += &format!("{code:?}: {message}\n").replace(harness.name(), "db");
+        let expected = message.strip_prefix("walpost: ").expect("an error of walpost's");
+        assert!(doctor.contains(expected), "{expected} is not in {doctor}");
+        reported += &format!("{code:?}: {message}\n").replace(harness.name(), "db");
     }
     expect![[r#"
         Some(69): walpost: table "public"."nowhere" does not exist in database db: run `walpost migrate`, or correct [[outbox]] table
@@ -182,5 +182,5 @@ async fn case_37_tables_that_do_not_match_the_configuration_are_reported_at_the_
         Some(65): walpost: table public.parcel has no column "nope", which the relay reads as a header; add the column, or name another one in [[outbox]]
         Some(65): walpost: column "box" of table public.parcel has type public.box, which can't be read as key; use text, uuid, json, bytea, a number, boolean, a date or time, inet, or an enum or domain
         Some(69): walpost: "public"."parcel_view" is a view, and Postgres streams the rows of tables only: set [[outbox]] table to the table itself
-    "#]].assert_eq(&told);
+    "#]].assert_eq(&reported);
 }

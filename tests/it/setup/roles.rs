@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{config_as, run_mend, unavailable, url_as, works};
+use super::{config_as, run_fix, unavailable, url_as, works};
 use crate::harness::{Harness, Relay, config, walpost};
 
 const PASSWORD: &str = "hunter2-of-this-test";
@@ -44,7 +44,7 @@ async fn case_24_a_role_without_replication_or_grants_is_named() {
     let message = unavailable(&harness, &role.config()).await;
     expect![[r#"walpost: role db_relay lacks the REPLICATION attribute: run `alter role "db_relay" replication`"#]]
         .assert_eq(&message);
-    run_mend(&harness, "", &message).await;
+    run_fix(&harness, "", &message).await;
 
     let message = unavailable(&harness, &role.config()).await;
     expect!["walpost: role db_relay may not read outbox.relay: run `walpost migrate --relay-role db_relay` as the schema's owner"].assert_eq(&message);
@@ -114,8 +114,8 @@ async fn case_24_a_role_that_cannot_read_schema_versions_is_named() {
     let mut relay = Relay::start_with(&role.config());
     relay.ready().await;
     harness.execute("select outbox.emit('order.placed', 'k', '1')").await;
-    let said = |status: &serde_json::Value| status["not_ready"].to_string().contains("schema_version");
-    relay.wait_for("said to be blocked", said).await;
+    let is_blocked = |status: &serde_json::Value| status["not_ready"].to_string().contains("schema_version");
+    relay.wait_for("reported as blocked", is_blocked).await;
     let (code, reasons) = relay.get("/readyz").await.expect("the relay answers");
     assert_eq!(code, 503);
     let reasons = reasons.replace(harness.name(), "db");
@@ -134,7 +134,7 @@ async fn case_24_wrong_passwords_roles_and_databases_are_named() {
     let harness = Harness::migrated("wrong_login").await;
     let role = Role::create(&harness, "relay", "replication").await;
     let (name, other) = (role.name.as_str(), "wrong-password-of-this-test");
-    let mut told = String::new();
+    let mut reported = String::new();
     for url in [
         url_as(&harness, name, other),
         url_as(&harness, "nobody_of_this_test", other),
@@ -145,12 +145,12 @@ async fn case_24_wrong_passwords_roles_and_databases_are_named() {
     ] {
         let message = unavailable(&harness, &config(&harness, "").replace(harness.url(), &url)).await;
         assert!(!message.contains(PASSWORD) && !message.contains(other), "{message}");
-        told += &format!("{}\n", message.replace(&port(&harness), "PORT"));
+        reported += &format!("{}\n", message.replace(&port(&harness), "PORT"));
         let output = walpost().args(["migrate", "--database-url", &url]).output().expect("the binary runs");
         assert_eq!(output.status.code(), Some(69));
         let message = String::from_utf8(output.stderr).expect("the message is text");
         assert!(!message.contains(PASSWORD) && !message.contains(other), "{message}");
-        told += &message.replace(harness.name(), "db").replace(&port(&harness), "PORT");
+        reported += &message.replace(harness.name(), "db").replace(&port(&harness), "PORT");
     }
     expect![[r#"
         walpost: FATAL 28P01: password authentication failed for user "db_relay"; correct the password in the database URL, PGPASSWORD or the password file
@@ -159,7 +159,7 @@ async fn case_24_wrong_passwords_roles_and_databases_are_named() {
         walpost: FATAL 28P01: password authentication failed for user "nobody_of_this_test"; correct the password in the database URL, PGPASSWORD or the password file
         walpost: FATAL 3D000: database "nowhere_of_this_test" does not exist; create the database, or correct the database URL
         walpost: FATAL 3D000: database "nowhere_of_this_test" does not exist; create the database, or correct the database URL
-    "#]].assert_eq(&told);
+    "#]].assert_eq(&reported);
     role.drop().await;
 }
 
@@ -184,13 +184,13 @@ async fn passwords_are_in_no_log_error_status_or_metric() {
     harness.execute("insert into outbox.event (schema_name, schema_version) values ('lost', '1')").await;
     harness.execute("select outbox.emit('order.placed', 'k', '1')").await;
     harness.consume(&harness.topic("order.placed"), 1).await;
-    let mut told = String::new();
+    let mut reported = String::new();
     for path in ["/status", "/metrics", "/readyz", "/healthz", "/nowhere"] {
-        told += &relay.get(path).await.expect("the relay answers").1;
+        reported += &relay.get(path).await.expect("the relay answers").1;
     }
     assert_eq!(relay.terminate().await.code(), Some(0));
-    told += &relay.log();
-    assert!(told.contains("connection"), "the log reports a lost connection: {told}");
-    assert!(!told.contains(PASSWORD), "{told}");
+    reported += &relay.log();
+    assert!(reported.contains("connection"), "the log reports a lost connection: {reported}");
+    assert!(!reported.contains(PASSWORD), "{reported}");
     role.drop().await;
 }

@@ -4,7 +4,7 @@ use expect_test::expect;
 use walpost::lab::sandbox::{Durability, PostgresOptions, StopMode};
 use walpost::postgres::{ConnectOptions, Connection};
 
-use super::{fix, run_mend, unavailable, works};
+use super::{fix, run_fix, unavailable, works};
 use crate::harness::{Harness, config};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,7 +22,7 @@ async fn case_24_wal_level_slots_and_walsenders_are_named() {
     let message = unavailable(&harness, &config).await;
     expect!["walpost: wal_level is replica: run `alter system set wal_level = logical` and restart Postgres"]
         .assert_eq(&message);
-    run_mend(&harness, &config, &message).await;
+    run_fix(&harness, &config, &message).await;
     harness.own_postgres().stop(StopMode::Fast).await.expect("the server stops");
     harness.own_postgres().start_again().await.expect("the server starts");
 

@@ -3,7 +3,7 @@
 use expect_test::expect;
 use walpost::lab::sandbox::{Durability, PostgresOptions};
 
-use super::{ended_with, run_mend, unavailable, works};
+use super::{ended_with, run_fix, unavailable, works};
 use crate::harness::{Harness, Received, Relay, config};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,7 +16,7 @@ async fn case_22_a_dropped_slot_is_an_error() {
     harness.execute("select outbox.emit('order.placed', 'not lost', '1')").await;
     let message = unavailable(&harness, &config).await;
     expect![[r#"walpost: slot db no longer exists: events committed after TIME (LSN LSN) may be missing from Kafka; 1 rows in the outbox tables may be affected, created from TIME to TIME; run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"#]].assert_eq(&timeless(&message));
-    run_mend(&harness, &config, &message).await;
+    run_fix(&harness, &config, &message).await;
     works(&harness, &config).await;
     let key = |record: &Received| record.key_text() == Some("not lost");
     let published = move |records: &[Received]| records.iter().any(key);
@@ -37,7 +37,7 @@ async fn case_36_a_slot_with_two_phase_is_refused_at_the_start_and_by_doctor() {
     expect!["walpost: slot db was created with two_phase, but walpost reads transactions only once they are committed; run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"].assert_eq(&message);
     let doctor = ended_with(&config, "doctor").stdout;
     assert!(doctor.contains("was created with two_phase"), "{doctor}");
-    run_mend(&harness, &config, &message).await;
+    run_fix(&harness, &config, &message).await;
     works(&harness, &config).await;
     harness.wait_for(&format!("select not two_phase from pg_replication_slots where slot_name = '{slot}'")).await;
 }
@@ -64,7 +64,7 @@ async fn case_36_prepared_transactions_that_block_the_first_start_are_named() {
 async fn case_22_slots_of_another_kind_are_refused() {
     let harness = Harness::migrated("foreign_slot").await;
     let (slot, config) = (harness.name().to_owned(), config(&harness, ""));
-    let mut told = String::new();
+    let mut reported = String::new();
     let mut kinds = vec![format!("select pg_create_physical_replication_slot('{slot}')")];
     // Not every installation has this plugin.
     let other_plugin = format!("select pg_create_logical_replication_slot('{slot}', 'test_decoding')");
@@ -80,13 +80,13 @@ async fn case_22_slots_of_another_kind_are_refused() {
     for kind in kinds {
         harness.execute(&kind).await;
         let message = unavailable(&harness, &config).await;
-        told += &format!("{message}\n");
-        run_mend(&harness, &config, &message).await;
+        reported += &format!("{message}\n");
+        run_fix(&harness, &config, &message).await;
     }
     expect![[r#"
         walpost: slot db is a physical slot: set another [postgres] slot, or run `select pg_drop_replication_slot('db')`
         walpost: slot db uses output plugin test_decoding, not pgoutput: set another [postgres] slot, or run `select pg_drop_replication_slot('db')`
-    "#]].assert_eq(&told);
+    "#]].assert_eq(&reported);
     let other = Harness::new("foreign_slot_other").await;
     other.execute(&format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput')")).await;
     let message = unavailable(&harness, &config).await.replace(other.name(), "other");
@@ -105,7 +105,7 @@ async fn case_22_another_system_identifier_is_an_error() {
     let message = unavailable(&harness, &config).await;
     let system = harness.query_text("select system_identifier::text from pg_control_system()").await;
     expect!["walpost: slot db was created on cluster 42, but this is SYSTEM: the database was restored elsewhere, or upgraded; events committed since its last position may be missing from Kafka; 1 rows in the outbox tables may be affected, created from TIME to TIME; check what was published, and run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"].assert_eq(&timeless(&message.replace(&system.expect("a system identifier"), "SYSTEM")));
-    run_mend(&harness, &config, &message).await;
+    run_fix(&harness, &config, &message).await;
     works(&harness, &config).await;
 }
 
@@ -136,7 +136,7 @@ async fn case_22_an_invalidated_slot_is_an_error() {
     let confirmed = harness.query_text("select confirmed_flush_lsn::text from pg_replication_slots").await;
     let confirmed = confirmed.expect("an invalidated slot keeps its position");
     expect!["walpost: slot db was invalidated (its WAL was removed) at LSN: events committed after TIME (LSN LSN) may be missing from Kafka; 1 rows in the outbox tables may be affected, created from TIME to TIME; raise max_slot_wal_keep_size, and run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"].assert_eq(&timeless(&message.replace(&confirmed, "LSN")));
-    run_mend(&harness, &config, &message).await;
+    run_fix(&harness, &config, &message).await;
     works(&harness, &config).await;
 }
 

@@ -1,6 +1,6 @@
 //! Case 32: Postgres streams less than the outbox table has.
 
-use super::{ended_with, run_mend, unavailable, works};
+use super::{ended_with, run_fix, unavailable, works};
 use crate::harness::{Harness, Relay, config};
 
 const COLUMN_LIST: &str =
@@ -15,7 +15,7 @@ async fn unlog(harness: &Harness) {
 }
 
 /// The start and doctor report the same.
-async fn told(harness: &Harness, config: &str, words: &str) -> String {
+async fn reported(harness: &Harness, config: &str, words: &str) -> String {
     let message = unavailable(harness, config).await;
     assert!(message.contains(words), "{words} is not in {message}");
     let doctor = ended_with(config, "doctor").stdout.replace(harness.name(), "db");
@@ -30,13 +30,13 @@ async fn case_32_rows_not_streamed_are_reported_at_the_start_and_by_doctor() {
     let of_event = config(&harness, "");
     harness.execute(COLUMN_LIST).await;
     let message =
-        told(&harness, &of_event, "excludes \"topic\", \"headers\" of table \"outbox\".\"event\" by a column list")
+        reported(&harness, &of_event, "excludes \"topic\", \"headers\" of table \"outbox\".\"event\" by a column list")
             .await;
-    run_mend(&harness, &of_event, &message).await;
+    run_fix(&harness, &of_event, &message).await;
     works(&harness, &of_event).await;
     unlog(&harness).await;
-    let message = told(&harness, &of_event, " of \"outbox\".\"event\" is unlogged").await;
-    run_mend(&harness, &of_event, &message).await;
+    let message = reported(&harness, &of_event, " of \"outbox\".\"event\" is unlogged").await;
+    run_fix(&harness, &of_event, &message).await;
     works(&harness, &of_event).await;
 
     harness
@@ -56,13 +56,18 @@ async fn case_32_rows_not_streamed_are_reported_at_the_start_and_by_doctor() {
     };
     let far = config_of("crate", "");
     let message =
-        told(&harness, &far, "partition \"public\".\"crate_far\" of \"public\".\"crate\" is a foreign table").await;
-    run_mend(&harness, &far, &message).await;
+        reported(&harness, &far, "partition \"public\".\"crate_far\" of \"public\".\"crate\" is a foreign table").await;
+    run_fix(&harness, &far, &message).await;
     let generated = config_of("box", "columns = { key = 'k', payload = 'body' }");
-    let message = told(&harness, &generated, "table \"public\".\"box_child\" inherits from \"public\".\"box\"").await;
-    run_mend(&harness, &generated, &message).await;
-    told(&harness, &generated, "column \"k\" of table \"public\".\"box\", which the relay reads as key, is generated")
-        .await;
+    let message =
+        reported(&harness, &generated, "table \"public\".\"box_child\" inherits from \"public\".\"box\"").await;
+    run_fix(&harness, &generated, &message).await;
+    reported(
+        &harness,
+        &generated,
+        "column \"k\" of table \"public\".\"box\", which the relay reads as key, is generated",
+    )
+    .await;
     let version = harness.query_text("show server_version_num").await.and_then(|text| text.parse::<u32>().ok());
     if version >= Some(180_000) {
         harness.execute("alter publication outbox set (publish_generated_columns = stored)").await;
@@ -99,7 +104,7 @@ async fn case_32_archived_partitions_that_take_no_rows_are_warned_of_and_others_
         .await;
     // A row of that day would be routed there.
     let refused =
-        told(&harness, &config, "partition \"outbox\".\"event_2021\" of \"outbox\".\"event\" is unlogged").await;
+        reported(&harness, &config, "partition \"outbox\".\"event_2021\" of \"outbox\".\"event\" is unlogged").await;
     let close = refused.split('`').nth(5).expect("the command that closes it");
     harness.execute(close).await;
     let doctor = ended_with(&config, "doctor").stdout;
@@ -135,7 +140,7 @@ async fn case_32_rows_no_longer_streamed_end_a_running_relay() {
         let log = relay.log();
         let message = log.lines().last().expect("the relay says why");
         assert!(message.contains(damage) && message.contains("may be missing from Kafka"), "{message}");
-        run_mend(&harness, &config, &message.replace(harness.name(), "db")).await;
+        run_fix(&harness, &config, &message.replace(harness.name(), "db")).await;
         if damage == "column list" {
             harness.execute("alter publication outbox add table public.box").await;
         }

@@ -46,19 +46,19 @@ async fn case_24_a_server_that_requires_tls_is_named() {
         config(&harness, "").replace(harness.url(), &format!("{url}?{query}"))
     };
     let port = harness.url().rsplit([':', '/']).nth(1).expect("a port").to_owned();
-    let mut told = String::new();
+    let mut reported = String::new();
     for config in [
         with("localhost", "sslmode=disable"),
         with("localhost", &format!("sslmode=verify-full&sslrootcert={stranger}")),
         with("127.0.0.1", &format!("sslmode=verify-full&sslrootcert={trusted}")),
     ] {
-        told += &format!("{}\n", unavailable(&harness, &config).await.replace(&port, "PORT"));
+        reported += &format!("{}\n", unavailable(&harness, &config).await.replace(&port, "PORT"));
     }
     expect![[r#"
         walpost: FATAL 28000: pg_hba.conf rejects connection for host "127.0.0.1", user "relay", database "db", no encryption; check the role and sslmode in the database URL, and pg_hba.conf on the server
         walpost: no TLS session with Postgres at localhost:PORT: the TLS handshake failed: invalid peer certificate: BadSignature; check sslmode, sslrootcert and the host in the database URL
         walpost: no TLS session with Postgres at 127.0.0.1:PORT: the TLS handshake failed: invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for DnsName("localhost"); check sslmode, sslrootcert and the host in the database URL
-    "#]].assert_eq(&told);
+    "#]].assert_eq(&reported);
     works(&harness, &with("localhost", &format!("sslmode=verify-full&sslrootcert={trusted}"))).await;
     works(&harness, &with("127.0.0.1", "sslmode=prefer")).await;
 }

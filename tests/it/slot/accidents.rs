@@ -44,21 +44,21 @@ async fn refused(config: &str) -> String {
 }
 
 /// How often each event arrived, by its number; and which ones are marked.
-fn comings(records: &[Received]) -> BTreeMap<u64, (usize, bool)> {
-    let mut comings: BTreeMap<u64, (usize, bool)> = BTreeMap::new();
+fn arrivals(records: &[Received]) -> BTreeMap<u64, (usize, bool)> {
+    let mut arrivals: BTreeMap<u64, (usize, bool)> = BTreeMap::new();
     for record in records {
         let value: serde_json::Value = serde_json::from_str(record.value_text().expect("text")).expect("JSON");
-        let entry = comings.entry(value["n"].as_u64().expect("a number")).or_default();
+        let entry = arrivals.entry(value["n"].as_u64().expect("a number")).or_default();
         entry.0 += 1;
         entry.1 |= record.header("outbox-recovered").is_some();
     }
-    comings
+    arrivals
 }
 
 /// The slot is refused and recreated with the command in the message, and everything arrives; events that had been
 /// published, only once.
 async fn recovers(harness: &Harness, config: &str) {
-    let stands = of_slot(harness, "confirmed_flush_lsn").await;
+    let confirmed = of_slot(harness, "confirmed_flush_lsn").await;
     let message = refused(config).await;
     assert!(
         message.contains("something other than this relay advanced or recreated it; events committed after"),
@@ -68,7 +68,7 @@ async fn recovers(harness: &Harness, config: &str) {
         message.contains("5 rows in the outbox tables may be affected") && message.contains("`walpost slot recreate`"),
         "{message}"
     );
-    assert_eq!(of_slot(harness, "confirmed_flush_lsn").await, stands, "nothing was confirmed");
+    assert_eq!(of_slot(harness, "confirmed_flush_lsn").await, confirmed, "nothing was confirmed");
 
     let report: serde_json::Value =
         serde_json::from_str(&walpost_with(config, "slot recreate --json")).expect("one line of JSON");
@@ -79,9 +79,9 @@ async fn recovers(harness: &Harness, config: &str) {
     published(&mut relay, 10).await;
     Verdict::of(harness, SCHEMA).await.assert_sound();
     let all = |records: &[Received]| records.len() >= 20;
-    let comings = comings(&harness.consume_until(&[&harness.topic(SCHEMA)], "all events", all).await);
+    let arrivals = arrivals(&harness.consume_until(&[&harness.topic(SCHEMA)], "all events", all).await);
     let expected = (0..20).map(|number| (number, (1, (10..15).contains(&number)))).collect();
-    assert_eq!(comings, expected, "by number: how often, and whether marked as recovered");
+    assert_eq!(arrivals, expected, "by number: how often, and whether marked as recovered");
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     let mut relay = Relay::start_with(config);
     relay.ready().await;
@@ -115,9 +115,9 @@ async fn a_slot_advanced_on_purpose_is_adopted() {
     harness.execute(&emit("w0-0", 15, 20)).await;
     published(&mut relay, 5).await;
     let all = |records: &[Received]| records.len() >= 15;
-    let comings = comings(&harness.consume_until(&[&harness.topic(SCHEMA)], "the other events", all).await);
+    let arrivals = arrivals(&harness.consume_until(&[&harness.topic(SCHEMA)], "the other events", all).await);
     let expected: BTreeMap<_, _> = (0..10).chain(15..20).map(|number| (number, (1, false))).collect();
-    assert_eq!(comings, expected);
+    assert_eq!(arrivals, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,7 +130,7 @@ async fn adopting_a_slot_keeps_a_pending_republication() {
     let mut relay = Relay::start_with(&config);
     published(&mut relay, 5).await;
     let all = |records: &[Received]| records.len() >= 15;
-    let comings = comings(&harness.consume_until(&[&harness.topic(SCHEMA)], "all events", all).await);
+    let arrivals = arrivals(&harness.consume_until(&[&harness.topic(SCHEMA)], "all events", all).await);
     let expected = (0..15).map(|number| (number, (1, number >= 10))).collect();
-    assert_eq!(comings, expected, "by number: how often, and whether marked as recovered");
+    assert_eq!(arrivals, expected, "by number: how often, and whether marked as recovered");
 }

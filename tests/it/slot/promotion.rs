@@ -16,12 +16,12 @@ const FAILOVER_VERSION: i32 = 170_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_25_publishing_continues_on_a_promoted_standby_without_loss() {
-    goes_on("promoted", |harness, name| config(harness, &named(name))).await.0.assert_sound();
+    continues("promoted", |harness, name| config(harness, &named(name))).await.0.assert_sound();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_25_publishing_continues_on_a_promoted_standby_exactly_once() {
-    let (verdict, keeps_slots) = goes_on("promoted exactly", |harness, _| exact(harness, "")).await;
+    let (verdict, keeps_slots) = continues("promoted exactly", |harness, _| exact(harness, "")).await;
     if keeps_slots {
         verdict.assert_exact();
     } else {
@@ -32,7 +32,7 @@ async fn case_25_publishing_continues_on_a_promoted_standby_exactly_once() {
 
 /// A relay publishes, its server is lost, and another relay continues on the promoted standby. Returns the verdict,
 /// and whether this version synchronizes slots to standbys.
-async fn goes_on(name: &str, configure: impl Fn(&Harness, &str) -> String) -> (Verdict, bool) {
+async fn continues(name: &str, configure: impl Fn(&Harness, &str) -> String) -> (Verdict, bool) {
     let options = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
     let mut harness = Harness::with_own_postgres(name, options.clone()).await;
     prepare(&harness).await;

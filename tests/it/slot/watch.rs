@@ -73,7 +73,7 @@ async fn status_reports_the_slot_with_and_without_a_relay() {
     relay.ready().await;
     harness.execute(&emit("w0-0", 0, 3)).await;
     published(&mut relay, 3).await;
-    let address = relay.address().expect("it has said where it listens");
+    let address = relay.address().expect("the log has its address");
     let config = config.replace("127.0.0.1:0", &address);
     let during = report(&config);
     assert_eq!(during["relay"]["events"], 3, "{during}");
