@@ -35,7 +35,7 @@
 //! 20. In a busy database with an idle outbox the slot advances; with a row in flight it does not.
 //! 21. A slot that is missing at the first start is created, and rows from before it are published, each once.
 //! 22. A slot that is missing, invalidated, foreign or moved by something else: exit 69, what may be missing, the fix; no silent gap.
-//! 23. A second relay stands by and takes over when the first is gone; a stale walsender does not block the slot for ever.
+//! 23. A second relay stands by and takes over when the first is gone; a stale walsender does not block the slot forever.
 //! 24. Servers, roles, publications and configuration that can't work are reported in one line, with the command that fixes them, if any.
 //! 25. On a promoted standby the relay continues without loss, and doctor reports a slot that would not be synchronized.
 //!

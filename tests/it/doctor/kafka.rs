@@ -24,7 +24,7 @@ async fn case_24_missing_and_unfit_topics_are_reported() {
     assert!(well.of(&harness, "topic")[0].contains("1 partition, records up to 1.00 MiB, writable"), "{well:?}");
 
     // Each change undoes the previous one.
-    for (topic, property, value, mended, back) in [
+    for (topic, property, value, fixed, back) in [
         (&orders, "min.insync.replicas", "2", "min.insync.replicas", "1"),
         (&letters, "cleanup.policy", "compact", "retention.ms", "-1"),
         (&letters, "retention.ms", "604800000", "retention.ms", "-1"),
@@ -33,8 +33,8 @@ async fn case_24_missing_and_unfit_topics_are_reported() {
         alter_topic(&harness, topic, property, value).await;
         wait_for(&harness, topic, property, value).await;
         reported += &changed(&harness, &well, &examine(&config));
-        alter_topic(&harness, topic, mended, back).await;
-        wait_for(&harness, topic, mended, back).await;
+        alter_topic(&harness, topic, fixed, back).await;
+        wait_for(&harness, topic, fixed, back).await;
     }
     let small = config.replace("[http]", "properties = { 'message.max.bytes' = '1000000' }\n[http]");
     reported += &changed(&harness, &well, &examine(&small));

@@ -56,7 +56,7 @@ async fn an_interrupted_replay_prints_the_resume_command_and_both_parts_are_comp
     let stderr = String::from_utf8(output.stderr).expect("text");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a report");
     assert_eq!(status.code(), Some(1), "{stderr}");
-    let command = report["go_on"].as_str().expect("it says how to go on");
+    let command = report["go_on"].as_str().expect("the report has the command to continue");
     assert!(stderr.contains("interrupted at ") && stderr.contains(command), "{stderr}");
     let words: Vec<&str> = command.split(' ').collect();
     assert_eq!(words[..2], ["walpost", "replay"]);

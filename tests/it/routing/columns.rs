@@ -90,8 +90,8 @@ async fn case_05_a_renamed_required_column_is_reported_and_can_be_reconfigured()
     // It is deterministic: the next start reports the same.
     let mut again = Relay::start(&harness, &outbox);
     refuses(&mut again, &["public.orders", "payload"]).await;
-    let mut mended = Relay::start(&harness, &format!("{outbox}columns = {{ payload = \"body\" }}"));
-    mended.ready().await;
+    let mut fixed = Relay::start(&harness, &format!("{outbox}columns = {{ payload = \"body\" }}"));
+    fixed.ready().await;
     assert_eq!(values(&harness.consume(&topic, 2).await), [Some("1"), Some("2")]);
 }
 
