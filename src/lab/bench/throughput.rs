@@ -43,7 +43,7 @@ pub(super) async fn measure(
             if !std::mem::replace(&mut is_warm, true)
                 && let Some(delivery) = readers.iter().find_map(|chosen| chosen.delivery)
             {
-                let doing = view.doing("warming Kafka up");
+                let doing = view.doing("warming up Kafka");
                 relay::run(stage, &backlog, delivery).await?;
                 doing.done("Kafka is warm");
             }

@@ -87,7 +87,7 @@ impl View {
         if self.steps.writes_lines() {
             let (rate, seconds) = (grouped(u64::from(rate)), duration.as_secs_f64());
             line(&format!(
-                "an order service writes {rate} transactions a second for {seconds} s; the first Ctrl-C ends it early"
+                "an order service writes {rate} transactions per second for {seconds} s; Ctrl-C ends it early"
             ));
         }
     }
@@ -125,7 +125,7 @@ impl Live {
         if self.elapsed < self.duration {
             format!("{:.1} of {} s", self.elapsed.as_secs_f64(), self.duration.as_secs_f64())
         } else {
-            "reading the last ones".to_owned()
+            "reading the remaining records".to_owned()
         }
     }
 }
@@ -139,7 +139,7 @@ impl std::fmt::Display for Live {
             write!(formatter, "   p50 {millis} ms")?;
         }
         if let Some(server) = self.waits_for {
-            write!(formatter, "   the relay waits for {server}")?;
+            write!(formatter, "   the relay is waiting for {server}")?;
         }
         Ok(())
     }
