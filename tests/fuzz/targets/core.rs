@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
+use walpost::relay::boundary::MessageKeys;
 use walpost::relay::boundary::{
     Answer, Batch, ColumnType, Lsn, Refusal, RefusalCode, Request, SchemaVersion, Ticket, Timestamp, Topic,
 };
-use walpost::relay::route::destination::TopicPattern;
-use walpost::relay::publish::encode::HeaderStyle;
 use walpost::relay::decode::outbox::Outbox;
-use walpost::relay::boundary::MessageKeys;
+use walpost::relay::publish::encode::HeaderStyle;
+use walpost::relay::route::destination::TopicPattern;
 use walpost::relay::{Core, Idle, Offer, OnRejected, Settings};
 
 /// As many requests and answers as a batch of a few kilobytes can cause.
@@ -56,7 +56,9 @@ fn answer(core: &mut Core, now: Instant) {
             Answer::Topic(name, Err(refusal))
         }
         Request::Topic { name, .. } => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_000 })),
-        Request::MessageKeys => Answer::MessageKeys(MessageKeys { read_at: Timestamp(i64::MAX), ..MessageKeys::default() }),
+        Request::MessageKeys => {
+            Answer::MessageKeys(MessageKeys { read_at: Timestamp(i64::MAX), ..MessageKeys::default() })
+        }
         // Some exist, some don't, and some are sent as text.
         Request::Type(oid) => {
             let sent_as = (oid % 2 == 0).then_some(25);

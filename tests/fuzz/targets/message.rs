@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use walpost::relay::publish::encode::RowHeaders;
 use walpost::relay::decode::event;
+use walpost::relay::publish::encode::RowHeaders;
 
 fuzz_target!(|data: &[u8]| {
     let (event, refusal) = event::from_message(data);
