@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::config::{Config, Delivery, process_environment};
-use crate::driver::{SetAside, set_aside, source_options, take_back};
+use crate::driver::{SetAside, set_aside, source_options};
 use crate::fault::Fault;
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::outbox::Outbox;
@@ -64,7 +64,7 @@ pub struct RecreateArgs {
 /// Arguments of [`SlotCommand::Adopt`].
 #[derive(Args, Clone, Copy, Debug)]
 pub struct AdoptArgs {
-    /// With exactly-once delivery: also reset the position stored in Kafka. The relay starts at the slot's confirmed_flush_lsn,
+    /// With exactly-once delivery: also forget the position stored in Kafka. The relay starts at the slot's confirmed_flush_lsn,
     /// and events published after that are duplicated.
     #[arg(long)]
     pub forget_position: bool,
@@ -98,7 +98,7 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
             let adoption = Adoption::begin(&options).await.map_err(Fault::from)?;
             let forgets = forget_position && config.kafka.delivery == Delivery::ExactlyOnce;
             if forgets {
-                take_back(&config, adoption.system_identifier()).await?;
+                crate::driver::forget_position(&config, adoption.system_identifier()).await?;
             }
             let stands = adoption.finish(forgets).await.map_err(Fault::from)?;
             if json {
@@ -201,6 +201,6 @@ fn recreated_json(slot: &str, Recreated { dropped_at, unpublished }: &Recreated)
 }
 
 fn adopted_text(slot: &str, stands: Lsn, forgets: bool) -> String {
-    let forgotten = if forgets { " and the position stored in Kafka reset" } else { "" };
+    let forgotten = if forgets { " and the position stored in Kafka forgotten" } else { "" };
     format!("slot {slot} adopted{forgotten}; the next `walpost run` continues at {stands}")
 }

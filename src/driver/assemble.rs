@@ -84,13 +84,13 @@ pub(super) async fn connect_kafka(config: &Config, client_id: String) -> Result<
     Ok(KafkaSide { sink, producer, rules, topics: Arc::new(topics), kafka })
 }
 
-/// Resets the relay's position in Kafka: its next start begins at the slot's confirmed_flush_lsn.
+/// Has the relay's position in Kafka forgotten: its next start begins at the slot's confirmed_flush_lsn.
 ///
 /// # Errors
 /// [`Fault`]: the position is unchanged, or it is unknown whether it is.
-pub(crate) async fn take_back(config: &Config, system_identifier: &str) -> Result<(), Fault> {
+pub(crate) async fn forget_position(config: &Config, system_identifier: &str) -> Result<(), Fault> {
     let kafka = connect_kafka(config, client_id(config)).await?.exactly_once(config);
-    kafka.sink.take_back(system_identifier).await?;
+    kafka.sink.forget_position(system_identifier).await?;
     Ok(())
 }
 

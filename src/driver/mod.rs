@@ -59,7 +59,7 @@ use side_events::SideEvent;
 use slot_note::{Course, HURRIED_INTERVAL, SlotNote, Written};
 use storing::Storing;
 
-pub(crate) use assemble::take_back;
+pub(crate) use assemble::forget_position;
 pub(crate) use replay::{Job, rehearse, replay};
 pub(crate) use set_aside::{SetAside, set_aside};
 

@@ -102,7 +102,7 @@ impl Storing {
                     begun.start,
                     match stored {
                         Stored::Nothing => "there is none",
-                        Stored::Forgotten => "it was reset",
+                        Stored::Forgotten => "it was forgotten",
                         Stored::At(_) => "it belongs to an earlier slot",
                     },
                 );

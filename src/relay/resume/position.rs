@@ -70,7 +70,7 @@ pub enum PositionGap {
     Origin(OtherOrigin),
     /// There is none, although the relay has stored some.
     Lost,
-    /// It was reset, and the database does not know that.
+    /// It was forgotten, and the database does not know that.
     Forgotten,
     /// It is past the end of the server's WAL.
     Rewound {

@@ -1,7 +1,7 @@
 //! Why exactly-once delivery can't continue. Each message says what is wrong and how to fix it.
 
-use super::positions::POSITIONS_TOPIC;
 use crate::relay::boundary::Position;
+use crate::relay::route::destination::POSITIONS_TOPIC;
 
 /// Why exactly-once delivery can't continue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,11 +74,11 @@ pub enum TransactionsError {
         /// Where the two branched, if they have a common history.
         parted: String,
     },
-    /// The position could not be reset.
+    /// The position could not be forgotten.
     #[error(
-        "could not reset the position in topic {POSITIONS_TOPIC}: {reason}; the slot is unchanged: run the command again"
+        "could not forget the position in topic {POSITIONS_TOPIC}: {reason}; the slot is unchanged: run the command again"
     )]
-    NotTakenBack {
+    NotForgotten {
         /// Why not.
         reason: String,
     },

@@ -1,12 +1,13 @@
-//! Resets a position, because an operator decided that the relay starts at the slot's confirmed_flush_lsn.
+//! Forgets a position, because an operator decided that the relay starts at the slot's confirmed_flush_lsn.
 
 use std::time::Duration;
 
 use super::super::refusals::now_millis;
 use super::batch_writer::{BatchError, BatchOutcome, BatchWriter};
-use super::positions::{POSITIONS_TOPIC, ReadScope};
+use super::positions::ReadScope;
 use super::{SinkError, TransactionalSink, TransactionsError};
 use crate::relay::boundary::OwnedRecord;
+use crate::relay::route::destination::POSITIONS_TOPIC;
 
 /// How long it may take: longer than Kafka leaves a dead relay's transaction open.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -18,10 +19,10 @@ impl TransactionalSink {
     /// # Errors
     /// [`SinkError`]; nothing was written. [`TransactionsError::ForeignPosition`] if the stored position belongs to
     /// another cluster, whose relay may be running.
-    pub async fn take_back(self, system_identifier: &str) -> Result<(), SinkError> {
-        let taken_back = tokio::time::timeout(PATIENCE, self.write_null(system_identifier)).await;
+    pub async fn forget_position(self, system_identifier: &str) -> Result<(), SinkError> {
+        let forgotten = tokio::time::timeout(PATIENCE, self.write_null(system_identifier)).await;
         let late = || format!("Kafka did not answer within {} s", PATIENCE.as_secs());
-        taken_back.unwrap_or_else(|_| Err(TransactionsError::NotTakenBack { reason: late() }.into()))
+        forgotten.unwrap_or_else(|_| Err(TransactionsError::NotForgotten { reason: late() }.into()))
     }
 
     async fn write_null(&self, system_identifier: &str) -> Result<(), SinkError> {
@@ -47,18 +48,18 @@ impl TransactionalSink {
             headers: Vec::new(),
             timestamp_millis: now_millis(),
         };
-        let not_taken = |reason: String| SinkError::from(TransactionsError::NotTakenBack { reason });
+        let not_forgotten = |reason: String| SinkError::from(TransactionsError::NotForgotten { reason });
         let mut writer = match BatchWriter::open(factory.producers.options.clone(), id).await {
             Err(BatchError::Sink(error)) => return Err(error),
-            opened => opened.map_err(|error| not_taken(error.to_string()))?,
+            opened => opened.map_err(|error| not_forgotten(error.to_string()))?,
         };
-        match writer.write(vec![null]).await.map_err(|error| not_taken(error.to_string()))? {
+        match writer.write(vec![null]).await.map_err(|error| not_forgotten(error.to_string()))? {
             BatchOutcome::Committed => {
                 // A commit is answered before its markers are written, and the next start reads what is visible.
                 factory.read(&mut factory.reader()?, ReadScope::Everything, None, &stopped).await?;
                 Ok(())
             }
-            BatchOutcome::Aborted { reason, .. } => Err(not_taken(reason)),
+            BatchOutcome::Aborted { reason, .. } => Err(not_forgotten(reason)),
         }
     }
 }

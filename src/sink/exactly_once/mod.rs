@@ -75,10 +75,12 @@ use producer_factory::{ProducerFactory, Producers};
 use recovery::{History, Recovered};
 use verdicts::Verdicts;
 
+/// One topic for all relays of a Kafka cluster; the key says whose a position is.
+pub use crate::relay::route::destination::POSITIONS_TOPIC;
 pub use batch_writer::{BatchError, BatchOutcome, BatchWriter};
 pub use error::TransactionsError;
 pub use position_keys::PositionKeys;
-pub use positions::{Cluster, POSITIONS_TOPIC, PositionEntry, StoredPosition};
+pub use positions::{Cluster, PositionEntry, StoredPosition};
 pub use producer_factory::TransactionsOptions;
 pub use resume::PositionError;
 pub use size::TransactionSize;

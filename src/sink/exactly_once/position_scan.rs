@@ -10,11 +10,40 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::positions::{POSITIONS_TOPIC, ReadError};
+use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::options::{ProducerOptions, admin_config};
 
 /// How often it is looked whether somebody still waits.
 const TICK: Duration = Duration::from_millis(50);
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum ReadError {
+    /// Transient: ask again.
+    Passing(KafkaError),
+    /// Kafka does not let this client read the topic.
+    NotAuthorized,
+    /// The record is not a position.
+    Malformed,
+    /// A position that no relay of this database wrote.
+    Forged,
+    /// A position that is there twice.
+    Copied,
+    /// The topic has several partitions, so the last position in one is not the last overall.
+    Partitioned(usize),
+    /// Nobody waits for the answer any more.
+    Stopped,
+}
+
+impl From<KafkaError> for ReadError {
+    fn from(error: KafkaError) -> Self {
+        use rdkafka::types::RDKafkaErrorCode as Code;
+        match error.rdkafka_error_code() {
+            Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed) => Self::NotAuthorized,
+            _ => Self::Passing(error),
+        }
+    }
+}
 
 /// Where positions under a key are.
 pub(super) struct Place<'a> {

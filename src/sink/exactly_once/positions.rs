@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::position_keys::{Check, PositionKeys};
-use super::position_scan::{Consuming, Place, consumer};
+use super::position_scan::{Consuming, Place, ReadError, consumer};
 use crate::relay::boundary::{Checkpoint, Timestamp, TopicSettings, verify};
+use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::options::ProducerOptions;
 
-/// The topic's name. One for all relays of a Kafka cluster; the key says whose a position is.
-pub use crate::relay::route::destination::POSITIONS_TOPIC;
 /// How long one request to a broker may take.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How often the end of the committed records is checked.
@@ -58,7 +57,7 @@ pub enum PositionEntry {
     /// No record.
     Nothing,
     /// A null value: somebody decided that the relay starts at the slot's confirmed_flush_lsn.
-    TakenBack,
+    Forgotten,
     /// A position.
     Position(StoredPosition),
 }
@@ -69,7 +68,7 @@ impl PositionEntry {
     pub const fn position(&self) -> Option<&StoredPosition> {
         match self {
             Self::Position(stored) => Some(stored),
-            Self::Nothing | Self::TakenBack => None,
+            Self::Nothing | Self::Forgotten => None,
         }
     }
 
@@ -77,7 +76,7 @@ impl PositionEntry {
     fn of(last: Option<Option<Vec<u8>>>, key: &str, check: Option<&Check>) -> Result<Self, ReadError> {
         let value = match last {
             None => return Ok(Self::Nothing),
-            Some(None) => return Ok(Self::TakenBack),
+            Some(None) => return Ok(Self::Forgotten),
             Some(Some(value)) => value,
         };
         let mut stored = StoredPosition::decode(&value).ok_or(ReadError::Malformed)?;
@@ -151,35 +150,6 @@ pub(super) fn topic_settings() -> TopicSettings {
     ];
     let config = config.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     TopicSettings { partitions: Some(1), replication_factor: None, config }
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub(super) enum ReadError {
-    /// Transient: ask again.
-    Passing(KafkaError),
-    /// Kafka does not let this client read the topic.
-    NotAuthorized,
-    /// The record is not a position.
-    Malformed,
-    /// A position that no relay of this database wrote.
-    Forged,
-    /// A position that is there twice.
-    Copied,
-    /// The topic has several partitions, so the last position in one is not the last overall.
-    Partitioned(usize),
-    /// Nobody waits for the answer any more.
-    Stopped,
-}
-
-impl From<KafkaError> for ReadError {
-    fn from(error: KafkaError) -> Self {
-        use rdkafka::types::RDKafkaErrorCode as Code;
-        match error.rdkafka_error_code() {
-            Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed) => Self::NotAuthorized,
-            _ => Self::Passing(error),
-        }
-    }
 }
 
 /// Which part of the topic to read.

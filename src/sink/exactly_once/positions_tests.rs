@@ -17,7 +17,7 @@ fn positions_are_in_one_partition_and_on_more_than_one_broker_where_there_are_mo
 #[test]
 fn a_null_value_is_not_a_missing_record() {
     assert!(matches!(PositionEntry::of(None, "k", None), Ok(PositionEntry::Nothing)));
-    assert!(matches!(PositionEntry::of(Some(None), "k", None), Ok(PositionEntry::TakenBack)));
+    assert!(matches!(PositionEntry::of(Some(None), "k", None), Ok(PositionEntry::Forgotten)));
     assert!(matches!(PositionEntry::of(Some(Some(b"{}".to_vec())), "k", None), Err(ReadError::Malformed)));
 }
 

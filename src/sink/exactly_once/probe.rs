@@ -11,9 +11,9 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::super::{SinkError, TransactionsError};
 use super::calls::{self, Ended};
-use super::positions::POSITIONS_TOPIC;
 use super::producer_factory::{ProducerFactory, blocking};
 use crate::relay::boundary::{OwnedRecord, Ticket};
+use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::error_code::{RecordFate, fate};
 use crate::sink::client::producer_client::ProducerClient;
 

@@ -7,15 +7,15 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::super::{SinkError, TransactionsError};
 use super::position_keys::{Check, PositionKeys};
-use super::positions::{
-    self, Cluster, POSITIONS_TOPIC, PositionEntry, PositionReader, ReadError, ReadScope, StoredPosition,
-};
+use super::position_scan::ReadError;
+use super::positions::{self, Cluster, PositionEntry, PositionReader, ReadScope, StoredPosition};
 use super::probe;
 use super::producer_factory::{ProducerFactory, blocking};
 use crate::relay::boundary::{Ancestry, Lsn, OwnedRecord};
 use crate::relay::confirm::StreamStart;
 use crate::relay::delivery::back_off::BackOff;
 use crate::relay::resume::{self, Server};
+use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::producer_client::ProducerClient;
 
 /// How long to wait before retrying.

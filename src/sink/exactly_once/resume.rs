@@ -1,9 +1,10 @@
 //! Why a relay does not start with what it finds in Kafka, worded for the person who has to decide what to do.
 
 use super::error::TransactionsError;
-use super::positions::{Cluster, POSITIONS_TOPIC, PositionEntry, StoredPosition};
+use super::positions::{Cluster, PositionEntry, StoredPosition};
 use crate::relay::boundary::{Lsn, Position};
 use crate::relay::resume::{OtherOrigin, PositionGap, Stored, StoredAt};
+use crate::relay::route::destination::POSITIONS_TOPIC;
 
 /// The slot and the position in Kafka do not match.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +68,7 @@ pub enum PositionError {
     #[error(
         "topic {POSITIONS_TOPIC} has a null value under key {key}, although outbox.relay says that the relay of slot {slot} has stored a position there: something other than `walpost slot adopt --forget-position` wrote it, or that command did not finish. Events committed after {start} may be in Kafka already; compare what was published, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
-    Removed {
+    Forgotten {
         /// The slot.
         slot: String,
         /// Its position.
@@ -99,7 +100,7 @@ impl PositionEntry {
     pub fn facts(&self) -> Stored {
         match self {
             Self::Nothing => Stored::Nothing,
-            Self::TakenBack => Stored::Forgotten,
+            Self::Forgotten => Stored::Forgotten,
             Self::Position(stored) => Stored::At(stored.facts()),
         }
     }
@@ -136,7 +137,7 @@ impl PositionError {
         match gap {
             PositionGap::Origin(other) => Self::Origin(TransactionsError::of(other, key)),
             PositionGap::Lost => Self::Lost { slot, start, key },
-            PositionGap::Forgotten => Self::Removed { slot, start, key },
+            PositionGap::Forgotten => Self::Forgotten { slot, start, key },
             PositionGap::Rewound { end, flush } => Self::Rewound { end, flush, key },
             PositionGap::Behind { start, flush } => Self::Gap { slot, start, flush, key },
             PositionGap::Old { flush, noted } => Self::Behind { slot, flush, noted, key },

@@ -9,11 +9,10 @@ use uuid::Uuid;
 use super::super::refusals::now_millis;
 use super::super::{Closed, Deliveries, SendError, Sink, SinkError, Urgency};
 use super::calls::{self, Ended, Stop};
-use super::{
-    Answer, Cluster, POSITION, POSITIONS_TOPIC, Phase, PositionKeys, StoredPosition, TICK, TransactionalSink, retire,
-};
+use super::{Answer, Cluster, POSITION, Phase, PositionKeys, StoredPosition, TICK, TransactionalSink, retire};
 use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, Record, Ticket};
 use crate::relay::resume::flush_on;
+use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::error_code::unfit;
 use crate::sink::client::warmup::Admission;
 use crate::sink::delivery_loop::{self, DeliveryLoop, Room, hand_over};

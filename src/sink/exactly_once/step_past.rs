@@ -11,12 +11,13 @@ use uuid::Uuid;
 use super::super::refusals::now_millis;
 use super::batch_writer::{BatchError, BatchOutcome, BatchWriter};
 use super::position_keys::PositionKeys;
-use super::positions::{Cluster, POSITIONS_TOPIC, ReadScope, StoredPosition};
+use super::positions::{Cluster, ReadScope, StoredPosition};
 use super::recovery::History;
 use super::resume::PositionError;
 use super::{SinkError, TransactionalSink, TransactionsError};
 use crate::relay::boundary::{Checkpoint, Lsn, OwnedRecord};
 use crate::relay::resume::{self, Begun};
+use crate::relay::route::destination::POSITIONS_TOPIC;
 
 /// How long it may take: longer than Kafka leaves a dead relay's transaction open.
 const PATIENCE: Duration = Duration::from_secs(120);

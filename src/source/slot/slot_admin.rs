@@ -100,7 +100,7 @@ impl Adoption {
     }
 
     /// Notes the slot's position, from which the next start continues; returns it. With `forgets` the position in
-    /// Kafka was reset.
+    /// Kafka was forgotten.
     ///
     /// # Errors
     /// As [`Adoption::begin`].

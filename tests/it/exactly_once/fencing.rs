@@ -175,7 +175,7 @@ async fn a_relay_that_loses_the_slot_while_reading_its_position_rereads_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_ahead_of_the_position_is_refused_until_the_position_is_reset() {
+async fn a_slot_ahead_of_the_position_is_refused_until_the_position_is_forgotten() {
     let harness = Harness::new("exact gap").await;
     prepare(&harness).await;
     let mut relay = ready(&harness).await;

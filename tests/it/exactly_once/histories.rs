@@ -59,7 +59,8 @@ async fn a_restored_database_with_new_writes_loses_no_event() {
     assert_eq!(confirmed(&harness).await, slot, "nothing was confirmed");
 
     assert!(
-        walpost_with(&exact(&harness, ""), "slot adopt --forget-position").contains("position stored in Kafka reset")
+        walpost_with(&exact(&harness, ""), "slot adopt --forget-position")
+            .contains("position stored in Kafka forgotten")
     );
     let _relay = ready(&harness).await;
     let number = |record: &Received| {
@@ -74,7 +75,7 @@ async fn a_restored_database_with_new_writes_loses_no_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lost_positions_are_refused_and_a_reset_one_is_not() {
+async fn lost_positions_are_refused_and_a_forgotten_one_is_not() {
     let harness = Harness::with_own_kafka("exact lost", KafkaOptions::default()).await;
     prepare(&harness).await;
     let mut relay = ready(&harness).await;
