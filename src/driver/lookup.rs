@@ -47,6 +47,13 @@ pub(super) enum TopicSource {
     Nowhere,
 }
 
+impl TopicSource {
+    /// Whether a topic that is missing is created.
+    const fn are_created(&self, create_topics: bool) -> bool {
+        create_topics && matches!(self, Self::Kafka(_))
+    }
+}
+
 struct Sources {
     registry: Registry,
     topics: TopicSource,
@@ -75,7 +82,13 @@ impl Lookup {
 
     /// Puts a question that the core raises. One that was open is given up: the core waits for one answer at a time.
     pub(super) fn ask(&mut self, request: Request, core: &Core) {
-        let (ahead, xid) = (core.topics_ahead(&request), core.transaction_id());
+        // Reading ahead costs time, and what it finds is of use to those who create topics alone.
+        let ahead = if self.sources.topics.are_created(self.sources.create_topics) {
+            core.topics_ahead(&request)
+        } else {
+            Vec::new()
+        };
+        let xid = core.transaction_id();
         self.question = match &request {
             Request::SchemaVersion(id) => format!("schema version {id}"),
             Request::Topic { name, .. } => format!("topic {name}"),
@@ -190,6 +203,31 @@ impl Sources {
                 return Ok(found);
             }
             tokio::time::sleep(TYPE_INTERVAL).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::{Compression, Connection, ProducerOptions, TopicRules};
+
+    #[tokio::test]
+    async fn rows_are_read_ahead_only_where_topics_may_be_created() {
+        let options = ProducerOptions {
+            bootstrap_servers: "127.0.0.1:1".to_owned(),
+            client_id: "test".to_owned(),
+            compression: Compression::default(),
+            properties: std::collections::BTreeMap::new(),
+            max_in_flight: 100,
+            max_in_flight_bytes: 100_000,
+        };
+        let topics = Topics::new(&options, TopicRules::default(), Arc::<Connection>::default());
+        let kafka = TopicSource::Kafka(Arc::new(topics.expect("a client needs no broker")));
+        for (topics, create_topics, reads) in
+            [(&kafka, true, true), (&kafka, false, false), (&TopicSource::Nowhere, true, false)]
+        {
+            assert_eq!(topics.are_created(create_topics), reads);
         }
     }
 }
