@@ -26,6 +26,7 @@ mod repeats;
 mod set_aside;
 mod publication;
 mod slot_note;
+mod waiting;
 mod storing;
 mod checkpoint_timer;
 mod freshness;
@@ -42,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Delivery};
 use crate::fault::Fault;
-use crate::relay::boundary::{Record, Ticket};
+use crate::relay::boundary::{PositionProof, Record, Ticket};
 use crate::relay::confirm::{Reached, StreamStart, Wanted};
 use crate::relay::{Core, Idle, Offer};
 use crate::sink::{Connection as KafkaConnection, Deliveries, SendError, Sink, SinkError, Urgency};
@@ -54,7 +55,7 @@ pub(crate) use assemble::source_options;
 use link::{Link, LinkEvent};
 use lookup::{Lookup, TopicSource};
 use notices::Notices;
-use reporting::{Reporter, Standing};
+use reporting::Reporter;
 use side_events::SideEvent;
 use slot_note::{Course, HURRIED_INTERVAL, SlotNote, Written};
 use storing::Storing;
@@ -237,22 +238,6 @@ impl<S: Sink + Send> Driver<S> {
         Ok(idle)
     }
 
-    /// What the relay is waiting for other than records in flight, in words.
-    fn waits_for(&self, idle: Idle) -> Option<String> {
-        if let Some(reason) = self.reporter.blocked_on() {
-            return Some(reason.to_owned());
-        }
-        match idle {
-            Idle::Answer => self.lookup.question(),
-            Idle::Input if self.link.is_up() => Some("the rest of a transaction from Postgres".to_owned()),
-            Idle::Input => Some("a replication connection, in the middle of a transaction".to_owned()),
-            Idle::Drained if self.awaits_backfill_note() => {
-                Some("outbox.relay to record that the initial backfill is published".to_owned())
-            }
-            Idle::Drained | Idle::Window | Idle::Sink | Idle::Returned | Idle::Turn => None,
-        }
-    }
-
     /// Seals the open transaction if it is due, or stores a position without a record.
     fn seal(&mut self, is_stopping: bool) {
         if let Some(last) = self.sink.sealing(Urgency::WhenDue) {
@@ -267,7 +252,7 @@ impl<S: Sink + Send> Driver<S> {
 
     /// Confirms what the gate allows, and writes the note it asks for.
     fn confirm(&mut self) {
-        let course = self.course(self.sink.is_stored_signed());
+        let course = self.course(self.sink.stored_proof());
         if let Some(wanted) = self.link.confirm(self.reached()) {
             self.slot_note.write(wanted, course, Instant::now());
         }
@@ -278,33 +263,20 @@ impl<S: Sink + Send> Driver<S> {
         Reached { settled: self.core.flush(), stored: self.sink.stored() }
     }
 
-    fn course(&self, is_signed: bool) -> Course {
+    fn course(&self, proof: PositionProof) -> Course {
         let (received, event) = (self.core.received(), self.core.accepted().commit);
-        Course { received, event, stored: self.sink.stored(), is_signed }
-    }
-
-    /// How far the slot is or may be confirmed, and whether anything is waiting to go further.
-    fn standing(&self, idle: Idle) -> Standing {
-        let flush = self.reached().in_kafka().max(self.storing.start());
-        let is_held_up = matches!(idle, Idle::Sink | Idle::Window | Idle::Returned);
-        Standing { flush, waits: is_held_up || flush < self.core.flush() }
-    }
-
-    /// Whether nothing is left to do before the end.
-    fn is_settled(&self) -> bool {
-        let reached = self.reached();
-        let is_stored = !self.storing.is_open() || !self.link.is_up() || reached.in_kafka() == reached.settled;
-        self.core.owed().records == 0 && is_stored && !self.awaits_backfill_note()
-    }
-
-    /// Whether the whole backfill is in Kafka and that is still to be noted.
-    fn awaits_backfill_note(&self) -> bool {
-        self.link.gate.backfill_end().is_some_and(|end| self.reached().in_kafka() >= end)
+        Course { received, event, stored: self.sink.stored(), proof }
     }
 
     fn handle_written(&mut self, written: Written) {
         match written {
-            Written::Limit(limit) => limit.into_iter().for_each(|limit| self.link.gate.handle_noted(limit)),
+            Written::Limit(None) => {}
+            Written::Limit(Some(taken)) => {
+                self.link.gate.handle_noted(taken.limit);
+                if let Some(keys) = taken.position_keys {
+                    self.sink.renew_keys(&keys);
+                }
+            }
             Written::Backfill(Ok(())) => {
                 self.link.gate.handle_backfill_noted();
                 tracing::info!("initial backfill published");
@@ -362,7 +334,7 @@ impl<S: Sink + Send> Driver<S> {
             self.sink.seal(self.core.checkpoint(last));
         }
         // If positions are stored, they are signed from now on.
-        let course = self.course(self.sink.is_stored_signed());
+        let course = self.course(self.sink.stored_proof());
         let mut closed = self.sink.close(left).await;
         self.reporter.settle(&mut self.core, &mut closed.deliveries);
         let reached = Reached { settled: self.core.flush(), stored: closed.stored };

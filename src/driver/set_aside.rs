@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use super::assemble::{self, KafkaSide};
 use crate::config::{Config, Delivery};
 use crate::fault::{Fault, chain};
-use crate::relay::boundary::{Lsn, OwnedRecord, Position, RefusalCode, Ticket, Verdict};
+use crate::relay::boundary::{Lsn, OwnedRecord, Position, PositionProof, RefusalCode, Ticket, Verdict};
 use crate::relay::confirm::StreamStart;
 use crate::relay::publish::encode::names;
 use crate::relay::route::destination::dead_letter_settings;
-use crate::sink::{Deliveries, KafkaSink, PositionKeys, SendError, Sink, StepError, StepPast, SteppedPast, Topics};
-use crate::source::{SlotBefore, StoredPast, Unsent};
+use crate::sink::{Deliveries, KafkaSink, SendError, Sink, StepError, StepPast, SteppedPast, Topics};
+use crate::source::{SlotBefore, Unsent};
 
 /// How long Kafka may take to acknowledge all of them.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,8 +24,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct SetAside {
     /// How many dead letters were written; `None` if an earlier run has written them.
     pub(crate) letters: Option<usize>,
-    /// With exactly-once delivery: the position past the transaction.
-    pub(crate) stored: Option<StoredPast>,
+    /// With exactly-once delivery: what the position past the transaction bears.
+    pub(crate) stored: Option<PositionProof>,
 }
 
 /// Writes a dead letter for each row that is known of the transaction, or one for it as a whole; with exactly-once delivery in the same
@@ -53,20 +53,15 @@ async fn step_past(
     let kafka = assemble::connect_kafka(config, assemble::client_id(config)).await?;
     ensure_topic(config, &kafka.topics, Instant::now() + PATIENCE).await?;
     let SlotBefore { begun, secrets } = before.clone();
-    let step = StepPast {
-        commit,
-        slot: config.postgres.slot.as_str().to_owned(),
-        begun,
-        keys: PositionKeys { keys: secrets.positions, must_be_signed: secrets.position_signed },
-    };
+    let step = StepPast { commit, slot: config.postgres.slot.as_str().to_owned(), begun, keys: secrets.positions };
     let count = letters.len();
     let stepped = kafka.exactly_once(config).sink.step_past(&step, letters).await;
-    let SteppedPast { is_new, is_signed } = stepped.map_err(|error| match error {
+    let SteppedPast { is_new, proof } = stepped.map_err(|error| match error {
         StepError::Sink(error) => Fault::from(error),
         StepError::Position(error) => Fault::from(error),
         StepError::DeadLetters(reason) => failed(config, reason),
     })?;
-    Ok(SetAside { letters: is_new.then_some(count), stored: Some(StoredPast { is_signed }) })
+    Ok(SetAside { letters: is_new.then_some(count), stored: Some(proof) })
 }
 
 fn failed(config: &Config, reason: String) -> Fault {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::fault::chain;
-use crate::relay::boundary::Lsn;
+use crate::relay::boundary::{Lsn, PositionProof};
 use crate::relay::confirm::Wanted;
-use crate::source::{Lease, Note, NoteLimit, SourceError};
+use crate::source::{Lease, Note, NoteLimit, NoteTaken, SourceError};
 
 /// Minimum interval between notes.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -35,8 +35,8 @@ pub(super) struct Course {
     pub(super) event: Lsn,
     /// A position stored in Kafka, if positions are stored there.
     pub(super) stored: Option<Lsn>,
-    /// Whether that position is signed.
-    pub(super) is_signed: bool,
+    /// What that position bears.
+    pub(super) proof: PositionProof,
 }
 
 /// What was written.
@@ -44,15 +44,15 @@ pub(super) struct Course {
 pub(super) enum Written {
     /// That the backfill is published, or why noting that failed.
     Backfill(Result<(), SourceError>),
-    /// How far the slot may be confirmed; `None` if the note failed, which is retried.
-    Limit(Option<Lsn>),
+    /// How far the slot may be confirmed, and new keys; `None` if the note failed, which is retried.
+    Limit(Option<NoteTaken>),
 }
 
 type Attempt<T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Send>>;
 
 enum Writing {
     Backfill(Attempt<()>),
-    Limit(Attempt<Lsn>),
+    Limit(Attempt<NoteTaken>),
 }
 
 /// The only writer of `outbox.relay` while the slot streams.
@@ -130,7 +130,7 @@ impl SlotNote {
             None => return std::future::pending().await,
             Some(Writing::Backfill(attempt)) => Written::Backfill(attempt.await),
             Some(Writing::Limit(attempt)) => match attempt.await {
-                Ok(limit) => Written::Limit(Some(limit)),
+                Ok(taken) => Written::Limit(Some(taken)),
                 // The stream ends with the lease and restarts under another.
                 Err(error) => {
                     self.is_due = true;
@@ -152,13 +152,13 @@ impl SlotNote {
             return None;
         }
         let written = limit(&self.lease, flush, Course { received: flush, ..course }, NoteLimit::Exact);
-        tokio::time::timeout(END_TIMEOUT, written).await.ok()?.ok()
+        Some(tokio::time::timeout(END_TIMEOUT, written).await.ok()?.ok()?.limit)
     }
 }
 
-fn limit(lease: &Arc<Lease>, flush: Lsn, course: Course, extent: NoteLimit) -> Attempt<Lsn> {
+fn limit(lease: &Arc<Lease>, flush: Lsn, course: Course, extent: NoteLimit) -> Attempt<NoteTaken> {
     let lease = Arc::clone(lease);
-    let Course { received, stored, is_signed, .. } = course;
-    let note = Note { flush, received, stored, is_signed, extent };
+    let Course { received, stored, proof, .. } = course;
+    let note = Note { flush, received, stored, proof, extent };
     Box::pin(async move { lease.note(note).await })
 }

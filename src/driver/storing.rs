@@ -10,7 +10,7 @@ use crate::relay::boundary::{Checkpoint, Lsn};
 use crate::relay::confirm::StreamStart;
 use crate::relay::resume::{self, Begun, Server, Stored};
 use crate::relay::{Core, Halt};
-use crate::sink::{Cluster, Opened, PositionError, PositionKeys, Sink};
+use crate::sink::{Cluster, Opened, PositionError, Sink};
 
 /// The state of the positions in Kafka. Always open for a sink that stores none.
 pub(super) struct Storing {
@@ -61,11 +61,8 @@ impl Storing {
             if *first == StreamStart::FirstRows {
                 sink.disown_stored();
             }
-            let keys = PositionKeys {
-                keys: beginning.secrets.positions.clone(),
-                must_be_signed: beginning.secrets.position_signed,
-            };
-            self.state = if sink.open(&cluster, &origin.ancestry, &keys) { State::Opening } else { State::Open };
+            let keys = &beginning.secrets.positions;
+            self.state = if sink.open(&cluster, &origin.ancestry, keys) { State::Opening } else { State::Open };
         }
         self.begun = Some(Begun { server, start: *start, noted: *noted, first: *first });
     }

@@ -31,6 +31,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (13, "keys of messages and positions", include_str!("../../migrations/0013_secret.sql")),
     (14, "locks and partitions", include_str!("../../migrations/0014_locks.sql")),
     (15, "headers of up to 1 MiB", include_str!("../../migrations/0015_headers.sql")),
+    (16, "epochs and keys of positions", include_str!("../../migrations/0016_position_epoch.sql")),
 ];
 
 /// Functions whose parameters a later migration changes. An earlier one that is applied by hand once more would make the old one

@@ -6,6 +6,7 @@
 
 mod contract;
 pub(crate) mod keys;
+mod position_keys;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +16,8 @@ use bytes::Bytes;
 
 pub use self::contract::{ContractNumber, Format, OnViolation, SchemaVersion, SchemaVersionId, TopicSettings};
 pub(crate) use self::keys::Signed;
-pub use self::keys::{MacKey, MessageKeys, verify};
+pub use self::keys::{MacKey, MessageKeys};
+pub use self::position_keys::{PositionKey, PositionKeys, PositionProof, Signature};
 
 /// A log sequence number: a byte offset in the write-ahead log, written as Postgres does (`16/B374D848`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

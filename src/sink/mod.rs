@@ -56,7 +56,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::relay::boundary::{Ancestry, Checkpoint, Failure, Lsn, Record, Refusal, Ticket};
+use crate::relay::boundary::{
+    Ancestry, Checkpoint, Failure, Lsn, PositionKey, PositionKeys, PositionProof, Record, Refusal, Ticket,
+};
 
 mod limits;
 mod client;
@@ -78,9 +80,8 @@ pub use client::options::{
 pub use client::partition::partition_of;
 pub use client::topic_reader::{Found, Isolation, ReadingError, Span, TopicLayout, TopicReader};
 pub use exactly_once::{
-    BatchError, BatchOutcome, BatchWriter, Cluster, POSITIONS_TOPIC, PositionEntry, PositionError, PositionKeys,
-    StepError, StepPast, SteppedPast, StoredPosition, TransactionSize, TransactionalSink, TransactionsError,
-    TransactionsOptions,
+    BatchError, BatchOutcome, BatchWriter, Cluster, POSITIONS_TOPIC, PositionEntry, PositionError, StepError, StepPast,
+    SteppedPast, StoredPosition, TransactionSize, TransactionalSink, TransactionsError, TransactionsOptions,
 };
 pub use memory::{MemoryBroker, MemorySink, Taken};
 pub use topics::{Topics, TopicsError};
@@ -140,9 +141,14 @@ pub trait Sink {
     /// one replaces it. Called before [`Self::open`].
     fn disown_stored(&mut self) {}
 
-    /// Whether [`Self::stored`] is signed.
-    fn is_stored_signed(&self) -> bool {
-        false
+    /// What the position of [`Self::stored`] bears.
+    fn stored_proof(&self) -> PositionProof {
+        PositionProof::default()
+    }
+
+    /// The keys were replaced: what is stored from now on is signed with the first of these.
+    fn renew_keys(&mut self, keys: &[PositionKey]) {
+        let _ = keys;
     }
 
     /// The flush LSN stored in Kafka, past which the slot must not be confirmed; `None` if none is stored.

@@ -2,6 +2,7 @@
 
 mod accidents;
 mod confirming;
+mod epochs;
 mod decoded;
 mod encodings;
 mod streaming;
@@ -26,9 +27,10 @@ const TABLES: &str = "create schema outbox;
         backfill text not null check (backfill in ('pending', 'done')), position pg_lsn,
         updated_at timestamptz not null default now(), timeline integer, confirm_limit pg_lsn, published_lsn pg_lsn,
         published_at timestamptz, published_xid xid8, recover_from xid8,
-        position_signed boolean not null default false, signed_position pg_lsn);
+        position_signed boolean not null default false, signed_position pg_lsn,
+        position_epoch uuid, epoch_position pg_lsn, position_key bigint);
     create table outbox.lease (slot text primary key, lock_key bigint not null);
-    create table outbox.secret (purpose text, inner_pad bytea, outer_pad bytea, valid_from timestamptz);
+    create table outbox.secret (id bigint, purpose text, inner_pad bytea, outer_pad bytea, valid_from timestamptz);
     create function outbox.settle_unsigned_messages(slot text) returns pg_lsn language sql as 'select ''0/0''::pg_lsn';
     create table outbox.event (id bigint generated always as identity, payload text, acl aclitem,
         created_at timestamptz not null default now());

@@ -95,13 +95,6 @@ impl<'a> Signed<'a> {
     }
 }
 
-/// Whether a JSON object was signed with one of `keys`; `None` if it has no signature.
-#[must_use]
-pub fn verify(keys: &[MacKey], context: &[u8], object: &[u8]) -> Option<bool> {
-    let signed = Signed::cut(object)?;
-    Some(keys.iter().any(|key| key.has_signed(Some(context), &signed)))
-}
-
 /// What logical messages are checked with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageKeys {
@@ -137,16 +130,5 @@ pub(crate) mod tests {
         let digest = key.mac(&[b"what do ya want ", b"for nothing?"]);
         let shown: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(shown, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
-    }
-
-    #[test]
-    fn a_signature_is_valid_only_in_its_context() {
-        let mut object = b"{\"a\":1}".to_vec();
-        key(1).sign(b"relay/slot", &mut object);
-        assert!(serde_json::from_slice::<serde_json::Value>(&object).is_ok());
-        assert_eq!(verify(&[key(2), key(1)], b"relay/slot", &object), Some(true));
-        assert_eq!(verify(&[key(2)], b"relay/slot", &object), Some(false));
-        assert_eq!(verify(&[key(1)], b"relay/slot2", &object), Some(false));
-        assert_eq!(verify(&[key(1)], b"relay/slot", b"{\"a\":1}"), None);
     }
 }

@@ -50,6 +50,14 @@ pub enum TransactionsError {
         /// The key.
         key: String,
     },
+    /// A position that was forgotten is there again.
+    #[error(
+        "the last record with key {key} in topic {POSITIONS_TOPIC} is of another epoch than outbox.relay has: it was forgotten by `walpost slot adopt --forget-position` or `walpost slot recreate` and another program has written it again, or the database was restored to an earlier state; restrict who may write to the topic, compare what was published with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
+    )]
+    Forgotten {
+        /// The key.
+        key: String,
+    },
     /// The positions topic has more than one partition.
     #[error(
         "topic {POSITIONS_TOPIC} has {partitions} partitions but must have one, to keep positions in order: stop every relay that stores positions there, delete the topic and create it with one partition and cleanup.policy=compact; each relay then reports how to continue"

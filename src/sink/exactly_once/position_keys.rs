@@ -1,21 +1,11 @@
-//! Keys that tell the relay's own positions from others.
+//! Whose positions are told from forged ones.
 
-use crate::relay::boundary::MacKey;
+use crate::relay::boundary::PositionKeys;
 
-/// Keys to sign and check positions with. Without them, anyone with write access to the topic could move a relay
-/// back, or past events.
-#[derive(Clone, Debug, Default)]
-pub struct PositionKeys {
-    /// The keys; the first one is used for signing.
-    pub keys: Vec<MacKey>,
-    /// The relay has signed its positions before, and no older version has stored one since: an unsigned one is not
-    /// its own.
-    pub must_be_signed: bool,
-}
-
-/// Whose positions to tell from forged ones.
+/// What a position is checked with.
 #[derive(Clone, Debug)]
 pub(super) struct Check {
     pub(super) keys: PositionKeys,
+    /// A position of another cluster is not checked: that it is one is an error of its own.
     pub(super) system_identifier: String,
 }

@@ -29,6 +29,8 @@ pub(super) enum ReadError {
     Forged,
     /// A position that is there twice.
     Copied,
+    /// A position of another epoch.
+    Forgotten,
     /// The topic has several partitions, so the last position in one is not the last overall.
     Partitioned(usize),
     /// Nobody waits for the answer any more.

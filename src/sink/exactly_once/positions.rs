@@ -9,9 +9,9 @@ use rdkafka::error::KafkaError;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::position_keys::{Check, PositionKeys};
+use super::position_keys::Check;
 use super::position_scan::{Consuming, Place, ReadError, consumer};
-use crate::relay::boundary::{Checkpoint, Timestamp, TopicSettings, verify};
+use crate::relay::boundary::{Checkpoint, PositionKeys, PositionProof, Signature, Timestamp, TopicSettings};
 use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::options::ProducerOptions;
 
@@ -47,8 +47,10 @@ pub struct StoredPosition {
     /// The transaction in which it was written, a number of its own: two may carry the same checkpoint, of which only
     /// one is committed. Nil if the value has none.
     pub transaction: Uuid,
-    /// Its signature proves that a relay of this database wrote it.
-    pub is_signed: bool,
+    /// The epoch in which it was stored, if there was one.
+    pub epoch: Option<Uuid>,
+    /// The id of the key that signed it, which proves that a relay of this database wrote it.
+    pub signed_by: Option<i64>,
 }
 
 /// What the topic has under a relay's key.
@@ -82,11 +84,14 @@ impl PositionEntry {
         let mut stored = StoredPosition::decode(&value).ok_or(ReadError::Malformed)?;
         // Another cluster's position has other keys, and is refused for being another cluster's.
         if let Some(check) = check.filter(|check| check.system_identifier == stored.cluster.system_identifier) {
-            stored.is_signed = match verify(&check.keys.keys, key.as_bytes(), &value) {
-                Some(true) => true,
-                None if !check.keys.must_be_signed => false,
-                Some(false) | None => return Err(ReadError::Forged),
+            stored.signed_by = match check.keys.signature(key.as_bytes(), &value) {
+                Signature::By(id) => Some(id),
+                Signature::Missing if !check.keys.must_be_signed => None,
+                Signature::Missing | Signature::Invalid => return Err(ReadError::Forged),
             };
+            if !check.keys.accepts(stored.epoch) {
+                return Err(ReadError::Forgotten);
+            }
         }
         Ok(Self::Position(stored))
     }
@@ -105,6 +110,8 @@ struct Value {
     cluster: Cluster,
     #[serde(default)]
     transaction: Uuid,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    epoch: Option<Uuid>,
     version: String,
 }
 
@@ -117,24 +124,34 @@ impl StoredPosition {
             flush: self.checkpoint.flush.to_string(),
             cluster: self.cluster.clone(),
             transaction: self.transaction,
+            epoch: self.epoch,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let mut value = serde_json::to_vec(&value).expect("strings and numbers serialize to JSON");
-        if let Some(signing) = keys.keys.first() {
-            signing.sign(key.as_bytes(), &mut value);
-        }
+        keys.sign(key.as_bytes(), &mut value);
         value
     }
 
+    /// What is stored now, with these keys.
+    pub(super) fn new(checkpoint: Checkpoint, cluster: Cluster, keys: &PositionKeys) -> Self {
+        Self { checkpoint, cluster, transaction: Uuid::now_v7(), epoch: keys.epoch, signed_by: keys.signing() }
+    }
+
+    /// What it bears, for those who have these keys.
+    pub(super) fn proof(&self, keys: &PositionKeys) -> PositionProof {
+        PositionProof { signed_by: self.signed_by, is_of_epoch: self.epoch == keys.epoch }
+    }
+
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let Value { position, committed_at_micros, flush, cluster, transaction, .. } =
+        let Value { position, committed_at_micros, flush, cluster, transaction, epoch, .. } =
             serde_json::from_slice(bytes).ok()?;
         let (position, flush) = (position.parse().ok()?, flush.parse().ok()?);
         Some(Self {
             checkpoint: Checkpoint { position, committed_at: committed_at_micros.map(Timestamp), flush },
             cluster,
             transaction,
-            is_signed: false,
+            epoch,
+            signed_by: None,
         })
     }
 }
@@ -234,7 +251,7 @@ impl PositionReader {
                 found = PositionEntry::of(last.clone(), key, check)?;
             }
             // Each is written once. Whoever can read the topic can copy one: an old one, or one of a transaction that was aborted.
-            if let (Some(Some(value)), PositionEntry::Position(StoredPosition { is_signed: true, .. })) =
+            if let (Some(Some(value)), PositionEntry::Position(StoredPosition { signed_by: Some(_), .. })) =
                 (&last, &found)
             {
                 let (start, end) = uncommitted.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;

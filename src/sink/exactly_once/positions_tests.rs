@@ -3,8 +3,7 @@
 use expect_test::expect;
 
 use super::*;
-use crate::relay::boundary::MacKey;
-use crate::relay::boundary::{Lsn, Position};
+use crate::relay::boundary::{Lsn, MacKey, Position, PositionKey};
 
 #[test]
 fn positions_are_in_one_partition_and_on_more_than_one_broker_where_there_are_more() {
@@ -28,20 +27,22 @@ fn a_position_is_json_that_a_person_can_read() {
         checkpoint: Checkpoint { position, committed_at: Some(Timestamp(1_700_000_000_000_001)), flush: Lsn(0x80) },
         cluster: Cluster { system_identifier: "7012".to_owned(), timeline: 2 },
         transaction: Uuid::from_u128(1),
-        is_signed: false,
+        epoch: Some(Uuid::from_u128(2)),
+        signed_by: None,
     };
     let bytes = stored.encode("k", &PositionKeys::default());
     let text = String::from_utf8(bytes.clone()).expect("JSON is text").replace(env!("CARGO_PKG_VERSION"), "V");
-    expect![[r#"{"position":"1/FF/3","committed_at_micros":1700000000000001,"flush":"0/80","system_identifier":"7012","timeline":2,"transaction":"00000000-0000-0000-0000-000000000001","version":"V"}"#]]
+    expect![[r#"{"position":"1/FF/3","committed_at_micros":1700000000000001,"flush":"0/80","system_identifier":"7012","timeline":2,"transaction":"00000000-0000-0000-0000-000000000001","epoch":"00000000-0000-0000-0000-000000000002","version":"V"}"#]]
         .assert_eq(&text);
     assert_eq!(StoredPosition::decode(&bytes), Some(stored.clone()));
     let older = br#"{"position":"1/FF/3","flush":"0/80","system_identifier":"7012","timeline":2,"version":"0.1.0"}"#;
     stored.checkpoint.committed_at = None;
     stored.transaction = Uuid::nil();
+    stored.epoch = None;
     assert_eq!(
         StoredPosition::decode(older),
         Some(stored),
-        "a value from before there were commit times and transactions"
+        "a value from before there were commit times, transactions and epochs"
     );
     for bad in [
         &b"{}"[..],
@@ -53,27 +54,48 @@ fn a_position_is_json_that_a_person_can_read() {
     }
 }
 
+fn keys(ids: &[u8]) -> PositionKeys {
+    let key = |id: u8| MacKey::new(&[id; 64], &[id + 1; 64]).expect("two blocks");
+    let keys = ids.iter().map(|id| PositionKey { id: i64::from(*id), key: key(*id) });
+    PositionKeys { keys: keys.collect(), ..PositionKeys::default() }
+}
+
+fn stored(keys: &PositionKeys) -> Vec<u8> {
+    let cluster = Cluster { system_identifier: "7012".to_owned(), timeline: 2 };
+    StoredPosition::new(Checkpoint::default(), cluster, keys).encode("r/s", keys)
+}
+
+fn read(value: &[u8], under: &str, keys: &PositionKeys, system: &str) -> Result<Option<i64>, ReadError> {
+    let check = Check { keys: keys.clone(), system_identifier: system.to_owned() };
+    let entry = PositionEntry::of(Some(Some(value.to_vec())), under, Some(&check))?;
+    Ok(entry.position().expect("there is one").signed_by)
+}
+
 #[test]
 fn case_39_positions_are_signed_per_key_and_unsigned_ones_are_refused_after_the_first() {
-    let key = |byte: u8| MacKey::new(&[byte; 64], &[byte + 1; 64]).expect("two blocks");
-    let keys = PositionKeys { keys: vec![key(1)], must_be_signed: false };
-    let cluster = Cluster { system_identifier: "7012".to_owned(), timeline: 2 };
-    let (checkpoint, transaction) = (Checkpoint::default(), Uuid::nil());
-    let stored = StoredPosition { checkpoint, cluster, transaction, is_signed: true };
-    let (signed, unsigned) = (stored.encode("r/s", &keys), stored.encode("r/s", &PositionKeys::default()));
-    let read = |value: &[u8], under: &str, must_be_signed, by: u8, system: &str| {
-        let keys = PositionKeys { keys: vec![key(9), key(by)], must_be_signed };
-        let check = Check { keys, system_identifier: system.to_owned() };
-        PositionEntry::of(Some(Some(value.to_vec())), under, Some(&check))
-    };
-    let is_signed =
-        |kept: Result<PositionEntry, ReadError>| kept.ok().and_then(|kept| Some(kept.position()?.is_signed));
-    assert_eq!(is_signed(read(&signed, "r/s", true, 1, "7012")), Some(true));
-    assert_eq!(is_signed(read(&unsigned, "r/s", false, 1, "7012")), Some(false), "of an earlier version");
-    for (value, under, must_be_signed, by) in
-        [(&unsigned, "r/s", true, 1), (&signed, "r/s", false, 2), (&signed, "r/t", false, 1)]
+    let (signed, unsigned) = (stored(&keys(&[1])), stored(&keys(&[])));
+    let (upgraded, known) = (keys(&[9, 1]), PositionKeys { must_be_signed: true, ..keys(&[9, 1]) });
+    assert!(matches!(read(&signed, "r/s", &known, "7012"), Ok(Some(1))));
+    assert!(matches!(read(&unsigned, "r/s", &upgraded, "7012"), Ok(None)), "of an earlier version");
+    for (value, under, keys) in
+        [(&unsigned, "r/s", &known), (&signed, "r/s", &keys(&[9, 2])), (&signed, "r/t", &upgraded)]
     {
-        assert!(matches!(read(value, under, must_be_signed, by, "7012"), Err(ReadError::Forged)), "{under} {by}");
+        assert!(matches!(read(value, under, keys, "7012"), Err(ReadError::Forged)), "{under} {keys:?}");
     }
-    assert_eq!(is_signed(read(&signed, "r/s", true, 2, "8")), Some(false), "of another cluster, which is told");
+    assert!(matches!(read(&signed, "r/s", &keys(&[2]), "8"), Ok(None)), "of another cluster, which is told");
+}
+
+#[test]
+fn case_39_a_position_of_another_epoch_was_forgotten() {
+    let of = |epoch| PositionKeys { epoch: Some(Uuid::from_u128(epoch)), must_have_epoch: true, ..keys(&[1]) };
+    let (before, now) = (stored(&of(1)), stored(&of(2)));
+    assert!(matches!(read(&now, "r/s", &of(2), "7012"), Ok(Some(1))));
+    assert!(matches!(read(&before, "r/s", &of(2), "7012"), Err(ReadError::Forgotten)));
+    assert!(matches!(read(&stored(&keys(&[1])), "r/s", &of(2), "7012"), Err(ReadError::Forgotten)));
+    let downgraded = PositionKeys { must_have_epoch: false, ..of(2) };
+    assert!(matches!(read(&stored(&keys(&[1])), "r/s", &downgraded, "7012"), Ok(Some(1))), "of an earlier version");
+    let text = String::from_utf8(before)
+        .expect("JSON is text")
+        .replace(&Uuid::from_u128(1).to_string(), &Uuid::from_u128(2).to_string());
+    assert!(matches!(read(text.as_bytes(), "r/s", &of(2), "7012"), Err(ReadError::Forged)), "it is signed");
 }

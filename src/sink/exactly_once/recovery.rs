@@ -6,12 +6,12 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::super::{SinkError, TransactionsError};
-use super::position_keys::{Check, PositionKeys};
+use super::position_keys::Check;
 use super::position_scan::ReadError;
 use super::positions::{self, Cluster, PositionEntry, PositionReader, ReadScope, StoredPosition};
 use super::probe;
 use super::producer_factory::{ProducerFactory, blocking};
-use crate::relay::boundary::{Ancestry, Lsn, OwnedRecord};
+use crate::relay::boundary::{Ancestry, Lsn, OwnedRecord, PositionKeys};
 use crate::relay::confirm::StreamStart;
 use crate::relay::delivery::back_off::BackOff;
 use crate::relay::resume::{self, Server};
@@ -155,6 +155,9 @@ impl ProducerFactory {
                 Err(ReadError::Copied) => {
                     return Err(TransactionsError::Copied { key: self.identity.position_key() }.into());
                 }
+                Err(ReadError::Forgotten) => {
+                    return Err(TransactionsError::Forgotten { key: self.identity.position_key() }.into());
+                }
                 Err(ReadError::Passing(error)) => {
                     tracing::warn!(error = %error, "could not read the stored position; retrying");
                     // The old reader's errors during an outage are queued, and would be logged one by one after it.
@@ -187,7 +190,7 @@ mod tests {
             let position = Position { commit: Lsn(9), ordinal };
             let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
             let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
-            Some(StoredPosition { checkpoint, cluster, transaction: Uuid::nil(), is_signed: false })
+            Some(StoredPosition { checkpoint, cluster, transaction: Uuid::nil(), epoch: None, signed_by: None })
         };
         let known = [at(10, 1), at(10, 5)];
         assert!(!is_past(&known, &None) && !is_past(&known, &at(10, 0)), "another's transaction may hide the last");

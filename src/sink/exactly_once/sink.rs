@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::super::refusals::now_millis;
 use super::super::{Closed, Deliveries, SendError, Sink, SinkError, Urgency};
 use super::calls::{self, Ended, Stop};
-use super::{Answer, Cluster, POSITION, Phase, PositionKeys, StoredPosition, TICK, TransactionalSink, retire};
-use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, Record, Ticket};
+use super::{Answer, Cluster, POSITION, Phase, StoredPosition, TICK, TransactionalSink, retire};
+use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, PositionKey, PositionKeys, PositionProof, Record, Ticket};
 use crate::relay::resume::flush_on;
 use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::error_code::unfit;
@@ -134,8 +133,7 @@ impl Sink for TransactionalSink {
             return false;
         }
         let Some(client) = &mut self.client else { return false };
-        let stored =
-            StoredPosition { checkpoint, cluster, transaction: Uuid::now_v7(), is_signed: !self.keys.keys.is_empty() };
+        let stored = StoredPosition::new(checkpoint, cluster, &self.keys);
         let key = self.factory.identity.position_key();
         let value = stored.encode(&key, &self.keys);
         let record = Record {
@@ -173,8 +171,13 @@ impl Sink for TransactionalSink {
         Some(stored.map(of_this_log).unwrap_or_default())
     }
 
-    fn is_stored_signed(&self) -> bool {
-        !self.is_disowned && self.stored.as_ref().is_some_and(|stored| stored.is_signed)
+    fn stored_proof(&self) -> PositionProof {
+        let stored = self.stored.as_ref().filter(|_| !self.is_disowned);
+        stored.map(|stored| stored.proof(&self.keys)).unwrap_or_default()
+    }
+
+    fn renew_keys(&mut self, keys: &[PositionKey]) {
+        self.keys.keys = keys.to_vec();
     }
 
     fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), SendError> {

@@ -6,16 +6,13 @@
 
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use super::super::refusals::now_millis;
 use super::batch_writer::{BatchError, BatchOutcome, BatchWriter};
-use super::position_keys::PositionKeys;
 use super::positions::{Cluster, ReadScope, StoredPosition};
 use super::recovery::History;
 use super::resume::PositionError;
 use super::{SinkError, TransactionalSink, TransactionsError};
-use crate::relay::boundary::{Checkpoint, Lsn, OwnedRecord};
+use crate::relay::boundary::{Checkpoint, Lsn, OwnedRecord, PositionKeys, PositionProof};
 use crate::relay::resume::{self, Begun};
 use crate::relay::route::destination::POSITIONS_TOPIC;
 
@@ -40,8 +37,8 @@ pub struct StepPast {
 pub struct SteppedPast {
     /// It was stored now, with the dead letters. It was there already after an earlier run, or where a relay has published the transaction.
     pub is_new: bool,
-    /// It bears a proof.
-    pub is_signed: bool,
+    /// What it bears.
+    pub proof: PositionProof,
 }
 
 /// Why nothing was stored.
@@ -99,11 +96,11 @@ impl TransactionalSink {
         let resumed = resume::skip_to(&kept.facts(), &begun);
         let resumed = resumed.map_err(|gap| PositionError::of(gap, &step.slot, start, &key))?;
         let Some(checkpoint) = step.beyond(resumed) else {
-            let is_signed = kept.position().is_some_and(|stored| stored.is_signed);
-            return Ok(SteppedPast { is_new: false, is_signed });
+            let proof = kept.position().map(|stored| stored.proof(&step.keys)).unwrap_or_default();
+            return Ok(SteppedPast { is_new: false, proof });
         };
-        let (transaction, is_signed) = (Uuid::now_v7(), !step.keys.keys.is_empty());
-        let stored = StoredPosition { checkpoint, cluster, transaction, is_signed };
+        let stored = StoredPosition::new(checkpoint, cluster, &step.keys);
+        let proof = stored.proof(&step.keys);
         let position = OwnedRecord {
             topic: POSITIONS_TOPIC.to_owned(),
             value: Some(stored.encode(&key, &step.keys)),
@@ -116,7 +113,7 @@ impl TransactionalSink {
             BatchOutcome::Committed => {
                 // A commit is answered before its markers are written, and the next start reads what is visible.
                 factory.read(&mut reader, ReadScope::Everything, None, &stopped).await?;
-                Ok(SteppedPast { is_new: true, is_signed })
+                Ok(SteppedPast { is_new: true, proof })
             }
             BatchOutcome::Aborted { reason, .. } => Err(StepError::DeadLetters(reason)),
         }

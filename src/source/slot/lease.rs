@@ -17,10 +17,9 @@ use tokio::sync::{oneshot, watch};
 use super::heartbeat::{Beat, Heartbeat};
 use super::lock::{beat, lock};
 use crate::postgres::{ConnectOptions, Connection, Error, Patience};
-use crate::relay::boundary::Lsn;
 use crate::relay::resume::LeaseAcquisition;
 use crate::source::error::SourceError;
-use crate::source::state::note::{Note, NoteWriter};
+use crate::source::state::note::{Note, NoteTaken, NoteWriter};
 use crate::source::state::relay_state;
 
 /// How often the session is used, so that both sides know that the other is alive.
@@ -72,7 +71,7 @@ struct Holder {
 
 struct Command {
     errand: Errand,
-    answer: oneshot::Sender<Result<Option<Lsn>, SourceError>>,
+    answer: oneshot::Sender<Result<Option<NoteTaken>, SourceError>>,
 }
 
 /// What is written on the session.
@@ -149,11 +148,11 @@ impl Lease {
         self.is_new.store(false, Ordering::Relaxed);
     }
 
-    /// Writes a note; returns the LSN up to which the slot may be confirmed from now on.
+    /// Writes a note; returns the LSN up to which the slot may be confirmed from now on, and the keys for positions if they have changed.
     ///
     /// # Errors
     /// [`SourceError`]: nothing may be confirmed beyond what was noted before.
-    pub async fn note(&self, note: Note) -> Result<Lsn, SourceError> {
+    pub async fn note(&self, note: Note) -> Result<NoteTaken, SourceError> {
         self.send(Errand::Note(note)).await?.ok_or_else(gone)
     }
 
@@ -166,7 +165,7 @@ impl Lease {
         Ok(())
     }
 
-    async fn send(&self, errand: Errand) -> Result<Option<Lsn>, SourceError> {
+    async fn send(&self, errand: Errand) -> Result<Option<NoteTaken>, SourceError> {
         let (answer, answered) = oneshot::channel();
         {
             let seat = self.seat();

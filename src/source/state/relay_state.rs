@@ -3,7 +3,7 @@
 
 use super::gap_report::Published;
 use crate::postgres::{Connection, Error, sqlstate};
-use crate::relay::boundary::Lsn;
+use crate::relay::boundary::{Lsn, PositionProof};
 use crate::relay::resume::{Backfill, Noted};
 use crate::source::error::SourceError;
 use crate::source::slot::inspect::{Server, System, text};
@@ -134,10 +134,11 @@ pub(crate) fn begin_recovery(
     from_xid: &str,
 ) -> Result<(), SourceError> {
     let sql = format!(
-        "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, recover_from) \
-               values ($1, $2, 'pending', $3::text::integer, $4::text::xid8) \
+        "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, recover_from, position_epoch) \
+               values ($1, $2, 'pending', $3::text::integer, $4::text::xid8, gen_random_uuid()) \
                on conflict (slot) do update set system_identifier = excluded.system_identifier, backfill = 'pending', \
                timeline = excluded.timeline, recover_from = excluded.recover_from, position = null, \
+               position_epoch = excluded.position_epoch, epoch_position = null, position_key = null, \
                confirm_limit = null, updated_at = now(), {OF_THIS_CLUSTER}"
     );
     let timeline = system.timeline.to_string();
@@ -148,7 +149,7 @@ pub(crate) fn begin_recovery(
 }
 
 /// Notes that the slot is adopted where it is. A pending backfill stays pending. With `forgets` the position in Kafka
-/// is unknown from now on.
+/// is unknown from now on, and if somebody writes it again it is of an earlier epoch.
 pub(crate) fn adopt(
     control: &mut Connection,
     server: &Server,
@@ -158,11 +159,15 @@ pub(crate) fn adopt(
     forgets: bool,
 ) -> Result<(), SourceError> {
     let sql = format!(
-        "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, confirm_limit) \
-               values ($1, $2, 'done', $3::text::integer, $4::text::pg_lsn) \
+        "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, confirm_limit, position_epoch) \
+               values ($1, $2, 'done', $3::text::integer, $4::text::pg_lsn, case when $5 then gen_random_uuid() end) \
                on conflict (slot) do update set system_identifier = excluded.system_identifier, \
                timeline = excluded.timeline, confirm_limit = excluded.confirm_limit, \
-               position = case when $5 then null else relay.position end, updated_at = now(), {OF_THIS_CLUSTER}"
+               position = case when $5 then null else relay.position end, \
+               position_epoch = case when $5 then excluded.position_epoch else relay.position_epoch end, \
+               epoch_position = case when $5 then null else relay.epoch_position end, \
+               position_key = case when $5 then null else relay.position_key end, \
+               updated_at = now(), {OF_THIS_CLUSTER}"
     );
     let (timeline, stands) = (system.timeline.to_string(), stands.to_string());
     let forgets = if forgets { "t" } else { "f" };
@@ -170,13 +175,6 @@ pub(crate) fn adopt(
         .write(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(&stands), Some(forgets)])
         .map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
-}
-
-/// A position past a transaction that is skipped, as Kafka has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredPast {
-    /// It bears a proof.
-    pub is_signed: bool,
 }
 
 /// Notes that the slot is about to be moved to `past`, past the transaction that Postgres can't send; and that Kafka has a position there,
@@ -187,32 +185,42 @@ pub(crate) fn skip(
     system: &System,
     slot: &str,
     past: Lsn,
-    stored: Option<StoredPast>,
+    stored: Option<PositionProof>,
 ) -> Result<(), SourceError> {
     // A position that was noted is later where a relay has come further before: then it stays. The position noted here is the
     // transaction's own, not the one past it: should Postgres be able to send it by the next start, a relay may store a position within it.
     let sql = format!(
         "insert into outbox.relay as relay (slot, system_identifier, backfill, timeline, confirm_limit, position, \
-               signed_position, position_signed) \
+               signed_position, position_signed, position_key, epoch_position) \
                values ($1, $2, 'done', $3::text::integer, $4::text::pg_lsn, case when $5 then $7::text::pg_lsn end, \
-               case when $6 then $7::text::pg_lsn end, $6) \
+               case when $6::bigint is not null then $7::text::pg_lsn end, $6::bigint is not null, $6::bigint, \
+               case when $8 then $7::text::pg_lsn end) \
                on conflict (slot) do update set system_identifier = excluded.system_identifier, \
                timeline = excluded.timeline, confirm_limit = excluded.confirm_limit, \
                position = greatest(relay.position, excluded.position), \
                signed_position = case when excluded.position_signed and excluded.position > relay.position is not false \
                    then excluded.signed_position else relay.signed_position end, \
                position_signed = relay.position_signed or excluded.position_signed, \
+               position_key = coalesce(excluded.position_key, relay.position_key), \
+               epoch_position = case when excluded.epoch_position is not null and excluded.position > relay.position is not false \
+                   then excluded.epoch_position else relay.epoch_position end, \
                unsendable_lsn = null, unsendable_error = null, updated_at = now(), {OF_THIS_CLUSTER}"
     );
     let (timeline, commit, past) = (system.timeline.to_string(), Lsn(past.0 - 1).to_string(), past.to_string());
     let flag = |is: bool| Some(if is { "t" } else { "f" });
-    let (is_stored, is_signed) = (flag(stored.is_some()), flag(stored.is_some_and(|stored| stored.is_signed)));
-    control
-        .write(
-            &sql,
-            &[Some(slot), Some(&system.identifier), Some(&timeline), Some(&past), is_stored, is_signed, Some(&commit)],
-        )
-        .map_err(|error| explain(error, server, "write outbox.relay"))?;
+    let proof = stored.unwrap_or_default();
+    let signed_by = proof.signed_by.map(|id| id.to_string());
+    let parameters = [
+        Some(slot),
+        Some(&system.identifier),
+        Some(&timeline),
+        Some(&past),
+        flag(stored.is_some()),
+        signed_by.as_deref(),
+        Some(&commit),
+        flag(proof.is_of_epoch),
+    ];
+    control.write(&sql, &parameters).map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
 }
 

@@ -2,8 +2,7 @@
 
 use super::relay_state;
 use crate::postgres::{Connection, Error, Row};
-use crate::relay::boundary::{Lsn, Timestamp};
-use crate::relay::boundary::{MacKey, MessageKeys};
+use crate::relay::boundary::{Lsn, MacKey, MessageKeys, PositionKey, PositionKeys, Timestamp};
 use crate::source::error::SourceError;
 use crate::source::slot::inspect::{Server, first};
 
@@ -12,10 +11,8 @@ use crate::source::slot::inspect::{Server, first};
 pub struct Secrets {
     /// For `outbox.emit_message`.
     pub messages: MessageKeys,
-    /// For positions in Kafka, newest first.
-    pub positions: Vec<MacKey>,
-    /// The relay has signed positions with them before, and no older version has noted one since.
-    pub position_signed: bool,
+    /// For positions in Kafka.
+    pub positions: PositionKeys,
 }
 
 /// Reads them for a slot's relay, which has a row in `outbox.relay` if it has streamed before.
@@ -43,6 +40,15 @@ pub(crate) fn settle_unsigned(connection: &mut Connection, slot: &str) -> Result
     Ok(rows.first().is_some_and(|row| row.text(0).is_some()))
 }
 
+/// Reads the keys for positions again, newest first.
+pub(crate) fn read_position_keys(connection: &mut Connection) -> Result<Vec<PositionKey>, SourceError> {
+    Ok(keys(&connection.simple_query(KEYS)?)?.positions)
+}
+
+/// All keys, newest first.
+const KEYS: &str = "select purpose, encode(inner_pad, 'hex'), encode(outer_pad, 'hex'), id \
+                    from outbox.secret order by valid_from desc, id desc";
+
 /// What the database says.
 struct Answers {
     moment: Vec<Row>,
@@ -55,40 +61,62 @@ fn ask(connection: &mut Connection, slot: &str) -> Result<Answers, Error> {
         "select outbox.settle_unsigned_messages($1)::text, pg_current_wal_insert_lsn()::text, \
          (extract(epoch from clock_timestamp()) * 1000000)::bigint::text, \
          exists (select from outbox.relay where slot = $1 and position_signed \
-                 and (position > signed_position) is not true)",
+                 and (position > signed_position) is not true), \
+         (select position_epoch::text from outbox.relay where slot = $1), \
+         exists (select from outbox.relay where slot = $1 \
+                 and (position is null or position <= epoch_position))",
         &[Some(slot)],
     )?;
-    let keys = connection.simple_query(
-        "select purpose, encode(inner_pad, 'hex'), encode(outer_pad, 'hex') from outbox.secret order by valid_from desc",
-    )?;
+    let keys = connection.simple_query(KEYS)?;
     Ok(Answers { moment, keys })
 }
 
 impl Answers {
     fn secrets(&self) -> Result<Secrets, SourceError> {
-        let question = "the rows in outbox.secret";
-        let unexpected = || SourceError::Answer { question };
-        let row = first(&self.moment, question)?;
+        let unexpected = || SourceError::Answer { question: QUESTION };
+        let row = first(&self.moment, QUESTION)?;
         let lsn = |column| row.text(column).and_then(|text| text.parse::<Lsn>().ok());
         let read_at = row.text(2).and_then(|text| text.parse().ok()).map(Timestamp).ok_or_else(unexpected)?;
         let (unsigned_before, read_lsn) = (lsn(0), lsn(1).ok_or_else(unexpected)?);
-        let (mut messages, mut positions) = (Vec::new(), Vec::new());
-        for row in &self.keys {
-            let pad = |column| row.text(column).and_then(unhex).unwrap_or_default();
-            let key = MacKey::new(&pad(1), &pad(2)).ok_or_else(unexpected)?;
-            match row.text(0) {
-                Some("message") => messages.push(key),
-                Some("position") => positions.push(key),
-                // From a newer walpost.
-                _ => {}
-            }
-        }
+        let Keys { messages, positions } = keys(&self.keys)?;
         Ok(Secrets {
             messages: MessageKeys { keys: messages, unsigned_before, read_at, read_lsn },
-            positions,
-            position_signed: row.is_true(3),
+            positions: PositionKeys {
+                keys: positions,
+                must_be_signed: row.is_true(3),
+                epoch: row.text(4).and_then(|text| text.parse().ok()),
+                must_have_epoch: row.is_true(5),
+            },
         })
     }
+}
+
+const QUESTION: &str = "the rows in outbox.secret";
+
+/// By purpose.
+#[derive(Default)]
+struct Keys {
+    messages: Vec<MacKey>,
+    positions: Vec<PositionKey>,
+}
+
+fn keys(rows: &[Row]) -> Result<Keys, SourceError> {
+    let unexpected = || SourceError::Answer { question: QUESTION };
+    let mut keys = Keys::default();
+    for row in rows {
+        let pad = |column| row.text(column).and_then(unhex).unwrap_or_default();
+        let key = MacKey::new(&pad(1), &pad(2)).ok_or_else(unexpected)?;
+        match row.text(0) {
+            Some("message") => keys.messages.push(key),
+            Some("position") => {
+                let id = row.text(3).and_then(|text| text.parse().ok()).ok_or_else(unexpected)?;
+                keys.positions.push(PositionKey { id, key });
+            }
+            // From a newer walpost.
+            _ => {}
+        }
+    }
+    Ok(keys)
 }
 
 fn unhex(digits: &str) -> Option<Vec<u8>> {

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use super::open::{detached, start_command};
 use super::reader::status_update;
 use crate::postgres::{self, Connection, Patience, quote_identifier};
-use crate::relay::boundary::{Lsn, Timestamp};
+use crate::relay::boundary::{Lsn, PositionProof, Timestamp};
 use crate::relay::confirm::StreamStart;
 use crate::relay::resume::{self, Backfill, Begun, Known, LeaseAcquisition, Slot};
 use crate::source::catalog::table::TableName;
@@ -39,7 +39,7 @@ use crate::source::slot::inspect::{explain_refusal, first, inspect_slot};
 use crate::source::slot::lease::Lease;
 use crate::source::slot::slot_admin::{SlotAdmin, decide};
 use crate::source::state::gap_count::look;
-use crate::source::state::relay_state::{self, StoredPast};
+use crate::source::state::relay_state;
 use crate::source::state::secrets::{self, Secrets};
 
 /// How long the server may be silent: it decodes a large transaction in silence. At the end of its WAL it reports the
@@ -183,11 +183,11 @@ impl Skipping {
         .await
     }
 
-    /// Moves the slot past the transaction; where it stands then. `stored` is the position in Kafka past it, where positions are kept.
+    /// Moves the slot past the transaction; where it stands then. `stored` is what the position in Kafka past it bears, where positions are kept.
     ///
     /// # Errors
     /// As [`Skipping::begin`].
-    pub async fn finish(mut self, stored: Option<StoredPast>) -> Result<Lsn, SourceError> {
+    pub async fn finish(mut self, stored: Option<PositionProof>) -> Result<Lsn, SourceError> {
         detached(move |_| {
             self.lease.take()?;
             let past = Lsn(self.unsent.commit.0 + 1);

@@ -3,7 +3,7 @@
 use super::decoded::read_payloads;
 use super::{Outbox, connect, lease_of};
 use crate::postgres::scratch::Scratch;
-use crate::relay::boundary::Lsn;
+use crate::relay::boundary::{Lsn, PositionProof};
 use crate::source::{Note, NoteLimit, Origin, Resume, SourceError, confirm_without_stream};
 
 #[tokio::test]
@@ -47,15 +47,26 @@ async fn case_40_a_noted_position_never_goes_back() {
         source.start.to_string(),
         "where the slot stands"
     );
-    for (stored, is_signed) in [(0x50, true), (0x40, true), (0, false)] {
+    for (stored, signed_by) in [(0x50, Some(1)), (0x40, Some(1)), (0, None)] {
+        let proof = PositionProof { signed_by, is_of_epoch: signed_by.is_some() };
         let stored = Some(Lsn(stored));
-        let note = Note { flush: source.start, received: source.start, stored, is_signed, extent: NoteLimit::Exact };
+        let note = Note { flush: source.start, received: source.start, stored, proof, extent: NoteLimit::Exact };
         lease.note(note).await.expect("noted");
-        assert_eq!(outbox.value("select position || ' ' || signed_position from outbox.relay"), "0/50 0/50");
+        assert_eq!(
+            outbox.value(
+                "select concat_ws(' ', position, signed_position, epoch_position, position_key) from outbox.relay"
+            ),
+            "0/50 0/50 0/50 1"
+        );
     }
     // A relay that delivers at least once stores none.
-    let note =
-        Note { flush: source.start, received: source.start, stored: None, is_signed: false, extent: NoteLimit::Exact };
+    let note = Note {
+        flush: source.start,
+        received: source.start,
+        stored: None,
+        proof: PositionProof::default(),
+        extent: NoteLimit::Exact,
+    };
     lease.note(note).await.expect("noted");
     assert_eq!(outbox.value("select position is null from outbox.relay"), "t");
 }

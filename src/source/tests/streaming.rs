@@ -6,7 +6,7 @@ use super::decoded::{Message, lost, next, payloads, read_payloads, until};
 use super::{Outbox, connect, lease_of, options};
 use crate::postgres::Error;
 use crate::postgres::scratch::{Scratch, eventually};
-use crate::relay::boundary::Lsn;
+use crate::relay::boundary::{Lsn, PositionProof};
 use crate::source::{Note, NoteLimit, Resume, SourceError, inspect_slot};
 
 #[tokio::test]
@@ -146,7 +146,13 @@ async fn what_is_confirmed_reaches_the_slot_and_is_not_sent_again() {
 
     outbox.insert(&["c"]);
     let (_, committed) = read_payloads(&mut source.stream, 1).await;
-    let note = Note { flush: committed, received: committed, stored: None, is_signed: false, extent: NoteLimit::Exact };
+    let note = Note {
+        flush: committed,
+        received: committed,
+        stored: None,
+        proof: PositionProof::default(),
+        extent: NoteLimit::Exact,
+    };
     lease_of(&outbox.options).note(note).await.expect("noted");
     source.stream.confirm(committed);
     source.stream.stop().await.expect("an orderly end");

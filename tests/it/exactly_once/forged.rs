@@ -9,7 +9,7 @@ use crate::lifecycle::{SCHEMA, emit, prepare, published};
 use crate::setup::walpost_with;
 
 /// Writes a record under the relay's key, and waits until it can be read.
-async fn write(harness: &Harness, value: Option<&str>, count: usize) {
+pub(super) async fn write(harness: &Harness, value: Option<&str>, count: usize) {
     let other = producer(harness, &format!("forger-{}", harness.name())).await;
     other.begin_transaction().expect("a transaction");
     let key = format!("exact/{}", harness.name());
@@ -20,6 +20,14 @@ async fn write(harness: &Harness, value: Option<&str>, count: usize) {
         move |record: &&Received| record.key_text() == Some(key.as_str()) && record.value_text() == value.as_deref();
     let is_there = move |records: &[Received]| records.iter().filter(&is_same).count() >= count;
     harness.consume_until(&[POSITIONS], "the forged record", is_there).await;
+}
+
+/// The last position that the relay has stored.
+pub(super) async fn own_position(harness: &Harness) -> String {
+    let key = format!("exact/{}", harness.name());
+    let records = harness.consume(POSITIONS, 1).await;
+    let own = records.iter().rfind(|record| record.key_text() == Some(key.as_str()) && record.value_text().is_some());
+    own.and_then(Received::value_text).expect("a position").to_owned()
 }
 
 /// Starts a relay that exits with 69, and follows its advice.
@@ -63,10 +71,7 @@ async fn case_39_a_position_not_written_by_the_relay_is_refused_and_reported() {
     harness.execute(&emit("w0-0", 30, 40)).await;
     published(&mut relay, 10).await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
-    let key = format!("exact/{slot}");
-    let records = harness.consume(POSITIONS, 1).await;
-    let own = records.iter().rfind(|record| record.key_text() == Some(key.as_str())).expect("a position");
-    let own = own.value_text().expect("it is signed").to_owned();
+    let own = own_position(&harness).await;
     write(&harness, Some(&own), 2).await;
     refused(&harness, "is there twice").await;
 

@@ -3,6 +3,7 @@
 mod acls;
 mod fencing;
 mod forged;
+mod forgotten;
 mod histories;
 mod kills;
 mod dead_letters;
