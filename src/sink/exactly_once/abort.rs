@@ -9,7 +9,7 @@ use super::super::{Deliveries, Opened, SinkError};
 use super::calls::{self, Ended};
 use super::recovery::Recovered;
 use super::{Answer, Phase, TransactionalSink, probe};
-use crate::relay::boundary::{Failure, OwnedRecord, Verdict};
+use crate::relay::boundary::{Failure, OwnedRecord, PositionKeys, Verdict};
 use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::error_code::{RecordFate, fate};
 use crate::sink::client::producer_client::ProducerClient;
@@ -39,10 +39,11 @@ impl TransactionalSink {
         }
     }
 
-    /// A record for the positions topic with no new information.
-    fn position_record(&self) -> OwnedRecord {
+    /// A record for the positions topic with no new information. It is not the stored position itself, which must not be
+    /// there twice; nor is it signed, so that nobody can make use of a copy.
+    pub(super) fn position_record(&self) -> OwnedRecord {
         let key = self.factory.identity.position_key();
-        let value = self.stored.as_ref().map(|stored| stored.encode(&key, &self.keys));
+        let value = self.stored.as_ref().map(|stored| stored.encode(&key, &PositionKeys::default()));
         OwnedRecord {
             topic: POSITIONS_TOPIC.to_owned(),
             key: Some(key.into_bytes()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::*;
-use crate::relay::boundary::{Checkpoint, Lsn, Position, Record, Verdict};
+use crate::relay::boundary::{Checkpoint, Lsn, MacKey, Position, PositionKey, Record, Signature, Verdict};
 use crate::sink::client::warmup::Admission;
 use crate::sink::{Compression, ProducerOptions, Sink, TopicRules, Topics};
 
@@ -15,7 +15,7 @@ fn position(flush: u64) -> StoredPosition {
     let position = Position { commit: Lsn(flush), ordinal: 1 };
     let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
     let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
-    StoredPosition { checkpoint, cluster, transaction: Uuid::nil(), is_signed: false }
+    StoredPosition { checkpoint, cluster, transaction: Uuid::nil(), epoch: None, signed_by: None }
 }
 
 /// A sink with two records in a transaction whose commit started: the position before it is 10, its own 20.
@@ -48,6 +48,16 @@ async fn past_the_end_of_its_timeline_a_stored_position_confirms_nothing() {
     assert_eq!(sink.stored(), Some(Lsn(500)));
     sink.ancestry = Ancestry(vec![(1, Lsn(100))]);
     assert_eq!(sink.stored(), Some(Lsn(100)));
+}
+
+#[tokio::test]
+async fn case_39_trying_the_positions_topic_makes_no_copy_of_the_position() {
+    let mut sink = in_doubt();
+    let key = MacKey::new(&[1; 64], &[2; 64]).expect("two blocks");
+    sink.keys.keys = vec![PositionKey { id: 1, key }];
+    let value = sink.position_record().value.expect("a position was stored");
+    assert_eq!(sink.keys.signature(b"r/s", &value), Signature::Missing);
+    assert_ne!(value, position(10).encode("r/s", &sink.keys));
 }
 
 fn recover(sink: &mut TransactionalSink, stored: Option<StoredPosition>) -> Deliveries {
