@@ -25,7 +25,8 @@ const TELLING: Duration = Duration::from_secs(10);
 const READING: Duration = Duration::from_secs(120);
 /// Offsets from the end in which a position is looked for before all are read.
 const TAIL: i64 = 2_000;
-/// Offsets from the end in which a copy of the position is looked for.
+/// Offsets from the end in which a copy of the position is looked for, once a start. Reading so many records of 350 bytes
+/// takes 0.1 to 0.3 s (2 cores, Kafka 4.3.1).
 const COPIES: i64 = 50_000;
 
 /// The Postgres cluster that a position belongs to. LSNs of another cluster or timeline mean something else.
@@ -251,8 +252,10 @@ impl PositionReader {
                 found = PositionEntry::of(last.clone(), key, check)?;
             }
             // Each is written once. Whoever can read the topic can copy one: an old one, or one of a transaction that was aborted.
-            if let (Some(Some(value)), PositionEntry::Position(StoredPosition { signed_by: Some(_), .. })) =
-                (&last, &found)
+            // Before somebody is fenced, whose position it is matters alone.
+            if extent == ReadScope::Everything
+                && let (Some(Some(value)), PositionEntry::Position(StoredPosition { signed_by: Some(_), .. })) =
+                    (&last, &found)
             {
                 let (start, end) = uncommitted.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
                 if place.count(uncommitted, start.max(end - COPIES)..end, value, stopped)? > 1 {
