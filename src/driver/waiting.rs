@@ -36,8 +36,9 @@ impl<S: Sink + Send> Driver<S> {
         self.core.owed().records == 0 && is_stored && !self.awaits_backfill_note()
     }
 
-    /// Whether the whole backfill is in Kafka and that is still to be noted.
+    /// Whether the whole backfill is in Kafka and that is still to be noted, which takes a stream: a relay that ended before
+    /// would publish it again.
     pub(super) fn awaits_backfill_note(&self) -> bool {
-        self.link.gate.backfill_end().is_some_and(|end| self.reached().in_kafka() >= end)
+        self.link.gate.unnoted_backfill().is_some_and(|end| self.core.flush() >= end)
     }
 }

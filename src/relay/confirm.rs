@@ -226,6 +226,15 @@ impl Gate {
         }
     }
 
+    /// The same, also while there is no stream, if this process has all of the backfill.
+    #[must_use]
+    pub const fn unnoted_backfill(&self) -> Option<Lsn> {
+        match self.progress {
+            Progress::Backfill { end, is_read } if is_read || self.is_streaming => Some(end),
+            _ => None,
+        }
+    }
+
     /// Whether the slot streams and the backfill is published: its rows are then no longer read from the outbox
     /// tables.
     #[must_use]

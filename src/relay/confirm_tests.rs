@@ -88,7 +88,7 @@ fn a_half_read_backfill_restarts() {
     let mut gate = Gate::new(Notes::Required);
     gate.handle_up(Lsn(50), Some(Lsn(50)));
     gate.handle_lost(false);
-    assert_eq!((gate.resume(), gate.last(settled(900))), (None, None));
+    assert_eq!((gate.resume(), gate.last(settled(900)), gate.unnoted_backfill()), (None, None, None));
     assert_eq!(gate.handle_up(Lsn(50), Some(Lsn(50))), StreamStart::FirstRows);
 }
 
@@ -98,6 +98,7 @@ fn a_fully_read_backfill_is_not_repeated_and_is_noted_only_while_streaming() {
     gate.handle_up(Lsn(50), Some(Lsn(50)));
     gate.handle_lost(true);
     assert_eq!((gate.resume(), gate.backfill_end()), (Some(Resume::Backfilled(Lsn(50))), None));
+    assert_eq!(gate.unnoted_backfill(), Some(Lsn(50)), "a stop waits for the next stream");
     assert_eq!(gate.poll(settled(50)), Step::default(), "the lease may be another's");
     gate.handle_backfill_noted();
     assert_eq!(gate.resume(), Some(Resume::Backfilled(Lsn(50))), "a note about another backfill");

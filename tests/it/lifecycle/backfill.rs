@@ -6,7 +6,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
 
 use super::{SCHEMA, emit, named, prepare, published, ready};
-use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
+use crate::exactly_once::exact;
+use crate::harness::{Harness, Load, Relay, Seeded, Verdict, config};
 
 /// Few records in flight, so that a test can interrupt the backfill.
 const SLOW: &str = "max_in_flight = 100\n";
@@ -52,6 +53,42 @@ async fn case_21_a_relay_stopped_during_the_backfill_finishes_it_first() {
     harness.execute(&emit("x-0", 10_000, 10_010)).await;
     let _second = ready(&harness, "second").await;
     Verdict::of(&harness, SCHEMA).await.assert_exact();
+}
+
+/// Stops a relay after it has lost its stream, with all rows from before the slot in Kafka and nothing in `outbox.relay` that says so.
+async fn stop_before_the_note(harness: &Harness, config: &str) {
+    prepare(harness).await;
+    harness.execute(&emit("x-0", 0, 100)).await;
+    let refuse = "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not now'; end $$; \
+        create trigger refuse before update on outbox.relay for each row when (new.backfill = 'done') execute function refuse()";
+    harness.execute(refuse).await;
+    let mut relay = Relay::start_with(config);
+    relay.wait_for_log("could not record the end of the initial backfill").await;
+    let session = harness.session().await;
+    session.batch_execute("begin; lock table outbox.relay in access exclusive mode").await.expect("a lock");
+    harness
+        .execute(
+            "select pg_terminate_backend(active_pid) from pg_replication_slots where database = current_database()",
+        )
+        .await;
+    relay.wait_for_log("replication connection failed").await;
+    relay.signal(Signal::TERM);
+    relay.wait_for_log("stopping: waiting").await;
+    session.batch_execute("drop trigger refuse on outbox.relay; commit").await.expect("unlocked");
+    assert_eq!(relay.exit().await.code(), Some(0), "{}", relay.log());
+    assert_eq!(harness.query_text("select backfill from outbox.relay").await.as_deref(), Some("done"));
+    harness.execute(&emit("x-0", 100, 200)).await;
+    let mut relay = Relay::start_with(config);
+    published(&mut relay, 100).await;
+    Verdict::of(harness, SCHEMA).await.assert_exact();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_21_a_relay_that_stops_without_a_stream_after_the_backfill_has_that_recorded_first() {
+    let harness = Harness::new("before noted").await;
+    stop_before_the_note(&harness, &config(&harness, &named("only"))).await;
+    let harness = Harness::new("before noted once").await;
+    stop_before_the_note(&harness, &exact(&harness, "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
