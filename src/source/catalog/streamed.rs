@@ -25,7 +25,7 @@ pub enum NotStreamed {
     #[error(
         "{} is unlogged, so Postgres does not stream its rows: run `alter table {part} set logged`, then publish its existing rows with `walpost replay --from-table`{}",
         named(table, part),
-        if table == part { String::new() } else { format!("; if it is an archive, close it instead: `alter table {part} add constraint archived check (false) not valid`") }
+        if table == part { String::new() } else { format!("; if it is an archive whose rows were published before it was unlogged, close it instead: `alter table {part} add constraint archived check (false) not valid`") }
     )]
     Unlogged {
         /// The outbox table.

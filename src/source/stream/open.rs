@@ -211,7 +211,11 @@ pub(crate) fn check_tables(control: &mut Connection, options: &SourceOptions) ->
     let mut oids = Vec::with_capacity(options.tables.len());
     for table in &options.tables {
         for part in check_publication(control, &options.publication, table, &options.tables)?.archived {
-            tracing::warn!(table = %table.table, partition = %part, "partition is not streamed; it takes no rows");
+            tracing::warn!(
+                table = %table.table,
+                partition = %part,
+                "partition is not streamed: it is unlogged or foreign, and takes no rows; its existing rows are published by the first start only, later with `walpost replay --from-table`"
+            );
         }
         oids.push(check_layout(control, &options.publication, table)?.unwrap_or_default());
     }

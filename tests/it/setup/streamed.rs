@@ -112,6 +112,13 @@ async fn case_32_archived_partitions_that_take_no_rows_are_warned_of_and_others_
         assert!(doctor.contains(&format!("partition \"outbox\".\"{part}\" of")), "{doctor}");
     }
     works(&harness, &config).await;
+    let mut relay = Relay::start_with(&config);
+    relay.ready().await;
+    let log = relay.log();
+    assert!(
+        log.contains("walpost replay --from-table") && log.contains("event_2020") && log.contains("event_2021"),
+        "{log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
