@@ -174,7 +174,7 @@ fn answer(core: &mut Core, now: Instant) {
             let topic = Some("orders".into());
             Answer::SchemaVersion(id.clone(), Some(SchemaVersion::plain(id, topic)))
         }
-        Request::Topic { name, .. } => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_048_588 })),
+        Request::Topic(wanted) => Answer::Topic(wanted.name, Ok(Topic { max_message_bytes: 1_048_588 })),
         Request::Type(oid) => Answer::Type(oid, None),
         Request::MessageKeys => {
             Answer::MessageKeys(MessageKeys { read_at: Timestamp(i64::MAX), ..MessageKeys::default() })

@@ -15,6 +15,10 @@ use crate::relay::publish::data_schema;
 use crate::relay::publish::encode::HeaderStyle;
 use crate::relay::route::destination::{Destinations, TopicPattern};
 
+/// Default and most of `relay.max_new_topics`.
+const MAX_NEW_TOPICS_DEFAULT: u64 = 1_000;
+const MAX_NEW_TOPICS_MOST: u64 = 1_000_000;
+
 /// Default of `relay.max_in_flight`, in records. At 1 kB per record (a small event, its headers and
 /// librdkafka's overhead) that is 10 MB; at 150,000 records per second it spans 65 ms, several round trips to a busy broker.
 const MAX_IN_FLIGHT_DEFAULT: u64 = 10_000;
@@ -67,6 +71,9 @@ pub struct RelayConfig {
     /// `relay.create_topics`, `WALPOST_RELAY__CREATE_TOPICS`: whether to create missing topics, with the schema version's
     /// settings. Default true.
     pub create_topics: bool,
+    /// `relay.max_new_topics`, `WALPOST_RELAY__MAX_NEW_TOPICS`: most topics that are created in 24 hours because rows name them;
+    /// those of schema versions do not count. Default 1,000.
+    pub max_new_topics: usize,
     /// `relay.headers`, `WALPOST_RELAY__HEADERS`: the header style of records. Default `cloudevents`.
     pub headers: HeaderStyle,
     /// `relay.source`, `WALPOST_RELAY__SOURCE`: header `ce_source`, a URI reference. Default (`None`) `/<database>`,
@@ -122,6 +129,8 @@ impl RelayConfig {
         let dead_letter_topic = section.or("dead_letter_topic", TopicName::dead_letters(), dead_letter_topic);
         let topics = section.or("topics", vec![TopicPattern::any()], patterns);
         let create_topics = section.or("create_topics", true, Value::as_boolean);
+        let max_new_topics =
+            section.or("max_new_topics", MAX_NEW_TOPICS_DEFAULT, |value| value.as_integer(0, MAX_NEW_TOPICS_MOST));
         let headers = section.or("headers", HeaderStyle::CloudEvents, |value| choice(value, &styles));
         let source = section.optional("source", uri::source);
         let schema_base = section.or("schema_base", data_schema::DEFAULT_BASE.to_owned(), uri::schema_base);
@@ -144,6 +153,7 @@ impl RelayConfig {
             dead_letter_topic,
             topics,
             create_topics,
+            max_new_topics: usize::try_from(max_new_topics).unwrap_or(usize::MAX),
             headers,
             source,
             schema_base,

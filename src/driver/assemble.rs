@@ -70,7 +70,7 @@ pub(super) async fn connect_kafka(config: &Config, client_id: String) -> Result<
     let kafka = Arc::new(KafkaConnection::default());
     let producer = ProducerOptions { client_id, ..producer_options(config) };
     let rules = TopicRules::default();
-    let topics = Topics::new(&producer, rules.clone(), Arc::clone(&kafka))?;
+    let topics = Topics::new(&producer, rules.clone(), Arc::clone(&kafka))?.with_budget(config.relay.max_new_topics);
     let topics = match config.kafka.admin_api {
         AdminApi::Present => topics,
         AdminApi::Absent => topics.without_admin_api(),

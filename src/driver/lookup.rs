@@ -10,7 +10,7 @@ use super::registry::Registry;
 use super::side_events::SideEvents;
 use crate::postgres::{self, ConnectOptions};
 use crate::relay::Core;
-use crate::relay::boundary::{Answer, ColumnType, Request, Topic, TopicSettings};
+use crate::relay::boundary::{Answer, ColumnType, Request, Topic, WantedTopic};
 use crate::relay::delivery::back_off::BackOff;
 use crate::sink::Topics;
 use crate::telemetry::Telemetry;
@@ -91,7 +91,7 @@ impl Lookup {
         let xid = core.transaction_id();
         self.question = match &request {
             Request::SchemaVersion(id) => format!("schema version {id}"),
-            Request::Topic { name, .. } => format!("topic {name}"),
+            Request::Topic(wanted) => format!("topic {}", wanted.name),
             Request::Type(oid) => format!("the type with OID {oid}"),
             Request::MessageKeys => "the keys in outbox.secret".to_owned(),
         };
@@ -140,7 +140,7 @@ impl Drop for Lookup {
 }
 
 impl Sources {
-    async fn answer(&self, request: Request, ahead: &[(Arc<str>, TopicSettings)], xid: Option<u32>) -> Answer {
+    async fn answer(&self, request: Request, ahead: &[WantedTopic], xid: Option<u32>) -> Answer {
         let mut back_off = BACK_OFF;
         loop {
             let error = match self.try_answer(&request, ahead, xid).await {
@@ -160,24 +160,17 @@ impl Sources {
         }
     }
 
-    async fn try_answer(
-        &self,
-        request: &Request,
-        ahead: &[(Arc<str>, TopicSettings)],
-        xid: Option<u32>,
-    ) -> anyhow::Result<Answer> {
+    async fn try_answer(&self, request: &Request, ahead: &[WantedTopic], xid: Option<u32>) -> anyhow::Result<Answer> {
         match request {
             Request::SchemaVersion(id) => {
                 Ok(Answer::SchemaVersion(id.clone(), self.registry.schema_version(id, xid).await?))
             }
-            Request::Topic { name, settings } => {
+            Request::Topic(wanted) => {
                 let topic = match &self.topics {
-                    TopicSource::Kafka(topics) => {
-                        topics.ensure_among(name, settings, self.create_topics, ahead).await?
-                    }
+                    TopicSource::Kafka(topics) => topics.ensure_among(wanted, self.create_topics, ahead).await?,
                     TopicSource::Nowhere => Ok(Topic { max_message_bytes: usize::MAX }),
                 };
-                Ok(Answer::Topic(Arc::clone(name), topic))
+                Ok(Answer::Topic(Arc::clone(&wanted.name), topic))
             }
             Request::Type(oid) => Ok(Answer::Type(*oid, self.column_type(*oid).await?)),
             Request::MessageKeys => {

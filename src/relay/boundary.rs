@@ -267,17 +267,33 @@ pub enum Verdict {
 pub enum Request {
     /// Look up a registered schema version.
     SchemaVersion(SchemaVersionId),
-    /// Ensure that a topic exists, creating it with these settings if necessary.
-    Topic {
-        /// The topic's name.
-        name: Arc<str>,
-        /// How to create it.
-        settings: TopicSettings,
-    },
+    /// Ensure that a topic exists, creating it if necessary.
+    Topic(WantedTopic),
     /// Look up a column's type by its OID.
     Type(u32),
     /// Read the keys for logical messages again.
     MessageKeys,
+}
+
+/// A topic that is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedTopic {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How to create it.
+    pub settings: TopicSettings,
+    /// Who says that it is needed.
+    pub named_by: NamedBy,
+}
+
+/// Who names a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NamedBy {
+    /// The schema version or the configuration; or the topic existed before.
+    #[default]
+    Owner,
+    /// A row. Whoever writes it may name any number of topics.
+    Row,
 }
 
 /// A column's type whose OID does not tell how its values are sent.

@@ -106,7 +106,7 @@ fn answer(core: &mut Core, now: Instant) {
             let version = SchemaVersion { topic_settings, ..SchemaVersion::plain(id.clone(), topic) };
             Answer::SchemaVersion(id, Some(version))
         }
-        Request::Topic { name, .. } => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_048_588 })),
+        Request::Topic(wanted) => Answer::Topic(wanted.name, Ok(Topic { max_message_bytes: 1_048_588 })),
         Request::Type(oid) => Answer::Type(oid, None),
         Request::MessageKeys => {
             Answer::MessageKeys(MessageKeys { read_at: Timestamp(i64::MAX), ..MessageKeys::default() })

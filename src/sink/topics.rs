@@ -1,5 +1,6 @@
 //! Topics: whether they exist, how large a record they accept, and creating them.
 
+mod budget;
 mod creation;
 
 use std::collections::{BTreeMap, HashSet};
@@ -19,7 +20,8 @@ use super::client::authorized::{WRITE, operations};
 use super::client::connection::Connection;
 use super::client::options::{ProducerOptions, TopicFacts, TopicRules, admin_config, message_max_bytes};
 use super::refusals::Judgement;
-use crate::relay::boundary::{Refusal, RefusalCode, Topic, TopicSettings};
+use crate::relay::boundary::{NamedBy, Refusal, RefusalCode, Topic, TopicSettings, WantedTopic};
+use budget::Budget;
 
 /// How long one request to Kafka may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +41,10 @@ pub struct Topics {
     warned: AtomicBool,
     /// Topics that were created, or tried, along with another.
     along: Mutex<HashSet<Arc<str>>>,
+    /// For topics that rows name.
+    budget: Mutex<Budget>,
+    /// The names of all topics, and when they were read; only while the budget is exhausted.
+    listed: Mutex<Option<(Instant, Arc<HashSet<String>>)>>,
     /// Whether the brokers support CreateTopics and DescribeConfigs.
     has_admin_api: bool,
 }
@@ -112,6 +118,8 @@ impl Topics {
             fallback_bytes,
             warned: AtomicBool::new(false),
             along: Mutex::default(),
+            budget: Mutex::new(Budget::new(usize::MAX, Instant::now())),
+            listed: Mutex::default(),
             has_admin_api: true,
         })
     }
@@ -121,6 +129,12 @@ impl Topics {
     #[must_use]
     pub fn without_admin_api(self) -> Self {
         Self { has_admin_api: false, ..self }
+    }
+
+    /// Creates at most this many topics in 24 hours because rows name them.
+    #[must_use]
+    pub fn with_budget(self, most: usize) -> Self {
+        Self { budget: Mutex::new(Budget::new(most, Instant::now())), ..self }
     }
 
     /// Ensures that records can go to a topic; creates it with `settings` if it is missing and `create` allows it.
@@ -138,7 +152,8 @@ impl Topics {
         settings: &TopicSettings,
         create: bool,
     ) -> Result<Result<Topic, Refusal>, TopicsError> {
-        self.ensure_among(name, settings, create, &[]).await
+        let (name, settings) = (Arc::from(name), settings.clone());
+        self.ensure_among(&WantedTopic { name, settings, named_by: NamedBy::Owner }, create, &[]).await
     }
 
     /// As [`Self::ensure`]. If the topic has to be created, so are those `ahead` that are missing too, in the same request; what becomes of
@@ -148,16 +163,19 @@ impl Topics {
     /// As [`Self::ensure`].
     pub async fn ensure_among(
         &self,
-        name: &str,
-        settings: &TopicSettings,
+        wanted: &WantedTopic,
         create: bool,
-        ahead: &[(Arc<str>, TopicSettings)],
+        ahead: &[WantedTopic],
     ) -> Result<Result<Topic, Refusal>, TopicsError> {
+        let name = &*wanted.name;
         if !is_legal(name) {
             let detail = format!("{name:?} is not a valid topic name: use up to 249 of a-z A-Z 0-9 . _ -");
             return Ok(Err(Refusal { code: RefusalCode::UnknownTopic, detail }));
         }
-        let partitions = match self.appear(name, settings, create, ahead).await? {
+        if create && self.is_beyond_budget(wanted).await? {
+            return Ok(Err(self.refuse_beyond_budget(name)));
+        }
+        let partitions = match self.appear(wanted, create, ahead).await? {
             Ok(partitions) => u32::try_from(partitions).unwrap_or(u32::MAX),
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -219,11 +237,11 @@ impl Topics {
     /// Returns the number of partitions once each has a leader, having created the topic if necessary.
     async fn appear(
         &self,
-        name: &str,
-        settings: &TopicSettings,
+        wanted: &WantedTopic,
         create: bool,
-        ahead: &[(Arc<str>, TopicSettings)],
+        ahead: &[WantedTopic],
     ) -> Result<Result<usize, Refusal>, TopicsError> {
+        let name = &*wanted.name;
         let deadline = Instant::now() + LEADERS_TIMEOUT;
         let mut created = false;
         let [mut tick, last_tick] = LEADERS_TICKS;
@@ -234,7 +252,7 @@ impl Topics {
                     return Ok(Err(unknown(name, "does not exist, and create_topics is false")));
                 }
                 Ok(Presence::Missing) if !created && self.has_admin_api => {
-                    if let Err(refusal) = self.create(name, settings, ahead).await? {
+                    if let Err(refusal) = self.create(wanted, ahead).await? {
                         return Ok(Err(refusal));
                     }
                     created = true;

@@ -295,7 +295,7 @@ impl World {
                 let found = registered(&id);
                 Answer::SchemaVersion(id, found)
             }
-            Some(Request::Topic { name, .. }) => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_000_000 })),
+            Some(Request::Topic(wanted)) => Answer::Topic(wanted.name, Ok(Topic { max_message_bytes: 1_000_000 })),
             Some(Request::MessageKeys) => {
                 Answer::MessageKeys(MessageKeys { read_at: Timestamp(i64::MAX), ..MessageKeys::default() })
             }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::super::boundary::{Request, TopicSettings};
+use super::super::boundary::{Request, WantedTopic};
 use super::Core;
 use crate::relay::decode::event;
 use crate::relay::decode::pgoutput::{self, Frame, Message};
@@ -20,10 +20,10 @@ impl Core {
     /// For a question about a topic: further topics that will be asked for, as far as the rest of the batch tells. Rows that are sure to be
     /// refused name none.
     #[must_use]
-    pub fn topics_ahead(&self, request: &Request) -> Vec<(Arc<str>, TopicSettings)> {
-        let Request::Topic { name: asked, .. } = request else { return Vec::new() };
-        let mut found: Vec<(Arc<str>, TopicSettings)> = Vec::new();
-        let mut names = HashSet::from([Arc::clone(asked)]);
+    pub fn topics_ahead(&self, request: &Request) -> Vec<WantedTopic> {
+        let Request::Topic(asked) = request else { return Vec::new() };
+        let mut found = Vec::new();
+        let mut names = HashSet::from([Arc::clone(&asked.name)]);
         let (mut rest, mut rows, mut work) = (&self.input[..], 0, 0);
         // A replay takes only some of the rows.
         while self.replaying.is_none() && found.len() < TOPICS && rows < ROWS && work < WORK {
@@ -41,12 +41,12 @@ impl Core {
             let (event, refusal) = event::from_row(&row, layout);
             let (catalogue, destinations) = (&self.publisher.catalogue, &self.publisher.destinations);
             if refusal.is_none()
-                && let Some((name, settings)) = topic_ahead(catalogue, destinations, &event, &mut work)
+                && let Some((name, settings, named_by)) = topic_ahead(catalogue, destinations, &event, &mut work)
                 && !names.contains(name)
             {
                 let name: Arc<str> = name.into();
                 names.insert(Arc::clone(&name));
-                found.push((name, settings));
+                found.push(WantedTopic { name, settings, named_by });
             }
         }
         found

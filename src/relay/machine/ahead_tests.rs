@@ -85,8 +85,8 @@ fn case_40_topics_of_later_rows_are_named_unless_the_row_is_sure_to_be_refused()
     ];
     let mut core = core(&rows);
     let request = first_topic(&mut core);
-    assert!(matches!(&request, Request::Topic { name, .. } if &**name == "a"), "{request:?}");
-    let names: Vec<_> = core.topics_ahead(&request).into_iter().map(|(name, _)| name.to_string()).collect();
+    assert!(matches!(&request, Request::Topic(wanted) if &*wanted.name == "a"), "{request:?}");
+    let names: Vec<_> = core.topics_ahead(&request).into_iter().map(|wanted| wanted.name.to_string()).collect();
     assert_eq!(names, ["b", "c"]);
     assert!(core.topics_ahead(&Request::MessageKeys).is_empty(), "other questions create nothing");
 }

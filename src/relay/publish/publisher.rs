@@ -6,8 +6,8 @@ use std::time::Instant;
 use super::dropped::Told;
 use super::encode::{self, Encoder, RowHeaders, Stamps};
 use crate::relay::boundary::{
-    ContractNumber, Failure, OwnedRecord, Position, Record, Refusal, RefusalCode, Ticket, Timestamp, TopicSettings,
-    Verdict,
+    ContractNumber, Failure, NamedBy, OwnedRecord, Position, Record, Refusal, RefusalCode, Ticket, Timestamp,
+    TopicSettings, Verdict,
 };
 use crate::relay::decode::event::{Event, Withheld};
 use crate::relay::delivery::ledger::{Kind, Ledger, Settled};
@@ -193,17 +193,12 @@ impl Publisher {
                 return Ok(Some(Idle::Returned));
             };
             // The topic itself may be missing. The catalogue remembers its settings.
-            let settings = match record.topic == self.settings.dead_letter_topic {
-                true => dead_letter_settings,
-                false => TopicSettings::default,
-            };
-            match self.catalogue.topic(&record.topic, settings, now) {
+            let is_letter = record.topic == self.settings.dead_letter_topic;
+            let settings = if is_letter { dead_letter_settings } else { TopicSettings::default };
+            match self.catalogue.topic(&record.topic, settings, NamedBy::Owner, now) {
                 Err(Wait) => return Ok(Some(Idle::Answer)),
                 // A topic that the relay may not write to decides the record's fate; a missing topic is an outage.
-                Ok(Err(refusal))
-                    if refusal.code == RefusalCode::NotAuthorized
-                        && record.topic != self.settings.dead_letter_topic =>
-                {
+                Ok(Err(refusal)) if refusal.code == RefusalCode::NotAuthorized && !is_letter => {
                     if let Some(record) = self.retries.take(ticket) {
                         self.refuse_delivered(ticket, record, refusal);
                     }
@@ -334,15 +329,16 @@ impl Publisher {
         now: Instant,
         offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
     ) -> Result<Option<Idle>, Halt> {
-        let topic = match self.catalogue.topic(&self.settings.dead_letter_topic, dead_letter_settings, now) {
-            Err(Wait) => return Ok(Some(Idle::Answer)),
-            Ok(Ok(topic)) => topic,
-            Ok(Err(why)) => {
-                self.catalogue.ask_soon(&self.settings.dead_letter_topic, now);
-                self.blocked_on = Some((self.settings.dead_letter_topic.clone(), why));
-                return Ok(Some(Idle::Returned));
-            }
-        };
+        let topic =
+            match self.catalogue.topic(&self.settings.dead_letter_topic, dead_letter_settings, NamedBy::Owner, now) {
+                Err(Wait) => return Ok(Some(Idle::Answer)),
+                Ok(Ok(topic)) => topic,
+                Ok(Err(why)) => {
+                    self.catalogue.ask_soon(&self.settings.dead_letter_topic, now);
+                    self.blocked_on = Some((self.settings.dead_letter_topic.clone(), why));
+                    return Ok(Some(Idle::Returned));
+                }
+            };
         self.blocked_on = None;
         // A value that the topic does not accept either is not copied.
         let large = record.value.map(<[u8]>::len).filter(|bytes| *bytes > topic.max_message_bytes);

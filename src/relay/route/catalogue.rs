@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::payload::PayloadCheck;
 use crate::relay::boundary::{
-    Answer, ColumnType, ContractNumber, Refusal, Request, SchemaVersion, SchemaVersionId, Topic, TopicSettings,
+    Answer, ColumnType, ContractNumber, NamedBy, Refusal, Request, SchemaVersion, SchemaVersionId, Topic,
+    TopicSettings, WantedTopic,
 };
 use crate::relay::delivery::back_off::BackOff;
 use crate::relay::publish::data_schema;
@@ -79,6 +80,8 @@ type Versions = HashMap<Arc<str>, CachedAnswer<Option<Arc<Contract>>>>;
 #[derive(Debug, Default)]
 struct TopicEntry {
     settings: TopicSettings,
+    /// Who named it in the last request.
+    named_by: NamedBy,
     kept: Option<CachedAnswer<Result<Topic, Refusal>>>,
     /// How long the next negative answer holds; `None`: as long as a first one.
     patience: Option<BackOff>,
@@ -127,26 +130,30 @@ impl Catalogue {
         Err(Wait)
     }
 
-    /// The topic of that name, or why it is not writable; `Err` if it must be asked for first.
+    /// The topic of that name, or why it is not writable; `Err` if it must be asked for first. That a topic is not created
+    /// because of who names it says nothing for others.
     pub fn topic(
         &mut self,
         name: &str,
         settings: impl FnOnce() -> TopicSettings,
+        named_by: NamedBy,
         now: Instant,
     ) -> Result<Result<Topic, Refusal>, Wait> {
         if let Some((_, topic)) = self.last_topic.as_ref().filter(|(last, _)| **last == *name) {
             return Ok(Ok(*topic));
         }
         let found = self.topics.get_key_value(name);
-        if let Some((name, kept)) = found.and_then(|(name, entry)| Some((name, entry.kept.as_ref()?)))
+        let is_for_all = |entry: &TopicEntry| entry.named_by == named_by || named_by == NamedBy::Row;
+        if let Some((name, entry, kept)) = found.and_then(|(name, entry)| Some((name, entry, entry.kept.as_ref()?)))
             && kept.holds(now)
+            && (kept.answer.is_ok() || is_for_all(entry))
         {
             let lasting = kept.answer.as_ref().ok().filter(|_| kept.until.is_none());
             self.last_topic = lasting.map(|topic| (Arc::clone(name), *topic));
             return Ok(kept.answer.clone());
         }
         let settings = found.map_or_else(settings, |(_, entry)| entry.settings.clone());
-        self.ask(Request::Topic { name: name.into(), settings });
+        self.ask(Request::Topic(WantedTopic { name: name.into(), settings, named_by }));
         Err(Wait)
     }
 
@@ -236,15 +243,17 @@ impl Catalogue {
             Answer::Topic(name, answer) => {
                 self.last_topic = None;
                 let asked = self.request.as_ref().and_then(|request| match request {
-                    Request::Topic { name: asked, settings } if *asked == name => Some(settings.clone()),
+                    Request::Topic(wanted) if wanted.name == name => Some((wanted.settings.clone(), wanted.named_by)),
                     _ => None,
                 });
-                self.answered(|request| matches!(request, Request::Topic { name: asked, .. } if *asked == name));
+                self.answered(|request| matches!(request, Request::Topic(wanted) if wanted.name == name));
                 if self.topics.len() >= ENTRIES_LIMIT {
                     self.topics.clear();
                 }
                 let entry = self.topics.entry(name).or_default();
-                entry.settings = asked.unwrap_or_else(|| std::mem::take(&mut entry.settings));
+                if let Some((settings, named_by)) = asked {
+                    (entry.settings, entry.named_by) = (settings, named_by);
+                }
                 let until = match &answer {
                     Ok(_) => {
                         entry.patience = None;
@@ -329,71 +338,5 @@ impl Catalogue {
 pub struct Wait;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(version: &str, freshness: Option<Duration>) -> Answer {
-        let id = SchemaVersionId { name: "order.placed".into(), version: version.into() };
-        Answer::SchemaVersion(id.clone(), Some(SchemaVersion { freshness, ..SchemaVersion::plain(id, None) }))
-    }
-
-    fn number(catalogue: &mut Catalogue, version: &str, now: Instant) -> ContractNumber {
-        let found = catalogue.contract("order.placed", version, now);
-        found.ok().flatten().expect("it was answered").number
-    }
-
-    #[test]
-    fn case_26_a_topic_that_stays_refused_is_asked_for_less_often_unless_it_is_waited_for() {
-        let (mut catalogue, mut now) = (Catalogue::default(), Instant::now());
-        let refuse = |catalogue: &mut Catalogue, now| {
-            let refusal = Refusal { code: crate::relay::RefusalCode::NotAuthorized, detail: String::new() };
-            catalogue.handle_answer(Answer::Topic("t".into(), Err(refusal)), now);
-            let until = catalogue.topic_asked_again_at("t").expect("it is asked for again");
-            assert_eq!(catalogue.topic("t", TopicSettings::default, until), Err(Wait));
-            until - now
-        };
-        for seconds in [5, 10, 20, 30, 30] {
-            assert_eq!(refuse(&mut catalogue, now), Duration::from_secs(seconds));
-            now += Duration::from_secs(seconds);
-        }
-        catalogue.ask_soon("t", now);
-        assert_eq!(refuse(&mut catalogue, now), REFUSAL_KEPT);
-        refuse(&mut catalogue, now);
-        catalogue.handle_answer(Answer::Topic("t".into(), Ok(Topic { max_message_bytes: 1 })), now);
-        assert_eq!(catalogue.topic_asked_again_at("t"), None);
-        assert_eq!(refuse(&mut catalogue, now), REFUSAL_KEPT);
-    }
-
-    #[test]
-    fn case_26_a_topic_that_refuses_unexpectedly_is_looked_up_again_occasionally() {
-        let (mut catalogue, now) = (Catalogue::default(), Instant::now());
-        let fine = Topic { max_message_bytes: 1 };
-        catalogue.handle_answer(Answer::Topic("t".into(), Ok(fine)), now);
-        assert_eq!(catalogue.topic("t", TopicSettings::default, now + REFUSAL_KEPT * 100), Ok(Ok(fine)));
-        catalogue.doubt_topic("t", now);
-        catalogue.doubt_topic("t", now + REFUSAL_KEPT / 2);
-        for _ in 0..2 {
-            assert_eq!(catalogue.topic("t", TopicSettings::default, now), Ok(Ok(fine)), "not for each record");
-        }
-        assert_eq!(catalogue.topic("t", TopicSettings::default, now + REFUSAL_KEPT), Err(Wait));
-    }
-
-    #[test]
-    fn each_version_keeps_its_number_up_to_the_limit() {
-        let now = Instant::now();
-        let mut catalogue = Catalogue::default();
-        let limit = usize::from(ContractNumber::LIMIT);
-        for version in 0..limit + 2 {
-            catalogue.handle_answer(answer(&version.to_string(), Some(Duration::from_secs(version as u64 + 1))), now);
-        }
-        assert_eq!(number(&mut catalogue, "7", now).place(), Some(7));
-        assert_eq!(catalogue.service_levels()[7].freshness, Some(Duration::from_secs(8)));
-        assert_eq!(number(&mut catalogue, &limit.to_string(), now), ContractNumber::NONE);
-        // As after the cache was cleared.
-        catalogue.contracts.clear();
-        catalogue.last_contract = None;
-        catalogue.handle_answer(answer("7", Some(Duration::from_secs(8))), now);
-        assert_eq!(number(&mut catalogue, "7", now).place(), Some(7));
-        assert_eq!(catalogue.service_levels().len(), limit);
-    }
-}
+#[path = "catalogue_tests.rs"]
+mod tests;

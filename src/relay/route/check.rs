@@ -7,7 +7,7 @@ use super::catalogue::{Catalogue, Contract, Wait};
 use super::destination::Destinations;
 use super::payload::Checks;
 use crate::relay::OnRejected;
-use crate::relay::boundary::{ContractNumber, OnViolation, Record, Refusal, RefusalCode, TopicSettings};
+use crate::relay::boundary::{ContractNumber, NamedBy, OnViolation, Record, Refusal, RefusalCode, TopicSettings};
 use crate::relay::decode::event::{Event, Part, Withheld};
 use crate::relay::publish::encode::{self, ContractHeaders, RowHeaders};
 
@@ -185,7 +185,7 @@ pub(crate) fn topic_ahead<'a>(
     destinations: &Destinations,
     event: &'a Event<'_>,
     work: &mut u64,
-) -> Option<(&'a str, TopicSettings)> {
+) -> Option<(&'a str, TopicSettings, NamedBy)> {
     let contract = match &event.schema {
         Some((name, version)) if event.has_contract => Some(catalogue.known_contract(name, version)?),
         None if event.has_contract => return None,
@@ -209,7 +209,14 @@ pub(crate) fn topic_ahead<'a>(
             return None;
         }
     }
-    Some((topic, contract.map(|contract| contract.schema_version.topic_settings.clone()).unwrap_or_default()))
+    let settings = contract.map(|contract| contract.schema_version.topic_settings.clone()).unwrap_or_default();
+    Some((topic, settings, named_by(topic, contract)))
+}
+
+/// Who names the topic of an event.
+fn named_by(topic: &str, contract: Option<&Contract>) -> NamedBy {
+    let of_contract = contract.and_then(|contract| contract.schema_version.topic.as_deref());
+    if of_contract == Some(topic) { NamedBy::Owner } else { NamedBy::Row }
 }
 
 /// Looks up the topic, and returns the size in bytes that it accepts.
@@ -234,7 +241,8 @@ fn destination(
         return Err(refused(RefusalCode::NotAuthorized, forbidden.reason(topic)));
     }
     let settings = || known.contract.as_ref().map(|contract| contract.schema_version.topic_settings.clone());
-    let topic = catalogue.topic(topic, || settings().unwrap_or_default(), now)?;
+    let named_by = named_by(topic, known.contract.as_deref());
+    let topic = catalogue.topic(topic, || settings().unwrap_or_default(), named_by, now)?;
     topic.map(|topic| topic.max_message_bytes).map_err(|refusal| Stop::Refused(refusal, fate))
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use walpost::relay::boundary::MessageKeys;
 use walpost::relay::boundary::{
-    Answer, Batch, ColumnType, Lsn, Refusal, RefusalCode, Request, SchemaVersion, Ticket, Timestamp, Topic,
+    Answer, Batch, ColumnType, Lsn, Refusal, RefusalCode, Request, SchemaVersion, Ticket, Timestamp, Topic, WantedTopic,
 };
 use walpost::relay::decode::outbox::Outbox;
 use walpost::relay::publish::encode::HeaderStyle;
@@ -51,11 +51,11 @@ fn settle(core: &mut Core, tickets: &mut Vec<Ticket>) {
 fn answer(core: &mut Core, now: Instant) {
     let Some(request) = core.poll_request() else { return };
     let answer = match request {
-        Request::Topic { name, .. } if name.is_empty() => {
+        Request::Topic(WantedTopic { name, .. }) if name.is_empty() => {
             let refusal = Refusal { code: RefusalCode::UnknownTopic, detail: "no name".to_owned() };
             Answer::Topic(name, Err(refusal))
         }
-        Request::Topic { name, .. } => Answer::Topic(name, Ok(Topic { max_message_bytes: 1_000 })),
+        Request::Topic(wanted) => Answer::Topic(wanted.name, Ok(Topic { max_message_bytes: 1_000 })),
         Request::MessageKeys => {
             Answer::MessageKeys(MessageKeys { read_at: Timestamp(i64::MAX), ..MessageKeys::default() })
         }

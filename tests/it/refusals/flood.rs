@@ -1,7 +1,9 @@
 //! Rows that use many unregistered names.
 
 use super::{emit, values};
-use crate::harness::{Harness, Relay};
+use crate::harness::{Harness, Relay, config};
+use crate::lifecycle::named;
+use crate::setup::walpost_with;
 
 const NAMES: usize = 3_000;
 
@@ -56,5 +58,48 @@ async fn case_40_topics_that_a_flood_of_rows_names_are_created_many_at_a_time() 
     }
     let requests = relay.log().matches("topics created").count();
     assert!((1..=20).contains(&requests), "{requests} requests for {TOPICS} topics");
+    assert_eq!(relay.terminate().await.code(), Some(0));
+}
+
+/// Rows that name more new topics than may be created, beside those of schema versions.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_40_rows_that_name_too_many_new_topics_become_dead_letters_and_can_be_redriven() {
+    const MOST: usize = 3;
+    const TOPICS: usize = 20;
+    let harness = Harness::migrated("flood_budget").await;
+    harness.register("order.placed").await;
+    harness.register("order.paid").await;
+    harness.create_topic(&harness.topic("made"), 1, &[]).await;
+    let sections = named("budget") + &format!("max_new_topics = {MOST}\n");
+    let mut relay = Relay::start(&harness, &sections);
+    relay.ready().await;
+    let prefix = harness.topic("flood");
+    let flood = format!(
+        "insert into outbox.event (schema_name, schema_version, topic, key, payload) \
+         select 'order.placed', '1', '{prefix}-' || n, 'k', to_json(n) from generate_series(1, {TOPICS}) n"
+    );
+    harness.execute(&format!("{flood}; {}", emit("order.paid", "k", "0"))).await;
+    assert_eq!(values(&harness.consume(&harness.topic("order.paid"), 1).await), ["0"], "a schema version's own topic");
+    for n in 1..=MOST {
+        assert_eq!(values(&harness.consume(&format!("{prefix}-{n}"), 1).await), [n.to_string()]);
+    }
+    let letters = harness.consume(&harness.topic("dead-letter"), TOPICS - MOST).await;
+    let reason = format!(
+        "the topic {prefix}-{TOPICS} does not exist, and the relay creates no more than {MOST} topics that rows name in 24 hours ([relay] max_new_topics)"
+    );
+    for letter in &letters {
+        assert_eq!(letter.header("outbox-error"), Some("unknown_topic"), "{letter:?}");
+    }
+    assert_eq!(letters.last().and_then(|letter| letter.header("outbox-error-detail")), Some(reason.as_str()));
+    assert_eq!(relay.log().matches("events for such topics go to the dead-letter topic").count(), 1, "{}", relay.log());
+    // Topics that are there already do not count.
+    let made = harness.topic("made");
+    harness.execute(&format!("insert into outbox.event (schema_name, schema_version, topic, key, payload) values ('order.placed', '1', '{made}', 'k', '22')")).await;
+    assert_eq!(values(&harness.consume(&made, 1).await), ["22"]);
+    harness.execute(&format!("insert into outbox.event (schema_name, schema_version, topic, key, payload) values ('order.placed', '1', '{prefix}-1', 'k', '21')")).await;
+    assert_eq!(values(&harness.consume(&format!("{prefix}-1"), 2).await), ["1", "21"]);
+    let report = walpost_with(&config(&harness, &sections), "dead-letter redrive --all");
+    assert!(report.contains(&(TOPICS - MOST).to_string()), "{report}");
+    assert_eq!(values(&harness.consume(&format!("{prefix}-{TOPICS}"), 1).await), [TOPICS.to_string()]);
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
