@@ -272,6 +272,7 @@ async fn replays(user: &mut User, config: &str) {
     assert!(planned.contains("order.shipped"), "{planned}");
     user.run("walpost contract apply");
 
+    user.execute("select outbox.add_secret('position');");
     assert!(relay.terminate().await.success());
     let dropped = user.shell("walpost bookmark drop before_deploy");
     assert!(dropped.status.success(), "{}", dropped.stderr);
