@@ -24,8 +24,7 @@ use walpost::relay::delivery::ledger::{Kind, Ledger};
 use walpost::relay::publish::encode::{ContractHeaders, Encoder, HeaderStyle, RowHeaders, Stamps};
 use walpost::relay::route::destination::TopicPattern;
 use walpost::relay::{Core, Idle, Offer, OnRejected, Settings};
-use walpost::source::TableName;
-use walpost::source::frames::{Column, Relation, Writer};
+use walpost::source::frames::{Relation, Writer};
 
 /// Events per pass: a few batches of the socket's thread.
 const EVENTS: u64 = 10_000;
@@ -216,7 +215,7 @@ fn backlog(per_transaction: u64) -> Bytes {
 }
 
 fn relation() -> Relation {
-    let columns = [
+    Relation::outbox_event(&[
         ("id", 2_950),
         ("schema_name", 25),
         ("schema_version", 25),
@@ -225,20 +224,7 @@ fn relation() -> Relation {
         ("payload", 114),
         ("headers", 3_802),
         ("created_at", 1_184),
-    ];
-    let column = |(name, type_oid): (&str, u32)| Column {
-        name: name.to_owned(),
-        type_oid,
-        type_modifier: -1,
-        key: false,
-        binary: true,
-    };
-    Relation {
-        oid: 16_500,
-        table: TableName { schema: "outbox".to_owned(), name: "event".to_owned() },
-        replica_identity: b'd',
-        columns: columns.map(column).to_vec(),
-    }
+    ])
 }
 
 /// The rows of a backlog.

@@ -4,26 +4,12 @@ use crate::relay::boundary::{Answer, Batch, OwnedRecord, Request, SchemaVersion,
 use crate::relay::decode::outbox::Outbox;
 use crate::relay::publish::encode::HeaderStyle;
 use crate::relay::{Core, OnRejected, Settings};
-use crate::source::TableName;
-use crate::source::frames::{Column, Relation, Writer};
+use crate::source::frames::{Relation, Writer};
 
 const SECOND: i64 = 1_000_000;
 
 fn relation() -> Relation {
-    let columns = [("id", 2_950), ("schema_name", 25), ("schema_version", 25), ("key", 25), ("payload", 114)];
-    let column = |(name, type_oid): (&str, u32)| Column {
-        name: name.to_owned(),
-        type_oid,
-        type_modifier: -1,
-        key: false,
-        binary: true,
-    };
-    Relation {
-        oid: 16_500,
-        table: TableName { schema: "outbox".to_owned(), name: "event".to_owned() },
-        replica_identity: b'd',
-        columns: columns.map(column).to_vec(),
-    }
+    Relation::outbox_event(&[("id", 2_950), ("schema_name", 25), ("schema_version", 25), ("key", 25), ("payload", 114)])
 }
 
 /// Transactions that commit at 100, 200 and so on, a second apart, each with these events (schema and key).

@@ -36,6 +36,26 @@ pub struct Relation {
     pub columns: Vec<Column>,
 }
 
+impl Relation {
+    /// `outbox.event` with these columns, each a name and its type's OID, as tests and benchmarks stream it.
+    #[must_use]
+    pub fn outbox_event(columns: &[(&str, u32)]) -> Self {
+        let column = |&(name, type_oid): &(&str, u32)| Column {
+            name: name.to_owned(),
+            type_oid,
+            type_modifier: -1,
+            key: false,
+            binary: true,
+        };
+        Self {
+            oid: 16_500,
+            table: TableName { schema: "outbox".to_owned(), name: "event".to_owned() },
+            replica_identity: b'd',
+            columns: columns.iter().map(column).collect(),
+        }
+    }
+}
+
 /// A value of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent<'a> {

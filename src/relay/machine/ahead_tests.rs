@@ -7,25 +7,17 @@ use crate::relay::publish::encode::HeaderStyle;
 use crate::relay::publish::publisher::Offer;
 use crate::relay::route::destination::TopicPattern;
 use crate::relay::{OnRejected, Settings};
-use crate::source::TableName;
-use crate::source::frames::{Column, Relation, Writer};
+use crate::source::frames::{Relation, Writer};
 
 fn relation() -> Relation {
-    let columns =
-        [("id", 2_950), ("schema_name", 25), ("schema_version", 25), ("topic", 25), ("key", 25), ("payload", 114)];
-    let column = |(name, type_oid): (&str, u32)| Column {
-        name: name.to_owned(),
-        type_oid,
-        type_modifier: -1,
-        key: false,
-        binary: true,
-    };
-    Relation {
-        oid: 16_500,
-        table: TableName { schema: "outbox".to_owned(), name: "event".to_owned() },
-        replica_identity: b'd',
-        columns: columns.map(column).to_vec(),
-    }
+    Relation::outbox_event(&[
+        ("id", 2_950),
+        ("schema_name", 25),
+        ("schema_version", 25),
+        ("topic", 25),
+        ("key", 25),
+        ("payload", 114),
+    ])
 }
 
 /// A core that was given these rows: schema, topic, payload.
