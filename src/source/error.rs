@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::catalog::streamed::NotStreamed;
+use super::catalog::not_streamed::NotStreamed;
 use super::catalog::table::TableName;
 use super::place::Place;
 use super::slot::holder::NotHeld;
 use super::state::gap_report::Unpublished;
-use super::stream::skip::NotSkipped;
-use crate::postgres::{self, quote_identifier, quote_literal, sqlstate};
+use super::stream::not_skipped::NotSkipped;
+use crate::postgres::{self, ProtocolError, quote_identifier, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::outbox::LayoutError;
 
@@ -355,9 +355,7 @@ impl SourceError {
                 | Self::NotStreamed(_)
         )
     }
-}
 
-impl SourceError {
     /// The connection's or the server's own error, if it is one.
     #[must_use]
     pub fn postgres(&self) -> Option<&postgres::Error> {
@@ -366,6 +364,12 @@ impl SourceError {
             Self::Unsendable { error, .. } => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<ProtocolError> for SourceError {
+    fn from(error: ProtocolError) -> Self {
+        postgres::Error::from(error).into()
     }
 }
 

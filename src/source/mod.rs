@@ -11,6 +11,9 @@
 //! Nothing here decodes a row, and only the [`Stream`]'s thread ever touches the socket.
 
 mod error;
+mod detached;
+mod origin;
+mod server;
 mod opening;
 mod catalog;
 mod state;
@@ -26,26 +29,26 @@ mod tests;
 pub use crate::relay::confirm::Resume;
 pub use catalog::column_type::look_up_type;
 pub use catalog::layout::{check_layout, order_without_time};
+pub use catalog::not_streamed::NotStreamed;
 pub(crate) use catalog::publication::stray_outbox;
 pub use catalog::publication::{Streamed, check_publication};
-pub use catalog::streamed::NotStreamed;
 pub use catalog::table::OutboxTable;
 pub use catalog::table::TableName;
 pub use error::SourceError;
 pub use opening::{RECORD_BYTES, STATUS_INTERVAL, SourceOptions};
+pub use origin::Origin;
 pub use place::Place;
+pub use server::identity::{Server, System, identify_system};
+pub(crate) use server::refusal::explain_refusal;
+pub(crate) use server::timeline::server_facts;
 pub use slot::advance::confirm_without_stream;
 pub use slot::holder::{Held, NotHeld, holder};
-pub(crate) use slot::inspect::explain_refusal;
-pub use slot::inspect::{
-    CreatedSlot, Server, SlotState, System, check_slot_name, create_slot, drop_slot, identify_system, inspect_slot,
-};
+pub use slot::inspect::{CreatedSlot, SlotState, check_slot_name, create_slot, drop_slot, inspect_slot};
 pub use slot::lease::Lease;
 pub use slot::report::{Noted, SlotReport, Standing, report};
 pub use slot::slot_admin::{Adoption, Recreated, Scope, recreate};
 pub use slot::slot_copy::{advance, copy_holder, held};
 pub use slot::synchronous::waits_for_relay;
-pub(crate) use slot::timeline::server_facts;
 pub use state::gap_report::{Published, Rows, Unpublished};
 pub use state::note::{Note, NoteLimit, NoteTaken};
 pub use state::relay_state::Recovery;
@@ -53,6 +56,7 @@ pub(crate) use state::relay_state::read_noted;
 pub(crate) use state::secrets::settle_unsigned;
 pub use state::secrets::{Secrets, read_message_keys};
 pub use stream::handle::{Event, Stream};
-pub use stream::open::{Origin, Source, connect, reconnect};
+pub use stream::not_skipped::NotSkipped;
+pub use stream::open::{Source, connect, reconnect};
 pub use stream::replay::{Feed, TABLES_END, connect_replay};
-pub use stream::skip::{Listed, NotSkipped, Skipping, SlotBefore, Unsent};
+pub use stream::skip::{Listed, Skipping, SlotBefore, Unsent};

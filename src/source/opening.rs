@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::catalog::table::OutboxTable;
-use super::slot::inspect::{Server, System};
+use super::server::identity::{Server, System};
 use crate::postgres::{ConnectOptions, Connection};
 use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::decode::text_encoding::Encoding;

@@ -13,7 +13,7 @@ use crate::relay::decode::pgoutput::{self, Frame, Message};
 use crate::source::catalog::table::TableName;
 use crate::source::error::SourceError;
 use crate::source::frames::{Column, Relation, TooLong, Writer};
-use crate::source::slot::inspect::{first, number};
+use crate::source::server::answer::{first, number};
 
 /// OIDs of `timestamp` and `timestamptz`.
 const TIMES: [u32; 2] = [1114, 1184];

@@ -5,7 +5,7 @@ use super::table::OutboxTable;
 use crate::postgres::Connection;
 use crate::source::catalog::table::TableName;
 use crate::source::error::SourceError;
-use crate::source::slot::inspect::first;
+use crate::source::server::answer::first;
 
 /// `$1` is the publication, `$2` and `$3` the table. What was added in 15 (row filters, column lists) is read through
 /// JSON, because 14 has no such columns. Only the leaves of a partitioned table have rows; children by inheritance

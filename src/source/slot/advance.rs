@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::inspect::{Server, explain_refusal, identify_system, inspect_slot};
+use super::inspect::inspect_slot;
 use super::lease::Lease;
 use crate::postgres::Connection;
 use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::resume::{self, Gap};
+use crate::source::detached::detached;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
+use crate::source::origin::Origin;
+use crate::source::server::identity::{Server, identify_system};
+use crate::source::server::refusal::explain_refusal;
 use crate::source::state::gap_report::Unpublished;
 use crate::source::state::relay_state;
-use crate::source::stream::open::{Origin, detached};
 
 /// How long a terminated walsender may hold its slot.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,116 +1,16 @@
-//! The server, the slot and the publication: what exists, and what is unusable.
+//! A slot in the catalog: what it is, whether it can be used, and how it is created and dropped.
 
-use std::num::ParseIntError;
-
-use crate::postgres::{ANSWER_TIMEOUT, Connection, Error, Interrupt, Patience, Row, quote_identifier, sqlstate};
+use crate::postgres::{ANSWER_TIMEOUT, Connection, Error, Interrupt, Patience, quote_identifier, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::source::error::SourceError;
+use crate::source::server::answer::{first, lsn, setting, text};
 
-/// The oldest supported version of Postgres, as `server_version_num`.
-const OLDEST_VERSION: u32 = 140_000;
 /// From this version on slot options are in parentheses.
 const OPTION_LIST_VERSION: u32 = 150_000;
 /// From this version on slots can have the failover option and say why they are invalid.
 const FAILOVER_VERSION: u32 = 170_000;
 /// The longest slot name, in bytes (`NAMEDATALEN - 1`).
 const NAME_BYTES: usize = 63;
-
-/// What the relay needs to know of a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// `server_version_num`, such as 150018.
-    pub version: u32,
-    /// The database connected to.
-    pub database: String,
-    /// The role of the session.
-    pub role: String,
-    /// `wal_sender_timeout` in milliseconds, 0 for none.
-    pub wal_sender_timeout_millis: u32,
-    /// `server_encoding`.
-    pub encoding: String,
-    wal_level: String,
-    standby: bool,
-}
-
-impl Server {
-    /// Reads it on a control connection.
-    ///
-    /// # Errors
-    /// Those of the connection.
-    pub fn read(control: &mut Connection) -> Result<Self, SourceError> {
-        let question = "the server";
-        let rows = control.simple_query(
-            "select current_setting('server_version_num'), current_database(), current_user, \
-             (select setting from pg_settings where name = 'wal_sender_timeout'), \
-             current_setting('wal_level'), pg_is_in_recovery(), current_setting('server_encoding')",
-        )?;
-        let row = first(&rows, question)?;
-        Ok(Self {
-            version: number(row, 0, question)?,
-            database: text(row, 1, question)?,
-            role: text(row, 2, question)?,
-            wal_sender_timeout_millis: number(row, 3, question)?,
-            wal_level: text(row, 4, question)?,
-            standby: row.is_true(5),
-            encoding: text(row, 6, question)?,
-        })
-    }
-
-    /// Whether it is a standby.
-    #[must_use]
-    pub const fn is_standby(&self) -> bool {
-        self.standby
-    }
-
-    /// The setting `wal_level`.
-    #[must_use]
-    pub fn wal_level(&self) -> &str {
-        &self.wal_level
-    }
-
-    /// Whether the server can decode for the relay.
-    ///
-    /// # Errors
-    /// [`SourceError::ServerTooOld`], [`SourceError::Standby`], [`SourceError::WalLevel`].
-    pub fn check(&self) -> Result<(), SourceError> {
-        if self.version < OLDEST_VERSION {
-            return Err(SourceError::ServerTooOld(format!("{}.{}", self.version / 10_000, self.version % 10_000)));
-        }
-        if self.standby {
-            return Err(SourceError::Standby);
-        }
-        if self.wal_level != "logical" {
-            return Err(SourceError::WalLevel { found: self.wal_level.clone() });
-        }
-        Ok(())
-    }
-}
-
-/// A replication connection's answer to `IDENTIFY_SYSTEM`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct System {
-    /// The cluster's system identifier.
-    pub identifier: String,
-    /// The timeline.
-    pub timeline: u32,
-    /// The end of the flushed WAL.
-    pub wal_end: Lsn,
-}
-
-/// Asks a replication connection which server it is on.
-///
-/// # Errors
-/// Those of the connection.
-pub fn identify_system(replication: &mut Connection) -> Result<System, SourceError> {
-    let question = "IDENTIFY_SYSTEM";
-    let rows = replication.simple_query("IDENTIFY_SYSTEM")?;
-    let row = first(&rows, question)?;
-    Ok(System {
-        identifier: text(row, 0, question)?,
-        timeline: number(row, 1, question)?,
-        wal_end: lsn(row, 2).ok_or(SourceError::Answer { question })?,
-    })
-}
 
 /// A slot as in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -272,49 +172,6 @@ pub(crate) fn explain_creation(error: Error, control: &mut Connection, slot: &st
         Some(sqlstate::DUPLICATE_OBJECT) => SourceError::SlotHeld { slot: slot.to_owned(), pid: None },
         _ => error.into(),
     }
-}
-
-/// The error for a replication connection that the server refused. The control connection tells whether all
-/// walsenders or all connections are in use, which have the same code.
-pub(crate) fn explain_refusal(error: Error, control: &mut Connection, role: &str) -> SourceError {
-    match error.sqlstate() {
-        Some(sqlstate::INSUFFICIENT_PRIVILEGE) => SourceError::NoReplicationRole { role: role.to_owned() },
-        Some(sqlstate::TOO_MANY_CONNECTIONS) => {
-            let question = "the number of walsenders";
-            let used = control.simple_query("select count(*) from pg_stat_replication").map_err(SourceError::from);
-            let used = used.and_then(|rows| number::<u32>(first(&rows, question)?, 0, question));
-            match (used, setting(control, "max_wal_senders")) {
-                (Ok(used), Ok(limit)) if used >= limit => SourceError::SendersUsedUp { limit },
-                _ => error.into(),
-            }
-        }
-        _ => error.into(),
-    }
-}
-
-fn setting(control: &mut Connection, name: &'static str) -> Result<u32, SourceError> {
-    let rows = control.query("select current_setting($1)", &[Some(name)])?;
-    number(first(&rows, name)?, 0, name)
-}
-
-pub(crate) fn first<'a>(rows: &'a [Row], question: &'static str) -> Result<&'a Row, SourceError> {
-    rows.first().ok_or(SourceError::Answer { question })
-}
-
-pub(crate) fn text(row: &Row, column: usize, question: &'static str) -> Result<String, SourceError> {
-    row.text(column).map(str::to_owned).ok_or(SourceError::Answer { question })
-}
-
-pub(crate) fn number<T: std::str::FromStr<Err = ParseIntError>>(
-    row: &Row,
-    column: usize,
-    question: &'static str,
-) -> Result<T, SourceError> {
-    row.text(column).and_then(|text| text.parse().ok()).ok_or(SourceError::Answer { question })
-}
-
-fn lsn(row: &Row, column: usize) -> Option<Lsn> {
-    row.text(column)?.parse().ok()
 }
 
 #[cfg(test)]

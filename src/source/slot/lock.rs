@@ -5,9 +5,9 @@
 //! finds it held by a session whose role may not write `outbox.relay` therefore switches to a new key. Keys are
 //! changed and tried under the row's lock, so that two relays never hold one each.
 
-use super::inspect::first;
 use crate::postgres::{Connection, sqlstate};
 use crate::source::error::SourceError;
+use crate::source::server::answer::first;
 
 /// The key of versions before 0.2, whose relays hold or request it during a rolling update.
 const OLD_KEY: &str = "hashtext('walpost'), hashtext($1)";

@@ -1,6 +1,5 @@
 //! The slot: its state, who may stream from it, and what operators do to it.
 
-pub(super) mod timeline;
 pub(super) mod inspect;
 pub(super) mod lock;
 pub(super) mod heartbeat;

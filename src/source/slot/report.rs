@@ -2,13 +2,15 @@
 
 use serde::Serialize;
 
-use super::inspect::{Server, first, inspect_slot};
+use super::inspect::inspect_slot;
 use crate::postgres::Connection;
 use crate::relay::resume::Backfill;
+use crate::source::detached::detached;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
+use crate::source::server::answer::first;
+use crate::source::server::identity::Server;
 use crate::source::state::relay_state;
-use crate::source::stream::open::detached;
 
 /// A slot and what its relay has noted, according to the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

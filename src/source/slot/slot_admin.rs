@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use super::inspect::{Server, System, check_slot_name, drop_slot, explain_refusal, identify_system, inspect_slot};
+use super::inspect::{check_slot_name, drop_slot, inspect_slot};
 use super::lease::Lease;
-use super::timeline;
 use crate::postgres::Connection;
 use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::resume::Gap;
+use crate::source::detached::detached;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
+use crate::source::server::identity::{Server, System, identify_system};
+use crate::source::server::refusal::explain_refusal;
+use crate::source::server::timeline;
 use crate::source::state::gap_count::look;
 use crate::source::state::gap_report::{Published, Unpublished};
 use crate::source::state::relay_state::{self, RelayState};
-use crate::source::stream::open::detached;
 
 /// Which rows are published again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,10 +5,11 @@
 //! silently starts at that LSN, so a copy's position is read back.
 
 use super::holder::{Held, NotHeld, holder};
-use super::inspect::{explain_creation, first};
+use super::inspect::explain_creation;
 use crate::postgres::{Connection, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::source::error::SourceError;
+use crate::source::server::answer::first;
 
 /// How many times another slot is chosen if the chosen one has moved on meanwhile.
 const ATTEMPTS: usize = 10;

@@ -4,20 +4,19 @@
 //! The transaction's commit LSN is one byte before the slot's consistent point, and its end is that point: a real
 //! commit record may start exactly at the consistent point, so every real position is greater.
 
-use super::rows::{Table, Tally};
-use crate::postgres::{self, Connection, Interrupt, Patience, ProtocolError, quote_literal, sqlstate};
+use super::rows::{Table, Tally, too_long};
+use crate::postgres::{Connection, Interrupt, Patience, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::source::batch_channel::BatchChannel;
 use crate::source::catalog::layout::{Description, has_commit_times, stand_in};
 use crate::source::catalog::table::OutboxTable;
 use crate::source::error::SourceError;
-use crate::source::frames::{TooLong, Writer};
-use crate::source::slot::inspect::{CreatedSlot, Server, first, number, text};
+use crate::source::frames::Writer;
+use crate::source::server::answer::{first, number, text};
+use crate::source::server::identity::Server;
+use crate::source::slot::inspect::CreatedSlot;
 use crate::source::state::gap_count::since;
 use crate::source::state::relay_state::Recovery;
-
-/// Bytes of frames after which a batch is passed on.
-pub(crate) const BATCH_BYTES: usize = 256 * 1024;
 
 /// Which rows are read.
 pub(crate) struct Rows<'a> {
@@ -97,14 +96,4 @@ fn begin(control: &mut Connection, snapshot: Option<&str>) -> Result<i64, Source
         "select (extract(epoch from transaction_timestamp()) * 1000000)::bigint - 946684800000000::bigint",
     )?;
     number(first(&rows, question)?, 0, question)
-}
-
-pub(crate) fn too_long(_: TooLong) -> SourceError {
-    ProtocolError { what: "a row too large for a message", offset: 0 }.into()
-}
-
-impl From<ProtocolError> for SourceError {
-    fn from(error: ProtocolError) -> Self {
-        postgres::Error::from(error).into()
-    }
 }

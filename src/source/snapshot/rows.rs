@@ -5,16 +5,18 @@
 //! one. Such a row is passed on with the columns that could be read, and becomes a dead letter. All of that happens
 //! in one snapshot.
 
-use super::backfill::{BATCH_BYTES, too_long};
 use super::copy::CopyRows;
-use crate::postgres::{Connection, Error, quote_identifier};
+use crate::postgres::{Connection, Error, ProtocolError, quote_identifier};
 use crate::source::batch_channel::BatchChannel;
 use crate::source::catalog::layout::Description;
 use crate::source::error::SourceError;
-use crate::source::frames::{Column, Sent, Writer};
-use crate::source::slot::inspect::{Server, number, text};
+use crate::source::frames::{Column, Sent, TooLong, Writer};
+use crate::source::server::answer::{number, text};
+use crate::source::server::identity::Server;
 use crate::source::stream::skim::Budget;
 
+/// Bytes of frames after which a batch is passed on.
+const BATCH_BYTES: usize = 256 * 1024;
 /// How many rows are listed, and read with one statement.
 const PIECE: u64 = 500;
 /// The share of a row's budget that its place takes: the table's OID and the ctid, with kind and length.
@@ -294,4 +296,8 @@ fn is_of_a_row(error: &SourceError) -> bool {
     // Class 42 is about the statement itself: no privilege, no such table. Class 57 is operator intervention.
     let is_other = ["42", "57"].iter().any(|class| server.code.starts_with(class));
     server.severity == "ERROR" && !error.is_transient() && !is_other
+}
+
+pub(crate) fn too_long(_: TooLong) -> SourceError {
+    ProtocolError { what: "a row too large for a message", offset: 0 }.into()
 }

@@ -5,7 +5,7 @@ use crate::postgres::{Connection, quote_identifier};
 use crate::source::catalog::layout::Description;
 use crate::source::catalog::table::OutboxTable;
 use crate::source::error::SourceError;
-use crate::source::slot::inspect::{first, number};
+use crate::source::server::answer::{first, number};
 
 /// How long the server may count. A table that takes longer is not counted: the rest of the message matters more.
 const COUNTING_MILLIS: u32 = 10_000;

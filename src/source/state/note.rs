@@ -4,7 +4,7 @@ use super::secrets;
 use crate::postgres::Connection;
 use crate::relay::boundary::{Lsn, PositionKey, PositionProof};
 use crate::source::error::SourceError;
-use crate::source::slot::inspect::first;
+use crate::source::server::answer::first;
 
 /// The relay's progress, for `outbox.relay`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

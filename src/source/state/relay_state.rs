@@ -2,11 +2,13 @@
 //! confirmed, and what is in Kafka.
 
 use super::gap_report::Published;
-use crate::postgres::{Connection, Error, sqlstate};
+use crate::postgres::{Connection, Error};
 use crate::relay::boundary::{Lsn, PositionProof};
 use crate::relay::resume::{Backfill, Noted};
 use crate::source::error::SourceError;
-use crate::source::slot::inspect::{Server, System, text};
+use crate::source::server::answer::text;
+use crate::source::server::identity::{Server, System};
+use crate::source::server::refusal::explain;
 
 fn text_of(backfill: Backfill) -> &'static str {
     match backfill {
@@ -241,17 +243,4 @@ pub(crate) fn note_end(control: &mut Connection, server: &Server, slot: &str, li
         .write(sql, &[Some(slot), Some(&limit.to_string())])
         .map_err(|error| explain(error, server, "write outbox.relay"))?;
     Ok(())
-}
-
-pub(crate) fn explain(error: Error, server: &Server, doing: &'static str) -> SourceError {
-    match error.sqlstate() {
-        Some(sqlstate::UNDEFINED_TABLE | sqlstate::INVALID_SCHEMA_NAME) => {
-            SourceError::MigrationsMissing { database: server.database.clone() }
-        }
-        Some(sqlstate::UNDEFINED_COLUMN | sqlstate::UNDEFINED_FUNCTION) => {
-            SourceError::MigrationsOutdated { database: server.database.clone() }
-        }
-        Some(sqlstate::INSUFFICIENT_PRIVILEGE) => SourceError::NoPrivilege { role: server.role.clone(), doing },
-        _ => error.into(),
-    }
 }

@@ -1,10 +1,11 @@
 //! The keys in `outbox.secret`, which tell our messages and positions from others.
 
-use super::relay_state;
 use crate::postgres::{Connection, Error, Row};
 use crate::relay::boundary::{Lsn, MacKey, MessageKeys, PositionKey, PositionKeys, Timestamp};
 use crate::source::error::SourceError;
-use crate::source::slot::inspect::{Server, first};
+use crate::source::server::answer::first;
+use crate::source::server::identity::Server;
+use crate::source::server::refusal;
 
 /// All keys.
 #[derive(Clone, Debug, Default)]
@@ -17,12 +18,11 @@ pub struct Secrets {
 
 /// Reads them for a slot's relay, which has a row in `outbox.relay` if it has streamed before.
 pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Result<Secrets, SourceError> {
-    let answers =
-        ask(control, slot).map_err(|error| match relay_state::explain(error, server, "read outbox.secret") {
-            // The other migrations are there, or there would be no outbox.relay.
-            SourceError::MigrationsMissing { database } => SourceError::MigrationsOutdated { database },
-            other => other,
-        })?;
+    let answers = ask(control, slot).map_err(|error| match refusal::explain(error, server, "read outbox.secret") {
+        // The other migrations are there, or there would be no outbox.relay.
+        SourceError::MigrationsMissing { database } => SourceError::MigrationsOutdated { database },
+        other => other,
+    })?;
     answers.secrets()
 }
 

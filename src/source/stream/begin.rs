@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::open::Origin;
 use crate::postgres::{Error, Interrupt};
-use crate::relay::boundary::{Ancestry, Lsn};
+use crate::relay::boundary::Lsn;
 use crate::relay::confirm::Resume;
-use crate::relay::resume::{self, Gap, Known, LeaseAcquisition, Noted, Plan, Server, Slot, Streamed};
+use crate::relay::resume::{self, Gap, Known, LeaseAcquisition, Noted, Plan, Slot};
 use crate::source::error::SourceError;
 use crate::source::opening::{Opening, SourceOptions};
-use crate::source::slot::inspect::{CreatedSlot, SlotState, System, create_slot, drop_slot, inspect_slot};
+use crate::source::origin::Origin;
+use crate::source::slot::inspect::{CreatedSlot, SlotState, create_slot, drop_slot, inspect_slot};
 use crate::source::state::gap_count::look;
 use crate::source::state::gap_report::{Published, Unpublished};
 use crate::source::state::relay_state::{self, Recovery};
@@ -162,20 +162,6 @@ impl Opening {
 }
 
 // Conversions to the input of planning a start.
-
-impl System {
-    /// The server, as input for planning a start.
-    pub(crate) fn facts(&self, ancestry: &Ancestry) -> Server {
-        let (system_identifier, timeline, wal_end) = (self.identifier.clone(), self.timeline, self.wal_end);
-        Server { system_identifier, timeline, ancestry: ancestry.clone(), wal_end }
-    }
-}
-
-impl Origin {
-    pub(crate) fn streamed(&self) -> Streamed {
-        Streamed { system_identifier: self.system_identifier.clone(), timeline: self.timeline }
-    }
-}
 
 impl SlotState {
     /// The slot, as input for planning a start.

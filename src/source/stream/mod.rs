@@ -9,4 +9,5 @@ pub(super) mod begin;
 pub(super) mod open;
 pub(super) mod handle;
 pub(super) mod replay;
+pub(super) mod not_skipped;
 pub(super) mod skip;

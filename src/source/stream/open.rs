@@ -4,25 +4,25 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
 use super::begin::Begin;
 use super::handle::Stream;
 use super::reader::{StreamReader, Timing};
 use crate::postgres::{Connection, Error, Interrupt, quote_identifier, sqlstate};
-use crate::relay::boundary::{Ancestry, Lsn};
+use crate::relay::boundary::Lsn;
 use crate::relay::confirm::Resume;
 use crate::relay::resume::{self, Gap};
 use crate::source::batch_channel::BatchChannel;
 use crate::source::catalog::layout::check_layout;
 use crate::source::catalog::publication::{check_publication, stray_outbox};
+use crate::source::detached::detached;
 use crate::source::error::SourceError;
 use crate::source::opening::{Opening, SourceOptions};
-use crate::source::slot::inspect::{
-    CreatedSlot, Server, check_slot_name, explain_refusal, identify_system, inspect_slot,
-};
+use crate::source::origin::Origin;
+use crate::source::server::identity::{Server, identify_system};
+use crate::source::server::refusal::{self, explain_refusal};
+use crate::source::server::timeline;
+use crate::source::slot::inspect::{CreatedSlot, check_slot_name, inspect_slot};
 use crate::source::slot::lease::Lease;
-use crate::source::slot::timeline;
 use crate::source::snapshot::backfill::{self, Rows};
 use crate::source::state::gap_report::{Published, Unpublished};
 use crate::source::state::relay_state::{self, Recovery};
@@ -54,19 +54,6 @@ pub struct Source {
     pub tables: Vec<u32>,
 }
 
-/// A stream's origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The cluster's system identifier.
-    pub system_identifier: String,
-    /// The server's timeline.
-    pub timeline: u32,
-    /// The timelines that its own descends from.
-    pub ancestry: Ancestry,
-    /// The server process that streams.
-    pub walsender: i32,
-}
-
 /// Connects, creates the slot if this is the first start, and starts the stream.
 ///
 /// `lease` is taken first, and kept whatever happens. `resume` is what this process knows of the slot, if it has
@@ -96,29 +83,6 @@ pub async fn reconnect(
 ) -> Result<Source, SourceError> {
     let (options, lease, last) = (options.clone(), Arc::clone(lease), last.clone());
     detached(move |interrupt| open(options, &lease, resume, Some(&last), interrupt)).await
-}
-
-/// Runs blocking work on a thread of its own; dropping the future interrupts it, and the runtime's end does not wait
-/// for it.
-pub(crate) async fn detached<T: Send + 'static>(
-    work: impl FnOnce(&Interrupt) -> Result<T, SourceError> + Send + 'static,
-) -> Result<T, SourceError> {
-    struct OnDrop(Interrupt);
-    impl Drop for OnDrop {
-        fn drop(&mut self) {
-            self.0.set();
-        }
-    }
-    let interrupt = Interrupt::default();
-    let guard = OnDrop(interrupt.clone());
-    let (answer, answered) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("walpost-connect".to_owned())
-        .spawn(move || drop(answer.send(work(&interrupt))))
-        .map_err(Error::closed_by)?;
-    let result = answered.await.expect("the connecting thread does not panic");
-    drop(guard);
-    result
 }
 
 fn open(
@@ -199,7 +163,7 @@ fn explain_lease(options: &SourceOptions, error: SourceError) -> SourceError {
     };
     match look() {
         Err(found) => found,
-        Ok(server) => match relay_state::explain(refusal, &server, "use outbox.lease") {
+        Ok(server) => match refusal::explain(refusal, &server, "use outbox.lease") {
             SourceError::MigrationsMissing { database } => SourceError::MigrationsOutdated { database },
             other => other,
         },

@@ -2,14 +2,18 @@
 //! here touches a relay's slot or state.
 
 use super::handle::Stream;
-use super::open::{Origin, Source, check_tables, detached, start_command};
+use super::open::{Source, check_tables, start_command};
 use super::reader::{StreamReader, Timing};
 use crate::postgres::{Connection, Interrupt};
 use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::confirm::Resume;
+use crate::source::detached::detached;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
-use crate::source::slot::inspect::{CreatedSlot, Server, explain_refusal, identify_system};
+use crate::source::origin::Origin;
+use crate::source::server::identity::{Server, identify_system};
+use crate::source::server::refusal::explain_refusal;
+use crate::source::slot::inspect::CreatedSlot;
 use crate::source::slot::slot_copy::copy_holder;
 use crate::source::snapshot::backfill::{self, Rows};
 use crate::source::state::gap_report::Unpublished;

@@ -26,16 +26,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::open::{detached, start_command};
+use super::not_skipped::NotSkipped;
+use super::open::start_command;
 use super::reader::status_update;
 use crate::postgres::{self, Connection, Patience, quote_identifier};
 use crate::relay::boundary::{Lsn, PositionProof, Timestamp};
 use crate::relay::confirm::StreamStart;
 use crate::relay::resume::{self, Backfill, Begun, Known, LeaseAcquisition, Slot};
 use crate::source::catalog::table::TableName;
+use crate::source::detached::detached;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
-use crate::source::slot::inspect::{explain_refusal, first, inspect_slot};
+use crate::source::server::answer::first;
+use crate::source::server::refusal::explain_refusal;
+use crate::source::slot::inspect::inspect_slot;
 use crate::source::slot::lease::Lease;
 use crate::source::slot::slot_admin::{SlotAdmin, decide};
 use crate::source::state::gap_count::look;
@@ -84,46 +88,6 @@ pub struct Unsent {
     pub rows: Vec<(TableName, Option<String>)>,
     /// Tables whose rows could not be listed completely.
     pub unlisted: Vec<TableName>,
-}
-
-/// Why nothing is skipped.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotSkipped {
-    /// The transaction can be sent.
-    #[error("nothing was skipped: Postgres can send the transaction at {0}; start the relay")]
-    Readable(Lsn),
-    /// There is no transaction at this LSN.
-    #[error(
-        "nothing was skipped: no transaction with rows of the publication committed at {0}, or the slot is already past it"
-    )]
-    Absent(Lsn),
-    /// Another one comes first.
-    #[error(
-        "nothing was skipped: Postgres can't send the transaction at {fails} ({error}), which comes before {wanted}; run `walpost slot skip --lsn {fails}`"
-    )]
-    Another {
-        /// The one that was to be skipped.
-        wanted: Lsn,
-        /// The one that fails.
-        fails: Lsn,
-        /// What Postgres says.
-        error: String,
-    },
-    /// Postgres failed before it named the transaction.
-    #[error("nothing was skipped: Postgres failed before it started to send a transaction: {0}")]
-    Unnamed(String),
-    /// Events before it are not published.
-    #[error(
-        "nothing was skipped: {events} events before {wanted} are not confirmed yet, starting with the transaction at {commit}; start the relay to publish them, then stop it and try again"
-    )]
-    Unpublished {
-        /// The one that was to be skipped.
-        wanted: Lsn,
-        /// How many.
-        events: u64,
-        /// The commit of the first of them.
-        commit: Lsn,
-    },
 }
 
 /// The slot before a transaction is skipped: what a position in Kafka is judged by.

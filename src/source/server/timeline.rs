@@ -1,7 +1,8 @@
 //! Timelines: a server that was promoted or restored writes a new one, on which LSNs after the switch mean something
 //! else.
 
-use super::inspect::{System, first, identify_system};
+use super::answer::first;
+use super::identity::{System, identify_system};
 use crate::postgres::{Connection, sqlstate};
 use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::resume::Server;

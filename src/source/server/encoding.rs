@@ -1,7 +1,7 @@
 //! The encoding in which a server is asked for text.
 
+use super::identity::Server;
 use crate::relay::decode::text_encoding::Encoding;
-use crate::source::slot::inspect::Server;
 
 impl Server {
     /// How a stream from it encodes text: as the database does, if the relay can convert that.

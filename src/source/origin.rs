@@ -1,0 +1,23 @@
+//! Where a stream comes from.
+
+use crate::relay::boundary::Ancestry;
+use crate::relay::resume::Streamed;
+
+/// A stream's origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The cluster's system identifier.
+    pub system_identifier: String,
+    /// The server's timeline.
+    pub timeline: u32,
+    /// The timelines that its own descends from.
+    pub ancestry: Ancestry,
+    /// The server process that streams.
+    pub walsender: i32,
+}
+
+impl Origin {
+    pub(crate) fn streamed(&self) -> Streamed {
+        Streamed { system_identifier: self.system_identifier.clone(), timeline: self.timeline }
+    }
+}

@@ -1,0 +1,115 @@
+//! Which server this is, and whether the relay can use it.
+
+use super::answer::{first, lsn, number, text};
+use crate::postgres::Connection;
+use crate::relay::boundary::{Ancestry, Lsn};
+use crate::relay::resume;
+use crate::source::error::SourceError;
+
+/// The oldest supported version of Postgres, as `server_version_num`.
+const OLDEST_VERSION: u32 = 140_000;
+
+/// What the relay needs to know of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// `server_version_num`, such as 150018.
+    pub version: u32,
+    /// The database connected to.
+    pub database: String,
+    /// The role of the session.
+    pub role: String,
+    /// `wal_sender_timeout` in milliseconds, 0 for none.
+    pub wal_sender_timeout_millis: u32,
+    /// `server_encoding`.
+    pub encoding: String,
+    wal_level: String,
+    standby: bool,
+}
+
+impl Server {
+    /// Reads it on a control connection.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn read(control: &mut Connection) -> Result<Self, SourceError> {
+        let question = "the server";
+        let rows = control.simple_query(
+            "select current_setting('server_version_num'), current_database(), current_user, \
+             (select setting from pg_settings where name = 'wal_sender_timeout'), \
+             current_setting('wal_level'), pg_is_in_recovery(), current_setting('server_encoding')",
+        )?;
+        let row = first(&rows, question)?;
+        Ok(Self {
+            version: number(row, 0, question)?,
+            database: text(row, 1, question)?,
+            role: text(row, 2, question)?,
+            wal_sender_timeout_millis: number(row, 3, question)?,
+            wal_level: text(row, 4, question)?,
+            standby: row.is_true(5),
+            encoding: text(row, 6, question)?,
+        })
+    }
+
+    /// Whether it is a standby.
+    #[must_use]
+    pub const fn is_standby(&self) -> bool {
+        self.standby
+    }
+
+    /// The setting `wal_level`.
+    #[must_use]
+    pub fn wal_level(&self) -> &str {
+        &self.wal_level
+    }
+
+    /// Whether the server can decode for the relay.
+    ///
+    /// # Errors
+    /// [`SourceError::ServerTooOld`], [`SourceError::Standby`], [`SourceError::WalLevel`].
+    pub fn check(&self) -> Result<(), SourceError> {
+        if self.version < OLDEST_VERSION {
+            return Err(SourceError::ServerTooOld(format!("{}.{}", self.version / 10_000, self.version % 10_000)));
+        }
+        if self.standby {
+            return Err(SourceError::Standby);
+        }
+        if self.wal_level != "logical" {
+            return Err(SourceError::WalLevel { found: self.wal_level.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// A replication connection's answer to `IDENTIFY_SYSTEM`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct System {
+    /// The cluster's system identifier.
+    pub identifier: String,
+    /// The timeline.
+    pub timeline: u32,
+    /// The end of the flushed WAL.
+    pub wal_end: Lsn,
+}
+
+impl System {
+    /// The server, as input for planning a start.
+    pub(crate) fn facts(&self, ancestry: &Ancestry) -> resume::Server {
+        let (system_identifier, timeline, wal_end) = (self.identifier.clone(), self.timeline, self.wal_end);
+        resume::Server { system_identifier, timeline, ancestry: ancestry.clone(), wal_end }
+    }
+}
+
+/// Asks a replication connection which server it is on.
+///
+/// # Errors
+/// Those of the connection.
+pub fn identify_system(replication: &mut Connection) -> Result<System, SourceError> {
+    let question = "IDENTIFY_SYSTEM";
+    let rows = replication.simple_query("IDENTIFY_SYSTEM")?;
+    let row = first(&rows, question)?;
+    Ok(System {
+        identifier: text(row, 0, question)?,
+        timeline: number(row, 1, question)?,
+        wal_end: lsn(row, 2).ok_or(SourceError::Answer { question })?,
+    })
+}
