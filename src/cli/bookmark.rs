@@ -11,7 +11,7 @@ use crate::config::{PostgresConfig, process_environment};
 use crate::fault::Fault;
 use crate::positions::BookmarkError;
 use crate::positions::bookmark::{self, Bookmark, Place};
-use crate::positions::{identify, moment, open};
+use crate::positions::moment;
 use crate::postgres::Connection;
 use crate::relay::boundary::Lsn;
 use crate::source::Server;
@@ -90,7 +90,7 @@ pub async fn run(args: &BookmarkArgs, path: Option<&Path>, out: &mut (impl Write
 }
 
 fn execute(command: &BookmarkCommand, config: &PostgresConfig) -> Result<String, BookmarkError> {
-    let (mut control, server) = open(&config.connect)?;
+    let (mut control, server) = Server::open(&config.connect)?;
     let slot = config.slot.as_str();
     let shown = match command {
         BookmarkCommand::Create(args) => {
@@ -125,7 +125,7 @@ fn create(
         (None, Some(text)) => Place::Since(moment::parse(control, text)?),
         (None, None) => Place::Now,
     };
-    let system = identify(&config.connect, control, server)?;
+    let system = server.identify(&config.connect, control)?;
     bookmark::create(control, server, &system.identifier, slot, &args.name, &place)
 }
 

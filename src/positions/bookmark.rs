@@ -1,11 +1,10 @@
 //! Bookmarks: each is an inactive logical slot, `<slot>_bm_<name>`, and a row in `outbox.bookmark`.
 
 use super::error::BookmarkError;
-use super::explain;
 use super::moment::{self, Moment, micros};
 use crate::postgres::{Connection, Patience, sqlstate};
 use crate::relay::boundary::{Lsn, Timestamp};
-use crate::source::{self, Server, SourceError};
+use crate::source::{self, Server, SourceError, explain_statement};
 
 /// Longest slot name, in bytes (`NAMEDATALEN` - 1).
 const SLOT_BYTES: usize = 63;
@@ -165,14 +164,14 @@ fn register(
                values ($1, $2, $3, 'epoch'::timestamptz + $4::text::bigint * interval '1 microsecond')";
     control
         .write(sql, &[Some(slot), Some(relay_slot), Some(name), at.as_deref()])
-        .map_err(|error| explain(error, server, "write outbox.bookmark"))?;
+        .map_err(|error| explain_statement(error, server, "write outbox.bookmark"))?;
     Ok(())
 }
 
 fn forget(control: &mut Connection, server: &Server, slot: &str) -> Result<(), SourceError> {
     control
         .write("delete from outbox.bookmark where slot = $1", &[Some(slot)])
-        .map_err(|error| explain(error, server, "write outbox.bookmark"))?;
+        .map_err(|error| explain_statement(error, server, "write outbox.bookmark"))?;
     Ok(())
 }
 
@@ -191,8 +190,9 @@ pub fn list(control: &mut Connection, server: &Server, relay_slot: &str) -> Resu
         micros("b.at"),
         micros("b.created_at")
     );
-    let rows =
-        control.query(&sql, &[Some(relay_slot)]).map_err(|error| explain(error, server, "read outbox.bookmark"))?;
+    let rows = control
+        .query(&sql, &[Some(relay_slot)])
+        .map_err(|error| explain_statement(error, server, "read outbox.bookmark"))?;
     let bookmark = |row: &crate::postgres::Row| {
         let time = |column| row.text(column).and_then(|micros| micros.parse().ok()).map(Timestamp);
         let status = row.text(7)?.to_owned();

@@ -1,10 +1,9 @@
 //! Times of positions: the index in `outbox.moment`, which the relay keeps with a rewind window, and the times of bookmarks.
 
 use super::error::BookmarkError;
-use super::explain;
 use crate::postgres::{Connection, Error};
 use crate::relay::boundary::{Lsn, Timestamp};
-use crate::source::{Server, SourceError};
+use crate::source::{Server, SourceError, explain_statement};
 
 /// An LSN and a time: what commits at that time or later has its commit record at that LSN or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub fn note(control: &mut Connection, server: &Server, system: &str, slot: &str)
                values ($1, $2, $3::text::pg_lsn, clock_timestamp()) on conflict do nothing";
     control
         .write(sql, &[Some(slot), Some(system), Some(end)])
-        .map_err(|error| explain(error, server, "write outbox.moment"))?;
+        .map_err(|error| explain_statement(error, server, "write outbox.moment"))?;
     Ok(())
 }
 
@@ -83,7 +82,8 @@ fn one(
     sql: &str,
     parameters: &[Option<&str>],
 ) -> Result<Option<Moment>, SourceError> {
-    let rows = control.query(sql, parameters).map_err(|error| explain(error, server, "read outbox.moment"))?;
+    let rows =
+        control.query(sql, parameters).map_err(|error| explain_statement(error, server, "read outbox.moment"))?;
     let Some(row) = rows.first() else { return Ok(None) };
     let moment = || Some(Moment { lsn: row.text(0)?.parse().ok()?, at: Timestamp(row.text(1)?.parse().ok()?) });
     moment().map(Some).ok_or(SourceError::Answer { question: "which moment a position was" })

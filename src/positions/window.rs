@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::moment;
-use super::{identify, open};
 use crate::config::{REWIND_SLOT_END, Rewind};
 use crate::fault::chain;
 use crate::postgres::{ConnectOptions, Connection, Patience};
@@ -154,7 +153,7 @@ impl Window {
     }
 
     fn round(&mut self) -> Result<Round, SourceError> {
-        let (mut control, server) = open(&self.postgres)?;
+        let (mut control, server) = Server::open(&self.postgres)?;
         control.set_patience(Patience::Limit(STEP_LIMIT));
         let Some(slots) = self.look(&mut control)? else { return Ok(Round::Again) };
         let Some(rewind) = self.rewind else {
@@ -217,7 +216,7 @@ impl Window {
     }
 
     fn note(&mut self, control: &mut Connection, server: &Server) -> Result<(), SourceError> {
-        let system = identify(&self.postgres, control, server)?.identifier;
+        let system = server.identify(&self.postgres, control)?.identifier;
         moment::note(control, server, &system, &self.relay_slot)?;
         self.noted_at = Some(Instant::now());
         Ok(())

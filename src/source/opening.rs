@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::catalog::table::OutboxTable;
 use super::server::identity::{Server, System};
 use crate::postgres::{ConnectOptions, Connection};
-use crate::relay::boundary::{Ancestry, Lsn};
+use crate::relay::boundary::Lsn;
 use crate::relay::decode::text_encoding::Encoding;
 
 /// How often the confirmed LSN is reported by default.
@@ -53,7 +53,6 @@ pub(super) struct Opening {
     pub(super) replication: Connection,
     pub(super) server: Server,
     pub(super) system: System,
-    pub(super) ancestry: Ancestry,
     /// The stored position, as noted.
     pub(super) position: Option<Lsn>,
 }

@@ -1,5 +1,7 @@
 //! Where a stream comes from.
 
+use super::server::identity::System;
+use crate::postgres::Connection;
 use crate::relay::boundary::Ancestry;
 use crate::relay::resume::Streamed;
 
@@ -17,6 +19,11 @@ pub struct Origin {
 }
 
 impl Origin {
+    pub(super) fn of(system: &System, replication: &Connection) -> Self {
+        let System { identifier: system_identifier, timeline, ancestry, wal_end: _ } = system.clone();
+        Self { system_identifier, timeline, ancestry, walsender: replication.process_id() }
+    }
+
     pub(crate) fn streamed(&self) -> Streamed {
         Streamed { system_identifier: self.system_identifier.clone(), timeline: self.timeline }
     }

@@ -15,8 +15,8 @@ use crate::postgres::{Connection, Error, Row};
 use crate::relay::boundary::{Ancestry, Lsn, TopicSettings};
 use crate::relay::resume::{self, Gap, Known, LeaseAcquisition, Noted, Plan, Slot};
 use crate::source::{
-    OutboxTable, Server, SlotState, SourceError, Unpublished, check_layout, check_publication, explain_refusal,
-    inspect_slot, order_without_time, read_noted, server_facts, stray_outbox,
+    OutboxTable, Server, SlotState, SourceError, System, Unpublished, check_layout, check_publication, inspect_slot,
+    order_without_time, read_noted, stray_outbox,
 };
 
 /// How long to watch a lagging slot for progress: an idle relay confirms other WAL every 10 s.
@@ -73,9 +73,8 @@ impl Asking {
     /// The connection failed.
     fn ask(&mut self, config: &Config) -> Result<(), SourceError> {
         let connect = config.postgres.connect.clone().or_application_name("walpost doctor");
-        let mut control = Connection::open(&connect)?;
+        let (mut control, server) = Server::open_any(&connect)?;
         control.simple_query("set default_transaction_read_only = on; set statement_timeout = '30s'")?;
-        let server = Server::read(&mut control)?;
         let encrypted = if control.is_encrypted() { ", encrypted" } else { "" };
         let at = format!("{} as {}, database {}{encrypted}", control.endpoint(), server.role, server.database);
         self.findings.push(ok("postgres", at));
@@ -133,15 +132,9 @@ impl Asking {
             self.fail("replication", SourceError::NoReplicationRole { role: server.role.clone() });
             return Ok(None);
         }
-        let opened = Connection::open_replication(&config.postgres.connect);
-        let opened = opened.map_err(|error| explain_refusal(error, control, &server.role));
-        let system = opened.and_then(|mut replication| {
-            let system = server_facts(&mut replication);
-            replication.close();
-            system
-        });
-        let facts = system.as_ref().ok().cloned();
-        let system = system.map(|system| system.system_identifier);
+        let system = server.identify(&config.postgres.connect, control);
+        let facts = system.as_ref().ok().map(System::facts);
+        let system = system.map(|system| system.identifier);
         match system {
             // Exhausted walsenders have their own finding.
             Err(SourceError::SendersUsedUp { .. }) => {}

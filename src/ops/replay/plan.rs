@@ -3,8 +3,8 @@
 use super::{Origin, ReplayError, Wanted};
 use crate::config::Config;
 use crate::driver::Job;
+use crate::positions::moment;
 use crate::positions::{BookmarkError, bookmark};
-use crate::positions::{identify, moment, open};
 use crate::postgres::Connection;
 use crate::relay::boundary::{Lsn, Position, Timestamp};
 use crate::relay::replay::{Clock, Replay, Selection};
@@ -32,7 +32,7 @@ pub fn plan(config: &Config, wanted: &Wanted) -> Result<Plan, ReplayError> {
     {
         return Err(ReplayError::Topic { reason: forbidden.reason(topic) });
     }
-    let (mut control, server) = open(&config.postgres.connect)?;
+    let (mut control, server) = Server::open(&config.postgres.connect)?;
     let end = mark_end(&mut control)?;
     let mut time = |text: &Option<String>| text.as_deref().map(|text| moment::parse(&mut control, text)).transpose();
     let (since, until) = (time(&wanted.since)?, time(&wanted.until)?);
@@ -116,7 +116,7 @@ fn begin(
             found.position.map(first_of).ok_or_else(|| ReplayError::Lost { name: name.clone(), slot, wal_status })
         }
         (Origin::Since, Some(since)) => {
-            let system = identify(&config.postgres.connect, control, server)?;
+            let system = server.identify(&config.postgres.connect, control)?;
             let moment = moment::at_or_before(control, server, &system.identifier, since)?;
             let Some(moment) = moment else {
                 let oldest = moment::from(control, server, &system.identifier, Lsn(0))?.map(|moment| moment.at);

@@ -1,6 +1,7 @@
 //! Which server this is, and whether the relay can use it.
 
 use super::answer::{first, lsn, number, text};
+use super::timeline::ancestry;
 use crate::postgres::Connection;
 use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::resume;
@@ -80,22 +81,24 @@ impl Server {
     }
 }
 
-/// A replication connection's answer to `IDENTIFY_SYSTEM`.
+/// The system that a replication connection is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct System {
     /// The cluster's system identifier.
     pub identifier: String,
     /// The timeline.
     pub timeline: u32,
+    /// The timelines that its own descends from.
+    pub ancestry: Ancestry,
     /// The end of the flushed WAL.
     pub wal_end: Lsn,
 }
 
 impl System {
     /// The server, as input for planning a start.
-    pub(crate) fn facts(&self, ancestry: &Ancestry) -> resume::Server {
-        let (system_identifier, timeline, wal_end) = (self.identifier.clone(), self.timeline, self.wal_end);
-        resume::Server { system_identifier, timeline, ancestry: ancestry.clone(), wal_end }
+    pub(crate) fn facts(&self) -> resume::Server {
+        let Self { identifier, timeline, ancestry, wal_end } = self.clone();
+        resume::Server { system_identifier: identifier, timeline, ancestry, wal_end }
     }
 }
 
@@ -103,13 +106,15 @@ impl System {
 ///
 /// # Errors
 /// Those of the connection.
-pub fn identify_system(replication: &mut Connection) -> Result<System, SourceError> {
+pub(crate) fn identify_system(replication: &mut Connection) -> Result<System, SourceError> {
     let question = "IDENTIFY_SYSTEM";
     let rows = replication.simple_query("IDENTIFY_SYSTEM")?;
     let row = first(&rows, question)?;
+    let timeline = number(row, 1, question)?;
     Ok(System {
         identifier: text(row, 0, question)?,
-        timeline: number(row, 1, question)?,
+        timeline,
+        ancestry: ancestry(replication, timeline)?,
         wal_end: lsn(row, 2).ok_or(SourceError::Answer { question })?,
     })
 }

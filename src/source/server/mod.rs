@@ -1,7 +1,8 @@
-//! The server: which one it is, its timelines, and why it refuses.
+//! The server: which one it is, its timelines, why it refuses, and sessions with it.
 
 pub(super) mod answer;
 pub(super) mod identity;
 pub(super) mod encoding;
 pub(super) mod timeline;
 pub(super) mod refusal;
+pub(super) mod session;

@@ -24,7 +24,7 @@ pub(crate) fn explain_refusal(error: Error, control: &mut Connection, role: &str
 }
 
 /// The error for a statement on the tables of schema outbox.
-pub(crate) fn explain(error: Error, server: &Server, doing: &'static str) -> SourceError {
+pub(crate) fn explain_statement(error: Error, server: &Server, doing: &'static str) -> SourceError {
     match error.sqlstate() {
         Some(sqlstate::UNDEFINED_TABLE | sqlstate::INVALID_SCHEMA_NAME) => {
             SourceError::MigrationsMissing { database: server.database.clone() }

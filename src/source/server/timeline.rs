@@ -2,34 +2,22 @@
 //! else.
 
 use super::answer::first;
-use super::identity::{System, identify_system};
 use crate::postgres::{Connection, sqlstate};
 use crate::relay::boundary::{Ancestry, Lsn};
-use crate::relay::resume::Server;
 use crate::source::error::SourceError;
-
-/// What a replication connection says about its server, as input for planning a start.
-///
-/// # Errors
-/// Those of the connection.
-pub(crate) fn server_facts(replication: &mut Connection) -> Result<Server, SourceError> {
-    let system = identify_system(replication)?;
-    let ancestry = ancestry(replication, &system)?;
-    Ok(system.facts(&ancestry))
-}
 
 /// The timelines that the server's descends from, according to its history file (Postgres manual,
 /// "TIMELINE_HISTORY"); none if that file is gone, as after some restores.
 ///
 /// # Errors
 /// Those of the connection.
-pub(crate) fn ancestry(replication: &mut Connection, system: &System) -> Result<Ancestry, SourceError> {
+pub(crate) fn ancestry(replication: &mut Connection, timeline: u32) -> Result<Ancestry, SourceError> {
     // The first one has no history.
-    if system.timeline <= 1 {
+    if timeline <= 1 {
         return Ok(Ancestry::default());
     }
     let question = "TIMELINE_HISTORY";
-    let rows = match replication.simple_query(&format!("TIMELINE_HISTORY {}", system.timeline)) {
+    let rows = match replication.simple_query(&format!("TIMELINE_HISTORY {timeline}")) {
         Err(error) if error.sqlstate() == Some(sqlstate::UNDEFINED_FILE) => return Ok(Ancestry::default()),
         rows => rows?,
     };

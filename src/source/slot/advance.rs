@@ -5,15 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::inspect::inspect_slot;
 use super::lease::Lease;
-use crate::postgres::Connection;
-use crate::relay::boundary::{Ancestry, Lsn};
+use crate::relay::boundary::Lsn;
 use crate::relay::resume::{self, Gap};
 use crate::source::detached::detached;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
 use crate::source::origin::Origin;
-use crate::source::server::identity::{Server, identify_system};
-use crate::source::server::refusal::explain_refusal;
+use crate::source::server::identity::Server;
 use crate::source::state::gap_report::Unpublished;
 use crate::source::state::relay_state;
 
@@ -43,14 +41,10 @@ fn advance(options: &SourceOptions, lease: &Lease, lsn: Lsn, last: &Origin) -> R
     let slot = &options.slot;
     // Whoever holds it now is about to stream from the slot's position.
     lease.take()?;
-    let mut control = Connection::open(&options.connect)?;
-    let server = Server::read(&mut control)?;
-    let replication = Connection::open_replication(&options.connect);
-    let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
-    let system = identify_system(&mut replication)?;
+    let (mut control, server) = Server::open_any(&options.connect)?;
+    let system = server.identify(&options.connect, &mut control)?;
     let gap = |gap| SourceError::of(gap, slot, Unpublished::default);
-    // Its earlier timelines do not matter: a different one is a gap.
-    resume::same_server(&system.facts(&Ancestry::default()), Some(&last.streamed()), Some(lsn)).map_err(gap)?;
+    resume::same_server(&system.facts(), Some(&last.streamed()), Some(lsn)).map_err(gap)?;
     let walsender = Some(last.walsender);
     let since = Instant::now();
     loop {

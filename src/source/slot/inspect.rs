@@ -2,6 +2,7 @@
 
 use crate::postgres::{ANSWER_TIMEOUT, Connection, Error, Interrupt, Patience, quote_identifier, sqlstate};
 use crate::relay::boundary::Lsn;
+use crate::relay::resume::Slot;
 use crate::source::error::SourceError;
 use crate::source::server::answer::{first, lsn, setting, text};
 
@@ -64,6 +65,20 @@ impl SlotState {
             return Err(SourceError::SlotLost { slot, reason, confirmed_flush, unpublished });
         }
         Ok(confirmed_flush)
+    }
+
+    /// The slot, as input for planning a start.
+    ///
+    /// # Errors
+    /// Those of [`SlotState::check`], except for an invalidated slot.
+    pub(crate) fn facts(&self, slot: &str, database: &str) -> Result<Slot, SourceError> {
+        match self.check(slot, database) {
+            Ok(confirmed) => Ok(Slot::At(confirmed)),
+            Err(SourceError::SlotLost { reason, confirmed_flush: confirmed, .. }) => {
+                Ok(Slot::Lost { confirmed, reason })
+            }
+            Err(unfit) => Err(unfit),
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::inspect::inspect_slot;
-use crate::postgres::Connection;
 use crate::relay::resume::Backfill;
 use crate::source::detached::detached;
 use crate::source::error::SourceError;
@@ -70,8 +69,7 @@ pub struct Noted {
 pub async fn report(options: &SourceOptions) -> Result<SlotReport, SourceError> {
     let options = options.clone();
     detached(move |_| {
-        let mut control = Connection::open(&options.connect)?;
-        let server = Server::read(&mut control)?;
+        let (mut control, server) = Server::open_any(&options.connect)?;
         let found = inspect_slot(&mut control, server.version, &options.slot)?;
         let question = "how much WAL the slot retains";
         let rows = control.query(

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use super::inspect::{check_slot_name, drop_slot, inspect_slot};
 use super::lease::Lease;
 use crate::postgres::Connection;
-use crate::relay::boundary::{Ancestry, Lsn};
+use crate::relay::boundary::Lsn;
 use crate::relay::resume::Gap;
 use crate::source::detached::detached;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
-use crate::source::server::identity::{Server, System, identify_system};
-use crate::source::server::refusal::explain_refusal;
-use crate::source::server::timeline;
+use crate::source::server::identity::{Server, System};
 use crate::source::state::gap_count::look;
 use crate::source::state::gap_report::{Published, Unpublished};
 use crate::source::state::relay_state::{self, RelayState};
@@ -140,23 +138,16 @@ pub(crate) struct SlotAdmin {
     pub(crate) control: Connection,
     pub(crate) server: Server,
     pub(crate) system: System,
-    pub(crate) ancestry: Ancestry,
     pub(crate) kept: Option<RelayState>,
 }
 
 impl SlotAdmin {
     pub(crate) fn open(options: &SourceOptions, lease: &Lease) -> Result<Self, SourceError> {
         check_slot_name(&options.slot)?;
-        let mut control = Connection::open(&options.connect)?;
-        let server = Server::read(&mut control)?;
-        server.check()?;
+        let (mut control, server) = Server::open(&options.connect)?;
         lease.take()?;
-        let replication = Connection::open_replication(&options.connect);
-        let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
-        let system = identify_system(&mut replication)?;
-        let ancestry = timeline::ancestry(&mut replication, &system)?;
-        replication.close();
+        let system = server.identify(&options.connect, &mut control)?;
         let kept = relay_state::read(&mut control, &server, &options.slot)?;
-        Ok(Self { control, server, system, ancestry, kept })
+        Ok(Self { control, server, system, kept })
     }
 }

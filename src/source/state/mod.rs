@@ -3,5 +3,6 @@
 pub(super) mod relay_state;
 pub(super) mod note;
 pub(super) mod gap_report;
+pub(super) mod gap;
 pub(super) mod gap_count;
 pub(super) mod secrets;

@@ -8,7 +8,7 @@ use crate::relay::resume::{Backfill, Noted};
 use crate::source::error::SourceError;
 use crate::source::server::answer::text;
 use crate::source::server::identity::{Server, System};
-use crate::source::server::refusal::explain;
+use crate::source::server::refusal::explain_statement;
 
 fn text_of(backfill: Backfill) -> &'static str {
     match backfill {
@@ -49,7 +49,7 @@ pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Res
              from outbox.relay where slot = $1",
             &[Some(slot)],
         )
-        .map_err(|error| explain(error, server, "read outbox.relay"))?;
+        .map_err(|error| explain_statement(error, server, "read outbox.relay"))?;
     let Some(row) = rows.first() else { return Ok(None) };
     let lsn = |column: usize| row.text(column).and_then(|text| text.parse::<Lsn>().ok());
     let published = Published { lsn: lsn(5), at: row.text(6).map(str::to_owned), xid: row.text(7).map(str::to_owned) };
@@ -116,7 +116,7 @@ pub(crate) fn write(
             sql,
             &[Some(slot), Some(&system.identifier), Some(text_of(backfill)), Some(&timeline), stands.as_deref()],
         )
-        .map_err(|error| explain(error, server, "write outbox.relay"))?;
+        .map_err(|error| explain_statement(error, server, "write outbox.relay"))?;
     Ok(())
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn begin_recovery(
     let timeline = system.timeline.to_string();
     control
         .write(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(from_xid)])
-        .map_err(|error| explain(error, server, "write outbox.relay"))?;
+        .map_err(|error| explain_statement(error, server, "write outbox.relay"))?;
     Ok(())
 }
 
@@ -175,7 +175,7 @@ pub(crate) fn adopt(
     let forgets = if forgets { "t" } else { "f" };
     control
         .write(&sql, &[Some(slot), Some(&system.identifier), Some(&timeline), Some(&stands), Some(forgets)])
-        .map_err(|error| explain(error, server, "write outbox.relay"))?;
+        .map_err(|error| explain_statement(error, server, "write outbox.relay"))?;
     Ok(())
 }
 
@@ -222,7 +222,7 @@ pub(crate) fn skip(
         Some(&commit),
         flag(proof.is_of_epoch),
     ];
-    control.write(&sql, &parameters).map_err(|error| explain(error, server, "write outbox.relay"))?;
+    control.write(&sql, &parameters).map_err(|error| explain_statement(error, server, "write outbox.relay"))?;
     Ok(())
 }
 
@@ -241,6 +241,6 @@ pub(crate) fn note_end(control: &mut Connection, server: &Server, slot: &str, li
     let sql = "update outbox.relay set confirm_limit = greatest(confirm_limit, $2::text::pg_lsn), updated_at = now() where slot = $1";
     control
         .write(sql, &[Some(slot), Some(&limit.to_string())])
-        .map_err(|error| explain(error, server, "write outbox.relay"))?;
+        .map_err(|error| explain_statement(error, server, "write outbox.relay"))?;
     Ok(())
 }

@@ -18,11 +18,12 @@ pub struct Secrets {
 
 /// Reads them for a slot's relay, which has a row in `outbox.relay` if it has streamed before.
 pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Result<Secrets, SourceError> {
-    let answers = ask(control, slot).map_err(|error| match refusal::explain(error, server, "read outbox.secret") {
-        // The other migrations are there, or there would be no outbox.relay.
-        SourceError::MigrationsMissing { database } => SourceError::MigrationsOutdated { database },
-        other => other,
-    })?;
+    let answers =
+        ask(control, slot).map_err(|error| match refusal::explain_statement(error, server, "read outbox.secret") {
+            // The other migrations are there, or there would be no outbox.relay.
+            SourceError::MigrationsMissing { database } => SourceError::MigrationsOutdated { database },
+            other => other,
+        })?;
     answers.secrets()
 }
 

@@ -11,7 +11,7 @@ use crate::source::opening::{Opening, SourceOptions};
 use crate::source::origin::Origin;
 use crate::source::slot::inspect::{CreatedSlot, SlotState, create_slot, drop_slot, inspect_slot};
 use crate::source::state::gap_count::look;
-use crate::source::state::gap_report::{Published, Unpublished};
+use crate::source::state::gap_report::Published;
 use crate::source::state::relay_state::{self, Recovery};
 
 /// How long a terminated walsender may hold its slot.
@@ -44,8 +44,7 @@ impl Opening {
         let published = kept.as_ref().map(|kept| kept.published.clone()).unwrap_or_default();
         let recovery = kept.as_ref().and_then(|kept| kept.recovery.clone());
         self.position = kept.as_ref().and_then(|kept| kept.position);
-        let (noted, last, server) =
-            (kept.map(|kept| kept.noted), last.map(Origin::streamed), self.system.facts(&self.ancestry));
+        let (noted, last, server) = (kept.map(|kept| kept.noted), last.map(Origin::streamed), self.system.facts());
         let mut known = Known { noted, slot: Slot::Missing, server, resume, last, acquisition };
         match resume::same_history(&known) {
             Ok(switch) => self.tell_of_switch(known.noted.as_ref(), switch),
@@ -158,44 +157,5 @@ impl Opening {
         let slot = made?;
         tracing::info!(slot = %self.options.slot, lsn = %slot.consistent_point, "slot created");
         Ok(slot)
-    }
-}
-
-// Conversions to the input of planning a start.
-
-impl SlotState {
-    /// The slot, as input for planning a start.
-    ///
-    /// # Errors
-    /// Those of [`SlotState::check`], except for an invalidated slot.
-    pub(crate) fn facts(&self, slot: &str, database: &str) -> Result<Slot, SourceError> {
-        match self.check(slot, database) {
-            Ok(confirmed) => Ok(Slot::At(confirmed)),
-            Err(SourceError::SlotLost { reason, confirmed_flush: confirmed, .. }) => {
-                Ok(Slot::Lost { confirmed, reason })
-            }
-            Err(unfit) => Err(unfit),
-        }
-    }
-}
-
-impl SourceError {
-    /// A slot's gap, worded for the person who has to decide what to do; `look` finds what may be missing.
-    pub(crate) fn of(gap: Gap, slot: &str, look: impl FnOnce() -> Unpublished) -> Self {
-        let slot = slot.to_owned();
-        let look = || Box::new(look());
-        match gap {
-            Gap::SystemChanged { known: stored, found } => {
-                Self::SystemChanged { slot, stored, found, unpublished: look() }
-            }
-            Gap::TimelineChanged { before, now } => Self::TimelineChanged { before, now },
-            Gap::TimelineForeign { before, now } => Self::TimelineForeign { slot, before, now },
-            Gap::ServerRewound { found, expected } => Self::ServerRewound { found, expected },
-            Gap::SlotMissing => Self::SlotMissing { slot, unpublished: look() },
-            Gap::SlotLost { confirmed: confirmed_flush, reason } => {
-                Self::SlotLost { slot, reason, confirmed_flush, unpublished: look() }
-            }
-            Gap::SlotAdvanced { found, expected } => Self::SlotAdvanced { slot, found, expected, unpublished: look() },
-        }
     }
 }

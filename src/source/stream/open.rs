@@ -19,8 +19,7 @@ use crate::source::error::SourceError;
 use crate::source::opening::{Opening, SourceOptions};
 use crate::source::origin::Origin;
 use crate::source::server::identity::{Server, identify_system};
-use crate::source::server::refusal::{self, explain_refusal};
-use crate::source::server::timeline;
+use crate::source::server::refusal;
 use crate::source::slot::inspect::{CreatedSlot, check_slot_name, inspect_slot};
 use crate::source::slot::lease::Lease;
 use crate::source::snapshot::backfill::{self, Rows};
@@ -94,10 +93,8 @@ fn open(
 ) -> Result<Source, SourceError> {
     check_slot_name(&options.slot)?;
     let acquisition = lease.take().map_err(|error| explain_lease(&options, error))?;
-    let mut control = Connection::open(&options.connect)?;
+    let (mut control, server) = Server::open(&options.connect)?;
     control.simple_query("set synchronous_commit = local")?;
-    let server = Server::read(&mut control)?;
-    server.check()?;
     let tables = check_tables(&mut control, &options)?;
     if let Some(table) = stray_outbox(&mut control, &options.publication, &options.tables)? {
         tracing::warn!(
@@ -105,18 +102,10 @@ fn open(
             "table is in the publication but not in the configuration: ignoring its events; add `[[outbox]]` with `table = \"outbox.event\"`, or drop the table from the publication"
         );
     }
-    let replication = Connection::open_stream(&options.connect, server.client_encoding());
-    let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
-    let system = identify_system(&mut replication)?;
-    let ancestry = timeline::ancestry(&mut replication, &system)?;
-    let origin = Origin {
-        system_identifier: system.identifier.clone(),
-        timeline: system.timeline,
-        ancestry: ancestry.clone(),
-        walsender: replication.process_id(),
-    };
+    let (replication, system) = server.open_replication(&options.connect, &mut control)?;
+    let origin = Origin::of(&system, &replication);
     let (server_too, position) = (server.clone(), None);
-    let mut opening = Opening { options, control, replication, server: server_too, system, ancestry, position };
+    let mut opening = Opening { options, control, replication, server: server_too, system, position };
     let begin = opening.begin_at(resume, last, acquisition)?;
     lease.settle();
     let secrets = secrets::read(&mut opening.control, &server, &opening.options.slot)?;
@@ -152,18 +141,15 @@ fn explain_lease(options: &SourceOptions, error: SourceError) -> SourceError {
         return refusal.into();
     }
     let look = || {
-        let mut control = Connection::open(&options.connect)?;
-        let server = Server::read(&mut control)?;
-        server.check()?;
+        let (mut control, server) = Server::open(&options.connect)?;
         check_tables(&mut control, options)?;
-        let replication = Connection::open_replication(&options.connect);
-        replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?.close();
+        server.identify(&options.connect, &mut control)?;
         relay_state::read(&mut control, &server, &options.slot)?;
         Ok(server)
     };
     match look() {
         Err(found) => found,
-        Ok(server) => match refusal::explain(refusal, &server, "use outbox.lease") {
+        Ok(server) => match refusal::explain_statement(refusal, &server, "use outbox.lease") {
             SourceError::MigrationsMissing { database } => SourceError::MigrationsOutdated { database },
             other => other,
         },

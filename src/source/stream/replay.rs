@@ -5,14 +5,13 @@ use super::handle::Stream;
 use super::open::{Source, check_tables, start_command};
 use super::reader::{StreamReader, Timing};
 use crate::postgres::{Connection, Interrupt};
-use crate::relay::boundary::{Ancestry, Lsn};
+use crate::relay::boundary::Lsn;
 use crate::relay::confirm::Resume;
 use crate::source::detached::detached;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
 use crate::source::origin::Origin;
-use crate::source::server::identity::{Server, identify_system};
-use crate::source::server::refusal::explain_refusal;
+use crate::source::server::identity::Server;
 use crate::source::slot::inspect::CreatedSlot;
 use crate::source::slot::slot_copy::copy_holder;
 use crate::source::snapshot::backfill::{self, Rows};
@@ -52,22 +51,12 @@ fn open(
     resume: Option<Resume>,
     last: Option<&Origin>,
 ) -> Result<Source, SourceError> {
-    let mut control = Connection::open(&options.connect)?;
-    let server = Server::read(&mut control)?;
-    server.check()?;
-    let replication = Connection::open_stream(&options.connect, server.client_encoding());
-    let mut replication = replication.map_err(|error| explain_refusal(error, &mut control, &server.role))?;
-    let system = identify_system(&mut replication)?;
-    let server_facts = system.facts(&Ancestry::default());
-    crate::relay::resume::same_server(&server_facts, last.map(Origin::streamed).as_ref(), None)
+    let (mut control, server) = Server::open(&options.connect)?;
+    let (replication, system) = server.open_replication(&options.connect, &mut control)?;
+    crate::relay::resume::same_server(&system.facts(), last.map(Origin::streamed).as_ref(), None)
         .map_err(|gap| SourceError::of(gap, &options.slot, Unpublished::default))?;
     let wal_end = system.wal_end;
-    let origin = Origin {
-        system_identifier: system.identifier,
-        timeline: system.timeline,
-        ancestry: Ancestry::default(),
-        walsender: replication.process_id(),
-    };
+    let origin = Origin::of(&system, &replication);
     let secrets = secrets::read(&mut control, &server, &options.slot)?;
     let mut tables = Vec::new();
     let (start, stream) = match feed {

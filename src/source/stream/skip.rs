@@ -38,7 +38,6 @@ use crate::source::detached::detached;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
 use crate::source::server::answer::first;
-use crate::source::server::refusal::explain_refusal;
 use crate::source::slot::inspect::inspect_slot;
 use crate::source::slot::lease::Lease;
 use crate::source::slot::slot_admin::{SlotAdmin, decide};
@@ -136,7 +135,7 @@ impl Skipping {
             let secrets = secrets::read(&mut admin.control, &admin.server, &options.slot)?;
             let is_first = admin.kept.as_ref().is_some_and(|kept| kept.noted.backfill == Backfill::Pending);
             let begun = Begun {
-                server: admin.system.facts(&admin.ancestry),
+                server: admin.system.facts(),
                 start: stands,
                 noted: admin.kept.as_ref().and_then(|kept| kept.position),
                 first: if is_first { StreamStart::FirstRows } else { StreamStart::Continued },
@@ -176,7 +175,7 @@ fn check_history(admin: &mut SlotAdmin, options: &SourceOptions, stands: Lsn) ->
     let known = Known {
         noted: admin.kept.as_ref().map(|kept| kept.noted.clone()),
         slot: Slot::At(stands),
-        server: admin.system.facts(&admin.ancestry),
+        server: admin.system.facts(),
         resume: None,
         last: None,
         acquisition: LeaseAcquisition::New,
@@ -216,9 +215,7 @@ fn find(
     if wanted < from {
         return Err(NotSkipped::Absent(wanted).into());
     }
-    let replication = Connection::open_stream(&options.connect, admin.server.client_encoding());
-    let role = admin.server.role.clone();
-    let mut replication = replication.map_err(|error| explain_refusal(error, &mut admin.control, &role))?;
+    let (mut replication, _) = admin.server.open_replication(&options.connect, &mut admin.control)?;
     replication.start_copy_both(&start_command(&admin.server, &options.slot, &options.publication, from))?;
     replication.set_patience(Patience::Limit(SILENCE));
     let mut reading = Reading { wanted, published, open: None, unpublished: None };
