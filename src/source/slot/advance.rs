@@ -1,10 +1,10 @@
 //! Confirms without a stream: the connection was lost, or its walsender does not answer.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::inspect::inspect_slot;
 use super::lease::Lease;
+use super::release::{Release, Stale};
 use crate::relay::boundary::Lsn;
 use crate::relay::resume::{self, Gap};
 use crate::source::detached::detached;
@@ -14,11 +14,6 @@ use crate::source::origin::Origin;
 use crate::source::server::identity::Server;
 use crate::source::state::gap_report::Unpublished;
 use crate::source::state::relay_state;
-
-/// How long a terminated walsender may hold its slot.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often that is checked.
-const RELEASE_POLL: Duration = Duration::from_millis(20);
 
 /// Advances the slot to an LSN that this process has confirmed but could not report on its last stream. That stream's
 /// walsender may still hold the slot, silent or busy with a large transaction, and is then terminated.
@@ -45,30 +40,18 @@ fn advance(options: &SourceOptions, lease: &Lease, lsn: Lsn, last: &Origin) -> R
     let system = server.identify(&options.connect, &mut control)?;
     let gap = |gap| SourceError::of(gap, slot, Unpublished::default);
     resume::same_server(&system.facts(), Some(&last.streamed()), Some(lsn)).map_err(gap)?;
-    let walsender = Some(last.walsender);
-    let since = Instant::now();
+    let mut release = Release::new(slot, Stale::Own(last.walsender));
     loop {
         let found = inspect_slot(&mut control, server.version, slot)?;
         let found = found.ok_or(Gap::SlotMissing).map_err(gap)?;
         if found.check(slot, &server.database)? >= lsn {
             return Ok(());
         }
-        match found.active_pid {
-            None => {
-                // Noted before the slot is moved: a start treats a slot past the noted limit as advanced by something
-                // else.
-                relay_state::note_end(&mut control, &server, slot, lsn)?;
-                let sql = "select pg_replication_slot_advance($1, $2::text::pg_lsn)";
-                control.query(sql, &[Some(slot), Some(&lsn.to_string())])?;
-                return Ok(());
-            }
-            pid if pid != walsender || since.elapsed() > RELEASE_TIMEOUT => {
-                return Err(SourceError::SlotHeld { slot: slot.clone(), pid });
-            }
-            Some(pid) => {
-                control.query("select pg_terminate_backend($1::text::int)", &[Some(&pid.to_string())])?;
-                std::thread::sleep(RELEASE_POLL);
-            }
-        }
+        let Some(pid) = found.active_pid else { break };
+        release.wait(&mut control, pid)?;
     }
+    // Noted before the slot is moved: a start treats a slot past the noted limit as advanced by something else.
+    relay_state::note_end(&mut control, &server, slot, lsn)?;
+    control.query("select pg_replication_slot_advance($1, $2::text::pg_lsn)", &[Some(slot), Some(&lsn.to_string())])?;
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The slot: its state, who may stream from it, and what operators do to it.
 
 pub(super) mod inspect;
+pub(super) mod release;
 pub(super) mod lock;
 pub(super) mod heartbeat;
 pub(super) mod lease;

@@ -1,7 +1,5 @@
 //! Where a stream starts: based on the notes, the server's state, and what this process knows.
 
-use std::time::{Duration, Instant};
-
 use crate::postgres::{Error, Interrupt};
 use crate::relay::boundary::Lsn;
 use crate::relay::confirm::Resume;
@@ -10,14 +8,10 @@ use crate::source::error::SourceError;
 use crate::source::opening::{Opening, SourceOptions};
 use crate::source::origin::Origin;
 use crate::source::slot::inspect::{CreatedSlot, SlotState, create_slot, drop_slot, inspect_slot};
+use crate::source::slot::release::{Release, Stale};
 use crate::source::state::gap_count::look;
 use crate::source::state::gap_report::Published;
 use crate::source::state::relay_state::{self, Recovery};
-
-/// How long a terminated walsender may hold its slot.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often that is checked.
-const RELEASE_POLL: Duration = Duration::from_millis(20);
 
 /// Where a stream starts.
 pub(crate) enum Begin {
@@ -99,32 +93,14 @@ impl Opening {
         SourceError::of(gap, &self.options.slot, || look(control, publication, tables, published))
     }
 
-    /// The slot, freed from a stale walsender: the lease is ours, so the walsender is not another relay's.
+    /// The slot, freed from a stale walsender.
     fn released_slot(&mut self) -> Result<Option<SlotState>, SourceError> {
-        let slot = self.options.slot.clone();
-        let since = Instant::now();
-        let mut told = None;
+        let slot = &self.options.slot;
+        let mut release = Release::new(slot, Stale::AnyRelays);
         loop {
-            let found = inspect_slot(&mut self.control, self.server.version, &slot)?;
+            let found = inspect_slot(&mut self.control, self.server.version, slot)?;
             let Some(pid) = found.as_ref().and_then(|found| found.active_pid) else { return Ok(found) };
-            if told != Some(pid) {
-                // A walsender of another program, such as pg_recvlogical, is not ours to terminate.
-                let ended = self.control.query(
-                    "select pg_terminate_backend(pid) from pg_stat_activity \
-                     where pid = $1::text::integer and usename = current_user \
-                       and (application_name = current_setting('application_name') or application_name like 'walpost%')",
-                    &[Some(&pid.to_string())],
-                )?;
-                if ended.is_empty() {
-                    return Err(SourceError::SlotHeld { slot, pid: Some(pid) });
-                }
-                tracing::warn!(slot, pid, "terminated a stale walsender of an earlier relay");
-                told = Some(pid);
-            }
-            if since.elapsed() > RELEASE_TIMEOUT {
-                return Err(SourceError::SlotHeld { slot, pid: Some(pid) });
-            }
-            std::thread::sleep(RELEASE_POLL);
+            release.wait(&mut self.control, pid)?;
         }
     }
 

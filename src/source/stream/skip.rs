@@ -24,7 +24,7 @@
 //! Kafka: they come as records besides their dead letters.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::not_skipped::NotSkipped;
 use super::open::start_command;
@@ -40,6 +40,7 @@ use crate::source::opening::SourceOptions;
 use crate::source::server::answer::first;
 use crate::source::slot::inspect::inspect_slot;
 use crate::source::slot::lease::Lease;
+use crate::source::slot::release::{Release, Stale};
 use crate::source::slot::slot_admin::{SlotAdmin, decide};
 use crate::source::state::gap_count::look;
 use crate::source::state::relay_state;
@@ -48,9 +49,6 @@ use crate::source::state::secrets::{self, Secrets};
 /// How long the server may be silent: it decodes a large transaction in silence. At the end of its WAL it reports the
 /// position.
 const SILENCE: Duration = Duration::from_secs(600);
-/// How long the walsender may hold the slot after its connection has ended.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
-const RELEASE_POLL: Duration = Duration::from_millis(20);
 /// How long the server may look for the transaction's rows in one table.
 const LISTING_MILLIS: u32 = 60_000;
 /// How many of them are listed per table.
@@ -189,19 +187,14 @@ fn check_history(admin: &mut SlotAdmin, options: &SourceOptions, stands: Lsn) ->
 
 /// The slot's position, once nobody streams from it.
 fn stands(admin: &mut SlotAdmin, slot: &str) -> Result<Lsn, SourceError> {
-    let since = Instant::now();
+    let mut release = Release::new(slot, Stale::Closed);
     loop {
         let Some(found) = inspect_slot(&mut admin.control, admin.server.version, slot)? else {
             return Err(SourceError::SlotMissing { slot: slot.to_owned(), unpublished: Box::default() });
         };
         let stands = found.check(slot, &admin.server.database)?;
-        match found.active_pid {
-            None => return Ok(stands),
-            Some(pid) if since.elapsed() > RELEASE_TIMEOUT => {
-                return Err(SourceError::SlotHeld { slot: slot.to_owned(), pid: Some(pid) });
-            }
-            Some(_) => std::thread::sleep(RELEASE_POLL),
-        }
+        let Some(pid) = found.active_pid else { return Ok(stands) };
+        release.wait(&mut admin.control, pid)?;
     }
 }
 
