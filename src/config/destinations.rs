@@ -5,7 +5,8 @@ use super::names::TopicName;
 use super::tree::{Node, Value, shown};
 use crate::relay::decode::outbox::TemplatePart;
 use crate::relay::publish::encode::HeaderStyle;
-use crate::relay::route::destination::{Destinations, Forbidden, PATTERN_BYTES_MAX, TopicPattern, kept};
+use crate::relay::route::destination::{Destinations, Forbidden, TopicPattern, kept};
+use crate::relay::route::topic_name::BYTES_MAX;
 
 /// Most patterns of `relay.topics`.
 const PATTERNS_MAX: usize = 1_000;
@@ -29,7 +30,7 @@ pub(super) fn patterns(value: &Value) -> Result<Vec<TopicPattern>, Complaint> {
     }
     let pattern = |text: &&str| {
         TopicPattern::parse(text).ok_or_else(|| {
-            let fix = format!("write 1 to {PATTERN_BYTES_MAX} of a-z, A-Z, 0-9, ., _ and -, with * for any of them");
+            let fix = format!("write 1 to {BYTES_MAX} of a-z, A-Z, 0-9, ., _ and -, with * for any of them");
             Complaint::new(format!("{} is not a topic pattern", shown(text)), fix)
         })
     };

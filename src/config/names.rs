@@ -6,12 +6,10 @@ use sha2::{Digest, Sha256};
 
 use super::error::Complaint;
 use super::tree::shown;
+use crate::relay::route::topic_name::{is_legal, is_legal_char};
 
 /// Longest Postgres identifier, in bytes (`NAMEDATALEN` - 1).
 pub(super) const IDENTIFIER_BYTES_MAX: usize = 63;
-
-/// Longest name of a Kafka topic, in bytes (`org.apache.kafka.common.internals.Topic`).
-const TOPIC_BYTES_MAX: usize = 249;
 
 /// Longest relay name, in bytes: it is part of names in Kafka.
 const RELAY_NAME_BYTES_MAX: usize = 128;
@@ -55,8 +53,7 @@ impl TopicName {
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, Complaint> {
-        if (1..=TOPIC_BYTES_MAX).contains(&text.len()) && text.chars().all(is_topic_char) && !matches!(text, "." | "..")
-        {
+        if is_legal(text) {
             return Ok(Self(text.to_owned()));
         }
         let what = format!("{} is not a valid topic name", shown(text));
@@ -129,7 +126,7 @@ pub(super) fn identifier(text: &str) -> Result<String, Complaint> {
 
 /// Checks a relay name. It is used in headers and names in Kafka, so only a topic name's characters are allowed.
 pub(super) fn relay_name(text: &str) -> Result<String, Complaint> {
-    if (1..=RELAY_NAME_BYTES_MAX).contains(&text.len()) && text.chars().all(is_topic_char) {
+    if (1..=RELAY_NAME_BYTES_MAX).contains(&text.len()) && text.chars().all(is_legal_char) {
         return Ok(text.to_owned());
     }
     let fix = format!("write 1 to {RELAY_NAME_BYTES_MAX} of a-z, A-Z, 0-9, ., _ and -");
@@ -143,15 +140,10 @@ pub(super) fn default_relay_name(database: &str) -> String {
     if let Ok(name) = relay_name(database) {
         return name;
     }
-    let legal = |c: char| if is_topic_char(c) { c } else { '-' };
+    let legal = |c: char| if is_legal_char(c) { c } else { '-' };
     let hash: String = Sha256::digest(database).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let name: String = database.chars().map(legal).take(RELAY_NAME_BYTES_MAX - hash.len() - 1).collect();
     format!("{name}-{hash}")
-}
-
-/// Whether a topic name may contain this character.
-pub(super) fn is_topic_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
 /// Splits off the identifier at the start of a text, unquoted. The error says how to fix it.
@@ -220,10 +212,7 @@ mod tests {
             assert!(SlotName::parse(bad).is_err(), "{bad}");
         }
         assert!(TopicName::parse("outbox.dead-letter_1").is_ok());
-        assert!(TopicName::parse(&"x".repeat(249)).is_ok());
-        for bad in ["", ".", "..", "a/b", "a b", "ä", &"x".repeat(250)] {
-            assert!(TopicName::parse(bad).is_err(), "{bad}");
-        }
+        assert!(TopicName::parse("a/b").is_err());
     }
 
     #[test]

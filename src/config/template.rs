@@ -1,9 +1,10 @@
 //! `outbox.N.topic`: a topic name with placeholders for column values.
 
 use super::error::Complaint;
-use super::names::{TopicName, is_topic_char};
+use super::names::TopicName;
 use super::tree::shown;
 use crate::relay::decode::outbox::TemplatePart;
+use crate::relay::route::topic_name::is_legal_char;
 
 /// Parses a name with `{role}` or `{column}`; `column_of` resolves the placeholder to a column.
 pub(super) fn parse(
@@ -19,7 +20,7 @@ pub(super) fn parse(
     let mut rest = text;
     while !rest.is_empty() {
         let (literal, after) = rest.split_at(rest.find(['{', '}']).unwrap_or(rest.len()));
-        if !literal.chars().all(is_topic_char) {
+        if !literal.chars().all(is_legal_char) {
             return Err(refused(
                 "has a character that is not allowed in topic names",
                 "write a-z, A-Z, 0-9, ., _ and -",

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::definition::{Definition, Status};
 use super::diagnostic::{Diagnostic, Diagnostics, Place, Rule};
-use super::{odcs, text_file, topic_name};
+use super::{odcs, text_file};
+use crate::relay::route::topic_name;
 
 /// Most files in the given directories.
 const FILES_MAX: usize = 10_000;

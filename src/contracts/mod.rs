@@ -31,7 +31,6 @@ pub mod broker;
 pub mod apply;
 pub mod emissions;
 pub mod version;
-pub mod topic_name;
 pub mod diagnostic;
 mod text_file;
 

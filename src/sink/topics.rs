@@ -21,6 +21,7 @@ use super::client::connection::Connection;
 use super::client::options::{ProducerOptions, TopicFacts, TopicRules, admin_config, message_max_bytes};
 use super::refusals::Judgement;
 use crate::relay::boundary::{NamedBy, Refusal, RefusalCode, Topic, TopicSettings, WantedTopic};
+use crate::relay::route::topic_name::is_legal;
 use budget::Budget;
 
 /// How long one request to Kafka may take.
@@ -29,8 +30,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const LEADERS_TIMEOUT: Duration = Duration::from_secs(15);
 /// First and last interval of checking for leaders: most topics have them within a few milliseconds.
 const LEADERS_TICKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
-/// Longest name of a topic, in bytes (Kafka's `Topic.MAX_NAME_LENGTH`).
-const NAME_MAX_BYTES: usize = 249;
 
 /// Looks up and creates topics.
 pub struct Topics {
@@ -337,25 +336,4 @@ fn admin_options() -> AdminOptions {
 
 fn unknown(name: &str, what: &str) -> Refusal {
     Refusal { code: RefusalCode::UnknownTopic, detail: format!("the topic {name} {what}") }
-}
-
-/// Whether Kafka accepts this name for a topic (Kafka's `Topic.validate`).
-fn is_legal(name: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    !name.is_empty() && name.len() <= NAME_MAX_BYTES && name != "." && name != ".." && name.bytes().all(legal)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_judged_as_kafka_does() {
-        for legal in ["a", "Orders.v1_2-3", "...", &"x".repeat(249)] {
-            assert!(is_legal(legal), "{legal}");
-        }
-        for illegal in ["", ".", "..", "a b", "a/b", "ä", "a\0", &"x".repeat(250)] {
-            assert!(!is_legal(illegal), "{illegal:?}");
-        }
-    }
 }

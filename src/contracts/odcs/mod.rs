@@ -18,9 +18,9 @@ use walpost_producer::schema::{Schema, inspect};
 
 use super::definition::{Definition, JsonSchema, Status};
 use super::diagnostic::{Diagnostic, Rule};
-use super::topic_name;
 use super::yaml::Document;
 use crate::relay::boundary::Format;
+use crate::relay::route::topic_name;
 use cursor::Cursor;
 use custom::Custom;
 use property::Made;

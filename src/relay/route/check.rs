@@ -6,15 +6,14 @@ use std::time::Instant;
 use super::catalogue::{Catalogue, Contract, Wait};
 use super::destination::Destinations;
 use super::payload::Checks;
+use super::topic_name;
 use crate::relay::OnRejected;
 use crate::relay::boundary::{ContractNumber, NamedBy, OnViolation, Record, Refusal, RefusalCode, TopicSettings};
 use crate::relay::decode::event::{Event, Part, Withheld};
 use crate::relay::publish::encode::{self, ContractHeaders, RowHeaders};
 
-/// The longest names that are looked up, in bytes: rows can contain any name, and lookups are cached. The topic's
-/// limit is Kafka's own (`Topic.MAX_NAME_LENGTH`).
+/// The longest name of a schema that is looked up, in bytes: rows can contain any name, and lookups are cached.
 const SCHEMA_NAME_BYTES: usize = 1_024;
-const TOPIC_NAME_BYTES: usize = 249;
 /// Payloads up to this size are checked before their topic is looked up, which may create it. For larger ones the topic's limit is needed
 /// first: parsing takes many times their size in memory.
 const CHECKED_FIRST_BYTES: usize = 16 * 1024;
@@ -193,7 +192,7 @@ pub(crate) fn topic_ahead<'a>(
     };
     let topic = event.topic.as_deref().or_else(|| contract?.schema_version.topic.as_deref())?;
     let payload = event.payload.as_deref();
-    if topic.len() > TOPIC_NAME_BYTES
+    if topic.len() > topic_name::BYTES_MAX
         || event.withheld.is_some()
         || catalogue.knows_topic(topic)
         || destinations.check(topic).is_err()
@@ -233,8 +232,8 @@ fn destination(
         let detail = "neither the row nor its schema version names a topic".to_owned();
         return Err(refused(RefusalCode::NoTopic, detail));
     };
-    if topic.len() > TOPIC_NAME_BYTES {
-        let detail = format!("the topic name is longer than {TOPIC_NAME_BYTES} bytes");
+    if topic.len() > topic_name::BYTES_MAX {
+        let detail = format!("the topic name is longer than {} bytes", topic_name::BYTES_MAX);
         return Err(refused(RefusalCode::UnknownTopic, detail));
     }
     if let Err(forbidden) = destinations.check(topic) {

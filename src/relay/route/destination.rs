@@ -5,15 +5,13 @@
 
 use std::fmt;
 
+use super::topic_name::{BYTES_MAX, is_legal_char, is_same};
 use crate::relay::boundary::TopicSettings;
 
 /// Where each exactly-once relay stores its position.
 pub const POSITIONS_TOPIC: &str = "walpost.positions";
 /// Which dead letters were redriven or discarded.
 pub const REDRIVEN_TOPIC: &str = "walpost.redriven";
-
-/// Longest pattern, in bytes: no topic name is longer.
-pub const PATTERN_BYTES_MAX: usize = 249;
 
 /// A glob for topic names: `*` matches any run of characters, including none and dots; every other character matches
 /// itself.
@@ -24,8 +22,8 @@ impl TopicPattern {
     /// Parses a pattern. `None`: no topic name could match it, or it is longer than one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'*');
-        let is_pattern = !text.is_empty() && text.len() <= PATTERN_BYTES_MAX && text.bytes().all(legal);
+        let is_legal = |c: char| c == '*' || is_legal_char(c);
+        let is_pattern = (1..=BYTES_MAX).contains(&text.len()) && text.chars().all(is_legal);
         is_pattern.then(|| Self(text.to_owned()))
     }
 
@@ -152,13 +150,6 @@ pub fn kept(topic: &str) -> Option<Forbidden> {
         _ if [POSITIONS_TOPIC, REDRIVEN_TOPIC].into_iter().any(|own| is_same(topic, own)) => Some(Forbidden::Own),
         _ => None,
     }
-}
-
-/// Whether two names are the same to Kafka: it refuses to create a topic whose name differs from another's only in
-/// `.` and `_`, so `walpost_positions` would prevent `walpost.positions` from being created (`Topic.hasCollision`).
-fn is_same(a: &str, b: &str) -> bool {
-    let fold = |byte: u8| if byte == b'.' { b'_' } else { byte };
-    a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(a, b)| fold(a) == fold(b))
 }
 
 #[cfg(test)]

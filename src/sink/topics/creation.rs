@@ -10,8 +10,9 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
 use super::budget::Budget;
-use super::{REQUEST_TIMEOUT, Topics, TopicsError, admin_options, is_legal, unknown};
+use super::{REQUEST_TIMEOUT, Topics, TopicsError, admin_options, unknown};
 use crate::relay::boundary::{NamedBy, Refusal, TopicSettings, WantedTopic};
+use crate::relay::route::topic_name::is_legal;
 
 /// How many topics that were created along with others are remembered.
 const ALONG_LIMIT: usize = 20_000;
