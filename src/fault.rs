@@ -8,15 +8,16 @@
 //! | one event that violates its contract | a dead letter; or [`Fault::Halt`] with `on_rejected = "halt"`, or if the contract demands it for a payload |
 //! | everything in [`Fault`] | the relay stops, confirms what Kafka has, and exits with the code below |
 
-use std::error::Error;
-
 use crate::config::ConfigErrors;
+use crate::exit::{self, EndsCommand};
 use crate::postgres::{self, sqlstate};
 use crate::relay::Halt;
 use crate::relay::boundary::{Lsn, RefusalCode};
-use crate::sink::{PositionError, SinkError};
+use crate::sink::{PositionError, SinkError, TransactionsError};
 use crate::source::SourceError;
 use crate::telemetry::LogsError;
+
+pub use crate::exit::chain;
 
 /// Why a command ends before its work is done.
 #[derive(Debug, thiserror::Error)]
@@ -97,48 +98,25 @@ pub enum Fault {
     },
 }
 
-/// Exit codes, after sysexits.h where it has a word for it.
-pub mod exit {
-    use crate::sink::{SinkError, TransactionsError};
-
-    /// It failed.
-    pub const FAILED: u8 = 1;
-    /// The configuration is wrong.
-    pub const CONFIGURATION: u8 = 64;
-    /// Data or a contract was refused (EX_DATAERR).
-    pub const REFUSED: u8 = 65;
-    /// Postgres or Kafka can't be reached, or the slot can't be used (EX_UNAVAILABLE).
-    pub const UNAVAILABLE: u8 = 69;
-    /// A bug (EX_SOFTWARE).
-    pub const BUG: u8 = 70;
-
-    /// For a Kafka client that can't continue, in any command.
-    #[must_use]
-    pub const fn of_sink(error: &SinkError) -> u8 {
-        match error {
-            // Its settings contradict each other, or a file is missing.
-            SinkError::Create(_) => CONFIGURATION,
-            SinkError::Transactions(
-                TransactionsError::Timeout { .. }
-                | TransactionsError::Unsupported
-                | TransactionsError::ForeignPosition { .. },
-            ) => CONFIGURATION,
-            SinkError::Transactions(_) => UNAVAILABLE,
-            SinkError::Stopped | SinkError::Thread(_) => FAILED,
+impl EndsCommand for Fault {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(error) => error.exit_code(),
+            Self::Logs(error) => error.exit_code(),
+            Self::Source(error) => error.exit_code(),
+            Self::Database(error) => error.exit_code(),
+            Self::Sink(error) => error.exit_code(),
+            Self::Position(_) | Self::KafkaUnreachable { .. } | Self::NotSetAside { .. } => exit::UNAVAILABLE,
+            Self::Halt(Halt::Stream { .. } | Halt::Displaced { .. }) => exit::UNAVAILABLE,
+            Self::Halt(Halt::Layout(_) | Halt::Refused { .. }) => exit::REFUSED,
+            Self::ShutdownTimeout { .. } | Self::Unconfirmed { .. } | Self::Listen { .. } => exit::FAILED,
         }
     }
-}
 
-impl Fault {
-    /// What to do, where the message does not say.
-    #[must_use]
-    pub fn advice(&self) -> Option<&'static str> {
+    fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Source(SourceError::Postgres(error)) | Self::Database(error) => match error {
-                postgres::Error::Unreachable { .. } => Some(UNREACHABLE),
-                postgres::Error::Tls { .. } => Some("check sslmode, sslrootcert and the host in the database URL"),
-                other => connection_advice(other.sqlstate()),
-            },
+            Self::Source(error) => error.advice(),
+            Self::Database(error) => error.advice(),
             // Rows already written never change, so there must be a way past them.
             Self::Halt(Halt::Layout(_)) => Some(
                 "or, if the table has been restored, start the relay with [relay] on_rejected = \"dead-letter-always\" to send the rows written in between to the dead-letter topic",
@@ -152,22 +130,70 @@ impl Fault {
             _ => None,
         }
     }
+}
 
-    /// The process's exit code.
-    #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+impl EndsCommand for ConfigErrors {
+    fn exit_code(&self) -> u8 {
+        exit::CONFIGURATION
+    }
+}
+
+impl EndsCommand for LogsError {
+    fn exit_code(&self) -> u8 {
+        exit::CONFIGURATION
+    }
+}
+
+impl EndsCommand for SourceError {
+    fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Logs(_) => exit::CONFIGURATION,
-            Self::Sink(error) => exit::of_sink(error),
-            Self::Position(_) => exit::UNAVAILABLE,
-            Self::Source(SourceError::SlotName(_)) => exit::CONFIGURATION,
-            Self::Source(SourceError::Layout(_) | SourceError::NotSkipped(_)) => exit::REFUSED,
-            Self::Source(_) | Self::Database(_) | Self::KafkaUnreachable { .. } | Self::NotSetAside { .. } => {
-                exit::UNAVAILABLE
-            }
-            Self::Halt(Halt::Stream { .. } | Halt::Displaced { .. }) => exit::UNAVAILABLE,
-            Self::Halt(Halt::Layout(_) | Halt::Refused { .. }) => exit::REFUSED,
-            Self::ShutdownTimeout { .. } | Self::Unconfirmed { .. } | Self::Listen { .. } => exit::FAILED,
+            Self::SlotName(_) => exit::CONFIGURATION,
+            Self::Layout(_) | Self::NotSkipped(_) => exit::REFUSED,
+            _ => exit::UNAVAILABLE,
+        }
+    }
+
+    fn advice(&self) -> Option<&'static str> {
+        if let Self::Postgres(error) = self { error.advice() } else { None }
+    }
+}
+
+impl EndsCommand for postgres::Error {
+    fn exit_code(&self) -> u8 {
+        exit::UNAVAILABLE
+    }
+
+    /// How to fix a connection that could not be made; `None` if the error itself says it.
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable { .. } => Some("start Postgres, or correct the database URL"),
+            Self::Tls { .. } => Some("check sslmode, sslrootcert and the host in the database URL"),
+            other => match other.sqlstate()? {
+                sqlstate::INVALID_PASSWORD => {
+                    Some("correct the password in the database URL, PGPASSWORD or the password file")
+                }
+                sqlstate::INVALID_AUTHORIZATION => {
+                    Some("check the role and sslmode in the database URL, and pg_hba.conf on the server")
+                }
+                sqlstate::INVALID_CATALOG_NAME => Some("create the database, or correct the database URL"),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl EndsCommand for SinkError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            // Its settings contradict each other, or a file is missing.
+            Self::Create(_) => exit::CONFIGURATION,
+            Self::Transactions(
+                TransactionsError::Timeout { .. }
+                | TransactionsError::Unsupported
+                | TransactionsError::ForeignPosition { .. },
+            ) => exit::CONFIGURATION,
+            Self::Transactions(_) => exit::UNAVAILABLE,
+            Self::Stopped | Self::Thread(_) => exit::FAILED,
         }
     }
 }
@@ -182,46 +208,9 @@ fn left_undone(records: usize, waits_for: Option<&str>) -> String {
     records.into_iter().chain(waits_for).collect::<Vec<_>>().join(", and ")
 }
 
-/// How to fix a Postgres connection that could not be made; `None` if the error itself says it.
-fn connection_advice(sqlstate: Option<&str>) -> Option<&'static str> {
-    match sqlstate? {
-        sqlstate::INVALID_PASSWORD => Some("correct the password in the database URL, PGPASSWORD or the password file"),
-        sqlstate::INVALID_AUTHORIZATION => {
-            Some("check the role and sslmode in the database URL, and pg_hba.conf on the server")
-        }
-        sqlstate::INVALID_CATALOG_NAME => Some("create the database, or correct the database URL"),
-        _ => None,
-    }
-}
-
-const UNREACHABLE: &str = "start Postgres, or correct the database URL";
-
-/// An error and its causes in one line. A cause that its effect already repeats word for word is left out.
-#[must_use]
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("{text}")]
-    struct Link {
-        text: &'static str,
-        source: Option<Box<Link>>,
-    }
 
     #[test]
     fn a_shutdown_timeout_reports_what_it_waited_for() {
@@ -238,14 +227,5 @@ mod tests {
             text(3, Some("x")).as_deref(),
             Some("stopped with work unfinished: Kafka has not acknowledged 3 records, and the relay was waiting for x")
         );
-    }
-
-    #[test]
-    fn a_repeated_cause_is_printed_once() {
-        let link = |text, source| Link { text, source };
-        let cause = link("no route", None);
-        let repeating = link("can't connect: no route", Some(Box::new(cause)));
-        let outer = link("start", Some(Box::new(repeating)));
-        assert_eq!(chain(&outer), "start: can't connect: no route");
     }
 }

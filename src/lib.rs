@@ -37,7 +37,8 @@
 //! | [`positions`] | positions to replay from: bookmarks, the rewind window, and the index from times to positions |
 //! | [`driver`] | the relay's loop: the one `select!` that carries values between the edges and the core |
 //! | [`ops`] | operator tools: `doctor`, `replay`, `dead_letters` |
-//! | [`fault`] | errors that end the process, with their exit codes |
+//! | [`fault`] | errors that end the relay |
+//! | [`exit`] | the exit codes, and the trait by which each error states its own |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
 //! | [`signals`] | signals that end a command |
 //! | [`terminal`] | human-readable output: numbers, colours, progress on stderr |
@@ -135,6 +136,7 @@ pub mod positions;
 pub mod driver;
 pub mod ops;
 pub mod fault;
+pub mod exit;
 pub mod telemetry;
 pub mod http;
 pub mod signals;

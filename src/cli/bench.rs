@@ -4,11 +4,11 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use super::environment::{ServerArgs, duration, write};
 use crate::config::Delivery;
+use crate::exit::{CommandError, Context};
 use crate::lab::bench::{self, BenchError, Options, Part, Payload, Report};
 use crate::lab::environment::View;
 use crate::signals::Interrupts;
@@ -80,7 +80,7 @@ pub struct NullArgs {
 ///
 /// # Errors
 /// A [`BenchError`], which has its exit code; or writing the report failed.
-pub async fn run(args: &BenchArgs, out: &mut (impl Write + IsTerminal + Send)) -> anyhow::Result<()> {
+pub async fn run(args: &BenchArgs, out: &mut (impl Write + IsTerminal + Send)) -> Result<(), CommandError> {
     let interrupts = Interrupts::listen().context("listen for signals")?;
     let parts = if args.parts.is_empty() { Part::value_variants().to_vec() } else { args.parts.clone() };
     let options = Options {
@@ -104,7 +104,7 @@ pub async fn run(args: &BenchArgs, out: &mut (impl Write + IsTerminal + Send)) -
 ///
 /// # Errors
 /// As [`bench::run_null`].
-pub async fn null(args: &NullArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+pub async fn null(args: &NullArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
     let interrupts = Interrupts::listen().context("listen for signals")?;
     let report = bench::run_null(path, args.events, interrupts.stop).await?;
     serde_json::to_writer(&mut *out, &report)?;

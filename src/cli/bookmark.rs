@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::write;
 use crate::config::{PostgresConfig, process_environment};
-use crate::fault::Fault;
+use crate::exit::CommandError;
 use crate::positions::BookmarkError;
 use crate::positions::bookmark::{self, Bookmark, Place};
 use crate::positions::moment;
@@ -76,17 +76,12 @@ pub struct DropArgs {
 /// Runs the subcommand and reports to `out`. `path` is the configuration file given with `--config`.
 ///
 /// # Errors
-/// A [`Fault`] or a [`BookmarkError`]; each has its exit code.
-pub async fn run(args: &BookmarkArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
-    let config = PostgresConfig::load(path, process_environment()).map_err(Fault::from)?;
+/// The configuration is refused, or a [`BookmarkError`].
+pub async fn run(args: &BookmarkArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
+    let config = PostgresConfig::load(path, process_environment())?;
     let command = args.command.clone();
-    let done = tokio::task::spawn_blocking(move || execute(&command, &config)).await?;
-    let shown = done.map_err(|error| match error {
-        // A fault adds what to do about an error of the server.
-        BookmarkError::Source(error) => anyhow::Error::from(Fault::from(error)),
-        other => other.into(),
-    })?;
-    out.write_all(shown.as_bytes()).and_then(|()| out.flush()).context("write the report")
+    let shown = tokio::task::spawn_blocking(move || execute(&command, &config)).await??;
+    write(out, &shown)
 }
 
 fn execute(command: &BookmarkCommand, config: &PostgresConfig) -> Result<String, BookmarkError> {

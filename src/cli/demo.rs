@@ -3,10 +3,10 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 
 use super::environment::{ServerArgs, duration, write};
+use crate::exit::{CommandError, Context};
 use crate::lab::demo::{self, DemoError, Options, Report, View};
 use crate::signals::Interrupts;
 
@@ -41,7 +41,7 @@ pub struct DemoArgs {
 ///
 /// # Errors
 /// A [`DemoError`], which has its exit code: the demo failed, or events were lost or out of order. Or writing the report failed.
-pub async fn run(args: &DemoArgs, out: &mut (impl Write + IsTerminal + Send)) -> anyhow::Result<()> {
+pub async fn run(args: &DemoArgs, out: &mut (impl Write + IsTerminal + Send)) -> Result<(), CommandError> {
     let interrupts = Interrupts::listen().context("listen for signals")?;
     let options = Options { named: args.servers.named(), rate: args.rate, duration: args.duration };
     let report = demo::run(&options, &View::stderr(), &interrupts).await?;

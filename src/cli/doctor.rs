@@ -3,11 +3,10 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use anyhow::Context;
 use clap::Args;
 
 use crate::config::{Config, process_environment};
-use crate::fault::{Fault, exit};
+use crate::exit::{self, CommandError, Context, EndsCommand};
 use crate::ops::doctor;
 use crate::ops::doctor::report::{Report, Verdict, failure, ok};
 use crate::terminal::Colour;
@@ -28,10 +27,8 @@ pub struct DoctorArgs {
 #[error("{0} of the checks failed; the report says how to fix each")]
 pub struct Unwell(usize);
 
-impl Unwell {
-    /// The exit code of the process.
-    #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+impl EndsCommand for Unwell {
+    fn exit_code(&self) -> u8 {
         exit::UNAVAILABLE
     }
 }
@@ -39,14 +36,18 @@ impl Unwell {
 /// Runs all checks and reports to `out`. `path` is the configuration file given with `--config`.
 ///
 /// # Errors
-/// A [`Fault`] if the configuration has mistakes; [`Unwell`] if a check fails; or writing the report failed.
-pub async fn run(args: &DoctorArgs, path: Option<&Path>, out: &mut (impl Write + IsTerminal)) -> anyhow::Result<()> {
+/// The configuration has mistakes; [`Unwell`] if a check fails; or writing the report failed.
+pub async fn run(
+    args: &DoctorArgs,
+    path: Option<&Path>,
+    out: &mut (impl Write + IsTerminal),
+) -> Result<(), CommandError> {
     let config = match Config::load(path, process_environment()) {
         Ok(config) => config,
         Err(errors) => {
             let findings = errors.0.iter().map(|error| failure("configuration", error.to_string())).collect();
             write(&Report { findings }, args.json, out)?;
-            return Err(Fault::from(errors).into());
+            return Err(errors.into());
         }
     };
     let mut report = doctor::examine(&config).await;
@@ -58,7 +59,7 @@ pub async fn run(args: &DoctorArgs, path: Option<&Path>, out: &mut (impl Write +
     }
 }
 
-fn write(report: &Report, as_json: bool, out: &mut (impl Write + IsTerminal)) -> anyhow::Result<()> {
+fn write(report: &Report, as_json: bool, out: &mut (impl Write + IsTerminal)) -> Result<(), CommandError> {
     let colour = Colour::of(out);
     let text = if as_json {
         let mut line = serde_json::to_string(report).context("write the report")?;
@@ -74,5 +75,5 @@ fn write(report: &Report, as_json: bool, out: &mut (impl Write + IsTerminal)) ->
             colour.paint(code, word)
         })
     };
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write the report")
+    super::write(out, &text)
 }

@@ -6,8 +6,7 @@ use std::path::Path;
 use clap::Subcommand;
 
 use super::{bench, demo};
-use crate::lab::bench::BenchError;
-use crate::lab::demo::DemoError;
+use crate::exit::CommandError;
 
 /// The subcommands of the feature `lab`.
 #[derive(Debug, Subcommand)]
@@ -35,18 +34,11 @@ impl LabCommand {
     ///
     /// # Errors
     /// As of the command, or its report could not be written.
-    pub(super) async fn run(&self, path: Option<&Path>) -> anyhow::Result<()> {
+    pub(super) async fn run(&self, path: Option<&Path>) -> Result<(), CommandError> {
         match self {
             Self::Demo(arguments) => demo::run(arguments, &mut stdout()).await,
             Self::Bench(arguments) => bench::run(arguments, &mut stdout()).await,
             Self::BenchNull(arguments) => bench::null(arguments, path, &mut stdout()).await,
         }
     }
-}
-
-/// The exit code of an error, if it is of one of these commands.
-pub(super) fn exit_code(error: &anyhow::Error) -> Option<u8> {
-    let of_demo = || error.downcast_ref::<DemoError>().map(DemoError::exit_code);
-    let of_bench = || error.downcast_ref::<BenchError>().map(BenchError::exit_code);
-    of_demo().or_else(of_bench)
 }

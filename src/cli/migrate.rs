@@ -3,12 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
 use crate::config::{DEFAULT_FILE, PostgresConfig, process_environment};
-use crate::fault::Fault;
+use crate::exit::{CommandError, Context};
 use crate::migrations::{self, Advice, Applied, Roles};
 use crate::postgres::{ConnectOptions, Connection, Interrupt, Patience};
 use crate::terminal::visible;
@@ -41,9 +40,8 @@ pub struct MigrateArgs {
 /// Applies or prints, and reports to `out`. `path` is the configuration file given with `--config`.
 ///
 /// # Errors
-/// No database was given, it can't be reached or migrated, or a role does not exist. The source is a [`Fault`], a
-/// [`migrations::MigrateError`] or a [`migrations::GrantError`].
-pub async fn run(args: &MigrateArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+/// No database was given, it can't be reached or migrated, or a role does not exist.
+pub async fn run(args: &MigrateArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
     if args.print {
         write!(out, "{}", migrations::sql(&roles(args)))?;
         return Ok(out.flush()?);
@@ -55,17 +53,21 @@ pub async fn run(args: &MigrateArgs, path: Option<&Path>, out: &mut (impl Write 
 ///
 /// # Errors
 /// As [`run`].
-pub async fn apply(args: &MigrateArgs, options: ConnectOptions, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+pub async fn apply(
+    args: &MigrateArgs,
+    options: ConnectOptions,
+    out: &mut (impl Write + Send),
+) -> Result<(), CommandError> {
     let roles = roles(args);
     let wanted = roles.clone();
     let (applied, advice) = tokio::task::spawn_blocking(move || {
-        let mut connection = Connection::open(&options).map_err(Fault::Database)?;
+        let mut connection = Connection::open(&options)?;
         // A migration may take any time.
         connection.set_patience(Patience::Until(Interrupt::default()));
         let applied = migrations::migrate(&mut connection).context("migrate schema outbox")?;
         let advice = migrations::grant(&mut connection, &wanted).context("grant privileges to roles")?;
         connection.close();
-        anyhow::Ok((applied, advice))
+        Ok::<_, CommandError>((applied, advice))
     })
     .await??;
     report(args.json, &applied, &roles, &advice, out).context("write the report")
@@ -75,16 +77,15 @@ fn roles(args: &MigrateArgs) -> Roles {
     Roles { writer: args.writer_role.clone(), relay: args.relay_role.clone() }
 }
 
-fn database(args: &MigrateArgs, path: Option<&Path>) -> anyhow::Result<ConnectOptions> {
+fn database(args: &MigrateArgs, path: Option<&Path>) -> Result<ConnectOptions, CommandError> {
     let mut environment = process_environment();
     if let Some(url) = &args.database_url {
         environment.push(("WALPOST_POSTGRES__URL".to_owned(), url.clone()));
     }
-    let loaded = PostgresConfig::load(path, environment).map_err(Fault::from);
+    let loaded = PostgresConfig::load(path, environment);
     if args.database_url.is_none() && path.is_none() && !Path::new(DEFAULT_FILE).exists() {
-        return Ok(loaded
-            .context("no database given: use --database-url, set DATABASE_URL, or create walpost.toml")?
-            .connect);
+        let loaded = loaded.context("no database given: use --database-url, set DATABASE_URL, or create walpost.toml");
+        return Ok(loaded?.connect);
     }
     Ok(loaded?.connect)
 }
@@ -111,7 +112,7 @@ fn report(
     roles: &Roles,
     advice: &[Advice],
     out: &mut impl Write,
-) -> anyhow::Result<()> {
+) -> std::io::Result<()> {
     if json {
         let report = Report {
             applied: applied
@@ -128,7 +129,7 @@ fn report(
         };
         serde_json::to_writer(&mut *out, &report)?;
         writeln!(out)?;
-        return Ok(out.flush()?);
+        return out.flush();
     }
     for migration in applied {
         writeln!(
@@ -151,5 +152,5 @@ fn report(
     for warning in advice {
         writeln!(out, "warning: {}", visible(&warning.to_string()))?;
     }
-    Ok(out.flush()?)
+    out.flush()
 }

@@ -20,21 +20,16 @@ pub mod status;
 #[cfg(feature = "lab")]
 pub mod environment;
 
+use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::fault::{Fault, chain, exit};
-use crate::ops::replay::ReplayError;
-use crate::positions::BookmarkError;
+use crate::exit::{self, CommandError, Context};
 use crate::telemetry::{LogFormat, init_logs};
 use crate::terminal::visible_lines;
-use contract::ContractFault;
-use dead_letter::DeadLetterFault;
-use doctor::Unwell;
-use replay::ReplayStopped;
 
 /// A transactional outbox relay for PostgreSQL and Apache Kafka.
 #[derive(Debug, Parser)]
@@ -113,12 +108,12 @@ pub fn main(cli: Cli) -> ExitCode {
     }
 }
 
-fn execute(cli: Cli) -> anyhow::Result<()> {
+fn execute(cli: Cli) -> Result<(), CommandError> {
     let log = |name: &str| match &cli.log {
         Some(filter) if name == "WALPOST_LOG" => Some(filter.clone()),
         _ => std::env::var(name).ok().or_else(|| cli.command.log_filter().map(str::to_owned)),
     };
-    init_logs(cli.log_format, log).map_err(Fault::from)?;
+    init_logs(cli.log_format, log)?;
     // The sandbox's downloads and TLS to Postgres share the process-wide provider, which is set once, here.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -144,23 +139,13 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
 }
 
 /// The exit code for a command's result; prints the error on stderr.
-fn conclude(outcome: &anyhow::Result<()>) -> ExitCode {
+fn conclude(outcome: &Result<(), CommandError>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    let fault = error.downcast_ref::<Fault>();
-    let advice = fault.and_then(Fault::advice).map(|advice| format!("; {advice}")).unwrap_or_default();
-    eprintln!("walpost: {}{advice}", visible_lines(&chain(error.as_ref())));
-    #[cfg(feature = "lab")]
-    let of_lab = || lab::exit_code(error);
-    #[cfg(not(feature = "lab"))]
-    let of_lab = || None;
-    let of_contract = || error.downcast_ref::<ContractFault>().map(ContractFault::exit_code);
-    let of_replay = || error.downcast_ref::<ReplayError>().map(ReplayError::exit_code);
-    let of_stopped = || error.downcast_ref::<ReplayStopped>().map(ReplayStopped::exit_code);
-    let of_bookmark = || error.downcast_ref::<BookmarkError>().map(BookmarkError::exit_code);
-    let of_dead_letter = || error.downcast_ref::<DeadLetterFault>().map(DeadLetterFault::exit_code);
-    let of_doctor = || error.downcast_ref::<Unwell>().map(Unwell::exit_code);
-    let code = fault.map(Fault::exit_code).or_else(of_lab).or_else(of_contract);
-    let code = code.or_else(of_replay).or_else(of_stopped).or_else(of_bookmark);
-    let code = code.or_else(of_dead_letter).or_else(of_doctor);
-    ExitCode::from(code.unwrap_or(exit::FAILED))
+    eprintln!("walpost: {}", visible_lines(&error.report()));
+    ExitCode::from(error.exit_code())
+}
+
+/// Writes a command's report.
+fn write(out: &mut impl Write, text: &str) -> Result<(), CommandError> {
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write the report")
 }

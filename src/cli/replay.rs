@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::Context;
 use clap::{ArgGroup, Args};
 use tokio_util::sync::CancellationToken;
 
+use super::write;
 use crate::config::{Config, process_environment};
-use crate::fault::{Fault, chain, exit};
-use crate::ops::replay::{self, Origin, Progress, ReplayError, Report, Wanted};
+use crate::exit::{self, CommandError, Context, EndsCommand};
+use crate::fault::{Fault, chain};
+use crate::ops::replay::{self, Origin, Progress, Report, Wanted};
 use crate::relay::boundary::{Lsn, Position};
 use crate::signals::Interrupts;
 
@@ -98,10 +99,8 @@ pub enum ReplayStopped {
     },
 }
 
-impl ReplayStopped {
-    /// The exit code of the process.
-    #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+impl EndsCommand for ReplayStopped {
+    fn exit_code(&self) -> u8 {
         match self {
             Self::Interrupted { .. } => exit::FAILED,
             Self::Failed { fault, .. } => fault.exit_code(),
@@ -116,18 +115,18 @@ fn told(fault: &Fault) -> String {
 /// Runs the replay and reports to `out`. `path` is the configuration file given with `--config`.
 ///
 /// # Errors
-/// A [`Fault`], a [`replay::ReplayError`] or a [`ReplayStopped`]; each has its exit code.
-pub async fn run(args: &ReplayArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
-    let config = Config::load(path, process_environment()).map_err(Fault::from)?;
+/// The configuration is refused, a [`replay::ReplayError`], or a [`ReplayStopped`].
+pub async fn run(args: &ReplayArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
+    let config = Config::load(path, process_environment())?;
     let wanted = wanted(args);
     let interrupts = Interrupts::listen().context("listen for signals")?;
     tokio::spawn(end_at_once(interrupts.abort));
     let (config_too, wanted_too) = (config.clone(), wanted.clone());
-    let plan = tokio::task::spawn_blocking(move || replay::plan(&config_too, &wanted_too)).await?.map_err(surfaced)?;
-    let report = replay::run(&config, &plan, &Progress::stderr(), interrupts.stop).await.map_err(surfaced)?;
+    let plan = tokio::task::spawn_blocking(move || replay::plan(&config_too, &wanted_too)).await??;
+    let report = replay::run(&config, &plan, &Progress::stderr(), interrupts.stop).await?;
     let command = (!report.is_complete).then(|| go_on(args, path, &report));
     let shown = if args.json { report.json(command.as_deref()) } else { report.text() };
-    out.write_all(shown.as_bytes()).and_then(|()| out.flush()).context("write the report")?;
+    write(out, &shown)?;
     let Some(command) = command else { return Ok(()) };
     let at =
         report.last_at.filter(|_| args.from_table).map_or_else(|| report.unfinished.to_string(), |at| at.to_string());
@@ -136,11 +135,6 @@ pub async fn run(args: &ReplayArgs, path: Option<&Path>, out: &mut (impl Write +
         None => ReplayStopped::Interrupted { at, events, command }.into(),
         Some(fault) => ReplayStopped::Failed { fault, at, events, command }.into(),
     })
-}
-
-/// A fault adds what to do about an error of the servers.
-fn surfaced(error: ReplayError) -> anyhow::Error {
-    error.into_fault().map_or_else(Into::into, Into::into)
 }
 
 /// On the second signal, exits without waiting.

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, process_environment};
-use crate::fault::{Fault, exit};
+use crate::exit::{self, CommandError, Context};
+use crate::fault::Fault;
 use crate::signals::Interrupts;
 use crate::telemetry::{Identity, Telemetry};
 use crate::{driver, http};
@@ -23,8 +23,8 @@ const DESCRIPTORS: u64 = 65_536;
 ///
 /// # Errors
 /// A [`Fault`].
-pub async fn run(path: Option<&Path>) -> anyhow::Result<()> {
-    let config = Config::load(path, process_environment()).map_err(Fault::from)?;
+pub async fn run(path: Option<&Path>) -> Result<(), CommandError> {
+    let config = Config::load(path, process_environment())?;
     raise_descriptor_limit();
     let interrupts = Interrupts::listen().context("listen for signals")?;
     tokio::spawn(end_at_once(interrupts.abort));

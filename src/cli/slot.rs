@@ -3,13 +3,12 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::config::{Config, Delivery, process_environment};
 use crate::driver::{SetAside, set_aside, source_options};
-use crate::fault::Fault;
+use crate::exit::{CommandError, Context};
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::outbox::Outbox;
 use crate::relay::decode::role::Role;
@@ -77,30 +76,30 @@ pub struct AdoptArgs {
 /// Runs the subcommand and reports to `out`.
 ///
 /// # Errors
-/// A [`Fault`]. While a relay holds the slot, nothing is changed.
-pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
-    let config = Config::load(path, process_environment()).map_err(Fault::from)?;
+/// The configuration or the slot was refused. While a relay holds the slot, nothing is changed.
+pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
+    let config = Config::load(path, process_environment())?;
     let (options, slot) = (source_options(&config), config.postgres.slot.as_str());
     let text = match args.command {
         SlotCommand::Recreate(RecreateArgs { all, json }) => {
             let scope = if all { Scope::Everything } else { Scope::Unpublished };
-            let recreated = source::recreate(&options, scope).await.map_err(Fault::from)?;
+            let recreated = source::recreate(&options, scope).await?;
             if json { recreated_json(slot, &recreated) } else { recreated_text(slot, &recreated) }
         }
         SlotCommand::Skip(SkipArgs { lsn, json }) => {
-            let skipping = Skipping::begin(&options, listed(&config), lsn).await.map_err(Fault::from)?;
+            let skipping = Skipping::begin(&options, listed(&config), lsn).await?;
             let unsent = skipping.unsent.clone();
             let SetAside { letters, stored } = set_aside(&config, &skipping.before, &unsent).await?;
-            let stands = skipping.finish(stored).await.map_err(Fault::from)?;
+            let stands = skipping.finish(stored).await?;
             if json { skipped_json(slot, &unsent, stands) } else { skipped_text(slot, &unsent, letters, stands) }
         }
         SlotCommand::Adopt(AdoptArgs { forget_position, json }) => {
-            let adoption = Adoption::begin(&options).await.map_err(Fault::from)?;
+            let adoption = Adoption::begin(&options).await?;
             let forgets = forget_position && config.kafka.delivery == Delivery::ExactlyOnce;
             if forgets {
                 crate::driver::forget_position(&config, adoption.system_identifier()).await?;
             }
-            let stands = adoption.finish(forgets).await.map_err(Fault::from)?;
+            let stands = adoption.finish(forgets).await?;
             if json {
                 json!({"slot": slot, "lsn": stands.to_string(), "position_forgotten": forgets}).to_string()
             } else {

@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::{Config, process_environment};
 use crate::driver::source_options;
+use crate::exit::{CommandError, Context};
 use crate::fault::{Fault, chain};
 use crate::http;
 use crate::source::{self, SlotReport};
@@ -53,8 +53,8 @@ struct Report {
 ///
 /// # Errors
 /// A [`Fault`] if the database can't be reached. An unreachable relay is part of the report.
-pub async fn run(args: &StatusArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
-    let config = Config::load(path, process_environment()).map_err(Fault::from)?;
+pub async fn run(args: &StatusArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
+    let config = Config::load(path, process_environment())?;
     let redraws = args.watch && !args.json && std::io::stdout().is_terminal();
     loop {
         let report = look(&config).await?;

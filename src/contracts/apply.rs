@@ -12,6 +12,7 @@ use super::broker::{Broker, BrokerError, Intent};
 use super::definition::Definition;
 use super::plan::{Plan, Refusal, TopicAction, VersionAction};
 use super::registered::{self, RegistryError};
+use crate::exit::{self, EndsCommand};
 use crate::postgres::Session;
 use crate::relay::route::destination::Destinations;
 
@@ -40,6 +41,16 @@ pub enum ContractError {
         /// Kafka's error.
         source: BrokerError,
     },
+}
+
+impl EndsCommand for ContractError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(_) => exit::REFUSED,
+            Self::Registry(error) => error.exit_code(),
+            Self::Broker(source) | Self::Halfway { source, .. } => source.exit_code(),
+        }
+    }
 }
 
 fn refused(plan: &Plan) -> String {

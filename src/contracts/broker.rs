@@ -14,6 +14,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::plan::{TopicAction, TopicState};
 use crate::config::KafkaConfig;
+use crate::exit::{self, EndsCommand};
 use crate::relay::boundary::TopicSettings;
 
 /// Timeout of one request.
@@ -56,6 +57,16 @@ pub enum BrokerError {
         /// The topic.
         topic: String,
     },
+}
+
+impl EndsCommand for BrokerError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Create(_) => exit::CONFIGURATION,
+            Self::Unreachable { .. } | Self::Unsettled { .. } => exit::UNAVAILABLE,
+            Self::Refused { .. } => exit::REFUSED,
+        }
+    }
 }
 
 fn advice(code: Code) -> &'static str {

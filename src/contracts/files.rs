@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::definition::{Definition, Status};
 use super::diagnostic::{Diagnostic, Diagnostics, Place, Rule};
 use super::{odcs, text_file};
+use crate::exit::{self, EndsCommand};
 use crate::relay::route::topic_name;
 
 /// Most files in the given directories.
@@ -44,6 +45,12 @@ pub enum FilesError {
     /// The files have mistakes.
     #[error(transparent)]
     Diagnostics(#[from] Diagnostics),
+}
+
+impl EndsCommand for FilesError {
+    fn exit_code(&self) -> u8 {
+        if let Self::Diagnostics(_) = self { exit::REFUSED } else { exit::CONFIGURATION }
+    }
 }
 
 fn in_folders(paths: &[PathBuf]) -> String {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::definition::Definition;
+use crate::exit::{self, EndsCommand};
 use crate::postgres::{Error, Row, Session};
 use crate::relay::boundary::OnViolation;
 
@@ -86,6 +87,16 @@ pub enum RegistryError {
         #[source]
         source: Error,
     },
+}
+
+impl EndsCommand for RegistryError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Differs(_) => exit::REFUSED,
+            Self::NotMigrated(_) | Self::Locked(_) => exit::UNAVAILABLE,
+            Self::NotAllowed { .. } | Self::Failed { .. } => exit::FAILED,
+        }
+    }
 }
 
 impl RegistryError {

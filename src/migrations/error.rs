@@ -1,5 +1,6 @@
 //! Errors of migrations.
 
+use crate::exit::{self, EndsCommand};
 use crate::postgres::{Error, sqlstate};
 
 /// Migrating failed; nothing was applied.
@@ -75,5 +76,11 @@ impl MigrateError {
             Self::Failed { source, .. } => Self::Busy { user, source },
             other => other,
         }
+    }
+}
+
+impl EndsCommand for MigrateError {
+    fn exit_code(&self) -> u8 {
+        exit::FAILED
     }
 }

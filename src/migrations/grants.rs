@@ -1,5 +1,6 @@
 //! The minimal privileges to emit events, and to run the relay.
 
+use crate::exit::{self, EndsCommand};
 use crate::postgres::{Connection, Error, quote_literal};
 
 /// What a service needs: to emit, and to insert without `outbox.emit`. Not to read: a plain INSERT of this role can't have a
@@ -68,6 +69,12 @@ pub enum GrantError {
     /// PostgreSQL refused.
     #[error("grant privileges in schema outbox")]
     Database(#[from] Error),
+}
+
+impl EndsCommand for GrantError {
+    fn exit_code(&self) -> u8 {
+        exit::FAILED
+    }
 }
 
 /// The grants as SQL.

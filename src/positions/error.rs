@@ -1,5 +1,6 @@
 //! Errors of bookmarks and of finding a position.
 
+use crate::exit::{self, EndsCommand};
 use crate::relay::boundary::{Lsn, Timestamp};
 use crate::source::SourceError;
 
@@ -78,5 +79,24 @@ pub enum BookmarkError {
 impl From<crate::postgres::Error> for BookmarkError {
     fn from(error: crate::postgres::Error) -> Self {
         Self::Source(error.into())
+    }
+}
+
+impl EndsCommand for BookmarkError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Source(error) => error.exit_code(),
+            Self::TimeUnknown { .. } => exit::UNAVAILABLE,
+            Self::Name { .. }
+            | Self::Exists { .. }
+            | Self::Unknown { .. }
+            | Self::NotOurs { .. }
+            | Self::NoTime { .. }
+            | Self::Ahead { .. } => exit::FAILED,
+        }
+    }
+
+    fn advice(&self) -> Option<&'static str> {
+        if let Self::Source(error) = self { error.advice() } else { None }
     }
 }

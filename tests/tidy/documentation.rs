@@ -110,8 +110,8 @@ fn the_documentation_has_every_refusal_and_every_exit_code() {
         .filter(|code| !documentation.contains(&format!("| `{code}` |")))
         .map(ToString::to_string)
         .collect();
-    let fault = read("src/fault.rs");
-    let consts = fault.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": u8 = "));
+    let exit = read("src/exit.rs");
+    let consts = exit.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": u8 = "));
     let exits: Vec<_> = consts.map(|(name, value)| (name, value.trim_end_matches(';').to_owned())).collect();
     assert!(exits.len() >= 5, "{exits:?}");
     let listed =

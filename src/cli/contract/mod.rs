@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use super::kafka_property::Property;
+use super::write;
 use crate::config::{Config, PostgresConfig, process_environment};
 use crate::contracts::apply::{self, ContractError};
-use crate::contracts::broker::{Broker, BrokerError};
+use crate::contracts::broker::Broker;
 use crate::contracts::emissions;
 use crate::contracts::files::{self, Contracts, FilesError};
 use crate::contracts::plan::Plan;
-use crate::contracts::registered::{self, RegistryError};
-use crate::fault::{Fault, exit};
+use crate::contracts::registered;
+use crate::exit::{self, CommandError, EndsCommand};
 use crate::postgres::Session;
 use crate::relay::route::destination::Destinations;
 use crate::terminal::Colour;
@@ -134,60 +134,26 @@ pub struct ShowArgs {
     pub json: bool,
 }
 
-/// A contract command failed or was refused.
+/// There is no such schema or version.
 #[derive(Debug, thiserror::Error)]
-pub enum ContractFault {
-    /// The contract files can't be read or have mistakes.
-    #[error(transparent)]
-    Files(#[from] FilesError),
-    /// Planning or applying failed.
-    #[error(transparent)]
-    Contract(#[from] ContractError),
-    /// The database can't be read.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// There is no such schema or version.
-    #[error("{0} is not registered; `walpost contract list` shows what is")]
-    Unregistered(String),
-}
+#[error("{0} is not registered; `walpost contract list` shows what is")]
+pub struct Unregistered(String);
 
-impl From<BrokerError> for ContractFault {
-    fn from(error: BrokerError) -> Self {
-        Self::Contract(error.into())
-    }
-}
-
-impl ContractFault {
-    /// The exit code of the process.
-    #[must_use]
-    pub const fn exit_code(&self) -> u8 {
-        match self {
-            Self::Files(FilesError::Diagnostics(_)) | Self::Contract(ContractError::Refused(_)) => exit::REFUSED,
-            Self::Files(_) => exit::CONFIGURATION,
-            Self::Contract(ContractError::Registry(error)) | Self::Registry(error) => match error {
-                RegistryError::Differs(_) => exit::REFUSED,
-                RegistryError::NotMigrated(_) | RegistryError::Locked(_) => exit::UNAVAILABLE,
-                RegistryError::NotAllowed { .. } | RegistryError::Failed { .. } => exit::FAILED,
-            },
-            Self::Contract(ContractError::Broker(source) | ContractError::Halfway { source, .. }) => match source {
-                BrokerError::Create(_) => exit::CONFIGURATION,
-                BrokerError::Unreachable { .. } | BrokerError::Unsettled { .. } => exit::UNAVAILABLE,
-                BrokerError::Refused { .. } => exit::REFUSED,
-            },
-            Self::Unregistered(_) => exit::FAILED,
-        }
+impl EndsCommand for Unregistered {
+    fn exit_code(&self) -> u8 {
+        exit::FAILED
     }
 }
 
 /// Runs a command on contracts and reports to `out`. `path` is the configuration file given with `--config`.
 ///
 /// # Errors
-/// A [`Fault`] or a [`ContractFault`]; each has its exit code; or writing the report failed.
+/// The configuration, the files, a server or a change was refused; or writing the report failed.
 pub async fn run(
     args: &ContractArgs,
     path: Option<&Path>,
     out: &mut (impl Write + IsTerminal + Send),
-) -> anyhow::Result<()> {
+) -> Result<(), CommandError> {
     match &args.command {
         ContractCommand::Plan(args) => plan(args, path, out).await,
         ContractCommand::Apply(args) => apply(args, path, out).await,
@@ -196,22 +162,25 @@ pub async fn run(
     }
 }
 
-async fn plan(args: &PlanArgs, path: Option<&Path>, out: &mut (impl Write + IsTerminal + Send)) -> anyhow::Result<()> {
+async fn plan(
+    args: &PlanArgs,
+    path: Option<&Path>,
+    out: &mut (impl Write + IsTerminal + Send),
+) -> Result<(), CommandError> {
     let contracts = read(&args.paths, args.json, out)?;
     let plan = if args.offline {
-        let destinations = Destinations::load(path, process_environment()).map_err(Fault::from)?;
+        let destinations = Destinations::load(path, process_environment())?;
         let mut plan = Plan::new(&contracts.definitions, &[], None);
         plan.restrict(&destinations);
         plan
     } else {
         let Connected { mut connection, broker, destinations } = connect(&args.servers, path).await?;
-        let plan = apply::plan(&contracts.definitions, &mut connection, &broker, &destinations).await;
-        plan.map_err(ContractFault::from)?
+        apply::plan(&contracts.definitions, &mut connection, &broker, &destinations).await?
     };
     report(&plan, false, args.json, out)?;
     match plan.may_apply() {
         true => Ok(()),
-        false => Err(ContractFault::from(ContractError::Refused(Box::new(plan))).into()),
+        false => Err(ContractError::Refused(Box::new(plan)).into()),
     }
 }
 
@@ -219,7 +188,7 @@ async fn apply(
     args: &ApplyArgs,
     path: Option<&Path>,
     out: &mut (impl Write + IsTerminal + Send),
-) -> anyhow::Result<()> {
+) -> Result<(), CommandError> {
     let contracts = read(&args.paths, args.json, out)?;
     let Connected { mut connection, broker, destinations } = connect(&args.servers, path).await?;
     let outcome = apply::apply(&contracts.definitions, &mut connection, &broker, &destinations).await;
@@ -228,50 +197,46 @@ async fn apply(
         Err(ContractError::Refused(plan)) => report(plan, false, args.json, out)?,
         Err(_) => {}
     }
-    outcome.map_err(ContractFault::from)?;
+    outcome?;
     Ok(())
 }
 
-async fn list(args: &ListArgs, path: Option<&Path>, out: &mut (impl Write + IsTerminal)) -> anyhow::Result<()> {
+async fn list(args: &ListArgs, path: Option<&Path>, out: &mut (impl Write + IsTerminal)) -> Result<(), CommandError> {
     let mut connection = database(args.database_url.as_deref(), path).await?;
-    let registered = registered::read(&mut connection, None).await.map_err(ContractFault::from)?;
-    write(out, if args.json { json::list(&registered) } else { text::list(&registered) })
+    let registered = registered::read(&mut connection, None).await?;
+    write(out, &if args.json { json::list(&registered) } else { text::list(&registered) })
 }
 
-async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut (impl Write + IsTerminal)) -> anyhow::Result<()> {
+async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut (impl Write + IsTerminal)) -> Result<(), CommandError> {
     let mut connection = database(args.database_url.as_deref(), path).await?;
     let names = [args.name.clone()];
-    let versions = registered::read(&mut connection, Some(&names)).await.map_err(ContractFault::from)?;
+    let versions = registered::read(&mut connection, Some(&names)).await?;
     let wanted = args.which.as_deref();
     let Some(version) = versions.iter().rev().find(|version| wanted.is_none_or(|wanted| version.version == wanted))
     else {
         let which = wanted.map(|version| format!("/{version}")).unwrap_or_default();
-        return Err(ContractFault::Unregistered(format!("{}{which}", args.name)).into());
+        return Err(Unregistered(format!("{}{which}", args.name)).into());
     };
-    let emissions = emissions::count(&mut connection, &args.name).await.map_err(ContractFault::from)?;
+    let emissions = emissions::count(&mut connection, &args.name).await?;
     let shown =
         if args.json { json::show(version, &versions, &emissions) } else { text::show(version, &versions, &emissions) };
-    write(out, shown)
+    write(out, &shown)
 }
 
 /// Reads the contract files. Diagnostics are the error, and with `--json` also go to `out`.
-fn read(paths: &[PathBuf], as_json: bool, out: &mut impl Write) -> anyhow::Result<Contracts> {
+fn read(paths: &[PathBuf], as_json: bool, out: &mut impl Write) -> Result<Contracts, CommandError> {
     let loaded = files::load(paths);
     if let Err(FilesError::Diagnostics(diagnostics)) = &loaded
         && as_json
     {
-        write(out, json::diagnostics(diagnostics))?;
+        write(out, &json::diagnostics(diagnostics))?;
     }
-    Ok(loaded.map_err(ContractFault::from)?)
+    Ok(loaded?)
 }
 
-fn report(plan: &Plan, is_done: bool, as_json: bool, out: &mut (impl Write + IsTerminal)) -> anyhow::Result<()> {
+fn report(plan: &Plan, is_done: bool, as_json: bool, out: &mut (impl Write + IsTerminal)) -> Result<(), CommandError> {
     let colour = Colour::of(out);
-    write(out, if as_json { json::plan(plan, is_done) } else { text::plan(plan, is_done, colour) })
-}
-
-fn write(out: &mut impl Write, text: String) -> anyhow::Result<()> {
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write the report")
+    write(out, &if as_json { json::plan(plan, is_done) } else { text::plan(plan, is_done, colour) })
 }
 
 /// Connections to both servers, and the topics that events may go to.
@@ -281,7 +246,7 @@ struct Connected {
     destinations: Destinations,
 }
 
-async fn connect(servers: &Servers, path: Option<&Path>) -> anyhow::Result<Connected> {
+async fn connect(servers: &Servers, path: Option<&Path>) -> Result<Connected, CommandError> {
     let mut environment: BTreeMap<String, String> = process_environment().into_iter().collect();
     let given =
         [("WALPOST_POSTGRES__URL", &servers.database_url), ("WALPOST_KAFKA__BOOTSTRAP_SERVERS", &servers.kafka)];
@@ -292,15 +257,15 @@ async fn connect(servers: &Servers, path: Option<&Path>) -> anyhow::Result<Conne
         let name = name.to_uppercase().replace('.', "_");
         environment.insert(format!("WALPOST_KAFKA__PROPERTIES__{name}"), value.clone());
     }
-    let config = Config::load(path, environment).map_err(Fault::from)?;
-    let broker = Broker::new(&config.kafka).map_err(ContractFault::from)?;
-    let connection = Session::open(&config.postgres.connect).await.map_err(Fault::Database)?;
+    let config = Config::load(path, environment)?;
+    let broker = Broker::new(&config.kafka)?;
+    let connection = Session::open(&config.postgres.connect).await?;
     Ok(Connected { connection, broker, destinations: config.relay.destinations() })
 }
 
-async fn database(url: Option<&str>, path: Option<&Path>) -> anyhow::Result<Session> {
+async fn database(url: Option<&str>, path: Option<&Path>) -> Result<Session, CommandError> {
     let mut environment: BTreeMap<String, String> = process_environment().into_iter().collect();
     environment.extend(url.map(|url| ("WALPOST_POSTGRES__URL".to_owned(), url.to_owned())));
-    let config = PostgresConfig::load(path, environment).map_err(Fault::from)?;
-    Ok(Session::open(&config.connect).await.map_err(Fault::Database)?)
+    let config = PostgresConfig::load(path, environment)?;
+    Ok(Session::open(&config.connect).await?)
 }

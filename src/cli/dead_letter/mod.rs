@@ -11,19 +11,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use indicatif::ProgressBar;
 
+use super::write;
 use crate::config::{Config, process_environment};
-use crate::contracts::registered::RegistryError;
-use crate::fault::{Fault, exit};
+use crate::exit::{self, CommandError, EndsCommand};
+use crate::fault::Fault;
 use crate::ops::dead_letters::registry::Registry;
 use crate::ops::dead_letters::{
-    DeadLetter, DeadLetterId, DeadLetterReadError, DeadLetterReader, Discarding, Listing, Others, RedriveError,
-    Redriving, Selection,
+    DeadLetter, DeadLetterId, DeadLetterReadError, DeadLetterReader, Discarding, Listing, Others, Redriving, Selection,
 };
 use crate::postgres::Session;
-use crate::sink::{BatchError, Connection, ProducerOptions, TopicRules, Topics};
+use crate::sink::{Connection, ProducerOptions, TopicRules, Topics};
 use crate::terminal::style;
 
 pub use args::{
@@ -36,15 +35,9 @@ pub const LOG_FILTER: &str = "error";
 /// How long to wait for Kafka's first answer.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
-/// A dead-letter command failed, or did not do all that was asked.
+/// A dead-letter command did not do all that was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterFault {
-    /// Dead letters or marks can't be read.
-    #[error(transparent)]
-    DeadLetterReader(#[from] DeadLetterReadError),
-    /// Redriving or discarding failed.
-    #[error(transparent)]
-    Redrive(#[from] RedriveError),
     /// Some were not redriven: how many, and their topic.
     #[error("{0} dead letters in topic {1} were not redriven; the report says why")]
     Stay(u64, String),
@@ -65,30 +58,11 @@ pub enum DeadLetterFault {
     },
 }
 
-impl DeadLetterFault {
-    /// The exit code of the process.
-    #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+impl EndsCommand for DeadLetterFault {
+    fn exit_code(&self) -> u8 {
         match self {
             Self::Stay(..) => exit::REFUSED,
             Self::Missing(..) | Self::Foreign { .. } => exit::FAILED,
-            Self::DeadLetterReader(error) | Self::Redrive(RedriveError::DeadLetterReader(error)) => match error {
-                DeadLetterReadError::Sink(error) => exit::of_sink(error),
-                DeadLetterReadError::Reading(_) | DeadLetterReadError::Hidden => exit::UNAVAILABLE,
-            },
-            Self::Redrive(RedriveError::Registry(error)) => match error {
-                RegistryError::NotMigrated(_) | RegistryError::Locked(_) => exit::UNAVAILABLE,
-                RegistryError::NotAllowed { .. } | RegistryError::Failed { .. } | RegistryError::Differs(_) => {
-                    exit::FAILED
-                }
-            },
-            Self::Redrive(RedriveError::BatchOutcome { source: BatchError::Sink(error), .. }) => exit::of_sink(error),
-            Self::Redrive(
-                RedriveError::Topics(_)
-                | RedriveError::NoMarks(_)
-                | RedriveError::Aborted { .. }
-                | RedriveError::BatchOutcome { .. },
-            ) => exit::UNAVAILABLE,
         }
     }
 }
@@ -96,12 +70,12 @@ impl DeadLetterFault {
 /// Runs a command on dead letters and reports to `out`. `path` is the configuration file given with `--config`.
 ///
 /// # Errors
-/// A [`Fault`] or a [`DeadLetterFault`]; each has its exit code; or writing the report failed.
+/// The configuration, a server or a dead letter was refused; [`DeadLetterFault`]; or writing the report failed.
 pub async fn run(
     args: &DeadLetterArgs,
     path: Option<&Path>,
     out: &mut (impl Write + IsTerminal + Send),
-) -> anyhow::Result<()> {
+) -> Result<(), CommandError> {
     match &args.command {
         DeadLetterCommand::List(args) => list(args, path, out).await,
         DeadLetterCommand::Show(args) => show(args, path, out).await,
@@ -110,7 +84,7 @@ pub async fn run(
     }
 }
 
-async fn list(args: &ListArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
+async fn list(args: &ListArgs, path: Option<&Path>, out: &mut impl Write) -> Result<(), CommandError> {
     let desk = Desk::open(&args.kafka, None, path).await?;
     let (selection, state) = (args.filter.selection(&desk.config.relay.name), args.state);
     let mut listing = Listing::new(usize::try_from(args.limit).unwrap_or(usize::MAX));
@@ -133,10 +107,10 @@ async fn list(args: &ListArgs, path: Option<&Path>, out: &mut impl Write) -> any
         })
         .await?;
     let report = if args.json { json::list } else { text::list };
-    write(out, report(&desk.topic, &listing, &others))
+    write(out, &report(&desk.topic, &listing, &others))
 }
 
-async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
+async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut impl Write) -> Result<(), CommandError> {
     let desk = Desk::open(&args.kafka, None, path).await?;
     let id = args.dead_letter;
     let relay = args.relay.clone().unwrap_or_else(|| desk.config.relay.name.clone());
@@ -158,13 +132,13 @@ async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut impl Write) -> any
         return Ok(());
     };
     let shown = if args.json { json::show } else { text::show };
-    write(out, shown(&dead_letter, mark.as_ref(), args.hex))
+    write(out, &shown(&dead_letter, mark.as_ref(), args.hex))
 }
 
-async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
+async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) -> Result<(), CommandError> {
     let desk = Desk::open(&args.kafka, args.database_url.as_deref(), path).await?;
     let selection = desk.selection(&args.filter, &args.dead_letters);
-    let session = Session::open(&desk.config.postgres.connect).await.map_err(Fault::Database)?;
+    let session = Session::open(&desk.config.postgres.connect).await?;
     let setup = Redriving {
         options: desk.options.clone(),
         topics: desk.topics,
@@ -178,16 +152,16 @@ async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) 
     let bar = bar();
     let outcome = crate::ops::dead_letters::redrive::redrive(setup, selection, follow(&bar)).await;
     bar.finish_and_clear();
-    let outcome = outcome.map_err(DeadLetterFault::from)?;
+    let outcome = outcome?;
     let report = if args.json { json::outcome } else { text::outcome };
-    write(out, report(&desk.topic, &outcome, args.dry_run))?;
+    write(out, &report(&desk.topic, &outcome, args.dry_run))?;
     if outcome.stays > 0 {
         return Err(DeadLetterFault::Stay(outcome.stays, desk.topic).into());
     }
     conclude(desk.topic, outcome.missing.iter(), &outcome.others)
 }
 
-async fn discard(args: &DiscardArgs, path: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
+async fn discard(args: &DiscardArgs, path: Option<&Path>, out: &mut impl Write) -> Result<(), CommandError> {
     let desk = Desk::open(&args.kafka, None, path).await?;
     let selection = desk.selection(&args.filter, &args.dead_letters);
     let setup = Discarding {
@@ -201,9 +175,9 @@ async fn discard(args: &DiscardArgs, path: Option<&Path>, out: &mut impl Write) 
     let bar = bar();
     let outcome = crate::ops::dead_letters::discard::discard(setup, selection, follow(&bar)).await;
     bar.finish_and_clear();
-    let outcome = outcome.map_err(DeadLetterFault::from)?;
+    let outcome = outcome?;
     let report = if args.json { json::discarded } else { text::discarded };
-    write(out, report(&desk.topic, &outcome, args.dry_run))?;
+    write(out, &report(&desk.topic, &outcome, args.dry_run))?;
     conclude(desk.topic, outcome.missing.iter(), &outcome.others)
 }
 
@@ -212,7 +186,7 @@ fn conclude<'a>(
     topic: String,
     missing: impl IntoIterator<Item = &'a DeadLetterId>,
     others: &Others,
-) -> anyhow::Result<()> {
+) -> Result<(), CommandError> {
     if !others.named.is_empty() {
         let named: Vec<String> = others.named.iter().map(ToString::to_string).collect();
         let relays: Vec<String> = others.relays.keys().map(|relay| relay.escape_debug().to_string()).collect();
@@ -232,7 +206,7 @@ struct Desk {
 
 impl Desk {
     /// Reads the configuration and waits for Kafka to answer.
-    async fn open(kafka: &KafkaArgs, database_url: Option<&str>, path: Option<&Path>) -> anyhow::Result<Self> {
+    async fn open(kafka: &KafkaArgs, database_url: Option<&str>, path: Option<&Path>) -> Result<Self, CommandError> {
         let mut environment: BTreeMap<String, String> = process_environment().into_iter().collect();
         let given =
             [("WALPOST_POSTGRES__URL", database_url), ("WALPOST_KAFKA__BOOTSTRAP_SERVERS", kafka.kafka.as_deref())];
@@ -243,7 +217,7 @@ impl Desk {
             let name = name.to_uppercase().replace('.', "_");
             environment.insert(format!("WALPOST_KAFKA__PROPERTIES__{name}"), value.clone());
         }
-        let config = Config::load(path, environment).map_err(Fault::from)?;
+        let config = Config::load(path, environment)?;
         let options = ProducerOptions {
             bootstrap_servers: config.kafka.bootstrap_servers.clone(),
             client_id: format!("walpost-{}", config.relay.name),
@@ -253,7 +227,7 @@ impl Desk {
             max_in_flight_bytes: config.relay.max_in_flight_bytes,
         };
         let connection = Arc::<Connection>::default();
-        let topics = Topics::new(&options, TopicRules::default(), Arc::clone(&connection)).map_err(Fault::from)?;
+        let topics = Topics::new(&options, TopicRules::default(), Arc::clone(&connection))?;
         if !topics.reach(FIRST_ANSWER).await {
             let (servers, reason) = (options.bootstrap_servers, connection.last_failure());
             return Err(Fault::KafkaUnreachable { servers, within: FIRST_ANSWER, reason }.into());
@@ -271,10 +245,10 @@ impl Desk {
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&DeadLetterReader) -> Result<T, DeadLetterReadError> + Send + 'static,
-    ) -> Result<T, DeadLetterFault> {
+    ) -> Result<T, DeadLetterReadError> {
         let (options, topic) = (self.options.clone(), self.topic.clone());
         let reading = tokio::task::spawn_blocking(move || work(&DeadLetterReader::new(&options, &topic)?));
-        Ok(reading.await.expect("reading dead letters does not panic")?)
+        reading.await.expect("reading dead letters does not panic")
     }
 }
 
@@ -293,8 +267,4 @@ fn follow(bar: &ProgressBar) -> impl Fn(u64, u64) + Send + 'static {
         bar.set_length(total);
         bar.set_position(passed);
     }
-}
-
-fn write(out: &mut impl Write, text: String) -> anyhow::Result<()> {
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write the report")
 }

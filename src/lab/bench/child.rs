@@ -198,6 +198,7 @@ fn reap(pid: Pid) -> io::Result<(ExitStatus, libc::rusage)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::EndsCommand;
 
     fn workspace() -> Arc<Workspace> {
         Arc::new(Workspace::for_own_programs("bench").expect("a folder"))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::ConfigErrors;
-use crate::fault::exit;
+use crate::exit::{self, EndsCommand};
 use crate::lab::environment::EnvironmentError;
 use crate::lab::sandbox::SandboxError;
 
@@ -79,10 +79,9 @@ impl From<SandboxError> for BenchError {
     }
 }
 
-impl BenchError {
+impl EndsCommand for BenchError {
     /// The exit code of the process: that of the measured program, if it is one of walpost's.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    fn exit_code(&self) -> u8 {
         match self {
             Self::Environment(error) => error.exit_code(),
             Self::Config(_) | Self::ForeignSlot { .. } => exit::CONFIGURATION,

@@ -19,7 +19,7 @@ use super::report::RunReport;
 use super::stage::{SLOT_PREFIX, Stage};
 use crate::config::{Config, process_environment};
 use crate::driver;
-use crate::fault::Fault;
+use crate::exit::CommandError;
 use crate::relay::boundary::{Record, Ticket};
 use crate::sink::{Closed, Deliveries, SendError, Sink, SinkError};
 use crate::telemetry::{Identity, Telemetry};
@@ -42,8 +42,8 @@ pub struct NullReport {
 ///
 /// # Errors
 /// The slot does not belong to the benchmark ([`BenchError::ForeignSlot`]), or as `walpost run`.
-pub async fn run(path: Option<&Path>, events: u64, interrupts: CancellationToken) -> anyhow::Result<NullReport> {
-    let config = Config::load(path, process_environment()).map_err(Fault::from)?;
+pub async fn run(path: Option<&Path>, events: u64, interrupts: CancellationToken) -> Result<NullReport, CommandError> {
+    let config = Config::load(path, process_environment())?;
     let slot = config.postgres.slot.as_str();
     if !slot.starts_with(SLOT_PREFIX) {
         return Err(BenchError::ForeignSlot { slot: slot.to_owned() }.into());

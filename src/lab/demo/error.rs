@@ -5,7 +5,8 @@ use std::time::Duration;
 use walpost_producer::sqlx::EmitError;
 
 use crate::config::ConfigErrors;
-use crate::fault::{Fault, exit};
+use crate::exit::{self, EndsCommand};
+use crate::fault::Fault;
 use crate::lab::environment::EnvironmentError;
 
 /// Why the demo failed. A check with findings is not an error but a [`Report`](super::Report).
@@ -46,11 +47,10 @@ pub enum DemoError {
     Interrupted,
 }
 
-impl DemoError {
+impl EndsCommand for DemoError {
     /// The exit code of the process: 64 for wrong arguments, 69 for servers, 1 for a failed check and an interrupt, and the relay's for
     /// an error that stopped it.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    fn exit_code(&self) -> u8 {
         match self {
             Self::Environment(error) => error.exit_code(),
             Self::Config(_) => exit::CONFIGURATION,
@@ -60,7 +60,9 @@ impl DemoError {
             Self::Failed | Self::Interrupted => exit::FAILED,
         }
     }
+}
 
+impl DemoError {
     /// For `map_err`: the action that failed in Postgres.
     pub(super) fn postgres(action: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| EnvironmentError::postgres(action)(source).into()

@@ -3,7 +3,7 @@
 use rdkafka::error::KafkaError;
 
 use crate::contracts::registered::RegistryError;
-use crate::fault::exit;
+use crate::exit::{self, EndsCommand};
 use crate::lab::sandbox::SandboxError;
 use crate::migrations::MigrateError;
 use crate::postgres::{self, OptionsError};
@@ -81,16 +81,17 @@ pub enum EnvironmentError {
     },
 }
 
-impl EnvironmentError {
+impl EndsCommand for EnvironmentError {
     /// The exit code of the process: 64 for wrong arguments, 69 for servers.
-    #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    fn exit_code(&self) -> u8 {
         match self {
             Self::PostgresUrl | Self::PostgresOptions(_) | Self::UnsupportedOption(_) => exit::CONFIGURATION,
             _ => exit::UNAVAILABLE,
         }
     }
+}
 
+impl EnvironmentError {
     /// For `map_err`: the action that failed in Postgres.
     pub(crate) fn postgres(action: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Postgres { action, source }

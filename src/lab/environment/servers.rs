@@ -298,6 +298,7 @@ impl std::fmt::Debug for Named {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::EndsCommand;
 
     #[test]
     fn an_address_shows_no_password() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::dead_letter_reader::DeadLetterReadError;
 use super::marks::REDRIVEN_TOPIC;
 use crate::contracts::registered::RegistryError;
+use crate::exit::{self, EndsCommand};
 use crate::relay::boundary::Refusal;
 use crate::sink::{BatchError, TopicsError};
 
@@ -46,4 +47,24 @@ pub enum RedriveError {
         /// How many were redriven or discarded before that.
         redriven: u64,
     },
+}
+
+impl EndsCommand for RedriveError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::DeadLetterReader(error) => error.exit_code(),
+            Self::Registry(error) => error.exit_code(),
+            Self::BatchOutcome { source: BatchError::Sink(error), .. } => error.exit_code(),
+            Self::Topics(_) | Self::NoMarks(_) | Self::Aborted { .. } | Self::BatchOutcome { .. } => exit::UNAVAILABLE,
+        }
+    }
+}
+
+impl EndsCommand for DeadLetterReadError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Sink(error) => error.exit_code(),
+            Self::Reading(_) | Self::Hidden => exit::UNAVAILABLE,
+        }
+    }
 }

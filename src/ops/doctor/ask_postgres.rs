@@ -9,7 +9,7 @@ use super::secrets::secret_readers;
 use super::{ask_stream, clock};
 use crate::config::Config;
 use crate::contracts;
-use crate::fault::{Fault, chain};
+use crate::exit::CommandError;
 use crate::migrations;
 use crate::postgres::{Connection, Error, Row};
 use crate::relay::boundary::{Ancestry, Lsn, TopicSettings};
@@ -50,9 +50,7 @@ struct Asking {
 
 impl Asking {
     fn fail(&mut self, check: &'static str, error: SourceError) {
-        let fault = Fault::from(error);
-        let advice = fault.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-        self.findings.push(failure(check, format!("{}{advice}", chain(&fault))));
+        self.findings.push(failure(check, CommandError::from(error).report()));
     }
 
     /// Adds a finding: ok, or the error that the relay would report at start.

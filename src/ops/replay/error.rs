@@ -1,6 +1,7 @@
 //! Why a replay did not start.
 
-use crate::fault::{Fault, exit};
+use crate::exit::{self, EndsCommand};
+use crate::fault::Fault;
 use crate::positions::BookmarkError;
 use crate::relay::boundary::{Lsn, Position};
 use crate::source::{NotHeld, SourceError};
@@ -63,44 +64,24 @@ impl From<crate::postgres::Error> for ReplayError {
     }
 }
 
-impl ReplayError {
-    /// Converts an error of the servers to a [`Fault`], which adds what to do.
-    ///
-    /// # Errors
-    /// The error itself, if it is not one of the servers.
-    pub fn into_fault(self) -> Result<Fault, Self> {
-        match self {
-            Self::Source(error) | Self::Bookmark(BookmarkError::Source(error)) => Ok(error.into()),
-            Self::Fault(fault) => Ok(fault),
-            other => Err(other),
-        }
-    }
-
-    /// The exit code of the process.
-    #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+impl EndsCommand for ReplayError {
+    fn exit_code(&self) -> u8 {
         match self {
             Self::Bookmark(error) => error.exit_code(),
-            Self::Source(_) | Self::Lost { .. } => exit::UNAVAILABLE,
+            Self::Source(error) => error.exit_code(),
             Self::Fault(fault) => fault.exit_code(),
+            Self::Lost { .. } => exit::UNAVAILABLE,
             Self::Backwards { .. } => exit::FAILED,
             Self::Timeless { .. } | Self::Topic { .. } => exit::CONFIGURATION,
         }
     }
-}
 
-impl BookmarkError {
-    /// The exit code of the process.
-    #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Source(_) | Self::TimeUnknown { .. } => exit::UNAVAILABLE,
-            Self::Name { .. }
-            | Self::Exists { .. }
-            | Self::Unknown { .. }
-            | Self::NotOurs { .. }
-            | Self::NoTime { .. }
-            | Self::Ahead { .. } => exit::FAILED,
+            Self::Bookmark(error) => error.advice(),
+            Self::Source(error) => error.advice(),
+            Self::Fault(fault) => fault.advice(),
+            _ => None,
         }
     }
 }

@@ -218,7 +218,7 @@ async fn a_missing_role_is_named_with_the_fix() -> anyhow::Result<()> {
     let args = MigrateArgs { writer_role: Some("No Such Role".to_owned()), ..MigrateArgs::default() };
     let error = match apply(&args, database.own_options(), &mut Vec::new()).await {
         Ok(()) => anyhow::bail!("privileges were granted to a role that does not exist"),
-        Err(error) => format!("{error:#}"),
+        Err(error) => error.report(),
     };
     assert!(error.contains("create role \"No Such Role\" login;"), "{error}");
     Ok(())
