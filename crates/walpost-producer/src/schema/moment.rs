@@ -4,6 +4,7 @@
 
 use std::cmp::Ordering;
 
+use chrono::DateTime;
 use jsonschema::{Keyword, ValidationError};
 use serde_json::Value;
 
@@ -45,18 +46,20 @@ enum Kind {
 
 impl Moment {
     /// Parses `yyyy-mm-dd`, `hh:mm:ss` with optional fraction and offset, or both separated by a `T` or a space (RFC 3339, section 5.6,
-    /// which requires an offset).
+    /// which requires an offset). Accepts a leap second in any minute.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if let Some(days) = days(text) {
-            return Some(Self { kind: Kind::Date, nanoseconds: days * DAY });
-        }
-        if let Some(nanoseconds) = time(text) {
-            return Some(Self { kind: Kind::Time, nanoseconds });
-        }
-        let (date, rest) = (text.get(..10)?, text.get(10..)?);
-        let nanoseconds = time(rest.strip_prefix(['T', 't', ' '])?)?;
-        Some(Self { kind: Kind::Both, nanoseconds: days(date)? * DAY + nanoseconds })
+        let (kind, whole) = match text.as_bytes() {
+            [_, _, b':', ..] => (Kind::Time, format!("1970-01-01T{text}")),
+            bytes if bytes.len() == DATE_BYTES => (Kind::Date, format!("{text}T00:00:00Z")),
+            _ => (Kind::Both, text.to_owned()),
+        };
+        // chrono also takes U+2212 for the minus sign of an offset, which RFC 3339 does not.
+        let read = |text: &str| DateTime::parse_from_rfc3339(text).ok().filter(|_| text.is_ascii());
+        // Without an offset, UTC is meant.
+        let moment = read(&whole).or_else(|| read(&(whole + "Z")))?;
+        let nanoseconds = i128::from(moment.timestamp()) * SECOND + i128::from(moment.timestamp_subsec_nanos());
+        Some(Self { kind, nanoseconds })
     }
 
     /// Milliseconds since 1970-01-01 00:00:00 UTC; without an offset in UTC, without a time at midnight. `None` if it is a time alone.
@@ -73,74 +76,10 @@ impl Moment {
     }
 }
 
+/// Nanoseconds of a second.
 const SECOND: i128 = 1_000_000_000;
-const DAY: i128 = 86_400 * SECOND;
-
-/// Parses this many leading digits; returns them and the rest.
-fn digits(text: &str, count: usize) -> Option<(i128, &str)> {
-    let (head, rest) = text.split_at_checked(count)?;
-    let is_number = head.bytes().all(|byte| byte.is_ascii_digit());
-    Some((head.parse().ok().filter(|_| is_number)?, rest))
-}
-
-/// Days since 1970-01-01 in the Gregorian calendar.
-fn days(text: &str) -> Option<i128> {
-    let (year, rest) = digits(text, 4)?;
-    let (month, rest) = digits(rest.strip_prefix('-')?, 2)?;
-    let (day, rest) = digits(rest.strip_prefix('-')?, 2)?;
-    if !rest.is_empty() || !(1..=12).contains(&month) {
-        return None;
-    }
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let length = match month {
-        2 => 28 + i128::from(is_leap),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    };
-    if !(1..=length).contains(&day) {
-        return None;
-    }
-    // In years that begin in March the leap day is the last day.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    Some(
-        365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
-            - 1
-            - 719_468,
-    )
-}
-
-/// Nanoseconds since midnight; UTC if it has an offset.
-fn time(text: &str) -> Option<i128> {
-    let (hour, rest) = digits(text, 2)?;
-    let (minute, rest) = digits(rest.strip_prefix(':')?, 2)?;
-    let (second, rest) = digits(rest.strip_prefix(':')?, 2)?;
-    // Leap seconds are valid.
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let (fraction, rest) = match rest.strip_prefix('.') {
-        None => (0, rest),
-        Some(rest) => {
-            let length = rest.bytes().take_while(u8::is_ascii_digit).count();
-            let (digits, rest) = rest.split_at(length);
-            let nine: String = digits.chars().chain("000000000".chars()).take(9).collect();
-            (nine.parse::<i128>().ok().filter(|_| length > 0)?, rest)
-        }
-    };
-    let offset = match rest {
-        "" | "Z" | "z" => 0,
-        _ => {
-            let (hours, after) = digits(rest.strip_prefix(['+', '-'])?, 2)?;
-            let (minutes, after) = digits(after.strip_prefix(':')?, 2)?;
-            if hours > 23 || minutes > 59 || !after.is_empty() {
-                return None;
-            }
-            let sign = if rest.starts_with('-') { -1 } else { 1 };
-            sign * (hours * 60 + minutes) * 60
-        }
-    };
-    Some((hour * 3600 + minute * 60 + second - offset) * SECOND + fraction)
-}
+/// Length of `yyyy-mm-dd`.
+const DATE_BYTES: usize = 10;
 
 /// A keyword of a schema, with its limit.
 struct Limit {
