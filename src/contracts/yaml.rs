@@ -2,6 +2,9 @@
 //!
 //! Features that contracts don't need are refused with their place: tags, several documents, keys that are not strings, infinities,
 //! duplicate keys. Aliases are expanded up to a limit. JSON is YAML, so this also reads JSON Schema files.
+//!
+//! It reads the parser's events: saphyr's marked tree has line and column too, but copies aliases without a limit, keeps the last of duplicate
+//! keys, and turns an alias within its own anchor into a value of its own.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
