@@ -41,6 +41,7 @@
 //! | [`exit`] | the exit codes, and the trait by which each error states its own |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
 //! | [`signals`] | signals that end a command |
+//! | [`random`] | seeded pseudo-random numbers, for simulations, tests and the demo |
 //! | [`terminal`] | human-readable output: numbers, colours, progress on stderr |
 //! | [`lab`] | temporary servers, the demo and the benchmarks; only with the feature `lab` |
 //!
@@ -140,6 +141,7 @@ pub mod exit;
 pub mod telemetry;
 pub mod http;
 pub mod signals;
+pub mod random;
 pub mod terminal;
 #[cfg(feature = "lab")]
 pub mod lab;

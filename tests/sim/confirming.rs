@@ -6,7 +6,7 @@ use walpost::relay::confirm::{Gate, Notes, Reached, Wanted};
 use walpost::relay::resume::{Streamed, same_server};
 
 use crate::postgres::Postgres;
-use crate::random::Random;
+use walpost::random::Random;
 
 pub(crate) struct Confirming {
     pub(crate) gate: Gate,

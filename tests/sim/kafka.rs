@@ -7,7 +7,7 @@ use walpost::relay::Offer;
 use walpost::relay::boundary::{Failure, OwnedRecord, Record, Refusal, RefusalCode, Ticket, Verdict};
 
 use crate::postgres::POISON;
-use crate::random::Random;
+use walpost::random::Random;
 
 #[derive(Default)]
 pub(crate) struct Kafka {

@@ -11,7 +11,6 @@ mod confirming;
 mod kafka;
 mod pgoutput;
 mod postgres;
-mod random;
 mod transactions;
 mod world;
 

@@ -6,7 +6,7 @@ use walpost::relay::confirm::Resume;
 use walpost::relay::resume::{Backfill, Known, LeaseAcquisition, Noted, Server, Slot, Streamed};
 
 use crate::pgoutput::{FOREIGN_TABLE, TABLE, begin, change, commit, keepalive, relation};
-use crate::random::Random;
+use walpost::random::Random;
 
 /// The payload of a row that its topic refuses on arrival.
 pub(crate) const POISON: &str = "poison";

@@ -12,7 +12,7 @@ use walpost::relay::{Core, Offer};
 use walpost::sink::TransactionSize;
 
 use crate::kafka::is_poisoned;
-use crate::random::Random;
+use walpost::random::Random;
 
 /// `transaction.timeout.ms`.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -20,8 +20,8 @@ use crate::checks::id;
 use crate::confirming::Confirming;
 use crate::kafka::Kafka;
 use crate::postgres::{CHECKED, HALTING, Kind, PLAIN, Postgres, UNCHECKABLE, WARNING};
-use crate::random::Random;
 use crate::transactions::Transactions;
+use walpost::random::Random;
 
 pub(crate) const TOPIC: &str = "orders";
 pub(crate) const DEAD_LETTERS: &str = "outbox.dead-letter";

@@ -21,7 +21,6 @@ mod workload;
 mod error;
 mod latency;
 mod scenario;
-mod random;
 mod relay;
 mod report;
 mod service;

@@ -10,13 +10,14 @@ use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::audit::{Audit, Figures};
 use super::error::{DemoError, ServiceError, WorkloadError};
-use super::random::Random;
 use super::stage::Stage;
 use super::workload::{self, Ending, OrderTransaction};
 use crate::lab::environment;
+use crate::random::Random;
 
 /// Number of writing connections.
 pub(super) const CONNECTIONS: u32 = 8;
@@ -62,7 +63,7 @@ impl Service {
 
     /// One transaction with an event for each topic.
     pub(super) async fn open_the_shop(&self) -> Result<(), DemoError> {
-        let result = self.one(OrderTransaction::PlaceAndPay, &mut Random::new()).await;
+        let result = self.one(OrderTransaction::PlaceAndPay, &mut generator()).await;
         result.map_err(|error| DemoError::Service(ServiceError::First(error)))
     }
 
@@ -86,7 +87,7 @@ impl Service {
     }
 
     async fn write(&self, pace: &Pace, stop: &CancellationToken) -> Result<(), ServiceError> {
-        let mut random = Random::new();
+        let mut random = generator();
         let mut last_success = Instant::now();
         while let Some(when) = pace.next() {
             // A transaction that has begun is finished; only the waiting is interrupted.
@@ -138,6 +139,12 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// A random generator for each writer.
+fn generator() -> Random {
+    // The second half of a version 7 UUID is random except for two bits.
+    Random::new(Uuid::now_v7().as_u64_pair().1)
 }
 
 /// The schedule of transactions: evenly spaced, each taken once by any writer.

@@ -7,8 +7,8 @@ use walpost_producer::sqlx::{emit, emit_batch};
 
 use super::audit::{Event, Topic};
 use super::error::WorkloadError;
-use super::random::Random;
 use super::stage::CUSTOMERS;
+use crate::random::Random;
 
 /// Orders in a basket.
 const BASKET: u32 = 3;
@@ -76,7 +76,8 @@ pub(super) async fn make(
     random: &mut Random,
     written: &mut Written,
 ) -> Result<Ending, WorkloadError> {
-    let mut desk = CustomerSession { customer: 1 + random.below(CUSTOMERS), written };
+    let customer = u32::try_from(random.below(CUSTOMERS.into())).expect("few customers");
+    let mut desk = CustomerSession { customer: 1 + customer, written };
     match kind {
         OrderTransaction::Place => {
             desk.place(transaction, random).await?;
@@ -226,7 +227,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_transaction_is_drawn() {
-        let mut random = Random::new();
+        let mut random = Random::new(1);
         let drawn: Vec<OrderTransaction> = (0..2_000).map(|_| OrderTransaction::draw(&mut random)).collect();
         for kind in [
             OrderTransaction::Place,

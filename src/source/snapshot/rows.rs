@@ -7,6 +7,7 @@
 
 use super::copy::CopyRows;
 use crate::postgres::{Connection, Error, ProtocolError, quote_identifier};
+use crate::random::hash;
 use crate::source::batch_channel::BatchChannel;
 use crate::source::catalog::layout::Description;
 use crate::source::error::SourceError;
@@ -47,14 +48,9 @@ pub(crate) struct Tally {
 impl Tally {
     fn add(&mut self, place: Place) {
         self.rows += 1;
-        // SplitMix64, so that places that differ in one bit do not cancel each other out.
-        let mix = |mut value: u64| {
-            value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            value ^ (value >> 31)
-        };
-        let row = mix(u64::from(place.block) << 16 | u64::from(place.item));
-        self.sum = self.sum.wrapping_add(mix(row ^ u64::from(place.table).wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        // Hashed, so that places that differ in one bit do not cancel each other out.
+        let row = u64::from(place.block) << 16 | u64::from(place.item);
+        self.sum = self.sum.wrapping_add(hash(row, place.table.into()));
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use walpost::lab::sandbox::StopMode;
+use walpost::random::Random;
 
 use super::Chaos;
-use crate::harness::Seeded;
 
 /// Longest outage of a server, in milliseconds.
 const AWAY_MILLIS: u64 = 3_000;
@@ -27,7 +27,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// A random one; killing the relay is the most common.
-    pub(super) fn any(seeded: &mut Seeded) -> Self {
+    pub(super) fn any(seeded: &mut Random) -> Self {
         match seeded.below(20) {
             0..=7 => Self::KillRelay,
             8 | 9 => Self::StopRelay,

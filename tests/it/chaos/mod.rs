@@ -17,9 +17,10 @@ use std::time::Duration;
 use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions};
 
 use crate::exactly_once::exact;
-use crate::harness::{Harness, Load, Relay, Seeded, Verdict, config};
+use crate::harness::{Harness, Load, Relay, Verdict, config, seeded};
 use crate::lifecycle::{SCHEMA, named, prepare};
 use failure::Failure;
+use walpost::random::Random;
 
 /// Kills in the suite's run.
 const FEW: u64 = 12;
@@ -32,7 +33,7 @@ const WAIT_MILLIS: u64 = 700;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_11_a_relay_killed_at_random_points_loses_and_reorders_nothing() {
-    let (seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 11);
+    let (seeded, seed) = seeded("WALPOST_TEST_SEED", 11);
     let harness = Harness::new("killed").await;
     let mut chaos = Chaos::start(harness, Delivery::AtLeastOnce, seeded).await;
     for _ in 0..FEW {
@@ -43,21 +44,21 @@ async fn case_11_a_relay_killed_at_random_points_loses_and_reorders_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_few_failures_of_everything_with_exactly_once_cause_no_duplicates() {
-    let (seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 4);
+    let (seeded, seed) = seeded("WALPOST_TEST_SEED", 4);
     everything(Delivery::ExactlyOnce, seeded, seed, FEW / 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes several minutes; see the module's head for the command"]
 async fn everything_killed_at_random_points_with_exactly_once_causes_no_duplicates() {
-    let (seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 1);
+    let (seeded, seed) = seeded("WALPOST_TEST_SEED", 1);
     everything(Delivery::ExactlyOnce, seeded, seed, kills()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes several minutes; see the module's head for the command"]
 async fn everything_killed_at_random_points_loses_and_reorders_nothing() {
-    let (seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 1);
+    let (seeded, seed) = seeded("WALPOST_TEST_SEED", 1);
     everything(Delivery::AtLeastOnce, seeded, seed, kills()).await;
 }
 
@@ -65,7 +66,7 @@ fn kills() -> u64 {
     std::env::var("WALPOST_TEST_KILLS").map_or(MANY, |text| text.parse().expect("a number of kills"))
 }
 
-async fn everything(delivery: Delivery, seeded: Seeded, seed: u64, kills: u64) {
+async fn everything(delivery: Delivery, seeded: Random, seed: u64, kills: u64) {
     let postgres = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
     let harness = Harness::with_own_servers("chaos", postgres, KafkaOptions::default()).await;
     let mut chaos = Chaos::start(harness, delivery, seeded).await;
@@ -90,7 +91,7 @@ enum Delivery {
 struct Chaos {
     harness: Harness,
     delivery: Delivery,
-    seeded: Seeded,
+    seeded: Random,
     load: Load,
     /// Every relay process, the running one last. Ended ones are kept for their logs.
     relays: Vec<Relay>,
@@ -100,7 +101,7 @@ struct Chaos {
 }
 
 impl Chaos {
-    async fn start(harness: Harness, delivery: Delivery, mut seeded: Seeded) -> Self {
+    async fn start(harness: Harness, delivery: Delivery, mut seeded: Random) -> Self {
         prepare(&harness).await;
         let load = Load::start(&harness, SCHEMA, 4, Duration::from_millis(10), &mut seeded.fork());
         let (relays, stopped, blows) = (Vec::new(), Vec::new(), BTreeMap::new());

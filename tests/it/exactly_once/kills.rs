@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use walpost::lab::sandbox::{KafkaOptions, PostgresOptions};
+use walpost::random::Random;
 
 use super::{exact, ready};
-use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
+use crate::harness::{Harness, Load, Relay, Verdict, seeded};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_11_a_relay_killed_repeatedly_under_load_causes_no_duplicates() {
     let harness = Harness::new("exact killed").await;
     prepare(&harness).await;
-    let (mut seeded, seed) = Seeded::from_environment("WALPOST_TEST_SEED", 17);
+    let (mut seeded, seed) = seeded("WALPOST_TEST_SEED", 17);
     let load = Load::start(&harness, SCHEMA, 4, Duration::from_millis(5), &mut seeded.fork());
     let mut stopped = 0;
     begun(&harness).await;
@@ -53,7 +54,7 @@ async fn a_relay_killed_within_a_large_transaction_resumes_within_it() {
     relay.ready().await;
     harness.execute(&emit("w0-0", 0, ROWS)).await;
     harness.execute(&emit("w0-0", ROWS, ROWS + 10)).await;
-    let mut seeded = Seeded::from(5);
+    let mut seeded = Random::new(5);
     let mut least = 0;
     for _ in 0..6 {
         let count = 1_000 + seeded.below(5_000);
@@ -78,7 +79,7 @@ async fn a_broker_killed_under_load_causes_no_duplicates() {
     let mut harness =
         Harness::with_own_servers("exact broker", PostgresOptions::default(), KafkaOptions::default()).await;
     prepare(&harness).await;
-    let load = Load::start(&harness, SCHEMA, 4, Duration::from_millis(5), &mut Seeded::from(3));
+    let load = Load::start(&harness, SCHEMA, 4, Duration::from_millis(5), &mut Random::new(3));
     let mut relay = ready(&harness).await;
     let mut events = 300;
     for round in 0..4 {

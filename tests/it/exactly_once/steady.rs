@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use walpost::random::Random;
+
 use super::{POSITIONS, exact, ready};
-use crate::harness::{Harness, Load, Received, Relay, Seeded, Verdict};
+use crate::harness::{Harness, Load, Received, Relay, Verdict};
 use crate::lifecycle::{SCHEMA, emit, prepare, published};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_steady_load_arrives_once_and_in_order_with_its_stored_position() {
     let harness = Harness::new("exact steady").await;
     prepare(&harness).await;
-    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(5), &mut Seeded::from(1));
+    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(5), &mut Random::new(1));
     let mut relay = ready(&harness).await;
     published(&mut relay, 2_000).await;
     let status = relay.status().await;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
+use walpost::random::Random;
 
-use super::{Harness, POLL, Seeded, try_connect};
+use super::{Harness, POLL, try_connect};
 
 /// Keys of one writer. No two writers share a key, so that a key's numbers increase in commit order.
 const KEYS: u64 = 4;
@@ -26,7 +27,7 @@ pub(crate) struct Load {
 
 impl Load {
     /// Starts `writers` that pause for `pause` after each transaction. The schema must be registered.
-    pub(crate) fn start(harness: &Harness, schema: &str, writers: usize, pause: Duration, seed: &mut Seeded) -> Self {
+    pub(crate) fn start(harness: &Harness, schema: &str, writers: usize, pause: Duration, seed: &mut Random) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let start = |number| {
             let writer = Writer {
@@ -59,7 +60,7 @@ struct Writer {
     schema: String,
     number: usize,
     next: u64,
-    seeded: Seeded,
+    seeded: Random,
     stop: Arc<AtomicBool>,
 }
 

@@ -34,7 +34,7 @@ use database::try_connect;
 pub(crate) use load::Load;
 pub(crate) use proxy::Proxy;
 pub(crate) use relay::{Relay, config, walpost};
-pub(crate) use seeded::Seeded;
+pub(crate) use seeded::seeded;
 use stopwatch::Stopwatch;
 pub(crate) use verdict::Verdict;
 

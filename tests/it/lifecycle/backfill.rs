@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
+use walpost::random::Random;
 
 use super::{SCHEMA, emit, named, prepare, published, ready};
 use crate::exactly_once::exact;
-use crate::harness::{Harness, Load, Relay, Seeded, Verdict, config};
+use crate::harness::{Harness, Load, Relay, Verdict, config};
 
 /// Few records in flight, so that a test can interrupt the backfill.
 const SLOW: &str = "max_in_flight = 100\n";
@@ -16,7 +17,7 @@ const SLOW: &str = "max_in_flight = 100\n";
 async fn case_21_rows_from_before_the_slot_arrive_once() {
     let harness = Harness::new("before").await;
     prepare(&harness).await;
-    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(2), &mut Seeded::from(21));
+    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(2), &mut Random::new(21));
     harness.wait_for("select count(*) > 500 from outbox.event").await;
     let _relay = ready(&harness, "only").await;
     harness.wait_for("select count(*) > 1500 from outbox.event").await;
@@ -28,7 +29,7 @@ async fn case_21_rows_from_before_the_slot_arrive_once() {
 async fn case_21_a_relay_killed_during_the_backfill_restarts_it() {
     let harness = Harness::new("before killed").await;
     prepare(&harness).await;
-    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(20), &mut Seeded::from(22));
+    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(20), &mut Random::new(22));
     harness.execute(&emit("x-0", 0, 20_000)).await;
     for name in ["first", "second"] {
         let mut relay = Relay::start(&harness, &(named(name) + SLOW));
@@ -98,7 +99,7 @@ async fn case_21_a_walsender_lost_during_the_backfill_causes_no_duplicates() {
     harness.execute(&emit("x-0", 0, 20_000)).await;
     let mut relay = Relay::start(&harness, &(named("only") + SLOW));
     published(&mut relay, 500).await;
-    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(20), &mut Seeded::from(22));
+    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(20), &mut Random::new(22));
     for round in 1..=3 {
         let end = "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'walsender' and datname";
         harness.execute(&format!("{end} = '{}'", harness.name())).await;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions};
+use walpost::random::Random;
 
 use super::{SCHEMA, emit, named, numbers, prepare, published, ready};
-use crate::harness::{Harness, Load, Received, Relay, Seeded, Verdict};
+use crate::harness::{Harness, Load, Received, Relay, Verdict};
 
 /// librdkafka timeouts that an outage of a few seconds exceeds.
 const SHORT_TIMEOUTS: &str = "[kafka.properties]\n\"socket.timeout.ms\" = 2000\n\"request.timeout.ms\" = 1500\n";
@@ -19,7 +20,7 @@ async fn case_18_a_broker_outage_longer_than_every_timeout_loses_nothing() {
     let sections = named("only") + "max_in_flight = 500\n" + SHORT_TIMEOUTS;
     let mut relay = Relay::start(&harness, &sections);
     relay.ready().await;
-    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(10), &mut Seeded::from(18));
+    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(10), &mut Random::new(18));
     for (round, kill) in [true, false].into_iter().enumerate() {
         published(&mut relay, 300 * (round as u64 + 1)).await;
         if kill {
@@ -45,7 +46,7 @@ async fn case_18_a_topic_deleted_while_it_is_written_is_recreated_without_a_gap(
     prepare(&harness).await;
     let topic = harness.topic(SCHEMA);
     let mut relay = ready(&harness, "only").await;
-    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(5), &mut Seeded::from(19));
+    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(5), &mut Random::new(19));
     published(&mut relay, 500).await;
     harness.delete_topic(&topic).await;
     // The relay recreates it from its schema version.

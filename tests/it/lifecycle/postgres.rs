@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use walpost::lab::sandbox::{Durability, PostgresOptions, StopMode};
+use walpost::random::Random;
 
 use super::{SCHEMA, named, prepare, published, ready, through};
-use crate::harness::{Harness, Load, Proxy, Relay, Seeded, Verdict};
+use crate::harness::{Harness, Load, Proxy, Relay, Verdict};
 
 /// A failure of Postgres.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +21,7 @@ async fn survives(name: &str, outages: &[Outage]) {
     let mut harness = Harness::with_own_postgres(name, options).await;
     prepare(&harness).await;
     let mut relay = ready(&harness, "only").await;
-    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(5), &mut Seeded::from(17));
+    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(5), &mut Random::new(17));
     let mut count = 0;
     for outage in outages {
         count += 300;
@@ -66,7 +67,7 @@ async fn case_17_a_silent_connection_is_dropped_without_duplicates() {
     let proxy = Proxy::before(port).await;
     let mut relay = Relay::start_with(&through(&harness, &proxy, port, "only"));
     relay.ready().await;
-    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(20), &mut Seeded::from(18));
+    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(20), &mut Random::new(18));
     for round in 1..=2 {
         published(&mut relay, round * 200).await;
         proxy.freeze();
@@ -88,7 +89,7 @@ async fn case_23_a_stale_walsender_does_not_block_the_slot() {
     let proxy = Proxy::before(port).await;
     let mut first = Relay::start_with(&through(&harness, &proxy, port, "first"));
     first.ready().await;
-    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(20), &mut Seeded::from(23));
+    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(20), &mut Random::new(23));
     published(&mut first, 200).await;
     let mut second = Relay::start(&harness, &named("second"));
     second.wait_for_log("is held by").await;

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use walpost::lab::sandbox::{KafkaOptions, PostgresOptions};
+use walpost::random::Random;
 
 use super::{SCHEMA, emit, named, prepare, published, ready, through};
-use crate::harness::{Harness, Load, Proxy, Relay, Seeded, Verdict};
+use crate::harness::{Harness, Load, Proxy, Relay, Verdict};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_12_a_relay_stopped_under_load_causes_no_duplicates() {
     let harness = Harness::new("stop under load").await;
     prepare(&harness).await;
-    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(5), &mut Seeded::from(12));
+    let load = Load::start(&harness, SCHEMA, 3, Duration::from_millis(5), &mut Random::new(12));
     for round in 0..4 {
         let mut relay = ready(&harness, &format!("r{round}")).await;
         published(&mut relay, 300).await;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use walpost::lab::sandbox::{KafkaOptions, PostgresOptions};
+use walpost::random::Random;
 
 use super::{SCHEMA, emit, named, prepare, published, ready};
-use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
+use crate::harness::{Harness, Load, Relay, Verdict};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_20_an_idle_outbox_in_a_busy_database_retains_no_wal() {
@@ -43,7 +44,7 @@ async fn busy(harness: &Harness) -> String {
 async fn case_23_a_second_relay_waits_and_takes_over() {
     let harness = Harness::new("standby").await;
     prepare(&harness).await;
-    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(10), &mut Seeded::from(23));
+    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(10), &mut Random::new(23));
     let mut first = ready(&harness, "first").await;
     published(&mut first, 200).await;
     let mut second = Relay::start(&harness, &named("second"));

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use walpost::random::Random;
+
 use super::{Stage, assert_same, positions, split};
-use crate::harness::{Load, Seeded, Verdict};
+use crate::harness::{Load, Verdict};
 use crate::lifecycle::SCHEMA;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_next_to_a_loaded_relay_is_complete_and_disturbs_nothing() {
     let mut stage = Stage::new("replay_beside", "").await;
     stage.report("bookmark", &["create", "start"]);
-    let load = Load::start(&stage.harness, SCHEMA, 3, Duration::from_millis(2), &mut Seeded::from(61));
+    let load = Load::start(&stage.harness, SCHEMA, 3, Duration::from_millis(2), &mut Random::new(61));
     crate::lifecycle::published(&mut stage.relay, 1_000).await;
     let target = stage.harness.topic("again");
     stage.harness.create_topic(&target, 3, &[]).await;

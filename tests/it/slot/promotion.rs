@@ -5,9 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use walpost::lab::sandbox::{Durability, PostgresOptions, StopMode};
+use walpost::random::Random;
 
 use crate::exactly_once::exact;
-use crate::harness::{Harness, Load, Relay, Seeded, Verdict, config, further_postgres};
+use crate::harness::{Harness, Load, Relay, Verdict, config, further_postgres};
 use crate::lifecycle::{SCHEMA, emit, named, prepare, published};
 use crate::setup::walpost_with;
 
@@ -53,7 +54,7 @@ async fn continues(name: &str, configure: impl Fn(&Harness, &str) -> String) -> 
 
     let mut first = Relay::start_with(&configure(&harness, "first"));
     first.ready().await;
-    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(10), &mut Seeded::from(25));
+    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(10), &mut Random::new(25));
     published(&mut first, 200).await;
     let slot = format!("from pg_replication_slots where slot_name = '{}'", harness.name());
     if keeps_slots {

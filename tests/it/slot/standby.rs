@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
+use walpost::random::Random;
 
-use crate::harness::{Harness, Load, Relay, Seeded, Verdict};
+use crate::harness::{Harness, Load, Relay, Verdict};
 use crate::lifecycle::{SCHEMA, emit, named, prepare, published};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +53,7 @@ async fn case_23_a_resumed_relay_publishes_nothing_that_its_successor_published(
 async fn case_23_a_hanging_relay_loses_the_slot_and_stands_by_when_it_resumes() {
     let harness = Harness::new("standby_frozen").await;
     prepare(&harness).await;
-    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(10), &mut Seeded::from(24));
+    let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(10), &mut Random::new(24));
     let mut first = Relay::start(&harness, &named("first"));
     first.ready().await;
     published(&mut first, 100).await;
