@@ -1,10 +1,31 @@
-//! Values of `--kafka-property`.
+//! Values of `--kafka-property`, and of the other options that override the configuration's servers.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, Command};
+
+use crate::config::process_environment;
+
+/// The process's environment, in which the options that were given take the place of the configuration's variables.
+pub(super) fn overridden(
+    database_url: Option<&str>,
+    kafka: Option<&str>,
+    properties: &[(String, String)],
+) -> BTreeMap<String, String> {
+    let mut environment: BTreeMap<String, String> = process_environment().into_iter().collect();
+    let given = [("WALPOST_POSTGRES__URL", database_url), ("WALPOST_KAFKA__BOOTSTRAP_SERVERS", kafka)];
+    for (name, value) in given {
+        environment.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+    }
+    for (name, value) in properties {
+        let name = name.to_uppercase().replace('.', "_");
+        environment.insert(format!("WALPOST_KAFKA__PROPERTIES__{name}"), value.clone());
+    }
+    environment
+}
 
 /// Parses NAME=VALUE. Unlike clap's own errors, this one does not show a bad value: it may be a password.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,8 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 
-use crate::config::{DEFAULT_FILE, PostgresConfig, process_environment};
+use super::kafka_property::overridden;
+use crate::config::{DEFAULT_FILE, PostgresConfig};
 use crate::exit::{CommandError, Context};
 use crate::migrations::{self, Advice, Applied, Roles};
 use crate::postgres::{ConnectOptions, Connection, Interrupt, Patience};
@@ -78,11 +79,7 @@ fn roles(args: &MigrateArgs) -> Roles {
 }
 
 fn database(args: &MigrateArgs, path: Option<&Path>) -> Result<ConnectOptions, CommandError> {
-    let mut environment = process_environment();
-    if let Some(url) = &args.database_url {
-        environment.push(("WALPOST_POSTGRES__URL".to_owned(), url.clone()));
-    }
-    let loaded = PostgresConfig::load(path, environment);
+    let loaded = PostgresConfig::load(path, overridden(args.database_url.as_deref(), None, &[]));
     if args.database_url.is_none() && path.is_none() && !Path::new(DEFAULT_FILE).exists() {
         let loaded = loaded.context("no database given: use --database-url, set DATABASE_URL, or create walpost.toml");
         return Ok(loaded?.connect);

@@ -89,9 +89,9 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
         SlotCommand::Skip(SkipArgs { lsn, json }) => {
             let skipping = Skipping::begin(&options, listed(&config), lsn).await?;
             let unsent = skipping.unsent.clone();
-            let SetAside { letters, stored } = set_aside(&config, &skipping.before, &unsent).await?;
+            let SetAside { letters: dead_letters, stored } = set_aside(&config, &skipping.before, &unsent).await?;
             let stands = skipping.finish(stored).await?;
-            if json { skipped_json(slot, &unsent, stands) } else { skipped_text(slot, &unsent, letters, stands) }
+            if json { skipped_json(slot, &unsent, stands) } else { skipped_text(slot, &unsent, dead_letters, stands) }
         }
         SlotCommand::Adopt(AdoptArgs { forget_position, json }) => {
             let adoption = Adoption::begin(&options).await?;
@@ -126,7 +126,7 @@ fn listed(config: &Config) -> Vec<Listed> {
     config.outboxes.iter().map(table).collect()
 }
 
-fn skipped_text(slot: &str, unsent: &Unsent, letters: Option<usize>, stands: Lsn) -> String {
+fn skipped_text(slot: &str, unsent: &Unsent, dead_letters: Option<usize>, stands: Lsn) -> String {
     let Unsent { commit, committed_at, xid, error, sent, rows, unlisted, .. } = unsent;
     let mut text = format!(
         "slot {slot} was advanced to {stands}, past transaction {xid}, committed at {committed_at} (LSN {commit})\nPostgres can't send it: {error}\nits first {sent} events were sent before the error, and are published unless the relay stopped before Kafka acknowledged them\n"
@@ -142,8 +142,8 @@ fn skipped_text(slot: &str, unsent: &Unsent, letters: Option<usize>, stands: Lsn
     for table in unlisted {
         text += &format!("\n  table {table} could not be listed in full: look for rows with xmin = {xid}");
     }
-    text += &match letters {
-        Some(letters) => format!("\nwrote {letters} dead letters without values"),
+    text += &match dead_letters {
+        Some(count) => format!("\nwrote {count} dead letters without values"),
         None => "\nits dead letters were written by an earlier run".to_owned(),
     };
     text + "; correct each row and emit it again"

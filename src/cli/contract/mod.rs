@@ -3,13 +3,12 @@
 mod json;
 mod text;
 
-use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::kafka_property::Property;
+use super::kafka_property::{Property, overridden};
 use super::write;
 use crate::config::{Config, PostgresConfig, process_environment};
 use crate::contracts::apply::{self, ContractError};
@@ -247,16 +246,8 @@ struct Connected {
 }
 
 async fn connect(servers: &Servers, path: Option<&Path>) -> Result<Connected, CommandError> {
-    let mut environment: BTreeMap<String, String> = process_environment().into_iter().collect();
-    let given =
-        [("WALPOST_POSTGRES__URL", &servers.database_url), ("WALPOST_KAFKA__BOOTSTRAP_SERVERS", &servers.kafka)];
-    for (name, value) in given {
-        environment.extend(value.clone().map(|value| (name.to_owned(), value)));
-    }
-    for (name, value) in &servers.kafka_property {
-        let name = name.to_uppercase().replace('.', "_");
-        environment.insert(format!("WALPOST_KAFKA__PROPERTIES__{name}"), value.clone());
-    }
+    let Servers { database_url, kafka, kafka_property } = servers;
+    let environment = overridden(database_url.as_deref(), kafka.as_deref(), kafka_property);
     let config = Config::load(path, environment)?;
     let broker = Broker::new(&config.kafka)?;
     let connection = Session::open(&config.postgres.connect).await?;
@@ -264,8 +255,6 @@ async fn connect(servers: &Servers, path: Option<&Path>) -> Result<Connected, Co
 }
 
 async fn database(url: Option<&str>, path: Option<&Path>) -> Result<Session, CommandError> {
-    let mut environment: BTreeMap<String, String> = process_environment().into_iter().collect();
-    environment.extend(url.map(|url| ("WALPOST_POSTGRES__URL".to_owned(), url.to_owned())));
-    let config = PostgresConfig::load(path, environment)?;
+    let config = PostgresConfig::load(path, overridden(url, None, &[]))?;
     Ok(Session::open(&config.connect).await?)
 }

@@ -4,7 +4,6 @@ mod args;
 mod json;
 mod text;
 
-use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -13,8 +12,9 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
+use super::kafka_property::overridden;
 use super::write;
-use crate::config::{Config, process_environment};
+use crate::config::Config;
 use crate::exit::{self, CommandError, EndsCommand};
 use crate::fault::Fault;
 use crate::ops::dead_letters::registry::Registry;
@@ -85,11 +85,11 @@ pub async fn run(
 }
 
 async fn list(args: &ListArgs, path: Option<&Path>, out: &mut impl Write) -> Result<(), CommandError> {
-    let desk = Desk::open(&args.kafka, None, path).await?;
-    let (selection, state) = (args.filter.selection(&desk.config.relay.name), args.state);
+    let context = CommandContext::open(&args.kafka, None, path).await?;
+    let (selection, state) = (args.filter.selection(&context.config.relay.name), args.state);
     let mut listing = Listing::new(usize::try_from(args.limit).unwrap_or(usize::MAX));
     let bar = bar();
-    let (listing, others) = desk
+    let (listing, others) = context
         .read(move |reader| {
             let marks = reader.marks()?;
             let spans = reader.spans()?;
@@ -107,14 +107,14 @@ async fn list(args: &ListArgs, path: Option<&Path>, out: &mut impl Write) -> Res
         })
         .await?;
     let report = if args.json { json::list } else { text::list };
-    write(out, &report(&desk.topic, &listing, &others))
+    write(out, &report(&context.topic, &listing, &others))
 }
 
 async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut impl Write) -> Result<(), CommandError> {
-    let desk = Desk::open(&args.kafka, None, path).await?;
+    let context = CommandContext::open(&args.kafka, None, path).await?;
     let id = args.dead_letter;
-    let relay = args.relay.clone().unwrap_or_else(|| desk.config.relay.name.clone());
-    let (found, others) = desk
+    let relay = args.relay.clone().unwrap_or_else(|| context.config.relay.name.clone());
+    let (found, others) = context
         .read(move |reader| {
             let marks = reader.marks()?;
             let mut found = None;
@@ -128,7 +128,7 @@ async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut impl Write) -> Res
         })
         .await?;
     let Some((dead_letter, mark)) = found else {
-        conclude(desk.topic, &[id], &others)?;
+        conclude(context.topic, &[id], &others)?;
         return Ok(());
     };
     let shown = if args.json { json::show } else { text::show };
@@ -136,16 +136,16 @@ async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut impl Write) -> Res
 }
 
 async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) -> Result<(), CommandError> {
-    let desk = Desk::open(&args.kafka, args.database_url.as_deref(), path).await?;
-    let selection = desk.selection(&args.filter, &args.dead_letters);
-    let session = Session::open(&desk.config.postgres.connect).await?;
+    let context = CommandContext::open(&args.kafka, args.database_url.as_deref(), path).await?;
+    let selection = context.selection(&args.filter, &args.dead_letters);
+    let session = Session::open(&context.config.postgres.connect).await?;
     let setup = Redriving {
-        options: desk.options.clone(),
-        topics: desk.topics,
-        dead_letter_topic: desk.topic.clone(),
-        destinations: desk.config.relay.destinations(),
-        create_topics: desk.config.relay.create_topics,
-        registry: Registry::new(session, desk.config.relay.schema_base.clone()),
+        options: context.options.clone(),
+        topics: context.topics,
+        dead_letter_topic: context.topic.clone(),
+        destinations: context.config.relay.destinations(),
+        create_topics: context.config.relay.create_topics,
+        registry: Registry::new(session, context.config.relay.schema_base.clone()),
         takes_discarded: args.discarded,
         is_dry_run: args.dry_run,
     };
@@ -154,21 +154,21 @@ async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) 
     bar.finish_and_clear();
     let outcome = outcome?;
     let report = if args.json { json::outcome } else { text::outcome };
-    write(out, &report(&desk.topic, &outcome, args.dry_run))?;
+    write(out, &report(&context.topic, &outcome, args.dry_run))?;
     if outcome.stays > 0 {
-        return Err(DeadLetterFault::Stay(outcome.stays, desk.topic).into());
+        return Err(DeadLetterFault::Stay(outcome.stays, context.topic).into());
     }
-    conclude(desk.topic, outcome.missing.iter(), &outcome.others)
+    conclude(context.topic, outcome.missing.iter(), &outcome.others)
 }
 
 async fn discard(args: &DiscardArgs, path: Option<&Path>, out: &mut impl Write) -> Result<(), CommandError> {
-    let desk = Desk::open(&args.kafka, None, path).await?;
-    let selection = desk.selection(&args.filter, &args.dead_letters);
+    let context = CommandContext::open(&args.kafka, None, path).await?;
+    let selection = context.selection(&args.filter, &args.dead_letters);
     let setup = Discarding {
-        options: desk.options.clone(),
-        topics: desk.topics,
-        dead_letter_topic: desk.topic.clone(),
-        create_topics: desk.config.relay.create_topics,
+        options: context.options.clone(),
+        topics: context.topics,
+        dead_letter_topic: context.topic.clone(),
+        create_topics: context.config.relay.create_topics,
         reason: args.reason.clone(),
         is_dry_run: args.dry_run,
     };
@@ -177,8 +177,8 @@ async fn discard(args: &DiscardArgs, path: Option<&Path>, out: &mut impl Write) 
     bar.finish_and_clear();
     let outcome = outcome?;
     let report = if args.json { json::discarded } else { text::discarded };
-    write(out, &report(&desk.topic, &outcome, args.dry_run))?;
-    conclude(desk.topic, outcome.missing.iter(), &outcome.others)
+    write(out, &report(&context.topic, &outcome, args.dry_run))?;
+    conclude(context.topic, outcome.missing.iter(), &outcome.others)
 }
 
 /// Fails if dead letters given by id are missing or belong to other relays.
@@ -197,26 +197,18 @@ fn conclude<'a>(
 }
 
 /// What all subcommands share.
-struct Desk {
+struct CommandContext {
     config: Config,
     options: ProducerOptions,
     topics: Topics,
     topic: String,
 }
 
-impl Desk {
+impl CommandContext {
     /// Reads the configuration and waits for Kafka to answer.
     async fn open(kafka: &KafkaArgs, database_url: Option<&str>, path: Option<&Path>) -> Result<Self, CommandError> {
-        let mut environment: BTreeMap<String, String> = process_environment().into_iter().collect();
-        let given =
-            [("WALPOST_POSTGRES__URL", database_url), ("WALPOST_KAFKA__BOOTSTRAP_SERVERS", kafka.kafka.as_deref())];
-        for (name, value) in given {
-            environment.extend(value.map(|value| (name.to_owned(), value.to_owned())));
-        }
-        for (name, value) in &kafka.kafka_property {
-            let name = name.to_uppercase().replace('.', "_");
-            environment.insert(format!("WALPOST_KAFKA__PROPERTIES__{name}"), value.clone());
-        }
+        let KafkaArgs { kafka, kafka_property } = kafka;
+        let environment = overridden(database_url, kafka.as_deref(), kafka_property);
         let config = Config::load(path, environment)?;
         let options = ProducerOptions {
             bootstrap_servers: config.kafka.bootstrap_servers.clone(),

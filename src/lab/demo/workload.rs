@@ -77,25 +77,25 @@ pub(super) async fn make(
     written: &mut Written,
 ) -> Result<Ending, WorkloadError> {
     let customer = u32::try_from(random.below(CUSTOMERS.into())).expect("few customers");
-    let mut desk = CustomerSession { customer: 1 + customer, written };
+    let mut session = CustomerSession { customer: 1 + customer, written };
     match kind {
         OrderTransaction::Place => {
-            desk.place(transaction, random).await?;
+            session.place(transaction, random).await?;
         }
         OrderTransaction::PlaceAndPay => {
-            let order = desk.place(transaction, random).await?;
-            desk.pay(transaction, &order).await?;
+            let order = session.place(transaction, random).await?;
+            session.pay(transaction, &order).await?;
         }
-        OrderTransaction::Basket => desk.basket(transaction, random).await?,
-        OrderTransaction::Cancel => desk.cancel(transaction, random).await?,
+        OrderTransaction::Basket => session.basket(transaction, random).await?,
+        OrderTransaction::Cancel => session.cancel(transaction, random).await?,
         OrderTransaction::PayAgain => {
-            let order = desk.place(transaction, random).await?;
-            desk.pay_in_vain(transaction, &order).await?;
-            desk.pay(transaction, &order).await?;
+            let order = session.place(transaction, random).await?;
+            session.pay_in_vain(transaction, &order).await?;
+            session.pay(transaction, &order).await?;
         }
         OrderTransaction::Declined => {
-            let order = desk.place(transaction, random).await?;
-            desk.pay(transaction, &order).await?;
+            let order = session.place(transaction, random).await?;
+            session.pay(transaction, &order).await?;
             return Ok(Ending::RollBack);
         }
     }

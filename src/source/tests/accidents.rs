@@ -14,11 +14,11 @@ use crate::source::{Lease, Resume, SourceError};
 
 /// Matches the error's variant, including its fields, and its one line.
 macro_rules! assert_error {
-    ($error:expr, $mend:expr, $($pattern:tt)+) => {
+    ($error:expr, $fix:expr, $($pattern:tt)+) => {
         let error = $error;
         assert!(matches!(&error, $($pattern)+), "{error:?}");
         let line = error.to_string();
-        assert!(line.contains($mend) && !line.contains('\n'), "{line}");
+        assert!(line.contains($fix) && !line.contains('\n'), "{line}");
     };
 }
 
