@@ -70,6 +70,8 @@
 //!     is registered in its event's transaction is found, however long the commit waits for a synchronous standby.
 //! 41. Partial requests, slow clients and endless bodies at the HTTP server exhaust no descriptors and delay no health check.
 //! 42. The official CloudEvents SDKs, kafkajs, sarama, Kafka's own client, confluent-kafka and kcat read every record of every preset.
+//! 43. A new version is compatible only if its consumers accept everything that the old one allows, whatever keywords of draft 2020-12
+//!     and references the schemas use; what can't be proved is refused. Numbers are compared and divided exactly.
 //! 45. An impostor of Postgres gets no password that the URL forbids, and no more time than `connect_timeout`, for any command.
 
 mod bench;

@@ -8,11 +8,18 @@ use super::{Breach, Rule};
 /// Most comparisons for two schemas. Nested alternatives multiply; beyond the limit, the rest counts as a breach.
 const COMPARISONS_MAX: usize = 100_000;
 
+pub(super) const TOO_MANY: &str = " (too many alternatives to compare)";
+
 /// The state of a comparison.
 #[derive(Debug, Default)]
 pub(super) struct Comparison {
     pub(super) found: Vec<Breach>,
     comparisons: usize,
+    /// Whether the reader is compared as written. Otherwise it ignores properties that it does not name, and fills in defaults,
+    /// which would be wrong below a negation.
+    pub(super) is_strict: bool,
+    /// Whether the first breach is enough.
+    is_attempt: bool,
 }
 
 /// All breaches, by property. If empty, `reader` accepts every payload that `writer` allows. Both are
@@ -29,12 +36,11 @@ pub fn breaches(reader: &Value, writer: &Value) -> Vec<Breach> {
 impl Comparison {
     /// Records where `reader` requires more than `writer` promises of the value at `property`.
     pub(super) fn compare(&mut self, reader: &Value, writer: &Writer<'_>, property: &str) {
-        self.comparisons += 1;
         if writer.is_never() {
             return;
         }
-        if self.comparisons > COMPARISONS_MAX {
-            return self.breach(property, Rule::CombinedTypeChanged, " (too many alternatives to compare)");
+        if self.is_too_much() {
+            return self.breach(property, Rule::CombinedTypeChanged, TOO_MANY);
         }
         match reader {
             Value::Bool(false) => self.breach(property, Rule::TypeNarrowed, ""),
@@ -43,11 +49,31 @@ impl Comparison {
         }
     }
 
-    /// What [`Self::compare`] would find, without recording it.
+    /// The first breaches that [`Self::compare`] would find, without recording them.
     pub(super) fn attempt(&mut self, reader: &Value, writer: &Writer<'_>, property: &str) -> Vec<Breach> {
-        let before = std::mem::take(&mut self.found);
+        let (found, is_attempt) = (std::mem::take(&mut self.found), std::mem::replace(&mut self.is_attempt, true));
         self.compare(reader, writer, property);
-        std::mem::replace(&mut self.found, before)
+        self.is_attempt = is_attempt;
+        std::mem::replace(&mut self.found, found)
+    }
+
+    /// Whether a reader accepts whatever the writer promises.
+    pub(super) fn accepts(&mut self, reader: &Value, writer: &Writer<'_>) -> bool {
+        self.attempt(reader, writer, "").is_empty()
+    }
+
+    /// Whether a reader accepts it as written.
+    pub(super) fn accepts_strictly(&mut self, reader: &Value, writer: &Writer<'_>) -> bool {
+        let before = std::mem::replace(&mut self.is_strict, true);
+        let accepts = self.accepts(reader, writer);
+        self.is_strict = before;
+        accepts
+    }
+
+    /// Counts a comparison. Beyond the limit nothing is proved any more.
+    pub(super) fn is_too_much(&mut self) -> bool {
+        self.comparisons += 1;
+        self.comparisons > COMPARISONS_MAX
     }
 
     pub(super) fn breach(&mut self, property: &str, rule: Rule, detail: impl Into<String>) {
@@ -56,20 +82,29 @@ impl Comparison {
 
     /// Compares as a whole and, if that fails, alternative by alternative.
     fn keywords(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
+        // Whatever it means, both mean it.
+        if writer.parts().any(|part| part == reader) {
+            return;
+        }
         let before = self.found.len();
         self.as_one(reader, writer, property);
         if self.found.len() == before {
             return;
         }
+        if self.is_impossible(writer) {
+            return self.found.truncate(before);
+        }
         let Some(alternatives) = writer.split() else { return };
         self.found.truncate(before);
         for alternative in alternatives {
-            self.comparisons += 1;
-            if self.comparisons > COMPARISONS_MAX {
-                return self.breach(property, Rule::CombinedTypeChanged, " (too many alternatives to compare)");
+            if self.is_too_much() {
+                return self.breach(property, Rule::CombinedTypeChanged, TOO_MANY);
             }
             if !alternative.is_never() {
                 self.keywords(reader, &alternative, property);
+            }
+            if self.is_attempt && !self.found.is_empty() {
+                return;
             }
         }
     }
@@ -105,56 +140,5 @@ impl Comparison {
             self.arrays(reader, writer, property);
         }
         self.combined(reader, writer, property);
-    }
-
-    /// `allOf`, `anyOf`, `oneOf`, `not`, `if`.
-    fn combined(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
-        for part in reader.get("allOf").and_then(Value::as_array).into_iter().flatten() {
-            self.compare(part, writer, property);
-        }
-        for keyword in ["anyOf", "oneOf"] {
-            if let Some(alternatives) = reader.get(keyword).and_then(Value::as_array) {
-                self.any(alternatives, writer, property);
-            }
-        }
-        if let Some(excluded) = reader.get("not") {
-            // The writer must exclude whatever the reader excludes.
-            let is_excluded = |other: &Value| self.attempt(other, &Writer::new([excluded]), property).is_empty();
-            if !writer.all("not").any(is_excluded) {
-                self.breach(property, Rule::NotTypeExtended, "");
-            }
-        }
-        let condition = |part: &Map<String, Value>| ["if", "then", "else"].map(|keyword| part.get(keyword).cloned());
-        let checks_something =
-            reader.contains_key("if") && (reader.contains_key("then") || reader.contains_key("else"));
-        if checks_something && !writer.parts().any(|part| condition(part) == condition(reader)) {
-            self.breach(property, Rule::ConditionChanged, "");
-        }
-    }
-
-    /// One of the reader's alternatives must accept everything that the writer promises, or each of its alternatives.
-    fn any(&mut self, alternatives: &[Value], writer: &Writer<'_>, property: &str) {
-        if let [alternative] = alternatives {
-            return self.compare(alternative, writer, property);
-        }
-        if alternatives.iter().any(|alternative| self.attempt(alternative, writer, property).is_empty()) {
-            return;
-        }
-        let Some(parts) = writer.split().or_else(|| writer.by_type()) else {
-            let rule = if writer.is_alternative() { Rule::SumTypeNarrowed } else { Rule::CombinedTypeChanged };
-            return self.breach(property, rule, "");
-        };
-        let before = self.found.len();
-        for part in parts.iter().filter(|part| !part.is_never()) {
-            self.comparisons += 1;
-            if self.comparisons > COMPARISONS_MAX {
-                return self.breach(property, Rule::CombinedTypeChanged, " (too many alternatives to compare)");
-            }
-            self.any(alternatives, part, property);
-        }
-        if self.found.len() > before {
-            self.found.truncate(before);
-            self.breach(property, Rule::SumTypeNarrowed, "");
-        }
     }
 }

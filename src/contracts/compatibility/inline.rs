@@ -1,7 +1,8 @@
 //! Inlines the references of a schema and removes annotations.
 
-use serde_json::{Map, Value};
-use walpost_producer::schema::keywords::{Holds, holds, is_known_format};
+use serde_json::{Map, Value, json};
+use walpost_producer::schema::keywords::{Holds, holds};
+use walpost_producer::schema::reference::References;
 
 /// Annotation keywords. `default` stays: it makes a required property optional for a reader.
 const ANNOTATIONS: [&str; 18] = [
@@ -26,50 +27,76 @@ const ANNOTATIONS: [&str; 18] = [
 ];
 
 /// The schema for a comparison. It must have no circular references, which [`inspect`](walpost_producer::schema::inspect::inspect)
-/// ensures; a dangling reference allows everything.
+/// ensures, and no dangling ones.
 #[must_use]
 pub fn inline(schema: &Value) -> Value {
-    part(schema, schema)
+    Inliner { root: schema, references: References::new(schema) }.part(schema)
 }
 
-fn part(root: &Value, schema: &Value) -> Value {
-    let Value::Object(keywords) = schema else { return schema.clone() };
-    let mut kept = Map::new();
-    for (keyword, value) in keywords {
-        let is_check = holds(keyword).is_some() && !ANNOTATIONS.contains(&keyword.as_str());
-        let is_open_format = keyword == "format" && !value.as_str().is_some_and(is_asserted);
-        if is_check && !is_open_format {
-            kept.insert(keyword.clone(), below(root, keyword, value));
+struct Inliner<'a> {
+    root: &'a Value,
+    references: References,
+}
+
+impl Inliner<'_> {
+    fn part(&self, schema: &Value) -> Value {
+        let Value::Object(keywords) = schema else { return schema.clone() };
+        let mut kept = Map::new();
+        let mut further = Vec::new();
+        for (keyword, value) in keywords {
+            let is_check = holds(keyword).is_some() && !ANNOTATIONS.contains(&keyword.as_str());
+            let is_unchecked = keyword == "format" && value.as_str().is_some_and(is_unchecked);
+            if is_check && !is_unchecked {
+                kept.insert(keyword.clone(), self.below(keyword, value));
+            } else if keyword == "dependencies" {
+                further.extend(self.dependencies(value));
+            }
+        }
+        if let Some(target) = keywords.get("$ref").and_then(Value::as_str).map(|reference| self.target(reference)) {
+            if kept.is_empty() && further.is_empty() {
+                return target;
+            }
+            further.push(target);
+        }
+        if !further.is_empty() {
+            match kept.entry("allOf").or_insert_with(|| Value::Array(Vec::new())) {
+                Value::Array(parts) => parts.append(&mut further),
+                other => *other = Value::Array(further),
+            }
+        }
+        Value::Object(kept)
+    }
+
+    /// What a reference leads to; one that leads nowhere allows nothing.
+    fn target(&self, reference: &str) -> Value {
+        let pointer = self.references.pointer(reference).ok();
+        let target = pointer.and_then(|pointer| self.root.pointer(&pointer));
+        target.map_or(Value::Bool(false), |target| self.part(target))
+    }
+
+    /// `dependencies` of older drafts, which the validator checks in every schema.
+    fn dependencies(&self, value: &Value) -> Option<Value> {
+        let (names, schemas): (Map<_, _>, Map<_, _>) = value
+            .as_object()?
+            .iter()
+            .map(|(name, value)| (name.clone(), if value.is_array() { value.clone() } else { self.part(value) }))
+            .partition(|(_, value)| value.is_array());
+        Some(json!({"dependentRequired": names, "dependentSchemas": schemas}))
+    }
+
+    fn below(&self, keyword: &str, value: &Value) -> Value {
+        match (holds(keyword), value) {
+            (Some(Holds::Schema), value) => self.part(value),
+            (Some(Holds::Schemas), Value::Array(items)) => items.iter().map(|item| self.part(item)).collect(),
+            (Some(Holds::SchemaMap), Value::Object(entries)) => {
+                entries.iter().map(|(name, value)| (name.clone(), self.part(value))).collect()
+            }
+            (_, value) => value.clone(),
         }
     }
-    let reference = keywords.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
-    let Some(target) =
-        reference.map(|pointer| root.pointer(pointer).map_or(Value::Bool(true), |target| part(root, target)))
-    else {
-        return Value::Object(kept);
-    };
-    if kept.is_empty() {
-        return target;
-    }
-    match kept.entry("allOf").or_insert_with(|| Value::Array(Vec::new())) {
-        Value::Array(parts) => parts.push(target),
-        other => *other = Value::Array(vec![target]),
-    }
-    Value::Object(kept)
 }
 
-fn below(root: &Value, keyword: &str, value: &Value) -> Value {
-    match (holds(keyword), value) {
-        (Some(Holds::Schema), value) => part(root, value),
-        (Some(Holds::Schemas), Value::Array(items)) => items.iter().map(|item| part(root, item)).collect(),
-        (Some(Holds::SchemaMap), Value::Object(entries)) => {
-            entries.iter().map(|(name, value)| (name.clone(), part(root, value))).collect()
-        }
-        (_, value) => value.clone(),
-    }
-}
-
-/// Formats that the validator checks.
-fn is_asserted(format: &str) -> bool {
-    is_known_format(format) && !matches!(format, "password" | "byte" | "binary")
+/// Formats that say nothing about a text.
+fn is_unchecked(format: &str) -> bool {
+    matches!(format, "password" | "byte" | "binary")
 }

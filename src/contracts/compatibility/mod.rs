@@ -14,16 +14,22 @@
 //! schema is the producer's promise, checked before publishing; closing it restricts what may be written, and makes adding and
 //! removing an optional property compatible in both directions.
 //!
+//! That applies to what the schema asks for. Below `not` and `if`, and of the alternatives of a `oneOf` that must not match, a schema says
+//! which payloads are not meant: there it is taken as written.
+//!
 //! If compatibility can't be proved, for example of two different patterns, the change is a breach.
 
-mod array;
-mod compare;
 mod inline;
-mod number;
-mod object;
-mod rule;
+mod compare;
 mod scalar;
+mod object;
+mod array;
+mod evaluated;
+mod combined;
+mod exclusion;
 mod writer;
+mod number;
+mod rule;
 
 use std::fmt;
 

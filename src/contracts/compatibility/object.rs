@@ -7,11 +7,12 @@ use walpost_producer::schema::pointer::step;
 use super::Rule;
 use super::array::is_open;
 use super::compare::Comparison;
+use super::evaluated::{certain, further_properties};
 use super::scalar::Limit;
 use super::writer::Writer;
 
 /// What a writer's schema promises of one property.
-enum Promise<'a> {
+pub(super) enum Promise<'a> {
     /// It is never present.
     Absent,
     /// It may be present with any value.
@@ -42,17 +43,13 @@ impl Comparison {
             self.pattern(pattern, wanted, writer, property);
         }
         // Closed or not, a reader ignores what it does not name, unless it has a schema for additional properties.
-        if let Some(wanted) = reader.get("additionalProperties").filter(|wanted| wanted.is_object() && !is_open(wanted))
-        {
-            self.further(wanted, reader, writer, property);
+        let is_strict = self.is_strict;
+        let restricts = |wanted: &&Value| !is_open(wanted) && (is_strict || wanted.is_object());
+        if let Some(wanted) = reader.get("additionalProperties").filter(restricts) {
+            self.further(wanted, &[reader], writer, property);
         }
-        if let Some(wanted) =
-            reader.get("unevaluatedProperties").filter(|wanted| wanted.is_object() && !is_open(wanted))
-            && !writer
-                .all("unevaluatedProperties")
-                .any(|promised| promised == wanted || promised == &Value::Bool(false))
-        {
-            self.breach(property, Rule::UnevaluatedChanged, "");
+        if let Some(wanted) = reader.get("unevaluatedProperties").filter(restricts) {
+            self.unevaluated(wanted, reader, writer, property);
         }
         self.names(reader, writer, property);
         self.dependencies(reader, writer, property);
@@ -62,10 +59,11 @@ impl Comparison {
     fn required<'r>(&mut self, reader: &'r Map<String, Value>, writer: &Writer<'_>, property: &str) -> Vec<&'r str> {
         let mut missing = Vec::new();
         for name in names(reader.get("required")) {
-            let has_default = reader
-                .get("properties")
-                .and_then(|properties| properties.get(name))
-                .is_some_and(|wanted| wanted.get("default").is_some());
+            let has_default = !self.is_strict
+                && reader
+                    .get("properties")
+                    .and_then(|properties| properties.get(name))
+                    .is_some_and(|wanted| wanted.get("default").is_some());
             if has_default || requires(writer, name) {
                 continue;
             }
@@ -101,13 +99,12 @@ impl Comparison {
         if is_open(wanted) {
             return;
         }
-        for name in described(writer).filter(|name| matches(pattern, name)) {
-            if let Promise::Described(schemas) = promise(writer, name) {
-                self.compare(wanted, &Writer::new(schemas), &step(property, name));
-            }
+        let refusal = || (Rule::PatternPropertiesAdded, format!(" ({pattern})"));
+        for name in described(writer).into_iter().filter(|name| matches(pattern, name)) {
+            self.described(wanted, name, writer, property, refusal);
         }
         let same: Vec<_> = writer.all("patternProperties").filter_map(|patterns| patterns.get(pattern)).collect();
-        let further: Vec<_> = writer.all("additionalProperties").collect();
+        let further: Vec<_> = writer.parts().filter_map(further_properties).map(|(schema, _)| schema).collect();
         if same.is_empty() && further.is_empty() {
             return self.breach(property, Rule::PatternPropertiesAdded, format!(" ({pattern})"));
         }
@@ -126,28 +123,64 @@ impl Comparison {
         }
     }
 
-    fn further(&mut self, wanted: &Value, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
-        let patterns: Vec<&String> = entries(reader, "patternProperties").map(|(pattern, _)| pattern).collect();
-        let is_named = |name: &str| {
-            entries(reader, "properties").any(|(known, _)| known == name)
-                || patterns.iter().any(|pattern| matches(pattern, name))
-        };
-        for name in described(writer).filter(|name| !is_named(name)) {
-            if let Promise::Described(schemas) = promise(writer, name) {
+    /// A property of the writer that it describes by name.
+    fn described(
+        &mut self,
+        wanted: &Value,
+        name: &str,
+        writer: &Writer<'_>,
+        property: &str,
+        refusal: impl Fn() -> (Rule, String),
+    ) {
+        match promise(writer, name) {
+            Promise::Absent => {}
+            Promise::Described(schemas) | Promise::Further(schemas) => {
                 self.compare(wanted, &Writer::new(schemas), &step(property, name));
             }
+            Promise::Anything => {
+                let (rule, detail) = refusal();
+                self.breach(property, rule, detail);
+            }
+        }
+    }
+
+    /// A schema of the reader for all properties that these parts of it don't name.
+    fn further(&mut self, wanted: &Value, naming: &[&Map<String, Value>], writer: &Writer<'_>, property: &str) {
+        let patterns = || naming.iter().flat_map(|part| entries(part, "patternProperties")).map(|(pattern, _)| pattern);
+        let is_named = |name: &str| {
+            naming.iter().flat_map(|part| entries(part, "properties")).any(|(known, _)| known == name)
+                || patterns().any(|pattern| matches(pattern, name))
+        };
+        for name in described(writer).into_iter().filter(|name| !is_named(name)) {
+            self.described(wanted, name, writer, property, || (Rule::AdditionalPropertiesNarrowed, String::new()));
         }
         for (pattern, schema) in writer.all("patternProperties").filter_map(Value::as_object).flatten() {
-            if !patterns.contains(&pattern) {
+            if !patterns().any(|known| known == pattern) {
                 self.compare(wanted, &Writer::new([schema]), &step(property, "*"));
             }
         }
-        let promised: Vec<_> = writer.all("additionalProperties").collect();
-        let is_closed = writer.all("unevaluatedProperties").any(|promised| promised == &Value::Bool(false));
-        if promised.is_empty() && !is_closed {
+        let promised: Vec<_> = writer.parts().filter_map(further_properties).map(|(schema, _)| schema).collect();
+        if promised.is_empty() {
             self.breach(property, Rule::AdditionalPropertiesNarrowed, "");
-        } else if !promised.is_empty() {
+        } else {
             self.compare(wanted, &Writer::new(promised), &step(property, "*"));
+        }
+    }
+
+    /// `unevaluatedProperties` is `additionalProperties` beside all names that the reader evaluates for certain.
+    fn unevaluated(&mut self, wanted: &Value, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
+        let evaluating = certain(reader);
+        let evaluates_all = |part: &&Map<String, Value>| {
+            part.get("additionalProperties").is_some_and(|schema| schema != &Value::Bool(false))
+        };
+        if evaluating.iter().any(evaluates_all) {
+            return;
+        }
+        let before = self.found.len();
+        self.further(wanted, &evaluating, writer, property);
+        if self.found.len() > before {
+            self.found.truncate(before);
+            self.breach(property, Rule::UnevaluatedChanged, "");
         }
     }
 
@@ -160,11 +193,12 @@ impl Comparison {
         }
         // A closed schema lists all names.
         let is_closed = writer.parts().any(|part| {
-            part.get("additionalProperties") == Some(&Value::Bool(false)) && !part.contains_key("patternProperties")
+            further_properties(part).is_some_and(|(schema, _)| schema == &Value::Bool(false))
+                && !part.contains_key("patternProperties")
         });
         let takes = |schema: &Schema, name: &str| schema.check_value(&Value::from(name)).is_ok();
         let all_taken =
-            || Schema::compile(wanted).is_ok_and(|schema| described(writer).all(|name| takes(&schema, name)));
+            || Schema::compile(wanted).is_ok_and(|schema| described(writer).iter().all(|name| takes(&schema, name)));
         if !(is_closed && all_taken()) {
             self.breach(property, Rule::PropertyNamesNarrowed, "");
         }
@@ -196,7 +230,7 @@ fn entries<'a>(part: &'a Map<String, Value>, keyword: &str) -> impl Iterator<Ite
     part.get(keyword).and_then(Value::as_object).into_iter().flatten()
 }
 
-fn names(list: Option<&Value>) -> impl Iterator<Item = &str> {
+pub(super) fn names(list: Option<&Value>) -> impl Iterator<Item = &str> {
     list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
@@ -204,12 +238,17 @@ fn requires(writer: &Writer<'_>, name: &str) -> bool {
     writer.all("required").any(|all| names(Some(all)).any(|required| required == name))
 }
 
-/// The names in the writer's schemas.
-fn described<'a>(writer: &Writer<'a>) -> impl Iterator<Item = &'a str> {
-    writer.all("properties").filter_map(Value::as_object).flatten().map(|(name, _)| name.as_str())
+/// The names in the writer's schemas, and those that its `unevaluatedProperties` does not apply to.
+fn described<'a>(writer: &Writer<'a>) -> Vec<&'a str> {
+    let own = writer.all("properties").filter_map(Value::as_object).flatten().map(|(name, _)| name.as_str());
+    let evaluated = writer.parts().filter_map(further_properties).flat_map(|(_, names)| names);
+    let mut names: Vec<_> = own.chain(evaluated).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
-fn promise<'a>(writer: &Writer<'a>, name: &str) -> Promise<'a> {
+pub(super) fn promise<'a>(writer: &Writer<'a>, name: &str) -> Promise<'a> {
     let (mut described, mut further) = (Vec::new(), Vec::new());
     for part in writer.parts() {
         let before = described.len();
@@ -220,23 +259,21 @@ fn promise<'a>(writer: &Writer<'a>, name: &str) -> Promise<'a> {
         if described.len() > before {
             continue;
         }
-        match part.get("additionalProperties") {
-            Some(Value::Bool(false)) => return Promise::Absent,
-            Some(schema) if !is_open(schema) => further.push(schema),
+        match further_properties(part).filter(|(_, evaluated)| !evaluated.contains(&name)) {
+            Some((Value::Bool(false), _)) => return Promise::Absent,
+            Some((schema, _)) if !is_open(schema) => further.push(schema),
             _ => {}
         }
     }
     if described.iter().chain(&further).any(|schema| **schema == Value::Bool(false)) {
         return Promise::Absent;
     }
-    let is_closed = writer.all("unevaluatedProperties").any(|promised| promised == &Value::Bool(false));
     match (described.is_empty(), further.is_empty()) {
         (false, _) => {
             described.extend(further);
             Promise::Described(described)
         }
         (true, false) => Promise::Further(further),
-        (true, true) if is_closed => Promise::Absent,
         (true, true) => Promise::Anything,
     }
 }

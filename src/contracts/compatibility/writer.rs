@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::number::{equal, is_multiple, less};
+use super::number::{equal, is_whole, less};
 
 /// The kinds of JSON values, integers apart.
 pub(super) const TYPES: [&str; 7] = ["null", "boolean", "object", "array", "integer", "number", "string"];
@@ -11,14 +11,22 @@ pub(super) const TYPES: [&str; 7] = ["null", "boolean", "object", "array", "inte
 #[derive(Clone, Debug, Default)]
 pub(super) struct Writer<'a> {
     parts: Vec<&'a Map<String, Value>>,
-    /// Choices, each a list of schemas of which one applies.
-    choices: Vec<Vec<&'a Value>>,
+    choices: Vec<Choice<'a>>,
+    /// Schemas to which the value does not keep.
+    excluded: Vec<&'a Value>,
     /// A type assumed beyond what the schemas say.
     assumed: Option<&'static str>,
     /// The value is never present.
     is_never: bool,
     /// It is one of several alternatives.
     is_alternative: bool,
+}
+
+/// A list of schemas of which at least one applies; if it is a `oneOf`, exactly one.
+#[derive(Clone, Debug)]
+struct Choice<'a> {
+    alternatives: &'a [Value],
+    is_one_of: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -32,15 +40,22 @@ impl<'a> Writer<'a> {
             Value::Bool(allowed) => self.is_never |= !allowed,
             Value::Object(keywords) => {
                 self.parts.push(keywords);
-                for keyword in ["anyOf", "oneOf"] {
-                    self.choices
-                        .extend(keywords.get(keyword).and_then(Value::as_array).map(|all| all.iter().collect()));
+                for (keyword, is_one_of) in [("anyOf", false), ("oneOf", true)] {
+                    let alternatives = keywords.get(keyword).and_then(Value::as_array);
+                    self.choices.extend(alternatives.map(|alternatives| Choice { alternatives, is_one_of }));
                 }
+                self.excluded.extend(keywords.get("not"));
                 let all = keywords.get("allOf").and_then(Value::as_array);
                 return all.into_iter().flatten().fold(self, Self::and);
             }
             _ => {}
         }
+        self
+    }
+
+    /// Adds a schema to which the value does not keep.
+    pub(super) fn without(mut self, schema: &'a Value) -> Self {
+        self.excluded.push(schema);
         self
     }
 
@@ -60,12 +75,30 @@ impl<'a> Writer<'a> {
         self.is_alternative
     }
 
-    /// The alternatives of one choice, each with everything else that applies. `None` if there is no choice.
+    /// The number of choices.
+    pub(super) fn choices(&self) -> usize {
+        self.choices.len()
+    }
+
+    /// The alternatives of the last choice, each with everything else that applies. `None` if there is no choice.
     pub(super) fn split(&self) -> Option<Vec<Self>> {
+        self.choices.len().checked_sub(1).map(|last| self.split_at(last))
+    }
+
+    /// The alternatives of this choice, each with everything else that applies.
+    pub(super) fn split_at(&self, index: usize) -> Vec<Self> {
         let mut rest = self.clone();
-        let choice = rest.choices.pop()?;
+        let Choice { alternatives, is_one_of } = rest.choices.remove(index);
         rest.is_alternative = true;
-        Some(choice.into_iter().map(|alternative| rest.clone().and(alternative)).collect())
+        let alternative = |(index, schema)| {
+            let mut one = rest.clone();
+            if is_one_of {
+                let others = alternatives.iter().enumerate().filter(|(other, _)| *other != index);
+                one.excluded.extend(others.map(|(_, other)| other));
+            }
+            one.and(schema)
+        };
+        alternatives.iter().enumerate().map(alternative).collect()
     }
 
     /// One alternative per type, if it may have several types.
@@ -77,6 +110,11 @@ impl<'a> Writer<'a> {
 
     pub(super) fn parts(&self) -> impl Iterator<Item = &'a Map<String, Value>> {
         self.parts.iter().copied()
+    }
+
+    /// Schemas to which the value does not keep.
+    pub(super) fn excluded(&self) -> &[&'a Value] {
+        &self.excluded
     }
 
     /// The values of this keyword in its schemas.
@@ -108,8 +146,8 @@ impl<'a> Writer<'a> {
     pub(super) fn types(&self) -> Vec<&'static str> {
         let values = self.values();
         let of_value = |value: &Value| match value {
-            Value::Number(number) if number.is_f64() && !is_multiple(value, &Value::from(1)) => "number",
-            Value::Number(_) => "integer",
+            Value::Number(number) if is_whole(number) => "integer",
+            Value::Number(_) => "number",
             Value::Null => "null",
             Value::Bool(_) => "boolean",
             Value::String(_) => "string",

@@ -14,6 +14,7 @@ use super::fault::{Rule, SchemaFault};
 use super::keywords::{Holds, holds};
 use super::patterns::Patterns;
 use super::pointer::{DEPTH_MAX, step};
+use super::reference::References;
 
 /// Maximum number of schemas with every reference expanded, counting every branch next to `unevaluatedProperties` and
 /// `unevaluatedItems` as often as it is checked.
@@ -27,10 +28,10 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 const POINTERS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A schema within the schema.
-struct Part<'a> {
+pub(super) struct Part<'a> {
     /// JSON pointers of the schemas that it applies.
     applied: Vec<(Applied, String)>,
-    keywords: Option<&'a Map<String, Value>>,
+    pub(super) keywords: Option<&'a Map<String, Value>>,
 }
 
 /// Checks a whole schema.
@@ -45,11 +46,12 @@ pub fn inspect(schema: &Value) -> Result<(), SchemaFault> {
 pub(super) fn cost(schema: &Value) -> Result<Cost, SchemaFault> {
     depth(schema)?;
     let parts = parts(schema)?;
+    let references = References::of(schema, parts.iter().map(|(pointer, part)| (pointer.as_str(), part.keywords)));
     let mut patterns = Patterns::default();
     let mut edges: BTreeMap<&str, Edges<'_>> = BTreeMap::new();
     for (pointer, part) in &parts {
         let mut applied = part.applied.clone();
-        applied.extend(reference(pointer, part, &parts)?.map(|target| (Applied::Same, target)));
+        applied.extend(reference(pointer, part, &parts, &references)?.map(|target| (Applied::Same, target)));
         if let Some(keywords) = part.keywords {
             patterns.take(pointer, keywords)?;
         }
@@ -110,7 +112,7 @@ fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
 }
 
 /// Every schema in the schema, by its JSON pointer.
-fn parts(schema: &Value) -> Result<BTreeMap<String, Part<'_>>, SchemaFault> {
+pub(super) fn parts(schema: &Value) -> Result<BTreeMap<String, Part<'_>>, SchemaFault> {
     let mut parts = BTreeMap::new();
     let mut open = vec![(String::new(), schema)];
     let mut bytes = 0;
@@ -164,6 +166,7 @@ fn reference(
     pointer: &str,
     part: &Part<'_>,
     parts: &BTreeMap<String, Part<'_>>,
+    references: &References,
 ) -> Result<Option<String>, SchemaFault> {
     let Some(keywords) = part.keywords else { return Ok(None) };
     if let Some(dialect) =
@@ -187,37 +190,16 @@ fn reference(
     let Some(reference) = reference.as_str() else {
         return Err(refuse(&at, Rule::Schema, "$ref is not a string"));
     };
-    let Some(fragment) = reference.strip_prefix('#') else {
+    let Ok(target) = references.pointer(reference) else {
         let detail = format!(
             "\"{reference}\" leads out of this schema; put its target under $defs and refer to it by #/$defs/..."
         );
         return Err(refuse(&at, Rule::RemoteRef, detail));
     };
-    let target = unescape(fragment);
     match parts.contains_key(&target) {
         true => Ok(Some(target)),
         false => Err(refuse(&at, Rule::DanglingRef, format!("\"{reference}\" has no target; write #/$defs/<name>"))),
     }
-}
-
-/// Decodes a URI fragment's percent escapes; invalid UTF-8 has no target.
-fn unescape(fragment: &str) -> String {
-    let mut bytes = Vec::with_capacity(fragment.len());
-    let mut rest = fragment.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let escape = after.get(..2).filter(|_| first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
-        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_default()
 }
 
 /// Checks that no schema applies itself, and that the expanded total is within the limit. Returns the total cost.

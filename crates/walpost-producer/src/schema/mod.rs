@@ -12,6 +12,7 @@
 
 pub mod fault;
 pub mod inspect;
+pub mod reference;
 pub mod cost;
 mod patterns;
 mod unique;

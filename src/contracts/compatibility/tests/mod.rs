@@ -1,7 +1,10 @@
 //! Tables: one row per rule, and one per change that Confluent calls compatible.
 
 mod compatible;
+mod generate;
+mod proven;
 mod sound;
+mod tolerant;
 
 use std::collections::BTreeSet;
 

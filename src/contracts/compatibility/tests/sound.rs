@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use walpost_producer::schema::Schema;
 
 use super::super::{breaches, inline};
+use super::tolerant::tolerant;
 
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
@@ -86,20 +87,6 @@ fn pair() -> impl Strategy<Value = (Value, Value)> {
         false => (reader, writer),
     });
     prop_oneof![(schema(), schema()), near]
-}
-
-/// A reader's schema with everything opened, since a reader ignores what it does not name.
-fn tolerant(schema: &Value) -> Value {
-    match schema {
-        Value::Object(keywords) => {
-            let kept = keywords
-                .iter()
-                .filter(|(keyword, value)| !(*keyword == "additionalProperties" && **value == json!(false)));
-            kept.map(|(keyword, value)| (keyword.clone(), tolerant(value))).collect::<Map<_, _>>().into()
-        }
-        Value::Array(items) => items.iter().map(tolerant).collect(),
-        other => other.clone(),
-    }
 }
 
 proptest! {
