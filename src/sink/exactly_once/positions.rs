@@ -4,25 +4,23 @@
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::position_keys::Check;
-use super::position_scan::{Consuming, Place, ReadError, consumer};
+use super::position_scan::{Place, ReadError};
 use crate::relay::boundary::{Checkpoint, PositionKeys, PositionProof, Signature, Timestamp, TopicSettings};
 use crate::relay::route::destination::POSITIONS_TOPIC;
+use crate::sink::SinkError;
 use crate::sink::client::options::ProducerOptions;
+use crate::sink::client::topic_reader::{Isolation, Span, TopicReader};
 
 /// How long one request to a broker may take.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How often the end of the committed records is checked.
-const TICK: Duration = Duration::from_millis(50);
 /// How often the log reports waiting for another relay's transaction.
 const TELLING: Duration = Duration::from_secs(10);
-/// How long reading may take before it is restarted.
-const READING: Duration = Duration::from_secs(120);
 /// Offsets from the end in which a position is looked for before all are read.
 const TAIL: i64 = 2_000;
 /// Offsets from the end in which a copy of the position is looked for, once a start. Reading so many records of 350 bytes
@@ -181,22 +179,15 @@ pub(super) enum ReadScope {
 }
 
 /// Reads positions.
-pub(super) struct PositionReader {
-    committed: Consuming,
-    /// Sees open transactions, too.
-    uncommitted: Consuming,
-}
+pub(super) struct PositionReader(TopicReader);
 
 impl PositionReader {
     /// Does not wait for a broker.
     ///
     /// # Errors
-    /// librdkafka's, if the settings contradict each other.
-    pub(super) fn new(options: &ProducerOptions) -> Result<Self, KafkaError> {
-        Ok(Self {
-            committed: consumer(options, "read_committed")?,
-            uncommitted: consumer(options, "read_uncommitted")?,
-        })
+    /// [`SinkError::Create`].
+    pub(super) fn new(options: &ProducerOptions) -> Result<Self, SinkError> {
+        TopicReader::new(options, &format!("{}-positions", options.client_id), ANSWER).map(Self)
     }
 
     /// Reads the last position under `key`. Blocks; call it on a blocking thread.
@@ -207,46 +198,21 @@ impl PositionReader {
         check: Option<&Check>,
         stopped: &impl Fn() -> bool,
     ) -> Result<PositionEntry, ReadError> {
-        let Self { committed, uncommitted } = self;
-        let metadata = committed.fetch_metadata(Some(POSITIONS_TOPIC), ANSWER)?;
-        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == POSITIONS_TOPIC) else {
-            return Ok(PositionEntry::Nothing);
-        };
-        if let Some(error) = topic.error() {
-            return Err(KafkaError::MetadataFetch(error.into()).into());
-        }
-        check_layout(topic.partitions().len())?;
-        tell_of_risk(
-            metadata.brokers().len(),
-            topic.partitions().iter().map(|partition| partition.replicas().len()).min(),
-        );
-        let deadline = Instant::now() + READING;
+        // A broker that does not know the topic yet says nothing about the position.
+        let layout = self.0.layout(POSITIONS_TOPIC)?.ok_or_else(unknown_topic)?;
+        check_layout(layout.partitions.len())?;
+        tell_of_risk(layout.brokers, layout.replicas);
+        let place = Place { reader: &self.0, key, stopped };
         let mut found = PositionEntry::Nothing;
-        for partition in topic.partitions() {
-            let mut span = committed.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
-            let place = Place { partition: partition.id(), key, deadline };
-            if extent == ReadScope::Everything {
-                let (_, end) = uncommitted.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
-                // Only a position of this relay is waited for, whether it was committed or not: others may hang for
-                // long.
-                let is_hidden = span.1 < end && place.last(uncommitted, span.1..end, stopped)?.is_some();
-                let mut tell_at = Instant::now();
-                while is_hidden && span.1 < end {
-                    if stopped() {
-                        return Err(ReadError::Stopped);
-                    }
-                    if Instant::now() >= tell_at {
-                        tell_at += TELLING;
-                        tracing::info!(topic = POSITIONS_TOPIC, "waiting for another relay's transaction to end");
-                    }
-                    std::thread::sleep(TICK);
-                    span = committed.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
-                }
-            }
-            let tail = span.0.max(span.1 - TAIL);
-            let mut last = place.last(committed, tail..span.1, stopped)?;
-            if last.is_none() && tail > span.0 {
-                last = place.last(committed, span.0..span.1, stopped)?;
+        for partition in layout.partitions {
+            let span = match extent {
+                ReadScope::Visible => self.0.span(POSITIONS_TOPIC, partition, Isolation::Committed)?,
+                ReadScope::Everything => self.everything(&place, partition)?,
+            };
+            let tail = Span { start: span.start.max(span.end - TAIL), ..span };
+            let mut last = place.last(tail, Isolation::Committed)?;
+            if last.is_none() && tail.start > span.start {
+                last = place.last(span, Isolation::Committed)?;
             }
             if last.is_some() {
                 found = PositionEntry::of(last.clone(), key, check)?;
@@ -257,14 +223,39 @@ impl PositionReader {
                 && let (Some(Some(value)), PositionEntry::Position(StoredPosition { signed_by: Some(_), .. })) =
                     (&last, &found)
             {
-                let (start, end) = uncommitted.fetch_watermarks(POSITIONS_TOPIC, partition.id(), ANSWER)?;
-                if place.count(uncommitted, start.max(end - COPIES)..end, value, stopped)? > 1 {
+                let all = self.0.span(POSITIONS_TOPIC, partition, Isolation::Uncommitted)?;
+                let copies = Span { start: all.start.max(all.end - COPIES), ..all };
+                if place.count(copies, Isolation::Uncommitted, value)? > 1 {
                     return Err(ReadError::Copied);
                 }
             }
         }
         Ok(found)
     }
+
+    /// What a partition holds once everything before the call is committed or aborted, unless it is other relays'.
+    fn everything(&self, place: &Place<'_>, partition: i32) -> Result<Span, ReadError> {
+        let shown = self.0.span(POSITIONS_TOPIC, partition, Isolation::Committed)?;
+        let all = self.0.span(POSITIONS_TOPIC, partition, Isolation::Uncommitted)?;
+        // Only a position of this relay is waited for, whether it was committed or not: others may hang for long.
+        let hidden = Span { start: shown.end, ..all };
+        if place.last(hidden, Isolation::Uncommitted)?.is_none() {
+            return Ok(shown);
+        }
+        let mut tell_at = Instant::now();
+        let mut goes_on = || {
+            if Instant::now() >= tell_at {
+                tell_at += TELLING;
+                tracing::info!(topic = POSITIONS_TOPIC, "waiting for another relay's transaction to end");
+            }
+            !(place.stopped)()
+        };
+        self.0.committed_to(POSITIONS_TOPIC, all, &mut goes_on)?.ok_or(ReadError::Stopped)
+    }
+}
+
+fn unknown_topic() -> ReadError {
+    ReadError::Passing(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition))
 }
 
 /// Positions must be totally ordered.

@@ -121,7 +121,7 @@ impl ProducerFactory {
     }
 
     pub(super) fn reader(&self) -> Result<Arc<PositionReader>, SinkError> {
-        PositionReader::new(&self.producers.options).map(Arc::new).map_err(SinkError::Create)
+        PositionReader::new(&self.producers.options).map(Arc::new)
     }
 
     /// Reads the relay's position.
