@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use super::Driver;
 use super::link::Link;
@@ -15,6 +14,7 @@ use super::side_events;
 use super::slot_note::SlotNote;
 use super::storing::Storing;
 use crate::config::{AdminApi, Config, Delivery};
+use crate::driver::limits::FIRST_ANSWER;
 use crate::fault::Fault;
 use crate::positions::window::Window;
 use crate::postgres::ConnectOptions;
@@ -26,9 +26,6 @@ use crate::sink::{
 };
 use crate::source::{Lease, OutboxTable, RECORD_BYTES, STATUS_INTERVAL, SourceError, SourceOptions};
 use crate::telemetry::Telemetry;
-
-/// How long Kafka may take to answer for the first time. After that the relay waits as long as an outage lasts.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// A relay that has not started.
 pub(super) struct Parts<S> {

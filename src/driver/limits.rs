@@ -6,6 +6,8 @@ use crate::relay::delivery::back_off::BackOff;
 
 // The loop, and what it reports.
 
+/// Longest wait of the loop, so that the telemetry reports an outage in which nothing moves.
+pub(in crate::driver) const TURN_INTERVAL: Duration = Duration::from_secs(1);
 /// How many events may wait for the driver.
 pub(in crate::driver) const SIDE_EVENTS_MAX: usize = 16;
 /// Minimum interval between progress updates of the telemetry.
@@ -19,6 +21,8 @@ pub(in crate::driver) const NOTICE_WINDOW: Duration = Duration::from_secs(10);
 
 // Connecting.
 
+/// How long Kafka may take to answer for the first time. After that the relay waits as long as an outage lasts.
+pub(in crate::driver) const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// How long the first connection is tried. Later ones are tried for ever; a relay that has never reached its database
 /// is more likely misconfigured than facing an outage.
 pub(in crate::driver) const FIRST_CONNECTION: Duration = Duration::from_secs(10);
@@ -34,6 +38,20 @@ pub(in crate::driver) const REPEAT_BACK_OFF: BackOff = BackOff::new(Duration::fr
 
 // Notes and stored positions.
 
+/// Minimum interval between notes.
+pub(in crate::driver) const NOTE_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval between notes while there was only a little WAL without events: a note is WAL too.
+pub(in crate::driver) const IDLE_NOTE_INTERVAL: Duration = Duration::from_secs(10);
+/// Minimum interval while commits wait for confirmation. Each note is WAL to be confirmed, so this is also how often
+/// notes are then written.
+pub(in crate::driver) const HURRIED_INTERVAL: Duration = Duration::from_millis(50);
+/// How many bytes of WAL count as a little.
+pub(in crate::driver) const LITTLE_WAL_BYTES: u64 = 4 * 1024;
+/// How long the last note may take.
+pub(in crate::driver) const LAST_NOTE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long after a failure the end of the backfill is noted again. Nothing is confirmed meanwhile, but nothing else
+/// is held up.
+pub(in crate::driver) const BACKFILL_NOTE_PAUSE: Duration = Duration::from_secs(1);
 /// Minimum interval between positions stored without a record. The slot of an idle outbox in a busy database is
 /// confirmed this often, so it retains this much WAL.
 pub(in crate::driver) const STORE_INTERVAL: Duration = Duration::from_secs(10);
@@ -42,6 +60,18 @@ pub(in crate::driver) const STORE_BACK_OFF: BackOff = BackOff::new(Duration::fro
 
 // Lookups.
 
+/// How long to wait before retrying a lookup.
+pub(in crate::driver) const LOOKUP_BACK_OFF: BackOff = BackOff::new(Duration::from_millis(200), Duration::from_secs(5));
+/// Minimum interval between reads of the message keys: any role can write messages that no key matches. One read
+/// settles all such messages in the WAL so far, so the rest of the stream waits no longer than this.
+pub(in crate::driver) const KEYS_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a missing type is looked up again.
+pub(in crate::driver) const TYPE_INTERVAL: Duration = Duration::from_millis(200);
+/// How long a missing type is looked up again. Its first row can arrive before the transaction that created it is
+/// visible to others. A type that is still missing after this was dropped, and its rows are refused.
+pub(in crate::driver) const TYPE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the Postgres connection is kept for the next request.
+pub(in crate::driver) const SESSION_KEPT: Duration = Duration::from_secs(20);
 /// How long Postgres may take to answer.
 pub(in crate::driver) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait before checking again whether a streamed commit is visible.
@@ -64,8 +94,22 @@ pub(in crate::driver) const MAINTAIN_AGAIN: Duration = Duration::from_secs(60);
 /// publication, a check is expensive.
 pub(in crate::driver) const PUBLICATION_REST: u32 = 50;
 
+// Dead letters of a transaction that is skipped.
+
+/// How long Kafka may take to acknowledge all of them.
+pub(in crate::driver) const SET_ASIDE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long to wait in an outage before asking for the topic again.
+pub(in crate::driver) const SET_ASIDE_PAUSE: Duration = Duration::from_millis(500);
+
 const _: () = {
+    // A note is due no later than the turn that writes it.
+    assert!(HURRIED_INTERVAL.as_millis() < TURN_INTERVAL.as_millis());
+    assert!(TURN_INTERVAL.as_millis() <= NOTE_INTERVAL.as_millis());
+    assert!(NOTE_INTERVAL.as_millis() <= IDLE_NOTE_INTERVAL.as_millis());
+    assert!(PROGRESS_INTERVAL.as_millis() <= TURN_INTERVAL.as_millis());
     assert!(STANDBY_INTERVAL.as_millis() < FIRST_CONNECTION.as_millis());
+    assert!(TYPE_INTERVAL.as_millis() < TYPE_PATIENCE.as_millis());
     assert!(WATCH_INTERVAL.as_millis() < MAINTAIN_AGAIN.as_millis());
     assert!(MAINTAIN_AGAIN.as_millis() < MAINTAIN_INTERVAL.as_millis());
+    assert!(SET_ASIDE_PAUSE.as_millis() < SET_ASIDE_TIMEOUT.as_millis());
 };

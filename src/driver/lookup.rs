@@ -1,33 +1,18 @@
 //! Answers the core's requests, one at a time. An outage is not an answer: the request is retried until there is one.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::registry::Registry;
 use super::side_events::SideEvents;
+use crate::driver::limits::{KEYS_INTERVAL, LOOKUP_BACK_OFF, SESSION_KEPT, TYPE_INTERVAL, TYPE_PATIENCE};
 use crate::postgres::{self, ConnectOptions};
 use crate::relay::Core;
 use crate::relay::boundary::{Answer, ColumnType, Request, Topic, WantedTopic};
-use crate::relay::delivery::back_off::BackOff;
 use crate::sink::Topics;
 use crate::telemetry::Telemetry;
-
-/// How long to wait before retrying a request.
-const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(200), Duration::from_secs(5));
-/// Minimum interval between reads of the message keys: any role can write messages that no key matches. One read
-/// settles all such messages in the WAL so far, so the rest of the stream waits no longer than this.
-const KEYS_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a missing type is looked up again.
-const TYPE_INTERVAL: Duration = Duration::from_millis(200);
-
-/// How long a missing type is looked up again. Its first row can arrive before the transaction that created it is
-/// visible to others. A type that is still missing after this was dropped, and its rows are refused.
-const TYPE_PATIENCE: Duration = Duration::from_secs(5);
-/// How long the Postgres connection is kept for the next request.
-const KEPT_FOR: Duration = Duration::from_secs(20);
 
 /// Where answers come from.
 pub(super) struct Lookup {
@@ -126,7 +111,7 @@ impl Lookup {
         };
         let answer = pending.await;
         self.pending = None;
-        self.rests_at = Some(Instant::now() + KEPT_FOR);
+        self.rests_at = Some(Instant::now() + SESSION_KEPT);
         answer.expect("a lookup neither panics nor is aborted while it is awaited")
     }
 }
@@ -141,7 +126,7 @@ impl Drop for Lookup {
 
 impl Sources {
     async fn answer(&self, request: Request, ahead: &[WantedTopic], xid: Option<u32>) -> Answer {
-        let mut back_off = BACK_OFF;
+        let mut back_off = LOOKUP_BACK_OFF;
         loop {
             let error = match self.try_answer(&request, ahead, xid).await {
                 Ok(answer) => {

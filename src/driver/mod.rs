@@ -52,20 +52,18 @@ use crate::telemetry::Telemetry;
 
 use assemble::Parts;
 pub(crate) use assemble::source_options;
+use limits::{HURRIED_INTERVAL, TURN_INTERVAL};
 use link::{Link, LinkEvent};
 use lookup::{Lookup, TopicSource};
 use notices::Notices;
 use reporting::Reporter;
 use side_events::SideEvent;
-use slot_note::{Course, HURRIED_INTERVAL, SlotNote, Written};
+use slot_note::{Course, SlotNote, Written};
 use storing::Storing;
 
 pub(crate) use assemble::forget_position;
 pub(crate) use replay::{Job, rehearse, replay};
 pub(crate) use set_aside::{SetAside, set_aside};
-
-/// Longest wait of the loop, so that the telemetry reports an outage in which nothing moves.
-const TURN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs a relay until `shutdown` or a fault.
 ///

@@ -1,11 +1,12 @@
 //! Dead letters for a transaction that Postgres can't send: what is known about its events, without their values.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 use super::assemble::{self, KafkaSide};
 use crate::config::{Config, Delivery};
+use crate::driver::limits::{SET_ASIDE_PAUSE, SET_ASIDE_TIMEOUT};
 use crate::fault::{Fault, chain};
 use crate::relay::boundary::{Lsn, OwnedRecord, Position, PositionProof, RefusalCode, Ticket, Verdict};
 use crate::relay::confirm::StreamStart;
@@ -13,11 +14,6 @@ use crate::relay::publish::encode::names;
 use crate::relay::route::destination::dead_letter_settings;
 use crate::sink::{Deliveries, KafkaSink, SendError, Sink, StepError, StepPast, SteppedPast, Topics};
 use crate::source::{SlotBefore, Unsent};
-
-/// How long Kafka may take to acknowledge all of them.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long to wait in an outage before asking for the topic again.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// What Kafka has of a transaction that Postgres can't send.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +47,7 @@ async fn step_past(
     letters: Vec<OwnedRecord>,
 ) -> Result<SetAside, Fault> {
     let kafka = assemble::connect_kafka(config, assemble::client_id(config)).await?;
-    ensure_topic(config, &kafka.topics, Instant::now() + PATIENCE).await?;
+    ensure_topic(config, &kafka.topics, Instant::now() + SET_ASIDE_TIMEOUT).await?;
     let SlotBefore { begun, secrets } = before.clone();
     let step = StepPast { commit, slot: config.postgres.slot.as_str().to_owned(), begun, keys: secrets.positions };
     let count = letters.len();
@@ -76,7 +72,7 @@ async fn ensure_topic(config: &Config, topics: &Topics, until: Instant) -> Resul
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(refusal)) => return Err(failed(config, refusal.detail)),
             Err(error) if Instant::now() >= until => return Err(failed(config, chain(&error))),
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) => tokio::time::sleep(SET_ASIDE_PAUSE).await,
         }
     }
 }
@@ -84,7 +80,7 @@ async fn ensure_topic(config: &Config, topics: &Topics, until: Instant) -> Resul
 async fn write(config: &Config, letters: Vec<OwnedRecord>) -> Result<(), Fault> {
     let client = format!("{}-skip", assemble::client_id(config));
     let KafkaSide::<KafkaSink> { mut sink, topics, .. } = assemble::connect_kafka(config, client).await?;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + SET_ASIDE_TIMEOUT;
     ensure_topic(config, &topics, until).await?;
     let failed = |reason: String| failed(config, reason);
     let (mut next, mut acked, mut deliveries) = (0, 0, Deliveries::default());
@@ -99,7 +95,9 @@ async fn write(config: &Config, letters: Vec<OwnedRecord>) -> Result<(), Fault> 
         }
         match tokio::time::timeout_at(until, sink.deliveries(&mut deliveries)).await {
             Ok(outcome) => outcome?,
-            Err(_) => return Err(failed(format!("Kafka did not acknowledge it within {} s", PATIENCE.as_secs()))),
+            Err(_) => {
+                return Err(failed(format!("Kafka did not acknowledge it within {} s", SET_ASIDE_TIMEOUT.as_secs())));
+            }
         }
         acked += deliveries.acked.len();
         if let Some(failure) = deliveries.failed.first() {
@@ -111,7 +109,7 @@ async fn write(config: &Config, letters: Vec<OwnedRecord>) -> Result<(), Fault> 
         }
         deliveries.clear();
     }
-    sink.close(PAUSE).await;
+    sink.close(SET_ASIDE_PAUSE).await;
     Ok(())
 }
 

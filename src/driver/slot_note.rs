@@ -4,27 +4,15 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::driver::limits::{
+    BACKFILL_NOTE_PAUSE, HURRIED_INTERVAL, IDLE_NOTE_INTERVAL, LAST_NOTE_TIMEOUT, LITTLE_WAL_BYTES, NOTE_INTERVAL,
+};
 use crate::fault::chain;
 use crate::relay::boundary::{Lsn, PositionProof};
 use crate::relay::confirm::Wanted;
 use crate::source::{Lease, Note, NoteLimit, NoteTaken, SourceError};
-
-/// Minimum interval between notes.
-const INTERVAL: Duration = Duration::from_secs(1);
-/// Interval between notes while there was only a little WAL without events: a note is WAL too.
-const IDLE_INTERVAL: Duration = Duration::from_secs(10);
-/// Minimum interval while commits wait for confirmation. Each note is WAL to be confirmed, so this is also how often
-/// notes are then written.
-pub(super) const HURRIED_INTERVAL: Duration = Duration::from_millis(50);
-/// How many bytes of WAL count as a little.
-const LITTLE: u64 = 4 * 1024;
-/// How long the last note may take.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long after a failure the end of the backfill is noted again. Nothing is confirmed meanwhile, but nothing else
-/// is held up.
-const BACK_OFF: Duration = Duration::from_secs(1);
 
 /// The relay's progress that the gate does not know.
 #[derive(Clone, Copy, Debug)]
@@ -99,11 +87,11 @@ impl SlotNote {
     }
 
     fn is_time(&self, flush: Lsn, noted: Lsn, event: Lsn, now: Instant) -> bool {
-        let is_little = event < noted && flush.0.saturating_sub(noted.0) < LITTLE;
+        let is_little = event < noted && flush.0.saturating_sub(noted.0) < LITTLE_WAL_BYTES;
         let interval = match self.is_waited_for {
             true => HURRIED_INTERVAL,
-            false if is_little && !self.is_due => IDLE_INTERVAL,
-            false => INTERVAL,
+            false if is_little && !self.is_due => IDLE_NOTE_INTERVAL,
+            false => NOTE_INTERVAL,
         };
         (self.is_due || flush > noted) && self.last.is_none_or(|last| now >= last + interval)
     }
@@ -141,18 +129,18 @@ impl SlotNote {
         };
         self.writing = None;
         if let Written::Backfill(_) = written {
-            self.not_before = Instant::now() + BACK_OFF;
+            self.not_before = Instant::now() + BACKFILL_NOTE_PAUSE;
         }
         written
     }
 
     /// Writes the last note: the slot will be left at `flush`. Returns the noted limit; `None` if the note failed.
     pub(super) async fn end(&mut self, flush: Lsn, course: Course) -> Option<Lsn> {
-        if self.writing.is_some() && tokio::time::timeout(END_TIMEOUT, self.written()).await.is_err() {
+        if self.writing.is_some() && tokio::time::timeout(LAST_NOTE_TIMEOUT, self.written()).await.is_err() {
             return None;
         }
         let written = limit(&self.lease, flush, Course { received: flush, ..course }, NoteLimit::Exact);
-        Some(tokio::time::timeout(END_TIMEOUT, written).await.ok()?.ok()?.limit)
+        Some(tokio::time::timeout(LAST_NOTE_TIMEOUT, written).await.ok()?.ok()?.limit)
     }
 }
 

@@ -4,6 +4,22 @@ use std::time::Duration;
 
 use crate::relay::delivery::back_off::BackOff;
 
+// What is remembered of lookups.
+
+/// How long a negative answer holds at first.
+pub(in crate::relay) const REFUSAL_KEPT: Duration = Duration::from_secs(5);
+/// How long a topic's negative answer holds at most.
+pub(in crate::relay) const TOPIC_REFUSAL_KEPT: Duration = Duration::from_secs(30);
+/// How many schema versions, topics and types are remembered, each. Rows can contain any name, so there must be a
+/// limit; when it is reached the cache is cleared and refilled on demand.
+pub(in crate::relay) const ENTRIES_MAX: usize = 20_000;
+/// How many topics are looked for ahead.
+pub(in crate::relay) const AHEAD_TOPICS: usize = 200;
+/// How many rows are looked at for that.
+pub(in crate::relay) const AHEAD_ROWS: usize = 5_000;
+/// How much work checking their payloads may be, in units of about a nanosecond.
+pub(in crate::relay) const AHEAD_WORK: u64 = 10_000_000;
+
 // Work on payloads.
 
 /// How much work checks may take before others get their turn, in units of about a nanosecond.
@@ -21,9 +37,14 @@ pub(in crate::relay) const CUT_HEADER_BYTES: usize = 1_024;
 pub(in crate::relay) const DROPPED_NAMES_MAX: usize = 10;
 /// How much of such a name is logged, in characters.
 pub(in crate::relay) const DROPPED_NAME_CHARS: usize = 100;
+/// Most notices that wait for the driver; further ones are only counted.
+pub(in crate::relay) const NOTICES_MAX: usize = 256;
 
 // Records in flight and returned.
 
+/// How many windows of records may be acknowledged behind the oldest one in flight. A partition without a leader
+/// holds back the flush LSN; the others continue for this long, and are published again for this long after a crash.
+pub(in crate::relay) const SPAN_WINDOWS: usize = 10;
 /// How long returned records wait before they are sent again.
 pub(in crate::relay) const RETRY_BACK_OFF: BackOff = BackOff::new(RETRY_FIRST, RETRY_LONGEST);
 /// The first of these waits.
@@ -41,6 +62,9 @@ pub(in crate::relay) const SETTLING_MICROS: i64 = 60_000_000;
 pub(in crate::relay) const CLOCK_MARGIN_MICROS: i64 = 60_000_000;
 
 const _: () = {
+    assert!(REFUSAL_KEPT.as_millis() <= TOPIC_REFUSAL_KEPT.as_millis());
     assert!(RETRY_FIRST.as_millis() <= RETRY_LONGEST.as_millis());
+    // What is looked for ahead fits into what is remembered, and into one turn.
+    assert!(AHEAD_TOPICS <= ENTRIES_MAX && AHEAD_WORK <= TURN_WORK);
     assert!(KEPT_WORK <= TURN_WORK);
 };

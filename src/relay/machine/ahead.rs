@@ -7,14 +7,8 @@ use super::super::boundary::{Request, WantedTopic};
 use super::Core;
 use crate::relay::decode::event;
 use crate::relay::decode::pgoutput::{self, Frame, Message};
+use crate::relay::limits::{AHEAD_ROWS, AHEAD_TOPICS, AHEAD_WORK};
 use crate::relay::route::check::topic_ahead;
-
-/// How many topics are looked for ahead.
-const TOPICS: usize = 200;
-/// How many rows are looked at for that.
-const ROWS: usize = 5_000;
-/// How much work checking their payloads may be, in units of about a nanosecond.
-const WORK: u64 = 10_000_000;
 
 impl Core {
     /// For a question about a topic: further topics that will be asked for, as far as the rest of the batch tells. Rows that are sure to be
@@ -26,7 +20,7 @@ impl Core {
         let mut names = HashSet::from([Arc::clone(&asked.name)]);
         let (mut rest, mut rows, mut work) = (&self.input[..], 0, 0);
         // A replay takes only some of the rows.
-        while self.replaying.is_none() && found.len() < TOPICS && rows < ROWS && work < WORK {
+        while self.replaying.is_none() && found.len() < AHEAD_TOPICS && rows < AHEAD_ROWS && work < AHEAD_WORK {
             let Ok((frame, length)) = pgoutput::next_frame(rest) else { break };
             rest = &rest[length..];
             let Frame::XLogData(bytes) = frame else { continue };

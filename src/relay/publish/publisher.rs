@@ -12,18 +12,12 @@ use crate::relay::boundary::{
 use crate::relay::decode::event::{Event, Withheld};
 use crate::relay::delivery::ledger::{Kind, Ledger, Settled};
 use crate::relay::delivery::retry_queue::RetryQueue;
+use crate::relay::limits::{NOTICES_MAX, SPAN_WINDOWS};
 use crate::relay::route::catalogue::{Catalogue, Wait};
 use crate::relay::route::check::{self, Fate, Known, Stop, too_large};
 use crate::relay::route::destination::{Destinations, dead_letter_settings};
 use crate::relay::route::payload::Checks;
 use crate::relay::{Counters, Disposition, Halt, Idle, Notice, Settings};
-
-/// Most notices that wait for the driver; further ones are only counted.
-const NOTICES_LIMIT: usize = 256;
-
-/// How many windows of records may be acknowledged behind the oldest one in flight. A partition without a leader
-/// holds back the flush LSN; the others continue for this long, and are published again for this long after a crash.
-const SPAN_WINDOWS: usize = 10;
 
 /// A sink's answer to an offered record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,7 +160,7 @@ impl Publisher {
             Disposition::DeadLetter => self.counters.dead_letters[refusal.code as usize] += 1,
             Disposition::Published => self.counters.violations += 1,
         }
-        if self.notices.len() < NOTICES_LIMIT {
+        if self.notices.len() < NOTICES_MAX {
             let table = table.map(str::to_owned);
             self.notices.push_back(Notice { position, table, refusal: refusal.clone(), outcome });
         }

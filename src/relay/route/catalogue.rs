@@ -17,16 +17,8 @@ use crate::relay::boundary::{
     TopicSettings, WantedTopic,
 };
 use crate::relay::delivery::back_off::BackOff;
+use crate::relay::limits::{ENTRIES_MAX, REFUSAL_KEPT, TOPIC_REFUSAL_KEPT};
 use crate::relay::publish::data_schema;
-
-/// How long a negative answer holds at first.
-pub const REFUSAL_KEPT: Duration = Duration::from_secs(5);
-/// How long a topic's negative answer holds at most.
-const TOPIC_REFUSAL_KEPT: Duration = Duration::from_secs(30);
-
-/// How many schema versions, topics and types are remembered, each. Rows can contain any name, so there must be a
-/// limit; when it is reached the cache is cleared and refilled on demand.
-const ENTRIES_LIMIT: usize = 20_000;
 
 /// A schema version with what is derived from it once.
 #[derive(Debug)]
@@ -247,7 +239,7 @@ impl Catalogue {
                     _ => None,
                 });
                 self.answered(|request| matches!(request, Request::Topic(wanted) if wanted.name == name));
-                if self.topics.len() >= ENTRIES_LIMIT {
+                if self.topics.len() >= ENTRIES_MAX {
                     self.topics.clear();
                 }
                 let entry = self.topics.entry(name).or_default();
@@ -269,7 +261,7 @@ impl Catalogue {
             Answer::Type(oid, answer) => {
                 self.answered(|request| *request == Request::Type(oid));
                 let until = if answer.is_some() { None } else { refused_until };
-                if self.types.len() >= ENTRIES_LIMIT {
+                if self.types.len() >= ENTRIES_MAX {
                     self.types.clear();
                 }
                 self.types.insert(oid, CachedAnswer { answer, until, transaction: self.transaction });
@@ -326,7 +318,7 @@ impl Catalogue {
     }
 
     fn make_room_for_contract(&mut self) {
-        if self.contract_count >= ENTRIES_LIMIT {
+        if self.contract_count >= ENTRIES_MAX {
             self.contracts.clear();
             self.contract_count = 0;
         }

@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use rdkafka::bindings as native;
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::producer::{Producer, ThreadedProducer};
+use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::context::Context;
 use crate::relay::boundary::{Header, Record};
 
 /// The topics that one producer has written to. Must be dropped before the producer.
@@ -50,7 +49,11 @@ impl Drop for TopicHandle {
 }
 
 impl TopicHandles {
-    fn find(&mut self, producer: &ThreadedProducer<Context>, topic: &str) -> Result<Topic, RDKafkaErrorCode> {
+    fn find<C: ProducerContext + 'static>(
+        &mut self,
+        producer: &ThreadedProducer<C>,
+        topic: &str,
+    ) -> Result<Topic, RDKafkaErrorCode> {
         if self.topics.get(self.last).is_none_or(|(name, _)| name != topic) {
             self.last = match self.places.get(topic) {
                 Some(place) => *place,
@@ -69,7 +72,10 @@ impl TopicHandles {
 
 impl TopicHandle {
     #[expect(unsafe_code, reason = "librdkafka's own constructor")]
-    fn new(producer: &ThreadedProducer<Context>, topic: &str) -> Result<Self, RDKafkaErrorCode> {
+    fn new<C: ProducerContext + 'static>(
+        producer: &ThreadedProducer<C>,
+        topic: &str,
+    ) -> Result<Self, RDKafkaErrorCode> {
         let name = CString::new(topic).map_err(|_| RDKafkaErrorCode::InvalidTopic)?;
         // SAFETY: the client lives, the name is a C string that is copied, and no configuration means the client's default.
         let handle =
@@ -83,8 +89,8 @@ impl TopicHandle {
 
 /// Puts a copy of the record into librdkafka's queue. On an error it was not queued.
 #[expect(unsafe_code, reason = "rdkafka has no call that takes a topic's handle")]
-pub(crate) fn produce(
-    producer: &ThreadedProducer<Context>,
+pub(crate) fn produce<C: ProducerContext<DeliveryOpaque = usize> + 'static>(
+    producer: &ThreadedProducer<C>,
     topics: &mut TopicHandles,
     record: &Record<'_>,
     slot: usize,
@@ -129,7 +135,7 @@ pub(crate) fn produce(
 
 /// Sends incomplete batches too for this long; shorter if nothing is outstanding before that.
 #[expect(unsafe_code, reason = "rdkafka's flush asks for a flush of no time at all, again and again")]
-pub(crate) fn flush(producer: &ThreadedProducer<Context>, time: Duration) {
+pub(crate) fn flush<C: ProducerContext + 'static>(producer: &ThreadedProducer<C>, time: Duration) {
     let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the client lives. Mostly the time is up before everything is sent.
     let _ = unsafe { native::rd_kafka_flush(producer.client().native_ptr(), millis) };

@@ -1,16 +1,12 @@
 //! Forgets a position, because an operator decided that the relay starts at the slot's confirmed_flush_lsn.
 
-use std::time::Duration;
-
 use super::super::refusals::now_millis;
 use super::batch_writer::{BatchError, BatchOutcome, BatchWriter};
 use super::positions::ReadScope;
 use super::{SinkError, TransactionalSink, TransactionsError};
 use crate::relay::boundary::OwnedRecord;
 use crate::relay::route::destination::POSITIONS_TOPIC;
-
-/// How long it may take: longer than Kafka leaves a dead relay's transaction open.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::sink::limits::POSITION_TIMEOUT;
 
 impl TransactionalSink {
     /// Writes a null value under the relay's key, through the relay's transactional id: a relay that still writes is
@@ -20,8 +16,8 @@ impl TransactionalSink {
     /// [`SinkError`]; nothing was written. [`TransactionsError::ForeignPosition`] if the stored position belongs to
     /// another cluster, whose relay may be running.
     pub async fn forget_position(self, system_identifier: &str) -> Result<(), SinkError> {
-        let forgotten = tokio::time::timeout(PATIENCE, self.write_null(system_identifier)).await;
-        let late = || format!("Kafka did not answer within {} s", PATIENCE.as_secs());
+        let forgotten = tokio::time::timeout(POSITION_TIMEOUT, self.write_null(system_identifier)).await;
+        let late = || format!("Kafka did not answer within {} s", POSITION_TIMEOUT.as_secs());
         forgotten.unwrap_or_else(|_| Err(TransactionsError::NotForgotten { reason: late() }.into()))
     }
 

@@ -53,7 +53,6 @@ mod step_past;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::task::JoinHandle;
@@ -69,6 +68,7 @@ use super::refusal_isolation::{RefusalIsolation, Reports};
 use super::topics::Topics;
 use super::{Deliveries, SinkError};
 use crate::relay::boundary::{Ancestry, OwnedRecord, PositionKeys, Ticket};
+use crate::sink::limits::MARKERS_PAUSE;
 use calls::{Ended, Stop};
 use open_transaction::OpenTransaction;
 use producer_factory::{ProducerFactory, Producers};
@@ -316,7 +316,7 @@ impl TransactionalSink {
         self.verdicts.committed(&into.acked[first..]);
         self.stored = self.in_doubt.take();
         self.is_disowned = false;
-        self.rest_until = Some(Instant::now() + MARKERS);
+        self.rest_until = Some(Instant::now() + MARKERS_PAUSE);
         self.rest();
     }
 
@@ -377,9 +377,3 @@ fn retire(recovered: Result<Recovered, SinkError>) {
 
 /// Whether a blocking call must end.
 type Stopped = Box<dyn Fn() -> bool + Send>;
-
-/// How long Kafka has to write the markers of a committed transaction.
-const MARKERS: Duration = Duration::from_millis(5);
-
-/// Polling interval for conditions that nothing signals.
-const TICK: Duration = Duration::from_millis(10);

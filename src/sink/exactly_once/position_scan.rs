@@ -66,12 +66,7 @@ impl Place<'_> {
     }
 
     /// Calls `each` with the values of the key in a span.
-    fn scan(
-        &self,
-        span: Span,
-        isolation: Isolation,
-        mut each: impl FnMut(Option<Vec<u8>>),
-    ) -> Result<(), ReadError> {
+    fn scan(&self, span: Span, isolation: Isolation, mut each: impl FnMut(Option<Vec<u8>>)) -> Result<(), ReadError> {
         let key = Some(self.key.as_bytes());
         Ok(self.reader.read(POSITIONS_TOPIC, span, isolation, self.stopped, &mut |found| {
             if found.record.key.as_deref() == key {

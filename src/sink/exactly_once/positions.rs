@@ -2,7 +2,7 @@
 //! start.
 
 use std::sync::Once;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
@@ -16,16 +16,7 @@ use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::SinkError;
 use crate::sink::client::options::ProducerOptions;
 use crate::sink::client::topic_reader::{Isolation, Span, TopicReader};
-
-/// How long one request to a broker may take.
-const ANSWER: Duration = Duration::from_secs(5);
-/// How often the log reports waiting for another relay's transaction.
-const TELLING: Duration = Duration::from_secs(10);
-/// Offsets from the end in which a position is looked for before all are read.
-const TAIL: i64 = 2_000;
-/// Offsets from the end in which a copy of the position is looked for, once a start. Reading so many records of 350 bytes
-/// takes 0.1 to 0.3 s (2 cores, Kafka 4.3.1).
-const COPIES: i64 = 50_000;
+use crate::sink::limits::{HIDDEN_LOG_INTERVAL, POSITION_ANSWER, POSITION_COPIES_TAIL, POSITION_TAIL};
 
 /// The Postgres cluster that a position belongs to. LSNs of another cluster or timeline mean something else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,7 +178,7 @@ impl PositionReader {
     /// # Errors
     /// [`SinkError::Create`].
     pub(super) fn new(options: &ProducerOptions) -> Result<Self, SinkError> {
-        TopicReader::new(options, &format!("{}-positions", options.client_id), ANSWER).map(Self)
+        TopicReader::new(options, &format!("{}-positions", options.client_id), POSITION_ANSWER).map(Self)
     }
 
     /// Reads the last position under `key`. Blocks; call it on a blocking thread.
@@ -209,7 +200,7 @@ impl PositionReader {
                 ReadScope::Visible => self.0.span(POSITIONS_TOPIC, partition, Isolation::Committed)?,
                 ReadScope::Everything => self.everything(&place, partition)?,
             };
-            let tail = Span { start: span.start.max(span.end - TAIL), ..span };
+            let tail = Span { start: span.start.max(span.end - POSITION_TAIL), ..span };
             let mut last = place.last(tail, Isolation::Committed)?;
             if last.is_none() && tail.start > span.start {
                 last = place.last(span, Isolation::Committed)?;
@@ -224,7 +215,7 @@ impl PositionReader {
                     (&last, &found)
             {
                 let all = self.0.span(POSITIONS_TOPIC, partition, Isolation::Uncommitted)?;
-                let copies = Span { start: all.start.max(all.end - COPIES), ..all };
+                let copies = Span { start: all.start.max(all.end - POSITION_COPIES_TAIL), ..all };
                 if place.count(copies, Isolation::Uncommitted, value)? > 1 {
                     return Err(ReadError::Copied);
                 }
@@ -245,7 +236,7 @@ impl PositionReader {
         let mut tell_at = Instant::now();
         let mut goes_on = || {
             if Instant::now() >= tell_at {
-                tell_at += TELLING;
+                tell_at += HIDDEN_LOG_INTERVAL;
                 tracing::info!(topic = POSITIONS_TOPIC, "waiting for another relay's transaction to end");
             }
             !(place.stopped)()

@@ -5,8 +5,6 @@
 //! 2.12). Kafka reports which topics this client may write to (KIP-430), in one request. If that explains nothing,
 //! each topic is tried by itself, with a record in a transaction that is never committed.
 
-use std::time::Duration;
-
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::super::{SinkError, TransactionsError};
@@ -16,9 +14,7 @@ use crate::relay::boundary::{OwnedRecord, Ticket};
 use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::error_code::{RecordFate, fate};
 use crate::sink::client::producer_client::ProducerClient;
-
-/// How often to check whether the record has been delivered or returned.
-const TICK: Duration = Duration::from_millis(5);
+use crate::sink::limits::PROBE_TICK;
 
 /// Whether a transaction was lost because of a topic that accepts nothing from this client.
 pub(super) fn is_topic_refused(client: &ProducerClient) -> bool {
@@ -87,7 +83,7 @@ fn try_record(
         if stopped() {
             return Err(Gone);
         }
-        std::thread::sleep(TICK);
+        std::thread::sleep(PROBE_TICK);
         client.take(&mut arrived, &mut failed);
     }
     let code = calls::lost_for(&client).filter(|code| matches!(fate(*code), RecordFate::TopicRefused(_)));

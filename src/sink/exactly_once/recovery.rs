@@ -1,7 +1,6 @@
 //! Replaces a failed producer, or a predecessor's: fences it, and determines what was committed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdkafka::types::RDKafkaErrorCode as Code;
 
@@ -13,13 +12,10 @@ use super::probe;
 use super::producer_factory::{ProducerFactory, blocking};
 use crate::relay::boundary::{Ancestry, Lsn, OwnedRecord, PositionKeys};
 use crate::relay::confirm::StreamStart;
-use crate::relay::delivery::back_off::BackOff;
 use crate::relay::resume::{self, Server};
 use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::producer_client::ProducerClient;
-
-/// How long to wait before retrying.
-const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
+use crate::sink::limits::RECOVERY_BACK_OFF;
 
 /// Whose positions may be found.
 #[derive(Clone, Debug)]
@@ -102,7 +98,7 @@ impl ProducerFactory {
     /// Ensures that the positions topic exists.
     pub(super) async fn ensure_topic(&self) -> Result<(), SinkError> {
         let settings = positions::topic_settings();
-        let mut back_off = BACK_OFF;
+        let mut back_off = RECOVERY_BACK_OFF;
         loop {
             match self.topics.ensure(POSITIONS_TOPIC, &settings, self.identity.create_topics).await {
                 Ok(Ok(_)) => break,
@@ -132,7 +128,7 @@ impl ProducerFactory {
         check: Option<Check>,
         stopped: &(impl Fn() -> bool + Clone + Send + 'static),
     ) -> Result<PositionEntry, SinkError> {
-        let mut back_off = BACK_OFF;
+        let mut back_off = RECOVERY_BACK_OFF;
         loop {
             let (present, key, check) = (Arc::clone(reader), self.identity.position_key(), check.clone());
             let outcome = blocking(stopped, move |stopped| present.read(&key, extent, check.as_ref(), &stopped)).await;

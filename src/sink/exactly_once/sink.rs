@@ -8,13 +8,14 @@ use tokio::time::Instant;
 use super::super::refusals::now_millis;
 use super::super::{Closed, Deliveries, SendError, Sink, SinkError, Urgency};
 use super::calls::{self, Ended, Stop};
-use super::{Answer, Cluster, POSITION, Phase, StoredPosition, TICK, TransactionalSink, retire};
+use super::{Answer, Cluster, POSITION, Phase, StoredPosition, TransactionalSink, retire};
 use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, PositionKey, PositionKeys, PositionProof, Record, Ticket};
 use crate::relay::resume::flush_on;
 use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::error_code::unfit;
 use crate::sink::client::warmup::Admission;
 use crate::sink::delivery_loop::{self, DeliveryLoop, Room, hand_over};
+use crate::sink::limits::TRANSACTION_TICK;
 
 impl TransactionalSink {
     /// Begins a transaction if there is none. Returns whether records may be sent.
@@ -41,7 +42,7 @@ impl TransactionalSink {
 }
 
 impl DeliveryLoop for TransactionalSink {
-    const QUEUE_TICK: Duration = TICK;
+    const QUEUE_TICK: Duration = TRANSACTION_TICK;
 
     fn collect(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
         Self::collect(self, into)
@@ -78,7 +79,9 @@ impl DeliveryLoop for TransactionalSink {
                 let until = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(1));
                 drop(tokio::time::timeout_at(until, filled).await);
             }
-            (Phase::Sealing | Phase::Aborted, Some(filled)) => drop(tokio::time::timeout(TICK, filled).await),
+            (Phase::Sealing | Phase::Aborted, Some(filled)) => {
+                drop(tokio::time::timeout(TRANSACTION_TICK, filled).await)
+            }
             (Phase::Closed, _) | (_, None) => std::future::pending().await,
         }
     }

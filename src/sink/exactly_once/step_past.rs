@@ -4,8 +4,6 @@
 //! and either all of it is in Kafka or nothing. The position's event stays the last one that is in Kafka; what it is raised past is the
 //! LSN before which nothing is owed. So a relay that starts before the slot is moved passes over what is in Kafka and nothing else.
 
-use std::time::Duration;
-
 use super::super::refusals::now_millis;
 use super::batch_writer::{BatchError, BatchOutcome, BatchWriter};
 use super::positions::{Cluster, ReadScope, StoredPosition};
@@ -15,9 +13,7 @@ use super::{SinkError, TransactionalSink, TransactionsError};
 use crate::relay::boundary::{Checkpoint, Lsn, OwnedRecord, PositionKeys, PositionProof};
 use crate::relay::resume::{self, Begun};
 use crate::relay::route::destination::POSITIONS_TOPIC;
-
-/// How long it may take: longer than Kafka leaves a dead relay's transaction open.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::sink::limits::POSITION_TIMEOUT;
 
 /// A transaction to step past.
 #[derive(Clone, Debug)]
@@ -70,8 +66,8 @@ impl TransactionalSink {
     /// # Errors
     /// [`StepError`]; unless Kafka did not answer in time, nothing was stored.
     pub async fn step_past(self, step: &StepPast, letters: Vec<OwnedRecord>) -> Result<SteppedPast, StepError> {
-        let stepped = tokio::time::timeout(PATIENCE, self.store_past(step, letters)).await;
-        let late = || format!("Kafka did not answer within {} s", PATIENCE.as_secs());
+        let stepped = tokio::time::timeout(POSITION_TIMEOUT, self.store_past(step, letters)).await;
+        let late = || format!("Kafka did not answer within {} s", POSITION_TIMEOUT.as_secs());
         stepped.unwrap_or_else(|_| Err(not_stored(late())))
     }
 

@@ -1,13 +1,9 @@
 //! How many topics are created because rows name them: whoever writes rows may name any number.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use crate::relay::boundary::{NamedBy, WantedTopic};
-
-/// How long a created topic counts.
-const PERIOD: Duration = Duration::from_secs(24 * 3_600);
+use crate::sink::limits::BUDGET_PERIOD;
 
 /// Counts created topics.
 #[derive(Debug)]
@@ -25,7 +21,7 @@ impl Budget {
 
     /// How many more may be created now.
     pub(super) fn left(&mut self, now: Instant) -> usize {
-        if now >= self.since + PERIOD {
+        if now >= self.since + BUDGET_PERIOD {
             *self = Self::new(self.most, now);
         }
         self.most - self.spent
@@ -89,6 +85,6 @@ mod tests {
         budget.spend(7);
         assert_eq!((names(&mut budget, now), budget.left(now)), ("be".to_owned(), 0));
         assert!(budget.exhausted().1 && !budget.exhausted().1);
-        assert_eq!(names(&mut budget, now + PERIOD), "abcde", "a day later");
+        assert_eq!(names(&mut budget, now + BUDGET_PERIOD), "abcde", "a day later");
     }
 }

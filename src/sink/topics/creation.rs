@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use rdkafka::admin::{NewTopic, TopicReplication, TopicResult};
 use rdkafka::error::KafkaError;
@@ -13,11 +12,7 @@ use super::budget::Budget;
 use super::{REQUEST_TIMEOUT, Topics, TopicsError, admin_options, unknown};
 use crate::relay::boundary::{NamedBy, Refusal, TopicSettings, WantedTopic};
 use crate::relay::route::topic_name::is_legal;
-
-/// How many topics that were created along with others are remembered.
-const ALONG_LIMIT: usize = 20_000;
-/// How long a list of all topics is used. A topic that somebody creates meanwhile is refused for as long.
-const LISTED_FOR: Duration = Duration::from_secs(2);
+use crate::sink::limits::{CREATED_ALONG_MAX, LISTED_FOR};
 
 impl Topics {
     /// Creates a topic, and those `ahead` that are missing too.
@@ -79,7 +74,7 @@ impl Topics {
     /// Those that may be created along with another: nothing is known of them, and each is tried once.
     fn untried(&self, ahead: &[WantedTopic]) -> Vec<WantedTopic> {
         let mut along = self.along.lock().unwrap_or_else(PoisonError::into_inner);
-        if along.len() >= ALONG_LIMIT {
+        if along.len() >= CREATED_ALONG_MAX {
             along.clear();
         }
         let is_new = |name: &Arc<str>| is_legal(name) && self.facts(name).is_none();
