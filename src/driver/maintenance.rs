@@ -205,7 +205,7 @@ impl Maintenance {
 /// How many days ahead `outbox.event` has partitions.
 fn partitions_ahead(connection: &mut Connection) -> Result<Option<i64>, Error> {
     // Same as outbox.event_partitions, which the relay's role may not call.
-    connection.simple_query("set timezone = 'UTC'; set datestyle = 'ISO, YMD'")?;
+    connection.configure("set timezone = 'UTC'; set datestyle = 'ISO, YMD'")?;
     let rows = connection.simple_query(
         "select floor(extract(epoch from max(substring(pg_get_expr(c.relpartbound, c.oid) from 'TO \\(''([^'']+)''\\)')::timestamptz) \
                 - now()) / 86400)::bigint \

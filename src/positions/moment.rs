@@ -99,7 +99,7 @@ pub fn parse(control: &mut Connection, text: &str) -> Result<Timestamp, Bookmark
         .strip_suffix(['s', 'm', 'h', 'd', 'w'])
         .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
     let time = if is_ago { "clock_timestamp() - $1::text::interval" } else { "$1::text::timestamptz" };
-    control.simple_query("set timezone = 'UTC'")?;
+    control.configure("set timezone = 'UTC'")?;
     let rows = match control.query(&format!("select {}", micros(time)), &[Some(text)]) {
         Err(Error::Server(error)) => {
             return Err(BookmarkError::NoTime { text: text.to_owned(), reason: error.message });

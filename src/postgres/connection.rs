@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::frontend;
 
 use super::auth::{Exchange, Step};
-use super::error::{Error, ServerError, invalid_statement};
+use super::error::{Error, ServerError, invalid_statement, sqlstate};
 use super::frame::{Body, Data, Frame, Framer};
 use super::options::ConnectOptions;
 use super::tls::TlsError;
@@ -101,7 +101,13 @@ impl Connection {
     /// # Errors
     /// As [`Connection::open`].
     pub(crate) fn open_stream(options: &ConnectOptions, client_encoding: &str) -> Result<Self, Error> {
-        Self::open_with(options, client_encoding, &[("replication", "database")])
+        Self::open_with(options, client_encoding, &[("replication", "database")]).map_err(|error| {
+            match error.sqlstate() {
+                // Every server knows this parameter; poolers refuse it.
+                Some(sqlstate::PROTOCOL_VIOLATION) => Error::Pooled { host: options.endpoint() },
+                _ => error,
+            }
+        })
     }
 
     fn open_with(options: &ConnectOptions, encoding: &str, extra: &[(&str, &str)]) -> Result<Self, Error> {

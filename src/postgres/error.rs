@@ -8,6 +8,8 @@ use super::tls::TlsError;
 
 /// The SQLSTATE codes that the relay branches on (Postgres manual, appendix A).
 pub mod sqlstate {
+    /// `protocol_violation`: also how PgBouncer answers a parameter that it does not know.
+    pub const PROTOCOL_VIOLATION: &str = "08P01";
     /// `insufficient_privilege`.
     pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
     /// `undefined_table`.
@@ -95,6 +97,15 @@ pub enum Error {
         #[source]
         source: Option<io::Error>,
     },
+    /// Not the server answers but a connection pooler, which hands one session to many clients.
+    #[error(
+        "the connection to Postgres at {host} goes through a connection pooler; connect to the server directly, because \
+         walpost keeps settings and locks in its sessions"
+    )]
+    Pooled {
+        /// Host and port, or the socket's path.
+        host: String,
+    },
     /// The caller interrupted the wait.
     #[error("waiting for Postgres was interrupted")]
     Interrupted,
@@ -124,7 +135,7 @@ impl Error {
                 ["08", "40", "53", "57P", "58"].iter().any(|class| code.starts_with(class))
                     && code != sqlstate::CONFIGURATION_LIMIT_EXCEEDED
             }
-            Self::Auth(_) | Self::Protocol(_) | Self::Interrupted => false,
+            Self::Auth(_) | Self::Protocol(_) | Self::Pooled { .. } | Self::Interrupted => false,
         }
     }
 

@@ -53,6 +53,15 @@ impl Session {
         self.run(move |connection| connection.simple_query(&sql)).await
     }
 
+    /// Sets what lasts as long as the session, as [`Connection::configure`] does.
+    ///
+    /// # Errors
+    /// As [`Connection::configure`] and [`Session::query`].
+    pub async fn configure(&mut self, sql: &str) -> Result<(), Error> {
+        let sql = sql.to_owned();
+        self.run(move |connection| connection.configure(&sql)).await
+    }
+
     /// A setting that the server reported, such as `server_version`.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {

@@ -24,6 +24,20 @@ impl Connection {
         self.collect_rows()
     }
 
+    /// Sets what lasts as long as the session, such as a setting or a lock. Refused behind a pooler, which would pass it
+    /// on to other clients: it answers with a process id that is not the server's.
+    ///
+    /// # Errors
+    /// [`Error::Pooled`], and as [`Connection::simple_query`].
+    pub fn configure(&mut self, sql: &str) -> Result<(), Error> {
+        let rows = self.simple_query("select pg_backend_pid()")?;
+        let process_id = rows.first().and_then(|row| row.text(0)?.parse().ok());
+        if process_id != Some(self.process_id()) {
+            return Err(Error::Pooled { host: self.endpoint().to_owned() });
+        }
+        self.simple_query(sql).map(drop)
+    }
+
     /// Runs one statement with parameters by the extended protocol. Parameters and results are text. Not on a
     /// replication connection: a walsender takes simple queries only.
     ///

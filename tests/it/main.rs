@@ -73,6 +73,7 @@
 //! 43. A new version is compatible only if its consumers accept everything that the old one allows, whatever keywords of draft 2020-12
 //!     and references the schemas use; what can't be proved is refused. Numbers are compared and divided exactly.
 //! 45. An impostor of Postgres gets no password that the URL forbids, and no more time than `connect_timeout`, for any command.
+//! 46. Through a connection pooler no command changes a session that other clients get; those that need one of their own refuse.
 
 mod bench;
 mod chaos;

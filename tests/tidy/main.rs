@@ -216,6 +216,21 @@ fn migrations_are_prose_in_lower_case() {
 }
 
 #[test]
+fn what_outlasts_a_transaction_is_set_where_poolers_are_refused() {
+    let mut findings = Vec::new();
+    for source in sources(&["src"], ".rs").iter().filter(|source| !source.path.starts_with("src/lab")) {
+        for sql in source.text.split("simple_query(").skip(1) {
+            let sql = sql.trim_start().trim_start_matches("&format!(").trim_start();
+            let is_kept = sql.starts_with("\"set local ") || sql.starts_with("\"set transaction ");
+            if sql.starts_with("\"set ") && !is_kept {
+                findings.push(format!("{}: {}", source.path, sql.lines().next().unwrap_or_default()));
+            }
+        }
+    }
+    none("settings of a session are made with Connection::configure", &findings);
+}
+
+#[test]
 fn nothing_names_the_host_of_a_package_registry() {
     // Concatenated here, so that this file does not match.
     let hosts = [

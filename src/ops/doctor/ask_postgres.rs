@@ -72,7 +72,7 @@ impl Asking {
     fn ask(&mut self, config: &Config) -> Result<(), SourceError> {
         let connect = config.postgres.connect.clone().or_application_name("walpost doctor");
         let (mut control, server) = Server::open_any(&connect)?;
-        control.simple_query("set default_transaction_read_only = on; set statement_timeout = '30s'")?;
+        control.configure("set default_transaction_read_only = on; set statement_timeout = '30s'")?;
         let encrypted = if control.is_encrypted() { ", encrypted" } else { "" };
         let at = format!("{} as {}, database {}{encrypted}", control.endpoint(), server.role, server.database);
         self.findings.push(ok("postgres", at));
@@ -266,7 +266,7 @@ impl Asking {
 
     fn partitions(&mut self, control: &mut Connection) -> Result<(), SourceError> {
         // Same as outbox.event_partitions, which the relay's role may not call.
-        control.simple_query("set timezone = 'UTC'; set datestyle = 'ISO, YMD'")?;
+        control.configure("set timezone = 'UTC'; set datestyle = 'ISO, YMD'")?;
         let rows = control.simple_query(
             "select coalesce(floor(extract(epoch from max(substring(pg_get_expr(c.relpartbound, c.oid) \
                     from 'TO \\(''([^'']+)''\\)')::timestamptz) - now()) / 86400), 0)::bigint \

@@ -93,7 +93,7 @@ fn mark_end(control: &mut Connection) -> Result<Lsn, SourceError> {
     let rows = control.simple_query("select pg_current_wal_flush_lsn()")?;
     let end = rows.first().and_then(|row| row.text(0)).and_then(|lsn| lsn.parse().ok());
     // The flush LSN may be inside a record, which the walsender does not send.
-    control.simple_query("set synchronous_commit = 'local'")?;
+    control.configure("set synchronous_commit = 'local'")?;
     control.simple_query("select pg_logical_emit_message(true, 'walpost', 'the end of a replay')")?;
     end.ok_or(SourceError::Answer { question: "where its log ends" })
 }

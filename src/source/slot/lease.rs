@@ -129,7 +129,7 @@ impl Lease {
             *seat = Seat::Asking(session);
             return Err(SourceError::SlotHeld { slot: self.slot.clone(), pid });
         }
-        session.simple_query(&format!(
+        session.configure(&format!(
             "set idle_session_timeout = {}; set statement_timeout = {}; set default_transaction_read_only = off",
             SILENCE.as_millis(),
             STATEMENT.as_millis()

@@ -31,7 +31,7 @@ struct Holder {
 /// Tries to lock; returns the process that holds the lock if that is another relay's.
 pub(crate) fn lock(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>, SourceError> {
     // A note must be on the server's disk before the slot moves, and must not wait for a standby that is gone.
-    session.simple_query("set synchronous_commit = local; set default_transaction_read_only = off")?;
+    session.configure("set synchronous_commit = local; set default_transaction_read_only = off")?;
     // Checked first: a row lock is a transaction of its own, and standby relays ask four times a second.
     if let Some(pid) = relay_among(&holders(session, slot)?) {
         return Ok(Some(pid));

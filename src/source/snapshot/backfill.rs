@@ -83,7 +83,7 @@ pub(crate) fn run(
 /// Starts a transaction in the slot's snapshot, or in its own; returns the time of its start.
 fn begin(control: &mut Connection, snapshot: Option<&str>) -> Result<i64, SourceError> {
     // Rows hidden by a policy are an error, not left out. Reading may take hours, and waits while Kafka does.
-    control.simple_query(
+    control.configure(
         "set row_security = off; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set lock_timeout = 0; \
          select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'",
     )?;

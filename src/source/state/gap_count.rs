@@ -35,7 +35,7 @@ fn count(
     xid: Option<&str>,
 ) -> Result<Rows, SourceError> {
     let question = "the number of rows in the outbox tables";
-    control.simple_query(&format!("set statement_timeout = {COUNTING_MILLIS}"))?;
+    control.configure(&format!("set statement_timeout = {COUNTING_MILLIS}"))?;
     let filter = xid.map(|xid| since(control, xid)).transpose()?.unwrap_or_else(|| "true".to_owned());
     let mut rows = Rows::default();
     for table in tables {

@@ -123,7 +123,7 @@ impl Opening {
             );
         }
         // It is idle for as long as the backfill takes.
-        self.replication.simple_query("set idle_session_timeout = 0")?;
+        self.replication.configure("set idle_session_timeout = 0")?;
         let pid = self.replication.process_id();
         let made = create_slot(&mut self.replication, &mut self.control, self.server.version, slot, interrupt);
         if let Err(SourceError::Postgres(Error::Interrupted)) = &made {

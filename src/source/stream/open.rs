@@ -94,7 +94,7 @@ fn open(
     check_slot_name(&options.slot)?;
     let acquisition = lease.take().map_err(|error| explain_lease(&options, error))?;
     let (mut control, server) = Server::open(&options.connect)?;
-    control.simple_query("set synchronous_commit = local")?;
+    control.configure("set synchronous_commit = local")?;
     let tables = check_tables(&mut control, &options)?;
     if let Some(table) = stray_outbox(&mut control, &options.publication, &options.tables)? {
         tracing::warn!(

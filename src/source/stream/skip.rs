@@ -322,7 +322,7 @@ fn list(control: &mut Connection, table: &Listed, unsent: &mut Unsent) -> Result
         None => own,
     };
     let sql = format!("select {id} from {name} where {filter} limit {}", ROWS + 1);
-    control.simple_query(&format!("set statement_timeout = {LISTING_MILLIS}"))?;
+    control.configure(&format!("set statement_timeout = {LISTING_MILLIS}"))?;
     match control.simple_query(&sql) {
         Ok(rows) => {
             if rows.len() > ROWS {

@@ -4,6 +4,7 @@ mod broker;
 mod command_line;
 mod impostor;
 mod emergency_settings;
+mod pooler;
 mod publication;
 mod roles;
 mod server;
