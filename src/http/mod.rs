@@ -2,7 +2,7 @@
 //!
 //! | path | response |
 //! |---|---|
-//! | `/metrics` | the metrics, OpenMetrics text 1.0.0 |
+//! | `/metrics` | the metrics, in the Prometheus text format 0.0.4, or OpenMetrics 1.0.0 if `Accept` names it |
 //! | `/healthz` | 200: the process is running |
 //! | `/readyz` | 200 if the relay is connected on both sides and the slot moves, otherwise 503 with the reasons |
 //! | `/status` | [`RelayStatus`] as JSON |
@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json};
 use axum::routing;
 use tokio::net::TcpListener;
@@ -29,8 +29,10 @@ use connections::Limits;
 
 pub use client::{GetError, get};
 
-/// The media type of the metrics (OpenMetrics specification, "Overall Structure").
+/// The media type of the OpenMetrics specification, "Overall Structure".
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The media type of the Prometheus text format.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Serves until `shutdown` is ready, then lets open requests finish for up to a second.
 pub async fn serve(listener: TcpListener, telemetry: Arc<Telemetry>, shutdown: impl Future<Output = ()> + Send) {
@@ -47,8 +49,13 @@ fn routes(telemetry: Arc<Telemetry>) -> Router {
         .with_state(telemetry)
 }
 
-async fn metrics(State(telemetry): State<Arc<Telemetry>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, OPENMETRICS)], telemetry.metrics.encode())
+async fn metrics(State(telemetry): State<Arc<Telemetry>>, headers: HeaderMap) -> impl IntoResponse {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let (kind, text) = match accepted.into_iter().any(|value| value.contains("application/openmetrics-text")) {
+        true => (OPENMETRICS, telemetry.metrics.encode()),
+        false => (PROMETHEUS, telemetry.metrics.encode_text()),
+    };
+    ([(header::CONTENT_TYPE, kind)], text)
 }
 
 async fn readyz(State(telemetry): State<Arc<Telemetry>>) -> (StatusCode, String) {

@@ -46,13 +46,19 @@ impl Server {
 }
 
 #[tokio::test]
-async fn metrics_come_as_openmetrics() {
+async fn metrics_come_as_text_unless_openmetrics_is_asked_for() {
     let server = Server::start().await;
     server.telemetry.metrics.count_reconnect(Side::Kafka);
     let (status, kind, body) = server.get("/metrics").await;
-    assert_eq!((status, kind.as_str()), (StatusCode::OK, OPENMETRICS));
+    assert_eq!((status, kind.as_str()), (StatusCode::OK, PROMETHEUS));
+    assert!(body.contains("# TYPE walpost_reconnects_total counter\n"), "{body}");
     assert!(body.contains("\nwalpost_reconnects_total{side=\"kafka\"} 1\n"), "{body}");
-    assert!(body.ends_with("# EOF\n"), "{body}");
+
+    let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
+    let headers = HeaderMap::from_iter([(header::ACCEPT, accept.parse().expect("a header's value"))]);
+    let response = metrics(State(Arc::clone(&server.telemetry)), headers).await.into_response();
+    assert_eq!(response.headers()["content-type"], OPENMETRICS);
+    assert!(server.telemetry.metrics.encode().ends_with("# EOF\n"));
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::contracts::Contracts;
 use super::latency::LatencyHistogram;
+use super::text_format;
 use crate::relay::Counters;
 use crate::relay::boundary::{Lsn, Position, RefusalCode};
 use crate::relay::delivery::ledger::Owed;
@@ -109,7 +110,7 @@ pub struct Metrics {
     max_retained_wal_bytes: Count,
     /// `walpost_maintain_failures_total`: calls of `outbox.maintain` that failed.
     maintain_failures: Counter,
-    /// `walpost_partitions_ahead_days`: how many days ahead `outbox.event` has partitions.
+    /// `walpost_partitions_ahead`: how many days ahead `outbox.event` has partitions.
     partitions_ahead: Gauge,
     /// `walpost_rewind_wal_bytes`: WAL that the slot of the rewind window keeps on the server's disk.
     rewind_wal_bytes: Count,
@@ -226,7 +227,7 @@ impl Metrics {
         let failures = "Calls of outbox.maintain that failed";
         registry.register("maintain_failures", failures, self.maintain_failures.clone());
         let ahead = "Days from now for which outbox.event has partitions";
-        registry.register("partitions_ahead_days", ahead, self.partitions_ahead.clone());
+        registry.register("partitions_ahead", ahead, self.partitions_ahead.clone());
         let window = "How far back the rewind window reaches";
         registry.register_with_unit("rewind", window, Unit::Seconds, self.rewind_seconds.clone());
         let age = "Age of the oldest event that is not in Kafka";
@@ -330,6 +331,12 @@ impl Metrics {
         let mut text = String::new();
         text::encode(&mut text, &self.registry).expect("a String takes everything");
         text
+    }
+
+    /// All metrics in the Prometheus text format, version 0.0.4.
+    #[must_use]
+    pub fn encode_text(&self) -> String {
+        text_format::of_openmetrics(&self.encode())
     }
 }
 

@@ -92,8 +92,8 @@ fn the_text_form_has_every_metric_with_its_unit() {
         walpost_unsendable_lsn_bytes 0
         # TYPE walpost_maintain_failures counter
         walpost_maintain_failures_total 0
-        # TYPE walpost_partitions_ahead_days gauge
-        walpost_partitions_ahead_days 0
+        # TYPE walpost_partitions_ahead gauge
+        walpost_partitions_ahead 0
         # TYPE walpost_rewind_seconds gauge
         # UNIT walpost_rewind_seconds seconds
         walpost_rewind_seconds 0

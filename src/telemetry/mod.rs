@@ -8,6 +8,7 @@ pub mod latency;
 pub mod logs;
 pub mod metrics;
 pub mod status;
+mod text_format;
 mod unsendable;
 
 pub use contracts::{ContractMeter, ContractStatus, Contracts};

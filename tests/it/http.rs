@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use expect_test::expect;
@@ -11,6 +12,17 @@ use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode}
 use crate::harness::{Harness, Relay};
 
 const EMIT: &str = "select outbox.emit('order.placed', 'k', '1')";
+
+/// Prometheus' own tool (Debian: prometheus) parses the metrics and finds nothing wrong with their names and types.
+fn promtool_accepts(metrics: &str) {
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running =
+        promtool.spawn().unwrap_or_else(|error| panic!("{error}: the test needs promtool (Debian: prometheus)"));
+    running.stdin.take().expect("it is piped").write_all(metrics.as_bytes()).expect("promtool reads");
+    let output = running.wait_with_output().expect("promtool ends");
+    assert!(output.status.success(), "{}\n{metrics}", String::from_utf8_lossy(&output.stderr));
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_relay_serves_metrics_status_and_health() {
@@ -51,43 +63,43 @@ async fn a_running_relay_serves_metrics_status_and_health() {
 
     let (code, metrics) = relay.get("/metrics").await.expect("the relay answers");
     assert_eq!(code, 200);
+    promtool_accepts(&metrics);
     let mut names: Vec<&str> = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     names.sort_unstable();
     expect![[r#"
-        walpost_build info
-        walpost_bytes counter
+        walpost_build_info gauge
+        walpost_bytes_total counter
         walpost_connected gauge
-        walpost_contract_breaches counter
-        walpost_contract_dead_letters counter
+        walpost_contract_breaches_total counter
+        walpost_contract_dead_letters_total counter
         walpost_contract_freshness_seconds histogram
         walpost_contract_overdue_records gauge
-        walpost_contract_violations counter
-        walpost_dead_letters counter
-        walpost_events counter
+        walpost_contract_violations_total counter
+        walpost_dead_letters_total counter
+        walpost_events_total counter
         walpost_flush_lsn_bytes gauge
-        walpost_forged_messages counter
+        walpost_forged_messages_total counter
         walpost_in_flight_bytes gauge
         walpost_in_flight_records gauge
         walpost_lag_bytes gauge
         walpost_lag_seconds gauge
-        walpost_maintain_failures counter
+        walpost_maintain_failures_total counter
         walpost_max_retained_wal_bytes gauge
-        walpost_partitions_ahead_days gauge
+        walpost_partitions_ahead gauge
         walpost_publish_latency_seconds histogram
         walpost_received_lsn_bytes gauge
-        walpost_reconnects counter
+        walpost_reconnects_total counter
         walpost_retained_wal_bytes gauge
-        walpost_returned counter
+        walpost_returned_total counter
         walpost_rewind_seconds gauge
         walpost_rewind_wal_bytes gauge
-        walpost_skipped counter
+        walpost_skipped_total counter
         walpost_unsendable_lsn_bytes gauge
-        walpost_violations counter"#]]
+        walpost_violations_total counter"#]]
     .assert_eq(&names.join("\n"));
     for line in ["walpost_events_total 4", "walpost_dead_letters_total{code=\"unknown_schema\"} 1"] {
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
     }
-    assert!(metrics.ends_with("# EOF\n"));
     assert_eq!(relay.get("/healthz").await, Some((200, "ok\n".to_owned())));
     assert_eq!(relay.get("/readyz").await, Some((200, "ready\n".to_owned())));
     assert_eq!(relay.get("/nowhere").await.map(|(code, _)| code), Some(404));
