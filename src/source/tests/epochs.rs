@@ -3,8 +3,8 @@
 use super::{Outbox, lease_of};
 use crate::postgres::Connection;
 use crate::postgres::scratch::Scratch;
-use crate::relay::boundary::{Lsn, PositionKeys, PositionProof};
-use crate::source::slot::inspect::{Server, System};
+use crate::relay::boundary::{Ancestry, Lsn, PositionKeys, PositionProof};
+use crate::source::server::identity::{Server, System};
 use crate::source::state::{relay_state, secrets};
 use crate::source::{Note, NoteLimit};
 
@@ -19,7 +19,8 @@ fn change(outbox: &Outbox, change: impl FnOnce(&mut Connection, &Server, &System
     let mut control = Connection::open(&outbox.options.connect).expect("a connection");
     let server = Server::read(&mut control).expect("a server");
     let identifier = outbox.value("select system_identifier from outbox.relay");
-    change(&mut control, &server, &System { identifier, timeline: 1, wal_end: Lsn(0) }, &outbox.options.slot);
+    let system = System { identifier, timeline: 1, ancestry: Ancestry::default(), wal_end: Lsn(0) };
+    change(&mut control, &server, &system, &outbox.options.slot);
 }
 
 fn adopt(outbox: &Outbox, forgets: bool) {
