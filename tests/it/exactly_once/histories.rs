@@ -99,7 +99,7 @@ async fn lost_positions_are_refused_and_a_forgotten_one_is_not() {
     let mut relay = ready(&harness).await;
     harness.execute(&emit("w0-0", 100, 150)).await;
     published(&mut relay, 50).await;
-    assert!(relay.log().contains("it was reset"), "{}", relay.log());
+    assert!(relay.log().contains("it was forgotten"), "{}", relay.log());
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
 
     // Without positions there is nothing to lose.
