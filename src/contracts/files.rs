@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::definition::{Definition, Status};
 use super::diagnostic::{Diagnostic, Diagnostics, Place, Rule};
+use super::odcs::Remark;
 use super::{odcs, text_file};
 use crate::exit::{self, EndsCommand};
 use crate::relay::route::topic_name;
@@ -22,6 +23,8 @@ pub struct Contracts {
     pub definitions: Vec<Definition>,
     /// How many files were read.
     pub files: usize,
+    /// Why nothing follows from some of them.
+    pub remarks: Vec<Remark>,
 }
 
 /// Contract files can't be read.
@@ -68,12 +71,15 @@ pub fn load(paths: &[PathBuf]) -> Result<Contracts, FilesError> {
         return Err(FilesError::None(paths.to_vec()));
     }
     let mut diagnostics = Vec::new();
-    let mut definitions = Vec::new();
+    let (mut definitions, mut remarks) = (Vec::new(), Vec::new());
     for Found { path, folder } in &found {
         let file: Arc<Path> = Arc::from(path.as_path());
         match text_file::read(path, folder) {
             Ok(text) => match odcs::read(&file, &text) {
-                Ok(defined) => definitions.extend(defined),
+                Ok(contract) => {
+                    definitions.extend(contract.definitions);
+                    remarks.extend(contract.remark);
+                }
                 Err(found) => diagnostics.extend(found),
             },
             Err(error) => diagnostics.push(Diagnostic {
@@ -86,7 +92,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Contracts, FilesError> {
     agree(&definitions, &mut diagnostics);
     Diagnostics::none(diagnostics)?;
     definitions.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| super::version::compare(&a.version, &b.version)));
-    Ok(Contracts { definitions, files: found.len() })
+    Ok(Contracts { definitions, files: found.len(), remarks })
 }
 
 /// A file, and the directory that it must be in.

@@ -72,6 +72,7 @@
 //! 42. The official CloudEvents SDKs, kafkajs, sarama, Kafka's own client, confluent-kafka and kcat read every record of every preset.
 //! 43. A new version is compatible only if its consumers accept everything that the old one allows, whatever keywords of draft 2020-12
 //!     and references the schemas use; what can't be proved is refused. Numbers are compared and divided exactly.
+//! 44. A contract file is read by its own version of the standard: 3.0, 3.1 or 3.2. If nothing follows from it, `plan` says why.
 //! 45. An impostor of Postgres gets no password that the URL forbids, and no more time than `connect_timeout`, for any command.
 //! 46. Through a connection pooler no command changes a session that other clients get; those that need one of their own refuse.
 

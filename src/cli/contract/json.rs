@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::contracts::diagnostic::Diagnostics;
+use crate::contracts::diagnostic::{Diagnostics, Place};
 use crate::contracts::emissions::Emissions;
+use crate::contracts::odcs::Remark;
 use crate::contracts::plan::{Plan, Refusal, TopicAction, TopicPlan, VersionAction, VersionPlan};
 use crate::contracts::registered::Registered;
 
@@ -20,13 +21,19 @@ pub(super) fn diagnostics(diagnostics: &Diagnostics) -> String {
     line(&json!({ "mistakes": diagnostics.collect::<Vec<_>>() }))
 }
 
-pub(super) fn plan(plan: &Plan, is_done: bool) -> String {
+pub(super) fn plan(plan: &Plan, remarks: &[Remark], is_done: bool) -> String {
     line(&json!({
         "applied": is_done,
         "may_apply": plan.may_apply(),
         "versions": plan.versions.iter().map(version).collect::<Vec<_>>(),
         "topics": plan.topics.iter().map(topic).collect::<Vec<_>>(),
+        "remarks": remarks.iter().map(remark).collect::<Vec<_>>(),
     }))
+}
+
+fn remark(remark: &Remark) -> Value {
+    let Place { file, line, column } = &remark.place;
+    json!({"file": file.display().to_string(), "line": line, "column": column, "what": remark.what})
 }
 
 fn version(plan: &VersionPlan) -> Value {

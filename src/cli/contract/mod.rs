@@ -15,6 +15,7 @@ use crate::contracts::apply::{self, ContractError};
 use crate::contracts::broker::Broker;
 use crate::contracts::emissions;
 use crate::contracts::files::{self, Contracts, FilesError};
+use crate::contracts::odcs::Remark;
 use crate::contracts::plan::Plan;
 use crate::contracts::registered;
 use crate::exit::{self, CommandError, EndsCommand};
@@ -176,7 +177,7 @@ async fn plan(
         let Connected { mut connection, broker, destinations } = connect(&args.servers, path).await?;
         apply::plan(&contracts.definitions, &mut connection, &broker, &destinations).await?
     };
-    report(&plan, false, args.json, out)?;
+    report(&plan, &contracts.remarks, false, args.json, out)?;
     match plan.may_apply() {
         true => Ok(()),
         false => Err(ContractError::Refused(Box::new(plan)).into()),
@@ -192,8 +193,8 @@ async fn apply(
     let Connected { mut connection, broker, destinations } = connect(&args.servers, path).await?;
     let outcome = apply::apply(&contracts.definitions, &mut connection, &broker, &destinations).await;
     match &outcome {
-        Ok(plan) => report(plan, true, args.json, out)?,
-        Err(ContractError::Refused(plan)) => report(plan, false, args.json, out)?,
+        Ok(plan) => report(plan, &contracts.remarks, true, args.json, out)?,
+        Err(ContractError::Refused(plan)) => report(plan, &contracts.remarks, false, args.json, out)?,
         Err(_) => {}
     }
     outcome?;
@@ -233,9 +234,15 @@ fn read(paths: &[PathBuf], as_json: bool, out: &mut impl Write) -> Result<Contra
     Ok(loaded?)
 }
 
-fn report(plan: &Plan, is_done: bool, as_json: bool, out: &mut (impl Write + IsTerminal)) -> Result<(), CommandError> {
+fn report(
+    plan: &Plan,
+    remarks: &[Remark],
+    is_done: bool,
+    as_json: bool,
+    out: &mut (impl Write + IsTerminal),
+) -> Result<(), CommandError> {
     let colour = Colour::of(out);
-    write(out, &if as_json { json::plan(plan, is_done) } else { text::plan(plan, is_done, colour) })
+    write(out, &if as_json { json::plan(plan, remarks, is_done) } else { text::plan(plan, remarks, is_done, colour) })
 }
 
 /// Connections to both servers, and the topics that events may go to.

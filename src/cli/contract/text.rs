@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::contracts::emissions::{Emissions, Emitted};
+use crate::contracts::odcs::Remark;
 use crate::contracts::plan::{Plan, Refusal, TopicAction, TopicPlan, VersionAction, VersionPlan};
 use crate::contracts::registered::Registered;
 use crate::terminal::{Colour, visible, visible_lines};
@@ -12,13 +13,16 @@ use crate::terminal::{Colour, visible, visible_lines};
 const NO_FAILURE: &str = "writing to a string does not fail";
 
 /// One line per version and topic, marked `+` new, `~` changed, `=` unchanged, `-` skipped or `!` refused.
-pub(super) fn plan(plan: &Plan, is_done: bool, colour: Colour) -> String {
+pub(super) fn plan(plan: &Plan, remarks: &[Remark], is_done: bool, colour: Colour) -> String {
     let mut text = String::new();
     for version in &plan.versions {
         version_line(version, colour, &mut text).expect(NO_FAILURE);
     }
     for topic in &plan.topics {
         topic_line(topic, colour, &mut text).expect(NO_FAILURE);
+    }
+    for Remark { place, what } in remarks {
+        line('-', &place.to_string(), what, colour, &mut text).expect(NO_FAILURE);
     }
     let [registered, statuses, created, altered] = plan.counts();
     let refused = plan.refusals().count();

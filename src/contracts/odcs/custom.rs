@@ -46,7 +46,7 @@ impl<'a> Custom<'a> {
             if !NAMES.contains(&name) {
                 if let Some(meant) = nearest(name, NAMES) {
                     let what = format!(
-                        "walpost has no custom property {name}; did you mean {meant}? If it belongs to another tool, set vendor"
+                        "walpost has no custom property {name}; did you mean {meant}? If it belongs to another tool, set vendor (version 3.2)"
                     );
                     diagnostics.push(property.diagnostic(Rule::CustomProperty, what));
                 }

@@ -17,19 +17,38 @@ use std::sync::Arc;
 use walpost_producer::schema::{Schema, inspect};
 
 use super::definition::{Definition, JsonSchema, Status};
-use super::diagnostic::{Diagnostic, Rule};
+use super::diagnostic::{Diagnostic, Place, Rule};
 use super::yaml::Document;
 use crate::relay::boundary::Format;
 use crate::relay::route::topic_name;
 use cursor::Cursor;
 use custom::Custom;
 use property::Made;
+use standard::Edition;
 
-/// The definitions of a contract file; empty if it has no topic.
+/// What a contract file says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Contract {
+    /// The definitions of its topics.
+    pub definitions: Vec<Definition>,
+    /// Why nothing follows from a contract with a server of type kafka, with its place.
+    pub remark: Option<Remark>,
+}
+
+/// A sentence about a place in a file, which is no mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// Where.
+    pub place: Place,
+    /// What to know.
+    pub what: String,
+}
+
+/// Reads a contract file.
 ///
 /// # Errors
 /// All mistakes in it.
-pub fn read(file: &Arc<Path>, text: &str) -> Result<Vec<Definition>, Vec<Diagnostic>> {
+pub fn read(file: &Arc<Path>, text: &str) -> Result<Contract, Vec<Diagnostic>> {
     let document = Document::parse(file, text).map_err(|diagnostic| vec![discreet(diagnostic, text)])?;
     if !is_contract(&document.value) {
         return Err(vec![document.diagnostic("", Rule::Odcs, NO_CONTRACT)]);
@@ -44,13 +63,25 @@ pub fn read(file: &Arc<Path>, text: &str) -> Result<Vec<Definition>, Vec<Diagnos
     let topics: Vec<_> =
         contract.items("schema").into_iter().filter(|object| object.text("physicalType") == Some("topic")).collect();
     let format = if topics.is_empty() { Format::Json } else { format(&contract, &mut diagnostics) };
-    let status = status(&contract, &mut diagnostics);
     let mut definitions = Vec::new();
     for object in &topics {
         let custom = Custom::read(object, &of_contract, &mut diagnostics);
-        definitions.push(define(&contract, object, custom, format, status, &mut diagnostics));
+        definitions.push(define(&contract, object, custom, format, &mut diagnostics));
     }
-    if diagnostics.is_empty() { Ok(definitions) } else { Err(diagnostics) }
+    let remark = if topics.is_empty() { no_topic(&contract) } else { None };
+    if diagnostics.is_empty() { Ok(Contract { definitions, remark }) } else { Err(diagnostics) }
+}
+
+/// Why a contract with a server of type kafka defines nothing.
+fn no_topic(contract: &Cursor<'_>) -> Option<Remark> {
+    let servers = contract.items("servers");
+    let server = servers.iter().find(|server| server.text("type") == Some("kafka"))?;
+    let objects = contract.items("schema");
+    let (at, what) = match objects.first() {
+        None => (server, "it has a server of type kafka, but no schema object".to_owned()),
+        Some(object) => (object, "none of its schema objects has physicalType: topic".to_owned()),
+    };
+    Some(Remark { place: at.document().place(&at.pointer), what: format!("nothing to register: {what}") })
 }
 
 /// The message for a file that is not a contract. It shows none of the content, which may be secret.
@@ -80,7 +111,6 @@ fn define(
     object: &Cursor<'_>,
     custom: Custom<'_>,
     format: Format,
-    status: Status,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Definition {
     let name = object.text("name").unwrap_or_default();
@@ -119,7 +149,7 @@ fn define(
         lineage: terms::lineage(object),
         on_violation: custom.on_violation,
         topic_settings: custom.settings,
-        status,
+        status: status(contract),
     }
 }
 
@@ -130,7 +160,7 @@ fn schema(object: &Cursor<'_>, custom: &Custom<'_>, diagnostics: &mut Vec<Diagno
         return read.map_err(|found| diagnostics.extend(found)).ok();
     }
     object.get("properties")?;
-    let mut made = Made::default();
+    let mut made = Made::new(Edition::of(&object.document().value));
     let value = made.payload(object);
     diagnostics.append(&mut made.diagnostics);
     let faults = inspect::unknown(&value).into_iter().chain(Schema::compile(&value).err());
@@ -168,21 +198,14 @@ fn format(contract: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Format {
     format.unwrap_or(Format::Json)
 }
 
-fn status(contract: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Status {
-    match contract.text("status") {
-        Some("proposed" | "draft") => Status::Draft,
-        None => Status::Unsaid,
-        Some("active") => Status::Active,
-        Some("deprecated") => Status::Deprecated,
-        Some("retired") => Status::Retired,
-        Some(other) => {
-            let at = contract.get("status").unwrap_or_else(|| contract.clone());
-            diagnostics.push(at.diagnostic(
-                Rule::Odcs,
-                format!("status {other} is not one of proposed, draft, active, deprecated and retired"),
-            ));
-            Status::Unsaid
-        }
+/// The standard's statuses are examples; any other text says nothing here.
+fn status(contract: &Cursor<'_>) -> Status {
+    match contract.text("status").unwrap_or_default().to_lowercase().as_str() {
+        "proposed" | "draft" => Status::Draft,
+        "active" => Status::Active,
+        "deprecated" => Status::Deprecated,
+        "retired" => Status::Retired,
+        _ => Status::Unsaid,
     }
 }
 

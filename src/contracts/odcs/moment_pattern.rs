@@ -1,32 +1,55 @@
 //! Converts ODCS date and time formats, which are those of Java's `DateTimeFormatter`, to regular expressions.
 
-/// The regular expression of a format: letters `y`, `M`, `d`, `H`, `h`, `m`, `s`, `S`, `a`, `X`, `x`, `Z`, quoted text, and the rest
-/// literally.
+/// The regular expression of a format: letters `y`, `M`, `d`, `H`, `h`, `m`, `s`, `S`, `a`, `X`, `x`, `Z`, quoted text, optional sections
+/// in brackets, and the rest literally. The standard's own examples have a `T` without quotes, and mean any offset by the `Z` after it.
 ///
 /// # Errors
-/// The letter that is not supported.
-pub(super) fn pattern(format: &str) -> Result<String, char> {
+/// What can't be converted.
+pub(super) fn pattern(format: &str) -> Result<String, String> {
     let mut pattern = String::from("^");
     let mut symbols = format.chars().peekable();
+    let (mut sections, mut is_iso) = (0_usize, false);
     while let Some(symbol) = symbols.next() {
-        if symbol == '\'' {
-            let mut quoted = String::new();
-            for inner in symbols.by_ref().take_while(|inner| *inner != '\'') {
-                quoted.push(inner);
+        match symbol {
+            '\'' => {
+                let quoted: String = symbols.by_ref().take_while(|inner| *inner != '\'').collect();
+                // Two quotes are an escaped quote.
+                literal(if quoted.is_empty() { "'" } else { &quoted }, &mut pattern);
             }
-            // Two quotes are an escaped quote.
-            literal(if quoted.is_empty() { "'" } else { &quoted }, &mut pattern);
-            continue;
+            '[' => {
+                sections += 1;
+                pattern.push('(');
+            }
+            ']' => {
+                sections =
+                    sections.checked_sub(1).ok_or("this format closes an optional section that it does not open")?;
+                pattern.push_str(")?");
+            }
+            'T' => {
+                is_iso = true;
+                pattern.push('T');
+            }
+            symbol if symbol.is_ascii_alphabetic() => {
+                let mut count = 1;
+                while symbols.next_if_eq(&symbol).is_some() {
+                    count += 1;
+                }
+                let known = if (symbol, count, is_iso) == ('Z', 1, true) {
+                    Some("(Z|[+-][0-9]{2}:?[0-9]{2})".to_owned())
+                } else {
+                    letters(symbol, count)
+                };
+                pattern.push_str(&known.ok_or_else(|| {
+                    format!(
+                        "the letter {symbol} of this format is not supported; use y M d H h m s S a X x Z, or quote it"
+                    )
+                })?);
+            }
+            symbol => literal(symbol.encode_utf8(&mut [0; 4]), &mut pattern),
         }
-        if !symbol.is_ascii_alphabetic() {
-            literal(symbol.encode_utf8(&mut [0; 4]), &mut pattern);
-            continue;
-        }
-        let mut count = 1;
-        while symbols.next_if_eq(&symbol).is_some() {
-            count += 1;
-        }
-        pattern.push_str(&letters(symbol, count).ok_or(symbol)?);
+    }
+    if sections > 0 {
+        return Err("this format opens an optional section that it does not close".to_owned());
     }
     pattern.push('$');
     Ok(pattern)

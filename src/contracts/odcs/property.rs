@@ -12,6 +12,7 @@ use walpost_producer::schema::pointer::step;
 
 use super::cursor::Cursor;
 use super::moment_pattern;
+use super::standard::Edition;
 use crate::contracts::diagnostic::{Diagnostic, Rule};
 
 /// A date and time without an offset, and a time without one.
@@ -20,14 +21,19 @@ const LOCAL_TIMESTAMP: &str =
 const LOCAL_TIME: &str = "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?$";
 
 /// A schema under construction, and the origin of each part.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Made {
+    edition: Edition,
     /// JSON pointers into the contract, by those into the schema.
     origins: BTreeMap<String, String>,
     pub(super) diagnostics: Vec<Diagnostic>,
 }
 
 impl Made {
+    pub(super) const fn new(edition: Edition) -> Self {
+        Self { edition, origins: BTreeMap::new(), diagnostics: Vec::new() }
+    }
+
     /// The JSON pointer into the contract for one into the schema.
     pub(super) fn origin<'a>(&'a self, pointer: &str) -> &'a str {
         let mut rest = pointer;
@@ -170,36 +176,35 @@ impl Made {
         let option = |key: &str| options.as_ref().and_then(|options| options.get(key));
         let has_offset = option("timezone").and_then(|flag| flag.value.as_bool());
         let standard = match (kind, has_offset) {
-            ("date", _) => ("format", "date"),
-            ("timestamp", None | Some(true)) => ("format", "date-time"),
-            ("timestamp", Some(false)) => ("pattern", LOCAL_TIMESTAMP),
-            (_, Some(true)) => ("format", "time"),
-            _ => ("pattern", LOCAL_TIME),
+            ("date", _) if self.edition == Edition::V3_0 => date_of_3_0(property),
+            ("date", _) => json!({"format": "date"}),
+            ("timestamp", None | Some(true)) => json!({"format": "date-time"}),
+            ("timestamp", Some(false)) => json!({"pattern": LOCAL_TIMESTAMP}),
+            (_, Some(true)) => json!({"format": "time"}),
+            _ => json!({"pattern": LOCAL_TIME}),
         };
         let format = option("format").filter(|format| !(kind == "date" && format.value == "yyyy-MM-dd"));
         match &format {
             None => {
-                schema.insert(standard.0.to_owned(), json!(standard.1));
+                schema.extend(standard.as_object().cloned().into_iter().flatten());
             }
             Some(format) => match moment_pattern::pattern(format.value.as_str().unwrap_or_default()) {
                 Ok(pattern) => {
                     schema.insert("pattern".to_owned(), json!(pattern));
                 }
-                Err(letter) => {
-                    let what = format!(
-                        "the letter {letter} of this format is not supported; use y M d H h m s S a X x Z, or quote it"
-                    );
-                    self.diagnostics.push(format.diagnostic(Rule::TypeOption, what));
-                }
+                Err(what) => self.diagnostics.push(format.diagnostic(Rule::TypeOption, what)),
             },
         }
-        for (key, keyword) in [
-            ("minimum", "formatMinimum"),
-            ("maximum", "formatMaximum"),
-            ("exclusiveMinimum", "formatExclusiveMinimum"),
-            ("exclusiveMaximum", "formatExclusiveMaximum"),
+        // Before version 3.1, a flag makes a limit exclusive.
+        for (key, flag, inclusive, exclusive) in [
+            ("minimum", "exclusiveMinimum", "formatMinimum", "formatExclusiveMinimum"),
+            ("maximum", "exclusiveMaximum", "formatMaximum", "formatExclusiveMaximum"),
+            ("exclusiveMinimum", "", "formatExclusiveMinimum", ""),
+            ("exclusiveMaximum", "", "formatExclusiveMaximum", ""),
         ] {
-            let Some(limit) = option(key) else { continue };
+            let Some(limit) = option(key).filter(|limit| !limit.value.is_boolean()) else { continue };
+            let is_exclusive = option(flag).is_some_and(|flag| flag.value == &Value::Bool(true));
+            let keyword = if is_exclusive { exclusive } else { inclusive };
             let is_moment = limit.value.as_str().and_then(Moment::parse).is_some();
             if format.is_some() {
                 let what = format!("{key} requires the standard form of a {kind}; remove format");
@@ -221,6 +226,14 @@ impl Made {
         let options =
             ["multipleOf", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum"].map(|key| (key, key));
         self.options(property, at, &options, schema);
+        for (limit, exclusive) in [("maximum", "exclusiveMaximum"), ("minimum", "exclusiveMinimum")] {
+            // Before version 3.1, a flag makes a limit exclusive.
+            if let Some(is_exclusive) = schema.get(exclusive).and_then(Value::as_bool) {
+                schema.remove(exclusive);
+                let value = if is_exclusive { schema.remove(limit) } else { None };
+                schema.extend(value.map(|value| (exclusive.to_owned(), value)));
+            }
+        }
         let format = property.get("logicalTypeOptions").and_then(|options| options.text("format").map(str::to_owned));
         let (least, greatest) = match format.as_deref() {
             Some("i8") => (json!(i8::MIN), json!(i8::MAX)),
@@ -274,6 +287,16 @@ impl Made {
         }
         self.origins.insert(step(at, "enum"), values[0].pointer.clone());
         schema.insert("enum".to_owned(), values.iter().map(|value| value.value.clone()).collect());
+    }
+}
+
+/// The form of a date in version 3.0, which had no other logical type for dates with a time.
+fn date_of_3_0(property: &Cursor<'_>) -> Value {
+    let physical = property.text("physicalType").unwrap_or_default().to_lowercase();
+    match physical.as_str() {
+        "date" => json!({"format": "date"}),
+        physical if physical.contains("timestamp") || physical.contains("datetime") => json!({"format": "date-time"}),
+        _ => json!({"anyOf": [{"format": "date"}, {"format": "date-time"}]}),
     }
 }
 

@@ -1,7 +1,7 @@
-//! Checks a document against the Open Data Contract Standard's own JSON Schema.
+//! Checks a document against the Open Data Contract Standard's own JSON Schema, that of the version which the document names.
 //!
-//! `odcs-3.2.0.schema.json` is that of version 3.2.0 (Bitol, a project of LF AI & Data; Apache License 2.0), which accepts every
-//! version from 3.0.0 on.
+//! `odcs-*.schema.json` are those of versions 3.0.2 (the strict one, which refuses unknown keys), 3.1.0 and 3.2.0 (Bitol, a project of
+//! LF AI & Data; Apache License 2.0). Each accepts the patch releases before it.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -18,37 +18,83 @@ use crate::contracts::diagnostic::{Diagnostic, Rule};
 /// Longest excerpt of a value in a message, in characters.
 const SHOWN_MAX: usize = 160;
 
+/// A version of the standard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Edition {
+    /// 3.0.0 to 3.0.2.
+    V3_0,
+    /// 3.1.0.
+    V3_1,
+    /// 3.2.0, which also reports versions that the standard does not have.
+    #[default]
+    V3_2,
+}
+
+impl Edition {
+    /// The one that a document names.
+    pub(super) fn of(document: &Value) -> Self {
+        match document.get("apiVersion").and_then(Value::as_str) {
+            Some(api) if api.starts_with("v3.0.") => Self::V3_0,
+            Some(api) if api.starts_with("v3.1.") => Self::V3_1,
+            _ => Self::V3_2,
+        }
+    }
+
+    fn standard(self) -> &'static Standard {
+        match self {
+            Self::V3_0 => &V3_0,
+            Self::V3_1 => &V3_1,
+            Self::V3_2 => &V3_2,
+        }
+    }
+}
+
 struct Standard {
     validator: Validator,
     /// Every key that the standard defines anywhere.
     keys: BTreeSet<String>,
 }
 
-static STANDARD: LazyLock<Standard> = LazyLock::new(|| {
-    let schema: Value =
-        serde_json::from_str(include_str!("odcs-3.2.0.schema.json")).expect("the standard's schema is JSON");
-    let validator =
-        jsonschema::options().should_validate_formats(false).build(&schema).expect("the standard's schema is one");
-    let mut keys = BTreeSet::new();
-    let mut open = vec![&schema];
-    while let Some(value) = open.pop() {
-        if let Some(properties) = value.get("properties").and_then(Value::as_object) {
-            keys.extend(properties.keys().cloned());
+static V3_0: LazyLock<Standard> = LazyLock::new(|| Standard::new(include_str!("odcs-3.0.2.schema.json")));
+static V3_1: LazyLock<Standard> = LazyLock::new(|| Standard::new(include_str!("odcs-3.1.0.schema.json")));
+static V3_2: LazyLock<Standard> = LazyLock::new(|| Standard::new(include_str!("odcs-3.2.0.schema.json")));
+
+impl Standard {
+    fn new(text: &str) -> Self {
+        let schema: Value = serde_json::from_str(text).expect("the standard's schema is JSON");
+        let validator =
+            jsonschema::options().should_validate_formats(false).build(&schema).expect("the standard's schema is one");
+        let mut keys = BTreeSet::new();
+        let mut open = vec![&schema];
+        while let Some(value) = open.pop() {
+            if let Some(properties) = value.get("properties").and_then(Value::as_object) {
+                keys.extend(properties.keys().cloned());
+            }
+            match value {
+                Value::Array(items) => open.extend(items),
+                Value::Object(entries) => open.extend(entries.values()),
+                _ => {}
+            }
         }
-        match value {
-            Value::Array(items) => open.extend(items),
-            Value::Object(entries) => open.extend(entries.values()),
-            _ => {}
-        }
+        Self { validator, keys }
     }
-    Standard { validator, keys }
-});
+
+    /// What to do about a key that is not known.
+    fn advice(&self, key: &str) -> String {
+        if V3_2.keys.contains(key) {
+            return "; version 3.2 of the standard has one (apiVersion: v3.2.0)".to_owned();
+        }
+        let meant = nearest(key, self.keys.iter().map(String::as_str));
+        meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
+    }
+}
 
 /// All deviations of a document from the standard, version 3.
 pub(super) fn diagnostics(document: &Document) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    for error in STANDARD.validator.iter_errors(&document.value) {
-        gather(&error, &mut found);
+    let standard = Edition::of(&document.value).standard();
+    for error in standard.validator.iter_errors(&document.value) {
+        gather(&error, standard, &mut found);
     }
     let api = document.value.get("apiVersion").and_then(Value::as_str);
     if let Some(api) = api.filter(|api| api.starts_with("v2.")) {
@@ -80,17 +126,16 @@ struct Finding {
     is_known_key: bool,
 }
 
-fn gather(error: &ValidationError<'_>, found: &mut Vec<Finding>) {
+fn gather(error: &ValidationError<'_>, standard: &Standard, found: &mut Vec<Finding>) {
     let pointer = error.instance_path().as_str();
     let mut push = |pointer: String, rule, what| found.push(Finding { pointer, rule, what, is_known_key: false });
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected }
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
             for key in unexpected {
-                let is_known_key = STANDARD.keys.contains(key);
-                let meant = nearest(key, STANDARD.keys.iter().map(String::as_str)).filter(|_| !is_known_key);
-                let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-                let what = format!("the standard has no key {key} here{meant}");
+                let is_known_key = standard.keys.contains(key);
+                let advice = if is_known_key { String::new() } else { standard.advice(key) };
+                let what = format!("the standard has no key {key} here{advice}");
                 found.push(Finding { pointer: step(pointer, key), rule: Rule::UnknownKey, what, is_known_key });
             }
         }
@@ -108,7 +153,7 @@ fn gather(error: &ValidationError<'_>, found: &mut Vec<Finding>) {
                 !errors.iter().any(of_type)
             };
             match context.iter().filter(is_of_type).min_by_key(|errors| errors.len()) {
-                Some(errors) => errors.iter().for_each(|error| gather(error, found)),
+                Some(errors) => errors.iter().for_each(|error| gather(error, standard, found)),
                 None => push(pointer.to_owned(), Rule::Odcs, shown(error)),
             }
         }

@@ -33,7 +33,7 @@ pub(super) fn description(contract: &Cursor<'_>, object: &Cursor<'_>) -> Option<
 }
 
 /// `{"freshness_seconds": 5, "properties": [...]}`: the promise that the relay measures, and all entries of the contract. An entry
-/// applies to every object of the contract, or to those that its `element` names.
+/// applies to every object of the contract, or to those that its `element` names, which `slaDefaultElement` stands in for.
 pub(super) fn service_levels(
     contract: &Cursor<'_>,
     object: &Cursor<'_>,
@@ -41,7 +41,7 @@ pub(super) fn service_levels(
 ) -> Option<Value> {
     let name = object.text("name").unwrap_or_default();
     let is_for_object = |level: &Cursor<'_>| {
-        let elements = level.text("element").unwrap_or(name);
+        let elements = level.text("element").or_else(|| contract.text("slaDefaultElement")).unwrap_or(name);
         elements
             .split(',')
             .map(str::trim)
@@ -81,14 +81,15 @@ fn seconds(level: &Cursor<'_>) -> Result<f64, String> {
     let number = number
         .filter(|number| number.is_finite() && *number > 0.0)
         .ok_or_else(|| format!("{value} is not a positive number"))?;
-    let unit = level.text("unit").ok_or("the unit is missing: ms, s, m, h or d")?;
+    let unit = level.text("unit").ok_or("the unit is missing: ms, s, m, h, d or y")?;
     let seconds = match unit.to_lowercase().as_str() {
         "ms" | "millisecond" | "milliseconds" => 0.001,
         "s" | "sec" | "second" | "seconds" => 1.0,
         "m" | "min" | "minute" | "minutes" => 60.0,
         "h" | "hr" | "hour" | "hours" => 3_600.0,
         "d" | "day" | "days" => 86_400.0,
-        _ => return Err(format!("unit {unit} is not one of ms, s, m, h and d")),
+        "y" | "yr" | "year" | "years" => 365.0 * 86_400.0,
+        _ => return Err(format!("unit {unit} is not one of ms, s, m, h, d and y")),
     };
     Ok(number * seconds)
 }

@@ -144,6 +144,6 @@ fn the_contract_in_the_documentation_is_valid() {
     let shown: Vec<_> = blocks(&page).into_iter().filter(|(language, _)| *language == "yaml").collect();
     assert_eq!(shown.len(), 1);
     let file = std::sync::Arc::from(Path::new("docs/contracts.md"));
-    let definitions = walpost::contracts::odcs::read(&file, shown[0].1).expect("it has no mistakes");
+    let definitions = walpost::contracts::odcs::read(&file, shown[0].1).expect("it has no mistakes").definitions;
     assert_eq!((definitions[0].name.as_str(), definitions[0].topic.as_str()), ("order.shipped", "shipments"));
 }

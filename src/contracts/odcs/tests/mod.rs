@@ -1,6 +1,7 @@
 //! Contracts and the definitions they become.
 
 mod compiles;
+mod editions;
 mod mistakes;
 
 use serde_json::{Value, json};
@@ -19,7 +20,9 @@ fn contract(properties: &str) -> String {
 
 fn parse(text: &str) -> Result<Vec<Definition>, Vec<String>> {
     let file: Arc<Path> = Arc::from(Path::new("c.yaml"));
-    read(&file, text).map_err(|diagnostics| diagnostics.iter().map(ToString::to_string).collect())
+    read(&file, text)
+        .map(|contract| contract.definitions)
+        .map_err(|diagnostics| diagnostics.iter().map(ToString::to_string).collect())
 }
 
 /// The schema of one property that is required, without its place in the whole.
