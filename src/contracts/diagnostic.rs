@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use walpost_producer::schema;
 
+use crate::terminal::visible;
+
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
@@ -176,7 +178,8 @@ pub struct Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.place, self.rule, self.what)
+        // Both may have names of the file, and what is untrusted must not look like a line of its own.
+        write!(f, "{}: {}: {}", visible(&self.place.to_string()), self.rule, visible(&self.what))
     }
 }
 

@@ -7,6 +7,7 @@ use super::compatibility::equal;
 use super::definition::Definition;
 use super::registered::Registered;
 use crate::relay::boundary::OnViolation;
+use crate::terminal::visible;
 
 /// Most differences listed; the rest are counted.
 const TOLD_MAX: usize = 12;
@@ -62,7 +63,7 @@ fn compare(column: &str, pointer: &str, registered: Option<&Value>, defined: Opt
         }
         (Some(a), Some(b)) if equal(a, b) => {}
         (a, b) => {
-            let place = if pointer.is_empty() { column.to_owned() } else { format!("{column} {pointer}") };
+            let place = if pointer.is_empty() { column.to_owned() } else { format!("{column} {}", visible(pointer)) };
             found.push(format!("{place}: {}, not {}", shown(a), shown(b)));
         }
     }

@@ -15,6 +15,7 @@ use super::registered::Registered;
 use super::version;
 use crate::relay::boundary::TopicSettings;
 use crate::relay::route::destination::Destinations;
+use crate::terminal::visible;
 
 /// The current state of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,7 +134,7 @@ impl std::fmt::Display for Refusal {
                 )?;
                 differences.iter().try_for_each(|difference| write!(f, "\n        {difference}"))
             }
-            Self::Incompatible(incompatibility) => incompatibility.fmt(f),
+            Self::Incompatible(incompatibility) => f.write_str(&visible(&incompatibility.to_string())),
             Self::Incomparable { version, fault } => write!(
                 f,
                 "incomparable: the registered schema of {version} is unusable for comparison: {fault}; retire it, and register \

@@ -17,6 +17,8 @@ use walpost_producer::schema::pointer::{DEPTH_MAX, step};
 
 use super::diagnostic::{Diagnostic, Place, Rule};
 
+mod surrogates;
+
 /// Most values in a file, including expanded aliases.
 const VALUES_MAX: usize = 100_000;
 /// Most bytes of strings and JSON pointers, including expanded aliases.
@@ -48,6 +50,7 @@ impl Document {
             root: None,
         };
         let mut documents = 0;
+        let text = &*surrogates::joined(text);
         for event in Parser::new_from_str(text) {
             let (event, span) = event.map_err(|error| builder.syntax(text, &error))?;
             if matches!(event, Event::DocumentStart(_)) {
@@ -252,7 +255,9 @@ impl Builder<'_> {
             return Ok(Value::String(text.to_owned()));
         }
         resolve(text).ok_or_else(|| {
-            self.diagnostic(at, Rule::Yaml, format!("{text} is not a JSON number; quote it if it is a string"))
+            let is_beyond = text.contains(|digit: char| digit.is_ascii_digit());
+            let what = if is_beyond { "beyond the range of a double" } else { "not a JSON number" };
+            self.diagnostic(at, Rule::Yaml, format!("{text} is {what}; quote it if it is a string"))
         })
     }
 

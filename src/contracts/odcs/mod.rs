@@ -53,7 +53,7 @@ pub fn read(file: &Arc<Path>, text: &str) -> Result<Contract, Vec<Diagnostic>> {
     if !is_contract(&document.value) {
         return Err(vec![document.diagnostic("", Rule::Odcs, NO_CONTRACT)]);
     }
-    let diagnostics = standard::diagnostics(&document);
+    let diagnostics = standard::diagnostics(&document, text);
     if !diagnostics.is_empty() {
         return Err(diagnostics);
     }

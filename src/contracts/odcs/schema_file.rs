@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
-use walpost_producer::schema::{Schema, SchemaFault, inspect};
+use walpost_producer::schema::{Schema, SchemaFault, inspect, is_json};
 
 use super::super::definition::JsonSchema;
 use super::super::text_file;
@@ -39,7 +39,11 @@ fn parse(file: &Arc<Path>, text: &str) -> Result<JsonSchema, Vec<Diagnostic>> {
         (Ok(value), _) => value,
         (Err(error), _) => {
             let place = Place { file: Arc::clone(file), line: error.line().max(1), column: error.column().max(1) };
-            return Err(vec![Diagnostic { place, rule: Rule::Json, what: error.to_string() }]);
+            let (rule, what) = match is_json(text.as_bytes()) {
+                true => (Rule::Schema, format!("it can't be read: {error}")),
+                false => (Rule::Json, error.to_string()),
+            };
+            return Err(vec![Diagnostic { place, rule, what }]);
         }
     };
     if has_nul(&value) {

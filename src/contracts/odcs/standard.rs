@@ -13,7 +13,7 @@ use walpost_producer::schema::pointer::step;
 
 use super::super::yaml::Document;
 use crate::config::nearest::nearest;
-use crate::contracts::diagnostic::{Diagnostic, Rule};
+use crate::contracts::diagnostic::{Diagnostic, Place, Rule};
 
 /// Longest excerpt of a value in a message, in characters.
 const SHOWN_MAX: usize = 160;
@@ -81,16 +81,30 @@ impl Standard {
 
     /// What to do about a key that is not known.
     fn advice(&self, key: &str) -> String {
-        if V3_2.keys.contains(key) {
-            return "; version 3.2 of the standard has one (apiVersion: v3.2.0)".to_owned();
+        for (version, standard) in [("3.1", &V3_1), ("3.2", &V3_2)] {
+            if standard.keys.contains(key) {
+                return format!("; version {version} of the standard has one (apiVersion: v{version}.0)");
+            }
         }
         let meant = nearest(key, self.keys.iter().map(String::as_str));
         meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default()
     }
 }
 
+/// The advice for a number that must be a string.
+const QUOTE_IT: &str = "; quote it";
+
+/// The number that follows the key at a place, as it is written.
+fn number_at<'t>(text: &'t str, place: &Place) -> Option<&'t str> {
+    let line = text.lines().nth(place.line.checked_sub(1)?)?;
+    let (key, _) = line.char_indices().nth(place.column.checked_sub(1)?)?;
+    let value = line[key..].split_once(": ")?.1.trim_start();
+    let value = value.split([' ', ',', '}', '#']).next()?;
+    value.parse::<f64>().is_ok().then_some(value)
+}
+
 /// All deviations of a document from the standard, version 3.
-pub(super) fn diagnostics(document: &Document) -> Vec<Diagnostic> {
+pub(super) fn diagnostics(document: &Document, text: &str) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let standard = Edition::of(&document.value).standard();
     for error in standard.validator.iter_errors(&document.value) {
@@ -110,8 +124,14 @@ pub(super) fn diagnostics(document: &Document) -> Vec<Diagnostic> {
     };
     let kept: Vec<bool> = found.iter().map(|finding| !is_doubtful(finding)).collect();
     let kept = found.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(finding, _)| finding);
-    let mut diagnostics: Vec<Diagnostic> =
-        kept.map(|finding| document.diagnostic(&finding.pointer, finding.rule, finding.what)).collect();
+    let diagnostic = |finding: Finding| {
+        let place = document.place(&finding.pointer);
+        // 1.10 is the number 1.1.
+        let written = finding.what.ends_with(QUOTE_IT).then(|| number_at(text, &place)).flatten();
+        let what = written.map(|written| format!("{written} is not of type \"string\"{QUOTE_IT}: \"{written}\""));
+        Diagnostic { place, rule: finding.rule, what: what.unwrap_or(finding.what) }
+    };
+    let mut diagnostics: Vec<Diagnostic> = kept.map(diagnostic).collect();
     // Each part of the standard's schema that covers the object reports the same unknown key.
     diagnostics.sort();
     diagnostics.dedup();
@@ -169,7 +189,7 @@ fn gather(error: &ValidationError<'_>, standard: &Standard, found: &mut Vec<Find
 fn shown(error: &ValidationError<'_>) -> String {
     let text = error.to_string();
     let hint = match error.kind() {
-        ValidationErrorKind::Type { .. } if error.instance().is_number() && text.contains("string") => "; quote it",
+        ValidationErrorKind::Type { .. } if error.instance().is_number() && text.contains("string") => QUOTE_IT,
         _ => "",
     };
     match text.char_indices().nth(SHOWN_MAX) {

@@ -85,6 +85,7 @@ fn unsupported_features_are_refused_with_their_place() {
         ("a: 1\n---\nb: 2", "c.yaml:2:1: yaml: a second document"),
         ("a: !!python/object x", "c.yaml:1:4: yaml: the tag"),
         ("a: .inf", "c.yaml:1:4: yaml: .inf is not a JSON number"),
+        ("a: 1e400", "c.yaml:1:4: yaml: 1e400 is beyond the range of a double"),
         ("a: \"x\\0\"", "c.yaml:1:4: yaml: a string contains U+0000"),
         ("[a]: 1", "c.yaml:1:1: yaml: "),
         ("a:\n\t- 1\n\tb", "c.yaml:2:"),
@@ -102,4 +103,12 @@ fn ten_thousand_levels_are_refused_without_overflow() {
     }
     let block: String = (0..10_000).fold(String::new(), |text, level| text + &" ".repeat(level % 300) + "a:\n");
     assert!(parse(&block).is_err());
+}
+
+#[test]
+fn case_44_json_writes_some_characters_as_two_escapes() {
+    let text = r#"{"a\ud83d\ude00": "\uD83D\uDE00 \\ud83d\\ude00 \u00e9", "b": "\"\/"}"#;
+    let expected: Value = serde_json::from_str(text).expect("it is JSON");
+    assert_eq!(value(text), expected);
+    assert_eq!(parse(r#"{"a": "\ud83d"}"#).map(|document| document.value).unwrap_or_default(), Value::Null);
 }

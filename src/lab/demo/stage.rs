@@ -48,7 +48,7 @@ pub(super) const SCHEMAS: [(&str, Topic); 3] =
 /// The order service's contract: the contract file's schema versions.
 fn contract() -> Vec<Definition> {
     let file: Arc<Path> = Arc::from(Path::new("src/lab/demo/contract.odcs.yaml"));
-    odcs::read(&file, include_str!("contract.odcs.yaml")).expect("the demo's contract has no mistakes")
+    odcs::read(&file, include_str!("contract.odcs.yaml")).expect("the demo's contract has no mistakes").definitions
 }
 
 /// The names of everything that the demo creates.

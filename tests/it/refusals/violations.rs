@@ -98,9 +98,9 @@ async fn case_26_only_the_payload_that_violates_its_contract_becomes_a_dead_lett
           for db.orders, key Some("k"), value Some("[1]")
         contract_violation: the payload violates order.placed/1: type at "": value is not of type "object"
           for db.orders, key Some("k"), value Some("null")
-        contract_violation: the payload violates order.placed/1: json at "": not JSON: number out of range at line 1 column 12
+        contract_violation: the payload violates order.placed/1: limit at "": JSON beyond what can be checked: number out of range at line 1 column 12
           for db.orders, key Some("k"), value Some("{\"id\": 1e400}")
-        contract_violation: the payload violates order.placed/1: json at "": not JSON: recursion limit exceeded at line 1 column 134
+        contract_violation: the payload violates order.placed/1: limit at "": JSON beyond what can be checked: recursion limit exceeded at line 1 column 134
           for db.orders, key Some("k"), value {"id": [[[[[[[[[[[[[... (2009 bytes)
         contract_violation: the payload can't be validated: the registered schema of order.odd/1 is not usable: cyclic_ref at "/$ref": refers back to itself; recursive schemas are not supported: the depth of a check would depend on the payload; register a new version with a valid schema
           for db.orders, key Some("k"), value Some("1")

@@ -22,6 +22,7 @@ pub mod pointer;
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use self::cost::{Cost, Size, WORK_MAX};
@@ -44,14 +45,18 @@ pub struct Schema {
 /// The [rule](Violation::rule) of a payload that is not checked because that could take too long.
 pub const COST: &str = "cost";
 
+/// The [rule](Violation::rule) of a payload that is JSON, but that no check can read: a number beyond the range of a double, half a
+/// surrogate pair, or more than 128 levels.
+pub const LIMIT: &str = "limit";
+
 /// How a payload violates its schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{rule} at {pointer:?}: {detail}")]
 pub struct Violation {
     /// The location in the payload, as a JSON pointer; empty for the payload itself. At most 500 bytes.
     pub pointer: String,
-    /// The violated keyword, such as `required` or `maxLength`; `json` if the payload is not JSON, [`COST`] if it was not checked, and
-    /// `schema` if it is too large to locate the violation.
+    /// The violated keyword, such as `required` or `maxLength`; `json` if the payload is not JSON, [`LIMIT`] or [`COST`] if it was not
+    /// checked, and `schema` if it is too large to locate the violation.
     pub rule: String,
     /// A description, with property names but without the payload's values. At most 500 bytes.
     pub detail: String,
@@ -89,10 +94,12 @@ impl Schema {
             let detail = format!("the schema has {} bytes; the limit is {TEXT_BYTES_MAX}", text.len());
             return Err(SchemaFault { pointer: String::new(), rule: Rule::Nesting, detail });
         }
-        let schema = serde_json::from_str(text).map_err(|error| SchemaFault {
-            pointer: String::new(),
-            rule: Rule::Json,
-            detail: format!("not JSON, or nested too deep: {error}"),
+        let schema = serde_json::from_str(text).map_err(|error| {
+            let (rule, what) = match is_json(text.as_bytes()) {
+                true => (Rule::Schema, UNREADABLE),
+                false => (Rule::Json, "not JSON"),
+            };
+            SchemaFault { pointer: String::new(), rule, detail: format!("{what}: {error}") }
         })?;
         Self::compile(&schema)
     }
@@ -110,8 +117,9 @@ impl Schema {
         match serde_json::from_slice(payload) {
             Ok(payload) => self.check_parsed(&payload),
             Err(error) => {
-                let detail = cut(format!("not JSON: {error}"));
-                (0, Err(Violation { pointer: String::new(), rule: "json".to_owned(), detail }))
+                let (rule, what) = if is_json(payload) { (LIMIT, UNREADABLE) } else { ("json", "not JSON") };
+                let detail = cut(format!("{what}: {error}"));
+                (0, Err(Violation { pointer: String::new(), rule: rule.to_owned(), detail }))
             }
         }
     }
@@ -179,8 +187,22 @@ fn fault(schema: &Value, error: &ValidationError<'_>) -> SchemaFault {
     SchemaFault { pointer, rule, detail: cut(detail) }
 }
 
-/// Truncates to [`DETAIL_BYTES_MAX`], at a character boundary.
+/// What is said of JSON that can't be read.
+const UNREADABLE: &str = "JSON beyond what can be checked";
+
+/// Whether a text is JSON by its grammar, which limits neither numbers nor nesting, and does not pair surrogates (RFC 8259).
+#[must_use]
+pub fn is_json(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
+}
+
+/// Escapes control characters, since names of a payload become part of a header, and truncates to [`DETAIL_BYTES_MAX`] at a character
+/// boundary.
 fn cut(mut text: String) -> String {
+    if text.contains(char::is_control) {
+        let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+        text = text.chars().take(DETAIL_BYTES_MAX).map(escaped).collect();
+    }
     if text.len() > DETAIL_BYTES_MAX {
         let end = (0..=DETAIL_BYTES_MAX - 3).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
         text.truncate(end);

@@ -56,6 +56,58 @@ fn a_violation_is_short_and_has_no_value_of_the_payload() {
 }
 
 #[test]
+fn case_44_json_beyond_the_limits_is_not_called_something_else() {
+    let schema = Schema::compile(&json!({})).expect("it compiles");
+    let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    for (payload, rule) in [
+        ("1e400", LIMIT),
+        (r#""\ud83d""#, LIMIT),
+        (deep.as_str(), LIMIT),
+        ("[1e400", "json"),
+        ("01", "json"),
+        ("\"\u{1}\"", "json"),
+        ("", "json"),
+    ] {
+        let violation = schema.check(payload.as_bytes()).expect_err("it can't be read");
+        assert_eq!(
+            (violation.rule.as_str(), violation.detail.contains("not JSON")),
+            (rule, rule == "json"),
+            "{payload:.20}"
+        );
+    }
+    assert_eq!(schema.check(b"\"\xff\"").expect_err("it is no text").rule, "json");
+    for (text, rule) in [(r#"{"maximum": 1e400}"#, Rule::Schema), ("{", Rule::Json)] {
+        assert_eq!(Schema::parse(text).expect_err("it can't be read").rule, rule, "{text}");
+    }
+}
+
+#[test]
+fn case_44_names_of_a_payload_are_escaped() {
+    let schema = Schema::compile(&json!({"additionalProperties": {"type": "integer"}})).expect("it compiles");
+    let violation = schema.check(b"{\"a\\u001b[31m\\r\\nb\": \"1\"}").expect_err("it is text");
+    assert_eq!(violation.pointer, "/a\\u{1b}[31m\\r\\nb");
+}
+
+#[test]
+fn case_44_references_lead_to_anchors_and_through_the_own_id() {
+    for schema in [
+        json!({"$defs": {"a": {"$anchor": "whole", "type": "integer"}}, "$ref": "#whole"}),
+        json!({"$id": "https://shop.test/sold.json", "$defs": {"a": {"type": "integer"}}, "$ref": "https://shop.test/sold.json#/$defs/a"}),
+    ] {
+        let compiled = Schema::compile(&schema).unwrap_or_else(|fault| panic!("{fault}: {schema}"));
+        assert_eq!(compiled.check(b"1"), Ok(()));
+        assert_eq!(compiled.check(b"\"1\"").expect_err("it is text").rule, "type");
+    }
+    for (schema, rule) in [
+        (json!({"$ref": "#nowhere"}), Rule::DanglingRef),
+        (json!({"$anchor": "top", "properties": {"a": {"$ref": "#top"}}}), Rule::CyclicRef),
+        (json!({"$id": "https://shop.test/a.json", "$ref": "https://shop.test/a.json2#/$defs/a"}), Rule::RemoteRef),
+    ] {
+        assert_eq!(Schema::compile(&schema).expect_err("it leads nowhere").rule, rule, "{schema}");
+    }
+}
+
+#[test]
 fn schemas_of_unbounded_cost_are_refused() {
     let doubling: serde_json::Map<String, Value> = (0..30)
         .map(|level| {
@@ -71,7 +123,11 @@ fn schemas_of_unbounded_cost_are_refused() {
         (json!({"properties": {"a": {"$ref": "other.json#/a"}}}), Rule::RemoteRef, "/properties/a/$ref"),
         (json!({"properties": {"a": {"$id": "other.json"}}}), Rule::RemoteRef, "/properties/a/$id"),
         (json!({"$ref": "#/$defs/no"}), Rule::DanglingRef, "/$ref"),
-        (json!({"$ref": "#name", "$defs": {"a": {"$anchor": "name"}}}), Rule::DanglingRef, "/$ref"),
+        (
+            json!({"$ref": "#two", "$defs": {"a": {"$anchor": "two"}, "b": {"$anchor": "two"}}}),
+            Rule::DanglingRef,
+            "/$ref",
+        ),
         // A value, but not a schema.
         (json!({"$ref": "#/default", "default": {}}), Rule::DanglingRef, "/$ref"),
         (json!({"$dynamicRef": "#a"}), Rule::CyclicRef, "/$dynamicRef"),

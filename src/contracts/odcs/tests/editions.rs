@@ -161,3 +161,20 @@ fn case_44_a_contract_from_which_nothing_follows_says_why() {
     let other = text.replace("type: kafka, host: \"k:9092\"", "type: local, path: x, format: json");
     assert_eq!(read_well(&other.replace("physicalType: topic", "physicalType: table")).remark, None);
 }
+
+#[test]
+fn case_44_a_version_is_quoted_as_it_is_written() {
+    let text = contract("v3.1.0", "", ANY).replace("version: 1.0.0", "version: 1.10");
+    assert_eq!(
+        parsed(&text).expect_err("it is a number"),
+        ["c.yaml:4:1: odcs: 1.10 is not of type \"string\"; quote it: \"1.10\""]
+    );
+}
+
+#[test]
+fn case_44_a_name_with_a_newline_is_no_line_of_its_own() {
+    let property = r#"{name: "a\e[31m\nb"}, {name: "a\e[31m\nb"}"#;
+    let text = contract("v3.1.0", "", "").replace("      - \n", &format!("      [{property}]\n"));
+    let found = parsed(&text).expect_err("it is there twice");
+    assert!(found.len() == 1 && found[0].ends_with(r"a second property named a\u{1b}[31m\nb"), "{found:?}");
+}

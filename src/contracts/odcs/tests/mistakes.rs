@@ -31,7 +31,7 @@ fn each_mistake_has_a_place_and_a_rule() {
         (with("kind: DataContract", "kind: Contract"), "2:1: odcs: \"Contract\" is not one of"),
         (with("v3.2.0", "v2.2.2"), "1:1: odcs: version v2.2.2 of the standard is too old"),
         (with("v3.2.0", "v9.0.0"), "1:1: odcs: \"v9.0.0\" is not one of"),
-        (with("version: 1.0.0", "version: 1.0"), "4:1: odcs: 1.0 is not of type \"string\"; quote it"),
+        (with("version: 1.0.0", "version: 1.0"), "4:1: odcs: 1.0 is not of type \"string\"; quote it: \"1.0\""),
         (with("version: 1.0.0", "version: ' '"), "4:1: name: version \" \" is empty"),
         (with("servers:", "server:"), "5:1: unknown_key: the standard has no key server here"),
         (

@@ -289,14 +289,15 @@ fn formats_other_than_json_have_no_schema() {
 
 #[test]
 fn owners_of_contracts_before_version_3_1_are_members() {
-    let text = contract("    - {name: a}\n").replace("v3.2.0", "v3.0.2");
-    for (team, owner) in [
-        ("team: [{username: ann, role: steward}, {username: bob, role: Owner}]", Some("bob")),
-        ("team: [{username: ann}]", Some("ann")),
-        ("team: {members: [{username: ann}]}", Some("ann")),
-        ("team: []", None),
-        ("tags: []", None),
+    let text = contract("    - {name: a}\n");
+    for (version, team, owner) in [
+        ("v3.0.2", "team: [{username: ann, role: steward}, {username: bob, role: Owner}]", Some("bob")),
+        ("v3.0.2", "team: [{username: ann}]", Some("ann")),
+        ("v3.1.0", "team: {members: [{username: ann}]}", Some("ann")),
+        ("v3.0.2", "team: []", None),
+        ("v3.0.2", "tags: []", None),
     ] {
+        let text = format!("status: active\n{}", text.replace("v3.2.0", version));
         let definitions = parse(&format!("{team}\n{text}")).expect("it is a contract");
         assert_eq!(definitions[0].owner.as_deref(), owner, "{team}");
     }
