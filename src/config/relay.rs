@@ -11,6 +11,7 @@ use super::reader::{Section, choice};
 use super::tree::{Value, shown};
 use super::uri;
 use crate::relay::OnRejected;
+use crate::relay::delivery::window::InFlightWindow;
 use crate::relay::publish::data_schema;
 use crate::relay::publish::encode::HeaderStyle;
 use crate::relay::route::destination::{Destinations, TopicPattern};
@@ -83,11 +84,14 @@ pub struct RelayConfig {
     /// `<name>/<version>` follows, percent-encoded. Default `urn:walpost:schema:`.
     pub schema_base: String,
     /// `relay.max_in_flight`, `WALPOST_RELAY__MAX_IN_FLIGHT`: most records that Kafka has not acknowledged; at the limit the
-    /// relay stops reading. Default 10,000.
+    /// relay stops reading. Default 10,000, and 30 more for each further partition in use, up to 55,000.
     pub max_in_flight: usize,
     /// `relay.max_in_flight_bytes`, `WALPOST_RELAY__MAX_IN_FLIGHT_BYTES`: the same in bytes of keys, values and headers: a
-    /// number or a size such as "16MiB". A single larger record is still sent, alone. Default 16 MiB.
+    /// number or a size such as "16MiB". A single larger record is still sent, alone. Default 16 MiB, and 30 KiB more for
+    /// each further partition in use. If either is set, neither grows.
     pub max_in_flight_bytes: usize,
+    /// Whether neither limit is set, so that both grow with the number of partitions in use.
+    pub window_grows: bool,
     /// `relay.shutdown_timeout`, `WALPOST_RELAY__SHUTDOWN_TIMEOUT`: how long a stopping relay waits for Kafka's
     /// acknowledgements: seconds or a duration such as "25s". Default 25 s.
     pub shutdown_timeout: Duration,
@@ -139,6 +143,7 @@ impl RelayConfig {
         let max_in_flight_bytes = section.or("max_in_flight_bytes", MAX_IN_FLIGHT_BYTES_DEFAULT, |value| {
             quantity::bytes(value, 1..=MAX_IN_FLIGHT_BYTES_MOST)
         });
+        let window_grows = !section.is_given("max_in_flight") && !section.is_given("max_in_flight_bytes");
         let shutdown_timeout = section.or("shutdown_timeout", SHUTDOWN_TIMEOUT_DEFAULT, |value| {
             quantity::duration(value, Duration::ZERO..=SHUTDOWN_TIMEOUT_MOST)
         });
@@ -159,10 +164,20 @@ impl RelayConfig {
             schema_base,
             max_in_flight: usize::try_from(max_in_flight).unwrap_or(usize::MAX),
             max_in_flight_bytes: usize::try_from(max_in_flight_bytes).unwrap_or(usize::MAX),
+            window_grows,
             shutdown_timeout,
             retention,
             max_retained_wal,
             rewind,
+        }
+    }
+
+    /// How much may be in flight.
+    #[must_use]
+    pub const fn window(&self) -> InFlightWindow {
+        match self.window_grows {
+            true => InFlightWindow::growing(self.max_in_flight, self.max_in_flight_bytes),
+            false => InFlightWindow::fixed(self.max_in_flight, self.max_in_flight_bytes),
         }
     }
 

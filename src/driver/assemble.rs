@@ -18,6 +18,7 @@ use crate::driver::limits::FIRST_ANSWER;
 use crate::fault::Fault;
 use crate::positions::window::Window;
 use crate::postgres::ConnectOptions;
+use crate::relay::delivery::window::InFlightWindow;
 use crate::relay::publish::data_schema::percent_encoded;
 use crate::relay::{Core, Settings};
 use crate::sink::{
@@ -108,6 +109,7 @@ pub(super) fn around<S>(
     let driver = Driver {
         core: Core::new(settings(config, &postgres)),
         sink,
+        window: in_flight_window(config),
         link: Link::new(source.clone(), Arc::clone(&lease), Arc::clone(&publication)),
         slot_note: SlotNote::new(Arc::clone(&lease)),
         lease,
@@ -162,18 +164,17 @@ pub(super) fn settings(config: &Config, postgres: &ConnectOptions) -> Settings {
         on_rejected: relay.on_rejected,
         dead_letter_topic: relay.dead_letter_topic.as_str().to_owned(),
         topics: relay.topics.clone(),
-        max_in_flight: relay.max_in_flight * window(config),
-        max_in_flight_bytes: relay.max_in_flight_bytes.saturating_mul(window(config)),
+        max_in_flight: in_flight_window(config).limit(1).records,
+        max_in_flight_bytes: in_flight_window(config).limit(1).bytes,
     }
 }
 
-/// How much larger the window is than configured. With transactions an acknowledgement is a commit, and everything
-/// since the last commit is in the window: with the configured window a transaction would be too short to pay for its
-/// commit.
-const fn window(config: &Config) -> usize {
+/// How much may be in flight. With transactions an acknowledgement is a commit, and everything since the last commit is
+/// in the window: with the configured window a transaction would be too short to pay for its commit.
+pub(super) fn in_flight_window(config: &Config) -> InFlightWindow {
     match config.kafka.delivery {
-        Delivery::AtLeastOnce => 1,
-        Delivery::ExactlyOnce => 2,
+        Delivery::AtLeastOnce => config.relay.window(),
+        Delivery::ExactlyOnce => config.relay.window().times(2),
     }
 }
 
@@ -188,8 +189,7 @@ fn producer_options(config: &Config) -> ProducerOptions {
         client_id: client_id(config),
         compression: config.kafka.compression,
         properties: config.kafka.properties.to_map(),
-        max_in_flight: config.relay.max_in_flight * window(config),
-        max_in_flight_bytes: config.relay.max_in_flight_bytes.saturating_mul(window(config)),
+        window: in_flight_window(config),
     }
 }
 

@@ -197,8 +197,7 @@ mod tests {
             client_id: "test".to_owned(),
             compression: Compression::default(),
             properties: std::collections::BTreeMap::new(),
-            max_in_flight: 100,
-            max_in_flight_bytes: 100_000,
+            window: crate::relay::delivery::window::InFlightWindow::fixed(100, 100_000),
         };
         let topics = Topics::new(&options, TopicRules::default(), Arc::<Connection>::default());
         let kafka = TopicSource::Kafka(Arc::new(topics.expect("a client needs no broker")));

@@ -45,6 +45,7 @@ use crate::config::{Config, Delivery};
 use crate::fault::Fault;
 use crate::relay::boundary::{PositionProof, Record, Ticket};
 use crate::relay::confirm::{Reached, StreamStart, Wanted};
+use crate::relay::delivery::window::InFlightWindow;
 use crate::relay::{Core, Idle, Offer};
 use crate::sink::{Connection as KafkaConnection, Deliveries, SendError, Sink, SinkError, Urgency};
 use crate::source::Lease;
@@ -114,6 +115,8 @@ struct Driver<S> {
     notices: Notices,
     storing: Storing,
     reporter: Reporter,
+    /// How much may be in flight.
+    window: InFlightWindow,
     side_events: mpsc::Receiver<SideEvent>,
 }
 
@@ -164,6 +167,7 @@ impl<S: Sink + Send> Driver<S> {
                 outcome = self.sink.deliveries(&mut deliveries) => {
                     outcome?;
                     self.reporter.settle(&mut self.core, &mut deliveries);
+                    self.core.handle_window(self.window.limit(self.sink.partitions()));
                     if let Some(opened) = deliveries.opened.take() {
                         self.storing.handle_opened(opened, &mut self.core)?;
                     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::assemble::{KafkaSide, settings, source_options, transactions};
+use super::assemble::{KafkaSide, in_flight_window, settings, source_options, transactions};
 use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
 use super::notices::Notices;
@@ -88,6 +88,7 @@ async fn replay_into<S: Sink + Send>(
     let driver = Driver {
         core: Core::replaying(settings(config, &postgres), job.replay),
         sink,
+        window: in_flight_window(config),
         link: Link::replaying(source, job.feed, Arc::clone(&lease), publication),
         slot_note: SlotNote::new(Arc::clone(&lease)),
         lease,

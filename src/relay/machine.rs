@@ -15,7 +15,7 @@ use super::decode::outbox::{Layout, LayoutError, Outbox};
 use super::decode::pgoutput::{self, DecodeError, Frame, Message, Relation};
 use super::decode::proof::Author;
 use super::decode::text_encoding::Encoding;
-use super::delivery::ledger::Settled;
+use super::delivery::ledger::{Owed, Settled};
 use super::publish::encode::Encoder;
 use super::publish::publisher::{Offer, Origin, Publisher};
 use super::replay::{Replay, Replaying};
@@ -95,6 +95,11 @@ impl Core {
     pub fn handle_connected(&mut self, confirmed: Lsn) {
         self.handle_disconnected();
         self.publisher.ledger.start_at(confirmed);
+    }
+
+    /// How much may be in flight from now on, in place of the settings' limits.
+    pub fn handle_window(&mut self, window: Owed) {
+        self.publisher.window = window;
     }
 
     /// The OIDs of the outbox tables, in the order of the settings. Rows written while a table had another name still

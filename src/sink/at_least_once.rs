@@ -35,6 +35,8 @@ pub struct KafkaSink {
     /// Consecutive producers that failed without publishing anything.
     back_off: BackOff,
     room: Room,
+    /// An offer was `Full` because another record must be answered first.
+    is_held_up: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,7 @@ impl KafkaSink {
             warmup: Warmup::default(),
             back_off: REPLACE_BACK_OFF,
             room: Room::default(),
+            is_held_up: false,
         })
     }
 
@@ -145,7 +148,10 @@ impl DeliveryLoop for KafkaSink {
     }
 
     fn push(&mut self) {
-        self.client.push();
+        match std::mem::take(&mut self.is_held_up) {
+            true => self.client.push_all(),
+            false => self.client.push(),
+        }
     }
 
     async fn wait(&mut self) {
@@ -163,12 +169,16 @@ impl DeliveryLoop for KafkaSink {
     }
 
     fn wind_down(&mut self) -> bool {
-        self.client.push();
+        self.client.push_all();
         self.client.outstanding() == 0
     }
 }
 
 impl Sink for KafkaSink {
+    fn partitions(&self) -> usize {
+        self.client.busy_partitions()
+    }
+
     fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), SendError> {
         if self.phase == Phase::Open && self.must_end() {
             self.phase = Phase::Draining;
@@ -185,9 +195,10 @@ impl Sink for KafkaSink {
         let partitions = || self.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
         let admission = self.warmup.admit(record.topic, record.key, partitions);
         if admission == Admission::Wait || !self.isolation.may_send(ticket, record.topic) {
+            self.is_held_up = true;
             return Err(SendError::Full);
         }
-        hand_over(&mut self.client, &mut self.room, ticket, record)?;
+        hand_over(&mut self.client, &mut self.room, ticket, record, admission.lane())?;
         self.isolation.sent(ticket, record.topic);
         self.warmup.sent(ticket, admission);
         Ok(())
@@ -225,6 +236,7 @@ fn start(
         &producer_config(options, batch_bytes),
         pace(options, flush::AGAIN),
         batch_bytes,
+        options.window,
         connection,
         log,
     )

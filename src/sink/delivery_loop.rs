@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::client::error_code::{RecordFate, fate};
 use super::client::producer_client::ProducerClient;
+use super::client::spread::Lane;
 use super::{Deliveries, SendError, SinkError};
 use crate::relay::boundary::{Record, Ticket};
 
@@ -93,8 +94,9 @@ pub(super) fn hand_over(
     room: &mut Room,
     ticket: Ticket,
     record: &Record<'_>,
+    lane: Lane,
 ) -> Result<(), SendError> {
-    let Err(code) = client.send(ticket, record) else { return Ok(()) };
+    let Err(code) = client.send(ticket, record, lane) else { return Ok(()) };
     match (code, fate(code)) {
         (Code::QueueFull, _) => {
             room.is_queue_full = true;

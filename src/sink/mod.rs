@@ -73,7 +73,7 @@ mod memory;
 pub use at_least_once::KafkaSink;
 pub use client::authorized::operations;
 pub use client::compression::Compression;
-pub use client::connection::Connection;
+pub use client::connection::{Connection, Traffic};
 pub use client::options::{
     COMPRESSION_PROPERTIES, ProducerOptions, PropertyError, PropertyFault, TopicFacts, TopicRules, validate_properties,
 };
@@ -107,6 +107,11 @@ pub trait Sink {
     /// Waits until everything taken is answered, for at most `timeout`, and closes the sink. What is unanswered then
     /// may or may not have reached Kafka; it is not sent any more.
     fn close(self, timeout: Duration) -> impl Future<Output = Closed> + Send;
+
+    /// Number of partitions that the records in flight go to, as far as the sink can tell.
+    fn partitions(&self) -> usize {
+        1
+    }
 
     /// The slot on this cluster is the relay's: the sink takes over from whoever wrote under the relay's name before.
     /// Called once, and only then, because a relay that waits for the slot must not fence the one that has it. A

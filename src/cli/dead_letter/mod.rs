@@ -215,8 +215,7 @@ impl CommandContext {
             client_id: format!("walpost-{}", config.relay.name),
             compression: config.kafka.compression,
             properties: config.kafka.properties.to_map(),
-            max_in_flight: config.relay.max_in_flight,
-            max_in_flight_bytes: config.relay.max_in_flight_bytes,
+            window: config.relay.window(),
         };
         let connection = Arc::<Connection>::default();
         let topics = Topics::new(&options, TopicRules::default(), Arc::clone(&connection))?;

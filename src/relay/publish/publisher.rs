@@ -10,7 +10,7 @@ use crate::relay::boundary::{
     TopicSettings, Verdict,
 };
 use crate::relay::decode::event::{Event, Withheld};
-use crate::relay::delivery::ledger::{Kind, Ledger, Settled};
+use crate::relay::delivery::ledger::{Kind, Ledger, Owed, Settled};
 use crate::relay::delivery::retry_queue::RetryQueue;
 use crate::relay::limits::{NOTICES_MAX, SPAN_WINDOWS};
 use crate::relay::route::catalogue::{Catalogue, Wait};
@@ -54,6 +54,8 @@ pub(crate) struct Publisher {
     pub(crate) catalogue: Catalogue,
     pub(crate) checks: Checks,
     pub(crate) ledger: Ledger,
+    /// How much may be in flight now.
+    pub(crate) window: Owed,
     retries: RetryQueue,
     /// The last event taken. What arrives up to here after a reconnection is skipped.
     pub(crate) accepted: Position,
@@ -73,6 +75,7 @@ impl Publisher {
         Self {
             catalogue: Catalogue::new(settings.schema_base.clone()),
             destinations: Destinations::new(&settings.dead_letter_topic, &settings.topics),
+            window: Owed { records: settings.max_in_flight, bytes: settings.max_in_flight_bytes },
             settings,
             checks: Checks::default(),
             ledger: Ledger::default(),
@@ -373,13 +376,10 @@ impl Publisher {
     /// Whether a record may be sent: there is room in the window, or nothing is in flight (a record larger than the
     /// whole window passes alone).
     pub(crate) fn has_room(&self) -> bool {
-        let owed = self.ledger.owed();
-        let records = owed.records < self.settings.max_in_flight && self.ledger.span() < self.span_limit();
-        owed.records == 0 || (records && owed.bytes < self.settings.max_in_flight_bytes)
-    }
-
-    fn span_limit(&self) -> usize {
-        self.settings.max_in_flight.saturating_mul(SPAN_WINDOWS)
+        let (owed, window) = (self.ledger.owed(), self.window);
+        let span_limit = self.settings.max_in_flight.saturating_mul(SPAN_WINDOWS).max(window.records);
+        let records = owed.records < window.records && self.ledger.span() < span_limit;
+        owed.records == 0 || (records && owed.bytes < window.bytes)
     }
 }
 

@@ -13,6 +13,16 @@ pub struct Connection {
     outstanding: AtomicUsize,
     restarts: AtomicU64,
     failure: Mutex<Option<String>>,
+    traffic: Mutex<Traffic>,
+}
+
+/// What the current producer has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Produce requests. Each carries one batch of one partition.
+    pub requests: u64,
+    /// Records in them; a repeated request counts again.
+    pub records: u64,
 }
 
 impl Connection {
@@ -39,6 +49,16 @@ impl Connection {
     #[must_use]
     pub fn last_failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the current producer has sent, as of librdkafka's last statistics.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        *self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn note_traffic(&self, traffic: Traffic) {
+        *self.traffic.lock().unwrap_or_else(PoisonError::into_inner) = traffic;
     }
 
     /// Keeps an error that names the cause.

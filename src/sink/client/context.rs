@@ -14,7 +14,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use super::connection::Connection;
+use super::connection::{Connection, Traffic};
 use super::message::CopiedMessage;
 use crate::relay::boundary::OwnedRecord;
 
@@ -134,10 +134,12 @@ impl ClientContext for Context {
 
     fn stats_raw(&self, statistics: &[u8]) {
         match serde_json::from_slice::<Statistics>(statistics) {
-            Ok(statistics) if statistics.brokers.values().any(|broker| broker.state == "UP") => {
-                self.connection.mark_up()
+            Ok(statistics) => {
+                if statistics.brokers.values().any(|broker| broker.state == "UP") {
+                    self.connection.mark_up();
+                }
+                self.connection.note_traffic(statistics.traffic());
             }
-            Ok(_) => {}
             Err(error) => tracing::debug!(error = %error, "could not parse librdkafka statistics"),
         }
     }
@@ -160,12 +162,24 @@ impl ClientContext for Context {
 /// <https://github.com/confluentinc/librdkafka/blob/master/STATISTICS.md>.
 #[derive(Deserialize)]
 struct Statistics {
+    /// Records sent.
+    txmsgs: u64,
     brokers: HashMap<String, BrokerStatistics>,
 }
 
 #[derive(Deserialize)]
 struct BrokerStatistics {
     state: String,
+    /// Requests sent, by kind.
+    #[serde(default)]
+    req: HashMap<String, u64>,
+}
+
+impl Statistics {
+    fn traffic(&self) -> Traffic {
+        let requests = self.brokers.values().filter_map(|broker| broker.req.get("Produce")).sum();
+        Traffic { requests, records: self.txmsgs }
+    }
 }
 
 /// Passes a kind of log line once per [`LOG_PAUSE`] and counts what it suppresses. Shared by all producers of a sink.

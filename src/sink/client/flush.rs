@@ -5,19 +5,32 @@
 //! librdkafka's thread polls without pause (`rd_kafka_broker_producer_serve` of 2.12: its wake-up time has passed).
 //! Under load that is half of the sink's work.
 //!
-//! So the linger is long here, and batches are sent as Nagle's algorithm sends TCP segments (RFC 896): at once if
-//! nothing is in flight, otherwise when what is in flight has been answered; full batches always. This is done by
-//! short flushes on a separate thread, because librdkafka flushes only while a caller waits for it.
+//! So the linger is long here, and batches are sent by short flushes on a separate thread, because librdkafka flushes only
+//! while a caller waits for it. When depends on how many partitions have records in flight, because a request carries
+//! one partition, and a connection carries [`REQUESTS`] at a time:
+//!
+//! - Up to that many partitions: as Nagle's algorithm sends TCP segments (RFC 896): at once if
+//!   nothing is in flight, otherwise when what is in flight has been answered; full batches always.
+//! - More: all the time. There is always another partition to send, so the thread never polls without a pause, and while
+//!   the others have their turn each partition's next batch grows: batches follow the load by themselves. Only while
+//!   the relay works off a backlog ([`super::gathering`]), when nobody waits for a single record, nothing is sent before
+//!   much has gathered: a broker's time goes by requests, not by records.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::producer::ThreadedProducer;
 
 use super::context::Context;
 use super::native;
 
+/// Requests that an idempotent producer has in flight on a connection (`max.in.flight.requests.per.connection`).
+pub(crate) const REQUESTS: usize = 5;
+/// How long each of the flushes lasts that follow on each other.
+const FLUSH_ALL: Duration = Duration::from_millis(5);
+/// How long to wait before looking again if there was nothing to flush.
+const NOTHING: Duration = Duration::from_millis(1);
 /// How long a flush lasts: the shortest time in which librdkafka's threads have woken.
 const FLUSH: Duration = Duration::from_millis(1);
 /// First wait for an answer before flushing again: a thread may have slept through the flush, and while one partition
@@ -95,6 +108,8 @@ struct State {
     beats: u64,
     /// Whether the last flush's records wait for an answer.
     waiting: bool,
+    /// From when on everything is flushed all the time.
+    open_from: Option<Instant>,
     /// Whether anything was answered since the last check: then all is well, and full batches are sent anyway.
     progress: bool,
     ended: bool,
@@ -122,6 +137,17 @@ impl Flusher {
         self.shared.changed.notify_one();
     }
 
+    /// Flushes all the time from `from` on, until [`Self::close`].
+    pub(crate) fn open(&self, from: Instant) {
+        self.shared.lock().open_from = Some(from);
+        self.shared.changed.notify_one();
+    }
+
+    /// Flushes only at beats again.
+    pub(crate) fn close(&self) {
+        self.shared.lock().open_from = None;
+    }
+
     /// Something was answered; `rests` if that was all of the last flush.
     pub(crate) fn answered(&self, rests: bool) {
         let mut state = self.shared.lock();
@@ -146,6 +172,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+    }
+
     fn run(&self, producer: &ThreadedProducer<Context>, again: Duration) {
         let (mut flushed, mut wait) = (0, again);
         let mut state = self.lock();
@@ -155,6 +185,18 @@ impl Shared {
                 drop(state);
                 native::flush(producer, FLUSH);
                 state = self.lock();
+            } else if let Some(from) = state.open_from {
+                let now = Instant::now();
+                if now < from {
+                    state = self.wait(state, from - now);
+                } else {
+                    drop(state);
+                    let is_done = native::flush(producer, FLUSH_ALL);
+                    state = self.lock();
+                    if is_done && state.open_from.is_some() {
+                        state = self.wait(state, NOTHING);
+                    }
+                }
             } else if state.waiting {
                 let (next, timeout) = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
                 state = next;

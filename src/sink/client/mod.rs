@@ -10,6 +10,8 @@ pub(super) mod native;
 pub(super) mod message;
 pub(super) mod flush;
 pub(super) mod in_flight;
+pub(super) mod spread;
+pub(super) mod gathering;
 pub(super) mod warmup;
 pub(super) mod producer_client;
 pub(super) mod topic_reader;

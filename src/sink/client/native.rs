@@ -133,12 +133,13 @@ pub(crate) fn produce<C: ProducerContext<DeliveryOpaque = usize> + 'static>(
     Ok(())
 }
 
-/// Sends incomplete batches too for this long; shorter if nothing is outstanding before that.
+/// Sends incomplete batches too for this long; shorter if nothing is outstanding before that, and then it returns true.
 #[expect(unsafe_code, reason = "rdkafka's flush asks for a flush of no time at all, again and again")]
-pub(crate) fn flush<C: ProducerContext + 'static>(producer: &ThreadedProducer<C>, time: Duration) {
+pub(crate) fn flush<C: ProducerContext + 'static>(producer: &ThreadedProducer<C>, time: Duration) -> bool {
     let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the client lives. Mostly the time is up before everything is sent.
-    let _ = unsafe { native::rd_kafka_flush(producer.client().native_ptr(), millis) };
+    let flushed: RDKafkaErrorCode = unsafe { native::rd_kafka_flush(producer.client().native_ptr(), millis) }.into();
+    flushed == RDKafkaErrorCode::NoError
 }
 
 /// A header list not yet owned by librdkafka; null if there are no headers.

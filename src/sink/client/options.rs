@@ -9,6 +9,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
 use super::compression::Compression;
+use crate::relay::delivery::window::InFlightWindow;
 use crate::sink::refusals::Refusals;
 
 /// Largest batch if no topic requires less, in bytes.
@@ -34,10 +35,8 @@ pub struct ProducerOptions {
     pub compression: Compression,
     /// Additional librdkafka properties, already checked by [`validate_properties`].
     pub properties: BTreeMap<String, String>,
-    /// Most records that the core keeps outstanding.
-    pub max_in_flight: usize,
-    /// Most bytes of records that the core keeps outstanding.
-    pub max_in_flight_bytes: usize,
+    /// How much the core keeps outstanding.
+    pub window: InFlightWindow,
 }
 
 /// An unusable property.
@@ -213,7 +212,7 @@ pub(crate) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> 
     let mut config = ClientConfig::new();
     config.set("linger.ms", LINGER_MS.to_string());
     config.set("message.max.bytes", MESSAGE_MAX_BYTES.to_string());
-    config.set("queue.buffering.max.messages", (options.max_in_flight + QUEUE_HEADROOM_RECORDS).to_string());
+    config.set("queue.buffering.max.messages", (options.window.most().records + QUEUE_HEADROOM_RECORDS).to_string());
     config.set("queue.buffering.max.kbytes", QUEUE_KIB.to_string());
     config.set("statistics.interval.ms", "1000");
     // Otherwise the client connects only when needed, and a new producer's first record waits half a second.
@@ -285,8 +284,7 @@ mod tests {
             client_id: "test".to_owned(),
             compression: Compression::default(),
             properties: properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-            max_in_flight: 10_000,
-            max_in_flight_bytes: 32 * 1024 * 1024,
+            window: InFlightWindow::fixed(10_000, 32 * 1024 * 1024),
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::producer::{Producer, PurgeConfig, ThreadedProducer};
@@ -12,11 +13,14 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::connection::Connection;
 use super::context::{Context, Inbox, LogGate, Report};
-use super::flush::{FlushSchedule, Flusher};
+use super::flush::{FlushSchedule, Flusher, REQUESTS};
+use super::gathering::Gathering;
 use super::in_flight::{Entry, InFlight};
 use super::native::{self, TopicHandles};
 use super::options::Pace;
+use super::spread::{Lane, Spread};
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
+use crate::relay::delivery::window::InFlightWindow;
 use crate::sink::SinkError;
 
 /// A producer and what it owes.
@@ -30,9 +34,23 @@ pub(crate) struct ProducerClient {
     batch_bytes: usize,
     in_flight: InFlight,
     schedule: FlushSchedule,
+    spread: Spread,
+    gathering: Gathering,
+    sending: Sending,
     acked: bool,
     /// Empty between two calls; kept for its memory.
     scratch: Vec<usize>,
+}
+
+/// When incomplete batches are sent; see [`super::flush`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    /// At beats.
+    Beats,
+    /// From this time on, or once enough has gathered.
+    Held(Instant),
+    /// All the time.
+    Open,
 }
 
 /// A returned record.
@@ -50,6 +68,7 @@ impl ProducerClient {
         config: &ClientConfig,
         pace: Pace,
         batch_bytes: usize,
+        window: InFlightWindow,
         connection: &Arc<Connection>,
         log: &LogGate,
     ) -> Result<Self, SinkError> {
@@ -66,8 +85,11 @@ impl ProducerClient {
             producer,
             inbox,
             batch_bytes,
-            in_flight: InFlight::default(),
+            in_flight: InFlight::new(),
             schedule: FlushSchedule::default(),
+            spread: Spread::default(),
+            gathering: Gathering::new(window),
+            sending: Sending::Beats,
             acked: false,
             scratch: Vec::new(),
         })
@@ -88,6 +110,16 @@ impl ProducerClient {
         self.acked
     }
 
+    /// Partitions with records in flight.
+    pub(crate) fn busy_partitions(&self) -> usize {
+        self.spread.busy()
+    }
+
+    /// Which partitions the records go to.
+    pub(crate) fn spread(&mut self) -> &mut Spread {
+        &mut self.spread
+    }
+
     /// For transactional calls.
     pub(crate) fn producer(&self) -> &ThreadedProducer<Context> {
         &self.producer
@@ -98,26 +130,57 @@ impl ProducerClient {
     }
 
     /// Passes a record to librdkafka; the error is librdkafka's, and then the record was not queued.
-    pub(crate) fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), RDKafkaErrorCode> {
-        let slot = self.note(ticket, record);
+    pub(crate) fn send(&mut self, ticket: Ticket, record: &Record<'_>, lane: Lane) -> Result<(), RDKafkaErrorCode> {
+        let slot = self.note(ticket, record, lane);
         native::produce(&self.producer, &mut self.topics, record, slot).inspect_err(|_| {
-            self.in_flight.remove(slot);
+            let entry = self.in_flight.remove(slot);
+            self.spread.answered(entry.lane);
+            self.gathering.answered(entry.bytes);
         })
     }
 
-    /// Makes librdkafka send what was handed over; if something is already in flight, once that has been answered.
+    /// Makes librdkafka send what was handed over, or lets more of it gather; see [`super::flush`].
     pub(crate) fn push(&mut self) {
-        if let Some(flusher) = &self.flusher
-            && self.schedule.beats(self.in_flight.len())
-        {
-            flusher.beat();
+        let Some(flusher) = &self.flusher else { return };
+        if self.spread.busy() <= REQUESTS {
+            self.narrow();
+            return;
+        }
+        let now = Instant::now();
+        let may_wait = || self.gathering.may_wait(self.in_flight.len(), self.spread.busy());
+        match self.sending {
+            Sending::Open if !self.schedule.rests() => {}
+            Sending::Held(until) if now < until && may_wait() => {}
+            Sending::Beats | Sending::Open if may_wait() => {
+                let until = now + self.gathering.patience();
+                self.sending = Sending::Held(until);
+                flusher.open(until);
+            }
+            _ => self.push_all(),
         }
     }
 
     /// Makes librdkafka send what was handed over, whatever is in flight.
     pub(crate) fn push_all(&mut self) {
-        if let Some(flusher) = &self.flusher {
-            self.schedule.beat(self.in_flight.len());
+        let Some(flusher) = &self.flusher else { return };
+        self.schedule.beat(self.in_flight.len());
+        if self.spread.busy() <= REQUESTS {
+            flusher.beat();
+        } else if self.sending != Sending::Open {
+            self.sending = Sending::Open;
+            flusher.open(Instant::now());
+        }
+    }
+
+    /// All partitions with records in flight fit into the requests that may be.
+    fn narrow(&mut self) {
+        let Some(flusher) = &self.flusher else { return };
+        if self.sending != Sending::Beats {
+            self.sending = Sending::Beats;
+            flusher.close();
+            // For what was not flushed yet.
+            self.push_all();
+        } else if self.schedule.beats(self.in_flight.len()) {
             flusher.beat();
         }
     }
@@ -125,13 +188,23 @@ impl ProducerClient {
     /// Takes a record that librdkafka did not accept, so that it is returned as a failure in its place among the
     /// others.
     pub(crate) fn fail(&mut self, ticket: Ticket, record: &Record<'_>, code: RDKafkaErrorCode) {
-        let slot = self.note(ticket, record);
+        let slot = self.note(ticket, record, Lane::default());
         self.inbox.fail(Report { slot, record: OwnedRecord::from(record), partition: -1, code });
     }
 
-    fn note(&mut self, ticket: Ticket, record: &Record<'_>) -> usize {
+    fn note(&mut self, ticket: Ticket, record: &Record<'_>, lane: Lane) -> usize {
         let number = self.schedule.number();
-        self.in_flight.add(Entry { ticket, timestamp_millis: record.timestamp_millis, number })
+        self.spread.sent(lane);
+        let bytes = self.gathering.sent(record);
+        self.in_flight.insert(Entry { ticket, timestamp_millis: record.timestamp_millis, number, lane, bytes })
+    }
+
+    fn answered(&mut self, slot: usize) -> Entry {
+        let entry = self.in_flight.remove(slot);
+        self.schedule.answered(entry.number);
+        self.spread.answered(entry.lane);
+        self.gathering.answered(entry.bytes);
+        entry
     }
 
     /// Appends reports to `acked` and `failed`.
@@ -143,20 +216,22 @@ impl ProducerClient {
         drop(reports);
         self.acked |= !self.scratch.is_empty();
         let known = (acked.len(), failed.len());
-        for slot in self.scratch.drain(..) {
-            let Entry { ticket, number, .. } = self.in_flight.remove(slot);
-            self.schedule.answered(number);
-            acked.push(ticket);
+        let mut slots = std::mem::take(&mut self.scratch);
+        for slot in slots.drain(..) {
+            acked.push(self.answered(slot).ticket);
         }
+        self.scratch = slots;
         failed.extend(reported.into_iter().map(|Report { slot, record, partition, code }| {
-            let Entry { ticket, timestamp_millis, number } = self.in_flight.remove(slot);
-            self.schedule.answered(number);
+            let Entry { ticket, timestamp_millis, .. } = self.answered(slot);
             Returned { ticket, record: OwnedRecord { timestamp_millis, ..record }, partition, code }
         }));
-        if let Some(flusher) = &self.flusher
-            && known != (acked.len(), failed.len())
-        {
-            flusher.answered(self.schedule.rests());
+        if known != (acked.len(), failed.len()) {
+            if let Some(flusher) = &self.flusher {
+                flusher.answered(self.schedule.rests());
+            }
+            if self.sending != Sending::Beats && self.spread.busy() <= REQUESTS {
+                self.narrow();
+            }
         }
     }
 

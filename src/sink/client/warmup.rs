@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::partition::partition_of;
+use super::spread::Lane;
 use crate::relay::boundary::Ticket;
 
 /// Which partitions know this producer.
@@ -16,6 +17,8 @@ pub(crate) struct Warmup {
     /// The index of each topic in `topics`.
     places: HashMap<String, usize>,
     topics: Vec<Topic>,
+    /// How many lanes the topics have.
+    lanes: u32,
     /// The index of the topic that was looked up last.
     last: usize,
     /// The first records of partitions that are in flight, each with its topic's index and its partition.
@@ -26,6 +29,8 @@ pub(crate) struct Warmup {
 struct Topic {
     name: String,
     partitions: Vec<Partition>,
+    /// The lane of its records without a key; those of its partitions follow.
+    lane: u32,
     /// Number of partitions that are not warm.
     cold: usize,
 }
@@ -41,11 +46,21 @@ enum Partition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     /// Send it.
-    Free,
+    Free(Lane),
     /// Send it and report it to [`Warmup::sent`]: it is the first of its partition.
-    First { topic: usize, partition: usize },
+    First { topic: usize, partition: usize, lane: Lane },
     /// The first record of its partition is in flight.
     Wait,
+}
+
+impl Admission {
+    /// Where the record goes.
+    pub(crate) fn lane(self) -> Lane {
+        match self {
+            Self::Free(lane) | Self::First { lane, .. } => lane,
+            Self::Wait => Lane::default(),
+        }
+    }
 }
 
 impl Warmup {
@@ -53,27 +68,25 @@ impl Warmup {
     ///
     /// A record without a key goes to any partition and has no order to keep.
     pub(crate) fn admit(&mut self, topic: &str, key: Option<&[u8]>, partitions: impl FnOnce() -> u32) -> Admission {
-        let Some(key) = key else { return Admission::Free };
         if self.topics.get(self.last).is_none_or(|last| last.name != topic) {
             self.last = self.places.get(topic).copied().unwrap_or_else(|| self.add(topic, partitions()));
         }
         let place = self.last;
         let topic = &self.topics[place];
-        if topic.cold == 0 {
-            return Admission::Free;
-        }
+        let Some(key) = key else { return Admission::Free(Lane(topic.lane)) };
         let count = u32::try_from(topic.partitions.len()).expect("the number of partitions came as a u32");
-        let partition = partition_of(key, count) as usize;
+        let number = partition_of(key, count);
+        let (lane, partition) = (Lane(topic.lane + 1 + number), number as usize);
         match topic.partitions[partition] {
-            Partition::Warm => Admission::Free,
-            Partition::Cold => Admission::First { topic: place, partition },
+            Partition::Warm => Admission::Free(lane),
+            Partition::Cold => Admission::First { topic: place, partition, lane },
             Partition::Probing => Admission::Wait,
         }
     }
 
     /// A record was sent under this admission.
     pub(crate) fn sent(&mut self, ticket: Ticket, admission: Admission) {
-        if let Admission::First { topic, partition } = admission {
+        if let Admission::First { topic, partition, .. } = admission {
             self.topics[topic].partitions[partition] = Partition::Probing;
             self.probes.insert(ticket, (topic, partition));
         }
@@ -93,8 +106,10 @@ impl Warmup {
     }
 
     fn add(&mut self, topic: &str, partitions: u32) -> usize {
-        let partitions = vec![Partition::Cold; partitions.max(1) as usize];
-        self.topics.push(Topic { name: topic.to_owned(), cold: partitions.len(), partitions });
+        let (lane, count) = (self.lanes, partitions.max(1));
+        self.lanes += count + 1;
+        let partitions = vec![Partition::Cold; count as usize];
+        self.topics.push(Topic { name: topic.to_owned(), cold: partitions.len(), partitions, lane });
         self.places.insert(topic.to_owned(), self.topics.len() - 1);
         self.topics.len() - 1
     }
@@ -119,10 +134,11 @@ mod tests {
         assert!(matches!(second, Admission::First { .. }), "the other partition is another matter");
         warmup.sent(Ticket(2), second);
         warmup.acked(&[Ticket(7), Ticket(1)]);
-        assert_eq!(admit(&mut warmup, "foobar"), Admission::Free);
+        assert!(matches!(admit(&mut warmup, "foobar"), Admission::Free(_)));
         assert_eq!(admit(&mut warmup, &other), Admission::Wait);
         warmup.acked(&[Ticket(2)]);
-        assert_eq!(admit(&mut warmup, &other), Admission::Free);
+        assert!(matches!(admit(&mut warmup, &other), Admission::Free(_)));
+        assert_ne!(admit(&mut warmup, &other).lane(), admit(&mut warmup, "foobar").lane());
     }
 
     #[test]
@@ -130,7 +146,7 @@ mod tests {
         let mut warmup = Warmup::default();
         let first = warmup.admit("t", Some(b"k"), || 1);
         warmup.sent(Ticket(0), first);
-        assert_eq!(warmup.admit("t", None, || 1), Admission::Free);
+        assert!(matches!(warmup.admit("t", None, || 1), Admission::Free(_)));
         assert_eq!(warmup.admit("t", Some(b"other"), || 1), Admission::Wait);
     }
 }

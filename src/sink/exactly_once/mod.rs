@@ -159,10 +159,10 @@ impl TransactionalSink {
         connection: Arc<Connection>,
         topics: Arc<Topics>,
     ) -> Self {
-        let (records, bytes, now) = (options.max_in_flight, options.max_in_flight_bytes, Instant::now());
+        let (window, now) = (options.window, Instant::now());
         let transactional_id = identity.transactional_id();
         let producers = Producers { options, transactional_id, rules, connection, log: LogGate::default() };
-        let open = OpenTransaction::new(records, bytes, producers.transaction_timeout(), now);
+        let open = OpenTransaction::new(window, producers.transaction_timeout(), now);
         Self {
             factory: ProducerFactory { producers, identity, topics },
             stop: Stop::default(),

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 use super::size::TransactionSize;
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
+use crate::relay::delivery::ledger::Owed;
+use crate::relay::delivery::window::InFlightWindow;
 use crate::sink::limits::{AGE_MAX, AGE_MIN, COMMIT_SHARE, FEW_RECORDS, SPARE_BYTES, STREAM_PAUSE};
 
 /// The length of a null value. Every other is below it: librdkafka's largest record is a gigabyte.
@@ -33,6 +35,9 @@ pub(super) struct OpenTransaction {
     /// How long the last commit took, from the last record to the answer.
     cost: Duration,
     size: TransactionSize,
+    window: InFlightWindow,
+    /// Partitions that its records go to.
+    partitions: usize,
     /// Memory that is kept for the next transaction, in bytes.
     spare: usize,
 }
@@ -46,9 +51,9 @@ struct Copied {
 }
 
 impl OpenTransaction {
-    /// For a window of this many records and bytes, and this `transaction.timeout.ms`.
-    pub(super) fn new(window_records: usize, window_bytes: usize, timeout: Duration, now: Instant) -> Self {
-        let most_bytes = window_bytes / 4 * 3;
+    /// For this window and this `transaction.timeout.ms`.
+    pub(super) fn new(window: InFlightWindow, timeout: Duration, now: Instant) -> Self {
+        let most = share(window.most());
         Self {
             kept: Vec::new(),
             bytes: Vec::new(),
@@ -58,8 +63,10 @@ impl OpenTransaction {
             touched: now,
             sealed: now,
             cost: Duration::ZERO,
-            size: TransactionSize::new(window_records / 4 * 3, most_bytes, timeout),
-            spare: most_bytes.saturating_mul(2).saturating_add(SPARE_BYTES),
+            size: TransactionSize::new(most.records, most.bytes, timeout),
+            window,
+            partitions: 0,
+            spare: most.bytes.saturating_mul(2).saturating_add(SPARE_BYTES),
         }
     }
 
@@ -74,7 +81,7 @@ impl OpenTransaction {
     /// A transaction begins.
     pub(super) fn begin(&mut self, now: Instant) {
         assert!(self.kept.is_empty(), "a transaction begins only after the previous one is finished");
-        (self.begun, self.touched) = (now, now);
+        (self.begun, self.touched, self.partitions) = (now, now, 0);
     }
 
     /// The last record has been sent.
@@ -111,7 +118,24 @@ impl OpenTransaction {
 
     /// Whether it takes nothing more and must be committed as it is.
     pub(super) fn is_full(&self) -> bool {
-        self.size.is_reached(self.kept.len(), self.bytes.len()) && self.whole().is_some()
+        self.is_reached() && self.whole().is_some()
+    }
+
+    fn is_reached(&self) -> bool {
+        let Owed { records, bytes } = share(self.window.limit(self.partitions));
+        let (kept, kept_bytes) = (self.kept.len(), self.bytes.len());
+        // An empty one always takes a record.
+        kept > 0 && (kept >= records || kept_bytes >= bytes) || self.size.is_reached(kept, kept_bytes)
+    }
+
+    /// Partitions that its records go to.
+    pub(super) fn partitions(&self) -> usize {
+        self.partitions
+    }
+
+    /// Its records go to this many partitions.
+    pub(super) fn spread(&mut self, partitions: usize) {
+        self.partitions = partitions;
     }
 
     /// The most records that a transaction currently holds.
@@ -121,7 +145,7 @@ impl OpenTransaction {
 
     /// When the transaction is to end; a further record may change that.
     pub(super) fn due(&self) -> Instant {
-        if self.size.is_reached(self.kept.len(), self.bytes.len()) {
+        if self.is_reached() {
             return self.begun;
         }
         let soonest = self.begun + AGE_MIN;
@@ -183,6 +207,11 @@ impl OpenTransaction {
     }
 }
 
+/// The part of a window that a transaction takes: the next one gathers in the rest.
+fn share(window: Owed) -> Owed {
+    Owed { records: window.records / 4 * 3, bytes: window.bytes / 4 * 3 }
+}
+
 fn put(into: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         None => into.extend_from_slice(&NULL.to_ne_bytes()),
@@ -232,7 +261,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(60);
 
     fn open(tickets: &[u64]) -> OpenTransaction {
-        let mut open = OpenTransaction::new(1_000, 1_000_000, TIMEOUT, Instant::now());
+        let mut open = OpenTransaction::new(InFlightWindow::fixed(1_000, 1_000_000), TIMEOUT, Instant::now());
         tickets.iter().for_each(|ticket| open.keep(Ticket(*ticket), &RECORD, Instant::now()));
         open
     }
@@ -259,7 +288,7 @@ mod tests {
     fn a_transaction_ends_early_on_a_slow_stream_and_at_its_limits_under_load() {
         let start = Instant::now();
         let with = |records: u64, last: Duration| {
-            let mut open = OpenTransaction::new(1_000, 1_000_000, TIMEOUT, start);
+            let mut open = OpenTransaction::new(InFlightWindow::fixed(1_000, 1_000_000), TIMEOUT, start);
             open.begin(start);
             (0..records).for_each(|ticket| open.keep(Ticket(ticket), &RECORD, start + last));
             open.due() - start
@@ -273,7 +302,7 @@ mod tests {
     #[test]
     fn case_35_a_transaction_that_took_too_long_is_sent_again_in_smaller_ones() {
         let start = Instant::now();
-        let mut open = OpenTransaction::new(1_000, 1_000_000, TIMEOUT, start);
+        let mut open = OpenTransaction::new(InFlightWindow::fixed(1_000, 1_000_000), TIMEOUT, start);
         open.begin(start);
         (0..750).for_each(|ticket| open.keep(Ticket(ticket), &RECORD, start));
         assert!(open.is_full());
@@ -290,7 +319,7 @@ mod tests {
     #[test]
     fn a_transaction_lives_longer_if_commits_are_expensive() {
         let start = Instant::now();
-        let mut open = OpenTransaction::new(1_000, 1_000_000, TIMEOUT, start);
+        let mut open = OpenTransaction::new(InFlightWindow::fixed(1_000, 1_000_000), TIMEOUT, start);
         open.begin(start);
         open.seal(start);
         open.commit(&mut Vec::new(), start + Duration::from_millis(20));

@@ -78,7 +78,7 @@ impl Producers {
         // Before the coordinator times out the transaction, which would look as if another relay had taken over.
         let pace = pace(&self.options, AGAIN_IN_TRANSACTIONS);
         set_message_timeout(&mut config, pace, (timeout / 2).max(100));
-        ProducerClient::start(&config, pace, batch_bytes, &self.connection, &self.log)
+        ProducerClient::start(&config, pace, batch_bytes, self.options.window, &self.connection, &self.log)
     }
 
     /// A producer that owns the transactional id. Waits for as long as Kafka is unreachable.

@@ -13,6 +13,7 @@ use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, PositionKey, PositionKey
 use crate::relay::resume::flush_on;
 use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::error_code::unfit;
+use crate::sink::client::spread::Lane;
 use crate::sink::client::warmup::Admission;
 use crate::sink::delivery_loop::{self, DeliveryLoop, Room, hand_over};
 use crate::sink::limits::TRANSACTION_TICK;
@@ -25,10 +26,11 @@ impl TransactionalSink {
             Phase::Idle if !self.must_renew() && self.rest_until.is_none_or(|until| Instant::now() >= until) => {}
             _ => return false,
         }
-        let Some(client) = &self.client else { return false };
+        let Some(client) = &mut self.client else { return false };
         match calls::begin(client) {
             Ended::Done => {
                 self.open.begin(Instant::now());
+                client.spread().begin();
                 self.phase = Phase::Open;
                 true
             }
@@ -54,7 +56,10 @@ impl DeliveryLoop for TransactionalSink {
 
     fn push(&mut self) {
         if let (Phase::Open, Some(client)) = (&self.phase, &mut self.client) {
-            client.push();
+            match self.awaited {
+                true => client.push_all(),
+                false => client.push(),
+            }
         }
     }
 
@@ -100,6 +105,10 @@ impl DeliveryLoop for TransactionalSink {
 }
 
 impl Sink for TransactionalSink {
+    fn partitions(&self) -> usize {
+        self.open.partitions()
+    }
+
     fn open(&mut self, cluster: &Cluster, ancestry: &Ancestry, keys: &PositionKeys) -> bool {
         self.cluster = Some(cluster.clone());
         self.keys = keys.clone();
@@ -146,7 +155,7 @@ impl Sink for TransactionalSink {
             headers: &[],
             timestamp_millis: now_millis(),
         };
-        match client.send(POSITION, &record) {
+        match client.send(POSITION, &record, Lane::default()) {
             Ok(()) => {}
             Err(RDKafkaErrorCode::QueueFull) => {
                 self.room.is_queue_full = true;
@@ -206,7 +215,8 @@ impl Sink for TransactionalSink {
             return Err(SendError::Full);
         }
         let Some(client) = &mut self.client else { return Err(SendError::Full) };
-        hand_over(client, &mut self.room, ticket, record)?;
+        hand_over(client, &mut self.room, ticket, record, admission.lane())?;
+        self.open.spread(client.spread().touched());
         self.open.keep(ticket, record, Instant::now());
         self.isolation.sent(ticket, record.topic);
         self.warmup.sent(ticket, admission);

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::relay::boundary::{Checkpoint, Lsn, MacKey, Position, PositionKey, Record, Signature, Verdict};
+use crate::relay::delivery::window::InFlightWindow;
 use crate::sink::client::warmup::Admission;
 use crate::sink::{Compression, ProducerOptions, Sink, TopicRules, Topics};
 
@@ -25,8 +26,7 @@ fn in_doubt() -> TransactionalSink {
         client_id: "test".to_owned(),
         compression: Compression::default(),
         properties: std::collections::BTreeMap::new(),
-        max_in_flight: 100,
-        max_in_flight_bytes: 100_000,
+        window: InFlightWindow::fixed(100, 100_000),
     };
     let (rules, connection) = (TopicRules::default(), Arc::<Connection>::default());
     let topics = Topics::new(&options, rules.clone(), Arc::clone(&connection)).expect("a client needs no broker");

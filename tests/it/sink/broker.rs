@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use walpost::relay::boundary::{OwnedRecord, Refusal, RefusalCode, Topic, TopicSettings};
-use walpost::sink::{Connection, KafkaSink, TopicRules, Topics, partition_of};
+use walpost::sink::{Connection, KafkaSink, TopicRules, Topics, Traffic, partition_of};
 
 use crate::harness::Harness;
 
-use super::{feed, numbered, options, read, record, sink, values, values_of};
+use super::{PATIENCE, feed, numbered, options, read, record, sink, values, values_of};
 
 /// A Kafka, and walpost's rules for it.
 struct Kafka {
@@ -240,4 +240,29 @@ fn noise(seed: u32, bytes: usize) -> Vec<u8> {
         state.to_be_bytes()[0]
     };
     std::iter::repeat_with(byte).take(bytes).collect()
+}
+
+/// A broker's time goes by requests, so this is what speed over many partitions depends on.
+#[tokio::test]
+async fn a_backlog_over_many_partitions_goes_in_few_requests() {
+    const PARTITIONS: u64 = 100;
+    const RECORDS: u64 = 30_000;
+    let kafka = Kafka::new("a_backlog_over_many_partitions_goes_in_fe").await;
+    let topic = kafka.name();
+    kafka.ensure(&topic, &settings(100, &[]), true).await.expect("the topic is created");
+    let options = options(kafka.servers(), &[("statistics.interval.ms", "20")]);
+    let mut sink = KafkaSink::new(options, kafka.rules.clone(), Arc::clone(&kafka.connection)).expect("a producer");
+    let records = (0..RECORDS).map(|number| record(&topic, &format!("key-{number}"), "v")).collect();
+    let run = feed(&mut sink, records).await;
+    assert_eq!(run.acked as u64, RECORDS);
+    let is_counted = async {
+        while kafka.connection.traffic().records < RECORDS {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_counted).await.expect("the statistics count every record");
+    // The first record of each partition goes alone.
+    let Traffic { requests, .. } = kafka.connection.traffic();
+    let records_a_request = RECORDS / (requests - PARTITIONS).max(1);
+    assert!(records_a_request >= 20, "{requests} requests for {RECORDS} records");
 }

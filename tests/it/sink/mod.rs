@@ -9,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use walpost::relay::boundary::{Header, OwnedRecord, Record, Refusal, Ticket, Verdict};
+use walpost::relay::delivery::window::InFlightWindow;
 use walpost::sink::{Compression, Deliveries, KafkaSink, ProducerOptions, SendError, Sink, TopicRules};
 
 mod broker;
@@ -32,8 +33,7 @@ fn options(servers: &str, properties: &[(&str, &str)]) -> ProducerOptions {
         client_id: "walpost-test".to_owned(),
         compression: Compression::default(),
         properties: properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-        max_in_flight: 10_000,
-        max_in_flight_bytes: 32 * 1024 * 1024,
+        window: InFlightWindow::fixed(10_000, 32 * 1024 * 1024),
     }
 }
 
