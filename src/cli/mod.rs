@@ -68,7 +68,7 @@ pub enum Command {
     Run,
     /// Show the state of the slot and the relay.
     Status(status::StatusArgs),
-    /// Recreate, adopt or skip ahead a slot that the relay refuses to stream from.
+    /// Recreate, adopt or advance a slot that the relay refuses to stream from.
     Slot(slot::SlotArgs),
     /// Publish events again from a position, a bookmark, a time or the tables; the relay keeps running.
     Replay(replay::ReplayArgs),

@@ -15,7 +15,7 @@ use crate::relay::decode::role::Role;
 use crate::source::{self, Adoption, Listed, Recreated, Scope, Skipping, TableName, Unpublished, Unsent};
 use crate::terminal::visible_lines;
 
-/// Recreate, adopt or skip ahead a slot that the relay refuses to stream from.
+/// Recreate, adopt or advance a slot that the relay refuses to stream from.
 #[derive(Args, Clone, Debug)]
 pub struct SlotArgs {
     /// The subcommand.
@@ -132,7 +132,7 @@ fn skipped_text(slot: &str, unsent: &Unsent, dead_letters: Option<usize>, stands
         "slot {slot} was advanced to {stands}, past transaction {xid}, committed at {committed_at} (LSN {commit})\nPostgres can't send it: {error}\nits first {sent} events were sent before the error, and are published unless the relay stopped before Kafka acknowledged them\n"
     );
     text += &match rows.len() {
-        0 => "the outbox tables have no rows of it: they were deleted since, or all were written under savepoints"
+        0 => "none of its rows are in the outbox tables: they were deleted, or all were inserted under savepoints"
             .to_owned(),
         count => format!("its rows in the outbox tables ({count}):"),
     };

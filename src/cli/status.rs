@@ -136,7 +136,7 @@ fn slot_lines(report: &SlotReport) -> Vec<(&'static str, String)> {
     }
     if let Some(noted) = &report.noted {
         let published = match (&noted.published_before, &noted.published_before_lsn) {
-            _ if noted.backfill_pending => "first backfill not finished".to_owned(),
+            _ if noted.backfill_pending => "initial backfill not finished".to_owned(),
             (Some(at), Some(lsn)) => format!("everything before {at} ({lsn})"),
             _ => "nothing recorded yet".to_owned(),
         };

@@ -22,7 +22,7 @@ pub(super) fn check(relay: &RelayConfig, kafka: &KafkaConfig, findings: &mut Fin
         if set < least && !(set == 0 && name == "queue.buffering.max.messages") {
             let origin = kafka.properties.origin(name).cloned().unwrap_or(Origin::Nowhere);
             let complaint = Complaint::new(
-                format!("{set} is less than the {least} that {limit} needs"),
+                format!("{set} is too low: {limit} needs at least {least}"),
                 format!("remove it, or lower {limit}"),
             );
             findings.refuse(&format!("kafka.properties.{name}"), origin, complaint);

@@ -52,7 +52,9 @@ pub enum BrokerError {
         code: Code,
     },
     /// Kafka accepted a change but does not show it.
-    #[error("Kafka accepted the change of topic {topic} but does not show it; check the brokers' logs")]
+    #[error(
+        "Kafka accepted the change to topic {topic}, but describing the topic does not show it; check the broker logs"
+    )]
     Unsettled {
         /// The topic.
         topic: String,

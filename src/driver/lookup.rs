@@ -138,7 +138,7 @@ impl Sources {
                     format!("{error:#}")
                 }
             };
-            tracing::warn!(error, "lookup failed; retrying");
+            tracing::warn!(error, "publishing blocked: lookup failed; retrying");
             self.telemetry.note_error(error.as_str());
             self.telemetry.set_waiting_for(Some(error));
             tokio::time::sleep(back_off.wait()).await;

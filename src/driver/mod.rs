@@ -233,7 +233,7 @@ impl<S: Sink + Send> Driver<S> {
                 schema_version = dropped.schema_version.as_deref().unwrap_or_default(),
                 table = dropped.table,
                 headers = dropped.names.join(", "),
-                "row headers were dropped: the relay writes these itself, or they are repeated or null (logged once per schema version)"
+                "row headers dropped: reserved, duplicated or null (logged once per schema version)"
             );
         }
         self.reporter.report(&self.core, &self.link, self.standing(idle), now);

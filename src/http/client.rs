@@ -20,10 +20,10 @@ pub enum GetError {
     #[error("can't connect")]
     Connect(#[source] io::Error),
     /// What listens does not speak HTTP, or hung up.
-    #[error("no HTTP answer")]
+    #[error("invalid HTTP response")]
     Http(#[from] hyper::Error),
     /// The answer's body ended early, or is longer than any of the relay's.
-    #[error("can't read the answer")]
+    #[error("can't read the response")]
     Body(#[source] axum::Error),
     /// The answer did not arrive in time.
     #[error("no answer within {} s", within.as_secs())]

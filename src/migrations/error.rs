@@ -40,7 +40,7 @@ pub enum MigrateError {
     },
     /// A long transaction uses a table that a migration changes.
     #[error(
-        "the migrations could not lock a table of schema outbox for a minute, and nothing was applied; another transaction is \
+        "could not lock a table in schema outbox within one minute, and nothing was applied; another transaction is \
          using it{}: wait for it or end it with pg_terminate_backend, then run this again",
         .user.as_ref().map(|user| format!(" ({user})")).unwrap_or_default()
     )]

@@ -2,7 +2,7 @@
 //!
 //! The SQL is in `migrations/`, in files that never change once they are released. This module applies them, with bookkeeping in
 //! our own schema (`outbox._migrations`), so that a service may use whatever it likes for its own migrations in the same database.
-//! Table, checksums and lock are those of sqlx's migrator, which walpost used before: either goes on where the other left off.
+//! Table, checksums and lock are those of sqlx's migrator, which walpost used before: either continues after the other.
 
 mod error;
 mod grants;
@@ -246,7 +246,7 @@ pub fn sql(roles: &Roles) -> String {
         "-- One transaction, all or nothing; keep it one. With psql: psql -X -v ON_ERROR_STOP=1 -f FILE\n\
          -- If it ends with a lock timeout, a long transaction is using a table of schema outbox: apply it again later.\n\
          begin isolation level read committed;\n{LOCK_TIMEOUT};\n\n\
-         -- Should this be applied a second time.\n{REMADE}\n"
+         -- Allows this script to be applied again.\n{REMADE}\n"
     );
     for Migration { version, description, sql: text } in all() {
         sql.push_str(&format!("-- walpost migration {version}: {description}\n\n{text}\n"));

@@ -14,7 +14,7 @@ const MAX_MESSAGE_BYTES: usize = 1 << 30;
 
 /// Bytes that are not the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} at byte {offset} of the connection")]
+#[error("malformed message from Postgres: {what} at byte {offset} of the connection")]
 pub struct ProtocolError {
     /// What is wrong.
     pub what: &'static str,

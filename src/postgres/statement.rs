@@ -16,7 +16,7 @@ impl Connection {
     /// Runs SQL or a replication command by the simple protocol; the rows of all its statements.
     ///
     /// # Errors
-    /// [`Error::Server`] if a statement fails; the connection goes on. Others end it.
+    /// [`Error::Server`] if a statement fails; the connection remains usable. Other errors end it.
     pub fn simple_query(&mut self, sql: &str) -> Result<Vec<Row>, Error> {
         let mut message = BytesMut::new();
         frontend::query(sql, &mut message).map_err(invalid_statement)?;

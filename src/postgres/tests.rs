@@ -192,7 +192,7 @@ fn a_server_without_tls_is_taken_by_prefer_alone() {
         read_message(&mut stream);
         let _ = stream.write_all(b"N");
         let mut length = [0; 4];
-        // Only a client that goes on without TLS sends more; it is told that the database does not exist.
+        // Only a client that continues without TLS sends more; it learns that the database does not exist.
         if stream.read_exact(&mut length).is_ok() {
             let body = b"SFATAL\0C3D000\0Mno\0\0";
             let length = u32::try_from(body.len() + 4).expect("short");

@@ -38,7 +38,7 @@ impl Transport {
     }
 }
 
-/// A connection taken apart, by one who goes on with the socket himself.
+/// The parts of a connection, for a caller that takes over the socket.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) transport: Transport,

@@ -27,7 +27,7 @@ pub(in crate::relay) const TURN_WORK: u64 = 100_000_000;
 /// How much work a check must take for its result to be kept until its event has been sent.
 pub(in crate::relay) const KEPT_WORK: u64 = 1_000_000;
 
-// Headers, and what is told of them.
+// Headers, and what is logged about them.
 
 /// How many headers a row may bring. Each is compared with the others, and costs an allocation in the client.
 pub(in crate::relay) const ROW_HEADERS_MAX: usize = 1_000;

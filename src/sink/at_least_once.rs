@@ -100,7 +100,7 @@ impl KafkaSink {
                 first.code = first.map(|(code, _)| format!("{code:?}")),
                 first.topic = first.map(|(_, topic)| topic),
                 records = reports.len(),
-                "kafka producer failed; replaced"
+                "kafka producer failed; replacing it"
             );
         }
         let fates = self.isolation.judge(&reports, Reports::All, &self.rules);

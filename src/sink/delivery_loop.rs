@@ -10,6 +10,7 @@ use super::client::error_code::{RecordFate, fate};
 use super::client::producer_client::ProducerClient;
 use super::client::spread::Lane;
 use super::{Deliveries, SendError, SinkError};
+use crate::exit::chain;
 use crate::relay::boundary::{Record, Ticket};
 
 /// A sink whose reports are collected in turns.
@@ -74,17 +75,22 @@ const fn queue_tick<S: DeliveryLoop>(_: &S) -> Duration {
 pub(super) async fn drain(sink: &mut impl DeliveryLoop, timeout: Duration) -> Deliveries {
     let deadline = Instant::now() + timeout;
     let mut deliveries = Deliveries::default();
-    while sink.collect(&mut deliveries).is_ok()
-        && !sink.wind_down()
-        && tokio::time::timeout_at(deadline, sink.wait()).await.is_ok()
-    {}
+    loop {
+        if let Err(error) = sink.collect(&mut deliveries) {
+            tracing::warn!(error = %chain(&error), "kafka failed while the relay was stopping");
+            break;
+        }
+        if sink.wind_down() || tokio::time::timeout_at(deadline, sink.wait()).await.is_err() {
+            break;
+        }
+    }
     deliveries
 }
 
 /// Ends a producer. librdkafka waits for its threads; they must be gone before the process may end.
 pub(super) async fn shut_down(client: Option<ProducerClient>) {
     if let Err(error) = tokio::task::spawn_blocking(move || drop(client)).await {
-        tracing::error!(error = %error, "kafka producer did not shut down");
+        tracing::error!(error = %error, "kafka producer panicked during shutdown");
     }
 }
 

@@ -187,7 +187,7 @@ fn untimely_refusal(topic: &str, time: i64, ahead: i64) -> Refusal {
             "compare the brokers' clocks with the relay's, and check the topic's message.timestamp.before.max.ms and after.max.ms"
         }
         1.. => {
-            "correct the clock of the database server, or whatever set this time, or raise the topic's message.timestamp.after.max.ms"
+            "fix the clock of the database server or the code that set this timestamp, or raise the topic's message.timestamp.after.max.ms"
         }
         _ => "raise the topic's message.timestamp.before.max.ms, or correct the clock of the database server",
     };

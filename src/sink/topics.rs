@@ -155,8 +155,8 @@ impl Topics {
         self.ensure_among(&WantedTopic { name, settings, named_by: NamedBy::Owner }, create, &[]).await
     }
 
-    /// As [`Self::ensure`]. If the topic has to be created, so are those `ahead` that are missing too, in the same request; what becomes of
-    /// them is told when they are asked for.
+    /// As [`Self::ensure`]. If the topic has to be created, so are those `ahead` that are missing too, in the same request; the outcome for
+    /// those is reported when they are asked for.
     ///
     /// # Errors
     /// As [`Self::ensure`].
@@ -281,7 +281,7 @@ impl Topics {
             None | Some(Code::NoError | Code::LeaderNotAvailable) => Ok(Ok(Presence::Leaderless)),
             Some(Code::UnknownTopicOrPartition) => Ok(Ok(Presence::Missing)),
             Some(Code::TopicAuthorizationFailed) => {
-                let detail = format!("kafka does not allow this client to see the topic {name}");
+                let detail = format!("this client is not authorized to describe topic {name}");
                 Ok(Err(Refusal { code: RefusalCode::NotAuthorized, detail }))
             }
             Some(Code::InvalidTopic) => Ok(Err(unknown(name, "has a name that Kafka does not accept"))),

@@ -13,7 +13,7 @@ use crate::relay::boundary::Lsn;
 use crate::relay::decode::outbox::LayoutError;
 
 /// How to continue without a slot that can be trusted.
-const RECREATE: &str = "run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka";
+const RECREATE: &str = "run `walpost slot recreate`: the relay recreates the slot, then republishes the rows that may be missing from Kafka, with the header outbox-recovered";
 
 /// Why there is no stream.
 #[derive(Debug, thiserror::Error)]

@@ -198,7 +198,7 @@ impl Metrics {
         let forged = "Logical messages with the prefix outbox that outbox.emit_message did not write";
         registry.register("forged_messages", forged, self.forged_messages.clone());
         let records = Unit::Other("records".to_owned());
-        let in_flight = "Sent to Kafka and not yet acknowledged";
+        let in_flight = "Records or bytes sent to Kafka and not yet acknowledged";
         registry.register_with_unit("in_flight", in_flight, records, self.in_flight_records.clone());
         registry.register_with_unit("in_flight", in_flight, Unit::Bytes, self.in_flight_bytes.clone());
         let latency = "Time from commit to acknowledgement";

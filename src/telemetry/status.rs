@@ -308,7 +308,7 @@ impl Telemetry {
         reasons.extend(words.blocked_on.iter().map(|reason| format!("blocked: {reason}")));
         reasons.extend(words.waiting_for.iter().map(|reason| format!("waiting: {reason}")));
         reasons.extend(words.excess_wal.clone());
-        reasons.extend(words.maintain_failure.iter().map(|failure| format!("outbox.maintain fails: {failure}")));
+        reasons.extend(words.maintain_failure.iter().map(|failure| format!("outbox.maintain failed: {failure}")));
         let idle = words.idle_since.filter(|_| is_standby).map(|since| now.saturating_duration_since(since));
         if let Some(idle) = idle.filter(|idle| *idle >= IDLE_SLOT) {
             let seconds = idle.as_secs();

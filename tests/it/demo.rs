@@ -100,6 +100,6 @@ fn an_unreachable_server_is_named_with_its_exit_code() {
     assert_eq!(no_url.code(), Some(64), "{}", no_url.stderr);
     let no_kafka = run("demo", &["--kafka", nobody]);
     assert_eq!(no_kafka.code(), Some(69), "{}", no_kafka.stderr);
-    assert!(no_kafka.stderr.contains(&format!("no Kafka answers at {nobody}")), "{}", no_kafka.stderr);
+    assert!(no_kafka.stderr.contains(&format!("can't reach Kafka at {nobody}")), "{}", no_kafka.stderr);
     assert_eq!(run("demo", &["--rate", "0"]).code(), Some(2));
 }

@@ -140,7 +140,7 @@ fn limits_must_agree_and_tables_must_differ() {
         &[],
         expect![[r#"
             the configuration has 3 mistakes:
-              walpost.toml:6: kafka.properties.queue.buffering.max.messages: 999 is less than the 1000 that relay.max_in_flight needs; remove it, or lower relay.max_in_flight
+              walpost.toml:6: kafka.properties.queue.buffering.max.messages: 999 is too low: relay.max_in_flight needs at least 1000; remove it, or lower relay.max_in_flight
               walpost.toml:10: outbox.1.table: public.event is already declared as outbox.0; remove one
               walpost.toml:12: outbox.2.topic: uses aggregatetype, but columns sets it to false; name the column, or remove it from the topic"#]],
     );
@@ -279,7 +279,7 @@ fn librdkafka_validates_its_properties() {
         the configuration has 3 mistakes:
           walpost.toml:5: kafka.properties.acks: is set by walpost: a record counts as published only once every in-sync replica has it; remove it
           walpost.toml:6: kafka.properties.linger.mss: librdkafka has no property of this name; see the list in librdkafka's CONFIGURATION.md
-          walpost.toml:7: kafka.properties.security.protocol: librdkafka does not take this value; see its range in librdkafka's CONFIGURATION.md"#]],
+          walpost.toml:7: kafka.properties.security.protocol: librdkafka rejects this value; see its range in librdkafka's CONFIGURATION.md"#]],
     );
 }
 

@@ -1,6 +1,7 @@
 //! Inlines the references of a schema and removes annotations.
 
 use serde_json::{Map, Value, json};
+use walpost_producer::schema::inspect::references;
 use walpost_producer::schema::keywords::{Holds, holds};
 use walpost_producer::schema::reference::References;
 
@@ -30,7 +31,7 @@ const ANNOTATIONS: [&str; 18] = [
 /// ensures, and no dangling ones.
 #[must_use]
 pub fn inline(schema: &Value) -> Value {
-    Inliner { root: schema, references: References::new(schema) }.part(schema)
+    Inliner { root: schema, references: references(schema) }.part(schema)
 }
 
 struct Inliner<'a> {

@@ -103,7 +103,7 @@ fn discreet(diagnostic: Diagnostic, text: &str) -> Diagnostic {
     if matches!(diagnostic.rule, Rule::Nesting | Rule::File) || text.lines().any(says_so) {
         return diagnostic;
     }
-    Diagnostic { what: format!("not valid YAML for a contract from here on; {NO_CONTRACT}"), ..diagnostic }
+    Diagnostic { what: format!("invalid YAML from here; {NO_CONTRACT}"), ..diagnostic }
 }
 
 fn define(

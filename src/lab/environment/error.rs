@@ -71,7 +71,7 @@ pub enum EnvironmentError {
         source: KafkaError,
     },
     /// No broker answers.
-    #[error("no Kafka answers at {servers}; check the address, or leave --kafka out for a Kafka on this machine")]
+    #[error("can't reach Kafka at {servers}; check the address, or leave --kafka out for a Kafka on this machine")]
     NoBroker {
         /// The brokers.
         servers: String,

@@ -89,7 +89,7 @@ impl Workspace {
         if let Some(pipe) = orders.as_mut()
             && let Err(error) = pipe.write_all(line.as_bytes())
         {
-            tracing::warn!(error = %error, "the sandbox's lifeline is gone; if this process is killed, its servers keep running");
+            tracing::warn!(error = %error, "sandbox watchdog exited; servers would outlive a killed process");
         }
     }
 }

@@ -149,7 +149,7 @@ impl Run {
                     if tries >= TRIES {
                         return Err(RedriveError::Aborted { reason, redriven: marked });
                     }
-                    tracing::debug!(reason, "transaction of marks aborted; retrying");
+                    tracing::debug!(reason, "discard transaction aborted; retrying");
                     tokio::time::sleep(PAUSE).await;
                 }
             }

@@ -224,7 +224,7 @@ impl Run {
             let (dead_letters, bytes, begun) = (open.len(), open.iter().map(Item::size).sum(), Instant::now());
             let (refused, topic_refused, reason) = match self.write(marked(&open)).await? {
                 BatchOutcome::Committed => {
-                    tracing::debug!(dead_letters, "redrove dead letters");
+                    tracing::debug!(dead_letters, "dead letters redriven");
                     self.size.committed(dead_letters, bytes, begun.elapsed());
                     open.drain(..).for_each(|item| self.outcome.redriven(item.redriven));
                     return Ok(open);

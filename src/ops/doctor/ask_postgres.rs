@@ -344,8 +344,7 @@ impl Asking {
                 return Ok(());
             }
             (Some(_), Some(Plan::MakeAnew { .. })) => {
-                let text =
-                    format!("{name} was lost before its first backfill was finished: the next start makes it again");
+                let text = format!("{name} was lost before the initial backfill finished: the next start recreates it");
                 self.findings.push(ok("slot", text));
                 return Ok(());
             }

@@ -270,7 +270,7 @@ pub fn slot(name: &str, found: &SlotState, user: Option<&str>, pace: Pace, versi
         (false, Some(_), false) => warning(
             "slot",
             format!(
-                "{held} but has not confirmed anything for some seconds, {} behind: see the relay's /status, and whether Kafka accepts its records",
+                "{held} but has not confirmed anything for some seconds, {} behind: check the relay's /status, and whether Kafka accepts its records",
                 bytes(behind)
             ),
         ),

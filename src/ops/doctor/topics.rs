@@ -229,7 +229,10 @@ fn present(name: &str, of: Use, topic: &Topic, acl: &impl Fn(&str) -> String, se
     if topic.leaderless > 0 {
         return warning(
             check,
-            format!("{name}: {} of {} partitions have no leader: see the brokers", topic.leaderless, topic.partitions),
+            format!(
+                "{name}: {} of {} partitions have no leader: check the brokers",
+                topic.leaderless, topic.partitions
+            ),
         );
     }
     if of == Use::Positions && topic.is_compacted == Some(false) {
@@ -291,7 +294,7 @@ pub fn message_size(
 ) -> Finding {
     let check = "message_size";
     let Some((largest, limit)) = events.iter().max_by_key(|(_, limit)| *limit) else {
-        return ok(check, "no event topic has a known limit yet");
+        return ok(check, "max.message.bytes is not known for any event topic yet");
     };
     let default = RECORD_BYTES as u64;
     let reads = client.unwrap_or(default);

@@ -46,10 +46,10 @@ pub(super) fn from_key_values(text: &str) -> Result<Given, OptionsError> {
     let mut given = Given::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
-        let (key, after) = rest.split_once('=').ok_or(OptionsError::Syntax("a key has no = after it"))?;
+        let (key, after) = rest.split_once('=').ok_or(OptionsError::Syntax("missing = after a key"))?;
         let key = key.trim();
         if key.is_empty() || key.contains(char::is_whitespace) {
-            return Err(OptionsError::Syntax("a key has no = after it"));
+            return Err(OptionsError::Syntax("missing = after a key"));
         }
         let (value, after) = value(after.trim_start())?;
         given.insert(key.to_owned(), value);

@@ -101,12 +101,12 @@ const UNSUPPORTED_VARIABLES: [(&str, &str); 3] =
 
 /// Keys without effect for these of their values alone: the others ask for safety that is not had here.
 const HARMLESS: [(&str, &str, &[&str], &str); 2] = [
-    ("gssencmode", "PGGSSENCMODE", &["disable", "prefer"], "disable or prefer: there is no encryption by GSSAPI"),
+    ("gssencmode", "PGGSSENCMODE", &["disable", "prefer"], "disable or prefer: GSSAPI encryption is not supported"),
     (
         "ssl_min_protocol_version",
         "PGSSLMINPROTOCOLVERSION",
         &["TLSv1", "TLSv1.1", "TLSv1.2"],
-        "TLSv1.2 or an older version: TLS 1.2 and 1.3 are spoken",
+        "TLSv1.2 or lower: walpost supports TLS 1.2 and 1.3",
     ),
 ];
 

@@ -25,6 +25,8 @@ pub struct Event<'a> {
     pub schema: Option<(Cow<'a, str>, Cow<'a, str>)>,
     /// The topic named by the row itself or by the table's template.
     pub topic: Option<Cow<'a, str>>,
+    /// The topic is the table's template, which no row changes.
+    pub is_topic_fixed: bool,
     /// The message key.
     pub key: Option<Text<'a>>,
     /// The payload; `None` is a tombstone.
@@ -160,7 +162,6 @@ impl<'a> RowReader<'_, 'a> {
             );
             return Event::default();
         }
-        let has_contract = layout.route == Route::Contract;
         let schema = match (self.string(layout, Role::SchemaName), self.string(layout, Role::SchemaVersion)) {
             (Some(name), Some(version)) => Some((name, version)),
             _ => None,
@@ -177,7 +178,8 @@ impl<'a> RowReader<'_, 'a> {
             headers: self.text(layout, Role::Headers).map(Text::into_cow),
             placed: layout.headers.iter().map(|(slot, name)| (name.as_str(), self.read(*slot, name))).collect(),
             created_at: self.timestamp(layout),
-            has_contract,
+            is_topic_fixed: layout.route.is_fixed(),
+            has_contract: layout.route == Route::Contract,
             withheld: None,
         }
     }

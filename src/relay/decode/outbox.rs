@@ -210,6 +210,13 @@ pub enum Route {
     Template(Vec<RoutePart>),
 }
 
+impl Route {
+    /// Whether no row changes the topic.
+    pub(crate) fn is_fixed(&self) -> bool {
+        matches!(self, Self::Template(parts) if parts.iter().all(|part| matches!(part, RoutePart::Literal(_))))
+    }
+}
+
 /// A piece of a resolved template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoutePart {

@@ -114,7 +114,7 @@ impl From<Wait> for Stop {
 }
 
 /// Looks up what publishing needs, checks the payload unless it is too large anyway, and gives the size in bytes that the topic
-/// takes. No topic is created for a payload that breaks its contract, unless it is too large to be parsed without knowing the limit.
+/// takes. No topic is created for a payload that violates its contract, unless it is too large to be parsed without knowing the limit.
 pub(crate) fn check(
     catalogue: &mut Catalogue,
     checks: &mut Checks,
@@ -209,13 +209,13 @@ pub(crate) fn topic_ahead<'a>(
         }
     }
     let settings = contract.map(|contract| contract.schema_version.topic_settings.clone()).unwrap_or_default();
-    Some((topic, settings, named_by(topic, contract)))
+    Some((topic, settings, named_by(topic, event, contract)))
 }
 
 /// Who names the topic of an event.
-fn named_by(topic: &str, contract: Option<&Contract>) -> NamedBy {
+fn named_by(topic: &str, event: &Event<'_>, contract: Option<&Contract>) -> NamedBy {
     let of_contract = contract.and_then(|contract| contract.schema_version.topic.as_deref());
-    if of_contract == Some(topic) { NamedBy::Owner } else { NamedBy::Row }
+    if event.is_topic_fixed || of_contract == Some(topic) { NamedBy::Owner } else { NamedBy::Row }
 }
 
 /// Looks up the topic, and returns the size in bytes that it accepts.
@@ -240,7 +240,7 @@ fn destination(
         return Err(refused(RefusalCode::NotAuthorized, forbidden.reason(topic)));
     }
     let settings = || known.contract.as_ref().map(|contract| contract.schema_version.topic_settings.clone());
-    let named_by = named_by(topic, known.contract.as_deref());
+    let named_by = named_by(topic, event, known.contract.as_deref());
     let topic = catalogue.topic(topic, || settings().unwrap_or_default(), named_by, now)?;
     topic.map(|topic| topic.max_message_bytes).map_err(|refusal| Stop::Refused(refusal, fate))
 }
@@ -308,6 +308,14 @@ pub(crate) fn too_large(record: &Record<'_>, size: usize, limit: usize) -> Refus
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_topic_of_the_configuration_is_not_named_by_the_row() {
+        for (is_topic_fixed, by) in [(true, NamedBy::Owner), (false, NamedBy::Row)] {
+            let event = Event { topic: Some("orders".into()), is_topic_fixed, ..Event::default() };
+            assert_eq!(named_by("orders", &event, None), by);
+        }
+    }
 
     #[test]
     fn case_38_an_oversized_row_can_stop_the_relay_but_an_oversized_message_cannot() {

@@ -66,7 +66,7 @@ impl Inbox {
     }
 
     /// Everything that failed was returned, and the producer is usable again.
-    pub(crate) fn mend(&self) {
+    pub(crate) fn recover(&self) {
         self.broken.store(false, Ordering::Release);
     }
 

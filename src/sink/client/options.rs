@@ -62,7 +62,7 @@ pub enum PropertyFault {
     #[error("librdkafka has no property of this name")]
     Unknown,
     /// librdkafka rejects the value.
-    #[error("librdkafka does not take this value")]
+    #[error("librdkafka rejects this value")]
     InvalidValue,
 }
 

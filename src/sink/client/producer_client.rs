@@ -179,7 +179,9 @@ impl ProducerClient {
             self.sending = Sending::Beats;
             flusher.close();
             // For what was not flushed yet.
-            self.push_all();
+            if !self.in_flight.is_empty() {
+                self.push_all();
+            }
         } else if self.schedule.beats(self.in_flight.len()) {
             flusher.beat();
         }

@@ -266,8 +266,10 @@ impl Client {
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("queued.max.messages.kbytes", READ_AHEAD_KIB)
-            // The end of a partition is told by an empty answer.
+            // An empty answer reports the end of a partition.
             .set("fetch.wait.max.ms", "5")
+            // A follower may lag behind the offsets that the leader gives.
+            .set("client.rack", "")
             .set("isolation.level", isolation);
         let consumer = config.create_with_context(Quiet).map_err(SinkError::Create)?;
         Ok(Self(Some(consumer)))

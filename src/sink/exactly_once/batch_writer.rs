@@ -62,13 +62,13 @@ pub enum BatchError {
     Refused(Refusal),
     /// Kafka does not answer.
     #[error(
-        "Kafka did not answer within {} s; the last records may or may not be published: run the command again, which checks",
+        "Kafka did not answer within {} s; the last records may or may not have been published; run the command again: it checks before publishing",
         BATCH_TIMEOUT.as_secs()
     )]
     Unanswered,
     /// The client has failed.
     #[error(
-        "the Kafka client failed: {reason}; the last records may or may not be published: run the command again, which checks"
+        "the Kafka client failed: {reason}; the last records may or may not have been published; run the command again: it checks before publishing"
     )]
     Fatal {
         /// What it says.
@@ -217,7 +217,7 @@ fn transact(
     while client.outstanding() > 0 {
         wait(client, &mut failed, stopped)?;
     }
-    client.inbox().mend();
+    client.inbox().recover();
     Ok(aborted(&failed, lost_for))
 }
 

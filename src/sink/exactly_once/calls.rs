@@ -105,7 +105,7 @@ fn repeat(name: &'static str, stopped: &impl Fn() -> bool, mut call: impl FnMut(
         }
         if told.elapsed() >= CALL_LOG_INTERVAL {
             told = Instant::now();
-            tracing::warn!(call = name, error = text, "kafka does not answer; still waiting");
+            tracing::warn!(call = name, error = text, "kafka has not answered a transaction request; still waiting");
         }
         thread::sleep(CALL_PAUSE);
     }

@@ -44,7 +44,7 @@ pub enum TransactionsError {
     },
     /// A copy of a position.
     #[error(
-        "the last record of topic {POSITIONS_TOPIC} under the key {key} is there twice: another program has copied it, and a copy can be of an old position or of a transaction that was aborted; restrict who may write to the topic, compare what was published with the outbox table, then run `walpost slot adopt --forget-position`: the relay begins where the slot stands"
+        "the last record with key {key} in topic {POSITIONS_TOPIC} is there twice: another program has copied it, and a copy can be of an old position or of an aborted transaction; restrict who may write to the topic, compare what was published with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
     Copied {
         /// The key.
@@ -92,7 +92,7 @@ pub enum TransactionsError {
     },
     /// A position past a transaction could not be stored.
     #[error(
-        "the position past the transaction could not be stored in topic {POSITIONS_TOPIC}: {reason}; the slot was not moved, run the command again"
+        "the position past the transaction could not be stored in topic {POSITIONS_TOPIC}: {reason}; the slot is unchanged: run the command again"
     )]
     NotStored {
         /// Why not.

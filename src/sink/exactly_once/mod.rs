@@ -233,7 +233,7 @@ impl TransactionalSink {
                 Ok(())
             }
             Phase::Aborted if on_their_way == 0 => {
-                inbox.mend();
+                inbox.recover();
                 self.give_back(Reports::All, into);
                 self.rest();
                 Ok(())

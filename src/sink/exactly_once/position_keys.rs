@@ -1,4 +1,4 @@
-//! Whose positions are told from forged ones.
+//! What distinguishes a relay's own positions from forged ones.
 
 use crate::relay::boundary::PositionKeys;
 

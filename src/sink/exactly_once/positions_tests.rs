@@ -82,7 +82,7 @@ fn case_39_positions_are_signed_per_key_and_unsigned_ones_are_refused_after_the_
     {
         assert!(matches!(read(value, under, keys, "7012"), Err(ReadError::Forged)), "{under} {keys:?}");
     }
-    assert!(matches!(read(&signed, "r/s", &keys(&[2]), "8"), Ok(None)), "of another cluster, which is told");
+    assert!(matches!(read(&signed, "r/s", &keys(&[2]), "8"), Ok(None)), "of another cluster, which is reported");
 }
 
 #[test]

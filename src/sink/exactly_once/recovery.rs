@@ -84,7 +84,7 @@ impl ProducerFactory {
         let kept = self.read(&mut reader, ReadScope::Everything, proof, &stopped).await?;
         let stored = kept.position().cloned();
         history.check(&stored, self.identity.position_key())?;
-        if known.is_some_and(|known| !known.contains(&stored)) {
+        if known.is_some_and(|known| !known.iter().any(|known| is_same(known, &stored))) {
             client.retire();
             return Err(self.fenced());
         }
@@ -165,6 +165,14 @@ impl ProducerFactory {
     }
 }
 
+/// Whether two are the same position. Where its signature does not count, none was looked for.
+fn is_same(known: &Option<StoredPosition>, read: &Option<StoredPosition>) -> bool {
+    let unproven = |stored: &Option<StoredPosition>| {
+        stored.as_ref().map(|stored| StoredPosition { signed_by: None, ..stored.clone() })
+    };
+    unproven(known) == unproven(read)
+}
+
 /// Whether a position that was read is past all known ones. An earlier one may be what another relay's open
 /// transaction leaves visible.
 fn is_past(known: &[Option<StoredPosition>; 2], read: &Option<StoredPosition>) -> bool {
@@ -180,14 +188,24 @@ mod tests {
     use super::*;
     use crate::relay::boundary::{Checkpoint, Lsn, Position};
 
+    fn at(flush: u64, ordinal: u64) -> Option<StoredPosition> {
+        let position = Position { commit: Lsn(9), ordinal };
+        let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
+        let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
+        Some(StoredPosition { checkpoint, cluster, transaction: Uuid::nil(), epoch: None, signed_by: None })
+    }
+
+    /// In the first transaction of a slot, positions are read without looking for signatures.
+    #[test]
+    fn a_position_is_recognized_whether_its_signature_was_looked_for_or_not() {
+        let signed = at(10, 1).map(|stored| StoredPosition { signed_by: Some(7), ..stored });
+        assert!(is_same(&signed, &at(10, 1)) && is_same(&at(10, 1), &signed) && is_same(&None, &None));
+        let other = at(10, 1).map(|stored| StoredPosition { transaction: Uuid::max(), ..stored });
+        assert!(!is_same(&signed, &other) && !is_same(&signed, &at(10, 2)) && !is_same(&signed, &None));
+    }
+
     #[test]
     fn a_position_past_all_known_ones_is_another_relays() {
-        let at = |flush, ordinal| {
-            let position = Position { commit: Lsn(9), ordinal };
-            let checkpoint = Checkpoint { position, committed_at: None, flush: Lsn(flush) };
-            let cluster = Cluster { system_identifier: "7".to_owned(), timeline: 1 };
-            Some(StoredPosition { checkpoint, cluster, transaction: Uuid::nil(), epoch: None, signed_by: None })
-        };
         let known = [at(10, 1), at(10, 5)];
         assert!(!is_past(&known, &None) && !is_past(&known, &at(10, 0)), "another's transaction may hide the last");
         assert!(!is_past(&known, &at(10, 1)) && !is_past(&known, &at(10, 5)));

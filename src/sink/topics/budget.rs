@@ -51,7 +51,7 @@ impl Budget {
     /// Why there are no more, in words; and whether it is to be told, which it is once.
     pub(super) fn exhausted(&mut self) -> (String, bool) {
         let reason = format!(
-            "does not exist, and the relay creates no more than {} topics that rows name in 24 hours ([relay] max_new_topics)",
+            "does not exist, and the limit of {} topics created in 24 hours because rows name them is reached ([relay] max_new_topics)",
             self.most
         );
         (reason, !std::mem::replace(&mut self.is_told, true))

@@ -41,7 +41,7 @@ impl fmt::Display for Unpublished {
         }
         match &self.rows {
             None => Ok(()),
-            Some(Rows { count: 0, .. }) => f.write_str("; the outbox tables hold no such rows"),
+            Some(Rows { count: 0, .. }) => f.write_str("; none of them are in the outbox tables"),
             Some(Rows { count, created: None }) => write!(f, "; {count} rows in the outbox tables may be affected"),
             Some(Rows { count, created: Some((from, to)) }) => {
                 write!(f, "; {count} rows in the outbox tables may be affected, created from {from} to {to}")
@@ -70,7 +70,7 @@ mod tests {
         ];
         expect![[r"
             events committed after T (LSN 0/10) may be missing from Kafka
-            events committed after T (LSN 0/10) may be missing from Kafka; the outbox tables hold no such rows
+            events committed after T (LSN 0/10) may be missing from Kafka; none of them are in the outbox tables
             events committed after T (LSN 0/10) may be missing from Kafka; 2 rows in the outbox tables may be affected
             events committed after T (LSN 0/10) may be missing from Kafka; 2 rows in the outbox tables may be affected, created from A to B
             events committed since its last position may be missing from Kafka"]]

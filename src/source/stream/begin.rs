@@ -119,7 +119,7 @@ impl Opening {
         if let Some(transactions) = prepared.first().and_then(|row| row.text(0)) {
             tracing::warn!(
                 slot = %slot, transactions,
-                "slot creation is waiting for prepared transactions: run `commit prepared` or `rollback prepared` in each one's database"
+                "slot creation is waiting for prepared transactions: run `commit prepared` or `rollback prepared` in the database of each"
             );
         }
         // It is idle for as long as the backfill takes.

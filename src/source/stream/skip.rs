@@ -15,7 +15,7 @@
 //! | reading the stream | | | before | as before | begins anew |
 //! | 1. dead letters, and with exactly-once delivery, in the same Kafka transaction, the position past it | written | | before | passes over what is in Kafka by the position, whose event is the same as before; fails at the transaction | exactly-once: sees the position, and writes no dead letter twice; at-least-once: writes them again |
 //! | 2. the note: up to where the slot is to stand, the stored position, nothing unsendable | written | written | before | the same; it notes the transaction again | the same |
-//! | 3. moving the slot | written | written | past | goes on after the transaction | says that the slot is past it |
+//! | 3. moving the slot | written | written | past | continues after the transaction | reports that the slot is past it |
 //!
 //! The note comes before the slot is moved, as a start takes a slot past what is noted for one that somebody else has moved; the position
 //! before the note, as a start takes a position before the noted one for an old one. A slot past the position would be a gap.

@@ -333,7 +333,7 @@ async fn a_silent_server_is_given_up() {
     let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stopped");
     let error = lost(&mut source.stream).await;
-    rustix::process::kill_process(pid, rustix::process::Signal::CONT).expect("goes on");
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).expect("it continues");
     assert!(matches!(error, SourceError::Postgres(Error::Timeout { .. })), "{error:?}");
 }
 

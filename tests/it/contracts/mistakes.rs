@@ -48,7 +48,7 @@ async fn all_mistakes_are_reported_at_once_and_nothing_is_applied() {
     schema("u-nul", "{\"title\": \"\\u0000\"}");
     let expected = [
         ("p-link.yaml:1:1: file: it is a link that leads out of its directory", 1),
-        ("q-secret.yaml:2:1: duplicate_key: not valid YAML for a contract from here on; not a data contract", 1),
+        ("q-secret.yaml:2:1: duplicate_key: invalid YAML from here; not a data contract", 1),
         ("r-secret.yaml:1:1: odcs: not a data contract: it has neither kind: DataContract", 1),
         ("s-escape.yaml:10:3: name: name has a control character", 1),
         ("file: more than 32 MiB of text, including expanded aliases", 1),

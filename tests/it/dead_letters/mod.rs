@@ -67,7 +67,7 @@ impl Commands {
         let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut printed = String::new();
-        while !printed.contains("redrove dead letters") {
+        while !printed.contains("dead letters redriven") {
             assert_ne!(lines.read_line(&mut printed).expect("it writes UTF-8"), 0, "it ended before: {printed}");
         }
         Redriving { child, lines }

@@ -150,10 +150,10 @@ async fn a_relay_that_loses_the_slot_while_reading_its_position_rereads_it() {
     harness.create_topic(POSITIONS, 1, &[("cleanup.policy", "compact")]).await;
     let other = another_relays_transaction(&harness).await;
     // Only a record with its own key after that is waited for.
-    let other_relay = producer(&harness, &format!("other-{}", harness.name())).await;
-    other_relay.begin_transaction().expect("a transaction");
-    position(&other_relay, &format!("exact/{}", harness.name()), None);
-    commit(other_relay).await;
+    let operator = producer(&harness, &format!("operator-{}", harness.name())).await;
+    operator.begin_transaction().expect("a transaction");
+    position(&operator, &format!("exact/{}", harness.name()), None);
+    commit(operator).await;
 
     let mut first = Relay::start_with(&exact(&harness, ""));
     first.wait_for_log("waiting for another relay's transaction to end").await;

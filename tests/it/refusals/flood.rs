@@ -85,7 +85,7 @@ async fn case_40_rows_that_name_too_many_new_topics_become_dead_letters_and_can_
     }
     let letters = harness.consume(&harness.topic("dead-letter"), TOPICS - MOST).await;
     let reason = format!(
-        "the topic {prefix}-{TOPICS} does not exist, and the relay creates no more than {MOST} topics that rows name in 24 hours ([relay] max_new_topics)"
+        "the topic {prefix}-{TOPICS} does not exist, and the limit of {MOST} topics created in 24 hours because rows name them is reached ([relay] max_new_topics)"
     );
     for letter in &letters {
         assert_eq!(letter.header("outbox-error"), Some("unknown_topic"), "{letter:?}");

@@ -134,7 +134,7 @@ async fn case_24_rows_written_without_a_publication_are_reported() {
     run_fix(&harness, &config, &unavailable(&harness, &config).await).await;
     let message = unavailable(&harness, &config).await;
     let after = message.split("rows after ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a position");
-    expect!["walpost: publication outbox did not exist when rows after LSN were written, so Postgres can't decode them for slot db; run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"].assert_eq(&message.replace(after, "LSN"));
+    expect!["walpost: publication outbox did not exist when rows after LSN were written, so Postgres can't decode them for slot db; run `walpost slot recreate`: the relay recreates the slot, then republishes the rows that may be missing from Kafka, with the header outbox-recovered"].assert_eq(&message.replace(after, "LSN"));
     run_fix(&harness, &config, &message).await;
     works(&harness, &config).await;
     let key = |record: &Received| record.key_text() == Some("not lost");

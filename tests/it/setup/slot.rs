@@ -15,7 +15,7 @@ async fn case_22_a_dropped_slot_is_an_error() {
     harness.execute(&format!("select pg_drop_replication_slot('{}')", harness.name())).await;
     harness.execute("select outbox.emit('order.placed', 'not lost', '1')").await;
     let message = unavailable(&harness, &config).await;
-    expect![[r#"walpost: slot db no longer exists: events committed after TIME (LSN LSN) may be missing from Kafka; 1 rows in the outbox tables may be affected, created from TIME to TIME; run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"#]].assert_eq(&timeless(&message));
+    expect![[r#"walpost: slot db no longer exists: events committed after TIME (LSN LSN) may be missing from Kafka; 1 rows in the outbox tables may be affected, created from TIME to TIME; run `walpost slot recreate`: the relay recreates the slot, then republishes the rows that may be missing from Kafka, with the header outbox-recovered"#]].assert_eq(&timeless(&message));
     run_fix(&harness, &config, &message).await;
     works(&harness, &config).await;
     let key = |record: &Received| record.key_text() == Some("not lost");
@@ -34,7 +34,7 @@ async fn case_36_a_slot_with_two_phase_is_refused_at_the_start_and_by_doctor() {
     let slot = harness.name();
     harness.execute(&format!("select pg_create_logical_replication_slot('{slot}', 'pgoutput', false, true)")).await;
     let message = unavailable(&harness, &config).await;
-    expect!["walpost: slot db was created with two_phase, but walpost reads transactions only once they are committed; run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"].assert_eq(&message);
+    expect!["walpost: slot db was created with two_phase, but walpost reads transactions only once they are committed; run `walpost slot recreate`: the relay recreates the slot, then republishes the rows that may be missing from Kafka, with the header outbox-recovered"].assert_eq(&message);
     let doctor = ended_with(&config, "doctor").stdout;
     assert!(doctor.contains("was created with two_phase"), "{doctor}");
     run_fix(&harness, &config, &message).await;
@@ -104,7 +104,7 @@ async fn case_22_another_system_identifier_is_an_error() {
     harness.execute("update outbox.relay set system_identifier = '42'").await;
     let message = unavailable(&harness, &config).await;
     let system = harness.query_text("select system_identifier::text from pg_control_system()").await;
-    expect!["walpost: slot db was created on cluster 42, but this is SYSTEM: the database was restored elsewhere, or upgraded; events committed since its last position may be missing from Kafka; 1 rows in the outbox tables may be affected, created from TIME to TIME; check what was published, and run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"].assert_eq(&timeless(&message.replace(&system.expect("a system identifier"), "SYSTEM")));
+    expect!["walpost: slot db was created on cluster 42, but this is SYSTEM: the database was restored elsewhere, or upgraded; events committed since its last position may be missing from Kafka; 1 rows in the outbox tables may be affected, created from TIME to TIME; check what was published, and run `walpost slot recreate`: the relay recreates the slot, then republishes the rows that may be missing from Kafka, with the header outbox-recovered"].assert_eq(&timeless(&message.replace(&system.expect("a system identifier"), "SYSTEM")));
     run_fix(&harness, &config, &message).await;
     works(&harness, &config).await;
 }
@@ -135,7 +135,7 @@ async fn case_22_an_invalidated_slot_is_an_error() {
     let message = unavailable(&harness, &config).await;
     let confirmed = harness.query_text("select confirmed_flush_lsn::text from pg_replication_slots").await;
     let confirmed = confirmed.expect("an invalidated slot keeps its position");
-    expect!["walpost: slot db was invalidated (its WAL was removed) at LSN: events committed after TIME (LSN LSN) may be missing from Kafka; 1 rows in the outbox tables may be affected, created from TIME to TIME; raise max_slot_wal_keep_size, and run `walpost slot recreate`: the relay recreates the slot and first republishes, marked, the rows in the outbox tables that may be missing from Kafka"].assert_eq(&timeless(&message.replace(&confirmed, "LSN")));
+    expect!["walpost: slot db was invalidated (its WAL was removed) at LSN: events committed after TIME (LSN LSN) may be missing from Kafka; 1 rows in the outbox tables may be affected, created from TIME to TIME; raise max_slot_wal_keep_size, and run `walpost slot recreate`: the relay recreates the slot, then republishes the rows that may be missing from Kafka, with the header outbox-recovered"].assert_eq(&timeless(&message.replace(&confirmed, "LSN")));
     run_fix(&harness, &config, &message).await;
     works(&harness, &config).await;
 }

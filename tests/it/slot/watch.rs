@@ -21,7 +21,7 @@ async fn case_36_a_failed_maintain_shows_in_readiness_and_metrics() {
         )
         .await;
     let mut relay = Relay::start_with(&config(&harness, ""));
-    let fails = |status: &Value| status["not_ready"].to_string().contains("outbox.maintain fails: ");
+    let fails = |status: &Value| status["not_ready"].to_string().contains("outbox.maintain failed: ");
     relay.wait_for("not ready", fails).await;
     let (_, metrics) = relay.get("/metrics").await.expect("it serves metrics");
     assert!(metrics.contains("walpost_maintain_failures_total 1"), "{metrics}");

@@ -111,8 +111,15 @@ fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
     }
 }
 
+/// The names under which the schema's parts can be referred to. A schema that can't be inspected has only its own.
+#[must_use]
+pub fn references(schema: &Value) -> References {
+    let parts = parts(schema).unwrap_or_default();
+    References::of(schema, parts.iter().map(|(pointer, part)| (pointer.as_str(), part.keywords)))
+}
+
 /// Every schema in the schema, by its JSON pointer.
-pub(super) fn parts(schema: &Value) -> Result<BTreeMap<String, Part<'_>>, SchemaFault> {
+fn parts(schema: &Value) -> Result<BTreeMap<String, Part<'_>>, SchemaFault> {
     let mut parts = BTreeMap::new();
     let mut open = vec![(String::new(), schema)];
     let mut bytes = 0;

@@ -1,4 +1,4 @@
-//! Where a `$ref` leads within its schema: to a JSON pointer or an anchor, alone or behind the schema's own `$id`.
+//! Resolves a `$ref` within its schema: a JSON pointer or an anchor, alone or after the schema's `$id`.
 
 use std::collections::HashMap;
 
@@ -13,14 +13,7 @@ pub struct References {
 }
 
 impl References {
-    /// Those of a schema.
-    #[must_use]
-    pub fn new(schema: &Value) -> Self {
-        let parts = super::inspect::parts(schema).unwrap_or_default();
-        Self::of(schema, parts.iter().map(|(pointer, part)| (pointer.as_str(), part.keywords)))
-    }
-
-    /// Those of a schema with these parts, by their JSON pointers.
+    /// Those of a schema with these parts, each with its JSON pointer.
     pub(super) fn of<'a>(
         schema: &Value,
         parts: impl Iterator<Item = (&'a str, Option<&'a serde_json::Map<String, Value>>)>,
@@ -37,10 +30,10 @@ impl References {
         Self { id: id.filter(|id| !id.is_empty()), anchors }
     }
 
-    /// The JSON pointer that a reference stands for, whether anything is there or not.
+    /// The JSON pointer of a reference, whether or not anything is there.
     ///
     /// # Errors
-    /// It leads out of the schema.
+    /// The reference is to another document.
     pub fn pointer(&self, reference: &str) -> Result<String, LeadsOut> {
         let own = self.id.as_deref().and_then(|id| reference.strip_prefix(id)).filter(|rest| !rest.is_empty());
         let Some(fragment) = own.unwrap_or(reference).strip_prefix('#') else { return Err(LeadsOut) };
@@ -56,7 +49,7 @@ impl References {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeadsOut;
 
-/// A URI fragment's percent escapes undone; what is no UTF-8 then leads nowhere.
+/// Decodes a URI fragment's percent escapes; invalid UTF-8 has no target.
 fn unescape(fragment: &str) -> String {
     let mut bytes = Vec::with_capacity(fragment.len());
     let mut rest = fragment.as_bytes();
