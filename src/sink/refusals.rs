@@ -189,7 +189,7 @@ fn untimely_refusal(topic: &str, time: i64, ahead: i64) -> Refusal {
         1.. => {
             "fix the clock of the database server or the code that set this timestamp, or raise the topic's message.timestamp.after.max.ms"
         }
-        _ => "raise the topic's message.timestamp.before.max.ms, or correct the clock of the database server",
+        _ => "raise the topic's message.timestamp.before.max.ms, or fix the clock of the database server",
     };
     let (span, side) = (span(away), if ahead > 0 { "ahead of" } else { "behind" });
     let detail = format!(
@@ -309,8 +309,8 @@ mod tests {
         let refusal = known.refuse_time("t", NOW + 3 * HOUR / 2, now, NOW);
         assert_eq!(
             refusal.detail,
-            "topic t rejects the record's timestamp 2027-01-15T09:30:00.000000Z, 1 h 30 min ahead of the relay's clock: correct the clock of \
-             the database server, or whatever set this time, or raise the topic's message.timestamp.after.max.ms; then redrive"
+            "topic t rejects the record's timestamp 2027-01-15T09:30:00.000000Z, 1 h 30 min ahead of the relay's clock: fix the clock of \
+             the database server or the code that set this timestamp, or raise the topic's message.timestamp.after.max.ms; then redrive"
         );
         let mut is_refused = |time, seconds| {
             let (later, millis) =

@@ -229,10 +229,7 @@ fn present(name: &str, of: Use, topic: &Topic, acl: &impl Fn(&str) -> String, se
     if topic.leaderless > 0 {
         return warning(
             check,
-            format!(
-                "{name}: {} of {} partitions have no leader: check the brokers",
-                topic.leaderless, topic.partitions
-            ),
+            format!("{name}: {} of {} partitions lack a leader: check brokers", topic.leaderless, topic.partitions),
         );
     }
     if of == Use::Positions && topic.is_compacted == Some(false) {
