@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::environment::{ServerArgs, duration, write};
 use crate::config::Delivery;
 use crate::exit::{CommandError, Context};
-use crate::lab::bench::{self, BenchError, Options, Part, Payload, Report};
+use crate::lab::bench::{self, BenchError, Options, Part, Payload, Report, Shape, Shapes};
 use crate::lab::environment::View;
 use crate::signals::Interrupts;
 
@@ -43,6 +43,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "TYPE,...", value_delimiter = ',', default_value = "json")]
     pub payload: Vec<Payload>,
 
+    /// Topics, keys and payloads of the events.
+    #[command(flatten)]
+    pub shape: ShapeArgs,
+
     /// Delivery guarantees to measure.
     #[arg(long, value_name = "HOW,...", value_delimiter = ',', default_value = "at-least-once,exactly-once")]
     pub delivery: Vec<Delivery>,
@@ -63,12 +67,49 @@ pub struct BenchArgs {
     #[arg(long)]
     pub check: bool,
 
+    /// Print the ratios to pg_recvlogical and to the plain producer before the rates.
+    #[arg(long)]
+    pub compare: bool,
+
     /// Print the report as one line of JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Arguments of [`null`].
+/// The shapes of backlogs and loads: the n-th values of these lists form the n-th shape, and a shorter list repeats its
+/// last value.
+#[derive(Args, Clone, Debug)]
+pub struct ShapeArgs {
+    /// Topics, each with its own schema version. The n-th values of --topics, --partitions, --keys, --payload-bytes and
+    /// --row-headers form the n-th shape; a shorter list repeats its last value.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [Shape::DEFAULT.topics], value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub topics: Vec<u32>,
+
+    /// Partitions per topic.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [Shape::DEFAULT.partitions], value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub partitions: Vec<u32>,
+
+    /// Distinct message keys.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [Shape::DEFAULT.keys], value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub keys: Vec<u64>,
+
+    /// Payload size in bytes, for backlogs.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [Shape::DEFAULT.payload_bytes], value_parser = clap::value_parser!(u32).range(200..=900_000))]
+    pub payload_bytes: Vec<u32>,
+
+    /// Headers in each row, in addition to those that the relay adds, for backlogs.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [Shape::DEFAULT.row_headers], value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub row_headers: Vec<u32>,
+}
+
+impl ShapeArgs {
+    fn shapes(&self) -> Vec<Shape> {
+        let Self { topics, partitions, keys, payload_bytes, row_headers } = self.clone();
+        Shapes { topics, partitions, keys, payload_bytes, row_headers }.all()
+    }
+}
+
+/// Arguments of [`null`] and [`producer`].
 #[derive(Args, Clone, Debug)]
 pub struct NullArgs {
     /// Stop after this many events.
@@ -89,6 +130,7 @@ pub async fn run(args: &BenchArgs, out: &mut (impl Write + IsTerminal + Send)) -
         events: args.events,
         per_transaction: args.per_transaction.clone(),
         payloads: args.payload.clone(),
+        shapes: args.shape.shapes(),
         deliveries: args.delivery.clone(),
         rates: args.rate.clone(),
         duration: args.duration,
@@ -96,7 +138,8 @@ pub async fn run(args: &BenchArgs, out: &mut (impl Write + IsTerminal + Send)) -
         check: args.check,
     };
     let report = bench::run(&options, &View::stderr(), &interrupts).await?;
-    write(&report, args.json, Report::table, out).context("write the report")?;
+    let table = if args.compare { Report::comparison } else { Report::table };
+    write(&report, args.json, table, out).context("write the report")?;
     if report.left_behind.is_empty() { Ok(()) } else { Err(BenchError::LeftBehind.into()) }
 }
 
@@ -107,6 +150,17 @@ pub async fn run(args: &BenchArgs, out: &mut (impl Write + IsTerminal + Send)) -
 pub async fn null(args: &NullArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
     let interrupts = Interrupts::listen().context("listen for signals")?;
     let report = bench::run_null(path, args.events, interrupts.stop).await?;
+    serde_json::to_writer(&mut *out, &report)?;
+    Ok(out.flush()?)
+}
+
+/// Runs a plain producer, as the benchmark's child process. It consumes the slot, so it refuses any but the benchmark's.
+///
+/// # Errors
+/// As [`bench::run_producer`].
+pub async fn producer(args: &NullArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
+    let interrupts = Interrupts::listen().context("listen for signals")?;
+    let report = bench::run_producer(path, args.events, interrupts.stop).await?;
     serde_json::to_writer(&mut *out, &report)?;
     Ok(out.flush()?)
 }

@@ -14,10 +14,13 @@ pub enum LabCommand {
     /// Run the whole path from transaction to consumer on this machine, and check every event.
     Demo(demo::DemoArgs),
     /// Measure CPU cost, throughput and latency.
-    Bench(bench::BenchArgs),
+    Bench(Box<bench::BenchArgs>),
     /// Run a relay that publishes nothing, for the benchmark.
     #[command(hide = true)]
     BenchNull(bench::NullArgs),
+    /// Run a plain Kafka producer, for the benchmark.
+    #[command(hide = true)]
+    BenchProducer(bench::NullArgs),
 }
 
 impl LabCommand {
@@ -26,7 +29,7 @@ impl LabCommand {
         match self {
             Self::Demo(_) => Some(demo::LOG_FILTER),
             Self::Bench(_) => Some(bench::LOG_FILTER),
-            Self::BenchNull(_) => None,
+            Self::BenchNull(_) | Self::BenchProducer(_) => None,
         }
     }
 
@@ -39,6 +42,7 @@ impl LabCommand {
             Self::Demo(arguments) => demo::run(arguments, &mut stdout()).await,
             Self::Bench(arguments) => bench::run(arguments, &mut stdout()).await,
             Self::BenchNull(arguments) => bench::null(arguments, path, &mut stdout()).await,
+            Self::BenchProducer(arguments) => bench::producer(arguments, path, &mut stdout()).await,
         }
     }
 }

@@ -63,8 +63,8 @@ fn check_emit(costs: &[Value]) {
 
 fn check_throughput(reports: &[Value]) {
     let has_recvlogical = reports.iter().any(|report| report["reader"] == "pg-recvlogical");
-    // Without Kafka and with it in two ways, each with and without checking.
-    assert_eq!(reports.len(), 6 * if has_recvlogical { 7 } else { 6 }, "{reports:?}");
+    // Without Kafka and with it in two ways, each with and without checking, and a plain producer.
+    assert_eq!(reports.len(), 6 * if has_recvlogical { 8 } else { 7 }, "{reports:?}");
     for report in reports {
         assert_eq!(list(report, "runs").len(), 2, "{report}");
         assert_eq!(figure(report, "events"), 2_000.0, "{report}");
@@ -78,6 +78,29 @@ fn check_throughput(reports: &[Value]) {
         assert_eq!(report["delivery"].is_string(), report["reader"] == "walpost", "{report}");
         assert_eq!(report["of_unchecked"].is_number(), report["checked"] == true, "{report}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_can_spread_over_topics_and_partitions() {
+    let harness = Harness::new("bench_shapes").await;
+    let (url, kafka) = (harness.url().to_owned(), harness.kafka().to_owned());
+    let shape = ["--topics", "1,3", "--partitions", "1,4", "--keys", "50", "--payload-bytes", "240,1000"];
+    let small = ["--events", "1000", "--per-transaction", "10", "--runs", "1", "--row-headers", "0,2"];
+    let servers = ["relay", "--postgres", &url, "--kafka", &kafka, "--json", "--compare"];
+    let ended = run("bench", &[&servers[..], &shape, &small].concat());
+    assert!(ended.status.success(), "{:?}\n{}", ended.status, ended.stderr);
+    let report = ended.report();
+    let of_shape = |topics: u32| {
+        list(&report, "throughput").iter().filter(move |row| row["shape"]["topics"] == topics).collect::<Vec<_>>()
+    };
+    assert_eq!(of_shape(1).len(), of_shape(3).len(), "{report}");
+    for row in of_shape(3) {
+        assert_eq!(row["shape"]["partitions"], 4, "{row}");
+        assert_eq!(row["shape"]["payload_bytes"], 1_000, "{row}");
+        assert!(figure(row, "of_producer") > 0.0 && figure(row, "of_lower") > 0.0, "{row}");
+        assert_eq!(row["median"]["linger_ms"].is_number(), row["reader"] == "producer", "{row}");
+    }
+    assert_clean(&harness, &ended).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,6 +143,8 @@ fn mistakes_have_their_exit_codes() {
         &["everything"],
         &["--delivery", "at-most-once"],
         &["--duration", "2h"],
+        &["--topics", "0"],
+        &["--payload-bytes", "10"],
     ] {
         let ended = run("bench", usage);
         assert_eq!(ended.code(), Some(2), "{usage:?}: {}", ended.stderr);

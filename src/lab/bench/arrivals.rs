@@ -1,21 +1,31 @@
-//! Observes records arriving in Kafka without reading them, by the end offset of the partition.
+//! Observes records arriving in Kafka without reading them, by the end offsets of the partitions.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::error::BenchError;
+use super::stage::Destinations;
 use crate::lab::environment::{KafkaServer, Silent};
 
-/// How often to query the end offset: a hundredth of the shortest meaningful run.
+/// How often to query the end offsets: a hundredth of the shortest meaningful run.
 const TICK: Duration = Duration::from_millis(5);
+/// Additional pause per partition, so that the queries do not load the broker.
+const TICK_PER_PARTITION: Duration = Duration::from_micros(50);
+/// How long a query may take until it has seen the last record.
+const SETTLING: Duration = Duration::from_millis(200);
 /// Time limit for one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// Watches a topic's only partition until dropped.
-pub(super) struct Arrivals(Arc<Shared>);
+/// Watches topics until dropped.
+pub(super) struct Arrivals {
+    shared: Arc<Shared>,
+    tick: Duration,
+}
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -36,55 +46,63 @@ pub(super) struct Seen {
 
 impl Arrivals {
     /// Starts the watch.
-    pub(super) async fn watch(kafka: &KafkaServer, topic: &str) -> Result<Self, BenchError> {
+    pub(super) async fn watch(kafka: &KafkaServer, destinations: &Destinations) -> Result<Self, BenchError> {
         let mut config = kafka.client_config();
         // Records of an open transaction have not arrived yet.
         config.set("isolation.level", "read_committed").set("group.id", "walpost-bench");
         let client: BaseConsumer<Silent> = kafka.client(&config)?;
-        let topic = topic.to_owned();
-        let asked = tokio::task::spawn_blocking(move || {
-            let base = client.fetch_watermarks(&topic, 0, ANSWER_LIMIT).map(|(_, end)| end);
-            base.map(|base| (client, topic, base))
-        });
+        let partitions = destinations.partitions_at(Offset::End);
+        let asked =
+            tokio::task::spawn_blocking(move || ends(&client, &partitions).map(|base| (client, partitions, base)));
         let asked = asked.await.expect("asking for offsets does not panic");
-        let (client, topic, base) = asked.map_err(kafka.error("ask for a topic's end"))?;
+        let (client, partitions, base) = asked.map_err(kafka.error("query the end offsets of topics"))?;
+        let tick = TICK + TICK_PER_PARTITION * u32::try_from(partitions.count()).unwrap_or(0);
         let shared = Arc::new(Shared::default());
         let watch = Arc::clone(&shared);
-        tokio::task::spawn_blocking(move || watch.run(&client, &topic, base));
-        Ok(Self(shared))
+        tokio::task::spawn_blocking(move || watch.run(&client, &partitions, base, tick));
+        Ok(Self { shared, tick })
     }
 
     /// The arrivals so far.
     pub(super) fn seen(&self) -> Seen {
-        *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The arrivals up to now, with certainty.
     pub(super) async fn settled(&self) -> Seen {
         // A pending query may have been answered just before the last record arrived.
-        tokio::time::sleep(TICK * 20).await;
+        tokio::time::sleep(self.tick + SETTLING).await;
         self.seen()
     }
 }
 
 impl Drop for Arrivals {
     fn drop(&mut self) {
-        self.0.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
     }
 }
 
 impl Shared {
-    fn run(&self, client: &BaseConsumer<Silent>, topic: &str, base: i64) {
+    fn run(&self, client: &BaseConsumer<Silent>, partitions: &TopicPartitionList, base: i64, tick: Duration) {
         while !self.stop.load(Ordering::Relaxed) {
             // A broker that does not answer is asked again; whoever waits for records has a time limit.
-            if let Ok((_, end)) = client.fetch_watermarks(topic, 0, ANSWER_LIMIT) {
+            if let Ok(end) = ends(client, partitions) {
                 let (now, offsets) = (Instant::now(), u64::try_from(end - base).unwrap_or(0));
                 let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 if offsets > seen.offsets {
                     *seen = Seen { offsets, first: seen.first.or(Some(now)), last: Some(now) };
                 }
             }
-            std::thread::sleep(TICK);
+            std::thread::sleep(tick);
         }
     }
+}
+
+/// The sum of all end offsets. One request per broker: the timestamp -1, which is `Offset::End`, asks for the end (ListOffsets).
+fn ends(client: &BaseConsumer<Silent>, partitions: &TopicPartitionList) -> KafkaResult<i64> {
+    let answered = client.offsets_for_times(partitions.clone(), ANSWER_LIMIT)?;
+    answered.elements().iter().try_fold(0, |sum, partition| {
+        partition.error()?;
+        Ok(sum + partition.offset().to_raw().unwrap_or(0))
+    })
 }

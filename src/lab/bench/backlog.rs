@@ -2,43 +2,43 @@
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use super::Payload;
 use super::error::BenchError;
-use super::stage::{Destination, SCHEMA, Stage};
+use super::stage::{Destinations, SCHEMA, Stage};
+use super::{Payload, Shape};
 use crate::lab::environment::{EnvironmentError, View};
 use crate::terminal::grouped;
 
 /// Events per statement, small enough to show progress and to notice an interrupt.
 const CHUNK: u64 = 20_000;
-/// Number of distinct keys.
-const KEYS: u64 = 5_000;
 
 /// A backlog.
 #[derive(Clone, Debug)]
 pub(super) struct Backlog {
-    pub(super) payload: Payload,
-    pub(super) per_transaction: u64,
+    pub(super) content: Content,
     pub(super) events: u64,
     /// The slot before the first event. Nobody reads it.
     base: String,
     /// A position behind the last event; more WAL follows it.
     pub(super) end: String,
-    pub(super) destination: Destination,
+    pub(super) destinations: Destinations,
+}
+
+/// What a backlog consists of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Content {
+    pub(super) payload: Payload,
+    pub(super) per_transaction: u64,
+    pub(super) shape: Shape,
 }
 
 impl Backlog {
     /// Creates the slot and writes the events.
-    pub(super) async fn write(
-        stage: &Stage,
-        payload: Payload,
-        per_transaction: u64,
-        events: u64,
-        view: &View,
-    ) -> Result<Self, BenchError> {
+    pub(super) async fn write(stage: &Stage, content: Content, events: u64, view: &View) -> Result<Self, BenchError> {
+        let Content { payload, per_transaction, shape } = content;
         let mut connection = stage.connect().await?;
-        let destination = stage.destination(&mut connection).await?;
+        let destinations = stage.destinations(&mut connection, &shape).await?;
         let base = create_slot(stage, &mut connection).await?;
-        let procedure = procedure(payload, per_transaction, &destination.version);
+        let procedure = procedure(&content, &destinations);
         let failed = || EnvironmentError::postgres("write the backlog");
         connection.execute(AssertSqlSafe(procedure)).await.map_err(failed())?;
         connection.execute("set synchronous_commit = off").await.map_err(failed())?;
@@ -62,19 +62,19 @@ impl Backlog {
         // Flushes dirty pages now rather than during a run. Not every role may request a checkpoint.
         let _ = connection.execute("checkpoint").await;
         let _ = connection.close().await;
-        Ok(Self { payload, per_transaction, events, base, end, destination })
+        Ok(Self { content, events, base, end, destinations })
     }
 
-    /// Sets whether the events' schema version has a schema, which the next relay checks them against. This bypasses the trigger
-    /// that makes the row immutable, so that one backlog can be read with and without checking, in turn.
+    /// Sets whether the events' schema versions have a schema, which the next relay checks them against. This bypasses the trigger
+    /// that makes the rows immutable, so that one backlog can be read with and without checking, in turn.
     pub(super) async fn promise(&self, stage: &Stage, schema: bool) -> Result<(), BenchError> {
         let mut connection = stage.connect().await?;
         let failed = EnvironmentError::postgres("change the schema of the benchmark's events");
         let value = if schema { "bench.payload_schema()" } else { "null" };
-        let version = &self.destination.version;
+        let versions = &self.destinations.versions;
         let statements = format!(
             "begin; alter table outbox.schema_version disable trigger user;
-             update outbox.schema_version set schema = {value} where name = '{SCHEMA}' and version = '{version}';
+             update outbox.schema_version set schema = {value} where name = '{SCHEMA}' and version like '{versions}%';
              alter table outbox.schema_version enable trigger user; commit"
         );
         connection.execute(AssertSqlSafe(statements)).await.map_err(failed)?;
@@ -100,10 +100,10 @@ impl Backlog {
     pub(super) async fn remove(self, stage: &Stage) -> Result<(), BenchError> {
         drop_slot(stage, &self.base).await?;
         let mut connection = stage.connect().await?;
-        let truncate = format!("truncate {}", self.payload.table());
+        let truncate = format!("truncate {}", self.content.payload.table());
         connection.execute(AssertSqlSafe(truncate)).await.map_err(EnvironmentError::postgres("empty the outbox"))?;
         let _ = connection.close().await;
-        stage.discard(&self.destination).await;
+        stage.discard(&self.destinations).await;
         Ok(())
     }
 }
@@ -148,14 +148,19 @@ async fn seal(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
     Ok(end)
 }
 
-fn procedure(payload: Payload, per_transaction: u64, version: &str) -> String {
-    let (table, value) = (payload.table(), payload.cast("bench.payload(i)"));
+/// The topic is picked by a hash of the event's number, so that consecutive events go to different topics.
+fn procedure(content: &Content, destinations: &Destinations) -> String {
+    let Content { payload, per_transaction, shape } = content;
+    let Shape { topics, keys, payload_bytes, row_headers, .. } = shape;
+    let (table, value) = (payload.table(), payload.cast(&format!("bench.payload(i, {payload_bytes})")));
+    let versions = &destinations.versions;
     format!(
         "create or replace procedure bench.fill(first bigint, last bigint) language plpgsql as $$
          begin
              while first <= last loop
-                 insert into {table} (schema_name, schema_version, key, payload)
-                 select '{SCHEMA}', '{version}', 'customer-' || i % {KEYS}, {value}
+                 insert into {table} (schema_name, schema_version, key, payload, headers)
+                 select '{SCHEMA}', '{versions}' || (hashint8(i)::bigint & 2147483647) % {topics}, 'customer-' || i % {keys},
+                     {value}, bench.row_headers(i, {row_headers})
                  from generate_series(first, least(first + {per_transaction} - 1, last)) i;
                  commit;
                  first := first + {per_transaction};

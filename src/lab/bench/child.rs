@@ -174,14 +174,27 @@ fn wait(pid: Pid, gone: &Mutex<bool>) -> io::Result<Reaped> {
     *gone = true;
     waited?;
     let (status, usage) = reap(pid)?;
-    let time = |time: libc::timeval| {
-        let micros = u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0);
-        Duration::from_micros(micros)
-    };
     // In KiB; on macOS in bytes (getrusage(2)).
     let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
     let max_rss_bytes = u64::try_from(usage.ru_maxrss).unwrap_or(0) * unit;
     Ok(Reaped { status, cpu: time(usage.ru_utime) + time(usage.ru_stime), max_rss_bytes, at })
+}
+
+fn time(time: libc::timeval) -> Duration {
+    let micros = u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0);
+    Duration::from_micros(micros)
+}
+
+/// User and system time of this process so far.
+#[expect(unsafe_code, reason = "getrusage(2) has no safe binding in rustix or std")]
+pub(super) fn own_cpu() -> Duration {
+    // SAFETY: an all-zero `rusage` is valid, and getrusage writes only to it.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        usage
+    };
+    time(usage.ru_utime) + time(usage.ru_stime)
 }
 
 #[expect(unsafe_code, reason = "wait4(2), the resource usage of a single child, has no safe binding in rustix or std")]

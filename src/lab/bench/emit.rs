@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
-use super::Options;
 use super::error::BenchError;
 use super::report::{EmitCost, Statement, median};
 use super::stage::{SCHEMA, Stage};
+use super::{Options, Shape};
 use crate::lab::environment::{EnvironmentError, View};
 
 /// Rounds per statement; the first one is not counted.
@@ -75,7 +75,7 @@ pub(super) async fn measure(options: &Options, stage: &Stage, view: &View) -> Re
 impl<'a> Session<'a> {
     async fn open(stage: &Stage, view: &'a View) -> Result<Self, BenchError> {
         let mut connection = stage.connect().await?;
-        let version = stage.destination(&mut connection).await?.version;
+        let version = stage.destinations(&mut connection, &Shape::DEFAULT).await?.version(0);
         let failed = || EnvironmentError::postgres("prepare the statements");
         let payloads = sqlx::query_scalar("select bench.payload(n) from generate_series(1, 100) n")
             .fetch_all(&mut connection)

@@ -59,6 +59,21 @@ pub enum BenchError {
         /// Their codes.
         codes: String,
     },
+    /// The plain producer's client failed.
+    #[error("can't {action} the plain producer")]
+    Produce {
+        /// The verb, such as "create".
+        action: &'static str,
+        /// The client's reason.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+    /// Kafka did not accept all records of the plain producer, so the measurement is invalid.
+    #[error("Kafka did not accept {records} records of the plain producer")]
+    Undelivered {
+        /// How many.
+        records: u64,
+    },
     /// The relay without Kafka was started on a slot that does not belong to the benchmark.
     #[error("slot {slot} does not belong to the benchmark; a relay without Kafka would lose its events")]
     ForeignSlot {
@@ -85,7 +100,7 @@ impl EndsCommand for BenchError {
         match self {
             Self::Environment(error) => error.exit_code(),
             Self::Config(_) | Self::ForeignSlot { .. } => exit::CONFIGURATION,
-            Self::Stalled { .. } => exit::UNAVAILABLE,
+            Self::Stalled { .. } | Self::Produce { .. } | Self::Undelivered { .. } => exit::UNAVAILABLE,
             Self::DeadLetters { .. } => exit::REFUSED,
             Self::Failed { status, .. } => {
                 let code = status.code().and_then(|code| u8::try_from(code).ok());

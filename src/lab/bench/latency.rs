@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
-use rdkafka::{Offset, TopicPartitionList};
 use serde::Deserialize;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::task::JoinSet;
@@ -18,9 +18,9 @@ use tokio::task::JoinSet;
 use super::error::BenchError;
 use super::relay::Relay;
 use super::report::{LatencyReport, millis, quantile};
-use super::stage::{Destination, SCHEMA, Stage};
+use super::stage::{Destinations, SCHEMA, Stage};
 use super::throughput::{done_with, fresh_slot};
-use super::{Options, Payload};
+use super::{Options, Payload, Shape};
 use crate::config::Delivery;
 use crate::lab::environment::{EnvironmentError, Silent, View};
 
@@ -52,11 +52,12 @@ struct Stamp<'a> {
     number: &'a str,
 }
 
-/// One load: delivery guarantee, payload and rate.
+/// One load: delivery guarantee, payload, shape and rate.
 #[derive(Clone, Copy)]
 struct Load {
     delivery: Delivery,
     payload: Payload,
+    shape: Shape,
     rate: u32,
     duration: Duration,
 }
@@ -64,14 +65,16 @@ struct Load {
 /// Each returns the time of its last commit.
 type Writers = JoinSet<Result<Instant, BenchError>>;
 
-/// Measures every rate with every delivery guarantee and payload type.
+/// Measures every rate with every delivery guarantee, payload type and shape.
 pub(super) async fn measure(options: &Options, stage: &Stage, view: &View) -> Result<Vec<LatencyReport>, BenchError> {
     let mut reports = Vec::new();
     for &delivery in &options.deliveries {
         for &payload in &options.payloads {
-            for &rate in &options.rates {
-                let load = Load { delivery, payload, rate, duration: options.duration };
-                reports.push(load.run(stage, view).await?);
+            for &shape in &options.shapes {
+                for &rate in &options.rates {
+                    let load = Load { delivery, payload, shape, rate, duration: options.duration };
+                    reports.push(load.run(stage, view).await?);
+                }
             }
         }
     }
@@ -80,21 +83,21 @@ pub(super) async fn measure(options: &Options, stage: &Stage, view: &View) -> Re
 
 impl Load {
     async fn run(&self, stage: &Stage, view: &View) -> Result<LatencyReport, BenchError> {
-        let Self { delivery, payload, rate, duration } = *self;
+        let Self { delivery, payload, shape, rate, duration } = *self;
         let events = whole(f64::from(rate) * duration.as_secs_f64());
         let what = format!("{rate} events per second, {}, {}", payload.as_str(), delivery.as_str());
         let doing = view.counting(&what, events);
         let mut connection = stage.connect().await?;
-        let destination = stage.destination(&mut connection).await?;
+        let destinations = stage.destinations(&mut connection, &shape).await?;
         let slot = fresh_slot(stage).await?;
         let board = Arc::new(Board::new(events));
-        let _reader = LatencyConsumer::start(stage, &destination, &board)?;
+        let _reader = LatencyConsumer::start(stage, &destinations, &board)?;
         let relay = Relay::start(stage, &slot, payload, delivery)?;
         let relay = relay.wait_for("the relay's start", |status| status.ready).await?;
         // The first event creates the topic.
-        write(&mut connection, &statement(payload), &destination, 0).await?;
+        write(&mut connection, &statement(payload), &destinations, shape.keys, 0).await?;
         board.wait_for(1, |_| {}).await?;
-        let (began, mut writers) = self.writers(stage, &destination, &board, events).await?;
+        let (began, mut writers) = self.writers(stage, &destinations, &board, events).await?;
         let all_written = async {
             let mut ended_at = began;
             while let Some(written) = writers.join_next().await {
@@ -108,7 +111,7 @@ impl Load {
         let started = relay.started();
         let ended = relay.stop().await?;
         done_with(stage, &slot).await?;
-        stage.discard(&destination).await;
+        stage.discard(&destinations).await;
         let skipped = whole(f64::from(rate) * WARM_UP_MOST.min(duration / WARM_UP_PART).as_secs_f64());
         let latencies = board.latencies(usize::try_from(skipped).unwrap_or(usize::MAX));
         let of = |share| quantile(&latencies, share);
@@ -116,6 +119,7 @@ impl Load {
         let report = LatencyReport {
             delivery,
             payload,
+            shape,
             rate,
             achieved_rate: events as f64 / ended_at.saturating_duration_since(began).as_secs_f64().max(1e-6),
             events: latencies.len() as u64,
@@ -133,7 +137,7 @@ impl Load {
     async fn writers(
         &self,
         stage: &Stage,
-        destination: &Destination,
+        destinations: &Destinations,
         board: &Arc<Board>,
         events: u64,
     ) -> Result<(Instant, Writers), BenchError> {
@@ -151,7 +155,8 @@ impl Load {
         let mut writers = JoinSet::new();
         for mut connection in connections {
             let (next, board) = (Arc::clone(&next), Arc::clone(board));
-            let (destination, statement, rate) = (destination.clone(), statement(self.payload), self.rate);
+            let (destinations, statement) = (destinations.clone(), statement(self.payload));
+            let (rate, keys) = (self.rate, self.shape.keys);
             writers.spawn(async move {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
@@ -160,7 +165,7 @@ impl Load {
                     }
                     let due = start + Duration::from_secs_f64((number - 1) as f64 / f64::from(rate));
                     tokio::time::sleep_until(due.into()).await;
-                    write(&mut connection, &statement, &destination, number).await?;
+                    write(&mut connection, &statement, &destinations, keys, number).await?;
                     board.stamp(&board.committed, number);
                 }
             });
@@ -220,17 +225,15 @@ impl Board {
 struct LatencyConsumer(Arc<Board>);
 
 impl LatencyConsumer {
-    fn start(stage: &Stage, destination: &Destination, board: &Arc<Board>) -> Result<Self, BenchError> {
+    fn start(stage: &Stage, destinations: &Destinations, board: &Arc<Board>) -> Result<Self, BenchError> {
         let kafka = stage.servers.kafka();
         let mut config = kafka.client_config();
         config.set("isolation.level", "read_committed").set("enable.auto.commit", "false");
-        // A group id is required, but nobody joins the group: the partition is assigned here.
+        // A group id is required, but nobody joins the group: the partitions are assigned here.
         config.set("group.id", "walpost-bench");
         let consumer: BaseConsumer<Silent> = kafka.client(&config)?;
-        let mut partitions = TopicPartitionList::new();
-        let added = partitions.add_partition_offset(&destination.topic, 0, Offset::Beginning);
-        added.expect("the beginning is an offset");
-        consumer.assign(&partitions).map_err(kafka.error("read a topic"))?;
+        let partitions = destinations.partitions_at(Offset::Beginning);
+        consumer.assign(&partitions).map_err(kafka.error("read the topics"))?;
         let reader = Self(Arc::clone(board));
         let board = Arc::clone(board);
         tokio::task::spawn_blocking(move || {
@@ -270,14 +273,15 @@ fn statement(payload: Payload) -> String {
 async fn write(
     connection: &mut PgConnection,
     statement: &str,
-    destination: &Destination,
+    destinations: &Destinations,
+    keys: u64,
     number: u64,
 ) -> Result<(), BenchError> {
     const FILLER: &str = "what a consumer would read here is as long as in the backlogs of the other parts, and as dull; \
                           nobody looks at it, but every server on the way carries it from one end to the other of this line";
     let payload = format!(r#"{{"note": "{FILLER}", "number": "{number:0>12}"}}"#);
-    let query = sqlx::query(AssertSqlSafe(statement)).bind(format!("customer-{}", number % 5_000)).bind(payload);
-    let written = query.bind(&destination.version).execute(connection).await;
+    let query = sqlx::query(AssertSqlSafe(statement)).bind(format!("customer-{}", number % keys)).bind(payload);
+    let written = query.bind(destinations.version(number)).execute(connection).await;
     written.map_err(EnvironmentError::postgres("write an event"))?;
     Ok(())
 }

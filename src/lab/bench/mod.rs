@@ -1,14 +1,15 @@
 //! `walpost bench`: cost per event, throughput and latency to Kafka, on these servers and this machine.
 //!
 //! The relay is measured as users run it: `walpost run` in a separate process, whose CPU time and memory are measured alone. On copies
-//! of the same slot, and in turn with it, run the upper bounds: `pg_recvlogical` to `/dev/null`, which does nothing with a row, and
-//! walpost with a sink that discards records.
+//! of the same slot, and in turn with it, run the upper bounds: `pg_recvlogical` to `/dev/null`, which does nothing with a row,
+//! walpost with a sink that discards records, and a plain Kafka producer that has the records in memory.
 //!
 //! # Layout
 //!
+//! - `shape`: topics, partitions, keys and sizes of a load
 //! - `stage`, `backlog`: the database, the topics, and the events to read
 //! - `child`: a child process whose time and memory are measured
-//! - `recvlogical`, `null`, `relay`: the readers of a backlog; `arrivals` observes the relay's records in Kafka
+//! - `recvlogical`, `null`, `producer`, `relay`: the readers of a backlog; `arrivals` observes the relay's records in Kafka
 //! - `emit`, `throughput`, `latency`: the parts
 //! - `facts`, `report`, `table`: the environment, the results and their presentation
 
@@ -20,9 +21,11 @@ mod error;
 mod facts;
 mod latency;
 mod null;
+mod producer;
 mod recvlogical;
 mod relay;
 mod report;
+mod shape;
 mod stage;
 mod table;
 mod throughput;
@@ -36,9 +39,11 @@ use serde::Serialize;
 pub use error::BenchError;
 pub use facts::{Machine, PostgresFacts, ServersFacts};
 pub use null::{NullReport, run as run_null};
+pub use producer::{ProducerReport, run as run_producer};
 pub use report::{
     BacklogReader, EmitCost, LatencyReport, Report, RunReport, SettingsReport, StartReport, Statement, ThroughputReport,
 };
+pub use shape::{Shape, Shapes};
 
 use stage::Stage;
 
@@ -88,6 +93,8 @@ pub struct Options {
     pub per_transaction: Vec<u64>,
     /// Payload types: one backlog for each.
     pub payloads: Vec<Payload>,
+    /// Topics, keys and payloads of the events: one backlog and one load for each.
+    pub shapes: Vec<Shape>,
     /// The relay's delivery guarantees to measure.
     pub deliveries: Vec<Delivery>,
     /// Events per second for the latency measurement.

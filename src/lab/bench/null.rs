@@ -61,7 +61,7 @@ pub async fn run(path: Option<&Path>, events: u64, interrupts: CancellationToken
 /// Reads the backlog once, in a separate process.
 pub(super) async fn measure(stage: &Stage, backlog: &Backlog) -> Result<RunReport, BenchError> {
     let slot = backlog.slot(stage).await?;
-    let settings = stage.relay_settings(&slot, backlog.payload, None);
+    let settings = stage.relay_settings(&slot, backlog.content.payload, None);
     let mut command: Command = relay::command(&settings)?;
     command.arg(COMMAND).arg("--events").arg(backlog.events.to_string());
     let clock = SystemTime::now();

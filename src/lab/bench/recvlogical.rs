@@ -26,7 +26,7 @@ pub(super) async fn run(program: &Path, stage: &Stage, backlog: &Backlog) -> Res
     command.arg("--dbname").arg(url.as_str()).args(["--slot", &slot, "--start", "--no-loop"]);
     command.args(["--endpos", &backlog.end, "--file", "/dev/null"]);
     // With the same options as the relay.
-    let publication = format!("publication_names={}", backlog.payload.publication());
+    let publication = format!("publication_names={}", backlog.content.payload.publication());
     for option in ["proto_version=1", &publication, "binary=true", "messages=true"] {
         command.args(["--option", option]);
     }

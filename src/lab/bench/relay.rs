@@ -110,8 +110,8 @@ impl Relay {
 /// Runs a relay on the backlog once.
 pub(super) async fn run(stage: &Stage, backlog: &Backlog, delivery: Delivery) -> Result<RunReport, BenchError> {
     let slot = backlog.slot(stage).await?;
-    let arrivals = Arrivals::watch(stage.servers.kafka(), &backlog.destination.topic).await?;
-    let relay = Relay::start(stage, &slot, backlog.payload, delivery)?;
+    let arrivals = Arrivals::watch(stage.servers.kafka(), &backlog.destinations).await?;
+    let relay = Relay::start(stage, &slot, backlog.content.payload, delivery)?;
     let started = relay.started();
     let relay = relay.wait_for("the relay", |status| status.events >= backlog.events).await?;
     let Seen { first, last, offsets } = arrivals.settled().await;

@@ -6,12 +6,9 @@ use serde::Serialize;
 
 use super::child::Ended;
 use super::facts::{Machine, PostgresFacts, ServersFacts};
-use super::{Options, Part, Payload};
+use super::{Options, Part, Payload, Shape};
 use crate::config::Delivery;
 use crate::lab::environment::LeftBehind;
-
-/// Bytes of an event's payload; `stage.sql` generates it.
-pub(super) const PAYLOAD_BYTES: u64 = 240;
 
 /// The result of the benchmark. A part that was not requested is empty.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -43,8 +40,6 @@ pub struct SettingsReport {
     pub parts: Vec<Part>,
     /// Events per backlog.
     pub events: u64,
-    /// Bytes of an event's payload.
-    pub payload_bytes: u64,
     /// How many times each reader read a backlog.
     pub runs: u32,
 }
@@ -89,6 +84,8 @@ pub enum BacklogReader {
     PgRecvlogical,
     /// walpost without Kafka.
     WalpostNull,
+    /// A plain librdkafka producer that has the records in memory.
+    Producer,
     /// walpost into Kafka.
     Walpost,
 }
@@ -106,6 +103,8 @@ pub struct ThroughputReport {
     pub payload: Payload,
     /// Events per transaction.
     pub per_transaction: u64,
+    /// Topics, keys and payloads of the events.
+    pub shape: Shape,
     /// Events in the backlog.
     pub events: u64,
     /// All runs.
@@ -114,6 +113,10 @@ pub struct ThroughputReport {
     pub median: RunReport,
     /// The median rate relative to that of pg_recvlogical in the same minutes, if that was measured.
     pub of_pg_recvlogical: Option<f64>,
+    /// The median rate relative to that of a plain producer in the same minutes, if that was measured.
+    pub of_producer: Option<f64>,
+    /// The median rate relative to the slower of pg_recvlogical and the plain producer, if either was measured.
+    pub of_lower: Option<f64>,
     /// The median rate relative to that of the same reader without checking, if payloads are checked.
     pub of_unchecked: Option<f64>,
 }
@@ -129,8 +132,10 @@ pub struct RunReport {
     pub events_per_second: f64,
     /// CPU time of its process from start to end, user and system, in microseconds per event.
     pub cpu_micros_per_event: f64,
-    /// Its peak resident memory, in bytes.
+    /// Its peak resident memory, in bytes; that of the plain producer includes the records.
     pub peak_rss_bytes: u64,
+    /// The `linger.ms` with which the plain producer was fastest; `None` for other readers.
+    pub linger_ms: Option<u32>,
 }
 
 /// From the relay's start to its first record, in milliseconds.
@@ -151,6 +156,8 @@ pub struct LatencyReport {
     pub delivery: Delivery,
     /// The type of the payload.
     pub payload: Payload,
+    /// Topics, keys and payloads of the events. Row headers and payload size apply to backlogs only.
+    pub shape: Shape,
     /// Requested events per second, each in a separate transaction.
     pub rate: u32,
     /// Committed events per second.
@@ -171,12 +178,7 @@ pub struct LatencyReport {
 
 impl Report {
     pub(super) fn new(options: &Options, facts: ServersFacts) -> Self {
-        let settings = SettingsReport {
-            parts: options.parts.clone(),
-            events: options.events,
-            payload_bytes: PAYLOAD_BYTES,
-            runs: options.runs,
-        };
+        let settings = SettingsReport { parts: options.parts.clone(), events: options.events, runs: options.runs };
         Self {
             machine: Machine::read(),
             postgres: facts.postgres,
@@ -207,6 +209,7 @@ impl RunReport {
             events_per_second: events as f64 / took.as_secs_f64(),
             cpu_micros_per_event: ended.cpu.as_secs_f64() * 1e6 / events as f64,
             peak_rss_bytes: ended.peak_rss_bytes,
+            linger_ms: None,
         }
     }
 
@@ -216,12 +219,15 @@ impl RunReport {
         let starts: Vec<f64> = runs.iter().filter_map(|run| run.start_millis).collect();
         let mut memory: Vec<u64> = runs.iter().map(|run| run.peak_rss_bytes).collect();
         memory.sort_unstable();
+        let mut lingers: Vec<u32> = runs.iter().filter_map(|run| run.linger_ms).collect();
+        lingers.sort_unstable();
         Self {
             start_millis: (!starts.is_empty()).then(|| median(starts)),
             seconds: of(|run| run.seconds),
             events_per_second: of(|run| run.events_per_second),
             cpu_micros_per_event: of(|run| run.cpu_micros_per_event),
             peak_rss_bytes: memory.get(memory.len() / 2).copied().unwrap_or(0),
+            linger_ms: lingers.get(lingers.len() / 2).copied(),
         }
     }
 }

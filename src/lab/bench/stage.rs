@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
 use serde_json::json;
 use sqlx::{Executor, PgConnection};
 
 use super::error::BenchError;
-use super::{Options, Payload};
+use super::{Options, Payload, Shape};
 use crate::config::Delivery;
 use crate::fault::chain;
 use crate::lab::environment::{self, EnvironmentError, LeftBehind, ScratchDatabase, Servers, Silent};
@@ -21,10 +22,10 @@ use crate::sink::POSITIONS_TOPIC;
 
 /// The prefix of every slot; see [`super::run_null`].
 pub(super) const SLOT_PREFIX: &str = "walpost_bench_";
+/// Topics per request to create or delete them.
+const TOPICS_AT_ONCE: usize = 50;
 /// The schema of all events.
 pub(super) const SCHEMA: &str = "bench.event";
-/// Partitions per topic: one, so that every figure is for one partition.
-const PARTITIONS: i32 = 1;
 
 /// Everything that is created, and the servers that it is created on.
 pub(super) struct Stage {
@@ -38,11 +39,30 @@ pub(super) struct Stage {
     count: AtomicU32,
 }
 
-/// A topic, and the version of [`SCHEMA`] whose events go there.
+/// Topics, each with the version of [`SCHEMA`] whose events go there.
 #[derive(Clone, Debug)]
-pub(super) struct Destination {
-    pub(super) topic: String,
-    pub(super) version: String,
+pub(super) struct Destinations {
+    /// The prefix of every version; the topic's number follows.
+    pub(super) versions: String,
+    pub(super) topics: Vec<String>,
+    /// Partitions per topic.
+    partitions: u32,
+}
+
+impl Destinations {
+    /// The version for an event with this number.
+    pub(super) fn version(&self, number: u64) -> String {
+        format!("{}{}", self.versions, number % self.topics.len() as u64)
+    }
+
+    /// All partitions, each at this offset.
+    pub(super) fn partitions_at(&self, offset: Offset) -> TopicPartitionList {
+        let mut partitions = TopicPartitionList::new();
+        let last = i32::try_from(self.partitions).unwrap_or(i32::MAX) - 1;
+        self.topics.iter().for_each(|topic| partitions.add_partition_range(topic, 0, last));
+        partitions.set_all_offsets(offset).expect("a partition list takes any offset");
+        partitions
+    }
 }
 
 impl Stage {
@@ -98,45 +118,63 @@ impl Stage {
         format!("{}_{}", self.database.name, self.count.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Registers a new version of the schema, with a new topic if there is a Kafka.
-    pub(super) async fn destination(&self, connection: &mut PgConnection) -> Result<Destination, BenchError> {
-        let version = self.count.fetch_add(1, Ordering::Relaxed).to_string();
-        let topic = format!("{}.{version}", self.prefix);
-        sqlx::query("select outbox.register_schema_version($1, $2, $3, topic_config => $4)")
+    /// Registers new versions of the schema, each with its own topic, which is created if there is a Kafka.
+    pub(super) async fn destinations(
+        &self,
+        connection: &mut PgConnection,
+        shape: &Shape,
+    ) -> Result<Destinations, BenchError> {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let (versions, prefix) = (format!("{number}."), format!("{}.{number}.", self.prefix));
+        let statement = "select outbox.register_schema_version($1, $2 || n, $3 || n, topic_config => $4)
+                         from generate_series(0, $5 - 1) n";
+        sqlx::query(statement)
             .bind(SCHEMA)
-            .bind(&version)
-            .bind(&topic)
-            .bind(json!({ "partitions": PARTITIONS }))
+            .bind(&versions)
+            .bind(&prefix)
+            .bind(json!({ "partitions": shape.partitions }))
+            .bind(i64::from(shape.topics))
             .execute(connection)
             .await
-            .map_err(EnvironmentError::postgres("register a schema version"))?;
+            .map_err(EnvironmentError::postgres("register schema versions"))?;
+        let topics = (0..shape.topics).map(|topic| format!("{prefix}{topic}")).collect();
+        let destinations = Destinations { versions, topics, partitions: shape.partitions };
         if self.servers.kafka_if_any().is_some() {
-            self.create_topic(&topic).await?;
+            self.create_topics(&destinations).await?;
         }
-        Ok(Destination { topic, version })
+        Ok(destinations)
     }
 
-    /// Deletes the topic, to free disk space. A failed deletion is repeated at the end.
-    pub(super) async fn discard(&self, destination: &Destination) {
-        if let Some(kafka) = self.servers.kafka_if_any()
-            && environment::delete_topics(kafka, &[&destination.topic]).await.is_empty()
-        {
-            self.topics().remove(&destination.topic);
+    /// Deletes the topics, to free disk space. A failed deletion is repeated at the end.
+    pub(super) async fn discard(&self, destinations: &Destinations) {
+        let Some(kafka) = self.servers.kafka_if_any() else { return };
+        for names in destinations.topics.chunks(TOPICS_AT_ONCE) {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            if environment::delete_topics(kafka, &names).await.is_empty() {
+                self.topics().retain(|topic| !names.contains(&topic.as_str()));
+            }
         }
     }
 
-    async fn create_topic(&self, name: &str) -> Result<(), BenchError> {
+    async fn create_topics(&self, destinations: &Destinations) -> Result<(), BenchError> {
         let kafka = self.servers.kafka();
         let client: AdminClient<Silent> = kafka.client(&kafka.client_config())?;
-        // The broker's default.
-        let topic = NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(-1));
-        self.topics().insert(name.to_owned());
-        let results = client.create_topics([&topic], &AdminOptions::new()).await;
-        let created = results.and_then(|results| match results.into_iter().next() {
-            Some(Err((_, code))) if code != RDKafkaErrorCode::TopicAlreadyExists => Err(KafkaError::AdminOp(code)),
-            _ => Ok(()),
-        });
-        Ok(created.map_err(kafka.error("create a topic"))?)
+        let partitions = i32::try_from(destinations.partitions).unwrap_or(i32::MAX);
+        self.topics().extend(destinations.topics.iter().cloned());
+        for names in destinations.topics.chunks(TOPICS_AT_ONCE) {
+            // The broker's default.
+            let topic = |name| NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
+            let topics: Vec<_> = names.iter().map(|name| topic(name)).collect();
+            let results = client.create_topics(&topics, &AdminOptions::new()).await;
+            let created = results.and_then(|results| {
+                let failed = results.into_iter().filter_map(Result::err).map(|(_, code)| code);
+                let failed =
+                    failed.filter(|code| *code != RDKafkaErrorCode::TopicAlreadyExists).map(KafkaError::AdminOp);
+                failed.map(Err).next().unwrap_or(Ok(()))
+            });
+            created.map_err(kafka.error("create topics"))?;
+        }
+        Ok(())
     }
 
     /// Removes what the benchmark created from the user's servers. The sandbox's servers are removed as a whole.
@@ -153,7 +191,9 @@ impl Stage {
         let topics = self.topics().clone();
         if let Some(kafka) = self.servers.kafka_if_any().filter(|kafka| kafka.is_named() && !topics.is_empty()) {
             let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-            left.extend(environment::delete_topics(kafka, &names).await);
+            for names in names.chunks(TOPICS_AT_ONCE) {
+                left.extend(environment::delete_topics(kafka, names).await);
+            }
         }
         left
     }

@@ -9,6 +9,23 @@ create function bench.payload(number bigint) returns text language sql immutable
         || lpad(number::text, 12, '0') || '", "reference": "' || md5(number::text) || md5((-number)::text) || '"}'
 $$;
 
+-- The same with a longer or shorter note, for payloads of any size from 200 bytes. Part of what is added repeats and part does
+-- not, so that it compresses like text.
+create function bench.payload(number bigint, bytes integer) returns text language sql immutable as $$
+    select case when bytes = 240 then bench.payload(number) else replace(
+        bench.payload(number),
+        'leave it with the neighbours on the left',
+        left((select string_agg('leave it with the neighbours on the left ' || md5(number || ' ' || n) || ' ', '')
+              from generate_series(0, bytes / 74) n), bytes - 200)
+    ) end
+$$;
+
+-- A row's headers; null if it has none.
+create function bench.row_headers(number bigint, count integer) returns jsonb language sql immutable as $$
+    select case when count > 0
+        then (select jsonb_object_agg('header-' || n, md5(number || ' ' || n)) from generate_series(1, count) n) end
+$$;
+
 -- The schema that a contract for such payloads would have.
 create function bench.payload_schema() returns json language sql immutable as $$
     select '{
@@ -19,7 +36,7 @@ create function bench.payload_schema() returns json language sql immutable as $$
             "total": {"type": "string", "pattern": "^[0-9]+\\.[0-9]{2}$"},
             "currency": {"type": "string", "minLength": 3, "maxLength": 3},
             "status": {"enum": ["placed", "paid", "sent", "returned"]},
-            "note": {"type": "string", "maxLength": 200},
+            "note": {"type": "string", "maxLength": 1000000},
             "reference": {"type": "string", "minLength": 64, "maxLength": 64}
         }
     }'::json

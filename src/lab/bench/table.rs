@@ -10,7 +10,13 @@ impl Report {
     /// The tables, in colour or without.
     #[must_use]
     pub fn table(&self, colour: Colour) -> String {
-        Table { report: self, colour }.to_string()
+        Table { report: self, colour, ratios: Ratios::Last }.to_string()
+    }
+
+    /// The tables, with the ratios to the references before the rates.
+    #[must_use]
+    pub fn comparison(&self, colour: Colour) -> String {
+        Table { report: self, colour, ratios: Ratios::First }.to_string()
     }
 }
 
@@ -24,6 +30,10 @@ impl ThroughputReport {
         match (self.reader, self.delivery) {
             (BacklogReader::PgRecvlogical, _) => "pg_recvlogical".to_owned(),
             (BacklogReader::WalpostNull, _) => "walpost, no Kafka".to_owned(),
+            (BacklogReader::Producer, _) => match self.median.linger_ms {
+                Some(linger) => format!("plain producer, {linger} ms"),
+                None => "plain producer".to_owned(),
+            },
             (BacklogReader::Walpost, delivery) => named("walpost", delivery),
         }
     }
@@ -32,6 +42,14 @@ impl ThroughputReport {
 struct Table<'a> {
     report: &'a Report,
     colour: Colour,
+    ratios: Ratios,
+}
+
+/// Where the ratios to the references are in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ratios {
+    First,
+    Last,
 }
 
 impl fmt::Display for Table<'_> {
@@ -84,41 +102,52 @@ impl Table<'_> {
 
     fn throughput(&self, f: &mut fmt::Formatter<'_>, reports: &[ThroughputReport]) -> fmt::Result {
         let events = grouped(self.report.settings.events);
-        let columns = format!(
-            "{:>8}{:>6}{:>12}{:>9}{:>14}{:>10}",
-            "payload", "a tx", "events/s", "x recv", "CPU us/event", "peak MB"
-        );
         let is_checked = reports.iter().any(|report| report.checked);
-        let columns = columns + if is_checked { "  x unchecked" } else { "" };
+        let (rates, ratios) = (
+            format!("{:>12}{:>14}{:>10}", "events/s", "CPU us/event", "peak MB"),
+            format!("{:>9}{:>11}{:>10}", "x recv", "x producer", "x lower"),
+        );
+        let columns = self.ordered(&rates, &ratios) + if is_checked { "  x unchecked" } else { "" };
         self.head(f, &format!("A backlog of {events}"), &columns)?;
+        let mut shown = None;
         for report in reports {
-            let (name, payload, median) = (report.name(), report.payload.as_str(), report.median);
-            let rate = grouped(whole(median.events_per_second));
-            let ratio = report.of_pg_recvlogical.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+            let ThroughputReport { payload, per_transaction, shape, median, .. } = report;
+            if shown.replace((payload, per_transaction, shape)) != Some((payload, per_transaction, shape)) {
+                let backlog = format!("{shape}; {}, {} per transaction", payload.as_str(), grouped(*per_transaction));
+                writeln!(f, "  {}", self.colour.paint(Colour::DIM, &backlog))?;
+            }
             let (cpu, megabytes) = (median.cpu_micros_per_event, median.peak_rss_bytes as f64 / 1e6);
-            let per_transaction = report.per_transaction;
+            let rates = format!("{:>12}{cpu:>14.2}{megabytes:>10.0}", grouped(whole(median.events_per_second)));
+            let [recv, producer, lower] = [report.of_pg_recvlogical, report.of_producer, report.of_lower]
+                .map(|ratio| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")));
+            let ratios = format!("{recv:>9}{producer:>11}{lower:>10}");
             let checked = report.of_unchecked.map(|ratio| format!("{ratio:>13.2}")).unwrap_or_default();
-            writeln!(
-                f,
-                "  {name:<26}{payload:>8}{per_transaction:>6}{rate:>12}{ratio:>9}{cpu:>14.2}{megabytes:>10.0}{checked}"
-            )?;
+            writeln!(f, "  {:<26}{}{checked}", report.name(), self.ordered(&rates, &ratios))?;
         }
         writeln!(f)
     }
 
+    fn ordered(&self, rates: &str, ratios: &str) -> String {
+        match self.ratios {
+            Ratios::First => format!("{ratios}{rates}"),
+            Ratios::Last => format!("{rates}{ratios}"),
+        }
+    }
+
     fn latency(&self, f: &mut fmt::Formatter<'_>, reports: &[LatencyReport]) -> fmt::Result {
         let columns = format!(
-            "{:>8}{:>10}{:>10}{:>9}{:>9}{:>9}{:>11}",
-            "payload", "wanted/s", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "relay CPU"
+            "{:>8}{:>12}{:>10}{:>10}{:>9}{:>9}{:>9}{:>11}",
+            "payload", "partitions", "wanted/s", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "relay CPU"
         );
         self.head(f, "From commit to consumer", &columns)?;
         for report in reports {
             let name = named("walpost", Some(report.delivery));
             let LatencyReport { rate, achieved_rate, p50_millis, p99_millis, p999_millis, relay_cpu, .. } = report;
+            let partitions = grouped(report.shape.all_partitions().into());
             let (payload, percent) = (report.payload.as_str(), format!("{:.1} %", relay_cpu * 100.0));
             writeln!(
                 f,
-                "  {name:<26}{payload:>8}{rate:>10}{achieved_rate:>10.0}{p50_millis:>9.1}{p99_millis:>9.1}{p999_millis:>9.1}{percent:>11}"
+                "  {name:<26}{payload:>8}{partitions:>12}{rate:>10}{achieved_rate:>10.0}{p50_millis:>9.1}{p99_millis:>9.1}{p999_millis:>9.1}{percent:>11}"
             )?;
         }
         writeln!(f)
@@ -147,12 +176,9 @@ impl Table<'_> {
         let values = postgres.settings.iter().map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>();
         writeln!(f, "  {}: {}", postgres.name, values.join(", "))?;
         if let Some(kafka) = kafka {
-            writeln!(f, "  {kafka}; one partition per topic")?;
+            writeln!(f, "  {kafka}")?;
         }
-        let note = format!(
-            "  walpost {}{build}; payloads of {} bytes; medians of {} runs in turn",
-            machine.walpost, settings.payload_bytes, settings.runs
-        );
+        let note = format!("  walpost {}{build}; medians of {} runs in turn", machine.walpost, settings.runs);
         writeln!(f, "{}", self.colour.paint(Colour::DIM, &note))?;
         for left in left_behind {
             writeln!(f, "  {}", self.colour.paint(Colour::RED, &format!("not removed: {left}")))?;
@@ -184,7 +210,7 @@ mod tests {
     use super::*;
     use crate::lab::bench::facts::{Machine, PostgresFacts};
     use crate::lab::bench::report::{RunReport, SettingsReport};
-    use crate::lab::bench::{Part, Payload};
+    use crate::lab::bench::{Part, Payload, Shape};
 
     fn report() -> Report {
         let machine = Machine {
@@ -211,6 +237,7 @@ mod tests {
                 events_per_second: rate,
                 cpu_micros_per_event: 2.345,
                 peak_rss_bytes: 28_400_000,
+                linger_ms: (reader == BacklogReader::Producer).then_some(20),
             };
             let (payload, runs) = (Payload::Json, vec![median]);
             ThroughputReport {
@@ -219,10 +246,13 @@ mod tests {
                 checked: false,
                 payload,
                 per_transaction: 10,
+                shape: Shape::DEFAULT,
                 events: 1,
                 runs,
                 median,
                 of_pg_recvlogical,
+                of_producer: Some(rate / 274_000.0),
+                of_lower: of_pg_recvlogical,
                 of_unchecked: None,
             }
         };
@@ -231,7 +261,7 @@ mod tests {
             machine,
             postgres: PostgresFacts { name: "PostgreSQL 15.18 (this machine's)".to_owned(), settings },
             kafka: Some("Apache Kafka 4.3.1 (jars, Java 17)".to_owned()),
-            settings: SettingsReport { parts: vec![Part::Emit], events: 1_000_000, payload_bytes: 240, runs: 3 },
+            settings: SettingsReport { parts: vec![Part::Emit], events: 1_000_000, runs: 3 },
             emit: vec![
                 cost(Statement::BareInsert, 61.0, Some(40.0), 337.0),
                 cost(Statement::Emit, 71.0, Some(50.0), 337.4),
@@ -240,6 +270,7 @@ mod tests {
             latency: vec![LatencyReport {
                 delivery: at_least_once,
                 payload: Payload::Json,
+                shape: Shape::DEFAULT,
                 rate: 300,
                 achieved_rate: 299.8,
                 events: 5_000,
@@ -251,6 +282,7 @@ mod tests {
             }],
             throughput: vec![
                 throughput(BacklogReader::PgRecvlogical, None, 137_000.0, Some(1.0)),
+                throughput(BacklogReader::Producer, None, 274_000.0, Some(2.0)),
                 throughput(BacklogReader::Walpost, Some(at_least_once), 143_850.0, Some(1.05)),
                 ThroughputReport {
                     checked: true,
@@ -272,23 +304,33 @@ mod tests {
             insert, bare                   2,000      61.0        40.0      1.00       337
             outbox.emit                    2,000      71.0        50.0      1.25       337
 
-            A backlog of 1,000,000     payload  a tx    events/s   x recv  CPU us/event   peak MB  x unchecked
-            pg_recvlogical                json    10     137,000     1.00          2.35        28
-            walpost, at-least-once        json    10     143,850     1.05          2.35        28
-              payloads checked            json    10     129,465     0.94          2.35        28         0.90
+            A backlog of 1,000,000        events/s  CPU us/event   peak MB   x recv x producer   x lower  x unchecked
+            1 topic of 1 partition, 5,000 keys, 240 bytes; json, 10 per transaction
+            pg_recvlogical                 137,000          2.35        28     1.00       0.50      1.00
+            plain producer, 20 ms          274,000          2.35        28     2.00       1.00      2.00
+            walpost, at-least-once         143,850          2.35        28     1.05       0.53      1.05
+              payloads checked             129,465          2.35        28     0.94       0.47      0.94         0.90
 
-            From commit to consumer    payload  wanted/s  events/s   p50 ms   p99 ms p99.9 ms  relay CPU
-            walpost, at-least-once        json       300       300      2.3      8.0     21.5      5.1 %
+            From commit to consumer    payload  partitions  wanted/s  events/s   p50 ms   p99 ms p99.9 ms  relay CPU
+            walpost, at-least-once        json           1       300       300      2.3      8.0     21.5      5.1 %
 
             From start to first record        ms      most
             walpost, at-least-once           130       140
 
             AMD EPYC, 2 cores, 25,276 MB, Linux 6.18.44 x86_64, load 0.10 at the start
             PostgreSQL 15.18 (this machine's): fsync = on
-            Apache Kafka 4.3.1 (jars, Java 17); one partition per topic
-            walpost 0.1.0; payloads of 240 bytes; medians of 3 runs in turn
+            Apache Kafka 4.3.1 (jars, Java 17)
+            walpost 0.1.0; medians of 3 runs in turn
             not removed: topic t: not allowed
         "#]]
         .assert_eq(&text);
+    }
+
+    #[test]
+    fn a_comparison_begins_with_the_ratios() {
+        let tables = report().comparison(Colour::Off);
+        let row = tables.lines().find(|line| line.contains("plain producer, 20 ms")).expect("the producer's row");
+        let figures: Vec<&str> = row.split_whitespace().skip(4).collect();
+        assert_eq!(figures, ["2.00", "1.00", "2.00", "274,000", "2.35", "28"]);
     }
 }

@@ -1,13 +1,13 @@
-//! How fast backlogs are read: by pg_recvlogical, by walpost without Kafka, and by the relay, in turn.
+//! How fast backlogs are read: by pg_recvlogical, by walpost without Kafka, by a plain producer, and by the relay, in turn.
 //!
 //! They take turns because a machine's speed changes from minute to minute: the ratio of two medians measured side by side is more
 //! meaningful than either.
 
-use super::backlog::{Backlog, create_slot, drop_slot};
+use super::backlog::{Backlog, Content, create_slot, drop_slot};
 use super::error::BenchError;
 use super::report::{BacklogReader, RunReport, StartReport, ThroughputReport, median};
 use super::stage::Stage;
-use super::{Options, Part, Payload, null, recvlogical, relay};
+use super::{Options, Part, Payload, Shape, null, producer, recvlogical, relay};
 use crate::config::Delivery;
 use crate::lab::environment::View;
 use crate::terminal::grouped;
@@ -37,26 +37,36 @@ pub(super) async fn measure(
     let mut reports = Vec::new();
     // A JVM that has just started is slow: its first backlog is read once more before all others.
     let mut is_warm = stage.servers.kafka_if_any().is_none_or(crate::lab::environment::KafkaServer::is_named);
-    for &payload in &options.payloads {
-        for &per_transaction in &options.per_transaction {
-            let backlog = Backlog::write(stage, payload, per_transaction, options.events, view).await?;
-            if !std::mem::replace(&mut is_warm, true)
-                && let Some(delivery) = readers.iter().find_map(|chosen| chosen.delivery)
-            {
-                let doing = view.doing("warming up Kafka");
-                relay::run(stage, &backlog, delivery).await?;
-                doing.done("Kafka is warm");
-            }
-            reports.extend(read(options.runs, &readers, stage, &backlog, view).await?);
-            backlog.remove(stage).await?;
+    for content in contents(options) {
+        let backlog = Backlog::write(stage, content, options.events, view).await?;
+        if !std::mem::replace(&mut is_warm, true)
+            && let Some(delivery) = readers.iter().find_map(|chosen| chosen.delivery)
+        {
+            let doing = view.doing("warming up Kafka");
+            relay::run(stage, &backlog, delivery).await?;
+            doing.done("Kafka is warm");
         }
+        reports.extend(read(options.runs, &readers, stage, &backlog, view).await?);
+        backlog.remove(stage).await?;
     }
     Ok(reports)
 }
 
+/// The backlogs to write.
+fn contents(options: &Options) -> Vec<Content> {
+    let mut contents = Vec::new();
+    for &payload in &options.payloads {
+        for &per_transaction in &options.per_transaction {
+            contents.extend(options.shapes.iter().map(|&shape| Content { payload, per_transaction, shape }));
+        }
+    }
+    contents
+}
+
 /// From a relay's start to its first record: a backlog of one event.
 pub(super) async fn start(options: &Options, stage: &Stage, view: &View) -> Result<Vec<StartReport>, BenchError> {
-    let backlog = Backlog::write(stage, Payload::Json, 1, 1, &View::silent()).await?;
+    let content = Content { payload: Payload::Json, per_transaction: 1, shape: Shape::DEFAULT };
+    let backlog = Backlog::write(stage, content, 1, &View::silent()).await?;
     let mut reports = Vec::new();
     for &delivery in &options.deliveries {
         let doing = view.counting("starting the relay", u64::from(options.runs));
@@ -100,12 +110,14 @@ fn readers(options: &Options, stage: &Stage, view: &View) -> Vec<Chosen> {
         readers.push(Chosen::new(BacklogReader::WalpostNull, None));
     }
     if options.has(Part::Relay) {
+        readers.push(Chosen::new(BacklogReader::Producer, None));
         readers.extend(options.deliveries.iter().map(|delivery| Chosen::new(BacklogReader::Walpost, Some(*delivery))));
     }
     if options.check {
         // Each with and without checks in direct succession, because a machine's speed changes from minute to minute.
         let twice = |chosen: Chosen| {
-            let checked = (chosen.reader != BacklogReader::PgRecvlogical).then_some(Chosen { checked: true, ..chosen });
+            let checks = matches!(chosen.reader, BacklogReader::WalpostNull | BacklogReader::Walpost);
+            let checked = checks.then_some(Chosen { checked: true, ..chosen });
             [Some(chosen), checked].into_iter().flatten()
         };
         readers = readers.into_iter().flat_map(twice).collect();
@@ -136,6 +148,8 @@ async fn read(
     let rate_of =
         |is: &dyn Fn(&Chosen) -> bool| readers.iter().position(is).map(|place| medians[place].events_per_second);
     let ceiling = rate_of(&|chosen| chosen.reader == BacklogReader::PgRecvlogical);
+    let producer = rate_of(&|chosen| chosen.reader == BacklogReader::Producer);
+    let lower = ceiling.into_iter().chain(producer).min_by(f64::total_cmp);
     let unchecked: Vec<Option<f64>> = readers
         .iter()
         .map(|of| {
@@ -146,20 +160,22 @@ async fn read(
     let reports = readers.iter().zip(measured).zip(medians.iter().zip(unchecked)).map(
         |((chosen, runs), (&median, unchecked))| {
             let Chosen { reader, delivery, checked } = *chosen;
-            let of_unchecked = unchecked.map(|rate| median.events_per_second / rate);
-            let of_pg_recvlogical = ceiling.map(|ceiling| median.events_per_second / ceiling);
-            let Backlog { payload, per_transaction, events, .. } = *backlog;
+            let of = |other: Option<f64>| other.map(|rate| median.events_per_second / rate);
+            let Content { payload, per_transaction, shape } = backlog.content;
             ThroughputReport {
                 reader,
                 delivery,
                 checked,
                 payload,
                 per_transaction,
-                events,
+                shape,
+                events: backlog.events,
                 runs,
                 median,
-                of_pg_recvlogical,
-                of_unchecked,
+                of_pg_recvlogical: of(ceiling),
+                of_producer: of(producer),
+                of_lower: of(lower),
+                of_unchecked: of(unchecked),
             }
         },
     );
@@ -172,6 +188,7 @@ async fn read(
 async fn read_once(chosen: Chosen, stage: &Stage, backlog: &Backlog) -> Result<RunReport, BenchError> {
     match (chosen.reader, chosen.delivery, stage.recvlogical()) {
         (BacklogReader::PgRecvlogical, _, Some(program)) => recvlogical::run(&program, stage, backlog).await,
+        (BacklogReader::Producer, ..) => producer::measure(stage, backlog).await,
         (BacklogReader::Walpost, Some(delivery), _) => relay::run(stage, backlog, delivery).await,
         _ => null::measure(stage, backlog).await,
     }
