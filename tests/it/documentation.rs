@@ -150,7 +150,8 @@ async fn every_command_statement_and_configuration_works_as_written() {
         "cargo add walpost-producer",
         "cargo test",
         "cargo run --profile dist -- bench",
-        "walpost bench relay",
+        "walpost bench relay --postgres",
+        "walpost bench relay --per-transaction",
     ] {
         user.take("sh", built_elsewhere);
     }
