@@ -38,7 +38,7 @@ async fn case_40_a_row_header_with_the_relays_prefix_is_dropped_and_logged_once_
         assert_eq!(record.header("ce_subject"), Some("kept"), "an attribute that the relay does not write");
     }
     let log = relay.log();
-    let reported: Vec<_> = log.lines().filter(|line| line.contains("row headers were dropped")).collect();
+    let reported: Vec<_> = log.lines().filter(|line| line.contains("row headers dropped")).collect();
     assert_eq!(reported.len(), 1, "{reported:?}");
     for part in ["order.placed/1", "outbox-replay", "outbox-violation", "outbox-redriven", "outbox-recovered", "ce_id"]
     {
