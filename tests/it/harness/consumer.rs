@@ -101,12 +101,20 @@ fn read_blocking(
         }
         assert!(
             Instant::now() < deadline,
-            "after {PATIENCE:?} {topics:?} have {} records, not yet {wanted}; the last: {:?}",
+            "after {PATIENCE:?} {topics:?} have {} records, not yet {wanted}; the last: {:?}; partitions at their end: {:?} of {:?}; {:?}",
             records.len(),
-            records.last()
+            records.last(),
+            readers.iter().map(|reader| &reader.at_end).collect::<Vec<_>>(),
+            readers.iter().map(|reader| reader.partitions).collect::<Vec<_>>(),
+            places(&records),
         );
     }
     records
+}
+
+/// The places of the last records.
+fn places(records: &[Received]) -> Vec<(i32, i64)> {
+    records.iter().rev().take(10).map(|record| (record.partition, record.offset)).collect()
 }
 
 /// All partitions of one topic. One consumer per topic, because the end of a partition is reported without the
