@@ -3,7 +3,7 @@
 //! A registered schema version never changes, nor does how a type is sent (except by `alter type ... set (send =
 //! ...)`), so a positive answer is kept for good. That a schema version is not registered holds only for the
 //! transaction that names it: the next one may have registered it. A negative answer, and a topic that could not be
-//! written to, is asked for again after [`REFUSAL_KEPT`]: somebody may have fixed it. Nothing else is published while
+//! written to, is asked for again after `REFUSAL_KEPT`: somebody may have fixed it. Nothing else is published while
 //! a topic is asked for, so one that is refused repeatedly is asked for less and less often, unless the relay [waits
 //! for it](Catalogue::ask_soon).
 
