@@ -100,7 +100,7 @@
 //! | `src/positions/bookmark.rs`, `src/positions/window.rs` | advances a slot, drops a slot | bookmarks and the rewind window; no relay streams from these slots |
 //! | `src/driver/maintenance.rs` | drops a partition | only while the slot streams and is [past its backfill](relay::confirm::Gate::is_past_backfill) |
 //! | `migrations/0005_maintain.sql`, `migrations/0014_locks.sql` | drops a partition | whole days older than the retention, and none while a first backfill is pending in `outbox.relay` |
-//! | `src/sink/memory.rs`, `src/ops/replay/rehearsal.rs`, `src/lab/bench/null.rs`, `src/lab/bench/producer.rs` | settles a ticket, drops a slot | no Kafka: tests, a rehearsal, a benchmark |
+//! | `src/sink/memory.rs`, `src/sink/accepted.rs`, `src/lab/bench/null.rs`, `src/lab/bench/producer.rs` | settles a ticket, drops a slot | no Kafka: tests, a rehearsal, a benchmark |
 //! | `src/lab/bench/backlog.rs`, `src/lab/bench/recvlogical.rs`, `src/lab/bench/relay.rs`, `src/lab/bench/throughput.rs` | drops a slot | the benchmark's slots |
 //! | `src/lab/bench/emit.rs` | drops a partition | in the benchmark's database |
 //!

@@ -69,7 +69,9 @@ mod delivery_loop;
 mod at_least_once;
 mod exactly_once;
 mod memory;
+mod accepted;
 
+pub(crate) use accepted::Accepted;
 pub use at_least_once::KafkaSink;
 pub use client::authorized::operations;
 pub use client::compression::Compression;

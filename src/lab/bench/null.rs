@@ -21,7 +21,7 @@ use crate::config::{Config, process_environment};
 use crate::driver;
 use crate::exit::CommandError;
 use crate::relay::boundary::{Record, Ticket};
-use crate::sink::{Closed, Deliveries, SendError, Sink, SinkError};
+use crate::sink::{Accepted, Closed, Deliveries, SendError, Sink, SinkError};
 use crate::telemetry::{Identity, Telemetry};
 
 /// The name of the hidden command for [`run`].
@@ -50,8 +50,13 @@ pub async fn run(path: Option<&Path>, events: u64, interrupts: CancellationToken
     }
     let report = Arc::new(Mutex::new(NullReport::default()));
     let done = interrupts.child_token();
-    let sink =
-        NullSink { taken: Vec::new(), seen: 0, expected: events, report: Arc::clone(&report), done: done.clone() };
+    let sink = NullSink {
+        accepted: Accepted::default(),
+        seen: 0,
+        expected: events,
+        report: Arc::clone(&report),
+        done: done.clone(),
+    };
     let telemetry = Arc::new(Telemetry::new(Identity::of(&config), Instant::now()));
     driver::run_into(sink, &config, telemetry, done).await?;
     let report = *report.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +86,7 @@ pub(super) async fn measure(stage: &Stage, backlog: &Backlog) -> Result<RunRepor
 /// Accepts and discards everything.
 struct NullSink {
     /// Acknowledgements since the last call.
-    taken: Vec<Ticket>,
+    accepted: Accepted,
     seen: u64,
     expected: u64,
     report: Arc<Mutex<NullReport>>,
@@ -98,7 +103,7 @@ impl NullSink {
 
 impl Sink for NullSink {
     fn send(&mut self, ticket: Ticket, _record: &Record<'_>) -> Result<(), SendError> {
-        self.taken.push(ticket);
+        self.accepted.push(ticket);
         self.seen += 1;
         if self.seen == 1 {
             self.note(|report, micros| report.first_unix_micros = micros);
@@ -111,15 +116,12 @@ impl Sink for NullSink {
     }
 
     async fn deliveries(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
-        if self.taken.is_empty() {
-            return std::future::pending().await;
-        }
-        into.acked.append(&mut self.taken);
+        self.accepted.deliveries(into).await;
         Ok(())
     }
 
     async fn close(self, _timeout: Duration) -> Closed {
-        Closed { deliveries: Deliveries { acked: self.taken, ..Deliveries::default() }, unanswered: 0, stored: None }
+        self.accepted.close()
     }
 }
 
@@ -130,8 +132,13 @@ mod tests {
     #[tokio::test]
     async fn it_acknowledges_everything_and_ends_after_the_last() {
         let (report, done) = (Arc::new(Mutex::new(NullReport::default())), CancellationToken::new());
-        let mut sink =
-            NullSink { taken: Vec::new(), seen: 0, expected: 2, report: Arc::clone(&report), done: done.clone() };
+        let mut sink = NullSink {
+            accepted: Accepted::default(),
+            seen: 0,
+            expected: 2,
+            report: Arc::clone(&report),
+            done: done.clone(),
+        };
         let record = Record { topic: "t", key: None, value: None, headers: &[], timestamp_millis: 0 };
         sink.send(Ticket(0), &record).expect("it accepts everything");
         assert!(!done.is_cancelled());

@@ -29,7 +29,7 @@ use crate::config::{Config, Delivery, process_environment};
 use crate::driver;
 use crate::exit::{CommandError, Context};
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
-use crate::sink::{Closed, Deliveries, SendError, Sink, SinkError};
+use crate::sink::{Accepted, Closed, Deliveries, SendError, Sink, SinkError};
 use crate::telemetry::{Identity, Telemetry};
 
 /// The name of the hidden command for [`run`].
@@ -79,7 +79,7 @@ pub async fn run(
     let kept = Arc::new(Mutex::new(Vec::new()));
     let done = interrupts.child_token();
     let sink = Collector {
-        taken: Vec::new(),
+        accepted: Accepted::default(),
         bytes: 0,
         seen: 0,
         expected: events,
@@ -196,7 +196,7 @@ impl ProducerContext for Failures {
 /// A sink that keeps records instead of sending them.
 struct Collector {
     /// Acknowledgements since the last call.
-    taken: Vec<Ticket>,
+    accepted: Accepted,
     bytes: usize,
     seen: u64,
     expected: u64,
@@ -206,7 +206,7 @@ struct Collector {
 
 impl Sink for Collector {
     fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), SendError> {
-        self.taken.push(ticket);
+        self.accepted.push(ticket);
         self.seen += 1;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < KEPT_RECORDS && self.bytes < KEPT_BYTES {
@@ -221,14 +221,11 @@ impl Sink for Collector {
     }
 
     async fn deliveries(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
-        if self.taken.is_empty() {
-            return std::future::pending().await;
-        }
-        into.acked.append(&mut self.taken);
+        self.accepted.deliveries(into).await;
         Ok(())
     }
 
     async fn close(self, _timeout: Duration) -> Closed {
-        Closed { deliveries: Deliveries { acked: self.taken, ..Deliveries::default() }, unanswered: 0, stored: None }
+        self.accepted.close()
     }
 }

@@ -47,10 +47,7 @@ async fn case_40_topics_that_a_flood_of_rows_names_are_created_many_at_a_time() 
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
     let prefix = harness.topic("flood");
-    let flood = format!(
-        "insert into outbox.event (schema_name, schema_version, topic, key, payload) \
-         select 'order.placed', '1', '{prefix}-' || n, 'k', to_json(n) from generate_series(1, {TOPICS}) n"
-    );
+    let flood = rows_for_topics(&prefix, TOPICS);
     harness.execute(&format!("{flood}; {}", emit("order.placed", "k", "0"))).await;
     assert_eq!(values(&harness.consume(&harness.topic("order.placed"), 1).await), ["0"]);
     for n in [1, TOPICS / 2, TOPICS] {
@@ -59,6 +56,14 @@ async fn case_40_topics_that_a_flood_of_rows_names_are_created_many_at_a_time() 
     let requests = relay.log().matches("topics created").count();
     assert!((1..=20).contains(&requests), "{requests} requests for {TOPICS} topics");
     assert_eq!(relay.terminate().await.code(), Some(0));
+}
+
+/// Inserts a row for each of this many topics: `<prefix>-1` and so on.
+fn rows_for_topics(prefix: &str, topics: usize) -> String {
+    format!(
+        "insert into outbox.event (schema_name, schema_version, topic, key, payload) \
+         select 'order.placed', '1', '{prefix}-' || n, 'k', to_json(n) from generate_series(1, {topics}) n"
+    )
 }
 
 /// Rows that name more new topics than may be created, beside those of schema versions.
@@ -74,10 +79,7 @@ async fn case_40_rows_that_name_too_many_new_topics_become_dead_letters_and_can_
     let mut relay = Relay::start(&harness, &sections);
     relay.ready().await;
     let prefix = harness.topic("flood");
-    let flood = format!(
-        "insert into outbox.event (schema_name, schema_version, topic, key, payload) \
-         select 'order.placed', '1', '{prefix}-' || n, 'k', to_json(n) from generate_series(1, {TOPICS}) n"
-    );
+    let flood = rows_for_topics(&prefix, TOPICS);
     harness.execute(&format!("{flood}; {}", emit("order.paid", "k", "0"))).await;
     assert_eq!(values(&harness.consume(&harness.topic("order.paid"), 1).await), ["0"], "a schema version's own topic");
     for n in 1..=MOST {
