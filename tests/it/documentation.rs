@@ -251,6 +251,7 @@ async fn replays(user: &mut User, config: &str) {
     let config = config.replace("[kafka]\n", &format!("{delivery}\n"));
     let config = format!("{config}\n[relay]\nrewind = \"24h\"\n");
     let mut relay = user.relay(&config).await;
+    user.harness.wait_for("select exists (select from pg_replication_slots where slot_name = 'walpost_rewind')").await;
     user.run("walpost bookmark create before_deploy");
     let since = user.shell("date -u +%FT%T.%NZ").stdout;
     user.psql("select outbox.emit('order.placed', '10', '{}', version => '1')");
