@@ -108,7 +108,7 @@ impl Broker {
     /// [`BrokerError::Create`].
     pub fn new(config: &KafkaConfig) -> Result<Self, BrokerError> {
         let mut client = ClientConfig::new();
-        for (name, value) in config.properties.iter().filter(|(name, _)| *name != "statistics.interval.ms") {
+        for (name, value) in config.properties.iter() {
             client.set(name, value);
         }
         client.set("bootstrap.servers", &config.bootstrap_servers).set("client.id", "walpost-contract");

@@ -5,12 +5,12 @@ mod creation;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::FromClientConfig;
+use rdkafka::config::{ClientConfig, FromClientConfig};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
@@ -31,9 +31,12 @@ const LEADERS_TIMEOUT: Duration = Duration::from_secs(15);
 /// First and last interval of checking for leaders: most topics have them within a few milliseconds.
 const LEADERS_TICKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
 
+type Admin = AdminClient<DefaultClientContext>;
+
 /// Looks up and creates topics.
 pub struct Topics {
-    admin: Arc<AdminClient<DefaultClientContext>>,
+    admin: Mutex<Arc<Admin>>,
+    admin_config: ClientConfig,
     rules: TopicRules,
     connection: Arc<Connection>,
     fallback_bytes: usize,
@@ -108,10 +111,12 @@ impl Topics {
     /// # Errors
     /// [`SinkError::Create`].
     pub fn new(options: &ProducerOptions, rules: TopicRules, connection: Arc<Connection>) -> Result<Self, SinkError> {
-        let admin = AdminClient::from_config(&admin_config(options)).map_err(SinkError::Create)?;
+        let admin_config = admin_config(options);
+        let admin = AdminClient::from_config(&admin_config).map_err(SinkError::Create)?;
         let fallback_bytes = message_max_bytes(options);
         Ok(Self {
-            admin: Arc::new(admin),
+            admin: Mutex::new(Arc::new(admin)),
+            admin_config,
             rules,
             connection,
             fallback_bytes,
@@ -191,7 +196,7 @@ impl Topics {
         if !self.has_admin_api {
             return BTreeMap::new();
         }
-        let admin = Arc::clone(&self.admin);
+        let admin = self.admin();
         let ask = move || operations(&admin, &names, REQUEST_TIMEOUT);
         let allowed = tokio::task::spawn_blocking(ask).await.expect("describing topics does not panic");
         allowed.into_iter().map(|(name, operations)| (name, operations.contains(&WRITE))).collect()
@@ -224,11 +229,13 @@ impl Topics {
 
     /// Whether a broker answers within `timeout`.
     pub async fn reach(&self, timeout: Duration) -> bool {
-        let admin = Arc::clone(&self.admin);
+        let admin = self.admin();
         let ask = move || admin.inner().fetch_cluster_id(timeout).is_some();
         let reached = tokio::task::spawn_blocking(ask).await.expect("asking for the cluster's id does not panic");
         if reached {
             self.connection.mark_up();
+        } else {
+            self.replace_admin();
         }
         reached
     }
@@ -268,7 +275,7 @@ impl Topics {
     }
 
     async fn presence(&self, name: &str) -> Result<Result<Presence, Refusal>, TopicsError> {
-        let (admin, asked) = (Arc::clone(&self.admin), name.to_owned());
+        let (admin, asked) = (self.admin(), name.to_owned());
         let fetch = move || admin.inner().fetch_metadata(Some(&asked), REQUEST_TIMEOUT);
         let fetched = tokio::task::spawn_blocking(fetch).await.expect("fetching metadata does not panic");
         let metadata = self.answered(name, fetched)?;
@@ -293,7 +300,7 @@ impl Topics {
         if !self.has_admin_api {
             return Ok(Described { max_message_bytes: self.fallback_bytes, is_compacted: None });
         }
-        let described = self.admin.describe_configs([&ResourceSpecifier::Topic(name)], &admin_options()).await;
+        let described = self.admin().describe_configs([&ResourceSpecifier::Topic(name)], &admin_options()).await;
         let result = self.answered(name, described)?.into_iter().next();
         let failed = |code| TopicsError::Failed { action: "describe", topic: name.to_owned(), code };
         match result {
@@ -324,9 +331,25 @@ impl Topics {
 
     /// Records that Kafka has answered, or returns that it has not.
     fn answered<T>(&self, topic: &str, result: Result<T, KafkaError>) -> Result<T, TopicsError> {
-        let value = result.map_err(|source| TopicsError::Unreachable { topic: topic.to_owned(), source })?;
+        let value = result.map_err(|source| {
+            self.replace_admin();
+            TopicsError::Unreachable { topic: topic.to_owned(), source }
+        })?;
         self.connection.mark_up();
         Ok(value)
+    }
+
+    fn admin(&self) -> Arc<Admin> {
+        Arc::clone(&self.admin.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Starts a new admin client for the next request: one to which Kafka has listed no brokers reaches none any more
+    /// ([`super::client::context`] has a producer recover).
+    fn replace_admin(&self) {
+        let Ok(fresh) = Admin::from_config(&self.admin_config) else { return };
+        let old = std::mem::replace(&mut *self.admin.lock().unwrap_or_else(PoisonError::into_inner), Arc::new(fresh));
+        // Its end waits for its threads.
+        drop(tokio::task::spawn_blocking(move || drop(old)));
     }
 }
 

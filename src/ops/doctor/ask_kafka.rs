@@ -96,7 +96,7 @@ pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
 
 fn client(config: &Config) -> ClientConfig {
     let mut client = ClientConfig::new();
-    for (name, value) in config.kafka.properties.iter().filter(|(name, _)| *name != "statistics.interval.ms") {
+    for (name, value) in config.kafka.properties.iter() {
         client.set(name, value);
     }
     client.set("bootstrap.servers", &config.kafka.bootstrap_servers).set("client.id", "walpost-doctor");

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::connection::{Connection, Traffic};
 use super::message::CopiedMessage;
+use super::native::Bootstrap;
 use crate::relay::boundary::OwnedRecord;
 
 /// How long a repeated line of librdkafka's log is suppressed, so that a broker that is down does not flood the log.
@@ -93,6 +94,7 @@ pub(crate) struct Context {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) log: LogGate,
+    pub(crate) bootstrap: Bootstrap,
 }
 
 impl ProducerContext for Context {
@@ -138,6 +140,10 @@ impl ClientContext for Context {
                 if statistics.brokers.values().any(|broker| broker.state == "UP") {
                     self.connection.mark_up();
                 }
+                if statistics.knows_no_broker() {
+                    tracing::debug!("kafka has listed no brokers; connecting to the bootstrap servers again");
+                    self.bootstrap.add_again();
+                }
                 self.connection.note_traffic(statistics.traffic());
             }
             Err(error) => tracing::debug!(error = %error, "could not parse librdkafka statistics"),
@@ -170,12 +176,21 @@ struct Statistics {
 #[derive(Deserialize)]
 struct BrokerStatistics {
     state: String,
+    /// `configured` or `learned`; `logical` and `internal` are not brokers.
+    source: String,
     /// Requests sent, by kind.
     #[serde(default)]
     req: HashMap<String, u64>,
 }
 
 impl Statistics {
+    /// Whether the client has nothing left to connect to. While all brokers are fenced, as after a pause of Kafka,
+    /// metadata lists none; librdkafka then drops those that it knew, and for lack of anybody to ask never learns of
+    /// them again (<https://github.com/confluentinc/librdkafka/issues/5301>).
+    fn knows_no_broker(&self) -> bool {
+        !self.brokers.values().any(|broker| matches!(broker.source.as_str(), "configured" | "learned"))
+    }
+
     fn traffic(&self) -> Traffic {
         let requests = self.brokers.values().filter_map(|broker| broker.req.get("Produce")).sum();
         Traffic { requests, records: self.txmsgs }

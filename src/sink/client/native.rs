@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_void};
 use std::ptr::{self, NonNull};
 use std::slice;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rdkafka::bindings as native;
@@ -84,6 +85,41 @@ impl TopicHandle {
         NonNull::new(handle)
             .map(|topic| Self(Topic(topic)))
             .ok_or_else(|| unsafe { native::rd_kafka_last_error() }.into())
+    }
+}
+
+/// A client's bootstrap servers, for the client's own callbacks.
+pub(crate) struct Bootstrap {
+    servers: CString,
+    client: OnceLock<ClientPointer>,
+}
+
+struct ClientPointer(*mut native::rd_kafka_t);
+
+// SAFETY: librdkafka's clients may be used from any thread, concurrently.
+#[expect(unsafe_code, reason = "librdkafka's objects are thread-safe, pointers to them don't say so")]
+unsafe impl Send for ClientPointer {}
+// SAFETY: as above.
+#[expect(unsafe_code, reason = "librdkafka's objects are thread-safe, pointers to them don't say so")]
+unsafe impl Sync for ClientPointer {}
+
+impl Bootstrap {
+    pub(crate) fn new(servers: &str) -> Self {
+        Self { servers: CString::new(servers).unwrap_or_default(), client: OnceLock::new() }
+    }
+
+    /// The client whose context owns this.
+    pub(crate) fn belongs_to<C: ProducerContext + 'static>(&self, producer: &ThreadedProducer<C>) {
+        self.client.get_or_init(|| ClientPointer(producer.client().native_ptr()));
+    }
+
+    /// Lets the client connect to its bootstrap servers again. Must only be called from one of its callbacks.
+    #[expect(unsafe_code, reason = "rdkafka has no call that adds brokers")]
+    pub(crate) fn add_again(&self) {
+        if let Some(ClientPointer(client)) = self.client.get() {
+            // SAFETY: a callback runs while its client lives; the list is a C string that is copied.
+            let _ = unsafe { native::rd_kafka_brokers_add(*client, self.servers.as_ptr()) };
+        }
     }
 }
 

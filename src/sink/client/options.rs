@@ -93,6 +93,7 @@ const OUTAGE: &str = "the relay waits out outages of any length; a record never 
 const PARTITION: &str = "a key must go to the partition that the Java client's partitioner picks";
 const MODE: &str = "it follows from [kafka] delivery";
 const SERVERS: &str = "use [kafka] bootstrap_servers";
+const STATISTICS: &str = "once a second they show whether the client still knows a broker";
 const REPORTS: &str = "delivery reports decide what is confirmed to Postgres";
 
 /// Properties that users must not set, including aliases, each with the reason.
@@ -113,6 +114,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("delivery.report.only.error", REPORTS),
     ("enabled_events", REPORTS),
     ("log.queue", REPORTS),
+    ("statistics.interval.ms", STATISTICS),
 ];
 
 /// Aliases of properties that are set here. librdkafka receives its settings in no particular order, so of two names
@@ -214,12 +216,12 @@ pub(crate) fn producer_config(options: &ProducerOptions, batch_bytes: usize) -> 
     config.set("message.max.bytes", MESSAGE_MAX_BYTES.to_string());
     config.set("queue.buffering.max.messages", (options.window.most().records + QUEUE_HEADROOM_RECORDS).to_string());
     config.set("queue.buffering.max.kbytes", QUEUE_KIB.to_string());
-    config.set("statistics.interval.ms", "1000");
     // Otherwise the client connects only when needed, and a new producer's first record waits half a second.
     config.set("enable.sparse.connections", "false");
     reach(&mut config, options);
     config.set("compression.type", options.compression.as_str());
     config.set("batch.size", batch_bytes.to_string());
+    config.set("statistics.interval.ms", "1000");
     config.set("acks", "all");
     config.set("enable.idempotence", "true");
     config.set("enable.gapless.guarantee", "true");
@@ -263,7 +265,6 @@ pub(crate) fn set_message_timeout(config: &mut ClientConfig, pace: Pace, millis:
 pub(crate) fn admin_config(options: &ProducerOptions) -> ClientConfig {
     let mut config = ClientConfig::new();
     reach(&mut config, options);
-    config.remove("statistics.interval.ms");
     config.set_log_level(RDKafkaLogLevel::Emerg);
     config
 }

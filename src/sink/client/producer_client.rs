@@ -16,7 +16,7 @@ use super::context::{Context, Inbox, LogGate, Report};
 use super::flush::{FlushSchedule, Flusher, REQUESTS};
 use super::gathering::Gathering;
 use super::in_flight::{Entry, InFlight};
-use super::native::{self, TopicHandles};
+use super::native::{self, Bootstrap, TopicHandles};
 use super::options::Pace;
 use super::spread::{Lane, Spread};
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
@@ -73,8 +73,14 @@ impl ProducerClient {
         log: &LogGate,
     ) -> Result<Self, SinkError> {
         let inbox = Arc::new(Inbox::default());
-        let context = Context { inbox: Arc::clone(&inbox), connection: Arc::clone(connection), log: log.clone() };
+        let context = Context {
+            inbox: Arc::clone(&inbox),
+            connection: Arc::clone(connection),
+            log: log.clone(),
+            bootstrap: Bootstrap::new(config.get("bootstrap.servers").unwrap_or_default()),
+        };
         let producer = ThreadedProducer::from_config_and_context(config, context).map_err(SinkError::Create)?;
+        producer.context().bootstrap.belongs_to(&producer);
         let flusher = match pace {
             Pace::Flusher { again } => Some(Flusher::start(producer.clone(), again).map_err(SinkError::Thread)?),
             Pace::Linger => None,

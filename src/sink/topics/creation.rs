@@ -57,7 +57,7 @@ impl Topics {
     /// What Kafka says of the first of these topics.
     async fn request(&self, name: &str, wanted: &[&WantedTopic]) -> Result<Option<TopicResult>, KafkaError> {
         let topics: Vec<NewTopic<'_>> = wanted.iter().map(|topic| new_topic(&topic.name, &topic.settings)).collect();
-        let results = self.admin.create_topics(&topics, &admin_options()).await?;
+        let results = self.admin().create_topics(&topics, &admin_options()).await?;
         let created: HashSet<&str> = results.iter().filter_map(|result| result.as_deref().ok()).collect();
         if !created.is_empty() {
             tracing::info!(topic = name, topics = created.len(), "topics created");
@@ -102,7 +102,7 @@ impl Topics {
         if let Some((_, names)) = listed.filter(|(at, _)| at.elapsed() < LISTED_FOR) {
             return Ok(names);
         }
-        let (admin, now) = (Arc::clone(&self.admin), Instant::now());
+        let (admin, now) = (self.admin(), Instant::now());
         let fetch = move || admin.inner().fetch_metadata(None, REQUEST_TIMEOUT);
         let fetched = tokio::task::spawn_blocking(fetch).await.expect("fetching metadata does not panic");
         let metadata = self.answered(topic, fetched)?;

@@ -250,7 +250,7 @@ async fn a_backlog_over_many_partitions_goes_in_few_requests() {
     let kafka = Kafka::new("a_backlog_over_many_partitions_goes_in_fe").await;
     let topic = kafka.name();
     kafka.ensure(&topic, &settings(100, &[]), true).await.expect("the topic is created");
-    let options = options(kafka.servers(), &[("statistics.interval.ms", "20")]);
+    let options = options(kafka.servers(), &[]);
     let mut sink = KafkaSink::new(options, kafka.rules.clone(), Arc::clone(&kafka.connection)).expect("a producer");
     let records = (0..RECORDS).map(|number| record(&topic, &format!("key-{number}"), "v")).collect();
     let run = feed(&mut sink, records).await;

@@ -14,6 +14,7 @@ use walpost::sink::{Compression, Deliveries, KafkaSink, ProducerOptions, SendErr
 
 mod broker;
 mod faults;
+mod no_brokers;
 mod outage;
 
 /// Time limit of every wait.
