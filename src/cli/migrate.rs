@@ -10,7 +10,7 @@ use super::kafka_property::overridden;
 use crate::config::{DEFAULT_FILE, PostgresConfig};
 use crate::exit::{CommandError, Context};
 use crate::migrations::{self, Advice, Applied, Roles};
-use crate::postgres::{ConnectOptions, Connection, Interrupt, Patience};
+use crate::postgres::{ConnectOptions, Connection, Interrupt, WaitLimit};
 use crate::terminal::visible;
 
 /// Create or update schema outbox in the database.
@@ -64,7 +64,7 @@ pub async fn apply(
     let (applied, advice) = tokio::task::spawn_blocking(move || {
         let mut connection = Connection::open(&options)?;
         // A migration may take any time.
-        connection.set_patience(Patience::Until(Interrupt::default()));
+        connection.set_wait_limit(WaitLimit::Until(Interrupt::default()));
         let applied = migrations::migrate(&mut connection).context("migrate schema outbox")?;
         let advice = migrations::grant(&mut connection, &wanted).context("grant privileges to roles")?;
         connection.close();

@@ -59,7 +59,7 @@ use lookup::{Lookup, TopicSource};
 use notices::Notices;
 use reporting::Reporter;
 use side_events::SideEvent;
-use slot_note::{Course, SlotNote, Written};
+use slot_note::{RelayProgress, SlotNote, Written};
 use storing::Storing;
 
 pub(crate) use assemble::forget_position;
@@ -254,9 +254,9 @@ impl<S: Sink + Send> Driver<S> {
 
     /// Confirms what the gate allows, and writes the note it asks for.
     fn confirm(&mut self) {
-        let course = self.course(self.sink.stored_proof());
+        let progress = self.progress(self.sink.stored_proof());
         if let Some(wanted) = self.link.confirm(self.reached()) {
-            self.slot_note.write(wanted, course, Instant::now());
+            self.slot_note.write(wanted, progress, Instant::now());
         }
     }
 
@@ -265,9 +265,9 @@ impl<S: Sink + Send> Driver<S> {
         Reached { settled: self.core.flush(), stored: self.sink.stored() }
     }
 
-    fn course(&self, proof: PositionProof) -> Course {
+    fn progress(&self, proof: PositionProof) -> RelayProgress {
         let (received, event) = (self.core.received(), self.core.accepted().commit);
-        Course { received, event, stored: self.sink.stored(), proof }
+        RelayProgress { received, event, stored: self.sink.stored(), proof }
     }
 
     fn handle_written(&mut self, written: Written) {
@@ -336,13 +336,13 @@ impl<S: Sink + Send> Driver<S> {
             self.sink.seal(self.core.checkpoint(last));
         }
         // If positions are stored, they are signed from now on.
-        let course = self.course(self.sink.stored_proof());
+        let progress = self.progress(self.sink.stored_proof());
         let mut closed = self.sink.close(left).await;
         self.reporter.settle(&mut self.core, &mut closed.deliveries);
         let reached = Reached { settled: self.core.flush(), stored: closed.stored };
-        let course = Course { stored: closed.stored, ..course };
+        let progress = RelayProgress { stored: closed.stored, ..progress };
         if let Some(Wanted::Limit { flush, .. }) = self.link.confirm(reached) {
-            match self.slot_note.end(flush, course).await {
+            match self.slot_note.end(flush, progress).await {
                 Some(limit) => {
                     self.link.gate.handle_noted(limit);
                     self.link.confirm(reached);

@@ -16,7 +16,7 @@ use crate::source::{Lease, Note, NoteLimit, NoteTaken, SourceError};
 
 /// The relay's progress that the gate does not know.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Course {
+pub(super) struct RelayProgress {
     /// How far the stream was read.
     pub(super) received: Lsn,
     /// The commit of the last event taken.
@@ -68,7 +68,7 @@ impl SlotNote {
     }
 
     /// Starts to write what is asked for, if it is due and nothing else is being written.
-    pub(super) fn write(&mut self, wanted: Wanted, course: Course, now: Instant) {
+    pub(super) fn write(&mut self, wanted: Wanted, progress: RelayProgress, now: Instant) {
         if self.writing.is_some() {
             return;
         }
@@ -77,10 +77,10 @@ impl SlotNote {
                 let lease = Arc::clone(&self.lease);
                 self.writing = Some(Writing::Backfill(Box::pin(async move { lease.note_backfill().await })));
             }
-            Wanted::Limit { flush, noted } if self.is_time(flush, noted, course.event, now) => {
+            Wanted::Limit { flush, noted } if self.is_time(flush, noted, progress.event, now) => {
                 self.last = Some(now);
                 self.is_due = false;
-                self.writing = Some(Writing::Limit(limit(&self.lease, flush, course, NoteLimit::Ahead)));
+                self.writing = Some(Writing::Limit(limit(&self.lease, flush, progress, NoteLimit::Ahead)));
             }
             Wanted::Backfill | Wanted::Limit { .. } => {}
         }
@@ -135,18 +135,18 @@ impl SlotNote {
     }
 
     /// Writes the last note: the slot will be left at `flush`. Returns the noted limit; `None` if the note failed.
-    pub(super) async fn end(&mut self, flush: Lsn, course: Course) -> Option<Lsn> {
+    pub(super) async fn end(&mut self, flush: Lsn, progress: RelayProgress) -> Option<Lsn> {
         if self.writing.is_some() && tokio::time::timeout(LAST_NOTE_TIMEOUT, self.written()).await.is_err() {
             return None;
         }
-        let written = limit(&self.lease, flush, Course { received: flush, ..course }, NoteLimit::Exact);
+        let written = limit(&self.lease, flush, RelayProgress { received: flush, ..progress }, NoteLimit::Exact);
         Some(tokio::time::timeout(LAST_NOTE_TIMEOUT, written).await.ok()?.ok()?.limit)
     }
 }
 
-fn limit(lease: &Arc<Lease>, flush: Lsn, course: Course, extent: NoteLimit) -> Attempt<NoteTaken> {
+fn limit(lease: &Arc<Lease>, flush: Lsn, progress: RelayProgress, extent: NoteLimit) -> Attempt<NoteTaken> {
     let lease = Arc::clone(lease);
-    let Course { received, stored, proof, .. } = course;
+    let RelayProgress { received, stored, proof, .. } = progress;
     let note = Note { flush, received, stored, proof, extent };
     Box::pin(async move { lease.note(note).await })
 }

@@ -2,7 +2,7 @@
 
 use super::error::BookmarkError;
 use super::moment::{self, Moment, micros};
-use crate::postgres::{Connection, Patience, sqlstate};
+use crate::postgres::{Connection, WaitLimit, sqlstate};
 use crate::relay::boundary::{Lsn, Timestamp};
 use crate::source::{self, Server, SourceError, explain_statement};
 
@@ -140,9 +140,9 @@ fn settle(
         let now = rows.first().and_then(|row| row.text(0)).and_then(|micros| micros.parse().ok());
         register(control, server, (slot, relay_slot, name, now.map(Timestamp)))?;
     }
-    control.set_patience(Patience::Limit(ADVANCE_LIMIT));
+    control.set_wait_limit(WaitLimit::Timeout(ADVANCE_LIMIT));
     source::advance(control, slot, target)?;
-    control.set_patience(Patience::Limit(crate::postgres::ANSWER_TIMEOUT));
+    control.set_wait_limit(WaitLimit::Timeout(crate::postgres::ANSWER_TIMEOUT));
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::moment;
 use crate::config::{REWIND_SLOT_END, Rewind};
 use crate::fault::chain;
-use crate::postgres::{ConnectOptions, Connection, Patience};
+use crate::postgres::{ConnectOptions, Connection, WaitLimit};
 use crate::relay::boundary::Lsn;
 use crate::source::{self, Server, SourceError};
 use crate::telemetry::{RewindStatus, Telemetry};
@@ -154,7 +154,7 @@ impl Window {
 
     fn round(&mut self) -> Result<Round, SourceError> {
         let (mut control, server) = Server::open(&self.postgres)?;
-        control.set_patience(Patience::Limit(STEP_LIMIT));
+        control.set_wait_limit(WaitLimit::Timeout(STEP_LIMIT));
         let Some(slots) = self.look(&mut control)? else { return Ok(Round::Again) };
         let Some(rewind) = self.rewind else {
             if slots.trailing.is_some() {

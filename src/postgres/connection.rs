@@ -31,7 +31,7 @@ pub struct Connection {
     transport: Transport,
     framer: Framer,
     chunk: Box<[u8]>,
-    patience: Patience,
+    patience: WaitLimit,
     doing: &'static str,
     /// When the attempt to connect began, until it has succeeded: all of it has one limit.
     connecting_since: Option<Instant>,
@@ -55,9 +55,9 @@ pub(super) enum Piece {
 
 /// How long to wait for an answer.
 #[derive(Clone, Debug)]
-pub enum Patience {
+pub enum WaitLimit {
     /// So long, each time that something is waited for.
-    Limit(Duration),
+    Timeout(Duration),
     /// Until the answer comes, the connection ends or the interrupt is set.
     Until(Interrupt),
 }
@@ -119,7 +119,7 @@ impl Connection {
             transport,
             framer: Framer::default(),
             chunk: vec![0; CHUNK_BYTES].into(),
-            patience: Patience::Limit(options.connect_timeout().unwrap_or(Duration::MAX)),
+            patience: WaitLimit::Timeout(options.connect_timeout().unwrap_or(Duration::MAX)),
             doing: "connecting",
             connecting_since: Some(since),
             endpoint: options.endpoint(),
@@ -132,7 +132,7 @@ impl Connection {
         connection.connecting_since = None;
         let socket = connection.transport.socket_mut();
         socket.lift_deadline().and_then(|()| socket.set_read_timeout(TICK)).map_err(Error::closed_by)?;
-        connection.patience = Patience::Limit(ANSWER_TIMEOUT);
+        connection.patience = WaitLimit::Timeout(ANSWER_TIMEOUT);
         connection.doing = "running a statement";
         Ok(connection)
     }
@@ -207,7 +207,7 @@ impl Connection {
     }
 
     /// Sets how long answers are waited for from now on; 30 s at first.
-    pub fn set_patience(&mut self, patience: Patience) {
+    pub fn set_wait_limit(&mut self, patience: WaitLimit) {
         self.patience = patience;
     }
 
@@ -321,11 +321,11 @@ impl Connection {
 
     fn check_patience(&self, since: Instant) -> Result<(), Error> {
         match &self.patience {
-            Patience::Limit(limit) if since.elapsed() >= *limit => {
+            WaitLimit::Timeout(limit) if since.elapsed() >= *limit => {
                 Err(Error::Timeout { doing: self.doing, after: *limit })
             }
-            Patience::Until(interrupt) if interrupt.is_set() => Err(Error::Interrupted),
-            Patience::Limit(_) | Patience::Until(_) => Ok(()),
+            WaitLimit::Until(interrupt) if interrupt.is_set() => Err(Error::Interrupted),
+            WaitLimit::Timeout(_) | WaitLimit::Until(_) => Ok(()),
         }
     }
 

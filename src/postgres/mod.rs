@@ -29,7 +29,7 @@ pub(crate) mod scratch;
 mod tests;
 
 pub(crate) use connection::ANSWER_TIMEOUT;
-pub use connection::{Connection, Interrupt, Patience};
+pub use connection::{Connection, Interrupt, WaitLimit};
 pub use error::{AuthError, Error, ServerError, sqlstate};
 pub(crate) use frame::{Body, HEADER_BYTES, Head};
 pub use frame::{Frame, Framer, ProtocolError};

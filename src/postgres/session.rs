@@ -2,7 +2,7 @@
 
 use tokio::task::spawn_blocking;
 
-use super::connection::{Connection, Interrupt, Patience};
+use super::connection::{Connection, Interrupt, WaitLimit};
 use super::error::Error;
 use super::options::ConnectOptions;
 use super::row::Row;
@@ -26,7 +26,7 @@ impl Session {
         let opening = spawn_blocking(move || Connection::open(&options));
         let mut connection = opening.await.expect("connecting does not panic")?;
         let dropped = Interrupt::default();
-        connection.set_patience(Patience::Until(dropped.clone()));
+        connection.set_wait_limit(WaitLimit::Until(dropped.clone()));
         Ok(Self { connection: Some(connection), dropped })
     }
 

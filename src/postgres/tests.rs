@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::scratch::{Scratch, eventually};
-use super::{AuthError, ConnectOptions, Connection, Error, Interrupt, Patience, TlsError, sqlstate};
+use super::{AuthError, ConnectOptions, Connection, Error, Interrupt, TlsError, WaitLimit, sqlstate};
 
 fn open(server: &Scratch, role: &str, more: &str) -> Result<Connection, Error> {
     let directory = server.directory().display().to_string();
@@ -145,13 +145,13 @@ fn questions_are_answered_and_errors_leave_the_connection_usable() {
 fn a_wait_times_out_or_can_be_interrupted() {
     let server = Scratch::shared();
     let mut connection = Connection::open(&server.admin()).expect("a connection");
-    connection.set_patience(Patience::Limit(Duration::from_millis(300)));
+    connection.set_wait_limit(WaitLimit::Timeout(Duration::from_millis(300)));
     let error = connection.simple_query("select pg_sleep(60)").expect_err("too slow");
     assert!(matches!(error, Error::Timeout { .. }) && error.is_transient(), "{error:?}");
 
     let mut connection = Connection::open(&server.admin()).expect("a connection");
     let interrupt = Interrupt::default();
-    connection.set_patience(Patience::Until(interrupt.clone()));
+    connection.set_wait_limit(WaitLimit::Until(interrupt.clone()));
     interrupt.set();
     let error = connection.simple_query("select pg_sleep(60)").expect_err("interrupted");
     assert!(matches!(error, Error::Interrupted), "{error:?}");

@@ -198,7 +198,7 @@ impl Sink for KafkaSink {
             self.is_held_up = true;
             return Err(SendError::Full);
         }
-        hand_over(&mut self.client, &mut self.room, ticket, record, admission.lane())?;
+        hand_over(&mut self.client, &mut self.room, ticket, record, admission.index())?;
         self.isolation.sent(ticket, record.topic);
         self.warmup.sent(ticket, admission);
         Ok(())

@@ -7,8 +7,8 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
 use super::client::error_code::{RecordFate, fate};
+use super::client::partition_load::PartitionIndex;
 use super::client::producer_client::ProducerClient;
-use super::client::spread::Lane;
 use super::{Deliveries, SendError, SinkError};
 use crate::exit::chain;
 use crate::relay::boundary::{Record, Ticket};
@@ -100,9 +100,9 @@ pub(super) fn hand_over(
     room: &mut Room,
     ticket: Ticket,
     record: &Record<'_>,
-    lane: Lane,
+    index: PartitionIndex,
 ) -> Result<(), SendError> {
-    let Err(code) = client.send(ticket, record, lane) else { return Ok(()) };
+    let Err(code) = client.send(ticket, record, index) else { return Ok(()) };
     match (code, fate(code)) {
         (Code::QueueFull, _) => {
             room.is_queue_full = true;

@@ -47,12 +47,12 @@ pub(super) fn outcome(topic: &str, outcome: &RedriveOutcome, is_dry_run: bool) -
             "schema_version": redriven.version,
         })
     });
-    let stays = outcome.staying_letters.iter().map(|staying| {
+    let stays = outcome.remaining.iter().map(|remaining| {
         json!({
-            "letter": staying.dead_letter.to_string(),
-            "event": staying.event,
-            "code": staying.stay.code(),
-            "detail": staying.stay.detail(),
+            "letter": remaining.dead_letter.to_string(),
+            "event": remaining.event,
+            "code": remaining.reason.code(),
+            "detail": remaining.reason.detail(),
         })
     });
     line(&json!({
@@ -61,7 +61,7 @@ pub(super) fn outcome(topic: &str, outcome: &RedriveOutcome, is_dry_run: bool) -
         "redriven": outcome.redriven,
         "redriven_letters": redriven.collect::<Vec<_>>(),
         "stay": outcome.stays,
-        "staying_letters": stays.collect::<Vec<_>>(),
+        "remaining": stays.collect::<Vec<_>>(),
         "redriven_before": outcome.before,
         "discarded_before": outcome.discarded_before,
         "missing": outcome.missing.iter().map(ToString::to_string).collect::<Vec<_>>(),

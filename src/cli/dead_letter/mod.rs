@@ -40,7 +40,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 pub enum DeadLetterFault {
     /// Some were not redriven: how many, and their topic.
     #[error("{0} dead letters in topic {1} were not redriven; the report says why")]
-    Stay(u64, String),
+    NotRedriven(u64, String),
     /// There is no dead letter with these ids in this topic.
     #[error("no dead letter {0} in topic {1}; `walpost dead-letter list` shows the existing ones")]
     Missing(String, String),
@@ -61,7 +61,7 @@ pub enum DeadLetterFault {
 impl EndsCommand for DeadLetterFault {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Stay(..) => exit::REFUSED,
+            Self::NotRedriven(..) => exit::REFUSED,
             Self::Missing(..) | Self::Foreign { .. } => exit::FAILED,
         }
     }
@@ -156,7 +156,7 @@ async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) 
     let report = if args.json { json::outcome } else { text::outcome };
     write(out, &report(&context.topic, &outcome, args.dry_run))?;
     if outcome.stays > 0 {
-        return Err(DeadLetterFault::Stay(outcome.stays, context.topic).into());
+        return Err(DeadLetterFault::NotRedriven(outcome.stays, context.topic).into());
     }
     conclude(context.topic, outcome.missing.iter(), &outcome.others)
 }

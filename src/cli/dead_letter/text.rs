@@ -125,11 +125,12 @@ pub(super) fn outcome(topic: &str, outcome: &RedriveOutcome, is_dry_run: bool) -
         )
         .expect(NO_FAILURE);
     }
-    for staying in &outcome.staying_letters {
-        let detail = shown(&staying.stay.detail());
-        writeln!(text, "{} not redriven: {}: {detail}", staying.dead_letter, staying.stay.code()).expect(NO_FAILURE);
+    for remaining in &outcome.remaining {
+        let detail = shown(&remaining.reason.detail());
+        writeln!(text, "{} not redriven: {}: {detail}", remaining.dead_letter, remaining.reason.code())
+            .expect(NO_FAILURE);
     }
-    let listed = outcome.redriven_letters.len() + outcome.staying_letters.len();
+    let listed = outcome.redriven_letters.len() + outcome.remaining.len();
     if u64::try_from(listed).unwrap_or(u64::MAX) < outcome.redriven + outcome.stays {
         writeln!(text, "... (only the first of each kind are listed)").expect(NO_FAILURE);
     }

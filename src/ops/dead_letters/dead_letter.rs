@@ -30,20 +30,20 @@ impl fmt::Display for DeadLetterId {
 /// The text is not a dead letter's id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected an id as shown by `walpost dead-letter list`: <partition>/<offset>, such as 0/12")]
-pub struct InvalidLetterId;
+pub struct InvalidDeadLetterId;
 
 impl FromStr for DeadLetterId {
-    type Err = InvalidLetterId;
+    type Err = InvalidDeadLetterId;
 
-    fn from_str(text: &str) -> Result<Self, InvalidLetterId> {
-        let (partition, offset) = text.split_once('/').ok_or(InvalidLetterId)?;
+    fn from_str(text: &str) -> Result<Self, InvalidDeadLetterId> {
+        let (partition, offset) = text.split_once('/').ok_or(InvalidDeadLetterId)?;
         // Digits only: the number parser also accepts signs.
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits(partition) || !digits(offset) {
-            return Err(InvalidLetterId);
+            return Err(InvalidDeadLetterId);
         }
-        let offset = offset.parse().map_err(|_| InvalidLetterId)?;
-        Ok(Self { partition: partition.parse().map_err(|_| InvalidLetterId)?, offset })
+        let offset = offset.parse().map_err(|_| InvalidDeadLetterId)?;
+        Ok(Self { partition: partition.parse().map_err(|_| InvalidDeadLetterId)?, offset })
     }
 }
 
@@ -255,7 +255,7 @@ pub(super) mod tests {
     fn only_a_partition_and_an_offset_parse_as_an_id() {
         assert_eq!("3/12".parse(), Ok(DeadLetterId { partition: 3, offset: 12 }));
         for bad in ["", "3", "3/", "/3", "-1/2", "+1/2", "1/2/3", "a/b", "99999999999/1", "1/99999999999999999999"] {
-            assert_eq!(bad.parse::<DeadLetterId>(), Err(InvalidLetterId), "{bad}");
+            assert_eq!(bad.parse::<DeadLetterId>(), Err(InvalidDeadLetterId), "{bad}");
         }
     }
 

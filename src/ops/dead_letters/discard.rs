@@ -40,7 +40,7 @@ pub struct DiscardOutcome {
     /// How many were discarded, or would be in a dry run.
     pub discarded: u64,
     /// The first of them; bounded.
-    pub discarded_letters: Vec<DiscardedLetter>,
+    pub discarded_letters: Vec<DiscardedRecord>,
     /// How many were already redriven.
     pub redriven_before: u64,
     /// How many were already discarded.
@@ -53,7 +53,7 @@ pub struct DiscardOutcome {
 
 /// A discarded dead letter.
 #[derive(Clone, Debug)]
-pub struct DiscardedLetter {
+pub struct DiscardedRecord {
     /// Its id.
     pub dead_letter: DeadLetterId,
     /// The event's id.
@@ -67,7 +67,7 @@ struct Run {
     writer: Option<BatchWriter>,
     discarded: Discarded,
     at_millis: i64,
-    batch: Vec<(DiscardedLetter, OwnedRecord)>,
+    batch: Vec<(DiscardedRecord, OwnedRecord)>,
     outcome: DiscardOutcome,
 }
 
@@ -117,7 +117,7 @@ impl Run {
             Some(Mark::Discarded(_)) => self.outcome.discarded_before += 1,
             None => {
                 let event = dead_letter.event_id().map(str::to_owned);
-                let listed = DiscardedLetter { dead_letter: dead_letter.id, event, code: dead_letter.code() };
+                let listed = DiscardedRecord { dead_letter: dead_letter.id, event, code: dead_letter.code() };
                 let mark = marks::discard(&self.setup.dead_letter_topic, dead_letter, &self.discarded, self.at_millis);
                 self.batch.push((listed, mark));
                 if self.batch.len() >= BATCH_LETTERS {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::dead_letter::DeadLetterId;
-use super::resolve::Stay;
+use super::resolve::NotRedriven;
 use super::selection::Others;
 
 /// Most dead letters listed per kind; counts include all.
@@ -19,7 +19,7 @@ pub struct RedriveOutcome {
     /// How many can't be redriven.
     pub stays: u64,
     /// The first of them; bounded.
-    pub staying_letters: Vec<Staying>,
+    pub remaining: Vec<Remaining>,
     /// How many were already redriven.
     pub before: u64,
     /// How many were skipped as discarded.
@@ -45,13 +45,13 @@ pub struct Redriven {
 
 /// A dead letter that was not redriven.
 #[derive(Clone, Debug)]
-pub struct Staying {
+pub struct Remaining {
     /// Its id.
     pub dead_letter: DeadLetterId,
     /// The event's id.
     pub event: Option<String>,
     /// Why it can't be redriven.
-    pub stay: Stay,
+    pub reason: NotRedriven,
 }
 
 impl RedriveOutcome {
@@ -62,10 +62,10 @@ impl RedriveOutcome {
         }
     }
 
-    pub(super) fn stays(&mut self, staying: Staying) {
+    pub(super) fn stays(&mut self, remaining: Remaining) {
         self.stays += 1;
-        if self.staying_letters.len() < LISTED {
-            self.staying_letters.push(staying);
+        if self.remaining.len() < LISTED {
+            self.remaining.push(remaining);
         }
     }
 }

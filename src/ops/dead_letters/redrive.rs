@@ -8,9 +8,9 @@ use super::dead_letter::{DeadLetter, DeadLetterId};
 use super::dead_letter_reader::{DeadLetterReader, distance};
 use super::error::{PAUSE, RedriveError, TRIES};
 use super::marks::{self, Mark, Marks};
-use super::outcome::{RedriveOutcome, Redriven, Staying};
+use super::outcome::{RedriveOutcome, Redriven, Remaining};
 use super::registry::Registry;
-use super::resolve::{Resolved, Stay, resolve};
+use super::resolve::{NotRedriven, Resolved, resolve};
 use super::selection::Selection;
 use super::writing::{self, Reading, on_reader};
 use crate::relay::boundary::{OwnedRecord, Refusal, RefusalCode, Topic};
@@ -138,17 +138,17 @@ impl Run {
                     self.flush().await?;
                 }
             }
-            Err(stay) => self.outcome.stays(Staying {
+            Err(reason) => self.outcome.stays(Remaining {
                 dead_letter: dead_letter.id,
                 event: dead_letter.event_id().map(str::to_owned),
-                stay,
+                reason,
             }),
         }
         Ok(())
     }
 
     /// The record to publish for a dead letter, or why it can't be redriven.
-    async fn prepare(&mut self, dead_letter: &DeadLetter) -> Result<Result<Item, Stay>, RedriveError> {
+    async fn prepare(&mut self, dead_letter: &DeadLetter) -> Result<Result<Item, NotRedriven>, RedriveError> {
         let versions = match dead_letter.contract() {
             Some(named) => self.setup.registry.versions(&named.name).await?,
             None => &[],
@@ -173,7 +173,7 @@ impl Run {
         };
         let limit = match topic {
             Ok(topic) => topic.max_message_bytes,
-            Err(refusal) => return Ok(Err(Stay::Refused(refusal))),
+            Err(refusal) => return Ok(Err(NotRedriven::Refused(refusal))),
         };
         let size = size_in_batch(record.size(), record.headers.len());
         if size > limit {
@@ -181,7 +181,7 @@ impl Run {
                 "the record takes up to {size} bytes in a batch, and topic {} allows {limit} (max.message.bytes)",
                 record.topic
             );
-            return Ok(Err(Stay::Refused(Refusal { code: RefusalCode::TooLarge, detail })));
+            return Ok(Err(NotRedriven::Refused(Refusal { code: RefusalCode::TooLarge, detail })));
         }
         let mark = marks::mark(&self.setup.dead_letter_topic, dead_letter, &record.topic, &at, now.millis());
         let event = dead_letter.event_id().map(str::to_owned);
@@ -290,7 +290,7 @@ impl Run {
 
     fn keep(&mut self, item: Item, refusal: Refusal) {
         let Redriven { dead_letter, event, .. } = item.redriven;
-        self.outcome.stays(Staying { dead_letter, event, stay: Stay::Refused(refusal) });
+        self.outcome.stays(Remaining { dead_letter, event, reason: NotRedriven::Refused(refusal) });
     }
 
     async fn write(&mut self, records: Vec<OwnedRecord>) -> Result<BatchOutcome, RedriveError> {

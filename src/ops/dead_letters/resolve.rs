@@ -71,11 +71,11 @@ pub struct Resolved {
 
 /// Why a dead letter can't be redriven.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stay {
+pub enum NotRedriven {
     /// It would be refused again.
     Refused(Refusal),
     /// No relay wrote it, or not in this form.
-    NotALetter(&'static str),
+    NotADeadLetter(&'static str),
     /// A part of the record was omitted because of its size.
     ValueOmitted {
         /// The header's value.
@@ -83,13 +83,13 @@ pub enum Stay {
     },
 }
 
-impl Stay {
+impl NotRedriven {
     /// The reason as a code: a refusal code, `not_a_dead_letter` or `value_omitted`.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Refused(refusal) => refusal.code.as_str(),
-            Self::NotALetter(_) => "not_a_dead_letter",
+            Self::NotADeadLetter(_) => "not_a_dead_letter",
             Self::ValueOmitted { .. } => "value_omitted",
         }
     }
@@ -99,7 +99,7 @@ impl Stay {
     pub fn detail(&self) -> String {
         match self {
             Self::Refused(refusal) => refusal.detail.clone(),
-            Self::NotALetter(what) => (*what).to_owned(),
+            Self::NotADeadLetter(what) => (*what).to_owned(),
             Self::ValueOmitted { bytes } => format!(
                 "the dead letter has no value, because the record was too large (outbox-value-omitted: {bytes}); emit the event again"
             ),
@@ -115,31 +115,35 @@ impl Stay {
 ///
 /// # Errors
 /// Why it can't be redriven.
-pub fn resolve(dead_letter: &DeadLetter, destinations: &Destinations, versions: &[Version]) -> Result<Resolved, Stay> {
+pub fn resolve(
+    dead_letter: &DeadLetter,
+    destinations: &Destinations,
+    versions: &[Version],
+) -> Result<Resolved, NotRedriven> {
     let Some(code) = dead_letter.code() else {
-        return Err(Stay::NotALetter("not written by a relay: no outbox-error header with a known code"));
+        return Err(NotRedriven::NotADeadLetter("not written by a relay: no outbox-error header with a known code"));
     };
     if !dead_letter.is_text {
-        return Err(Stay::NotALetter("not written by a relay: a header name is not UTF-8"));
+        return Err(NotRedriven::NotADeadLetter("not written by a relay: a header name is not UTF-8"));
     }
     if dead_letter.relay().is_none() {
-        return Err(Stay::NotALetter("not written by a relay: no outbox-relay header"));
+        return Err(NotRedriven::NotADeadLetter("not written by a relay: no outbox-relay header"));
     }
     if let Some(bytes) = dead_letter.omitted() {
-        return Err(Stay::ValueOmitted { bytes: bytes.to_owned() });
+        return Err(NotRedriven::ValueOmitted { bytes: bytes.to_owned() });
     }
     let Some(topic) = dead_letter.topic() else {
-        return Err(Stay::NotALetter("not written by a relay: no outbox-topic header"));
+        return Err(NotRedriven::NotADeadLetter("not written by a relay: no outbox-topic header"));
     };
     if code == RefusalCode::Undecodable {
         let detail = "the row itself can't be encoded as a record, so no contract change helps; emit the event again";
-        return Err(Stay::refused(code, detail));
+        return Err(NotRedriven::refused(code, detail));
     }
     let topic = Some(topic).filter(|topic| !topic.is_empty());
     let Some(named) = dead_letter.contract() else {
         if matches!(code, RefusalCode::UnknownSchema | RefusalCode::ContractViolation) {
             let detail = "its headers do not name the schema version to check it against; emit the event again";
-            return Err(Stay::refused(code, detail));
+            return Err(NotRedriven::refused(code, detail));
         }
         let topic = check_topic(topic, destinations)?;
         return Ok(Resolved {
@@ -160,7 +164,7 @@ fn choose<'a>(
     named: &Named,
     topic: Option<&str>,
     versions: &'a [Version],
-) -> Result<&'a Version, Stay> {
+) -> Result<&'a Version, NotRedriven> {
     let own = versions.iter().find(|version| Some(&version.version) == named.version.as_ref());
     let why = match own {
         Some(own) => match takes(own, dead_letter, topic) {
@@ -174,7 +178,7 @@ fn choose<'a>(
     };
     let is_later = |version: &&Version| own.is_none_or(|own| version.ordinal > own.ordinal);
     let latest = versions.iter().rfind(|version| version.is_active).filter(is_later);
-    let Some(latest) = latest.filter(|latest| latest.schema.is_some()) else { return Err(Stay::Refused(why)) };
+    let Some(latest) = latest.filter(|latest| latest.schema.is_some()) else { return Err(NotRedriven::Refused(why)) };
     match takes(latest, dead_letter, topic) {
         Ok(()) => Ok(latest),
         Err(other) => {
@@ -184,7 +188,7 @@ fn choose<'a>(
                 latest.id(),
                 other.detail
             );
-            Err(Stay::Refused(Refusal { detail, ..why }))
+            Err(NotRedriven::Refused(Refusal { detail, ..why }))
         }
     }
 }
@@ -216,20 +220,20 @@ fn takes(version: &Version, dead_letter: &DeadLetter, topic: Option<&str>) -> Re
 }
 
 /// The topic comes from the dead letter, which is untrusted, so it must pass the same checks as a row's.
-fn check_topic<'a>(topic: Option<&'a str>, destinations: &Destinations) -> Result<&'a str, Stay> {
+fn check_topic<'a>(topic: Option<&'a str>, destinations: &Destinations) -> Result<&'a str, NotRedriven> {
     let Some(topic) = topic else {
-        return Err(Stay::refused(RefusalCode::NoTopic, "neither the row nor its schema version names a topic"));
+        return Err(NotRedriven::refused(RefusalCode::NoTopic, "neither the row nor its schema version names a topic"));
     };
     if !is_legal(topic) {
         let detail = format!(
             "{:?} is not a valid topic name: use 1 to 249 of a-z A-Z 0-9 . _ -",
             topic.chars().take(100).collect::<String>()
         );
-        return Err(Stay::refused(RefusalCode::UnknownTopic, detail));
+        return Err(NotRedriven::refused(RefusalCode::UnknownTopic, detail));
     }
     match destinations.check(topic) {
         Ok(()) => Ok(topic),
-        Err(forbidden) => Err(Stay::refused(RefusalCode::NotAuthorized, forbidden.reason(topic))),
+        Err(forbidden) => Err(NotRedriven::refused(RefusalCode::NotAuthorized, forbidden.reason(topic))),
     }
 }
 

@@ -19,14 +19,14 @@ pub struct DroppedHeaders {
 
 /// What was logged, and what is to be.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct ReportedDrops {
     /// By table. There are as many as are configured, and [`ContractNumber::LIMIT`] contracts for each; all further
     /// ones are logged once.
     contracts: HashMap<String, HashSet<ContractNumber>>,
     pub(crate) notices: VecDeque<DroppedHeaders>,
 }
 
-impl Told {
+impl ReportedDrops {
     /// Headers of these names were left out of an event; adds a notice if it is the first of its contract in this
     /// table.
     pub(crate) fn tell<'a>(
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn case_40_dropped_headers_are_logged_once_per_schema_version_within_limits() {
-        let mut told = Told::default();
+        let mut told = ReportedDrops::default();
         let number = ContractNumber::nth;
         let long = format!("outbox-\u{1b}{}", "x".repeat(1_000));
         for _ in 0..2 {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::dropped::Told;
+use super::dropped::ReportedDrops;
 use super::encode::{self, Encoder, RowHeaders, Stamps};
 use crate::relay::boundary::{
     ContractNumber, Failure, NamedBy, OwnedRecord, Position, Record, Refusal, RefusalCode, Ticket, Timestamp,
@@ -63,7 +63,7 @@ pub(crate) struct Publisher {
     pub(crate) accepted_at: Option<Timestamp>,
     pub(crate) counters: Counters,
     pub(crate) notices: VecDeque<Notice>,
-    pub(crate) dropped: Told,
+    pub(crate) dropped: ReportedDrops,
     pub(crate) destinations: Destinations,
     halt: Option<Halt>,
     /// The topic that blocks publishing, and why it is not writable.
@@ -84,7 +84,7 @@ impl Publisher {
             accepted_at: None,
             counters: Counters::default(),
             notices: VecDeque::new(),
-            dropped: Told::default(),
+            dropped: ReportedDrops::default(),
             halt: None,
             blocked_on: None,
         }

@@ -10,7 +10,7 @@ pub(super) mod native;
 pub(super) mod message;
 pub(super) mod flush;
 pub(super) mod in_flight;
-pub(super) mod spread;
+pub(super) mod partition_load;
 pub(super) mod gathering;
 pub(super) mod warmup;
 pub(super) mod producer_client;

@@ -18,7 +18,7 @@ use super::gathering::Gathering;
 use super::in_flight::{Entry, InFlight};
 use super::native::{self, Bootstrap, TopicHandles};
 use super::options::Pace;
-use super::spread::{Lane, Spread};
+use super::partition_load::{PartitionIndex, PartitionLoad};
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
 use crate::relay::delivery::window::InFlightWindow;
 use crate::sink::SinkError;
@@ -34,7 +34,7 @@ pub(crate) struct ProducerClient {
     batch_bytes: usize,
     in_flight: InFlight,
     schedule: FlushSchedule,
-    spread: Spread,
+    partition_load: PartitionLoad,
     gathering: Gathering,
     sending: Sending,
     acked: bool,
@@ -93,7 +93,7 @@ impl ProducerClient {
             batch_bytes,
             in_flight: InFlight::new(),
             schedule: FlushSchedule::default(),
-            spread: Spread::default(),
+            partition_load: PartitionLoad::default(),
             gathering: Gathering::new(window),
             sending: Sending::Beats,
             acked: false,
@@ -118,12 +118,12 @@ impl ProducerClient {
 
     /// Partitions with records in flight.
     pub(crate) fn busy_partitions(&self) -> usize {
-        self.spread.busy()
+        self.partition_load.busy()
     }
 
     /// Which partitions the records go to.
-    pub(crate) fn spread(&mut self) -> &mut Spread {
-        &mut self.spread
+    pub(crate) fn partition_load(&mut self) -> &mut PartitionLoad {
+        &mut self.partition_load
     }
 
     /// For transactional calls.
@@ -136,11 +136,16 @@ impl ProducerClient {
     }
 
     /// Passes a record to librdkafka; the error is librdkafka's, and then the record was not queued.
-    pub(crate) fn send(&mut self, ticket: Ticket, record: &Record<'_>, lane: Lane) -> Result<(), RDKafkaErrorCode> {
-        let slot = self.note(ticket, record, lane);
+    pub(crate) fn send(
+        &mut self,
+        ticket: Ticket,
+        record: &Record<'_>,
+        index: PartitionIndex,
+    ) -> Result<(), RDKafkaErrorCode> {
+        let slot = self.note(ticket, record, index);
         native::produce(&self.producer, &mut self.topics, record, slot).inspect_err(|_| {
             let entry = self.in_flight.remove(slot);
-            self.spread.answered(entry.lane);
+            self.partition_load.answered(entry.index);
             self.gathering.answered(entry.bytes);
         })
     }
@@ -148,12 +153,12 @@ impl ProducerClient {
     /// Makes librdkafka send what was handed over, or lets more of it gather; see [`super::flush`].
     pub(crate) fn push(&mut self) {
         let Some(flusher) = &self.flusher else { return };
-        if self.spread.busy() <= REQUESTS {
+        if self.partition_load.busy() <= REQUESTS {
             self.narrow();
             return;
         }
         let now = Instant::now();
-        let may_wait = || self.gathering.may_wait(self.in_flight.len(), self.spread.busy());
+        let may_wait = || self.gathering.may_wait(self.in_flight.len(), self.partition_load.busy());
         match self.sending {
             Sending::Open if !self.schedule.rests() => {}
             Sending::Held(until) if now < until && may_wait() => {}
@@ -170,7 +175,7 @@ impl ProducerClient {
     pub(crate) fn push_all(&mut self) {
         let Some(flusher) = &self.flusher else { return };
         self.schedule.beat(self.in_flight.len());
-        if self.spread.busy() <= REQUESTS {
+        if self.partition_load.busy() <= REQUESTS {
             flusher.beat();
         } else if self.sending != Sending::Open {
             self.sending = Sending::Open;
@@ -196,21 +201,21 @@ impl ProducerClient {
     /// Takes a record that librdkafka did not accept, so that it is returned as a failure in its place among the
     /// others.
     pub(crate) fn fail(&mut self, ticket: Ticket, record: &Record<'_>, code: RDKafkaErrorCode) {
-        let slot = self.note(ticket, record, Lane::default());
+        let slot = self.note(ticket, record, PartitionIndex::default());
         self.inbox.fail(Report { slot, record: OwnedRecord::from(record), partition: -1, code });
     }
 
-    fn note(&mut self, ticket: Ticket, record: &Record<'_>, lane: Lane) -> usize {
+    fn note(&mut self, ticket: Ticket, record: &Record<'_>, index: PartitionIndex) -> usize {
         let number = self.schedule.number();
-        self.spread.sent(lane);
+        self.partition_load.sent(index);
         let bytes = self.gathering.sent(record);
-        self.in_flight.insert(Entry { ticket, timestamp_millis: record.timestamp_millis, number, lane, bytes })
+        self.in_flight.insert(Entry { ticket, timestamp_millis: record.timestamp_millis, number, index, bytes })
     }
 
     fn answered(&mut self, slot: usize) -> Entry {
         let entry = self.in_flight.remove(slot);
         self.schedule.answered(entry.number);
-        self.spread.answered(entry.lane);
+        self.partition_load.answered(entry.index);
         self.gathering.answered(entry.bytes);
         entry
     }
@@ -237,7 +242,7 @@ impl ProducerClient {
             if let Some(flusher) = &self.flusher {
                 flusher.answered(self.schedule.rests());
             }
-            if self.sending != Sending::Beats && self.spread.busy() <= REQUESTS {
+            if self.sending != Sending::Beats && self.partition_load.busy() <= REQUESTS {
                 self.narrow();
             }
         }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::partition::partition_of;
-use super::spread::Lane;
+use super::partition_load::PartitionIndex;
 use crate::relay::boundary::Ticket;
 
 /// Which partitions know this producer.
@@ -17,8 +17,8 @@ pub(crate) struct Warmup {
     /// The index of each topic in `topics`.
     places: HashMap<String, usize>,
     topics: Vec<Topic>,
-    /// How many lanes the topics have.
-    lanes: u32,
+    /// How many partitions the topics have.
+    partitions: u32,
     /// The index of the topic that was looked up last.
     last: usize,
     /// The first records of partitions that are in flight, each with its topic's index and its partition.
@@ -29,8 +29,8 @@ pub(crate) struct Warmup {
 struct Topic {
     name: String,
     partitions: Vec<Partition>,
-    /// The lane of its records without a key; those of its partitions follow.
-    lane: u32,
+    /// The index of its records without a key; those of its partitions follow.
+    index: u32,
     /// Number of partitions that are not warm.
     cold: usize,
 }
@@ -46,19 +46,19 @@ enum Partition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     /// Send it.
-    Free(Lane),
+    Free(PartitionIndex),
     /// Send it and report it to [`Warmup::sent`]: it is the first of its partition.
-    First { topic: usize, partition: usize, lane: Lane },
+    First { topic: usize, partition: usize, index: PartitionIndex },
     /// The first record of its partition is in flight.
     Wait,
 }
 
 impl Admission {
     /// Where the record goes.
-    pub(crate) fn lane(self) -> Lane {
+    pub(crate) fn index(self) -> PartitionIndex {
         match self {
-            Self::Free(lane) | Self::First { lane, .. } => lane,
-            Self::Wait => Lane::default(),
+            Self::Free(index) | Self::First { index, .. } => index,
+            Self::Wait => PartitionIndex::default(),
         }
     }
 }
@@ -73,13 +73,13 @@ impl Warmup {
         }
         let place = self.last;
         let topic = &self.topics[place];
-        let Some(key) = key else { return Admission::Free(Lane(topic.lane)) };
+        let Some(key) = key else { return Admission::Free(PartitionIndex(topic.index)) };
         let count = u32::try_from(topic.partitions.len()).expect("the number of partitions came as a u32");
         let number = partition_of(key, count);
-        let (lane, partition) = (Lane(topic.lane + 1 + number), number as usize);
+        let (index, partition) = (PartitionIndex(topic.index + 1 + number), number as usize);
         match topic.partitions[partition] {
-            Partition::Warm => Admission::Free(lane),
-            Partition::Cold => Admission::First { topic: place, partition, lane },
+            Partition::Warm => Admission::Free(index),
+            Partition::Cold => Admission::First { topic: place, partition, index },
             Partition::Probing => Admission::Wait,
         }
     }
@@ -106,10 +106,10 @@ impl Warmup {
     }
 
     fn add(&mut self, topic: &str, partitions: u32) -> usize {
-        let (lane, count) = (self.lanes, partitions.max(1));
-        self.lanes += count + 1;
+        let (index, count) = (self.partitions, partitions.max(1));
+        self.partitions += count + 1;
         let partitions = vec![Partition::Cold; count as usize];
-        self.topics.push(Topic { name: topic.to_owned(), cold: partitions.len(), partitions, lane });
+        self.topics.push(Topic { name: topic.to_owned(), cold: partitions.len(), partitions, index });
         self.places.insert(topic.to_owned(), self.topics.len() - 1);
         self.topics.len() - 1
     }
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(admit(&mut warmup, &other), Admission::Wait);
         warmup.acked(&[Ticket(2)]);
         assert!(matches!(admit(&mut warmup, &other), Admission::Free(_)));
-        assert_ne!(admit(&mut warmup, &other).lane(), admit(&mut warmup, "foobar").lane());
+        assert_ne!(admit(&mut warmup, &other).index(), admit(&mut warmup, "foobar").index());
     }
 
     #[test]

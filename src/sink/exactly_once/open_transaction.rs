@@ -134,7 +134,7 @@ impl OpenTransaction {
     }
 
     /// Its records go to this many partitions.
-    pub(super) fn spread(&mut self, partitions: usize) {
+    pub(super) fn note_partitions(&mut self, partitions: usize) {
         self.partitions = partitions;
     }
 

@@ -13,7 +13,7 @@ use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, PositionKey, PositionKey
 use crate::relay::resume::flush_on;
 use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::error_code::unfit;
-use crate::sink::client::spread::Lane;
+use crate::sink::client::partition_load::PartitionIndex;
 use crate::sink::client::warmup::Admission;
 use crate::sink::delivery_loop::{self, DeliveryLoop, Room, hand_over};
 use crate::sink::limits::TRANSACTION_TICK;
@@ -30,7 +30,7 @@ impl TransactionalSink {
         match calls::begin(client) {
             Ended::Done => {
                 self.open.begin(Instant::now());
-                client.spread().begin();
+                client.partition_load().begin();
                 self.phase = Phase::Open;
                 true
             }
@@ -155,7 +155,7 @@ impl Sink for TransactionalSink {
             headers: &[],
             timestamp_millis: now_millis(),
         };
-        match client.send(POSITION, &record, Lane::default()) {
+        match client.send(POSITION, &record, PartitionIndex::default()) {
             Ok(()) => {}
             Err(RDKafkaErrorCode::QueueFull) => {
                 self.room.is_queue_full = true;
@@ -215,8 +215,8 @@ impl Sink for TransactionalSink {
             return Err(SendError::Full);
         }
         let Some(client) = &mut self.client else { return Err(SendError::Full) };
-        hand_over(client, &mut self.room, ticket, record, admission.lane())?;
-        self.open.spread(client.spread().touched());
+        hand_over(client, &mut self.room, ticket, record, admission.index())?;
+        self.open.note_partitions(client.partition_load().touched());
         self.open.keep(ticket, record, Instant::now());
         self.isolation.sent(ticket, record.topic);
         self.warmup.sent(ticket, admission);

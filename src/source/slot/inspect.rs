@@ -1,6 +1,6 @@
 //! A slot in the catalog: what it is, whether it can be used, and how it is created and dropped.
 
-use crate::postgres::{ANSWER_TIMEOUT, Connection, Error, Interrupt, Patience, quote_identifier, sqlstate};
+use crate::postgres::{ANSWER_TIMEOUT, Connection, Error, Interrupt, WaitLimit, quote_identifier, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::relay::resume::Slot;
 use crate::source::error::SourceError;
@@ -155,12 +155,12 @@ pub fn create_slot(
     };
     let question = "CREATE_REPLICATION_SLOT";
     let sql = format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput {options}", quote_identifier(slot));
-    replication.set_patience(Patience::Until(interrupt.clone()));
+    replication.set_wait_limit(WaitLimit::Until(interrupt.clone()));
     let rows = match replication.simple_query(&sql) {
         Ok(rows) => rows,
         Err(error) => return Err(explain_creation(error, control, slot)),
     };
-    replication.set_patience(Patience::Limit(ANSWER_TIMEOUT));
+    replication.set_wait_limit(WaitLimit::Timeout(ANSWER_TIMEOUT));
     let row = first(&rows, question)?;
     Ok(CreatedSlot {
         consistent_point: lsn(row, 1).ok_or(SourceError::Answer { question })?,

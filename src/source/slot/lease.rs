@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::heartbeat::{Beat, Heartbeat};
 use super::lock::{beat, lock};
-use crate::postgres::{ConnectOptions, Connection, Error, Patience};
+use crate::postgres::{ConnectOptions, Connection, Error, WaitLimit};
 use crate::relay::resume::LeaseAcquisition;
 use crate::source::error::SourceError;
 use crate::source::state::note::{Note, NoteTaken, NoteWriter};
@@ -43,22 +43,22 @@ const GRACE: Duration = Duration::from_millis(1_500);
 pub struct Lease {
     connect: ConnectOptions,
     slot: String,
-    seat: Mutex<Seat>,
+    state: Mutex<LeaseState>,
     /// Another relay held it at the last request.
     stood_by: AtomicBool,
     /// It was taken, and nobody has checked yet where another relay may have left the slot.
     is_new: AtomicBool,
     /// The heartbeat of the current holder, or the last one. Each has its own: an earlier thread may fail late.
-    /// Separate from the seat, whose lock is held while Postgres is asked.
+    /// Separate from the state, whose lock is held while Postgres is asked.
     heartbeat: Mutex<Arc<Heartbeat>>,
 }
 
 #[derive(Debug)]
-enum Seat {
+enum LeaseState {
     /// Not requested, or lost.
-    Vacant,
+    Free,
     /// Another relay holds it. The session is kept for the next attempt.
-    Asking(Connection),
+    Waiting(Connection),
     Held(Holder),
 }
 
@@ -70,14 +70,14 @@ struct Holder {
 }
 
 struct Command {
-    errand: Errand,
+    write: LeaseWrite,
     answer: oneshot::Sender<Result<Option<NoteTaken>, SourceError>>,
 }
 
 /// What is written on the session.
-enum Errand {
+enum LeaseWrite {
     Note(Note),
-    Backfilled,
+    BackfillPublished,
 }
 
 impl Lease {
@@ -87,7 +87,7 @@ impl Lease {
         Self {
             connect,
             slot,
-            seat: Mutex::new(Seat::Vacant),
+            state: Mutex::new(LeaseState::Free),
             stood_by: AtomicBool::new(false),
             is_new: AtomicBool::new(false),
             heartbeat: Mutex::default(),
@@ -103,18 +103,18 @@ impl Lease {
 
     /// Takes the lease if it is free, and does nothing if it is already held. Blocks.
     pub(crate) fn take(&self) -> Result<LeaseAcquisition, SourceError> {
-        let mut seat = self.seat();
-        let mut session = match std::mem::replace(&mut *seat, Seat::Vacant) {
-            Seat::Held(holder) if !*holder.ended.borrow() => {
-                *seat = Seat::Held(holder);
+        let mut state = self.state();
+        let mut session = match std::mem::replace(&mut *state, LeaseState::Free) {
+            LeaseState::Held(holder) if !*holder.ended.borrow() => {
+                *state = LeaseState::Held(holder);
                 return Ok(if self.is_new.load(Ordering::Relaxed) {
                     LeaseAcquisition::New
                 } else {
                     LeaseAcquisition::Kept
                 });
             }
-            Seat::Asking(session) => session,
-            Seat::Vacant | Seat::Held(_) => {
+            LeaseState::Waiting(session) => session,
+            LeaseState::Free | LeaseState::Held(_) => {
                 let session = Connection::open(&self.connect)?;
                 if self.stood_by.load(Ordering::Relaxed) {
                     std::thread::sleep(GRACE);
@@ -122,11 +122,11 @@ impl Lease {
                 session
             }
         };
-        session.set_patience(Patience::Limit(ANSWER));
+        session.set_wait_limit(WaitLimit::Timeout(ANSWER));
         let asked = Beat::begin();
         if let Some(pid) = lock(&mut session, &self.slot)? {
             self.stood_by.store(true, Ordering::Relaxed);
-            *seat = Seat::Asking(session);
+            *state = LeaseState::Waiting(session);
             return Err(SourceError::SlotHeld { slot: self.slot.clone(), pid });
         }
         session.configure(&format!(
@@ -138,7 +138,7 @@ impl Lease {
         self.is_new.store(true, Ordering::Relaxed);
         let heartbeat = Arc::<Heartbeat>::default();
         heartbeat.start(asked);
-        *seat = Seat::Held(Holder::spawn(session, self.slot.clone(), Arc::clone(&heartbeat))?);
+        *state = LeaseState::Held(Holder::spawn(session, self.slot.clone(), Arc::clone(&heartbeat))?);
         *self.heartbeat() = heartbeat;
         Ok(LeaseAcquisition::New)
     }
@@ -153,7 +153,7 @@ impl Lease {
     /// # Errors
     /// [`SourceError`]: nothing may be confirmed beyond what was noted before.
     pub async fn note(&self, note: Note) -> Result<NoteTaken, SourceError> {
-        self.send(Errand::Note(note)).await?.ok_or_else(gone)
+        self.send(LeaseWrite::Note(note)).await?.ok_or_else(gone)
     }
 
     /// Notes that the backfill has been published, so that no later start publishes it again.
@@ -161,25 +161,25 @@ impl Lease {
     /// # Errors
     /// [`SourceError`]: it is not noted, or it is unknown whether it is.
     pub async fn note_backfill(&self) -> Result<(), SourceError> {
-        self.send(Errand::Backfilled).await?;
+        self.send(LeaseWrite::BackfillPublished).await?;
         Ok(())
     }
 
-    async fn send(&self, errand: Errand) -> Result<Option<NoteTaken>, SourceError> {
+    async fn send(&self, write: LeaseWrite) -> Result<Option<NoteTaken>, SourceError> {
         let (answer, answered) = oneshot::channel();
         {
-            let seat = self.seat();
-            let Seat::Held(holder) = &*seat else { return Err(gone()) };
-            holder.commands.send(Command { errand, answer }).map_err(|_| gone())?;
+            let state = self.state();
+            let LeaseState::Held(holder) = &*state else { return Err(gone()) };
+            holder.commands.send(Command { write, answer }).map_err(|_| gone())?;
         }
         answered.await.map_err(|_| gone())?
     }
 
     /// Waits until the held lease is lost; for ever if none is held. Cancel-safe.
     pub async fn lost(&self) {
-        let held = match &*self.seat() {
-            Seat::Held(holder) => Some(holder.ended.clone()),
-            Seat::Vacant | Seat::Asking(_) => None,
+        let held = match &*self.state() {
+            LeaseState::Held(holder) => Some(holder.ended.clone()),
+            LeaseState::Free | LeaseState::Waiting(_) => None,
         };
         let Some(mut ended) = held else { return std::future::pending().await };
         // An error means that the thread is gone, which is the same.
@@ -189,7 +189,7 @@ impl Lease {
     /// Releases the lease, at once.
     pub fn release(&self) {
         self.heartbeat().stop();
-        *self.seat() = Seat::Vacant;
+        *self.state() = LeaseState::Free;
     }
 
     fn heartbeat(&self) -> MutexGuard<'_, Arc<Heartbeat>> {
@@ -197,9 +197,9 @@ impl Lease {
         self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn seat(&self) -> MutexGuard<'_, Seat> {
-        // A seat is replaced as a whole.
-        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, LeaseState> {
+        // A state is replaced as a whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -236,10 +236,10 @@ fn hold(
         let order = orders.recv_timeout(BEAT);
         let asked = Beat::begin();
         match order {
-            Ok(Command { errand, answer }) => {
-                let written = match errand {
-                    Errand::Note(note) => writer.write(&mut session, slot, &note).map(Some),
-                    Errand::Backfilled => relay_state::finish_backfill(&mut session, slot).map(|()| None),
+            Ok(Command { write, answer }) => {
+                let written = match write {
+                    LeaseWrite::Note(note) => writer.write(&mut session, slot, &note).map(Some),
+                    LeaseWrite::BackfillPublished => relay_state::finish_backfill(&mut session, slot).map(|()| None),
                 };
                 match written {
                     Ok(limit) => drop(answer.send(Ok(limit))),

@@ -5,7 +5,7 @@
 //! commit record may start exactly at the consistent point, so every real position is greater.
 
 use super::rows::{Table, Tally, too_long};
-use crate::postgres::{Connection, Interrupt, Patience, quote_literal, sqlstate};
+use crate::postgres::{Connection, Interrupt, WaitLimit, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::source::batch_channel::BatchChannel;
 use crate::source::catalog::layout::{Description, has_commit_times, stand_in};
@@ -42,7 +42,7 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<u64, SourceError> {
     let Rows { slot, publication, tables, limit, recovery } = wanted;
-    control.set_patience(Patience::Until(interrupt.clone()));
+    control.set_wait_limit(WaitLimit::Until(interrupt.clone()));
     let committed_at = begin(control, slot.snapshot.as_deref())?;
     let mut writer = Writer { bytes: Vec::new(), commit: Lsn(slot.consistent_point.0 - 1), committed_at };
     writer.begin().map_err(too_long)?;

@@ -15,7 +15,7 @@ const WITHHELD: i32 = -2;
 /// for a value beyond it, only the length.
 #[derive(Debug)]
 pub(crate) struct CopyRows {
-    sieve: Sieve,
+    filter: CopyFilter,
     buffer: BytesMut,
     /// Bytes of the copy before the buffer, without those that were withheld.
     offset: u64,
@@ -33,7 +33,7 @@ enum Stage {
 impl CopyRows {
     /// At the copy's first byte. A row's message in the stream could have `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { sieve: Sieve::new(limit), buffer: BytesMut::new(), offset: 0, stage: Stage::default() }
+        Self { filter: CopyFilter::new(limit), buffer: BytesMut::new(), offset: 0, stage: Stage::default() }
     }
 
     /// Takes the next bytes and passes on each complete row, as its values.
@@ -46,7 +46,7 @@ impl CopyRows {
         columns: usize,
         mut row: impl FnMut(&[Sent<'_>]) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.sieve.pass(bytes, &mut self.buffer)?;
+        self.filter.pass(bytes, &mut self.buffer)?;
         loop {
             let body = Body::new(&self.buffer, self.offset);
             let taken = match self.stage {
@@ -144,7 +144,7 @@ fn values<'a>(body: &Body<'a>, columns: usize) -> Result<Piece<'a>, ProtocolErro
 
 /// Passes on a copy's bytes, without values that are too large.
 #[derive(Debug)]
-struct Sieve {
+struct CopyFilter {
     step: Step,
     limit: usize,
     budget: Budget,
@@ -174,7 +174,7 @@ enum Step {
     End,
 }
 
-impl Sieve {
+impl CopyFilter {
     const fn new(limit: usize) -> Self {
         let step = Step::Header(SIGNATURE.len() + 8);
         Self { step, limit, budget: Budget::new(limit), columns: 0, field: [0; 4], offset: 0 }

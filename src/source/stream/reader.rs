@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::framing::{Framed, Next, Seen, frame};
 use super::skim::Skimmer;
-use super::wire::{Received, Tempo, Wire};
+use super::wire::{ReadMode, Received, Wire};
 use crate::postgres::{Body, Error, HEADER_BYTES, Head, Parts, ServerError, sqlstate};
 use crate::relay::boundary::{Batch, Lsn};
 use crate::source::batch_channel::{BatchChannel, Handed, Stop};
@@ -102,7 +102,7 @@ impl<'a> StreamReader<'a> {
                     self.deliver()?;
                 }
                 Received::Nothing => {
-                    self.wire.set_tempo(Tempo::Prompt).map_err(Error::closed_by)?;
+                    self.wire.set_mode(ReadMode::Prompt).map_err(Error::closed_by)?;
                     self.check_silence()?;
                 }
                 Received::End => return Err(Error::Closed { source: None }.into()),
@@ -158,8 +158,8 @@ impl<'a> StreamReader<'a> {
                 }
             }
         }
-        let tempo = if self.seen.is_behind() { Tempo::Bulk } else { Tempo::Prompt };
-        Ok(self.wire.set_tempo(tempo).map_err(Error::closed_by)?)
+        let mode = if self.seen.is_behind() { ReadMode::Bulk } else { ReadMode::Prompt };
+        Ok(self.wire.set_mode(mode).map_err(Error::closed_by)?)
     }
 
     /// Passes what has arrived to the skimmer, if there is one; returns the rest of its message once that is complete.
@@ -271,7 +271,7 @@ impl<'a> StreamReader<'a> {
     fn finish(mut self) -> Result<(), SourceError> {
         self.report(false)?;
         self.wire.write(&[b'c', 0, 0, 0, 4])?;
-        self.wire.set_tempo(Tempo::Prompt).map_err(Error::closed_by)?;
+        self.wire.set_mode(ReadMode::Prompt).map_err(Error::closed_by)?;
         let deadline = Instant::now() + STOP_TIMEOUT;
         loop {
             self.skim()?;

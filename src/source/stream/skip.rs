@@ -29,7 +29,7 @@ use std::time::Duration;
 use super::not_skipped::NotSkipped;
 use super::open::start_command;
 use super::reader::status_update;
-use crate::postgres::{self, Connection, Patience, quote_identifier};
+use crate::postgres::{self, Connection, WaitLimit, quote_identifier};
 use crate::relay::boundary::{Lsn, PositionProof, Timestamp};
 use crate::relay::confirm::StreamStart;
 use crate::relay::resume::{self, Backfill, Begun, Known, LeaseAcquisition, Slot};
@@ -210,7 +210,7 @@ fn find(
     }
     let (mut replication, _) = admin.server.open_replication(&options.connect, &mut admin.control)?;
     replication.start_copy_both(&start_command(&admin.server, &options.slot, &options.publication, from))?;
-    replication.set_patience(Patience::Limit(SILENCE));
+    replication.set_wait_limit(WaitLimit::Timeout(SILENCE));
     let mut reading = Reading { wanted, published, open: None, unpublished: None };
     loop {
         match replication.next_copy_start() {

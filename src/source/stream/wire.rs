@@ -24,7 +24,7 @@ const CIPHER_BYTES: usize = 256 * 1024;
 
 /// How reads wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tempo {
+pub(crate) enum ReadMode {
     /// Caught up: wake for the first byte.
     Prompt,
     /// Behind: wake for many.
@@ -47,7 +47,7 @@ pub(crate) enum Received {
 pub(crate) struct Wire {
     socket: Socket,
     tls: Option<Box<Tls>>,
-    tempo: Tempo,
+    mode: ReadMode,
 }
 
 #[derive(Debug)]
@@ -68,29 +68,29 @@ impl Wire {
         };
         socket.set_read_timeout(PATIENCE)?;
         enlarge_receive_buffer(&socket)?;
-        Ok(Self { socket, tls, tempo: Tempo::Prompt })
+        Ok(Self { socket, tls, mode: ReadMode::Prompt })
     }
 
-    pub(crate) fn set_tempo(&mut self, tempo: Tempo) -> io::Result<()> {
-        if self.tempo != tempo {
-            let bytes = if tempo == Tempo::Bulk { LOW_WATERMARK_BYTES } else { 1 };
+    pub(crate) fn set_mode(&mut self, mode: ReadMode) -> io::Result<()> {
+        if self.mode != mode {
+            let bytes = if mode == ReadMode::Bulk { LOW_WATERMARK_BYTES } else { 1 };
             set_receive_low_watermark(&self.socket, bytes)?;
-            self.tempo = tempo;
+            self.mode = mode;
         }
         Ok(())
     }
 
-    /// Reads once into the buffer's spare room, which must not be empty. At the prompt tempo it waits until bytes
-    /// arrive, the bell rings or the deadline passes; at the bulk tempo for at most 2 ms.
+    /// Reads once into the buffer's spare room, which must not be empty. In prompt mode it waits until bytes
+    /// arrive, the bell rings or the deadline passes; in bulk mode for at most 2 ms.
     pub(crate) fn read(
         &mut self,
         buffer: &mut Vec<u8>,
         channel: &mut BatchChannel,
         until: Instant,
     ) -> Result<Received, Error> {
-        let flags = match self.tempo {
-            Tempo::Bulk => RecvFlags::empty(),
-            Tempo::Prompt => {
+        let flags = match self.mode {
+            ReadMode::Bulk => RecvFlags::empty(),
+            ReadMode::Prompt => {
                 let mut ready = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(channel.bell(), PollFlags::IN)];
                 wait(&mut ready, Some(until))?;
                 let [readable, rings] = ready.map(|descriptor| !descriptor.revents().is_empty());

@@ -5,12 +5,12 @@
 
 /// A partition of a topic, or all records without a key of a topic, by a number of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lane(pub(crate) u32);
+pub(crate) struct PartitionIndex(pub(crate) u32);
 
 /// Counts records by partition.
 #[derive(Debug, Default)]
-pub(crate) struct Spread {
-    lanes: Vec<LaneCount>,
+pub(crate) struct PartitionLoad {
+    partitions: Vec<PartitionCount>,
     busy: usize,
     /// Which stretch of records [`Self::touched`] is about.
     stretch: u32,
@@ -18,21 +18,21 @@ pub(crate) struct Spread {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct LaneCount {
+struct PartitionCount {
     in_flight: u32,
     /// The last stretch in which a record was sent.
     stretch: u32,
 }
 
-impl Spread {
+impl PartitionLoad {
     /// A record was handed over.
-    pub(crate) fn sent(&mut self, lane: Lane) {
-        let place = lane.0 as usize;
-        if place >= self.lanes.len() {
-            let none = LaneCount { in_flight: 0, stretch: self.stretch.wrapping_sub(1) };
-            self.lanes.resize(place + 1, none);
+    pub(crate) fn sent(&mut self, index: PartitionIndex) {
+        let place = index.0 as usize;
+        if place >= self.partitions.len() {
+            let none = PartitionCount { in_flight: 0, stretch: self.stretch.wrapping_sub(1) };
+            self.partitions.resize(place + 1, none);
         }
-        let count = &mut self.lanes[place];
+        let count = &mut self.partitions[place];
         self.busy += usize::from(count.in_flight == 0);
         count.in_flight += 1;
         self.touched += usize::from(count.stretch != self.stretch);
@@ -40,8 +40,8 @@ impl Spread {
     }
 
     /// A record was answered.
-    pub(crate) fn answered(&mut self, lane: Lane) {
-        let count = &mut self.lanes[lane.0 as usize];
+    pub(crate) fn answered(&mut self, index: PartitionIndex) {
+        let count = &mut self.partitions[index.0 as usize];
         count.in_flight -= 1;
         self.busy -= usize::from(count.in_flight == 0);
     }
@@ -69,16 +69,16 @@ mod tests {
 
     #[test]
     fn a_partition_is_busy_while_a_record_of_it_is_in_flight() {
-        let mut spread = Spread::default();
-        [3, 0, 3].map(Lane).into_iter().for_each(|lane| spread.sent(lane));
-        assert_eq!((spread.busy(), spread.touched()), (2, 2));
-        spread.answered(Lane(3));
-        assert_eq!(spread.busy(), 2);
-        spread.answered(Lane(3));
-        assert_eq!((spread.busy(), spread.touched()), (1, 2));
-        spread.begin();
-        assert_eq!((spread.busy(), spread.touched()), (1, 0));
-        spread.sent(Lane(0));
-        assert_eq!((spread.busy(), spread.touched()), (1, 1));
+        let mut load = PartitionLoad::default();
+        [3, 0, 3].map(PartitionIndex).into_iter().for_each(|index| load.sent(index));
+        assert_eq!((load.busy(), load.touched()), (2, 2));
+        load.answered(PartitionIndex(3));
+        assert_eq!(load.busy(), 2);
+        load.answered(PartitionIndex(3));
+        assert_eq!((load.busy(), load.touched()), (1, 2));
+        load.begin();
+        assert_eq!((load.busy(), load.touched()), (1, 0));
+        load.sent(PartitionIndex(0));
+        assert_eq!((load.busy(), load.touched()), (1, 1));
     }
 }
