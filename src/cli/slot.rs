@@ -89,7 +89,7 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
         SlotCommand::Skip(SkipArgs { lsn, json }) => {
             let skipping = Skipping::begin(&options, listed(&config), lsn).await?;
             let unsent = skipping.unsent.clone();
-            let SetAside { letters: dead_letters, stored } = set_aside(&config, &skipping.before, &unsent).await?;
+            let SetAside { dead_letters, stored } = set_aside(&config, &skipping.before, &unsent).await?;
             let stands = skipping.finish(stored).await?;
             if json { skipped_json(slot, &unsent, stands) } else { skipped_text(slot, &unsent, dead_letters, stands) }
         }

@@ -166,10 +166,10 @@ fn relay_lines(report: &Report) -> Vec<(&'static str, String)> {
         ("in flight", format!("{} records, {} bytes", number("in_flight_records"), number("in_flight_bytes"))),
         ("events", number("events")),
     ];
-    let letters = relay["dead_letters"].as_object().into_iter().flatten();
-    let letters: Vec<_> =
-        letters.map(|(code, count)| format!("{code} {}", grouped(count.as_u64().unwrap_or_default()))).collect();
-    lines.push(("dead letters", if letters.is_empty() { "0".to_owned() } else { letters.join(", ") }));
+    let dead_letters = relay["dead_letters"].as_object().into_iter().flatten();
+    let dead_letters: Vec<_> =
+        dead_letters.map(|(code, count)| format!("{code} {}", grouped(count.as_u64().unwrap_or_default()))).collect();
+    lines.push(("dead letters", if dead_letters.is_empty() { "0".to_owned() } else { dead_letters.join(", ") }));
     if let Some(error) = relay["last_error"]["message"].as_str() {
         lines.push(("last error", error.to_owned()));
     }

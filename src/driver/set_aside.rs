@@ -19,7 +19,7 @@ use crate::source::{SlotBefore, Unsent};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SetAside {
     /// How many dead letters were written; `None` if an earlier run has written them.
-    pub(crate) letters: Option<usize>,
+    pub(crate) dead_letters: Option<usize>,
     /// With exactly-once delivery: what the position past the transaction bears.
     pub(crate) stored: Option<PositionProof>,
 }
@@ -30,34 +30,34 @@ pub(crate) struct SetAside {
 /// # Errors
 /// [`Fault`]: with at-least-once delivery, Kafka may have some of them.
 pub(crate) async fn set_aside(config: &Config, before: &SlotBefore, unsent: &Unsent) -> Result<SetAside, Fault> {
-    let letters = letters(config, unsent);
+    let dead_letters = dead_letters(config, unsent);
     // Until the rows from before the slot are published, nothing of the stream has a position.
     if config.kafka.delivery == Delivery::ExactlyOnce && before.begun.first == StreamStart::Continued {
-        return step_past(config, before, unsent.commit, letters).await;
+        return step_past(config, before, unsent.commit, dead_letters).await;
     }
-    let count = letters.len();
-    write(config, letters).await?;
-    Ok(SetAside { letters: Some(count), stored: None })
+    let count = dead_letters.len();
+    write(config, dead_letters).await?;
+    Ok(SetAside { dead_letters: Some(count), stored: None })
 }
 
 async fn step_past(
     config: &Config,
     before: &SlotBefore,
     commit: Lsn,
-    letters: Vec<OwnedRecord>,
+    dead_letters: Vec<OwnedRecord>,
 ) -> Result<SetAside, Fault> {
     let kafka = assemble::connect_kafka(config, assemble::client_id(config)).await?;
     ensure_topic(config, &kafka.topics, Instant::now() + SET_ASIDE_TIMEOUT).await?;
     let SlotBefore { begun, secrets } = before.clone();
     let step = StepPast { commit, slot: config.postgres.slot.as_str().to_owned(), begun, keys: secrets.positions };
-    let count = letters.len();
-    let stepped = kafka.exactly_once(config).sink.step_past(&step, letters).await;
+    let count = dead_letters.len();
+    let stepped = kafka.exactly_once(config).sink.step_past(&step, dead_letters).await;
     let SteppedPast { is_new, proof } = stepped.map_err(|error| match error {
         StepError::Sink(error) => Fault::from(error),
         StepError::Position(error) => Fault::from(error),
         StepError::DeadLetters(reason) => failed(config, reason),
     })?;
-    Ok(SetAside { letters: is_new.then_some(count), stored: Some(proof) })
+    Ok(SetAside { dead_letters: is_new.then_some(count), stored: Some(proof) })
 }
 
 fn failed(config: &Config, reason: String) -> Fault {
@@ -77,16 +77,16 @@ async fn ensure_topic(config: &Config, topics: &Topics, until: Instant) -> Resul
     }
 }
 
-async fn write(config: &Config, letters: Vec<OwnedRecord>) -> Result<(), Fault> {
+async fn write(config: &Config, dead_letters: Vec<OwnedRecord>) -> Result<(), Fault> {
     let client = format!("{}-skip", assemble::client_id(config));
     let KafkaSide::<KafkaSink> { mut sink, topics, .. } = assemble::connect_kafka(config, client).await?;
     let until = Instant::now() + SET_ASIDE_TIMEOUT;
     ensure_topic(config, &topics, until).await?;
     let failed = |reason: String| failed(config, reason);
     let (mut next, mut acked, mut deliveries) = (0, 0, Deliveries::default());
-    while acked < letters.len() {
-        while let Some(letter) = letters.get(next) {
-            match sink.send(Ticket(next as u64), &letter.borrow(&letter.header_list())) {
+    while acked < dead_letters.len() {
+        while let Some(dead_letter) = dead_letters.get(next) {
+            match sink.send(Ticket(next as u64), &dead_letter.borrow(&dead_letter.header_list())) {
                 Ok(()) => next += 1,
                 Err(SendError::Full) => break,
                 Err(SendError::Refused(refusal)) => return Err(failed(refusal.detail)),
@@ -113,14 +113,14 @@ async fn write(config: &Config, letters: Vec<OwnedRecord>) -> Result<(), Fault> 
     Ok(())
 }
 
-fn letters(config: &Config, unsent: &Unsent) -> Vec<OwnedRecord> {
+fn dead_letters(config: &Config, unsent: &Unsent) -> Vec<OwnedRecord> {
     let rows: Vec<Option<String>> = unsent.rows.iter().map(|(_, id)| id.clone()).collect();
     let rows = if rows.is_empty() { vec![None] } else { rows };
-    rows.into_iter().map(|id| letter(config, unsent, id)).collect()
+    rows.into_iter().map(|id| dead_letter(config, unsent, id)).collect()
 }
 
 /// Uses the current time, because a broker may reject the commit's timestamp.
-fn letter(config: &Config, unsent: &Unsent, id: Option<String>) -> OwnedRecord {
+fn dead_letter(config: &Config, unsent: &Unsent, id: Option<String>) -> OwnedRecord {
     let Unsent { commit, committed_at, xid, error, sent, .. } = unsent;
     let detail = format!(
         "Postgres can't send transaction {xid}, committed at {committed_at} (LSN {commit}): {error}; it had sent {sent} of the events, which are published unless the relay stopped before Kafka acknowledged them"

@@ -107,8 +107,8 @@ impl Contracts {
         registry.register_with_unit("contract_overdue", overdue, records, self.overdue.clone());
         let violations = "Records that violate their contract and were published anyway";
         registry.register("contract_violations", violations, self.violations.clone());
-        let letters = "Dead letters by contract";
-        registry.register("contract_dead_letters", letters, self.dead_letters.clone());
+        let dead_letters = "Dead letters by contract";
+        registry.register("contract_dead_letters", dead_letters, self.dead_letters.clone());
     }
 
     /// Starts to measure a contract version.

@@ -143,7 +143,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("walpost");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The relay's version", build);
-        let letters = Family::<CodeLabel, Counter>::default();
+        let dead_letters = Family::<CodeLabel, Counter>::default();
         let reconnects = Family::<SideLabel, Counter>::default();
         let connected = Family::<SideLabel, Count>::default();
         let code = |code: RefusalCode| CodeLabel { code: code.as_str() };
@@ -155,7 +155,7 @@ impl Metrics {
             skipped: Counter::default(),
             violations: Counter::default(),
             forged_messages: Counter::default(),
-            dead_letters: RefusalCode::ALL.map(|of| letters.get_or_create_owned(&code(of))),
+            dead_letters: RefusalCode::ALL.map(|of| dead_letters.get_or_create_owned(&code(of))),
             in_flight_records: Count::default(),
             in_flight_bytes: Count::default(),
             received_lsn: Count::default(),
@@ -177,7 +177,7 @@ impl Metrics {
         };
         metrics.register_flow(&mut registry);
         metrics.register_slot(&mut registry);
-        registry.register("dead_letters", "Dead letters by error code", letters);
+        registry.register("dead_letters", "Dead letters by error code", dead_letters);
         registry.register("reconnects", "Reconnections", reconnects);
         metrics.contracts.register(&mut registry);
         registry.register("connected", "Whether the relay is connected, 1 or 0", connected);

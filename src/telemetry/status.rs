@@ -339,7 +339,7 @@ impl Telemetry {
         let reading = self.metrics.read();
         let words = self.words();
         let Identity { relay, slot, publication, database, delivery } = self.identity.clone();
-        let letters = RefusalCode::ALL.iter().zip(reading.dead_letters).filter(|(_, count)| *count > 0);
+        let dead_letters = RefusalCode::ALL.iter().zip(reading.dead_letters).filter(|(_, count)| *count > 0);
         let quantile = |share| self.metrics.publish_latency.quantile(share).map(|bound| bound.as_secs_f64() * 1_000.0);
         RelayStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -364,7 +364,7 @@ impl Telemetry {
             bytes: reading.bytes,
             in_flight_records: reading.in_flight_records,
             in_flight_bytes: reading.in_flight_bytes,
-            dead_letters: letters.map(|(code, count)| (code.to_string(), count)).collect(),
+            dead_letters: dead_letters.map(|(code, count)| (code.to_string(), count)).collect(),
             violations: reading.violations,
             returned: reading.returned,
             postgres_reconnects: reading.reconnects[Side::Postgres as usize],

@@ -58,8 +58,8 @@ async fn a_running_relay_serves_metrics_status_and_health() {
     );
     assert_eq!(contract["promised_millis"], serde_json::Value::Null, "it promises nothing");
     assert!(status["latency_p50_millis"].as_f64().is_some_and(|millis| millis > 0.0), "{status}");
-    let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
-    assert_eq!(status["position"].as_str(), letters[0].header("outbox-position"), "the last accepted event");
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), 1).await;
+    assert_eq!(status["position"].as_str(), dead_letters[0].header("outbox-position"), "the last accepted event");
 
     let (code, metrics) = relay.get("/metrics").await.expect("the relay answers");
     assert_eq!(code, 200);

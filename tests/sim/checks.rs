@@ -58,18 +58,18 @@ impl World {
         let first: Vec<u64> = ids.iter().copied().filter(|number| seen.insert(*number)).collect();
         assert_eq!(first, expected, "first deliveries are in commit order, and nothing else is there");
 
-        let letters = self.log().get(DEAD_LETTERS).into_iter().flatten().map(id);
-        let mut letters: Vec<u64> = letters.filter(has_row).collect();
+        let dead_letters = self.log().get(DEAD_LETTERS).into_iter().flatten().map(id);
+        let mut dead_letters: Vec<u64> = dead_letters.filter(has_row).collect();
         if self.crashes == 0 || self.faults.exactly_once {
             assert_eq!(self.without_repeats(ids), expected, "published twice");
-            letters = self.without_repeats(letters);
-            letters.sort_unstable();
+            dead_letters = self.without_repeats(dead_letters);
+            dead_letters.sort_unstable();
         } else {
-            letters.sort_unstable();
-            letters.dedup();
+            dead_letters.sort_unstable();
+            dead_letters.dedup();
         }
         let refused: Vec<u64> = events().filter(|row| row.is_refused()).map(|row| row.number).collect();
-        assert_eq!(letters, refused, "each refused event is one dead letter, and nothing else is");
+        assert_eq!(dead_letters, refused, "each refused event is one dead letter, and nothing else is");
 
         let is_marked = |record: &&OwnedRecord| record.headers.iter().any(|(name, _)| name == "outbox-violation");
         let marked: BTreeSet<u64> = records.iter().filter(is_marked).map(id).filter(has_row).collect();

@@ -39,7 +39,7 @@ fn bytes(bytes: Option<&[u8]>, hex: bool) -> Value {
 }
 
 pub(super) fn outcome(topic: &str, outcome: &RedriveOutcome, is_dry_run: bool) -> String {
-    let redriven = outcome.redriven_letters.iter().map(|redriven| {
+    let redriven = outcome.redriven_records.iter().map(|redriven| {
         json!({
             "letter": redriven.dead_letter.to_string(),
             "event": redriven.event,
@@ -71,7 +71,7 @@ pub(super) fn outcome(topic: &str, outcome: &RedriveOutcome, is_dry_run: bool) -
 }
 
 pub(super) fn discarded(topic: &str, outcome: &DiscardOutcome, is_dry_run: bool) -> String {
-    let dead_letters = outcome.discarded_letters.iter().map(|discarded| {
+    let dead_letters = outcome.records.iter().map(|discarded| {
         json!({
             "letter": discarded.dead_letter.to_string(),
             "event": discarded.event,

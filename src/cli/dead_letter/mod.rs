@@ -94,7 +94,7 @@ async fn list(args: &ListArgs, path: Option<&Path>, out: &mut impl Write) -> Res
             let marks = reader.marks()?;
             let spans = reader.spans()?;
             let mut take = |dead_letter: DeadLetter| {
-                let mark = marks.of_letter(&dead_letter);
+                let mark = marks.of_dead_letter(&dead_letter);
                 if state.is_none_or(|state| state.is(mark)) {
                     listing.take(&dead_letter, mark);
                 }
@@ -120,7 +120,7 @@ async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut impl Write) -> Res
             let mut found = None;
             let selection = Selection { ids: [id].into(), relay: Some(relay), ..Selection::default() };
             let others = reader.dead_letters(&reader.spans()?, &selection, &mut |_| {}, &mut |dead_letter| {
-                let mark = marks.of_letter(&dead_letter).cloned();
+                let mark = marks.of_dead_letter(&dead_letter).cloned();
                 found = Some((dead_letter, mark));
                 ControlFlow::Break(())
             })?;

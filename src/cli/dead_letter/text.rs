@@ -114,7 +114,7 @@ fn shown(text: &str) -> String {
 pub(super) fn outcome(topic: &str, outcome: &RedriveOutcome, is_dry_run: bool) -> String {
     let mut text = String::new();
     let sign = if is_dry_run { "would redrive" } else { "redriven" };
-    for redriven in &outcome.redriven_letters {
+    for redriven in &outcome.redriven_records {
         let version = redriven.version.as_deref().map(|version| format!(" as {}", visible(version)));
         writeln!(
             text,
@@ -130,7 +130,7 @@ pub(super) fn outcome(topic: &str, outcome: &RedriveOutcome, is_dry_run: bool) -
         writeln!(text, "{} not redriven: {}: {detail}", remaining.dead_letter, remaining.reason.code())
             .expect(NO_FAILURE);
     }
-    let listed = outcome.redriven_letters.len() + outcome.remaining.len();
+    let listed = outcome.redriven_records.len() + outcome.remaining.len();
     if u64::try_from(listed).unwrap_or(u64::MAX) < outcome.redriven + outcome.stays {
         writeln!(text, "... (only the first of each kind are listed)").expect(NO_FAILURE);
     }
@@ -147,12 +147,12 @@ pub(super) fn outcome(topic: &str, outcome: &RedriveOutcome, is_dry_run: bool) -
 pub(super) fn discarded(topic: &str, outcome: &DiscardOutcome, is_dry_run: bool) -> String {
     let mut text = String::new();
     let sign = if is_dry_run { "would be discarded" } else { "discarded" };
-    for discarded in &outcome.discarded_letters {
+    for discarded in &outcome.records {
         let code = discarded.code.map_or("not written by walpost", |code| code.as_str());
         let event = discarded.event.as_deref().map_or("-".into(), visible);
         writeln!(text, "{} {sign}: {code}, event {event}", discarded.dead_letter).expect(NO_FAILURE);
     }
-    if u64::try_from(outcome.discarded_letters.len()).unwrap_or(u64::MAX) < outcome.discarded {
+    if u64::try_from(outcome.records.len()).unwrap_or(u64::MAX) < outcome.discarded {
         writeln!(text, "... (only the first are listed)").expect(NO_FAILURE);
     }
     let counts = [

@@ -14,7 +14,7 @@ use crate::relay::publish::encode::rfc3339;
 use crate::sink::{BatchError, BatchOutcome, BatchWriter, ProducerOptions, Topics};
 
 /// Most dead letters marked in one transaction.
-const BATCH_LETTERS: usize = 500;
+const BATCH_DEAD_LETTERS: usize = 500;
 /// Most dead letters listed in a report; counts include all.
 const LISTED: usize = 1_000;
 
@@ -40,7 +40,7 @@ pub struct DiscardOutcome {
     /// How many were discarded, or would be in a dry run.
     pub discarded: u64,
     /// The first of them; bounded.
-    pub discarded_letters: Vec<DiscardedRecord>,
+    pub records: Vec<DiscardedRecord>,
     /// How many were already redriven.
     pub redriven_before: u64,
     /// How many were already discarded.
@@ -112,7 +112,7 @@ pub async fn discard(
 impl Run {
     async fn handle(&mut self, dead_letter: &DeadLetter, marks: &Marks) -> Result<(), RedriveError> {
         self.outcome.missing.remove(&dead_letter.id);
-        match marks.of_letter(dead_letter) {
+        match marks.of_dead_letter(dead_letter) {
             Some(Mark::Redriven) => self.outcome.redriven_before += 1,
             Some(Mark::Discarded(_)) => self.outcome.discarded_before += 1,
             None => {
@@ -120,7 +120,7 @@ impl Run {
                 let listed = DiscardedRecord { dead_letter: dead_letter.id, event, code: dead_letter.code() };
                 let mark = marks::discard(&self.setup.dead_letter_topic, dead_letter, &self.discarded, self.at_millis);
                 self.batch.push((listed, mark));
-                if self.batch.len() >= BATCH_LETTERS {
+                if self.batch.len() >= BATCH_DEAD_LETTERS {
                     self.flush().await?;
                 }
             }
@@ -155,8 +155,8 @@ impl Run {
             }
         }
         self.outcome.discarded += u64::try_from(batch.len()).unwrap_or(u64::MAX);
-        let room = LISTED.saturating_sub(self.outcome.discarded_letters.len());
-        self.outcome.discarded_letters.extend(batch.into_iter().map(|(listed, _)| listed).take(room));
+        let room = LISTED.saturating_sub(self.outcome.records.len());
+        self.outcome.records.extend(batch.into_iter().map(|(listed, _)| listed).take(room));
         Ok(())
     }
 }

@@ -156,7 +156,7 @@ impl Marks {
 
     /// The mark of this dead letter; `None` if it is open.
     #[must_use]
-    pub fn of_letter(&self, dead_letter: &DeadLetter) -> Option<&Mark> {
+    pub fn of_dead_letter(&self, dead_letter: &DeadLetter) -> Option<&Mark> {
         // Most dead letters have no mark, and a fingerprint hashes the whole record.
         let (fingerprint, mark) = self.marks.get(&dead_letter.id)?;
         (*fingerprint == dead_letter.fingerprint()).then_some(mark)
@@ -182,17 +182,17 @@ mod tests {
         let mark = mark("letters", &found, "orders", "2026-11-21T20:00:00Z", 1);
         assert_eq!(mark.key.as_deref(), Some(&b"letters/0/12"[..]));
         let mut marks = Marks::of("letters");
-        assert_eq!(marks.of_letter(&found), None);
+        assert_eq!(marks.of_dead_letter(&found), None);
         marks.take(&mark);
-        assert_eq!(marks.of_letter(&found), Some(&Mark::Redriven));
+        assert_eq!(marks.of_dead_letter(&found), Some(&Mark::Redriven));
         // The topic was recreated and has another dead letter at this offset.
-        assert_eq!(marks.of_letter(&dead_letter(&[("a", "2")], Some("v"))), None);
+        assert_eq!(marks.of_dead_letter(&dead_letter(&[("a", "2")], Some("v"))), None);
         let mut others = Marks::of("letter");
         others.take(&mark);
-        assert_eq!(others.of_letter(&found), None);
+        assert_eq!(others.of_dead_letter(&found), None);
         assert_eq!(marks.stale(|id| id.offset < 13), [found.id]);
         marks.take(&unmark("letters", found.id, 2));
-        assert!(marks.of_letter(&found).is_none() && marks.stale(|_| true).is_empty());
+        assert!(marks.of_dead_letter(&found).is_none() && marks.stale(|_| true).is_empty());
     }
 
     #[test]
@@ -201,9 +201,9 @@ mod tests {
         let discarded = Discarded { at: "2026-11-29T20:00:00Z".into(), reason: "a test".into() };
         let mut marks = Marks::of("letters");
         marks.take(&discard("letters", &found, &discarded, 1));
-        assert_eq!(marks.of_letter(&found), Some(&Mark::Discarded(discarded)));
+        assert_eq!(marks.of_dead_letter(&found), Some(&Mark::Discarded(discarded)));
         marks.take(&mark("letters", &found, "orders", "2026-11-29T21:00:00Z", 2));
-        assert_eq!(marks.of_letter(&found), Some(&Mark::Redriven));
+        assert_eq!(marks.of_dead_letter(&found), Some(&Mark::Redriven));
     }
 
     #[test]
@@ -222,6 +222,6 @@ mod tests {
         }
         record.key = None;
         marks.take(&record);
-        assert_eq!(marks.of_letter(&found), None);
+        assert_eq!(marks.of_dead_letter(&found), None);
     }
 }

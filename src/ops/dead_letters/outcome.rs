@@ -15,7 +15,7 @@ pub struct RedriveOutcome {
     /// How many were redriven, or would be in a dry run.
     pub redriven: u64,
     /// The first of them; bounded.
-    pub redriven_letters: Vec<Redriven>,
+    pub redriven_records: Vec<Redriven>,
     /// How many can't be redriven.
     pub stays: u64,
     /// The first of them; bounded.
@@ -57,8 +57,8 @@ pub struct Remaining {
 impl RedriveOutcome {
     pub(super) fn redriven(&mut self, redriven: Redriven) {
         self.redriven += 1;
-        if self.redriven_letters.len() < LISTED {
-            self.redriven_letters.push(redriven);
+        if self.redriven_records.len() < LISTED {
+            self.redriven_records.push(redriven);
         }
     }
 

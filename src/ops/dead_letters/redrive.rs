@@ -19,7 +19,7 @@ use crate::relay::route::destination::Destinations;
 use crate::sink::{BatchError, BatchOutcome, BatchWriter, ProducerOptions, Span, Topics, TopicsError, TransactionSize};
 
 /// Most dead letters, and about how many bytes, in one transaction. Fewer if the path to Kafka is slow.
-const BATCH_LETTERS: usize = 250;
+const BATCH_DEAD_LETTERS: usize = 250;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Input of [`redrive`].
@@ -81,7 +81,7 @@ pub async fn redrive(
     let mut run = Run {
         setup,
         writer: None,
-        size: TransactionSize::new(BATCH_LETTERS, BATCH_BYTES, Duration::MAX),
+        size: TransactionSize::new(BATCH_DEAD_LETTERS, BATCH_BYTES, Duration::MAX),
         topics: HashMap::new(),
         batch: Vec::new(),
         batch_bytes: 0,
@@ -95,7 +95,7 @@ pub async fn redrive(
     } else {
         let Redriving { topics, create_topics, options, dead_letter_topic, .. } = &run.setup;
         let writer = writing::open(topics, *create_topics, options, dead_letter_topic).await?;
-        run.size = TransactionSize::new(BATCH_LETTERS, BATCH_BYTES, writer.transaction_timeout());
+        run.size = TransactionSize::new(BATCH_DEAD_LETTERS, BATCH_BYTES, writer.transaction_timeout());
         run.writer = Some(writer);
         // Read only now: from here on, no other command adds marks.
         on_reader(&reader, DeadLetterReader::all_marks).await?
@@ -118,7 +118,7 @@ pub async fn redrive(
 impl Run {
     async fn handle(&mut self, dead_letter: DeadLetter, marks: &Marks) -> Result<(), RedriveError> {
         self.outcome.missing.remove(&dead_letter.id);
-        match marks.of_letter(&dead_letter) {
+        match marks.of_dead_letter(&dead_letter) {
             Some(Mark::Redriven) => {
                 self.outcome.before += 1;
                 return Ok(());
@@ -311,7 +311,7 @@ impl Run {
             |id: DeadLetterId| spans.iter().any(|span| span.partition == id.partition && id.offset < span.start);
         let now = writing::now().millis();
         let topic = self.setup.dead_letter_topic.clone();
-        for stale in marks.stale(is_gone).chunks(BATCH_LETTERS) {
+        for stale in marks.stale(is_gone).chunks(BATCH_DEAD_LETTERS) {
             // The next run deletes what this one can't.
             self.write(stale.iter().map(|id| marks::unmark(&topic, *id, now)).collect()).await?;
         }

@@ -39,9 +39,9 @@ pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
         Ok((producer, admin)) => (producer, Arc::new(admin)),
         Err(error) => return vec![failure("kafka", chain(&SinkError::Create(error)))],
     };
-    let letters = config.relay.dead_letter_topic.as_str().to_owned();
+    let dead_letters = config.relay.dead_letter_topic.as_str().to_owned();
     // For one topic only: a cluster may have very many.
-    let topic = letters.clone();
+    let topic = dead_letters.clone();
     let ask = move || {
         let found = producer.client().fetch_metadata(Some(&topic), FIRST_ANSWER);
         found.map(|metadata| metadata.brokers().len())
@@ -64,7 +64,7 @@ pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
         .extend(forbidden.keys().filter_map(|topic| Some(topics::forbidden(topic, destinations.check(topic).err()?))));
     let mut all: Vec<(String, Use, TopicSettings)> =
         wanted.into_iter().map(|(name, settings)| (name, Use::Events, settings)).collect();
-    all.push((letters.clone(), Use::DeadLetters, dead_letter_settings()));
+    all.push((dead_letters.clone(), Use::DeadLetters, dead_letter_settings()));
     if config.kafka.delivery == Delivery::ExactlyOnce {
         let settings = TopicSettings { partitions: Some(1), ..TopicSettings::default() };
         all.push((POSITIONS_TOPIC.to_owned(), Use::Positions, settings));
@@ -75,7 +75,7 @@ pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
         let ask = move || operations(&*admin, &names, ANSWER);
         tokio::task::spawn_blocking(ask).await.expect("describing topics does not panic")
     };
-    let (mut events, mut of_letters) = (Vec::new(), None);
+    let (mut events, mut of_dead_letters) = (Vec::new(), None);
     for (name, of, settings) in all {
         let mut state = state(&admin, &name, &settings, config.relay.create_topics).await;
         if let State::Present(topic) = &mut state {
@@ -83,14 +83,14 @@ pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
             topic.allowed = allowed.remove(&name).map(operations);
             match (of, topic.max_message_bytes) {
                 (Use::Events, Some(limit)) => events.push((name.clone(), limit)),
-                (Use::DeadLetters, limit) => of_letters = limit,
+                (Use::DeadLetters, limit) => of_dead_letters = limit,
                 _ => {}
             }
         }
         findings.push(topics::topic(&name, of, &state, &servers));
     }
     let client = config.kafka.properties.get("message.max.bytes").and_then(|value| value.parse().ok());
-    findings.push(topics::message_size(&events, of_letters, client, &servers, &letters));
+    findings.push(topics::message_size(&events, of_dead_letters, client, &servers, &dead_letters));
     findings
 }
 

@@ -308,11 +308,11 @@ pub fn message_size(
             ),
         );
     }
-    if let Some(letters) = dead_letters.filter(|letters| letters < limit) {
+    if let Some(dead_letters) = dead_letters.filter(|dead_letters| dead_letters < limit) {
         return warning(
             check,
             format!(
-                "{dead_letter_topic} allows records up to {letters} bytes but {largest} up to {limit}: a larger dead letter loses its value: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {dead_letter_topic} --add-config max.message.bytes={limit}`"
+                "{dead_letter_topic} allows records up to {dead_letters} bytes but {largest} up to {limit}: a larger dead letter loses its value: run `kafka-configs.sh --bootstrap-server {servers} --alter --topic {dead_letter_topic} --add-config max.message.bytes={limit}`"
             ),
         );
     }
@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn the_dead_letter_topic_and_the_client_must_allow_what_event_topics_allow() {
         let events = [("a".to_owned(), 100), ("b".to_owned(), 200)];
-        let size = |letters, client| message_size(&events, letters, client, "s", "l").verdict;
+        let size = |dead_letters, client| message_size(&events, dead_letters, client, "s", "l").verdict;
         assert_eq!(size(Some(200), None), Ok);
         assert_eq!(size(None, Some(200)), Ok);
         assert_eq!(size(Some(199), None), Warning);

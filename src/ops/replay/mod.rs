@@ -91,7 +91,7 @@ pub async fn run(
     };
     shown.end();
     let end = ended?;
-    let letters = RefusalCode::ALL.iter().zip(end.counters.dead_letters).filter(|(_, count)| *count > 0);
+    let dead_letters = RefusalCode::ALL.iter().zip(end.counters.dead_letters).filter(|(_, count)| *count > 0);
     Ok(Report {
         id: plan.job.replay.id.clone(),
         is_dry_run: plan.is_dry_run,
@@ -102,7 +102,7 @@ pub async fn run(
         until: plan.job.replay.selection.until,
         held_by: plan.held_by.clone(),
         events: end.counters.acknowledged,
-        dead_letters: letters.map(|(code, count)| (code.to_string(), count)).collect(),
+        dead_letters: dead_letters.map(|(code, count)| (code.to_string(), count)).collect(),
         left_out: end.replayed.left_out,
         first: end.replayed.first.map(Seen::from),
         last: end.replayed.last.clone().map(Seen::from),

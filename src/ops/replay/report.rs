@@ -144,10 +144,10 @@ impl Report {
                 text += &format!("  {what:<5} {seen}\n");
             }
         }
-        let letters: u64 = self.dead_letters.values().sum();
-        if letters > 0 {
+        let dead_letters: u64 = self.dead_letters.values().sum();
+        if dead_letters > 0 {
             let codes: Vec<_> = self.dead_letters.iter().map(|(code, count)| format!("{code} {count}")).collect();
-            text += &format!("  {} of them dead letters: {}\n", grouped(letters), codes.join(", "));
+            text += &format!("  {} of them dead letters: {}\n", grouped(dead_letters), codes.join(", "));
         }
         if !self.is_dry_run {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people")]

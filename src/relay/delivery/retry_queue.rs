@@ -15,10 +15,10 @@ use crate::relay::limits::RETRY_BACK_OFF;
 #[derive(Debug)]
 pub struct RetryQueue {
     returned: BTreeMap<Ticket, OwnedRecord>,
-    letters: VecDeque<(Ticket, OwnedRecord)>,
+    dead_letters: VecDeque<(Ticket, OwnedRecord)>,
     /// Dead letters sent from here and not answered yet. They keep no order, so nothing waits for them: a sink that
     /// writes transactions answers them only once the records returned together with them have been sent too.
-    letters_out: BTreeSet<Ticket>,
+    dead_letters_out: BTreeSet<Ticket>,
     /// Nothing is sent before this time.
     not_before: Option<Instant>,
     back_off: BackOff,
@@ -30,8 +30,8 @@ impl Default for RetryQueue {
     fn default() -> Self {
         Self {
             returned: BTreeMap::new(),
-            letters: VecDeque::new(),
-            letters_out: BTreeSet::new(),
+            dead_letters: VecDeque::new(),
+            dead_letters_out: BTreeSet::new(),
             not_before: None,
             back_off: RETRY_BACK_OFF,
             resending: false,
@@ -43,18 +43,18 @@ impl RetryQueue {
     /// Whether no record is owed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.returned.is_empty() && self.letters.is_empty()
+        self.returned.is_empty() && self.dead_letters.is_empty()
     }
 
     /// How many records are owed.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.returned.len() + self.letters.len()
+        self.returned.len() + self.dead_letters.len()
     }
 
     /// A record was returned and must be sent again.
     pub fn give_back(&mut self, ticket: Ticket, record: OwnedRecord, now: Instant) {
-        self.letters_out.remove(&ticket);
+        self.dead_letters_out.remove(&ticket);
         self.returned.insert(ticket, record);
         self.resending = false;
         if self.not_before.is_none_or(|at| at <= now) {
@@ -63,14 +63,14 @@ impl RetryQueue {
     }
 
     /// A record was refused and is now a dead letter.
-    pub fn push_letter(&mut self, ticket: Ticket, letter: OwnedRecord) {
-        self.letters_out.remove(&ticket);
-        self.letters.push_back((ticket, letter));
+    pub fn push_dead_letter(&mut self, ticket: Ticket, dead_letter: OwnedRecord) {
+        self.dead_letters_out.remove(&ticket);
+        self.dead_letters.push_back((ticket, dead_letter));
     }
 
     /// Kafka acknowledged something: the outage is over.
     pub fn calm(&mut self, acknowledged: Ticket) {
-        self.letters_out.remove(&acknowledged);
+        self.dead_letters_out.remove(&acknowledged);
         self.back_off.reset();
     }
 
@@ -82,23 +82,23 @@ impl RetryQueue {
 
     /// The next record to send, given how many records are in flight.
     pub fn next(&mut self, at_kafka: usize, now: Instant) -> Option<(Ticket, &OwnedRecord)> {
-        if let Some((ticket, letter)) = self.letters.front() {
-            return Some((*ticket, letter));
+        if let Some((ticket, dead_letter)) = self.dead_letters.front() {
+            return Some((*ticket, dead_letter));
         }
         if self.wake_at(now).is_some() {
             return None;
         }
         // Records in flight while resending were sent from here, in order.
-        self.resending |= at_kafka == self.letters_out.len();
+        self.resending |= at_kafka == self.dead_letters_out.len();
         let (ticket, record) = self.returned.first_key_value()?;
         self.resending.then_some((*ticket, record))
     }
 
     /// The record returned by [`Self::next`] was sent, or became something else.
     pub fn take(&mut self, ticket: Ticket) -> Option<OwnedRecord> {
-        if self.letters.front().is_some_and(|(front, _)| *front == ticket) {
-            self.letters_out.insert(ticket);
-            return self.letters.pop_front().map(|(_, letter)| letter);
+        if self.dead_letters.front().is_some_and(|(front, _)| *front == ticket) {
+            self.dead_letters_out.insert(ticket);
+            return self.dead_letters.pop_front().map(|(_, dead_letter)| dead_letter);
         }
         let record = self.returned.remove(&ticket);
         self.resending &= !self.returned.is_empty();
@@ -157,7 +157,7 @@ mod tests {
         let now = Instant::now();
         let mut retries = RetryQueue::default();
         retries.give_back(Ticket(1), record("a"), now);
-        retries.push_letter(Ticket(5), record("dead"));
+        retries.push_dead_letter(Ticket(5), record("dead"));
         assert_eq!(retries.next(7, now).map(|(ticket, _)| ticket), Some(Ticket(5)));
         retries.take(Ticket(5));
         let later = now + RETRY_FIRST;

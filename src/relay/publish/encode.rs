@@ -288,14 +288,14 @@ pub fn dead_letter(record: OwnedRecord, dead_letter_topic: &str, refusal: &Refus
 
 /// Changes the timestamp of a dead letter whose topic may reject it: to the time of sending, with the original in a
 /// header; and if it had that, to none. Returns whether there was something to change.
-pub fn restamp(letter: &mut OwnedRecord) -> bool {
-    match letter.timestamp_millis {
+pub fn restamp(dead_letter: &mut OwnedRecord) -> bool {
+    match dead_letter.timestamp_millis {
         Record::NO_TIME => return false,
-        Record::TIME_OF_SENDING => letter.timestamp_millis = Record::NO_TIME,
+        Record::TIME_OF_SENDING => dead_letter.timestamp_millis = Record::NO_TIME,
         millis => {
             let time = rfc3339(Timestamp(millis.saturating_mul(1_000)));
-            letter.headers.push((names::TIMESTAMP.to_owned(), Some(time.into_bytes())));
-            letter.timestamp_millis = Record::TIME_OF_SENDING;
+            dead_letter.headers.push((names::TIMESTAMP.to_owned(), Some(time.into_bytes())));
+            dead_letter.timestamp_millis = Record::TIME_OF_SENDING;
         }
     }
     true
@@ -303,28 +303,28 @@ pub fn restamp(letter: &mut OwnedRecord) -> bool {
 
 /// Shrinks a dead letter that its topic does not accept: first the value is removed, and a header gives its size;
 /// then the key, the row's own headers, and long values of the others. Returns whether there was something to remove.
-pub fn shrink(letter: &mut OwnedRecord) -> bool {
-    if let Some(value) = letter.value.take() {
-        omit(letter, value.len());
+pub fn shrink(dead_letter: &mut OwnedRecord) -> bool {
+    if let Some(value) = dead_letter.value.take() {
+        omit(dead_letter, value.len());
         return true;
     }
-    let before = letter.size();
-    letter.key = letter.key.take().filter(|key| key.len() <= CUT_HEADER_BYTES);
-    letter.headers.retain(|(name, _)| KEPT_HEADERS.contains(&name.as_str()));
-    for value in letter.headers.iter_mut().filter_map(|(_, value)| value.as_mut()) {
+    let before = dead_letter.size();
+    dead_letter.key = dead_letter.key.take().filter(|key| key.len() <= CUT_HEADER_BYTES);
+    dead_letter.headers.retain(|(name, _)| KEPT_HEADERS.contains(&name.as_str()));
+    for value in dead_letter.headers.iter_mut().filter_map(|(_, value)| value.as_mut()) {
         value.truncate(CUT_HEADER_BYTES);
     }
-    let is_smaller = letter.size() < before;
-    if is_smaller && letter.headers.iter().all(|(name, _)| name != names::VALUE_OMITTED) {
+    let is_smaller = dead_letter.size() < before;
+    if is_smaller && dead_letter.headers.iter().all(|(name, _)| name != names::VALUE_OMITTED) {
         // The value is null: what is left out is the rest, and a redrive must know that.
-        omit(letter, 0);
+        omit(dead_letter, 0);
     }
     is_smaller
 }
 
 /// Records the size of a value left out of a dead letter; 0 if another part is missing.
-pub(crate) fn omit(letter: &mut OwnedRecord, bytes: usize) {
-    letter.headers.push((names::VALUE_OMITTED.to_owned(), Some(bytes.to_string().into_bytes())));
+pub(crate) fn omit(dead_letter: &mut OwnedRecord, bytes: usize) {
+    dead_letter.headers.push((names::VALUE_OMITTED.to_owned(), Some(bytes.to_string().into_bytes())));
 }
 
 /// The headers that even the smallest dead letter keeps.

@@ -46,17 +46,17 @@ fn case_34_a_dead_letter_with_a_rejected_timestamp_gets_the_send_time_and_then_n
         headers: Vec::new(),
         timestamp_millis,
     };
-    let mut letter = record(1_700_000_000_123);
-    assert!(restamp(&mut letter));
-    assert_eq!(letter.timestamp_millis, Record::TIME_OF_SENDING);
+    let mut dead_letter = record(1_700_000_000_123);
+    assert!(restamp(&mut dead_letter));
+    assert_eq!(dead_letter.timestamp_millis, Record::TIME_OF_SENDING);
     let time = b"2023-11-14T22:13:20.123000Z".to_vec();
-    assert_eq!(letter.headers, [(names::TIMESTAMP.to_owned(), Some(time))]);
-    assert!(restamp(&mut letter) && !restamp(&mut letter), "there is nothing less than no time");
-    assert_eq!((letter.timestamp_millis, letter.headers.len()), (Record::NO_TIME, 1));
+    assert_eq!(dead_letter.headers, [(names::TIMESTAMP.to_owned(), Some(time))]);
+    assert!(restamp(&mut dead_letter) && !restamp(&mut dead_letter), "there is nothing less than no time");
+    assert_eq!((dead_letter.timestamp_millis, dead_letter.headers.len()), (Record::NO_TIME, 1));
     for (millis, time) in [(i64::MAX, "9999-12-31T23:59:59.999999Z"), (i64::MIN, "0000-01-01T00:00:00.000000Z")] {
-        let mut letter = record(millis);
-        assert!(restamp(&mut letter));
-        assert_eq!(letter.headers[0].1.as_deref(), Some(time.as_bytes()));
+        let mut dead_letter = record(millis);
+        assert!(restamp(&mut dead_letter));
+        assert_eq!(dead_letter.headers[0].1.as_deref(), Some(time.as_bytes()));
     }
 }
 
@@ -237,42 +237,42 @@ fn a_dead_letter_keeps_the_record_and_adds_the_reason() {
         timestamp_millis: 5,
     };
     let refusal = Refusal { code: RefusalCode::TooLarge, detail: "100 bytes".to_owned() };
-    let mut letter = dead_letter(record.clone(), "dead", &refusal);
-    assert_eq!((&letter.topic[..], &letter.key, &letter.value), ("dead", &record.key, &record.value));
-    let texts: Vec<_> = letter.headers[1..].iter().map(|(name, value)| (&name[..], value.as_deref())).collect();
+    let mut dead_letter = dead_letter(record.clone(), "dead", &refusal);
+    assert_eq!((&dead_letter.topic[..], &dead_letter.key, &dead_letter.value), ("dead", &record.key, &record.value));
+    let texts: Vec<_> = dead_letter.headers[1..].iter().map(|(name, value)| (&name[..], value.as_deref())).collect();
     let expected: [(&str, Option<&[u8]>); 3] = [
         ("outbox-error", Some(b"too_large")),
         ("outbox-error-detail", Some(b"100 bytes")),
         ("outbox-topic", Some(b"orders")),
     ];
     assert_eq!(texts, expected);
-    assert!(shrink(&mut letter));
-    assert_eq!(letter.value, None);
-    assert_eq!(letter.headers.last(), Some(&("outbox-value-omitted".to_owned(), Some(b"100".to_vec()))));
-    letter.key = Some(vec![0; 5_000]);
-    letter.headers.push(("baggage".to_owned(), Some(vec![0; 5_000])));
-    letter.headers.push(("ce_type".to_owned(), Some(vec![b'x'; 5_000])));
-    assert!(shrink(&mut letter));
+    assert!(shrink(&mut dead_letter));
+    assert_eq!(dead_letter.value, None);
+    assert_eq!(dead_letter.headers.last(), Some(&("outbox-value-omitted".to_owned(), Some(b"100".to_vec()))));
+    dead_letter.key = Some(vec![0; 5_000]);
+    dead_letter.headers.push(("baggage".to_owned(), Some(vec![0; 5_000])));
+    dead_letter.headers.push(("ce_type".to_owned(), Some(vec![b'x'; 5_000])));
+    assert!(shrink(&mut dead_letter));
     assert_eq!(
-        (letter.key.as_deref(), letter.headers.last()),
+        (dead_letter.key.as_deref(), dead_letter.headers.last()),
         (None, Some(&("ce_type".to_owned(), Some(vec![b'x'; 1_024]))))
     );
-    assert!(letter.headers.iter().all(|(name, _)| name != "baggage"));
-    assert!(!shrink(&mut letter), "there is nothing more to take");
+    assert!(dead_letter.headers.iter().all(|(name, _)| name != "baggage"));
+    assert!(!shrink(&mut dead_letter), "there is nothing more to take");
 }
 
 #[test]
 fn only_a_shrunk_tombstone_has_the_header_for_it() {
-    let letter = |key: usize| OwnedRecord {
+    let dead_letter = |key: usize| OwnedRecord {
         topic: "letters".to_owned(),
         key: Some(vec![b'k'; key]),
         value: None,
         headers: vec![("id".to_owned(), Some(b"7".to_vec()))],
         timestamp_millis: 0,
     };
-    let (mut small, mut large) = (letter(10), letter(1_000_000));
+    let (mut small, mut large) = (dead_letter(10), dead_letter(1_000_000));
     assert!(!shrink(&mut small));
-    assert_eq!(small, letter(10));
+    assert_eq!(small, dead_letter(10));
     assert!(shrink(&mut large));
     assert_eq!(large.headers.last(), Some(&(names::VALUE_OMITTED.to_owned(), Some(b"0".to_vec()))));
     assert_eq!(large.key, None);

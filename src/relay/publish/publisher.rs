@@ -101,7 +101,7 @@ impl Publisher {
 
     pub(crate) fn handle_failure(&mut self, failure: Failure, now: Instant) {
         let Failure { ticket, mut record, verdict } = failure;
-        let is_letter = record.topic == self.settings.dead_letter_topic;
+        let is_dead_letter = record.topic == self.settings.dead_letter_topic;
         match verdict {
             Verdict::Returned(_) => {
                 self.catalogue.forget_topic(&record.topic);
@@ -109,18 +109,18 @@ impl Publisher {
             }
             Verdict::Along => self.give_back(ticket, record, now),
             Verdict::Refused(Refusal { code: RefusalCode::TooLarge, .. })
-                if is_letter && encode::shrink(&mut record) =>
+                if is_dead_letter && encode::shrink(&mut record) =>
             {
-                self.retries.push_letter(ticket, record);
+                self.retries.push_dead_letter(ticket, record);
             }
             // Perhaps because of its timestamp.
             Verdict::Refused(Refusal { code: RefusalCode::ContractViolation, .. })
-                if is_letter && encode::restamp(&mut record) =>
+                if is_dead_letter && encode::restamp(&mut record) =>
             {
-                self.retries.push_letter(ticket, record);
+                self.retries.push_dead_letter(ticket, record);
             }
             // A dead letter that can't be written is never given up: it waits for its topic.
-            Verdict::Refused(refusal) if is_letter => {
+            Verdict::Refused(refusal) if is_dead_letter => {
                 self.blocked_on = Some((record.topic.clone(), refusal));
                 self.catalogue.forget_topic(&record.topic);
                 self.give_back(ticket, record, now);
@@ -143,19 +143,19 @@ impl Publisher {
             Fate::DeadLetter => {
                 self.ledger.reclassify(ticket, Kind::DeadLetter);
                 self.note(position, None, &refusal, Disposition::DeadLetter);
-                let letter = self.dead_letter(record, &refusal, RefusedBy::Kafka);
-                self.retries.push_letter(ticket, letter);
+                let dead_letter = self.dead_letter(record, &refusal, RefusedBy::Kafka);
+                self.retries.push_dead_letter(ticket, dead_letter);
             }
         }
     }
 
     fn dead_letter(&self, record: OwnedRecord, refusal: &Refusal, by: RefusedBy) -> OwnedRecord {
-        let mut letter = encode::dead_letter(record, &self.settings.dead_letter_topic, refusal);
+        let mut dead_letter = encode::dead_letter(record, &self.settings.dead_letter_topic, refusal);
         // The cause may be its timestamp, which the dead-letter topic would reject, too.
         if by == RefusedBy::Kafka && refusal.code == RefusalCode::ContractViolation {
-            encode::restamp(&mut letter);
+            encode::restamp(&mut dead_letter);
         }
-        letter
+        dead_letter
     }
 
     fn note(&mut self, position: Option<Position>, table: Option<&str>, refusal: &Refusal, outcome: Disposition) {
@@ -190,12 +190,12 @@ impl Publisher {
                 return Ok(Some(Idle::Returned));
             };
             // The topic itself may be missing. The catalogue remembers its settings.
-            let is_letter = record.topic == self.settings.dead_letter_topic;
-            let settings = if is_letter { dead_letter_settings } else { TopicSettings::default };
+            let is_dead_letter = record.topic == self.settings.dead_letter_topic;
+            let settings = if is_dead_letter { dead_letter_settings } else { TopicSettings::default };
             match self.catalogue.topic(&record.topic, settings, NamedBy::Owner, now) {
                 Err(Wait) => return Ok(Some(Idle::Answer)),
                 // A topic that the relay may not write to decides the record's fate; a missing topic is an outage.
-                Ok(Err(refusal)) if refusal.code == RefusalCode::NotAuthorized && !is_letter => {
+                Ok(Err(refusal)) if refusal.code == RefusalCode::NotAuthorized && !is_dead_letter => {
                     if let Some(record) = self.retries.take(ticket) {
                         self.refuse_delivered(ticket, record, refusal);
                     }
@@ -288,7 +288,7 @@ impl Publisher {
             return Err(Halt::Refused { position: Some(origin.position), table, refusal });
         }
         let omitted = event.withheld.as_ref().map(Withheld::omitted);
-        self.publish_letter((record, omitted), origin, (known.number(), &refusal, by), now, offer)
+        self.publish_dead_letter((record, omitted), origin, (known.number(), &refusal, by), now, offer)
     }
 
     /// An event that violates its contract was published.
@@ -318,7 +318,7 @@ impl Publisher {
         answer
     }
 
-    fn publish_letter(
+    fn publish_dead_letter(
         &mut self,
         (record, mut omitted): (Record<'_>, Option<usize>),
         origin: Origin<'_>,
@@ -341,23 +341,24 @@ impl Publisher {
         let large = record.value.map(<[u8]>::len).filter(|bytes| *bytes > topic.max_message_bytes);
         omitted = large.or(omitted);
         let value = record.value.filter(|_| large.is_none());
-        let mut letter = self.dead_letter(OwnedRecord::copy(&Record { value, ..record }), refusal, by);
+        let mut dead_letter = self.dead_letter(OwnedRecord::copy(&Record { value, ..record }), refusal, by);
         if let Some(bytes) = omitted {
-            encode::omit(&mut letter, bytes);
+            encode::omit(&mut dead_letter, bytes);
         }
-        let mut size = letter.size();
-        while encode::size_in_batch(size, letter.headers.len()) > topic.max_message_bytes && encode::shrink(&mut letter)
+        let mut size = dead_letter.size();
+        while encode::size_in_batch(size, dead_letter.headers.len()) > topic.max_message_bytes
+            && encode::shrink(&mut dead_letter)
         {
-            size = letter.size();
+            size = dead_letter.size();
         }
         let kind = (contract, Kind::DeadLetter);
-        let mut answer = self.offer(&letter.borrow(&letter.header_list()), size, origin, kind, offer);
+        let mut answer = self.offer(&dead_letter.borrow(&dead_letter.header_list()), size, origin, kind, offer);
         // Perhaps because of its timestamp.
         while matches!(&answer, Offer::Refused(why) if why.code == RefusalCode::ContractViolation)
-            && encode::restamp(&mut letter)
+            && encode::restamp(&mut dead_letter)
         {
-            size = letter.size();
-            answer = self.offer(&letter.borrow(&letter.header_list()), size, origin, kind, offer);
+            size = dead_letter.size();
+            answer = self.offer(&dead_letter.borrow(&dead_letter.header_list()), size, origin, kind, offer);
         }
         Ok(match answer {
             Offer::Full => Some(Idle::Sink),
@@ -366,8 +367,8 @@ impl Publisher {
                 None
             }
             Offer::Refused(why) => {
-                self.catalogue.forget_topic(&letter.topic);
-                self.blocked_on = Some((letter.topic, why));
+                self.catalogue.forget_topic(&dead_letter.topic);
+                self.blocked_on = Some((dead_letter.topic, why));
                 Some(Idle::Returned)
             }
         })

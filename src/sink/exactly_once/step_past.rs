@@ -65,13 +65,13 @@ impl TransactionalSink {
     ///
     /// # Errors
     /// [`StepError`]; unless Kafka did not answer in time, nothing was stored.
-    pub async fn step_past(self, step: &StepPast, letters: Vec<OwnedRecord>) -> Result<SteppedPast, StepError> {
-        let stepped = tokio::time::timeout(POSITION_TIMEOUT, self.store_past(step, letters)).await;
+    pub async fn step_past(self, step: &StepPast, dead_letters: Vec<OwnedRecord>) -> Result<SteppedPast, StepError> {
+        let stepped = tokio::time::timeout(POSITION_TIMEOUT, self.store_past(step, dead_letters)).await;
         let late = || format!("Kafka did not answer within {} s", POSITION_TIMEOUT.as_secs());
         stepped.unwrap_or_else(|_| Err(not_stored(late())))
     }
 
-    async fn store_past(&self, step: &StepPast, letters: Vec<OwnedRecord>) -> Result<SteppedPast, StepError> {
+    async fn store_past(&self, step: &StepPast, dead_letters: Vec<OwnedRecord>) -> Result<SteppedPast, StepError> {
         let (factory, stopped, key) = (&self.factory, self.stop.flag(), self.factory.identity.position_key());
         let StepPast { begun, keys, .. } = step.clone();
         let (server, start) = (begun.server.clone(), begun.start);
@@ -104,7 +104,7 @@ impl TransactionalSink {
             headers: Vec::new(),
             timestamp_millis: now_millis(),
         };
-        let records = std::iter::once(position).chain(letters).collect();
+        let records = std::iter::once(position).chain(dead_letters).collect();
         match writer.write(records).await.map_err(|error| not_stored(error.to_string()))? {
             BatchOutcome::Committed => {
                 // A commit is answered before its markers are written, and the next start reads what is visible.

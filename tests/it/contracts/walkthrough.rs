@@ -102,11 +102,11 @@ async fn the_walkthrough_works_as_written() {
         records[0].headers.iter().find(|(name, _)| name == "ce_dataschema").and_then(|(_, value)| value.as_deref());
     assert_eq!(header, Some("urn:walpost:schema:order.placed/1.0.0".as_bytes()));
     let refused = refused.expect("the walkthrough emits an event that violates its contract");
-    let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
-    assert_eq!(letters[0].value_text(), Some(refused));
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), 1).await;
+    assert_eq!(dead_letters[0].value_text(), Some(refused));
     for line in reason.expect("the walkthrough shows why").lines() {
         let (name, value) = line.split_once(": ").expect("a header and its value");
-        assert_eq!(letters[0].header(name), Some(value), "{README} shows {line}");
+        assert_eq!(dead_letters[0].header(name), Some(value), "{README} shows {line}");
     }
     assert!(relay.terminate().await.success());
 

@@ -14,11 +14,11 @@ async fn register(harness: &Harness, version: &str, schema: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_violating_payload_is_redriven_as_a_later_version_that_accepts_it_or_not_at_all() {
     let harness = Harness::migrated("redrive_mended").await;
-    let (commands, topic, letters) =
+    let (commands, topic, dead_letters) =
         (Commands::new(&harness), harness.topic("order.placed"), harness.topic("dead-letter"));
-    harness.create_topic(&letters, 1, &[]).await;
+    harness.create_topic(&dead_letters, 1, &[]).await;
     for (id, value) in [("1", "1"), ("2", "\"two\""), ("3", "[]")] {
-        produce(&harness, &letters, Some(value), &refused("order.placed", id, "contract_violation", &topic));
+        produce(&harness, &dead_letters, Some(value), &refused("order.placed", id, "contract_violation", &topic));
     }
     register(&harness, "1", r#"{"type": "string"}"#).await;
     let ended = commands.redrive(&["--all"]);
@@ -41,14 +41,14 @@ async fn a_violating_payload_is_redriven_as_a_later_version_that_accepts_it_or_n
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_too_large_for_its_topic_is_redriven_once_the_limit_is_raised() {
     let harness = Harness::migrated("redrive_large").await;
-    let (commands, topic, letters) =
+    let (commands, topic, dead_letters) =
         (Commands::new(&harness), harness.topic("order.placed"), harness.topic("dead-letter"));
     harness.register("order.placed").await;
-    harness.create_topic(&letters, 1, &[]).await;
+    harness.create_topic(&dead_letters, 1, &[]).await;
     harness.create_topic(&topic, 1, &[("max.message.bytes", "2000")]).await;
     let large = format!("\"{}\"", "x".repeat(3_000));
-    produce(&harness, &letters, Some(&large), &refused("order.placed", "1", "too_large", &topic));
-    produce(&harness, &letters, Some("2"), &refused("order.placed", "2", "too_large", &topic));
+    produce(&harness, &dead_letters, Some(&large), &refused("order.placed", "1", "too_large", &topic));
+    produce(&harness, &dead_letters, Some("2"), &refused("order.placed", "2", "too_large", &topic));
     let ended = commands.redrive(&["--all"]);
     assert_eq!(
         (ended.code(), remaining(&ended)),

@@ -6,11 +6,11 @@ use crate::harness::{Harness, Relay};
 #[tokio::test(flavor = "multi_thread")]
 async fn case_29_a_discarded_dead_letter_has_a_reason_and_is_redriven_only_on_request() {
     let harness = Harness::migrated("discard").await;
-    let (commands, topic, letters) =
+    let (commands, topic, dead_letters) =
         (Commands::new(&harness), harness.topic("order.lost"), harness.topic("dead-letter"));
     let mut relay = refuse(&harness, "order.lost", 3).await;
     assert_eq!(
-        harness.topic_property(&letters, "retention.ms").await.as_deref(),
+        harness.topic_property(&dead_letters, "retention.ms").await.as_deref(),
         Some("-1"),
         "dead letters never expire"
     );
@@ -55,10 +55,10 @@ async fn case_29_a_discarded_dead_letter_has_a_reason_and_is_redriven_only_on_re
 #[tokio::test(flavor = "multi_thread")]
 async fn case_39_dead_letters_of_another_relay_are_skipped_and_counted() {
     let harness = Harness::migrated("letters_of_others").await;
-    let (commands, topic, letters) =
+    let (commands, topic, dead_letters) =
         (Commands::new(&harness), harness.topic("order.placed"), harness.topic("dead-letter"));
     harness.register("order.placed").await;
-    harness.create_topic(&letters, 1, &[]).await;
+    harness.create_topic(&dead_letters, 1, &[]).await;
     let of = |relay: &'static str, id: &'static str| {
         let headers = refused("order.placed", id, "unknown_topic", &topic).into_iter();
         headers
@@ -66,7 +66,7 @@ async fn case_39_dead_letters_of_another_relay_are_skipped_and_counted() {
             .collect::<Vec<_>>()
     };
     for (relay, id) in [("walpost", "1"), ("billing", "2"), ("billing", "3"), ("stock\u{1b}", "4")] {
-        produce(&harness, &letters, Some("{}"), &of(relay, id));
+        produce(&harness, &dead_letters, Some("{}"), &of(relay, id));
     }
     let listed = commands.list(&[]);
     assert_eq!((&listed["matching"], &listed["of_other_relays"]), (&1.into(), &3.into()), "{listed}");
@@ -96,8 +96,8 @@ async fn case_39_the_default_relay_name_is_the_databases() {
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
     harness.execute(&super::insert("order.lost", 1)).await;
-    let letter = &harness.consume(&harness.topic("dead-letter"), 1).await[0];
-    assert_eq!(letter.header("outbox-relay"), Some(harness.name()));
+    let dead_letter = &harness.consume(&harness.topic("dead-letter"), 1).await[0];
+    assert_eq!(dead_letter.header("outbox-relay"), Some(harness.name()));
     assert_eq!(relay.status().await["relay"], harness.name());
     assert_eq!(Commands::new(&harness).list(&[])["matching"], 0, "{NAMED} is another relay");
     assert_eq!(relay.terminate().await.code(), Some(0));

@@ -8,12 +8,12 @@ use crate::harness::Harness;
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_selected_by_contract_code_time_and_id() {
     let harness = Harness::migrated("redrive_filters").await;
-    let (commands, letters) = (Commands::new(&harness), harness.topic("dead-letter"));
+    let (commands, dead_letters) = (Commands::new(&harness), harness.topic("dead-letter"));
     let topics = ["order.placed", "order.paid"].map(|schema| harness.topic(schema));
     for schema in ["order.placed", "order.paid"] {
         harness.register(schema).await;
     }
-    harness.create_topic(&letters, 1, &[]).await;
+    harness.create_topic(&dead_letters, 1, &[]).await;
     for (id, schema, code, topic) in [
         ("1", "order.placed", "too_large", &topics[0]),
         ("2", "order.paid", "too_large", &topics[1]),
@@ -21,12 +21,12 @@ async fn dead_letters_are_selected_by_contract_code_time_and_id() {
         ("4", "order.paid", "unknown_topic", &topics[1]),
         ("5", "order.paid", "unknown_topic", &topics[1]),
     ] {
-        produce(&harness, &letters, Some("{}"), &refused(schema, id, code, topic));
+        produce(&harness, &dead_letters, Some("{}"), &refused(schema, id, code, topic));
     }
     let found = |arguments: &[&str]| {
         let listed = commands.list(arguments);
-        let letters = listed["letters"].as_array().expect("a list").iter();
-        letters.map(|letter| letter["letter"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+        let dead_letters = listed["letters"].as_array().expect("a list").iter();
+        dead_letters.map(|dead_letter| dead_letter["letter"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(found(&["--contract", "order.paid"]), ["0/1", "0/3", "0/4"]);
     assert_eq!(found(&["--contract", "order.paid/1", "--code", "too_large"]), ["0/1"]);
@@ -56,11 +56,11 @@ async fn dead_letters_are_selected_by_contract_code_time_and_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_is_shown_in_full_as_text_or_hexadecimal() {
     let harness = Harness::migrated("dead_letter_show").await;
-    let (commands, letters) = (Commands::new(&harness), harness.topic("dead-letter"));
-    harness.create_topic(&letters, 1, &[]).await;
+    let (commands, dead_letters) = (Commands::new(&harness), harness.topic("dead-letter"));
+    harness.create_topic(&dead_letters, 1, &[]).await;
     let mut headers = refused("order.placed", "7", "no_topic", "");
     headers.push(("raw", &[0xFF, 0x00]));
-    produce(&harness, &letters, Some("{\n  \"a\": \"\u{1b}[2J\"\n}"), &headers);
+    produce(&harness, &dead_letters, Some("{\n  \"a\": \"\u{1b}[2J\"\n}"), &headers);
     let shown = commands.run(&["show", "0/0"]);
     assert_eq!(shown.code(), Some(0), "{shown:?}");
     let lines: Vec<_> = shown.stdout.lines().filter(|line| !line.starts_with("time ")).collect();

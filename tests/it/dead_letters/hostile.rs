@@ -10,10 +10,10 @@ type Headers<'a> = Vec<(&'a str, &'a [u8])>;
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_no_relay_wrote_are_not_redriven_and_block_no_other() {
     let harness = Harness::migrated("redrive_hostile").await;
-    let (commands, topic, letters) =
+    let (commands, topic, dead_letters) =
         (Commands::new(&harness), harness.topic("order.placed"), harness.topic("dead-letter"));
     harness.register("order.placed").await;
-    harness.create_topic(&letters, 1, &[("max.message.bytes", "9000000")]).await;
+    harness.create_topic(&dead_letters, 1, &[("max.message.bytes", "9000000")]).await;
     let giant = vec![b'x'; 2_000_000];
     let long = "n".repeat(5_000);
     let of = |code| refused("order.placed", "7", code, &topic);
@@ -51,12 +51,13 @@ async fn records_that_no_relay_wrote_are_not_redriven_and_block_no_other() {
     // And one valid record.
     records.push((Some("{}"), of("unknown_topic")));
     for (value, headers) in &records {
-        produce(&harness, &letters, *value, headers);
+        produce(&harness, &dead_letters, *value, headers);
     }
 
     let ended = commands.redrive(&["--all"]);
     assert_eq!(ended.code(), Some(65), "{ended:?}");
-    let stays: Vec<String> = remaining(&ended).into_iter().map(|(letter, code)| format!("{letter} {code}\n")).collect();
+    let stays: Vec<String> =
+        remaining(&ended).into_iter().map(|(dead_letter, code)| format!("{dead_letter} {code}\n")).collect();
     expect![[r#"
         0/0 not_a_dead_letter
         0/1 not_a_dead_letter

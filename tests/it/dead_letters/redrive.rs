@@ -41,19 +41,19 @@ async fn case_29_a_dead_letter_is_redriven_once_when_its_schema_is_registered() 
     harness.execute("select outbox.emit('order.known', 'k1', '4', headers => '{\"traceparent\": \"00-1\"}')").await;
     let straight = &harness.consume(&harness.topic("order.known"), 1).await[0];
     let records = harness.consume(&topic, 3).await;
-    let letters = harness.consume(&harness.topic("dead-letter"), 3).await;
-    for letter in &letters {
-        let redriven = records.iter().find(|record| record.header("ce_id") == letter.header("ce_id"));
-        let redriven = redriven.unwrap_or_else(|| panic!("{letter:?} is not in {records:?}"));
-        assert_eq!((&redriven.key, &redriven.value), (&letter.key, &letter.value));
-        assert_eq!(redriven.timestamp_ms, letter.timestamp_ms);
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), 3).await;
+    for dead_letter in &dead_letters {
+        let redriven = records.iter().find(|record| record.header("ce_id") == dead_letter.header("ce_id"));
+        let redriven = redriven.unwrap_or_else(|| panic!("{dead_letter:?} is not in {records:?}"));
+        assert_eq!((&redriven.key, &redriven.value), (&dead_letter.key, &dead_letter.value));
+        assert_eq!(redriven.timestamp_ms, dead_letter.timestamp_ms);
         for header in ["outbox-position", "ce_time", "ce_source", "outbox-relay", "traceparent", "ce_type"] {
-            assert_eq!(redriven.header(header), letter.header(header), "{header}");
+            assert_eq!(redriven.header(header), dead_letter.header(header), "{header}");
         }
         assert_eq!(names(redriven), [&names(straight)[..], &["outbox-redriven"]].concat());
         assert_eq!(redriven.header("ce_dataschema"), Some("urn:walpost:schema:order.lost/1"));
         let mark = redriven.header("outbox-redriven").expect("it is marked");
-        assert!(mark.starts_with(&format!("{}/{} 2", letter.partition, letter.offset)), "{mark}");
+        assert!(mark.starts_with(&format!("{}/{} 2", dead_letter.partition, dead_letter.offset)), "{mark}");
     }
 
     let again = commands.redrive(&["--all"]);
@@ -71,7 +71,7 @@ async fn case_29_a_dead_letter_is_redriven_once_when_its_schema_is_registered() 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_of_a_recreated_topic_are_new() {
     let harness = Harness::migrated("redrive_again").await;
-    let (commands, letters) = (Commands::new(&harness), harness.topic("dead-letter"));
+    let (commands, dead_letters) = (Commands::new(&harness), harness.topic("dead-letter"));
     for round in 1..=2 {
         let schema = format!("order.lost{round}");
         drop(refuse(&harness, &schema, 2).await);
@@ -80,7 +80,7 @@ async fn dead_letters_of_a_recreated_topic_are_new() {
         assert_eq!((ended.code(), counts(&ended)), (Some(0), [2, 0, 0]), "{ended:?}");
         assert_eq!(harness.consume(&harness.topic(&schema), 2).await.len(), 2);
         if round == 1 {
-            harness.delete_topic(&letters).await;
+            harness.delete_topic(&dead_letters).await;
         }
     }
 }
@@ -89,16 +89,16 @@ async fn dead_letters_of_a_recreated_topic_are_new() {
 #[tokio::test(flavor = "multi_thread")]
 async fn marks_of_expired_dead_letters_are_deleted() {
     let harness = Harness::migrated("redrive_expired").await;
-    let (commands, letters) = (Commands::new(&harness), harness.topic("dead-letter"));
+    let (commands, dead_letters) = (Commands::new(&harness), harness.topic("dead-letter"));
     drop(refuse(&harness, "order.lost", 3).await);
     harness.register("order.lost").await;
     assert_eq!(counts(&commands.redrive(&["--all"])), [3, 0, 0]);
     let mut before = TopicPartitionList::new();
-    before.add_partition_offset(&letters, 0, Offset::Offset(2)).expect("a valid offset");
+    before.add_partition_offset(&dead_letters, 0, Offset::Offset(2)).expect("a valid offset");
     admin(&harness).delete_records(&before, &AdminOptions::new()).await.expect("kafka answers");
     let ended = commands.redrive(&["--all"]);
     assert_eq!((ended.code(), counts(&ended)), (Some(0), [0, 0, 1]), "{ended:?}");
-    let key = format!("{letters}/0/");
+    let key = format!("{dead_letters}/0/");
     let ours = move |records: &[Received]| {
         records.iter().filter(|record| record.key_text().is_some_and(|found| found.starts_with(&key))).count()
     };
@@ -108,7 +108,7 @@ async fn marks_of_expired_dead_letters_are_deleted() {
         .await;
     assert_eq!(ours(&marks), 5);
     let gone = marks.iter().filter(|mark| mark.value.is_none()).filter_map(Received::key_text);
-    let gone: Vec<_> = gone.filter_map(|found| found.strip_prefix(&letters)).collect();
+    let gone: Vec<_> = gone.filter_map(|found| found.strip_prefix(&dead_letters)).collect();
     assert_eq!(gone, ["/0/0", "/0/1"]);
 }
 

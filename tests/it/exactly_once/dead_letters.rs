@@ -48,8 +48,9 @@ async fn dead_letters_arrive_once_even_if_the_relay_is_killed() {
     };
     let expected = |bad: bool| (1..=BAD * 10).filter(|n| (n % 10 == 0) == bad).collect::<Vec<_>>();
     assert_eq!(numbers(&good), expected(false));
-    let letters = harness.consume(&harness.topic("dead-letter"), BAD).await;
-    assert_eq!(numbers(&letters), expected(true));
-    let violations = letters.iter().filter(|letter| letter.header("outbox-error") == Some("contract_violation"));
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), BAD).await;
+    assert_eq!(numbers(&dead_letters), expected(true));
+    let violations =
+        dead_letters.iter().filter(|dead_letter| dead_letter.header("outbox-error") == Some("contract_violation"));
     assert_eq!(violations.count(), BAD / 2);
 }

@@ -4,7 +4,7 @@ use expect_test::expect;
 use walpost::lab::sandbox::KafkaOptions;
 
 use super::blocked::{confirmed_after_two_reports, nothing_was_confirmed_past, wait_blocked};
-use super::{create_topic, emit, letter, values};
+use super::{create_topic, dead_letter, emit, values};
 use crate::harness::{Harness, Relay, config};
 
 const USER: &str = "relay";
@@ -17,14 +17,14 @@ async fn case_26_and_27_access_control_refuses_topics_and_then_the_dead_letter_t
     for schema in ["order.placed", "order.secret", "order.unmade"] {
         harness.register(schema).await;
     }
-    let [placed, secret, unmade, letters] =
+    let [placed, secret, unmade, dead_letters] =
         ["order.placed", "order.secret", "order.unmade", "dead-letter"].map(|name| harness.topic(name));
-    for topic in [&placed, &secret, &letters] {
+    for topic in [&placed, &secret, &dead_letters] {
         create_topic(&harness, topic, &[]).await;
     }
     // An ACL closes a resource to everyone it does not name, so everyone is allowed first.
     let everyone = ["--add", "--allow-principal", "User:*", "--operation", "All"];
-    let resources = ["--cluster", "--topic", &secret, "--topic", &unmade, "--topic", &letters];
+    let resources = ["--cluster", "--topic", &secret, "--topic", &unmade, "--topic", &dead_letters];
     let denied = ["--add", "--deny-principal", "User:relay", "--operation"];
     let kafka = harness.own_kafka();
     kafka.acl(&[&everyone[..], &resources].concat()).await.expect("ACLs are kept");
@@ -43,8 +43,8 @@ async fn case_26_and_27_access_control_refuses_topics_and_then_the_dead_letter_t
         rows.collect::<Vec<_>>().join(";")
     };
     harness.execute(&rows(1)).await;
-    let refused = harness.consume(&letters, 2).await;
-    let mut reported: Vec<String> = refused.iter().map(|record| letter(&harness, record)).collect();
+    let refused = harness.consume(&dead_letters, 2).await;
+    let mut reported: Vec<String> = refused.iter().map(|record| dead_letter(&harness, record)).collect();
     // Records that the broker refuses become dead letters later than those that the relay knows to be refused.
     reported.sort();
     expect![[r#"
@@ -57,14 +57,14 @@ async fn case_26_and_27_access_control_refuses_topics_and_then_the_dead_letter_t
     assert_eq!(values(&harness.consume(&placed, 3).await), ["1", "3", "5"]);
 
     // Case 27: now the dead-letter topic is denied too.
-    let close = [&denied[..], &["Write", "--topic", &letters]].concat();
+    let close = [&denied[..], &["Write", "--topic", &dead_letters]].concat();
     harness.own_kafka().acl(&close).await.expect("ACLs are kept");
     harness.execute(&rows(11)).await;
-    wait_blocked(&mut relay, &letters).await;
+    wait_blocked(&mut relay, &dead_letters).await;
     let before = confirmed_after_two_reports(&harness).await;
-    let open = ["--remove", "--deny-principal", "User:relay", "--operation", "Write", "--topic", &letters];
+    let open = ["--remove", "--deny-principal", "User:relay", "--operation", "Write", "--topic", &dead_letters];
     harness.own_kafka().acl(&open).await.expect("ACLs are kept");
-    let refused = harness.consume(&letters, 4).await;
+    let refused = harness.consume(&dead_letters, 4).await;
     nothing_was_confirmed_past(&harness, &before, refused[2].header("outbox-position")).await;
     assert_eq!(values(&harness.consume(&placed, 6).await), ["1", "3", "5", "11", "13", "15"]);
     relay.ready().await;

@@ -6,7 +6,7 @@ use crate::harness::{Harness, Relay};
 #[tokio::test(flavor = "multi_thread")]
 async fn case_27_a_missing_dead_letter_topic_is_waited_for() {
     let harness = Harness::migrated("no_letters").await;
-    let letters = harness.topic("dead-letter");
+    let dead_letters = harness.topic("dead-letter");
     create_topic(&harness, &harness.topic("order.placed"), &[]).await;
     harness.register("order.placed").await;
     let mut relay = Relay::start(&harness, "create_topics = false\n");
@@ -15,11 +15,11 @@ async fn case_27_a_missing_dead_letter_topic_is_waited_for() {
     harness.execute(&insert("order.lost", "'k'", "'2'", &[])).await;
     harness.execute(&emit("order.placed", "k", "3")).await;
 
-    wait_blocked(&mut relay, &letters).await;
+    wait_blocked(&mut relay, &dead_letters).await;
     let before = confirmed_after_two_reports(&harness).await;
-    create_topic(&harness, &letters, &[]).await;
+    create_topic(&harness, &dead_letters, &[]).await;
     relay.ready().await;
-    let refused = harness.consume(&letters, 1).await;
+    let refused = harness.consume(&dead_letters, 1).await;
     assert_eq!(values(&refused), ["2"]);
     assert_eq!(values(&harness.consume(&harness.topic("order.placed"), 2).await), ["1", "3"]);
     nothing_was_confirmed_past(&harness, &before, refused[0].header("outbox-position")).await;

@@ -45,8 +45,9 @@ async fn case_38_a_check_that_is_too_expensive_makes_a_dead_letter() {
     ] {
         harness.execute(&statement).await;
     }
-    let letters = harness.consume(&harness.topic("dead-letter"), 3).await;
-    let details: Vec<&str> = letters.iter().filter_map(|letter| letter.header("outbox-error-detail")).collect();
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), 3).await;
+    let details: Vec<&str> =
+        dead_letters.iter().filter_map(|dead_letter| dead_letter.header("outbox-error-detail")).collect();
     for (detail, part) in details.iter().zip([
         "the registered schema of order.nested/1 is not usable: nesting at \"/allOf/0",
         "the registered schema of order.doubling/1 is not usable: nesting at \"/$defs/d",
@@ -54,7 +55,7 @@ async fn case_38_a_check_that_is_too_expensive_makes_a_dead_letter() {
     ]) {
         assert!(detail.contains(part), "{detail}");
     }
-    assert!(letters.iter().all(|letter| letter.header("outbox-error") == Some("contract_violation")));
+    assert!(dead_letters.iter().all(|dead_letter| dead_letter.header("outbox-error") == Some("contract_violation")));
     assert_eq!(values(&harness.consume(&harness.topic("orders"), 1).await), ["{}"]);
     assert_eq!(relay.terminate().await.code(), Some(0));
 }

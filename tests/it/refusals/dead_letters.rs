@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{create_topic, emit, insert, letter, register_with, values};
+use super::{create_topic, dead_letter, emit, insert, register_with, values};
 use crate::harness::{Harness, Relay};
 
 /// A user-defined outbox table.
@@ -20,9 +20,9 @@ const SIZES: &str =
 #[tokio::test(flavor = "multi_thread")]
 async fn case_26_only_bad_rows_become_dead_letters_each_with_its_code() {
     let harness = Harness::migrated("dead_letters").await;
-    let (orders, letters) = (harness.topic("order.placed"), harness.topic("dead-letter"));
+    let (orders, dead_letters) = (harness.topic("order.placed"), harness.topic("dead-letter"));
     create_topic(&harness, &orders, &[]).await;
-    create_topic(&harness, &letters, &[("max.message.bytes", "4000000")]).await;
+    create_topic(&harness, &dead_letters, &[("max.message.bytes", "4000000")]).await;
     harness.register("order.placed").await;
     harness.execute("select outbox.register_schema_version('order.drafted', '1', null)").await;
     harness.execute(PARCELS).await;
@@ -57,9 +57,9 @@ async fn case_26_only_bad_rows_become_dead_letters_each_with_its_code() {
     let good = harness.consume(&orders, 2 * bad.len()).await;
     let expected: Vec<String> = (0..2 * bad.len()).map(|number| number.to_string()).collect();
     assert_eq!(values(&good), expected, "every good row once, in order");
-    let refused = harness.consume(&letters, 2 * bad.len()).await;
+    let refused = harness.consume(&dead_letters, 2 * bad.len()).await;
     let (first, second) = refused.split_at(bad.len());
-    let reported = |records: &[_]| records.iter().map(|record| letter(&harness, record)).collect::<String>();
+    let reported = |records: &[_]| records.iter().map(|record| dead_letter(&harness, record)).collect::<String>();
     expect![[r#"
         unknown_schema: no schema version order.lost/1 is registered; call outbox.register_schema_version
           for , key Some("k"), value Some("{\"a\": 1.50}")
@@ -110,6 +110,6 @@ async fn case_26_a_topic_that_the_broker_refuses_to_create_makes_a_dead_letter()
         unknown_topic: the topic db.order.odd can't be created: InvalidConfig (Broker: Configuration is invalid)
           for db.order.odd, key Some("k"), value Some("2")
     "#]]
-    .assert_eq(&letter(&harness, &refused[0]));
+    .assert_eq(&dead_letter(&harness, &refused[0]));
     assert_eq!(values(&harness.consume(&harness.topic("order.placed"), 2).await), ["1", "3"]);
 }

@@ -21,12 +21,12 @@ async fn case_33_only_the_row_with_invalid_text_becomes_a_dead_letter() {
     let records = harness.consume(&harness.topic("order.placed"), 3).await;
     assert_eq!(keys(&records), ["k1-\u{e9}", "k2", "k3"]);
     assert_eq!(records[0].value_text(), Some("{\"n\": \"\u{e9}\"}"));
-    let letters = harness.consume(&harness.topic("dead-letter"), 2).await;
-    for letter in &letters {
-        assert_eq!(letter.header("outbox-error"), Some("undecodable"));
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), 2).await;
+    for dead_letter in &dead_letters {
+        assert_eq!(dead_letter.header("outbox-error"), Some("undecodable"));
         let detail = "key can't be converted from the database's encoding SQL_ASCII to UTF-8";
-        assert_eq!(letter.header("outbox-error-detail"), Some(detail));
-        assert_eq!((letter.key.as_deref(), letter.value_text()), (Some(&b"k-\xe9"[..]), Some("{\"n\": 0}")));
+        assert_eq!(dead_letter.header("outbox-error-detail"), Some(detail));
+        assert_eq!((dead_letter.key.as_deref(), dead_letter.value_text()), (Some(&b"k-\xe9"[..]), Some("{\"n\": 0}")));
     }
     assert_eq!(relay.terminate().await.code(), Some(0));
 }

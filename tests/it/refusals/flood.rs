@@ -21,8 +21,8 @@ async fn case_40_a_flood_of_unregistered_names_costs_few_connections_and_log_lin
     );
     harness.execute(&format!("{flood}; {}", emit("order.placed", "k", "2"))).await;
     assert_eq!(values(&harness.consume(&harness.topic("order.placed"), 1).await), ["2"]);
-    let letters = harness.consume(&harness.topic("dead-letter"), NAMES).await;
-    assert!(letters.iter().all(|letter| letter.header("outbox-error") == Some("unknown_schema")));
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), NAMES).await;
+    assert!(dead_letters.iter().all(|dead_letter| dead_letter.header("outbox-error") == Some("unknown_schema")));
     let after: i64 = harness.query(sessions).await[0].get(0);
     assert!(after - before < 100, "{} connections for {NAMES} names", after - before);
     let reported = relay.log().matches("event refused: sending it to the dead-letter topic").count();
@@ -85,14 +85,17 @@ async fn case_40_rows_that_name_too_many_new_topics_become_dead_letters_and_can_
     for n in 1..=MOST {
         assert_eq!(values(&harness.consume(&format!("{prefix}-{n}"), 1).await), [n.to_string()]);
     }
-    let letters = harness.consume(&harness.topic("dead-letter"), TOPICS - MOST).await;
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), TOPICS - MOST).await;
     let reason = format!(
         "the topic {prefix}-{TOPICS} does not exist, and the limit of {MOST} topics created in 24 hours because rows name them is reached ([relay] max_new_topics)"
     );
-    for letter in &letters {
-        assert_eq!(letter.header("outbox-error"), Some("unknown_topic"), "{letter:?}");
+    for dead_letter in &dead_letters {
+        assert_eq!(dead_letter.header("outbox-error"), Some("unknown_topic"), "{dead_letter:?}");
     }
-    assert_eq!(letters.last().and_then(|letter| letter.header("outbox-error-detail")), Some(reason.as_str()));
+    assert_eq!(
+        dead_letters.last().and_then(|dead_letter| dead_letter.header("outbox-error-detail")),
+        Some(reason.as_str())
+    );
     assert_eq!(relay.log().matches("events for such topics go to the dead-letter topic").count(), 1, "{}", relay.log());
     // Topics that are there already do not count.
     let made = harness.topic("made");

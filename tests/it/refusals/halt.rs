@@ -1,6 +1,6 @@
 //! `on_rejected = "halt"`: the relay stops before the row.
 
-use super::{emit, insert, letter, values};
+use super::{dead_letter, emit, insert, values};
 use crate::harness::{Harness, Relay};
 
 const HALT: &str = "on_rejected = 'halt'\n";
@@ -58,8 +58,8 @@ async fn case_28_a_record_that_is_too_large_stops_the_relay() {
     assert!(message.contains("too_large") && message.contains("max.message.bytes"), "{message}");
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
-    let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
-    assert!(letter(&harness, &letters[0]).starts_with("too_large"));
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), 1).await;
+    assert!(dead_letter(&harness, &dead_letters[0]).starts_with("too_large"));
     assert_eq!(values(&harness.consume(&harness.topic("order.placed"), 1).await), ["2"]);
 }
 

@@ -61,8 +61,8 @@ async fn case_31_deeply_nested_payloads_and_headers_arrive_unchanged() {
     let records = harness.consume(&harness.topic("order.placed"), 3).await;
     assert_eq!(values(&records), [deep.as_str(), &deep, "1"]);
     assert_eq!(records[2].header("deep"), Some(deep.as_str()));
-    let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
-    assert_eq!(letters[0].header("outbox-error"), Some("undecodable"));
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), 1).await;
+    assert_eq!(dead_letters[0].header("outbox-error"), Some("undecodable"));
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
 

@@ -81,7 +81,7 @@ fn admin_options() -> AdminOptions {
 }
 
 /// A dead letter in a few lines, with `db` for the test's name and long values abbreviated.
-fn letter(harness: &Harness, record: &Received) -> String {
+fn dead_letter(harness: &Harness, record: &Received) -> String {
     let header = |name| record.header(name).unwrap_or("-");
     let value = match record.value_text() {
         Some(value) if value.len() > 100 => format!("{}... ({} bytes)", &value[..20], value.len()),

@@ -45,17 +45,17 @@ async fn case_38_a_row_larger_than_memory_becomes_a_dead_letter_without_its_valu
     assert_eq!(keys(&records), ["k1", "k3", "k4", "k6", "k7"]);
     assert!(records.iter().all(|record| record.value_text() == Some("\"x\"")));
 
-    let mut letters = harness.consume(&harness.topic("dead-letter"), 3).await;
-    letters.sort_by_key(|letter| (letter.key.is_none(), letter.key.clone()));
-    assert_eq!(keys(&letters), ["k2", "k5"]);
-    for (letter, id) in letters.iter().zip(["2", "5"]) {
-        let header = |name| letter.header(name);
+    let mut dead_letters = harness.consume(&harness.topic("dead-letter"), 3).await;
+    dead_letters.sort_by_key(|dead_letter| (dead_letter.key.is_none(), dead_letter.key.clone()));
+    assert_eq!(keys(&dead_letters), ["k2", "k5"]);
+    for (dead_letter, id) in dead_letters.iter().zip(["2", "5"]) {
+        let header = |name| dead_letter.header(name);
         assert_eq!((header("ce_id"), header("outbox-topic")), (Some(id), Some(topic.as_str())));
         assert!(header("outbox-error-detail").is_some_and(|detail| detail.starts_with("payload has 150000002 bytes")));
     }
-    for (letter, bytes) in letters.iter().zip(["150000002", "150000002", "150000000"]) {
-        assert_eq!((letter.header("outbox-error"), letter.value.as_deref()), (Some("too_large"), None));
-        assert_eq!(letter.header("outbox-value-omitted"), Some(bytes));
+    for (dead_letter, bytes) in dead_letters.iter().zip(["150000002", "150000002", "150000000"]) {
+        assert_eq!((dead_letter.header("outbox-error"), dead_letter.value.as_deref()), (Some("too_large"), None));
+        assert_eq!(dead_letter.header("outbox-value-omitted"), Some(bytes));
     }
     let memory_kib = relay.peak_memory_kib();
     assert!(memory_kib < MEMORY_LIMIT_KIB, "{memory_kib} KiB");

@@ -26,7 +26,7 @@ fn run(folder: &tempfile::TempDir, arguments: &[&str]) -> Ended {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_39_nothing_is_published_to_a_reserved_topic_or_outside_the_allow_list() {
     let harness = Harness::migrated("reserved_topics").await;
-    let (orders, letters) = (harness.topic("order.placed"), harness.topic("dead-letter"));
+    let (orders, dead_letters) = (harness.topic("order.placed"), harness.topic("dead-letter"));
     harness.register("order.placed").await;
     let outside = harness.topic("payments");
     harness.execute(&format!("select outbox.register_schema_version('payment.made', '1', topic => '{outside}')")).await;
@@ -37,7 +37,7 @@ async fn case_39_nothing_is_published_to_a_reserved_topic_or_outside_the_allow_l
     relay.ready().await;
 
     let mut named: Vec<&str> = RESERVED.to_vec();
-    named.extend([letters.as_str(), outside.as_str()]);
+    named.extend([dead_letters.as_str(), outside.as_str()]);
     for topic in &named {
         harness.execute(&insert("order.placed", "'k'", "'1'", &[("topic", &format!("'{topic}'"))])).await;
     }
@@ -45,18 +45,19 @@ async fn case_39_nothing_is_published_to_a_reserved_topic_or_outside_the_allow_l
     harness.execute("select outbox.emit('payment.made', 'k', '1')").await;
     harness.execute("select outbox.emit('order.placed', 'k', '2')").await;
     named.extend(["__consumer_offsets", outside.as_str()]);
-    let refused = harness.consume(&letters, named.len()).await;
-    for (letter, topic) in refused.iter().zip(&named) {
-        assert_eq!(letter.header("outbox-error"), Some("not_authorized"), "{letter:?}");
-        assert_eq!(letter.header("outbox-topic"), Some(*topic), "{letter:?}");
+    let refused = harness.consume(&dead_letters, named.len()).await;
+    for (dead_letter, topic) in refused.iter().zip(&named) {
+        assert_eq!(dead_letter.header("outbox-error"), Some("not_authorized"), "{dead_letter:?}");
+        assert_eq!(dead_letter.header("outbox-topic"), Some(*topic), "{dead_letter:?}");
     }
-    let details = refused.iter().filter_map(|letter| letter.header("outbox-error-detail")).collect::<String>();
+    let details =
+        refused.iter().filter_map(|dead_letter| dead_letter.header("outbox-error-detail")).collect::<String>();
     for part in ["Kafka's internal topics", "walpost's own state", "the relay's dead-letter topic", "[relay] topics"] {
         assert!(details.contains(part), "{part} is not in {details}");
     }
     assert_eq!(values(&harness.consume(&orders, 1).await), ["2"]);
     assert_eq!(
-        harness.topic_property(&letters, "retention.ms").await.as_deref(),
+        harness.topic_property(&dead_letters, "retention.ms").await.as_deref(),
         Some("-1"),
         "dead letters never expire"
     );

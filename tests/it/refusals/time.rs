@@ -11,8 +11,8 @@ const LIMIT: &str = "message.timestamp.before.max.ms";
 #[tokio::test(flavor = "multi_thread")]
 async fn case_34_a_dead_letter_with_a_rejected_timestamp_gets_another_and_redrive_restores_it() {
     let harness = Harness::migrated("refused_time").await;
-    let [late, placed, letters] = ["order.late", "order.placed", "dead-letter"].map(|name| harness.topic(name));
-    for (topic, limit) in [(&late, "2000"), (&letters, "2000"), (&placed, "3600000")] {
+    let [late, placed, dead_letters] = ["order.late", "order.placed", "dead-letter"].map(|name| harness.topic(name));
+    for (topic, limit) in [(&late, "2000"), (&dead_letters, "2000"), (&placed, "3600000")] {
         create_topic(&harness, topic, &[(LIMIT, limit)]).await;
     }
     harness.register("order.late").await;
@@ -34,13 +34,13 @@ async fn case_34_a_dead_letter_with_a_rejected_timestamp_gets_another_and_redriv
         assert!(relay.log().matches("transaction aborted").count() <= 3, "not once per record: {}", relay.log());
         assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     }
-    let refused = harness.consume(&letters, 40).await;
+    let refused = harness.consume(&dead_letters, 40).await;
     assert_eq!((refused.len(), harness.consume(&placed, 20).await.len()), (40, 20));
-    for letter in &refused {
-        assert_eq!(letter.header("outbox-error"), Some("contract_violation"));
-        let detail = letter.header("outbox-error-detail").unwrap_or_default();
+    for dead_letter in &refused {
+        assert_eq!(dead_letter.header("outbox-error"), Some("contract_violation"));
+        let detail = dead_letter.header("outbox-error-detail").unwrap_or_default();
         assert!(detail.contains("behind the relay's clock") && detail.contains(LIMIT), "{detail}");
-        assert!(letter.header("outbox-timestamp").is_some_and(|time| time.ends_with('Z')), "{letter:?}");
+        assert!(dead_letter.header("outbox-timestamp").is_some_and(|time| time.ends_with('Z')), "{dead_letter:?}");
     }
 
     alter_topic(&harness, &late, LIMIT, "3600000").await;
@@ -51,9 +51,9 @@ async fn case_34_a_dead_letter_with_a_rejected_timestamp_gets_another_and_redriv
     let ended = program::run("dead-letter", &["redrive", "--config", &path, "--all", "--json"]);
     assert_eq!(ended.code(), Some(0), "{}{}", ended.stdout, ended.stderr);
     let redriven = harness.consume(&late, 40).await;
-    for (record, letter) in redriven.iter().zip(&refused) {
-        assert_eq!((record.header("outbox-timestamp"), &record.value), (None, &letter.value));
-        let of_header = letter.header("outbox-timestamp").expect("a time").to_owned();
+    for (record, dead_letter) in redriven.iter().zip(&refused) {
+        assert_eq!((record.header("outbox-timestamp"), &record.value), (None, &dead_letter.value));
+        let of_header = dead_letter.header("outbox-timestamp").expect("a time").to_owned();
         let sql = format!("select (extract(epoch from '{of_header}'::timestamptz) * 1000)::bigint::text");
         let expected = harness.query_text(&sql).await.and_then(|millis| millis.parse().ok());
         assert_eq!(record.timestamp_ms, expected, "{of_header}");

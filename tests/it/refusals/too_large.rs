@@ -35,11 +35,18 @@ pub(crate) async fn check(harness: &Harness, last: u64, nth: impl Fn(u64) -> boo
         let expected: Vec<u64> = (1..=last).filter(|number| number % 7 == key && !nth(*number)).collect();
         assert_eq!(numbers, expected, "key {key}");
     }
-    let letters = harness.consume(&harness.topic("dead-letter"), large.len()).await;
-    assert!(letters.iter().all(|letter| letter.header("outbox-error") == Some("too_large")), "{letters:?}");
-    assert!(letters.iter().all(|letter| letter.header("outbox-topic") == Some(&harness.topic("order.placed"))));
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), large.len()).await;
+    assert!(
+        dead_letters.iter().all(|dead_letter| dead_letter.header("outbox-error") == Some("too_large")),
+        "{dead_letters:?}"
+    );
+    assert!(
+        dead_letters
+            .iter()
+            .all(|dead_letter| dead_letter.header("outbox-topic") == Some(&harness.topic("order.placed")))
+    );
     // Rows that only the broker refuses become dead letters later than those that the relay knows to be too large.
-    let mut refused: Vec<u64> = letters.iter().map(number).collect();
+    let mut refused: Vec<u64> = dead_letters.iter().map(number).collect();
     refused.sort_unstable();
     assert_eq!(refused, large);
 }
@@ -85,7 +92,7 @@ async fn case_38_a_payload_too_large_for_its_topic_is_not_validated() {
     let headers =
         "select outbox.emit('order.placed', 'k', '1', headers => jsonb_build_object('h', repeat('x', 1000000)))";
     harness.execute(headers).await;
-    let letters = harness.consume(&harness.topic("dead-letter"), 2).await;
-    assert!(letters.iter().all(|letter| letter.header("outbox-error") == Some("too_large")));
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), 2).await;
+    assert!(dead_letters.iter().all(|dead_letter| dead_letter.header("outbox-error") == Some("too_large")));
     assert_eq!(relay.terminate().await.code(), Some(0));
 }

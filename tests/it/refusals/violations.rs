@@ -3,7 +3,7 @@
 use expect_test::expect;
 use walpost_producer::{Contract, ContractError};
 
-use super::{create_topic, emit, insert, letter, values};
+use super::{create_topic, dead_letter, emit, insert, values};
 use crate::harness::{Harness, Relay};
 
 const SCHEMA: &str = r##"{"type": "object", "required": ["id"], "additionalProperties": false, "properties": {
@@ -28,8 +28,8 @@ async fn case_26_no_topic_is_created_for_a_payload_that_violates_its_contract() 
     let mut relay = Relay::start(&harness, "");
     relay.ready().await;
     harness.execute(&emit("order.placed", "k", "[1]")).await;
-    let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
-    assert_eq!(letters[0].header("outbox-error"), Some("contract_violation"));
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), 1).await;
+    assert_eq!(dead_letters[0].header("outbox-error"), Some("contract_violation"));
     // This would fail if the topic existed.
     create_topic(&harness, &harness.topic("orders"), &[]).await;
     harness.execute(&good(1)).await;
@@ -83,7 +83,7 @@ async fn case_26_only_the_payload_that_violates_its_contract_becomes_a_dead_lett
     expected.push("\"any\"".to_owned());
     assert_eq!(values(&records), expected, "every good row once, in order");
     let refused = harness.consume(&harness.topic("dead-letter"), 2 * bad.len()).await;
-    let reported = |records: &[_]| records.iter().map(|record| letter(&harness, record)).collect::<String>();
+    let reported = |records: &[_]| records.iter().map(|record| dead_letter(&harness, record)).collect::<String>();
     let (first, second) = refused.split_at(bad.len());
     expect![[r#"
         contract_violation: the payload violates order.placed/1: required at "": "id" is a required property
@@ -108,19 +108,19 @@ async fn case_26_only_the_payload_that_violates_its_contract_becomes_a_dead_lett
           for db.orders, key Some("k"), value Some("1")
     "#]].assert_eq(&reported(first));
     assert_eq!(reported(first), reported(second));
-    assert!(refused.iter().all(|letter| letter.header("traceparent") == Some("00-1")));
+    assert!(refused.iter().all(|dead_letter| dead_letter.header("traceparent") == Some("00-1")));
     for secret in ["4111 1111", "secret"] {
         assert!(!relay.log().contains(secret), "{}", relay.log());
     }
 
     // A producer that validates first gets the same result.
     let contract = Contract::new("order.placed", "1", SCHEMA).expect("a schema");
-    for (payload, letter) in payloads.iter().zip(first) {
+    for (payload, dead_letter) in payloads.iter().zip(first) {
         let raw = serde_json::value::RawValue::from_string(payload.trim_matches('\'').to_owned()).expect("JSON");
         let Err(error @ ContractError::Violation { .. }) = contract.event(&*raw) else {
             panic!("{payload} was accepted")
         };
-        assert_eq!(Some(error.to_string().as_str()), letter.header("outbox-error-detail"));
+        assert_eq!(Some(error.to_string().as_str()), dead_letter.header("outbox-error-detail"));
     }
 
     // A registered version never changes; a new version fixes it.
@@ -161,9 +161,9 @@ async fn case_28_a_contract_can_stop_the_relay_and_the_row_can_be_skipped() {
     let mut relay = Relay::start(&harness, "on_rejected = 'dead-letter-always'\n");
     relay.ready().await;
     assert_eq!(values(&harness.consume(&topic, 2).await), [r#"{"id": 1}"#, r#"{"id": 2}"#], "each once");
-    let letters = harness.consume(&harness.topic("dead-letter"), 1).await;
-    assert_eq!(values(&letters), [r#"{"id": "4111 1111"}"#]);
-    let position = letters[0].header("outbox-position").expect("a dead letter has its position");
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), 1).await;
+    assert_eq!(values(&dead_letters), [r#"{"id": "4111 1111"}"#]);
+    let position = dead_letters[0].header("outbox-position").expect("a dead letter has its position");
     assert!(message.contains(&format!("position {position} ")), "{message}");
     assert_eq!(relay.terminate().await.code(), Some(0));
 }

@@ -140,8 +140,8 @@ async fn dead_letters_of_a_replay_are_marked_and_newly_registered_schemas_are_us
     assert_eq!(stage.harness.consume(&stage.harness.topic("later"), 1).await.len(), 1);
     let (first, replays) = split(stage.harness.consume(&stage.harness.topic("dead-letter"), 3).await);
     assert_eq!(first.len(), 2);
-    let letters = replays.values().next().expect("the replay's dead letter is marked");
-    assert_eq!(letters.len(), 1);
-    assert_eq!(letters[0].header("outbox-error"), Some("unknown_schema"));
-    assert_eq!(letters[0].header("outbox-position"), first[1].header("outbox-position"));
+    let dead_letters = replays.values().next().expect("the replay's dead letter is marked");
+    assert_eq!(dead_letters.len(), 1);
+    assert_eq!(dead_letters[0].header("outbox-error"), Some("unknown_schema"));
+    assert_eq!(dead_letters[0].header("outbox-position"), first[1].header("outbox-position"));
 }

@@ -69,15 +69,15 @@ async fn case_34_rows_with_impossible_times_become_dead_letters_that_kafka_accep
     let ended = crate::harness::program::run("replay", &["--config", &path, "--from-table", "--json"]);
     assert_eq!(ended.report()["events"], 5, "{}", ended.stderr);
     assert_eq!(harness.consume(&harness.topic(SCHEMA), 1).await.len(), 1);
-    let letters = harness.consume(&harness.topic("dead-letter"), 4).await;
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), 4).await;
     let now = harness.query_text("select (extract(epoch from now()) * 1000)::bigint::text").await;
     let now: i64 = now.and_then(|millis| millis.parse().ok()).expect("a time");
-    let mut times: Vec<_> = letters
+    let mut times: Vec<_> = dead_letters
         .iter()
-        .map(|letter| {
-            assert!(letter.timestamp_ms.is_some_and(|millis| millis > now - 3_600_000), "{letter:?}");
-            assert_eq!(letter.header("outbox-error"), Some("contract_violation"));
-            letter.header("outbox-timestamp").expect("the event's time")
+        .map(|dead_letter| {
+            assert!(dead_letter.timestamp_ms.is_some_and(|millis| millis > now - 3_600_000), "{dead_letter:?}");
+            assert_eq!(dead_letter.header("outbox-error"), Some("contract_violation"));
+            dead_letter.header("outbox-timestamp").expect("the event's time")
         })
         .collect();
     times.sort_unstable();

@@ -58,15 +58,15 @@ async fn case_33_a_transaction_that_postgres_cant_send_is_reported_and_can_be_sk
     let mut keys: Vec<_> = records.iter().filter_map(Received::key_text).collect();
     keys.sort_unstable();
     assert_eq!(keys, ["a", "b", "c"]);
-    let letters = harness.consume(&harness.topic("dead-letter"), 2).await;
-    let mut ids: Vec<_> = letters.iter().filter_map(|letter| letter.header("id")).collect();
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), 2).await;
+    let mut ids: Vec<_> = dead_letters.iter().filter_map(|dead_letter| dead_letter.header("id")).collect();
     ids.sort_unstable();
     let mut listed: Vec<_> =
         report["rows"].as_array().expect("a list").iter().filter_map(|row| row["id"].as_str()).collect();
     listed.sort_unstable();
     assert_eq!(ids, listed);
     assert!(
-        letters.iter().all(|letter| letter.header("outbox-error") == Some("undecodable") && letter.value.is_none())
+        dead_letters.iter().all(|dead_letter| dead_letter.header("outbox-error") == Some("undecodable") && dead_letter.value.is_none())
     );
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
@@ -89,15 +89,15 @@ async fn case_33_only_the_backfilled_row_that_postgres_cant_send_becomes_a_dead_
     let mut keys: Vec<_> = records.iter().filter_map(Received::key_text).collect();
     keys.sort_unstable();
     assert_eq!(keys, ["a", "b", "c", "d"]);
-    let letters = harness.consume(&harness.topic("dead-letter"), 2).await;
-    let mut ids: Vec<_> = letters.iter().filter_map(|letter| letter.header("ce_id")).collect();
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), 2).await;
+    let mut ids: Vec<_> = dead_letters.iter().filter_map(|dead_letter| dead_letter.header("ce_id")).collect();
     ids.sort_unstable();
     assert_eq!(ids.join(" "), bad);
-    for letter in &letters {
-        assert_eq!((letter.header("outbox-error"), letter.header("h")), (Some("undecodable"), Some("1")));
-        assert_eq!((letter.key.as_deref(), letter.value_text()), (None, Some("{}")));
-        assert_eq!(letter.header("outbox-value-omitted"), Some("0"));
-        let detail = letter.header("outbox-error-detail").expect("a reason");
+    for dead_letter in &dead_letters {
+        assert_eq!((dead_letter.header("outbox-error"), dead_letter.header("h")), (Some("undecodable"), Some("1")));
+        assert_eq!((dead_letter.key.as_deref(), dead_letter.value_text()), (None, Some("{}")));
+        assert_eq!(dead_letter.header("outbox-value-omitted"), Some("0"));
+        let detail = dead_letter.header("outbox-error-detail").expect("a reason");
         assert!(detail.starts_with("key of the row with ctid (0,") && detail.contains("22P05"), "{detail}");
     }
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
@@ -169,7 +169,7 @@ async fn case_33_a_skip_that_ends_anywhere_neither_loses_nor_repeats_an_event_ex
     let mut keys: Vec<_> = records.iter().filter_map(Received::key_text).collect();
     keys.sort_unstable();
     assert_eq!(keys, ["a", "b", "c", "d"]);
-    let letters = harness.consume(&harness.topic("dead-letter"), 2).await;
-    assert_eq!(letters.len(), 2, "one for each row of it, once");
+    let dead_letters = harness.consume(&harness.topic("dead-letter"), 2).await;
+    assert_eq!(dead_letters.len(), 2, "one for each row of it, once");
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
 }
