@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use walpost::lab::sandbox::StopMode;
 use walpost::random::Random;
 
@@ -10,6 +10,9 @@ use super::Chaos;
 
 /// Longest outage of a server, in milliseconds.
 const AWAY_MILLIS: u64 = 3_000;
+
+/// How long Kafka waits for a broker's heartbeat before it fences it.
+const SESSION: Duration = Duration::from_secs(3);
 
 /// A failure of one of the processes.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +24,8 @@ pub(super) enum Failure {
     KillPostgres,
     KillPostgresAndRelay,
     KillKafka,
+    /// It stops for longer than its session lasts, and then lists no brokers for a moment.
+    PauseKafka,
     KillKafkaAndRelay,
     KillEverything,
 }
@@ -28,7 +33,7 @@ pub(super) enum Failure {
 impl Failure {
     /// A random one; killing the relay is the most common.
     pub(super) fn any(seeded: &mut Random) -> Self {
-        match seeded.below(20) {
+        match seeded.below(22) {
             0..=7 => Self::KillRelay,
             8 | 9 => Self::StopRelay,
             10..=12 => Self::TerminateWalsender,
@@ -37,7 +42,8 @@ impl Failure {
             15 => Self::KillPostgres,
             16 => Self::KillPostgresAndRelay,
             17 => Self::KillKafka,
-            18 => Self::KillKafkaAndRelay,
+            18 | 19 => Self::PauseKafka,
+            20 => Self::KillKafkaAndRelay,
             _ => Self::KillEverything,
         }
     }
@@ -81,6 +87,7 @@ impl Failure {
                 kill_kafka(chaos).await;
                 return start_kafka(chaos).await;
             }
+            Self::PauseKafka => return pause_kafka(chaos).await,
             Self::KillKafkaAndRelay => {
                 kill_kafka(chaos).await;
                 chaos.running().kill();
@@ -120,6 +127,15 @@ async fn kill_kafka(chaos: &mut Chaos) {
 async fn start_kafka(chaos: &mut Chaos) {
     away(chaos).await;
     chaos.harness.own_kafka().start_again().await.expect("kafka starts again");
+}
+
+async fn pause_kafka(chaos: &mut Chaos) {
+    let broker = chaos.harness.own_kafka().pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    let broker = broker.expect("a process");
+    kill_process(broker, Signal::STOP).expect("an own process");
+    tokio::time::sleep(SESSION).await;
+    away(chaos).await;
+    kill_process(broker, Signal::CONT).expect("an own process");
 }
 
 async fn away(chaos: &mut Chaos) {

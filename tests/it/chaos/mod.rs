@@ -18,7 +18,7 @@ use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions};
 
 use crate::exactly_once::exact;
 use crate::harness::{Harness, Load, Relay, Verdict, config, seeded};
-use crate::lifecycle::{SCHEMA, named, prepare};
+use crate::lifecycle::{SCHEMA, named, prepare_with};
 use failure::Failure;
 use walpost::random::Random;
 
@@ -26,6 +26,8 @@ use walpost::random::Random;
 const FEW: u64 = 12;
 /// Kills in the long run, unless `WALPOST_TEST_KILLS` is set.
 const MANY: u64 = 120;
+/// Partitions of the topic, unless `WALPOST_TEST_PARTITIONS` is set: a few keys to each.
+const PARTITIONS: i32 = 24;
 /// Maximum events that a process publishes between two failures.
 const EVENTS_BETWEEN: u64 = 600;
 /// Maximum additional wait before a failure, in milliseconds: longer than a relay takes to start.
@@ -66,6 +68,10 @@ fn kills() -> u64 {
     std::env::var("WALPOST_TEST_KILLS").map_or(MANY, |text| text.parse().expect("a number of kills"))
 }
 
+fn partitions() -> i32 {
+    std::env::var("WALPOST_TEST_PARTITIONS").map_or(PARTITIONS, |text| text.parse().expect("a number of partitions"))
+}
+
 async fn everything(delivery: Delivery, seeded: Random, seed: u64, kills: u64) {
     let postgres = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
     let harness = Harness::with_own_servers("chaos", postgres, KafkaOptions::default()).await;
@@ -102,7 +108,7 @@ struct Chaos {
 
 impl Chaos {
     async fn start(harness: Harness, delivery: Delivery, mut seeded: Random) -> Self {
-        prepare(&harness).await;
+        prepare_with(&harness, partitions()).await;
         let load = Load::start(&harness, SCHEMA, 4, Duration::from_millis(10), &mut seeded.fork());
         let (relays, stopped, blows) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut chaos = Self { harness, delivery, seeded, load, relays, stopped, blows };

@@ -12,7 +12,7 @@ use walpost::random::Random;
 use super::{Harness, POLL, try_connect};
 
 /// Keys of one writer. No two writers share a key, so that a key's numbers increase in commit order.
-const KEYS: u64 = 4;
+const KEYS: u64 = 12;
 /// Rows of a large transaction.
 const LARGE: u64 = 500;
 

@@ -17,9 +17,14 @@ const PARTITIONS: i32 = 3;
 
 /// Creates everything that [`SCHEMA`] needs.
 pub(crate) async fn prepare(harness: &Harness) {
+    prepare_with(harness, PARTITIONS).await;
+}
+
+/// As [`prepare`], with this many partitions.
+pub(crate) async fn prepare_with(harness: &Harness, partitions: i32) {
     harness.migrate().await;
     harness.register(SCHEMA).await;
-    harness.create_topic(&harness.topic(SCHEMA), PARTITIONS, &[]).await;
+    harness.create_topic(&harness.topic(SCHEMA), partitions, &[]).await;
 }
 
 /// The section that gives a relay process a unique name.
