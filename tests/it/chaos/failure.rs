@@ -48,20 +48,14 @@ impl Failure {
         }
     }
 
-    /// Whether Postgres loses unwritten data, such as slot positions.
-    const fn crashes_postgres(self) -> bool {
-        matches!(
-            self,
-            Self::StopPostgres(StopMode::Immediate)
-                | Self::KillPostgres
-                | Self::KillPostgresAndRelay
-                | Self::KillEverything
-        )
+    /// Whether Postgres may lose slot positions: before version 17 it does not write them at a clean shutdown either.
+    const fn loses_slot_positions(self) -> bool {
+        matches!(self, Self::StopPostgres(_) | Self::KillPostgres | Self::KillPostgresAndRelay | Self::KillEverything)
     }
 
     /// Injects the failure, and restarts everything.
     pub(super) async fn strike(self, chaos: &mut Chaos) {
-        if self.crashes_postgres() {
+        if self.loses_slot_positions() {
             chaos.forgive_repeats();
         }
         match self {
