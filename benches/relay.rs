@@ -13,6 +13,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use bytes::Bytes;
+use walpost::relay::HeaderStyle;
 use walpost::relay::boundary::MessageKeys;
 use walpost::relay::boundary::{
     Answer, Batch, ContractNumber, Format, Lsn, Position, Request, SchemaVersion, Ticket, Timestamp, Topic,
@@ -21,7 +22,7 @@ use walpost::relay::decode::event::{self, Event};
 use walpost::relay::decode::outbox::{Layout, Outbox};
 use walpost::relay::decode::pgoutput::{self, Frame, Message, Tuple};
 use walpost::relay::delivery::ledger::{Kind, Ledger};
-use walpost::relay::publish::encode::{ContractHeaders, Encoder, HeaderStyle, RowHeaders, Stamps};
+use walpost::relay::publish::encode::{ContractHeaders, Encoder, RowHeaders, Stamps};
 use walpost::relay::route::destination::TopicPattern;
 use walpost::relay::{Core, Idle, Offer, OnRejected, Settings};
 use walpost::source::frames::{Relation, Writer};

@@ -3,8 +3,8 @@
 use super::error::Complaint;
 use super::names::TopicName;
 use super::tree::{Node, Value, shown};
+use crate::relay::HeaderStyle;
 use crate::relay::decode::outbox::TemplatePart;
-use crate::relay::publish::encode::HeaderStyle;
 use crate::relay::route::destination::{Destinations, Forbidden, TopicPattern, kept};
 use crate::relay::route::topic_name::BYTES_MAX;
 

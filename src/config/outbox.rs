@@ -24,10 +24,10 @@ use super::names::{TableName, identifier};
 use super::reader::{Findings, Section, as_table, choice};
 use super::template;
 use super::tree::{Node, Value, shown};
+use crate::relay::HeaderStyle;
 use crate::relay::decode::outbox::{Column, Outbox, Routing};
 use crate::relay::decode::role::Role;
 use crate::relay::publish::attributes::is_header_of_event;
-use crate::relay::publish::encode::HeaderStyle;
 use crate::relay::publish::encode::names::RESERVED_PREFIX;
 
 /// Most columns of a table that become headers.

@@ -10,10 +10,10 @@ use super::quantity;
 use super::reader::{Section, choice};
 use super::tree::{Value, shown};
 use super::uri;
+use crate::relay::HeaderStyle;
 use crate::relay::OnRejected;
 use crate::relay::delivery::window::InFlightWindow;
-use crate::relay::publish::data_schema;
-use crate::relay::publish::encode::HeaderStyle;
+use crate::relay::route::data_schema;
 use crate::relay::route::destination::{Destinations, TopicPattern};
 
 /// Default and most of `relay.max_new_topics`.

@@ -2,7 +2,7 @@
 
 use super::error::Complaint;
 use super::tree::{Value, shown};
-use crate::relay::publish::data_schema::is_absolute;
+use crate::relay::route::data_schema::is_absolute;
 
 /// Longest URI, in bytes: it is part of every record.
 const BYTES_MAX: usize = 256;

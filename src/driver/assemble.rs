@@ -19,7 +19,7 @@ use crate::fault::Fault;
 use crate::positions::window::Window;
 use crate::postgres::ConnectOptions;
 use crate::relay::delivery::window::InFlightWindow;
-use crate::relay::publish::data_schema::percent_encoded;
+use crate::relay::route::data_schema::percent_encoded;
 use crate::relay::{Core, Settings};
 use crate::sink::{
     Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics, TransactionalSink,

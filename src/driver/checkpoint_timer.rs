@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::driver::limits::{STORE_BACK_OFF, STORE_INTERVAL};
+use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Checkpoint, Lsn};
-use crate::relay::delivery::back_off::BackOff;
 
 /// When the next position is stored without a record.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::relay::delivery::back_off::BackOff;
+use crate::relay::back_off::BackOff;
 
 // The loop, and what it reports.
 

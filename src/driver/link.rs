@@ -11,10 +11,10 @@ use super::repeats::Repeats;
 use crate::driver::limits::{FIRST_CONNECTION, RECONNECT_BACK_OFF, STANDBY_INTERVAL};
 use crate::fault::chain;
 use crate::postgres::{self, sqlstate};
+use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Batch, Lsn};
 use crate::relay::confirm::{Gate, Notes, Reached, Resume, StreamStart, Wanted};
 use crate::relay::decode::text_encoding::Encoding;
-use crate::relay::delivery::back_off::BackOff;
 use crate::source::{self, Event, Feed, Lease, Origin, Secrets, Source, SourceError, SourceOptions};
 
 /// An event of the connection.

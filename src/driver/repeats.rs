@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::driver::limits::REPEAT_BACK_OFF;
-use crate::relay::delivery::back_off::BackOff;
+use crate::relay::back_off::BackOff;
 use crate::source::{Place, SourceError};
 
 /// The last error that ended a stream from within.

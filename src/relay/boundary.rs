@@ -14,10 +14,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use self::contract::{ContractNumber, Format, OnViolation, SchemaVersion, SchemaVersionId, TopicSettings};
+pub use self::contract::{
+    ContractNumber, Format, OnRejected, OnViolation, SchemaVersion, SchemaVersionId, TopicSettings,
+};
 pub(crate) use self::keys::Signed;
 pub use self::keys::{MacKey, MessageKeys};
 pub use self::position_keys::{PositionKey, PositionKeys, PositionProof, Signature};
+
+/// The prefix of logical messages that are events.
+pub const MESSAGE_PREFIX: &str = "outbox";
 
 /// A log sequence number: a byte offset in the write-ahead log, written as Postgres does (`16/B374D848`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -324,6 +329,10 @@ pub enum Answer {
     /// The keys for logical messages.
     MessageKeys(MessageKeys),
 }
+
+/// The answer is not known yet: a [`Request`] is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait;
 
 #[cfg(test)]
 mod tests {

@@ -9,19 +9,21 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::boundary::MessageKeys;
+use super::boundary::Wait;
 use super::boundary::{Answer, Batch, Checkpoint, Failure, Lsn, Position, Record, Ticket, Timestamp};
+use super::boundary::{MESSAGE_PREFIX, OnRejected};
 use super::decode::event;
 use super::decode::outbox::{Layout, LayoutError, Outbox};
 use super::decode::pgoutput::{self, DecodeError, Frame, Message, Relation};
 use super::decode::proof::Author;
 use super::decode::text_encoding::Encoding;
 use super::delivery::ledger::{Owed, Settled};
+use super::halt::{Halt, Idle};
 use super::publish::encode::Encoder;
 use super::publish::publisher::{Offer, Origin, Publisher};
 use super::replay::{Replay, Replaying};
 use super::resume::Guard;
-use super::route::catalogue::Wait;
-use super::{Halt, Idle, MESSAGE_PREFIX, OnRejected, Settings};
+use super::settings::Settings;
 
 /// The state machine of one slot.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::boundary::{Lsn, Position, Record, Refusal, Ticket, Timestamp};
 use super::decode::event::Event;
+use super::halt::{Halt, Idle};
 use super::publish::encode::Encoder;
 use super::publish::publisher::{Offer, Origin, Publisher};
-use super::{Halt, Idle};
 use crate::relay::limits::CLOCK_MARGIN_MICROS;
 
 /// What to publish again, and how.

@@ -1,7 +1,7 @@
 //! The tickets of a sink that sends nothing: a rehearsal or a benchmark accepts every record, and that settles it.
 
-use super::{Closed, Deliveries};
 use crate::relay::boundary::Ticket;
+use crate::sink::boundary::{Closed, Deliveries};
 
 /// Tickets accepted since the last poll.
 #[derive(Debug, Default)]

@@ -14,9 +14,10 @@ use super::client::producer_client::{ProducerClient, Returned};
 use super::client::warmup::{Admission, Warmup};
 use super::delivery_loop::{self, DeliveryLoop, Room, hand_over};
 use super::refusal_isolation::{RefusalIsolation, Reports};
-use super::{Closed, Deliveries, SendError, Sink, SinkError};
+use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Failure, Record, Ticket, Verdict};
-use crate::relay::delivery::back_off::BackOff;
+use crate::sink::boundary::{Closed, Deliveries, Sink};
+use crate::sink::error::{SendError, SinkError};
 use crate::sink::limits::{DRAIN_TICK, QUEUE_TICK, REPLACE_BACK_OFF};
 
 /// Writes records to Kafka with an idempotent producer; a record is acknowledged once every in-sync replica has it.

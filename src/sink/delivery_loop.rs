@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use super::client::error_code::{RecordFate, fate};
 use super::client::partition_load::PartitionIndex;
 use super::client::producer_client::ProducerClient;
-use super::{Deliveries, SendError, SinkError};
 use crate::exit::chain;
 use crate::relay::boundary::{Record, Ticket};
+use crate::sink::boundary::Deliveries;
+use crate::sink::error::{SendError, SinkError};
 
 /// A sink whose reports are collected in turns.
 pub(super) trait DeliveryLoop {

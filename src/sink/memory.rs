@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::{Closed, Deliveries, SendError, Sink, SinkError};
 use crate::relay::boundary::{Failure, OwnedRecord, Record, Refusal, Ticket, Verdict};
+use crate::sink::boundary::{Closed, Deliveries, Sink};
+use crate::sink::error::{SendError, SinkError};
 
 /// The sink: takes records up to a capacity.
 #[derive(Debug)]

@@ -53,14 +53,10 @@
 //!   after `producer.id.expiration.ms` (a day) without a record: for the next batch of fewer than five records the
 //!   order depends on its not failing.
 
-use std::future::Future;
-use std::time::Duration;
-
-use crate::relay::boundary::{
-    Ancestry, Checkpoint, Failure, Lsn, PositionKey, PositionKeys, PositionProof, Record, Refusal, Ticket,
-};
-
 mod limits;
+mod stored_position;
+mod error;
+mod boundary;
 mod client;
 mod topics;
 mod refusals;
@@ -73,6 +69,7 @@ mod accepted;
 
 pub(crate) use accepted::Accepted;
 pub use at_least_once::KafkaSink;
+pub use boundary::{Closed, Deliveries, Opened, Sink, Urgency};
 pub use client::authorized::operations;
 pub use client::compression::Compression;
 pub use client::connection::{Connection, Traffic};
@@ -81,170 +78,11 @@ pub use client::options::{
 };
 pub use client::partition::partition_of;
 pub use client::topic_reader::{Found, Isolation, ReadingError, Span, TopicLayout, TopicReader};
+pub use error::{SendError, SinkError, TransactionsError};
 pub use exactly_once::{
-    BatchError, BatchOutcome, BatchWriter, Cluster, POSITIONS_TOPIC, PositionEntry, PositionError, StepError, StepPast,
-    SteppedPast, StoredPosition, TransactionSize, TransactionalSink, TransactionsError, TransactionsOptions,
+    BatchError, BatchOutcome, BatchWriter, POSITIONS_TOPIC, PositionError, StepError, StepPast, SteppedPast,
+    TransactionSize, TransactionalSink, TransactionsOptions,
 };
 pub use memory::{MemoryBroker, MemorySink, Taken};
+pub use stored_position::{Cluster, PositionEntry, StoredPosition};
 pub use topics::{Topics, TopicsError};
-
-/// Takes records and reports what became of them. See the module's rules.
-pub trait Sink {
-    /// Takes a record, without waiting. The record is copied: nothing of it is borrowed after the call.
-    ///
-    /// # Errors
-    /// [`SendError`]; the record was not taken.
-    fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), SendError>;
-
-    /// Waits until there is something to report and appends all of it to `into`. Nothing more is offered meanwhile,
-    /// so what was taken does not wait for company.
-    ///
-    /// Also returns, perhaps with nothing, when an offer that was [`SendError::Full`] may succeed now. Waits for ever
-    /// if nothing is outstanding. Cancel-safe: dropped before it is ready, it has moved nothing.
-    ///
-    /// # Errors
-    /// [`SinkError`]: this sink has failed.
-    fn deliveries(&mut self, into: &mut Deliveries) -> impl Future<Output = Result<(), SinkError>> + Send;
-
-    /// Waits until everything taken is answered, for at most `timeout`, and closes the sink. What is unanswered then
-    /// may or may not have reached Kafka; it is not sent any more.
-    fn close(self, timeout: Duration) -> impl Future<Output = Closed> + Send;
-
-    /// Number of partitions that the records in flight go to, as far as the sink can tell.
-    fn partitions(&self) -> usize {
-        1
-    }
-
-    /// The slot on this cluster is the relay's: the sink takes over from whoever wrote under the relay's name before.
-    /// Called once, and only then, because a relay that waits for the slot must not fence the one that has it. A
-    /// position of a timeline among its ancestry is taken over, too, if the two had not branched yet.
-    ///
-    /// Returns whether that takes time: nothing may then be sent before [`Deliveries::opened`] tells how far the
-    /// predecessor came.
-    fn open(&mut self, cluster: &Cluster, ancestry: &Ancestry, keys: &PositionKeys) -> bool {
-        let _ = (cluster, ancestry, keys);
-        false
-    }
-
-    /// The slot was lost before [`Deliveries::opened`]: what [`Self::open`] started is given up, and it may be called
-    /// again.
-    fn withdraw(&mut self) {}
-
-    /// The last ticket of the open transaction, if it is to end now.
-    fn sealing(&mut self, urgency: Urgency) -> Option<Ticket> {
-        let _ = urgency;
-        None
-    }
-
-    /// Commits the open transaction with this checkpoint in it, which is that of [`Self::sealing`]'s ticket; if none
-    /// is open, one with the checkpoint alone. Returns whether that was started: not while another is being
-    /// committed.
-    fn seal(&mut self, checkpoint: Checkpoint) -> bool {
-        let _ = checkpoint;
-        false
-    }
-
-    /// The slot is new. A position that is found belongs to an earlier one: it does not count as stored, and the next
-    /// one replaces it. Called before [`Self::open`].
-    fn disown_stored(&mut self) {}
-
-    /// What the position of [`Self::stored`] bears.
-    fn stored_proof(&self) -> PositionProof {
-        PositionProof::default()
-    }
-
-    /// The keys were replaced: what is stored from now on is signed with the first of these.
-    fn renew_keys(&mut self, keys: &[PositionKey]) {
-        let _ = keys;
-    }
-
-    /// The flush LSN stored in Kafka, past which the slot must not be confirmed; `None` if none is stored.
-    fn stored(&self) -> Option<Lsn> {
-        None
-    }
-}
-
-/// When a transaction is to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Urgency {
-    /// At its age or size limit.
-    WhenDue,
-    /// The relay is stopping.
-    Now,
-}
-
-/// Why a record was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// No room now. Offer the same record again after [`Sink::deliveries`] has returned.
-    #[error("the sink is full")]
-    Full,
-    /// This record can never be accepted.
-    #[error("{}: {}", .0.code, .0.detail)]
-    Refused(Refusal),
-    /// The sink has failed.
-    #[error(transparent)]
-    Fatal(#[from] SinkError),
-}
-
-/// Why the sink has failed.
-#[derive(Debug, thiserror::Error)]
-pub enum SinkError {
-    /// The client could not be created: its settings contradict each other, a file they name can't be read, or the
-    /// system can't start a thread.
-    #[error("create the kafka client")]
-    Create(#[source] rdkafka::error::KafkaError),
-    /// The system can't start a thread for the client.
-    #[error("start a thread of the kafka client")]
-    Thread(#[source] std::io::Error),
-    /// Exactly-once delivery can't continue.
-    #[error(transparent)]
-    Transactions(#[from] TransactionsError),
-    /// The sink was closed while it was working.
-    #[error("the kafka sink was closed")]
-    Stopped,
-}
-
-/// What became of records since the last call.
-#[derive(Debug, Default)]
-pub struct Deliveries {
-    /// Tickets of records that Kafka has acknowledged (`acks=all`), in no particular order.
-    pub acked: Vec<Ticket>,
-    /// Records that Kafka did not accept, in ticket order.
-    pub failed: Vec<Failure>,
-    /// The sink is open, as requested by [`Sink::open`].
-    pub opened: Option<Opened>,
-}
-
-/// What a sink that stores positions has found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opened {
-    /// How far everything is already in Kafka.
-    pub stored: PositionEntry,
-}
-
-impl Deliveries {
-    /// Whether there is nothing to report.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.acked.is_empty() && self.failed.is_empty() && self.opened.is_none()
-    }
-
-    /// Clears everything, keeps the memory.
-    pub fn clear(&mut self) {
-        self.acked.clear();
-        self.failed.clear();
-        self.opened = None;
-    }
-}
-
-/// How a sink was closed.
-#[derive(Debug, Default)]
-pub struct Closed {
-    /// What was answered while closing.
-    pub deliveries: Deliveries,
-    /// Number of records that were taken and never answered.
-    pub unanswered: usize,
-    /// As [`Sink::stored`], at the end.
-    pub stored: Option<Lsn>,
-}

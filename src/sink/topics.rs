@@ -15,13 +15,13 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
-use super::SinkError;
 use super::client::authorized::{WRITE, operations};
 use super::client::connection::Connection;
 use super::client::options::{ProducerOptions, TopicFacts, TopicRules, admin_config, message_max_bytes};
 use super::refusals::Judgement;
 use crate::relay::boundary::{NamedBy, Refusal, RefusalCode, Topic, TopicSettings, WantedTopic};
 use crate::relay::route::topic_name::is_legal;
+use crate::sink::error::SinkError;
 use budget::Budget;
 
 /// How long one request to Kafka may take.

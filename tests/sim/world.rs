@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use walpost::relay::HeaderStyle;
 use walpost::relay::boundary::MessageKeys;
 use walpost::relay::boundary::{
     Answer, Batch, ColumnType, Lsn, OnViolation, RefusalCode, Request, SchemaVersion, SchemaVersionId, Timestamp, Topic,
 };
 use walpost::relay::confirm::{Reached, StreamStart};
 use walpost::relay::decode::outbox::Outbox;
-use walpost::relay::publish::encode::HeaderStyle;
 use walpost::relay::resume::{self, Begun, Plan, Streamed};
 use walpost::relay::route::destination::TopicPattern;
 use walpost::relay::{Core, Halt, Idle, OnRejected, Settings};

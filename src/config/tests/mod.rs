@@ -10,10 +10,10 @@ use std::time::Duration;
 use expect_test::Expect;
 
 use super::*;
+use crate::relay::HeaderStyle;
 use crate::relay::OnRejected;
 use crate::relay::decode::outbox::{Routing, TemplatePart};
 use crate::relay::decode::role::Role;
-use crate::relay::publish::encode::HeaderStyle;
 use crate::sink::Compression;
 
 const EXAMPLE: &str = include_str!("../../../examples/walpost.toml");

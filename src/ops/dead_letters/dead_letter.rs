@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use walpost_producer::schema::moment::Moment;
 
 use crate::relay::boundary::{OwnedRecord, RefusalCode};
-use crate::relay::publish::data_schema;
 use crate::relay::publish::encode::names;
+use crate::relay::route::data_schema;
 use crate::sink::Found;
 
 /// A dead letter's place in its topic, written `<partition>/<offset>`.

@@ -11,8 +11,8 @@ use walpost_producer::schema::{Schema, SchemaFault};
 use crate::contracts::registered::Registered;
 use crate::contracts::topic_settings;
 use crate::relay::boundary::{Format, OwnedRecord, Refusal, RefusalCode, TopicSettings};
-use crate::relay::publish::data_schema;
 use crate::relay::publish::encode::names;
+use crate::relay::route::data_schema;
 use crate::relay::route::destination::Destinations;
 use crate::relay::route::topic_name::is_legal;
 

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::super::dead_letter::tests::dead_letter;
 use super::*;
-use crate::relay::publish::data_schema::DEFAULT_BASE;
+use crate::relay::route::data_schema::DEFAULT_BASE;
 use crate::relay::route::destination::TopicPattern;
 
 fn version(version: &str, ordinal: i32, topic: Option<&str>, schema: Option<Value>) -> Version {

@@ -165,3 +165,15 @@ pub struct TopicSettings {
     /// Topic configuration, such as `cleanup.policy`.
     pub config: BTreeMap<String, String>,
 }
+
+/// What happens to an event that can't be published under its contract.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRejected {
+    /// It goes to the dead-letter topic with the reason.
+    #[default]
+    DeadLetter,
+    /// The relay stops in front of it.
+    Halt,
+    /// As `DeadLetter`, even if a contract says that the relay stops.
+    DeadLetterAlways,
+}

@@ -3,7 +3,7 @@
 use super::role::Role;
 use super::scalar::Scalar;
 use crate::relay::boundary::ColumnType;
-use crate::relay::route::catalogue::Wait;
+use crate::relay::boundary::Wait;
 
 /// How to read a column's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

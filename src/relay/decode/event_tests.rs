@@ -1,8 +1,8 @@
 use super::*;
 use crate::relay::boundary::ColumnType;
+use crate::relay::boundary::Wait;
 use crate::relay::decode::outbox::{Outbox, TemplatePart, Unresolved};
 use crate::relay::decode::pgoutput::{Message as Pgoutput, decode};
-use crate::relay::route::catalogue::Wait;
 
 /// A relation message and a row message with these columns: name, type OID, value.
 fn frames(columns: &[(&str, u32, Value<'_>)]) -> (Vec<u8>, Vec<u8>) {

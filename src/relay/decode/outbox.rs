@@ -8,7 +8,7 @@ use super::pgoutput::Relation;
 use super::role::Role;
 use super::text_encoding::Encoding;
 use crate::relay::boundary::ColumnType;
-use crate::relay::route::catalogue::Wait;
+use crate::relay::boundary::Wait;
 
 /// A column that an outbox reads.
 #[derive(Clone, Debug, PartialEq, Eq)]

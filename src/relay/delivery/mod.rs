@@ -3,4 +3,3 @@
 pub mod ledger;
 pub mod window;
 pub mod retry_queue;
-pub mod back_off;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use super::back_off::BackOff;
+use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{OwnedRecord, Ticket};
 use crate::relay::limits::RETRY_BACK_OFF;
 

@@ -8,7 +8,7 @@ use super::Core;
 use crate::relay::decode::event;
 use crate::relay::decode::pgoutput::{self, Frame, Message};
 use crate::relay::limits::{AHEAD_ROWS, AHEAD_TOPICS, AHEAD_WORK};
-use crate::relay::route::check::topic_ahead;
+use crate::relay::publish::check::topic_ahead;
 
 impl Core {
     /// For a question about a topic: further topics that will be asked for, as far as the rest of the batch tells. Rows that are sure to be

@@ -5,10 +5,11 @@ use std::time::Instant;
 use super::Core;
 use crate::relay::boundary::{Checkpoint, ContractNumber, Lsn, Position, Refusal, Request, Ticket, Timestamp};
 use crate::relay::delivery::ledger::Owed;
+use crate::relay::publish::dropped::DroppedHeaders;
 use crate::relay::publish::publisher::Publisher;
 use crate::relay::replay::Replayed;
+use crate::relay::report::{Counters, Notice};
 use crate::relay::route::catalogue::ServiceLevel;
-use crate::relay::{Counters, DroppedHeaders, Notice};
 
 impl Core {
     /// A replay's progress.

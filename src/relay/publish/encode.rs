@@ -7,6 +7,7 @@ use super::inline::Inline;
 use crate::relay::boundary::{Format, Header, OwnedRecord, Position, Record, Refusal, Timestamp};
 use crate::relay::decode::event::Event;
 use crate::relay::limits::CUT_HEADER_BYTES;
+use crate::relay::settings::HeaderStyle;
 
 pub use super::row_headers::RowHeaders;
 
@@ -40,34 +41,6 @@ pub mod names {
 
     /// The common prefix. A row's own header with this prefix is left out: consumers act on these headers.
     pub const RESERVED_PREFIX: &str = "outbox-";
-}
-
-/// How an event's own fields become headers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HeaderStyle {
-    /// The Kafka protocol binding of CloudEvents 1.0, binary mode.
-    #[default]
-    CloudEvents,
-    /// `id`, `schema`, `schema-version`.
-    Plain,
-    /// `id` and the placed columns, like the Debezium outbox event router.
-    Debezium,
-}
-
-impl HeaderStyle {
-    /// The headers that the relay writes in this style in addition to those of [`names`]; `has_schema` says that the
-    /// table's events name a schema version. A row can set none of them.
-    #[must_use]
-    pub const fn own(self, has_schema: bool) -> &'static [&'static str] {
-        match (self, has_schema) {
-            (Self::CloudEvents, true) => {
-                &["ce_specversion", "ce_id", "ce_source", "ce_time", "ce_type", "ce_dataschema", "content-type"]
-            }
-            (Self::CloudEvents, false) => &["ce_specversion", "ce_id", "ce_source", "ce_time"],
-            (Self::Plain, true) => &["id", "schema", "schema-version"],
-            (Self::Plain, false) | (Self::Debezium, _) => &["id"],
-        }
-    }
 }
 
 /// The headers of a record.

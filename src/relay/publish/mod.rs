@@ -1,9 +1,9 @@
-//! Turns an event into a record, or a dead letter.
+//! Turns an event into a record, or, where that may not be published, into a dead letter.
 
 pub(super) mod inline;
 pub mod attributes;
-pub mod data_schema;
 pub(super) mod row_headers;
 pub(super) mod dropped;
 pub mod encode;
+pub(super) mod check;
 pub(super) mod publisher;

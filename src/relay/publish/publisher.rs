@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::dropped::ReportedDrops;
 use super::encode::{self, Encoder, RowHeaders, Stamps};
+use crate::relay::boundary::Wait;
 use crate::relay::boundary::{
     ContractNumber, Failure, NamedBy, OwnedRecord, Position, Record, Refusal, RefusalCode, Ticket, Timestamp,
     TopicSettings, Verdict,
@@ -12,12 +13,14 @@ use crate::relay::boundary::{
 use crate::relay::decode::event::{Event, Withheld};
 use crate::relay::delivery::ledger::{Kind, Ledger, Owed, Settled};
 use crate::relay::delivery::retry_queue::RetryQueue;
+use crate::relay::halt::{Halt, Idle};
 use crate::relay::limits::{NOTICES_MAX, SPAN_WINDOWS};
-use crate::relay::route::catalogue::{Catalogue, Wait};
-use crate::relay::route::check::{self, Fate, Known, Stop, too_large};
+use crate::relay::publish::check::{self, Fate, Known, Stop, too_large};
+use crate::relay::report::{Counters, Disposition, Notice};
+use crate::relay::route::catalogue::Catalogue;
 use crate::relay::route::destination::{Destinations, dead_letter_settings};
 use crate::relay::route::payload::Checks;
-use crate::relay::{Counters, Disposition, Halt, Idle, Notice, Settings};
+use crate::relay::settings::Settings;
 
 /// A sink's answer to an offered record.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 //! of them up to the stored position would be skipped, and confirmed. The event at the position itself distinguishes
 //! the two histories: by its place, and by the commit time of its transaction.
 
-use crate::relay::Halt;
 use crate::relay::boundary::{Checkpoint, Lsn, Position, Timestamp};
+use crate::relay::halt::Halt;
 
 /// The event at a stored position, until it has arrived again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::payload::PayloadCheck;
+use crate::relay::back_off::BackOff;
+use crate::relay::boundary::Wait;
 use crate::relay::boundary::{
     Answer, ColumnType, ContractNumber, NamedBy, Refusal, Request, SchemaVersion, SchemaVersionId, Topic,
     TopicSettings, WantedTopic,
 };
-use crate::relay::delivery::back_off::BackOff;
 use crate::relay::limits::{ENTRIES_MAX, REFUSAL_KEPT, TOPIC_REFUSAL_KEPT};
-use crate::relay::publish::data_schema;
+use crate::relay::route::data_schema;
 
 /// A schema version with what is derived from it once.
 #[derive(Debug)]
@@ -324,10 +325,6 @@ impl Catalogue {
         }
     }
 }
-
-/// The answer is not known yet: a [`Request`] is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wait;
 
 #[cfg(test)]
 #[path = "catalogue_tests.rs"]

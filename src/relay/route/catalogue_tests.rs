@@ -14,7 +14,7 @@ fn number(catalogue: &mut Catalogue, version: &str, now: Instant) -> ContractNum
 fn case_26_a_topic_that_stays_refused_is_asked_for_less_often_unless_it_is_waited_for() {
     let (mut catalogue, mut now) = (Catalogue::default(), Instant::now());
     let refuse = |catalogue: &mut Catalogue, now| {
-        let refusal = Refusal { code: crate::relay::RefusalCode::NotAuthorized, detail: String::new() };
+        let refusal = Refusal { code: crate::relay::boundary::RefusalCode::NotAuthorized, detail: String::new() };
         catalogue.handle_answer(Answer::Topic("t".into(), Err(refusal)), now);
         let until = catalogue.topic_asked_again_at("t").expect("it is asked for again");
         assert_eq!(catalogue.topic("t", TopicSettings::default, NamedBy::Owner, until), Err(Wait));
@@ -38,7 +38,7 @@ fn case_40_a_topic_refused_to_a_row_is_asked_for_again_if_a_schema_version_names
     let mut topic = |named_by, refused| {
         let found = catalogue.topic("t", TopicSettings::default, named_by, now);
         if found == Err(Wait) {
-            let refusal = Refusal { code: crate::relay::RefusalCode::UnknownTopic, detail: String::new() };
+            let refusal = Refusal { code: crate::relay::boundary::RefusalCode::UnknownTopic, detail: String::new() };
             let answer = if refused { Err(refusal) } else { Ok(Topic { max_message_bytes: 1 }) };
             catalogue.handle_answer(Answer::Topic("t".into(), answer), now);
         }

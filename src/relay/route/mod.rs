@@ -1,7 +1,7 @@
-//! Where an event goes, and whether it may.
+//! Where an event goes: schema versions, topics, and what is known of them.
 
 pub mod topic_name;
 pub mod destination;
+pub mod data_schema;
 pub mod catalogue;
 pub(super) mod payload;
-pub(super) mod check;

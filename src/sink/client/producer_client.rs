@@ -21,7 +21,7 @@ use super::options::Pace;
 use super::partition_load::{PartitionIndex, PartitionLoad};
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
 use crate::relay::delivery::window::InFlightWindow;
-use crate::sink::SinkError;
+use crate::sink::error::SinkError;
 
 /// A producer and what it owes.
 pub(crate) struct ProducerClient {

@@ -14,7 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::message::CopiedMessage;
 use super::options::{ProducerOptions, admin_config};
 use crate::relay::boundary::OwnedRecord;
-use crate::sink::SinkError;
+use crate::sink::error::SinkError;
 use crate::sink::limits::{READ_AHEAD_KIB, READ_SILENCE, READ_TICK};
 
 /// Which records of transactions are read.

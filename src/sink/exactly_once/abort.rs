@@ -5,15 +5,16 @@ use std::collections::BTreeSet;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
-use super::super::{Deliveries, Opened, SinkError};
 use super::calls::{self, Ended};
 use super::recovery::Recovered;
 use super::{Answer, Phase, TransactionalSink, probe};
 use crate::relay::boundary::{Failure, OwnedRecord, PositionKeys, Verdict};
 use crate::relay::route::destination::POSITIONS_TOPIC;
+use crate::sink::boundary::{Deliveries, Opened};
 use crate::sink::client::error_code::{RecordFate, fate};
 use crate::sink::client::producer_client::ProducerClient;
 use crate::sink::client::warmup::Warmup;
+use crate::sink::error::SinkError;
 use crate::sink::refusal_isolation::Reports;
 
 impl TransactionalSink {

@@ -14,7 +14,6 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::calls::{self, Ended};
 use super::producer_factory::{Producers, blocking};
-use super::{SinkError, TransactionsError};
 use crate::relay::boundary::{OwnedRecord, Refusal, Ticket};
 use crate::sink::client::connection::Connection;
 use crate::sink::client::context::LogGate;
@@ -22,6 +21,7 @@ use crate::sink::client::error_code::{RecordFate, fate};
 use crate::sink::client::options::{ProducerOptions, TopicRules};
 use crate::sink::client::partition_load::PartitionIndex;
 use crate::sink::client::producer_client::{ProducerClient, Returned};
+use crate::sink::error::{SinkError, TransactionsError};
 use crate::sink::limits::{BATCH_TICK, BATCH_TIMEOUT};
 
 /// Writes batches.

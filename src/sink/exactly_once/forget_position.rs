@@ -1,11 +1,12 @@
 //! Forgets a position, because an operator decided that the relay starts at the slot's confirmed_flush_lsn.
 
 use super::super::refusals::now_millis;
+use super::TransactionalSink;
 use super::batch_writer::{BatchError, BatchOutcome, BatchWriter};
 use super::positions::ReadScope;
-use super::{SinkError, TransactionalSink, TransactionsError};
 use crate::relay::boundary::OwnedRecord;
 use crate::relay::route::destination::POSITIONS_TOPIC;
+use crate::sink::error::{SinkError, TransactionsError};
 use crate::sink::limits::POSITION_TIMEOUT;
 
 impl TransactionalSink {

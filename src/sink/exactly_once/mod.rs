@@ -32,7 +32,6 @@
 //! - Records time out after half of `transaction.timeout.ms`, so a transaction must not hold more than the path
 //!   carries by then ([`size`]).
 
-mod error;
 mod producer_factory;
 mod calls;
 mod position_keys;
@@ -66,9 +65,11 @@ use super::client::warmup::Warmup;
 use super::delivery_loop::Room;
 use super::refusal_isolation::{RefusalIsolation, Reports};
 use super::topics::Topics;
-use super::{Deliveries, SinkError};
 use crate::relay::boundary::{Ancestry, OwnedRecord, PositionKeys, Ticket};
+use crate::sink::boundary::Deliveries;
+use crate::sink::error::{SinkError, TransactionsError};
 use crate::sink::limits::MARKERS_PAUSE;
+use crate::sink::stored_position::{Cluster, StoredPosition};
 use calls::{Ended, Stop};
 use open_transaction::OpenTransaction;
 use producer_factory::{ProducerFactory, Producers};
@@ -78,8 +79,6 @@ use verdicts::Verdicts;
 /// One topic for all relays of a Kafka cluster; the key says whose a position is.
 pub use crate::relay::route::destination::POSITIONS_TOPIC;
 pub use batch_writer::{BatchError, BatchOutcome, BatchWriter};
-pub use error::TransactionsError;
-pub use positions::{Cluster, PositionEntry, StoredPosition};
 pub use producer_factory::TransactionsOptions;
 pub use resume::PositionError;
 pub use size::TransactionSize;

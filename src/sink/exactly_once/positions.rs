@@ -1,150 +1,19 @@
-//! The topic in which each relay stores its position: written in the transaction that makes it true, read at the
-//! start.
+//! Reads the topic in which each relay stores its position.
 
 use std::sync::Once;
 use std::time::Instant;
 
-use rdkafka::error::KafkaError;
-use rdkafka::types::RDKafkaErrorCode;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-
 use super::position_keys::Check;
 use super::position_scan::{Place, ReadError};
-use crate::relay::boundary::{Checkpoint, PositionKeys, PositionProof, Signature, Timestamp, TopicSettings};
+use crate::relay::boundary::{Signature, TopicSettings};
 use crate::relay::route::destination::POSITIONS_TOPIC;
-use crate::sink::SinkError;
 use crate::sink::client::options::ProducerOptions;
 use crate::sink::client::topic_reader::{Isolation, Span, TopicReader};
+use crate::sink::error::SinkError;
 use crate::sink::limits::{HIDDEN_LOG_INTERVAL, POSITION_ANSWER, POSITION_COPIES_TAIL, POSITION_TAIL};
-
-/// The Postgres cluster that a position belongs to. LSNs of another cluster or timeline mean something else.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cluster {
-    /// The system identifier.
-    pub system_identifier: String,
-    /// The timeline.
-    pub timeline: u32,
-}
-
-/// A position as stored in Kafka.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredPosition {
-    /// How far everything is in Kafka.
-    pub checkpoint: Checkpoint,
-    /// Whose it is.
-    pub cluster: Cluster,
-    /// The transaction in which it was written, a number of its own: two may carry the same checkpoint, of which only
-    /// one is committed. Nil if the value has none.
-    pub transaction: Uuid,
-    /// The epoch in which it was stored, if there was one.
-    pub epoch: Option<Uuid>,
-    /// The id of the key that signed it, which proves that a relay of this database wrote it.
-    pub signed_by: Option<i64>,
-}
-
-/// What the topic has under a relay's key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PositionEntry {
-    /// No record.
-    Nothing,
-    /// A null value: somebody decided that the relay starts at the slot's confirmed_flush_lsn.
-    Forgotten,
-    /// A position.
-    Position(StoredPosition),
-}
-
-impl PositionEntry {
-    /// The position, if there is one.
-    #[must_use]
-    pub const fn position(&self) -> Option<&StoredPosition> {
-        match self {
-            Self::Position(stored) => Some(stored),
-            Self::Nothing | Self::Forgotten => None,
-        }
-    }
-
-    /// From the last record under the key, if there is one: its value, which may be null.
-    fn of(last: Option<Option<Vec<u8>>>, key: &str, check: Option<&Check>) -> Result<Self, ReadError> {
-        let value = match last {
-            None => return Ok(Self::Nothing),
-            Some(None) => return Ok(Self::Forgotten),
-            Some(Some(value)) => value,
-        };
-        let mut stored = StoredPosition::decode(&value).ok_or(ReadError::Malformed)?;
-        // Another cluster's position has other keys, and is refused for being another cluster's.
-        if let Some(check) = check.filter(|check| check.system_identifier == stored.cluster.system_identifier) {
-            stored.signed_by = match check.keys.signature(key.as_bytes(), &value) {
-                Signature::By(id) => Some(id),
-                Signature::Missing if !check.keys.must_be_signed => None,
-                Signature::Missing | Signature::Invalid => return Err(ReadError::Forged),
-            };
-            if !check.keys.accepts(stored.epoch) {
-                return Err(ReadError::Forgotten);
-            }
-        }
-        Ok(Self::Position(stored))
-    }
-}
-
-/// The record's value.
-#[derive(Serialize, Deserialize)]
-struct Value {
-    position: String,
-    /// When the transaction at the position committed, in microseconds since the Unix epoch. Older values have none,
-    /// nor has one from before the first event.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    committed_at_micros: Option<i64>,
-    flush: String,
-    #[serde(flatten)]
-    cluster: Cluster,
-    #[serde(default)]
-    transaction: Uuid,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    epoch: Option<Uuid>,
-    version: String,
-}
-
-impl StoredPosition {
-    /// The value under `key`, signed if there is a signing key.
-    pub(super) fn encode(&self, key: &str, keys: &PositionKeys) -> Vec<u8> {
-        let value = Value {
-            position: self.checkpoint.position.to_string(),
-            committed_at_micros: self.checkpoint.committed_at.map(|at| at.0),
-            flush: self.checkpoint.flush.to_string(),
-            cluster: self.cluster.clone(),
-            transaction: self.transaction,
-            epoch: self.epoch,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        let mut value = serde_json::to_vec(&value).expect("strings and numbers serialize to JSON");
-        keys.sign(key.as_bytes(), &mut value);
-        value
-    }
-
-    /// What is stored now, with these keys.
-    pub(super) fn new(checkpoint: Checkpoint, cluster: Cluster, keys: &PositionKeys) -> Self {
-        Self { checkpoint, cluster, transaction: Uuid::now_v7(), epoch: keys.epoch, signed_by: keys.signing() }
-    }
-
-    /// What it bears, for those who have these keys.
-    pub(super) fn proof(&self, keys: &PositionKeys) -> PositionProof {
-        PositionProof { signed_by: self.signed_by, is_of_epoch: self.epoch == keys.epoch }
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let Value { position, committed_at_micros, flush, cluster, transaction, epoch, .. } =
-            serde_json::from_slice(bytes).ok()?;
-        let (position, flush) = (position.parse().ok()?, flush.parse().ok()?);
-        Some(Self {
-            checkpoint: Checkpoint { position, committed_at: committed_at_micros.map(Timestamp), flush },
-            cluster,
-            transaction,
-            epoch,
-            signed_by: None,
-        })
-    }
-}
+use crate::sink::stored_position::{PositionEntry, StoredPosition};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
 
 /// Settings for creating the topic: a small one, because only the last position of each relay counts, and all of it
 /// may be read at a start.
@@ -206,7 +75,7 @@ impl PositionReader {
                 last = place.last(span, Isolation::Committed)?;
             }
             if last.is_some() {
-                found = PositionEntry::of(last.clone(), key, check)?;
+                found = entry(last.clone(), key, check)?;
             }
             // Each is written once. Whoever can read the topic can copy one: an old one, or one of a transaction that was aborted.
             // Before somebody is fenced, whose position it is matters alone.
@@ -243,6 +112,28 @@ impl PositionReader {
         };
         self.0.committed_to(POSITIONS_TOPIC, all, &mut goes_on)?.ok_or(ReadError::Stopped)
     }
+}
+
+/// What the last record under the key says, if there is one: its value, which may be null.
+fn entry(last: Option<Option<Vec<u8>>>, key: &str, check: Option<&Check>) -> Result<PositionEntry, ReadError> {
+    let value = match last {
+        None => return Ok(PositionEntry::Nothing),
+        Some(None) => return Ok(PositionEntry::Forgotten),
+        Some(Some(value)) => value,
+    };
+    let mut stored = StoredPosition::decode(&value).ok_or(ReadError::Malformed)?;
+    // Another cluster's position has other keys, and is refused for being another cluster's.
+    if let Some(check) = check.filter(|check| check.system_identifier == stored.cluster.system_identifier) {
+        stored.signed_by = match check.keys.signature(key.as_bytes(), &value) {
+            Signature::By(id) => Some(id),
+            Signature::Missing if !check.keys.must_be_signed => None,
+            Signature::Missing | Signature::Invalid => return Err(ReadError::Forged),
+        };
+        if !check.keys.accepts(stored.epoch) {
+            return Err(ReadError::Forgotten);
+        }
+    }
+    Ok(PositionEntry::Position(stored))
 }
 
 fn unknown_topic() -> ReadError {

@@ -1,9 +1,10 @@
-//! The format of a stored position.
+//! What the topic's last record under a key says.
 
-use expect_test::expect;
+use uuid::Uuid;
 
 use super::*;
-use crate::relay::boundary::{Lsn, MacKey, Position, PositionKey};
+use crate::relay::boundary::{Checkpoint, MacKey, PositionKey, PositionKeys};
+use crate::sink::stored_position::Cluster;
 
 #[test]
 fn positions_are_in_one_partition_and_on_more_than_one_broker_where_there_are_more() {
@@ -15,43 +16,9 @@ fn positions_are_in_one_partition_and_on_more_than_one_broker_where_there_are_mo
 
 #[test]
 fn a_null_value_is_not_a_missing_record() {
-    assert!(matches!(PositionEntry::of(None, "k", None), Ok(PositionEntry::Nothing)));
-    assert!(matches!(PositionEntry::of(Some(None), "k", None), Ok(PositionEntry::Forgotten)));
-    assert!(matches!(PositionEntry::of(Some(Some(b"{}".to_vec())), "k", None), Err(ReadError::Malformed)));
-}
-
-#[test]
-fn a_position_is_json_that_a_person_can_read() {
-    let position = Position { commit: Lsn(0x1_0000_00FF), ordinal: 3 };
-    let mut stored = StoredPosition {
-        checkpoint: Checkpoint { position, committed_at: Some(Timestamp(1_700_000_000_000_001)), flush: Lsn(0x80) },
-        cluster: Cluster { system_identifier: "7012".to_owned(), timeline: 2 },
-        transaction: Uuid::from_u128(1),
-        epoch: Some(Uuid::from_u128(2)),
-        signed_by: None,
-    };
-    let bytes = stored.encode("k", &PositionKeys::default());
-    let text = String::from_utf8(bytes.clone()).expect("JSON is text").replace(env!("CARGO_PKG_VERSION"), "V");
-    expect![[r#"{"position":"1/FF/3","committed_at_micros":1700000000000001,"flush":"0/80","system_identifier":"7012","timeline":2,"transaction":"00000000-0000-0000-0000-000000000001","epoch":"00000000-0000-0000-0000-000000000002","version":"V"}"#]]
-        .assert_eq(&text);
-    assert_eq!(StoredPosition::decode(&bytes), Some(stored.clone()));
-    let older = br#"{"position":"1/FF/3","flush":"0/80","system_identifier":"7012","timeline":2,"version":"0.1.0"}"#;
-    stored.checkpoint.committed_at = None;
-    stored.transaction = Uuid::nil();
-    stored.epoch = None;
-    assert_eq!(
-        StoredPosition::decode(older),
-        Some(stored),
-        "a value from before there were commit times, transactions and epochs"
-    );
-    for bad in [
-        &b"{}"[..],
-        b"",
-        b"null",
-        br#"{"position":"x","flush":"0/0","system_identifier":"","timeline":1,"version":""}"#,
-    ] {
-        assert_eq!(StoredPosition::decode(bad), None);
-    }
+    assert!(matches!(entry(None, "k", None), Ok(PositionEntry::Nothing)));
+    assert!(matches!(entry(Some(None), "k", None), Ok(PositionEntry::Forgotten)));
+    assert!(matches!(entry(Some(Some(b"{}".to_vec())), "k", None), Err(ReadError::Malformed)));
 }
 
 fn keys(ids: &[u8]) -> PositionKeys {
@@ -67,8 +34,8 @@ fn stored(keys: &PositionKeys) -> Vec<u8> {
 
 fn read(value: &[u8], under: &str, keys: &PositionKeys, system: &str) -> Result<Option<i64>, ReadError> {
     let check = Check { keys: keys.clone(), system_identifier: system.to_owned() };
-    let entry = PositionEntry::of(Some(Some(value.to_vec())), under, Some(&check))?;
-    Ok(entry.position().expect("there is one").signed_by)
+    let found = entry(Some(Some(value.to_vec())), under, Some(&check))?;
+    Ok(found.position().expect("there is one").signed_by)
 }
 
 #[test]

@@ -7,7 +7,6 @@
 
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::super::{SinkError, TransactionsError};
 use super::calls::{self, Ended};
 use super::producer_factory::{ProducerFactory, blocking};
 use crate::relay::boundary::{OwnedRecord, Ticket};
@@ -15,6 +14,7 @@ use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::error_code::{RecordFate, fate};
 use crate::sink::client::partition_load::PartitionIndex;
 use crate::sink::client::producer_client::ProducerClient;
+use crate::sink::error::{SinkError, TransactionsError};
 use crate::sink::limits::PROBE_TICK;
 
 /// Whether a transaction was lost because of a topic that accepts nothing from this client.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::super::topics::Topics;
-use super::super::{SinkError, TransactionsError};
 use super::calls::{self, Ended};
 use crate::sink::client::connection::Connection;
 use crate::sink::client::context::LogGate;
@@ -15,6 +14,7 @@ use crate::sink::client::options::{
     ProducerOptions, TopicRules, batch_bytes, pace, producer_config, set_message_timeout,
 };
 use crate::sink::client::producer_client::ProducerClient;
+use crate::sink::error::{SinkError, TransactionsError};
 use crate::sink::limits::{ACQUIRE_PAUSE, TRANSACTION_TIMEOUT_MILLIS};
 
 /// The relay's identity in Kafka.

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::super::{SinkError, TransactionsError};
 use super::position_keys::Check;
 use super::position_scan::ReadError;
-use super::positions::{self, Cluster, PositionEntry, PositionReader, ReadScope, StoredPosition};
+use super::positions::{self, PositionReader, ReadScope};
 use super::probe;
 use super::producer_factory::{ProducerFactory, blocking};
 use crate::relay::boundary::{Ancestry, Lsn, OwnedRecord, PositionKeys};
@@ -15,7 +14,9 @@ use crate::relay::confirm::StreamStart;
 use crate::relay::resume::{self, Server};
 use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::producer_client::ProducerClient;
+use crate::sink::error::{SinkError, TransactionsError};
 use crate::sink::limits::RECOVERY_BACK_OFF;
+use crate::sink::stored_position::{Cluster, PositionEntry, StoredPosition};
 
 /// Whose positions may be found.
 #[derive(Clone, Debug)]

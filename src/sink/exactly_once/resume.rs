@@ -1,10 +1,10 @@
 //! Why a relay does not start with what it finds in Kafka, worded for the person who has to decide what to do.
 
-use super::error::TransactionsError;
-use super::positions::{Cluster, PositionEntry, StoredPosition};
 use crate::relay::boundary::{Lsn, Position};
 use crate::relay::resume::{OtherOrigin, PositionGap, Stored, StoredAt};
 use crate::relay::route::destination::POSITIONS_TOPIC;
+use crate::sink::error::TransactionsError;
+use crate::sink::stored_position::{Cluster, PositionEntry, StoredPosition};
 
 /// The slot and the position in Kafka do not match.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

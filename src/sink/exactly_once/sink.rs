@@ -6,17 +6,19 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
 use super::super::refusals::now_millis;
-use super::super::{Closed, Deliveries, SendError, Sink, SinkError, Urgency};
 use super::calls::{self, Ended, Stop};
-use super::{Answer, Cluster, POSITION, Phase, StoredPosition, TransactionalSink, retire};
+use super::{Answer, POSITION, Phase, TransactionalSink, retire};
 use crate::relay::boundary::{Ancestry, Checkpoint, Lsn, PositionKey, PositionKeys, PositionProof, Record, Ticket};
 use crate::relay::resume::flush_on;
 use crate::relay::route::destination::POSITIONS_TOPIC;
+use crate::sink::boundary::{Closed, Deliveries, Sink, Urgency};
 use crate::sink::client::error_code::unfit;
 use crate::sink::client::partition_load::PartitionIndex;
 use crate::sink::client::warmup::Admission;
 use crate::sink::delivery_loop::{self, DeliveryLoop, Room, hand_over};
+use crate::sink::error::{SendError, SinkError};
 use crate::sink::limits::TRANSACTION_TICK;
+use crate::sink::stored_position::{Cluster, StoredPosition};
 
 impl TransactionalSink {
     /// Begins a transaction if there is none. Returns whether records may be sent.

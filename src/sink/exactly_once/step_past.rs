@@ -5,15 +5,17 @@
 //! LSN before which nothing is owed. So a relay that starts before the slot is moved passes over what is in Kafka and nothing else.
 
 use super::super::refusals::now_millis;
+use super::TransactionalSink;
 use super::batch_writer::{BatchError, BatchOutcome, BatchWriter};
-use super::positions::{Cluster, ReadScope, StoredPosition};
+use super::positions::ReadScope;
 use super::recovery::History;
 use super::resume::PositionError;
-use super::{SinkError, TransactionalSink, TransactionsError};
 use crate::relay::boundary::{Checkpoint, Lsn, OwnedRecord, PositionKeys, PositionProof};
 use crate::relay::resume::{self, Begun};
 use crate::relay::route::destination::POSITIONS_TOPIC;
+use crate::sink::error::{SinkError, TransactionsError};
 use crate::sink::limits::POSITION_TIMEOUT;
+use crate::sink::stored_position::{Cluster, StoredPosition};
 
 /// A transaction to step past.
 #[derive(Clone, Debug)]

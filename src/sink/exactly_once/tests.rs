@@ -7,8 +7,10 @@ use uuid::Uuid;
 use super::*;
 use crate::relay::boundary::{Checkpoint, Lsn, MacKey, Position, PositionKey, Record, Signature, Verdict};
 use crate::relay::delivery::window::InFlightWindow;
+use crate::sink::boundary::Sink;
 use crate::sink::client::warmup::Admission;
-use crate::sink::{Compression, ProducerOptions, Sink, TopicRules, Topics};
+use crate::sink::stored_position::PositionEntry;
+use crate::sink::{Compression, ProducerOptions, TopicRules, Topics};
 
 const RECORD: Record<'static> = Record { topic: "t", key: None, value: Some(b"v"), headers: &[], timestamp_millis: 1 };
 

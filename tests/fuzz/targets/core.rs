@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
+use walpost::relay::HeaderStyle;
 use walpost::relay::boundary::MessageKeys;
 use walpost::relay::boundary::{
     Answer, Batch, ColumnType, Lsn, Refusal, RefusalCode, Request, SchemaVersion, Ticket, Timestamp, Topic, WantedTopic,
 };
 use walpost::relay::decode::outbox::Outbox;
-use walpost::relay::publish::encode::HeaderStyle;
 use walpost::relay::route::destination::TopicPattern;
 use walpost::relay::{Core, Idle, Offer, OnRejected, Settings};
 

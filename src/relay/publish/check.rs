@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::catalogue::{Catalogue, Contract, Wait};
-use super::destination::Destinations;
-use super::payload::Checks;
-use super::topic_name;
-use crate::relay::OnRejected;
+use super::encode::{self, ContractHeaders, RowHeaders};
+use crate::relay::boundary::OnRejected;
+use crate::relay::boundary::Wait;
 use crate::relay::boundary::{ContractNumber, NamedBy, OnViolation, Record, Refusal, RefusalCode, TopicSettings};
 use crate::relay::decode::event::{Event, Part, Withheld};
-use crate::relay::publish::encode::{self, ContractHeaders, RowHeaders};
+use crate::relay::route::catalogue::{Catalogue, Contract};
+use crate::relay::route::destination::Destinations;
+use crate::relay::route::payload::Checks;
+use crate::relay::route::topic_name;
 
 /// The longest name of a schema that is looked up, in bytes: rows can contain any name, and lookups are cached.
 const SCHEMA_NAME_BYTES: usize = 1_024;

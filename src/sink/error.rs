@@ -1,7 +1,39 @@
-//! Why exactly-once delivery can't continue. Each message says what is wrong and how to fix it.
+//! Why a sink does not take a record, or has failed. Each message says what is wrong and how to fix it.
 
-use crate::relay::boundary::Position;
+use crate::relay::boundary::{Position, Refusal};
 use crate::relay::route::destination::POSITIONS_TOPIC;
+
+/// Why a record was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No room now. Offer the same record again after [`Sink::deliveries`](super::Sink::deliveries) has returned.
+    #[error("the sink is full")]
+    Full,
+    /// This record can never be accepted.
+    #[error("{}: {}", .0.code, .0.detail)]
+    Refused(Refusal),
+    /// The sink has failed.
+    #[error(transparent)]
+    Fatal(#[from] SinkError),
+}
+
+/// Why the sink has failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The client could not be created: its settings contradict each other, a file they name can't be read, or the
+    /// system can't start a thread.
+    #[error("create the kafka client")]
+    Create(#[source] rdkafka::error::KafkaError),
+    /// The system can't start a thread for the client.
+    #[error("start a thread of the kafka client")]
+    Thread(#[source] std::io::Error),
+    /// Exactly-once delivery can't continue.
+    #[error(transparent)]
+    Transactions(#[from] TransactionsError),
+    /// The sink was closed while it was working.
+    #[error("the kafka sink was closed")]
+    Stopped,
+}
 
 /// Why exactly-once delivery can't continue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
