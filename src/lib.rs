@@ -86,6 +86,10 @@
 //! | `src/relay/machine.rs` | skips an event, settles a ticket | skips only events that it accepted before, by their position behind a [guard](relay::resume::Guard), and messages that `outbox.emit_message` did not write |
 //! | `src/sink/client/context.rs`, `src/sink/client/producer_client.rs` | settles a ticket | on librdkafka's delivery report with `acks=all` |
 //! | `src/sink/at_least_once.rs`, `src/sink/exactly_once/mod.rs` | settles a ticket | forwards those reports; with transactions, once the commit has succeeded |
+//! | `src/sink/exactly_once/sink.rs` | decides on a stored position | stores what the driver's checkpoint says, in the transaction of the records before it |
+//! | `src/sink/exactly_once/step_past.rs` | decides on a stored position | an operator's `slot skip`, with the dead letters of what is skipped in the same transaction |
+//! | `src/sink/exactly_once/positions.rs` | decides on a stored position | takes the last one under the relay's key, if a key of this database signed it and it is not a copy |
+//! | `src/sink/client/topic_reader.rs` | decides on a stored position | reads to the end that the partition had at the call, whatever a new leader says of it at first |
 //! | `src/driver/reporting.rs` | settles a ticket | forwards the sink's acknowledgements to the core |
 //! | `src/driver/link.rs` | reports an LSN, advances a slot | only up to the LSN that the [gate](relay::confirm::Gate) passes |
 //! | `src/source/stream/reader.rs` | reports an LSN | asserts that it never moves back |

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Source, none, read, sources};
 
 /// What a file does that could lose a row, by tokens in its code.
-const CALLS: [(&str, &[&str]); 6] = [
+const CALLS: [(&str, &[&str]); 7] = [
     ("advances a slot", &["pg_replication_slot_advance(", "source::advance(", "confirm_without_stream("]),
     ("drops a slot", &["pg_drop_replication_slot(", "drop_slot("]),
     ("reports an LSN", &["status_update(", ".stream.confirm"]),
@@ -21,6 +21,7 @@ const CALLS: [(&str, &[&str]); 6] = [
             "confirm_limit =",
         ],
     ),
+    ("decides on a stored position", &["StoredPosition::new(", "StoredPosition::decode(", "KafkaError::PartitionEOF("]),
     ("skips an event", &["counters.skipped +=", "forged_messages +=", "stray_messages +="]),
     ("drops a partition", &["drop table outbox.", "truncate outbox.", "outbox.maintain($1"]),
 ];

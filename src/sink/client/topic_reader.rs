@@ -200,11 +200,9 @@ impl TopicReader {
             return Ok(());
         }
         let failed = |source| self.failed(topic, source);
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, span.partition, Offset::Offset(span.start)).map_err(failed)?;
         let client = self.client(isolation);
-        client.assign(&list).map_err(failed)?;
-        let mut heard = Instant::now();
+        self.seek(topic, span, isolation)?;
+        let (mut heard, mut rest, mut is_last_pass) = (Instant::now(), span, false);
         loop {
             match client.poll(READ_TICK) {
                 Some(Ok(message)) => {
@@ -213,20 +211,33 @@ impl TopicReader {
                     if offset >= span.end || each(found(&message)).is_break() || offset + 1 >= span.end {
                         return Ok(());
                     }
+                    rest.start = offset + 1;
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
-                // An outage from which the client recovers by itself is reported as an error too.
-                Some(Err(error)) if heard.elapsed() >= READ_SILENCE || is_denial(&error) => return Err(failed(error)),
-                Some(Err(_)) => {}
-                None if heard.elapsed() >= READ_SILENCE => {
+                Some(Err(KafkaError::PartitionEOF(_))) if is_last_pass => return Ok(()),
+                // A new leader reports an early end until it knows what is committed. What it has shown once it knows counts.
+                Some(Err(KafkaError::PartitionEOF(_))) if heard.elapsed() < READ_SILENCE => {
+                    is_last_pass = self.span(topic, span.partition, isolation)?.end >= span.end;
+                    self.seek(topic, rest, isolation)?;
+                }
+                None | Some(Err(KafkaError::PartitionEOF(_))) if heard.elapsed() >= READ_SILENCE => {
                     return Err(ReadingError::Silent { topic: topic.to_owned(), partition: span.partition });
                 }
-                None => {}
+                // An outage from which the client recovers by itself is reported as an error too.
+                Some(Err(error)) if heard.elapsed() >= READ_SILENCE || is_denial(&error) => return Err(failed(error)),
+                Some(Err(_)) | None => {}
             }
             if stopped() {
                 return Err(ReadingError::Stopped { topic: topic.to_owned() });
             }
         }
+    }
+
+    /// Makes the next records those of a span.
+    fn seek(&self, topic: &str, span: Span, isolation: Isolation) -> Result<(), ReadingError> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, span.partition, Offset::Offset(span.start))
+            .and_then(|()| self.client(isolation).assign(&list))
+            .map_err(|source| self.failed(topic, source))
     }
 
     fn client(&self, isolation: Isolation) -> &BaseConsumer<Quiet> {
