@@ -1,7 +1,7 @@
 //! Why the core waits, or must not continue.
 
 use crate::relay::boundary::{Position, Refusal};
-use crate::relay::decode::outbox::LayoutError;
+use crate::relay::decode::layout_error::LayoutError;
 use crate::relay::decode::pgoutput::DecodeError;
 
 /// Why [`Core::poll`](super::Core::poll) stopped: what it waits for.

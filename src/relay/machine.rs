@@ -12,11 +12,12 @@ use super::boundary::MessageKeys;
 use super::boundary::Wait;
 use super::boundary::{Answer, Batch, Checkpoint, Failure, Lsn, Position, Record, Ticket, Timestamp};
 use super::boundary::{MESSAGE_PREFIX, OnRejected};
-use super::decode::event;
-use super::decode::outbox::{Layout, LayoutError, Outbox};
+use super::decode::layout_error::LayoutError;
+use super::decode::outbox::{Layout, Outbox};
 use super::decode::pgoutput::{self, DecodeError, Frame, Message, Relation};
 use super::decode::proof::Author;
 use super::decode::text_encoding::Encoding;
+use super::decode::{event, message};
 use super::delivery::ledger::{Owed, Settled};
 use super::halt::{Halt, Idle};
 use super::publish::encode::Encoder;
@@ -341,7 +342,7 @@ impl Core {
                 },
                 Message::Logical { prefix, content, lsn, .. } if prefix == MESSAGE_PREFIX.as_bytes() => {
                     match self.message_keys.author(content, lsn, transaction.commit, committed_at) {
-                        Author::Emit => Some(("logical message", event::from_message(content))),
+                        Author::Emit => Some(("logical message", message::from_message(content))),
                         // Not an event: any role can write one, so it must not fill the dead-letter topic either.
                         Author::Unknown => {
                             self.publisher.counters.forged_messages += 1;
@@ -354,7 +355,7 @@ impl Core {
                     }
                 }
                 Message::LongLogical { prefix, length, .. } if prefix == MESSAGE_PREFIX.as_bytes() => {
-                    Some(("logical message", event::of_long_message(length)))
+                    Some(("logical message", message::of_long_message(length)))
                 }
                 _ => None,
             };

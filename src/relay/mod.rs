@@ -14,7 +14,8 @@
 //! | [`codec`](decode::codec) | a column's type | how to read its bytes |
 //! | [`scalar`](decode::scalar) | a number, date, time or address in binary format | its text |
 //! | [`proof`](decode::proof) | a logical message and the keys | whether `outbox.emit_message` wrote it |
-//! | [`event`](decode::event) | a row or a logical message | an event |
+//! | [`event`](decode::event) | a row | an event |
+//! | [`message`](decode::message) | a logical message | an event |
 //! | [`destination`](route::destination) | a topic name | whether events may go there |
 //! | [`data_schema`](route::data_schema) | a schema version | its URI |
 //! | [`catalogue`](route::catalogue) | answers about schema versions and topics | what publishing an event needs |

@@ -10,7 +10,7 @@ use super::state::gap_report::Unpublished;
 use super::stream::not_skipped::NotSkipped;
 use crate::postgres::{self, ProtocolError, quote_identifier, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
-use crate::relay::decode::outbox::LayoutError;
+use crate::relay::decode::layout_error::LayoutError;
 
 /// How to continue without a slot that can be trusted.
 const RECREATE: &str = "run `walpost slot recreate`: the relay recreates the slot, then republishes the rows that may be missing from Kafka, with the header outbox-recovered";

@@ -1,6 +1,7 @@
 use super::*;
 use crate::relay::boundary::ColumnType;
 use crate::relay::boundary::Wait;
+use crate::relay::decode::message::from_message;
 use crate::relay::decode::outbox::{Outbox, TemplatePart, Unresolved};
 use crate::relay::decode::pgoutput::{Message as Pgoutput, decode};
 

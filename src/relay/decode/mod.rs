@@ -5,6 +5,8 @@ pub mod text_encoding;
 pub mod codec;
 pub mod scalar;
 pub mod role;
+pub mod layout_error;
 pub mod outbox;
 pub mod proof;
 pub mod event;
+pub mod message;

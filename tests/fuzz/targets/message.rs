@@ -2,11 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use walpost::relay::decode::event;
+use walpost::relay::decode::message;
 use walpost::relay::publish::encode::RowHeaders;
 
 fuzz_target!(|data: &[u8]| {
-    let (event, refusal) = event::from_message(data);
+    let (event, refusal) = message::from_message(data);
     match refusal {
         Some(_) => assert_eq!(event.payload.as_deref(), Some(data), "what can't be read is kept whole"),
         None => {
