@@ -94,7 +94,9 @@ fn node(path: &[String], name: &str, text: &str) -> Result<Node, Complaint> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let structured = matches!(
         path.as_slice(),
-        [_] | ["kafka", "properties"] | ["outbox", _] | ["outbox", _, "columns" | "header_columns"]
+        [_] | ["kafka", "properties"]
+            | ["outbox", _]
+            | ["outbox", _, "columns" | "header_columns" | "envelope_columns"]
     );
     if !structured {
         return Ok(Node { value: Value::Variable(text.to_owned()), origin });

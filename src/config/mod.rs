@@ -12,6 +12,7 @@
 //! - `file`, `environment`: text to a `tree` of values with their places
 //! - `reader`: the tree to types, collecting mistakes
 //! - one file per section: `postgres`, `kafka`, `relay`, `outbox`, `http`
+//! - `rendering`: how an outbox table's events are written
 //! - `destinations`: topics that records may go to
 //! - `limits`: checks across sections
 
@@ -29,6 +30,7 @@ mod postgres;
 mod quantity;
 mod reader;
 mod relay;
+mod rendering;
 mod secret;
 mod template;
 mod tree;

@@ -6,12 +6,15 @@
 //! - `outbox.N.preset`, `WALPOST_OUTBOX__N__PRESET`: `walpost` or `debezium`. Default `walpost`.
 //! - `outbox.N.columns`, `WALPOST_OUTBOX__N__COLUMNS__<ROLE>`: the columns by role. Default: the role's name; `false` if the
 //!   table has no such column. A column named here must exist; of the others, optional ones (`topic`, `headers`, `created_at`) are
-//!   read if they exist.
+//!   read if they exist. `timestamp`, whose value is the record's timestamp, has no default.
 //! - `outbox.N.topic`, `WALPOST_OUTBOX__N__TOPIC`: the topic of the table's events, with `{role}` or `{column}` as
 //!   placeholders for column values; then no schema version is looked up. Default: none for `walpost` (the row's topic, else its schema
 //!   version's), `outbox.event.{aggregatetype}` for `debezium`.
 //! - `outbox.N.header_columns`, `WALPOST_OUTBOX__N__HEADER_COLUMNS` (in TOML): more columns that become headers, as
 //!   `["column"]` or `{ column = "header" }`. Default: none.
+//! - `outbox.N.headers`, `WALPOST_OUTBOX__N__HEADERS`: the header style of the table's records. Default: `relay.headers`.
+//! - `outbox.N.key_converter`, `outbox.N.value_converter`, `outbox.N.expand_json_payload`, `outbox.N.envelope_columns`,
+//!   `outbox.N.tombstone_on_empty_payload`: how keys and values are written. See `rendering`.
 //!
 //! Without any `[[outbox]]`, there is `outbox.event` with the preset `walpost`.
 
@@ -22,6 +25,7 @@ use super::environment::OUTBOXES_MAX;
 use super::error::Complaint;
 use super::names::{TableName, identifier};
 use super::reader::{Findings, Section, as_table, choice};
+use super::rendering::{self, rendering};
 use super::template;
 use super::tree::{Node, Value, shown};
 use crate::relay::HeaderStyle;
@@ -29,9 +33,6 @@ use crate::relay::decode::outbox::{Column, Outbox, Routing};
 use crate::relay::decode::role::Role;
 use crate::relay::publish::attributes::is_header_of_event;
 use crate::relay::publish::encode::names::RESERVED_PREFIX;
-
-/// Most columns of a table that become headers.
-const HEADER_COLUMNS_MAX: usize = 64;
 
 /// The topic of Debezium's outbox event router.
 const DEBEZIUM_TOPIC: &str = "outbox.event.{aggregatetype}";
@@ -53,7 +54,10 @@ impl Preset {
 
     fn roles(self) -> Vec<NamedRole> {
         match self {
-            Self::Walpost => Role::ALL.iter().map(|role| (role.as_str(), Some(*role))).collect(),
+            Self::Walpost => {
+                let roles = Role::OF_EVENT.into_iter().chain([Role::Timestamp]);
+                roles.map(|role| (role.as_str(), Some(role))).collect()
+            }
             Self::Debezium => vec![
                 ("id", Some(Role::Id)),
                 ("aggregatetype", None),
@@ -61,6 +65,8 @@ impl Preset {
                 ("type", None),
                 ("payload", Some(Role::Payload)),
                 ("created_at", Some(Role::CreatedAt)),
+                ("timestamp", Some(Role::Timestamp)),
+                ("tracingspancontext", Some(Role::TracingSpanContext)),
             ],
         }
     }
@@ -135,13 +141,17 @@ fn read(mut section: Section<'_>, rules: &Rules<'_>) -> Option<(TableName, Outbo
         }
     };
     let has_schema = columns.read.iter().any(|column| column.role == Role::SchemaName);
-    let own_headers = rules.style.own(has_schema);
-    let header_columns =
-        section.optional("header_columns", |value| header_columns(value, own_headers, rules.style)).unwrap_or_default();
+    let rendering = rendering(&mut section, routing != Routing::Contract);
+    let style = rendering.style.unwrap_or(rules.style);
+    let own_headers = style.own(has_schema);
+    let header_columns = section.optional("header_columns", |value| {
+        rendering::placed(value, |column, header| header_column(column, header, own_headers, style))
+    });
+    let header_columns = header_columns.unwrap_or_default();
     section.finish();
     let table = table?;
     let TableName { schema: namespace, name } = table.clone();
-    Some((table, Outbox { namespace, table: name, columns: columns.read, routing, header_columns }))
+    Some((table, Outbox { namespace, table: name, columns: columns.read, routing, header_columns, rendering }))
 }
 
 /// The columns of a table.
@@ -156,7 +166,8 @@ struct Columns {
 fn columns(preset: Preset, routed: bool, mut section: Section<'_>) -> Columns {
     let mut columns = Columns { read: Vec::new(), names: BTreeMap::new() };
     for (name, role) in preset.roles() {
-        let column = section.or(name, Some(name.to_owned()), column);
+        let default = (role != Some(Role::Timestamp)).then(|| name.to_owned());
+        let column = section.or(name, default, column);
         let is_named = section.is_given(name);
         let complaint = match (role, &column) {
             (Some(Role::Id | Role::Payload), None) => Some(("is required", "name the column")),
@@ -186,7 +197,7 @@ fn columns(preset: Preset, routed: bool, mut section: Section<'_>) -> Columns {
 /// Whether the column of a role is optional if not named.
 fn is_optional(role: Role, routed: bool) -> bool {
     match role {
-        Role::Topic | Role::Headers | Role::CreatedAt => true,
+        Role::Topic | Role::Headers | Role::CreatedAt | Role::Timestamp | Role::TracingSpanContext => true,
         Role::SchemaName | Role::SchemaVersion => routed,
         Role::Id | Role::Key | Role::Payload => false,
     }
@@ -201,30 +212,7 @@ fn column(value: &Value) -> Result<Option<String>, Complaint> {
     }
 }
 
-/// Reads `["column"]`, which keeps its order, or `{ column = "header" }`, which is ordered by column. `own` are headers that the
-/// relay writes itself.
-fn header_columns(value: &Value, own: &[&str], style: HeaderStyle) -> Result<Vec<(String, String)>, Complaint> {
-    let columns = match value {
-        Value::List(items) => {
-            let columns =
-                items.iter().map(|item| item.value.as_text().and_then(|name| header_column(name, name, own, style)));
-            columns.collect::<Result<Vec<_>, _>>()?
-        }
-        Value::Table(table) => {
-            let columns = table.iter().map(|(column, node)| header_column(column, node.value.as_text()?, own, style));
-            columns.collect::<Result<_, _>>()?
-        }
-        other => {
-            return Err(other.is_not("a list or table of columns", "write [\"column\"] or { column = \"header\" }"));
-        }
-    };
-    if columns.len() > HEADER_COLUMNS_MAX {
-        let fix = format!("name at most {HEADER_COLUMNS_MAX} columns");
-        return Err(Complaint::new(format!("names {} columns", columns.len()), fix));
-    }
-    Ok(columns)
-}
-
+/// Checks a column and its header. `own` are headers that the relay writes itself.
 fn header_column(column: &str, header: &str, own: &[&str], style: HeaderStyle) -> Result<(String, String), Complaint> {
     if style == HeaderStyle::CloudEvents && !is_header_of_event(header) {
         let what = format!("{} is not a valid CloudEvents attribute", shown(header));

@@ -116,17 +116,16 @@ pub struct Rewind {
     pub bytes: Option<u64>,
 }
 
+/// The header styles.
+pub(super) const STYLES: [(&str, HeaderStyle); 3] =
+    [("cloudevents", HeaderStyle::CloudEvents), ("plain", HeaderStyle::Plain), ("debezium", HeaderStyle::Debezium)];
+
 impl RelayConfig {
     pub(super) fn read(mut section: Section<'_>, database: &str) -> Self {
         let words = [
             ("dead-letter", OnRejected::DeadLetter),
             ("halt", OnRejected::Halt),
             ("dead-letter-always", OnRejected::DeadLetterAlways),
-        ];
-        let styles = [
-            ("cloudevents", HeaderStyle::CloudEvents),
-            ("plain", HeaderStyle::Plain),
-            ("debezium", HeaderStyle::Debezium),
         ];
         let name = section.optional("name", |value| relay_name(value.as_text()?));
         let on_rejected = section.or("on_rejected", OnRejected::DeadLetter, |value| choice(value, &words));
@@ -135,7 +134,7 @@ impl RelayConfig {
         let create_topics = section.or("create_topics", true, Value::as_boolean);
         let max_new_topics =
             section.or("max_new_topics", MAX_NEW_TOPICS_DEFAULT, |value| value.as_integer(0, MAX_NEW_TOPICS_MOST));
-        let headers = section.or("headers", HeaderStyle::CloudEvents, |value| choice(value, &styles));
+        let headers = section.or("headers", HeaderStyle::CloudEvents, |value| choice(value, &STYLES));
         let source = section.optional("source", uri::source);
         let schema_base = section.or("schema_base", data_schema::DEFAULT_BASE.to_owned(), uri::schema_base);
         let max_in_flight =

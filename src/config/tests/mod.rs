@@ -2,6 +2,7 @@
 
 mod destinations;
 mod mistakes;
+mod rendering;
 
 use std::fmt::Write as _;
 use std::path::Path;

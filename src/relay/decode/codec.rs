@@ -74,7 +74,7 @@ impl Codec {
     pub(crate) const fn fits(self, role: Role) -> bool {
         match role {
             Role::Headers => matches!(self, Self::Utf8 | Self::Jsonb),
-            Role::CreatedAt => self.is_time(),
+            Role::CreatedAt | Role::Timestamp => self.is_time(),
             Role::Payload => matches!(self, Self::Utf8 | Self::Jsonb | Self::Bytea | Self::Foreign),
             Role::Key => true,
             _ => !matches!(self, Self::Bytea),
@@ -115,7 +115,7 @@ fn name(type_oid: u32, found: Option<ColumnType>) -> String {
 pub(crate) const fn fitting_types(role: Role) -> &'static str {
     match role {
         Role::Headers => "jsonb or json",
-        Role::CreatedAt => "timestamptz or timestamp",
+        Role::CreatedAt | Role::Timestamp => "timestamptz or timestamp",
         Role::Payload => "json, jsonb, text, varchar or bytea",
         Role::Key => PLAIN_TYPES,
         _ => "text, uuid, json, a number, boolean, a date or time, inet, or an enum or domain",

@@ -10,8 +10,10 @@ use super::codec::Codec;
 use super::outbox::{Layout, Route, RoutePart, Slot};
 use super::pgoutput::{Tuple, Value};
 use super::role::Role;
+use super::span_context;
 use super::text_encoding::Encoding;
 use crate::relay::boundary::{Refusal, RefusalCode, Timestamp};
+use crate::relay::publish::encode::HeaderStyle;
 
 /// An event, borrowed from the stream where possible.
 #[derive(Debug, Default)]
@@ -34,10 +36,22 @@ pub struct Event<'a> {
     pub placed: Vec<(&'a str, Option<Text<'a>>)>,
     /// When it was created.
     pub created_at: Option<Timestamp>,
+    /// The record's timestamp, if not the commit's.
+    pub timestamp: Option<Timestamp>,
+    /// The header style, if not the relay's.
+    pub style: Option<HeaderStyle>,
     /// Whether its schema version must be looked up.
     pub has_contract: bool,
     /// A part that was not read.
     pub withheld: Option<Withheld>,
+}
+
+impl Event<'_> {
+    /// The record's timestamp. Kafka takes none from before 1970.
+    #[must_use]
+    pub fn record_time(&self, committed_at: Timestamp) -> Timestamp {
+        self.timestamp.filter(|time| time.millis() > 0).unwrap_or(committed_at)
+    }
 }
 
 /// A part of an event that was not read: it was too large, or Postgres could not send it.
@@ -170,11 +184,13 @@ impl<'a> RowReader<'_, 'a> {
                 Route::Contract => self.string(layout, Role::Topic),
                 Route::Template(parts) => self.template(parts),
             },
-            key: self.text(layout, Role::Key),
-            payload: self.text(layout, Role::Payload).map(Text::into_cow),
+            key: self.key(layout),
+            payload: self.payload(layout),
             headers: self.text(layout, Role::Headers).map(Text::into_cow),
-            placed: layout.headers.iter().map(|(slot, name)| (name.as_str(), self.read(*slot, name))).collect(),
-            created_at: self.timestamp(layout),
+            placed: self.placed(layout),
+            created_at: self.timestamp(layout, Role::CreatedAt),
+            timestamp: self.timestamp(layout, Role::Timestamp),
+            style: layout.form.style,
             is_topic_fixed: layout.route.is_fixed(),
             has_contract: layout.route == Route::Contract,
             withheld: None,
@@ -186,6 +202,46 @@ impl<'a> RowReader<'_, 'a> {
         self.read(slot, role.as_str())
     }
 
+    fn key(&mut self, layout: &Layout) -> Option<Text<'a>> {
+        let slot = layout.roles[Role::Key as usize]?;
+        let key = self.read(slot, Role::Key.as_str());
+        if self.is_whole() { layout.form.key(slot.codec, key) } else { key }
+    }
+
+    /// The payload; as it came if the row is refused.
+    fn payload(&mut self, layout: &Layout) -> Option<Cow<'a, [u8]>> {
+        let slot = layout.roles[Role::Payload as usize]?;
+        let payload = self.read(slot, Role::Payload.as_str());
+        if layout.form.is_plain() {
+            return payload.map(Text::into_cow);
+        }
+        let members = layout.form.envelope.iter();
+        let members = members.map(|(slot, name)| (slot.codec, name.as_str(), self.read(*slot, name))).collect();
+        if !self.is_whole() {
+            return payload.map(Text::into_cow);
+        }
+        layout.form.value(slot.codec, payload, members).map(Text::into_cow)
+    }
+
+    /// Headers from columns of their own, and from the writer's trace context those that no column gives.
+    fn placed(&mut self, layout: &'a Layout) -> Vec<(&'a str, Option<Text<'a>>)> {
+        let headers = layout.headers.iter();
+        let mut placed: Vec<_> = headers.map(|(slot, name)| (name.as_str(), self.read(*slot, name))).collect();
+        if let Some(context) = self.text(layout, Role::TracingSpanContext) {
+            for (name, value) in span_context::headers(&context) {
+                if placed.iter().all(|(other, _)| *other != name) {
+                    placed.push((name, Some(Text::Owned(value.into_bytes()))));
+                }
+            }
+        }
+        placed
+    }
+
+    /// Whether all that was read so far can be published.
+    const fn is_whole(&self) -> bool {
+        self.refusal.is_none() && self.withheld.is_none()
+    }
+
     fn string(&mut self, layout: &Layout, role: Role) -> Option<Cow<'a, str>> {
         let text = self.text(layout, role)?.into_str();
         if text.is_none() {
@@ -194,12 +250,12 @@ impl<'a> RowReader<'_, 'a> {
         text
     }
 
-    fn timestamp(&mut self, layout: &Layout) -> Option<Timestamp> {
-        let slot = layout.roles[Role::CreatedAt as usize]?;
+    fn timestamp(&mut self, layout: &Layout, role: Role) -> Option<Timestamp> {
+        let slot = layout.roles[role as usize]?;
         match self.values[slot.index] {
             Value::Binary(bytes) => match bytes.try_into() {
                 Ok(micros) => Some(Timestamp::from_postgres(i64::from_be_bytes(micros))),
-                Err(_) => self.refuse("created_at", "is not eight bytes long"),
+                Err(_) => self.refuse(role.as_str(), "is not eight bytes long"),
             },
             // The text format depends on the session's DateStyle; the commit time is used instead.
             _ => None,

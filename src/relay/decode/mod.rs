@@ -6,6 +6,8 @@ pub mod codec;
 pub mod scalar;
 pub mod role;
 pub mod layout_error;
+pub mod rendering;
+pub mod span_context;
 pub mod outbox;
 pub mod proof;
 pub mod event;

@@ -6,6 +6,7 @@
 use super::codec::{Codec, PLAIN_TYPES, Unreadable, fitting_types, type_name};
 use super::layout_error::LayoutError;
 use super::pgoutput::Relation;
+use super::rendering::{Form, Rendering};
 use super::role::Role;
 use super::text_encoding::Encoding;
 use crate::relay::boundary::ColumnType;
@@ -53,6 +54,8 @@ pub struct Outbox {
     pub routing: Routing,
     /// Columns placed in headers: (column, header).
     pub header_columns: Vec<(String, String)>,
+    /// How its events are written in records.
+    pub rendering: Rendering,
 }
 
 impl Outbox {
@@ -66,20 +69,22 @@ impl Outbox {
         Self {
             namespace: namespace.to_owned(),
             table: table.to_owned(),
-            columns: Role::ALL.map(column).to_vec(),
+            columns: Role::OF_EVENT.map(column).to_vec(),
             routing: Routing::Contract,
             header_columns: Vec::new(),
+            rendering: Rendering::default(),
         }
     }
 
     /// A table as the Debezium outbox event router reads it by default: `id`, `aggregatetype` for the topic,
     /// `aggregateid` for the key, `payload`. A column `created_at`, which the router does not know, gives the age of
-    /// rows.
+    /// rows. Of a column `tracingspancontext`, which Quarkus writes, the trace context becomes headers.
     ///
     /// Source: the router's documented options `table.field.event.*` and `route.topic.replacement`.
     #[must_use]
     pub fn debezium(namespace: &str, table: &str) -> Self {
-        let column = |role, name: &str| Column { role, name: name.to_owned(), needed: role != Role::CreatedAt };
+        let is_needed = |role| !matches!(role, Role::CreatedAt | Role::TracingSpanContext);
+        let column = |role, name: &str| Column { role, name: name.to_owned(), needed: is_needed(role) };
         Self {
             namespace: namespace.to_owned(),
             table: table.to_owned(),
@@ -88,12 +93,14 @@ impl Outbox {
                 column(Role::Key, "aggregateid"),
                 column(Role::Payload, "payload"),
                 column(Role::CreatedAt, Role::CreatedAt.as_str()),
+                column(Role::TracingSpanContext, Role::TracingSpanContext.as_str()),
             ],
             routing: Routing::Template(vec![
                 TemplatePart::Literal("outbox.event.".to_owned()),
                 TemplatePart::Column("aggregatetype".to_owned()),
             ]),
             header_columns: Vec::new(),
+            rendering: Rendering::default(),
         }
     }
 
@@ -114,7 +121,9 @@ impl Outbox {
         });
         let headers = self.header_columns.iter();
         let headers = headers.map(|(column, _)| Read { column, role: HEADER, needed: true });
-        roles.chain(parts).chain(headers)
+        let members = self.rendering.envelope_columns.iter();
+        let members = members.map(|(column, _)| Read { column, role: MEMBER, needed: true });
+        roles.chain(parts).chain(headers).chain(members)
     }
 }
 
@@ -131,6 +140,7 @@ pub struct Read<'a> {
 
 const TOPIC_PART: &str = "a part of the topic";
 const HEADER: &str = "a header";
+const MEMBER: &str = "a member of the envelope";
 
 /// A column that was found: its index in a row, and how to read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,11 +157,13 @@ pub struct Layout {
     /// The table, as schema.table.
     pub table: String,
     /// The column for each role.
-    pub roles: [Option<Slot>; Role::ALL.len()],
+    pub roles: [Option<Slot>; Role::COUNT],
     /// How the topic is found.
     pub route: Route,
     /// Columns placed in headers: the column and the header name.
     pub headers: Vec<(Slot, String)>,
+    /// How the events are written in records.
+    pub form: Form,
     /// How many columns a row has.
     pub width: usize,
     /// Why none of the rows can be published: the mismatch with the configuration.
@@ -234,7 +246,7 @@ impl Layout {
     ) -> Result<(Self, Option<LayoutError>), Wait> {
         let table = format!("{}.{}", relation.namespace, relation.name);
         let mut resolver = Resolver { table, relation, types, misfit: None };
-        let mut roles = [None; Role::ALL.len()];
+        let mut roles = [None; Role::COUNT];
         for column in &outbox.columns {
             roles[column.role as usize] = match resolver.find(&column.name) {
                 None if !column.needed => None,
@@ -262,9 +274,13 @@ impl Layout {
         for (column, header) in &outbox.header_columns {
             headers.extend(resolver.plain(column, HEADER)?.map(|slot| (slot, header.clone())));
         }
+        let mut form = Form::of(&outbox.rendering);
+        for (column, member) in &outbox.rendering.envelope_columns {
+            form.envelope.extend(resolver.plain(column, MEMBER)?.map(|slot| (slot, member.clone())));
+        }
         let misfit = resolver.misfit.as_ref().map(LayoutError::to_string);
         let (width, encoding) = (relation.columns().count(), Encoding::default());
-        let layout = Self { roles, route, headers, width, encoding, table: resolver.table, misfit };
+        let layout = Self { roles, route, headers, form, width, encoding, table: resolver.table, misfit };
         Ok((layout, resolver.misfit))
     }
 
@@ -278,9 +294,15 @@ impl Layout {
             RoutePart::Literal(_) => None,
             RoutePart::Column(slot, _) => Some(slot),
         });
-        let slots = self.roles.iter().flatten().chain(parts).chain(self.headers.iter().map(|(slot, _)| slot));
+        let placed = self.headers.iter().chain(&self.form.envelope).map(|(slot, _)| slot);
+        let slots = self.roles.iter().flatten().chain(parts).chain(placed);
         slots.filter(|slot| slot.codec == Codec::Foreign).map(|slot| slot.index)
     }
+}
+
+/// Whether a column that has the role's name, but not its type, is taken for another one.
+const fn is_guess(role: Role) -> bool {
+    matches!(role, Role::CreatedAt | Role::TracingSpanContext)
 }
 
 struct Resolver<'a, T> {
@@ -308,8 +330,8 @@ impl<T: FnMut(u32) -> Result<Option<ColumnType>, Wait>> Resolver<'_, T> {
         let role = column.role;
         let (type_name, codec) = match Codec::find(type_oid, &mut self.types) {
             Ok(codec) if codec.fits(role) => return Ok(Some(Slot { index, codec })),
-            // The configuration does not say that a column of this name gives the age of rows.
-            Ok(_) | Err(Unreadable::Type(_)) if role == Role::CreatedAt && !column.needed => return Ok(None),
+            // The configuration does not say that a column of this name is meant.
+            Ok(_) | Err(Unreadable::Type(_)) if is_guess(role) && !column.needed => return Ok(None),
             Ok(codec) => (type_name(type_oid, &mut self.types)?, codec),
             Err(Unreadable::Type(name)) => (name, Codec::Foreign),
             Err(Unreadable::Wait) => return Err(Wait),

@@ -19,11 +19,18 @@ pub enum Role {
     Headers,
     /// When the event was created.
     CreatedAt,
+    /// The record's timestamp, in place of the commit's.
+    Timestamp,
+    /// The writer's trace context, as the text of Java's `Properties`.
+    TracingSpanContext,
 }
 
 impl Role {
-    /// Every role.
-    pub const ALL: [Self; 8] = [
+    /// How many roles there are.
+    pub const COUNT: usize = 10;
+
+    /// The columns of `outbox.event`.
+    pub const OF_EVENT: [Self; 8] = [
         Self::Id,
         Self::SchemaName,
         Self::SchemaVersion,
@@ -34,7 +41,7 @@ impl Role {
         Self::CreatedAt,
     ];
 
-    /// The role's name in the configuration, which is the column name in `outbox.event`.
+    /// The role's name in the configuration, which is the column name in `outbox.event` if that has one.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -46,6 +53,8 @@ impl Role {
             Self::Payload => "payload",
             Self::Headers => "headers",
             Self::CreatedAt => "created_at",
+            Self::Timestamp => "timestamp",
+            Self::TracingSpanContext => "tracingspancontext",
         }
     }
 }

@@ -121,7 +121,8 @@ impl Encoder {
     ) -> Headers<'a> {
         let mut list = HeaderList::new();
         let mut push = |name, value: &'a [u8]| list.push(Header { name, value: Some(value) });
-        match self.style {
+        let style = event.style.unwrap_or(self.style);
+        match style {
             HeaderStyle::CloudEvents => {
                 push("ce_specversion", b"1.0");
                 // CloudEvents requires an id; the position serves as one.
@@ -163,34 +164,33 @@ impl Encoder {
         }
         let own = list.len();
         for (name, value) in &event.placed {
-            self.push_new(&mut list, name, value.as_deref());
+            push_new(&mut list, style, name, value.as_deref());
         }
         for (name, value) in &row_headers.list {
             if !name.starts_with(names::RESERVED_PREFIX) {
-                self.push_new(&mut list, name, value.as_deref());
+                push_new(&mut list, style, name, value.as_deref());
             }
         }
         let has_dropped = list.len() < own + event.placed.len() + row_headers.list.len();
-        if self.style == HeaderStyle::CloudEvents && contract.name.is_none() {
+        if style == HeaderStyle::CloudEvents && contract.name.is_none() {
             set_type(&mut list, contract.topic);
         }
         Headers { list, own, has_dropped }
     }
+}
 
-    /// A row header never replaces one that is already there, nor may it have a name that CloudEvents forbids. A null
-    /// attribute is treated as absent: SDKs fail on a null header.
-    fn push_new<'a>(&self, list: &mut HeaderList<'a>, name: &'a str, value: Option<&'a [u8]>) {
-        let is_event = self.style == HeaderStyle::CloudEvents;
-        if is_event && (!is_header_of_event(name) || value.is_none() && name.starts_with("ce_")) {
-            return;
-        }
-        // SDKs read this one case-insensitively.
-        let is_content_type = |name: &str| is_event && name.eq_ignore_ascii_case("content-type");
-        let is_same =
-            |header: &Header<'_>| header.name == name || is_content_type(header.name) && is_content_type(name);
-        if !list.iter().any(is_same) {
-            list.push(Header { name, value });
-        }
+/// A row header never replaces one that is already there, nor may it have a name that CloudEvents forbids. A null
+/// attribute is treated as absent: SDKs fail on a null header.
+fn push_new<'a>(list: &mut HeaderList<'a>, style: HeaderStyle, name: &'a str, value: Option<&'a [u8]>) {
+    let is_event = style == HeaderStyle::CloudEvents;
+    if is_event && (!is_header_of_event(name) || value.is_none() && name.starts_with("ce_")) {
+        return;
+    }
+    // SDKs read this one case-insensitively.
+    let is_content_type = |name: &str| is_event && name.eq_ignore_ascii_case("content-type");
+    let is_same = |header: &Header<'_>| header.name == name || is_content_type(header.name) && is_content_type(name);
+    if !list.iter().any(is_same) {
+        list.push(Header { name, value });
     }
 }
 

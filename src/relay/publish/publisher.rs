@@ -258,7 +258,7 @@ impl Publisher {
             key: event.key.as_deref(),
             value: event.payload.as_deref(),
             headers: &headers.list,
-            timestamp_millis: origin.committed_at.millis(),
+            timestamp_millis: event.record_time(origin.committed_at).millis(),
         };
         if headers.has_dropped {
             let names = headers.dropped(event, known.row_headers());

@@ -16,7 +16,7 @@ const ID: &str = "406c07f3-26f0-4eea-a50c-109940064b8f";
 const PAYLOAD: &str = r#"{"id": 1, "lineItems": [{"id": 1, "item": "Debezium in Action", "status": "ENTERED", "quantity": 2, "totalPrice": 39.98}, {"id": 2, "item": "Debezium for Dummies", "status": "ENTERED", "quantity": 1, "totalPrice": 29.99}], "orderDate": "2019-01-31T12:13:01", "customerId": 123}"#;
 
 /// Headers except those that walpost adds to every record.
-fn foreign_headers(record: &Received) -> Vec<(&str, Option<&str>)> {
+pub(super) fn foreign_headers(record: &Received) -> Vec<(&str, Option<&str>)> {
     let own = |name: &str| name.starts_with("outbox-");
     record.headers.iter().filter(|(name, _)| !own(name)).map(|(name, _)| (name.as_str(), record.header(name))).collect()
 }

@@ -4,6 +4,7 @@
 mod columns;
 mod backfill_order;
 mod debezium;
+mod debezium_options;
 mod headers;
 mod names;
 mod operations;

@@ -1,0 +1,194 @@
+//! How a table's events are written in records: as they are, or as Kafka Connect's `JsonConverter` writes them behind
+//! Debezium's outbox event router.
+//!
+//! Source: `org.apache.kafka.connect.json.JsonConverter` with `schemas.enable=false`, and the router's options
+//! `table.fields.additional.placement` (`envelope`), `table.expand.json.payload` and `route.tombstone.on.empty.payload`.
+
+use std::io::Write;
+
+use serde::de::IgnoredAny;
+
+use super::codec::Codec;
+use super::event::Text;
+use super::outbox::Slot;
+use super::scalar::Scalar;
+use crate::relay::publish::encode::HeaderStyle;
+
+/// What `JsonConverter` writes for null.
+const NULL: &[u8] = b"null";
+
+/// What writes a key or a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Converter {
+    /// The text, or the bytes of a bytea: as `StringConverter` and `BinaryDataConverter`.
+    #[default]
+    String,
+    /// A JSON value: text is quoted, and null is `null`. As `JsonConverter` without schemas.
+    Json,
+}
+
+/// How a table's events are written in records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rendering {
+    /// The header style; `None`: the relay's.
+    pub style: Option<HeaderStyle>,
+    /// What writes keys.
+    pub key: Converter,
+    /// What writes values.
+    pub value: Converter,
+    /// A payload that is a JSON object or array is written as that, without white space, and not quoted.
+    pub expands_json: bool,
+    /// Columns placed beside the payload in an object: (column, member).
+    pub envelope_columns: Vec<(String, String)>,
+    /// An empty payload, or only white space, is a tombstone.
+    pub empty_is_tombstone: bool,
+}
+
+/// A [`Rendering`] with its columns resolved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Form {
+    /// The header style; `None`: the relay's.
+    pub style: Option<HeaderStyle>,
+    /// Columns placed beside the payload: the column and the member.
+    pub envelope: Vec<(Slot, String)>,
+    key: Converter,
+    value: Converter,
+    expands_json: bool,
+    empty_is_tombstone: bool,
+}
+
+impl Form {
+    /// Without the columns of the envelope.
+    pub(super) fn of(rendering: &Rendering) -> Self {
+        let Rendering { style, key, value, expands_json, empty_is_tombstone, envelope_columns: _ } = *rendering;
+        Self { style, envelope: Vec::new(), key, value, expands_json, empty_is_tombstone }
+    }
+
+    /// Whether a payload is the record's value as it is.
+    pub(super) const fn is_plain(&self) -> bool {
+        matches!(self.value, Converter::String) && !self.empty_is_tombstone
+    }
+
+    /// The record's key. `JsonConverter` writes one that is null, too.
+    pub(super) fn key<'a>(&self, codec: Codec, key: Option<Text<'a>>) -> Option<Text<'a>> {
+        match (self.key, key) {
+            (Converter::String, key) => key,
+            (Converter::Json, None) => Some(Text::Borrowed(NULL)),
+            (Converter::Json, Some(key)) => Some(Text::Owned(json(codec, &key))),
+        }
+    }
+
+    /// The record's value: `None` is a tombstone.
+    pub(super) fn value<'a>(
+        &self,
+        codec: Codec,
+        payload: Option<Text<'a>>,
+        members: Vec<(Codec, &str, Option<Text<'_>>)>,
+    ) -> Option<Text<'a>> {
+        // The router's test: Java's `trim` removes everything up to the space.
+        let is_blank = |text: &Text<'_>| codec != Codec::Bytea && text.iter().all(|byte| *byte <= b' ');
+        if self.empty_is_tombstone && payload.as_ref().is_none_or(is_blank) {
+            return None;
+        }
+        if self.value == Converter::String {
+            return payload;
+        }
+        let payload = payload.map_or(Text::Borrowed(NULL), |payload| self.json_value(codec, &payload));
+        if self.envelope.is_empty() {
+            return Some(payload);
+        }
+        let mut value = b"{\"payload\":".to_vec();
+        value.extend_from_slice(&payload);
+        for (codec, name, member) in members {
+            value.push(b',');
+            push_string(&mut value, name);
+            value.push(b':');
+            match member {
+                Some(member) => value.extend(json(codec, &member)),
+                None => value.extend_from_slice(NULL),
+            }
+        }
+        value.push(b'}');
+        Some(Text::Owned(value))
+    }
+
+    fn json_value<'a>(&self, codec: Codec, payload: &[u8]) -> Text<'a> {
+        let is_expanded = self.expands_json
+            && codec != Codec::Bytea
+            && matches!(payload.first(), Some(b'{' | b'['))
+            && serde_json::from_slice::<IgnoredAny>(payload).is_ok();
+        Text::Owned(if is_expanded { compact(payload) } else { json(codec, payload) })
+    }
+}
+
+/// JSON without white space between its tokens.
+fn compact(json: &[u8]) -> Vec<u8> {
+    let (mut is_string, mut is_escaped) = (false, false);
+    let is_kept = |byte: &u8| {
+        match *byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_string,
+            b'"' => is_string = !is_string,
+            b' ' | b'\t' | b'\n' | b'\r' => return is_string,
+            _ => {}
+        }
+        true
+    };
+    json.iter().copied().filter(is_kept).collect()
+}
+
+/// A column's value as JSON: numbers and booleans as they are, bytes in base64, everything else as a string.
+fn json(codec: Codec, text: &[u8]) -> Vec<u8> {
+    let is_finite = || !text.iter().any(u8::is_ascii_uppercase);
+    match codec {
+        Codec::Integer | Codec::Scalar(Scalar::Bool | Scalar::Oid) => text.to_vec(),
+        // Not NaN or Infinity.
+        Codec::Scalar(Scalar::Float4 | Scalar::Float8) if is_finite() => text.to_vec(),
+        Codec::Bytea => base64(text),
+        _ => {
+            let mut json = Vec::with_capacity(text.len() + 2);
+            push_string(&mut json, &String::from_utf8_lossy(text));
+            json
+        }
+    }
+}
+
+/// A JSON string as Jackson writes it: nothing escaped that need not be.
+fn push_string(json: &mut Vec<u8>, text: &str) {
+    json.push(b'"');
+    for &byte in text.as_bytes() {
+        match byte {
+            b'"' | b'\\' => json.extend([b'\\', byte]),
+            0x08 => json.extend(b"\\b"),
+            0x0C => json.extend(b"\\f"),
+            b'\n' => json.extend(b"\\n"),
+            b'\r' => json.extend(b"\\r"),
+            b'\t' => json.extend(b"\\t"),
+            // A Vec takes every write.
+            0..b' ' => write!(json, "\\u{byte:04X}").unwrap_or_default(),
+            _ => json.push(byte),
+        }
+    }
+    json.push(b'"');
+}
+
+/// In base64 with padding (RFC 4648, section 4), quoted.
+fn base64(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = Vec::with_capacity(bytes.len().div_ceil(3) * 4 + 2);
+    text.push(b'"');
+    for chunk in bytes.chunks(3) {
+        let byte = |place: usize| u32::from(chunk.get(place).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
+            text.push(if place <= chunk.len() { digit } else { b'=' });
+        }
+    }
+    text.push(b'"');
+    text
+}
+
+#[cfg(test)]
+#[path = "rendering_tests.rs"]
+mod tests;
