@@ -5,7 +5,7 @@
 //! - `outbox.N.table`, `WALPOST_OUTBOX__N__TABLE`: the table with its schema, in SQL syntax. No default.
 //! - `outbox.N.preset`, `WALPOST_OUTBOX__N__PRESET`: `walpost` or `debezium`. Default `walpost`.
 //! - `outbox.N.columns`, `WALPOST_OUTBOX__N__COLUMNS__<ROLE>`: the columns by role. Default: the role's name; `false` if the
-//!   table has no such column. A column named here must exist; of the others, optional ones (`topic`, `headers`, `created_at`) are
+//!   table has no such column. A column named here must exist; of the others, optional ones (`topic`, `headers`, `created_at`, `payload_bytes`) are
 //!   read if they exist. `timestamp`, whose value is the record's timestamp, has no default.
 //! - `outbox.N.topic`, `WALPOST_OUTBOX__N__TOPIC`: the topic of the table's events, with `{role}` or `{column}` as
 //!   placeholders for column values; then no schema version is looked up. Default: none for `walpost` (the row's topic, else its schema
@@ -197,7 +197,12 @@ fn columns(preset: Preset, routed: bool, mut section: Section<'_>) -> Columns {
 /// Whether the column of a role is optional if not named.
 fn is_optional(role: Role, routed: bool) -> bool {
     match role {
-        Role::Topic | Role::Headers | Role::CreatedAt | Role::Timestamp | Role::TracingSpanContext => true,
+        Role::Topic
+        | Role::Headers
+        | Role::CreatedAt
+        | Role::PayloadBytes
+        | Role::Timestamp
+        | Role::TracingSpanContext => true,
         Role::SchemaName | Role::SchemaVersion => routed,
         Role::Id | Role::Key | Role::Payload => false,
     }

@@ -3,14 +3,15 @@
 use crate::exit::{self, EndsCommand};
 use crate::postgres::{Connection, Error, quote_literal};
 
-/// What a service needs: to emit, and to insert without `outbox.emit`. Not to read: a plain INSERT of this role can't have a
-/// RETURNING clause, and makes its own id if it wants to know it.
+/// What a service needs: to emit, and to insert without `outbox.emit`, with `returning id, created_at`, as ORMs ask for what the database
+/// has filled in. Nothing else can be read.
 const WRITER: &str = "\
 grant usage on schema outbox to {role};
-grant insert on outbox.event to {role};
+grant insert, select (id, created_at) on outbox.event to {role};
 grant execute on function
     outbox.emit(text, text, json, text, jsonb, text), outbox.emit(text, text, text, text, jsonb, text),
-    outbox.emit(text, text, jsonb, text, jsonb, text), outbox.emit_message(text, text, json, text, jsonb, text),
+    outbox.emit(text, text, jsonb, text, jsonb, text), outbox.emit_bytes(text, text, bytea, text, jsonb, text),
+    outbox.emit_message(text, text, json, text, jsonb, text),
     outbox.emit_message(text, text, text, text, jsonb, text), outbox.emit_message(text, text, jsonb, text, jsonb, text)
     to {role};
 ";

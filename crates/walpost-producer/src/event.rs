@@ -42,6 +42,14 @@ impl<'a, P: Serialize + ?Sized> Event<'a, P> {
     }
 }
 
+impl<'a, P: AsRef<[u8]> + ?Sized> Event<'a, P> {
+    /// An event of a registered schema whose format is not JSON, such as Avro or Protobuf, for `emit_bytes`: its payload is these
+    /// bytes.
+    pub const fn of_bytes(schema: &'a str, payload: &'a P) -> Self {
+        Self { schema, version: None, key: None, payload: Some(payload), headers: Vec::new(), topic: None }
+    }
+}
+
 impl<'a> Event<'a, ()> {
     /// An event without a value: in a compacted topic it deletes its key.
     pub const fn tombstone(schema: &'a str, key: &'a str) -> Self {
@@ -77,12 +85,12 @@ impl<'a, P: ?Sized> Event<'a, P> {
 
 /// An event as arguments of the SQL functions.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Row<'a> {
+pub(crate) struct Row<'a, T = String> {
     pub(crate) schema: &'a str,
     pub(crate) version: Option<&'a str>,
     pub(crate) key: Option<&'a str>,
-    /// JSON; `None` is a tombstone.
-    pub(crate) payload: Option<String>,
+    /// JSON, or bytes; `None` is a tombstone.
+    pub(crate) payload: Option<T>,
     /// A JSON object.
     pub(crate) headers: Option<String>,
     pub(crate) topic: Option<&'a str>,
@@ -90,11 +98,23 @@ pub(crate) struct Row<'a> {
 
 impl<P: Serialize + ?Sized> Event<'_, P> {
     pub(crate) fn to_row(&self) -> Result<Row<'_>, serde_json::Error> {
+        self.with(self.payload.map(serde_json::to_string).transpose()?)
+    }
+}
+
+impl<P: AsRef<[u8]> + ?Sized> Event<'_, P> {
+    pub(crate) fn to_row_of_bytes(&self) -> Result<Row<'_, &[u8]>, serde_json::Error> {
+        self.with(self.payload.map(AsRef::as_ref))
+    }
+}
+
+impl<P: ?Sized> Event<'_, P> {
+    fn with<T>(&self, payload: Option<T>) -> Result<Row<'_, T>, serde_json::Error> {
         Ok(Row {
             schema: self.schema,
             version: self.version,
             key: self.key,
-            payload: self.payload.map(serde_json::to_string).transpose()?,
+            payload,
             headers: if self.headers.is_empty() {
                 None
             } else {
@@ -154,5 +174,15 @@ mod tests {
         let null = Event::new("s", &None::<u8>).to_row().expect("null serializes").payload;
         assert_eq!(null.as_deref(), Some("null"));
         assert_eq!(Event::tombstone("s", "k").to_row().expect("nothing serializes").payload, None);
+    }
+
+    #[test]
+    fn bytes_are_a_payload_as_they_are() {
+        let event = Event::of_bytes("s", [0_u8, 255].as_slice()).key("k").header("a", "1");
+        let row = event.to_row_of_bytes().expect("headers serialize");
+        assert_eq!(
+            (row.payload, row.key, row.headers.as_deref()),
+            (Some(&[0, 255][..]), Some("k"), Some(r#"{"a":"1"}"#))
+        );
     }
 }

@@ -7,13 +7,13 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `sqlx` | [`sqlx::emit`], `emit_batch` and `emit_message` in transactions of sqlx |
-//! | `tokio-postgres` | [`tokio_postgres::emit`], `emit_batch` and `emit_message` in transactions of tokio-postgres |
+//! | `sqlx` | [`sqlx::emit`], `emit_batch`, `emit_bytes` and `emit_message` in transactions of sqlx |
+//! | `tokio-postgres` | [`tokio_postgres::emit`], `emit_batch`, `emit_bytes` and `emit_message` in transactions of tokio-postgres |
 //! | `check` | [`schema`] and, with a client, [`Contract`]: checks payloads before they are emitted, with the relay's code |
 //!
-//! An [`Event`] describes what to publish. `emit` writes it in one round trip, `emit_batch` writes many in one. `emit_message` writes
-//! only to the write-ahead log, without a table row. All of them call SQL functions (`migrations/0003_emit.sql`), so the role needs no
-//! privileges other than to execute these.
+//! An [`Event`] describes what to publish. `emit` writes it in one round trip, `emit_batch` writes many in one, and `emit_bytes` writes
+//! a payload that is not JSON. `emit_message` writes only to the write-ahead log, without a table row. All of them call SQL functions
+//! (`migrations/0003_emit.sql`), so the role needs no privileges other than to execute these.
 //!
 //! An emit costs the server about 1.2 times the CPU of a bare insert of the same row, and no more write-ahead log; see
 //! `migrations/0003_emit.sql` for the figures and how they were measured.

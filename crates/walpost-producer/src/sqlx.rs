@@ -3,13 +3,13 @@
 //! sqlx prepares a statement once per connection, so from the second call on an emit is one round trip.
 
 use serde::Serialize;
-use sqlx::PgConnection;
 use sqlx::postgres::PgDatabaseError;
+use sqlx::{Encode, PgConnection, Postgres, Type};
 use uuid::Uuid;
 
 use crate::error::Fields;
 use crate::event::{Event, Row};
-use crate::statement::{Columns, EMIT, EMIT_BATCH, EMIT_MESSAGE};
+use crate::statement::{Columns, EMIT, EMIT_BATCH, EMIT_BYTES, EMIT_MESSAGE};
 
 /// The error of emitting through sqlx.
 pub type EmitError = crate::EmitError<sqlx::Error>;
@@ -36,6 +36,27 @@ where
     P: Serialize + ?Sized,
 {
     call(connection, EMIT, event.to_row()?).await
+}
+
+/// Inserts an event whose payload is not JSON, such as Avro or Protobuf, and returns its id. The format of its schema version must
+/// not be `json`.
+///
+/// ```no_run
+/// # async fn place(tx: &mut sqlx::PgConnection, datum: Vec<u8>) -> Result<(), Box<dyn std::error::Error>> {
+/// use walpost_producer::{Event, sqlx::emit_bytes};
+///
+/// emit_bytes(tx, &Event::of_bytes("order.placed", &datum).key("42")).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As for [`emit`].
+pub async fn emit_bytes<P>(connection: &mut PgConnection, event: &Event<'_, P>) -> Result<Uuid, EmitError>
+where
+    P: AsRef<[u8]> + ?Sized,
+{
+    call(connection, EMIT_BYTES, event.to_row_of_bytes()?).await
 }
 
 /// Writes an event only to the write-ahead log: no row, nothing to vacuum, but also nothing to replay once the WAL is removed.
@@ -86,7 +107,10 @@ where
         .map_err(refused)
 }
 
-async fn call(connection: &mut PgConnection, statement: &'static str, row: Row<'_>) -> Result<Uuid, EmitError> {
+async fn call<'r, T>(connection: &mut PgConnection, statement: &'static str, row: Row<'r, T>) -> Result<Uuid, EmitError>
+where
+    T: Encode<'r, Postgres> + Type<Postgres> + Send + 'r,
+{
     sqlx::query_scalar(statement)
         .bind(row.schema)
         .bind(row.key)

@@ -10,6 +10,9 @@ pub(crate) const EMIT: &str = "select outbox.emit($1, $2, $3, $4, $5::jsonb, $6)
 /// The same as a logical message.
 pub(crate) const EMIT_MESSAGE: &str = "select outbox.emit_message($1, $2, $3, $4, $5::jsonb, $6)";
 
+/// Emits one event whose payload is bytea.
+pub(crate) const EMIT_BYTES: &str = "select outbox.emit_bytes($1, $2, $3, $4, $5::jsonb, $6)";
+
 /// Emits one event for each element of six arrays, in their order. PostgreSQL does not flatten a subquery that sorts, so the function
 /// is called in the sorted order, and the ids are returned in it.
 pub(crate) const EMIT_BATCH: &str = "select outbox.emit(e.schema_name, e.key, e.payload, e.version, e.headers::jsonb, e.topic) \

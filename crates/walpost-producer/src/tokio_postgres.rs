@@ -4,12 +4,12 @@
 
 use serde::Serialize;
 use tokio_postgres::GenericClient;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use crate::error::Fields;
 use crate::event::{Event, Row};
-use crate::statement::{Columns, EMIT, EMIT_BATCH, EMIT_MESSAGE};
+use crate::statement::{Columns, EMIT, EMIT_BATCH, EMIT_BYTES, EMIT_MESSAGE};
 
 /// The error of emitting through tokio-postgres.
 pub type EmitError = crate::EmitError<tokio_postgres::Error>;
@@ -35,7 +35,19 @@ pub async fn emit<P>(client: &impl GenericClient, event: &Event<'_, P>) -> Resul
 where
     P: Serialize + ?Sized,
 {
-    call(client, EMIT, event.to_row()?).await
+    call(client, EMIT, Type::TEXT, event.to_row()?).await
+}
+
+/// Inserts an event whose payload is not JSON, such as Avro or Protobuf, and returns its id. The format of its schema version must
+/// not be `json`.
+///
+/// # Errors
+/// As for [`emit`].
+pub async fn emit_bytes<P>(client: &impl GenericClient, event: &Event<'_, P>) -> Result<Uuid, EmitError>
+where
+    P: AsRef<[u8]> + ?Sized,
+{
+    call(client, EMIT_BYTES, Type::BYTEA, event.to_row_of_bytes()?).await
 }
 
 /// Writes an event only to the write-ahead log: no row, nothing to vacuum, but also nothing to replay once the WAL is removed.
@@ -47,7 +59,7 @@ pub async fn emit_message<P>(client: &impl GenericClient, event: &Event<'_, P>) 
 where
     P: Serialize + ?Sized,
 {
-    call(client, EMIT_MESSAGE, event.to_row()?).await
+    call(client, EMIT_MESSAGE, Type::TEXT, event.to_row()?).await
 }
 
 /// Inserts many events in one round trip, in the order of the slice, and returns their ids in that order. Payloads of
@@ -80,14 +92,19 @@ where
     rows.iter().map(|row| row.try_get(0).map_err(EmitError::Database)).collect()
 }
 
-async fn call(client: &impl GenericClient, statement: &str, row: Row<'_>) -> Result<Uuid, EmitError> {
+async fn call<T: ToSql + Sync>(
+    client: &impl GenericClient,
+    statement: &str,
+    payload: Type,
+    row: Row<'_, T>,
+) -> Result<Uuid, EmitError> {
     let answer = client
         .query_typed_one(
             statement,
             &[
                 (&row.schema, Type::TEXT),
                 (&row.key, Type::TEXT),
-                (&row.payload, Type::TEXT),
+                (&row.payload, payload),
                 (&row.version, Type::TEXT),
                 (&row.headers, Type::TEXT),
                 (&row.topic, Type::TEXT),

@@ -76,6 +76,7 @@ impl Codec {
             Role::Headers => matches!(self, Self::Utf8 | Self::Jsonb),
             Role::CreatedAt | Role::Timestamp => self.is_time(),
             Role::Payload => matches!(self, Self::Utf8 | Self::Jsonb | Self::Bytea | Self::Foreign),
+            Role::PayloadBytes => matches!(self, Self::Bytea),
             Role::Key => true,
             _ => !matches!(self, Self::Bytea),
         }
@@ -117,6 +118,7 @@ pub(crate) const fn fitting_types(role: Role) -> &'static str {
         Role::Headers => "jsonb or json",
         Role::CreatedAt | Role::Timestamp => "timestamptz or timestamp",
         Role::Payload => "json, jsonb, text, varchar or bytea",
+        Role::PayloadBytes => "bytea",
         Role::Key => PLAIN_TYPES,
         _ => "text, uuid, json, a number, boolean, a date or time, inet, or an enum or domain",
     }

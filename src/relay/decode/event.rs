@@ -210,8 +210,15 @@ impl<'a> RowReader<'_, 'a> {
 
     /// The payload; as it came if the row is refused.
     fn payload(&mut self, layout: &Layout) -> Option<Cow<'a, [u8]>> {
-        let slot = layout.roles[Role::Payload as usize]?;
-        let payload = self.read(slot, Role::Payload.as_str());
+        let mut codec = layout.roles[Role::Payload as usize]?.codec;
+        let mut payload = self.text(layout, Role::Payload);
+        if let Some(bytes) = self.text(layout, Role::PayloadBytes) {
+            if payload.is_some() {
+                self.refuse::<()>("payload_bytes", "and payload are both set");
+            } else {
+                (codec, payload) = (Codec::Bytea, Some(bytes));
+            }
+        }
         if layout.form.is_plain() {
             return payload.map(Text::into_cow);
         }
@@ -220,7 +227,7 @@ impl<'a> RowReader<'_, 'a> {
         if !self.is_whole() {
             return payload.map(Text::into_cow);
         }
-        layout.form.value(slot.codec, payload, members).map(Text::into_cow)
+        layout.form.value(codec, payload, members).map(Text::into_cow)
     }
 
     /// Headers from columns of their own, and from the writer's trace context those that no column gives.
@@ -284,7 +291,7 @@ impl<'a> RowReader<'_, 'a> {
 
     /// Records that a value was too large; of several, the payload, otherwise the first.
     fn withhold<T>(&mut self, column: &str, bytes: usize) -> Option<T> {
-        if column == Role::Payload.as_str() {
+        if column == Role::Payload.as_str() || column == Role::PayloadBytes.as_str() {
             self.withheld = Some(Withheld { part: Part::Payload, bytes });
         }
         self.withheld.get_or_insert_with(|| Withheld { part: Part::Column(column.to_owned()), bytes });

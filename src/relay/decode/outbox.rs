@@ -63,7 +63,7 @@ impl Outbox {
     #[must_use]
     pub fn walpost(namespace: &str, table: &str) -> Self {
         let column = |role: Role| {
-            let needed = !matches!(role, Role::Topic | Role::Headers | Role::CreatedAt);
+            let needed = !matches!(role, Role::Topic | Role::Headers | Role::CreatedAt | Role::PayloadBytes);
             Column { role, name: role.as_str().to_owned(), needed }
         };
         Self {
@@ -302,7 +302,7 @@ impl Layout {
 
 /// Whether a column that has the role's name, but not its type, is taken for another one.
 const fn is_guess(role: Role) -> bool {
-    matches!(role, Role::CreatedAt | Role::TracingSpanContext)
+    matches!(role, Role::CreatedAt | Role::PayloadBytes | Role::TracingSpanContext)
 }
 
 struct Resolver<'a, T> {

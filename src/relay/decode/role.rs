@@ -19,6 +19,8 @@ pub enum Role {
     Headers,
     /// When the event was created.
     CreatedAt,
+    /// A payload that is not JSON, in place of `Payload`.
+    PayloadBytes,
     /// The record's timestamp, in place of the commit's.
     Timestamp,
     /// The writer's trace context, as the text of Java's `Properties`.
@@ -27,10 +29,10 @@ pub enum Role {
 
 impl Role {
     /// How many roles there are.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 11;
 
     /// The columns of `outbox.event`.
-    pub const OF_EVENT: [Self; 8] = [
+    pub const OF_EVENT: [Self; 9] = [
         Self::Id,
         Self::SchemaName,
         Self::SchemaVersion,
@@ -39,6 +41,7 @@ impl Role {
         Self::Payload,
         Self::Headers,
         Self::CreatedAt,
+        Self::PayloadBytes,
     ];
 
     /// The role's name in the configuration, which is the column name in `outbox.event` if that has one.
@@ -53,6 +56,7 @@ impl Role {
             Self::Payload => "payload",
             Self::Headers => "headers",
             Self::CreatedAt => "created_at",
+            Self::PayloadBytes => "payload_bytes",
             Self::Timestamp => "timestamp",
             Self::TracingSpanContext => "tracingspancontext",
         }

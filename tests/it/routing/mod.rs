@@ -3,6 +3,7 @@
 
 mod columns;
 mod backfill_order;
+mod bytes;
 mod debezium;
 mod debezium_options;
 mod headers;

@@ -2,6 +2,7 @@
 
 mod database;
 mod emit;
+mod emit_bytes;
 mod limits;
 mod maintain;
 mod migrate;
