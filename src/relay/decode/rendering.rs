@@ -121,20 +121,39 @@ impl Form {
     }
 }
 
-/// JSON without white space between its tokens.
+/// JSON without white space between its tokens, and with strings as Jackson writes them.
 fn compact(json: &[u8]) -> Vec<u8> {
-    let (mut is_string, mut is_escaped) = (false, false);
-    let is_kept = |byte: &u8| {
-        match *byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = is_string,
-            b'"' => is_string = !is_string,
-            b' ' | b'\t' | b'\n' | b'\r' => return is_string,
-            _ => {}
+    let mut compact = Vec::with_capacity(json.len());
+    let mut rest = json;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\r' => {}
+            b'"' => {
+                let (string, after) = after.split_at(string_end(after));
+                rest = after;
+                let token = [b"\"", string].concat();
+                match serde_json::from_slice::<String>(&token) {
+                    Ok(text) => push_string(&mut compact, &text),
+                    // Half a surrogate pair.
+                    Err(_) => compact.extend(token),
+                }
+            }
+            _ => compact.push(byte),
         }
-        true
+    }
+    compact
+}
+
+/// The length of the rest of a string, with the quote that ends it.
+fn string_end(rest: &[u8]) -> usize {
+    let mut is_escaped = false;
+    let is_end = |byte: &u8| {
+        let ends = !is_escaped && *byte == b'"';
+        is_escaped = !is_escaped && *byte == b'\\';
+        ends
     };
-    json.iter().copied().filter(is_kept).collect()
+    rest.iter().position(is_end).map_or(rest.len(), |end| end + 1)
 }
 
 /// A column's value as JSON: numbers and booleans as they are, bytes in base64, everything else as a string.
@@ -153,20 +172,25 @@ fn json(codec: Codec, text: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A JSON string as Jackson writes it: nothing escaped that need not be.
+/// A JSON string as Jackson writes it into UTF-8: characters outside the Basic Multilingual Plane are escaped.
 fn push_string(json: &mut Vec<u8>, text: &str) {
     json.push(b'"');
-    for &byte in text.as_bytes() {
-        match byte {
-            b'"' | b'\\' => json.extend([b'\\', byte]),
-            0x08 => json.extend(b"\\b"),
-            0x0C => json.extend(b"\\f"),
-            b'\n' => json.extend(b"\\n"),
-            b'\r' => json.extend(b"\\r"),
-            b'\t' => json.extend(b"\\t"),
-            // A Vec takes every write.
-            0..b' ' => write!(json, "\\u{byte:04X}").unwrap_or_default(),
-            _ => json.push(byte),
+    for c in text.chars() {
+        let mut buffer = [0; 4];
+        match c {
+            '"' | '\\' => json.extend([b'\\', c as u8]),
+            '\u{8}' => json.extend(b"\\b"),
+            '\u{c}' => json.extend(b"\\f"),
+            '\n' => json.extend(b"\\n"),
+            '\r' => json.extend(b"\\r"),
+            '\t' => json.extend(b"\\t"),
+            '\0'..' ' | '\u{10000}'.. => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // A Vec takes every write.
+                    write!(json, "\\u{unit:04X}").unwrap_or_default();
+                }
+            }
+            _ => json.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes()),
         }
     }
     json.push(b'"');

@@ -26,7 +26,7 @@ fn a_json_key_is_quoted_unless_it_is_a_number_or_a_boolean() {
         (Codec::Bytea, "abc", r#""YWJj""#),
         (Codec::Bytea, "ab", r#""YWI=""#),
         (Codec::Bytea, "", r#""""#),
-        (TEXT, "a\"\\/\u{8}\u{c}\n\r\t\u{1f}\u{7f}ü🦀", "\"a\\\"\\\\/\\b\\f\\n\\r\\t\\u001F\u{7f}ü🦀\""),
+        (TEXT, "a\"\\/\u{8}\u{c}\n\r\t\u{1f}\u{7f}ü🦀", "\"a\\\"\\\\/\\b\\f\\n\\r\\t\\u001F\u{7f}ü\\uD83E\\uDD80\""),
     ] {
         let key = form(|_| {}).key(codec, Some(Text::Borrowed(key.as_bytes())));
         assert_eq!(text(key).as_deref(), Some(expected));
@@ -42,7 +42,8 @@ fn a_json_value_is_a_string_unless_it_is_expanded() {
     let expanded = form(|form| form.expands_json = true);
     for (payload, as_string, as_json) in [
         (r#"{"a": 1.50, "b \" ": [ 1 ,2]}"#, r#""{\"a\": 1.50, \"b \\\" \": [ 1 ,2]}""#, r#"{"a":1.50,"b \" ":[1,2]}"#),
-        ("[1]", r#""[1]""#, "[1]"),
+        (r#"["\u00e9🦀\/\ud800"]"#, r#""[\"\\u00e9\uD83E\uDD80\\/\\ud800\"]""#, r#"["\u00e9🦀\/\ud800"]"#),
+        (r#"["\u00e9🦀\/"]"#, r#""[\"\\u00e9\uD83E\uDD80\\/\"]""#, r#"["é\uD83E\uDD80/"]"#),
         ("7", r#""7""#, r#""7""#),
         ("{broken", r#""{broken""#, r#""{broken""#),
         ("", r#""""#, r#""""#),
