@@ -5,6 +5,7 @@
 //! knows a socket, a clock or a client library.
 
 mod contract;
+mod header_style;
 pub(crate) mod keys;
 mod position_keys;
 
@@ -17,6 +18,7 @@ use bytes::Bytes;
 pub use self::contract::{
     ContractNumber, Format, OnRejected, OnViolation, SchemaVersion, SchemaVersionId, TopicSettings,
 };
+pub use self::header_style::HeaderStyle;
 pub(crate) use self::keys::Signed;
 pub use self::keys::{MacKey, MessageKeys};
 pub use self::position_keys::{PositionKey, PositionKeys, PositionProof, Signature};

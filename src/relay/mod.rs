@@ -50,10 +50,10 @@ pub mod resume;
 mod machine;
 pub mod replay;
 
-pub use boundary::{MESSAGE_PREFIX, OnRejected};
+pub use boundary::{HeaderStyle, MESSAGE_PREFIX, OnRejected};
 pub use halt::{Halt, Idle};
 pub use machine::Core;
 pub use publish::dropped::DroppedHeaders;
 pub use publish::publisher::Offer;
 pub use report::{Counters, Disposition, Notice};
-pub use settings::{HeaderStyle, Settings};
+pub use settings::Settings;

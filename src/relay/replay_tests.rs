@@ -1,8 +1,8 @@
 use super::*;
+use crate::relay::boundary::HeaderStyle;
 use crate::relay::boundary::MessageKeys;
 use crate::relay::boundary::{Answer, Batch, OwnedRecord, Request, SchemaVersion, Topic, TopicSettings};
 use crate::relay::decode::outbox::Outbox;
-use crate::relay::settings::HeaderStyle;
 use crate::relay::{Core, OnRejected, Settings};
 use crate::source::frames::{Relation, Writer};
 

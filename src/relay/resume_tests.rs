@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::*;
+use crate::relay::boundary::HeaderStyle;
 use crate::relay::boundary::{Batch, Checkpoint, Position, Record, Timestamp};
 use crate::relay::confirm::StreamStart;
-use crate::relay::settings::HeaderStyle;
 use crate::relay::{Core, Halt, Idle, Offer, OnRejected, Settings};
 
 /// A server on timeline 3, which branched from 1 at 100 and from 2 at 200.

@@ -12,8 +12,8 @@ use super::pgoutput::{Tuple, Value};
 use super::role::Role;
 use super::span_context;
 use super::text_encoding::Encoding;
+use crate::relay::boundary::HeaderStyle;
 use crate::relay::boundary::{Refusal, RefusalCode, Timestamp};
-use crate::relay::publish::encode::HeaderStyle;
 
 /// An event, borrowed from the stream where possible.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use super::codec::Codec;
 use super::event::Text;
 use super::outbox::Slot;
 use super::scalar::Scalar;
-use crate::relay::publish::encode::HeaderStyle;
+use crate::relay::boundary::HeaderStyle;
 
 /// What `JsonConverter` writes for null.
 const NULL: &[u8] = b"null";

@@ -1,11 +1,11 @@
 use std::time::Instant;
 
 use super::*;
+use crate::relay::boundary::HeaderStyle;
 use crate::relay::boundary::{Answer, Batch, Lsn, SchemaVersion};
 use crate::relay::decode::outbox::Outbox;
 use crate::relay::publish::publisher::Offer;
 use crate::relay::route::destination::TopicPattern;
-use crate::relay::settings::HeaderStyle;
 use crate::relay::{OnRejected, Settings};
 use crate::source::frames::{Relation, Writer};
 

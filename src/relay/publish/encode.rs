@@ -4,10 +4,10 @@ use smallvec::SmallVec;
 
 use super::attributes::is_header_of_event;
 use super::inline::Inline;
+use crate::relay::boundary::HeaderStyle;
 use crate::relay::boundary::{Format, Header, OwnedRecord, Position, Record, Refusal, Timestamp};
 use crate::relay::decode::event::Event;
 use crate::relay::limits::CUT_HEADER_BYTES;
-use crate::relay::settings::HeaderStyle;
 
 pub use super::row_headers::RowHeaders;
 
