@@ -162,7 +162,7 @@ fn relay_lines(report: &Report) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("relay", format!("{} {}, {}, {state}", word("relay"), word("version"), word("delivery"))),
         ("last event", word("position")),
-        ("lag", format!("{:.1} s, {} bytes", relay["lag_seconds"].as_f64().unwrap_or_default(), number("lag_bytes"))),
+        ("lag", lag(relay)),
         ("in flight", format!("{} records, {} bytes", number("in_flight_records"), number("in_flight_bytes"))),
         ("events", number("events")),
     ];
@@ -174,6 +174,13 @@ fn relay_lines(report: &Report) -> Vec<(&'static str, String)> {
         lines.push(("last error", error.to_owned()));
     }
     lines
+}
+
+fn lag(relay: &Value) -> String {
+    let seconds = relay["lag_seconds"].as_f64().map(|seconds| format!("{seconds:.1} s"));
+    let bytes = relay["lag_bytes"].as_u64().map(|bytes| format!("{} bytes", grouped(bytes)));
+    let known: Vec<String> = [seconds, bytes].into_iter().flatten().collect();
+    if known.is_empty() { "unknown".to_owned() } else { known.join(", ") }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -13,7 +13,7 @@ use crate::driver::limits::{MAINTAIN_AGAIN, MAINTAIN_INTERVAL, WATCH_INTERVAL};
 use crate::postgres::{ConnectOptions, Connection, Error, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::source::{SourceError, settle_unsigned, waits_for_relay};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Side, Telemetry};
 
 /// The outcome of `outbox.maintain` in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +75,11 @@ impl Maintenance {
     }
 
     fn look(&self, maintain: bool) -> Result<Maintained, SourceError> {
-        let mut connection =
-            Connection::open(&self.postgres).inspect_err(|error| self.events.note_failure(Some(error)))?;
+        let mut connection = Connection::open(&self.postgres).inspect_err(|error| {
+            self.telemetry.metrics.forget_retained_wal();
+            self.events.note_failure(Some(error));
+        })?;
+        self.telemetry.metrics.sides.note_contact(Side::Postgres, SystemTime::now());
         self.publication.look(&mut connection)?;
         self.watch(&mut connection)?;
         self.watch_standbys(&mut connection)?;

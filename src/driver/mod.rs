@@ -299,6 +299,7 @@ impl<S: Sink + Send> Driver<S> {
     fn handle_link(&mut self, event: LinkEvent) -> Result<(), Fault> {
         match event {
             LinkEvent::Batch(batch) => {
+                self.reporter.note_heard();
                 self.core.handle_batch(batch);
                 self.lookup.handle_input();
             }

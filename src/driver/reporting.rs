@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::freshness::{Freshness, Group, age};
 use super::link::Link;
@@ -72,6 +72,8 @@ pub(super) struct Reporter {
     stray: Stray,
     /// Whether the replication connection has been up before.
     was_up: bool,
+    /// Whether Postgres has sent something since the last progress update.
+    heard: bool,
     blocked_on: Option<String>,
     /// Where Postgres can't send what comes next.
     unsendable: Option<Place>,
@@ -80,7 +82,7 @@ pub(super) struct Reporter {
 impl Reporter {
     pub(super) fn new(telemetry: Arc<Telemetry>, kafka: Arc<KafkaConnection>, may_drop: Arc<AtomicBool>) -> Self {
         let (progress_at, kafka_restarts, stray) = (None, 0, Stray::default());
-        let (was_up, blocked_on, unsendable) = (false, None, None);
+        let (was_up, heard, blocked_on, unsendable) = (false, false, None, None);
         let freshness = Freshness::default();
         Self {
             telemetry,
@@ -92,6 +94,7 @@ impl Reporter {
             kafka_restarts,
             stray,
             was_up,
+            heard,
             blocked_on,
             unsendable,
         }
@@ -106,18 +109,28 @@ impl Reporter {
         self.server_end = self.server_end.max(lsn);
     }
 
+    /// Postgres has sent something.
+    pub(super) fn note_heard(&mut self) {
+        self.heard = true;
+    }
+
     pub(super) fn note_streaming(&mut self, lsn: Lsn) {
-        self.telemetry.metrics.set_connected(Side::Postgres, true);
+        self.heard = true;
+        self.telemetry.metrics.sides.set_connected(Side::Postgres, true);
         self.telemetry.set_standby(false);
         if std::mem::replace(&mut self.was_up, true) {
-            self.telemetry.metrics.count_reconnect(Side::Postgres);
+            self.telemetry.metrics.sides.count_reconnect(Side::Postgres);
         }
         tracing::info!(%lsn, "streaming");
     }
 
-    pub(super) fn note_lost(&self, error: &SourceError) {
-        self.telemetry.metrics.set_connected(Side::Postgres, false);
+    pub(super) fn note_lost(&mut self, error: &SourceError) {
         let is_held = matches!(error, SourceError::SlotHeld { .. });
+        // Postgres has answered who holds the slot.
+        self.heard |= is_held;
+        self.telemetry.metrics.sides.set_connected(Side::Postgres, is_held);
+        // What is unknown from now on is reported with the next turn.
+        self.progress_at = None;
         let is_news = self.telemetry.set_standby(is_held);
         let error = chain(error);
         if is_held {
@@ -132,7 +145,7 @@ impl Reporter {
 
     /// Postgres can't send a transaction: no attempt gets past it until somebody acts.
     pub(super) fn note_stuck(&mut self, error: &SourceError) {
-        self.telemetry.metrics.set_connected(Side::Postgres, false);
+        self.telemetry.metrics.sides.set_connected(Side::Postgres, false);
         let SourceError::Unsendable { place, error: reason } = error else { return };
         let unsendable = Unsendable { place: *place, error: reason.to_string() };
         if self.unsendable.replace(*place) != Some(*place) {
@@ -159,14 +172,20 @@ impl Reporter {
         self.may_drop.store(link.gate.is_past_backfill(), Ordering::Relaxed);
         let (received, clock) = (core.received(), SystemTime::now());
         self.report_progress(received);
+        if std::mem::take(&mut self.heard) {
+            self.telemetry.metrics.sides.note_contact(Side::Postgres, clock);
+        }
+        let oldest = core.oldest().map(|oldest| age(oldest, clock));
+        // Without a stream, events may wait in Postgres. A stream that Postgres fails in is not the only connection.
+        let is_watched = link.is_up() || self.unsendable.is_some();
         let progress = Progress {
             position: core.accepted(),
             received,
             flush: standing.flush,
-            server_end: self.server_end.max(received),
+            server_end: is_watched.then(|| self.server_end.max(received)),
             owed: core.owed(),
             waits: standing.waits,
-            lag: core.oldest().map(|oldest| age(oldest, clock)).unwrap_or_default(),
+            lag: oldest.or_else(|| link.is_up().then_some(Duration::ZERO)),
         };
         self.telemetry.set_progress(&progress, now);
         self.freshness.follow(core, &self.telemetry);
@@ -180,9 +199,12 @@ impl Reporter {
         let counters = core.counters();
         metrics.set_counters(&counters);
         self.stray.tell(&counters, now);
-        metrics.set_connected(Side::Kafka, self.kafka.is_up());
+        metrics.sides.set_connected(Side::Kafka, self.kafka.is_up());
+        if let Some(at) = self.kafka.last_contact() {
+            metrics.sides.note_contact(Side::Kafka, at);
+        }
         for _ in self.kafka_restarts..self.kafka.restarts() {
-            metrics.count_reconnect(Side::Kafka);
+            metrics.sides.count_reconnect(Side::Kafka);
         }
         self.kafka_restarts = self.kafka.restarts();
     }

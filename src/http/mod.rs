@@ -51,9 +51,10 @@ fn routes(telemetry: Arc<Telemetry>) -> Router {
 
 async fn metrics(State(telemetry): State<Arc<Telemetry>>, headers: HeaderMap) -> impl IntoResponse {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let metrics = telemetry.metrics_at(Instant::now());
     let (kind, text) = match accepted.into_iter().any(|value| value.contains("application/openmetrics-text")) {
-        true => (OPENMETRICS, telemetry.metrics.encode()),
-        false => (PROMETHEUS, telemetry.metrics.encode_text()),
+        true => (OPENMETRICS, metrics.encode()),
+        false => (PROMETHEUS, metrics.encode_text()),
     };
     ([(header::CONTENT_TYPE, kind)], text)
 }

@@ -48,7 +48,7 @@ impl Server {
 #[tokio::test]
 async fn metrics_come_as_text_unless_openmetrics_is_asked_for() {
     let server = Server::start().await;
-    server.telemetry.metrics.count_reconnect(Side::Kafka);
+    server.telemetry.metrics.sides.count_reconnect(Side::Kafka);
     let (status, kind, body) = server.get("/metrics").await;
     assert_eq!((status, kind.as_str()), (StatusCode::OK, PROMETHEUS));
     assert!(body.contains("# TYPE walpost_reconnects_total counter\n"), "{body}");
@@ -68,8 +68,8 @@ async fn the_process_is_healthy_before_it_is_ready() {
     let (status, _, body) = server.get("/readyz").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(body, "not connected to Postgres\nnot connected to Kafka\n");
-    server.telemetry.metrics.set_connected(Side::Postgres, true);
-    server.telemetry.metrics.set_connected(Side::Kafka, true);
+    server.telemetry.metrics.sides.set_connected(Side::Postgres, true);
+    server.telemetry.metrics.sides.set_connected(Side::Kafka, true);
     let (status, _, body) = server.get("/readyz").await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, "ready\n"));
 }

@@ -233,7 +233,7 @@ impl Topics {
         let ask = move || admin.inner().fetch_cluster_id(timeout).is_some();
         let reached = tokio::task::spawn_blocking(ask).await.expect("asking for the cluster's id does not panic");
         if reached {
-            self.connection.mark_up();
+            self.connection.note_answer();
         } else {
             self.replace_admin();
         }
@@ -335,7 +335,7 @@ impl Topics {
             self.replace_admin();
             TopicsError::Unreachable { topic: topic.to_owned(), source }
         })?;
-        self.connection.mark_up();
+        self.connection.note_answer();
         Ok(value)
     }
 

@@ -14,36 +14,16 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::contracts::Contracts;
+use super::known::Known;
 use super::latency::LatencyHistogram;
+use super::process::Process;
+use super::sides::{Side, Sides};
 use super::text_format;
 use crate::relay::Counters;
 use crate::relay::boundary::{Lsn, Position, RefusalCode};
 use crate::relay::delivery::ledger::Owed;
 
 type Count = Gauge<u64, std::sync::atomic::AtomicU64>;
-type Seconds = Gauge<f64, std::sync::atomic::AtomicU64>;
-
-/// A system that the relay is connected to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The replication connection.
-    Postgres,
-    /// The producer.
-    Kafka,
-}
-
-impl Side {
-    const ALL: [Self; 2] = [Self::Postgres, Self::Kafka];
-
-    /// The label's value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Postgres => "postgres",
-            Self::Kafka => "kafka",
-        }
-    }
-}
 
 /// A relay's progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,25 +35,20 @@ pub struct Progress {
     /// How far the slot may be confirmed: everything before it is in Kafka, and so is the position, if positions are
     /// stored there.
     pub flush: Lsn,
-    /// Where the server's WAL ends, as far as known.
-    pub server_end: Lsn,
+    /// Where the server's WAL ends; `None` while that is unknown.
+    pub server_end: Option<Lsn>,
     /// What is in flight.
     pub owed: Owed,
     /// Something that is not in flight yet is waiting to be sent to Kafka: an event, or a position.
     pub waits: bool,
-    /// Age of the oldest event in flight; zero if there is none.
-    pub lag: Duration,
+    /// Age of the oldest event in flight; zero if there is none, `None` if there may be some in Postgres.
+    pub lag: Option<Duration>,
 }
 
 /// A label whose values are known when the relay starts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabel {
     code: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SideLabel {
-    side: &'static str,
 }
 
 /// Every metric.
@@ -100,34 +75,35 @@ pub struct Metrics {
     received_lsn: Count,
     /// `walpost_flush_lsn_bytes`: how far everything is in Kafka.
     flush_lsn: Count,
+    /// `walpost_ready` and `walpost_standby`, as of the last request.
+    state: [Gauge; 2],
     /// `walpost_lag_bytes`: WAL between the flush LSN and the end of the server's WAL.
-    lag_bytes: Count,
+    lag_bytes: Known<u64>,
     /// `walpost_lag_seconds`: age of the oldest event that is not in Kafka; 0 if there is none.
-    lag_seconds: Seconds,
+    lag_seconds: Known<f64>,
     /// `walpost_retained_wal_bytes`: WAL that the slot retains on the server.
-    retained_wal_bytes: Count,
+    retained_wal_bytes: Known<u64>,
     /// `walpost_max_retained_wal_bytes`: retained WAL above which the relay is not ready; 0 if there is no limit.
     max_retained_wal_bytes: Count,
     /// `walpost_maintain_failures_total`: calls of `outbox.maintain` that failed.
     maintain_failures: Counter,
     /// `walpost_partitions_ahead`: how many days ahead `outbox.event` has partitions.
-    partitions_ahead: Gauge,
+    partitions_ahead: Known<i64>,
     /// `walpost_rewind_wal_bytes`: WAL that the slot of the rewind window keeps on the server's disk.
     rewind_wal_bytes: Count,
     /// `walpost_rewind_seconds`: how far back the rewind window reaches.
     rewind_seconds: Count,
     /// `walpost_unsendable_lsn_bytes`: the transaction that Postgres can't send; 0 if there is none.
     unsendable_lsn: Count,
-    /// `walpost_reconnects_total{side}`.
-    reconnects: [Counter; Side::ALL.len()],
-    /// `walpost_connected{side}`: 1 or 0.
-    connected: [Count; Side::ALL.len()],
+    /// The connections.
+    pub sides: Sides,
     /// `walpost_publish_latency_seconds`: from a commit to Kafka's acknowledgement of its records. For records read
     /// from a backlog it is the backlog's age.
     pub publish_latency: LatencyHistogram,
     /// `walpost_contract_*{contract,version}`: the service levels of each contract version.
     pub contracts: Contracts,
     registry: Registry,
+    process: Registry,
 }
 
 impl Default for Metrics {
@@ -144,10 +120,9 @@ impl Metrics {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The relay's version", build);
         let dead_letters = Family::<CodeLabel, Counter>::default();
-        let reconnects = Family::<SideLabel, Counter>::default();
-        let connected = Family::<SideLabel, Count>::default();
         let code = |code: RefusalCode| CodeLabel { code: code.as_str() };
-        let side = |side: Side| SideLabel { side: side.as_str() };
+        let mut process = Registry::with_prefix("process");
+        process.register_collector(Box::new(Process));
         let metrics = Self {
             events: Counter::default(),
             bytes: Counter::default(),
@@ -160,27 +135,26 @@ impl Metrics {
             in_flight_bytes: Count::default(),
             received_lsn: Count::default(),
             flush_lsn: Count::default(),
-            lag_bytes: Count::default(),
-            lag_seconds: Seconds::default(),
-            retained_wal_bytes: Count::default(),
+            state: Default::default(),
+            lag_bytes: Known::default(),
+            lag_seconds: Known::default(),
+            retained_wal_bytes: Known::default(),
             max_retained_wal_bytes: Count::default(),
             maintain_failures: Counter::default(),
-            partitions_ahead: Gauge::default(),
+            partitions_ahead: Known::default(),
             rewind_wal_bytes: Count::default(),
             rewind_seconds: Count::default(),
             unsendable_lsn: Count::default(),
-            reconnects: Side::ALL.map(|of| reconnects.get_or_create_owned(&side(of))),
-            connected: Side::ALL.map(|of| connected.get_or_create_owned(&side(of))),
+            sides: Sides::new(&mut registry),
             publish_latency: LatencyHistogram::default(),
             contracts: Contracts::default(),
             registry: Registry::default(),
+            process,
         };
         metrics.register_flow(&mut registry);
         metrics.register_slot(&mut registry);
         registry.register("dead_letters", "Dead letters by error code", dead_letters);
-        registry.register("reconnects", "Reconnections", reconnects);
         metrics.contracts.register(&mut registry);
-        registry.register("connected", "Whether the relay is connected, 1 or 0", connected);
         Self { registry, ..metrics }
     }
 
@@ -206,13 +180,18 @@ impl Metrics {
     }
 
     fn register_slot(&self, registry: &mut Registry) {
+        let [ready, standby] = self.state.clone();
+        registry.register("ready", "Whether /readyz returns 200, 1 or 0", ready);
+        registry.register("standby", "Whether another relay holds the slot, 1 or 0", standby);
+        let lag = "WAL between the flush LSN and the end of the server's WAL; absent while that is unknown";
+        registry.register_with_unit("lag", lag, Unit::Bytes, self.lag_bytes.clone());
+        let retained = "WAL that the slot retains on the server; absent while that is unknown";
+        registry.register_with_unit("retained_wal", retained, Unit::Bytes, self.retained_wal_bytes.clone());
         let mut bytes = |name: &str, help: &str, gauge: &Count| {
             registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
         };
         bytes("received_lsn", "LSN up to which the stream has been read", &self.received_lsn);
         bytes("flush_lsn", "LSN up to which everything is in Kafka", &self.flush_lsn);
-        bytes("lag", "WAL between the flush LSN and the end of the server's WAL", &self.lag_bytes);
-        bytes("retained_wal", "WAL that the slot retains on the server", &self.retained_wal_bytes);
         bytes(
             "max_retained_wal",
             "Retained WAL above which the relay is not ready; 0 if there is no limit",
@@ -230,7 +209,7 @@ impl Metrics {
         registry.register("partitions_ahead", ahead, self.partitions_ahead.clone());
         let window = "How far back the rewind window reaches";
         registry.register_with_unit("rewind", window, Unit::Seconds, self.rewind_seconds.clone());
-        let age = "Age of the oldest event that is not in Kafka";
+        let age = "Age of the oldest event that is not in Kafka; absent while that is unknown";
         registry.register_with_unit("lag", age, Unit::Seconds, self.lag_seconds.clone());
     }
 
@@ -258,14 +237,26 @@ impl Metrics {
         self.received_lsn.set(progress.received.0);
         self.flush_lsn.set(progress.flush.0);
         // A standby relay has no place in the WAL yet.
-        let is_placed = progress.flush > Lsn(0);
-        self.lag_bytes.set(if is_placed { progress.server_end.0.saturating_sub(progress.flush.0) } else { 0 });
-        self.lag_seconds.set(progress.lag.as_secs_f64());
+        let server_end = progress.server_end.filter(|_| progress.flush > Lsn(0));
+        self.lag_bytes.set(server_end.map(|end| end.0.saturating_sub(progress.flush.0)));
+        self.lag_seconds.set(progress.lag.map(|lag| lag.as_secs_f64()));
+    }
+
+    /// Sets whether the relay is ready, and whether it stands by.
+    pub(super) fn set_state(&self, is_ready: bool, is_standby: bool) {
+        for (gauge, is) in self.state.iter().zip([is_ready, is_standby]) {
+            gauge.set(i64::from(is));
+        }
+    }
+
+    /// How much WAL the slot retains is unknown: the server can't be asked.
+    pub fn forget_retained_wal(&self) {
+        self.retained_wal_bytes.set(None);
     }
 
     /// Sets how much WAL the slot retains, in bytes.
     pub fn set_retained_wal_bytes(&self, bytes: u64, limit: Option<u64>) {
-        self.retained_wal_bytes.set(bytes);
+        self.retained_wal_bytes.set(Some(bytes));
         self.max_retained_wal_bytes.set(limit.unwrap_or_default());
     }
 
@@ -276,7 +267,7 @@ impl Metrics {
 
     /// Sets how many days ahead there are partitions.
     pub fn set_partitions_ahead(&self, days: i64) {
-        self.partitions_ahead.set(days);
+        self.partitions_ahead.set(Some(days));
     }
 
     /// Sets how much WAL the rewind window retains, in bytes, and how far back it reaches, in seconds.
@@ -288,22 +279,6 @@ impl Metrics {
     /// Sets the LSN of the transaction that Postgres can't send.
     pub(super) fn set_unsendable(&self, lsn: Option<Lsn>) {
         self.unsendable_lsn.set(lsn.unwrap_or_default().0);
-    }
-
-    /// Counts a reconnection.
-    pub fn count_reconnect(&self, side: Side) {
-        self.reconnects[side as usize].inc();
-    }
-
-    /// Sets whether a side is connected.
-    pub fn set_connected(&self, side: Side, connected: bool) {
-        self.connected[side as usize].set(u64::from(connected));
-    }
-
-    /// Whether a side is connected.
-    #[must_use]
-    pub fn is_connected(&self, side: Side) -> bool {
-        self.connected[side as usize].get() == 1
     }
 
     /// The metrics as numbers, for the status.
@@ -321,7 +296,7 @@ impl Metrics {
             lag_bytes: self.lag_bytes.get(),
             lag_seconds: self.lag_seconds.get(),
             retained_wal_bytes: self.retained_wal_bytes.get(),
-            reconnects: Side::ALL.map(|side| self.reconnects[side as usize].get()),
+            reconnects: Side::ALL.map(|side| self.sides.reconnects(side)),
         }
     }
 
@@ -329,7 +304,9 @@ impl Metrics {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        text::encode(&mut text, &self.registry).expect("a String takes everything");
+        let whole =
+            text::encode_registry(&mut text, &self.registry).and_then(|()| text::encode(&mut text, &self.process));
+        whole.expect("a String takes everything");
         text
     }
 
@@ -358,9 +335,9 @@ pub(super) struct Reading {
     pub(super) in_flight_bytes: u64,
     pub(super) received_lsn: Lsn,
     pub(super) flush_lsn: Lsn,
-    pub(super) lag_bytes: u64,
-    pub(super) lag_seconds: f64,
-    pub(super) retained_wal_bytes: u64,
+    pub(super) lag_bytes: Option<u64>,
+    pub(super) lag_seconds: Option<f64>,
+    pub(super) retained_wal_bytes: Option<u64>,
     pub(super) reconnects: [u64; Side::ALL.len()],
 }
 

@@ -4,9 +4,12 @@
 //! `/readyz` and `/status` read from it. There is one set of numbers: the status is built from the metrics.
 
 pub mod contracts;
+mod known;
 pub mod latency;
 pub mod logs;
 pub mod metrics;
+mod process;
+pub mod sides;
 pub mod status;
 mod text_format;
 mod unsendable;
@@ -14,6 +17,7 @@ mod unsendable;
 pub use contracts::{ContractMeter, ContractStatus, Contracts};
 pub use latency::LatencyHistogram;
 pub use logs::{LogFormat, LogsError, init_logs};
-pub use metrics::{Metrics, Progress, Side};
+pub use metrics::{Metrics, Progress};
+pub use sides::{Side, Sides};
 pub use status::{Identity, LastError, RelayStatus, RewindStatus, Telemetry};
 pub use unsendable::{Unsendable, UnsendableStatus};

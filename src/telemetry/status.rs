@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::contracts::ContractStatus;
-use super::metrics::{Metrics, Progress, Side};
+use super::metrics::{Metrics, Progress};
+use super::sides::Side;
 use super::unsendable::{Unsendable, UnsendableStatus};
 use crate::config::Config;
 use crate::relay::boundary::{Position, RefusalCode};
@@ -133,10 +134,16 @@ pub struct RelayStatus {
     pub ready: bool,
     /// Why not, one reason per item.
     pub not_ready: Vec<String>,
-    /// Whether the replication connection is up.
+    /// Whether the replication connection is up; on a standby relay, whether Postgres answers it.
     pub postgres_connected: bool,
     /// Whether a broker is connected.
     pub kafka_connected: bool,
+    /// When Postgres last sent something, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub postgres_last_contact_unix_millis: Option<u64>,
+    /// When Kafka last sent something, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub kafka_last_contact_unix_millis: Option<u64>,
     /// The position of the last event taken, `<commit LSN>/<ordinal>`.
     pub position: String,
     /// How far the stream has been read.
@@ -144,12 +151,12 @@ pub struct RelayStatus {
     /// How far everything is in Kafka, including its position if positions are stored there: what may be confirmed to
     /// the slot.
     pub flush_lsn: String,
-    /// WAL between the flush LSN and the end of the server's WAL, in bytes.
-    pub lag_bytes: u64,
-    /// Age of the oldest event that is not in Kafka, in seconds.
-    pub lag_seconds: f64,
-    /// WAL that the slot retains on the server, in bytes.
-    pub retained_wal_bytes: u64,
+    /// WAL between the flush LSN and the end of the server's WAL, in bytes; none while that is unknown.
+    pub lag_bytes: Option<u64>,
+    /// Age of the oldest event that is not in Kafka, in seconds; none while that is unknown.
+    pub lag_seconds: Option<f64>,
+    /// WAL that the slot retains on the server, in bytes; none while that is unknown.
+    pub retained_wal_bytes: Option<u64>,
     /// Records acknowledged by Kafka, including dead letters.
     pub events: u64,
     /// Their bytes.
@@ -299,7 +306,7 @@ impl Telemetry {
         let (is_standby, is_stuck) = (words.is_standby, words.unsendable.is_some());
         drop(words);
         for (side, name) in [(Side::Postgres, "Postgres"), (Side::Kafka, "Kafka")] {
-            if !(self.metrics.is_connected(side) || (is_standby || is_stuck) && side == Side::Postgres) {
+            if !(self.metrics.sides.is_connected(side) || (is_standby || is_stuck) && side == Side::Postgres) {
                 reasons.push(format!("not connected to {name}"));
             }
         }
@@ -332,6 +339,13 @@ impl Telemetry {
         reasons
     }
 
+    /// The metrics, those included that are determined when they are read.
+    #[must_use]
+    pub fn metrics_at(&self, now: Instant) -> &Metrics {
+        self.metrics.set_state(self.not_ready(now).is_empty(), self.is_standby());
+        &self.metrics
+    }
+
     /// The relay at `now`.
     #[must_use]
     pub fn status(&self, now: Instant) -> RelayStatus {
@@ -352,8 +366,10 @@ impl Telemetry {
             standby: words.is_standby,
             ready: not_ready.is_empty(),
             not_ready,
-            postgres_connected: self.metrics.is_connected(Side::Postgres),
-            kafka_connected: self.metrics.is_connected(Side::Kafka),
+            postgres_connected: self.metrics.sides.is_connected(Side::Postgres),
+            kafka_connected: self.metrics.sides.is_connected(Side::Kafka),
+            postgres_last_contact_unix_millis: self.metrics.sides.last_contact_millis(Side::Postgres),
+            kafka_last_contact_unix_millis: self.metrics.sides.last_contact_millis(Side::Kafka),
             position: words.position.to_string(),
             received_lsn: reading.received_lsn.to_string(),
             flush_lsn: reading.flush_lsn.to_string(),

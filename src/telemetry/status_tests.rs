@@ -5,8 +5,8 @@ use crate::relay::delivery::ledger::Owed;
 
 fn connected(now: Instant) -> Telemetry {
     let telemetry = Telemetry::new(Identity::default(), now);
-    telemetry.metrics.set_connected(Side::Postgres, true);
-    telemetry.metrics.set_connected(Side::Kafka, true);
+    telemetry.metrics.sides.set_connected(Side::Postgres, true);
+    telemetry.metrics.sides.set_connected(Side::Kafka, true);
     telemetry
 }
 
@@ -15,9 +15,9 @@ fn ready_means_connected_on_both_sides() {
     let now = Instant::now();
     let telemetry = connected(now);
     assert_eq!(telemetry.not_ready(now), Vec::<String>::new());
-    telemetry.metrics.set_connected(Side::Kafka, false);
+    telemetry.metrics.sides.set_connected(Side::Kafka, false);
     assert_eq!(telemetry.not_ready(now), ["not connected to Kafka"]);
-    telemetry.metrics.set_connected(Side::Kafka, true);
+    telemetry.metrics.sides.set_connected(Side::Kafka, true);
     telemetry.set_blocked_on(Some("topic outbox.dead-letter: not_authorized".to_owned()));
     telemetry.set_waiting_for(Some("look up schema version a/1: no connection".to_owned()));
     let reasons =
@@ -37,6 +37,21 @@ fn case_40_a_standby_relay_is_ready_only_while_another_streams() {
     assert!(reasons.len() == 1 && reasons[0].contains("no relay has streamed"), "{reasons:?}");
     telemetry.set_slot_in_use(true, start + IDLE_SLOT);
     assert_eq!(telemetry.not_ready(start + IDLE_SLOT * 2), Vec::<String>::new());
+}
+
+#[test]
+fn readiness_and_standing_by_are_metrics_as_of_the_request() {
+    let now = Instant::now();
+    let telemetry = connected(now);
+    let state = || {
+        let text = telemetry.metrics_at(now).encode();
+        ["walpost_ready 1\n", "walpost_standby 1\n"].map(|line| text.contains(line))
+    };
+    assert_eq!(state(), [true, false]);
+    telemetry.set_standby(true);
+    assert_eq!(state(), [true, true]);
+    telemetry.metrics.sides.set_connected(Side::Kafka, false);
+    assert_eq!(state(), [false, true]);
 }
 
 #[test]
@@ -89,11 +104,11 @@ fn the_status_is_made_of_the_metrics_and_survives_json() {
     counters.dead_letters[RefusalCode::TooLarge as usize] = 2;
     telemetry.metrics.set_counters(&counters);
     let position = Position { commit: Lsn(0x1_0000_0010), ordinal: 3 };
-    let progress = Progress { position, flush: Lsn(30), server_end: Lsn(50), ..Progress::default() };
+    let progress = Progress { position, flush: Lsn(30), server_end: Some(Lsn(50)), ..Progress::default() };
     telemetry.set_progress(&progress, now);
     telemetry.note_error("connection lost");
     let status = telemetry.status(now + Duration::from_secs(4));
-    assert_eq!((status.events, status.returned, status.lag_bytes, status.uptime_seconds), (5, 1, 20, 4));
+    assert_eq!((status.events, status.returned, status.lag_bytes, status.uptime_seconds), (5, 1, Some(20), 4));
     assert_eq!((status.position.as_str(), status.flush_lsn.as_str()), ("1/10/3", "0/1E"));
     assert_eq!(status.dead_letters, BTreeMap::from([("too_large".to_owned(), 2)]));
     assert_eq!(status.last_error.as_ref().map(|error| error.message.as_str()), Some("connection lost"));

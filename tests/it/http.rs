@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use expect_test::expect;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::Value;
 use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
 
 use crate::harness::{Harness, Relay};
@@ -61,12 +62,16 @@ async fn a_running_relay_serves_metrics_status_and_health() {
     let dead_letters = harness.consume(&harness.topic("dead-letter"), 1).await;
     assert_eq!(status["position"].as_str(), dead_letters[0].header("outbox-position"), "the last accepted event");
 
-    let (code, metrics) = relay.get("/metrics").await.expect("the relay answers");
-    assert_eq!(code, 200);
-    promtool_accepts(&metrics);
+    let metrics = metrics(&relay).await;
     let mut names: Vec<&str> = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     names.sort_unstable();
     expect![[r#"
+        process_cpu_seconds_total counter
+        process_max_fds gauge
+        process_open_fds gauge
+        process_resident_memory_bytes gauge
+        process_start_time_seconds gauge
+        process_virtual_memory_bytes gauge
         walpost_build_info gauge
         walpost_bytes_total counter
         walpost_connected gauge
@@ -83,10 +88,12 @@ async fn a_running_relay_serves_metrics_status_and_health() {
         walpost_in_flight_records gauge
         walpost_lag_bytes gauge
         walpost_lag_seconds gauge
+        walpost_last_contact_timestamp_seconds gauge
         walpost_maintain_failures_total counter
         walpost_max_retained_wal_bytes gauge
         walpost_partitions_ahead gauge
         walpost_publish_latency_seconds histogram
+        walpost_ready gauge
         walpost_received_lsn_bytes gauge
         walpost_reconnects_total counter
         walpost_retained_wal_bytes gauge
@@ -94,6 +101,7 @@ async fn a_running_relay_serves_metrics_status_and_health() {
         walpost_rewind_seconds gauge
         walpost_rewind_wal_bytes gauge
         walpost_skipped_total counter
+        walpost_standby gauge
         walpost_unsendable_lsn_bytes gauge
         walpost_violations_total counter"#]]
     .assert_eq(&names.join("\n"));
@@ -106,7 +114,7 @@ async fn a_running_relay_serves_metrics_status_and_health() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readiness_follows_postgres_and_kafka() {
+async fn case_47_an_outage_of_either_side_is_reported_and_no_value_is_made_up() {
     let postgres = PostgresOptions { durability: Durability::NoFsync, ..PostgresOptions::default() };
     let mut harness = Harness::with_own_servers("readiness", postgres, KafkaOptions::default()).await;
     harness.migrate().await;
@@ -118,6 +126,16 @@ async fn readiness_follows_postgres_and_kafka() {
 
     harness.own_postgres().stop(StopMode::Fast).await.expect("the server stops");
     not_ready(&mut relay, "not connected to Postgres").await;
+    relay.wait_for("an unknown lag", |status| status["lag_bytes"].is_null() && status["lag_seconds"].is_null()).await;
+    let metrics = metrics(&relay).await;
+    for line in ["walpost_ready 0", "walpost_standby 0", "walpost_connected{side=\"postgres\"} 0"] {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
+    let is_lag = |line: &str| ["walpost_lag_bytes ", "walpost_lag_seconds "].iter().any(|name| line.starts_with(name));
+    assert!(!metrics.lines().any(is_lag), "events may wait in Postgres: {metrics}");
+    let status = relay.status().await;
+    let last = ["postgres", "kafka"].map(|side| status[format!("{side}_last_contact_unix_millis")].as_u64());
+    assert!(last[0] > Some(1_700_000_000_000) && last[1] > Some(1_700_000_000_000), "{status}");
     harness.own_postgres().start_again().await.expect("the server starts");
     relay.ready().await;
 
@@ -126,12 +144,22 @@ async fn readiness_follows_postgres_and_kafka() {
     harness.execute(&format!("{EMIT} from generate_series(1, 20)")).await;
     relay.wait_for("a full window", |status| status["in_flight_records"] == 5).await;
     not_ready(&mut relay, "not connected to Kafka").await;
+    let status = relay.status().await;
+    assert!(status["lag_seconds"].as_f64() > Some(0.0) && status["lag_bytes"].is_u64(), "{status}");
     harness.own_kafka().start_again().await.expect("the broker starts");
     relay.ready().await;
     assert_eq!(harness.consume(&harness.topic("order.placed"), 21).await.len(), 21);
     let status = relay.wait_for("nothing in flight", |status| status["in_flight_records"] == 0).await;
     assert!(status["postgres_reconnects"].as_u64().is_some_and(|count| count > 0), "{status}");
     assert_eq!(relay.terminate().await.code(), Some(0));
+}
+
+/// The metrics, which Prometheus accepts at any time.
+async fn metrics(relay: &Relay) -> String {
+    let (code, metrics) = relay.get("/metrics").await.expect("the relay answers");
+    assert_eq!(code, 200);
+    promtool_accepts(&metrics);
+    metrics
 }
 
 /// Waits for a 503 with exactly this reason; the process remains healthy meanwhile.

@@ -75,6 +75,7 @@
 //! 44. A contract file is read by its own version of the standard: 3.0, 3.1 or 3.2. If nothing follows from it, `plan` says why.
 //! 45. An impostor of Postgres gets no password that the URL forbids, and no more time than `connect_timeout`, for any command.
 //! 46. Through a connection pooler no command changes a session that other clients get; those that need one of their own refuse.
+//! 47. During an outage of either side, and on a standby relay, metrics, status and log report what is known and nothing else.
 
 mod bench;
 mod chaos;

@@ -62,7 +62,7 @@ impl Gauges {
     /// What the relay is waiting for, if anything.
     pub(super) fn waits_for(&self) -> Option<&'static str> {
         let metrics = &self.0.metrics;
-        match (metrics.is_connected(Side::Postgres), metrics.is_connected(Side::Kafka)) {
+        match (metrics.sides.is_connected(Side::Postgres), metrics.sides.is_connected(Side::Kafka)) {
             (true, true) => None,
             (false, _) => Some("PostgreSQL"),
             (true, false) => Some("Kafka"),

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 /// The state of the connection to Kafka; shared by everything that talks to it, and read by `/readyz` and `/metrics`.
 ///
@@ -10,6 +11,8 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug, Default)]
 pub struct Connection {
     up: AtomicBool,
+    /// In milliseconds since the Unix epoch; 0 before the first contact.
+    last_contact: AtomicU64,
     outstanding: AtomicUsize,
     restarts: AtomicU64,
     failure: Mutex<Option<String>>,
@@ -30,6 +33,13 @@ impl Connection {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
+    }
+
+    /// When a broker last sent something, as of librdkafka's last statistics and of the last answer to a request.
+    #[must_use]
+    pub fn last_contact(&self) -> Option<SystemTime> {
+        let millis = Some(self.last_contact.load(Ordering::Relaxed)).filter(|millis| *millis > 0)?;
+        Some(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
     }
 
     /// Number of records taken and not yet answered.
@@ -71,6 +81,18 @@ impl Connection {
         // The line starts with a thread name.
         let reason = line.split_once("]: ").map_or(line, |(_, reason)| reason);
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| cause(reason).to_owned());
+    }
+
+    /// A broker has answered a request.
+    pub(crate) fn note_answer(&self) {
+        self.note_contact(Duration::ZERO);
+        self.mark_up();
+    }
+
+    /// A broker sent something this long ago.
+    pub(crate) fn note_contact(&self, ago: Duration) {
+        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_sub(ago);
+        self.last_contact.fetch_max(u64::try_from(at.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(crate) fn mark_up(&self) {

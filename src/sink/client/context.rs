@@ -140,6 +140,9 @@ impl ClientContext for Context {
                 if statistics.brokers.values().any(|broker| broker.state == "UP") {
                     self.connection.mark_up();
                 }
+                if let Some(ago) = statistics.last_received() {
+                    self.connection.note_contact(ago);
+                }
                 if statistics.knows_no_broker() {
                     tracing::debug!("kafka has listed no brokers; connecting to the bootstrap servers again");
                     self.bootstrap.add_again();
@@ -176,6 +179,9 @@ struct Statistics {
 #[derive(Deserialize)]
 struct BrokerStatistics {
     state: String,
+    /// Microseconds since something was received on the current connection; -1 if nothing was.
+    #[serde(default = "nothing_received")]
+    rxidle: i64,
     /// `configured` or `learned`; `logical` and `internal` are not brokers.
     source: String,
     /// Requests sent, by kind.
@@ -191,10 +197,20 @@ impl Statistics {
         !self.brokers.values().any(|broker| matches!(broker.source.as_str(), "configured" | "learned"))
     }
 
+    /// How long ago a broker last sent something.
+    fn last_received(&self) -> Option<Duration> {
+        let idle = self.brokers.values().filter_map(|broker| u64::try_from(broker.rxidle).ok());
+        idle.min().map(Duration::from_micros)
+    }
+
     fn traffic(&self) -> Traffic {
         let requests = self.brokers.values().filter_map(|broker| broker.req.get("Produce")).sum();
         Traffic { requests, records: self.txmsgs }
     }
+}
+
+const fn nothing_received() -> i64 {
+    -1
 }
 
 /// Passes a kind of log line once per [`LOG_PAUSE`] and counts what it suppresses. Shared by all producers of a sink.

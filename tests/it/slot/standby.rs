@@ -18,6 +18,11 @@ async fn case_23_a_standby_relay_is_ready_and_reports_standby() {
     second.wait_for("a standby", |status| status["standby"] == true).await;
     second.ready().await;
     assert_eq!(first.status().await["standby"], false);
+    // Nothing to raise an alert about.
+    let (_, metrics) = second.get("/metrics").await.expect("the relay answers");
+    for line in ["walpost_ready 1", "walpost_standby 1", "walpost_connected{side=\"postgres\"} 1"] {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
     first.kill();
     second.wait_for("a take-over", |status| status["standby"] == false && status["postgres_connected"] == true).await;
 }
