@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::exit::{self, CommandError, Context};
-use crate::telemetry::{LogFormat, init_logs};
+use crate::telemetry::{LogFormat, fatal, init_logs};
 use crate::terminal::visible_lines;
 
 /// A transactional outbox relay for PostgreSQL and Apache Kafka.
@@ -93,19 +93,26 @@ impl Command {
     }
 }
 
-/// Runs a command and prints its error on stderr.
+/// What a panic is to the operator. Its message states the broken invariant, and comes before this.
+const BUG: &str = "this is a bug; no event was confirmed that Kafka has not acknowledged. Please report the message above";
+
+/// Runs a command and writes its error to stderr: to the log if that is JSON, so that each line on stderr is.
 #[must_use]
 pub fn main(cli: Cli) -> ExitCode {
-    // The panic message, which states the broken invariant, is already on stderr.
-    match std::panic::catch_unwind(AssertUnwindSafe(|| execute(cli))) {
-        Ok(outcome) => conclude(&outcome),
-        Err(_) => {
-            eprintln!(
-                "walpost: this is a bug; no event was confirmed that Kafka has not acknowledged. Please report the message above"
-            );
-            ExitCode::from(exit::BUG)
-        }
+    let format = cli.log_format;
+    if format == LogFormat::Json {
+        std::panic::set_hook(Box::new(|panic| fatal(&panic.to_string(), exit::BUG)));
     }
+    let (report, code) = match std::panic::catch_unwind(AssertUnwindSafe(|| execute(cli))) {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(error)) => (error.report(), error.exit_code()),
+        Err(_) => (BUG.to_owned(), exit::BUG),
+    };
+    match format {
+        LogFormat::Json => fatal(&report, code),
+        LogFormat::Text => eprintln!("walpost: {}", visible_lines(&report)),
+    }
+    ExitCode::from(code)
 }
 
 fn execute(cli: Cli) -> Result<(), CommandError> {
@@ -136,13 +143,6 @@ fn execute(cli: Cli) -> Result<(), CommandError> {
     // Blocking calls to an unreachable server must not delay the exit.
     runtime.shutdown_background();
     outcome
-}
-
-/// The exit code for a command's result; prints the error on stderr.
-fn conclude(outcome: &Result<(), CommandError>) -> ExitCode {
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
-    eprintln!("walpost: {}", visible_lines(&error.report()));
-    ExitCode::from(error.exit_code())
 }
 
 /// Writes a command's report.

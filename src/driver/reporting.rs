@@ -68,6 +68,8 @@ pub(super) struct Reporter {
     progress_at: Option<Instant>,
     freshness: Freshness,
     kafka_restarts: u64,
+    /// Why Kafka is unreachable.
+    kafka_failure: Option<String>,
     /// Ignored messages as last logged, and when.
     stray: Stray,
     /// Whether the replication connection has been up before.
@@ -81,7 +83,7 @@ pub(super) struct Reporter {
 
 impl Reporter {
     pub(super) fn new(telemetry: Arc<Telemetry>, kafka: Arc<KafkaConnection>, may_drop: Arc<AtomicBool>) -> Self {
-        let (progress_at, kafka_restarts, stray) = (None, 0, Stray::default());
+        let (progress_at, kafka_restarts, kafka_failure, stray) = (None, 0, None, Stray::default());
         let (was_up, heard, blocked_on, unsendable) = (false, false, None, None);
         let freshness = Freshness::default();
         Self {
@@ -92,6 +94,7 @@ impl Reporter {
             progress_at,
             freshness,
             kafka_restarts,
+            kafka_failure,
             stray,
             was_up,
             heard,
@@ -117,6 +120,7 @@ impl Reporter {
     pub(super) fn note_streaming(&mut self, lsn: Lsn) {
         self.heard = true;
         self.telemetry.metrics.sides.set_connected(Side::Postgres, true);
+        self.telemetry.set_failure(Side::Postgres, None);
         self.telemetry.set_standby(false);
         if std::mem::replace(&mut self.was_up, true) {
             self.telemetry.metrics.sides.count_reconnect(Side::Postgres);
@@ -134,13 +138,14 @@ impl Reporter {
         let is_news = self.telemetry.set_standby(is_held);
         let error = chain(error);
         if is_held {
+            self.telemetry.set_failure(Side::Postgres, None);
             if is_news {
                 tracing::info!(reason = error, "standing by: another relay holds the slot");
             }
             return;
         }
         tracing::warn!(error, "replication connection failed; retrying");
-        self.telemetry.note_error(error);
+        self.telemetry.set_failure(Side::Postgres, Some(error));
     }
 
     /// Postgres can't send a transaction: no attempt gets past it until somebody acts.
@@ -199,7 +204,13 @@ impl Reporter {
         let counters = core.counters();
         metrics.set_counters(&counters);
         self.stray.tell(&counters, now);
-        metrics.sides.set_connected(Side::Kafka, self.kafka.is_up());
+        let is_up = self.kafka.is_up();
+        metrics.sides.set_connected(Side::Kafka, is_up);
+        let failure = if is_up { None } else { self.kafka.last_failure() };
+        if failure != self.kafka_failure {
+            self.telemetry.set_failure(Side::Kafka, failure.clone());
+            self.kafka_failure = failure;
+        }
         if let Some(at) = self.kafka.last_contact() {
             metrics.sides.note_contact(Side::Kafka, at);
         }

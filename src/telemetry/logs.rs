@@ -82,6 +82,13 @@ pub fn init_logs(format: LogFormat, environment: impl Fn(&str) -> Option<String>
     Ok(())
 }
 
+/// Writes why a command ends to a log in JSON, whatever its filter and even if it could not be set up.
+pub fn fatal(report: &str, exit_code: u8) {
+    let lines = || Lines { out: io::stderr(), form: Form::Json };
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_writer(lines);
+    tracing::subscriber::with_default(subscriber.finish(), || tracing::error!(exit_code, "{report}"));
+}
+
 /// Parses a filter and puts it on top of the quiet defaults, unless it is quieter than they are.
 fn filter(text: &str) -> Result<EnvFilter, LogsError> {
     let of = |whole: &str| {

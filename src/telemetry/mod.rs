@@ -16,7 +16,7 @@ mod unsendable;
 
 pub use contracts::{ContractMeter, ContractStatus, Contracts};
 pub use latency::LatencyHistogram;
-pub use logs::{LogFormat, LogsError, init_logs};
+pub use logs::{LogFormat, LogsError, fatal, init_logs};
 pub use metrics::{Metrics, Progress};
 pub use sides::{Side, Sides};
 pub use status::{Identity, LastError, RelayStatus, RewindStatus, Telemetry};

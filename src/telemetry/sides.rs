@@ -30,6 +30,13 @@ impl Side {
             Self::Kafka => "kafka",
         }
     }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "Postgres",
+            Self::Kafka => "Kafka",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

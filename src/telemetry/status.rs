@@ -70,6 +70,8 @@ pub struct Telemetry {
 struct Words {
     position: Position,
     last_error: Option<LastError>,
+    /// Why each side is not connected.
+    failures: [Option<String>; Side::ALL.len()],
     /// The topic that blocks publishing, and why.
     blocked_on: Option<String>,
     /// The open request that blocks publishing, and why it has no answer yet.
@@ -89,7 +91,7 @@ struct Words {
     unsendable: Option<Unsendable>,
 }
 
-/// The last error that the relay recovered from.
+/// The last error that the relay retries or has recovered from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
     /// The error in words, without secrets.
@@ -183,7 +185,7 @@ pub struct RelayStatus {
     /// The service level of each contract version that the relay has met, by name and version.
     #[serde(default)]
     pub contracts: Vec<ContractStatus>,
-    /// The last error that the relay recovered from.
+    /// The last error that the relay retries or has recovered from.
     pub last_error: Option<LastError>,
     /// The rewind window, if there is one.
     pub rewind: Option<RewindStatus>,
@@ -213,6 +215,15 @@ impl Telemetry {
         }
         self.metrics.set_progress(progress);
         self.words().position = progress.position;
+    }
+
+    /// Sets why a side is not connected, without secrets, which is an error; `None`: it is, or why is not known.
+    pub fn set_failure(&self, side: Side, failure: Option<String>) {
+        if let Some(failure) = &failure {
+            let name = side.name();
+            self.note_error(format!("not connected to {name}: {failure}"));
+        }
+        self.words().failures[side as usize] = failure;
     }
 
     /// Records an error that the relay recovers from. The text must contain no secret and no payload.
@@ -304,13 +315,12 @@ impl Telemetry {
         let mut reasons = Vec::new();
         let words = self.words();
         let (is_standby, is_stuck) = (words.is_standby, words.unsendable.is_some());
-        drop(words);
-        for (side, name) in [(Side::Postgres, "Postgres"), (Side::Kafka, "Kafka")] {
+        for side in Side::ALL {
             if !(self.metrics.sides.is_connected(side) || (is_standby || is_stuck) && side == Side::Postgres) {
-                reasons.push(format!("not connected to {name}"));
+                let why = words.failures[side as usize].as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                reasons.push(format!("not connected to {}{why}", side.name()));
             }
         }
-        let words = self.words();
         reasons.extend(words.unsendable.iter().map(|unsendable| format!("{unsendable}; {}", unsendable.advice())));
         reasons.extend(words.blocked_on.iter().map(|reason| format!("blocked: {reason}")));
         reasons.extend(words.waiting_for.iter().map(|reason| format!("waiting: {reason}")));

@@ -17,6 +17,11 @@ fn ready_means_connected_on_both_sides() {
     assert_eq!(telemetry.not_ready(now), Vec::<String>::new());
     telemetry.metrics.sides.set_connected(Side::Kafka, false);
     assert_eq!(telemetry.not_ready(now), ["not connected to Kafka"]);
+    telemetry.set_failure(Side::Kafka, Some("a:9092/1: Connection refused".to_owned()));
+    assert_eq!(telemetry.not_ready(now), ["not connected to Kafka: a:9092/1: Connection refused"]);
+    let last_error = telemetry.status(now).last_error.map(|error| error.message);
+    assert_eq!(last_error.as_deref(), Some("not connected to Kafka: a:9092/1: Connection refused"));
+    telemetry.set_failure(Side::Kafka, None);
     telemetry.metrics.sides.set_connected(Side::Kafka, true);
     telemetry.set_blocked_on(Some("topic outbox.dead-letter: not_authorized".to_owned()));
     telemetry.set_waiting_for(Some("look up schema version a/1: no connection".to_owned()));

@@ -125,7 +125,7 @@ async fn case_47_an_outage_of_either_side_is_reported_and_no_value_is_made_up() 
     harness.consume(&harness.topic("order.placed"), 1).await;
 
     harness.own_postgres().stop(StopMode::Fast).await.expect("the server stops");
-    not_ready(&mut relay, "not connected to Postgres").await;
+    not_ready(&mut relay, "not connected to Postgres: ").await;
     relay.wait_for("an unknown lag", |status| status["lag_bytes"].is_null() && status["lag_seconds"].is_null()).await;
     let metrics = metrics(&relay).await;
     for line in ["walpost_ready 0", "walpost_standby 0", "walpost_connected{side=\"postgres\"} 0"] {
@@ -143,7 +143,11 @@ async fn case_47_an_outage_of_either_side_is_reported_and_no_value_is_made_up() 
     harness.own_kafka().kill().await.expect("the broker ends");
     harness.execute(&format!("{EMIT} from generate_series(1, 20)")).await;
     relay.wait_for("a full window", |status| status["in_flight_records"] == 5).await;
-    not_ready(&mut relay, "not connected to Kafka").await;
+    let broker = harness.kafka().to_owned();
+    not_ready(&mut relay, &format!("not connected to Kafka: {broker}")).await;
+    let told = |line: &&str| line.contains("kafka is unreachable; records are waiting") && line.contains(&broker);
+    let log = relay.log();
+    assert!(log.lines().any(|line| told(&line)) && !log.contains("brokers are down"), "{log}");
     let status = relay.status().await;
     assert!(status["lag_seconds"].as_f64() > Some(0.0) && status["lag_bytes"].is_u64(), "{status}");
     harness.own_kafka().start_again().await.expect("the broker starts");
@@ -162,10 +166,17 @@ async fn metrics(relay: &Relay) -> String {
     metrics
 }
 
-/// Waits for a 503 with exactly this reason; the process remains healthy meanwhile.
+/// Waits for a 503 with only this reason, followed by its cause, which is also the last error; the process remains
+/// healthy meanwhile.
 async fn not_ready(relay: &mut Relay, reason: &str) {
-    relay.wait_for(reason, |status| status["not_ready"] == serde_json::json!([reason])).await;
-    assert_eq!(relay.get("/readyz").await, Some((503, format!("{reason}\n"))));
+    let is_reason = |status: &Value| {
+        let reasons = status["not_ready"].as_array().expect("a list");
+        let only = reasons[..].first().filter(|_| reasons.len() == 1).and_then(Value::as_str);
+        only.is_some_and(|only| only.starts_with(reason) && status["last_error"]["message"] == only)
+    };
+    relay.wait_for(reason, is_reason).await;
+    let (code, text) = relay.get("/readyz").await.expect("the relay answers");
+    assert!(code == 503 && text.starts_with(reason), "{code} {text}");
     assert_eq!(relay.get("/healthz").await, Some((200, "ok\n".to_owned())));
 }
 

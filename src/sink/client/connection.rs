@@ -105,7 +105,8 @@ impl Connection {
 
     pub(crate) fn mark_down(&self) {
         if self.up.swap(false, Ordering::Relaxed) {
-            tracing::warn!("kafka is unreachable; records are waiting");
+            let reason = self.last_failure();
+            tracing::warn!(reason, "kafka is unreachable; records are waiting");
         }
     }
 

@@ -156,7 +156,8 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
         match code {
-            Some(RDKafkaErrorCode::AllBrokersDown) => self.connection.mark_down(),
+            // It only counts what the errors before it name, and counts a bootstrap server as another broker.
+            Some(RDKafkaErrorCode::AllBrokersDown) => return self.connection.mark_down(),
             Some(RDKafkaErrorCode::Fatal) => self.inbox.break_off(),
             _ => self.connection.note_failure(reason),
         }

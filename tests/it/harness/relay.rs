@@ -143,9 +143,17 @@ impl Relay {
         line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
     }
 
-    /// Its stderr so far.
+    /// Its stderr so far. The line that says why it ended is as in the text format, without JSON's escapes.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+        let mut log = std::fs::read_to_string(self.log_path()).unwrap_or_default();
+        if let Some(ended) = log.lines().find(|line| line.contains("\"exit_code\":"))
+            && let Ok(line) = serde_json::from_str::<serde_json::Value>(ended)
+        {
+            assert_eq!(line["level"], "ERROR", "{line}");
+            let report = format!("walpost: {}", line["message"].as_str().expect("a message"));
+            log = log.replace(&ended.to_owned(), &report);
+        }
+        log
     }
 
     fn log_path(&self) -> PathBuf {

@@ -54,6 +54,21 @@ fn case_24_all_mistakes_of_a_configuration_are_reported_at_once() {
 }
 
 #[test]
+fn case_47_a_log_in_json_ends_with_the_error_in_json() {
+    let config = "[postgres]\nurl = 'postgres://db/shop'\n[kafka]\nbootstrap_servers = 'kafka'\n";
+    for arguments in [["run", "--log", "info"], ["run", "--log", "off"], ["run", "--log", "none=of,these=levels"]] {
+        let arguments = [&arguments[..], &["--log-format", "json"]].concat();
+        let output = run(&arguments, Some(config), &[]);
+        assert_eq!(output.status.code(), Some(64));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let line: serde_json::Value = serde_json::from_str(&stderr).unwrap_or_else(|error| panic!("{error}: {stderr}"));
+        assert_eq!((&line["level"], &line["exit_code"]), (&"ERROR".into(), &64.into()), "{line}");
+        let message = line["message"].as_str().expect("a message");
+        assert!(message.contains("walpost.toml:2: postgres.url") || message.contains("is not a log filter"), "{line}");
+    }
+}
+
+#[test]
 fn a_missing_configuration_is_explained() {
     check(
         &run(&["run"], None, &[]),
