@@ -94,7 +94,8 @@ impl Command {
 }
 
 /// What a panic is to the operator. Its message states the broken invariant, and comes before this.
-const BUG: &str = "this is a bug; no event was confirmed that Kafka has not acknowledged. Please report the message above";
+const BUG: &str =
+    "this is a bug; no event was confirmed that Kafka has not acknowledged. Please report the message above";
 
 /// Runs a command and writes its error to stderr: to the log if that is JSON, so that each line on stderr is.
 #[must_use]

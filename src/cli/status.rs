@@ -42,7 +42,10 @@ pub struct StatusArgs {
 /// One report.
 #[derive(Serialize)]
 struct Report {
-    slot: SlotReport,
+    /// The slot; null if the database can't be asked.
+    slot: Option<SlotReport>,
+    /// Why the database can't be asked.
+    database_unreachable: Option<String>,
     /// The relay's `/status`; null if it can't be reached.
     relay: Option<Value>,
     /// Why the relay can't be reached.
@@ -52,36 +55,45 @@ struct Report {
 /// Reports once, or with `--watch` every second, to `out`.
 ///
 /// # Errors
-/// A [`Fault`] if the database can't be reached. An unreachable relay is part of the report.
+/// A [`Fault`] if the database can't be asked, after a report of what the relay says about itself. An unreachable relay is
+/// part of the report.
 pub async fn run(args: &StatusArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
     let config = Config::load(path, process_environment())?;
     let redraws = args.watch && !args.json && std::io::stdout().is_terminal();
     loop {
-        let report = look(&config).await?;
+        let (report, outcome) = look(&config).await;
         let text = if args.json { serde_json::to_string(&report).context("write JSON")? } else { text(&report) };
         // ANSI: move the cursor to the top and clear the screen.
         let clear = if redraws { "\x1b[H\x1b[J" } else { "" };
         writeln!(out, "{clear}{text}").and_then(|()| out.flush()).context("write the report")?;
         if !args.watch {
-            return Ok(());
+            return Ok(outcome?);
         }
         tokio::time::sleep(INTERVAL).await;
     }
 }
 
-async fn look(config: &Config) -> Result<Report, Fault> {
-    let slot = source::report(&source_options(config)).await?;
-    let (relay, relay_unreachable) = match config.http.listen {
+async fn look(config: &Config) -> (Report, Result<(), Fault>) {
+    let options = source_options(config);
+    let (slot, (relay, relay_unreachable)) = tokio::join!(source::report(&options), ask_relay(config));
+    let (slot, database_unreachable, outcome) = match slot {
+        Ok(slot) => (Some(slot), None, Ok(())),
+        Err(error) => (None, Some(chain(&error)), Err(error.into())),
+    };
+    (Report { slot, database_unreachable, relay, relay_unreachable }, outcome)
+}
+
+/// What the relay's `/status` says, or why it says nothing.
+async fn ask_relay(config: &Config) -> (Option<Value>, Option<String>) {
+    match config.http.listen {
         None => (None, Some("[http] listen is off".to_owned())),
         Some(address) => match ask(address).await {
             Ok(status) => (Some(status), None),
             Err(reason) => (None, Some(format!("no answer at {address}: {reason}"))),
         },
-    };
-    Ok(Report { slot, relay, relay_unreachable })
+    }
 }
 
-/// What the relay's `/status` says, or why it says nothing.
 async fn ask(address: SocketAddr) -> Result<Value, String> {
     // A relay that listens on all addresses is reached at the loopback address.
     let ip = match address.ip() {
@@ -99,7 +111,14 @@ async fn ask(address: SocketAddr) -> Result<Value, String> {
 
 fn text(report: &Report) -> String {
     let mut text = String::new();
-    for (name, value) in slot_lines(&report.slot).into_iter().chain(relay_lines(report)) {
+    let slot = match &report.slot {
+        Some(slot) => slot_lines(slot),
+        None => {
+            let reason = report.database_unreachable.as_deref().unwrap_or_default();
+            vec![("slot", format!("unknown: the database can't be asked: {reason}"))]
+        }
+    };
+    for (name, value) in slot.into_iter().chain(relay_lines(report)) {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{name:<16}{}", visible(&value));
     }
@@ -223,7 +242,12 @@ mod tests {
             "in_flight_records": 12, "in_flight_bytes": 3400, "events": 1_000_000, "dead_letters": {"too_large": 2},
             "last_error": {"message": "connection lost", "at_unix_millis": 1},
         });
-        let report = Report { slot: slot.clone(), relay: Some(relay), relay_unreachable: None };
+        let report = Report {
+            slot: Some(slot.clone()),
+            database_unreachable: None,
+            relay: Some(relay.clone()),
+            relay_unreachable: None,
+        };
         expect![[r"
             slot            walpost in database shop
             position        0/10 of 0/1010, 4,096 bytes behind
@@ -239,11 +263,37 @@ mod tests {
             last error      connection lost"]]
         .assert_eq(&text(&report));
         let none = SlotReport { stands: None, noted: None, ..slot };
-        let report = Report { slot: none, relay: None, relay_unreachable: Some("no answer".to_owned()) };
+        let report = Report {
+            slot: Some(none),
+            database_unreachable: None,
+            relay: None,
+            relay_unreachable: Some("no answer".to_owned()),
+        };
         expect![[r"
             slot            walpost in database shop
                             does not exist
             relay           no answer"]]
+        .assert_eq(&text(&report));
+
+        let away = json!({
+            "relay": "walpost", "version": "0.1.0", "delivery": "at-least-once", "ready": false, "standby": false,
+            "not_ready": ["not connected to Postgres: closed"], "position": "0/8/1", "lag_seconds": null,
+            "lag_bytes": null, "in_flight_records": 0, "in_flight_bytes": 0, "events": 7, "dead_letters": {},
+        });
+        let report = Report {
+            slot: None,
+            database_unreachable: Some("cannot reach Postgres at db:5432".to_owned()),
+            relay: Some(away),
+            relay_unreachable: None,
+        };
+        expect![[r"
+            slot            unknown: the database can't be asked: cannot reach Postgres at db:5432
+            relay           walpost 0.1.0, at-least-once, not ready: not connected to Postgres: closed
+            last event      0/8/1
+            lag             unknown
+            in flight       0 records, 0 bytes
+            events          7
+            dead letters    0"]]
         .assert_eq(&text(&report));
     }
 }

@@ -10,7 +10,8 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions, StopMode};
 
-use crate::harness::{Harness, Relay};
+use crate::harness::{Harness, Relay, config};
+use crate::setup::ended_with;
 
 const EMIT: &str = "select outbox.emit('order.placed', 'k', '1')";
 
@@ -136,6 +137,17 @@ async fn case_47_an_outage_of_either_side_is_reported_and_no_value_is_made_up() 
     let status = relay.status().await;
     let last = ["postgres", "kafka"].map(|side| status[format!("{side}_last_contact_unix_millis")].as_u64());
     assert!(last[0] > Some(1_700_000_000_000) && last[1] > Some(1_700_000_000_000), "{status}");
+    // What the relay says about itself needs no database.
+    let address = relay.address().expect("it serves http");
+    let asked = config(&harness, "").replace("127.0.0.1:0", &address);
+    let asked = tokio::task::spawn_blocking(move || ended_with(&asked, "status")).await.expect("the test's own thread");
+    assert_eq!(asked.code(), Some(69), "{asked:?}");
+    for part in
+        ["slot            unknown: the database can't be asked: ", "events          1", "lag             unknown"]
+    {
+        assert!(asked.stdout.contains(part), "{part}: {asked:?}");
+    }
+    assert!(asked.stdout.contains("not ready: not connected to Postgres: "), "{asked:?}");
     harness.own_postgres().start_again().await.expect("the server starts");
     relay.ready().await;
 
