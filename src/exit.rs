@@ -21,6 +21,12 @@ pub trait EndsCommand: Error + Send + Sync + 'static {
     /// The exit code of the process.
     fn exit_code(&self) -> u8;
 
+    /// For [`UNAVAILABLE`]: whether the same command may succeed later without anybody's decision, so that a supervisor
+    /// should start it again.
+    fn may_pass(&self) -> bool {
+        false
+    }
+
     /// What to do, where the message does not say.
     fn advice(&self) -> Option<&'static str> {
         None
@@ -40,6 +46,12 @@ impl CommandError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         self.error.exit_code()
+    }
+
+    /// Whether to retry, if the exit code leaves that open.
+    #[must_use]
+    pub fn retry(&self) -> Option<bool> {
+        (self.exit_code() == UNAVAILABLE).then(|| self.error.may_pass())
     }
 
     /// The error and its causes in one line, and what to do.
@@ -68,6 +80,15 @@ impl fmt::Display for CommandError {
 impl Error for CommandError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         if self.action.is_some() { Some(&*self.error) } else { self.error.source() }
+    }
+}
+
+/// Whether to retry, for people: the line below the report. Scripts may rely on its first two words.
+#[must_use]
+pub const fn retry_hint(retry: bool) -> &'static str {
+    match retry {
+        true => "retry: yes, this may pass by itself",
+        false => "retry: no, this needs a fix or a decision first",
     }
 }
 
@@ -157,6 +178,7 @@ mod tests {
         let link = || Err::<(), _>(Link { text: "no route", source: None });
         let plain = CommandError::from(link().expect_err("it is one"));
         assert_eq!((plain.exit_code(), plain.report().as_str()), (REFUSED, "no route; plug it in"));
+        assert_eq!(plain.retry(), None, "the exit code says it");
         let within = link().context("call home").expect_err("it is one");
         assert_eq!((within.exit_code(), within.report().as_str()), (REFUSED, "call home: no route; plug it in"));
     }

@@ -13,7 +13,7 @@ use crate::exit::{self, EndsCommand};
 use crate::postgres::{self, sqlstate};
 use crate::relay::Halt;
 use crate::relay::boundary::{Lsn, RefusalCode};
-use crate::sink::{PositionError, SinkError, TransactionsError};
+use crate::sink::{ConnectFailure, PositionError, SinkError, TransactionsError};
 use crate::source::SourceError;
 use crate::telemetry::LogsError;
 
@@ -41,14 +41,14 @@ pub enum Fault {
     #[error(transparent)]
     Position(#[from] PositionError),
     /// Kafka could not be reached at the start.
-    #[error("Kafka at {servers} did not answer within {} s{}: start it, or correct bootstrap_servers and, if the cluster requires them, security.protocol and sasl.* in [kafka]", within.as_secs(), in_parentheses(reason.as_deref()))]
+    #[error("Kafka at {servers} did not answer within {} s{}: start it, or correct bootstrap_servers and, if the cluster requires them, security.protocol and sasl.* in [kafka]", within.as_secs(), in_parentheses(reason.as_ref()))]
     KafkaUnreachable {
         /// `bootstrap_servers`.
         servers: String,
         /// How long was waited.
         within: std::time::Duration,
-        /// The last error of the client, without secrets.
-        reason: Option<String>,
+        /// The last error of the client.
+        reason: Option<ConnectFailure>,
     },
     /// An event, its table or the stream stops the relay.
     #[error(transparent)]
@@ -113,6 +113,16 @@ impl EndsCommand for Fault {
         }
     }
 
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Source(error) => error.may_pass(),
+            Self::Database(error) => error.may_pass(),
+            Self::Sink(error) => error.may_pass(),
+            Self::KafkaUnreachable { reason, .. } => reason.as_ref().is_none_or(|reason| reason.may_pass),
+            _ => false,
+        }
+    }
+
     fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Source(error) => error.advice(),
@@ -153,6 +163,11 @@ impl EndsCommand for SourceError {
         }
     }
 
+    fn may_pass(&self) -> bool {
+        // A new process continues on the new timeline.
+        self.is_transient() || matches!(self, Self::TimelineChanged { .. })
+    }
+
     fn advice(&self) -> Option<&'static str> {
         if let Self::Postgres(error) = self { error.advice() } else { None }
     }
@@ -161,6 +176,10 @@ impl EndsCommand for SourceError {
 impl EndsCommand for postgres::Error {
     fn exit_code(&self) -> u8 {
         exit::UNAVAILABLE
+    }
+
+    fn may_pass(&self) -> bool {
+        self.is_transient()
     }
 
     /// How to fix a connection that could not be made; `None` if the error itself says it.
@@ -196,10 +215,17 @@ impl EndsCommand for SinkError {
             Self::Stopped | Self::Thread(_) => exit::FAILED,
         }
     }
+
+    fn may_pass(&self) -> bool {
+        let passing = |error: &TransactionsError| {
+            matches!(error, TransactionsError::NotForgotten { .. } | TransactionsError::NotStored { .. })
+        };
+        matches!(self, Self::Transactions(error) if passing(error))
+    }
 }
 
-fn in_parentheses(text: Option<&str>) -> String {
-    text.map(|text| format!(" ({text})")).unwrap_or_default()
+fn in_parentheses(reason: Option<&ConnectFailure>) -> String {
+    reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
 
 fn left_undone(records: usize, waits_for: Option<&str>) -> String {
@@ -211,6 +237,31 @@ fn left_undone(records: usize, waits_for: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn case_48_what_may_pass_by_itself_is_told_from_what_needs_a_decision() {
+        let retry = |fault: Fault| exit::CommandError::from(fault).retry();
+        let source = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let unreachable = || postgres::Error::Unreachable { host: "db:5432".to_owned(), source: source() };
+        let server = |code: &str| {
+            postgres::Error::Server(Box::new(postgres::ServerError { code: code.to_owned(), ..Default::default() }))
+        };
+        assert_eq!(retry(Fault::Database(unreachable())), Some(true));
+        assert_eq!(retry(SourceError::Postgres(unreachable()).into()), Some(true));
+        assert_eq!(retry(SourceError::Postgres(server(sqlstate::CANNOT_CONNECT_NOW)).into()), Some(true));
+        assert_eq!(retry(SourceError::Postgres(server(sqlstate::INVALID_PASSWORD)).into()), Some(false));
+        assert_eq!(retry(SourceError::TimelineChanged { before: 1, now: 2 }.into()), Some(true));
+        let unpublished = Box::default();
+        assert_eq!(retry(SourceError::SlotMissing { slot: "s".to_owned(), unpublished }.into()), Some(false));
+        let kafka = |may_pass| {
+            let reason = Some(ConnectFailure { cause: "a:1: no".to_owned(), may_pass });
+            let within = std::time::Duration::from_secs(10);
+            Fault::KafkaUnreachable { servers: "a:1".to_owned(), within, reason }
+        };
+        assert_eq!((retry(kafka(true)), retry(kafka(false))), (Some(true), Some(false)));
+        let other = Fault::ShutdownTimeout { records: 1, waits_for: None };
+        assert_eq!(retry(other), None, "the exit code says it");
+    }
 
     #[test]
     fn a_shutdown_timeout_reports_what_it_waited_for() {

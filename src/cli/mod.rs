@@ -102,16 +102,21 @@ const BUG: &str =
 pub fn main(cli: Cli) -> ExitCode {
     let format = cli.log_format;
     if format == LogFormat::Json {
-        std::panic::set_hook(Box::new(|panic| fatal(&panic.to_string(), exit::BUG)));
+        std::panic::set_hook(Box::new(|panic| fatal(&panic.to_string(), None, None)));
     }
-    let (report, code) = match std::panic::catch_unwind(AssertUnwindSafe(|| execute(cli))) {
+    let (report, code, retry) = match std::panic::catch_unwind(AssertUnwindSafe(|| execute(cli))) {
         Ok(Ok(())) => return ExitCode::SUCCESS,
-        Ok(Err(error)) => (error.report(), error.exit_code()),
-        Err(_) => (BUG.to_owned(), exit::BUG),
+        Ok(Err(error)) => (error.report(), error.exit_code(), error.retry()),
+        Err(_) => (BUG.to_owned(), exit::BUG, None),
     };
     match format {
-        LogFormat::Json => fatal(&report, code),
-        LogFormat::Text => eprintln!("walpost: {}", visible_lines(&report)),
+        LogFormat::Json => fatal(&report, Some(code), retry),
+        LogFormat::Text => {
+            eprintln!("walpost: {}", visible_lines(&report));
+            if let Some(retry) = retry {
+                eprintln!("walpost: {}", exit::retry_hint(retry));
+            }
+        }
     }
     ExitCode::from(code)
 }

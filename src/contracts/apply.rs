@@ -51,6 +51,14 @@ impl EndsCommand for ContractError {
             Self::Broker(source) | Self::Halfway { source, .. } => source.exit_code(),
         }
     }
+
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused(_) => false,
+            Self::Registry(error) => error.may_pass(),
+            Self::Broker(source) | Self::Halfway { source, .. } => source.may_pass(),
+        }
+    }
 }
 
 fn refused(plan: &Plan) -> String {

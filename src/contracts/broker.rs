@@ -69,6 +69,10 @@ impl EndsCommand for BrokerError {
             Self::Refused { .. } => exit::REFUSED,
         }
     }
+
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Unsettled { .. })
+    }
 }
 
 fn advice(code: Code) -> &'static str {

@@ -206,7 +206,7 @@ impl Reporter {
         self.stray.tell(&counters, now);
         let is_up = self.kafka.is_up();
         metrics.sides.set_connected(Side::Kafka, is_up);
-        let failure = if is_up { None } else { self.kafka.last_failure() };
+        let failure = if is_up { None } else { self.kafka.last_failure().map(|failure| failure.cause) };
         if failure != self.kafka_failure {
             self.telemetry.set_failure(Side::Kafka, failure.clone());
             self.kafka_failure = failure;

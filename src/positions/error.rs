@@ -96,6 +96,10 @@ impl EndsCommand for BookmarkError {
         }
     }
 
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Source(error) if error.may_pass())
+    }
+
     fn advice(&self) -> Option<&'static str> {
         if let Self::Source(error) = self { error.advice() } else { None }
     }

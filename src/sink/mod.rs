@@ -72,7 +72,7 @@ pub use at_least_once::KafkaSink;
 pub use boundary::{Closed, Deliveries, Opened, Sink, Urgency};
 pub use client::authorized::operations;
 pub use client::compression::Compression;
-pub use client::connection::{Connection, Traffic};
+pub use client::connection::{ConnectFailure, Connection, Traffic};
 pub use client::options::{
     COMPRESSION_PROPERTIES, ProducerOptions, PropertyError, PropertyFault, TopicFacts, TopicRules, validate_properties,
 };

@@ -82,11 +82,12 @@ pub fn init_logs(format: LogFormat, environment: impl Fn(&str) -> Option<String>
     Ok(())
 }
 
-/// Writes why a command ends to a log in JSON, whatever its filter and even if it could not be set up.
-pub fn fatal(report: &str, exit_code: u8) {
+/// Writes an error to a log in JSON, whatever its filter and even if it could not be set up. If it ends the command, with the exit
+/// code, and whether to retry where the code leaves that open.
+pub fn fatal(report: &str, exit_code: Option<u8>, retry: Option<bool>) {
     let lines = || Lines { out: io::stderr(), form: Form::Json };
     let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_writer(lines);
-    tracing::subscriber::with_default(subscriber.finish(), || tracing::error!(exit_code, "{report}"));
+    tracing::subscriber::with_default(subscriber.finish(), || tracing::error!(exit_code, retry, "{report}"));
 }
 
 /// Parses a filter and puts it on top of the quiet defaults, unless it is quieter than they are.

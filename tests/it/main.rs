@@ -76,6 +76,7 @@
 //! 45. An impostor of Postgres gets no password that the URL forbids, and no more time than `connect_timeout`, for any command.
 //! 46. Through a connection pooler no command changes a session that other clients get; those that need one of their own refuse.
 //! 47. During an outage of either side, and on a standby relay, metrics, status and log report what is known and nothing else.
+//! 48. Exit code 69 says whether a retry may help: a hint on stderr, `retry` in a log in JSON.
 
 mod bench;
 mod chaos;

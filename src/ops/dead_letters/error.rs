@@ -58,6 +58,16 @@ impl EndsCommand for RedriveError {
             Self::Topics(_) | Self::NoMarks(_) | Self::Aborted { .. } | Self::BatchOutcome { .. } => exit::UNAVAILABLE,
         }
     }
+
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::DeadLetterReader(error) => error.may_pass(),
+            Self::Registry(error) => error.may_pass(),
+            Self::BatchOutcome { source: BatchError::Sink(error), .. } => error.may_pass(),
+            Self::NoMarks(_) => false,
+            Self::Topics(_) | Self::Aborted { .. } | Self::BatchOutcome { .. } => true,
+        }
+    }
 }
 
 impl EndsCommand for DeadLetterReadError {
@@ -66,5 +76,9 @@ impl EndsCommand for DeadLetterReadError {
             Self::Sink(error) => error.exit_code(),
             Self::Reading(_) | Self::Hidden => exit::UNAVAILABLE,
         }
+    }
+
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Reading(_))
     }
 }

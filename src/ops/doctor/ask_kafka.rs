@@ -20,7 +20,7 @@ use crate::config::{Config, Delivery};
 use crate::fault::{Fault, chain};
 use crate::relay::boundary::TopicSettings;
 use crate::relay::route::destination::dead_letter_settings;
-use crate::sink::{POSITIONS_TOPIC, SinkError, operations};
+use crate::sink::{ConnectFailure, POSITIONS_TOPIC, SinkError, operations};
 
 /// How long to wait for Kafka's first answer; same as at the relay's start.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
@@ -183,10 +183,10 @@ fn options() -> AdminOptions {
 
 /// Keeps the client's last error.
 #[derive(Clone, Default)]
-struct Listening(Arc<Mutex<Option<String>>>);
+struct Listening(Arc<Mutex<Option<ConnectFailure>>>);
 
 impl Listening {
-    fn last(&self) -> Option<String> {
+    fn last(&self) -> Option<ConnectFailure> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -198,10 +198,9 @@ impl ClientContext for Listening {
 
     fn error(&self, error: KafkaError, reason: &str) {
         // "All brokers are down" only repeats the error before it.
-        if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
-            // The duration of the attempt follows the cause in parentheses.
-            let cause = reason.split_once(" (after ").map_or(reason, |(cause, _)| cause);
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause.to_owned());
+        let code = error.rdkafka_error_code();
+        if code != Some(Code::AllBrokersDown) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ConnectFailure::new(reason, code));
         }
     }
 }

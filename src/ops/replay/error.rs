@@ -76,6 +76,15 @@ impl EndsCommand for ReplayError {
         }
     }
 
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Bookmark(error) => error.may_pass(),
+            Self::Source(error) => error.may_pass(),
+            Self::Fault(fault) => fault.may_pass(),
+            _ => false,
+        }
+    }
+
     fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Bookmark(error) => error.advice(),

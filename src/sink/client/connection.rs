@@ -1,8 +1,11 @@
 //! Whether Kafka is reachable, for readiness and metrics.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+
+use rdkafka::types::RDKafkaErrorCode as Code;
 
 /// The state of the connection to Kafka; shared by everything that talks to it, and read by `/readyz` and `/metrics`.
 ///
@@ -15,8 +18,31 @@ pub struct Connection {
     last_contact: AtomicU64,
     outstanding: AtomicUsize,
     restarts: AtomicU64,
-    failure: Mutex<Option<String>>,
+    failure: Mutex<Option<ConnectFailure>>,
     traffic: Mutex<Traffic>,
+}
+
+/// Why no broker could be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectFailure {
+    /// The cause with its broker's address, in librdkafka's words, which contain no secrets.
+    pub cause: String,
+    /// Whether the next attempt may succeed: not if the broker refuses the credentials, or TLS fails.
+    pub may_pass: bool,
+}
+
+impl ConnectFailure {
+    /// `reason` is librdkafka's, for an error with this code.
+    pub(crate) fn new(reason: &str, code: Option<Code>) -> Self {
+        let is_refused = matches!(code, Some(Code::Authentication | Code::SSL | Code::SaslAuthenticationFailed));
+        Self { cause: cause(reason).to_owned(), may_pass: !is_refused }
+    }
+}
+
+impl fmt::Display for ConnectFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)
+    }
 }
 
 /// What the current producer has sent.
@@ -54,10 +80,9 @@ impl Connection {
         self.restarts.load(Ordering::Relaxed)
     }
 
-    /// Why the last attempt to reach a broker failed, in librdkafka's words, which contain no secrets; `None` if no
-    /// attempt has failed since Kafka was reachable.
+    /// Why the last attempt to reach a broker failed; `None` if none has failed since Kafka was reachable.
     #[must_use]
-    pub fn last_failure(&self) -> Option<String> {
+    pub fn last_failure(&self) -> Option<ConnectFailure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -72,15 +97,19 @@ impl Connection {
     }
 
     /// Keeps an error that names the cause.
-    pub(crate) fn note_failure(&self, reason: &str) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause(reason).to_owned());
+    pub(crate) fn note_failure(&self, reason: &str, code: Option<Code>) {
+        let failure = ConnectFailure::new(reason, code);
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
 
     /// A lost connection, according to librdkafka's log: kept if there is no better reason.
     pub(crate) fn note_disconnected(&self, line: &str) {
         // The line starts with a thread name.
         let reason = line.split_once("]: ").map_or(line, |(_, reason)| reason);
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| cause(reason).to_owned());
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| ConnectFailure::new(reason, None));
     }
 
     /// A broker has answered a request.
@@ -105,7 +134,7 @@ impl Connection {
 
     pub(crate) fn mark_down(&self) {
         if self.up.swap(false, Ordering::Relaxed) {
-            let reason = self.last_failure();
+            let reason = self.last_failure().map(|failure| failure.cause);
             tracing::warn!(reason, "kafka is unreachable; records are waiting");
         }
     }
@@ -131,8 +160,12 @@ mod tests {
     #[test]
     fn the_last_failure_is_kept_without_counts_until_kafka_is_reachable() {
         let connection = Connection::default();
-        connection.note_failure("a:1/bootstrap: Connect failed: Connection refused (after 0ms in state CONNECT)");
-        assert_eq!(connection.last_failure().as_deref(), Some("a:1/bootstrap: Connect failed: Connection refused"));
+        let reason = "a:1/bootstrap: Connect failed: Connection refused (after 0ms in state CONNECT)";
+        connection.note_failure(reason, Some(Code::BrokerTransportFailure));
+        let cause = "a:1/bootstrap: Connect failed: Connection refused".to_owned();
+        assert_eq!(connection.last_failure(), Some(ConnectFailure { cause, may_pass: true }));
+        connection.note_failure("a:1/bootstrap: SASL PLAIN authentication failed", Some(Code::Authentication));
+        assert!(connection.last_failure().is_some_and(|failure| !failure.may_pass));
         connection.mark_up();
         assert_eq!(connection.last_failure(), None);
     }

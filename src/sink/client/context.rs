@@ -159,7 +159,7 @@ impl ClientContext for Context {
             // It only counts what the errors before it name, and counts a bootstrap server as another broker.
             Some(RDKafkaErrorCode::AllBrokersDown) => return self.connection.mark_down(),
             Some(RDKafkaErrorCode::Fatal) => self.inbox.break_off(),
-            _ => self.connection.note_failure(reason),
+            _ => self.connection.note_failure(reason, code),
         }
         let facility = code.map_or_else(String::new, |code| format!("{code:?}"));
         if let Some(suppressed) = self.log.pass(&facility, Instant::now()) {

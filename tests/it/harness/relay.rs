@@ -149,7 +149,11 @@ impl Relay {
         if let Some(ended) = log.lines().find(|line| line.contains("\"exit_code\":"))
             && let Ok(line) = serde_json::from_str::<serde_json::Value>(ended)
         {
-            assert_eq!(line["level"], "ERROR", "{line}");
+            assert_eq!(
+                (&line["level"], line["exit_code"] == 69),
+                (&"ERROR".into(), line["retry"].is_boolean()),
+                "{line}"
+            );
             let report = format!("walpost: {}", line["message"].as_str().expect("a message"));
             log = log.replace(&ended.to_owned(), &report);
         }

@@ -155,10 +155,13 @@ async fn case_24_wrong_passwords_roles_and_databases_are_named() {
     expect![[r#"
         walpost: FATAL 28P01: password authentication failed for user "db_relay"; correct the password in the database URL, PGPASSWORD or the password file
         walpost: FATAL 28P01: password authentication failed for user "db_relay"; correct the password in the database URL, PGPASSWORD or the password file
+        walpost: retry: no, this needs a fix or a decision first
         walpost: FATAL 28P01: password authentication failed for user "nobody_of_this_test"; correct the password in the database URL, PGPASSWORD or the password file
         walpost: FATAL 28P01: password authentication failed for user "nobody_of_this_test"; correct the password in the database URL, PGPASSWORD or the password file
+        walpost: retry: no, this needs a fix or a decision first
         walpost: FATAL 3D000: database "nowhere_of_this_test" does not exist; create the database, or correct the database URL
         walpost: FATAL 3D000: database "nowhere_of_this_test" does not exist; create the database, or correct the database URL
+        walpost: retry: no, this needs a fix or a decision first
     "#]].assert_eq(&reported);
     role.drop().await;
 }
