@@ -194,6 +194,7 @@ fn check(properties: &KafkaProperties, findings: &mut Findings) {
         let fix = match fault {
             PropertyFault::Reserved { .. } => "remove it",
             PropertyFault::Unknown => "see the list in librdkafka's CONFIGURATION.md",
+            PropertyFault::Unsupported(_) => "use SASL PLAIN or SCRAM, or TLS client certificates",
             PropertyFault::InvalidValue => "see its range in librdkafka's CONFIGURATION.md",
         };
         let origin = properties.origin(&property).cloned().unwrap_or(Origin::Nowhere);

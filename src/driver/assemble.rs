@@ -183,7 +183,8 @@ pub(super) fn client_id(config: &Config) -> String {
     format!("walpost-{}", config.relay.name)
 }
 
-fn producer_options(config: &Config) -> ProducerOptions {
+/// How to reach Kafka, and how much may be in flight.
+pub(crate) fn producer_options(config: &Config) -> ProducerOptions {
     ProducerOptions {
         bootstrap_servers: config.kafka.bootstrap_servers.clone(),
         client_id: client_id(config),

@@ -58,6 +58,10 @@ pub(in crate::driver) const STORE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long to wait before a position that could not be stored is given to the sink again.
 pub(in crate::driver) const STORE_BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
 
+/// How long the slot of a healthy idle relay may stay where it is while other WAL is written: until the position is stored,
+/// then until that is noted, then until it is confirmed.
+pub(crate) const IDLE_CONFIRMING: Duration = Duration::from_secs(25);
+
 // Lookups.
 
 /// How long to wait before retrying a lookup.
@@ -105,6 +109,7 @@ const _: () = {
     // A note is due no later than the turn that writes it.
     assert!(HURRIED_INTERVAL.as_millis() < TURN_INTERVAL.as_millis());
     assert!(TURN_INTERVAL.as_millis() <= NOTE_INTERVAL.as_millis());
+    assert!(STORE_INTERVAL.as_millis() + IDLE_NOTE_INTERVAL.as_millis() < IDLE_CONFIRMING.as_millis());
     assert!(NOTE_INTERVAL.as_millis() <= IDLE_NOTE_INTERVAL.as_millis());
     assert!(PROGRESS_INTERVAL.as_millis() <= TURN_INTERVAL.as_millis());
     assert!(STANDBY_INTERVAL.as_millis() < FIRST_CONNECTION.as_millis());

@@ -52,7 +52,7 @@ use crate::source::Lease;
 use crate::telemetry::Telemetry;
 
 use assemble::Parts;
-pub(crate) use assemble::source_options;
+pub(crate) use assemble::{producer_options, source_options};
 use limits::{HURRIED_INTERVAL, TURN_INTERVAL};
 use link::{Link, LinkEvent};
 use lookup::{Lookup, TopicSource};
@@ -63,6 +63,7 @@ use slot_note::{RelayProgress, SlotNote, Written};
 use storing::Storing;
 
 pub(crate) use assemble::forget_position;
+pub(crate) use limits::IDLE_CONFIRMING;
 pub(crate) use replay::{Job, rehearse, replay};
 pub(crate) use set_aside::{SetAside, set_aside};
 

@@ -72,11 +72,10 @@ pub use at_least_once::KafkaSink;
 pub use boundary::{Closed, Deliveries, Opened, Sink, Urgency};
 pub use client::authorized::operations;
 pub use client::compression::Compression;
-pub use client::connection::{ConnectFailure, Connection, Traffic};
-pub use client::options::{
-    COMPRESSION_PROPERTIES, ProducerOptions, PropertyError, PropertyFault, TopicFacts, TopicRules, validate_properties,
-};
+pub use client::connection::{Brokers, ConnectFailure, Connection, Traffic};
+pub use client::options::{COMPRESSION_PROPERTIES, ProducerOptions, TopicFacts, TopicRules};
 pub use client::partition::partition_of;
+pub use client::properties::{PropertyError, PropertyFault, validate_properties};
 pub use client::topic_reader::{Found, Isolation, ReadingError, Span, TopicLayout, TopicReader};
 pub use error::{SendError, SinkError, TransactionsError};
 pub use exactly_once::{

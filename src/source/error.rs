@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::catalog::not_streamed::NotStreamed;
 use super::catalog::table::TableName;
 use super::place::Place;
+use super::server::service::Service;
 use super::slot::holder::NotHeld;
 use super::state::gap_report::Unpublished;
 use super::stream::not_skipped::NotSkipped;
@@ -12,7 +13,6 @@ use crate::postgres::{self, ProtocolError, quote_identifier, quote_literal, sqls
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::layout_error::LayoutError;
 
-/// How to continue without a slot that can be trusted.
 const RECREATE: &str = "run `walpost slot recreate`: the relay recreates the slot, then republishes the rows that may be missing from Kafka, with the header outbox-recovered";
 
 /// Why there is no stream.
@@ -39,16 +39,20 @@ pub enum SourceError {
     #[error("the server is a standby: connect to the primary")]
     Standby,
     /// The server's WAL can't be decoded.
-    #[error("wal_level is {found}: run `alter system set wal_level = logical` and restart Postgres")]
+    #[error("wal_level is {found}: {}", service.logical_decoding())]
     WalLevel {
         /// The setting found.
         found: String,
+        /// Who operates the server.
+        service: Service,
     },
-    /// The role lacks REPLICATION.
-    #[error("role {role} lacks the REPLICATION attribute: run `alter role {} replication`", quote_identifier(role))]
+    /// The server refuses the role a replication connection.
+    #[error("role {role} lacks the REPLICATION attribute: {}", service.replication(role))]
     NoReplicationRole {
         /// The role.
         role: String,
+        /// Who operates the server.
+        service: Service,
     },
     /// The relay's state table is missing.
     #[error("table outbox.relay does not exist in database {database}: run `walpost migrate` there")]
@@ -287,8 +291,7 @@ pub enum SourceError {
         /// The filter, in SQL.
         filter: String,
     },
-    /// The publication was valid while the relay streamed, and no longer is. Postgres silently leaves out what is not
-    /// published.
+    /// The publication was valid while the relay streamed, and no longer is: Postgres silently leaves out the rest.
     #[error(
         "{mismatch}; it was last valid {}: rows committed since may be missing from Kafka; republish them with `walpost replay --from-table`",
         found_in_order(last_in_order.as_ref())

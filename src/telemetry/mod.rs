@@ -4,6 +4,7 @@
 //! `/readyz` and `/status` read from it. There is one set of numbers: the status is built from the metrics.
 
 pub mod contracts;
+pub mod identity;
 mod known;
 pub mod latency;
 pub mod logs;
@@ -15,9 +16,10 @@ mod text_format;
 mod unsendable;
 
 pub use contracts::{ContractMeter, ContractStatus, Contracts};
+pub use identity::Identity;
 pub use latency::LatencyHistogram;
 pub use logs::{LogFormat, LogsError, fatal, init_logs};
 pub use metrics::{Metrics, Progress};
 pub use sides::{Side, Sides};
-pub use status::{Identity, LastError, RelayStatus, RewindStatus, Telemetry};
+pub use status::{LastError, RelayStatus, RewindStatus, Telemetry};
 pub use unsendable::{Unsendable, UnsendableStatus};

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::contracts::ContractStatus;
+use super::identity::Identity;
 use super::metrics::{Metrics, Progress};
 use super::sides::Side;
 use super::unsendable::{Unsendable, UnsendableStatus};
-use crate::config::Config;
 use crate::relay::boundary::{Position, RefusalCode};
 
 /// How long the flush LSN may stay unchanged, while something is owed or waiting to be sent to Kafka, before the
@@ -20,35 +20,6 @@ pub const STALL: Duration = Duration::from_secs(60);
 
 /// How long nobody may stream from the slot before a standby relay is not ready: a takeover takes a few seconds.
 pub const IDLE_SLOT: Duration = Duration::from_secs(10);
-
-/// The relay's name, and what it reads.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// `relay.name`.
-    pub relay: String,
-    /// The slot.
-    pub slot: String,
-    /// The publication.
-    pub publication: String,
-    /// The database.
-    pub database: String,
-    /// `kafka.delivery`.
-    pub delivery: String,
-}
-
-impl Identity {
-    /// For a relay with this configuration.
-    #[must_use]
-    pub fn of(config: &Config) -> Self {
-        Self {
-            relay: config.relay.name.clone(),
-            slot: config.postgres.slot.as_str().to_owned(),
-            publication: config.postgres.publication.clone(),
-            database: config.postgres.connect.database().to_owned(),
-            delivery: config.kafka.delivery.as_str().to_owned(),
-        }
-    }
-}
 
 /// Everything that a relay reports about itself, shared between the driver, which writes, and the HTTP server, which
 /// reads.

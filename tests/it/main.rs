@@ -77,6 +77,8 @@
 //! 46. Through a connection pooler no command changes a session that other clients get; those that need one of their own refuse.
 //! 47. During an outage of either side, and on a standby relay, metrics, status and log report what is known and nothing else.
 //! 48. Exit code 69 says whether a retry may help: a hint on stderr, `retry` in a log in JSON.
+//! 49. A check asks whoever decides: which role may replicate (managed services differ), whether an idle slot moves, what a slot's
+//!     creation waits for, whether the brokers' advertised addresses can be reached, and which login methods this build has.
 
 mod bench;
 mod chaos;

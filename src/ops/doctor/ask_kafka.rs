@@ -1,29 +1,31 @@
 //! Checks Kafka. Read-only: whether a topic could be created is asked with a validate-only request.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
-use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::ask_postgres::Wanted;
 use super::report::{Finding, failure, ok};
 use super::topics::{self, Creation, Operation, Retention, State, Topic, Use};
 use crate::config::{Config, Delivery};
+use crate::driver::producer_options;
 use crate::fault::{Fault, chain};
 use crate::relay::boundary::TopicSettings;
 use crate::relay::route::destination::dead_letter_settings;
-use crate::sink::{ConnectFailure, POSITIONS_TOPIC, SinkError, operations};
+use crate::sink::{
+    Brokers, Connection, KafkaSink, POSITIONS_TOPIC, ProducerOptions, SinkError, TopicRules, Topics, operations,
+};
 
 /// How long to wait for Kafka's first answer; same as at the relay's start.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// Interval between looks at the brokers.
+const TICK: Duration = Duration::from_millis(100);
 /// Timeout of one request.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -32,31 +34,16 @@ type Admin = AdminClient<DefaultClientContext>;
 /// Runs all checks. `wanted` are the topics of registered schema versions.
 pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
     let servers = config.kafka.bootstrap_servers.clone();
-    let heard = Listening::default();
-    // An admin client receives no error events; a producer does, on its polling thread.
-    let producer = client(config).create_with_context::<_, ThreadedProducer<Listening>>(heard.clone());
-    let (producer, admin) = match producer.and_then(|producer| Ok((producer, client(config).create::<Admin>()?))) {
-        Ok((producer, admin)) => (producer, Arc::new(admin)),
+    let dead_letters = config.relay.dead_letter_topic.as_str().to_owned();
+    let mut findings = match reach(config).await {
+        Ok(findings) => findings,
+        Err(failures) => return failures,
+    };
+    let admin = match client(config).create::<Admin>() {
+        Ok(admin) => Arc::new(admin),
         Err(error) => return vec![failure("kafka", chain(&SinkError::Create(error)))],
     };
-    let dead_letters = config.relay.dead_letter_topic.as_str().to_owned();
-    // For one topic only: a cluster may have very many.
-    let topic = dead_letters.clone();
-    let ask = move || {
-        let found = producer.client().fetch_metadata(Some(&topic), FIRST_ANSWER);
-        found.map(|metadata| metadata.brokers().len())
-    };
-    let cluster = tokio::task::spawn_blocking(ask).await.expect("fetching metadata does not panic");
-    let brokers = match cluster {
-        Ok(brokers) => brokers,
-        Err(_) => {
-            let fault = Fault::KafkaUnreachable { servers, within: FIRST_ANSWER, reason: heard.last() };
-            return vec![failure("kafka", fault.to_string())];
-        }
-    };
-    let plural = if brokers == 1 { "broker" } else { "brokers" };
-    let mut findings =
-        vec![ok("kafka", format!("{servers}: {brokers} {plural}")), topics::compression(config.kafka.compression)];
+    findings.push(topics::compression(config.kafka.compression));
     let destinations = config.relay.destinations();
     let (wanted, forbidden): (Wanted, Wanted) =
         wanted.into_iter().partition(|(topic, _)| destinations.check(topic).is_ok());
@@ -92,6 +79,42 @@ pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
     let client = config.kafka.properties.get("message.max.bytes").and_then(|value| value.parse().ok());
     findings.push(topics::message_size(&events, of_dead_letters, client, &servers, &dead_letters));
     findings
+}
+
+/// Connects as the relay does at its start, with the same clients, and then to every broker of the cluster.
+///
+/// # Errors
+/// Failures that leave nothing else to check.
+async fn reach(config: &Config) -> Result<Vec<Finding>, Vec<Finding>> {
+    let servers = config.kafka.bootstrap_servers.clone();
+    let kafka = Arc::<Connection>::default();
+    let options = ProducerOptions { client_id: "walpost-doctor".to_owned(), ..producer_options(config) };
+    let rules = TopicRules::default();
+    let unfit = |error: SinkError| vec![failure("kafka", chain(&error))];
+    let topics = Topics::new(&options, rules.clone(), Arc::clone(&kafka)).map_err(unfit)?;
+    let sink = KafkaSink::new(options, rules, Arc::clone(&kafka)).map_err(unfit)?;
+    let is_reached = topics.reach(FIRST_ANSWER).await;
+    let since = Instant::now();
+    let mut brokers = Brokers::default();
+    while is_reached && since.elapsed() < FIRST_ANSWER && (brokers.up.is_empty() || !brokers.down.is_empty()) {
+        tokio::time::sleep(TICK).await;
+        brokers = kafka.brokers();
+    }
+    let reason = kafka.last_failure();
+    // librdkafka waits for its threads to end.
+    drop(tokio::task::spawn_blocking(move || drop((sink, topics))));
+    if !is_reached {
+        let fault = Fault::KafkaUnreachable { servers, within: FIRST_ANSWER, reason };
+        return Err(vec![failure("kafka", fault.to_string())]);
+    }
+    let unreachable = (!brokers.down.is_empty()).then(|| failure("brokers", kafka.why_unreachable(&brokers.down)));
+    if let Some(unreachable) = unreachable.clone().filter(|_| brokers.up.is_empty()) {
+        return Err(vec![unreachable]);
+    }
+    let plural = if brokers.up.len() == 1 { "broker" } else { "brokers" };
+    let mut findings = vec![ok("kafka", format!("{servers}: {} {plural}", brokers.up.len()))];
+    findings.extend(unreachable);
+    Ok(findings)
 }
 
 fn client(config: &Config) -> ClientConfig {
@@ -179,35 +202,4 @@ async fn missing(admin: &Admin, name: &str, settings: &TopicSettings, may_create
 
 fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER))
-}
-
-/// Keeps the client's last error.
-#[derive(Clone, Default)]
-struct Listening(Arc<Mutex<Option<ConnectFailure>>>);
-
-impl Listening {
-    fn last(&self) -> Option<ConnectFailure> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ClientContext for Listening {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(target: "librdkafka", facility, "{message}");
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        // "All brokers are down" only repeats the error before it.
-        let code = error.rdkafka_error_code();
-        if code != Some(Code::AllBrokersDown) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ConnectFailure::new(reason, code));
-        }
-    }
-}
-
-impl ProducerContext for Listening {
-    type DeliveryOpaque = ();
-
-    /// No messages are produced, so there are no deliveries.
-    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }

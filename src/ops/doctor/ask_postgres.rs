@@ -9,6 +9,7 @@ use super::secrets::secret_readers;
 use super::{ask_stream, clock};
 use crate::config::Config;
 use crate::contracts;
+use crate::driver::IDLE_CONFIRMING;
 use crate::exit::CommandError;
 use crate::migrations;
 use crate::postgres::{Connection, Error, Row};
@@ -16,11 +17,9 @@ use crate::relay::boundary::{Ancestry, Lsn, TopicSettings};
 use crate::relay::resume::{self, Gap, Known, LeaseAcquisition, Noted, Plan, Slot};
 use crate::source::{
     OutboxTable, Server, SlotState, SourceError, System, Unpublished, check_layout, check_publication, inspect_slot,
-    order_without_time, read_noted, stray_outbox,
+    order_without_time, prepared_transactions, read_noted, stray_outbox,
 };
 
-/// How long to watch a lagging slot for progress: an idle relay confirms other WAL every 10 s.
-const CONFIRMING: Duration = Duration::from_secs(13);
 /// Interval between looks at the slot.
 const TICK: Duration = Duration::from_millis(200);
 /// Most topics of schema versions to check.
@@ -82,13 +81,11 @@ impl Asking {
             return Ok(());
         }
         self.findings.push(ok("primary", "the server is not a standby"));
-        let level = server.wal_level().to_owned();
-        let level = if level == "logical" { Ok(level) } else { Err(SourceError::WalLevel { found: level }) };
-        self.judge("wal_level", level);
+        self.judge("wal_level", server.check_wal_level().map(|()| server.wal_level().to_owned()));
         let slot = config.postgres.slot.as_str();
         let found = inspect_slot(&mut control, server.version, slot)?;
         self.capacity(&mut control, found.as_ref())?;
-        let system = self.replication(&mut control, config, &server)?;
+        let system = self.replication(&mut control, config, &server);
         self.settings(&mut control)?;
         self.findings.extend(clock::compare(&mut control)?);
         let has_schema = self.migrations(&mut control)?;
@@ -117,19 +114,9 @@ impl Asking {
         Ok(())
     }
 
-    /// Checks the role's REPLICATION attribute and that pg_hba.conf admits a replication connection. Returns the server's identity.
-    fn replication(
-        &mut self,
-        control: &mut Connection,
-        config: &Config,
-        server: &Server,
-    ) -> Result<Option<resume::Server>, SourceError> {
-        let rows =
-            control.simple_query("select rolreplication or rolsuper from pg_roles where rolname = current_user")?;
-        if !rows.first().is_some_and(|row| row.is_true(0)) {
-            self.fail("replication", SourceError::NoReplicationRole { role: server.role.clone() });
-            return Ok(None);
-        }
+    /// Opens a replication connection: who may is up to the server (the REPLICATION attribute, membership in a role of a
+    /// managed service) and to pg_hba.conf. Returns the server's identity.
+    fn replication(&mut self, control: &mut Connection, config: &Config, server: &Server) -> Option<resume::Server> {
         let system = server.identify(&config.postgres.connect, control);
         let facts = system.as_ref().ok().map(System::facts);
         let system = system.map(|system| system.identifier);
@@ -141,7 +128,7 @@ impl Asking {
                 self.judge("replication", system.map(|id| format!("role {role} can replicate; cluster {id}")));
             }
         }
-        Ok(facts)
+        facts
     }
 
     fn settings(&mut self, control: &mut Connection) -> Result<(), SourceError> {
@@ -313,6 +300,11 @@ impl Asking {
         noted: Option<Noted>,
         system: Option<resume::Server>,
     ) -> Result<(), SourceError> {
+        if let Some(found) = found.as_ref().filter(|found| found.is_being_created()) {
+            let finding = judge::slot_in_creation(name, found.active_pid, prepared_transactions(control)?.as_deref());
+            self.findings.push(finding);
+            return Ok(());
+        }
         let slot = match found.as_ref().map_or(Ok(Slot::Missing), |found| found.facts(name, &server.database)) {
             Ok(slot) => slot,
             Err(unfit) => {
@@ -340,7 +332,7 @@ impl Asking {
         };
         let found = match (found, plan) {
             (None, _) => {
-                self.findings.push(ok("slot", format!("{name} does not exist yet: the first start creates it")));
+                self.findings.push(judge::slot_missing(name, prepared_transactions(control)?.as_deref()));
                 return Ok(());
             }
             (Some(_), Some(Plan::MakeAnew { .. })) => {
@@ -377,7 +369,8 @@ fn pace(control: &mut Connection, slot: &str, found: &SlotState, version: u32) -
     let end: Lsn = rows.first().and_then(|row| row.text(0)?.parse().ok()).unwrap_or_default();
     let (since, first) = (Instant::now(), found.confirmed_flush);
     let mut confirmed = first;
-    while found.active_pid.is_some() && confirmed < Some(end) && confirmed == first && since.elapsed() < CONFIRMING {
+    while found.active_pid.is_some() && confirmed < Some(end) && confirmed == first && since.elapsed() < IDLE_CONFIRMING
+    {
         std::thread::sleep(TICK);
         confirmed = inspect_slot(control, version, slot)?.and_then(|slot| slot.confirmed_flush);
     }

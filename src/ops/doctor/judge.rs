@@ -250,6 +250,34 @@ pub struct Pace {
     pub moves: bool,
 }
 
+/// What to do about prepared transactions that a slot's creation waits for.
+fn finish(prepared: &str) -> String {
+    format!("prepared transactions {prepared}: run `commit prepared` or `rollback prepared` in the database of each")
+}
+
+/// A slot that does not exist, with the prepared transactions of the cluster.
+#[must_use]
+pub fn slot_missing(name: &str, prepared: Option<&str>) -> Finding {
+    match prepared {
+        None => ok("slot", format!("{name} does not exist yet: the first start creates it")),
+        Some(prepared) => warning(
+            "slot",
+            format!("{name} does not exist yet, and the first start, which creates it, waits for {}", finish(prepared)),
+        ),
+    }
+}
+
+/// A slot that another session is creating, with the prepared transactions of the cluster.
+#[must_use]
+pub fn slot_in_creation(name: &str, pid: Option<i32>, prepared: Option<&str>) -> Finding {
+    let pid = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+    let waits_for = match prepared {
+        None => "the transactions that were open when it began".to_owned(),
+        Some(prepared) => finish(prepared),
+    };
+    warning("slot", format!("{name} is being created{pid}, which waits for {waits_for}"))
+}
+
 /// The slot, if it exists and can be streamed from.
 #[must_use]
 pub fn slot(name: &str, found: &SlotState, user: Option<&str>, pace: Pace, version: u32) -> Vec<Finding> {

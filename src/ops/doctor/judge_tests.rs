@@ -1,6 +1,26 @@
 use super::super::report::Verdict::{Failure, Ok, Warning};
 use super::*;
 
+#[test]
+fn case_49_what_a_slots_creation_waits_for_is_named() {
+    use crate::ops::doctor::report::Verdict;
+    let missing = slot_missing("s", None);
+    assert_eq!(
+        (missing.verdict, missing.what.as_str()),
+        (Verdict::Ok, "s does not exist yet: the first start creates it")
+    );
+    let prepared = Some("'a' in shop since yesterday");
+    for finding in [slot_missing("s", prepared), slot_in_creation("s", Some(7), prepared)] {
+        assert_eq!(finding.verdict, Verdict::Warning);
+        assert!(
+            finding.what.contains("waits for prepared transactions 'a' in shop since yesterday: run `"),
+            "{finding:?}"
+        );
+    }
+    let open = slot_in_creation("s", Some(7), None).what;
+    assert_eq!(open, "s is being created (process 7), which waits for the transactions that were open when it began");
+}
+
 fn found() -> SlotState {
     SlotState {
         plugin: Some("pgoutput".to_owned()),

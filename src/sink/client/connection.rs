@@ -1,16 +1,21 @@
 //! Whether Kafka is reachable, for readiness and metrics.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rdkafka::types::RDKafkaErrorCode as Code;
 
+/// How many statistics reports, one a second, may show no advertised broker connected before Kafka counts as unreachable:
+/// connecting takes a moment.
+const UNREACHABLE_REPORTS: u32 = 5;
+
 /// The state of the connection to Kafka; shared by everything that talks to it, and read by `/readyz` and `/metrics`.
 ///
 /// Up after an acknowledged record, an answered request or a statistics report with a broker in state `UP`; down when
-/// librdkafka reports that all brokers are down.
+/// librdkafka reports that all brokers are down, or if only bootstrap servers can be reached.
 #[derive(Debug, Default)]
 pub struct Connection {
     up: AtomicBool,
@@ -20,6 +25,11 @@ pub struct Connection {
     restarts: AtomicU64,
     failure: Mutex<Option<ConnectFailure>>,
     traffic: Mutex<Traffic>,
+    brokers: Mutex<Brokers>,
+    /// Addresses of brokers that were connected at some time.
+    known: Mutex<BTreeSet<String>>,
+    /// For how many statistics reports in a row no advertised address could be reached.
+    unreachable: AtomicU32,
 }
 
 /// Why no broker could be reached.
@@ -43,6 +53,15 @@ impl fmt::Display for ConnectFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.cause)
     }
+}
+
+/// The brokers that the cluster lists, by the addresses that it advertises for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Brokers {
+    /// Those with a working connection.
+    pub up: Vec<String>,
+    /// The others.
+    pub down: Vec<String>,
 }
 
 /// What the current producer has sent.
@@ -83,7 +102,57 @@ impl Connection {
     /// Why the last attempt to reach a broker failed; `None` if none has failed since Kafka was reachable.
     #[must_use]
     pub fn last_failure(&self) -> Option<ConnectFailure> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !self.is_stranded() {
+            return failure;
+        }
+        let cause = self.why_unreachable(&self.brokers().down);
+        Some(ConnectFailure { cause, may_pass: failure.is_none_or(|failure| failure.may_pass) })
+    }
+
+    /// Why addresses that brokers advertise can't be used.
+    #[must_use]
+    pub fn why_unreachable(&self, addresses: &[String]) -> String {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reason = failure.map(|failure| format!(" ({failure})")).unwrap_or_default();
+        format!(
+            "the cluster advertises {}, which this machine can't reach{reason}: correct advertised.listeners of the brokers, \
+             or name resolution and firewalls here",
+            addresses.join(", ")
+        )
+    }
+
+    /// The brokers, as of librdkafka's last statistics that list any.
+    #[must_use]
+    pub fn brokers(&self) -> Brokers {
+        self.brokers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn note_brokers(&self, brokers: Brokers) {
+        if brokers.up.is_empty() && brokers.down.is_empty() {
+            return;
+        }
+        let is_up = !brokers.up.is_empty();
+        let is_outage = {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.extend(brokers.up.iter().cloned());
+            brokers.down.iter().any(|address| known.contains(address))
+        };
+        *self.brokers.lock().unwrap_or_else(PoisonError::into_inner) = brokers;
+        let reports = if is_up || is_outage { 0 } else { self.unreachable.load(Ordering::Relaxed).saturating_add(1) };
+        self.unreachable.store(reports, Ordering::Relaxed);
+        if is_up {
+            self.mark_up();
+        } else if reports == UNREACHABLE_REPORTS {
+            // It may be down already, for a reason that says less.
+            self.up.store(false, Ordering::Relaxed);
+            self.tell_down();
+        }
+    }
+
+    /// Bootstrap servers answer, and none of the addresses that they give could ever be reached.
+    pub(crate) fn is_stranded(&self) -> bool {
+        self.unreachable.load(Ordering::Relaxed) >= UNREACHABLE_REPORTS
     }
 
     /// What the current producer has sent, as of librdkafka's last statistics.
@@ -115,7 +184,10 @@ impl Connection {
     /// A broker has answered a request.
     pub(crate) fn note_answer(&self) {
         self.note_contact(Duration::ZERO);
-        self.mark_up();
+        // A bootstrap server may have answered, and it is not enough.
+        if !self.is_stranded() {
+            self.mark_up();
+        }
     }
 
     /// A broker sent something this long ago.
@@ -134,9 +206,13 @@ impl Connection {
 
     pub(crate) fn mark_down(&self) {
         if self.up.swap(false, Ordering::Relaxed) {
-            let reason = self.last_failure().map(|failure| failure.cause);
-            tracing::warn!(reason, "kafka is unreachable; records are waiting");
+            self.tell_down();
         }
+    }
+
+    fn tell_down(&self) {
+        let reason = self.last_failure().map(|failure| failure.cause);
+        tracing::warn!(reason, "kafka is unreachable; records are waiting");
     }
 
     pub(crate) fn set_outstanding(&self, records: usize) {
@@ -156,6 +232,39 @@ fn cause(reason: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn case_49_a_bootstrap_server_alone_is_no_connection() {
+        let connection = Connection::default();
+        connection.note_answer();
+        let told = Brokers { down: vec!["inner:9092".to_owned()], ..Brokers::default() };
+        connection.note_failure("inner:9092/1: Failed to resolve 'inner:9092' (after 3ms)", Some(Code::Resolve));
+        for _ in 1..UNREACHABLE_REPORTS {
+            connection.note_brokers(told.clone());
+            assert!(connection.is_up(), "connecting takes a moment");
+        }
+        connection.note_brokers(told.clone());
+        connection.note_answer();
+        // Its bootstrap servers are all that it has again.
+        connection.note_brokers(Brokers::default());
+        assert!(!connection.is_up());
+        let cause = connection.last_failure().map(|failure| failure.cause);
+        let expected = "the cluster advertises inner:9092, which this machine can't reach (inner:9092/1: Failed to resolve \
+                        'inner:9092'): correct advertised.listeners of the brokers, or name resolution and firewalls here";
+        assert_eq!(cause.as_deref(), Some(expected));
+        connection.note_brokers(Brokers { up: told.down, ..Brokers::default() });
+        assert!(connection.is_up() && connection.last_failure().is_none());
+    }
+
+    #[test]
+    fn an_outage_of_all_brokers_blames_no_advertised_address() {
+        let connection = Connection::default();
+        connection.note_brokers(Brokers { up: vec!["a:9092".to_owned()], ..Brokers::default() });
+        let away = Brokers { down: vec!["a:9092".to_owned()], ..Brokers::default() };
+        (0..2 * UNREACHABLE_REPORTS).for_each(|_| connection.note_brokers(away.clone()));
+        connection.mark_down();
+        assert!(!connection.is_up() && connection.last_failure().is_none());
+    }
 
     #[test]
     fn the_last_failure_is_kept_without_counts_until_kafka_is_reachable() {

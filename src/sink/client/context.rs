@@ -14,7 +14,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use super::connection::{Connection, Traffic};
+use super::connection::{Brokers, Connection, Traffic};
 use super::message::CopiedMessage;
 use super::native::Bootstrap;
 use crate::relay::boundary::OwnedRecord;
@@ -137,9 +137,13 @@ impl ClientContext for Context {
     fn stats_raw(&self, statistics: &[u8]) {
         match serde_json::from_slice::<Statistics>(statistics) {
             Ok(statistics) => {
-                if statistics.brokers.values().any(|broker| broker.state == "UP") {
+                let brokers = statistics.listed();
+                // A bootstrap server, which librdkafka drops as soon as it knows brokers.
+                let is_first = brokers.up.is_empty() && brokers.down.is_empty() && statistics.is_any_up();
+                if is_first && !self.connection.is_stranded() {
                     self.connection.mark_up();
                 }
+                self.connection.note_brokers(brokers);
                 if let Some(ago) = statistics.last_received() {
                     self.connection.note_contact(ago);
                 }
@@ -183,11 +187,21 @@ struct BrokerStatistics {
     /// Microseconds since something was received on the current connection; -1 if nothing was.
     #[serde(default = "nothing_received")]
     rxidle: i64,
+    /// As advertised, if the broker is one of the cluster's.
+    nodename: String,
+    /// -1 for a bootstrap server that is not known to be one of the cluster's brokers.
+    nodeid: i32,
     /// `configured` or `learned`; `logical` and `internal` are not brokers.
     source: String,
     /// Requests sent, by kind.
     #[serde(default)]
     req: HashMap<String, u64>,
+}
+
+impl BrokerStatistics {
+    fn is_up(&self) -> bool {
+        self.state == "UP"
+    }
 }
 
 impl Statistics {
@@ -196,6 +210,22 @@ impl Statistics {
     /// them again (<https://github.com/confluentinc/librdkafka/issues/5301>).
     fn knows_no_broker(&self) -> bool {
         !self.brokers.values().any(|broker| matches!(broker.source.as_str(), "configured" | "learned"))
+    }
+
+    /// The cluster's brokers.
+    fn listed(&self) -> Brokers {
+        let addresses = |is_up: bool| {
+            let is_listed = |broker: &&BrokerStatistics| broker.nodeid >= 0 && broker.source != "logical";
+            let brokers = self.brokers.values().filter(is_listed).filter(|broker| broker.is_up() == is_up);
+            let mut addresses: Vec<String> = brokers.map(|broker| broker.nodename.clone()).collect();
+            addresses.sort();
+            addresses
+        };
+        Brokers { up: addresses(true), down: addresses(false) }
+    }
+
+    fn is_any_up(&self) -> bool {
+        self.brokers.values().any(BrokerStatistics::is_up)
     }
 
     /// How long ago a broker last sent something.

@@ -1,6 +1,7 @@
 //! The Kafka client: its settings, its callbacks, and the lifetime of a producer.
 
 pub(super) mod compression;
+pub(super) mod properties;
 pub(super) mod options;
 pub(super) mod partition;
 pub(super) mod connection;

@@ -6,7 +6,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::KafkaError;
 
 use super::compression::Compression;
 use crate::relay::delivery::window::InFlightWindow;
@@ -33,89 +32,11 @@ pub struct ProducerOptions {
     pub client_id: String,
     /// How batches are compressed.
     pub compression: Compression,
-    /// Additional librdkafka properties, already checked by [`validate_properties`].
+    /// Additional librdkafka properties, already checked by [`super::properties::validate_properties`].
     pub properties: BTreeMap<String, String>,
     /// How much the core keeps outstanding.
     pub window: InFlightWindow,
 }
-
-/// An unusable property.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("kafka property \"{property}\": {fault}")]
-pub struct PropertyError {
-    /// The property's name.
-    pub property: String,
-    /// What is wrong with it.
-    pub fault: PropertyFault,
-}
-
-/// Why a property is unusable.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PropertyFault {
-    /// A guarantee of the relay depends on it.
-    #[error("is set by walpost: {reason}")]
-    Reserved {
-        /// Which guarantee.
-        reason: &'static str,
-    },
-    /// librdkafka has no such property.
-    #[error("librdkafka has no property of this name")]
-    Unknown,
-    /// librdkafka rejects the value.
-    #[error("librdkafka rejects this value")]
-    InvalidValue,
-}
-
-/// Checks every property and reports all that are unusable. The values are not repeated: they may be secrets.
-#[must_use]
-pub fn validate_properties(properties: &BTreeMap<String, String>) -> Vec<PropertyError> {
-    let fault = |(name, value): (&String, &String)| {
-        if let Some((_, reason)) = RESERVED.iter().find(|(reserved, _)| reserved == name) {
-            return Some(PropertyFault::Reserved { reason });
-        }
-        match ClientConfig::new().set(name, value).create_native_config() {
-            Ok(_) => None,
-            Err(KafkaError::ClientConfig(result, ..)) if is_unknown(result) => Some(PropertyFault::Unknown),
-            Err(_) => Some(PropertyFault::InvalidValue),
-        }
-    };
-    let error = |property| fault(property).map(|fault| PropertyError { property: property.0.clone(), fault });
-    properties.iter().filter_map(error).collect()
-}
-
-fn is_unknown(result: rdkafka::types::RDKafkaConfRes) -> bool {
-    result == rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN
-}
-
-const LOSS: &str = "a record counts as published only once every in-sync replica has it";
-const ORDER: &str = "records with the same key must stay in order, and a retry must not duplicate any";
-const OUTAGE: &str = "the relay waits out outages of any length; a record never times out";
-const PARTITION: &str = "a key must go to the partition that the Java client's partitioner picks";
-const MODE: &str = "it follows from [kafka] delivery";
-const SERVERS: &str = "use [kafka] bootstrap_servers";
-const STATISTICS: &str = "once a second they show whether the client still knows a broker";
-const REPORTS: &str = "delivery reports decide what is confirmed to Postgres";
-
-/// Properties that users must not set, including aliases, each with the reason.
-const RESERVED: &[(&str, &str)] = &[
-    ("acks", LOSS),
-    ("request.required.acks", LOSS),
-    ("enable.idempotence", ORDER),
-    ("enable.gapless.guarantee", ORDER),
-    ("queuing.strategy", ORDER),
-    ("retries", OUTAGE),
-    ("message.send.max.retries", OUTAGE),
-    ("message.timeout.ms", OUTAGE),
-    ("delivery.timeout.ms", OUTAGE),
-    ("partitioner", PARTITION),
-    ("transactional.id", MODE),
-    ("bootstrap.servers", SERVERS),
-    ("metadata.broker.list", SERVERS),
-    ("delivery.report.only.error", REPORTS),
-    ("enabled_events", REPORTS),
-    ("log.queue", REPORTS),
-    ("statistics.interval.ms", STATISTICS),
-];
 
 /// Aliases of properties that are set here. librdkafka receives its settings in no particular order, so of two names
 /// for one property either could win.
@@ -286,40 +207,6 @@ mod tests {
             compression: Compression::default(),
             properties: properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             window: InFlightWindow::fixed(10_000, 32 * 1024 * 1024),
-        }
-    }
-
-    #[test]
-    fn all_faults_are_reported_at_once_and_no_value_is_repeated() {
-        let given = options(&[
-            ("acks", "1"),
-            ("delivery.timeout.ms", "5"),
-            ("linger.ms", "5"),
-            ("linger.mss", "5"),
-            ("sasl.password", "hush"),
-            ("security.protocol", "hush"),
-        ]);
-        let errors = validate_properties(&given.properties);
-        let faults: Vec<_> = errors.iter().map(|error| (error.property.as_str(), error.fault.clone())).collect();
-        assert_eq!(
-            faults,
-            [
-                ("acks", PropertyFault::Reserved { reason: LOSS }),
-                ("delivery.timeout.ms", PropertyFault::Reserved { reason: OUTAGE }),
-                ("linger.mss", PropertyFault::Unknown),
-                ("security.protocol", PropertyFault::InvalidValue),
-            ]
-        );
-        assert!(errors.iter().all(|error| !error.to_string().contains("hush")));
-    }
-
-    #[test]
-    fn every_reserved_name_is_one_that_librdkafka_knows() {
-        for (name, _) in RESERVED {
-            // Properties that are callbacks can't be set as text, so the check looks for an unknown name.
-            let result = ClientConfig::new().set(*name, "1").create_native_config();
-            let unknown = matches!(result, Err(KafkaError::ClientConfig(result, ..)) if is_unknown(result));
-            assert!(!unknown, "{name}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Which server this is, and whether the relay can use it.
 
 use super::answer::{first, lsn, number, text};
+use super::service::Service;
 use super::timeline::ancestry;
 use crate::postgres::Connection;
 use crate::relay::boundary::{Ancestry, Lsn};
@@ -23,6 +24,8 @@ pub struct Server {
     pub wal_sender_timeout_millis: u32,
     /// `server_encoding`.
     pub encoding: String,
+    /// Who operates it.
+    pub service: Service,
     wal_level: String,
     standby: bool,
 }
@@ -34,11 +37,12 @@ impl Server {
     /// Those of the connection.
     pub fn read(control: &mut Connection) -> Result<Self, SourceError> {
         let question = "the server";
-        let rows = control.simple_query(
+        let rows = control.simple_query(&format!(
             "select current_setting('server_version_num'), current_database(), current_user, \
              (select setting from pg_settings where name = 'wal_sender_timeout'), \
-             current_setting('wal_level'), pg_is_in_recovery(), current_setting('server_encoding')",
-        )?;
+             current_setting('wal_level'), pg_is_in_recovery(), current_setting('server_encoding'), {}",
+            Service::QUERY
+        ))?;
         let row = first(&rows, question)?;
         Ok(Self {
             version: number(row, 0, question)?,
@@ -48,6 +52,7 @@ impl Server {
             wal_level: text(row, 4, question)?,
             standby: row.is_true(5),
             encoding: text(row, 6, question)?,
+            service: Service::read(row, 7),
         })
     }
 
@@ -74,10 +79,16 @@ impl Server {
         if self.standby {
             return Err(SourceError::Standby);
         }
-        if self.wal_level != "logical" {
-            return Err(SourceError::WalLevel { found: self.wal_level.clone() });
+        self.check_wal_level()
+    }
+
+    /// # Errors
+    /// [`SourceError::WalLevel`].
+    pub(crate) fn check_wal_level(&self) -> Result<(), SourceError> {
+        match self.wal_level == "logical" {
+            true => Ok(()),
+            false => Err(SourceError::WalLevel { found: self.wal_level.clone(), service: self.service }),
         }
-        Ok(())
     }
 }
 

@@ -7,9 +7,11 @@ use crate::source::error::SourceError;
 
 /// The error for a replication connection that the server refused. The control connection tells whether all
 /// walsenders or all connections are in use, which have the same code.
-pub(crate) fn explain_refusal(error: Error, control: &mut Connection, role: &str) -> SourceError {
+pub(crate) fn explain_refusal(error: Error, control: &mut Connection, server: &Server) -> SourceError {
     match error.sqlstate() {
-        Some(sqlstate::INSUFFICIENT_PRIVILEGE) => SourceError::NoReplicationRole { role: role.to_owned() },
+        Some(sqlstate::INSUFFICIENT_PRIVILEGE) => {
+            SourceError::NoReplicationRole { role: server.role.clone(), service: server.service }
+        }
         Some(sqlstate::TOO_MANY_CONNECTIONS) => {
             let question = "the number of walsenders";
             let used = control.simple_query("select count(*) from pg_stat_replication").map_err(SourceError::from);

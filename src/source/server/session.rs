@@ -53,7 +53,7 @@ impl Server {
         opened: Result<Connection, crate::postgres::Error>,
         control: &mut Connection,
     ) -> Result<(Connection, System), SourceError> {
-        let mut replication = opened.map_err(|error| explain_refusal(error, control, &self.role))?;
+        let mut replication = opened.map_err(|error| explain_refusal(error, control, self))?;
         let system = identify_system(&mut replication)?;
         Ok((replication, system))
     }

@@ -43,7 +43,7 @@ impl SlotState {
     ///
     /// # Errors
     /// [`SourceError::SlotPhysical`], [`SourceError::SlotPlugin`], [`SourceError::SlotDatabase`],
-    /// [`SourceError::SlotTwoPhase`], [`SourceError::SlotLost`].
+    /// [`SourceError::SlotTwoPhase`], [`SourceError::SlotLost`], [`SourceError::SlotHeld`] while it is being created.
     pub fn check(&self, slot: &str, database: &str) -> Result<Lsn, SourceError> {
         let slot = slot.to_owned();
         match (self.plugin.as_deref(), self.database.as_deref()) {
@@ -54,6 +54,7 @@ impl SlotState {
             (_, Some(found)) if found != database => {
                 return Err(SourceError::SlotDatabase { slot, found: found.to_owned(), wanted: database.to_owned() });
             }
+            _ if self.is_being_created() => return Err(SourceError::SlotHeld { slot, pid: self.active_pid }),
             _ if self.two_phase => return Err(SourceError::SlotTwoPhase { slot }),
             _ => {}
         }
@@ -65,6 +66,14 @@ impl SlotState {
             return Err(SourceError::SlotLost { slot, reason, confirmed_flush, unpublished });
         }
         Ok(confirmed_flush)
+    }
+
+    /// Whether a session is creating it, which can take as long as transactions are open: it has no position yet, and
+    /// none is lost.
+    #[must_use]
+    pub fn is_being_created(&self) -> bool {
+        let is_lost = self.wal_status.as_deref() == Some("lost") || self.invalidation.is_some();
+        self.plugin.is_some() && self.active_pid.is_some() && self.confirmed_flush.is_none() && !is_lost
     }
 
     /// The slot, as input for planning a start.
@@ -166,6 +175,18 @@ pub fn create_slot(
         consistent_point: lsn(row, 1).ok_or(SourceError::Answer { question })?,
         snapshot: Some(text(row, 2, question)?),
     })
+}
+
+/// The oldest prepared transactions of the cluster, for people: creating a slot waits for them. They have no session, and
+/// may have been forgotten.
+///
+/// # Errors
+/// Those of the connection.
+pub(crate) fn prepared_transactions(control: &mut Connection) -> Result<Option<String>, Error> {
+    let sql = "select string_agg(quote_literal(gid) || ' in ' || database || ' since ' || prepared::text, ', ' order by prepared) \
+               from (select gid, database, prepared from pg_prepared_xacts order by prepared limit 10) oldest";
+    let rows = control.simple_query(sql)?;
+    Ok(rows.first().and_then(|row| row.text(0)).map(str::to_owned))
 }
 
 /// Drops a slot that nobody streams from.

@@ -7,7 +7,9 @@ use crate::relay::resume::{self, Gap, Known, LeaseAcquisition, Noted, Plan, Slot
 use crate::source::error::SourceError;
 use crate::source::opening::{Opening, SourceOptions};
 use crate::source::origin::Origin;
-use crate::source::slot::inspect::{CreatedSlot, SlotState, create_slot, drop_slot, inspect_slot};
+use crate::source::slot::inspect::{
+    CreatedSlot, SlotState, create_slot, drop_slot, inspect_slot, prepared_transactions,
+};
 use crate::source::slot::release::{Release, Stale};
 use crate::source::state::gap_count::look;
 use crate::source::state::gap_report::Published;
@@ -112,11 +114,7 @@ impl Opening {
         if let Some(count) = open.first().and_then(|row| row.text(0)).filter(|count| *count != "0") {
             tracing::info!(slot = %slot, transactions = %count, "slot creation is waiting for open transactions to end");
         }
-        // These have no session, and may have been forgotten.
-        let sql = "select string_agg(quote_literal(gid) || ' in ' || database || ' since ' || prepared::text, ', ' order by prepared) \
-                   from (select gid, database, prepared from pg_prepared_xacts order by prepared limit 10) oldest";
-        let prepared = self.control.simple_query(sql)?;
-        if let Some(transactions) = prepared.first().and_then(|row| row.text(0)) {
+        if let Some(transactions) = prepared_transactions(&mut self.control)? {
             tracing::warn!(
                 slot = %slot, transactions,
                 "slot creation is waiting for prepared transactions: run `commit prepared` or `rollback prepared` in the database of each"

@@ -214,7 +214,7 @@ async fn missing_roles_and_grants_are_reported() {
     outbox.sql("drop publication outbox; drop schema outbox cascade");
     outbox.sql(super::TABLES);
     let error = connect(&as_role("plain"), None).await.expect_err("no replication");
-    assert_error!(error, "alter role \"plain\" replication", SourceError::NoReplicationRole { role } if role == "plain");
+    assert_error!(error, "alter role \"plain\" replication", SourceError::NoReplicationRole { role, .. } if role == "plain");
     outbox.sql("grant usage on schema outbox to scram");
     let error = connect(&as_role("scram"), None).await.expect_err("no grants");
     assert_error!(error, "walpost migrate --relay-role scram", SourceError::NoPrivilege { role, .. } if role == "scram");
@@ -264,5 +264,5 @@ async fn a_server_without_free_slots_walsenders_or_logical_wal_is_reported() {
     static REPLICA: OnceLock<Scratch> = OnceLock::new();
     let server = REPLICA.get_or_init(|| Scratch::start(&[("wal_level", "replica")]));
     let outbox = Outbox::new(server, "level");
-    assert_error!(outbox.error().await, "alter system set wal_level = logical", SourceError::WalLevel { found } if found == "replica");
+    assert_error!(outbox.error().await, "alter system set wal_level = logical", SourceError::WalLevel { found, .. } if found == "replica");
 }

@@ -5,7 +5,7 @@ use rdkafka::admin::{AdminOptions, NewPartitions};
 use walpost::lab::sandbox::KafkaOptions;
 
 use super::{changed, examine};
-use crate::harness::{Harness, config};
+use crate::harness::{Harness, Relay, config};
 use crate::refusals::{admin, alter_topic, create_topic};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,6 +48,28 @@ async fn case_24_missing_and_unfit_topics_are_reported() {
         message_size: warning: "message.max.bytes" in [kafka] properties is 1000000, but topic db.order.placed allows 1048588: records in between become dead letters: remove the property
     "#]]
     .assert_eq(&reported.replace(harness.kafka(), "SERVERS"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_49_an_advertised_address_that_cannot_be_reached_is_named() {
+    let properties = vec![("advertised.listeners".to_owned(), "BROKER://127.0.0.1:1".to_owned())];
+    let options = KafkaOptions { properties, ..KafkaOptions::default() };
+    let harness = Harness::with_own_kafka("doctor_advertised", options).await;
+    harness.migrate().await;
+    let config = config(&harness, "");
+    let found = examine(&config);
+    let line = &found.of(&harness, "brokers")[0];
+    let told = "the cluster advertises 127.0.0.1:1, which this machine can't reach (127.0.0.1:1/1: ";
+    assert!(found.code == Some(69) && line.starts_with(&format!("failure: {told}")), "{found:?}");
+    let mut relay = Relay::start_with(&config);
+    let is_told = |status: &serde_json::Value| {
+        let reason = status["not_ready"][0].as_str().unwrap_or_default();
+        reason.starts_with(&format!("not connected to Kafka: {told}")) && status["last_error"]["message"] == reason
+    };
+    relay.wait_for("not ready", is_told).await;
+    let log = relay.log();
+    let is_told = |line: &str| line.contains("kafka is unreachable; records are waiting") && line.contains(told);
+    assert!(log.lines().any(is_told), "{log}");
 }
 
 /// Brokers apply a change a moment later.

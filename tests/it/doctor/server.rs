@@ -57,6 +57,37 @@ async fn case_24_wal_level_slots_walsenders_and_a_standby_are_checked() {
     .assert_eq(&reported);
 }
 
+/// Amazon RDS grants replication by membership in a role of its own, where nobody has the attribute. Another role whose
+/// attribute says nothing: that of `set role`, which a walsender does not look at.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_49_the_server_decides_who_may_replicate() {
+    let harness = Harness::with_own_postgres("doctor_managed", options(&[])).await;
+    harness.migrate().await;
+    harness
+        .execute(
+            "create role team; create role member login replication password 'x' in role team; \
+             alter role member set role = team; create role outsider login password 'x'",
+        )
+        .await;
+    let migrated = crate::harness::walpost()
+        .args(["migrate", "--database-url", harness.url(), "--relay-role", "team"])
+        .output()
+        .expect("the binary runs");
+    assert!(migrated.status.success(), "{migrated:?}");
+    let replication = |role: &str| {
+        let url = crate::setup::url_as(&harness, role, "x");
+        examine(&config(&harness, "").replace(harness.url(), &url)).of(&harness, "replication")
+    };
+    assert!(replication("member")[0].starts_with("ok: role team can replicate; cluster "));
+    let mut reported = replication("outsider");
+    harness.execute("create role rds_superuser; create role rds_replication").await;
+    reported.extend(replication("outsider"));
+    expect![[r#"
+        failure: role outsider lacks the REPLICATION attribute: run `alter role "outsider" replication`
+        failure: role outsider lacks the REPLICATION attribute: run `grant rds_replication to "outsider"`"#]]
+    .assert_eq(&reported.join("\n"));
+}
+
 async fn set_keep_size(harness: &Harness, value: &str) {
     for statement in [&format!("alter system set max_slot_wal_keep_size = '{value}'"), "select pg_reload_conf()"] {
         harness.execute(statement).await;

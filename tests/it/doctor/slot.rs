@@ -48,6 +48,21 @@ async fn case_24_a_working_missing_or_foreign_slot_is_reported() {
     assert!(other.of(&harness, "slot")[0].starts_with("failure: slot db is a physical slot"), "{other:?}");
 }
 
+/// A position is stored in Kafka first, which is noted in the database, and only then confirmed.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_49_a_healthy_idle_relay_is_no_warning() {
+    let harness = Harness::migrated("doctor_idle_relay").await;
+    let exactly_once = config(&harness, "").replace("[kafka]\n", "[kafka]\ndelivery = \"exactly-once\"\n");
+    let mut relay = Relay::start_with(&exactly_once);
+    relay.ready().await;
+    for _ in 0..3 {
+        harness.execute("select pg_logical_emit_message(true, 'x', 'y')").await;
+        let found = examine(&exactly_once);
+        assert!(found.of(&harness, "slot")[0].starts_with("ok: "), "{found:?}");
+    }
+    assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
+}
+
 /// A process that streams and never confirms.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_24_a_held_slot_that_does_not_advance_is_a_warning() {

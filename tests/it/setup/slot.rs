@@ -54,6 +54,12 @@ async fn case_36_prepared_transactions_that_block_the_first_start_are_named() {
     let mut relay = Relay::start_with(&config(&harness, ""));
     relay.wait_for_log("slot creation is waiting for prepared transactions").await;
     assert!(relay.log().contains(&format!("'it''s forgotten' in {} since", harness.name())), "{}", relay.log());
+    // Half created, a slot has no position yet. None is lost.
+    let slot = harness.name();
+    harness.wait_for(&format!("select exists (select from pg_replication_slots where slot_name = '{slot}')")).await;
+    let doctor = ended_with(&config(&harness, ""), "doctor").stdout;
+    assert!(doctor.contains("is being created") && doctor.contains("transactions 'it''s forgotten' in"), "{doctor}");
+    assert!(!doctor.contains("invalidated"), "{doctor}");
     harness.execute("commit prepared 'it''s forgotten'").await;
     relay.ready().await;
     let records = harness.consume(&harness.topic("order.placed"), 1).await;
