@@ -15,6 +15,8 @@ pub(super) enum Binding {
     NoTls,
     /// A certificate for which no hash is defined.
     Undefined,
+    /// A certificate whose key the server may not own: whoever copied it would pass for the server.
+    Unproved,
     /// The server certificate's hash.
     Hash(Vec<u8>),
 }
@@ -48,6 +50,11 @@ impl<'a> Exchange<'a> {
     /// One that has not begun.
     pub(super) fn new(options: &'a ConnectOptions, binding: Binding) -> Self {
         Self { options, binding, scram: Scram::None, is_asked: false }
+    }
+
+    /// Whether the server has asked for a proof.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.is_asked
     }
 
     /// The answer to one Authentication message.
@@ -172,8 +179,11 @@ impl<'a> Exchange<'a> {
             Binding::Undefined if required => {
                 Err(AuthError::NoChannelBinding("the server certificate's signature has no hash function to bind to"))
             }
+            Binding::Unproved if required => Err(AuthError::NoChannelBinding(
+                "the server's certificate is of a kind that this client can't verify (X.509 v1, P-521, RSA for PSS alone)",
+            )),
             Binding::Hash(_) => Ok((SCRAM_SHA_256, Binds::unrequested())),
-            Binding::NoTls | Binding::Undefined => Ok((SCRAM_SHA_256, Binds::unsupported())),
+            Binding::NoTls | Binding::Undefined | Binding::Unproved => Ok((SCRAM_SHA_256, Binds::unsupported())),
         }
     }
 

@@ -12,7 +12,7 @@ use postgres_protocol::message::frontend;
 use super::auth::{Exchange, Step};
 use super::error::{Error, ServerError, invalid_statement, sqlstate};
 use super::frame::{Body, Data, Frame, Framer};
-use super::options::ConnectOptions;
+use super::options::{ConnectOptions, TlsMode};
 use super::tls::TlsError;
 use super::transport::{Parts, Transport, connect, is_timeout};
 
@@ -79,6 +79,31 @@ impl Interrupt {
     }
 }
 
+/// An attempt to connect that failed.
+struct FailedAttempt {
+    error: Error,
+    is_encrypted: bool,
+    /// Whether the server had asked for a proof: it takes connections like this one, and refuses the role.
+    is_asked: bool,
+}
+
+impl FailedAttempt {
+    /// Whether libpq tries again without TLS: the handshake failed, or pg_hba.conf wants no encrypted connection.
+    fn may_pass_unencrypted(&self) -> bool {
+        match &self.error {
+            Error::Tls { source: TlsError::Handshake(_), .. } => true,
+            Error::Server(error) => self.is_encrypted && !self.is_asked && error.code.starts_with("28"),
+            _ => false,
+        }
+    }
+}
+
+impl From<Error> for FailedAttempt {
+    fn from(error: Error) -> Self {
+        Self { error, is_encrypted: false, is_asked: false }
+    }
+}
+
 impl Connection {
     /// Connects for SQL.
     ///
@@ -112,8 +137,40 @@ impl Connection {
 
     fn open_with(options: &ConnectOptions, encoding: &str, extra: &[(&str, &str)]) -> Result<Self, Error> {
         let since = Instant::now();
+        let mode = options.tls_mode();
+        let refusal = match Self::attempt(options, mode, since, encoding, extra) {
+            Err(attempt) if mode == TlsMode::Prefer && attempt.may_pass_unencrypted() => attempt.error,
+            outcome => return outcome.map_err(|attempt| attempt.error),
+        };
+        tracing::debug!(error = %refusal, "no encrypted connection to postgres; trying without, as sslmode=prefer allows");
+        // Where the server wants no such connection either, the first error is the one to fix.
+        let outcome = Self::attempt(options, TlsMode::Disable, since, encoding, extra);
+        outcome.map_err(|attempt| if attempt.is_asked { attempt.error } else { refusal })
+    }
+
+    fn attempt(
+        options: &ConnectOptions,
+        mode: TlsMode,
+        since: Instant,
+        encoding: &str,
+        extra: &[(&str, &str)],
+    ) -> Result<Self, FailedAttempt> {
         let deadline = options.connect_timeout().and_then(|limit| since.checked_add(limit));
-        let (transport, binding) = connect(options, deadline)?;
+        let (transport, binding) = connect(options, mode, deadline)?;
+        let is_encrypted = matches!(transport, Transport::Tls(_));
+        let mut exchange = Exchange::new(options, binding);
+        let opened = Self::begin(transport, options, since, encoding, extra, &mut exchange);
+        opened.map_err(|error| FailedAttempt { error, is_encrypted, is_asked: exchange.is_asked() })
+    }
+
+    fn begin(
+        transport: Transport,
+        options: &ConnectOptions,
+        since: Instant,
+        encoding: &str,
+        extra: &[(&str, &str)],
+        exchange: &mut Exchange<'_>,
+    ) -> Result<Self, Error> {
         transport.socket().set_read_timeout(TICK).map_err(Error::closed_by)?;
         let mut connection = Self {
             transport,
@@ -127,7 +184,7 @@ impl Connection {
             process_id: 0,
         };
         connection.start_up(options, encoding, extra)?;
-        connection.authenticate(Exchange::new(options, binding))?;
+        connection.authenticate(exchange)?;
         connection.wait_until_ready()?;
         connection.connecting_since = None;
         let socket = connection.transport.socket_mut();
@@ -138,7 +195,7 @@ impl Connection {
     }
 
     /// Answers the server's requests until it is content.
-    fn authenticate(&mut self, mut exchange: Exchange<'_>) -> Result<(), Error> {
+    fn authenticate(&mut self, exchange: &mut Exchange<'_>) -> Result<(), Error> {
         loop {
             let frame = self.receive()?;
             let mut body = frame.reader();

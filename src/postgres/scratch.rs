@@ -53,6 +53,8 @@ impl Scratch {
             "hostssl all certified 127.0.0.1/32 cert",
             "host all plain 127.0.0.1/32 password",
             "host all hashed 127.0.0.1/32 md5",
+            "hostssl all unencrypted 127.0.0.1/32 reject",
+            "hostnossl all unencrypted 127.0.0.1/32 scram-sha-256",
         ];
         let scratch = Self(start(PostgresOptions {
             version: version(),
@@ -65,6 +67,7 @@ impl Scratch {
         let mut connection = Connection::open(&superuser).expect("a connection");
         let roles = "create role admin login superuser; create role certified login;
              set password_encryption = 'scram-sha-256'; create role scram login replication password 'secret';
+             create role unencrypted login replication password 'secret';
              create role plain login password 'secret';
              set password_encryption = 'md5'; create role hashed login password 'secret'";
         connection.simple_query(roles).expect("new roles");
@@ -124,6 +127,16 @@ fn version() -> PostgresVersion {
     }
 }
 
+/// Certificates, with their keys, of kinds that only OpenSSL makes: X.509 v1, an RSA key for PSS alone, and ECDSA on P-521.
+const FOREIGN: [(&str, &[u8]); 6] = [
+    ("v1.pem", include_bytes!("certificates/v1.pem")),
+    ("v1.key", include_bytes!("certificates/v1.key")),
+    ("pss.pem", include_bytes!("certificates/pss.pem")),
+    ("pss.key", include_bytes!("certificates/pss.key")),
+    ("p521.pem", include_bytes!("certificates/p521.pem")),
+    ("p521.key", include_bytes!("certificates/p521.key")),
+];
+
 /// A certificate authority; by it, the server's certificate for `localhost` and a client's for `certified`; and an
 /// authority that has signed nothing.
 fn certificates() -> Vec<(String, Vec<u8>)> {
@@ -152,5 +165,7 @@ fn certificates() -> Vec<(String, Vec<u8>)> {
         ("client.pem", client),
         ("client.key", client_key),
     ];
-    files.map(|(name, text)| (name.to_owned(), text.into_bytes())).into()
+    let mut files: Vec<_> = files.map(|(name, text)| (name.to_owned(), text.into_bytes())).into();
+    files.extend(FOREIGN.map(|(name, text)| (name.to_owned(), text.to_vec())));
+    files
 }

@@ -39,6 +39,41 @@ fn every_sslmode_gives_what_it_says() {
 }
 
 #[test]
+fn case_50_where_nothing_is_verified_every_kind_of_certificate_works() {
+    for kind in ["v1", "pss", "p521"] {
+        let (certificate, key) = (format!("{kind}.pem"), format!("{kind}.key"));
+        let server = Scratch::start(&[("ssl_cert_file", &certificate), ("ssl_key_file", &key)]);
+        for mode in ["prefer", "require"] {
+            let mut connection = open(&server, "scram", &format!("password=secret sslmode={mode}"))
+                .unwrap_or_else(|error| panic!("{kind}, {mode}: {error:?}"));
+            assert!(encrypted(&mut connection), "{kind}, {mode}");
+        }
+        // Without a proof that the server owns the certificate's key there is nothing to bind to.
+        let error = open(&server, "scram", "password=secret sslmode=require channel_binding=require").expect_err(kind);
+        assert!(matches!(error, Error::Auth(AuthError::NoChannelBinding(_))), "{kind}: {error:?}");
+        let verified = format!("password=secret sslmode=verify-ca sslrootcert=$DIR/{certificate}");
+        let error = open(&server, "scram", &verified).expect_err(kind);
+        assert!(matches!(error, Error::Tls { .. }), "{kind}: {error:?}");
+    }
+}
+
+#[test]
+fn case_50_prefer_falls_back_where_the_server_wants_no_encryption() {
+    let server = Scratch::shared();
+    let connection = open(server, "unencrypted", "password=secret sslmode=prefer").expect("an unencrypted connection");
+    assert!(!connection.is_encrypted());
+    let replication = server.options("unencrypted", "password=secret sslmode=prefer");
+    assert!(!Connection::open_replication(&replication).expect("a replication connection").is_encrypted());
+    let error = open(server, "unencrypted", "password=secret sslmode=require").expect_err("it is rejected");
+    assert_eq!(error.sqlstate(), Some(sqlstate::INVALID_AUTHORIZATION), "{error:?}");
+    for role in ["unencrypted", "scram"] {
+        let error = open(server, role, "password=wrong sslmode=prefer").expect_err("a wrong password");
+        assert_eq!(error.sqlstate(), Some(sqlstate::INVALID_PASSWORD), "{role}: {error:?}");
+    }
+    assert!(open(server, "unencrypted", "password=secret sslmode=prefer channel_binding=require").is_err());
+}
+
+#[test]
 fn a_server_that_is_not_trusted_gets_no_password() {
     let server = Scratch::shared();
     for more in [

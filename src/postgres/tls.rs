@@ -1,14 +1,16 @@
 //! TLS as `sslmode` asks for it, by rustls.
 //!
 //! Who is trusted follows libpq: `prefer` and `require` take any certificate (`require` with root certificates given is
-//! `verify-ca`), `verify-ca` wants a chain to a root, `verify-full` the host's name in the certificate too. One thing is
-//! stricter: names are read from the certificate's alternative names alone, never from its common name.
+//! `verify-ca`), `verify-ca` wants a chain to a root, `verify-full` the host's name in the certificate too. Two things are
+//! stricter: names are read from the certificate's alternative names alone, never from its common name; and where a
+//! certificate is verified, it must be X.509 v3 with a key that rustls can verify (not P-521, not RSA for PSS alone).
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -68,9 +70,14 @@ impl TlsError {
     }
 }
 
+/// Whether the server has not shown that it owns the key of its certificate, which is of a kind that only `prefer` and
+/// `require` accept.
+pub(super) type Unproved = Arc<AtomicBool>;
+
 /// A session that is ready for its handshake.
-pub(super) fn session(options: &ConnectOptions) -> Result<ClientConnection, TlsError> {
-    let config = config(options)?;
+pub(super) fn session(options: &ConnectOptions) -> Result<(ClientConnection, Unproved), TlsError> {
+    let unproved = Unproved::default();
+    let config = config(options, &unproved)?;
     let host = match options.host() {
         Host::Tcp(name) => name.clone(),
         Host::Unix(_) => String::from("localhost"),
@@ -81,12 +88,14 @@ pub(super) fn session(options: &ConnectOptions) -> Result<ClientConnection, TlsE
         // The name is not looked at; it only has to be one.
         Err(_) => ServerName::from(std::net::IpAddr::from([127, 0, 0, 1])),
     };
-    ClientConnection::new(Arc::new(config), name).map_err(TlsError::Setup)
+    let session = ClientConnection::new(Arc::new(config), name).map_err(TlsError::Setup)?;
+    Ok((session, unproved))
 }
 
-fn config(options: &ConnectOptions) -> Result<ClientConfig, TlsError> {
+fn config(options: &ConnectOptions, unproved: &Unproved) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Verifier { trust: trust(options, &provider)?, provider: provider.clone() };
+    let trust = trust(options, &provider)?;
+    let verifier = Verifier { trust, provider: provider.clone(), unproved: Arc::clone(unproved) };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Setup)?
@@ -157,6 +166,44 @@ struct Trust {
 struct Verifier {
     trust: Option<Trust>,
     provider: Arc<CryptoProvider>,
+    unproved: Unproved,
+}
+
+/// Schemes of certificates that only OpenSSL can verify: ECDSA on P-521, Ed448, and RSA keys that are for PSS alone
+/// (RFC 8446, section 4.2.3). They are offered where nobody is trusted anyway.
+const UNVERIFIED: [SignatureScheme; 5] = [
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED448,
+    SignatureScheme::Unknown(0x0809),
+    SignatureScheme::Unknown(0x080a),
+    SignatureScheme::Unknown(0x080b),
+];
+
+impl Verifier {
+    /// The result of verifying the handshake's signature. Where any certificate will do, one whose kind can't be verified
+    /// here will do, too: whoever could forge it could as well show a certificate of their own.
+    fn judge(
+        &self,
+        scheme: SignatureScheme,
+        verify: impl FnOnce() -> Result<HandshakeSignatureValid, rustls::Error>,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if self.trust.is_some() {
+            return verify();
+        }
+        let is_known = self.provider.signature_verification_algorithms.supported_schemes().contains(&scheme);
+        match is_known.then(verify) {
+            Some(Ok(valid)) => return Ok(valid),
+            Some(Err(error)) if is_forged(&error) => return Err(error),
+            Some(Err(_)) | None => {}
+        }
+        self.unproved.store(true, Ordering::Relaxed);
+        Ok(HandshakeSignatureValid::assertion())
+    }
+}
+
+/// Whether a signature is wrong, rather than of a kind that can't be verified here.
+fn is_forged(error: &rustls::Error) -> bool {
+    !matches!(error, rustls::Error::InvalidCertificate(reason) if !matches!(reason, CertificateError::BadSignature))
 }
 
 impl ServerCertVerifier for Verifier {
@@ -191,7 +238,8 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        self.judge(signature.scheme, || verify_tls12_signature(message, certificate, signature, algorithms))
     }
 
     fn verify_tls13_signature(
@@ -200,11 +248,16 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        self.judge(signature.scheme, || verify_tls13_signature(message, certificate, signature, algorithms))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        let mut schemes = self.provider.signature_verification_algorithms.supported_schemes();
+        if self.trust.is_none() {
+            schemes.extend(UNVERIFIED);
+        }
+        schemes
     }
 }
 

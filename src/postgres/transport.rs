@@ -1,6 +1,7 @@
 //! From options to something that carries bytes: the socket, and TLS over it as `sslmode` says.
 
 use std::io::{self, Read, Write};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -48,8 +49,12 @@ pub(crate) struct Parts {
     pub(crate) offset: u64,
 }
 
-/// Reaches the server and, as `sslmode` says, encrypts.
-pub(super) fn connect(options: &ConnectOptions, deadline: Option<Instant>) -> Result<(Transport, Binding), Error> {
+/// Reaches the server and encrypts in this mode.
+pub(super) fn connect(
+    options: &ConnectOptions,
+    mode: TlsMode,
+    deadline: Option<Instant>,
+) -> Result<(Transport, Binding), Error> {
     let unreachable = |source: io::Error| match options.connect_timeout() {
         Some(after) if is_timeout(&source) => Error::Timeout { doing: "connecting", after },
         _ => Error::Unreachable { host: options.endpoint(), source },
@@ -57,11 +62,11 @@ pub(super) fn connect(options: &ConnectOptions, deadline: Option<Instant>) -> Re
     let no_tls = |source| Error::Tls { host: options.endpoint(), source };
     let mut socket = Socket::connect(options, deadline).map_err(unreachable)?;
     // libpq never encrypts a Unix socket.
-    if options.tls_mode() == TlsMode::Disable || matches!(options.host(), Host::Unix(_)) {
+    if mode == TlsMode::Disable || matches!(options.host(), Host::Unix(_)) {
         return Ok((Transport::Plain(socket), Binding::NoTls));
     }
     // Before a byte is sent: a missing root certificate is no reason to open a session.
-    let mut session = tls::session(options).map_err(no_tls)?;
+    let (mut session, unproved) = tls::session(options).map_err(no_tls)?;
     let mut request = BytesMut::new();
     frontend::ssl_request(&mut request);
     let mut answer = [0];
@@ -69,7 +74,7 @@ pub(super) fn connect(options: &ConnectOptions, deadline: Option<Instant>) -> Re
     match answer {
         // One byte was read, so whatever an attacker put behind it goes to the TLS session, which refuses it.
         [b'S'] => {}
-        [b'N'] if options.tls_mode() == TlsMode::Prefer => return Ok((Transport::Plain(socket), Binding::NoTls)),
+        [b'N'] if mode == TlsMode::Prefer => return Ok((Transport::Plain(socket), Binding::NoTls)),
         [b'N'] => return Err(no_tls(TlsError::NotOffered)),
         _ => return Err(no_tls(TlsError::NoAnswer)),
     }
@@ -79,7 +84,10 @@ pub(super) fn connect(options: &ConnectOptions, deadline: Option<Instant>) -> Re
             false => no_tls(TlsError::Handshake(error)),
         })?;
     }
-    let binding = tls::server_end_point(&session).map_or(Binding::Undefined, Binding::Hash);
+    let binding = match unproved.load(Ordering::Relaxed) {
+        true => Binding::Unproved,
+        false => tls::server_end_point(&session).map_or(Binding::Undefined, Binding::Hash),
+    };
     Ok((Transport::Tls(Box::new(StreamOwned::new(session, socket))), binding))
 }
 

@@ -79,6 +79,7 @@
 //! 48. Exit code 69 says whether a retry may help: a hint on stderr, `retry` in a log in JSON.
 //! 49. A check asks whoever decides: which role may replicate (managed services differ), whether an idle slot moves, what a slot's
 //!     creation waits for, whether the brokers' advertised addresses can be reached, and which login methods this build has.
+//! 50. TLS as libpq: where nothing is verified every kind of certificate works, and `prefer` falls back to no encryption.
 
 mod bench;
 mod chaos;
