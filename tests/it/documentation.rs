@@ -177,6 +177,7 @@ async fn install(user: &mut User) -> String {
     user.execute("select outbox.register_schema_version");
     user.psql("create table orders (id bigint primary key, total numeric)");
     user.execute("begin;");
+    user.execute("select outbox.emit('order.paid', '43'");
     let config = user.take("toml", "[postgres]");
     fs::write(user.folder.path().join("walpost.toml"), &config).expect("the configuration is written");
     user.run("walpost doctor");
@@ -184,6 +185,9 @@ async fn install(user: &mut User) -> String {
     let mut relay = user.relay(&config).await;
     let records = user.records("orders", 1).await;
     assert_eq!(records[0].value_text(), Some(r#"{"id": 42, "total": 44.80}"#));
+    let elsewhere = user.records("orders.eu", 1).await;
+    assert_eq!(elsewhere[0].value_text(), Some(r#"{"id": 43, "total": 12.00}"#));
+    assert!(elsewhere[0].header("traceparent").is_some_and(|value| value.starts_with("00-")), "{elsewhere:?}");
     assert!(relay.terminate().await.success());
     config
 }
@@ -228,18 +232,18 @@ async fn dead_letters(user: &mut User, config: &str) {
     for version in ["2", "9"] {
         user.psql(&format!(
             "insert into outbox.event (schema_name, schema_version, key, payload) \
-             values ('order.placed', '{version}', convert_to('9', 'UTF8'), '{{}}')"
+             values ('order.paid', '{version}', convert_to('9', 'UTF8'), '{{}}')"
         ));
     }
     user.records("outbox.dead-letter", 2).await;
     let listed = user.run("walpost dead-letter list");
     assert!(listed.contains("unknown_schema"), "{listed}");
     let one = user.run_with("walpost dead-letter show", &[("0/12", "0/0")]);
-    assert!(one.contains("order.placed"), "{one}");
+    assert!(one.contains("order.paid"), "{one}");
     user.run_with("walpost dead-letter discard", &[("0/12", "0/1")]);
-    user.psql("select outbox.register_schema_version(name => 'order.placed', version => '2', topic => 'orders')");
-    user.run("walpost dead-letter redrive --contract order.placed --dry-run");
-    user.run("walpost dead-letter redrive --contract order.placed");
+    user.psql("select outbox.register_schema_version(name => 'order.paid', version => '2', topic => 'orders')");
+    user.run("walpost dead-letter redrive --contract order.paid --dry-run");
+    user.run("walpost dead-letter redrive --contract order.paid");
     let records = user.records("orders", 2).await;
     assert_eq!(records.iter().filter(|record| record.header("outbox-redriven").is_some()).count(), 1);
     assert!(relay.terminate().await.success());
@@ -254,7 +258,7 @@ async fn replays(user: &mut User, config: &str) {
     user.harness.wait_for("select exists (select from pg_replication_slots where slot_name = 'walpost_rewind')").await;
     user.run("walpost bookmark create before_deploy");
     let since = user.shell("date -u +%FT%T.%NZ").stdout;
-    user.psql("select outbox.emit('order.placed', '10', '{}', version => '1')");
+    user.psql("select outbox.emit('order.paid', '10', '{}', version => '1')");
     let records = user.records("orders", 3).await;
     let position = records[2].header("outbox-position").expect("every record has one").to_owned();
     let counted = user.run("walpost replay --bookmark before_deploy --dry-run");

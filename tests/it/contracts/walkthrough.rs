@@ -45,6 +45,17 @@ fn is_as_shown(lines: &[&str], shown: &[&str]) -> bool {
     }
 }
 
+/// Registers and emits what the quick start does: the walkthrough may come after it, in the same database.
+async fn quick_start(harness: &Harness) {
+    let page = fs::read_to_string(root().join("README.md")).expect("the page is there");
+    let registers = page.lines().find_map(|line| line.strip_prefix("psql -d shop -c \"select")?.strip_suffix('"'));
+    harness.execute(&format!("select{}", registers.expect("it registers a schema version"))).await;
+    let emits = blocks(&page).into_iter().find(|(language, _)| *language == "sql").expect("it emits an event").1;
+    harness.execute("create table orders (id bigint, total numeric)").await;
+    harness.execute(emits).await;
+    harness.consume("orders", 1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_walkthrough_works_as_written() {
     // Its topics have names that could exist in a shared Kafka.
@@ -58,6 +69,7 @@ async fn the_walkthrough_works_as_written() {
     );
     let path = path.expect("paths can be joined");
     let mut relay = Relay::start(&harness, "");
+    quick_start(&harness).await;
     let (mut payload, mut refused, mut reason) = (None, None, None);
     let mut run = 0;
     for (language, block) in blocks(&readme) {
