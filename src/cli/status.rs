@@ -95,13 +95,7 @@ async fn ask_relay(config: &Config) -> (Option<Value>, Option<String>) {
 }
 
 async fn ask(address: SocketAddr) -> Result<Value, String> {
-    // A relay that listens on all addresses is reached at the loopback address.
-    let ip = match address.ip() {
-        ip if ip.is_unspecified() && ip.is_ipv4() => std::net::Ipv4Addr::LOCALHOST.into(),
-        ip if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    let answer = http::get(SocketAddr::new(ip, address.port()), "/status", ANSWER).await;
+    let answer = http::get(http::reachable(address), "/status", ANSWER).await;
     let answer = answer.map_err(|error| chain(&error))?;
     if !answer.status().is_success() {
         return Err(format!("HTTP status {}", answer.status()));

@@ -1,7 +1,7 @@
 //! One request to the HTTP server of a relay: for `walpost status`, the benchmark and the tests.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -31,6 +31,17 @@ pub enum GetError {
         /// How long was waited.
         within: Duration,
     },
+}
+
+/// Where a server that listens on an address is reached: on all addresses, at the loopback address.
+#[must_use]
+pub fn reachable(listens: SocketAddr) -> SocketAddr {
+    let ip = match listens.ip() {
+        ip if ip.is_unspecified() && ip.is_ipv4() => Ipv4Addr::LOCALHOST.into(),
+        ip if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listens.port())
 }
 
 /// GETs `path`, on a connection of its own. The answer may have any status code.

@@ -27,7 +27,7 @@ use crate::telemetry::{RelayStatus, Telemetry};
 use crate::terminal::visible;
 use connections::Limits;
 
-pub use client::{GetError, get};
+pub use client::{GetError, get, reachable};
 
 /// The media type of the OpenMetrics specification, "Overall Structure".
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

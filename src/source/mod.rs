@@ -52,6 +52,7 @@ pub use slot::slot_copy::{advance, copy_holder, held};
 pub use slot::synchronous::waits_for_relay;
 pub use state::gap_report::{Published, Rows, Unpublished};
 pub use state::note::{Note, NoteLimit, NoteTaken};
+pub(crate) use state::read_start;
 pub use state::relay_state::Recovery;
 pub(crate) use state::relay_state::read_noted;
 pub(crate) use state::secrets::settle_unsigned;

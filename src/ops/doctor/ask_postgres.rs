@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::judge::{self, Applied, Pace, Step};
-use super::report::{Finding, failure, ok};
+use super::report::{Finding, Verdict, failure, ok};
 use super::secrets::secret_readers;
 use super::{ask_stream, clock};
 use crate::config::Config;
@@ -17,7 +17,7 @@ use crate::relay::boundary::{Ancestry, Lsn, TopicSettings};
 use crate::relay::resume::{self, Gap, Known, LeaseAcquisition, Noted, Plan, Slot};
 use crate::source::{
     OutboxTable, Server, SlotState, SourceError, System, Unpublished, check_layout, check_publication, inspect_slot,
-    order_without_time, prepared_transactions, read_noted, stray_outbox,
+    order_without_time, prepared_transactions, read_noted, read_start, stray_outbox,
 };
 
 /// Interval between looks at the slot.
@@ -98,7 +98,7 @@ impl Asking {
             self.topics(&mut control)?;
         }
         self.findings.extend(ask_stream::ask(&mut control, &server, slot, has_schema)?);
-        let noted = if has_schema { read_noted(&mut control, &server, slot)? } else { None };
+        let noted = if has_schema { self.state(&mut control, &server, slot)? } else { None };
         self.slot(&mut control, slot, found, &server, noted, system)
     }
 
@@ -129,6 +129,20 @@ impl Asking {
             }
         }
         facts
+    }
+
+    /// Reads what a start reads from schema outbox; returns what is noted about the slot.
+    fn state(&mut self, control: &mut Connection, server: &Server, slot: &str) -> Result<Option<Noted>, SourceError> {
+        // Missing migrations and privileges have their own findings, if the role can see them.
+        let is_told = |finding: &Finding| {
+            finding.verdict == Verdict::Failure && ["migrations", "rights"].contains(&finding.check)
+        };
+        if let Err(error) = read_start(control, server, slot)
+            && !self.findings.iter().any(is_told)
+        {
+            self.fail("rights", error);
+        }
+        read_noted(control, server, slot)
     }
 
     fn settings(&mut self, control: &mut Connection) -> Result<(), SourceError> {

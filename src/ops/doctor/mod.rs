@@ -5,11 +5,13 @@
 //! - [`judge`]: judges facts about the server and the slot; pure
 //! - [`topics`]: judges topics; pure
 //! - `clock`: compares the clocks of the database server and this machine
-//! - [`ask_postgres`], [`ask_kafka`]: query the servers; what the relay also checks at start is reported with the same error
-//!   ([`SourceError`](crate::source::SourceError))
+//! - [`ask_postgres`], [`ask_kafka`], [`ask_http`]: query the servers, by the functions that the relay calls at its start, so that
+//!   a start refuses nothing that was found well, and with the same errors ([`SourceError`](crate::source::SourceError),
+//!   [`Fault`](crate::fault::Fault))
 //!
 //! It does not check what can't be checked without side effects: whether Kafka allows a transactional id shows only by taking it, which
-//! would fence a running relay.
+//! would fence a running relay; and what shows only in the WAL that the slot has yet to send, such as rows from a time without a
+//! publication.
 
 pub mod report;
 mod secrets;
@@ -19,6 +21,7 @@ mod clock;
 pub mod ask_postgres;
 mod ask_stream;
 pub mod ask_kafka;
+pub mod ask_http;
 
 use crate::config::Config;
 use report::Report;
@@ -29,5 +32,6 @@ pub async fn examine(config: &Config) -> Report {
     let (in_postgres, wanted) = ask_postgres::ask(config).await;
     report.findings.extend(in_postgres);
     report.findings.extend(ask_kafka::ask(config, wanted).await);
+    report.findings.extend(ask_http::ask(config).await);
     report
 }

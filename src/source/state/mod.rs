@@ -6,3 +6,16 @@ pub(super) mod gap_report;
 pub(super) mod gap;
 pub(super) mod gap_count;
 pub(super) mod secrets;
+
+use crate::postgres::Connection;
+use crate::source::error::SourceError;
+use crate::source::server::identity::Server;
+
+/// Reads what a start reads here, and changes nothing: what it refuses, a start would refuse.
+///
+/// # Errors
+/// As those of a start.
+pub(crate) fn read_start(control: &mut Connection, server: &Server, slot: &str) -> Result<(), SourceError> {
+    relay_state::read(control, server, slot)?;
+    secrets::check(control, server)
+}

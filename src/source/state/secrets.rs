@@ -35,6 +35,23 @@ pub fn read_message_keys(connection: &mut Connection, slot: &str) -> Result<Mess
     Ok(ask(connection, slot)?.secrets()?.messages)
 }
 
+/// Checks that the keys can be read, and the function called that a start calls.
+pub(super) fn check(connection: &mut Connection, server: &Server) -> Result<(), SourceError> {
+    let explain = |error| refusal::explain_statement(error, server, "read outbox.secret");
+    keys(&connection.simple_query(KEYS).map_err(explain)?)?;
+    let rows = connection.simple_query(
+        "select has_function_privilege(p.oid, 'execute') from pg_proc p join pg_namespace n on n.oid = p.pronamespace \
+         where n.nspname = 'outbox' and p.proname = 'settle_unsigned_messages'",
+    )?;
+    match rows.first() {
+        None => Err(SourceError::MigrationsOutdated { database: server.database.clone() }),
+        Some(row) if row.is_true(0) => Ok(()),
+        Some(_) => {
+            Err(SourceError::NoPrivilege { role: server.role.clone(), doing: "call outbox.settle_unsigned_messages" })
+        }
+    }
+}
+
 /// Settles from which LSN messages need a signature, if possible now; returns whether it is settled.
 pub(crate) fn settle_unsigned(connection: &mut Connection, slot: &str) -> Result<bool, Error> {
     let rows = connection.write("select outbox.settle_unsigned_messages($1)", &[Some(slot)])?;

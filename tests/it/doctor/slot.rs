@@ -21,6 +21,9 @@ async fn case_24_a_working_missing_or_foreign_slot_is_reported() {
     assert_eq!((running.code, running.not_ok()), (Some(0), vec![("max_slot_wal_keep_size", "warning")]), "{running:?}");
     let line = &running.of(&harness, "slot")[0];
     assert!(line.starts_with("ok: db: walpost db (process "), "{line}");
+    let address = relay.address().expect("it serves http");
+    let there = examine(&config.replace("127.0.0.1:0", &address)).of(&harness, "http");
+    assert_eq!(there, [format!("ok: {address}: the relay of slot db listens there")]);
     assert_eq!(relay.terminate().await.code(), Some(0));
     let stopped = examine(&config);
     assert!(stopped.of(&harness, "slot")[0].starts_with("ok: db: inactive"), "{stopped:?}");

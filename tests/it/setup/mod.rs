@@ -26,8 +26,18 @@ async fn refused(config: &str) -> (Option<i32>, String) {
     (status.code(), reported[0].to_owned())
 }
 
-/// Starts a relay that must be refused as unavailable; returns the message with `db` for the test's name.
+/// Starts a relay that must be refused as unavailable; returns the message with `db` for the test's name. Whatever it is,
+/// doctor does not call it fine.
 async fn unavailable(harness: &Harness, config: &str) -> String {
+    let (code, message) = refused(config).await;
+    assert_eq!(code, Some(69), "{message}");
+    let doctor = ended_with(config, "doctor");
+    assert_eq!(doctor.code(), Some(69), "the relay says: {message}\ndoctor says:\n{}", doctor.stdout);
+    message.replace(harness.name(), "db")
+}
+
+/// The same for what shows only once the relay reads the slot's stream, which doctor can't do beside it.
+async fn unavailable_while_reading(harness: &Harness, config: &str) -> String {
     let (code, message) = refused(config).await;
     assert_eq!(code, Some(69), "{message}");
     message.replace(harness.name(), "db")
