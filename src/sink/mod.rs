@@ -9,7 +9,8 @@
 //!
 //! 1. **Nothing overtakes.** Records of one topic and partition reach Kafka in the order in which [`Sink::send`] took
 //!    them. A record answered with [`SendError::Full`] was not taken: it is offered again before any other.
-//! 2. **Every record taken is answered**, once: with its ticket in [`Deliveries::acked`] or as a [`Failure`].
+//! 2. **Every record taken is answered**, once: with its ticket in [`Deliveries::acked`] or as a
+//!    [`Failure`](crate::relay::boundary::Failure).
 //! 3. **Failures are reported when nothing is outstanding.** From the first failure on, `send` returns `Full` until
 //!    every record taken has been answered, and then all failures are reported at once, in ticket order. Sending
 //!    again what was returned, under its tickets, in that order and before anything newer, therefore keeps the order.
