@@ -126,3 +126,12 @@ pub(crate) const fn fitting_types(role: Role) -> &'static str {
 
 /// The types for keys, headers and parts of topics, in words.
 pub const PLAIN_TYPES: &str = "text, uuid, json, bytea, a number, boolean, a date or time, inet, or an enum or domain";
+
+/// A column that was found: its index in a row, and how to read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowColumn {
+    /// Its index in a row.
+    pub index: usize,
+    /// How its bytes are read.
+    pub codec: Codec,
+}

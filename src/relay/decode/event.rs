@@ -4,13 +4,13 @@
 //! that a dead letter carries what arrived.
 
 use std::borrow::Cow;
-use std::ops::Deref;
 
-use super::codec::Codec;
-use super::outbox::{Layout, Route, RoutePart, Slot};
+use super::codec::{Codec, RowColumn};
+use super::outbox::{Layout, Route, RoutePart};
 use super::pgoutput::{Tuple, Value};
 use super::role::Role;
 use super::span_context;
+use super::text::Text;
 use super::text_encoding::Encoding;
 use crate::relay::boundary::HeaderStyle;
 use crate::relay::boundary::{Refusal, RefusalCode, Timestamp};
@@ -72,66 +72,6 @@ pub enum Part {
     Column(String),
     /// A whole logical message.
     Message,
-}
-
-/// A value as bytes: borrowed, or short and formatted in place.
-#[derive(Clone, Debug)]
-pub enum Text<'a> {
-    /// As it is in the stream.
-    Borrowed(&'a [u8]),
-    /// Formatted from a number or a UUID.
-    Inline([u8; 36], u8),
-    /// Decoded from another text format.
-    Owned(Vec<u8>),
-}
-
-impl Default for Text<'_> {
-    fn default() -> Self {
-        Self::Borrowed(&[])
-    }
-}
-
-impl Deref for Text<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Borrowed(bytes) => bytes,
-            Self::Inline(bytes, length) => &bytes[..usize::from(*length)],
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
-impl<'a> Text<'a> {
-    fn uuid(bytes: [u8; 16]) -> Self {
-        let mut text = [0; 36];
-        uuid::Uuid::from_bytes(bytes).hyphenated().encode_lower(&mut text);
-        Self::Inline(text, 36)
-    }
-
-    fn integer(value: i64) -> Self {
-        use std::io::Write;
-        let mut text = [0; 36];
-        let mut rest = &mut text[..];
-        // An i64 has at most 20 characters.
-        let written = write!(rest, "{value}").map_or(0, |()| 36 - rest.len());
-        Self::Inline(text, u8::try_from(written).unwrap_or(0))
-    }
-
-    fn into_cow(self) -> Cow<'a, [u8]> {
-        match self {
-            Self::Borrowed(bytes) => Cow::Borrowed(bytes),
-            other => Cow::Owned(other.to_vec()),
-        }
-    }
-
-    fn into_str(self) -> Option<Cow<'a, str>> {
-        match self {
-            Self::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
-            other => String::from_utf8(other.to_vec()).ok().map(Cow::Owned),
-        }
-    }
 }
 
 /// Reads a row using its table's layout.
@@ -304,7 +244,7 @@ impl<'a> RowReader<'_, 'a> {
         Some(Text::Borrowed(bytes))
     }
 
-    fn read(&mut self, slot: Slot, column: &str) -> Option<Text<'a>> {
+    fn read(&mut self, slot: RowColumn, column: &str) -> Option<Text<'a>> {
         let text = self.read_stored(slot, column)?;
         match (self.encoding, slot.codec) {
             (Encoding::Utf8, _) | (_, Codec::Bytea | Codec::Uuid | Codec::Integer) => Some(text),
@@ -326,7 +266,7 @@ impl<'a> RowReader<'_, 'a> {
     }
 
     /// A value as the database stores it.
-    fn read_stored(&mut self, slot: Slot, column: &str) -> Option<Text<'a>> {
+    fn read_stored(&mut self, slot: RowColumn, column: &str) -> Option<Text<'a>> {
         match (slot.codec, self.values[slot.index]) {
             (_, Value::Null) => None,
             (_, Value::Withheld(bytes)) => self.withhold(column, bytes as usize),

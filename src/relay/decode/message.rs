@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::event::{Event, Part, Text, Withheld, undecodable};
+use super::event::{Event, Part, Withheld, undecodable};
+use super::text::Text;
 use crate::relay::boundary::Refusal;
 
 /// The content of a logical message written by `outbox.emit_message`.

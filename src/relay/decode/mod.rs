@@ -2,6 +2,7 @@
 
 pub mod pgoutput;
 pub mod text_encoding;
+pub mod text;
 pub mod codec;
 pub mod scalar;
 pub mod role;

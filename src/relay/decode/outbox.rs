@@ -3,7 +3,7 @@
 //! The configuration builds an [`Outbox`]; the core resolves it against the table's layout in the stream, and again
 //! whenever the layout changes.
 
-use super::codec::{Codec, PLAIN_TYPES, Unreadable, fitting_types, type_name};
+use super::codec::{Codec, PLAIN_TYPES, RowColumn, Unreadable, fitting_types, type_name};
 use super::layout_error::LayoutError;
 use super::pgoutput::Relation;
 use super::rendering::{Form, Rendering};
@@ -142,26 +142,17 @@ const TOPIC_PART: &str = "a part of the topic";
 const HEADER: &str = "a header";
 const MEMBER: &str = "a member of the envelope";
 
-/// A column that was found: its index in a row, and how to read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
-    /// Its index in a row.
-    pub index: usize,
-    /// How its bytes are read.
-    pub codec: Codec,
-}
-
 /// An [`Outbox`] resolved against the layout of its table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The table, as schema.table.
     pub table: String,
     /// The column for each role.
-    pub roles: [Option<Slot>; Role::COUNT],
+    pub roles: [Option<RowColumn>; Role::COUNT],
     /// How the topic is found.
     pub route: Route,
     /// Columns placed in headers: the column and the header name.
-    pub headers: Vec<(Slot, String)>,
+    pub headers: Vec<(RowColumn, String)>,
     /// How the events are written in records.
     pub form: Form,
     /// How many columns a row has.
@@ -194,7 +185,7 @@ pub enum RoutePart {
     /// Literal text.
     Literal(String),
     /// The value of a column.
-    Column(Slot, String),
+    Column(RowColumn, String),
 }
 
 /// Why a table has no layout.
@@ -320,16 +311,16 @@ impl<T: FnMut(u32) -> Result<Option<ColumnType>, Wait>> Resolver<'_, T> {
         found.map(|(index, column)| (index, column.type_oid))
     }
 
-    fn missing(&mut self, column: &str, role: &str) -> Option<Slot> {
+    fn missing(&mut self, column: &str, role: &str) -> Option<RowColumn> {
         let (table, column, role) = (self.table.clone(), column.to_owned(), role.to_owned());
         self.misfit.get_or_insert(LayoutError::MissingColumn { table, column, role });
         None
     }
 
-    fn slot(&mut self, (index, type_oid): (usize, u32), column: &Column) -> Result<Option<Slot>, Wait> {
+    fn slot(&mut self, (index, type_oid): (usize, u32), column: &Column) -> Result<Option<RowColumn>, Wait> {
         let role = column.role;
         let (type_name, codec) = match Codec::find(type_oid, &mut self.types) {
-            Ok(codec) if codec.fits(role) => return Ok(Some(Slot { index, codec })),
+            Ok(codec) if codec.fits(role) => return Ok(Some(RowColumn { index, codec })),
             // The configuration does not say that a column of this name is meant.
             Ok(_) | Err(Unreadable::Type(_)) if is_guess(role) && !column.needed => return Ok(None),
             Ok(codec) => (type_name(type_oid, &mut self.types)?, codec),
@@ -337,17 +328,17 @@ impl<T: FnMut(u32) -> Result<Option<ColumnType>, Wait>> Resolver<'_, T> {
             Err(Unreadable::Wait) => return Err(Wait),
         };
         self.unsupported(&column.name, role.as_str(), type_name, fitting_types(role));
-        Ok(Some(Slot { index, codec }))
+        Ok(Some(RowColumn { index, codec }))
     }
 
     /// A column that is read as text.
-    fn plain(&mut self, name: &str, role: &str) -> Result<Option<Slot>, Wait> {
+    fn plain(&mut self, name: &str, role: &str) -> Result<Option<RowColumn>, Wait> {
         let Some((index, type_oid)) = self.find(name) else { return Ok(self.missing(name, role)) };
         match Codec::find(type_oid, &mut self.types) {
-            Ok(codec) => Ok(Some(Slot { index, codec })),
+            Ok(codec) => Ok(Some(RowColumn { index, codec })),
             Err(Unreadable::Type(type_name)) => {
                 self.unsupported(name, role, type_name, PLAIN_TYPES);
-                Ok(Some(Slot { index, codec: Codec::Foreign }))
+                Ok(Some(RowColumn { index, codec: Codec::Foreign }))
             }
             Err(Unreadable::Wait) => Err(Wait),
         }

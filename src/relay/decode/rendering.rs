@@ -8,10 +8,9 @@ use std::io::Write;
 
 use serde::de::IgnoredAny;
 
-use super::codec::Codec;
-use super::event::Text;
-use super::outbox::Slot;
+use super::codec::{Codec, RowColumn};
 use super::scalar::Scalar;
+use super::text::Text;
 use crate::relay::boundary::HeaderStyle;
 
 /// What `JsonConverter` writes for null.
@@ -50,7 +49,7 @@ pub struct Form {
     /// The header style; `None`: the relay's.
     pub style: Option<HeaderStyle>,
     /// Columns placed beside the payload: the column and the member.
-    pub envelope: Vec<(Slot, String)>,
+    pub envelope: Vec<(RowColumn, String)>,
     key: Converter,
     value: Converter,
     expands_json: bool,

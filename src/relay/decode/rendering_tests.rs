@@ -57,7 +57,7 @@ fn a_json_value_is_a_string_unless_it_is_expanded() {
 
 #[test]
 fn an_envelope_has_the_payload_and_the_columns_in_order() {
-    let slot = Slot { index: 0, codec: TEXT };
+    let slot = RowColumn { index: 0, codec: TEXT };
     let envelope = form(|form| form.envelope = vec![(slot, "eventType".to_owned()), (slot, "n\"".to_owned())]);
     let value = |payload: Option<&'static str>, kind: Option<&'static str>| {
         let members = vec![

@@ -21,7 +21,7 @@ fn check_headers(style: HeaderStyle, event: &Event<'_>, contract: ContractHeader
 
 fn event(headers: &'static str) -> Event<'static> {
     Event {
-        id: crate::relay::decode::event::Text::Borrowed(b"7f3c"),
+        id: crate::relay::decode::text::Text::Borrowed(b"7f3c"),
         schema: Some(("order.placed".into(), "2.1.0".into())),
         headers: Some(Cow::Borrowed(headers.as_bytes())),
         has_contract: true,
@@ -133,7 +133,7 @@ fn plain_and_debezium() {
             outbox-relay: eu-1
         "#]],
     );
-    let placed = vec![("eventType", Some(crate::relay::decode::event::Text::Borrowed(b"OrderPlaced"))), ("gone", None)];
+    let placed = vec![("eventType", Some(crate::relay::decode::text::Text::Borrowed(b"OrderPlaced"))), ("gone", None)];
     check_headers(
         HeaderStyle::Debezium,
         &Event { schema: None, placed, ..event("{}") },
