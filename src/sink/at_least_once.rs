@@ -199,7 +199,7 @@ impl Sink for KafkaSink {
             self.is_held_up = true;
             return Err(SendError::Full);
         }
-        hand_over(&mut self.client, &mut self.room, ticket, record, admission.index())?;
+        hand_over(&mut self.client, &mut self.room, ticket, record, admission.route())?;
         self.isolation.sent(ticket, record.topic);
         self.warmup.sent(ticket, admission);
         Ok(())

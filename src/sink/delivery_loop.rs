@@ -7,7 +7,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
 use super::client::error_code::{RecordFate, fate};
-use super::client::partition_load::PartitionIndex;
+use super::client::partition_load::Route;
 use super::client::producer_client::ProducerClient;
 use crate::exit::chain;
 use crate::relay::boundary::{Record, Ticket};
@@ -101,9 +101,9 @@ pub(super) fn hand_over(
     room: &mut Room,
     ticket: Ticket,
     record: &Record<'_>,
-    index: PartitionIndex,
+    route: Route,
 ) -> Result<(), SendError> {
-    let Err(code) = client.send(ticket, record, index) else { return Ok(()) };
+    let Err(code) = client.send(ticket, record, route) else { return Ok(()) };
     match (code, fate(code)) {
         (Code::QueueFull, _) => {
             room.is_queue_full = true;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
+use rdkafka::bindings::RD_KAFKA_OFFSET_INVALID;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
@@ -22,6 +23,9 @@ use crate::relay::boundary::OwnedRecord;
 /// How long a repeated line of librdkafka's log is suppressed, so that a broker that is down does not flood the log.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
 
+/// The offset of a record that Kafka has not answered.
+const NO_OFFSET: i64 = RD_KAFKA_OFFSET_INVALID as i64;
+
 /// Delivery reports of one producer, from its polling thread to the sink.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
@@ -37,9 +41,11 @@ pub(crate) struct Reports {
     /// Numbers in the in-flight table.
     pub(crate) acked: Vec<usize>,
     pub(crate) failed: Vec<Report>,
+    /// Records that librdkafka takes for delivered because a later one was.
+    pub(crate) implied: Vec<Report>,
 }
 
-/// A record returned with an error.
+/// A record that was not acknowledged.
 #[derive(Debug)]
 pub(crate) struct Report {
     /// The record's number in the in-flight table.
@@ -78,6 +84,11 @@ impl Inbox {
         self.filled.notify_one();
     }
 
+    fn imply(&self, report: Report) {
+        self.lock().implied.push(report);
+        self.filled.notify_one();
+    }
+
     fn acknowledge(&self, slot: usize) {
         let mut reports = self.lock();
         let was_empty = reports.acked.is_empty();
@@ -102,17 +113,23 @@ impl ProducerContext for Context {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, slot: usize) {
+        let report = |message, code| {
+            let CopiedMessage { record, .. } = CopiedMessage::of(message);
+            Report { slot, record, partition: message.partition(), code }
+        };
         match result {
+            // Kafka's own answer sets an offset.
+            Ok(message) if message.offset() == NO_OFFSET => {
+                self.inbox.imply(report(message, RDKafkaErrorCode::Inconsistent));
+            }
             Ok(_) => {
                 self.connection.mark_up();
                 self.inbox.acknowledge(slot);
             }
-            Err((error, message)) => self.inbox.fail(Report {
-                slot,
-                record: CopiedMessage::of(message).record,
-                partition: message.partition(),
-                code: error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
-            }),
+            Err((error, message)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                self.inbox.fail(report(message, code));
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use slab::Slab;
 
-use super::partition_load::PartitionIndex;
+use super::partition_load::Route;
 use crate::relay::boundary::Ticket;
 
 /// What is kept of every outstanding record, each under a number that travels with the record as its opaque value.
@@ -17,7 +17,7 @@ pub(crate) struct Entry {
     pub(crate) timestamp_millis: i64,
     /// See [`super::flush::FlushSchedule`].
     pub(crate) number: u64,
-    pub(crate) index: PartitionIndex,
+    pub(crate) route: Route,
     /// See [`super::gathering::Gathering`].
     pub(crate) bytes: u32,
 }

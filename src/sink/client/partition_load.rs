@@ -3,9 +3,23 @@
 //! librdkafka sends one partition in a request. So this number tells whether there is always another partition to send
 //! while some wait for their answers, and how large a window has to be for requests of more than a few records.
 
+use std::time::{Duration, Instant};
+
+/// How long a broker certainly remembers a producer that sends nothing: a day, by default
+/// (`producer.id.expiration.ms`).
+const REMEMBERED: Duration = Duration::from_secs(600);
+
 /// A partition of a topic, or all records without a key of a topic, by a number of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PartitionIndex(pub(crate) u32);
+
+/// Where a record goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) index: PartitionIndex,
+    /// The partition, if it had acknowledged a record of this producer: see [`super::warmup`].
+    pub(crate) warm: Option<i32>,
+}
 
 /// Counts records by partition.
 #[derive(Debug, Default)]
@@ -22,6 +36,8 @@ struct PartitionCount {
     in_flight: u32,
     /// The last stretch in which a record was sent.
     stretch: u32,
+    /// When Kafka last acknowledged a record.
+    acknowledged: Option<Instant>,
 }
 
 impl PartitionLoad {
@@ -29,7 +45,7 @@ impl PartitionLoad {
     pub(crate) fn sent(&mut self, index: PartitionIndex) {
         let place = index.0 as usize;
         if place >= self.partitions.len() {
-            let none = PartitionCount { in_flight: 0, stretch: self.stretch.wrapping_sub(1) };
+            let none = PartitionCount { stretch: self.stretch.wrapping_sub(1), ..PartitionCount::default() };
             self.partitions.resize(place + 1, none);
         }
         let count = &mut self.partitions[place];
@@ -44,6 +60,18 @@ impl PartitionLoad {
         let count = &mut self.partitions[index.0 as usize];
         count.in_flight -= 1;
         self.busy -= usize::from(count.in_flight == 0);
+    }
+
+    /// Kafka acknowledged a record.
+    pub(crate) fn acknowledged(&mut self, index: PartitionIndex, now: Instant) {
+        self.partitions[index.0 as usize].acknowledged = Some(now);
+    }
+
+    /// Whether the broker of this partition, to which a record went, certainly knows the producer.
+    pub(crate) fn is_known(&self, route: Route, partition: i32, now: Instant) -> bool {
+        let acknowledged = self.partitions[route.index.0 as usize].acknowledged;
+        let is_recent = acknowledged.is_some_and(|at| now.duration_since(at) < REMEMBERED);
+        route.warm == Some(partition) && is_recent
     }
 
     /// Partitions with records in flight.
@@ -66,6 +94,19 @@ impl PartitionLoad {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_producer_is_known_where_a_record_was_acknowledged_lately() {
+        let (mut load, now) = (PartitionLoad::default(), Instant::now());
+        let route = Route { index: PartitionIndex(1), warm: Some(0) };
+        load.sent(route.index);
+        assert!(!load.is_known(route, 0, now));
+        load.acknowledged(route.index, now);
+        assert!(load.is_known(route, 0, now + REMEMBERED / 2));
+        assert!(!load.is_known(route, 3, now), "the topic has more partitions now");
+        assert!(!load.is_known(Route { warm: None, ..route }, 0, now), "it was the first, or has no key");
+        assert!(!load.is_known(route, 0, now + REMEMBERED));
+    }
 
     #[test]
     fn a_partition_is_busy_while_a_record_of_it_is_in_flight() {

@@ -18,7 +18,7 @@ use super::gathering::Gathering;
 use super::in_flight::{Entry, InFlight};
 use super::native::{self, Bootstrap, TopicHandles};
 use super::options::Pace;
-use super::partition_load::{PartitionIndex, PartitionLoad};
+use super::partition_load::{PartitionLoad, Route};
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
 use crate::relay::delivery::window::InFlightWindow;
 use crate::sink::error::SinkError;
@@ -136,16 +136,11 @@ impl ProducerClient {
     }
 
     /// Passes a record to librdkafka; the error is librdkafka's, and then the record was not queued.
-    pub(crate) fn send(
-        &mut self,
-        ticket: Ticket,
-        record: &Record<'_>,
-        index: PartitionIndex,
-    ) -> Result<(), RDKafkaErrorCode> {
-        let slot = self.note(ticket, record, index);
+    pub(crate) fn send(&mut self, ticket: Ticket, record: &Record<'_>, route: Route) -> Result<(), RDKafkaErrorCode> {
+        let slot = self.note(ticket, record, route);
         native::produce(&self.producer, &mut self.topics, record, slot).inspect_err(|_| {
             let entry = self.in_flight.remove(slot);
-            self.partition_load.answered(entry.index);
+            self.partition_load.answered(entry.route.index);
             self.gathering.answered(entry.bytes);
         })
     }
@@ -201,21 +196,21 @@ impl ProducerClient {
     /// Takes a record that librdkafka did not accept, so that it is returned as a failure in its place among the
     /// others.
     pub(crate) fn fail(&mut self, ticket: Ticket, record: &Record<'_>, code: RDKafkaErrorCode) {
-        let slot = self.note(ticket, record, PartitionIndex::default());
+        let slot = self.note(ticket, record, Route::default());
         self.inbox.fail(Report { slot, record: OwnedRecord::from(record), partition: -1, code });
     }
 
-    fn note(&mut self, ticket: Ticket, record: &Record<'_>, index: PartitionIndex) -> usize {
+    fn note(&mut self, ticket: Ticket, record: &Record<'_>, route: Route) -> usize {
         let number = self.schedule.number();
-        self.partition_load.sent(index);
+        self.partition_load.sent(route.index);
         let bytes = self.gathering.sent(record);
-        self.in_flight.insert(Entry { ticket, timestamp_millis: record.timestamp_millis, number, index, bytes })
+        self.in_flight.insert(Entry { ticket, timestamp_millis: record.timestamp_millis, number, route, bytes })
     }
 
     fn answered(&mut self, slot: usize) -> Entry {
         let entry = self.in_flight.remove(slot);
         self.schedule.answered(entry.number);
-        self.partition_load.answered(entry.index);
+        self.partition_load.answered(entry.route.index);
         self.gathering.answered(entry.bytes);
         entry
     }
@@ -225,15 +220,28 @@ impl ProducerClient {
         let mut reports = self.inbox.lock();
         // The two vectors are swapped under the lock, and neither is ever freed.
         std::mem::swap(&mut self.scratch, &mut reports.acked);
-        let reported = std::mem::take(&mut reports.failed);
+        let mut reported = std::mem::take(&mut reports.failed);
+        let implied = std::mem::take(&mut reports.implied);
         drop(reports);
         self.acked |= !self.scratch.is_empty();
         let known = (acked.len(), failed.len());
         let mut slots = std::mem::take(&mut self.scratch);
+        let now = Instant::now();
         for slot in slots.drain(..) {
-            acked.push(self.answered(slot).ticket);
+            let entry = self.answered(slot);
+            self.partition_load.acknowledged(entry.route.index, now);
+            acked.push(entry.ticket);
         }
         self.scratch = slots;
+        for report in implied {
+            // The partition took a later record. If it knew this producer, it has this one too: then it takes no gap.
+            if self.partition_load.is_known(self.in_flight[report.slot].route, report.partition, now) {
+                acked.push(self.answered(report.slot).ticket);
+            } else {
+                self.inbox.break_off();
+                reported.push(report);
+            }
+        }
         failed.extend(reported.into_iter().map(|Report { slot, record, partition, code }| {
             let Entry { ticket, timestamp_millis, .. } = self.answered(slot);
             Returned { ticket, record: OwnedRecord { timestamp_millis, ..record }, partition, code }

@@ -1,14 +1,17 @@
 //! Introduces a producer to the partitions it writes to, one record at a time.
 //!
 //! A broker that does not know a producer accepts any first sequence number. So if the first batch of a partition
-//! fails, for whatever transient reason, and a second is already in flight, the second is accepted and the first
-//! follows behind it. A record with a key is therefore sent alone until its partition has acknowledged one: one round
-//! trip per partition and producer.
+//! fails, for whatever transient reason, and a second is already in flight, the second is accepted. librdkafka
+//! concludes that the first is in Kafka too, and reports it as delivered (`rd_kafka_dr_implicit_ack` of 2.12). A record
+//! with a key is therefore sent alone until its partition has acknowledged one: one round trip per partition and
+//! producer. Records without a key have no order and don't wait; where they go is known only afterwards. So unless a
+//! partition certainly knows the producer ([`super::partition_load`]), only acknowledgements by Kafka itself count
+//! ([`super::producer_client`]); a record without one is returned, and sent again.
 
 use std::collections::HashMap;
 
 use super::partition::partition_of;
-use super::partition_load::PartitionIndex;
+use super::partition_load::{PartitionIndex, Route};
 use crate::relay::boundary::Ticket;
 
 /// Which partitions know this producer.
@@ -46,7 +49,7 @@ enum Partition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     /// Send it.
-    Free(PartitionIndex),
+    Free(Route),
     /// Send it and report it to [`Warmup::sent`]: it is the first of its partition.
     First { topic: usize, partition: usize, index: PartitionIndex },
     /// The first record of its partition is in flight.
@@ -55,10 +58,11 @@ pub(crate) enum Admission {
 
 impl Admission {
     /// Where the record goes.
-    pub(crate) fn index(self) -> PartitionIndex {
+    pub(crate) fn route(self) -> Route {
         match self {
-            Self::Free(index) | Self::First { index, .. } => index,
-            Self::Wait => PartitionIndex::default(),
+            Self::Free(route) => route,
+            Self::First { index, .. } => Route { index, warm: None },
+            Self::Wait => Route::default(),
         }
     }
 }
@@ -73,12 +77,13 @@ impl Warmup {
         }
         let place = self.last;
         let topic = &self.topics[place];
-        let Some(key) = key else { return Admission::Free(PartitionIndex(topic.index)) };
+        let without_key = Route { index: PartitionIndex(topic.index), warm: None };
+        let Some(key) = key else { return Admission::Free(without_key) };
         let count = u32::try_from(topic.partitions.len()).expect("the number of partitions came as a u32");
         let number = partition_of(key, count);
         let (index, partition) = (PartitionIndex(topic.index + 1 + number), number as usize);
         match topic.partitions[partition] {
-            Partition::Warm => Admission::Free(index),
+            Partition::Warm => Admission::Free(Route { index, warm: i32::try_from(number).ok() }),
             Partition::Cold => Admission::First { topic: place, partition, index },
             Partition::Probing => Admission::Wait,
         }
@@ -138,7 +143,7 @@ mod tests {
         assert_eq!(admit(&mut warmup, &other), Admission::Wait);
         warmup.acked(&[Ticket(2)]);
         assert!(matches!(admit(&mut warmup, &other), Admission::Free(_)));
-        assert_ne!(admit(&mut warmup, &other).index(), admit(&mut warmup, "foobar").index());
+        assert_ne!(admit(&mut warmup, &other).route(), admit(&mut warmup, "foobar").route());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::sink::client::connection::Connection;
 use crate::sink::client::context::LogGate;
 use crate::sink::client::error_code::{RecordFate, fate};
 use crate::sink::client::options::{ProducerOptions, TopicRules};
-use crate::sink::client::partition_load::PartitionIndex;
+use crate::sink::client::partition_load::Route;
 use crate::sink::client::producer_client::{ProducerClient, Returned};
 use crate::sink::error::{SinkError, TransactionsError};
 use crate::sink::limits::{BATCH_TICK, BATCH_TIMEOUT};
@@ -230,7 +230,7 @@ fn send(
 ) -> Result<(), Ended> {
     let headers = record.header_list();
     let borrowed = record.borrow(&headers);
-    while let Err(code) = client.send(ticket, &borrowed, PartitionIndex::default()) {
+    while let Err(code) = client.send(ticket, &borrowed, Route::default()) {
         if code != Code::QueueFull {
             client.fail(ticket, &borrowed, code);
             return Ok(());

@@ -12,7 +12,7 @@ use super::producer_factory::{ProducerFactory, blocking};
 use crate::relay::boundary::{OwnedRecord, Ticket};
 use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::error_code::{RecordFate, fate};
-use crate::sink::client::partition_load::PartitionIndex;
+use crate::sink::client::partition_load::Route;
 use crate::sink::client::producer_client::ProducerClient;
 use crate::sink::error::{SinkError, TransactionsError};
 use crate::sink::limits::PROBE_TICK;
@@ -76,7 +76,7 @@ fn try_record(
         return Ok(None);
     }
     let (mut arrived, mut failed) = (Vec::new(), Vec::new());
-    if let Err(code) = client.send(Ticket(0), &record.borrow(&record.header_list()), PartitionIndex::default()) {
+    if let Err(code) = client.send(Ticket(0), &record.borrow(&record.header_list()), Route::default()) {
         return Ok(matches!(fate(code), RecordFate::TopicRefused(_)).then_some(code));
     }
     client.push_all();

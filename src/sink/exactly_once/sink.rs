@@ -13,7 +13,7 @@ use crate::relay::resume::flush_on;
 use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::boundary::{Closed, Deliveries, Sink, Urgency};
 use crate::sink::client::error_code::unfit;
-use crate::sink::client::partition_load::PartitionIndex;
+use crate::sink::client::partition_load::Route;
 use crate::sink::client::warmup::Admission;
 use crate::sink::delivery_loop::{self, DeliveryLoop, Room, hand_over};
 use crate::sink::error::{SendError, SinkError};
@@ -157,7 +157,7 @@ impl Sink for TransactionalSink {
             headers: &[],
             timestamp_millis: now_millis(),
         };
-        match client.send(POSITION, &record, PartitionIndex::default()) {
+        match client.send(POSITION, &record, Route::default()) {
             Ok(()) => {}
             Err(RDKafkaErrorCode::QueueFull) => {
                 self.room.is_queue_full = true;
@@ -217,7 +217,9 @@ impl Sink for TransactionalSink {
             return Err(SendError::Full);
         }
         let Some(client) = &mut self.client else { return Err(SendError::Full) };
-        hand_over(client, &mut self.room, ticket, record, admission.index())?;
+        // Nothing is taken for delivered because a later record was: an aborted transaction can be sent again.
+        let route = Route { warm: None, ..admission.route() };
+        hand_over(client, &mut self.room, ticket, record, route)?;
         self.open.note_partitions(client.partition_load().touched());
         self.open.keep(ticket, record, Instant::now());
         self.isolation.sent(ticket, record.topic);

@@ -14,8 +14,10 @@ use walpost::sink::{Compression, Deliveries, KafkaSink, ProducerOptions, SendErr
 
 mod broker;
 mod faults;
+mod implied;
 mod no_brokers;
 mod outage;
+mod scripted_broker;
 
 /// Time limit of every wait.
 const PATIENCE: Duration = Duration::from_secs(90);
