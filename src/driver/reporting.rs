@@ -19,7 +19,7 @@ use crate::telemetry::{Progress, Side, Telemetry, Unsendable};
 pub(super) struct Standing {
     /// How far the slot may be confirmed.
     pub(super) flush: Lsn,
-    /// Whether an event or a position is waiting to be sent to Kafka.
+    /// Whether an event or a position is waiting for Kafka.
     pub(super) waits: bool,
 }
 

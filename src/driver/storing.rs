@@ -42,6 +42,11 @@ impl Storing {
         matches!(self.state, State::Open)
     }
 
+    /// Whether Kafka has been asked and has not answered yet, as while another relay's transaction hides the position.
+    pub(super) const fn is_opening(&self) -> bool {
+        matches!(self.state, State::Opening)
+    }
+
     /// Where the slot was when the last connection was made.
     pub(super) fn start(&self) -> Lsn {
         self.begun.as_ref().map(|begun| begun.start).unwrap_or_default()

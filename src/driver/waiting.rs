@@ -26,7 +26,8 @@ impl<S: Sink + Send> Driver<S> {
     pub(super) fn standing(&self, idle: Idle) -> Standing {
         let flush = self.reached().in_kafka().max(self.storing.start());
         let is_held_up = matches!(idle, Idle::Sink | Idle::Window | Idle::Returned);
-        Standing { flush, waits: is_held_up || flush < self.core.flush() }
+        let is_opening = self.storing.is_opening();
+        Standing { flush, waits: is_held_up || is_opening || flush < self.core.flush() }
     }
 
     /// Whether nothing is left to do before the end.

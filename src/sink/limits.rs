@@ -83,6 +83,8 @@ pub(in crate::sink) const READ_AHEAD_KIB: &str = "16384";
 pub(in crate::sink) const POSITION_ANSWER: Duration = Duration::from_secs(5);
 /// How often the log reports waiting for another relay's transaction.
 pub(in crate::sink) const HIDDEN_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// From when on that is a warning. Kafka ends the transaction of a dead relay after `transaction.timeout.ms`.
+pub(in crate::sink) const HIDDEN_WARNING: Duration = Duration::from_secs(90);
 /// Offsets from the end in which a position is looked for before all are read.
 pub(in crate::sink) const POSITION_TAIL: i64 = 2_000;
 /// Offsets from the end in which a copy of the position is looked for, once a start. Reading so many records of 350 bytes

@@ -39,7 +39,7 @@ pub struct Progress {
     pub server_end: Option<Lsn>,
     /// What is in flight.
     pub owed: Owed,
-    /// Something that is not in flight yet is waiting to be sent to Kafka: an event, or a position.
+    /// Something that is not in flight yet is waiting for Kafka: an event, or a position that is to be written or read.
     pub waits: bool,
     /// Age of the oldest event in flight; zero if there is none, `None` if there may be some in Postgres.
     pub lag: Option<Duration>,

@@ -308,9 +308,7 @@ impl Telemetry {
         let moved = self.started + Duration::from_millis(self.moved_millis.load(Ordering::Relaxed));
         let still = now.saturating_duration_since(moved);
         let meanwhile = match owed {
-            0 if self.waits.load(Ordering::Relaxed) => {
-                Some("an event or a position is waiting to be sent to Kafka".to_owned())
-            }
+            0 if self.waits.load(Ordering::Relaxed) => Some("an event or a position is waiting for Kafka".to_owned()),
             0 => None,
             records => Some(format!("{records} records are in flight")),
         };

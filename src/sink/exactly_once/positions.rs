@@ -1,7 +1,7 @@
 //! Reads the topic in which each relay stores its position.
 
 use std::sync::Once;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::position_keys::Check;
 use super::position_scan::{Place, ReadError};
@@ -10,7 +10,7 @@ use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::options::ProducerOptions;
 use crate::sink::client::topic_reader::{Isolation, Span, TopicReader};
 use crate::sink::error::SinkError;
-use crate::sink::limits::{HIDDEN_LOG_INTERVAL, POSITION_ANSWER, POSITION_COPIES_TAIL, POSITION_TAIL};
+use crate::sink::limits::{HIDDEN_LOG_INTERVAL, HIDDEN_WARNING, POSITION_ANSWER, POSITION_COPIES_TAIL, POSITION_TAIL};
 use crate::sink::stored_position::{PositionEntry, StoredPosition};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
@@ -102,11 +102,11 @@ impl PositionReader {
         if place.last(hidden, Isolation::Uncommitted)?.is_none() {
             return Ok(shown);
         }
-        let mut tell_at = Instant::now();
+        let (since, mut tell_at) = (Instant::now(), Instant::now());
         let mut goes_on = || {
             if Instant::now() >= tell_at {
                 tell_at += HIDDEN_LOG_INTERVAL;
-                tracing::info!(topic = POSITIONS_TOPIC, "waiting for another relay's transaction to end");
+                tell_of_wait(since.elapsed(), partition, shown.end);
             }
             !(place.stopped)()
         };
@@ -134,6 +134,22 @@ fn entry(last: Option<Option<Vec<u8>>>, key: &str, check: Option<&Check>) -> Res
         }
     }
     Ok(PositionEntry::Position(stored))
+}
+
+/// Reports that a transaction that begins at this offset hides the position.
+fn tell_of_wait(waited: Duration, partition: i32, offset: i64) {
+    let topic = POSITIONS_TOPIC;
+    if waited < HIDDEN_WARNING {
+        tracing::info!(topic, partition, offset, "waiting for another relay's transaction to end");
+    } else {
+        tracing::warn!(
+            topic,
+            partition,
+            offset,
+            waited_seconds = waited.as_secs(),
+            "another relay's transaction does not end and hides this relay's position: abort it with kafka-transactions.sh"
+        );
+    }
 }
 
 fn unknown_topic() -> ReadError {
