@@ -33,6 +33,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (15, "headers of up to 1 MiB", include_str!("../../migrations/0015_headers.sql")),
     (16, "epochs and keys of positions", include_str!("../../migrations/0016_position_epoch.sql")),
     (17, "payloads that are not JSON", include_str!("../../migrations/0017_payload_bytes.sql")),
+    (18, "bounds of partitions", include_str!("../../migrations/0018_partition_bounds.sql")),
 ];
 
 /// Functions whose parameters a later migration changes. An earlier one that is applied by hand once more would make the old one

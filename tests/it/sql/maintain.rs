@@ -44,8 +44,12 @@ async fn a_partition_is_created_for_each_day_ahead() -> anyhow::Result<()> {
     let database = Database::migrated().await?;
     let mut connection = database.connect().await?;
     assert_eq!(done(&mut connection, "").await?, Vec::<String>::new(), "the migration has created a week of them");
-    // In every time zone of the caller, days are UTC days.
-    run(&mut connection, "set timezone = 'Pacific/Kiritimati'; set datestyle = 'German, DMY'").await?;
+    // Whatever the caller's settings, days are UTC days.
+    run(
+        &mut connection,
+        "set timezone = 'Pacific/Kiritimati'; set datestyle = 'German, DMY'; set standard_conforming_strings = off",
+    )
+    .await?;
     let day = "select to_char((now() at time zone 'UTC') + interval '9 days', '\"event_\"YYYYMMDD')";
     let last = text(&mut connection, day).await?.unwrap_or_default();
     let made = done(&mut connection, "ahead => 9").await?;
