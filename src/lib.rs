@@ -108,6 +108,24 @@
 //! | `src/lab/bench/backlog.rs`, `src/lab/bench/recvlogical.rs`, `src/lab/bench/relay.rs`, `src/lab/bench/throughput.rs` | drops a slot | the benchmark's slots |
 //! | `src/lab/bench/emit.rs` | drops a partition | in the benchmark's database |
 //!
+//! # Terms
+//!
+//! | term | meaning |
+//! |---|---|
+//! | position | an event's place in the stream: the LSN of its transaction's commit record, and its ordinal in the transaction |
+//! | ticket | the number under which the core hands a record to the sink, and under which the sink answers |
+//! | [ledger](relay::delivery::ledger) | the open tickets in stream order: how far everything is acknowledged |
+//! | [gate](relay::confirm::Gate) | decides how far the slot may be confirmed |
+//! | [note](source::Note) | what the relay records in `outbox.relay` about its slot; the next start compares it with the slot |
+//! | [guard](relay::resume::Guard) | the position up to which events of a resumed stream are skipped, and the check that the event at it comes again |
+//! | [lease](source::Lease) | the right of one relay to a slot |
+//! | backfill | the rows that are older than the slot, read from the tables at a first start |
+//! | [in-flight window](relay::delivery::window) | how much may be handed to the sink and unanswered |
+//! | warm-up | a producer's first record to a partition goes alone |
+//! | rewind window | what the second slot of `[relay] rewind` holds: any position in it can be replayed |
+//! | bookmark | a named slot copy at one position, to replay from |
+//! | mark | the record in `walpost.redriven` that says that a dead letter was redriven or discarded |
+//!
 //! # Positions
 //!
 //! An event's position is the LSN of its transaction's *commit record* and its ordinal in the transaction. pgoutput's Begin carries
