@@ -113,10 +113,9 @@ impl Chaos {
         let (relays, stopped, blows) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut chaos = Self { harness, delivery, seeded, load, relays, stopped, blows };
         chaos.succeed();
-        if delivery == Delivery::ExactlyOnce {
-            // An interrupted first backfill is the one exception.
-            chaos.running().wait_for_log("initial backfill published").await;
-        }
+        // An interrupted first backfill is the one exception: the next process repeats it, and rows that it has from
+        // the stream too.
+        chaos.running().wait_for_log("initial backfill published").await;
         chaos
     }
 
