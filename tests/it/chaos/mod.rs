@@ -10,6 +10,7 @@
 //! twice.
 
 mod failure;
+mod network;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

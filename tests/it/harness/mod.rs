@@ -34,7 +34,7 @@ pub(crate) use database::Database;
 use database::try_connect;
 pub(crate) use load::Load;
 pub(crate) use pooler::Pooler;
-pub(crate) use proxy::Proxy;
+pub(crate) use proxy::{NetworkFault, Proxy};
 pub(crate) use relay::{Relay, config, walpost};
 pub(crate) use seeded::seeded;
 use stopwatch::Stopwatch;

@@ -34,7 +34,7 @@ async fn case_07_partitions_are_attached_and_detached_while_the_relay_runs() {
     // Its columns have a different order, and one was dropped: rows still arrive in the root's order.
     harness
         .execute(
-            "create table public.late (payload json, gone int, created_at timestamptz not null, headers jsonb, \
+            "create table public.late (payload json, gone int, created_at timestamptz not null, headers jsonb, payload_bytes bytea, \
                 key text, topic text, schema_version text not null, schema_name text not null, id uuid not null default gen_random_uuid()); \
              alter table public.late drop column gone; \
              do $$ begin execute (select string_agg(format('alter table public.late add constraint %I %s', c.conname, \
