@@ -229,6 +229,9 @@ impl<S: Sink + Send> Driver<S> {
             self.notices.tell(&notice, now);
         }
         self.notices.sum_up(now);
+        while let Some(table) = self.core.poll_ignored_table() {
+            notices::tell_of_ignored_table(&table);
+        }
         while let Some(dropped) = self.core.poll_dropped_headers() {
             tracing::warn!(
                 schema_version = dropped.schema_version.as_deref().unwrap_or_default(),

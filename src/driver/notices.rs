@@ -71,6 +71,14 @@ impl Notices {
     }
 }
 
+/// Logs the first ignored row of a table.
+pub(super) fn tell_of_ignored_table(table: &str) {
+    tracing::warn!(
+        table,
+        "row not published: its table is in the publication, but no [[outbox]] names it; add an [[outbox]] for it, or drop it from the publication (logged once per table; walpost_ignored_rows_total counts the rows)"
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

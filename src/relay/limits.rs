@@ -37,6 +37,8 @@ pub(in crate::relay) const CUT_HEADER_BYTES: usize = 1_024;
 pub(in crate::relay) const DROPPED_NAMES_MAX: usize = 10;
 /// How much of such a name is logged, in characters.
 pub(in crate::relay) const DROPPED_NAME_CHARS: usize = 100;
+/// How many tables that the configuration does not name are reported: a publication can have all tables of a database.
+pub(in crate::relay) const IGNORED_TABLES_MAX: usize = 100;
 /// Most notices that wait for the driver; further ones are only counted.
 pub(in crate::relay) const NOTICES_MAX: usize = 256;
 

@@ -1,6 +1,7 @@
 //! The state machine of one slot: passes frames to the publisher, and transactions to the ledger.
 
 mod ahead;
+mod ignored;
 mod poll;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use super::publish::publisher::{Offer, Origin, Publisher};
 use super::replay::{Replay, Replaying};
 use super::resume::Guard;
 use super::settings::Settings;
+use ignored::IgnoredTables;
 
 /// The state machine of one slot.
 #[derive(Debug)]
@@ -36,6 +38,7 @@ pub struct Core {
     input: Bytes,
     /// Layouts of the outbox tables by OID, as described on this connection; `None` for other tables.
     layouts: HashMap<u32, Option<Layout>>,
+    ignored: IgnoredTables,
     message_keys: MessageKeys,
     /// The OIDs of the outbox tables, in the order of `outboxes`, from the catalog.
     tables: Vec<u32>,
@@ -71,6 +74,7 @@ impl Core {
             publisher: Publisher::new(settings),
             input: Bytes::new(),
             layouts: HashMap::new(),
+            ignored: IgnoredTables::default(),
             message_keys: MessageKeys::default(),
             tables: Vec::new(),
             encoding: Encoding::default(),
@@ -311,6 +315,7 @@ impl Core {
             let now = format!("{}.{}", relation.namespace, relation.name);
             return Err(LayoutError::Renamed { table: before.table.clone(), now }.into());
         }
+        self.ignored.describe(relation, layout.is_none());
         self.layouts.insert(relation.oid, layout);
         Ok(None)
     }
@@ -337,7 +342,10 @@ impl Core {
             let decoded = match *message {
                 Message::Insert { relation, row } => match self.layouts.get(&relation) {
                     None => return Err(self.out_of_place("a row of a table that was not described")),
-                    Some(None) => None,
+                    Some(None) => {
+                        self.publisher.counters.ignored_rows += 1;
+                        self.ignored.note_row(relation)
+                    }
                     Some(Some(layout)) => Some((layout.table.as_str(), event::from_row(&row, layout))),
                 },
                 Message::Logical { prefix, content, lsn, .. } if prefix == MESSAGE_PREFIX.as_bytes() => {

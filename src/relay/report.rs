@@ -39,6 +39,8 @@ pub struct Counters {
     pub stray_messages: u64,
     /// Logical messages with the prefix of events that `outbox.emit_message` did not write.
     pub forged_messages: u64,
+    /// Rows of tables that are in the publication and not in the configuration.
+    pub ignored_rows: u64,
     /// Records that violate their contract and were published anyway.
     pub violations: u64,
     /// Dead letters by [`RefusalCode`], in the order of `RefusalCode::ALL`.

@@ -65,6 +65,8 @@ pub struct Metrics {
     violations: Counter,
     /// `walpost_forged_messages_total`: logical messages with the prefix of events that `outbox.emit_message` did not write.
     forged_messages: Counter,
+    /// `walpost_ignored_rows_total`: rows of tables that are in the publication and not in the configuration.
+    ignored_rows: Counter,
     /// `walpost_dead_letters_total{code}`: dead letters by error code, in the order of [`RefusalCode::ALL`].
     dead_letters: [Counter; RefusalCode::ALL.len()],
     /// `walpost_in_flight_records`.
@@ -130,6 +132,7 @@ impl Metrics {
             skipped: Counter::default(),
             violations: Counter::default(),
             forged_messages: Counter::default(),
+            ignored_rows: Counter::default(),
             dead_letters: RefusalCode::ALL.map(|of| dead_letters.get_or_create_owned(&code(of))),
             in_flight_records: Count::default(),
             in_flight_bytes: Count::default(),
@@ -171,6 +174,8 @@ impl Metrics {
         registry.register("violations", violations, self.violations.clone());
         let forged = "Logical messages with the prefix outbox that outbox.emit_message did not write";
         registry.register("forged_messages", forged, self.forged_messages.clone());
+        let ignored = "Rows of tables that are in the publication and not in the configuration; they are not published";
+        registry.register("ignored_rows", ignored, self.ignored_rows.clone());
         let records = Unit::Other("records".to_owned());
         let in_flight = "Records or bytes sent to Kafka and not yet acknowledged";
         registry.register_with_unit("in_flight", in_flight, records, self.in_flight_records.clone());
@@ -220,6 +225,7 @@ impl Metrics {
         raise(&self.skipped, counters.skipped);
         raise(&self.violations, counters.violations);
         raise(&self.forged_messages, counters.forged_messages);
+        raise(&self.ignored_rows, counters.ignored_rows);
         for (counter, count) in self.dead_letters.iter().zip(counters.dead_letters) {
             raise(counter, count);
         }

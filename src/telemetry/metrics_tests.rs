@@ -47,6 +47,8 @@ fn the_text_form_has_every_metric_with_its_unit() {
         walpost_violations_total 0
         # TYPE walpost_forged_messages counter
         walpost_forged_messages_total 0
+        # TYPE walpost_ignored_rows counter
+        walpost_ignored_rows_total 0
         # TYPE walpost_in_flight_records gauge
         # UNIT walpost_in_flight_records records
         walpost_in_flight_records 3

@@ -85,6 +85,7 @@ async fn a_running_relay_serves_metrics_status_and_health() {
         walpost_events_total counter
         walpost_flush_lsn_bytes gauge
         walpost_forged_messages_total counter
+        walpost_ignored_rows_total counter
         walpost_in_flight_bytes gauge
         walpost_in_flight_records gauge
         walpost_lag_bytes gauge

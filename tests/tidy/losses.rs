@@ -22,7 +22,7 @@ const CALLS: [(&str, &[&str]); 7] = [
         ],
     ),
     ("decides on a stored position", &["StoredPosition::new(", "StoredPosition::decode(", "KafkaError::PartitionEOF("]),
-    ("skips an event", &["counters.skipped +=", "forged_messages +=", "stray_messages +="]),
+    ("skips an event", &["counters.skipped +=", "forged_messages +=", "ignored_rows +=", "stray_messages +="]),
     ("drops a partition", &["drop table outbox.", "truncate outbox.", "outbox.maintain($1"]),
 ];
 

@@ -39,6 +39,11 @@ impl Core {
         self.publisher.notices.pop_front()
     }
 
+    /// A table whose rows are ignored because the configuration does not name it; a notice for the log, at its first row.
+    pub fn poll_ignored_table(&mut self) -> Option<String> {
+        self.ignored.notices.pop_front()
+    }
+
     /// Row headers that were dropped; a notice for the log, once per schema version.
     pub fn poll_dropped_headers(&mut self) -> Option<DroppedHeaders> {
         self.publisher.dropped.notices.pop_front()

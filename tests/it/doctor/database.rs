@@ -140,4 +140,15 @@ async fn a_users_own_table_is_checked_too() {
     assert!(stray.starts_with("warning: outbox has table \"outbox\".\"event\", but no [[outbox]] names"), "{stray}");
     let mut relay = Relay::start_with(&alone);
     relay.wait_for_log("table is in the publication but not in the configuration").await;
+    relay.ready().await;
+    harness.register("order.placed").await;
+    for _ in 0..2 {
+        harness.execute("select outbox.emit('order.placed', '1', '{}')").await;
+    }
+    relay.wait_for_log("row not published: its table is in the publication, but no [[outbox]] names it").await;
+    harness.execute("insert into public.parcel values (gen_random_uuid(), 'k', '{}', now())").await;
+    relay.wait_for("the record of the parcel", |status| status["events"] == 1).await;
+    let metrics = relay.get("/metrics").await.expect("the relay answers").1;
+    assert!(metrics.contains("walpost_ignored_rows_total 2"), "{metrics}");
+    assert_eq!(relay.log().matches("row not published").count(), 1, "{}", relay.log());
 }
