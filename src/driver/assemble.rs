@@ -145,7 +145,8 @@ pub(super) fn around<S>(
     Parts { driver, maintenance, window }
 }
 
-pub(super) fn transactions(config: &Config) -> TransactionsOptions {
+/// The relay's identity in Kafka.
+pub(crate) fn transactions(config: &Config) -> TransactionsOptions {
     TransactionsOptions {
         relay: config.relay.name.clone(),
         slot: config.postgres.slot.as_str().to_owned(),

@@ -52,7 +52,7 @@ use crate::source::Lease;
 use crate::telemetry::Telemetry;
 
 use assemble::Parts;
-pub(crate) use assemble::{producer_options, source_options};
+pub(crate) use assemble::{producer_options, source_options, transactions};
 use limits::{HURRIED_INTERVAL, TURN_INTERVAL};
 use link::{Link, LinkEvent};
 use lookup::{Lookup, TopicSource};

@@ -65,6 +65,8 @@ impl Storing {
             let cluster = Cluster { system_identifier: origin.system_identifier.clone(), timeline: origin.timeline };
             if *first == StreamStart::FirstRows {
                 sink.disown_stored();
+            } else if noted.is_some() {
+                sink.expect_stored();
             }
             let keys = &beginning.secrets.positions;
             self.state = if sink.open(&cluster, &origin.ancestry, keys) { State::Opening } else { State::Open };

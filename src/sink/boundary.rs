@@ -70,6 +70,10 @@ pub trait Sink {
     /// one replaces it. Called before [`Self::open`].
     fn disown_stored(&mut self) {}
 
+    /// `outbox.relay` says that a position was stored. If there is no place for positions, it is not created, and no
+    /// position is found. Called before [`Self::open`].
+    fn expect_stored(&mut self) {}
+
     /// What the position of [`Self::stored`] bears.
     fn stored_proof(&self) -> PositionProof {
         PositionProof::default()

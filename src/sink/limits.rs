@@ -79,6 +79,8 @@ pub(in crate::sink) const READ_SILENCE: Duration = Duration::from_secs(30);
 pub(in crate::sink) const READ_TICK: Duration = Duration::from_millis(50);
 /// KiB that the client prefetches at most.
 pub(in crate::sink) const READ_AHEAD_KIB: &str = "16384";
+/// How long the positions topic is looked for if the database says that a position was stored there.
+pub(in crate::sink) const MISSING_TOPIC_PATIENCE: Duration = Duration::from_secs(3);
 /// How long one request to a broker may take.
 pub(in crate::sink) const POSITION_ANSWER: Duration = Duration::from_secs(5);
 /// How often the log reports waiting for another relay's transaction.

@@ -79,6 +79,7 @@ pub use client::partition::partition_of;
 pub use client::properties::{PropertyError, PropertyFault, validate_properties};
 pub use client::topic_reader::{Found, Isolation, ReadingError, Span, TopicLayout, TopicReader};
 pub use error::{SendError, SinkError, TransactionsError};
+pub(crate) use exactly_once::look_at_position;
 pub use exactly_once::{
     BatchError, BatchOutcome, BatchWriter, POSITIONS_TOPIC, PositionError, StepError, StepPast, SteppedPast,
     TransactionSize, TransactionalSink, TransactionsOptions,

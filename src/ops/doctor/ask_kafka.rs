@@ -14,12 +14,14 @@ use super::ask_postgres::Wanted;
 use super::report::{Finding, failure, ok};
 use super::topics::{self, Creation, Operation, Retention, State, Topic, Use};
 use crate::config::{Config, Delivery};
-use crate::driver::producer_options;
+use crate::driver::{producer_options, transactions};
 use crate::fault::{Fault, chain};
 use crate::relay::boundary::TopicSettings;
+use crate::relay::resume::{self, Begun};
 use crate::relay::route::destination::dead_letter_settings;
 use crate::sink::{
-    Brokers, Connection, KafkaSink, POSITIONS_TOPIC, ProducerOptions, SinkError, TopicRules, Topics, operations,
+    Brokers, Connection, KafkaSink, POSITIONS_TOPIC, PositionEntry, PositionError, ProducerOptions, SinkError,
+    TopicRules, Topics, look_at_position, operations,
 };
 
 /// How long to wait for Kafka's first answer; same as at the relay's start.
@@ -31,8 +33,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 type Admin = AdminClient<DefaultClientContext>;
 
-/// Runs all checks. `wanted` are the topics of registered schema versions.
-pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
+/// Runs all checks. `wanted` are the topics of registered schema versions; `begun` is how a start would begin.
+pub async fn ask(config: &Config, wanted: Wanted, begun: Option<Begun>) -> Vec<Finding> {
     let servers = config.kafka.bootstrap_servers.clone();
     let dead_letters = config.relay.dead_letter_topic.as_str().to_owned();
     let mut findings = match reach(config).await {
@@ -75,10 +77,36 @@ pub async fn ask(config: &Config, wanted: Wanted) -> Vec<Finding> {
             }
         }
         findings.push(topics::topic(&name, of, &state, &servers));
+        if of == Use::Positions
+            && let Some(begun) = &begun
+        {
+            findings.extend(position(config, begun, &state).await);
+        }
     }
     let client = config.kafka.properties.get("message.max.bytes").and_then(|value| value.parse().ok());
     findings.push(topics::message_size(&events, of_dead_letters, client, &servers, &dead_letters));
     findings
+}
+
+/// Compares the position in Kafka with what the database says of it, as a start does.
+async fn position(config: &Config, begun: &Begun, state: &State) -> Option<Finding> {
+    let (options, key) = (producer_options(config), transactions(config).position_key());
+    let entry = match state {
+        State::Missing { .. } => PositionEntry::Nothing,
+        State::Present(_) => match look_at_position(&options, &key, ANSWER).await {
+            Ok(entry) => entry?,
+            Err(error) => return Some(failure("position", chain(&error))),
+        },
+        State::Hidden | State::Unanswered(_) => return None,
+    };
+    Some(match resume::skip_to(&entry.facts(), begun) {
+        Ok(Some(stored)) => ok("position", format!("{} stored under key {key}", stored.position)),
+        Ok(None) => ok("position", format!("none is needed under key {key}")),
+        Err(gap) => {
+            let slot = config.postgres.slot.as_str();
+            failure("position", Fault::from(PositionError::of(gap, slot, begun.start, &key)).to_string())
+        }
+    })
 }
 
 /// Connects as the relay does at its start, with the same clients, and then to every broker of the cluster.

@@ -1,42 +1,41 @@
 //! Checks Postgres. Read-only: every statement is a select, in read-only sessions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
 
-use super::judge::{self, Applied, Pace, Step};
+use super::judge::{self, Applied, Step};
 use super::report::{Finding, Verdict, failure, ok};
 use super::secrets::secret_readers;
+use super::slot_facts::{as_noted, begun, pace};
 use super::{ask_stream, clock};
 use crate::config::Config;
 use crate::contracts;
-use crate::driver::IDLE_CONFIRMING;
 use crate::exit::CommandError;
 use crate::migrations;
 use crate::postgres::{Connection, Error, Row};
-use crate::relay::boundary::{Ancestry, Lsn, TopicSettings};
-use crate::relay::resume::{self, Gap, Known, LeaseAcquisition, Noted, Plan, Slot};
+use crate::relay::boundary::{Lsn, TopicSettings};
+use crate::relay::resume::{self, Begun, Gap, Known, LeaseAcquisition, Noted, Plan, Slot};
 use crate::source::{
     OutboxTable, Server, SlotState, SourceError, System, Unpublished, check_layout, check_publication, inspect_slot,
     order_without_time, prepared_transactions, read_noted, read_start, stray_outbox,
 };
 
-/// Interval between looks at the slot.
-const TICK: Duration = Duration::from_millis(200);
 /// Most topics of schema versions to check.
 const TOPICS: usize = 1_000;
 
+/// What is noted about the slot, and the stored position among it.
+type NotedPosition = Option<(Noted, Option<Lsn>)>;
 /// Topics of registered schema versions, each with its settings.
 pub type Wanted = BTreeMap<String, TopicSettings>;
 
-/// Runs all checks and returns the topics of registered schema versions.
-pub async fn ask(config: &Config) -> (Vec<Finding>, Wanted) {
+/// Runs all checks; returns also the topics of registered schema versions, and how a start would begin unless a relay runs.
+pub async fn ask(config: &Config) -> (Vec<Finding>, Wanted, Option<Begun>) {
     let config = config.clone();
     tokio::task::spawn_blocking(move || {
-        let mut asking = Asking { findings: Vec::new(), wanted: Wanted::new() };
+        let mut asking = Asking { findings: Vec::new(), wanted: Wanted::new(), begun: None };
         if let Err(error) = asking.ask(&config) {
             asking.fail("postgres", error);
         }
-        (asking.findings, asking.wanted)
+        (asking.findings, asking.wanted, asking.begun)
     })
     .await
     .expect("asking Postgres does not panic")
@@ -45,6 +44,7 @@ pub async fn ask(config: &Config) -> (Vec<Finding>, Wanted) {
 struct Asking {
     findings: Vec<Finding>,
     wanted: Wanted,
+    begun: Option<Begun>,
 }
 
 impl Asking {
@@ -132,7 +132,7 @@ impl Asking {
     }
 
     /// Reads what a start reads from schema outbox; returns what is noted about the slot.
-    fn state(&mut self, control: &mut Connection, server: &Server, slot: &str) -> Result<Option<Noted>, SourceError> {
+    fn state(&mut self, control: &mut Connection, server: &Server, slot: &str) -> Result<NotedPosition, SourceError> {
         // Missing migrations and privileges have their own findings, if the role can see them.
         let is_told = |finding: &Finding| {
             finding.verdict == Verdict::Failure && ["migrations", "rights"].contains(&finding.check)
@@ -311,7 +311,7 @@ impl Asking {
         name: &str,
         found: Option<SlotState>,
         server: &Server,
-        noted: Option<Noted>,
+        noted: NotedPosition,
         system: Option<resume::Server>,
     ) -> Result<(), SourceError> {
         if let Some(found) = found.as_ref().filter(|found| found.is_being_created()) {
@@ -326,6 +326,8 @@ impl Asking {
                 return Ok(());
             }
         };
+        let (noted, position) = noted.unzip();
+        let is_identified = system.is_some();
         // A relay that runs is not asked what it has.
         let known = Known {
             server: system.unwrap_or_else(|| as_noted(noted.as_ref())),
@@ -344,6 +346,9 @@ impl Asking {
             }
             Ok(plan) => Some(plan),
         };
+        // A relay that runs may store a later position at any moment.
+        self.begun =
+            plan.filter(|_| is_identified && !is_active).map(|plan| begun(plan, known.server, position.flatten()));
         let found = match (found, plan) {
             (None, _) => {
                 self.findings.push(judge::slot_missing(name, prepared_transactions(control)?.as_deref()));
@@ -368,25 +373,4 @@ impl Asking {
         self.findings.extend(judge::slot(name, &found, user.as_deref(), pace, server.version));
         Ok(())
     }
-}
-
-/// The recorded server, used if there is no replication connection to identify this one; nothing more can be checked then.
-fn as_noted(noted: Option<&Noted>) -> resume::Server {
-    let system_identifier = noted.map(|noted| noted.system_identifier.clone()).unwrap_or_default();
-    let timeline = noted.and_then(|noted| noted.timeline).unwrap_or_default();
-    resume::Server { system_identifier, timeline, ancestry: Ancestry::default(), wal_end: Lsn::default() }
-}
-
-/// Whether an active slot advances or is at the end of the WAL.
-fn pace(control: &mut Connection, slot: &str, found: &SlotState, version: u32) -> Result<Pace, SourceError> {
-    let rows = control.simple_query("select pg_current_wal_lsn()")?;
-    let end: Lsn = rows.first().and_then(|row| row.text(0)?.parse().ok()).unwrap_or_default();
-    let (since, first) = (Instant::now(), found.confirmed_flush);
-    let mut confirmed = first;
-    while found.active_pid.is_some() && confirmed < Some(end) && confirmed == first && since.elapsed() < IDLE_CONFIRMING
-    {
-        std::thread::sleep(TICK);
-        confirmed = inspect_slot(control, version, slot)?.and_then(|slot| slot.confirmed_flush);
-    }
-    Ok(Pace { end, moves: confirmed >= Some(end) || confirmed != first })
 }

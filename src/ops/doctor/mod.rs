@@ -20,6 +20,7 @@ pub mod topics;
 mod clock;
 pub mod ask_postgres;
 mod ask_stream;
+mod slot_facts;
 pub mod ask_kafka;
 pub mod ask_http;
 
@@ -29,9 +30,9 @@ use report::Report;
 /// Runs all checks.
 pub async fn examine(config: &Config) -> Report {
     let mut report = Report::default();
-    let (in_postgres, wanted) = ask_postgres::ask(config).await;
+    let (in_postgres, wanted, begun) = ask_postgres::ask(config).await;
     report.findings.extend(in_postgres);
-    report.findings.extend(ask_kafka::ask(config, wanted).await);
+    report.findings.extend(ask_kafka::ask(config, wanted, begun).await);
     report.findings.extend(ask_http::ask(config).await);
     report
 }

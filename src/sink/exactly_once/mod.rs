@@ -46,6 +46,7 @@ mod abort;
 mod sink;
 mod batch_writer;
 mod forget_position;
+mod look;
 mod position_scan;
 mod step_past;
 #[cfg(test)]
@@ -79,6 +80,7 @@ use verdicts::Verdicts;
 /// One topic for all relays of a Kafka cluster; the key says whose a position is.
 pub use crate::relay::route::destination::POSITIONS_TOPIC;
 pub use batch_writer::{BatchError, BatchOutcome, BatchWriter};
+pub(crate) use look::look_at_position;
 pub use producer_factory::TransactionsOptions;
 pub use resume::PositionError;
 pub use size::TransactionSize;
@@ -113,6 +115,8 @@ pub struct TransactionalSink {
     stored: Option<StoredPosition>,
     /// That position belongs to an earlier slot. It is kept to detect whether another relay has written.
     is_disowned: bool,
+    /// According to the database there is a position.
+    is_expected: bool,
     /// The position of a transaction whose commit may have started.
     in_doubt: Option<StoredPosition>,
     failed: Vec<Returned>,
@@ -178,6 +182,7 @@ impl TransactionalSink {
             rest_until: None,
             stored: None,
             is_disowned: false,
+            is_expected: false,
             in_doubt: None,
             failed: Vec::new(),
             arrived: Vec::new(),
@@ -263,9 +268,9 @@ impl TransactionalSink {
             client.retire();
         }
         let (factory, stopped) = (self.factory.clone(), self.stop.flag());
-        let history =
-            History { cluster, ancestry: self.ancestry.clone(), is_new: self.is_disowned, keys: self.keys.clone() };
-        let known = self.known_positions();
+        let (ancestry, keys, known) = (self.ancestry.clone(), self.keys.clone(), self.known_positions());
+        let is_expected = self.is_expected && known.is_none();
+        let history = History { cluster, ancestry, is_new: self.is_disowned, is_expected, keys };
         let withdrawn = self.withdrawn.take();
         let task = async move {
             if let Some(withdrawn) = withdrawn

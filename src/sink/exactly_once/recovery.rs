@@ -1,6 +1,7 @@
 //! Replaces a failed producer, or a predecessor's: fences it, and determines what was committed.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rdkafka::types::RDKafkaErrorCode as Code;
 
@@ -9,13 +10,13 @@ use super::position_scan::ReadError;
 use super::positions::{self, PositionReader, ReadScope};
 use super::probe;
 use super::producer_factory::{ProducerFactory, blocking};
-use crate::relay::boundary::{Ancestry, Lsn, OwnedRecord, PositionKeys};
+use crate::relay::boundary::{Ancestry, Lsn, OwnedRecord, PositionKeys, Refusal, RefusalCode, Topic};
 use crate::relay::confirm::StreamStart;
 use crate::relay::resume::{self, Server};
 use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::producer_client::ProducerClient;
 use crate::sink::error::{SinkError, TransactionsError};
-use crate::sink::limits::RECOVERY_BACK_OFF;
+use crate::sink::limits::{MISSING_TOPIC_PATIENCE, RECOVERY_BACK_OFF};
 use crate::sink::stored_position::{Cluster, PositionEntry, StoredPosition};
 
 /// Whose positions may be found.
@@ -25,6 +26,8 @@ pub(super) struct History {
     pub(super) ancestry: Ancestry,
     /// The slot is new: a position that is found belongs to an earlier one, on whatever timeline.
     pub(super) is_new: bool,
+    /// According to the database there is a position.
+    pub(super) is_expected: bool,
     pub(super) keys: PositionKeys,
 }
 
@@ -71,6 +74,10 @@ impl ProducerFactory {
         probes: Vec<OwnedRecord>,
         stopped: impl Fn() -> bool + Clone + Send + 'static,
     ) -> Result<Recovered, SinkError> {
+        if history.is_expected && !self.still_has_topic(&stopped).await? {
+            let client = self.producers.clone().own(stopped).await?;
+            return Ok(Recovered { client, kept: PositionEntry::Nothing, refusing: Vec::new() });
+        }
         self.ensure_topic().await?;
         // Before fencing: it might be another database's relay of the same name, or the one that has taken over.
         let mut reader = self.reader()?;
@@ -96,18 +103,42 @@ impl ProducerFactory {
         TransactionsError::Fenced { id: self.identity.transactional_id() }.into()
     }
 
-    /// Ensures that the positions topic exists.
-    pub(super) async fn ensure_topic(&self) -> Result<(), SinkError> {
+    /// Whether the positions topic still exists, although the database says that it has a position: a new one would
+    /// hide that it was lost. A broker that has just started may not know the topic yet.
+    async fn still_has_topic(&self, stopped: &impl Fn() -> bool) -> Result<bool, SinkError> {
+        let (since, mut back_off) = (Instant::now(), RECOVERY_BACK_OFF);
+        loop {
+            match self.find_topic(false).await {
+                Err(refusal) if refusal.code == RefusalCode::UnknownTopic => {}
+                // What else is wrong with it, `ensure_topic` reports.
+                _ => return Ok(true),
+            }
+            if stopped() {
+                return Err(SinkError::Stopped);
+            }
+            if since.elapsed() >= MISSING_TOPIC_PATIENCE {
+                return Ok(false);
+            }
+            tokio::time::sleep(back_off.wait()).await;
+        }
+    }
+
+    async fn find_topic(&self, create: bool) -> Result<Topic, Refusal> {
         let settings = positions::topic_settings();
         let mut back_off = RECOVERY_BACK_OFF;
         loop {
-            match self.topics.ensure(POSITIONS_TOPIC, &settings, self.identity.create_topics).await {
-                Ok(Ok(_)) => break,
-                Ok(Err(refusal)) => return Err(TransactionsError::NoPositionsTopic { detail: refusal.detail }.into()),
+            match self.topics.ensure(POSITIONS_TOPIC, &settings, create).await {
+                Ok(found) => return found,
                 Err(error) => tracing::warn!(error = %error, "could not look up the positions topic; retrying"),
             }
             tokio::time::sleep(back_off.wait()).await;
         }
+    }
+
+    /// Ensures that the positions topic exists.
+    pub(super) async fn ensure_topic(&self) -> Result<(), SinkError> {
+        let found = self.find_topic(self.identity.create_topics).await;
+        found.map_err(|refusal| TransactionsError::NoPositionsTopic { detail: refusal.detail })?;
         if self.producers.rules.facts(POSITIONS_TOPIC).is_some_and(|facts| facts.is_compacted == Some(false)) {
             tracing::warn!(
                 topic = POSITIONS_TOPIC,

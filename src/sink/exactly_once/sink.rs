@@ -132,7 +132,7 @@ impl Sink for TransactionalSink {
         if let Some(Answer::Recovered(recovered)) = self.answer.take() {
             retire(*recovered);
         }
-        self.is_disowned = false;
+        (self.is_disowned, self.is_expected) = (false, false);
     }
 
     fn sealing(&mut self, urgency: Urgency) -> Option<Ticket> {
@@ -176,6 +176,10 @@ impl Sink for TransactionalSink {
 
     fn disown_stored(&mut self) {
         self.is_disowned = true;
+    }
+
+    fn expect_stored(&mut self) {
+        self.is_expected = true;
     }
 
     fn stored(&self) -> Option<Lsn> {

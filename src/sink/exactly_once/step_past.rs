@@ -78,7 +78,8 @@ impl TransactionalSink {
         let StepPast { begun, keys, .. } = step.clone();
         let (server, start) = (begun.server.clone(), begun.start);
         let cluster = Cluster { system_identifier: server.system_identifier, timeline: server.timeline };
-        let history = History { cluster: cluster.clone(), ancestry: server.ancestry, is_new: false, keys };
+        let history =
+            History { cluster: cluster.clone(), ancestry: server.ancestry, is_new: false, is_expected: false, keys };
         factory.ensure_topic().await?;
         // Before anybody is fenced: it might be another database's relay of the same name.
         let mut reader = factory.reader()?;

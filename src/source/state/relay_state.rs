@@ -74,13 +74,17 @@ pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Res
     }))
 }
 
-/// A slot's row as input for planning a start; `None` also if the role can't read it, or migrations are missing.
+/// A slot's row as input for planning a start, and the position noted in it; `None` also if the role can't read it, or migrations are missing.
 ///
 /// # Errors
 /// Those of the connection.
-pub(crate) fn read_noted(control: &mut Connection, server: &Server, slot: &str) -> Result<Option<Noted>, SourceError> {
+pub(crate) fn read_noted(
+    control: &mut Connection,
+    server: &Server,
+    slot: &str,
+) -> Result<Option<(Noted, Option<Lsn>)>, SourceError> {
     match read(control, server, slot) {
-        Ok(kept) => Ok(kept.map(|kept| kept.noted)),
+        Ok(kept) => Ok(kept.map(|kept| (kept.noted, kept.position))),
         Err(
             SourceError::MigrationsMissing { .. }
             | SourceError::MigrationsOutdated { .. }

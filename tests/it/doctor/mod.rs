@@ -14,7 +14,7 @@ use crate::harness::{Harness, config, walpost};
 
 /// A report.
 #[derive(Debug)]
-struct Found {
+pub(crate) struct Found {
     code: Option<i32>,
     /// Verdict, check and text of each line.
     lines: Vec<[String; 3]>,
@@ -23,7 +23,7 @@ struct Found {
 
 impl Found {
     /// The lines of a check, as `verdict: text` with `db` for the test's own name.
-    fn of(&self, harness: &Harness, check: &str) -> Vec<String> {
+    pub(crate) fn of(&self, harness: &Harness, check: &str) -> Vec<String> {
         let lines = self.lines.iter().filter(|[_, found, _]| found == check);
         lines.map(|[verdict, _, what]| format!("{verdict}: {what}").replace(harness.name(), "db")).collect()
     }
@@ -36,7 +36,7 @@ impl Found {
 }
 
 /// Runs doctor with this configuration.
-fn examine(config: &str) -> Found {
+pub(crate) fn examine(config: &str) -> Found {
     let folder: TempDir = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("walpost.toml");
     std::fs::write(&path, config).expect("the configuration is written");
