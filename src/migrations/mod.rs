@@ -4,6 +4,7 @@
 //! our own schema (`outbox._migrations`), so that a service may use whatever it likes for its own migrations in the same database.
 //! Table, checksums and lock are those of sqlx's migrator, which walpost used before: either continues after the other.
 
+mod applied;
 mod error;
 mod grants;
 
@@ -13,6 +14,8 @@ use sha2::{Digest, Sha384};
 
 use crate::postgres::{Connection, Error, sqlstate};
 
+pub(crate) use self::applied::read_applied;
+pub use self::applied::{AppliedSteps, MigrationGap, Step, UpToDate, compare, known};
 pub use self::error::MigrateError;
 pub use self::grants::{Advice, GrantError, Roles, grant, grants_sql};
 

@@ -66,6 +66,9 @@ pub enum SourceError {
         /// The database connected to.
         database: String,
     },
+    /// Migrations are missing, or differ.
+    #[error(transparent)]
+    Migrations(#[from] crate::migrations::MigrationGap),
     /// The role lacks a privilege.
     #[error("role {role} may not {doing}: run `walpost migrate --relay-role {role}` as the schema's owner")]
     NoPrivilege {
@@ -333,15 +336,14 @@ impl SourceError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Postgres(error) => error.is_transient(),
-            Self::SlotHeld { .. } | Self::SendersUsedUp { .. } | Self::Unsendable { .. } => true,
-            _ => false,
+            _ => matches!(self, Self::SlotHeld { .. } | Self::SendersUsedUp { .. } | Self::Unsendable { .. }),
         }
     }
 
     /// Whether the server ended a statement but not the session.
     pub(super) fn is_statements_end(&self) -> bool {
-        let codes = [sqlstate::QUERY_CANCELED, sqlstate::LOCK_NOT_AVAILABLE];
-        matches!(self, Self::Postgres(error) if error.sqlstate().is_some_and(|code| codes.contains(&code)))
+        let code = if let Self::Postgres(error) = self { error.sqlstate() } else { None };
+        matches!(code, Some(sqlstate::QUERY_CANCELED | sqlstate::LOCK_NOT_AVAILABLE))
     }
 
     /// Whether rows of an outbox table are not published under its name.
@@ -389,10 +391,8 @@ impl From<LayoutError> for SourceError {
 }
 
 fn found_in_order(last: Option<&(Lsn, Duration)>) -> String {
-    match last {
-        Some((lsn, ago)) => format!("{} s ago at {lsn}", ago.as_secs()),
-        None => "when the relay connected".to_owned(),
-    }
+    let first = || "when the relay connected".to_owned();
+    last.map_or_else(first, |(lsn, ago)| format!("{} s ago at {lsn}", ago.as_secs()))
 }
 
 fn shown(pid: Option<i32>) -> String {

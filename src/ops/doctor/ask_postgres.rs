@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::judge::{self, Applied, Step};
+use super::judge;
 use super::report::{Finding, Verdict, failure, ok};
 use super::secrets::secret_readers;
 use super::slot_facts::{as_noted, begun, pace};
@@ -10,8 +10,8 @@ use super::{ask_stream, clock};
 use crate::config::Config;
 use crate::contracts;
 use crate::exit::CommandError;
-use crate::migrations;
-use crate::postgres::{Connection, Error, Row};
+use crate::migrations::{self, AppliedSteps};
+use crate::postgres::{Connection, Error};
 use crate::relay::boundary::{Lsn, TopicSettings};
 use crate::relay::resume::{self, Begun, Gap, Known, LeaseAcquisition, Noted, Plan, Slot};
 use crate::source::{
@@ -160,35 +160,9 @@ impl Asking {
 
     /// Whether schema outbox exists.
     fn migrations(&mut self, control: &mut Connection) -> Result<bool, SourceError> {
-        // Asked of the catalog: to_regclass needs privileges on the schema.
-        let rows = control.simple_query(
-            "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-                    where n.nspname = 'outbox' and c.relname = 'schema_version'), \
-             (select has_schema_privilege(n.oid, 'usage') and has_column_privilege(c.oid, 'version', 'select') \
-                    and has_column_privilege(c.oid, 'success', 'select') and has_column_privilege(c.oid, 'checksum', 'select') from pg_class c \
-                    join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'outbox' and c.relname = '_migrations')",
-        )?;
-        let is_true = |column| rows.first().is_some_and(|row| row.is_true(column));
-        let applied = match (is_true(0), is_true(1)) {
-            (false, _) => Applied::Nothing,
-            (true, false) => Applied::Unknown,
-            (true, true) => {
-                let sql =
-                    "select version, encode(checksum, 'hex') from outbox._migrations where success order by version";
-                let rows = control.simple_query(sql)?;
-                let step = |row: &Row| Some((row.text(0)?.parse().ok()?, judge::unhex(row.text(1)?)));
-                Applied::Steps(rows.iter().filter_map(step).collect())
-            }
-        };
-        let known: Vec<Step> = migrations::all()
-            .map(|migration| Step {
-                version: migration.version,
-                description: migration.description.to_owned(),
-                checksum: migration.checksum(),
-            })
-            .collect();
-        self.findings.push(judge::migrations(&applied, &known));
-        Ok(applied != Applied::Nothing)
+        let applied = migrations::read_applied(control)?;
+        self.findings.push(judge::migrations(&applied, &migrations::known()));
+        Ok(applied != AppliedSteps::Nothing)
     }
 
     /// Checks the privileges that `walpost migrate --relay-role` grants.

@@ -1,6 +1,7 @@
 //! Judges facts about the server, its schema and the slot. Pure.
 
 use super::report::{Finding, failure, ok, warning};
+use crate::migrations::{AppliedSteps, Step, UpToDate, compare};
 use crate::postgres::quote_identifier;
 use crate::relay::boundary::Lsn;
 use crate::source::{SlotState, SourceError, TableName};
@@ -82,66 +83,19 @@ pub fn idle_timeout(seconds: i64) -> Finding {
     }
 }
 
-/// A migration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// Its version number.
-    pub version: i64,
-    /// Its description, from the file name.
-    pub description: String,
-    /// The digest of its SQL.
-    pub checksum: Vec<u8>,
-}
-
-/// The migrations applied to the database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// Schema outbox does not exist.
-    Nothing,
-    /// Schema outbox exists, but there is no readable record of migrations.
-    Unknown,
-    /// Version number and SQL digest of each.
-    Steps(Vec<(i64, Vec<u8>)>),
-}
-
-/// Compares the applied migrations with those of this walpost.
+/// Compares the applied migrations with those of this walpost, as a start does.
 #[must_use]
-pub fn migrations(applied: &Applied, known: &[Step]) -> Finding {
+pub fn migrations(applied: &AppliedSteps, known: &[Step]) -> Finding {
     let check = "migrations";
-    let steps = match applied {
-        Applied::Nothing => return failure(check, "this database has no schema outbox: run `walpost migrate`"),
-        Applied::Unknown => {
-            return ok(
-                check,
-                "schema outbox exists; this role can't read outbox._migrations to see whether it is current",
-            );
+    match compare(applied, known) {
+        Err(gap) => failure(check, gap.to_string()),
+        Ok(UpToDate::Unknown) => {
+            ok(check, "schema outbox exists; this role can't read outbox._migrations to see whether it is current")
         }
-        Applied::Steps(steps) => steps,
-    };
-    for step in known {
-        match steps.iter().find(|(version, _)| *version == step.version) {
-            None => {
-                let Step { version, description, .. } = step;
-                return failure(
-                    check,
-                    format!("migration {version} ({description}) is missing: run `walpost migrate`"),
-                );
-            }
-            Some((_, checksum)) if *checksum != step.checksum => {
-                let text = format!(
-                    "migration {} was applied with different SQL: compare `walpost migrate --print` with the database",
-                    step.version
-                );
-                return failure(check, text);
-            }
-            Some(_) => {}
-        }
-    }
-    match steps.iter().find(|(version, _)| known.iter().all(|step| step.version != *version)) {
-        Some((version, _)) => {
+        Ok(UpToDate::Newer(version)) => {
             warning(check, format!("migration {version} comes from a newer walpost: upgrade the relay"))
         }
-        None => ok(check, format!("{} applied, none missing", steps.len())),
+        Ok(UpToDate::Same(count)) => ok(check, format!("{count} applied, none missing")),
     }
 }
 
@@ -204,13 +158,6 @@ pub fn row_security(role: &str, hidden: &[String], has_slot: bool) -> Finding {
             format!("policies hide rows of {tables} from this role, and the first start reads the table: {fix}"),
         ),
     }
-}
-
-/// Decodes the hexadecimal of `encode(..., 'hex')`.
-#[must_use]
-pub fn unhex(digits: &str) -> Vec<u8> {
-    let pairs = digits.as_bytes().chunks_exact(2);
-    pairs.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 /// An outbox table without a created_at column, and the column it is ordered by instead.

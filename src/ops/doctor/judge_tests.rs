@@ -65,14 +65,14 @@ fn missing_changed_and_newer_migrations_are_found() {
     let known = [step(1), step(2)];
     let judge = |applied: &[(i64, u8)]| {
         let steps = applied.iter().map(|(version, sum)| (*version, vec![*sum])).collect();
-        migrations(&Applied::Steps(steps), &known)
+        migrations(&AppliedSteps::Steps(steps), &known)
     };
     assert_eq!(judge(&[(1, 1), (2, 1)]).verdict, Ok);
     assert_eq!(judge(&[(1, 1)]).what, "migration 2 (x) is missing: run `walpost migrate`");
     assert_eq!(judge(&[(1, 1), (2, 9)]).verdict, Failure);
     assert_eq!(judge(&[(1, 1), (2, 1), (3, 1)]).verdict, Warning);
-    assert_eq!(migrations(&Applied::Nothing, &known).verdict, Failure);
-    assert_eq!(migrations(&Applied::Unknown, &known).verdict, Ok);
+    assert_eq!(migrations(&AppliedSteps::Nothing, &known).verdict, Failure);
+    assert_eq!(migrations(&AppliedSteps::Unknown, &known).verdict, Ok);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::begin::Begin;
 use super::handle::Stream;
 use super::reader::{StreamReader, Timing};
+use crate::migrations::{self, MigrationGap, UpToDate};
 use crate::postgres::{Connection, Error, Interrupt, quote_identifier, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::relay::confirm::Resume;
@@ -96,6 +97,10 @@ fn open(
     let (mut control, server) = Server::open(&options.connect)?;
     control.configure("set synchronous_commit = local")?;
     let tables = check_tables(&mut control, &options)?;
+    // One that has streamed goes on with what it has.
+    if last.is_none() {
+        check_migrations(&mut control)?;
+    }
     if let Some(table) = stray_outbox(&mut control, &options.publication, &options.tables)? {
         tracing::warn!(
             %table, publication = options.publication,
@@ -153,6 +158,20 @@ fn explain_lease(options: &SourceOptions, error: SourceError) -> SourceError {
             SourceError::MigrationsMissing { database } => SourceError::MigrationsOutdated { database },
             other => other,
         },
+    }
+}
+
+/// Checks that the migrations of this walpost were applied.
+fn check_migrations(control: &mut Connection) -> Result<(), SourceError> {
+    let applied = migrations::read_applied(control)?;
+    match migrations::compare(&applied, &migrations::known()) {
+        Ok(UpToDate::Newer(migration)) => {
+            tracing::warn!(migration, "schema outbox has a migration of a newer walpost: upgrade the relay");
+            Ok(())
+        }
+        // Whoever reads outbox.relay finds that it is missing, and names the database.
+        Ok(UpToDate::Unknown | UpToDate::Same(_)) | Err(MigrationGap::NoSchema) => Ok(()),
+        Err(gap) => Err(gap.into()),
     }
 }
 

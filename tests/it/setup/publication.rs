@@ -29,6 +29,16 @@ async fn case_24_migrations_of_an_older_walpost_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn case_24_a_migration_that_was_not_applied_is_named() {
+    let harness = Harness::migrated("one_migration").await;
+    harness.execute("delete from outbox._migrations where version = 14").await;
+    let message = unavailable(&harness, &config(&harness, "")).await;
+    expect!["walpost: migration 14 (locks and partitions) is missing: run `walpost migrate`"].assert_eq(&message);
+    harness.migrate().await;
+    works(&harness, &config(&harness, "")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn case_24_a_missing_or_unfit_publication_is_named() {
     let harness = Harness::migrated("publication").await;
     let config = config(&harness, "");
