@@ -8,7 +8,7 @@ use super::freshness::{Freshness, Group, age};
 use super::link::Link;
 use crate::driver::limits::{PROGRESS_INTERVAL, STRAY_INTERVAL};
 use crate::fault::chain;
-use crate::relay::boundary::Lsn;
+use crate::relay::boundary::{Lsn, Timestamp};
 use crate::relay::{Core, Counters};
 use crate::sink::{Connection as KafkaConnection, Deliveries};
 use crate::source::{Place, SourceError};
@@ -21,6 +21,8 @@ pub(super) struct Standing {
     pub(super) flush: Lsn,
     /// Whether an event or a position is waiting for Kafka.
     pub(super) waits: bool,
+    /// When the oldest event that is in flight, or held up by something, was committed.
+    pub(super) oldest: Option<Timestamp>,
 }
 
 /// Ignored logical messages with the prefix of events. Any role can write them, so the log must not grow with their
@@ -180,7 +182,7 @@ impl Reporter {
         if std::mem::take(&mut self.heard) {
             self.telemetry.metrics.sides.note_contact(Side::Postgres, clock);
         }
-        let oldest = core.oldest().map(|oldest| age(oldest, clock));
+        let oldest = standing.oldest.map(|oldest| age(oldest, clock));
         // Without a stream, events may wait in Postgres. A stream that Postgres fails in is not the only connection.
         let is_watched = link.is_up() || self.unsendable.is_some();
         let progress = Progress {

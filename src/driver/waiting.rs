@@ -27,7 +27,11 @@ impl<S: Sink + Send> Driver<S> {
         let flush = self.reached().in_kafka().max(self.storing.start());
         let is_held_up = matches!(idle, Idle::Sink | Idle::Window | Idle::Returned);
         let is_opening = self.storing.is_opening();
-        Standing { flush, waits: is_held_up || is_opening || flush < self.core.flush() }
+        // Records in flight were committed before what is read now.
+        let next =
+            matches!(idle, Idle::Answer | Idle::Sink | Idle::Window).then(|| self.core.transaction_committed_at());
+        let oldest = self.core.oldest().or_else(|| next.flatten());
+        Standing { flush, waits: is_held_up || is_opening || flush < self.core.flush(), oldest }
     }
 
     /// Whether nothing is left to do before the end.

@@ -76,7 +76,7 @@ pub enum TopicsError {
         topic: String,
     },
     /// Kafka answered with a transient error.
-    #[error("could not {action} topic \"{topic}\"")]
+    #[error("could not {action} topic \"{topic}\"{}", advice(*code))]
     Failed {
         /// What was tried.
         action: &'static str,
@@ -86,6 +86,16 @@ pub enum TopicsError {
         #[source]
         code: Code,
     },
+}
+
+/// What to do about it, in parentheses.
+fn advice(code: Code) -> &'static str {
+    match code {
+        Code::InvalidReplicationFactor => {
+            " (its replication factor exceeds the number of brokers: create the topic with fewer replicas, or add brokers)"
+        }
+        _ => "",
+    }
 }
 
 /// What the metadata says about a topic.

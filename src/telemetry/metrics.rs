@@ -41,7 +41,8 @@ pub struct Progress {
     pub owed: Owed,
     /// Something that is not in flight yet is waiting for Kafka: an event, or a position that is to be written or read.
     pub waits: bool,
-    /// Age of the oldest event in flight; zero if there is none, `None` if there may be some in Postgres.
+    /// Age of the oldest event that is in flight or held up by something; zero if there is none, `None` if there may be
+    /// some in Postgres.
     pub lag: Option<Duration>,
 }
 

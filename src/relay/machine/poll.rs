@@ -87,6 +87,12 @@ impl Core {
         self.publisher.ledger.owed()
     }
 
+    /// When the transaction being read committed.
+    #[must_use]
+    pub fn transaction_committed_at(&self) -> Option<Timestamp> {
+        self.transaction.map(|transaction| transaction.committed_at)
+    }
+
     /// When the transaction of the oldest record in flight committed.
     #[must_use]
     pub fn oldest(&self) -> Option<Timestamp> {

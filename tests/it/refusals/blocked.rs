@@ -76,8 +76,13 @@ async fn a_topic_that_cannot_be_created_yet_is_reported_and_waited_for() {
     let named = |status: &serde_json::Value| status["not_ready"].to_string().contains(&topic);
     let status = relay.wait_for("the topic named", named).await;
     assert!(status["last_error"]["message"].as_str().is_some_and(|message| message.contains(&topic)), "{status}");
+    let advice = "its replication factor exceeds the number of brokers: create the topic with fewer replicas";
+    assert!(status["last_error"]["message"].as_str().is_some_and(|message| message.contains(advice)), "{status}");
+    // The event that waits is late.
+    relay.wait_for("a lag", |status| status["lag_seconds"].as_f64().is_some_and(|lag| lag > 0.5)).await;
     create_topic(&harness, &topic, &[]).await;
     relay.ready().await;
     assert_eq!(values(&harness.consume(&topic, 1).await), ["1"]);
+    relay.wait_for("no lag", |status| status["lag_seconds"] == 0.0).await;
     assert_eq!(relay.terminate().await.code(), Some(0));
 }
