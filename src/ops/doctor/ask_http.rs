@@ -8,7 +8,8 @@ use tokio::net::TcpListener;
 
 use super::report::{Finding, failure, ok};
 use crate::config::Config;
-use crate::fault::{Fault, chain};
+use crate::exit::CommandError;
+use crate::fault::Fault;
 use crate::http;
 use crate::telemetry::RelayStatus;
 
@@ -23,7 +24,7 @@ pub async fn ask(config: &Config) -> Option<Finding> {
         Err(source) if source.kind() == io::ErrorKind::AddrInUse && is_own_relay(address, config).await => {
             ok("http", format!("{address}: the relay of slot {} listens there", config.postgres.slot.as_str()))
         }
-        Err(source) => failure("http", chain(&Fault::Listen { address, source })),
+        Err(source) => failure("http", CommandError::from(Fault::Listen { address, source }).report()),
     })
 }
 

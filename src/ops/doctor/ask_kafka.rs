@@ -11,8 +11,9 @@ use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::ask_postgres::Wanted;
+use super::creation::Creation;
 use super::report::{Finding, failure, ok};
-use super::topics::{self, Creation, Operation, Retention, State, Topic, Use};
+use super::topics::{self, Operation, Retention, State, Topic, Use};
 use crate::config::{Config, Delivery};
 use crate::driver::{producer_options, transactions};
 use crate::fault::{Fault, chain};
@@ -217,12 +218,13 @@ async fn missing(admin: &Admin, name: &str, settings: &TopicSettings, may_create
     let replication = TopicReplication::Fixed(i32::from(settings.replication_factor.unwrap_or(-1)));
     let topic = NewTopic::new(name, settings.partitions.unwrap_or(-1), replication);
     let topic = settings.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+    let refused = |code, reason: String| Creation::Refused { code, reason, settings: settings.clone() };
     let creation = match admin.create_topics([&topic], &options().validate_only(true)).await {
-        Err(error) => Creation::Refused(error.to_string()),
+        Err(error) => refused(None, error.to_string()),
         Ok(results) => match results.into_iter().next() {
             Some(Ok(_) | Err((_, Code::TopicAlreadyExists))) => Creation::Allowed,
-            Some(Err((_, code))) => Creation::Refused(code.to_string()),
-            None => Creation::Refused("no answer".to_owned()),
+            Some(Err((_, code))) => refused(Some(code), code.to_string()),
+            None => refused(None, "no answer".to_owned()),
         },
     };
     State::Missing { creation }

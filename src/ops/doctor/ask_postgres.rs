@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::judge;
-use super::report::{Finding, Verdict, failure, ok};
+use super::report::{Finding, failure, ok};
 use super::secrets::secret_readers;
 use super::slot_facts::{as_noted, begun, pace};
 use super::{ask_stream, clock};
@@ -18,6 +18,7 @@ use crate::source::{
     OutboxTable, Server, SlotState, SourceError, System, Unpublished, check_layout, check_publication, inspect_slot,
     order_without_time, prepared_transactions, read_noted, read_start, stray_outbox,
 };
+use crate::terminal::counted;
 
 /// Most topics of schema versions to check.
 const TOPICS: usize = 1_000;
@@ -32,7 +33,10 @@ pub async fn ask(config: &Config) -> (Vec<Finding>, Wanted, Option<Begun>) {
     let config = config.clone();
     tokio::task::spawn_blocking(move || {
         let mut asking = Asking { findings: Vec::new(), wanted: Wanted::new(), begun: None };
-        if let Err(error) = asking.ask(&config) {
+        // What fails for missing privileges already has a finding that says how to grant them.
+        if let Err(error) = asking.ask(&config)
+            && !(judge::is_denied(&error) && judge::lacks_rights(&asking.findings))
+        {
             asking.fail("postgres", error);
         }
         (asking.findings, asking.wanted, asking.begun)
@@ -134,11 +138,8 @@ impl Asking {
     /// Reads what a start reads from schema outbox; returns what is noted about the slot.
     fn state(&mut self, control: &mut Connection, server: &Server, slot: &str) -> Result<NotedPosition, SourceError> {
         // Missing migrations and privileges have their own findings, if the role can see them.
-        let is_told = |finding: &Finding| {
-            finding.verdict == Verdict::Failure && ["migrations", "rights"].contains(&finding.check)
-        };
         if let Err(error) = read_start(control, server, slot)
-            && !self.findings.iter().any(is_told)
+            && !judge::lacks_rights(&self.findings)
         {
             self.fail("rights", error);
         }
@@ -273,7 +274,7 @@ impl Asking {
         let text = match topics.len() {
             0 => "no schema version is registered yet: `walpost contract apply`, or outbox.register_schema_version"
                 .to_owned(),
-            count => format!("{} registered, with {count} topics", rows.len()),
+            count => format!("{} registered, with {}", rows.len(), counted(count as u64, "topic")),
         };
         self.findings.push(ok("schema_versions", text));
         Ok(())

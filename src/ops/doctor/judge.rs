@@ -1,8 +1,8 @@
 //! Judges facts about the server, its schema and the slot. Pure.
 
-use super::report::{Finding, failure, ok, warning};
+use super::report::{Finding, Verdict, failure, ok, warning};
 use crate::migrations::{AppliedSteps, Step, UpToDate, compare};
-use crate::postgres::quote_identifier;
+use crate::postgres::{quote_identifier, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::source::{SlotState, SourceError, TableName};
 
@@ -81,6 +81,19 @@ pub fn idle_timeout(seconds: i64) -> Finding {
             ),
         ),
     }
+}
+
+/// Whether a query failed for missing privileges.
+#[must_use]
+pub fn is_denied(error: &SourceError) -> bool {
+    matches!(error, SourceError::Postgres(error) if error.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE))
+}
+
+/// Whether a finding says that privileges or migrations are missing.
+#[must_use]
+pub fn lacks_rights(findings: &[Finding]) -> bool {
+    let is_one = |found: &Finding| ["migrations", "rights"].contains(&found.check);
+    findings.iter().any(|found| found.verdict == Verdict::Failure && is_one(found))
 }
 
 /// Compares the applied migrations with those of this walpost, as a start does.

@@ -3,7 +3,7 @@
 //!
 //! - [`report`]: findings and their summary; pure
 //! - [`judge`]: judges facts about the server and the slot; pure
-//! - [`topics`]: judges topics; pure
+//! - [`topics`], [`creation`]: judge topics that exist, and whether missing ones can be created; pure
 //! - `clock`: compares the clocks of the database server and this machine
 //! - [`ask_postgres`], [`ask_kafka`], [`ask_http`]: query the servers, by the functions that the relay calls at its start, so that
 //!   a start refuses nothing that was found well, and with the same errors ([`SourceError`](crate::source::SourceError),
@@ -16,6 +16,7 @@
 pub mod report;
 mod secrets;
 pub mod judge;
+pub mod creation;
 pub mod topics;
 mod clock;
 pub mod ask_postgres;

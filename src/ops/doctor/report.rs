@@ -100,7 +100,7 @@ impl Report {
 }
 
 fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    crate::terminal::counted(count as u64, what)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::creation::Creation;
 use super::judge::bytes;
 use super::report::{Finding, failure, ok, warning};
 use crate::relay::route::destination::Forbidden;
@@ -67,7 +68,7 @@ pub enum Use {
 }
 
 impl Use {
-    const fn check(self) -> &'static str {
+    pub(super) const fn check(self) -> &'static str {
         match self {
             Self::Events => "topic",
             Self::DeadLetters => "dead_letter_topic",
@@ -97,17 +98,6 @@ pub enum State {
     },
     /// It exists.
     Present(Topic),
-}
-
-/// Whether a missing topic can be created.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Creation {
-    /// Kafka validated the request.
-    Allowed,
-    /// `create_topics` is false.
-    SwitchedOff,
-    /// Kafka refused; its reason.
-    Refused(String),
 }
 
 /// When a topic's records expire.
@@ -173,32 +163,8 @@ pub fn topic(name: &str, of: Use, state: &State, servers: &str) -> Finding {
         State::Hidden => {
             failure(check, format!("this client is not authorized to describe topic {name}: {}", acl("Describe")))
         }
-        State::Missing { creation: Creation::Allowed } => {
-            ok(check, format!("{name} does not exist yet: the relay creates it"))
-        }
-        State::Missing { creation: Creation::SwitchedOff } => failure(
-            check,
-            format!(
-                "{name} does not exist, and [relay] create_topics is false: run `kafka-topics.sh --bootstrap-server {servers} --create --topic {name}{}`",
-                creation_options(of)
-            ),
-        ),
-        State::Missing { creation: Creation::Refused(reason) } => failure(
-            check,
-            format!(
-                "{name} does not exist, and this client can't create it ({reason}): create it with another client, or {}",
-                acl("Create")
-            ),
-        ),
+        State::Missing { creation } => creation.judge(name, of, &acl, servers),
         State::Present(topic) => present(name, of, topic, &acl, servers),
-    }
-}
-
-const fn creation_options(of: Use) -> &'static str {
-    match of {
-        Use::Positions => " --partitions 1 --config cleanup.policy=compact",
-        Use::DeadLetters => " --config retention.ms=-1",
-        Use::Events => "",
     }
 }
 
@@ -365,21 +331,6 @@ mod tests {
         assert_eq!(verdict(Use::Events, only(Operation::Write)), Ok);
         assert_eq!(verdict(Use::Positions, only(Operation::Write)), Failure);
         assert_eq!(verdict(Use::Events, Topic { allowed: None, max_message_bytes: None, ..fit() }), Ok);
-    }
-
-    #[test]
-    fn a_missing_topic_is_created_by_the_relay_or_with_the_command_shown() {
-        let missing = |creation| topic("t", Use::Positions, &State::Missing { creation }, "s:9092");
-        assert_eq!(missing(Creation::Allowed).verdict, Ok);
-        let off = missing(Creation::SwitchedOff);
-        assert_eq!(off.verdict, Failure);
-        assert!(
-            off.what.ends_with("--create --topic t --partitions 1 --config cleanup.policy=compact`"),
-            "{}",
-            off.what
-        );
-        assert_eq!(missing(Creation::Refused("no".to_owned())).verdict, Failure);
-        assert_eq!(topic("t", Use::Events, &State::Hidden, "s").verdict, Failure);
     }
 
     #[test]
