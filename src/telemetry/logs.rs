@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
+use crate::config::nearest::nearest;
 use crate::terminal::{Colour, is_command, visible};
 
 /// Variables that hold the filter; the first one that is set counts.
@@ -28,6 +29,12 @@ const FILTER_DEFAULT: &str = "info";
 /// Levels for other libraries, below these and on top of a filter's general level: their chatter drowns the relay's
 /// own lines. A filter that names one of these targets still applies.
 const QUIET: [&str; 5] = ["librdkafka=warn", "rdkafka=warn", "hyper=warn", "rustls=warn", "sqlx=warn"];
+
+/// The levels, and the word for no lines.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// This program's own targets.
+const TARGETS: [&str; 2] = ["walpost", "walpost_producer"];
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -52,6 +59,12 @@ pub enum LogsError {
         /// What is wrong with it.
         #[source]
         source: ParseError,
+    },
+    /// A word that is neither a level nor a target of this program.
+    #[error("unknown level \"{word}\"; {}", meant(word))]
+    Level {
+        /// The word.
+        word: String,
     },
     /// A log already exists.
     #[error("set up the log")]
@@ -90,11 +103,35 @@ pub fn fatal(report: &str, exit_code: Option<u8>, retry: Option<bool>) {
     tracing::subscriber::with_default(subscriber.finish(), || tracing::error!(exit_code, retry, "{report}"));
 }
 
+/// What an unknown level may have meant.
+fn meant(word: &str) -> String {
+    match nearest(word, LEVELS) {
+        Some(level) => format!("did you mean {level}?"),
+        None => format!("write one of {}, or a target with its level such as \"walpost=debug\"", LEVELS.join(", ")),
+    }
+}
+
+/// The directive without a level that is no target of this program: a misspelt level, which as a target would select no line.
+fn misspelt(text: &str) -> Option<&str> {
+    // Fields of spans may contain commas.
+    let is_plain = !text.contains('[');
+    let is_known = |word: &str| {
+        let target = word.split("::").next().unwrap_or(word);
+        let quiet = |directive: &&str| directive.split_once('=').is_some_and(|(name, _)| name == target);
+        word.parse::<LevelFilter>().is_ok() || TARGETS.contains(&target) || QUIET.iter().any(|name| quiet(&name))
+    };
+    let mut words = text.split(',').map(str::trim).filter(|word| !word.is_empty() && !word.contains('='));
+    words.find(|word| is_plain && !is_known(word))
+}
+
 /// Parses a filter and puts it on top of the quiet defaults, unless it is quieter than they are.
 fn filter(text: &str) -> Result<EnvFilter, LogsError> {
     let of = |whole: &str| {
         EnvFilter::builder().parse(whole).map_err(|source| LogsError::Filter { filter: text.to_owned(), source })
     };
+    if let Some(word) = misspelt(text) {
+        return Err(LogsError::Level { word: word.to_owned() });
+    }
     // By itself first, so that the error is about the user's text.
     let filter = of(text)?;
     if filter.max_level_hint() <= Some(LevelFilter::WARN) {
@@ -224,6 +261,23 @@ mod tests {
     fn an_invalid_filter_is_refused() {
         let error = init_logs(LogFormat::Text, |_| Some("walpost=lots".to_owned())).expect_err("no filter");
         assert!(error.to_string().contains("walpost=lots"), "{error}");
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused() {
+        let refused = |text: &str| filter(text).err().map(|error| error.to_string());
+        let debug = "unknown level \"debugg\"; did you mean debug?";
+        for text in ["debugg", "info,debugg", "debugg,walpost=trace", " debugg "] {
+            assert_eq!(refused(text).as_deref(), Some(debug), "{text}");
+        }
+        assert_eq!(refused("inof").as_deref(), Some("unknown level \"inof\"; did you mean info?"));
+        let stranger = refused("everything").expect("no level");
+        assert!(stranger.contains("off, error, warn, info, debug, trace"), "{stranger}");
+        for text in
+            ["debug", "WARN", "3", "off", "walpost", "walpost::source", "librdkafka", "mine=debug,info", "info,"]
+        {
+            assert_eq!(refused(text), None, "{text}");
+        }
     }
 
     /// What is written for an event with this name in its message and fields.

@@ -112,4 +112,11 @@ fn unknown_arguments_and_log_filters_are_refused() {
         walpost: "walpost=louder" is not a log filter; write a level such as "debug", or targets such as "walpost=debug,info": error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
     "#]],
     );
+    check(
+        &run(&["--log", "debugg", "run"], None, &[]),
+        64,
+        &expect![[r#"
+        walpost: unknown level "debugg"; did you mean debug?
+    "#]],
+    );
 }
