@@ -8,6 +8,8 @@
 //! | one event that violates its contract | a dead letter; or [`Fault::Halt`] with `on_rejected = "halt"`, or if the contract demands it for a payload |
 //! | everything in [`Fault`] | the relay stops, confirms what Kafka has, and exits with the code below |
 
+use std::time::Duration;
+
 use crate::config::ConfigErrors;
 use crate::exit::{self, EndsCommand};
 use crate::postgres::{self, sqlstate};
@@ -16,6 +18,7 @@ use crate::relay::boundary::{Lsn, RefusalCode};
 use crate::sink::{ConnectFailure, PositionError, SinkError, TransactionsError};
 use crate::source::SourceError;
 use crate::telemetry::LogsError;
+use crate::terminal::counted;
 
 pub use crate::exit::chain;
 
@@ -41,12 +44,12 @@ pub enum Fault {
     #[error(transparent)]
     Position(#[from] PositionError),
     /// Kafka could not be reached at the start.
-    #[error("Kafka at {servers} did not answer within {} s{}: start it, or correct bootstrap_servers and, if the cluster requires them, security.protocol and sasl.* in [kafka]", within.as_secs(), in_parentheses(reason.as_ref()))]
+    #[error("Kafka at {servers} {}", no_answer(*within, reason.as_ref()))]
     KafkaUnreachable {
         /// `bootstrap_servers`.
         servers: String,
         /// How long was waited.
-        within: std::time::Duration,
+        within: Duration,
         /// The last error of the client.
         reason: Option<ConnectFailure>,
     },
@@ -88,12 +91,11 @@ pub enum Fault {
         reason: String,
     },
     /// The HTTP server can't listen.
-    #[error("can't listen on {address}: free the port, or set [http] listen to another address or to \"off\"")]
+    #[error("can't listen on {address}: {source}")]
     Listen {
         /// The address.
         address: std::net::SocketAddr,
         /// Why.
-        #[source]
         source: std::io::Error,
     },
 }
@@ -127,6 +129,7 @@ impl EndsCommand for Fault {
         match self {
             Self::Source(error) => error.advice(),
             Self::Database(error) => error.advice(),
+            Self::Listen { .. } => Some("free the port, or set [http] listen to another address or to \"off\""),
             // Rows already written never change, so there must be a way past them.
             Self::Halt(Halt::Layout(_)) => Some(
                 "or, if the table has been restored, start the relay with [relay] on_rejected = \"dead-letter-always\" to send the rows written in between to the dead-letter topic",
@@ -185,7 +188,9 @@ impl EndsCommand for postgres::Error {
     /// How to fix a connection that could not be made; `None` if the error itself says it.
     fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Unreachable { .. } => Some("start Postgres, or correct the database URL"),
+            Self::Unreachable { .. } | Self::ConnectTimeout { .. } => {
+                Some("start Postgres, or correct the database URL")
+            }
             Self::Tls { .. } => Some("check sslmode, sslrootcert and the host in the database URL"),
             other => match other.sqlstate()? {
                 sqlstate::INVALID_PASSWORD => {
@@ -224,12 +229,22 @@ impl EndsCommand for SinkError {
     }
 }
 
-fn in_parentheses(reason: Option<&ConnectFailure>) -> String {
-    reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
+fn no_answer(within: Duration, reason: Option<&ConnectFailure>) -> String {
+    let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    match reason.is_some_and(|reason| reason.is_login) {
+        true => format!(
+            "rejected the credentials{why}: correct sasl.username and sasl.password in [kafka.properties], or sasl.mechanism"
+        ),
+        false => format!(
+            "did not answer within {} s{why}: start it, or correct bootstrap_servers and, if the cluster requires them, security.protocol and sasl.* in [kafka]",
+            within.as_secs()
+        ),
+    }
 }
 
 fn left_undone(records: usize, waits_for: Option<&str>) -> String {
-    let records = (records > 0 || waits_for.is_none()).then(|| format!("Kafka has not acknowledged {records} records"));
+    let records = (records > 0 || waits_for.is_none())
+        .then(|| format!("Kafka has not acknowledged {}", counted(records as u64, "record")));
     let waits_for = waits_for.map(|what| format!("the relay was waiting for {what}"));
     records.into_iter().chain(waits_for).collect::<Vec<_>>().join(", and ")
 }
@@ -254,8 +269,8 @@ mod tests {
         let unpublished = Box::default();
         assert_eq!(retry(SourceError::SlotMissing { slot: "s".to_owned(), unpublished }.into()), Some(false));
         let kafka = |may_pass| {
-            let reason = Some(ConnectFailure { cause: "a:1: no".to_owned(), may_pass });
-            let within = std::time::Duration::from_secs(10);
+            let reason = Some(ConnectFailure { cause: "a:1: no".to_owned(), may_pass, is_login: false });
+            let within = Duration::from_secs(10);
             Fault::KafkaUnreachable { servers: "a:1".to_owned(), within, reason }
         };
         assert_eq!((retry(kafka(true)), retry(kafka(false))), (Some(true), Some(false)));

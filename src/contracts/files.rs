@@ -31,12 +31,11 @@ pub struct Contracts {
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// A path can't be read.
-    #[error("can't read {}: give contract files, or directories that contain them", path.display())]
+    #[error("can't read {}: {source}", path.display())]
     Unreadable {
         /// The path.
         path: PathBuf,
         /// Why.
-        #[source]
         source: io::Error,
     },
     /// The directories have no YAML files.
@@ -53,6 +52,10 @@ pub enum FilesError {
 impl EndsCommand for FilesError {
     fn exit_code(&self) -> u8 {
         if let Self::Diagnostics(_) = self { exit::REFUSED } else { exit::CONFIGURATION }
+    }
+
+    fn advice(&self) -> Option<&'static str> {
+        matches!(self, Self::Unreadable { .. }).then_some("name contract files, or directories that contain them")
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::registry::Registry;
 use super::side_events::SideEvents;
 use crate::driver::limits::{KEYS_INTERVAL, LOOKUP_BACK_OFF, SESSION_KEPT, TYPE_INTERVAL, TYPE_PATIENCE};
+use crate::exit::chain;
 use crate::postgres::{self, ConnectOptions};
 use crate::relay::Core;
 use crate::relay::boundary::{Answer, ColumnType, Request, Topic, WantedTopic};
@@ -135,7 +136,7 @@ impl Sources {
                 }
                 Err(error) => {
                     self.events.note_failure(error.chain().find_map(|cause| cause.downcast_ref::<postgres::Error>()));
-                    format!("{error:#}")
+                    chain(error.as_ref())
                 }
             };
             tracing::warn!(error, "publishing blocked: lookup failed; retrying");

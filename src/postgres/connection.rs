@@ -378,9 +378,10 @@ impl Connection {
 
     fn check_patience(&self, since: Instant) -> Result<(), Error> {
         match &self.patience {
-            WaitLimit::Timeout(limit) if since.elapsed() >= *limit => {
-                Err(Error::Timeout { doing: self.doing, after: *limit })
-            }
+            WaitLimit::Timeout(limit) if since.elapsed() >= *limit => Err(match self.connecting_since {
+                Some(_) => Error::ConnectTimeout { host: self.endpoint.clone(), after: *limit },
+                None => Error::Timeout { doing: self.doing, after: *limit },
+            }),
             WaitLimit::Until(interrupt) if interrupt.is_set() => Err(Error::Interrupted),
             WaitLimit::Timeout(_) | WaitLimit::Until(_) => Ok(()),
         }

@@ -82,6 +82,14 @@ pub enum Error {
     /// The server violated the protocol.
     #[error("Postgres sent a message that violates its protocol")]
     Protocol(#[from] ProtocolError),
+    /// The server, or what is between, did not answer in time when the connection was opened.
+    #[error("Postgres at {host} did not answer for {} s while connecting", after.as_secs_f32())]
+    ConnectTimeout {
+        /// Host and port, or the socket's path.
+        host: String,
+        /// How long.
+        after: Duration,
+    },
     /// The server did not answer in time.
     #[error("Postgres did not answer for {} s while {doing}", after.as_secs_f32())]
     Timeout {
@@ -126,7 +134,7 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Closed { .. } => true,
+            Self::Unreachable { .. } | Self::ConnectTimeout { .. } | Self::Timeout { .. } | Self::Closed { .. } => true,
             Self::Tls { source, .. } => source.is_transient(),
             // Classes 08 connection exception, 40 transaction rollback, 53 insufficient resources, 57P operator
             // intervention, 58 system error.

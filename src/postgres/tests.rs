@@ -264,7 +264,7 @@ fn a_peer_that_is_not_postgres_is_a_protocol_error() {
     for mode in ["disable", "require"] {
         let error =
             Connection::open(&impostor(silent, &format!("sslmode={mode} connect_timeout=1"))).expect_err("silence");
-        assert!(matches!(error, Error::Timeout { .. }) && error.is_transient(), "{error:?}");
+        assert!(matches!(error, Error::ConnectTimeout { .. }) && error.is_transient(), "{error:?}");
     }
 
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
@@ -301,7 +301,7 @@ fn case_45_connect_timeout_covers_the_whole_attempt_however_slow_the_server() {
         ("a handshake", impostor(handshake, "sslmode=require connect_timeout=1")),
     ] {
         let error = Connection::open(&options).expect_err(what);
-        assert!(matches!(error, Error::Timeout { doing: "connecting", .. }), "{what}: {error:?}");
+        assert!(matches!(error, Error::ConnectTimeout { .. }), "{what}: {error:?}");
     }
 }
 

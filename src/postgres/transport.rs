@@ -56,7 +56,7 @@ pub(super) fn connect(
     deadline: Option<Instant>,
 ) -> Result<(Transport, Binding), Error> {
     let unreachable = |source: io::Error| match options.connect_timeout() {
-        Some(after) if is_timeout(&source) => Error::Timeout { doing: "connecting", after },
+        Some(after) if is_timeout(&source) => Error::ConnectTimeout { host: options.endpoint(), after },
         _ => Error::Unreachable { host: options.endpoint(), source },
     };
     let no_tls = |source| Error::Tls { host: options.endpoint(), source };

@@ -55,7 +55,7 @@ pub struct Topics {
 #[derive(Debug, thiserror::Error)]
 pub enum TopicsError {
     /// Kafka did not answer.
-    #[error("look up topic \"{topic}\" in Kafka")]
+    #[error("could not look up topic \"{topic}\" in Kafka")]
     Unreachable {
         /// The topic's name.
         topic: String,

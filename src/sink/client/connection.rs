@@ -39,13 +39,16 @@ pub struct ConnectFailure {
     pub cause: String,
     /// Whether the next attempt may succeed: not if the broker refuses the credentials, or TLS fails.
     pub may_pass: bool,
+    /// Whether the broker refused the credentials.
+    pub is_login: bool,
 }
 
 impl ConnectFailure {
     /// `reason` is librdkafka's, for an error with this code.
     pub(crate) fn new(reason: &str, code: Option<Code>) -> Self {
-        let is_refused = matches!(code, Some(Code::Authentication | Code::SSL | Code::SaslAuthenticationFailed));
-        Self { cause: cause(reason).to_owned(), may_pass: !is_refused }
+        let is_login = matches!(code, Some(Code::Authentication | Code::SaslAuthenticationFailed));
+        let is_refused = is_login || code == Some(Code::SSL);
+        Self { cause: cause(reason).to_owned(), may_pass: !is_refused, is_login }
     }
 }
 
@@ -107,7 +110,8 @@ impl Connection {
             return failure;
         }
         let cause = self.why_unreachable(&self.brokers().down);
-        Some(ConnectFailure { cause, may_pass: failure.is_none_or(|failure| failure.may_pass) })
+        let (may_pass, is_login) = failure.map_or((true, false), |failure| (failure.may_pass, failure.is_login));
+        Some(ConnectFailure { cause, may_pass, is_login })
     }
 
     /// Why addresses that brokers advertise can't be used.
@@ -272,7 +276,7 @@ mod tests {
         let reason = "a:1/bootstrap: Connect failed: Connection refused (after 0ms in state CONNECT)";
         connection.note_failure(reason, Some(Code::BrokerTransportFailure));
         let cause = "a:1/bootstrap: Connect failed: Connection refused".to_owned();
-        assert_eq!(connection.last_failure(), Some(ConnectFailure { cause, may_pass: true }));
+        assert_eq!(connection.last_failure(), Some(ConnectFailure { cause, may_pass: true, is_login: false }));
         connection.note_failure("a:1/bootstrap: SASL PLAIN authentication failed", Some(Code::Authentication));
         assert!(connection.last_failure().is_some_and(|failure| !failure.may_pass));
         connection.mark_up();

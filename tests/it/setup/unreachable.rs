@@ -48,6 +48,9 @@ async fn case_24_a_taken_http_port_is_named() {
     let (code, message) = refused(&config(&harness, "").replace("127.0.0.1:0", &address)).await;
     assert_eq!(code, Some(1), "{message}");
     let doctor = super::ended_with(&config(&harness, "").replace("127.0.0.1:0", &address), "doctor").stdout;
-    assert!(doctor.contains(&format!("can't listen on {address}: free the port")), "{doctor}");
-    expect_test::expect![[r#"walpost: can't listen on ADDRESS: free the port, or set [http] listen to another address or to "off": Address already in use (os error 98)"#]].assert_eq(&message.replace(&address, "ADDRESS"));
+    assert!(
+        doctor.contains(&format!("can't listen on {address}: Address already in use (os error 98); free the port")),
+        "{doctor}"
+    );
+    expect_test::expect![[r#"walpost: can't listen on ADDRESS: Address already in use (os error 98); free the port, or set [http] listen to another address or to "off""#]].assert_eq(&message.replace(&address, "ADDRESS"));
 }
