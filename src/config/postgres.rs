@@ -99,6 +99,7 @@ fn complaint(error: &OptionsError) -> Complaint {
             Some(meant) => format!("it has an unknown key: did you mean {meant}?"),
             None => "it has a key that libpq does not have".to_owned(),
         },
+        OptionsError::Scheme(scheme) => format!("unknown scheme \"{scheme}\""),
         other => other.to_string(),
     };
     let fix = "write postgres://user@host:5432/database, with special characters percent-encoded, or libpq's keywords";

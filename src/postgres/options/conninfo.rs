@@ -7,6 +7,13 @@ use super::OptionsError;
 /// Keys and values as given; no key twice, no meaning yet.
 pub(super) type Given = BTreeMap<String, String>;
 
+/// The scheme of a text that is a URL.
+pub(super) fn scheme(text: &str) -> Option<&str> {
+    let (scheme, _) = text.split_once("://")?;
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_letter)).then_some(scheme)
+}
+
 /// Reads `postgres://user:password@host:port/database?key=value`.
 pub(super) fn from_url(text: &str) -> Result<Given, OptionsError> {
     let rest = text.split_once("://").map_or("", |(_, rest)| rest);

@@ -49,6 +49,8 @@ impl ConnectOptions {
     pub fn parse(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, OptionsError> {
         let given = if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             conninfo::from_url(text)?
+        } else if let Some(scheme) = conninfo::scheme(text) {
+            return Err(OptionsError::Scheme(scheme.to_owned()));
         } else {
             conninfo::from_key_values(text)?
         };

@@ -14,6 +14,9 @@ pub enum OptionsError {
     /// It is neither a URL nor `key=value` pairs.
     #[error("the Postgres connection string can't be read: {0}")]
     Syntax(&'static str),
+    /// A URL of another kind.
+    #[error("unknown scheme \"{0}\"; write postgres://")]
+    Scheme(String),
     /// The key is no key of libpq's.
     #[error("the Postgres connection string has an unknown key \"{0}\"")]
     UnknownKey(String),
@@ -329,6 +332,8 @@ mod tests {
         value("port", "99999", "postgres://u@h:99999/");
         value("sslmode", "allow", "user=u sslmode=allow");
         value("connect_timeout", "soon", "user=u connect_timeout=soon");
+        assert_eq!(with("postgress://u@h/", &[]), Err(OptionsError::Scheme("postgress".into())));
+        assert_eq!(with("user=u password=a://b", &[]).err(), None);
         assert_eq!(with("user=u hots=x", &[]), Err(OptionsError::UnknownKey("hots".into())));
         assert_eq!(with("user=u service=x", &[]), Err(OptionsError::UnsupportedKey("service".into())));
         assert_eq!(with("postgres://u@a,b/", &[]), Err(OptionsError::SeveralHosts));
