@@ -9,6 +9,18 @@ pub enum MigrateError {
     /// Postgres could not be reached, or refused a statement outside a migration.
     #[error(transparent)]
     Postgres(#[from] Error),
+    /// The role may not create the schema.
+    #[error(
+        "role {role} may not create schema outbox in database {database}: pass the owner's URL with --database-url"
+    )]
+    NotOwner {
+        /// The role.
+        role: String,
+        /// The database.
+        database: String,
+        /// Postgres' error.
+        source: Error,
+    },
     /// A migration failed.
     #[error("migration {version:04} failed, and nothing was applied")]
     Failed {

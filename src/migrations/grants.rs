@@ -60,7 +60,7 @@ pub struct Advice {
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
     /// There is no such role.
-    #[error("role {role} does not exist; to create it: {fix}")]
+    #[error("role \"{role}\" does not exist: run `{fix}`")]
     NoSuchRole {
         /// The role's name.
         role: String,
@@ -144,7 +144,7 @@ fn find(connection: &mut Connection, role: &str, attributes: &str) -> Result<Fou
     let rows = connection.query(sql, &[Some(role)])?;
     let row = rows.first().ok_or_else(|| GrantError::NoSuchRole {
         role: role.to_owned(),
-        fix: format!("create role {} {attributes};", quoted(role)),
+        fix: format!("create role {} {attributes}", quoted(role)),
     })?;
     Ok(Found { login: row.is_true(0), replication: row.is_true(1) })
 }

@@ -26,9 +26,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "emit and emit_message", include_str!("../../migrations/0003_emit.sql")),
     (4, "the relay's state", include_str!("../../migrations/0004_relay.sql")),
     (5, "maintenance of partitions", include_str!("../../migrations/0005_maintain.sql")),
-    (6, "what becomes of a payload that breaks its contract", include_str!("../../migrations/0006_on_violation.sql")),
-    (7, "positions to go back to", include_str!("../../migrations/0007_positions.sql")),
-    (8, "what the relay knows of its slot", include_str!("../../migrations/0008_slot.sql")),
+    (6, "onViolation", include_str!("../../migrations/0006_on_violation.sql")),
+    (7, "bookmarks", include_str!("../../migrations/0007_positions.sql")),
+    (8, "slot progress", include_str!("../../migrations/0008_slot.sql")),
     (10, "rows that Postgres can't send", include_str!("../../migrations/0010_unsendable.sql")),
     (12, "reserved topics", include_str!("../../migrations/0012_reserved_topics.sql")),
     (13, "keys of messages and positions", include_str!("../../migrations/0013_secret.sql")),
@@ -198,11 +198,27 @@ fn lock(connection: &mut Connection) -> Result<(), MigrateError> {
     }
 }
 
-/// The same with who holds the lock, now that the connection can be asked again.
+/// The same with who holds the lock, or who may not create the schema, now that the connection can be asked again.
 fn named(error: MigrateError, connection: &mut Connection) -> MigrateError {
-    let MigrateError::Locked { source, .. } = error else { return error };
+    let source = match error {
+        MigrateError::Locked { source, .. } => source,
+        MigrateError::Postgres(source) if source.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE) => {
+            return not_owner(source, connection);
+        }
+        other => return other,
+    };
     let holder = lock_key(connection).and_then(|key| holder(connection, key)).ok().flatten();
     MigrateError::Locked { holder, source }
+}
+
+/// An error of missing privileges with the role and the database, if the reason is that the schema can't be created.
+fn not_owner(source: Error, connection: &mut Connection) -> MigrateError {
+    let sql = "select current_user, pg_catalog.current_database() where to_regnamespace('outbox') is null";
+    let rows = connection.simple_query(sql).unwrap_or_default();
+    match rows.first().and_then(|row| Some((row.text(0)?.to_owned(), row.text(1)?.to_owned()))) {
+        Some((role, database)) => MigrateError::NotOwner { role, database, source },
+        None => source.into(),
+    }
 }
 
 fn holder(connection: &mut Connection, key: i64) -> Result<Option<String>, Error> {

@@ -275,3 +275,24 @@ async fn changed_unknown_and_unfinished_migrations_are_refused_and_a_failed_one_
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_role_that_may_not_create_the_schema_is_named() -> anyhow::Result<()> {
+    let database = Database::empty().await?;
+    let role = unique("service");
+    let mut connection = database.connect().await?;
+    run(&mut connection, &format!("create role \"{role}\" login")).await?;
+    let become_it = format!("set role \"{role}\"");
+    let refused = database
+        .with_own_client(move |connection| {
+            connection.simple_query(&become_it)?;
+            migrations::migrate(connection)
+        })
+        .await
+        .expect_err("it may not")
+        .to_string();
+    run(&mut connection, &format!("drop role \"{role}\"")).await?;
+    assert!(refused.starts_with(&format!("role {role} may not create schema outbox in database ")), "{refused}");
+    assert!(refused.ends_with("pass the owner's URL with --database-url"), "{refused}");
+    Ok(())
+}
