@@ -14,7 +14,7 @@ pub enum PositionError {
     Origin(TransactionsError),
     /// The slot was moved or recreated, or used by a relay that did not store positions.
     #[error(
-        "slot {slot} is at {start}, past the position {flush} stored in topic {POSITIONS_TOPIC} (key {key}): events committed between the two may be missing from Kafka; compare them with the outbox table and publish what is missing, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
+        "slot {slot} is at {start}, past the position {flush} stored in topic {POSITIONS_TOPIC} (key {key}). If this relay ran at least once in between, that is the likely cause, and nothing is missing: run `walpost slot adopt --forget-position`. Otherwise events committed between the two may be missing from Kafka; compare them with the outbox table and publish what is missing, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
     Gap {
         /// The slot.
