@@ -13,6 +13,7 @@ use crate::fault::{Fault, chain};
 use crate::ops::replay::{self, Origin, Progress, Report, Wanted};
 use crate::relay::boundary::{Lsn, Position};
 use crate::signals::Interrupts;
+use crate::terminal::counted;
 
 /// Default log filter. Dead letters and outages are logged.
 pub const LOG_FILTER: &str = "warn";
@@ -76,7 +77,7 @@ pub struct ReplayArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayStopped {
     /// It was interrupted by a signal.
-    #[error("interrupted at {at} after publishing {events} events; to resume: {command}")]
+    #[error("interrupted at {at} after publishing {}; to resume: {command}", counted(*events, "event"))]
     Interrupted {
         /// The first position that may not have been published.
         at: String,
@@ -86,7 +87,7 @@ pub enum ReplayStopped {
         command: String,
     },
     /// It failed.
-    #[error("{}; stopped at {at} after publishing {events} events; to resume: {command}", told(fault))]
+    #[error("{}; stopped at {at} after publishing {}; to resume: {command}", told(fault), counted(*events, "event"))]
     Failed {
         /// Why.
         fault: Fault,

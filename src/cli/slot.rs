@@ -13,7 +13,7 @@ use crate::relay::boundary::Lsn;
 use crate::relay::decode::outbox::Outbox;
 use crate::relay::decode::role::Role;
 use crate::source::{self, Adoption, Listed, Recreated, Scope, Skipping, TableName, Unpublished, Unsent};
-use crate::terminal::visible_lines;
+use crate::terminal::{counted, visible_lines};
 
 /// Recreate, adopt or advance a slot that the relay refuses to stream from.
 #[derive(Args, Clone, Debug)]
@@ -143,7 +143,7 @@ fn skipped_text(slot: &str, unsent: &Unsent, dead_letters: Option<usize>, stands
         text += &format!("\n  table {table} could not be listed in full: look for rows with xmin = {xid}");
     }
     text += &match dead_letters {
-        Some(count) => format!("\nwrote {count} dead letters without values"),
+        Some(count) => format!("\nwrote {} without values", counted(count as u64, "dead letter")),
         None => "\nits dead letters were written by an earlier run".to_owned(),
     };
     text + "; correct each row and emit it again"
@@ -174,7 +174,9 @@ fn recreated_text(slot: &str, Recreated { dropped_at, unpublished }: &Recreated)
     };
     let again = match (&unpublished.rows, &unpublished.published.xid) {
         (Some(rows), _) if rows.count == 0 => "there are no rows to publish again".to_owned(),
-        (Some(rows), _) => format!("it first publishes {} rows again, with the header outbox-recovered", rows.count),
+        (Some(rows), _) => {
+            format!("it first publishes {} again, with the header outbox-recovered", counted(rows.count, "row"))
+        }
         (None, _) => "it first publishes rows again, with the header outbox-recovered".to_owned(),
     };
     let why = if unpublished.published.xid.is_some() {

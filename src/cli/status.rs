@@ -148,12 +148,11 @@ fn slot_lines(report: &SlotReport) -> Vec<(&'static str, String)> {
         }
     }
     if let Some(noted) = &report.noted {
-        let published = match (&noted.published_before, &noted.published_before_lsn) {
-            _ if noted.backfill_pending => "initial backfill not finished".to_owned(),
-            (Some(at), Some(lsn)) => format!("everything before {at} ({lsn})"),
-            _ => "nothing recorded yet".to_owned(),
-        };
-        lines.push(("published", published));
+        lines.push(match (&noted.published_before, &noted.published_before_lsn) {
+            _ if noted.backfill_pending => ("published", "initial backfill not finished".to_owned()),
+            (Some(at), Some(lsn)) => ("published", format!("everything before {at} ({lsn})")),
+            _ => ("noted", "no progress noted yet".to_owned()),
+        });
     }
     lines
 }

@@ -138,14 +138,14 @@ impl Reporter {
         // What is unknown from now on is reported with the next turn.
         self.progress_at = None;
         let is_news = self.telemetry.set_standby(is_held);
-        let error = chain(error);
-        if is_held {
+        if let SourceError::SlotHeld { slot, pid } = error {
             self.telemetry.set_failure(Side::Postgres, None);
             if is_news {
-                tracing::info!(reason = error, "standing by: another relay holds the slot");
+                tracing::info!(slot, pid, "standing by: another relay holds the slot");
             }
             return;
         }
+        let error = chain(error);
         tracing::warn!(error, "replication connection failed; retrying");
         self.telemetry.set_failure(Side::Postgres, Some(error));
     }

@@ -95,11 +95,11 @@ impl Storing {
         match skipped.map_err(|gap| PositionError::of(gap, &self.slot, begun.start, key))? {
             Some(checkpoint) => {
                 core.handle_stored(&checkpoint);
-                tracing::info!(
-                    position = %checkpoint.position,
-                    lsn = %checkpoint.flush,
-                    "skipping events up to the position stored in kafka"
-                );
+                let (position, lsn) = (&checkpoint.position, &checkpoint.flush);
+                match checkpoint.position.commit {
+                    Lsn(0) => tracing::info!(%lsn, "no event stored yet; continuing at the lsn stored in kafka"),
+                    Lsn(_) => tracing::info!(%position, %lsn, "skipping events up to the position stored in kafka"),
+                }
             }
             None => {
                 let (start, reason) = (

@@ -310,6 +310,7 @@ impl Telemetry {
         let meanwhile = match owed {
             0 if self.waits.load(Ordering::Relaxed) => Some("an event or a position is waiting for Kafka".to_owned()),
             0 => None,
+            1 => Some("1 record is in flight".to_owned()),
             records => Some(format!("{records} records are in flight")),
         };
         if let Some(meanwhile) = meanwhile.filter(|_| still >= STALL) {

@@ -73,7 +73,7 @@ fn an_unmoved_slot_is_a_stall_only_while_something_is_owed() {
     progress(1, 1, later + STALL / 2);
     assert_eq!(telemetry.not_ready(later + STALL / 2), Vec::<String>::new());
     let stalled = telemetry.not_ready(later + STALL);
-    assert_eq!(stalled, ["the slot has not moved for 60 s while 1 records are in flight"]);
+    assert_eq!(stalled, ["the slot has not moved for 60 s while 1 record is in flight"]);
     progress(1, 2, later + STALL);
     assert_eq!(telemetry.not_ready(later + STALL), Vec::<String>::new());
     progress(0, 2, later + STALL * 2);

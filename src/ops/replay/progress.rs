@@ -11,7 +11,7 @@ use super::Plan;
 use crate::relay::boundary::Lsn;
 use crate::source::Feed;
 use crate::telemetry::Telemetry;
-use crate::terminal::{grouped, style};
+use crate::terminal::{counted, grouped, style};
 
 /// Refresh interval of the line.
 const TICK: Duration = Duration::from_millis(200);
@@ -73,7 +73,7 @@ async fn show(bar: ProgressBar, from: Option<Lsn>, telemetry: Arc<Telemetry>) {
         let status = telemetry.status(Instant::now());
         let (events, millis) = (status.events, started.elapsed().as_millis().max(1));
         let rate = u64::try_from(u128::from(events) * 1_000 / millis).unwrap_or(u64::MAX);
-        bar.set_message(format!("{} events, {}/s", grouped(events), grouped(rate)));
+        bar.set_message(format!("{}, {}/s", counted(events, "event"), grouped(rate)));
         match (from, status.received_lsn.parse::<Lsn>()) {
             (Some(from), Ok(received)) => bar.set_position(received.0.saturating_sub(from.0)),
             _ => bar.tick(),

@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::relay::boundary::{Lsn, Position, Timestamp};
 use crate::relay::replay::Sighting;
 use crate::source::Held;
-use crate::terminal::{grouped, visible};
+use crate::terminal::{counted, grouped, visible};
 
 /// Longest excerpt of a key, in characters.
 const KEY_CHARS: usize = 100;
@@ -134,7 +134,7 @@ impl Report {
             Some(held) => format!("from {} to {}, from a copy of slot {}", self.from, self.to, held.slot),
             None => "from the outbox tables".to_owned(),
         };
-        let mut text = format!("{did} {} events again, {whence}", grouped(self.events));
+        let mut text = format!("{did} {} again, {whence}", counted(self.events, "event"));
         if self.left_out > 0 {
             text += &format!("; {} were not selected", grouped(self.left_out));
         }
