@@ -15,11 +15,11 @@ pub enum MigrateError {
     )]
     NotOwner {
         /// The role.
-        role: String,
+        role: Box<str>,
         /// The database.
-        database: String,
+        database: Box<str>,
         /// Postgres' error.
-        source: Error,
+        source: Box<Error>,
     },
     /// A migration failed.
     #[error("migration {version:04} failed, and nothing was applied")]

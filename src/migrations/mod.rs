@@ -215,8 +215,8 @@ fn named(error: MigrateError, connection: &mut Connection) -> MigrateError {
 fn not_owner(source: Error, connection: &mut Connection) -> MigrateError {
     let sql = "select current_user, pg_catalog.current_database() where to_regnamespace('outbox') is null";
     let rows = connection.simple_query(sql).unwrap_or_default();
-    match rows.first().and_then(|row| Some((row.text(0)?.to_owned(), row.text(1)?.to_owned()))) {
-        Some((role, database)) => MigrateError::NotOwner { role, database, source },
+    match rows.first().and_then(|row| Some((row.text(0)?.into(), row.text(1)?.into()))) {
+        Some((role, database)) => MigrateError::NotOwner { role, database, source: source.into() },
         None => source.into(),
     }
 }

@@ -118,7 +118,7 @@ fn misspelt(text: &str) -> Option<&str> {
     let is_known = |word: &str| {
         let target = word.split("::").next().unwrap_or(word);
         let quiet = |directive: &&str| directive.split_once('=').is_some_and(|(name, _)| name == target);
-        word.parse::<LevelFilter>().is_ok() || TARGETS.contains(&target) || QUIET.iter().any(|name| quiet(&name))
+        word.parse::<LevelFilter>().is_ok() || TARGETS.contains(&target) || QUIET.iter().any(quiet)
     };
     let mut words = text.split(',').map(str::trim).filter(|word| !word.is_empty() && !word.contains('='));
     words.find(|word| is_plain && !is_known(word))
