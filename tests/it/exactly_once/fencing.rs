@@ -90,7 +90,7 @@ async fn a_relay_waiting_for_the_slot_does_not_fence_its_holder() {
     harness.execute(&emit("w0-0", 0, 100)).await;
     published(&mut first, 100).await;
     let mut second = Relay::start_with(&exact(&harness, ""));
-    second.wait_for_log("is held by").await;
+    second.wait_for_log("another relay holds the slot").await;
     harness.execute(&emit("w0-0", 100, 300)).await;
     published(&mut first, 300).await;
     first.kill();

@@ -92,7 +92,7 @@ async fn case_23_a_stale_walsender_does_not_block_the_slot() {
     let load = Load::start(&harness, SCHEMA, 2, Duration::from_millis(20), &mut Random::new(23));
     published(&mut first, 200).await;
     let mut second = Relay::start(&harness, &named("second"));
-    second.wait_for_log("is held by").await;
+    second.wait_for_log("another relay holds the slot").await;
     // The first relay's machine is gone, and its walsender has not noticed.
     proxy.freeze();
     first.kill();

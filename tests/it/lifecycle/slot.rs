@@ -48,13 +48,13 @@ async fn case_23_a_second_relay_waits_and_takes_over() {
     let mut first = ready(&harness, "first").await;
     published(&mut first, 200).await;
     let mut second = Relay::start(&harness, &named("second"));
-    second.wait_for_log("is held by").await;
+    second.wait_for_log("another relay holds the slot").await;
     published(&mut first, 400).await;
     assert_eq!(second.status().await["events"], 0);
     first.kill();
     published(&mut second, 200).await;
     let mut third = Relay::start(&harness, &named("third"));
-    third.wait_for_log("is held by").await;
+    third.wait_for_log("another relay holds the slot").await;
     assert_eq!(second.terminate().await.code(), Some(0), "{}", second.log());
     published(&mut third, 200).await;
     load.stop().await;
