@@ -220,7 +220,7 @@ async fn a_missing_role_is_named_with_the_fix() -> anyhow::Result<()> {
         Ok(()) => anyhow::bail!("privileges were granted to a role that does not exist"),
         Err(error) => error.report(),
     };
-    assert!(error.contains("create role \"No Such Role\" login;"), "{error}");
+    assert!(error.contains("run `create role \"No Such Role\" login`"), "{error}");
     Ok(())
 }
 
