@@ -11,9 +11,9 @@ use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::ask_postgres::Wanted;
-use super::creation::Creation;
+use super::creation::{Creation, Use};
 use super::report::{Finding, failure, ok};
-use super::topics::{self, Operation, Retention, State, Topic, Use};
+use super::topics::{self, Operation, Retention, State, Topic};
 use crate::config::{Config, Delivery};
 use crate::driver::{producer_options, transactions};
 use crate::fault::{Fault, chain};

@@ -3,8 +3,28 @@
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::report::{Finding, failure, ok};
-use super::topics::Use;
 use crate::relay::boundary::TopicSettings;
+
+/// What a topic is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Events of schema versions.
+    Events,
+    /// Dead letters.
+    DeadLetters,
+    /// Positions of exactly-once delivery.
+    Positions,
+}
+
+impl Use {
+    pub(super) const fn check(self) -> &'static str {
+        match self {
+            Self::Events => "topic",
+            Self::DeadLetters => "dead_letter_topic",
+            Self::Positions => "positions_topic",
+        }
+    }
+}
 
 /// Whether a missing topic can be created.
 #[derive(Clone, Debug, PartialEq, Eq)]

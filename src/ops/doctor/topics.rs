@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::creation::Creation;
+use super::creation::{Creation, Use};
 use super::judge::bytes;
 use super::report::{Finding, failure, ok, warning};
 use crate::relay::route::destination::Forbidden;
@@ -21,6 +21,15 @@ pub fn compression(compression: Compression) -> Finding {
                 "{name}, which kafkajs can't read: if kafkajs clients consume these topics, set [kafka] compression to \"gzip\" or \"none\""
             ),
         ),
+    }
+}
+
+impl Use {
+    const fn needs(self) -> &'static [Operation] {
+        match self {
+            Self::Events | Self::DeadLetters => &[Operation::Write],
+            Self::Positions => &[Operation::Read, Operation::Write],
+        }
     }
 }
 
@@ -52,34 +61,6 @@ impl Operation {
             Self::Read => "Read",
             Self::Write => "Write",
             Self::DescribeConfigs => "DescribeConfigs",
-        }
-    }
-}
-
-/// What a topic is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    /// Events of schema versions.
-    Events,
-    /// Dead letters.
-    DeadLetters,
-    /// Positions of exactly-once delivery.
-    Positions,
-}
-
-impl Use {
-    pub(super) const fn check(self) -> &'static str {
-        match self {
-            Self::Events => "topic",
-            Self::DeadLetters => "dead_letter_topic",
-            Self::Positions => "positions_topic",
-        }
-    }
-
-    const fn needs(self) -> &'static [Operation] {
-        match self {
-            Self::Events | Self::DeadLetters => &[Operation::Write],
-            Self::Positions => &[Operation::Read, Operation::Write],
         }
     }
 }
