@@ -1,9 +1,7 @@
 use super::*;
-use crate::relay::boundary::HeaderStyle;
 use crate::relay::boundary::MessageKeys;
 use crate::relay::boundary::{Answer, Batch, OwnedRecord, Request, SchemaVersion, Topic, TopicSettings};
-use crate::relay::decode::outbox::Outbox;
-use crate::relay::{Core, OnRejected, Settings};
+use crate::relay::{Core, Settings};
 use crate::source::frames::{Relation, Writer};
 
 const SECOND: i64 = 1_000_000;
@@ -43,18 +41,7 @@ struct Run {
 
 /// Feeds the core until it wants more than there is; acknowledges everything whenever it waits for that.
 fn run(replay: Replay, bytes: Vec<u8>, stop_after: Option<usize>) -> Run {
-    let settings = Settings {
-        outboxes: vec![Outbox::walpost("outbox", "event")],
-        header_style: HeaderStyle::CloudEvents,
-        source: "/shop".to_owned(),
-        schema_base: "urn:walpost:schema:".to_owned(),
-        relay: "eu-1".to_owned(),
-        on_rejected: OnRejected::DeadLetter,
-        dead_letter_topic: "dead".to_owned(),
-        topics: vec![crate::relay::route::destination::TopicPattern::any()],
-        max_in_flight: 10,
-        max_in_flight_bytes: 1 << 20,
-    };
+    let settings = Settings::of_tests();
     let (now, mut records, mut most_in_flight) = (Instant::now(), Vec::new(), 0);
     let mut core = Core::replaying(settings, replay);
     core.handle_connected(Lsn(0));

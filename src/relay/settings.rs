@@ -28,3 +28,22 @@ pub struct Settings {
     /// How many bytes of keys, values and headers may be in flight.
     pub max_in_flight_bytes: usize,
 }
+
+#[cfg(test)]
+impl Settings {
+    /// Those of tests that are not about settings: `outbox.event`, and a small window.
+    pub(crate) fn of_tests() -> Self {
+        Self {
+            outboxes: vec![Outbox::walpost("outbox", "event")],
+            header_style: HeaderStyle::CloudEvents,
+            source: "/shop".to_owned(),
+            schema_base: "urn:walpost:schema:".to_owned(),
+            relay: "eu-1".to_owned(),
+            on_rejected: OnRejected::DeadLetter,
+            dead_letter_topic: "dead".to_owned(),
+            topics: vec![TopicPattern::any()],
+            max_in_flight: 10,
+            max_in_flight_bytes: 1 << 20,
+        }
+    }
+}

@@ -29,6 +29,7 @@ mod shape;
 mod stage;
 mod table;
 mod throughput;
+mod without_kafka;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -16,13 +16,11 @@ use super::child::Child;
 use super::error::BenchError;
 use super::relay;
 use super::report::RunReport;
-use super::stage::{SLOT_PREFIX, Stage};
-use crate::config::{Config, process_environment};
-use crate::driver;
+use super::stage::Stage;
+use super::without_kafka;
 use crate::exit::CommandError;
 use crate::relay::boundary::{Record, Ticket};
 use crate::sink::{Accepted, Closed, Deliveries, SendError, Sink, SinkError};
-use crate::telemetry::{Identity, Telemetry};
 
 /// The name of the hidden command for [`run`].
 pub(crate) const COMMAND: &str = "bench-null";
@@ -43,11 +41,7 @@ pub struct NullReport {
 /// # Errors
 /// The slot does not belong to the benchmark ([`BenchError::ForeignSlot`]), or as `walpost run`.
 pub async fn run(path: Option<&Path>, events: u64, interrupts: CancellationToken) -> Result<NullReport, CommandError> {
-    let config = Config::load(path, process_environment())?;
-    let slot = config.postgres.slot.as_str();
-    if !slot.starts_with(SLOT_PREFIX) {
-        return Err(BenchError::ForeignSlot { slot: slot.to_owned() }.into());
-    }
+    let config = without_kafka::config(path)?;
     let report = Arc::new(Mutex::new(NullReport::default()));
     let done = interrupts.child_token();
     let sink = NullSink {
@@ -57,8 +51,7 @@ pub async fn run(path: Option<&Path>, events: u64, interrupts: CancellationToken
         report: Arc::clone(&report),
         done: done.clone(),
     };
-    let telemetry = Arc::new(Telemetry::new(Identity::of(&config), Instant::now()));
-    driver::run_into(sink, &config, telemetry, done).await?;
+    without_kafka::run(sink, &config, done).await?;
     let report = *report.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(report)
 }

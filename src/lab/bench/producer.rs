@@ -24,13 +24,12 @@ use super::child::{Child, own_cpu};
 use super::error::BenchError;
 use super::relay;
 use super::report::RunReport;
-use super::stage::{SLOT_PREFIX, Stage};
-use crate::config::{Config, Delivery, process_environment};
-use crate::driver;
+use super::stage::Stage;
+use super::without_kafka;
+use crate::config::{Config, Delivery};
 use crate::exit::{CommandError, Context};
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
 use crate::sink::{Accepted, Closed, Deliveries, SendError, Sink, SinkError};
-use crate::telemetry::{Identity, Telemetry};
 
 /// The name of the hidden command for [`run`].
 const COMMAND: &str = "bench-producer";
@@ -71,11 +70,7 @@ pub async fn run(
     events: u64,
     interrupts: CancellationToken,
 ) -> Result<ProducerReport, CommandError> {
-    let config = Config::load(path, process_environment())?;
-    let slot = config.postgres.slot.as_str();
-    if !slot.starts_with(SLOT_PREFIX) {
-        return Err(BenchError::ForeignSlot { slot: slot.to_owned() }.into());
-    }
+    let config = without_kafka::config(path)?;
     let kept = Arc::new(Mutex::new(Vec::new()));
     let done = interrupts.child_token();
     let sink = Collector {
@@ -86,8 +81,7 @@ pub async fn run(
         kept: Arc::clone(&kept),
         done: done.clone(),
     };
-    let telemetry = Arc::new(Telemetry::new(Identity::of(&config), Instant::now()));
-    driver::run_into(sink, &config, telemetry, done).await?;
+    without_kafka::run(sink, &config, done).await?;
     if interrupts.is_cancelled() {
         return Err(BenchError::Interrupted.into());
     }

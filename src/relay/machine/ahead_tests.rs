@@ -1,12 +1,9 @@
 use std::time::Instant;
 
 use super::*;
-use crate::relay::boundary::HeaderStyle;
+use crate::relay::Settings;
 use crate::relay::boundary::{Answer, Batch, Lsn, SchemaVersion};
-use crate::relay::decode::outbox::Outbox;
 use crate::relay::publish::publisher::Offer;
-use crate::relay::route::destination::TopicPattern;
-use crate::relay::{OnRejected, Settings};
 use crate::source::frames::{Relation, Writer};
 
 fn relation() -> Relation {
@@ -30,18 +27,7 @@ fn core(rows: &[(&str, &str, &str)]) -> Core {
         writer.insert(&relation(), values.map(Some)).expect("short");
     }
     writer.commit(Lsn(150)).expect("short");
-    let mut core = Core::new(Settings {
-        outboxes: vec![Outbox::walpost("outbox", "event")],
-        header_style: HeaderStyle::CloudEvents,
-        source: "/shop".to_owned(),
-        schema_base: "urn:walpost:schema:".to_owned(),
-        relay: "eu-1".to_owned(),
-        on_rejected: OnRejected::DeadLetter,
-        dead_letter_topic: "dead".to_owned(),
-        topics: vec![TopicPattern::any()],
-        max_in_flight: 10,
-        max_in_flight_bytes: 1 << 20,
-    });
+    let mut core = Core::new(Settings::of_tests());
     core.handle_connected(Lsn(0));
     core.handle_batch(Batch { bytes: writer.bytes.into() });
     core

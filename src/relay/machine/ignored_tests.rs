@@ -1,10 +1,8 @@
 use std::time::Instant;
 
-use crate::relay::boundary::{Batch, HeaderStyle, Lsn};
-use crate::relay::decode::outbox::Outbox;
+use crate::relay::boundary::{Batch, Lsn};
 use crate::relay::limits::IGNORED_TABLES_MAX;
-use crate::relay::route::destination::TopicPattern;
-use crate::relay::{Core, Idle, OnRejected, Settings};
+use crate::relay::{Core, Idle, Settings};
 use crate::source::TableName;
 use crate::source::frames::{Relation, Writer};
 
@@ -14,18 +12,7 @@ fn table(oid: u32) -> Relation {
 }
 
 fn core() -> Core {
-    Core::new(Settings {
-        outboxes: vec![Outbox::walpost("outbox", "event")],
-        header_style: HeaderStyle::CloudEvents,
-        source: "/shop".to_owned(),
-        schema_base: "urn:walpost:schema:".to_owned(),
-        relay: "eu-1".to_owned(),
-        on_rejected: OnRejected::DeadLetter,
-        dead_letter_topic: "dead".to_owned(),
-        topics: vec![TopicPattern::any()],
-        max_in_flight: 10,
-        max_in_flight_bytes: 1 << 20,
-    })
+    Core::new(Settings::of_tests())
 }
 
 /// Streams a transaction with a row of each of these tables; returns what is reported.

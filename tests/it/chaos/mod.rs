@@ -13,6 +13,8 @@ mod failure;
 mod network;
 
 use std::collections::BTreeMap;
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::time::Duration;
 
 use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions};
@@ -66,11 +68,16 @@ async fn everything_killed_at_random_points_loses_and_reorders_nothing() {
 }
 
 fn kills() -> u64 {
-    std::env::var("WALPOST_TEST_KILLS").map_or(MANY, |text| text.parse().expect("a number of kills"))
+    number("WALPOST_TEST_KILLS", MANY)
 }
 
 fn partitions() -> i32 {
-    std::env::var("WALPOST_TEST_PARTITIONS").map_or(PARTITIONS, |text| text.parse().expect("a number of partitions"))
+    number("WALPOST_TEST_PARTITIONS", PARTITIONS)
+}
+
+/// A number from the environment.
+fn number<T: FromStr<Err = ParseIntError>>(name: &str, otherwise: T) -> T {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|error| panic!("{name}: {error}")))
 }
 
 async fn everything(delivery: Delivery, seeded: Random, seed: u64, kills: u64) {

@@ -12,8 +12,8 @@ use std::time::Duration;
 use walpost::lab::sandbox::{Durability, KafkaOptions, PostgresOptions};
 use walpost::random::Random;
 
-use super::{Delivery, PARTITIONS};
-use crate::exactly_once::exact;
+use super::{Delivery, PARTITIONS, number};
+use crate::exactly_once::exact_with;
 use crate::harness::{Harness, Load, NetworkFault, Proxy, Relay, Verdict, config, seeded};
 use crate::lifecycle::{SCHEMA, named, prepare_with};
 
@@ -55,7 +55,7 @@ async fn many_network_faults_cause_no_duplicates_with_exactly_once() {
 }
 
 fn many() -> u64 {
-    std::env::var("WALPOST_TEST_FAULTS").map_or(MANY, |text| text.parse().expect("a number of faults"))
+    number("WALPOST_TEST_FAULTS", MANY)
 }
 
 async fn faults(delivery: Delivery, mut seeded: Random, seed: u64, count: u64) {
@@ -127,16 +127,14 @@ fn any(seeded: &mut Random) -> NetworkFault {
 
 /// The configuration of a relay that reaches both servers through the proxies.
 fn through(harness: &Harness, delivery: Delivery, postgres: &Proxy, port: u16, kafka: &Proxy) -> String {
-    let (config, bare) = match delivery {
-        Delivery::AtLeastOnce => (config(harness, &named("network")), "[kafka]\n"),
-        Delivery::ExactlyOnce => (exact(harness, ""), "properties = {  }\n"),
-    };
-    let with_timeouts = match delivery {
-        Delivery::AtLeastOnce => format!("[kafka]\nproperties = {{ {CLIENT} }}\n"),
-        Delivery::ExactlyOnce => format!("properties = {{ {CLIENT} }}\n"),
+    let config = match delivery {
+        Delivery::AtLeastOnce => {
+            let with_timeouts = format!("[kafka]\nproperties = {{ {CLIENT} }}\n");
+            config(harness, &named("network")).replace("[kafka]\n", &with_timeouts)
+        }
+        Delivery::ExactlyOnce => exact_with(harness, CLIENT, ""),
     };
     config
-        .replace(bare, &with_timeouts)
         .replace(&format!(":{port}/"), &format!(":{}/", postgres.port()))
         .replace(harness.kafka(), &format!("127.0.0.1:{}", kafka.port()))
 }

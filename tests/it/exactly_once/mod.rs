@@ -24,7 +24,7 @@ pub(crate) fn exact(harness: &Harness, further: &str) -> String {
 }
 
 /// The same with client properties, such as `"linger.ms" = 5`.
-fn exact_with(harness: &Harness, properties: &str, further: &str) -> String {
+pub(crate) fn exact_with(harness: &Harness, properties: &str, further: &str) -> String {
     let delivery = format!("[kafka]\ndelivery = \"exactly-once\"\nproperties = {{ {properties} }}\n");
     config(harness, &(named("exact") + further)).replace("[kafka]\n", &delivery)
 }
