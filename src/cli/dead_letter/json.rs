@@ -61,7 +61,7 @@ pub(super) fn outcome(topic: &str, outcome: &RedriveOutcome, is_dry_run: bool) -
         "redriven": outcome.redriven,
         "redriven_letters": redriven.collect::<Vec<_>>(),
         "stay": outcome.stays,
-        "remaining": stays.collect::<Vec<_>>(),
+        "staying_letters": stays.collect::<Vec<_>>(),
         "redriven_before": outcome.before,
         "discarded_before": outcome.discarded_before,
         "missing": outcome.missing.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -23,7 +23,7 @@ async fn a_violating_payload_is_redriven_as_a_later_version_that_accepts_it_or_n
     register(&harness, "1", r#"{"type": "string"}"#).await;
     let ended = commands.redrive(&["--all"]);
     assert_eq!((ended.code(), counts(&ended)), (Some(65), [1, 2, 0]), "{ended:?}");
-    let detail = ended.report()["remaining"][0]["detail"].to_string();
+    let detail = ended.report()["staying_letters"][0]["detail"].to_string();
     assert!(detail.contains("violates order.placed/1: type"), "{detail}");
 
     register(&harness, "2", r#"{"type": ["string", "number"]}"#).await;

@@ -101,7 +101,7 @@ fn counts(ended: &Ended) -> [u64; 3] {
 /// Remaining dead letters, with their codes.
 fn remaining(ended: &Ended) -> Vec<(String, String)> {
     let report = ended.report();
-    let stays = report["remaining"].as_array().expect("a list").iter();
+    let stays = report["staying_letters"].as_array().expect("a list").iter();
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     stays.map(|stay| (text(&stay["letter"]), text(&stay["code"]))).collect()
 }

@@ -65,7 +65,7 @@ async fn case_39_nothing_is_published_to_a_reserved_topic_or_outside_the_allow_l
     // The dead letter's topic is reserved.
     let ended = run(&folder, &["dead-letter", "redrive", "--all", "--json", "--database-url", harness.url()]);
     assert_eq!((ended.code(), &ended.report()["stay"]), (Some(65), &json!(named.len())), "{ended:?}");
-    let codes = ended.report()["remaining"].to_string();
+    let codes = ended.report()["staying_letters"].to_string();
     assert_eq!(codes.matches("not_authorized").count(), named.len(), "{codes}");
     let ended = run(&folder, &["replay", "--from-table", "--topic", "walpost.positions"]);
     assert_eq!(ended.code(), Some(64), "{ended:?}");
