@@ -111,12 +111,6 @@ pub(crate) fn read_applied(control: &mut Connection) -> Result<AppliedSteps, Err
     }
     let sql = "select version, encode(checksum, 'hex') from outbox._migrations where success order by version";
     let rows = control.simple_query(sql)?;
-    let step = |row: &Row| Some((row.text(0)?.parse().ok()?, unhex(row.text(1)?)));
+    let step = |row: &Row| Some((row.text(0)?.parse().ok()?, row.hex(1)?));
     Ok(AppliedSteps::Steps(rows.iter().filter_map(step).collect()))
-}
-
-/// Decodes the hexadecimal of `encode(..., 'hex')`.
-fn unhex(digits: &str) -> Vec<u8> {
-    let pairs = digits.as_bytes().chunks_exact(2);
-    pairs.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }

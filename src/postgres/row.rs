@@ -19,6 +19,13 @@ impl Row {
         self.text(column) == Some("t")
     }
 
+    /// The bytes that `encode(..., 'hex')` wrote in the column.
+    #[must_use]
+    pub fn hex(&self, column: usize) -> Option<Vec<u8>> {
+        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        self.text(column)?.as_bytes().chunks_exact(2).map(pair).collect()
+    }
+
     pub(super) fn parse(body: &mut Body<'_>) -> Result<Self, ProtocolError> {
         let count = body.i16("the number of columns of a row")?;
         let column = |_| {

@@ -122,7 +122,7 @@ fn keys(rows: &[Row]) -> Result<Keys, SourceError> {
     let unexpected = || SourceError::Answer { question: QUESTION };
     let mut keys = Keys::default();
     for row in rows {
-        let pad = |column| row.text(column).and_then(unhex).unwrap_or_default();
+        let pad = |column| row.hex(column).unwrap_or_default();
         let key = MacKey::new(&pad(1), &pad(2)).ok_or_else(unexpected)?;
         match row.text(0) {
             Some("message") => keys.messages.push(key),
@@ -135,9 +135,4 @@ fn keys(rows: &[Row]) -> Result<Keys, SourceError> {
         }
     }
     Ok(keys)
-}
-
-fn unhex(digits: &str) -> Option<Vec<u8>> {
-    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    digits.as_bytes().chunks_exact(2).map(pair).collect()
 }
