@@ -44,7 +44,7 @@ pub enum Fault {
     #[error(transparent)]
     Position(#[from] PositionError),
     /// Kafka could not be reached at the start.
-    #[error("Kafka at {servers} {}", no_answer(*within, reason.as_ref()))]
+    #[error("Kafka at {servers} {}", ConnectFailure::describe(*within, reason.as_ref()))]
     KafkaUnreachable {
         /// `bootstrap_servers`.
         servers: String,
@@ -226,19 +226,6 @@ impl EndsCommand for SinkError {
             matches!(error, TransactionsError::NotForgotten { .. } | TransactionsError::NotStored { .. })
         };
         matches!(self, Self::Transactions(error) if passing(error))
-    }
-}
-
-fn no_answer(within: Duration, reason: Option<&ConnectFailure>) -> String {
-    let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    match reason.is_some_and(|reason| reason.is_login) {
-        true => format!(
-            "rejected the credentials{why}: correct sasl.username and sasl.password in [kafka.properties], or sasl.mechanism"
-        ),
-        false => format!(
-            "did not answer within {} s{why}: start it, or correct bootstrap_servers and, if the cluster requires them, security.protocol and sasl.* in [kafka]",
-            within.as_secs()
-        ),
     }
 }
 

@@ -16,6 +16,7 @@ use super::plan::{TopicAction, TopicState};
 use crate::config::KafkaConfig;
 use crate::exit::{self, EndsCommand};
 use crate::relay::boundary::TopicSettings;
+use crate::sink::{ConnectFailure, why_unreachable};
 
 /// Timeout of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -23,6 +24,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// An admin client for topics.
 pub struct Broker {
     admin: Arc<AdminClient<DefaultClientContext>>,
+    client: ClientConfig,
     servers: String,
 }
 
@@ -33,13 +35,12 @@ pub enum BrokerError {
     #[error("create the Kafka client")]
     Create(#[source] KafkaError),
     /// Kafka did not answer.
-    #[error("Kafka at {servers} did not answer within {} s: start it, or fix bootstrap_servers", REQUEST_TIMEOUT.as_secs())]
+    #[error("Kafka at {servers} {}", ConnectFailure::describe(REQUEST_TIMEOUT, failure.as_ref()))]
     Unreachable {
         /// The brokers.
         servers: String,
-        /// The client's error.
-        #[source]
-        source: KafkaError,
+        /// Why the last attempt to connect failed.
+        failure: Option<ConnectFailure>,
     },
     /// Kafka refused a request as invalid or not authorized.
     #[error("Kafka refused to {action} topic {topic}: {code}{}", advice(*.code))]
@@ -71,7 +72,11 @@ impl EndsCommand for BrokerError {
     }
 
     fn may_pass(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Unsettled { .. })
+        match self {
+            Self::Unreachable { failure, .. } => failure.as_ref().is_none_or(|failure| failure.may_pass),
+            Self::Unsettled { .. } => true,
+            Self::Create(_) | Self::Refused { .. } => false,
+        }
     }
 }
 
@@ -119,7 +124,7 @@ impl Broker {
         // Topics are created with their settings only, never automatically by a metadata request.
         client.set("allow.auto.create.topics", "false").set_log_level(RDKafkaLogLevel::Emerg);
         let admin = client.create().map_err(BrokerError::Create)?;
-        Ok(Self { admin: Arc::new(admin), servers: config.bootstrap_servers.clone() })
+        Ok(Self { admin: Arc::new(admin), client, servers: config.bootstrap_servers.clone() })
     }
 
     /// Describes these topics.
@@ -134,7 +139,7 @@ impl Broker {
             return Ok(states);
         }
         let described = self.admin.describe_configs(&resources, &options(Intent::Change)).await;
-        for (resource, asked) in self.answered(described)?.into_iter().zip(&resources) {
+        for (resource, asked) in self.answered(described).await?.into_iter().zip(&resources) {
             let ResourceSpecifier::Topic(name) = asked else { continue };
             let resource = resource.map_err(|code| refused("describe", name, code))?;
             if let Some(TopicState::Present { config, set, .. }) = states.get_mut(*name) {
@@ -160,7 +165,7 @@ impl Broker {
         };
         let fetched = tokio::task::spawn_blocking(ask).await.expect("fetching metadata does not panic");
         let mut states = BTreeMap::new();
-        for (name, metadata) in self.answered(fetched)? {
+        for (name, metadata) in self.answered(fetched).await? {
             let topic = metadata.topics().iter().find(|topic| topic.name() == name);
             let state = match topic.and_then(|topic| topic.error()).map(Code::from) {
                 Some(Code::NoError) | None => topic.map_or(TopicState::Missing, |topic| TopicState::Present {
@@ -201,7 +206,8 @@ impl Broker {
                 let alter = all.fold(alter, |alter, (name, value)| alter.set(name, value));
                 let altered = self.admin.alter_configs([&alter], &options(intent)).await;
                 let result = self
-                    .answered(altered)?
+                    .answered(altered)
+                    .await?
                     .into_iter()
                     .next()
                     .unwrap_or(Ok(rdkafka::admin::OwnedResourceSpecifier::Topic(String::new())));
@@ -217,7 +223,7 @@ impl Broker {
         let topic = NewTopic::new(name, settings.partitions.unwrap_or(-1), replication);
         let topic = settings.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
         let created = self.admin.create_topics([&topic], &options(intent)).await;
-        match self.answered(created)?.into_iter().next() {
+        match self.answered(created).await?.into_iter().next() {
             // Another client, not subject to this database's lock, created it first. The final check compares it with the plan.
             Some(Err((_, Code::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(()),
             Some(Err((_, code))) => Err(refused("create", name, code)),
@@ -227,14 +233,21 @@ impl Broker {
     async fn grow(&self, name: &str, partitions: i32, intent: Intent) -> Result<(), BrokerError> {
         let partitions = NewPartitions::new(name, usize::try_from(partitions).unwrap_or(1));
         let grown = self.admin.create_partitions([&partitions], &options(intent)).await;
-        match self.answered(grown)?.into_iter().next() {
+        match self.answered(grown).await?.into_iter().next() {
             Some(Err((_, code))) => Err(refused("add partitions to", name, code)),
             _ => Ok(()),
         }
     }
 
-    fn answered<T>(&self, result: Result<T, KafkaError>) -> Result<T, BrokerError> {
-        result.map_err(|source| BrokerError::Unreachable { servers: self.servers.clone(), source })
+    async fn answered<T>(&self, result: Result<T, KafkaError>) -> Result<T, BrokerError> {
+        match result {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                tracing::debug!(error = %error, "kafka admin client");
+                let failure = why_unreachable(&self.client).await;
+                Err(BrokerError::Unreachable { servers: self.servers.clone(), failure })
+            }
+        }
     }
 }
 

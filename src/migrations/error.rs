@@ -19,7 +19,20 @@ pub enum MigrateError {
         /// The database.
         database: Box<str>,
         /// Postgres' error.
-        source: Box<Error>,
+        source: Box<MigrateError>,
+    },
+    /// The schema belongs to another role.
+    #[error(
+        "schema outbox belongs to role {owner}, and role {role} may not change it: pass the owner's URL with \
+         --database-url, or, if the schema is empty, run `alter schema outbox owner to {role}` as its owner"
+    )]
+    OtherOwner {
+        /// The role.
+        role: Box<str>,
+        /// The schema's owner.
+        owner: Box<str>,
+        /// Postgres' error.
+        source: Box<MigrateError>,
     },
     /// A migration failed.
     #[error("migration {version:04} failed, and nothing was applied")]
@@ -80,6 +93,12 @@ impl MigrateError {
     pub(super) fn is_busy(&self) -> bool {
         let codes = [sqlstate::LOCK_NOT_AVAILABLE, sqlstate::DEADLOCK_DETECTED];
         matches!(self, Self::Failed { source, .. } if source.sqlstate().is_some_and(|code| codes.contains(&code)))
+    }
+
+    /// Whether the role lacks a right, such as to create in the schema, or to change a table.
+    pub(super) fn is_denial(&self) -> bool {
+        let (Self::Postgres(source) | Self::Failed { source, .. }) = self else { return false };
+        source.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE)
     }
 
     /// The same where that stays so, with who has it.

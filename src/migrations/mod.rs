@@ -198,26 +198,27 @@ fn lock(connection: &mut Connection) -> Result<(), MigrateError> {
     }
 }
 
-/// The same with who holds the lock, or who may not create the schema, now that the connection can be asked again.
+/// The same with who holds the lock or owns the schema, now that the connection can be asked again.
 fn named(error: MigrateError, connection: &mut Connection) -> MigrateError {
-    let source = match error {
-        MigrateError::Locked { source, .. } => source,
-        MigrateError::Postgres(source) if source.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE) => {
-            return not_owner(source, connection);
-        }
-        other => return other,
-    };
+    if error.is_denial() {
+        return denied(error, connection);
+    }
+    let MigrateError::Locked { source, .. } = error else { return error };
     let holder = lock_key(connection).and_then(|key| holder(connection, key)).ok().flatten();
     MigrateError::Locked { holder, source }
 }
 
-/// An error of missing privileges with the role and the database, if the reason is that the schema can't be created.
-fn not_owner(source: Error, connection: &mut Connection) -> MigrateError {
-    let sql = "select current_user, pg_catalog.current_database() where to_regnamespace('outbox') is null";
+/// An error of missing privileges that says who owns the schema, or that this role may not create it.
+fn denied(error: MigrateError, connection: &mut Connection) -> MigrateError {
+    let sql = "select current_user, pg_catalog.current_database(), \
+               (select pg_catalog.pg_get_userbyid(nspowner) from pg_catalog.pg_namespace where nspname = 'outbox')";
     let rows = connection.simple_query(sql).unwrap_or_default();
-    match rows.first().and_then(|row| Some((row.text(0)?.into(), row.text(1)?.into()))) {
-        Some((role, database)) => MigrateError::NotOwner { role, database, source: source.into() },
-        None => source.into(),
+    let Some([role, database]) = rows.first().and_then(|row| Some([row.text(0)?, row.text(1)?])) else { return error };
+    let (role, source) = (role.into(), Box::new(error));
+    match rows[0].text(2) {
+        None => MigrateError::NotOwner { role, database: database.into(), source },
+        Some(owner) if *owner != *role => MigrateError::OtherOwner { role, owner: owner.into(), source },
+        Some(_) => *source,
     }
 }
 

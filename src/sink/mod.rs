@@ -77,6 +77,7 @@ pub use client::connection::{Brokers, ConnectFailure, Connection, Traffic};
 pub use client::options::{COMPRESSION_PROPERTIES, ProducerOptions, TopicFacts, TopicRules};
 pub use client::partition::partition_of;
 pub use client::properties::{PropertyError, PropertyFault, validate_properties};
+pub use client::reachability::why_unreachable;
 pub use client::topic_reader::{Found, Isolation, ReadingError, Span, TopicLayout, TopicReader};
 pub use error::{SendError, SinkError, TransactionsError};
 pub(crate) use exactly_once::look_at_position;

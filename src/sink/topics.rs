@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::client::authorized::{WRITE, operations};
 use super::client::connection::Connection;
 use super::client::options::{ProducerOptions, TopicFacts, TopicRules, admin_config, message_max_bytes};
+use super::client::reachability::why_unreachable;
 use super::refusals::Judgement;
 use crate::relay::boundary::{NamedBy, Refusal, RefusalCode, Topic, TopicSettings, WantedTopic};
 use crate::relay::route::topic_name::is_legal;
@@ -245,6 +246,12 @@ impl Topics {
         if reached {
             self.connection.note_answer();
         } else {
+            // A producer, if there is one, knows the reason already.
+            if self.connection.last_failure().is_none()
+                && let Some(failure) = why_unreachable(&self.admin_config).await
+            {
+                self.connection.keep_failure(failure);
+            }
             self.replace_admin();
         }
         reached

@@ -50,6 +50,20 @@ impl ConnectFailure {
         let is_refused = is_login || code == Some(Code::SSL);
         Self { cause: cause(reason).to_owned(), may_pass: !is_refused, is_login }
     }
+
+    /// What Kafka did within this time and how to fix it, to follow "Kafka at a:9092".
+    pub(crate) fn describe(within: Duration, failure: Option<&Self>) -> String {
+        let why = failure.map(|failure| format!(" ({failure})")).unwrap_or_default();
+        match failure.is_some_and(|failure| failure.is_login) {
+            true => format!(
+                "rejected the credentials{why}: correct sasl.username and sasl.password in [kafka.properties], or sasl.mechanism"
+            ),
+            false => format!(
+                "did not answer within {} s{why}: start it, or correct bootstrap_servers and, if the cluster requires them, security.protocol and sasl.* in [kafka]",
+                within.as_secs()
+            ),
+        }
+    }
 }
 
 impl fmt::Display for ConnectFailure {
@@ -171,7 +185,10 @@ impl Connection {
 
     /// Keeps an error that names the cause.
     pub(crate) fn note_failure(&self, reason: &str, code: Option<Code>) {
-        let failure = ConnectFailure::new(reason, code);
+        self.keep_failure(ConnectFailure::new(reason, code));
+    }
+
+    pub(crate) fn keep_failure(&self, failure: ConnectFailure) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
 

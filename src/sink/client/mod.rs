@@ -5,6 +5,7 @@ pub(super) mod properties;
 pub(super) mod options;
 pub(super) mod partition;
 pub(super) mod connection;
+pub(super) mod reachability;
 pub(super) mod error_code;
 pub(super) mod context;
 pub(super) mod native;

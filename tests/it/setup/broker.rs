@@ -10,7 +10,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use walpost::lab::sandbox::KafkaOptions;
 
-use super::refused;
+use super::{ended_with, refused};
 use crate::harness::{Harness, config};
 
 const SECRET: &str = "not the password";
@@ -67,6 +67,12 @@ async fn case_24_a_kafka_that_rejects_the_relay_is_named() {
         with("nowhere.invalid:9092", &login),
     ];
     let [a, b, c, d, e] = &configs;
+    for command in ["contract apply examples/contracts/orders", "dead-letter list"] {
+        let ended = ended_with(a, command);
+        assert_eq!(ended.code(), Some(69), "{ended:?}");
+        assert!(ended.stderr.contains(&format!("Kafka at {} rejected the credentials", harness.kafka())), "{ended:?}");
+        assert!(ended.stderr.contains("retry: no") && !ended.stderr.contains(SECRET), "{ended:?}");
+    }
     let (a, b, c, d, e) = tokio::join!(refused(a), refused(b), refused(c), refused(d), refused(e));
     let mut reported = String::new();
     for (code, message) in [a, b, c, d, e] {

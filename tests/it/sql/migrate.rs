@@ -277,22 +277,27 @@ async fn changed_unknown_and_unfinished_migrations_are_refused_and_a_failed_one_
 }
 
 #[tokio::test]
-async fn a_role_that_may_not_create_the_schema_is_named() -> anyhow::Result<()> {
+async fn a_role_that_may_not_create_or_change_the_schema_is_named() -> anyhow::Result<()> {
     let database = Database::empty().await?;
     let role = unique("service");
     let mut connection = database.connect().await?;
     run(&mut connection, &format!("create role \"{role}\" login")).await?;
-    let become_it = format!("set role \"{role}\"");
-    let refused = database
-        .with_own_client(move |connection| {
+    let refused = async || {
+        let become_it = format!("set role \"{role}\"");
+        let migrated = database.with_own_client(move |connection| {
             connection.simple_query(&become_it)?;
             migrations::migrate(connection)
-        })
-        .await
-        .expect_err("it may not")
-        .to_string();
+        });
+        migrated.await.expect_err("it may not").to_string()
+    };
+    let without_schema = refused().await;
+    run(&mut connection, "create schema outbox").await?;
+    let with_schema = refused().await;
     run(&mut connection, &format!("drop role \"{role}\"")).await?;
-    assert!(refused.starts_with(&format!("role {role} may not create schema outbox in database ")), "{refused}");
-    assert!(refused.ends_with("pass the owner's URL with --database-url"), "{refused}");
+    let expected = format!("role {role} may not create schema outbox in database ");
+    assert!(without_schema.starts_with(&expected), "{without_schema}");
+    assert!(without_schema.ends_with("pass the owner's URL with --database-url"), "{without_schema}");
+    assert!(with_schema.starts_with("schema outbox belongs to role "), "{with_schema}");
+    assert!(with_schema.contains(&format!(", and role {role} may not change it: ")), "{with_schema}");
     Ok(())
 }
