@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use super::catalog::not_streamed::NotStreamed;
-use super::catalog::table::TableName;
-use super::place::Place;
-use super::server::service::Service;
-use super::slot::holder::NotHeld;
-use super::state::gap_report::Unpublished;
-use super::stream::not_skipped::NotSkipped;
 use crate::postgres::{self, ProtocolError, quote_identifier, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::layout_error::LayoutError;
+use crate::source::boundary::gap_report::Unpublished;
+use crate::source::boundary::holder::NotHeld;
+use crate::source::boundary::not_skipped::NotSkipped;
+use crate::source::boundary::not_streamed::NotStreamed;
+use crate::source::boundary::place::Place;
+use crate::source::boundary::service::Service;
+use crate::source::boundary::table::TableName;
 
 const RECREATE: &str = "run `walpost slot recreate`: the relay recreates the slot, then republishes the rows that may be missing from Kafka, with the header outbox-recovered";
 

@@ -3,10 +3,10 @@
 //!
 //! Layouts: Postgres manual, "Logical Replication Message Formats" and "Streaming Replication Protocol".
 
-use super::catalog::table::TableName;
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::pgoutput::{UNREADABLE, WITHHELD};
 use crate::relay::decode::text_encoding::Encoding;
+use crate::source::boundary::table::TableName;
 
 /// A column as a Relation message describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,39 +10,41 @@
 //!
 //! Nothing here decodes a row, and only the [`Stream`]'s thread ever touches the socket.
 
+mod boundary;
 mod error;
 mod detached;
-mod origin;
 mod server;
-mod opening;
 mod catalog;
+mod origin;
+mod opening;
 mod state;
 mod slot;
 pub mod frames;
-mod batch_channel;
-mod place;
+mod row_budget;
 mod snapshot;
 mod stream;
+mod batch_channel;
 #[cfg(all(test, feature = "lab"))]
 mod tests;
 
 pub use crate::relay::confirm::Resume;
+pub use boundary::gap_report::{Published, Rows, Unpublished};
+pub use boundary::holder::{Held, NotHeld, holder};
+pub use boundary::not_skipped::NotSkipped;
+pub use boundary::not_streamed::NotStreamed;
+pub use boundary::place::Place;
+pub use boundary::service::Service;
+pub use boundary::table::{OutboxTable, TableName};
 pub use catalog::column_type::look_up_type;
 pub use catalog::layout::{check_layout, order_without_time};
-pub use catalog::not_streamed::NotStreamed;
 pub(crate) use catalog::publication::stray_outbox;
 pub use catalog::publication::{Streamed, check_publication};
-pub use catalog::table::OutboxTable;
-pub use catalog::table::TableName;
 pub use error::SourceError;
 pub use opening::{RECORD_BYTES, STATUS_INTERVAL, SourceOptions};
 pub use origin::Origin;
-pub use place::Place;
 pub use server::identity::{Server, System};
 pub(crate) use server::refusal::explain_statement;
-pub use server::service::Service;
 pub use slot::advance::confirm_without_stream;
-pub use slot::holder::{Held, NotHeld, holder};
 pub(crate) use slot::inspect::prepared_transactions;
 pub use slot::inspect::{CreatedSlot, SlotState, check_slot_name, create_slot, drop_slot, inspect_slot};
 pub use slot::lease::Lease;
@@ -50,7 +52,6 @@ pub use slot::report::{Noted, SlotReport, Standing, report};
 pub use slot::slot_admin::{Adoption, Recreated, Scope, recreate};
 pub use slot::slot_copy::{advance, copy_holder, held};
 pub use slot::synchronous::waits_for_relay;
-pub use state::gap_report::{Published, Rows, Unpublished};
 pub use state::note::{Note, NoteLimit, NoteTaken};
 pub(crate) use state::read_start;
 pub use state::relay_state::Recovery;
@@ -58,7 +59,6 @@ pub(crate) use state::relay_state::read_noted;
 pub(crate) use state::secrets::settle_unsigned;
 pub use state::secrets::{Secrets, read_message_keys};
 pub use stream::handle::{Event, Stream};
-pub use stream::not_skipped::NotSkipped;
 pub use stream::open::{Source, connect, reconnect};
 pub use stream::replay::{Feed, TABLES_END, connect_replay};
 pub use stream::skip::{Listed, Skipping, SlotBefore, Unsent};

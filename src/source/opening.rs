@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::catalog::table::OutboxTable;
 use super::server::identity::{Server, System};
 use crate::postgres::{ConnectOptions, Connection};
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::text_encoding::Encoding;
+use crate::source::boundary::table::OutboxTable;
 
 /// How often the confirmed LSN is reported by default.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);

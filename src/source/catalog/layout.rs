@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 
 use super::column_type::SENT_AS;
-use super::table::OutboxTable;
 use crate::postgres::{Connection, quote_identifier};
 use crate::relay::boundary::{ColumnType, Lsn};
 use crate::relay::decode::codec::PLAIN_TYPES;
 use crate::relay::decode::layout_error::LayoutError;
 use crate::relay::decode::outbox::{Layout, Unresolved};
 use crate::relay::decode::pgoutput::{self, Frame, Message};
-use crate::source::catalog::table::TableName;
+use crate::source::boundary::table::OutboxTable;
+use crate::source::boundary::table::TableName;
 use crate::source::error::SourceError;
 use crate::source::frames::{Column, Relation, TooLong, Writer};
 use crate::source::server::answer::{first, number};

@@ -1,9 +1,9 @@
 //! The publication of the outbox tables: one catalog query, used at the start, while the relay runs, and by doctor.
 
 use super::streamed::{Catalog, judge};
-use super::table::OutboxTable;
 use crate::postgres::Connection;
-use crate::source::catalog::table::TableName;
+use crate::source::boundary::table::OutboxTable;
+use crate::source::boundary::table::TableName;
 use crate::source::error::SourceError;
 use crate::source::server::answer::first;
 

@@ -1,8 +1,8 @@
 //! Compares what Postgres streams of an outbox table with what the relay reads of it. Pure.
 
-use super::not_streamed::NotStreamed;
-use super::table::{OutboxTable, TableName};
 use crate::postgres::quote_identifier;
+use crate::source::boundary::not_streamed::NotStreamed;
+use crate::source::boundary::table::{OutboxTable, TableName};
 use crate::source::error::SourceError;
 
 /// From this version on stored generated columns can be published.

@@ -1,11 +1,11 @@
 //! Which server this is, and whether the relay can use it.
 
 use super::answer::{first, lsn, number, text};
-use super::service::Service;
 use super::timeline::ancestry;
 use crate::postgres::Connection;
 use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::resume;
+use crate::source::boundary::service::Service;
 use crate::source::error::SourceError;
 
 /// The oldest supported version of Postgres, as `server_version_num`.

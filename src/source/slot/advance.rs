@@ -7,12 +7,12 @@ use super::lease::Lease;
 use super::release::{Release, Stale};
 use crate::relay::boundary::Lsn;
 use crate::relay::resume::{self, Gap};
+use crate::source::boundary::gap_report::Unpublished;
 use crate::source::detached::detached;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
 use crate::source::origin::Origin;
 use crate::source::server::identity::Server;
-use crate::source::state::gap_report::Unpublished;
 use crate::source::state::relay_state;
 
 /// Advances the slot to an LSN that this process has confirmed but could not report on its last stream. That stream's

@@ -7,12 +7,12 @@ use super::lease::Lease;
 use crate::postgres::Connection;
 use crate::relay::boundary::Lsn;
 use crate::relay::resume::Gap;
+use crate::source::boundary::gap_report::{Published, Unpublished};
 use crate::source::detached::detached;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
 use crate::source::server::identity::{Server, System};
 use crate::source::state::gap_count::look;
-use crate::source::state::gap_report::{Published, Unpublished};
 use crate::source::state::relay_state::{self, RelayState};
 
 /// Which rows are published again.

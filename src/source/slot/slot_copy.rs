@@ -4,10 +4,10 @@
 //! copy of it (`pg_copy_logical_replication_slot`), even of an active slot. Asked for an earlier position Postgres
 //! silently starts at that LSN, so a copy's position is read back.
 
-use super::holder::{Held, NotHeld, holder};
 use super::inspect::explain_creation;
 use crate::postgres::{Connection, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
+use crate::source::boundary::holder::{Held, NotHeld, holder};
 use crate::source::error::SourceError;
 use crate::source::server::answer::first;
 

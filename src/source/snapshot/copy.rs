@@ -4,7 +4,7 @@ use bytes::{Buf, BytesMut};
 
 use crate::postgres::{Body, ProtocolError};
 use crate::source::frames::Sent;
-use crate::source::stream::skim::Budget;
+use crate::source::row_budget::RowBudget;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
@@ -147,7 +147,7 @@ fn values<'a>(body: &Body<'a>, columns: usize) -> Result<Piece<'a>, ProtocolErro
 struct CopyFilter {
     step: Step,
     limit: usize,
-    budget: Budget,
+    budget: RowBudget,
     /// Remaining columns of the row.
     columns: u16,
     /// The part of a length read so far.
@@ -177,7 +177,7 @@ enum Step {
 impl CopyFilter {
     const fn new(limit: usize) -> Self {
         let step = Step::Header(SIGNATURE.len() + 8);
-        Self { step, limit, budget: Budget::new(limit), columns: 0, field: [0; 4], offset: 0 }
+        Self { step, limit, budget: RowBudget::new(limit), columns: 0, field: [0; 4], offset: 0 }
     }
 
     fn pass(&mut self, mut bytes: &[u8], out: &mut BytesMut) -> Result<(), ProtocolError> {
@@ -223,7 +223,7 @@ impl CopyFilter {
             Step::Count(_) if self.field[2..] == [0xFF; 2] => Step::End,
             Step::Count(_) => {
                 self.columns = u16::from_be_bytes([self.field[2], self.field[3]]);
-                self.budget = Budget::new(self.limit);
+                self.budget = RowBudget::new(self.limit);
                 self.next_value()
             }
             Step::Length(_) if missing > 0 => Step::Length(missing),
@@ -317,7 +317,7 @@ mod tests {
             let pieces: Vec<&[u8]> = bytes.chunks(cut).collect();
             let mut expected = Vec::new();
             for row in &rows {
-                let mut budget = Budget::new(limit);
+                let mut budget = RowBudget::new(limit);
                 expected.push(row.iter().map(|value| match value {
                     None => {
                         budget.null();

@@ -1,5 +1,5 @@
 //! The backfill: rows from before the slot, read in the slot's own snapshot.
 
+pub(super) mod backfill;
 pub(super) mod rows;
 pub(super) mod copy;
-pub(super) mod backfill;

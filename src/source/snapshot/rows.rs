@@ -12,9 +12,9 @@ use crate::source::batch_channel::BatchChannel;
 use crate::source::catalog::layout::Description;
 use crate::source::error::SourceError;
 use crate::source::frames::{Column, Sent, TooLong, Writer};
+use crate::source::row_budget::RowBudget;
 use crate::source::server::answer::{number, text};
 use crate::source::server::identity::Server;
-use crate::source::stream::skim::Budget;
 
 /// Bytes of frames after which a batch is passed on.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -225,7 +225,7 @@ impl Table<'_> {
     /// Reads one row, and if it can't be sent, the columns that can.
     fn read_row(&mut self, place: Place) -> Result<(), SourceError> {
         let Some(whole) = self.attempt(&[place])? else { return Ok(()) };
-        let (found, mut budget) = (self.found, Budget::new(self.limit));
+        let (found, mut budget) = (self.found, RowBudget::new(self.limit));
         let mut values = Vec::with_capacity(found.relation.columns.len());
         for column in &found.relation.columns {
             let mut value = self.read_value(column, place)?;

@@ -1,7 +1,7 @@
 //! A gap in a slot's history as an error.
 
-use super::gap_report::Unpublished;
 use crate::relay::resume::Gap;
+use crate::source::boundary::gap_report::Unpublished;
 use crate::source::error::SourceError;
 
 impl SourceError {

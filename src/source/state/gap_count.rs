@@ -1,9 +1,9 @@
 //! Counts the rows in the outbox tables that may never have been published.
 
-use super::gap_report::{Published, Rows, Unpublished};
 use crate::postgres::{Connection, quote_identifier};
+use crate::source::boundary::gap_report::{Published, Rows, Unpublished};
+use crate::source::boundary::table::OutboxTable;
 use crate::source::catalog::layout::Description;
-use crate::source::catalog::table::OutboxTable;
 use crate::source::error::SourceError;
 use crate::source::server::answer::{first, number};
 

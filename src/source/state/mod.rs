@@ -1,11 +1,10 @@
 //! The relay's own row in `outbox.relay`, and what may be missing from Kafka according to it.
 
+pub(super) mod secrets;
 pub(super) mod relay_state;
 pub(super) mod note;
-pub(super) mod gap_report;
 pub(super) mod gap;
 pub(super) mod gap_count;
-pub(super) mod secrets;
 
 use crate::postgres::Connection;
 use crate::source::error::SourceError;

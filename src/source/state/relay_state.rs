@@ -1,10 +1,10 @@
 //! The relay's own row in `outbox.relay`: whether the initial backfill has been published, how far the slot was
 //! confirmed, and what is in Kafka.
 
-use super::gap_report::Published;
 use crate::postgres::{Connection, Error};
 use crate::relay::boundary::{Lsn, PositionProof};
 use crate::relay::resume::{Backfill, Noted};
+use crate::source::boundary::gap_report::Published;
 use crate::source::error::SourceError;
 use crate::source::server::answer::text;
 use crate::source::server::identity::{Server, System};

@@ -4,6 +4,7 @@ use crate::postgres::{Error, Interrupt};
 use crate::relay::boundary::Lsn;
 use crate::relay::confirm::Resume;
 use crate::relay::resume::{self, Gap, Known, LeaseAcquisition, Noted, Plan, Slot};
+use crate::source::boundary::gap_report::Published;
 use crate::source::error::SourceError;
 use crate::source::opening::{Opening, SourceOptions};
 use crate::source::origin::Origin;
@@ -12,7 +13,6 @@ use crate::source::slot::inspect::{
 };
 use crate::source::slot::release::{Release, Stale};
 use crate::source::state::gap_count::look;
-use crate::source::state::gap_report::Published;
 use crate::source::state::relay_state::{self, Recovery};
 
 /// Where a stream starts.

@@ -2,7 +2,7 @@
 
 use crate::postgres::{HEADER_BYTES, Head, ProtocolError};
 use crate::relay::boundary::Lsn;
-use crate::source::place::Place;
+use crate::source::boundary::place::Place;
 
 /// How far behind the server's clock a commit must be for the stream to count as behind, in microseconds.
 const BEHIND_MICROS: i64 = 100_000;

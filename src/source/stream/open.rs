@@ -13,6 +13,7 @@ use crate::relay::boundary::Lsn;
 use crate::relay::confirm::Resume;
 use crate::relay::resume::{self, Gap};
 use crate::source::batch_channel::BatchChannel;
+use crate::source::boundary::gap_report::{Published, Unpublished};
 use crate::source::catalog::layout::check_layout;
 use crate::source::catalog::publication::{check_publication, stray_outbox};
 use crate::source::detached::detached;
@@ -24,7 +25,6 @@ use crate::source::server::refusal;
 use crate::source::slot::inspect::{CreatedSlot, check_slot_name, inspect_slot};
 use crate::source::slot::lease::Lease;
 use crate::source::snapshot::backfill::{self, Rows};
-use crate::source::state::gap_report::{Published, Unpublished};
 use crate::source::state::relay_state::{self, Recovery};
 use crate::source::state::secrets::{self, Secrets};
 

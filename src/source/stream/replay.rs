@@ -7,6 +7,7 @@ use super::reader::{StreamReader, Timing};
 use crate::postgres::{Connection, Interrupt};
 use crate::relay::boundary::Lsn;
 use crate::relay::confirm::Resume;
+use crate::source::boundary::gap_report::Unpublished;
 use crate::source::detached::detached;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;
@@ -15,7 +16,6 @@ use crate::source::server::identity::Server;
 use crate::source::slot::inspect::CreatedSlot;
 use crate::source::slot::slot_copy::copy_holder;
 use crate::source::snapshot::backfill::{self, Rows};
-use crate::source::state::gap_report::Unpublished;
 use crate::source::state::secrets;
 
 /// The end of the synthetic transaction that contains all rows of the tables: before everything in the WAL.

@@ -6,53 +6,19 @@
 
 use crate::postgres::{HEADER_BYTES, Head, ProtocolError};
 use crate::relay::decode::pgoutput::{LONG_MESSAGE, WITHHELD};
+use crate::source::row_budget::{HEAD_BYTES, INSERT_BYTES, RowBudget};
 
-/// The message head, the XLogData header and the pgoutput tag.
-const HEAD_BYTES: usize = HEADER_BYTES + 1 + 3 * 8 + 1;
-/// Insert: the table's OID, the tuple tag and the number of columns.
-const INSERT_BYTES: usize = 4 + 1 + 2;
 /// Logical message: flags and LSN.
 const MESSAGE_BYTES: usize = 1 + 8;
 /// What is kept of a logical message's prefix. The relay's own is shorter.
 const PREFIX_BYTES: usize = 64;
-
-/// How much may be kept of a row: each value up to a limit, and all of them together up to twice that. Columns are
-/// kept in order, so one that the relay does not read takes none of the room that a record needs.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    limit: usize,
-    used: usize,
-}
-
-impl Budget {
-    /// For one row. `limit` is the largest value that is kept, in bytes.
-    pub(crate) const fn new(limit: usize) -> Self {
-        Self { limit, used: HEAD_BYTES + INSERT_BYTES }
-    }
-
-    /// Counts a null.
-    pub(crate) const fn null(&mut self) {
-        self.used += 1;
-    }
-
-    /// Counts a value; returns whether it is kept.
-    pub(crate) const fn keeps(&mut self, length: usize) -> bool {
-        // The kind and the length of every value are kept.
-        self.used += 5;
-        let keeps = length <= self.limit && self.used + length <= self.limit.saturating_mul(2);
-        if keeps {
-            self.used += length;
-        }
-        keeps
-    }
-}
 
 /// Reads one large CopyData message.
 #[derive(Debug)]
 pub(crate) struct Skimmer {
     kept: Vec<u8>,
     step: Step,
-    budget: Budget,
+    budget: RowBudget,
     /// Remaining columns.
     columns: u16,
     /// Remaining bytes of the message.
@@ -89,7 +55,7 @@ impl Skimmer {
     /// Starts with the first byte of the message with this head.
     pub(crate) fn new(head: Head, offset: u64, limit: usize) -> Self {
         let step = Step::Gather(Part::Head, HEAD_BYTES);
-        Self { kept: Vec::new(), step, budget: Budget::new(limit), columns: 0, left: head.total, offset }
+        Self { kept: Vec::new(), step, budget: RowBudget::new(limit), columns: 0, left: head.total, offset }
     }
 
     /// Takes what has arrived; returns how many bytes of it belong to the message.
@@ -306,7 +272,7 @@ mod tests {
         fn case_38_small_values_of_a_large_row_are_kept_wherever_it_is_cut(columns in values(), limit in 30_usize..300) {
             let values: Vec<Value<'_>> = columns.iter().map(value).collect();
             let message = insert(&values);
-            let mut budget = Budget::new(limit);
+            let mut budget = RowBudget::new(limit);
             let expected: Vec<Value<'_>> = values
                 .iter()
                 .map(|value| match value {

@@ -26,14 +26,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::not_skipped::NotSkipped;
 use super::open::start_command;
 use super::reader::status_update;
 use crate::postgres::{self, Connection, WaitLimit, quote_identifier};
 use crate::relay::boundary::{Lsn, PositionProof, Timestamp};
 use crate::relay::confirm::StreamStart;
 use crate::relay::resume::{self, Backfill, Begun, Known, LeaseAcquisition, Slot};
-use crate::source::catalog::table::TableName;
+use crate::source::boundary::not_skipped::NotSkipped;
+use crate::source::boundary::table::TableName;
 use crate::source::detached::detached;
 use crate::source::error::SourceError;
 use crate::source::opening::SourceOptions;

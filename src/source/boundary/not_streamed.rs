@@ -1,7 +1,7 @@
 //! Why Postgres does not stream all of an outbox table. Each message says how to fix it.
 
-use super::table::TableName;
 use crate::postgres::quote_identifier;
+use crate::source::boundary::table::TableName;
 
 /// Rows or columns of an outbox table that Postgres does not stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -22,11 +22,11 @@ impl Service {
         [("rds_superuser", Self::Rds), ("cloudsqlsuperuser", Self::CloudSql), ("azure_pg_admin", Self::Azure)];
 
     /// An SQL expression for [`Service::read`].
-    pub(super) const QUERY: &'static str = "(select string_agg(rolname, ' ') from pg_roles \
+    pub(in crate::source) const QUERY: &'static str = "(select string_agg(rolname, ' ') from pg_roles \
          where rolname in ('rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin'))";
 
     /// By the column with the value of [`Service::QUERY`].
-    pub(super) fn read(row: &Row, column: usize) -> Self {
+    pub(in crate::source) fn read(row: &Row, column: usize) -> Self {
         let found = row.text(column).unwrap_or_default();
         let service = Self::ROLES.iter().find(|(role, _)| found.split(' ').any(|found| found == *role));
         service.map(|(_, service)| *service).unwrap_or_default()

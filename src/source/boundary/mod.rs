@@ -1,0 +1,9 @@
+//! What this edge tells others about the server, the tables and the slot: values without a connection.
+
+pub(super) mod service;
+pub(super) mod table;
+pub(super) mod not_streamed;
+pub(super) mod gap_report;
+pub(super) mod holder;
+pub(super) mod place;
+pub(super) mod not_skipped;
