@@ -83,7 +83,7 @@
 //! | file | what it does | why no row is lost |
 //! |---|---|---|
 //! | `src/relay/publish/publisher.rs` | settles a ticket | the ledger asserts that the ticket is open, and settles it once |
-//! | `src/relay/machine.rs` | skips an event, settles a ticket | skips only events that it accepted before, by their position behind a [guard](relay::resume::Guard), messages that `outbox.emit_message` did not write, and rows of tables that no `[[outbox]]` names, which are counted and reported |
+//! | `src/relay/machine/mod.rs` | skips an event, settles a ticket | skips only events that it accepted before, by their position behind a [guard](relay::resume::Guard), messages that `outbox.emit_message` did not write, and rows of tables that no `[[outbox]]` names, which are counted and reported |
 //! | `src/sink/client/context.rs`, `src/sink/client/producer_client.rs` | settles a ticket | on librdkafka's delivery report with `acks=all`; one that a later record's only implies counts only where the partition knows the producer |
 //! | `src/sink/at_least_once.rs`, `src/sink/exactly_once/mod.rs` | settles a ticket | forwards those reports; with transactions, once the commit has succeeded |
 //! | `src/sink/exactly_once/sink.rs` | decides on a stored position | stores what the driver's checkpoint says, in the transaction of the records before it |

@@ -278,5 +278,4 @@ pub fn not_past(found: Lsn, expected: Lsn) -> Result<(), Gap> {
 }
 
 #[cfg(test)]
-#[path = "resume_tests.rs"]
 mod tests;

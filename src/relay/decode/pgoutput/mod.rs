@@ -374,5 +374,4 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-#[path = "pgoutput_tests.rs"]
 mod tests;
