@@ -1,24 +1,24 @@
 //! The commands, one file or directory each.
 
 #[cfg(feature = "lab")]
-pub mod bench;
-pub mod bookmark;
-pub mod contract;
-pub mod dead_letter;
-#[cfg(feature = "lab")]
-pub mod demo;
-pub mod doctor;
-mod kafka_property;
+pub mod environment;
 #[cfg(feature = "lab")]
 pub mod lab;
-pub mod migrate;
-pub mod replay;
-pub mod run;
-mod since;
-pub mod slot;
-pub mod status;
 #[cfg(feature = "lab")]
-pub mod environment;
+pub mod demo;
+#[cfg(feature = "lab")]
+pub mod bench;
+pub mod migrate;
+pub mod doctor;
+mod kafka_property;
+pub mod contract;
+pub mod run;
+pub mod status;
+pub mod slot;
+pub mod bookmark;
+pub mod replay;
+mod since;
+pub mod dead_letter;
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;

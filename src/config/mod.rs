@@ -16,25 +16,25 @@
 //! - `destinations`: topics that records may go to
 //! - `limits`: checks across sections
 
-mod destinations;
-mod environment;
-mod error;
 mod file;
-mod http;
-mod kafka;
-mod limits;
-mod names;
-pub(crate) mod nearest;
-pub mod outbox;
-mod postgres;
-mod quantity;
-mod reader;
-mod relay;
-mod rendering;
-mod secret;
-mod template;
+mod environment;
 mod tree;
+mod reader;
+pub(crate) mod nearest;
+mod error;
+mod postgres;
+mod secret;
+mod kafka;
+mod names;
+mod relay;
 mod uri;
+mod destinations;
+pub mod outbox;
+mod template;
+mod rendering;
+mod http;
+mod quantity;
+mod limits;
 
 #[cfg(test)]
 mod tests;

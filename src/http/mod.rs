@@ -7,8 +7,8 @@
 //! | `/readyz` | 200 if the relay is connected on both sides and the slot moves, otherwise 503 with the reasons |
 //! | `/status` | [`RelayStatus`] as JSON |
 
-mod client;
 mod connections;
+mod client;
 #[cfg(test)]
 mod tests;
 

@@ -5,8 +5,8 @@
 //! Table, checksums and lock are those of sqlx's migrator, which walpost used before: either continues after the other.
 
 mod applied;
-mod error;
 mod grants;
+mod error;
 
 use std::time::{Duration, Instant};
 

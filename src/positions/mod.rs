@@ -8,8 +8,8 @@
 //! - [`moment`]: finds the position of a time
 
 pub mod bookmark;
-mod error;
-pub mod moment;
 pub mod window;
+pub mod moment;
+mod error;
 
 pub use error::BookmarkError;

@@ -10,18 +10,18 @@
 //! encrypts, `auth` proves who is who, `connection` carries `frame`s, in which `statement`s
 //! ask and are answered.
 
-mod auth;
-mod connection;
-mod error;
-mod frame;
 pub mod options;
 mod quote;
-mod row;
-mod session;
 mod socket;
-mod statement;
 mod tls;
 mod transport;
+mod frame;
+mod auth;
+mod connection;
+mod row;
+mod statement;
+mod session;
+mod error;
 
 #[cfg(all(test, feature = "lab"))]
 pub(crate) mod scratch;

@@ -54,19 +54,19 @@
 //!   after `producer.id.expiration.ms` (a day) without a record: for the next batch of fewer than five records the
 //!   order depends on its not failing.
 
-mod limits;
-mod stored_position;
-mod error;
 mod boundary;
+mod limits;
 mod client;
 mod topics;
 mod refusals;
 mod refusal_isolation;
 mod delivery_loop;
 mod at_least_once;
+mod stored_position;
 mod exactly_once;
 mod memory;
 mod accepted;
+mod error;
 
 pub(crate) use accepted::Accepted;
 pub use at_least_once::KafkaSink;

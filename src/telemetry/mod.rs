@@ -3,17 +3,17 @@
 //! The driver writes to one [`Telemetry`], a few times a second and without a lock in a record's path; `/metrics`,
 //! `/readyz` and `/status` read from it. There is one set of numbers: the status is built from the metrics.
 
-pub mod contracts;
 pub mod identity;
-mod known;
-pub mod latency;
-pub mod logs;
-pub mod metrics;
-mod process;
 pub mod sides;
-pub mod status;
-mod text_format;
 mod unsendable;
+pub mod contracts;
+pub mod latency;
+mod known;
+mod process;
+pub mod metrics;
+mod text_format;
+pub mod status;
+pub mod logs;
 
 pub use contracts::{ContractMeter, ContractStatus, Contracts};
 pub use identity::Identity;

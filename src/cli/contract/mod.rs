@@ -1,7 +1,7 @@
 //! `walpost contract`: plans and applies contract files, and shows what is registered.
 
-mod json;
 mod text;
+mod json;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};

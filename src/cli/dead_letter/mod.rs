@@ -1,8 +1,8 @@
 //! `walpost dead-letter`: inspects, redrives and discards dead letters.
 
 mod args;
-mod json;
 mod text;
+mod json;
 
 use std::io::{IsTerminal, Write, stderr};
 use std::ops::ControlFlow;

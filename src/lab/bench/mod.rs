@@ -13,23 +13,23 @@
 //! - `emit`, `throughput`, `latency`: the parts
 //! - `facts`, `report`, `table`: the environment, the results and their presentation
 
-mod arrivals;
+mod stage;
+mod shape;
 mod backlog;
 mod child;
 mod emit;
-mod error;
-mod facts;
-mod latency;
-mod null;
-mod producer;
 mod recvlogical;
-mod relay;
-mod report;
-mod shape;
-mod stage;
-mod table;
-mod throughput;
+mod null;
 mod without_kafka;
+mod producer;
+mod relay;
+mod arrivals;
+mod throughput;
+mod latency;
+mod facts;
+mod report;
+mod table;
+mod error;
 
 use std::sync::Arc;
 use std::time::Duration;

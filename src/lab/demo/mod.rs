@@ -14,18 +14,18 @@
 //! - `audit`, `latency`: the check, without I/O
 //! - `view`, `report`: progress, and the result
 
-mod audit;
+mod stage;
+mod scenario;
+mod workload;
+mod service;
+mod relay;
 mod clock;
 mod consumer;
-mod workload;
-mod error;
 mod latency;
-mod scenario;
-mod relay;
+mod audit;
 mod report;
-mod service;
-mod stage;
 mod view;
+mod error;
 
 use std::time::Duration;
 

@@ -10,11 +10,11 @@
 //! - `database`, `topics`: created and removed
 //! - `view`: progress
 
-mod database;
-mod error;
 mod servers;
+mod database;
 mod topics;
 mod view;
+mod error;
 
 pub use error::EnvironmentError;
 pub use servers::Named;

@@ -22,16 +22,16 @@
 //! Variables: `WALPOST_POSTGRES_BIN` is the directory of PostgreSQL's programs, `WALPOST_CACHE_DIR` the cache, `WALPOST_MAVEN_URL` a
 //! mirror of Maven Central, `JAVA_HOME` the Java for Kafka.
 
-mod account;
 mod cache;
 mod download;
-mod error;
-mod kafka;
-mod postgres;
-mod progress;
+mod account;
+mod workspace;
 mod random;
 mod server;
-mod workspace;
+mod postgres;
+mod kafka;
+mod progress;
+mod error;
 
 pub use error::SandboxError;
 pub use kafka::{Kafka, KafkaOptions, KafkaSource, Tuning};

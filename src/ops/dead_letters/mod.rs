@@ -36,18 +36,18 @@
 //! Dead letters are redriven by partition and offset. A redriven record follows later records of its key that were not refused; its
 //! `outbox-position` still gives its original position.
 
+pub mod dead_letter_reader;
 pub mod dead_letter;
+pub mod registry;
+pub mod marks;
 pub mod selection;
 pub mod resolve;
-pub mod marks;
 pub mod listing;
-pub mod dead_letter_reader;
-pub mod registry;
-pub mod outcome;
-mod error;
 mod writing;
+pub mod outcome;
 pub mod redrive;
 pub mod discard;
+mod error;
 
 pub use dead_letter::{DeadLetter, DeadLetterId};
 pub use dead_letter_reader::{DeadLetterReadError, DeadLetterReader};

@@ -13,17 +13,17 @@
 //! would fence a running relay; and what shows only in the WAL that the slot has yet to send, such as rows from a time without a
 //! publication.
 
-pub mod report;
-mod secrets;
-pub mod judge;
-pub mod creation;
-pub mod topics;
-mod clock;
 pub mod ask_postgres;
 mod ask_stream;
 mod slot_facts;
+mod clock;
+mod secrets;
 pub mod ask_kafka;
 pub mod ask_http;
+pub mod judge;
+pub mod topics;
+pub mod creation;
+pub mod report;
 
 use crate::config::Config;
 use report::Report;

@@ -12,11 +12,11 @@
 //! A replay ends at the latest where the WAL ended when it started. A logical message that no relay takes for an event is written
 //! after that end, so that the walsender has something to send past it even on an idle server.
 
-mod error;
 mod plan;
-mod progress;
 mod rehearsal;
+mod progress;
 mod report;
+mod error;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -2,11 +2,11 @@
 //! the `PG*` variables and the password file, by libpq's rules (Postgres manual, "Database Connection Control Functions").
 
 mod conninfo;
-#[cfg(feature = "lab")]
-mod for_sqlx;
-mod methods;
 mod passfile;
 mod settings;
+mod methods;
+#[cfg(feature = "lab")]
+mod for_sqlx;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -5,9 +5,9 @@
 //! knows a socket, a clock or a client library.
 
 mod contract;
-mod header_style;
 pub(crate) mod keys;
 mod position_keys;
+mod header_style;
 
 use std::fmt;
 use std::str::FromStr;

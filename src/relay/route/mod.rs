@@ -1,7 +1,7 @@
 //! Where an event goes: schema versions, topics, and what is known of them.
 
-pub mod topic_name;
 pub mod destination;
-pub mod data_schema;
+pub mod topic_name;
 pub mod catalogue;
+pub mod data_schema;
 pub(super) mod payload;

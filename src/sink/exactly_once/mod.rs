@@ -36,19 +36,19 @@ mod producer_factory;
 mod calls;
 mod position_keys;
 mod positions;
+mod position_scan;
+mod look;
 mod resume;
 mod recovery;
 mod open_transaction;
 mod size;
-mod verdicts;
 mod probe;
+mod verdicts;
 mod abort;
 mod sink;
-mod batch_writer;
 mod forget_position;
-mod look;
-mod position_scan;
 mod step_past;
+mod batch_writer;
 #[cfg(test)]
 mod tests;
 

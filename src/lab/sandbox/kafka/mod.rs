@@ -1,11 +1,11 @@
 //! A temporary Apache Kafka: a real one if Java or Docker is available, otherwise a stand-in inside this process.
 
-mod docker;
-mod in_process;
 mod java;
 mod jvm;
-mod probe;
+mod docker;
+mod in_process;
 mod properties;
+mod probe;
 
 use std::path::PathBuf;
 

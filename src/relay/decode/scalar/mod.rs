@@ -4,9 +4,9 @@
 //! The session settings that the text depends on are fixed: `datestyle = ISO`, `timezone = UTC`, `intervalstyle =
 //! postgres`, `extra_float_digits = 1`.
 
-mod inet;
-mod moment;
 mod number;
+mod moment;
+mod inet;
 
 /// A scalar type that is formatted as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
