@@ -20,19 +20,19 @@
 //! - [`emissions`]: counts emitted events
 
 pub mod files;
-pub mod odcs;
+mod text_file;
 pub mod yaml;
+pub mod odcs;
 pub mod definition;
+pub mod version;
 pub mod compatibility;
-pub mod registered;
 pub mod difference;
+pub mod diagnostic;
+pub mod registered;
 pub mod plan;
 pub mod broker;
 pub mod apply;
 pub mod emissions;
-pub mod version;
-pub mod diagnostic;
-mod text_file;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,13 +3,13 @@
 //! Every schema object with `physicalType: topic` becomes a schema version: its name is the object's `name`, its version the
 //! contract's, its topic the object's `physicalName`. Objects of other types are ignored.
 
-mod cursor;
-mod custom;
-mod moment_pattern;
-mod property;
-mod schema_file;
 mod standard;
+mod cursor;
 mod terms;
+mod schema_file;
+mod custom;
+mod property;
+mod moment_pattern;
 
 use std::path::Path;
 use std::sync::Arc;
