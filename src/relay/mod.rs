@@ -38,6 +38,7 @@
 pub mod back_off;
 mod limits;
 pub mod boundary;
+mod calendar;
 pub mod decode;
 pub mod route;
 mod settings;

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::relay::boundary::{Lsn, Position, Timestamp};
+use crate::relay::calendar::civil_date;
 
 /// A text of at most `N` bytes.
 #[derive(Clone, Copy, Debug)]
@@ -41,16 +42,7 @@ impl<const N: usize> Inline<N> {
         let micros = time.0.clamp(FIRST, LAST);
         let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
         let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-        // Days to a date by eras of 400 years that start on 1 March (Howard Hinnant, "chrono-compatible low-level date
-        // algorithms", civil_from_days).
-        let shifted = days + 719_468;
-        let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted_month = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let (year, month, day) = civil_date(days);
         let parts = [
             (year, 4, b'-'),
             (month, 2, b'-'),

@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
+use crate::relay::calendar::civil_date;
+
 const MICROS: i64 = 1_000_000;
 const DAY: i64 = 86_400 * MICROS;
-/// Days from 0000-03-01 to 2000-01-01 of the proleptic Gregorian calendar.
-const DAYS_TO_EPOCH: i64 = 730_425;
+/// Days from 1970-01-01 to Postgres's epoch, 2000-01-01.
+const DAYS_BEFORE_2000: i64 = 10_957;
 
 /// `date` as text.
 pub(super) fn date(days: i32) -> String {
@@ -91,15 +93,7 @@ pub(super) fn interval(bytes: &[u8]) -> Option<String> {
 
 /// A calendar day, counted from 2000-01-01, followed by ` BC` before year 1.
 fn calendar(days: i64) -> (String, &'static str) {
-    // By eras of 400 years that start on 1 March (Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).
-    let shifted = days + DAYS_TO_EPOCH;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (year, month, day) = civil_date(days + DAYS_BEFORE_2000);
     // There is no year 0.
     let (shown, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
     (format!("{shown:04}-{month:02}-{day:02}"), era)
