@@ -67,6 +67,23 @@ pub struct FilterArgs {
     pub until: Option<i64>,
 }
 
+/// Dead letters given by id or selected, never all by omission.
+#[derive(Args, Clone, Debug)]
+#[command(group = clap::ArgGroup::new("which").args(["dead_letters", "all", "contract", "code", "since", "until"]).required(true).multiple(true))]
+pub struct ChosenArgs {
+    /// Ids as shown by list: partition/offset, such as 0/12.
+    #[arg(value_name = "ID", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
+    pub dead_letters: Vec<DeadLetterId>,
+
+    /// Select all dead letters of the relay.
+    #[arg(long, conflicts_with_all = ["contract", "code", "since", "until"])]
+    pub all: bool,
+
+    /// Which dead letters to select.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}
+
 /// The state of a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum State {
@@ -139,19 +156,10 @@ pub struct ShowArgs {
 
 /// Arguments of [`DeadLetterCommand::Redrive`].
 #[derive(Args, Clone, Debug)]
-#[command(group = clap::ArgGroup::new("which").args(["dead_letters", "all", "contract", "code", "since", "until"]).required(true).multiple(true))]
 pub struct RedriveArgs {
-    /// Ids as shown by list: partition/offset, such as 0/12.
-    #[arg(value_name = "ID", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
-    pub dead_letters: Vec<DeadLetterId>,
-
-    /// Select all dead letters of the relay.
-    #[arg(long, conflicts_with_all = ["contract", "code", "since", "until"])]
-    pub all: bool,
-
-    /// Which dead letters to select.
+    /// Which dead letters to take.
     #[command(flatten)]
-    pub filter: FilterArgs,
+    pub chosen: ChosenArgs,
 
     /// Include discarded dead letters.
     #[arg(long)]
@@ -177,19 +185,10 @@ pub struct RedriveArgs {
 
 /// Arguments of [`DeadLetterCommand::Discard`].
 #[derive(Args, Clone, Debug)]
-#[command(group = clap::ArgGroup::new("whose").args(["dead_letters", "all", "contract", "code", "since", "until"]).required(true).multiple(true))]
 pub struct DiscardArgs {
-    /// Ids as shown by list: partition/offset, such as 0/12.
-    #[arg(value_name = "ID", conflicts_with_all = ["all", "contract", "code", "since", "until"])]
-    pub dead_letters: Vec<DeadLetterId>,
-
-    /// Select all dead letters of the relay.
-    #[arg(long, conflicts_with_all = ["contract", "code", "since", "until"])]
-    pub all: bool,
-
-    /// Which dead letters to select.
+    /// Which dead letters to take.
     #[command(flatten)]
-    pub filter: FilterArgs,
+    pub chosen: ChosenArgs,
 
     /// Why they are discarded; stored with each mark, and shown by list --json and show.
     #[arg(long, value_name = "TEXT", value_parser = reason)]

@@ -19,14 +19,16 @@ use crate::exit::{self, CommandError, EndsCommand};
 use crate::fault::Fault;
 use crate::ops::dead_letters::registry::Registry;
 use crate::ops::dead_letters::{
-    DeadLetter, DeadLetterId, DeadLetterReadError, DeadLetterReader, Discarding, Listing, Others, Redriving, Selection,
+    DeadLetter, DeadLetterId, DeadLetterReadError, DeadLetterReader, Discarding, Listing, MarkTarget, Others,
+    Redriving, Selection,
 };
 use crate::postgres::Session;
 use crate::sink::{Connection, ProducerOptions, TopicRules, Topics};
 use crate::terminal::style;
 
 pub use args::{
-    DeadLetterArgs, DeadLetterCommand, DiscardArgs, FilterArgs, KafkaArgs, ListArgs, RedriveArgs, ShowArgs, State,
+    ChosenArgs, DeadLetterArgs, DeadLetterCommand, DiscardArgs, FilterArgs, KafkaArgs, ListArgs, RedriveArgs, ShowArgs,
+    State,
 };
 
 /// Default log filter. Failures are reported when the command ends.
@@ -137,48 +139,39 @@ async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut impl Write) -> Res
 
 async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) -> Result<(), CommandError> {
     let context = CommandContext::open(&args.kafka, args.database_url.as_deref(), path).await?;
-    let selection = context.selection(&args.filter, &args.dead_letters);
+    let selection = context.selection(&args.chosen);
+    let topic = context.topic.clone();
     let session = Session::open(&context.config.postgres.connect).await?;
     let setup = Redriving {
-        options: context.options.clone(),
-        topics: context.topics,
-        dead_letter_topic: context.topic.clone(),
         destinations: context.config.relay.destinations(),
-        create_topics: context.config.relay.create_topics,
         registry: Registry::new(session, context.config.relay.schema_base.clone()),
         takes_discarded: args.discarded,
-        is_dry_run: args.dry_run,
+        target: context.target(args.dry_run),
     };
     let bar = bar();
     let outcome = crate::ops::dead_letters::redrive::redrive(setup, selection, follow(&bar)).await;
     bar.finish_and_clear();
     let outcome = outcome?;
     let report = if args.json { json::outcome } else { text::outcome };
-    write(out, &report(&context.topic, &outcome, args.dry_run))?;
+    write(out, &report(&topic, &outcome, args.dry_run))?;
     if outcome.stays > 0 {
-        return Err(DeadLetterFault::NotRedriven(outcome.stays, context.topic).into());
+        return Err(DeadLetterFault::NotRedriven(outcome.stays, topic).into());
     }
-    conclude(context.topic, outcome.missing.iter(), &outcome.others)
+    conclude(topic, outcome.missing.iter(), &outcome.others)
 }
 
 async fn discard(args: &DiscardArgs, path: Option<&Path>, out: &mut impl Write) -> Result<(), CommandError> {
     let context = CommandContext::open(&args.kafka, None, path).await?;
-    let selection = context.selection(&args.filter, &args.dead_letters);
-    let setup = Discarding {
-        options: context.options.clone(),
-        topics: context.topics,
-        dead_letter_topic: context.topic.clone(),
-        create_topics: context.config.relay.create_topics,
-        reason: args.reason.clone(),
-        is_dry_run: args.dry_run,
-    };
+    let selection = context.selection(&args.chosen);
+    let topic = context.topic.clone();
+    let setup = Discarding { target: context.target(args.dry_run), reason: args.reason.clone() };
     let bar = bar();
     let outcome = crate::ops::dead_letters::discard::discard(setup, selection, follow(&bar)).await;
     bar.finish_and_clear();
     let outcome = outcome?;
     let report = if args.json { json::discarded } else { text::discarded };
-    write(out, &report(&context.topic, &outcome, args.dry_run))?;
-    conclude(context.topic, outcome.missing.iter(), &outcome.others)
+    write(out, &report(&topic, &outcome, args.dry_run))?;
+    conclude(topic, outcome.missing.iter(), &outcome.others)
 }
 
 /// Fails if dead letters given by id are missing or belong to other relays.
@@ -228,9 +221,15 @@ impl CommandContext {
     }
 
     /// Which dead letters are meant: those of this relay that the filter takes, or those that are named.
-    fn selection(&self, filter: &FilterArgs, dead_letters: &[DeadLetterId]) -> Selection {
-        let selection = filter.selection(&self.config.relay.name);
-        Selection { ids: dead_letters.iter().copied().collect(), ..selection }
+    fn selection(&self, chosen: &ChosenArgs) -> Selection {
+        let selection = chosen.filter.selection(&self.config.relay.name);
+        Selection { ids: chosen.dead_letters.iter().copied().collect(), ..selection }
+    }
+
+    /// The configured dead-letter topic.
+    fn target(self, is_dry_run: bool) -> MarkTarget {
+        let Self { config, options, topics, topic: dead_letter_topic } = self;
+        MarkTarget { options, topics, dead_letter_topic, create_topics: config.relay.create_topics, is_dry_run }
     }
 
     async fn read<T: Send + 'static>(

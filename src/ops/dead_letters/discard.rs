@@ -1,17 +1,15 @@
 //! Marks dead letters as discarded, so that redrive skips them. The records stay in their topic.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::dead_letter::{DeadLetter, DeadLetterId};
-use super::dead_letter_reader::{DeadLetterReader, distance};
 use super::error::{PAUSE, RedriveError, TRIES};
-use super::marks::{self, Discarded, Mark, Marks};
+use super::marks::{self, Discarded, Mark};
 use super::selection::{Others, Selection};
-use super::writing::{self, Reading, on_reader};
+use super::writing::{self, MarkTarget, MarkingCommand, Pass};
 use crate::relay::boundary::{OwnedRecord, RefusalCode};
 use crate::relay::publish::encode::rfc3339;
-use crate::sink::{BatchError, BatchOutcome, BatchWriter, ProducerOptions, Topics};
+use crate::sink::{BatchOutcome, BatchWriter};
 
 /// Most dead letters marked in one transaction.
 const BATCH_DEAD_LETTERS: usize = 500;
@@ -20,18 +18,10 @@ const LISTED: usize = 1_000;
 
 /// Input of [`discard`].
 pub struct Discarding {
-    /// How to reach Kafka.
-    pub options: ProducerOptions,
-    /// Checks and creates the topic of marks.
-    pub topics: Topics,
-    /// The dead-letter topic.
-    pub dead_letter_topic: String,
-    /// Whether a missing topic may be created.
-    pub create_topics: bool,
+    /// Where to.
+    pub target: MarkTarget,
     /// Why the dead letters are discarded; stored with each mark.
     pub reason: String,
-    /// Report only; mark nothing.
-    pub is_dry_run: bool,
 }
 
 /// The result of a discard.
@@ -63,7 +53,7 @@ pub struct DiscardedRecord {
 }
 
 struct Run {
-    setup: Discarding,
+    target: MarkTarget,
     writer: Option<BatchWriter>,
     discarded: Discarded,
     at_millis: i64,
@@ -80,45 +70,33 @@ pub async fn discard(
     selection: Selection,
     progress: impl Fn(u64, u64) + Send + 'static,
 ) -> Result<DiscardOutcome, RedriveError> {
-    let reader = Arc::new(DeadLetterReader::new(&setup.options, &setup.dead_letter_topic)?);
-    let spans = on_reader(&reader, DeadLetterReader::spans).await?;
-    let total: u64 = spans.iter().map(|span| distance(span.start, span.end)).sum();
+    let Discarding { target, reason } = setup;
     let now = writing::now();
-    let discarded = Discarded { at: rfc3339(now).into(), reason: setup.reason.as_str().into() };
-    let outcome = DiscardOutcome { missing: selection.ids.clone(), ..DiscardOutcome::default() };
-    let mut run = Run { setup, writer: None, discarded, at_millis: now.millis(), batch: Vec::new(), outcome };
-    if total == 0 {
-        return Ok(run.outcome);
-    }
-    let marks = if run.setup.is_dry_run {
-        on_reader(&reader, DeadLetterReader::marks).await?
-    } else {
-        let Discarding { topics, create_topics, options, dead_letter_topic, .. } = &run.setup;
-        run.writer = Some(writing::open(topics, *create_topics, options, dead_letter_topic).await?);
-        // Read only now: from here on, no other command adds marks.
-        on_reader(&reader, DeadLetterReader::all_marks).await?
-    };
-    let mut reading = Reading::begin(&reader, spans, selection, total, progress);
-    while let Some(dead_letter) = reading.dead_letters.recv().await {
-        run.handle(&dead_letter, &marks).await?;
-    }
-    let others = reading.end().await?;
-    run.flush().await?;
-    run.outcome.missing.retain(|id| !others.named.contains(id));
-    run.outcome.others = others;
-    Ok(run.outcome)
+    let discarded = Discarded { at: rfc3339(now).into(), reason: reason.into() };
+    let outcome = DiscardOutcome::default();
+    let mut run = Run { target, writer: None, discarded, at_millis: now.millis(), batch: Vec::new(), outcome };
+    let Pass { missing, others, .. } = writing::pass(&mut run, selection, progress).await?;
+    Ok(DiscardOutcome { missing, others, ..run.outcome })
 }
 
-impl Run {
-    async fn handle(&mut self, dead_letter: &DeadLetter, marks: &Marks) -> Result<(), RedriveError> {
-        self.outcome.missing.remove(&dead_letter.id);
-        match marks.of_dead_letter(dead_letter) {
+impl MarkingCommand for Run {
+    fn target(&self) -> &MarkTarget {
+        &self.target
+    }
+
+    fn set_writer(&mut self, writer: BatchWriter) {
+        self.writer = Some(writer);
+    }
+
+    async fn handle(&mut self, dead_letter: DeadLetter, mark: Option<&Mark>) -> Result<(), RedriveError> {
+        match mark {
             Some(Mark::Redriven) => self.outcome.redriven_before += 1,
             Some(Mark::Discarded(_)) => self.outcome.discarded_before += 1,
             None => {
                 let event = dead_letter.event_id().map(str::to_owned);
                 let listed = DiscardedRecord { dead_letter: dead_letter.id, event, code: dead_letter.code() };
-                let mark = marks::discard(&self.setup.dead_letter_topic, dead_letter, &self.discarded, self.at_millis);
+                let topic = &self.target.dead_letter_topic;
+                let mark = marks::discard(topic, &dead_letter, &self.discarded, self.at_millis);
                 self.batch.push((listed, mark));
                 if self.batch.len() >= BATCH_DEAD_LETTERS {
                     self.flush().await?;
@@ -128,18 +106,13 @@ impl Run {
         Ok(())
     }
 
-    /// Writes the pending marks.
     async fn flush(&mut self) -> Result<(), RedriveError> {
         let batch = std::mem::take(&mut self.batch);
         let marked = self.outcome.discarded;
         let mut tries = 0;
         while let (Some(writer), false) = (&mut self.writer, batch.is_empty()) {
             let records = batch.iter().map(|(_, mark)| mark.clone()).collect();
-            let written = writer.write(records).await.map_err(|source| match source {
-                BatchError::Refused(refusal) => RedriveError::NoMarks(refusal),
-                source => RedriveError::BatchOutcome { source, redriven: marked },
-            });
-            match written? {
+            match writing::write(writer, records, marked).await? {
                 BatchOutcome::Committed => break,
                 BatchOutcome::Aborted { mut refused, topic_refused, reason } => {
                     if let Some(refusal) = topic_refused.or_else(|| refused.pop().map(|(_, refusal)| refusal)) {

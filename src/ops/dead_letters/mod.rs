@@ -13,7 +13,7 @@
 //! - [`listing`]: the newest; pure
 //! - [`dead_letter_reader`]: reads dead letters and marks from Kafka
 //! - [`registry`]: the current schema versions, from Postgres
-//! - `writing`: ensures that one command at a time writes marks
+//! - `writing`: what redrive and discard have in common; ensures that one command at a time writes marks
 //! - [`redrive`](mod@redrive): publishes; [`outcome`] is its result
 //! - [`discard`](mod@discard): marks dead letters as discarded
 //!
@@ -58,3 +58,4 @@ pub use marks::Mark;
 pub use outcome::RedriveOutcome;
 pub use redrive::Redriving;
 pub use selection::{Others, Selection};
+pub use writing::MarkTarget;

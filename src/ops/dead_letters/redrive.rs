@@ -1,22 +1,20 @@
 //! Publishes dead letters again, each once; the parent module says how.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::dead_letter::{DeadLetter, DeadLetterId};
-use super::dead_letter_reader::{DeadLetterReader, distance};
 use super::error::{PAUSE, RedriveError, TRIES};
 use super::marks::{self, Mark, Marks};
 use super::outcome::{RedriveOutcome, Redriven, Remaining};
 use super::registry::Registry;
 use super::resolve::{NotRedriven, Resolved, resolve};
 use super::selection::Selection;
-use super::writing::{self, Reading, on_reader};
+use super::writing::{self, MarkTarget, MarkingCommand, Pass};
 use crate::relay::boundary::{OwnedRecord, Refusal, RefusalCode, Topic};
 use crate::relay::publish::encode::{names, rfc3339, size_in_batch};
 use crate::relay::route::destination::Destinations;
-use crate::sink::{BatchError, BatchOutcome, BatchWriter, ProducerOptions, Span, Topics, TopicsError, TransactionSize};
+use crate::sink::{BatchOutcome, BatchWriter, Span, TopicsError, TransactionSize};
 
 /// Most dead letters, and about how many bytes, in one transaction. Fewer if the path to Kafka is slow.
 const BATCH_DEAD_LETTERS: usize = 250;
@@ -24,22 +22,14 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Input of [`redrive`].
 pub struct Redriving {
-    /// How to reach Kafka.
-    pub options: ProducerOptions,
-    /// Describes and creates topics.
-    pub topics: Topics,
-    /// The dead-letter topic.
-    pub dead_letter_topic: String,
+    /// Where to.
+    pub target: MarkTarget,
     /// The topics that records may go to.
     pub destinations: Destinations,
-    /// Whether a missing topic may be created.
-    pub create_topics: bool,
     /// The contracts.
     pub registry: Registry,
     /// Whether to include discarded dead letters.
     pub takes_discarded: bool,
-    /// Report only; publish nothing.
-    pub is_dry_run: bool,
 }
 
 /// A dead letter ready to be published.
@@ -75,9 +65,6 @@ pub async fn redrive(
     selection: Selection,
     progress: impl Fn(u64, u64) + Send + 'static,
 ) -> Result<RedriveOutcome, RedriveError> {
-    let reader = Arc::new(DeadLetterReader::new(&setup.options, &setup.dead_letter_topic)?);
-    let spans = on_reader(&reader, DeadLetterReader::spans).await?;
-    let total: u64 = spans.iter().map(|span| distance(span.start, span.end)).sum();
     let mut run = Run {
         setup,
         writer: None,
@@ -85,40 +72,28 @@ pub async fn redrive(
         topics: HashMap::new(),
         batch: Vec::new(),
         batch_bytes: 0,
-        outcome: RedriveOutcome { missing: selection.ids.clone(), ..RedriveOutcome::default() },
-    };
-    if total == 0 {
-        return Ok(run.outcome);
-    }
-    let marks = if run.setup.is_dry_run {
-        on_reader(&reader, DeadLetterReader::marks).await?
-    } else {
-        let Redriving { topics, create_topics, options, dead_letter_topic, .. } = &run.setup;
-        let writer = writing::open(topics, *create_topics, options, dead_letter_topic).await?;
-        run.size = TransactionSize::new(BATCH_DEAD_LETTERS, BATCH_BYTES, writer.transaction_timeout());
-        run.writer = Some(writer);
-        // Read only now: from here on, no other command adds marks.
-        on_reader(&reader, DeadLetterReader::all_marks).await?
+        outcome: RedriveOutcome::default(),
     };
     let has_all = selection.ids.is_empty();
-    let mut reading = Reading::begin(&reader, spans.clone(), selection, total, progress);
-    while let Some(dead_letter) = reading.dead_letters.recv().await {
-        run.handle(dead_letter, &marks).await?;
-    }
-    let others = reading.end().await?;
-    run.outcome.missing.retain(|id| !others.named.contains(id));
-    run.outcome.others = others;
-    run.flush().await?;
+    let Pass { missing, others, marks, spans } = writing::pass(&mut run, selection, progress).await?;
     if has_all {
         run.forget(&marks, &spans).await?;
     }
-    Ok(run.outcome)
+    Ok(RedriveOutcome { missing, others, ..run.outcome })
 }
 
-impl Run {
-    async fn handle(&mut self, dead_letter: DeadLetter, marks: &Marks) -> Result<(), RedriveError> {
-        self.outcome.missing.remove(&dead_letter.id);
-        match marks.of_dead_letter(&dead_letter) {
+impl MarkingCommand for Run {
+    fn target(&self) -> &MarkTarget {
+        &self.setup.target
+    }
+
+    fn set_writer(&mut self, writer: BatchWriter) {
+        self.size = TransactionSize::new(BATCH_DEAD_LETTERS, BATCH_BYTES, writer.transaction_timeout());
+        self.writer = Some(writer);
+    }
+
+    async fn handle(&mut self, dead_letter: DeadLetter, mark: Option<&Mark>) -> Result<(), RedriveError> {
+        match mark {
             Some(Mark::Redriven) => {
                 self.outcome.before += 1;
                 return Ok(());
@@ -130,7 +105,7 @@ impl Run {
             Some(Mark::Discarded(_)) | None => {}
         }
         match self.prepare(&dead_letter).await? {
-            Ok(item) if self.setup.is_dry_run => self.outcome.redriven(item.redriven),
+            Ok(item) if self.setup.target.is_dry_run => self.outcome.redriven(item.redriven),
             Ok(item) => {
                 self.batch_bytes += item.size();
                 self.batch.push(item);
@@ -147,6 +122,19 @@ impl Run {
         Ok(())
     }
 
+    async fn flush(&mut self) -> Result<(), RedriveError> {
+        self.batch_bytes = 0;
+        let mut waiting = VecDeque::from(std::mem::take(&mut self.batch));
+        while !waiting.is_empty() {
+            let part = first_part(&mut waiting, &self.size);
+            let late = self.publish(part).await?;
+            late.into_iter().rev().for_each(|item| waiting.push_front(item));
+        }
+        Ok(())
+    }
+}
+
+impl Run {
     /// The record to publish for a dead letter, or why it can't be redriven.
     async fn prepare(&mut self, dead_letter: &DeadLetter) -> Result<Result<Item, NotRedriven>, RedriveError> {
         let versions = match dead_letter.contract() {
@@ -183,7 +171,7 @@ impl Run {
             );
             return Ok(Err(NotRedriven::Refused(Refusal { code: RefusalCode::TooLarge, detail })));
         }
-        let mark = marks::mark(&self.setup.dead_letter_topic, dead_letter, &record.topic, &at, now.millis());
+        let mark = marks::mark(&self.setup.target.dead_letter_topic, dead_letter, &record.topic, &at, now.millis());
         let event = dead_letter.event_id().map(str::to_owned);
         let redriven = Redriven { dead_letter: dead_letter.id, event, topic: record.topic.clone(), version };
         Ok(Ok(Item { redriven, record, mark }))
@@ -194,7 +182,7 @@ impl Run {
         topic: &str,
         settings: &crate::relay::boundary::TopicSettings,
     ) -> Result<Result<Topic, Refusal>, TopicsError> {
-        let Redriving { topics, create_topics, is_dry_run, .. } = &self.setup;
+        let MarkTarget { topics, create_topics, is_dry_run, .. } = &self.setup.target;
         let found = topics.ensure(topic, settings, *create_topics && !is_dry_run).await?;
         Ok(match found {
             // The topic would be created.
@@ -203,18 +191,6 @@ impl Run {
             }
             found => found,
         })
-    }
-
-    /// Publishes the pending items.
-    async fn flush(&mut self) -> Result<(), RedriveError> {
-        self.batch_bytes = 0;
-        let mut waiting = VecDeque::from(std::mem::take(&mut self.batch));
-        while !waiting.is_empty() {
-            let part = first_part(&mut waiting, &self.size);
-            let late = self.publish(part).await?;
-            late.into_iter().rev().for_each(|item| waiting.push_front(item));
-        }
-        Ok(())
     }
 
     /// Publishes these in one transaction. Returns them if it took too long and they must go in smaller ones.
@@ -294,23 +270,19 @@ impl Run {
     }
 
     async fn write(&mut self, records: Vec<OwnedRecord>) -> Result<BatchOutcome, RedriveError> {
-        let redriven = self.outcome.redriven;
         let writer = self.writer.as_mut().expect("it was opened before the first dead letter");
-        writer.write(records).await.map_err(|source| match source {
-            BatchError::Refused(refusal) => RedriveError::NoMarks(refusal),
-            source => RedriveError::BatchOutcome { source, redriven },
-        })
+        writing::write(writer, records, self.outcome.redriven).await
     }
 
     /// Deletes the marks of expired dead letters.
     async fn forget(&mut self, marks: &Marks, spans: &[Span]) -> Result<(), RedriveError> {
-        if self.setup.is_dry_run {
+        if self.setup.target.is_dry_run {
             return Ok(());
         }
         let is_gone =
             |id: DeadLetterId| spans.iter().any(|span| span.partition == id.partition && id.offset < span.start);
         let now = writing::now().millis();
-        let topic = self.setup.dead_letter_topic.clone();
+        let topic = self.setup.target.dead_letter_topic.clone();
         for stale in marks.stale(is_gone).chunks(BATCH_DEAD_LETTERS) {
             // The next run deletes what this one can't.
             self.write(stale.iter().map(|id| marks::unmark(&topic, *id, now)).collect()).await?;
