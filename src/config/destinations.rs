@@ -6,7 +6,7 @@ use super::tree::{Node, Value, shown};
 use crate::relay::HeaderStyle;
 use crate::relay::decode::outbox::TemplatePart;
 use crate::relay::route::destination::{Destinations, Forbidden, TopicPattern, kept};
-use crate::relay::route::topic_name::BYTES_MAX;
+use crate::relay::route::topic_name::ALLOWED;
 
 /// Most patterns of `relay.topics`.
 const PATTERNS_MAX: usize = 1_000;
@@ -30,7 +30,7 @@ pub(super) fn patterns(value: &Value) -> Result<Vec<TopicPattern>, Complaint> {
     }
     let pattern = |text: &&str| {
         TopicPattern::parse(text).ok_or_else(|| {
-            let fix = format!("write 1 to {BYTES_MAX} of a-z, A-Z, 0-9, ., _ and -, with * for any of them");
+            let fix = format!("write {ALLOWED}, with * for any of them");
             Complaint::new(format!("{} is not a topic pattern", shown(text)), fix)
         })
     };

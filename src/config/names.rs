@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::Complaint;
 use super::tree::shown;
-use crate::relay::route::topic_name::{is_legal, is_legal_char};
+use crate::relay::route::topic_name::{ALLOWED, is_legal, is_legal_char};
 
 /// Longest Postgres identifier, in bytes (`NAMEDATALEN` - 1).
 pub(super) const IDENTIFIER_BYTES_MAX: usize = 63;
@@ -57,7 +57,7 @@ impl TopicName {
             return Ok(Self(text.to_owned()));
         }
         let what = format!("{} is not a valid topic name", shown(text));
-        Err(Complaint::new(what, "write 1 to 249 of a-z, A-Z, 0-9, ., _ and -"))
+        Err(Complaint::new(what, format!("use {ALLOWED}")))
     }
 
     /// The name.

@@ -73,7 +73,7 @@ level = 'debug'
               walpost.toml:9: kafka.delivery: "exactly_once" is not a valid value; did you mean "exactly-once"?
               walpost.toml:10: kafka.properties.linger.ms: is an array, expected a string, number or boolean; write the value as in librdkafka's CONFIGURATION.md
               walpost.toml:13: relay.on_rejected: "dead_letter" is not a valid value; did you mean "dead-letter"?
-              walpost.toml:14: relay.dead_letter_topic: "dead letters" is not a valid topic name; write 1 to 249 of a-z, A-Z, 0-9, ., _ and -
+              walpost.toml:14: relay.dead_letter_topic: "dead letters" is not a valid topic name; use 1 to 249 of a-z, A-Z, 0-9, ., _ and -
               walpost.toml:15: relay.create_topics: is a string, expected true or false; write true or false, without quotes
               walpost.toml:16: relay.max_in_flight: "0" is not a whole number from 1 to 10000000; choose a number in that range
               walpost.toml:17: relay.max_in_flight_bytes: "16 elephants" is not a valid quantity; write a number with B, kB, MB, GB, KiB, MiB or GiB, such as "16MiB"

@@ -128,12 +128,9 @@ fn define(
         }
     }
     let topic = object.text("physicalName").unwrap_or(name);
-    if !topic_name::is_legal(topic) {
+    if let Err(error) = topic_name::check(topic) {
         let at = object.get("physicalName").or_else(|| object.get("name")).unwrap_or_else(|| object.clone());
-        diagnostics.push(at.diagnostic(
-            Rule::TopicName,
-            format!("{topic:?} is not a valid topic name: use 1 to 249 of a-z A-Z 0-9 . _ -"),
-        ));
+        diagnostics.push(at.diagnostic(Rule::TopicName, error.to_string()));
     }
     Definition {
         place: object.document().place(&object.pointer),

@@ -14,7 +14,7 @@ use crate::relay::boundary::{Format, OwnedRecord, Refusal, RefusalCode, TopicSet
 use crate::relay::publish::encode::names;
 use crate::relay::route::data_schema;
 use crate::relay::route::destination::Destinations;
-use crate::relay::route::topic_name::is_legal;
+use crate::relay::route::topic_name;
 
 use super::dead_letter::{DeadLetter, Named, Style};
 
@@ -224,13 +224,7 @@ fn check_topic<'a>(topic: Option<&'a str>, destinations: &Destinations) -> Resul
     let Some(topic) = topic else {
         return Err(NotRedriven::refused(RefusalCode::NoTopic, "neither the row nor its schema version names a topic"));
     };
-    if !is_legal(topic) {
-        let detail = format!(
-            "{:?} is not a valid topic name: use 1 to 249 of a-z A-Z 0-9 . _ -",
-            topic.chars().take(100).collect::<String>()
-        );
-        return Err(NotRedriven::refused(RefusalCode::UnknownTopic, detail));
-    }
+    topic_name::check(topic).map_err(|error| NotRedriven::refused(RefusalCode::UnknownTopic, error.to_string()))?;
     match destinations.check(topic) {
         Ok(()) => Ok(topic),
         Err(forbidden) => Err(NotRedriven::refused(RefusalCode::NotAuthorized, forbidden.reason(topic))),

@@ -233,9 +233,11 @@ fn destination(
         let detail = "neither the row nor its schema version names a topic".to_owned();
         return Err(refused(RefusalCode::NoTopic, detail));
     };
-    if topic.len() > topic_name::BYTES_MAX {
-        let detail = format!("the topic name is longer than {} bytes", topic_name::BYTES_MAX);
-        return Err(refused(RefusalCode::UnknownTopic, detail));
+    // The rest is checked when the topic is looked up, which is once.
+    if topic.len() > topic_name::BYTES_MAX
+        && let Err(error) = topic_name::check(topic)
+    {
+        return Err(refused(RefusalCode::UnknownTopic, error.to_string()));
     }
     if let Err(forbidden) = destinations.check(topic) {
         return Err(refused(RefusalCode::NotAuthorized, forbidden.reason(topic)));

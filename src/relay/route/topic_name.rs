@@ -3,6 +3,27 @@
 /// Longest name, in bytes.
 pub const BYTES_MAX: usize = 249;
 
+/// What a name may consist of.
+pub const ALLOWED: &str = "1 to 249 of a-z, A-Z, 0-9, ., _ and -";
+
+/// Most characters of an invalid name that are shown.
+const EXCERPT_CHARS: usize = 100;
+
+/// A name that Kafka does not accept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{excerpt:?} is not a valid topic name; use {ALLOWED}")]
+pub struct InvalidTopicName {
+    excerpt: String,
+}
+
+/// Checks that Kafka accepts this topic name.
+///
+/// # Errors
+/// [`InvalidTopicName`].
+pub fn check(name: &str) -> Result<(), InvalidTopicName> {
+    if is_legal(name) { Ok(()) } else { Err(InvalidTopicName { excerpt: name.chars().take(EXCERPT_CHARS).collect() }) }
+}
+
 /// Whether Kafka accepts this topic name.
 #[must_use]
 pub fn is_legal(name: &str) -> bool {
@@ -41,6 +62,9 @@ mod tests {
         for illegal in ["", ".", "..", "a b", "a/b", "\u{e4}", "a\0", &"x".repeat(250), &"\u{e4}".repeat(125)] {
             assert!(!is_legal(illegal), "{illegal:?}");
         }
+        let long = check(&"/".repeat(1_000)).expect_err("it is not valid").to_string();
+        assert!(long.ends_with("/\" is not a valid topic name; use 1 to 249 of a-z, A-Z, 0-9, ., _ and -"), "{long}");
+        assert!(long.len() < 200 && ALLOWED.contains(&BYTES_MAX.to_string()));
         assert!(collide("a.b_c", "a_b.c") && !collide("a.b", "a.b") && !collide("a.b", "a-b"));
     }
 }

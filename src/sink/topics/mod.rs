@@ -21,7 +21,7 @@ use super::client::options::{ProducerOptions, TopicFacts, TopicRules, admin_conf
 use super::client::reachability::why_unreachable;
 use super::refusals::Judgement;
 use crate::relay::boundary::{NamedBy, Refusal, RefusalCode, Topic, TopicSettings, WantedTopic};
-use crate::relay::route::topic_name::is_legal;
+use crate::relay::route::topic_name;
 use crate::sink::error::SinkError;
 use budget::Budget;
 
@@ -183,9 +183,8 @@ impl Topics {
         ahead: &[WantedTopic],
     ) -> Result<Result<Topic, Refusal>, TopicsError> {
         let name = &*wanted.name;
-        if !is_legal(name) {
-            let detail = format!("{name:?} is not a valid topic name: use up to 249 of a-z A-Z 0-9 . _ -");
-            return Ok(Err(Refusal { code: RefusalCode::UnknownTopic, detail }));
+        if let Err(error) = topic_name::check(name) {
+            return Ok(Err(Refusal { code: RefusalCode::UnknownTopic, detail: error.to_string() }));
         }
         if create && self.is_beyond_budget(wanted).await? {
             return Ok(Err(self.refuse_beyond_budget(name)));

@@ -71,7 +71,7 @@ async fn case_26_only_bad_rows_become_dead_letters_each_with_its_code() {
           for , key None, value None
         unknown_topic: the topic db.missing does not exist, and create_topics is false
           for db.missing, key Some("k"), value Some("{}")
-        unknown_topic: "not a topic" is not a valid topic name: use up to 249 of a-z A-Z 0-9 . _ -
+        unknown_topic: "not a topic" is not a valid topic name; use 1 to 249 of a-z, A-Z, 0-9, ., _ and -
           for not a topic, key Some("k"), value Some("{}")
         too_large: the record takes up to N bytes in a batch, but topic db.order.placed accepts 1048588 (max.message.bytes)
           for db.order.placed, key Some("k"), value "xxxxxxxxxxxxxxxxxxx... (2000002 bytes)
