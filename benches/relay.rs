@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Each part processes the same backlog repeatedly. The median of the samples is reported, and the fastest, which other processes
-//! disturb least. The part of `core` that no other line covers belongs to the publisher and the catalogue.
+//! disturb least. The part of `core` that no other line covers belongs to the publisher and the metadata cache.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 
 use std::hint::black_box;

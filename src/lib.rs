@@ -11,7 +11,7 @@
 //!                                                                   | Batch (undecoded pgoutput)
 //!                                                                   v
 //!    +------------------------------ relay: the pure core -------------------------------+
-//!    | decode -> event -> catalogue (schema version, topic) -> check -> encode -> record |
+//!    | decode -> event -> metadata (schema version, topic) -> check -> encode -> record  |
 //!    |                                        refused -> dead-letter record              |
 //!    | ledger: what each commit still waits for ---> flush LSN                           |
 //!    +-----------------------------------------------------------------------------------+

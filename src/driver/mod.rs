@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 1 | the shutdown request | the core, which reads the open transaction to its end |
 //! | 2 | deliveries of the sink, and the position of an earlier run | the core's ledger |
-//! | 3 | the answer to a lookup | the core's catalogue |
+//! | 3 | the answer to a lookup | the core's metadata cache |
 //! | 4 | a note written to `outbox.relay` | the gate, which confirms from then on |
 //! | 5 | the replication connection, when the core wants input or there is no connection | the core |
 //! | 6 | the core's timer, or one second | the core, and the telemetry |

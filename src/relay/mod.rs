@@ -18,7 +18,7 @@
 //! | [`message`](decode::message) | a logical message | an event |
 //! | [`destination`](route::destination) | a topic name | whether events may go there |
 //! | [`data_schema`](route::data_schema) | a schema version | its URI |
-//! | [`catalogue`](route::catalogue) | answers about schema versions and topics | what publishing an event needs |
+//! | [`metadata_cache`](route::metadata_cache) | answers about schema versions and topics | what publishing an event needs |
 //! | [`attributes`](publish::attributes) | a header name | whether a CloudEvent may have it |
 //! | `row_headers` | an event's own headers | names and values |
 //! | [`encode`](publish::encode) | an event | headers, dead letters, sizes |

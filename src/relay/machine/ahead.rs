@@ -33,9 +33,9 @@ impl Core {
             rows += 1;
             let Some(Some(layout)) = self.layouts.get(&relation) else { continue };
             let (event, refusal) = event::from_row(&row, layout);
-            let (catalogue, destinations) = (&self.publisher.catalogue, &self.publisher.destinations);
+            let (metadata, destinations) = (&self.publisher.metadata, &self.publisher.destinations);
             if refusal.is_none()
-                && let Some((name, settings, named_by)) = topic_ahead(catalogue, destinations, &event, &mut work)
+                && let Some((name, settings, named_by)) = topic_ahead(metadata, destinations, &event, &mut work)
                 && !names.contains(name)
             {
                 let name: Arc<str> = name.into();

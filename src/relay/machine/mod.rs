@@ -178,7 +178,7 @@ impl Core {
         if let Answer::MessageKeys(keys) = &answer {
             self.handle_message_keys(keys.clone());
         }
-        self.publisher.catalogue.handle_answer(answer, now);
+        self.publisher.metadata.handle_answer(answer, now);
     }
 
     /// The ID of the transaction being read; `None` during the backfill.
@@ -266,7 +266,7 @@ impl Core {
                 self.draining = true;
             }
             Message::Begin { commit, at, xid } => {
-                self.publisher.catalogue.handle_transaction();
+                self.publisher.metadata.handle_transaction();
                 self.transaction = Some(Transaction { commit, committed_at: at, xid, events: 0 });
             }
             Message::Commit { end, .. } => {
@@ -299,9 +299,9 @@ impl Core {
             self.outboxes.iter().find(|outbox| outbox.namespace == relation.namespace && outbox.table == relation.name);
         let by_oid = self.tables.iter().position(|oid| *oid == relation.oid);
         let configured = by_oid.and_then(|place| self.outboxes.get(place)).or(by_name);
-        let catalogue = &mut self.publisher.catalogue;
+        let metadata = &mut self.publisher.metadata;
         let encoding = self.encoding;
-        let resolve = |outbox| Layout::resolve_in_part(outbox, relation, |oid| catalogue.column_type(oid, now));
+        let resolve = |outbox| Layout::resolve_in_part(outbox, relation, |oid| metadata.column_type(oid, now));
         let layout = match configured.map(resolve).transpose() {
             Ok(Some((_, Some(misfit)))) if self.publisher.settings.on_rejected != OnRejected::DeadLetterAlways => {
                 return Err(misfit.into());
@@ -357,7 +357,7 @@ impl Core {
                             None
                         }
                         Author::KeysAreOld => {
-                            self.publisher.catalogue.ask_message_keys();
+                            self.publisher.metadata.ask_message_keys();
                             return Ok(Some(Idle::Answer));
                         }
                     }

@@ -9,7 +9,7 @@ use crate::relay::publish::dropped::DroppedHeaders;
 use crate::relay::publish::publisher::Publisher;
 use crate::relay::replay::Replayed;
 use crate::relay::report::{Counters, Notice};
-use crate::relay::route::catalogue::ServiceLevel;
+use crate::relay::route::metadata_cache::ServiceLevel;
 
 impl Core {
     /// A replay's progress.
@@ -31,7 +31,7 @@ impl Core {
 
     /// The open request; returned once.
     pub fn poll_request(&mut self) -> Option<Request> {
-        self.publisher.catalogue.poll_request()
+        self.publisher.metadata.poll_request()
     }
 
     /// A notice for the log.
@@ -107,7 +107,7 @@ impl Core {
     /// The schema versions with statistics of their own, in the order of their [`ContractNumber`]s. Only grows.
     #[must_use]
     pub fn service_levels(&self) -> &[ServiceLevel] {
-        self.publisher.catalogue.service_levels()
+        self.publisher.metadata.service_levels()
     }
 
     /// The position of the last event taken.

@@ -8,8 +8,8 @@ use crate::relay::boundary::OnRejected;
 use crate::relay::boundary::Wait;
 use crate::relay::boundary::{ContractNumber, NamedBy, OnViolation, Record, Refusal, RefusalCode, TopicSettings};
 use crate::relay::decode::event::{Event, Part, Withheld};
-use crate::relay::route::catalogue::{Catalogue, Contract};
 use crate::relay::route::destination::Destinations;
+use crate::relay::route::metadata_cache::{Contract, MetadataCache};
 use crate::relay::route::payload::Checks;
 use crate::relay::route::topic_name;
 
@@ -117,7 +117,7 @@ impl From<Wait> for Stop {
 /// Looks up what publishing needs, checks the payload unless it is too large anyway, and gives the size in bytes that the topic
 /// takes. No topic is created for a payload that violates its contract, unless it is too large to be parsed without knowing the limit.
 pub(crate) fn check(
-    catalogue: &mut Catalogue,
+    metadata: &mut MetadataCache,
     checks: &mut Checks,
     destinations: &Destinations,
     on_rejected: OnRejected,
@@ -126,17 +126,17 @@ pub(crate) fn check(
     now: Instant,
 ) -> Result<usize, Stop> {
     let fate = on_rejected.fate();
-    let contract = contract(catalogue, fate, event, known, now);
+    let contract = contract(metadata, fate, event, known, now);
     if let Err(Stop::Wait) = contract {
         return Err(Stop::Wait);
     }
     let bytes = event.payload.as_ref().map_or(0, |payload| payload.len());
     if contract.is_ok() && event.withheld.is_none() && bytes <= CHECKED_FIRST_BYTES {
         check_payload(checks, on_rejected, event, known)?;
-        return destination(catalogue, destinations, fate, event, known, now);
+        return destination(metadata, destinations, fate, event, known, now);
     }
     let destination = match contract {
-        Ok(()) => destination(catalogue, destinations, fate, event, known, now),
+        Ok(()) => destination(metadata, destinations, fate, event, known, now),
         Err(stop) => Err(stop),
     };
     match (&destination, &event.withheld) {
@@ -153,7 +153,7 @@ pub(crate) fn check(
 
 /// Looks up the schema version that the event names.
 fn contract(
-    catalogue: &mut Catalogue,
+    metadata: &mut MetadataCache,
     fate: Fate,
     event: &Event<'_>,
     known: &mut Known<'_>,
@@ -169,8 +169,8 @@ fn contract(
     if name.len().max(version.len()) > SCHEMA_NAME_BYTES {
         return Err(unknown(format!("the schema name or version is longer than {SCHEMA_NAME_BYTES} bytes")));
     }
-    let Some(contract) = catalogue.contract(name, version, now)? else {
-        known.unregistered = Some(catalogue.data_schema(name, version));
+    let Some(contract) = metadata.contract(name, version, now)? else {
+        known.unregistered = Some(metadata.data_schema(name, version));
         let detail = format!("no schema version {name}/{version} is registered; call outbox.register_schema_version");
         return Err(unknown(detail));
     };
@@ -181,13 +181,13 @@ fn contract(
 /// The topic of an event further on, if it is not known yet and nothing speaks against the event; asks for nothing. Adds to `work` what
 /// checking its payload can have taken.
 pub(crate) fn topic_ahead<'a>(
-    catalogue: &'a Catalogue,
+    metadata: &'a MetadataCache,
     destinations: &Destinations,
     event: &'a Event<'_>,
     work: &mut u64,
 ) -> Option<(&'a str, TopicSettings, NamedBy)> {
     let contract = match &event.schema {
-        Some((name, version)) if event.has_contract => Some(catalogue.known_contract(name, version)?),
+        Some((name, version)) if event.has_contract => Some(metadata.known_contract(name, version)?),
         None if event.has_contract => return None,
         _ => None,
     };
@@ -195,7 +195,7 @@ pub(crate) fn topic_ahead<'a>(
     let payload = event.payload.as_deref();
     if topic.len() > topic_name::BYTES_MAX
         || event.withheld.is_some()
-        || catalogue.knows_topic(topic)
+        || metadata.knows_topic(topic)
         || destinations.check(topic).is_err()
         || payload.is_some_and(|payload| payload.len() > CHECKED_FIRST_BYTES)
         || RowHeaders::parse(event.headers.as_deref()).is_err()
@@ -221,7 +221,7 @@ fn named_by(topic: &str, event: &Event<'_>, contract: Option<&Contract>) -> Name
 
 /// Looks up the topic, and returns the size in bytes that it accepts.
 fn destination(
-    catalogue: &mut Catalogue,
+    metadata: &mut MetadataCache,
     destinations: &Destinations,
     fate: Fate,
     event: &Event<'_>,
@@ -244,7 +244,7 @@ fn destination(
     }
     let settings = || known.contract.as_ref().map(|contract| contract.schema_version.topic_settings.clone());
     let named_by = named_by(topic, event, known.contract.as_deref());
-    let topic = catalogue.topic(topic, || settings().unwrap_or_default(), named_by, now)?;
+    let topic = metadata.topic(topic, || settings().unwrap_or_default(), named_by, now)?;
     topic.map(|topic| topic.max_message_bytes).map_err(|refusal| Stop::Refused(refusal, fate))
 }
 

@@ -17,8 +17,8 @@ use crate::relay::halt::{Halt, Idle};
 use crate::relay::limits::{NOTICES_MAX, SPAN_WINDOWS};
 use crate::relay::publish::check::{self, Fate, Known, Stop, too_large};
 use crate::relay::report::{Counters, Disposition, Notice};
-use crate::relay::route::catalogue::Catalogue;
 use crate::relay::route::destination::{Destinations, dead_letter_settings};
+use crate::relay::route::metadata_cache::MetadataCache;
 use crate::relay::route::payload::Checks;
 use crate::relay::settings::Settings;
 
@@ -54,7 +54,7 @@ pub(crate) struct Origin<'a> {
 #[derive(Debug)]
 pub(crate) struct Publisher {
     pub(crate) settings: Settings,
-    pub(crate) catalogue: Catalogue,
+    pub(crate) metadata: MetadataCache,
     pub(crate) checks: Checks,
     pub(crate) ledger: Ledger,
     /// How much may be in flight now.
@@ -76,7 +76,7 @@ pub(crate) struct Publisher {
 impl Publisher {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
-            catalogue: Catalogue::new(settings.schema_base.clone()),
+            metadata: MetadataCache::new(settings.schema_base.clone()),
             destinations: Destinations::new(&settings.dead_letter_topic, &settings.topics),
             window: Owed { records: settings.max_in_flight, bytes: settings.max_in_flight_bytes },
             settings,
@@ -107,7 +107,7 @@ impl Publisher {
         let is_dead_letter = record.topic == self.settings.dead_letter_topic;
         match verdict {
             Verdict::Returned(_) => {
-                self.catalogue.forget_topic(&record.topic);
+                self.metadata.forget_topic(&record.topic);
                 self.give_back(ticket, record, now);
             }
             Verdict::Along => self.give_back(ticket, record, now),
@@ -125,7 +125,7 @@ impl Publisher {
             // A dead letter that can't be written is never given up: it waits for its topic.
             Verdict::Refused(refusal) if is_dead_letter => {
                 self.blocked_on = Some((record.topic.clone(), refusal));
-                self.catalogue.forget_topic(&record.topic);
+                self.metadata.forget_topic(&record.topic);
                 self.give_back(ticket, record, now);
             }
             Verdict::Refused(refusal) => self.refuse_delivered(ticket, record, refusal),
@@ -139,7 +139,7 @@ impl Publisher {
 
     /// The broker refused a record that had been sent.
     fn refuse_delivered(&mut self, ticket: Ticket, record: OwnedRecord, refusal: Refusal) {
-        self.catalogue.forget_topic(&record.topic);
+        self.metadata.forget_topic(&record.topic);
         let position = position_of(&record);
         match self.settings.on_rejected.fate() {
             Fate::Halt => self.halt = Some(Halt::Refused { position, table: None, refusal }),
@@ -174,7 +174,7 @@ impl Publisher {
 
     /// When there is something to do without any input.
     pub(crate) fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let blocked = self.blocked_on.as_ref().and_then(|(topic, _)| self.catalogue.topic_asked_again_at(topic));
+        let blocked = self.blocked_on.as_ref().and_then(|(topic, _)| self.metadata.topic_asked_again_at(topic));
         [self.retries.wake_at(now), blocked.filter(|at| *at > now)].into_iter().flatten().min()
     }
 
@@ -192,10 +192,10 @@ impl Publisher {
             let Some((ticket, record)) = self.retries.next(at_kafka, now) else {
                 return Ok(Some(Idle::Returned));
             };
-            // The topic itself may be missing. The catalogue remembers its settings.
+            // The topic itself may be missing. The cache remembers its settings.
             let is_dead_letter = record.topic == self.settings.dead_letter_topic;
             let settings = if is_dead_letter { dead_letter_settings } else { TopicSettings::default };
-            match self.catalogue.topic(&record.topic, settings, NamedBy::Owner, now) {
+            match self.metadata.topic(&record.topic, settings, NamedBy::Owner, now) {
                 Err(Wait) => return Ok(Some(Idle::Answer)),
                 // A topic that the relay may not write to decides the record's fate; a missing topic is an outage.
                 Ok(Err(refusal)) if refusal.code == RefusalCode::NotAuthorized && !is_dead_letter => {
@@ -205,7 +205,7 @@ impl Publisher {
                     continue;
                 }
                 Ok(Err(refusal)) => {
-                    self.catalogue.ask_soon(&record.topic, now);
+                    self.metadata.ask_soon(&record.topic, now);
                     self.blocked_on = Some((record.topic.clone(), refusal));
                     return Ok(Some(Idle::Returned));
                 }
@@ -244,8 +244,8 @@ impl Publisher {
             Some(refusal) => Err(Stop::Refused(refusal, fate)),
             None => {
                 self.checks.begin(origin.position);
-                let Self { catalogue, checks, destinations, settings, .. } = self;
-                check::check(catalogue, checks, destinations, settings.on_rejected, event, &mut known, now)
+                let Self { metadata, checks, destinations, settings, .. } = self;
+                check::check(metadata, checks, destinations, settings.on_rejected, event, &mut known, now)
             }
         };
         if let Err(Stop::Wait) = checked {
@@ -280,7 +280,7 @@ impl Publisher {
                 Offer::Full => return Ok(Some(Idle::Sink)),
                 Offer::Refused(refusal) => {
                     if refusal.code == RefusalCode::NotAuthorized {
-                        self.catalogue.doubt_topic(record.topic, now);
+                        self.metadata.doubt_topic(record.topic, now);
                     }
                     (refusal, fate, RefusedBy::Kafka)
                 }
@@ -330,11 +330,11 @@ impl Publisher {
         offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
     ) -> Result<Option<Idle>, Halt> {
         let topic =
-            match self.catalogue.topic(&self.settings.dead_letter_topic, dead_letter_settings, NamedBy::Owner, now) {
+            match self.metadata.topic(&self.settings.dead_letter_topic, dead_letter_settings, NamedBy::Owner, now) {
                 Err(Wait) => return Ok(Some(Idle::Answer)),
                 Ok(Ok(topic)) => topic,
                 Ok(Err(why)) => {
-                    self.catalogue.ask_soon(&self.settings.dead_letter_topic, now);
+                    self.metadata.ask_soon(&self.settings.dead_letter_topic, now);
                     self.blocked_on = Some((self.settings.dead_letter_topic.clone(), why));
                     return Ok(Some(Idle::Returned));
                 }
@@ -370,7 +370,7 @@ impl Publisher {
                 None
             }
             Offer::Refused(why) => {
-                self.catalogue.forget_topic(&dead_letter.topic);
+                self.metadata.forget_topic(&dead_letter.topic);
                 self.blocked_on = Some((dead_letter.topic, why));
                 Some(Idle::Returned)
             }

@@ -2,6 +2,6 @@
 
 pub mod destination;
 pub mod topic_name;
-pub mod catalogue;
+pub mod metadata_cache;
 pub mod data_schema;
 pub(super) mod payload;

@@ -5,7 +5,7 @@
 //! transaction that names it: the next one may have registered it. A negative answer, and a topic that could not be
 //! written to, is asked for again after `REFUSAL_KEPT`: somebody may have fixed it. Nothing else is published while
 //! a topic is asked for, so one that is refused repeatedly is asked for less and less often, unless the relay [waits
-//! for it](Catalogue::ask_soon).
+//! for it](MetadataCache::ask_soon).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub struct ServiceLevel {
 
 /// Answers, by request.
 #[derive(Debug, Default)]
-pub struct Catalogue {
+pub struct MetadataCache {
     /// What the `ce_dataschema` header begins with.
     schema_base: String,
     contracts: HashMap<Arc<str>, Versions>,
@@ -95,8 +95,8 @@ impl<T> CachedAnswer<T> {
     }
 }
 
-impl Catalogue {
-    /// An empty catalogue; `schema_base` is what the `ce_dataschema` header starts with.
+impl MetadataCache {
+    /// An empty cache; `schema_base` is what the `ce_dataschema` header starts with.
     #[must_use]
     pub fn new(schema_base: String) -> Self {
         Self { schema_base, ..Self::default() }
@@ -327,5 +327,5 @@ impl Catalogue {
 }
 
 #[cfg(test)]
-#[path = "catalogue_tests.rs"]
+#[path = "metadata_cache_tests.rs"]
 mod tests;
