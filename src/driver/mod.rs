@@ -19,7 +19,7 @@ mod limits;
 mod assemble;
 mod link;
 mod lookup;
-mod snapshot;
+mod visible_transactions;
 mod registry;
 mod notices;
 mod repeats;

@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
-use super::snapshot::Snapshot;
+use super::visible_transactions::VisibleTransactions;
 use crate::contracts;
 use crate::driver::limits::{ANSWER_TIMEOUT, LISTED_MAX, VISIBLE_BACK_OFF, VISIBLE_PATIENCE};
 use crate::postgres::{self, ConnectOptions, Connection, Session, sqlstate};
@@ -45,7 +45,7 @@ struct RegistryCache {
 /// The registered versions as of the reception of an input.
 struct Listed {
     input: u64,
-    snapshot: Snapshot,
+    snapshot: VisibleTransactions,
     /// All registered versions; `None` if there are too many to keep.
     names: Option<HashSet<SchemaVersionId>>,
 }
@@ -104,7 +104,7 @@ impl Registry {
     async fn list(&self, kept: &mut RegistryCache, input: u64) -> anyhow::Result<Listed> {
         let rows = self.query(kept, LIST, &[]).await.map_err(|error| self.explain(error))?;
         let (header, rows): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.is_true(0));
-        let snapshot = header.first().and_then(|row| row.text(1)).and_then(Snapshot::parse);
+        let snapshot = header.first().and_then(|row| row.text(1)).and_then(VisibleTransactions::parse);
         let snapshot = snapshot.context("look up schema versions: Postgres gave no snapshot")?;
         let name = |row: &postgres::Row, column| row.text(column).unwrap_or_default().into();
         let id = |row: &&postgres::Row| SchemaVersionId { name: name(row, 1), version: name(row, 2) };

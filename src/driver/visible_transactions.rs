@@ -1,4 +1,4 @@
-//! What a query's snapshot shows.
+//! Which transactions a query saw: its snapshot.
 
 use std::collections::HashSet;
 
@@ -7,14 +7,14 @@ const AHEAD: u32 = 1 << 31;
 
 /// Which transactions' outcome a query saw.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Snapshot {
+pub(super) struct VisibleTransactions {
     /// All IDs from this one on were in progress.
     next: u32,
     /// The others that were in progress, among them commits that wait for a synchronous standby.
     open: HashSet<u32>,
 }
 
-impl Snapshot {
+impl VisibleTransactions {
     /// Parses a `pg_snapshot`: `xmin:xmax:xip,xip`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.split_once(':')?;
@@ -39,8 +39,8 @@ fn low(id: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn snapshot(text: &str) -> Snapshot {
-        Snapshot::parse(text).expect("a snapshot")
+    fn snapshot(text: &str) -> VisibleTransactions {
+        VisibleTransactions::parse(text).expect("a snapshot")
     }
 
     #[test]
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn invalid_snapshots_are_rejected() {
         for text in ["", "700", "700:701", "700:x:", "700:701:x"] {
-            assert_eq!(Snapshot::parse(text), None, "{text}");
+            assert_eq!(VisibleTransactions::parse(text), None, "{text}");
         }
     }
 }
