@@ -13,11 +13,7 @@ use tokio::sync::mpsc;
 use super::error::SourceError;
 use crate::postgres::{Error, Interrupt};
 use crate::relay::boundary::{Batch, Lsn};
-
-/// Batches that may wait for the driver.
-pub(crate) const CHANNEL_BATCHES: usize = 8;
-/// Bytes that may wait for the driver. A single batch may be larger, if one message is.
-pub(crate) const CHANNEL_BYTES: usize = 8 << 20;
+use crate::source::limits::{CHANNEL_BATCHES, CHANNEL_BYTES};
 
 /// How the stream must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@
 //! Nothing here decodes a row, and only the [`Stream`]'s thread ever touches the socket.
 
 mod boundary;
+mod limits;
 mod error;
 mod detached;
 mod server;
@@ -40,7 +41,8 @@ pub use catalog::layout::{check_layout, order_without_time};
 pub(crate) use catalog::publication::stray_outbox;
 pub use catalog::publication::{Streamed, check_publication};
 pub use error::SourceError;
-pub use opening::{RECORD_BYTES, STATUS_INTERVAL, SourceOptions};
+pub use limits::{RECORD_BYTES, STATUS_INTERVAL};
+pub use opening::SourceOptions;
 pub use origin::Origin;
 pub use server::identity::{Server, System};
 pub(crate) use server::refusal::explain_statement;

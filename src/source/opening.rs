@@ -7,14 +7,7 @@ use crate::postgres::{ConnectOptions, Connection};
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::text_encoding::Encoding;
 use crate::source::boundary::table::OutboxTable;
-
-/// How often the confirmed LSN is reported by default.
-pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The largest record, in bytes, for which rows are read, if the user has not set another size.
-pub const RECORD_BYTES: usize = 64 << 20;
-/// What a row's message may have in addition to its record: names, headers, columns that are not read.
-const MARGIN_BYTES: usize = 2 << 20;
+use crate::source::limits::MARGIN_BYTES;
 
 /// What to stream, and from where.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! The lease on a slot: one relay at a time holds it, the others stand by.
 //!
 //! It is an advisory [lock] in a session of its own, with a heartbeat every second. A process that dies loses it at
-//! once; one that hangs or is cut off from the network after [`SILENCE`], when the server ends the session. The
+//! once; one that hangs or is cut off from the network after [`LEASE_SILENCE`], when the server ends the session. The
 //! holder may terminate a walsender that a predecessor has left on the slot. The notes in `outbox.relay` are written
 //! on the same session, so a relay that has lost its lease notes nothing, and confirms nothing that is not noted.
 //!
@@ -10,7 +10,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
@@ -19,24 +18,9 @@ use super::lock::{beat, lock};
 use crate::postgres::{ConnectOptions, Connection, Error, WaitLimit};
 use crate::relay::resume::LeaseAcquisition;
 use crate::source::error::SourceError;
+use crate::source::limits::{LEASE_ANSWER, LEASE_BEAT, LEASE_SILENCE, LEASE_STATEMENT, LEASE_VALIDITY, STANDBY_GRACE};
 use crate::source::state::note::{Note, NoteTaken, NoteWriter};
 use crate::source::state::relay_state;
-
-/// How often the session is used, so that both sides know that the other is alive.
-const BEAT: Duration = Duration::from_secs(1);
-/// How long the server considers the session alive without hearing from it.
-const SILENCE: Duration = Duration::from_secs(5);
-/// How long after its last heartbeat the lease is certainly held: less than the server considers the session alive,
-/// with time for a record to be sent.
-const VALIDITY: Duration = Duration::from_secs(4);
-/// How long an answer may take: not so long that the server has ended the session meanwhile and another relay has the
-/// slot.
-const ANSWER: Duration = Duration::from_secs(4);
-/// How long the server may work on a statement: a note can wait for a lock.
-const STATEMENT: Duration = Duration::from_secs(3);
-/// How long a standby relay holds back after it has lost its connection: a server that was restarted has probably cut
-/// off the slot's holder, too, which then continues without repeating anything.
-const GRACE: Duration = Duration::from_millis(1_500);
 
 /// The lease on a slot, as one process holds or requests it.
 #[derive(Debug)]
@@ -98,7 +82,7 @@ impl Lease {
     /// machine sleeps; true if it was never taken, because then there is nothing to publish, or no need for a lease.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        self.heartbeat().is_younger(VALIDITY)
+        self.heartbeat().is_younger(LEASE_VALIDITY)
     }
 
     /// Takes the lease if it is free, and does nothing if it is already held. Blocks.
@@ -117,12 +101,12 @@ impl Lease {
             LeaseState::Free | LeaseState::Held(_) => {
                 let session = Connection::open(&self.connect)?;
                 if self.stood_by.load(Ordering::Relaxed) {
-                    std::thread::sleep(GRACE);
+                    std::thread::sleep(STANDBY_GRACE);
                 }
                 session
             }
         };
-        session.set_wait_limit(WaitLimit::Timeout(ANSWER));
+        session.set_wait_limit(WaitLimit::Timeout(LEASE_ANSWER));
         let asked = Beat::begin();
         if let Some(pid) = lock(&mut session, &self.slot)? {
             self.stood_by.store(true, Ordering::Relaxed);
@@ -131,8 +115,8 @@ impl Lease {
         }
         session.configure(&format!(
             "set idle_session_timeout = {}; set statement_timeout = {}; set default_transaction_read_only = off",
-            SILENCE.as_millis(),
-            STATEMENT.as_millis()
+            LEASE_SILENCE.as_millis(),
+            LEASE_STATEMENT.as_millis()
         ))?;
         self.stood_by.store(false, Ordering::Relaxed);
         self.is_new.store(true, Ordering::Relaxed);
@@ -233,7 +217,7 @@ fn hold(
 ) -> Result<(), SourceError> {
     let mut writer = NoteWriter::default();
     loop {
-        let order = orders.recv_timeout(BEAT);
+        let order = orders.recv_timeout(LEASE_BEAT);
         let asked = Beat::begin();
         match order {
             Ok(Command { write, answer }) => {

@@ -7,6 +7,7 @@
 
 use crate::postgres::{Connection, sqlstate};
 use crate::source::error::SourceError;
+use crate::source::limits::{LEASE_ROW_LOCK, LEASE_SILENCE};
 use crate::source::server::answer::first;
 
 /// The key of versions before 0.2, whose relays hold or request it during a rolling update.
@@ -14,9 +15,6 @@ const OLD_KEY: &str = "hashtext('walpost'), hashtext($1)";
 
 /// A random key, in SQL.
 const NEW_KEY: &str = "('x' || left(replace(gen_random_uuid()::text, '-', ''), 16))::bit(64)::bigint";
-
-/// Settings for the transaction that holds the row's lock, so that a relay that hangs in it blocks no other.
-const LIMITS: &str = "set local lock_timeout = '2s'; set local idle_in_transaction_session_timeout = '5s'";
 
 /// A session that holds one of the lease's keys.
 struct Holder {
@@ -40,7 +38,12 @@ pub(crate) fn lock(session: &mut Connection, slot: &str) -> Result<Option<Option
         &format!("insert into outbox.lease (slot, lock_key) values ($1, {NEW_KEY}) on conflict do nothing"),
         &[Some(slot)],
     )?;
-    session.simple_query(&format!("begin isolation level read committed read write; {LIMITS}"))?;
+    let (row_lock, silence) = (LEASE_ROW_LOCK.as_millis(), LEASE_SILENCE.as_millis());
+    // Limits, so that a relay that hangs in the transaction blocks no other.
+    session.simple_query(&format!(
+        "begin isolation level read committed read write; set local lock_timeout = {row_lock}; \
+         set local idle_in_transaction_session_timeout = {silence}"
+    ))?;
     match lock_row(session, slot) {
         Ok(taken) => {
             session.simple_query("commit")?;

@@ -1,14 +1,10 @@
 //! Waits until a slot is free, and terminates the stale walsender that holds it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::postgres::Connection;
 use crate::source::error::SourceError;
-
-/// How long a terminated walsender may hold its slot.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often that is checked.
-const RELEASE_POLL: Duration = Duration::from_millis(20);
+use crate::source::limits::{RELEASE_POLL, RELEASE_TIMEOUT};
 
 /// Which walsenders are terminated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,8 @@ use crate::postgres::{Connection, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::source::boundary::holder::{Held, NotHeld, holder};
 use crate::source::error::SourceError;
+use crate::source::limits::COPY_ATTEMPTS;
 use crate::source::server::answer::first;
-
-/// How many times another slot is chosen if the chosen one has moved on meanwhile.
-const ATTEMPTS: usize = 10;
 
 /// The slots of this database that events can be read from, by what they hold, earliest first.
 ///
@@ -43,7 +41,7 @@ pub fn copy_holder(
 ) -> Result<Held, SourceError> {
     let is_temporary = session.is_some();
     let mut run = |control: &mut Connection, sql: &str| session.as_deref_mut().unwrap_or(control).simple_query(sql);
-    for _ in 0..ATTEMPTS {
+    for _ in 0..COPY_ATTEMPTS {
         let chosen = holder(&held(control)?, wanted)?.clone();
         let sql = format!(
             "select lsn from pg_copy_logical_replication_slot({}, {}, {})",

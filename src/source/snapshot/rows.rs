@@ -12,12 +12,11 @@ use crate::source::batch_channel::BatchChannel;
 use crate::source::catalog::layout::Description;
 use crate::source::error::SourceError;
 use crate::source::frames::{Column, Sent, TooLong, Writer};
+use crate::source::limits::BACKFILL_BATCH_BYTES;
 use crate::source::row_budget::RowBudget;
 use crate::source::server::answer::{number, text};
 use crate::source::server::identity::Server;
 
-/// Bytes of frames after which a batch is passed on.
-const BATCH_BYTES: usize = 256 * 1024;
 /// How many rows are listed, and read with one statement.
 const PIECE: u64 = 500;
 /// The share of a row's budget that its place takes: the table's OID and the ctid, with kind and length.
@@ -192,7 +191,7 @@ impl Table<'_> {
                 read.add(Place::of(values).ok_or(SourceError::Answer { question: "the ctid of a row" })?);
                 writer.insert(relation, values[2..].iter().copied()).map_err(too_long)
             })?;
-            if writer.bytes.len() >= BATCH_BYTES {
+            if writer.bytes.len() >= BACKFILL_BATCH_BYTES {
                 channel.hand_over(std::mem::take(&mut writer.bytes))?;
             }
             Ok::<_, SourceError>(())

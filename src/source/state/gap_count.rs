@@ -5,10 +5,8 @@ use crate::source::boundary::gap_report::{Published, Rows, Unpublished};
 use crate::source::boundary::table::OutboxTable;
 use crate::source::catalog::layout::Description;
 use crate::source::error::SourceError;
+use crate::source::limits::COUNTING_TIMEOUT;
 use crate::source::server::answer::{first, number};
-
-/// How long the server may count. A table that takes longer is not counted: the rest of the message matters more.
-const COUNTING_MILLIS: u32 = 10_000;
 
 /// Transaction ids have 32 bits in a row, and 64 everywhere else.
 const EPOCH: u64 = 1 << 32;
@@ -35,7 +33,7 @@ fn count(
     xid: Option<&str>,
 ) -> Result<Rows, SourceError> {
     let question = "the number of rows in the outbox tables";
-    control.configure(&format!("set statement_timeout = {COUNTING_MILLIS}"))?;
+    control.configure(&format!("set statement_timeout = {}", COUNTING_TIMEOUT.as_millis()))?;
     let filter = xid.map(|xid| since(control, xid)).transpose()?.unwrap_or_else(|| "true".to_owned());
     let mut rows = Rows::default();
     for table in tables {

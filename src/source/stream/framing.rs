@@ -3,9 +3,7 @@
 use crate::postgres::{HEADER_BYTES, Head, ProtocolError};
 use crate::relay::boundary::Lsn;
 use crate::source::boundary::place::Place;
-
-/// How far behind the server's clock a commit must be for the stream to count as behind, in microseconds.
-const BEHIND_MICROS: i64 = 100_000;
+use crate::source::limits::BEHIND_MICROS;
 
 /// Offset of XLogData's body: after type, start, end and time.
 const XLOG_HEADER_BYTES: usize = HEADER_BYTES + 1 + 3 * 8;

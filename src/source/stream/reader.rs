@@ -12,17 +12,7 @@ use crate::postgres::{Body, Error, HEADER_BYTES, Head, Parts, ServerError, sqlst
 use crate::relay::boundary::{Batch, Lsn};
 use crate::source::batch_channel::{BatchChannel, Handed, Stop};
 use crate::source::error::SourceError;
-
-/// Bytes that one read takes at most, and so the size of a batch unless a single message is larger.
-const BUFFER_BYTES: usize = 1 << 20;
-/// A batch up to this size is copied out of the buffer, so that a few rows don't keep a whole buffer alive.
-const COPIED_BYTES: usize = 64 * 1024;
-/// Room that the buffer must have for a read.
-const SPARE_BYTES: usize = 64 * 1024;
-/// How long the server may be silent if `wal_sender_timeout` is 0.
-const DEFAULT_SILENCE: Duration = Duration::from_secs(60);
-/// How long a clean end may take. A walsender in the middle of a huge transaction first sends it to its end.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::source::limits::{BUFFER_BYTES, COPIED_BYTES, DEFAULT_SILENCE, SPARE_BYTES, STOP_TIMEOUT};
 
 /// When to report, and when to give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,7 +24,6 @@
 //! Kafka: they come as records besides their dead letters.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::open::start_command;
 use super::reader::status_update;
@@ -36,6 +35,7 @@ use crate::source::boundary::not_skipped::NotSkipped;
 use crate::source::boundary::table::TableName;
 use crate::source::detached::detached;
 use crate::source::error::SourceError;
+use crate::source::limits::{SKIP_LISTED_MAX, SKIP_LISTING_TIMEOUT, SKIP_SILENCE};
 use crate::source::opening::SourceOptions;
 use crate::source::server::answer::first;
 use crate::source::slot::inspect::inspect_slot;
@@ -45,14 +45,6 @@ use crate::source::slot::slot_admin::{SlotAdmin, decide};
 use crate::source::state::gap_count::look;
 use crate::source::state::relay_state;
 use crate::source::state::secrets::{self, Secrets};
-
-/// How long the server may be silent: it decodes a large transaction in silence. At the end of its WAL it reports the
-/// position.
-const SILENCE: Duration = Duration::from_secs(600);
-/// How long the server may look for the transaction's rows in one table.
-const LISTING_MILLIS: u32 = 60_000;
-/// How many of them are listed per table.
-const ROWS: usize = 1_000;
 
 /// An outbox table and the column that identifies its rows.
 #[derive(Clone, Debug)]
@@ -210,7 +202,7 @@ fn find(
     }
     let (mut replication, _) = admin.server.open_replication(&options.connect, &mut admin.control)?;
     replication.start_copy_both(&start_command(&admin.server, &options.slot, &options.publication, from))?;
-    replication.set_wait_limit(WaitLimit::Timeout(SILENCE));
+    replication.set_wait_limit(WaitLimit::Timeout(SKIP_SILENCE));
     let mut reading = Reading { wanted, published, open: None, unpublished: None };
     loop {
         match replication.next_copy_start() {
@@ -321,14 +313,14 @@ fn list(control: &mut Connection, table: &Listed, unsent: &mut Unsent) -> Result
         Some(at) => format!("{own} or (xmin::text::bigint > {xid} and {at} in (select {at} from {name} where {own}))"),
         None => own,
     };
-    let sql = format!("select {id} from {name} where {filter} limit {}", ROWS + 1);
-    control.configure(&format!("set statement_timeout = {LISTING_MILLIS}"))?;
+    let sql = format!("select {id} from {name} where {filter} limit {}", SKIP_LISTED_MAX + 1);
+    control.configure(&format!("set statement_timeout = {}", SKIP_LISTING_TIMEOUT.as_millis()))?;
     match control.simple_query(&sql) {
         Ok(rows) => {
-            if rows.len() > ROWS {
+            if rows.len() > SKIP_LISTED_MAX {
                 unsent.unlisted.push(name.clone());
             }
-            let ids = rows.iter().take(ROWS).map(|row| (name.clone(), row.text(0).map(str::to_owned)));
+            let ids = rows.iter().take(SKIP_LISTED_MAX).map(|row| (name.clone(), row.text(0).map(str::to_owned)));
             unsent.rows.extend(ids);
         }
         Err(error @ postgres::Error::Server(_)) => {

@@ -1,7 +1,7 @@
 //! The replication connection's socket, read in large pieces.
 
 use std::io::{self, BufRead, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags};
@@ -11,16 +11,7 @@ use rustls::ClientConnection;
 use super::watermark::set_receive_low_watermark;
 use crate::postgres::{Error, Socket, Transport};
 use crate::source::batch_channel::{BatchChannel, wait};
-
-/// Bytes that must have arrived before a read returns while the stream is behind. The walsender sends each row by
-/// itself; a reader that wakes for each costs both sides more than the row does.
-const LOW_WATERMARK_BYTES: i32 = 512 * 1024;
-/// The socket's buffer, in bytes.
-const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
-/// How long such a read waits for the watermark.
-const PATIENCE: Duration = Duration::from_millis(2);
-/// Bytes of TLS records that one read takes at most.
-const CIPHER_BYTES: usize = 256 * 1024;
+use crate::source::limits::{CIPHER_BYTES, LOW_WATERMARK_BYTES, LOW_WATERMARK_PATIENCE, RECEIVE_BUFFER_BYTES};
 
 /// How reads wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +57,7 @@ impl Wire {
                 (socket, Some(Box::new(Tls { session, cipher: Vec::with_capacity(CIPHER_BYTES) })))
             }
         };
-        socket.set_read_timeout(PATIENCE)?;
+        socket.set_read_timeout(LOW_WATERMARK_PATIENCE)?;
         enlarge_receive_buffer(&socket)?;
         Ok(Self { socket, tls, mode: ReadMode::Prompt })
     }
