@@ -4,8 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use walpost_producer::schema::moment::Moment;
 
-const UNITS: [(char, i64); 5] =
-    [('s', 1_000), ('m', 60_000), ('h', 3_600_000), ('d', 86_400_000), ('w', 7 * 86_400_000)];
+use crate::config::quantity::parse_duration;
 
 /// Parses a time as milliseconds since the Unix epoch.
 pub(super) fn moment(text: &str) -> Result<i64, String> {
@@ -15,11 +14,11 @@ pub(super) fn moment(text: &str) -> Result<i64, String> {
 }
 
 fn read(text: &str, now: i64) -> Option<i64> {
-    for (unit, millis) in UNITS {
-        if let Some(number) = text.strip_suffix(unit).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
-        {
-            return number.parse::<i64>().ok()?.checked_mul(millis).and_then(|ago| now.checked_sub(ago));
-        }
+    // A plain number would be seconds in the configuration; here it is neither an age nor a time.
+    if text.ends_with(|c: char| c.is_ascii_lowercase())
+        && let Some(ago) = parse_duration(text)
+    {
+        return now.checked_sub(i64::try_from(ago.as_millis()).ok()?);
     }
     Moment::parse(text)?.unix_millis()
 }
@@ -36,7 +35,9 @@ mod tests {
         assert_eq!(read("1970-01-02", now), Some(86_400_000));
         assert_eq!(read("1970-01-01T01:00:00+01:00", now), Some(0));
         assert_eq!(read("1970-01-01T00:00:00.5Z", now), Some(500));
-        for bad in ["", "h", "-1h", "1.5h", "1y", "20:00:00", "yesterday", "99999999999999999999d", "2026-13-01"] {
+        assert_eq!(read("1970-01-01t00:00:01z", now), Some(1_000));
+        for bad in ["", "h", "90", "-1h", "1.5h", "1y", "20:00:00", "yesterday", "99999999999999999999d", "2026-13-01"]
+        {
             assert_eq!(read(bad, now), None, "{bad}");
         }
     }

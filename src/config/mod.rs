@@ -33,7 +33,7 @@ pub mod outbox;
 mod template;
 mod rendering;
 mod http;
-mod quantity;
+pub(crate) mod quantity;
 mod limits;
 
 #[cfg(test)]

@@ -31,6 +31,11 @@ pub(super) fn duration(value: &Value, range: RangeInclusive<Duration>) -> Result
     Err(Complaint::new(format!("{} is out of range", written(duration)), within))
 }
 
+/// Reads the same text as [`duration`]; `None` if it is not a duration.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    parse(text, &DURATION_UNITS, 1_000).map(Duration::from_millis)
+}
+
 /// A size such as "16MiB", "512KiB", "64MB" or a plain number of bytes.
 pub(super) fn bytes(value: &Value, range: RangeInclusive<u64>) -> Result<u64, Complaint> {
     let fix = "write a number with B, kB, MB, GB, KiB, MiB or GiB, such as \"16MiB\"";
@@ -57,16 +62,19 @@ fn quantity(value: &Value, units: &[(&str, u64)], plain: u64, fix: &str) -> Resu
         other => other.as_text()?,
     };
     let refused = || Complaint::new(format!("{} is not a valid quantity", shown(text)), fix);
+    parse(text, units, plain).ok_or_else(refused)
+}
+
+fn parse(text: &str, units: &[(&str, u64)], plain: u64) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
-    let number: u64 = digits.parse().map_err(|_| refused())?;
     let unit = unit.trim();
     let size = match units.iter().find(|(name, _)| *name == unit) {
         Some((_, size)) => *size,
         None if unit.is_empty() => plain,
-        None => return Err(refused()),
+        None => return None,
     };
-    number.checked_mul(size).ok_or_else(refused)
+    digits.parse::<u64>().ok()?.checked_mul(size)
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ use super::side_events;
 use super::slot_note::SlotNote;
 use super::storing::Storing;
 use crate::config::{AdminApi, Config, Delivery};
-use crate::driver::limits::FIRST_ANSWER;
 use crate::fault::Fault;
 use crate::positions::window::Window;
 use crate::postgres::ConnectOptions;
@@ -22,7 +21,7 @@ use crate::relay::delivery::window::InFlightWindow;
 use crate::relay::route::data_schema::percent_encoded;
 use crate::relay::{Core, Settings};
 use crate::sink::{
-    Connection as KafkaConnection, KafkaSink, ProducerOptions, TopicRules, Topics, TransactionalSink,
+    Connection as KafkaConnection, FIRST_ANSWER, KafkaSink, ProducerOptions, TopicRules, Topics, TransactionalSink,
     TransactionsOptions,
 };
 use crate::source::{Lease, OutboxTable, RECORD_BYTES, STATUS_INTERVAL, SourceError, SourceOptions};

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::relay::back_off::BackOff;
+use crate::source::{LEASE_SILENCE, STANDBY_GRACE};
+use crate::telemetry::status::IDLE_SLOT;
 
 // The loop, and what it reports.
 
@@ -21,8 +23,6 @@ pub(in crate::driver) const NOTICE_WINDOW: Duration = Duration::from_secs(10);
 
 // Connecting.
 
-/// How long Kafka may take to answer for the first time. After that the relay waits as long as an outage lasts.
-pub(in crate::driver) const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// How long the first connection is tried. Later ones are tried for ever; a relay that has never reached its database
 /// is more likely misconfigured than facing an outage.
 pub(in crate::driver) const FIRST_CONNECTION: Duration = Duration::from_secs(10);
@@ -113,6 +113,10 @@ const _: () = {
     assert!(NOTE_INTERVAL.as_millis() <= IDLE_NOTE_INTERVAL.as_millis());
     assert!(PROGRESS_INTERVAL.as_millis() <= TURN_INTERVAL.as_millis());
     assert!(STANDBY_INTERVAL.as_millis() < FIRST_CONNECTION.as_millis());
+    // A takeover: the server ends the dead relay's session, then a standby relay asks, perhaps after holding back.
+    assert!(
+        LEASE_SILENCE.as_millis() + STANDBY_GRACE.as_millis() + STANDBY_INTERVAL.as_millis() < IDLE_SLOT.as_millis()
+    );
     assert!(TYPE_INTERVAL.as_millis() < TYPE_PATIENCE.as_millis());
     assert!(WATCH_INTERVAL.as_millis() < MAINTAIN_AGAIN.as_millis());
     assert!(MAINTAIN_AGAIN.as_millis() < MAINTAIN_INTERVAL.as_millis());

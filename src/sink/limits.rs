@@ -6,6 +6,8 @@ use crate::relay::back_off::BackOff;
 
 // Requests to Kafka.
 
+/// How long Kafka may take to answer for the first time. After that the relay waits as long as an outage lasts.
+pub(crate) const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// How many topics that were created along with others are remembered.
 pub(in crate::sink) const CREATED_ALONG_MAX: usize = 20_000;
 /// How long a list of all topics is used. A topic that somebody creates meanwhile is refused for as long.
@@ -67,7 +69,7 @@ pub(in crate::sink) const COUNT_LAG: Duration = Duration::from_millis(50);
 pub(in crate::sink) const COUNT_TICK: Duration = Duration::from_micros(100);
 /// How long one batch, or acquiring the transactional id, may take: longer than Kafka leaves a dead predecessor's
 /// transaction open.
-pub(in crate::sink) const BATCH_TIMEOUT: Duration = Duration::from_secs(90);
+pub(crate) const BATCH_TIMEOUT: Duration = Duration::from_secs(90);
 /// How often to check whether records have been delivered.
 pub(in crate::sink) const BATCH_TICK: Duration = Duration::from_millis(1);
 

@@ -85,6 +85,7 @@ pub use exactly_once::{
     BatchError, BatchOutcome, BatchWriter, POSITIONS_TOPIC, PositionError, StepError, StepPast, SteppedPast,
     TransactionSize, TransactionalSink, TransactionsOptions,
 };
+pub(crate) use limits::{BATCH_TIMEOUT, FIRST_ANSWER};
 pub use memory::{MemoryBroker, MemorySink, Taken};
 pub use stored_position::{Cluster, PositionEntry, StoredPosition};
 pub use topics::{Topics, TopicsError};

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// How often the lease's session is used, so that both sides know that the other is alive.
 pub(in crate::source) const LEASE_BEAT: Duration = Duration::from_secs(1);
 /// How long the server considers the session alive without hearing from it.
-pub(in crate::source) const LEASE_SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const LEASE_SILENCE: Duration = Duration::from_secs(5);
 /// How long after its last heartbeat the lease is certainly held: less than the server considers the session alive,
 /// with time for a record to be sent.
 pub(in crate::source) const LEASE_VALIDITY: Duration = Duration::from_secs(4);
@@ -21,7 +21,7 @@ pub(in crate::source) const LEASE_STATEMENT: Duration = Duration::from_secs(3);
 pub(in crate::source) const LEASE_ROW_LOCK: Duration = Duration::from_secs(2);
 /// How long a standby relay holds back after it has lost its connection: a server that was restarted has probably cut
 /// off the slot's holder, too, which then continues without repeating anything.
-pub(in crate::source) const STANDBY_GRACE: Duration = Duration::from_millis(1_500);
+pub(crate) const STANDBY_GRACE: Duration = Duration::from_millis(1_500);
 
 // The slot.
 

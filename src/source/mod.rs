@@ -41,6 +41,7 @@ pub use catalog::layout::{check_layout, order_without_time};
 pub(crate) use catalog::publication::stray_outbox;
 pub use catalog::publication::{Streamed, check_publication};
 pub use error::SourceError;
+pub(crate) use limits::{LEASE_SILENCE, STANDBY_GRACE};
 pub use limits::{RECORD_BYTES, STATUS_INTERVAL};
 pub use opening::SourceOptions;
 pub use origin::Origin;

@@ -8,7 +8,6 @@ use std::io::{IsTerminal, Write, stderr};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use indicatif::ProgressBar;
 
@@ -23,7 +22,7 @@ use crate::ops::dead_letters::{
     Redriving, Selection,
 };
 use crate::postgres::Session;
-use crate::sink::{Connection, ProducerOptions, TopicRules, Topics};
+use crate::sink::{Connection, FIRST_ANSWER, ProducerOptions, TopicRules, Topics};
 use crate::terminal::style;
 
 pub use args::{
@@ -33,9 +32,6 @@ pub use args::{
 
 /// Default log filter. Failures are reported when the command ends.
 pub const LOG_FILTER: &str = "error";
-
-/// How long to wait for Kafka's first answer.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// A dead-letter command did not do all that was asked.
 #[derive(Debug, thiserror::Error)]

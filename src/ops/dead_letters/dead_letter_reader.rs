@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 use super::dead_letter::DeadLetter;
 use super::marks::{Marks, REDRIVEN_TOPIC};
 use super::selection::{Others, Selection};
-use crate::sink::{Found, Isolation, ProducerOptions, ReadingError, SinkError, Span, TopicReader};
+use crate::sink::{BATCH_TIMEOUT, Found, Isolation, ProducerOptions, ReadingError, SinkError, Span, TopicReader};
 
-/// How long to wait for another redrive's open transaction to end: longer than Kafka's transaction timeout.
-const HIDDEN: Duration = Duration::from_secs(90);
 /// How long one request to a broker may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -31,7 +29,7 @@ pub enum DeadLetterReadError {
     /// An open transaction does not end.
     #[error(
         "a transaction on topic {REDRIVEN_TOPIC} has been open for more than {} s; find and abort it with kafka-transactions.sh find-hanging",
-        HIDDEN.as_secs()
+        BATCH_TIMEOUT.as_secs()
     )]
     Hidden,
 }
@@ -110,7 +108,7 @@ impl DeadLetterReader {
         let since = Instant::now();
         let mut spans = Vec::new();
         for all in self.reader.spans(REDRIVEN_TOPIC, Isolation::Uncommitted)? {
-            let committed = self.reader.committed_to(REDRIVEN_TOPIC, all, &mut || since.elapsed() < HIDDEN)?;
+            let committed = self.reader.committed_to(REDRIVEN_TOPIC, all, &mut || since.elapsed() < BATCH_TIMEOUT)?;
             spans.push(committed.ok_or(DeadLetterReadError::Hidden)?);
         }
         self.marks_in(spans)

@@ -21,12 +21,10 @@ use crate::relay::boundary::TopicSettings;
 use crate::relay::resume::{self, Begun};
 use crate::relay::route::destination::dead_letter_settings;
 use crate::sink::{
-    Brokers, Connection, KafkaSink, POSITIONS_TOPIC, PositionEntry, PositionError, ProducerOptions, SinkError,
-    TopicRules, Topics, look_at_position, operations,
+    Brokers, Connection, FIRST_ANSWER, KafkaSink, POSITIONS_TOPIC, PositionEntry, PositionError, ProducerOptions,
+    SinkError, TopicRules, Topics, look_at_position, operations,
 };
 
-/// How long to wait for Kafka's first answer; same as at the relay's start.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// Interval between looks at the brokers.
 const TICK: Duration = Duration::from_millis(100);
 /// Timeout of one request.
