@@ -23,7 +23,7 @@ const SETTLE_TICK: Duration = Duration::from_millis(50);
 
 /// Planning or applying failed; nothing was registered.
 #[derive(Debug, thiserror::Error)]
-pub enum ContractError {
+pub enum ApplyError {
     /// The plan has refused changes.
     #[error("{}", refused(.0))]
     Refused(Box<Plan>),
@@ -43,7 +43,7 @@ pub enum ContractError {
     },
 }
 
-impl EndsCommand for ContractError {
+impl EndsCommand for ApplyError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Refused(_) => exit::REFUSED,
@@ -76,7 +76,7 @@ pub async fn plan(
     connection: &mut Session,
     broker: &Broker,
     destinations: &Destinations,
-) -> Result<Plan, ContractError> {
+) -> Result<Plan, ApplyError> {
     let names: Vec<String> = definitions.iter().map(|definition| definition.name.clone()).collect();
     let registered = registered::read(connection, Some(&names)).await?;
     let topics = broker.describe(&topics(definitions)).await?;
@@ -102,7 +102,7 @@ pub async fn apply(
     connection: &mut Session,
     broker: &Broker,
     destinations: &Destinations,
-) -> Result<Plan, ContractError> {
+) -> Result<Plan, ApplyError> {
     registered::lock(connection).await?;
     let outcome = within(definitions, connection, broker, destinations).await;
     let end = if outcome.is_ok() { "commit" } else { "rollback" };
@@ -117,10 +117,10 @@ async fn within(
     connection: &mut Session,
     broker: &Broker,
     destinations: &Destinations,
-) -> Result<Plan, ContractError> {
+) -> Result<Plan, ApplyError> {
     let plan = plan(definitions, connection, broker, destinations).await?;
     if !plan.may_apply() {
-        return Err(ContractError::Refused(Box::new(plan)));
+        return Err(ApplyError::Refused(Box::new(plan)));
     }
     for version in &plan.versions {
         let definition = &version.definition;
@@ -143,11 +143,11 @@ async fn within(
             Ok(()) if topic.action != TopicAction::Unchanged => changed.push(topic.name.clone()),
             Ok(()) => {}
             Err(source) if changed.is_empty() => return Err(source.into()),
-            Err(source) => return Err(ContractError::Halfway { changed, source }),
+            Err(source) => return Err(ApplyError::Halfway { changed, source }),
         }
     }
     if !changed.is_empty() {
-        settle(definitions, broker).await.map_err(|source| ContractError::Halfway { changed, source })?;
+        settle(definitions, broker).await.map_err(|source| ApplyError::Halfway { changed, source })?;
     }
     Ok(plan)
 }

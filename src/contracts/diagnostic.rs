@@ -35,7 +35,7 @@ impl fmt::Display for Place {
 
 /// The rule that a file violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rule {
+pub enum ContractRule {
     /// The file can't be read, or is too large to be a contract.
     File,
     /// It is not YAML, or uses a YAML feature that is not supported.
@@ -84,7 +84,7 @@ pub enum Rule {
     DuplicateVersion,
 }
 
-impl Rule {
+impl ContractRule {
     /// Every rule.
     pub const ALL: [Self; 23] = [
         Self::File,
@@ -143,23 +143,23 @@ impl Rule {
     }
 }
 
-impl From<schema::Rule> for Rule {
-    fn from(rule: schema::Rule) -> Self {
+impl From<schema::SchemaRule> for ContractRule {
+    fn from(rule: schema::SchemaRule) -> Self {
         match rule {
-            schema::Rule::Json => Self::Json,
-            schema::Rule::Schema => Self::Schema,
-            schema::Rule::Nesting => Self::Nesting,
-            schema::Rule::UnknownKeyword => Self::UnknownKeyword,
-            schema::Rule::UnknownFormat => Self::UnknownFormat,
-            schema::Rule::RemoteRef => Self::RemoteRef,
-            schema::Rule::CyclicRef => Self::CyclicRef,
-            schema::Rule::DanglingRef => Self::DanglingRef,
-            schema::Rule::Pattern => Self::Pattern,
+            schema::SchemaRule::Json => Self::Json,
+            schema::SchemaRule::Schema => Self::Schema,
+            schema::SchemaRule::Nesting => Self::Nesting,
+            schema::SchemaRule::UnknownKeyword => Self::UnknownKeyword,
+            schema::SchemaRule::UnknownFormat => Self::UnknownFormat,
+            schema::SchemaRule::RemoteRef => Self::RemoteRef,
+            schema::SchemaRule::CyclicRef => Self::CyclicRef,
+            schema::SchemaRule::DanglingRef => Self::DanglingRef,
+            schema::SchemaRule::Pattern => Self::Pattern,
         }
     }
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for ContractRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -171,7 +171,7 @@ pub struct Diagnostic {
     /// Where.
     pub place: Place,
     /// The rule that it violates.
-    pub rule: Rule,
+    pub rule: ContractRule,
     /// What is wrong and how to fix it, without the place.
     pub what: String,
 }

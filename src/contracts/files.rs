@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::definition::{Definition, Status};
-use super::diagnostic::{Diagnostic, Diagnostics, Place, Rule};
+use super::diagnostic::{ContractRule, Diagnostic, Diagnostics, Place};
 use super::odcs::Remark;
 use super::{odcs, text_file};
 use crate::exit::{self, EndsCommand};
@@ -18,7 +18,7 @@ const FILES_MAX: usize = 10_000;
 
 /// The definitions of all files.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Contracts {
+pub struct ContractFiles {
     /// Every schema version, by name and then by version.
     pub definitions: Vec<Definition>,
     /// How many files were read.
@@ -68,7 +68,7 @@ fn in_folders(paths: &[PathBuf]) -> String {
 ///
 /// # Errors
 /// A path can't be read or contains no files; or all mistakes in all files.
-pub fn load(paths: &[PathBuf]) -> Result<Contracts, FilesError> {
+pub fn load(paths: &[PathBuf]) -> Result<ContractFiles, FilesError> {
     let found = find(paths)?;
     if found.is_empty() {
         return Err(FilesError::None(paths.to_vec()));
@@ -87,7 +87,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Contracts, FilesError> {
             },
             Err(error) => diagnostics.push(Diagnostic {
                 place: Place::start_of(&file),
-                rule: Rule::File,
+                rule: ContractRule::File,
                 what: error.to_string(),
             }),
         }
@@ -95,7 +95,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Contracts, FilesError> {
     agree(&definitions, &mut diagnostics);
     Diagnostics::none(diagnostics)?;
     definitions.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| super::version::compare(&a.version, &b.version)));
-    Ok(Contracts { definitions, files: found.len(), remarks })
+    Ok(ContractFiles { definitions, files: found.len(), remarks })
 }
 
 /// A file, and the directory that it must be in.
@@ -148,14 +148,22 @@ fn agree(definitions: &[Definition], diagnostics: &mut Vec<Diagnostic>) {
     for definition in definitions {
         if let Some(first) = versions.insert((&definition.name, &definition.version), definition) {
             let what = format!("{}/{} is also defined at {}", definition.name, definition.version, first.place);
-            diagnostics.push(Diagnostic { place: definition.place.clone(), rule: Rule::DuplicateVersion, what });
+            diagnostics.push(Diagnostic {
+                place: definition.place.clone(),
+                rule: ContractRule::DuplicateVersion,
+                what,
+            });
         }
     }
     for definition in newest(definitions) {
         match topics.get(definition.topic.as_str()) {
             Some(first) if first.topic_settings != definition.topic_settings => {
                 let what = format!("topic {} has different settings at {}", definition.topic, first.place);
-                diagnostics.push(Diagnostic { place: definition.place.clone(), rule: Rule::TopicSettings, what });
+                diagnostics.push(Diagnostic {
+                    place: definition.place.clone(),
+                    rule: ContractRule::TopicSettings,
+                    what,
+                });
             }
             Some(_) => {}
             None => {
@@ -166,7 +174,11 @@ fn agree(definitions: &[Definition], diagnostics: &mut Vec<Diagnostic>) {
                         "Kafka does not allow both topic {} and {name} of {}, whose names collide",
                         definition.topic, other.place
                     );
-                    diagnostics.push(Diagnostic { place: definition.place.clone(), rule: Rule::TopicName, what });
+                    diagnostics.push(Diagnostic {
+                        place: definition.place.clone(),
+                        rule: ContractRule::TopicName,
+                        what,
+                    });
                 }
                 topics.insert(&definition.topic, definition);
             }

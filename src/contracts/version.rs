@@ -6,20 +6,20 @@ use std::cmp::Ordering;
 /// before `1.0.0`, as in Semantic Versioning 2.0.0, section 11).
 #[must_use]
 pub fn compare(a: &str, b: &str) -> Ordering {
-    let parts = |text: &str| -> Vec<Part> {
+    let parts = |text: &str| -> Vec<Segment> {
         let plain = text.strip_prefix(['v', 'V']).filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
-        Parts { rest: plain.unwrap_or(text) }.map(Part::new).collect()
+        Segments { rest: plain.unwrap_or(text) }.map(Segment::new).collect()
     };
     let (mut left, mut right) = (parts(a), parts(b));
     let length = left.len().max(right.len());
-    left.resize(length, Part::End);
-    right.resize(length, Part::End);
+    left.resize(length, Segment::End);
+    right.resize(length, Segment::End);
     left.cmp(&right).then_with(|| a.cmp(b))
 }
 
 /// A part of a version, ordered so that a hyphen sorts before the end and everything else after it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
+enum Segment {
     PreRelease(String),
     End,
     Text(String),
@@ -27,7 +27,7 @@ enum Part {
     Number(usize, String),
 }
 
-impl Part {
+impl Segment {
     fn new(text: &str) -> Self {
         if text.starts_with(|first: char| first.is_ascii_digit()) {
             let digits = text.trim_start_matches('0');
@@ -41,11 +41,11 @@ impl Part {
 }
 
 /// Splits into runs of digits and runs of other characters.
-struct Parts<'a> {
+struct Segments<'a> {
     rest: &'a str,
 }
 
-impl<'a> Iterator for Parts<'a> {
+impl<'a> Iterator for Segments<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {

@@ -11,10 +11,10 @@ use clap::{Args, Subcommand};
 use super::kafka_property::{Property, overridden};
 use super::write;
 use crate::config::{Config, PostgresConfig, process_environment};
-use crate::contracts::apply::{self, ContractError};
+use crate::contracts::apply::{self, ApplyError};
 use crate::contracts::broker::Broker;
 use crate::contracts::emissions;
-use crate::contracts::files::{self, Contracts, FilesError};
+use crate::contracts::files::{self, ContractFiles, FilesError};
 use crate::contracts::odcs::Remark;
 use crate::contracts::plan::Plan;
 use crate::contracts::registered;
@@ -180,7 +180,7 @@ async fn plan(
     report(&plan, &contracts.remarks, false, args.json, out)?;
     match plan.may_apply() {
         true => Ok(()),
-        false => Err(ContractError::Refused(Box::new(plan)).into()),
+        false => Err(ApplyError::Refused(Box::new(plan)).into()),
     }
 }
 
@@ -194,7 +194,7 @@ async fn apply(
     let outcome = apply::apply(&contracts.definitions, &mut connection, &broker, &destinations).await;
     match &outcome {
         Ok(plan) => report(plan, &contracts.remarks, true, args.json, out)?,
-        Err(ContractError::Refused(plan)) => report(plan, &contracts.remarks, false, args.json, out)?,
+        Err(ApplyError::Refused(plan)) => report(plan, &contracts.remarks, false, args.json, out)?,
         Err(_) => {}
     }
     outcome?;
@@ -224,7 +224,7 @@ async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut (impl Write + IsTe
 }
 
 /// Reads the contract files. Diagnostics are the error, and with `--json` also go to `out`.
-fn read(paths: &[PathBuf], as_json: bool, out: &mut impl Write) -> Result<Contracts, CommandError> {
+fn read(paths: &[PathBuf], as_json: bool, out: &mut impl Write) -> Result<ContractFiles, CommandError> {
     let loaded = files::load(paths);
     if let Err(FilesError::Diagnostics(diagnostics)) = &loaded
         && as_json

@@ -2,27 +2,35 @@
 
 use serde_json::{Map, Value};
 
-use super::Rule;
+use super::CompatibilityRule;
 use super::compare::Comparison;
 use super::evaluated::{certain, further_items, prefix};
 use super::number::less;
-use super::scalar::Limit;
+use super::scalar::Bound;
 use super::writer::Writer;
 
 impl Comparison {
     pub(super) fn arrays(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
-        self.at_most(reader, writer, Limit::new(property, "maxItems", [Rule::MaxItemsAdded, Rule::MaxItemsDecreased]));
-        self.at_least(reader, writer, Limit::new(property, "minItems", [Rule::MinItemsAdded, Rule::MinItemsIncreased]));
+        self.at_most(
+            reader,
+            writer,
+            Bound::new(property, "maxItems", [CompatibilityRule::MaxItemsAdded, CompatibilityRule::MaxItemsDecreased]),
+        );
+        self.at_least(
+            reader,
+            writer,
+            Bound::new(property, "minItems", [CompatibilityRule::MinItemsAdded, CompatibilityRule::MinItemsIncreased]),
+        );
         let is_true = |value: &Value| value == &Value::Bool(true);
         if reader.get("uniqueItems").is_some_and(is_true) && !writer.all("uniqueItems").any(is_true) {
-            self.breach(property, Rule::UniqueItemsAdded, "");
+            self.breach(property, CompatibilityRule::UniqueItemsAdded, "");
         }
         let listed = reader.get("prefixItems").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         for (index, wanted) in listed.iter().enumerate() {
             let items: Vec<_> = writer.parts().filter_map(|part| item(part, index)).collect();
             let at = format!("{property}/{index}");
             if items.is_empty() && !is_open(wanted) && !is_short(writer, index) {
-                self.breach(&at, Rule::ItemAddedToOpenContentModel, "");
+                self.breach(&at, CompatibilityRule::ItemAddedToOpenContentModel, "");
             } else if !items.is_empty() {
                 self.compare(wanted, &Writer::new(items), &at);
             }
@@ -51,10 +59,10 @@ impl Comparison {
         let further: Vec<_> = further.into_iter().map(|(schema, _)| schema).collect();
         let at = format!("{property}/*");
         match (further.is_empty(), wanted) {
-            (true, Value::Bool(false)) => self.breach(&at, Rule::AdditionalItemsRemoved, ""),
-            (true, _) => self.breach(&at, Rule::AdditionalItemsNarrowed, ""),
+            (true, Value::Bool(false)) => self.breach(&at, CompatibilityRule::AdditionalItemsRemoved, ""),
+            (true, _) => self.breach(&at, CompatibilityRule::AdditionalItemsNarrowed, ""),
             (false, Value::Bool(false)) if !Writer::new(further.iter().copied()).is_never() => {
-                self.breach(&at, Rule::AdditionalItemsRemoved, "");
+                self.breach(&at, CompatibilityRule::AdditionalItemsRemoved, "");
             }
             (false, _) => self.compare(wanted, &Writer::new(further), &at),
         }
@@ -80,7 +88,7 @@ impl Comparison {
                 })
         });
         if !(is_enough && is_not_too_many) {
-            self.breach(property, Rule::ContainsChanged, format!(" ({wanted})"));
+            self.breach(property, CompatibilityRule::ContainsChanged, format!(" ({wanted})"));
         }
     }
 
@@ -97,7 +105,7 @@ impl Comparison {
         self.items(wanted, from, writer, property);
         if self.found.len() > before {
             self.found.truncate(before);
-            self.breach(property, Rule::UnevaluatedChanged, "");
+            self.breach(property, CompatibilityRule::UnevaluatedChanged, "");
         }
     }
 }

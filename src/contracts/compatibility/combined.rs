@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Rule;
+use super::CompatibilityRule;
 use super::compare::{Comparison, TOO_MANY};
 use super::writer::Writer;
 
@@ -31,7 +31,7 @@ impl Comparison {
         if let Some(excluded) = reader.get("not")
             && !self.excludes(writer, excluded)
         {
-            self.breach(property, Rule::NotTypeExtended, "");
+            self.breach(property, CompatibilityRule::NotTypeExtended, "");
         }
         self.condition(reader, writer, property);
     }
@@ -44,14 +44,15 @@ impl Comparison {
             return;
         }
         if self.is_too_much() {
-            return self.breach(property, Rule::CombinedTypeChanged, TOO_MANY);
+            return self.breach(property, CompatibilityRule::CombinedTypeChanged, TOO_MANY);
         }
         if matches == Matches::ExactlyOne && self.is_one_of(alternatives, Matches::AtLeastOne, writer) {
             let detail = " (it may match several alternatives of the reader's oneOf)";
-            return self.breach(property, Rule::CombinedTypeChanged, detail);
+            return self.breach(property, CompatibilityRule::CombinedTypeChanged, detail);
         }
         let has_alternatives = writer.is_alternative() || writer.choices() > 0 || writer.by_type().is_some();
-        let rule = if has_alternatives { Rule::SumTypeNarrowed } else { Rule::CombinedTypeChanged };
+        let rule =
+            if has_alternatives { CompatibilityRule::SumTypeNarrowed } else { CompatibilityRule::CombinedTypeChanged };
         self.breach(property, rule, "");
     }
 
@@ -93,7 +94,7 @@ impl Comparison {
         let is_accepted = then.is_none_or(|then| self.accepts(then, &writer.clone().and(condition)))
             && otherwise.is_none_or(|otherwise| self.accepts(otherwise, &writer.clone().without(condition)));
         if !is_accepted {
-            self.breach(property, Rule::ConditionChanged, "");
+            self.breach(property, CompatibilityRule::ConditionChanged, "");
         }
     }
 }

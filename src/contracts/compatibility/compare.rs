@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::writer::{Writer, allows};
-use super::{Breach, Rule};
+use super::{Breach, CompatibilityRule};
 
 /// Most comparisons for two schemas. Nested alternatives multiply; beyond the limit, the rest counts as a breach.
 const COMPARISONS_MAX: usize = 100_000;
@@ -40,10 +40,10 @@ impl Comparison {
             return;
         }
         if self.is_too_much() {
-            return self.breach(property, Rule::CombinedTypeChanged, TOO_MANY);
+            return self.breach(property, CompatibilityRule::CombinedTypeChanged, TOO_MANY);
         }
         match reader {
-            Value::Bool(false) => self.breach(property, Rule::TypeNarrowed, ""),
+            Value::Bool(false) => self.breach(property, CompatibilityRule::TypeNarrowed, ""),
             Value::Object(keywords) => self.keywords(keywords, writer, property),
             _ => {}
         }
@@ -76,7 +76,7 @@ impl Comparison {
         self.comparisons > COMPARISONS_MAX
     }
 
-    pub(super) fn breach(&mut self, property: &str, rule: Rule, detail: impl Into<String>) {
+    pub(super) fn breach(&mut self, property: &str, rule: CompatibilityRule, detail: impl Into<String>) {
         self.found.push(Breach { property: property.to_owned(), rule, detail: detail.into() });
     }
 
@@ -98,7 +98,7 @@ impl Comparison {
         self.found.truncate(before);
         for alternative in alternatives {
             if self.is_too_much() {
-                return self.breach(property, Rule::CombinedTypeChanged, TOO_MANY);
+                return self.breach(property, CompatibilityRule::CombinedTypeChanged, TOO_MANY);
             }
             if !alternative.is_never() {
                 self.keywords(reader, &alternative, property);
@@ -114,13 +114,17 @@ impl Comparison {
         if let Some(wanted) = reader.get("type") {
             let refused: Vec<_> = types.iter().filter(|kind| !allows(wanted, kind)).copied().collect();
             if !refused.is_empty() {
-                let rule = if refused.len() == types.len() { Rule::TypeChanged } else { Rule::TypeNarrowed };
+                let rule = if refused.len() == types.len() {
+                    CompatibilityRule::TypeChanged
+                } else {
+                    CompatibilityRule::TypeNarrowed
+                };
                 // An integer is a number.
                 let told = refused.iter().filter(|kind| **kind != "integer" || !refused.contains(&"number"));
                 let told: Vec<&str> = told.copied().collect();
                 let refused = if told.len() > 3 { "anything".to_owned() } else { told.join(" or ") };
                 self.breach(property, rule, format!(" ({refused}; the reader accepts {wanted})"));
-                if rule == Rule::TypeChanged {
+                if rule == CompatibilityRule::TypeChanged {
                     return;
                 }
             }

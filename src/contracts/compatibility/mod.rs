@@ -9,10 +9,10 @@
 //! | `..._transitive` | the same for every registered version, not only the last |
 //!
 //! A consumer of version R can read events of version W if R's schema allows every payload that W's schema allows. The rules are
-//! those of Confluent Schema Registry for JSON Schema ([`Rule::source`]), with one difference: a consumer ignores properties that
-//! its schema does not name, even if that schema is closed (`"additionalProperties": false`), as in Avro's schema resolution. Here a
-//! schema is the producer's promise, checked before publishing; closing it restricts what may be written, and makes adding and
-//! removing an optional property compatible in both directions.
+//! those of Confluent Schema Registry for JSON Schema ([`CompatibilityRule::source`]), with one difference: a consumer
+//! ignores properties that its schema does not name, even if that schema is closed (`"additionalProperties": false`), as in Avro's
+//! schema resolution. Here a schema is the producer's promise, checked before publishing; closing it restricts what may be written,
+//! and makes adding and removing an optional property compatible in both directions.
 //!
 //! That applies to what the schema asks for. Below `not` and `if`, and of the alternatives of a `oneOf` that must not match, a schema says
 //! which payloads are not meant: there it is taken as written.
@@ -38,7 +38,7 @@ use serde_json::Value;
 pub use compare::breaches;
 pub use inline::inline;
 pub(super) use number::equal;
-pub use rule::{Rule, Source};
+pub use rule::{CompatibilityRule, RuleSource};
 
 /// What a new version must be compatible with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,7 +115,7 @@ pub struct Breach {
     /// payload itself.
     pub property: String,
     /// The rule.
-    pub rule: Rule,
+    pub rule: CompatibilityRule,
     /// What both schemas say, if short.
     pub detail: String,
 }

@@ -4,11 +4,11 @@ use serde_json::{Map, Value, json};
 use walpost_producer::schema::Schema;
 use walpost_producer::schema::pointer::step;
 
-use super::Rule;
+use super::CompatibilityRule;
 use super::array::is_open;
 use super::compare::Comparison;
 use super::evaluated::{certain, further_properties};
-use super::scalar::Limit;
+use super::scalar::Bound;
 use super::writer::Writer;
 
 /// What a writer's schema promises of one property.
@@ -28,12 +28,20 @@ impl Comparison {
         self.at_most(
             reader,
             writer,
-            Limit::new(property, "maxProperties", [Rule::MaxPropertiesAdded, Rule::MaxPropertiesDecreased]),
+            Bound::new(
+                property,
+                "maxProperties",
+                [CompatibilityRule::MaxPropertiesAdded, CompatibilityRule::MaxPropertiesDecreased],
+            ),
         );
         self.at_least(
             reader,
             writer,
-            Limit::new(property, "minProperties", [Rule::MinPropertiesAdded, Rule::MinPropertiesIncreased]),
+            Bound::new(
+                property,
+                "minProperties",
+                [CompatibilityRule::MinPropertiesAdded, CompatibilityRule::MinPropertiesIncreased],
+            ),
         );
         let missing = self.required(reader, writer, property);
         for (name, wanted) in entries(reader, "properties") {
@@ -68,9 +76,9 @@ impl Comparison {
                 continue;
             }
             let rule = match promise(writer, name) {
-                Promise::Described(_) => Rule::RequiredAttributeAdded,
-                Promise::Anything => Rule::RequiredPropertyAddedToOpenContentModel,
-                Promise::Absent | Promise::Further(_) => Rule::RequiredPropertyAddedToUnopenContentModel,
+                Promise::Described(_) => CompatibilityRule::RequiredAttributeAdded,
+                Promise::Anything => CompatibilityRule::RequiredPropertyAddedToOpenContentModel,
+                Promise::Absent | Promise::Further(_) => CompatibilityRule::RequiredPropertyAddedToUnopenContentModel,
             };
             self.breach(&step(property, name), rule, "");
             missing.push(name);
@@ -83,12 +91,16 @@ impl Comparison {
             Promise::Absent => {}
             Promise::Described(schemas) => self.compare(wanted, &Writer::new(schemas.iter().copied()), property),
             Promise::Anything if is_open(wanted) || is_missing => {}
-            Promise::Anything => self.breach(property, Rule::PropertyAddedToOpenContentModel, ""),
+            Promise::Anything => self.breach(property, CompatibilityRule::PropertyAddedToOpenContentModel, ""),
             Promise::Further(schemas) => {
                 let breaches = self.attempt(wanted, &Writer::new(schemas.iter().copied()), property);
                 if let Some(first) = breaches.first() {
                     let detail = format!(" ({})", first.rule);
-                    self.breach(property, Rule::PropertyAddedNotCoveredByPartiallyOpenContentModel, detail);
+                    self.breach(
+                        property,
+                        CompatibilityRule::PropertyAddedNotCoveredByPartiallyOpenContentModel,
+                        detail,
+                    );
                 }
             }
         }
@@ -99,14 +111,14 @@ impl Comparison {
         if is_open(wanted) {
             return;
         }
-        let refusal = || (Rule::PatternPropertiesAdded, format!(" ({pattern})"));
+        let refusal = || (CompatibilityRule::PatternPropertiesAdded, format!(" ({pattern})"));
         for name in described(writer).into_iter().filter(|name| matches(pattern, name)) {
             self.described(wanted, name, writer, property, refusal);
         }
         let same: Vec<_> = writer.all("patternProperties").filter_map(|patterns| patterns.get(pattern)).collect();
         let further: Vec<_> = writer.parts().filter_map(further_properties).map(|(schema, _)| schema).collect();
         if same.is_empty() && further.is_empty() {
-            return self.breach(property, Rule::PatternPropertiesAdded, format!(" ({pattern})"));
+            return self.breach(property, CompatibilityRule::PatternPropertiesAdded, format!(" ({pattern})"));
         }
         // Another pattern of the writer may match the same names.
         let others = writer.all("patternProperties").filter_map(Value::as_object).flatten();
@@ -116,7 +128,7 @@ impl Comparison {
             let breaches =
                 others.iter().chain(&further).flat_map(|schema| self.attempt(wanted, &Writer::new([*schema]), &at));
             if breaches.count() > 0 {
-                self.breach(property, Rule::PatternPropertiesAdded, format!(" ({pattern})"));
+                self.breach(property, CompatibilityRule::PatternPropertiesAdded, format!(" ({pattern})"));
             }
         } else {
             self.compare(wanted, &Writer::new(same), &at);
@@ -130,7 +142,7 @@ impl Comparison {
         name: &str,
         writer: &Writer<'_>,
         property: &str,
-        refusal: impl Fn() -> (Rule, String),
+        refusal: impl Fn() -> (CompatibilityRule, String),
     ) {
         match promise(writer, name) {
             Promise::Absent => {}
@@ -152,7 +164,9 @@ impl Comparison {
                 || patterns().any(|pattern| matches(pattern, name))
         };
         for name in described(writer).into_iter().filter(|name| !is_named(name)) {
-            self.described(wanted, name, writer, property, || (Rule::AdditionalPropertiesNarrowed, String::new()));
+            self.described(wanted, name, writer, property, || {
+                (CompatibilityRule::AdditionalPropertiesNarrowed, String::new())
+            });
         }
         for (pattern, schema) in writer.all("patternProperties").filter_map(Value::as_object).flatten() {
             if !patterns().any(|known| known == pattern) {
@@ -161,7 +175,7 @@ impl Comparison {
         }
         let promised: Vec<_> = writer.parts().filter_map(further_properties).map(|(schema, _)| schema).collect();
         if promised.is_empty() {
-            self.breach(property, Rule::AdditionalPropertiesNarrowed, "");
+            self.breach(property, CompatibilityRule::AdditionalPropertiesNarrowed, "");
         } else {
             self.compare(wanted, &Writer::new(promised), &step(property, "*"));
         }
@@ -180,7 +194,7 @@ impl Comparison {
         self.further(wanted, &evaluating, writer, property);
         if self.found.len() > before {
             self.found.truncate(before);
-            self.breach(property, Rule::UnevaluatedChanged, "");
+            self.breach(property, CompatibilityRule::UnevaluatedChanged, "");
         }
     }
 
@@ -200,7 +214,7 @@ impl Comparison {
         let all_taken =
             || Schema::compile(wanted).is_ok_and(|schema| described(writer).iter().all(|name| takes(&schema, name)));
         if !(is_closed && all_taken()) {
-            self.breach(property, Rule::PropertyNamesNarrowed, "");
+            self.breach(property, CompatibilityRule::PropertyNamesNarrowed, "");
         }
     }
 
@@ -211,7 +225,11 @@ impl Comparison {
             let missing: Vec<_> =
                 names(Some(wanted)).filter(|other| !requires(writer, other) && !is_promised(other)).collect();
             if !missing.is_empty() && !matches!(promise(writer, name), Promise::Absent) {
-                let rule = if promised.is_empty() { Rule::DependencyArrayAdded } else { Rule::DependencyArrayExtended };
+                let rule = if promised.is_empty() {
+                    CompatibilityRule::DependencyArrayAdded
+                } else {
+                    CompatibilityRule::DependencyArrayExtended
+                };
                 self.breach(&step(property, name), rule, format!(" ({})", missing.join(", ")));
             }
         }
@@ -220,7 +238,7 @@ impl Comparison {
             let promised = promised.fold(writer.clone(), Writer::and);
             let is_absent = matches!(promise(writer, name), Promise::Absent);
             if !is_absent && !self.attempt(wanted, &promised, property).is_empty() {
-                self.breach(&step(property, name), Rule::DependencySchemaAdded, "");
+                self.breach(&step(property, name), CompatibilityRule::DependencySchemaAdded, "");
             }
         }
     }

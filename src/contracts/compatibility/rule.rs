@@ -4,14 +4,14 @@ use std::fmt;
 
 /// The origin of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum RuleSource {
     /// A Confluent difference that is not among its compatible changes.
     Confluent,
     /// A draft 2020-12 keyword that Confluent's list lacks or covers with another difference.
     Draft202012,
 }
 
-/// Defines [`Rule`] from a list of names, sources and meanings.
+/// Defines [`CompatibilityRule`] from a list of names, sources and meanings.
 macro_rules! rules {
     ($($rule:ident = $name:literal, $source:ident, $meaning:literal;)+) => {
         /// What a reader's schema requires that a writer's schema does not promise.
@@ -20,14 +20,14 @@ macro_rules! rules {
         /// lower case, of those differences that `SchemaDiff.COMPATIBLE_CHANGES` does not list; [`Self::source`] says
         /// which are our own.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Rule {
+        pub enum CompatibilityRule {
             $(
                 #[doc = concat!("`", $name, "`: the writer's value ", $meaning, ".")]
                 $rule,
             )+
         }
 
-        impl Rule {
+        impl CompatibilityRule {
             /// Every rule.
             pub const ALL: [Self; [$(Self::$rule),+].len()] = [$(Self::$rule),+];
 
@@ -49,9 +49,9 @@ macro_rules! rules {
 
             /// Where it is from.
             #[must_use]
-            pub const fn source(self) -> Source {
+            pub const fn source(self) -> RuleSource {
                 match self {
-                    $(Self::$rule => Source::$source,)+
+                    $(Self::$rule => RuleSource::$source,)+
                 }
             }
         }
@@ -125,7 +125,7 @@ rules! {
     UnevaluatedChanged = "unevaluated_changed", Draft202012, "may have additional parts that the reader does not accept";
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for CompatibilityRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

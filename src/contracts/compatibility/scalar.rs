@@ -5,22 +5,22 @@ use std::cmp::Ordering;
 use serde_json::{Map, Value};
 use walpost_producer::schema::moment::Moment;
 
-use super::Rule;
+use super::CompatibilityRule;
 use super::compare::Comparison;
 use super::number::{equal, is_multiple, less};
 use super::writer::Writer;
 
 /// A keyword that limits a property.
 #[derive(Clone, Copy)]
-pub(super) struct Limit<'a> {
+pub(super) struct Bound<'a> {
     property: &'a str,
     keyword: &'a str,
     /// The rules for a new limit and for a narrower one.
-    rules: [Rule; 2],
+    rules: [CompatibilityRule; 2],
 }
 
-impl<'a> Limit<'a> {
-    pub(super) const fn new(property: &'a str, keyword: &'a str, rules: [Rule; 2]) -> Self {
+impl<'a> Bound<'a> {
+    pub(super) const fn new(property: &'a str, keyword: &'a str, rules: [CompatibilityRule; 2]) -> Self {
         Self { property, keyword, rules }
     }
 }
@@ -31,7 +31,7 @@ impl Comparison {
         let promised = writer.values();
         if let Some(wanted) = reader.get("enum").and_then(Value::as_array) {
             match &promised {
-                None => self.breach(property, Rule::EnumAdded, ""),
+                None => self.breach(property, CompatibilityRule::EnumAdded, ""),
                 Some(promised) => {
                     let further: Vec<String> = promised
                         .iter()
@@ -39,7 +39,11 @@ impl Comparison {
                         .map(ToString::to_string)
                         .collect();
                     if !further.is_empty() {
-                        self.breach(property, Rule::EnumArrayNarrowed, format!(" ({})", further.join(", ")));
+                        self.breach(
+                            property,
+                            CompatibilityRule::EnumArrayNarrowed,
+                            format!(" ({})", further.join(", ")),
+                        );
                     }
                 }
             }
@@ -47,7 +51,7 @@ impl Comparison {
         if let Some(wanted) = reader.get("const")
             && !promised.is_some_and(|promised| promised.iter().all(|value| equal(wanted, value)))
         {
-            self.breach(property, Rule::ConstChanged, format!(" ({wanted})"));
+            self.breach(property, CompatibilityRule::ConstChanged, format!(" ({wanted})"));
         }
     }
 
@@ -55,15 +59,31 @@ impl Comparison {
         self.at_most(
             reader,
             writer,
-            Limit::new(property, "maxLength", [Rule::MaxLengthAdded, Rule::MaxLengthDecreased]),
+            Bound::new(
+                property,
+                "maxLength",
+                [CompatibilityRule::MaxLengthAdded, CompatibilityRule::MaxLengthDecreased],
+            ),
         );
         self.at_least(
             reader,
             writer,
-            Limit::new(property, "minLength", [Rule::MinLengthAdded, Rule::MinLengthIncreased]),
+            Bound::new(
+                property,
+                "minLength",
+                [CompatibilityRule::MinLengthAdded, CompatibilityRule::MinLengthIncreased],
+            ),
         );
-        self.same(reader, writer, Limit::new(property, "pattern", [Rule::PatternAdded, Rule::PatternChanged]));
-        self.same(reader, writer, Limit::new(property, "format", [Rule::FormatAdded, Rule::FormatChanged]));
+        self.same(
+            reader,
+            writer,
+            Bound::new(property, "pattern", [CompatibilityRule::PatternAdded, CompatibilityRule::PatternChanged]),
+        );
+        self.same(
+            reader,
+            writer,
+            Bound::new(property, "format", [CompatibilityRule::FormatAdded, CompatibilityRule::FormatChanged]),
+        );
         for (keyword, stricter, is_upper) in [
             ("formatMaximum", "formatExclusiveMaximum", true),
             ("formatExclusiveMaximum", "formatMaximum", true),
@@ -84,7 +104,8 @@ impl Comparison {
                     });
             if !holds {
                 let is_there = writer.all(keyword).chain(writer.all(stricter)).next().is_some();
-                let rule = if is_there { Rule::FormatLimitNarrowed } else { Rule::FormatLimitAdded };
+                let rule =
+                    if is_there { CompatibilityRule::FormatLimitNarrowed } else { CompatibilityRule::FormatLimitAdded };
                 self.breach(property, rule, format!(" ({keyword} {wanted})"));
             }
         }
@@ -92,10 +113,30 @@ impl Comparison {
 
     pub(super) fn numbers(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
         for (keyword, other, is_upper, rules) in [
-            ("maximum", "exclusiveMaximum", true, [Rule::MaximumAdded, Rule::MaximumDecreased]),
-            ("exclusiveMaximum", "maximum", true, [Rule::ExclusiveMaximumAdded, Rule::ExclusiveMaximumDecreased]),
-            ("minimum", "exclusiveMinimum", false, [Rule::MinimumAdded, Rule::MinimumIncreased]),
-            ("exclusiveMinimum", "minimum", false, [Rule::ExclusiveMinimumAdded, Rule::ExclusiveMinimumIncreased]),
+            (
+                "maximum",
+                "exclusiveMaximum",
+                true,
+                [CompatibilityRule::MaximumAdded, CompatibilityRule::MaximumDecreased],
+            ),
+            (
+                "exclusiveMaximum",
+                "maximum",
+                true,
+                [CompatibilityRule::ExclusiveMaximumAdded, CompatibilityRule::ExclusiveMaximumDecreased],
+            ),
+            (
+                "minimum",
+                "exclusiveMinimum",
+                false,
+                [CompatibilityRule::MinimumAdded, CompatibilityRule::MinimumIncreased],
+            ),
+            (
+                "exclusiveMinimum",
+                "minimum",
+                false,
+                [CompatibilityRule::ExclusiveMinimumAdded, CompatibilityRule::ExclusiveMinimumIncreased],
+            ),
         ] {
             let Some(wanted) = reader.get(keyword) else { continue };
             let within = |value: &Value| if is_upper { less(value, wanted) } else { less(wanted, value) };
@@ -104,7 +145,7 @@ impl Comparison {
                 || writer.all(other).any(|value| within(value) || (!is_exclusive && equal(value, wanted)));
             if !holds {
                 let promised = writer.all(keyword).chain(writer.all(other)).next();
-                self.limit(Limit::new(property, keyword, rules), wanted, promised);
+                self.limit(Bound::new(property, keyword, rules), wanted, promised);
             }
         }
         let Some(wanted) = reader.get("multipleOf") else { return };
@@ -116,15 +157,15 @@ impl Comparison {
             return;
         }
         let rule = match writer.all("multipleOf").next() {
-            None => Rule::MultipleOfAdded,
-            Some(promised) if is_multiple(wanted, promised) => Rule::MultipleOfExpanded,
-            Some(_) => Rule::MultipleOfChanged,
+            None => CompatibilityRule::MultipleOfAdded,
+            Some(promised) if is_multiple(wanted, promised) => CompatibilityRule::MultipleOfExpanded,
+            Some(_) => CompatibilityRule::MultipleOfChanged,
         };
         self.breach(property, rule, format!(" ({wanted})"));
     }
 
     /// The writer's maximum must not exceed the reader's.
-    pub(super) fn at_most(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, limit: Limit<'_>) {
+    pub(super) fn at_most(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, limit: Bound<'_>) {
         let Some(wanted) = reader.get(limit.keyword) else { return };
         let promised = writer.least(limit.keyword);
         if promised.is_none_or(|promised| less(wanted, promised)) {
@@ -133,7 +174,7 @@ impl Comparison {
     }
 
     /// The writer's minimum must not be below the reader's. A minimum of 0 requires nothing.
-    pub(super) fn at_least(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, limit: Limit<'_>) {
+    pub(super) fn at_least(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, limit: Bound<'_>) {
         let Some(wanted) = reader.get(limit.keyword).filter(|wanted| less(&Value::from(0), wanted)) else { return };
         let promised = writer.greatest(limit.keyword);
         if promised.is_none_or(|promised| less(promised, wanted)) {
@@ -141,8 +182,8 @@ impl Comparison {
         }
     }
 
-    fn limit(&mut self, limit: Limit<'_>, wanted: &Value, promised: Option<&Value>) {
-        let Limit { property, keyword, rules } = limit;
+    fn limit(&mut self, limit: Bound<'_>, wanted: &Value, promised: Option<&Value>) {
+        let Bound { property, keyword, rules } = limit;
         match promised {
             None => self.breach(property, rules[0], format!(" ({keyword} {wanted})")),
             Some(promised) => {
@@ -151,7 +192,7 @@ impl Comparison {
         }
     }
 
-    fn same(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, limit: Limit<'_>) {
+    fn same(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, limit: Bound<'_>) {
         let Some(wanted) = reader.get(limit.keyword) else { return };
         if writer.all(limit.keyword).any(|promised| promised == wanted) {
             return;

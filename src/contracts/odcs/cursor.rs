@@ -4,7 +4,7 @@ use serde_json::Value;
 use walpost_producer::schema::pointer::step;
 
 use super::super::yaml::Document;
-use crate::contracts::diagnostic::{Diagnostic, Rule};
+use crate::contracts::diagnostic::{ContractRule, Diagnostic};
 
 /// A value of a document.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl<'a> Cursor<'a> {
         self.document
     }
 
-    pub(super) fn diagnostic(&self, rule: Rule, what: impl Into<String>) -> Diagnostic {
+    pub(super) fn diagnostic(&self, rule: ContractRule, what: impl Into<String>) -> Diagnostic {
         self.document.diagnostic(&self.pointer, rule, what)
     }
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::super::compatibility::Compatibility;
 use super::cursor::Cursor;
 use crate::config::nearest::nearest;
-use crate::contracts::diagnostic::{Diagnostic, Rule};
+use crate::contracts::diagnostic::{ContractRule, Diagnostic};
 use crate::relay::boundary::{OnViolation, TopicSettings};
 
 const NAMES: [&str; 6] =
@@ -48,18 +48,18 @@ impl<'a> Custom<'a> {
                     let what = format!(
                         "walpost has no custom property {name}; did you mean {meant}? If it belongs to another tool, set vendor (version 3.2)"
                     );
-                    diagnostics.push(property.diagnostic(Rule::CustomProperty, what));
+                    diagnostics.push(property.diagnostic(ContractRule::CustomProperty, what));
                 }
                 continue;
             }
             if seen.contains(&name) {
-                diagnostics.push(property.diagnostic(Rule::CustomProperty, format!("{name} is given twice")));
+                diagnostics.push(property.diagnostic(ContractRule::CustomProperty, format!("{name} is given twice")));
             }
             seen.push(name);
             // The standard requires a value, which may be null.
             let value = property.get("value").unwrap_or_else(|| property.clone());
             if let Err(wanted) = custom.take(name, &value) {
-                diagnostics.push(value.diagnostic(Rule::CustomProperty, format!("{name} must be {wanted}")));
+                diagnostics.push(value.diagnostic(ContractRule::CustomProperty, format!("{name} must be {wanted}")));
             }
         }
         custom

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use walpost_producer::schema::{Schema, inspect};
 
 use super::definition::{Definition, JsonSchema, Status};
-use super::diagnostic::{Diagnostic, Place, Rule};
+use super::diagnostic::{ContractRule, Diagnostic, Place};
 use super::yaml::Document;
 use crate::relay::boundary::Format;
 use crate::relay::route::topic_name;
@@ -28,7 +28,7 @@ use standard::Edition;
 
 /// What a contract file says.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Contract {
+pub struct OdcsContract {
     /// The definitions of its topics.
     pub definitions: Vec<Definition>,
     /// Why nothing follows from a contract with a server of type kafka, with its place.
@@ -48,10 +48,10 @@ pub struct Remark {
 ///
 /// # Errors
 /// All mistakes in it.
-pub fn read(file: &Arc<Path>, text: &str) -> Result<Contract, Vec<Diagnostic>> {
+pub fn read(file: &Arc<Path>, text: &str) -> Result<OdcsContract, Vec<Diagnostic>> {
     let document = Document::parse(file, text).map_err(|diagnostic| vec![discreet(diagnostic, text)])?;
     if !is_contract(&document.value) {
-        return Err(vec![document.diagnostic("", Rule::Odcs, NO_CONTRACT)]);
+        return Err(vec![document.diagnostic("", ContractRule::Odcs, NO_CONTRACT)]);
     }
     let diagnostics = standard::diagnostics(&document, text);
     if !diagnostics.is_empty() {
@@ -69,7 +69,7 @@ pub fn read(file: &Arc<Path>, text: &str) -> Result<Contract, Vec<Diagnostic>> {
         definitions.push(define(&contract, object, custom, format, &mut diagnostics));
     }
     let remark = if topics.is_empty() { no_topic(&contract) } else { None };
-    if diagnostics.is_empty() { Ok(Contract { definitions, remark }) } else { Err(diagnostics) }
+    if diagnostics.is_empty() { Ok(OdcsContract { definitions, remark }) } else { Err(diagnostics) }
 }
 
 /// Why a contract with a server of type kafka defines nothing.
@@ -100,7 +100,7 @@ fn is_contract(document: &serde_json::Value) -> bool {
 /// The mistake of a file that can't be parsed. Its text is shown only if a line of it says that it is a contract.
 fn discreet(diagnostic: Diagnostic, text: &str) -> Diagnostic {
     let says_so = |line: &str| line.contains("kind") && line.contains("DataContract");
-    if matches!(diagnostic.rule, Rule::Nesting | Rule::File) || text.lines().any(says_so) {
+    if matches!(diagnostic.rule, ContractRule::Nesting | ContractRule::File) || text.lines().any(says_so) {
         return diagnostic;
     }
     Diagnostic { what: format!("invalid YAML from here; {NO_CONTRACT}"), ..diagnostic }
@@ -118,19 +118,20 @@ fn define(
     for (key, of, value) in [("name", object, name), ("version", contract, version)] {
         if value.trim().is_empty() || value.trim() != value {
             let at = of.get(key).unwrap_or_else(|| of.clone());
-            diagnostics
-                .push(at.diagnostic(Rule::Name, format!("{key} {value:?} is empty, or begins or ends with a space")));
+            diagnostics.push(
+                at.diagnostic(ContractRule::Name, format!("{key} {value:?} is empty, or begins or ends with a space")),
+            );
         }
         if value.len() > NAME_BYTES_MAX || value.contains(char::is_control) {
             let at = of.get(key).unwrap_or_else(|| of.clone());
             let what = format!("{key} has a control character, or more than {NAME_BYTES_MAX} bytes");
-            diagnostics.push(at.diagnostic(Rule::Name, what));
+            diagnostics.push(at.diagnostic(ContractRule::Name, what));
         }
     }
     let topic = object.text("physicalName").unwrap_or(name);
     if let Err(error) = topic_name::check(topic) {
         let at = object.get("physicalName").or_else(|| object.get("name")).unwrap_or_else(|| object.clone());
-        diagnostics.push(at.diagnostic(Rule::TopicName, error.to_string()));
+        diagnostics.push(at.diagnostic(ContractRule::TopicName, error.to_string()));
     }
     Definition {
         place: object.document().place(&object.pointer),
@@ -174,20 +175,22 @@ fn format(contract: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Format {
     let servers = contract.items("servers");
     let kafka: Vec<_> = servers.into_iter().filter(|server| server.text("type") == Some("kafka")).collect();
     if kafka.is_empty() {
-        diagnostics.push(
-            contract.diagnostic(Rule::MissingKey, "a contract with a topic needs a server of type kafka under servers"),
-        );
+        diagnostics.push(contract.diagnostic(
+            ContractRule::MissingKey,
+            "a contract with a topic needs a server of type kafka under servers",
+        ));
     }
     let mut format = None;
     for server in &kafka {
         let text = server.text("format").unwrap_or("json");
         let at = server.get("format").unwrap_or_else(|| server.clone());
         match (Format::from_column(text), format) {
-            (None, _) => diagnostics.push(
-                at.diagnostic(Rule::Odcs, format!("format {text} is not one of json, avro, protobuf, text and bytes")),
-            ),
+            (None, _) => diagnostics.push(at.diagnostic(
+                ContractRule::Odcs,
+                format!("format {text} is not one of json, avro, protobuf, text and bytes"),
+            )),
             (Some(this), Some(other)) if this != other => {
-                diagnostics.push(at.diagnostic(Rule::Odcs, "two servers of type kafka have different formats"))
+                diagnostics.push(at.diagnostic(ContractRule::Odcs, "two servers of type kafka have different formats"))
             }
             (Some(this), _) => format = Some(this),
         }

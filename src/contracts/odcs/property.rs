@@ -13,7 +13,7 @@ use walpost_producer::schema::pointer::step;
 use super::cursor::Cursor;
 use super::moment_pattern;
 use super::standard::Edition;
-use crate::contracts::diagnostic::{Diagnostic, Rule};
+use crate::contracts::diagnostic::{ContractRule, Diagnostic};
 
 /// A date and time without an offset, and a time without one.
 const LOCAL_TIMESTAMP: &str =
@@ -105,7 +105,7 @@ impl Made {
             let made = self.property(&property, &below, !is_required);
             if properties.insert(name.to_owned(), made).is_some() {
                 let what = format!("the payload has a second property named {name}");
-                self.diagnostics.push(property.diagnostic(Rule::DuplicateKey, what));
+                self.diagnostics.push(property.diagnostic(ContractRule::DuplicateKey, what));
             }
             required.extend(is_required.then(|| json!(name)));
         }
@@ -114,8 +114,9 @@ impl Made {
             let is_known =
                 name.value.as_str().is_some_and(|name| properties.is_empty() || properties.contains_key(name));
             if !is_known {
-                self.diagnostics
-                    .push(name.diagnostic(Rule::TypeOption, format!("the object has no property {}", name.value)));
+                self.diagnostics.push(
+                    name.diagnostic(ContractRule::TypeOption, format!("the object has no property {}", name.value)),
+                );
             } else if !required.contains(name.value) {
                 required.push(name.value.clone());
             }
@@ -155,7 +156,7 @@ impl Made {
             }
             Some(other) => {
                 let what = format!("map keys are strings in JSON, and {other} can't be written as one");
-                self.diagnostics.push(key.diagnostic(Rule::TypeOption, what));
+                self.diagnostics.push(key.diagnostic(ContractRule::TypeOption, what));
                 return;
             }
         };
@@ -192,7 +193,7 @@ impl Made {
                 Ok(pattern) => {
                     schema.insert("pattern".to_owned(), json!(pattern));
                 }
-                Err(what) => self.diagnostics.push(format.diagnostic(Rule::TypeOption, what)),
+                Err(what) => self.diagnostics.push(format.diagnostic(ContractRule::TypeOption, what)),
             },
         }
         // Before version 3.1, a flag makes a limit exclusive.
@@ -208,11 +209,12 @@ impl Made {
             let is_moment = limit.value.as_str().and_then(Moment::parse).is_some();
             if format.is_some() {
                 let what = format!("{key} requires the standard form of a {kind}; remove format");
-                self.diagnostics.push(limit.diagnostic(Rule::TypeOption, what));
+                self.diagnostics.push(limit.diagnostic(ContractRule::TypeOption, what));
             } else if !is_moment {
-                self.diagnostics.push(
-                    limit.diagnostic(Rule::TypeOption, format!("{} is not a {kind} in ISO 8601 format", limit.value)),
-                );
+                self.diagnostics.push(limit.diagnostic(
+                    ContractRule::TypeOption,
+                    format!("{} is not a {kind} in ISO 8601 format", limit.value),
+                ));
             } else {
                 self.origins.insert(step(at, keyword), limit.pointer.clone());
                 schema.insert(keyword.to_owned(), limit.value.clone());
@@ -283,7 +285,8 @@ impl Made {
         }
         let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         for value in values.iter().filter(|value| !is_of(value.value, &kind)) {
-            self.diagnostics.push(value.diagnostic(Rule::TypeOption, format!("{} is not of type {kind}", value.value)));
+            self.diagnostics
+                .push(value.diagnostic(ContractRule::TypeOption, format!("{} is not of type {kind}", value.value)));
         }
         self.origins.insert(step(at, "enum"), values[0].pointer.clone());
         schema.insert("enum".to_owned(), values.iter().map(|value| value.value.clone()).collect());

@@ -10,11 +10,11 @@ use super::super::definition::JsonSchema;
 use super::super::text_file;
 use super::super::yaml::Document;
 use super::cursor::Cursor;
-use crate::contracts::diagnostic::{Diagnostic, Place, Rule};
+use crate::contracts::diagnostic::{ContractRule, Diagnostic, Place};
 
 /// Reads and compiles the file at `path`, which must be in the contract's directory or below it.
 pub(super) fn read(path: &str, named: &Cursor<'_>, contract: &Path) -> Result<JsonSchema, Vec<Diagnostic>> {
-    let diagnostic = |what: String| vec![named.diagnostic(Rule::SchemaFile, what)];
+    let diagnostic = |what: String| vec![named.diagnostic(ContractRule::SchemaFile, what)];
     let is_below = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if path.contains("://") || !is_below {
         return Err(diagnostic(format!(
@@ -33,15 +33,17 @@ fn parse(file: &Arc<Path>, text: &str) -> Result<JsonSchema, Vec<Diagnostic>> {
     let document = Document::parse(file, text);
     let value: Value = match (serde_json::from_str(text), &document) {
         // Too much nesting has its own rule, with the same place.
-        (_, Err(diagnostic)) if matches!(diagnostic.rule, Rule::Nesting | Rule::DuplicateKey | Rule::File) => {
+        (_, Err(diagnostic))
+            if matches!(diagnostic.rule, ContractRule::Nesting | ContractRule::DuplicateKey | ContractRule::File) =>
+        {
             return Err(vec![diagnostic.clone()]);
         }
         (Ok(value), _) => value,
         (Err(error), _) => {
             let place = Place { file: Arc::clone(file), line: error.line().max(1), column: error.column().max(1) };
             let (rule, what) = match is_json(text.as_bytes()) {
-                true => (Rule::Schema, format!("it can't be read: {error}")),
-                false => (Rule::Json, error.to_string()),
+                true => (ContractRule::Schema, format!("it can't be read: {error}")),
+                false => (ContractRule::Json, error.to_string()),
             };
             return Err(vec![Diagnostic { place, rule, what }]);
         }
@@ -50,7 +52,7 @@ fn parse(file: &Arc<Path>, text: &str) -> Result<JsonSchema, Vec<Diagnostic>> {
         let place =
             document.as_ref().err().map_or_else(|| Place::start_of(file), |diagnostic| diagnostic.place.clone());
         let what = "a string contains U+0000, which PostgreSQL can't store".to_owned();
-        return Err(vec![Diagnostic { place, rule: Rule::Json, what }]);
+        return Err(vec![Diagnostic { place, rule: ContractRule::Json, what }]);
     }
     // JSON that is not YAML, because of tabs, gets the start of the file as its place.
     let diagnostic = |fault: SchemaFault| match &document {

@@ -13,7 +13,7 @@ use walpost_producer::schema::pointer::step;
 
 use super::super::yaml::Document;
 use crate::config::nearest::nearest;
-use crate::contracts::diagnostic::{Diagnostic, Place, Rule};
+use crate::contracts::diagnostic::{ContractRule, Diagnostic, Place};
 
 /// Longest excerpt of a value in a message, in characters.
 const SHOWN_MAX: usize = 160;
@@ -114,7 +114,7 @@ pub(super) fn diagnostics(document: &Document, text: &str) -> Vec<Diagnostic> {
     if let Some(api) = api.filter(|api| api.starts_with("v2.")) {
         let what = format!("version {api} of the standard is too old; use version 3 (apiVersion: v3.1.0)");
         found.retain(|finding| finding.pointer != "/apiVersion");
-        found.push(Finding { pointer: "/apiVersion".to_owned(), rule: Rule::Odcs, what, is_known_key: false });
+        found.push(Finding { pointer: "/apiVersion".to_owned(), rule: ContractRule::Odcs, what, is_known_key: false });
     }
     // If a part of an object is wrong, its known keys count as unevaluated and would be reported as unknown.
     let is_doubtful = |finding: &Finding| {
@@ -140,7 +140,7 @@ pub(super) fn diagnostics(document: &Document, text: &str) -> Vec<Diagnostic> {
 
 struct Finding {
     pointer: String,
-    rule: Rule,
+    rule: ContractRule,
     what: String,
     /// Whether the standard defines this key anywhere.
     is_known_key: bool,
@@ -156,12 +156,12 @@ fn gather(error: &ValidationError<'_>, standard: &Standard, found: &mut Vec<Find
                 let is_known_key = standard.keys.contains(key);
                 let advice = if is_known_key { String::new() } else { standard.advice(key) };
                 let what = format!("the standard has no key {key} here{advice}");
-                found.push(Finding { pointer: step(pointer, key), rule: Rule::UnknownKey, what, is_known_key });
+                found.push(Finding { pointer: step(pointer, key), rule: ContractRule::UnknownKey, what, is_known_key });
             }
         }
         ValidationErrorKind::Required { property } => {
             let key = property.as_str().unwrap_or_default();
-            push(pointer.to_owned(), Rule::MissingKey, format!("the key {key} is missing"));
+            push(pointer.to_owned(), ContractRule::MissingKey, format!("the key {key} is missing"));
         }
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
             // The intended alternative is the one of the value's type with the fewest mistakes.
@@ -174,15 +174,15 @@ fn gather(error: &ValidationError<'_>, standard: &Standard, found: &mut Vec<Find
             };
             match context.iter().filter(is_of_type).min_by_key(|errors| errors.len()) {
                 Some(errors) => errors.iter().for_each(|error| gather(error, standard, found)),
-                None => push(pointer.to_owned(), Rule::Odcs, shown(error)),
+                None => push(pointer.to_owned(), ContractRule::Odcs, shown(error)),
             }
         }
         ValidationErrorKind::Enum { options } => {
             let options: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             let what = format!("{} is not one of {}", error.instance(), options.join(", "));
-            push(pointer.to_owned(), Rule::Odcs, what);
+            push(pointer.to_owned(), ContractRule::Odcs, what);
         }
-        _ => push(pointer.to_owned(), Rule::Odcs, shown(error)),
+        _ => push(pointer.to_owned(), ContractRule::Odcs, shown(error)),
     }
 }
 

@@ -5,7 +5,7 @@ use walpost_producer::schema::pointer::step;
 
 use super::cursor::Cursor;
 use super::property::payload_name;
-use crate::contracts::diagnostic::{Diagnostic, Rule};
+use crate::contracts::diagnostic::{ContractRule, Diagnostic};
 
 /// The team's name; before version 3.1, the member with the role owner, or the first.
 pub(super) fn owner(contract: &Cursor<'_>) -> Option<String> {
@@ -67,7 +67,7 @@ pub(super) fn service_levels(
                 };
                 sla.entry("freshness_seconds").or_insert(number.unwrap_or_else(|| json!(seconds)));
             }
-            Err(what) => diagnostics.push(level.diagnostic(Rule::ServiceLevel, format!("{property}: {what}"))),
+            Err(what) => diagnostics.push(level.diagnostic(ContractRule::ServiceLevel, format!("{property}: {what}"))),
         }
     }
     sla.insert("properties".to_owned(), levels.iter().map(|level| level.value.clone()).collect());

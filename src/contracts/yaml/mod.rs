@@ -15,7 +15,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde_json::{Map, Number, Value};
 use walpost_producer::schema::pointer::{DEPTH_MAX, step};
 
-use super::diagnostic::{Diagnostic, Place, Rule};
+use super::diagnostic::{ContractRule, Diagnostic, Place};
 
 mod surrogates;
 
@@ -58,7 +58,7 @@ impl Document {
                 if documents > 1 {
                     return Err(builder.diagnostic(
                         &span.start,
-                        Rule::Yaml,
+                        ContractRule::Yaml,
                         "a second document in one file; put it into a file of its own",
                     ));
                 }
@@ -86,7 +86,7 @@ impl Document {
 
     /// A mistake at this JSON pointer.
     #[must_use]
-    pub fn diagnostic(&self, pointer: &str, rule: Rule, what: impl Into<String>) -> Diagnostic {
+    pub fn diagnostic(&self, pointer: &str, rule: ContractRule, what: impl Into<String>) -> Diagnostic {
         Diagnostic { place: self.place(pointer), rule, what: what.into() }
     }
 }
@@ -141,12 +141,16 @@ impl Builder<'_> {
                 let Some(&(_, size)) = self.anchors.get(&anchor) else {
                     return Err(self.diagnostic(
                         &span.start,
-                        Rule::Yaml,
+                        ContractRule::Yaml,
                         "an alias inside the value that it refers to",
                     ));
                 };
                 if self.expects_key() {
-                    return Err(self.diagnostic(&span.start, Rule::Yaml, "an alias can't be a key; write the key out"));
+                    return Err(self.diagnostic(
+                        &span.start,
+                        ContractRule::Yaml,
+                        "an alias can't be a key; write the key out",
+                    ));
                 }
                 self.note_place(&span.start);
                 // Checked before copying, which is the point of the limit.
@@ -171,7 +175,7 @@ impl Builder<'_> {
         };
         if entries.contains_key(&*text) {
             let what = format!("duplicate key \"{text}\"");
-            return Err(self.diagnostic(at, Rule::DuplicateKey, what));
+            return Err(self.diagnostic(at, ContractRule::DuplicateKey, what));
         }
         // Until its value has a place; for an empty value, permanently.
         let pointer = step(pointer, &text);
@@ -189,10 +193,14 @@ impl Builder<'_> {
     ) -> Result<(), Diagnostic> {
         self.refuse_tag(tag, at)?;
         if self.expects_key() {
-            return Err(self.diagnostic(at, Rule::Yaml, "a key must be a string"));
+            return Err(self.diagnostic(at, ContractRule::Yaml, "a key must be a string"));
         }
         if self.stack.len() >= DEPTH_MAX {
-            return Err(self.diagnostic(at, Rule::Nesting, format!("nested more than {DEPTH_MAX} levels deep")));
+            return Err(self.diagnostic(
+                at,
+                ContractRule::Nesting,
+                format!("nested more than {DEPTH_MAX} levels deep"),
+            ));
         }
         self.note_place(at);
         let pointer = self.pointer();
@@ -222,11 +230,11 @@ impl Builder<'_> {
         self.bytes = self.bytes.saturating_add(size.bytes);
         if self.values > VALUES_MAX {
             let what = format!("more than {VALUES_MAX} values, including expanded aliases");
-            return Err(self.diagnostic(at, Rule::File, what));
+            return Err(self.diagnostic(at, ContractRule::File, what));
         }
         if self.bytes > BYTES_MAX {
             let what = format!("more than {} MiB of text, including expanded aliases", BYTES_MAX / 1024 / 1024);
-            return Err(self.diagnostic(at, Rule::File, what));
+            return Err(self.diagnostic(at, ContractRule::File, what));
         }
         Ok(())
     }
@@ -257,23 +265,29 @@ impl Builder<'_> {
         resolve(text).ok_or_else(|| {
             let is_beyond = text.contains(|digit: char| digit.is_ascii_digit());
             let what = if is_beyond { "beyond the range of a double" } else { "not a JSON number" };
-            self.diagnostic(at, Rule::Yaml, format!("{text} is {what}; quote it if it is a string"))
+            self.diagnostic(at, ContractRule::Yaml, format!("{text} is {what}; quote it if it is a string"))
         })
     }
 
     fn refuse_tag(&self, tag: Option<&Cow<'_, Tag>>, at: &Marker) -> Result<(), Diagnostic> {
         match tag {
             None => Ok(()),
-            Some(tag) => {
-                Err(self.diagnostic(at, Rule::Yaml, format!("the tag {}{} is not supported", tag.handle, tag.suffix)))
-            }
+            Some(tag) => Err(self.diagnostic(
+                at,
+                ContractRule::Yaml,
+                format!("the tag {}{} is not supported", tag.handle, tag.suffix),
+            )),
         }
     }
 
     /// PostgreSQL's jsonb can't hold U+0000.
     fn refuse_nul(&self, text: &str, at: &Marker) -> Result<(), Diagnostic> {
         if text.contains('\0') {
-            return Err(self.diagnostic(at, Rule::Yaml, "a string contains U+0000, which PostgreSQL can't store"));
+            return Err(self.diagnostic(
+                at,
+                ContractRule::Yaml,
+                "a string contains U+0000, which PostgreSQL can't store",
+            ));
         }
         Ok(())
     }
@@ -287,12 +301,16 @@ impl Builder<'_> {
             _ => open,
         });
         if open > DEPTH_MAX {
-            return self.diagnostic(error.marker(), Rule::Nesting, format!("nested more than {DEPTH_MAX} levels deep"));
+            return self.diagnostic(
+                error.marker(),
+                ContractRule::Nesting,
+                format!("nested more than {DEPTH_MAX} levels deep"),
+            );
         }
-        self.diagnostic(error.marker(), Rule::Yaml, error.info().to_owned())
+        self.diagnostic(error.marker(), ContractRule::Yaml, error.info().to_owned())
     }
 
-    fn diagnostic(&self, at: &Marker, rule: Rule, what: impl Into<String>) -> Diagnostic {
+    fn diagnostic(&self, at: &Marker, rule: ContractRule, what: impl Into<String>) -> Diagnostic {
         let place = Place { file: Arc::clone(self.file), line: at.line().max(1), column: at.col() + 1 };
         Diagnostic { place, rule, what: what.into() }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use walpost::contracts::compatibility;
-use walpost::contracts::diagnostic::Rule;
+use walpost::contracts::diagnostic::ContractRule;
 use walpost::lab::sandbox::KafkaOptions;
 use walpost_producer::schema::Schema;
 
@@ -138,11 +138,11 @@ async fn the_walkthrough_works_as_written() {
 #[test]
 fn the_walkthrough_lists_every_rule_and_their_number() {
     let readme = fs::read_to_string(root().join(README)).expect("the page is there");
-    for rule in Rule::ALL {
+    for rule in ContractRule::ALL {
         assert!(readme.contains(&format!("`{rule}`")), "{rule} is not in {README}");
     }
-    let rules = compatibility::Rule::ALL;
-    let own: Vec<_> = rules.iter().filter(|rule| rule.source() == compatibility::Source::Draft202012).collect();
+    let rules = compatibility::CompatibilityRule::ALL;
+    let own: Vec<_> = rules.iter().filter(|rule| rule.source() == compatibility::RuleSource::Draft202012).collect();
     let sentence = format!("There are {} rules. {} are those of Confluent", rules.len(), rules.len() - own.len());
     assert!(readme.contains(&sentence), "{README} does not have: {sentence}");
     for rule in own {

@@ -52,19 +52,19 @@ fn case_38_a_schema_whose_check_grows_exponentially_is_refused() {
     let patterns: serde_json::Map<String, Value> =
         (0..100).map(|n| (format!("p{n}"), json!({"pattern": format!("[a-z]{{1000}}{n}")}))).collect();
     for (name, schema, rule) in [
-        ("nested unevaluatedProperties", nested_unevaluated(24), Rule::Nesting),
-        ("nested unevaluatedItems", items, Rule::Nesting),
-        ("dependencies", json!({"$defs": dependencies, "$ref": "#/$defs/d26"}), Rule::Nesting),
-        ("a chain of references", json!({"$defs": chain, "$ref": "#/$defs/d999"}), Rule::Nesting),
-        ("a long pattern", json!({"pattern": "a".repeat(20_000)}), Rule::Pattern),
-        ("many patterns", json!({"properties": patterns}), Rule::Pattern),
+        ("nested unevaluatedProperties", nested_unevaluated(24), SchemaRule::Nesting),
+        ("nested unevaluatedItems", items, SchemaRule::Nesting),
+        ("dependencies", json!({"$defs": dependencies, "$ref": "#/$defs/d26"}), SchemaRule::Nesting),
+        ("a chain of references", json!({"$defs": chain, "$ref": "#/$defs/d999"}), SchemaRule::Nesting),
+        ("a long pattern", json!({"pattern": "a".repeat(20_000)}), SchemaRule::Pattern),
+        ("many patterns", json!({"properties": patterns}), SchemaRule::Pattern),
     ] {
         let fault = Schema::compile(&schema).expect_err(name);
         assert_eq!(fault.rule, rule, "{name}: {fault}");
         assert!(!fault.pointer.is_empty(), "{name} has a place: {fault}");
     }
     let long = format!("{{\"title\": \"{}\"}}", "x".repeat(1_100_000));
-    assert_eq!(Schema::parse(&long).expect_err("it is too long").rule, Rule::Nesting);
+    assert_eq!(Schema::parse(&long).expect_err("it is too long").rule, SchemaRule::Nesting);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The rule that a schema violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rule {
+pub enum SchemaRule {
     /// It is not JSON.
     Json,
     /// It is not a valid JSON Schema, draft 2020-12.
@@ -25,7 +25,7 @@ pub enum Rule {
     Pattern,
 }
 
-impl Rule {
+impl SchemaRule {
     /// The rule's name in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -43,7 +43,7 @@ impl Rule {
     }
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for SchemaRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -56,7 +56,7 @@ pub struct SchemaFault {
     /// The location in the schema, as a JSON pointer.
     pub pointer: String,
     /// The rule that it violates.
-    pub rule: Rule,
+    pub rule: SchemaRule,
     /// A description. At most 500 bytes for a schema that is compiled.
     pub detail: String,
 }

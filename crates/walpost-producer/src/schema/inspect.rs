@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Map, Value};
 
 use super::cost::{Applied, Cost};
-use super::fault::{Rule, SchemaFault};
+use super::fault::{SchemaFault, SchemaRule};
 use super::keywords::{Holds, holds};
 use super::patterns::Patterns;
 use super::pointer::{DEPTH_MAX, step};
@@ -28,7 +28,7 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 const POINTERS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A schema within the schema.
-pub(super) struct Part<'a> {
+pub(super) struct Subschema<'a> {
     /// JSON pointers of the schemas that it applies.
     applied: Vec<(Applied, String)>,
     pub(super) keywords: Option<&'a Map<String, Value>>,
@@ -75,19 +75,19 @@ pub fn unknown(schema: &Value) -> Vec<SchemaFault> {
         for (keyword, value) in part.keywords.into_iter().flatten() {
             if holds(keyword).is_none() && !keyword.starts_with("x-") {
                 let detail = format!("draft 2020-12 has no keyword \"{keyword}\"; prefix your own keywords with x-");
-                faults.push(SchemaFault { pointer: step(pointer, keyword), rule: Rule::UnknownKeyword, detail });
+                faults.push(SchemaFault { pointer: step(pointer, keyword), rule: SchemaRule::UnknownKeyword, detail });
             }
             let format = value.as_str().filter(|_| keyword == "format");
             if let Some(format) = format.filter(|format| !super::keywords::is_known_format(format)) {
                 let detail = format!("format \"{format}\" is not checked; use a pattern");
-                faults.push(SchemaFault { pointer: step(pointer, keyword), rule: Rule::UnknownFormat, detail });
+                faults.push(SchemaFault { pointer: step(pointer, keyword), rule: SchemaRule::UnknownFormat, detail });
             }
         }
     }
     faults
 }
 
-fn refuse(pointer: &str, rule: Rule, detail: impl Into<String>) -> SchemaFault {
+fn refuse(pointer: &str, rule: SchemaRule, detail: impl Into<String>) -> SchemaFault {
     SchemaFault { pointer: pointer.to_owned(), rule, detail: detail.into() }
 }
 
@@ -100,7 +100,7 @@ fn depth(schema: &Value) -> Result<(), SchemaFault> {
             return Ok(());
         }
     }
-    Err(refuse("", Rule::Nesting, format!("nested more than {DEPTH_MAX} levels deep")))
+    Err(refuse("", SchemaRule::Nesting, format!("nested more than {DEPTH_MAX} levels deep")))
 }
 
 fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
@@ -119,19 +119,19 @@ pub fn references(schema: &Value) -> References {
 }
 
 /// Every schema in the schema, by its JSON pointer.
-fn parts(schema: &Value) -> Result<BTreeMap<String, Part<'_>>, SchemaFault> {
+fn parts(schema: &Value) -> Result<BTreeMap<String, Subschema<'_>>, SchemaFault> {
     let mut parts = BTreeMap::new();
     let mut open = vec![(String::new(), schema)];
     let mut bytes = 0;
     while let Some((pointer, value)) = open.pop() {
         bytes += pointer.len();
         if bytes > POINTERS_BYTES_MAX {
-            return Err(refuse("", Rule::Nesting, "too many long names nested in each other"));
+            return Err(refuse("", SchemaRule::Nesting, "too many long names nested in each other"));
         }
         let keywords = match value {
             Value::Bool(_) => None,
             Value::Object(keywords) => Some(keywords),
-            _ => return Err(refuse(&pointer, Rule::Schema, "a schema must be an object, true or false")),
+            _ => return Err(refuse(&pointer, SchemaRule::Schema, "a schema must be an object, true or false")),
         };
         let mut applied = Vec::new();
         for (keyword, value) in keywords.into_iter().flatten() {
@@ -155,7 +155,7 @@ fn parts(schema: &Value) -> Result<BTreeMap<String, Part<'_>>, SchemaFault> {
             }
             open.extend(found);
         }
-        parts.insert(pointer, Part { applied, keywords });
+        parts.insert(pointer, Subschema { applied, keywords });
     }
     Ok(parts)
 }
@@ -171,8 +171,8 @@ fn held(keyword: &str) -> Holds {
 /// The JSON pointer of the target of this schema's reference, if it has one.
 fn reference(
     pointer: &str,
-    part: &Part<'_>,
-    parts: &BTreeMap<String, Part<'_>>,
+    part: &Subschema<'_>,
+    parts: &BTreeMap<String, Subschema<'_>>,
     references: &References,
 ) -> Result<Option<String>, SchemaFault> {
     let Some(keywords) = part.keywords else { return Ok(None) };
@@ -180,32 +180,34 @@ fn reference(
         keywords.get("$schema").filter(|dialect| dialect.as_str().map(|d| d.trim_end_matches('#')) != Some(DIALECT))
     {
         let detail = format!("dialect {dialect} is not supported; use draft 2020-12: \"{DIALECT}\"");
-        return Err(refuse(&step(pointer, "$schema"), Rule::Schema, detail));
+        return Err(refuse(&step(pointer, "$schema"), SchemaRule::Schema, detail));
     }
     if !pointer.is_empty() && keywords.contains_key("$id") {
         let detail = "a nested $id starts another document; remove it and refer to the schema by #/$defs/...";
-        return Err(refuse(&step(pointer, "$id"), Rule::RemoteRef, detail));
+        return Err(refuse(&step(pointer, "$id"), SchemaRule::RemoteRef, detail));
     }
     for keyword in ["$dynamicRef", "$recursiveRef"] {
         if keywords.contains_key(keyword) {
             let detail = "recursive schemas are not supported: the depth of a check would depend on the payload";
-            return Err(refuse(&step(pointer, keyword), Rule::CyclicRef, detail));
+            return Err(refuse(&step(pointer, keyword), SchemaRule::CyclicRef, detail));
         }
     }
     let Some(reference) = keywords.get("$ref") else { return Ok(None) };
     let at = step(pointer, "$ref");
     let Some(reference) = reference.as_str() else {
-        return Err(refuse(&at, Rule::Schema, "$ref is not a string"));
+        return Err(refuse(&at, SchemaRule::Schema, "$ref is not a string"));
     };
     let Ok(target) = references.pointer(reference) else {
         let detail = format!(
             "\"{reference}\" leads out of this schema; put its target under $defs and refer to it by #/$defs/..."
         );
-        return Err(refuse(&at, Rule::RemoteRef, detail));
+        return Err(refuse(&at, SchemaRule::RemoteRef, detail));
     };
     match parts.contains_key(&target) {
         true => Ok(Some(target)),
-        false => Err(refuse(&at, Rule::DanglingRef, format!("\"{reference}\" has no target; write #/$defs/<name>"))),
+        false => {
+            Err(refuse(&at, SchemaRule::DanglingRef, format!("\"{reference}\" has no target; write #/$defs/<name>")))
+        }
     }
 }
 
@@ -223,7 +225,7 @@ fn expand(edges: &BTreeMap<&str, Edges<'_>>, patterns: &Patterns) -> Result<Cost
                         let detail = "refers back to itself; recursive schemas are not supported: the depth of a check would depend on the payload";
                         // A schema is its own ancestor only through a reference: it is circular.
                         let from = stack.last().map_or("", |(from, _)| from);
-                        return Err(refuse(&step(from, "$ref"), Rule::CyclicRef, detail));
+                        return Err(refuse(&step(from, "$ref"), SchemaRule::CyclicRef, detail));
                     }
                     None => costs.insert(pointer, None),
                 };
@@ -242,11 +244,11 @@ fn expand(edges: &BTreeMap<&str, Edges<'_>>, patterns: &Patterns) -> Result<Cost
                     "expands to more than {EXPANDED_MAX} schemas, with references followed and what unevaluatedProperties and \
                      unevaluatedItems check again counted again"
                 );
-                return Err(refuse(pointer, Rule::Nesting, detail));
+                return Err(refuse(pointer, SchemaRule::Nesting, detail));
             }
             if cost.depth() > EXPANDED_DEPTH_MAX {
                 let detail = format!("more than {EXPANDED_DEPTH_MAX} levels of schemas, with references followed");
-                return Err(refuse(pointer, Rule::Nesting, detail));
+                return Err(refuse(pointer, SchemaRule::Nesting, detail));
             }
             costs.insert(pointer, Some(cost));
         }

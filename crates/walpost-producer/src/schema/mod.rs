@@ -28,7 +28,7 @@ use serde_json::Value;
 use self::cost::{Cost, Size, WORK_MAX};
 use self::patterns::PATTERN_BYTES_MAX;
 
-pub use self::fault::{Rule, SchemaFault};
+pub use self::fault::{SchemaFault, SchemaRule};
 
 /// Maximum length of a schema's text, in bytes; also the limit of a contract file.
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
@@ -92,12 +92,12 @@ impl Schema {
     pub fn parse(text: &str) -> Result<Self, SchemaFault> {
         if text.len() > TEXT_BYTES_MAX {
             let detail = format!("the schema has {} bytes; the limit is {TEXT_BYTES_MAX}", text.len());
-            return Err(SchemaFault { pointer: String::new(), rule: Rule::Nesting, detail });
+            return Err(SchemaFault { pointer: String::new(), rule: SchemaRule::Nesting, detail });
         }
         let schema = serde_json::from_str(text).map_err(|error| {
             let (rule, what) = match is_json(text.as_bytes()) {
-                true => (Rule::Schema, UNREADABLE),
-                false => (Rule::Json, "not JSON"),
+                true => (SchemaRule::Schema, UNREADABLE),
+                false => (SchemaRule::Json, "not JSON"),
             };
             SchemaFault { pointer: String::new(), rule, detail: format!("{what}: {error}") }
         })?;
@@ -172,13 +172,13 @@ fn fault(schema: &Value, error: &ValidationError<'_>) -> SchemaFault {
     let pointer = paths.into_iter().find(|pointer| found(pointer)).unwrap_or_default().to_owned();
     let is_pattern = pointer.ends_with("/pattern") || pointer.contains("/patternProperties");
     let rule = match error.kind() {
-        ValidationErrorKind::Format { format } if format == "regex" => Rule::Pattern,
-        _ if is_pattern => Rule::Pattern,
-        ValidationErrorKind::Referencing(_) => Rule::RemoteRef,
-        _ => Rule::Schema,
+        ValidationErrorKind::Format { format } if format == "regex" => SchemaRule::Pattern,
+        _ if is_pattern => SchemaRule::Pattern,
+        ValidationErrorKind::Referencing(_) => SchemaRule::RemoteRef,
+        _ => SchemaRule::Schema,
     };
     let detail = match rule {
-        Rule::Pattern => format!(
+        SchemaRule::Pattern => format!(
             "{error}; patterns must match in linear time: no look-around, no back-references, at most {} KiB compiled",
             PATTERN_BYTES_MAX / 1024
         ),

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value, json};
 
-use super::fault::{Rule, SchemaFault};
+use super::fault::{SchemaFault, SchemaRule};
 use super::pointer::step;
 
 /// Maximum compiled size of a regular expression, in bytes.
@@ -48,7 +48,7 @@ impl Patterns {
     }
 
     fn add(&mut self, pattern: &str, place: impl Fn() -> String) -> Result<(), SchemaFault> {
-        let refuse = |detail: String| SchemaFault { pointer: place(), rule: Rule::Pattern, detail };
+        let refuse = |detail: String| SchemaFault { pointer: place(), rule: SchemaRule::Pattern, detail };
         if pattern.len() > TEXT_BYTES_MAX {
             return Err(refuse(format!("the pattern has {} bytes; the limit is {TEXT_BYTES_MAX}", pattern.len())));
         }

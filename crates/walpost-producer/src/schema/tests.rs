@@ -3,7 +3,7 @@ use serde_json::json;
 use super::moment::Moment;
 use super::*;
 
-fn refusal(schema: &Value) -> (Rule, String) {
+fn refusal(schema: &Value) -> (SchemaRule, String) {
     let fault = Schema::compile(schema).map(drop).expect_err("it is refused");
     (fault.rule, fault.pointer)
 }
@@ -76,7 +76,7 @@ fn case_44_json_beyond_the_limits_is_not_called_something_else() {
         );
     }
     assert_eq!(schema.check(b"\"\xff\"").expect_err("it is no text").rule, "json");
-    for (text, rule) in [(r#"{"maximum": 1e400}"#, Rule::Schema), ("{", Rule::Json)] {
+    for (text, rule) in [(r#"{"maximum": 1e400}"#, SchemaRule::Schema), ("{", SchemaRule::Json)] {
         assert_eq!(Schema::parse(text).expect_err("it can't be read").rule, rule, "{text}");
     }
 }
@@ -99,9 +99,12 @@ fn case_44_references_lead_to_anchors_and_through_the_own_id() {
         assert_eq!(compiled.check(b"\"1\"").expect_err("it is text").rule, "type");
     }
     for (schema, rule) in [
-        (json!({"$ref": "#nowhere"}), Rule::DanglingRef),
-        (json!({"$anchor": "top", "properties": {"a": {"$ref": "#top"}}}), Rule::CyclicRef),
-        (json!({"$id": "https://shop.test/a.json", "$ref": "https://shop.test/a.json2#/$defs/a"}), Rule::RemoteRef),
+        (json!({"$ref": "#nowhere"}), SchemaRule::DanglingRef),
+        (json!({"$anchor": "top", "properties": {"a": {"$ref": "#top"}}}), SchemaRule::CyclicRef),
+        (
+            json!({"$id": "https://shop.test/a.json", "$ref": "https://shop.test/a.json2#/$defs/a"}),
+            SchemaRule::RemoteRef,
+        ),
     ] {
         assert_eq!(Schema::compile(&schema).expect_err("it leads nowhere").rule, rule, "{schema}");
     }
@@ -117,27 +120,27 @@ fn schemas_of_unbounded_cost_are_refused() {
         .collect();
     let deep = (0..120).fold(json!({}), |inner, _| json!({"items": inner}));
     for (schema, rule, pointer) in [
-        (json!({"$ref": "#"}), Rule::CyclicRef, "/$ref"),
-        (json!({"$ref": "https://example.com/a.json"}), Rule::RemoteRef, "/$ref"),
-        (json!({"$ref": "file:///etc/passwd"}), Rule::RemoteRef, "/$ref"),
-        (json!({"properties": {"a": {"$ref": "other.json#/a"}}}), Rule::RemoteRef, "/properties/a/$ref"),
-        (json!({"properties": {"a": {"$id": "other.json"}}}), Rule::RemoteRef, "/properties/a/$id"),
-        (json!({"$ref": "#/$defs/no"}), Rule::DanglingRef, "/$ref"),
+        (json!({"$ref": "#"}), SchemaRule::CyclicRef, "/$ref"),
+        (json!({"$ref": "https://example.com/a.json"}), SchemaRule::RemoteRef, "/$ref"),
+        (json!({"$ref": "file:///etc/passwd"}), SchemaRule::RemoteRef, "/$ref"),
+        (json!({"properties": {"a": {"$ref": "other.json#/a"}}}), SchemaRule::RemoteRef, "/properties/a/$ref"),
+        (json!({"properties": {"a": {"$id": "other.json"}}}), SchemaRule::RemoteRef, "/properties/a/$id"),
+        (json!({"$ref": "#/$defs/no"}), SchemaRule::DanglingRef, "/$ref"),
         (
             json!({"$ref": "#two", "$defs": {"a": {"$anchor": "two"}, "b": {"$anchor": "two"}}}),
-            Rule::DanglingRef,
+            SchemaRule::DanglingRef,
             "/$ref",
         ),
         // A value, but not a schema.
-        (json!({"$ref": "#/default", "default": {}}), Rule::DanglingRef, "/$ref"),
-        (json!({"$dynamicRef": "#a"}), Rule::CyclicRef, "/$dynamicRef"),
-        (json!({"$ref": "#/$defs/d0", "$defs": doubling}), Rule::Nesting, "/$defs/d15"),
-        (deep, Rule::Nesting, ""),
-        (json!({"$schema": "http://json-schema.org/draft-07/schema#"}), Rule::Schema, "/$schema"),
-        (json!({"type": "text"}), Rule::Schema, "/type"),
-        (json!({"properties": {"a": {"minLength": -1}}}), Rule::Schema, "/properties/a/minLength"),
-        (json!({"properties": {"a": 5}}), Rule::Schema, "/properties/a"),
-        (json!({"formatMinimum": "yesterday"}), Rule::Schema, "/formatMinimum"),
+        (json!({"$ref": "#/default", "default": {}}), SchemaRule::DanglingRef, "/$ref"),
+        (json!({"$dynamicRef": "#a"}), SchemaRule::CyclicRef, "/$dynamicRef"),
+        (json!({"$ref": "#/$defs/d0", "$defs": doubling}), SchemaRule::Nesting, "/$defs/d15"),
+        (deep, SchemaRule::Nesting, ""),
+        (json!({"$schema": "http://json-schema.org/draft-07/schema#"}), SchemaRule::Schema, "/$schema"),
+        (json!({"type": "text"}), SchemaRule::Schema, "/type"),
+        (json!({"properties": {"a": {"minLength": -1}}}), SchemaRule::Schema, "/properties/a/minLength"),
+        (json!({"properties": {"a": 5}}), SchemaRule::Schema, "/properties/a"),
+        (json!({"formatMinimum": "yesterday"}), SchemaRule::Schema, "/formatMinimum"),
     ] {
         let (found, at) = refusal(&schema);
         assert_eq!(found, rule, "{schema}");
@@ -145,7 +148,7 @@ fn schemas_of_unbounded_cost_are_refused() {
         assert!(at == pointer || pointer.starts_with("/$defs/d"), "{schema}: {at}");
     }
     let (rule, pointer) = refusal(&json!({"$defs": {"n": {"properties": {"next": {"$ref": "#/$defs/n"}}}}}));
-    assert_eq!(rule, Rule::CyclicRef);
+    assert_eq!(rule, SchemaRule::CyclicRef);
     assert_eq!(pointer, "/$defs/n/properties/next/$ref");
 }
 
@@ -173,7 +176,7 @@ fn regular_expressions_take_linear_time_or_are_refused() {
             let outcome = Schema::compile(&schema).map(drop);
             assert_eq!(outcome.is_err(), refused, "{schema}: {outcome:?}");
             if let Err(fault) = outcome {
-                assert_eq!(fault.rule, Rule::Pattern, "{fault}");
+                assert_eq!(fault.rule, SchemaRule::Pattern, "{fault}");
                 assert!(fault.pointer.contains("attern"), "{fault}");
             }
         }
@@ -193,9 +196,9 @@ fn unknown_keywords_and_formats_are_found_where_schemas_occur() {
     });
     let found: Vec<_> = inspect::unknown(&schema).into_iter().map(|fault| (fault.pointer, fault.rule)).collect();
     let expected = [
-        ("/requierd", Rule::UnknownKeyword),
-        ("/properties/b/nullable", Rule::UnknownKeyword),
-        ("/properties/format/format", Rule::UnknownFormat),
+        ("/requierd", SchemaRule::UnknownKeyword),
+        ("/properties/b/nullable", SchemaRule::UnknownKeyword),
+        ("/properties/format/format", SchemaRule::UnknownFormat),
     ];
     assert_eq!(found, expected.map(|(pointer, rule)| (pointer.to_owned(), rule)));
 }

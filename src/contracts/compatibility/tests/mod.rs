@@ -23,168 +23,223 @@ fn closed(properties: Value) -> Value {
 }
 
 /// Rule, property, what the reader requires, what the writer promises.
-fn table() -> Vec<(Rule, &'static str, Value, Value)> {
+fn table() -> Vec<(CompatibilityRule, &'static str, Value, Value)> {
     let of = |keyword: &str, value: Value| json!({ keyword: value });
     let number = |keyword: &str, value: Value| json!({"type": "number", keyword: value});
     let array = |keyword: &str, value: Value| json!({"type": "array", keyword: value});
     let object = |keyword: &str, value: Value| json!({"type": "object", keyword: value});
     vec![
-        (Rule::TypeChanged, "/a", closed(json!({"a": {"type": "string"}})), closed(json!({"a": {"type": "integer"}}))),
-        (Rule::TypeNarrowed, "", of("type", json!("string")), of("type", json!(["string", "null"]))),
-        (Rule::TypeNarrowed, "", of("type", json!("integer")), of("type", json!("number"))),
-        (Rule::TypeNarrowed, "", of("type", json!("string")), json!({})),
-        (Rule::MaxLengthAdded, "", of("maxLength", json!(5)), of("type", json!("string"))),
-        (Rule::MaxLengthDecreased, "", of("maxLength", json!(5)), of("maxLength", json!(6))),
-        (Rule::MinLengthAdded, "", of("minLength", json!(1)), of("type", json!("string"))),
-        (Rule::MinLengthIncreased, "", of("minLength", json!(2)), of("minLength", json!(1))),
-        (Rule::PatternAdded, "", of("pattern", json!("^a")), of("type", json!("string"))),
-        (Rule::PatternChanged, "", of("pattern", json!("^a")), of("pattern", json!("^b"))),
-        (Rule::MaximumAdded, "", number("maximum", json!(5)), of("type", json!("number"))),
-        (Rule::MaximumDecreased, "", number("maximum", json!(5)), number("maximum", json!(6))),
-        (Rule::MaximumDecreased, "", number("maximum", json!(i64::MAX - 1)), number("maximum", json!(i64::MAX))),
-        (Rule::MinimumAdded, "", number("minimum", json!(5)), of("type", json!("number"))),
-        (Rule::MinimumIncreased, "", number("minimum", json!(5)), number("minimum", json!(4))),
-        (Rule::ExclusiveMaximumAdded, "", number("exclusiveMaximum", json!(5)), of("type", json!("number"))),
-        (Rule::ExclusiveMaximumDecreased, "", number("exclusiveMaximum", json!(5)), number("maximum", json!(5))),
-        (Rule::ExclusiveMinimumAdded, "", number("exclusiveMinimum", json!(5)), of("type", json!("number"))),
         (
-            Rule::ExclusiveMinimumIncreased,
+            CompatibilityRule::TypeChanged,
+            "/a",
+            closed(json!({"a": {"type": "string"}})),
+            closed(json!({"a": {"type": "integer"}})),
+        ),
+        (CompatibilityRule::TypeNarrowed, "", of("type", json!("string")), of("type", json!(["string", "null"]))),
+        (CompatibilityRule::TypeNarrowed, "", of("type", json!("integer")), of("type", json!("number"))),
+        (CompatibilityRule::TypeNarrowed, "", of("type", json!("string")), json!({})),
+        (CompatibilityRule::MaxLengthAdded, "", of("maxLength", json!(5)), of("type", json!("string"))),
+        (CompatibilityRule::MaxLengthDecreased, "", of("maxLength", json!(5)), of("maxLength", json!(6))),
+        (CompatibilityRule::MinLengthAdded, "", of("minLength", json!(1)), of("type", json!("string"))),
+        (CompatibilityRule::MinLengthIncreased, "", of("minLength", json!(2)), of("minLength", json!(1))),
+        (CompatibilityRule::PatternAdded, "", of("pattern", json!("^a")), of("type", json!("string"))),
+        (CompatibilityRule::PatternChanged, "", of("pattern", json!("^a")), of("pattern", json!("^b"))),
+        (CompatibilityRule::MaximumAdded, "", number("maximum", json!(5)), of("type", json!("number"))),
+        (CompatibilityRule::MaximumDecreased, "", number("maximum", json!(5)), number("maximum", json!(6))),
+        (
+            CompatibilityRule::MaximumDecreased,
+            "",
+            number("maximum", json!(i64::MAX - 1)),
+            number("maximum", json!(i64::MAX)),
+        ),
+        (CompatibilityRule::MinimumAdded, "", number("minimum", json!(5)), of("type", json!("number"))),
+        (CompatibilityRule::MinimumIncreased, "", number("minimum", json!(5)), number("minimum", json!(4))),
+        (
+            CompatibilityRule::ExclusiveMaximumAdded,
+            "",
+            number("exclusiveMaximum", json!(5)),
+            of("type", json!("number")),
+        ),
+        (
+            CompatibilityRule::ExclusiveMaximumDecreased,
+            "",
+            number("exclusiveMaximum", json!(5)),
+            number("maximum", json!(5)),
+        ),
+        (
+            CompatibilityRule::ExclusiveMinimumAdded,
+            "",
+            number("exclusiveMinimum", json!(5)),
+            of("type", json!("number")),
+        ),
+        (
+            CompatibilityRule::ExclusiveMinimumIncreased,
             "",
             number("exclusiveMinimum", json!(5)),
             number("exclusiveMinimum", json!(4)),
         ),
-        (Rule::MultipleOfAdded, "", number("multipleOf", json!(0.01)), of("type", json!("number"))),
-        (Rule::MultipleOfExpanded, "", number("multipleOf", json!(10)), number("multipleOf", json!(5))),
-        (Rule::MultipleOfChanged, "", number("multipleOf", json!(3)), number("multipleOf", json!(5))),
+        (CompatibilityRule::MultipleOfAdded, "", number("multipleOf", json!(0.01)), of("type", json!("number"))),
+        (CompatibilityRule::MultipleOfExpanded, "", number("multipleOf", json!(10)), number("multipleOf", json!(5))),
+        (CompatibilityRule::MultipleOfChanged, "", number("multipleOf", json!(3)), number("multipleOf", json!(5))),
         (
-            Rule::RequiredAttributeAdded,
+            CompatibilityRule::RequiredAttributeAdded,
             "/a",
             json!({"type": "object", "properties": {"a": {}}, "required": ["a"]}),
             closed(json!({"a": {}})),
         ),
         (
-            Rule::RequiredPropertyAddedToUnopenContentModel,
+            CompatibilityRule::RequiredPropertyAddedToUnopenContentModel,
             "/b",
             json!({"properties": {"b": {}}, "required": ["b"]}),
             closed(json!({"a": {}})),
         ),
         (
-            Rule::RequiredPropertyAddedToOpenContentModel,
+            CompatibilityRule::RequiredPropertyAddedToOpenContentModel,
             "/b",
             json!({"properties": {"b": {"type": "string"}}, "required": ["b"]}),
             object("properties", json!({})),
         ),
         (
-            Rule::PropertyAddedToOpenContentModel,
+            CompatibilityRule::PropertyAddedToOpenContentModel,
             "/b",
             json!({"properties": {"b": {"type": "string"}}}),
             object("properties", json!({})),
         ),
         (
-            Rule::PropertyAddedNotCoveredByPartiallyOpenContentModel,
+            CompatibilityRule::PropertyAddedNotCoveredByPartiallyOpenContentModel,
             "/b",
             json!({"properties": {"b": {"type": "string"}}}),
             object("additionalProperties", json!({"type": "integer"})),
         ),
-        (Rule::MaxPropertiesAdded, "", object("maxProperties", json!(2)), of("type", json!("object"))),
-        (Rule::MaxPropertiesDecreased, "", object("maxProperties", json!(2)), object("maxProperties", json!(3))),
-        (Rule::MinPropertiesAdded, "", object("minProperties", json!(2)), of("type", json!("object"))),
-        (Rule::MinPropertiesIncreased, "", object("minProperties", json!(2)), object("minProperties", json!(1))),
+        (CompatibilityRule::MaxPropertiesAdded, "", object("maxProperties", json!(2)), of("type", json!("object"))),
         (
-            Rule::AdditionalPropertiesNarrowed,
+            CompatibilityRule::MaxPropertiesDecreased,
+            "",
+            object("maxProperties", json!(2)),
+            object("maxProperties", json!(3)),
+        ),
+        (CompatibilityRule::MinPropertiesAdded, "", object("minProperties", json!(2)), of("type", json!("object"))),
+        (
+            CompatibilityRule::MinPropertiesIncreased,
+            "",
+            object("minProperties", json!(2)),
+            object("minProperties", json!(1)),
+        ),
+        (
+            CompatibilityRule::AdditionalPropertiesNarrowed,
             "",
             object("additionalProperties", json!({"type": "string"})),
             of("type", json!("object")),
         ),
         (
-            Rule::PatternPropertiesAdded,
+            CompatibilityRule::PatternPropertiesAdded,
             "",
             object("patternProperties", json!({"^x": {"type": "string"}})),
             of("type", json!("object")),
         ),
         (
-            Rule::DependencyArrayAdded,
+            CompatibilityRule::DependencyArrayAdded,
             "/a",
             object("dependentRequired", json!({"a": ["b"]})),
             object("properties", json!({"a": {}, "b": {}})),
         ),
         (
-            Rule::DependencyArrayExtended,
+            CompatibilityRule::DependencyArrayExtended,
             "/a",
             object("dependentRequired", json!({"a": ["b", "c"]})),
             object("dependentRequired", json!({"a": ["b"]})),
         ),
         (
-            Rule::DependencySchemaAdded,
+            CompatibilityRule::DependencySchemaAdded,
             "/a",
             object("dependentSchemas", json!({"a": {"required": ["b"]}})),
             object("properties", json!({"a": {}})),
         ),
         (
-            Rule::PropertyNamesNarrowed,
+            CompatibilityRule::PropertyNamesNarrowed,
             "",
             object("propertyNames", json!({"maxLength": 3})),
             object("propertyNames", json!({"maxLength": 4})),
         ),
         (
-            Rule::PropertyNamesNarrowed,
+            CompatibilityRule::PropertyNamesNarrowed,
             "",
             object("propertyNames", json!({"maxLength": 3})),
             closed(json!({"long": {}})),
         ),
-        (Rule::MaxItemsAdded, "", array("maxItems", json!(2)), of("type", json!("array"))),
-        (Rule::MaxItemsDecreased, "", array("maxItems", json!(2)), array("maxItems", json!(3))),
-        (Rule::MinItemsAdded, "", array("minItems", json!(2)), of("type", json!("array"))),
-        (Rule::MinItemsIncreased, "", array("minItems", json!(2)), array("minItems", json!(1))),
-        (Rule::UniqueItemsAdded, "", array("uniqueItems", json!(true)), array("uniqueItems", json!(false))),
-        (Rule::AdditionalItemsRemoved, "/*", array("items", json!(false)), of("type", json!("array"))),
-        (Rule::AdditionalItemsNarrowed, "/*", array("items", json!({"type": "string"})), of("type", json!("array"))),
+        (CompatibilityRule::MaxItemsAdded, "", array("maxItems", json!(2)), of("type", json!("array"))),
+        (CompatibilityRule::MaxItemsDecreased, "", array("maxItems", json!(2)), array("maxItems", json!(3))),
+        (CompatibilityRule::MinItemsAdded, "", array("minItems", json!(2)), of("type", json!("array"))),
+        (CompatibilityRule::MinItemsIncreased, "", array("minItems", json!(2)), array("minItems", json!(1))),
         (
-            Rule::ItemAddedToOpenContentModel,
+            CompatibilityRule::UniqueItemsAdded,
+            "",
+            array("uniqueItems", json!(true)),
+            array("uniqueItems", json!(false)),
+        ),
+        (CompatibilityRule::AdditionalItemsRemoved, "/*", array("items", json!(false)), of("type", json!("array"))),
+        (
+            CompatibilityRule::AdditionalItemsNarrowed,
+            "/*",
+            array("items", json!({"type": "string"})),
+            of("type", json!("array")),
+        ),
+        (
+            CompatibilityRule::ItemAddedToOpenContentModel,
             "/0",
             array("prefixItems", json!([{"type": "string"}])),
             of("type", json!("array")),
         ),
-        (Rule::ContainsChanged, "", array("contains", json!({"type": "string"})), array("contains", json!({}))),
-        (Rule::EnumArrayNarrowed, "", of("enum", json!(["a"])), of("enum", json!(["a", "b"]))),
-        (Rule::EnumAdded, "", of("enum", json!(["a"])), of("type", json!("string"))),
-        (Rule::ConstChanged, "", of("const", json!("a")), of("const", json!("b"))),
-        (Rule::FormatAdded, "", of("format", json!("uuid")), of("type", json!("string"))),
-        (Rule::FormatChanged, "", of("format", json!("uuid")), of("format", json!("email"))),
-        (Rule::FormatLimitAdded, "", of("formatMinimum", json!("2020-01-01")), of("format", json!("date"))),
         (
-            Rule::FormatLimitNarrowed,
+            CompatibilityRule::ContainsChanged,
+            "",
+            array("contains", json!({"type": "string"})),
+            array("contains", json!({})),
+        ),
+        (CompatibilityRule::EnumArrayNarrowed, "", of("enum", json!(["a"])), of("enum", json!(["a", "b"]))),
+        (CompatibilityRule::EnumAdded, "", of("enum", json!(["a"])), of("type", json!("string"))),
+        (CompatibilityRule::ConstChanged, "", of("const", json!("a")), of("const", json!("b"))),
+        (CompatibilityRule::FormatAdded, "", of("format", json!("uuid")), of("type", json!("string"))),
+        (CompatibilityRule::FormatChanged, "", of("format", json!("uuid")), of("format", json!("email"))),
+        (
+            CompatibilityRule::FormatLimitAdded,
+            "",
+            of("formatMinimum", json!("2020-01-01")),
+            of("format", json!("date")),
+        ),
+        (
+            CompatibilityRule::FormatLimitNarrowed,
             "",
             of("formatExclusiveMaximum", json!("2030-01-01")),
             of("formatMaximum", json!("2030-01-01")),
         ),
         (
-            Rule::SumTypeNarrowed,
+            CompatibilityRule::SumTypeNarrowed,
             "",
             of("anyOf", json!([{"type": "string"}, {"type": "null"}])),
             of("anyOf", json!([{"type": "string"}, {"type": "integer"}])),
         ),
         (
-            Rule::SumTypeNarrowed,
+            CompatibilityRule::SumTypeNarrowed,
             "",
             of("oneOf", json!([{"type": "string"}, {"type": "null"}])),
             of("type", json!(["string", "integer"])),
         ),
         (
-            Rule::CombinedTypeChanged,
+            CompatibilityRule::CombinedTypeChanged,
             "",
             of("oneOf", json!([{"maxLength": 1}, {"pattern": "^a"}])),
             json!({"type": "string", "maxLength": 2}),
         ),
-        (Rule::NotTypeExtended, "", of("not", json!({"type": "null"})), of("not", json!({"const": 1}))),
+        (CompatibilityRule::NotTypeExtended, "", of("not", json!({"type": "null"})), of("not", json!({"const": 1}))),
         (
-            Rule::ConditionChanged,
+            CompatibilityRule::ConditionChanged,
             "",
             json!({"if": {"required": ["a"]}, "then": {"required": ["b"]}}),
             json!({"if": {"required": ["a"]}, "then": {"required": ["c"]}}),
         ),
         (
-            Rule::UnevaluatedChanged,
+            CompatibilityRule::UnevaluatedChanged,
             "",
             object("unevaluatedProperties", json!({"type": "string"})),
             of("type", json!("object")),
@@ -203,9 +258,9 @@ fn each_rule_finds_its_breach_and_names_the_property() {
         assert_eq!(found(&reader, &reader), [""; 0], "{reader}");
         tested.insert(rule);
     }
-    assert_eq!(tested, BTreeSet::from(Rule::ALL), "a rule without a row");
-    let confluent = Rule::ALL.iter().filter(|rule| rule.source() == Source::Confluent).count();
-    assert_eq!((Rule::ALL.len(), confluent), (55, 44), "examples/contracts/README.md states the number");
+    assert_eq!(tested, BTreeSet::from(CompatibilityRule::ALL), "a rule without a row");
+    let confluent = CompatibilityRule::ALL.iter().filter(|rule| rule.source() == RuleSource::Confluent).count();
+    assert_eq!((CompatibilityRule::ALL.len(), confluent), (55, 44), "examples/contracts/README.md states the number");
 }
 
 #[test]
@@ -267,8 +322,8 @@ fn a_breach_is_reported_in_a_sentence() {
 
 #[test]
 fn rule_names_are_distinct_and_kinds_parse_in_either_case() {
-    let names: BTreeSet<_> = Rule::ALL.iter().map(|rule| rule.as_str()).collect();
-    assert_eq!(names.len(), Rule::ALL.len());
+    let names: BTreeSet<_> = CompatibilityRule::ALL.iter().map(|rule| rule.as_str()).collect();
+    assert_eq!(names.len(), CompatibilityRule::ALL.len());
     for kind in Compatibility::ALL {
         assert_eq!(Compatibility::parse(&kind.as_str().to_uppercase()), Some(kind));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use walpost_producer::schema::Schema;
 
-use super::super::{Contract, read};
+use super::super::{OdcsContract, read};
 use crate::contracts::definition::Status;
 
 /// A contract of this version with these lines besides, and one property.
@@ -19,12 +19,12 @@ fn contract(api: &str, lines: &str, property: &str) -> String {
     )
 }
 
-fn parsed(text: &str) -> Result<Contract, Vec<String>> {
+fn parsed(text: &str) -> Result<OdcsContract, Vec<String>> {
     let file: Arc<Path> = Arc::from(Path::new("c.yaml"));
     read(&file, text).map_err(|diagnostics| diagnostics.iter().map(ToString::to_string).collect())
 }
 
-fn read_well(text: &str) -> Contract {
+fn read_well(text: &str) -> OdcsContract {
     parsed(text).unwrap_or_else(|diagnostics| panic!("{text}\n{diagnostics:?}"))
 }
 
