@@ -313,6 +313,12 @@ pub enum SourceError {
         /// The database connected to.
         database: String,
     },
+    /// A table was altered between a look at its columns and reading its rows.
+    #[error("table {table} was altered while its rows were being read; reading them again")]
+    TableAltered {
+        /// The table.
+        table: TableName,
+    },
     /// Rows or columns of an outbox table that Postgres does not stream.
     #[error(transparent)]
     NotStreamed(Box<NotStreamed>),
@@ -336,7 +342,13 @@ impl SourceError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Postgres(error) => error.is_transient(),
-            _ => matches!(self, Self::SlotHeld { .. } | Self::SendersUsedUp { .. } | Self::Unsendable { .. }),
+            _ => matches!(
+                self,
+                Self::SlotHeld { .. }
+                    | Self::SendersUsedUp { .. }
+                    | Self::Unsendable { .. }
+                    | Self::TableAltered { .. }
+            ),
         }
     }
 

@@ -82,7 +82,13 @@ impl ProducerFactory {
         // Before fencing: it might be another database's relay of the same name, or the one that has taken over.
         let mut reader = self.reader()?;
         let proof = history.proof();
-        let visible = self.read(&mut reader, ReadScope::Visible, proof.clone(), &stopped).await?.position().cloned();
+        let visible = match self.read(&mut reader, ReadScope::Visible, proof.clone(), &stopped).await {
+            // Another relay's open transaction may hide a later position, and the last one decides.
+            Err(SinkError::Transactions(TransactionsError::Forged { .. } | TransactionsError::Forgotten { .. })) => {
+                None
+            }
+            found => found?.position().cloned(),
+        };
         history.check(&visible, self.identity.position_key())?;
         if known.as_ref().is_some_and(|known| is_past(known, &visible)) {
             return Err(self.fenced());

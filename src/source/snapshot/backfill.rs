@@ -68,9 +68,16 @@ pub(crate) fn run(
         let (control, writer, found, order) = (&mut *control, &mut writer, &found, order.as_str());
         let reading = Table { control, server, found, filter, order, limit, writer, channel, read };
         rows += reading.read().map_err(|error| match error {
-            SourceError::Postgres(error) if error.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE) => {
-                SourceError::NoPrivilege { role: server.role.clone(), doing: "read the outbox tables" }
-            }
+            SourceError::Postgres(error) => match error.sqlstate() {
+                Some(sqlstate::INSUFFICIENT_PRIVILEGE) => {
+                    SourceError::NoPrivilege { role: server.role.clone(), doing: "read the outbox tables" }
+                }
+                // Its columns are those of the snapshot, but what a statement can name is always what is there now.
+                Some(sqlstate::UNDEFINED_COLUMN | sqlstate::UNDEFINED_TABLE) => {
+                    SourceError::TableAltered { table: table.table.clone() }
+                }
+                _ => SourceError::Postgres(error),
+            },
             other => other,
         })?;
     }

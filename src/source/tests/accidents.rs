@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::decoded::read_payloads;
+use super::decoded::{lost, read_payloads};
 use super::{Outbox, connect, lease_of};
 use crate::postgres::Connection;
 use crate::postgres::scratch::{Scratch, eventually};
@@ -67,6 +67,27 @@ async fn a_missing_required_column_is_reported() {
         "add the column",
         SourceError::Layout(misfit) if matches!(&**misfit, LayoutError::MissingColumn { column, .. } if column == "key")
     );
+}
+
+#[tokio::test]
+async fn a_column_dropped_before_its_table_is_read_is_reported_by_the_next_attempt() {
+    let mut outbox = Outbox::new(Scratch::shared(), "altered");
+    outbox.sql(
+        "create table outbox.second (like outbox.event including all); alter publication outbox add table outbox.second;
+         insert into outbox.event (payload) select repeat('x', 10000) from generate_series(1, 3000)",
+    );
+    let mut second = outbox.options.tables[0].clone();
+    second.table.name = "second".to_owned();
+    second.outbox.table = "second".to_owned();
+    outbox.options.tables.push(second);
+    let mut source = outbox.connect().await;
+    // More than the channel holds is before the second table, so it has not been read yet.
+    outbox.sql("alter table outbox.second drop column payload");
+    let error = lost(&mut source.stream).await;
+    assert!(error.is_transient(), "{error}");
+    assert_error!(error, "\"outbox\".\"second\"", SourceError::TableAltered { .. });
+    drop(source);
+    assert_error!(outbox.error().await, "add the column", SourceError::Layout(_));
 }
 
 #[tokio::test]

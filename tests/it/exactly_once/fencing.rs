@@ -18,7 +18,7 @@ pub(super) async fn producer(harness: &Harness, id: &str) -> BaseProducer {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", harness.kafka())
         .set("transactional.id", id)
-        .set("transaction.timeout.ms", "15000")
+        .set("transaction.timeout.ms", "60000")
         .create()
         .expect("a Kafka client");
     tokio::task::spawn_blocking(move || {
@@ -49,7 +49,7 @@ pub(super) async fn commit(producer: BaseProducer) -> BaseProducer {
 }
 
 /// An open transaction of another relay, with a record in the positions topic.
-async fn another_relays_transaction(harness: &Harness) -> BaseProducer {
+pub(super) async fn another_relays_transaction(harness: &Harness) -> BaseProducer {
     let other = producer(harness, &format!("other-{}", harness.name())).await;
     other.begin_transaction().expect("a transaction");
     position(&other, "other", Some("{}"));

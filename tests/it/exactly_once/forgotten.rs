@@ -2,6 +2,9 @@
 
 use std::process::ExitStatus;
 
+use walpost::lab::sandbox::KafkaOptions;
+
+use super::fencing::{another_relays_transaction, commit};
 use super::forged::{own_position, write};
 use super::{exact, ready};
 use crate::harness::{Harness, Relay, Verdict};
@@ -23,7 +26,7 @@ async fn case_39_a_forgotten_position_that_is_written_again_is_refused() {
     harness.execute(&emit("w0-0", 0, 10)).await;
     published(&mut relay, 10).await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
-    let first = own_position(&harness).await;
+    let first = own_position(&harness, "").await;
     walpost_with(&exact(&harness, ""), "slot adopt --forget-position");
     write(&harness, Some(&first), 2).await;
     let (status, log) = ended(&harness).await;
@@ -40,8 +43,7 @@ async fn case_39_a_forgotten_position_that_is_written_again_is_refused() {
     published(&mut relay, 10).await;
     assert_eq!(relay.terminate().await.code(), Some(0), "{}", relay.log());
     Verdict::of(&harness, SCHEMA).await.assert_exact();
-    let second = own_position(&harness).await;
-    assert!(second.contains("\"epoch\":"), "{second}");
+    let second = own_position(&harness, "\"epoch\":").await;
     walpost_with(&exact(&harness, ""), "slot adopt --forget-position");
     for forgotten in [&first, &second] {
         write(&harness, Some(forgotten), 2).await;
@@ -66,6 +68,33 @@ async fn a_position_key_that_is_replaced_while_the_relay_runs_can_be_deleted_onc
     published(&mut relay, 20).await;
     relay.kill();
     let mut relay = ready(&harness).await;
+    harness.execute(&emit("w0-0", 20, 30)).await;
+    published(&mut relay, 10).await;
+    Verdict::of(&harness, SCHEMA).await.assert_exact();
+}
+
+/// Another relay's transaction leaves only a position visible that a deleted key signed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_hidden_by_another_relays_transaction_is_waited_for_before_an_older_one_is_refused() {
+    let harness = Harness::with_own_kafka("exact hidden", KafkaOptions::default()).await;
+    prepare(&harness).await;
+    let slot = harness.name().to_owned();
+    let mut relay = ready(&harness).await;
+    harness.execute(&emit("w0-0", 0, 10)).await;
+    published(&mut relay, 10).await;
+    own_position(&harness, "").await;
+    let other = another_relays_transaction(&harness).await;
+    harness.execute("select outbox.add_secret('position')").await;
+    let newest = "select max(id) from outbox.secret where purpose = 'position'";
+    harness.wait_for(&format!("select position_key = ({newest}) from outbox.relay where slot = '{slot}'")).await;
+    harness.execute(&format!("delete from outbox.secret where purpose = 'position' and id < ({newest})")).await;
+    harness.execute(&emit("w0-0", 10, 20)).await;
+    published(&mut relay, 20).await;
+    relay.kill();
+    let mut relay = Relay::start_with(&exact(&harness, ""));
+    relay.wait_for_log("waiting for another relay's transaction to end").await;
+    commit(other).await;
+    relay.ready().await;
     harness.execute(&emit("w0-0", 20, 30)).await;
     published(&mut relay, 10).await;
     Verdict::of(&harness, SCHEMA).await.assert_exact();
